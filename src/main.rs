@@ -1,0 +1,2 @@
+//! bigbatch
+fn main() {}
