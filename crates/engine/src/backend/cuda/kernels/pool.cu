@@ -1,0 +1,74 @@
+// Pooling of packed sequences to one f32 row each, and the gather of single rows.
+//
+//   pool         out[r, :] = mean of x over the tokens of sequence s, or its first row (cls)
+//   gather_rows  out[r, :] = x[rows[r], :]
+//
+// Shapes: x [T, H]; cu_seqlens i32 [B + 1]; sequences i32 [R] names the sequence s that row r pools, or null: s = r;
+// out f32 [R, H] for pool, elem [R, H] for gather_rows; rows i32 [R]. H a multiple of 64. Sequences are not empty.
+// pool: a block owns one sequence and 64 columns. Eight lanes cover the columns (16 bytes each), POOL_LANES row lanes
+// stride over the tokens, four loads in flight, and add up in f32; a tree in shared memory joins the row lanes. The
+// order is fixed by the sequence's own length. One 32K sequence occupies H / 64 blocks only and still takes tens of
+// microseconds, against tens of milliseconds for the layers before it: no second stage is worth having.
+// Launch: pool: grid = (H / 64, R), block = POOL_THREADS, static shared memory 8 KiB.
+//         gather_rows: grid = ceil(R * (H / 8) / GATHER_THREADS), block = GATHER_THREADS.
+// Tolerance: pool relative 1e-5 of the mean of |x| (f32 sums of up to 32768 terms); gather_rows exact.
+
+#define POOL_THREADS 256
+#define POOL_LANES (POOL_THREADS / 8)
+#define POOL_MEAN 0
+#define POOL_CLS 1
+#define GATHER_THREADS 256
+
+__device__ __forceinline__ void add8(float (&sum)[8], const float (&v)[8]) {
+#pragma unroll
+    for (int j = 0; j < 8; j++) sum[j] += v[j];
+}
+
+extern "C" __global__ void __launch_bounds__(POOL_THREADS)
+    pool(const elem* x, const int* cu_seqlens, const int* sequences, float* out, int hidden, int mode) {
+    __shared__ float partial[POOL_LANES][64];
+    const int sequence = sequences ? sequences[blockIdx.y] : blockIdx.y;
+    const int start = cu_seqlens[sequence], len = cu_seqlens[sequence + 1] - start;
+    const int lane = threadIdx.x >> 3, column = (threadIdx.x & 7) * 8;
+    const elem* p = x + (u64)start * hidden + blockIdx.x * 64 + column;
+    const int limit = mode == POOL_CLS ? 1 : len;
+    float sum[8] = {};
+    int row = lane;
+    for (; row + 3 * POOL_LANES < limit; row += 4 * POOL_LANES) {
+        float v[4][8];
+#pragma unroll
+        for (int i = 0; i < 4; i++) load8(p + (u64)(row + i * POOL_LANES) * hidden, v[i]);
+#pragma unroll
+        for (int i = 0; i < 4; i++) add8(sum, v[i]);
+    }
+    for (; row < limit; row += POOL_LANES) {
+        float v[8];
+        load8(p + (u64)row * hidden, v);
+        add8(sum, v);
+    }
+    store8(&partial[lane][column], sum);
+#pragma unroll
+    for (int half = POOL_LANES / 2; half > 0; half >>= 1) {
+        __syncthreads();
+        if (lane < half) {
+            float v[8];
+            load8(&partial[lane + half][column], v);
+            add8(sum, v);
+            store8(&partial[lane][column], sum);
+        }
+    }
+    if (lane == 0) {
+#pragma unroll
+        for (int j = 0; j < 8; j++) sum[j] /= limit;
+        store8(out + (u64)blockIdx.y * hidden + blockIdx.x * 64 + column, sum);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(GATHER_THREADS)
+    gather_rows(const elem* x, const int* rows, elem* out, int count, int hidden) {
+    const u32 vectors = hidden / 8;
+    const u32 index = blockIdx.x * GATHER_THREADS + threadIdx.x;
+    if (index >= count * vectors) return;
+    const u32 row = index / vectors, column = index - row * vectors;
+    ((uint4*)out)[index] = ((const uint4*)x)[(u64)rows[row] * vectors + column];
+}
