@@ -1,0 +1,404 @@
+//! Kernel sources to machine code, at run time, for the card at hand.
+//!
+//! NVRTC compiles each `kernels/*.cu` (with `common.cu` before it, for it has no headers here) straight to
+//! a cubin, so neither a toolkit at build time nor the driver's own compiler at run time is needed. The
+//! result is cached ([`super::cache`]). `cargo xtask kernels` runs the same code without a device and
+//! prints what each kernel costs, so a kernel that does not compile, spills or uses local memory
+//! cannot land.
+//!
+//! `BIGBATCH_KERNELS=sm80|sm89` compiles the sources as for that card, to run on the present one: machine
+//! code of an older card does not run on a newer one, so the target stays the present card, without its
+//! architecture-specific instructions, and the macro `BIGBATCH_ARCH` (80, 89, 90) by which sources choose
+//! their path says the older one. Shared memory is capped to what the older card has. Clock, bandwidth and
+//! multiprocessors stay the present card's: this shows that the older path is right, not how fast it is.
+
+use std::ffi::{CStr, CString, c_char};
+
+use cudarc::nvrtc::{result, sys};
+
+use super::cache::{Cache, Key};
+use super::libraries::{self, Library, LibraryError};
+use crate::backend::Dtype;
+
+/// A compute capability and whether its architecture-specific instructions (`sm_90a`) are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arch {
+    /// Major times 10 plus minor: 80, 89, 90.
+    pub number: u32,
+    /// wgmma, setmaxnreg and the like.
+    pub specific: bool,
+}
+
+impl Arch {
+    /// The best target for a card of this capability.
+    pub fn of_card(major: u32, minor: u32) -> Arch {
+        let number = 10 * major + minor;
+        Arch { number, specific: number == 90 }
+    }
+
+    /// Reads `sm_80`, `sm80` or `sm_90a`.
+    ///
+    /// # Errors
+    /// Says what was given.
+    pub fn parse(text: &str) -> Result<Arch, String> {
+        let digits = text.trim().trim_start_matches("sm_").trim_start_matches("sm");
+        let (digits, specific) = match digits.strip_suffix('a') {
+            Some(digits) => (digits, true),
+            None => (digits, false),
+        };
+        match digits.parse() {
+            Ok(number @ 80..=129) => Ok(Arch { number, specific }),
+            _ => Err(format!(
+                "'{text}' is not an architecture from sm_80 on, such as sm_80, sm_89, sm_90a"
+            )),
+        }
+    }
+
+    /// Most shared memory that one block may have, in bytes, by the CUDA programming guide's table.
+    pub fn shared_memory_bytes(self) -> usize {
+        let kib = match self.number {
+            80 | 87 => 163,
+            90..=119 => 227,
+            _ => 99,
+        };
+        kib << 10
+    }
+}
+
+impl std::fmt::Display for Arch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "sm_{}{}", self.number, if self.specific { "a" } else { "" })
+    }
+}
+
+/// What to compile for: the machine code's target, and the card whose path the sources take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// Machine code runs on this.
+    pub code: Arch,
+    /// Sources choose by this; differs from `code` only under `BIGBATCH_KERNELS`.
+    pub path: Arch,
+}
+
+impl Target {
+    /// The card's own.
+    pub fn native(card: Arch) -> Target {
+        Target { code: card, path: card }
+    }
+
+    /// The card's own, or what `BIGBATCH_KERNELS` asks for.
+    ///
+    /// # Errors
+    /// The variable has another value than `sm80` or `sm89`, or names a newer card than this.
+    pub fn from_environment(card: Arch) -> Result<Target, String> {
+        match std::env::var("BIGBATCH_KERNELS") {
+            Ok(value) if !value.is_empty() => Target::forced(card, &value),
+            _ => Ok(Target::native(card)),
+        }
+    }
+
+    fn forced(card: Arch, value: &str) -> Result<Target, String> {
+        let path = match value {
+            "sm80" => Arch { number: 80, specific: false },
+            "sm89" => Arch { number: 89, specific: false },
+            _ => return Err(format!("BIGBATCH_KERNELS={value}: accepted are sm80 and sm89")),
+        };
+        if path.number > card.number {
+            return Err(format!("BIGBATCH_KERNELS={value}: this card is {card}, which is older"));
+        }
+        Ok(Target { code: Arch { specific: false, ..card }, path })
+    }
+
+    /// Most shared memory that one block may have on the path's card, in bytes.
+    pub fn shared_memory_bytes(self) -> usize {
+        self.path.shared_memory_bytes().min(self.code.shared_memory_bytes())
+    }
+}
+
+/// A kernel source.
+#[derive(Debug, Clone, Copy)]
+pub struct Source {
+    /// The file's stem.
+    pub name: &'static str,
+    /// Its text, without `common.cu`.
+    pub text: &'static str,
+    /// Its kernels.
+    pub entries: &'static [&'static str],
+}
+
+const COMMON: &str = include_str!("kernels/common.cu");
+
+/// All kernel sources.
+pub const SOURCES: &[Source] = &[
+    Source {
+        name: "norm",
+        text: include_str!("kernels/norm.cu"),
+        entries: &["embed_norm", "layer_norm", "act_norm", "act_norm_f32"],
+    },
+    Source { name: "rope", text: include_str!("kernels/rope.cu"), entries: &["rope"] },
+    Source {
+        name: "attention",
+        text: include_str!("kernels/attention.cu"),
+        entries: &["attention_full", "attention_window"],
+    },
+    Source { name: "geglu", text: include_str!("kernels/geglu.cu"), entries: &["geglu"] },
+    Source {
+        name: "pool",
+        text: include_str!("kernels/pool.cu"),
+        entries: &["pool", "gather_rows"],
+    },
+    Source {
+        name: "linear_rows",
+        text: include_str!("kernels/linear_rows.cu"),
+        entries: &["linear_rows_ee", "linear_rows_ef", "linear_rows_fe", "linear_rows_ff"],
+    },
+    Source {
+        name: "startup",
+        text: include_str!("startup.cu"),
+        entries: &["fill_random", "count_differences"],
+    },
+];
+
+/// Why a kernel source gave no machine code.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CompileError {
+    /// NVRTC is missing.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// The source does not compile.
+    #[error("{source_name}.cu for {arch}: {log}")]
+    Source {
+        /// The file's stem.
+        source_name: &'static str,
+        /// The target.
+        arch: Arch,
+        /// What the compiler said.
+        log: String,
+    },
+    /// Another call of NVRTC failed.
+    #[error("NVRTC: {call} failed: {reason}")]
+    Call {
+        /// The function.
+        call: &'static str,
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// Machine code of one source.
+#[derive(Debug, Clone)]
+pub struct Cubin {
+    /// An ELF image for the driver.
+    pub image: Vec<u8>,
+    /// What the compiler said; with `report` it lists registers, spills and shared memory.
+    pub log: String,
+}
+
+/// The run-time compiler.
+#[derive(Debug, Clone, Copy)]
+pub struct Compiler {
+    version: (i32, i32),
+}
+
+impl Compiler {
+    /// Opens NVRTC of one of these major versions.
+    ///
+    /// # Errors
+    /// [`CompileError::Library`] where none is found.
+    pub fn open(majors: &[u32]) -> Result<Compiler, CompileError> {
+        libraries::open(Library::Nvrtc, majors)?;
+        let mut version = (0, 0);
+        // SAFETY: `open` has found the function; both pointers are to live integers.
+        check("nvrtcVersion", unsafe { sys::nvrtcVersion(&mut version.0, &mut version.1) })?;
+        if !majors.iter().any(|&major| version.0 == major as i32) {
+            return Err(CompileError::Call {
+                call: "nvrtcVersion",
+                reason: format!(
+                    "the loader gave version {}.{}, wanted is one of {majors:?}: put the right folder \
+                     first in LD_LIBRARY_PATH",
+                    version.0, version.1
+                ),
+            });
+        }
+        Ok(Compiler { version })
+    }
+
+    /// Major and minor version of NVRTC.
+    pub fn version(&self) -> (i32, i32) {
+        self.version
+    }
+
+    /// The machine code of one source, from the cache where it has it.
+    ///
+    /// # Errors
+    /// [`CompileError::Source`] with the compiler's log.
+    pub fn compile_cached(
+        &self,
+        source: &Source,
+        target: Target,
+        dtype: Dtype,
+        cache: &Cache,
+    ) -> Result<Vec<u8>, CompileError> {
+        let text = full_text(source);
+        let options = options(target, dtype, false);
+        let version = format!("{}.{}", self.version.0, self.version.1);
+        let key = Key::of(&[text.as_bytes(), options.join("\n").as_bytes(), version.as_bytes()]);
+        if let Some(image) = cache.get(source.name, key) {
+            return Ok(image);
+        }
+        let cubin = compile(source, &text, &options, target.code)?;
+        cache.put(source.name, key, &cubin.image);
+        Ok(cubin.image)
+    }
+
+    /// Compiles one source and asks for the resource report.
+    ///
+    /// # Errors
+    /// [`CompileError::Source`] with the compiler's log.
+    pub fn compile_reported(
+        &self,
+        source: &Source,
+        target: Target,
+        dtype: Dtype,
+    ) -> Result<Cubin, CompileError> {
+        compile(source, &full_text(source), &options(target, dtype, true), target.code)
+    }
+}
+
+fn full_text(source: &Source) -> String {
+    // `#line` makes messages name the file's own lines.
+    format!("{COMMON}\n#line 1 \"{}.cu\"\n{}", source.name, source.text)
+}
+
+fn options(target: Target, dtype: Dtype, report: bool) -> Vec<String> {
+    let mut options = vec![
+        format!("--gpu-architecture={}", target.code),
+        "--std=c++17".to_string(),
+        format!("--define-macro=BIGBATCH_ARCH={}", target.path.number),
+    ];
+    if dtype == Dtype::F16 {
+        options.push("--define-macro=BIGBATCH_F16".to_string());
+    }
+    if report {
+        options.push("--ptxas-options=-v".to_string());
+    }
+    options
+}
+
+/// An NVRTC program, destroyed when dropped.
+struct Program(sys::nvrtcProgram);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // SAFETY: created by `create_program` and destroyed only here. A failure leaks some host memory.
+        let _ = unsafe { result::destroy_program(self.0) };
+    }
+}
+
+fn compile(
+    source: &Source,
+    text: &str,
+    options: &[String],
+    arch: Arch,
+) -> Result<Cubin, CompileError> {
+    let nul =
+        |_| CompileError::Call { call: "nvrtcCreateProgram", reason: "NUL in the source".into() };
+    let text = CString::new(text).map_err(nul)?;
+    let name = CString::new(format!("{}.cu", source.name)).map_err(nul)?;
+    let program = result::create_program(&text, Some(&name)).map(Program).map_err(|error| {
+        CompileError::Call { call: "nvrtcCreateProgram", reason: text_of(error.0) }
+    })?;
+    // SAFETY: the program is alive; the options are free of NUL bytes.
+    let compiled = unsafe { result::compile_program(program.0, options) };
+    let log = log_of(&program);
+    if compiled.is_err() {
+        return Err(CompileError::Source { source_name: source.name, arch, log });
+    }
+    let mut bytes = 0usize;
+    // SAFETY: the program is alive and compiled; `bytes` is a live integer.
+    check("nvrtcGetCUBINSize", unsafe { sys::nvrtcGetCUBINSize(program.0, &mut bytes) })?;
+    let mut image = vec![0u8; bytes];
+    // SAFETY: `image` has the size that NVRTC asked for.
+    let got = unsafe { sys::nvrtcGetCUBIN(program.0, image.as_mut_ptr().cast::<c_char>()) };
+    check("nvrtcGetCUBIN", got)?;
+    Ok(Cubin { image, log })
+}
+
+fn log_of(program: &Program) -> String {
+    // SAFETY: the program is alive. NVRTC ends the log with a NUL.
+    let raw = unsafe { result::get_program_log(program.0) }.unwrap_or_default();
+    let bytes: Vec<u8> = raw.iter().take_while(|&&c| c != 0).map(|&c| c as u8).collect();
+    String::from_utf8_lossy(&bytes).trim().to_string()
+}
+
+fn check(call: &'static str, status: sys::nvrtcResult) -> Result<(), CompileError> {
+    status.result().map_err(|error| CompileError::Call { call, reason: text_of(error.0) })
+}
+
+fn text_of(status: sys::nvrtcResult) -> String {
+    // SAFETY: NVRTC returns a string that lives as long as the library, for any value.
+    unsafe { CStr::from_ptr(sys::nvrtcGetErrorString(status)) }.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn architectures_read_back() {
+        for name in ["sm_80", "sm_89", "sm_90a", "sm_100"] {
+            assert_eq!(Arch::parse(name).unwrap().to_string(), name);
+        }
+        assert_eq!(Arch::parse("sm89").unwrap().to_string(), "sm_89");
+        for bad in ["sm_75", "", "volta", "sm_9000"] {
+            assert!(Arch::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_older_path_caps_shared_memory_and_drops_specific_instructions() {
+        let h100 = Arch::of_card(9, 0);
+        assert_eq!(h100.to_string(), "sm_90a");
+        let forced = Target::forced(h100, "sm80").unwrap();
+        assert_eq!((forced.code.to_string(), forced.path.number), ("sm_90".to_string(), 80));
+        assert_eq!(forced.shared_memory_bytes(), 163 << 10);
+        assert_eq!(Target::forced(h100, "sm89").unwrap().shared_memory_bytes(), 99 << 10);
+        assert_eq!(Target::native(h100).shared_memory_bytes(), 227 << 10);
+        assert!(Target::forced(h100, "sm70").is_err());
+        assert!(Target::forced(Arch::of_card(8, 0), "sm89").is_err());
+    }
+
+    #[test]
+    fn entries_are_what_the_sources_define() {
+        for source in SOURCES {
+            let defined = source.text.matches("extern \"C\" __global__").count();
+            assert_eq!(defined, source.entries.len(), "{}.cu", source.name);
+            for entry in source.entries {
+                assert!(
+                    source.text.contains(&format!(" {entry}(")),
+                    "{entry} in {}.cu",
+                    source.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn kernels_compile_and_a_broken_one_says_where() {
+        let compiler = match Compiler::open(libraries::MAJORS) {
+            Ok(compiler) => compiler,
+            Err(error) => {
+                println!("skipped: {error}");
+                return;
+            }
+        };
+        let target = Target::native(Arch { number: 80, specific: false });
+        let source = &SOURCES[0];
+        let image = compiler.compile_cached(source, target, Dtype::Bf16, &Cache::none()).unwrap();
+        assert_eq!(&image[..4], b"\x7fELF");
+        let broken = Source { name: "broken", text: "\nint x = ;\n", entries: &[] };
+        let error =
+            compiler.compile_reported(&broken, target, Dtype::Bf16).unwrap_err().to_string();
+        assert!(error.contains("broken.cu(2)"), "{error}");
+    }
+}
