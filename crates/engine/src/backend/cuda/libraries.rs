@@ -328,6 +328,11 @@ fn check(library: Library) -> Result<(), LibraryError> {
     }
 }
 
+/// Folders that hold what the kernel driver installs, best first.
+pub(super) fn driver_folders() -> Vec<PathBuf> {
+    Folders::from_environment().of(Library::Driver)
+}
+
 /// Where libraries are looked for, as this process's environment says.
 struct Folders {
     library_path: Vec<PathBuf>,

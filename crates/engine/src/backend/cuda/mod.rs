@@ -1,5 +1,9 @@
 //! cuda
 pub mod cache;
 pub mod compile;
+pub mod device;
+mod fault;
 pub mod libraries;
+pub mod memory;
+mod nvml;
 pub mod resources;

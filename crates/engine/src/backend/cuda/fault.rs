@@ -1,0 +1,72 @@
+//! Driver and library statuses as [`DeviceError`]s, with the call that gave them.
+
+use std::ffi::CStr;
+
+use cudarc::cublaslt::result::CublasError;
+use cudarc::cublaslt::sys as lt;
+use cudarc::driver::result::DriverError;
+use cudarc::driver::sys::CUresult;
+
+use crate::error::DeviceError;
+
+/// Puts the device's name and the call's to a status.
+pub(super) trait At<T> {
+    fn at(self, device: &str, call: &'static str) -> Result<T, DeviceError>;
+}
+
+impl<T> At<T> for Result<T, DriverError> {
+    fn at(self, device: &str, call: &'static str) -> Result<T, DeviceError> {
+        self.map_err(|DriverError(status)| {
+            let (device, reason) = (device.to_string(), describe(status));
+            if is_sticky(status) {
+                DeviceError::Poisoned { device, call, reason }
+            } else {
+                DeviceError::Call { device, call, reason }
+            }
+        })
+    }
+}
+
+impl<T> At<T> for Result<T, CublasError> {
+    fn at(self, device: &str, call: &'static str) -> Result<T, DeviceError> {
+        self.map_err(|CublasError(status)| {
+            // SAFETY: cuBLASLt is open, for it gave this status; the string lives as long as the library.
+            let name = unsafe { CStr::from_ptr(lt::cublasLtGetStatusName(status)) };
+            let reason = name.to_string_lossy().into_owned();
+            DeviceError::Call { device: device.to_string(), call, reason }
+        })
+    }
+}
+
+/// Name and explanation of a driver status.
+pub(super) fn describe(status: CUresult) -> String {
+    let error = DriverError(status);
+    let text = |text: Result<&CStr, DriverError>| text.map(|t| t.to_string_lossy().into_owned());
+    match (text(error.error_name()), text(error.error_string())) {
+        (Ok(name), Ok(meaning)) => format!("{meaning} ({name})"),
+        _ => format!("status {}", status as u32),
+    }
+}
+
+/// Faults after which the driver answers every call of this process with the same status. An uncorrectable
+/// memory error and an MPS server's end are of this kind, as are all faults that a kernel runs into.
+fn is_sticky(status: CUresult) -> bool {
+    matches!(
+        status,
+        CUresult::CUDA_ERROR_ECC_UNCORRECTABLE
+            | CUresult::CUDA_ERROR_NVLINK_UNCORRECTABLE
+            | CUresult::CUDA_ERROR_CONTAINED
+            | CUresult::CUDA_ERROR_ILLEGAL_ADDRESS
+            | CUresult::CUDA_ERROR_LAUNCH_TIMEOUT
+            | CUresult::CUDA_ERROR_CONTEXT_IS_DESTROYED
+            | CUresult::CUDA_ERROR_ASSERT
+            | CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR
+            | CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION
+            | CUresult::CUDA_ERROR_MISALIGNED_ADDRESS
+            | CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE
+            | CUresult::CUDA_ERROR_INVALID_PC
+            | CUresult::CUDA_ERROR_LAUNCH_FAILED
+            | CUresult::CUDA_ERROR_MPS_CLIENT_TERMINATED
+            | CUresult::CUDA_ERROR_EXTERNAL_DEVICE
+    )
+}

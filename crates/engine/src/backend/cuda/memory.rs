@@ -1,0 +1,301 @@
+//! Device memory: who has how much of the budget, and the one arena that takes what is left.
+//!
+//! The budget is all that this process uses of the device, as the driver reports it. The arena is the last
+//! to be served: its addresses are reserved at once, and memory is put behind them in two steps, first
+//! what surely fits, so that every kernel, GEMM algorithm and graph can run once (the driver loads code
+//! when it first runs), then what their loading left of the budget. After that nothing is allocated:
+//! [`allocations_after_startup`] counts the exceptions, and tests hold it at zero.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys::{self, CUresult};
+
+use super::device::Device;
+use super::fault::At;
+use super::nvml;
+use crate::error::DeviceError;
+
+static STARTED: AtomicBool = AtomicBool::new(false);
+static LATE_ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+/// Allocations of device or pinned memory made after start-up was declared over: 0 unless something is wrong.
+pub fn allocations_after_startup() -> u64 {
+    LATE_ALLOCATIONS.load(Ordering::Relaxed)
+}
+
+/// Declares start-up over, or begun again for another model or device.
+pub(super) fn set_started(started: bool) {
+    STARTED.store(started, Ordering::Relaxed);
+}
+
+fn count_allocation() {
+    if STARTED.load(Ordering::Relaxed) {
+        LATE_ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Reads what this process uses of one device.
+pub(super) struct Meter {
+    nvml: Option<nvml::Device>,
+    idle_bytes: Option<u64>,
+}
+
+impl Meter {
+    /// `idle_bytes` is the device's use before this process touched it.
+    pub(super) fn new(nvml: Option<nvml::Device>, idle_bytes: Option<u64>) -> Meter {
+        Meter { nvml, idle_bytes }
+    }
+
+    pub(super) fn used_bytes(&self) -> Option<u64> {
+        let nvml = self.nvml.as_ref()?;
+        let growth = || Some(nvml.used_bytes()?.saturating_sub(self.idle_bytes?));
+        nvml.own_bytes().or_else(growth)
+    }
+}
+
+fn out_of_memory(device: &Device, purpose: &'static str, asked: usize) -> DeviceError {
+    let free_bytes = device.free_and_total_bytes().map_or(0, |(free, _)| free);
+    DeviceError::OutOfMemory {
+        device: device.label().to_string(),
+        purpose,
+        asked_bytes: asked as u64,
+        free_bytes,
+    }
+}
+
+fn or_out_of_memory<T>(
+    status: Result<T, DriverError>,
+    device: &Device,
+    call: &'static str,
+    purpose: &'static str,
+    bytes: usize,
+) -> Result<T, DeviceError> {
+    match status {
+        Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
+            Err(out_of_memory(device, purpose, bytes))
+        }
+        other => other.at(device.label(), call),
+    }
+}
+
+/// A block of device memory of its own: the weights, the GEMM workspace.
+pub struct DeviceBuffer {
+    device: Arc<Device>,
+    address: sys::CUdeviceptr,
+    bytes: usize,
+}
+
+impl DeviceBuffer {
+    /// Allocates; the contents are whatever was there.
+    ///
+    /// # Errors
+    /// [`DeviceError::OutOfMemory`] naming the purpose.
+    pub fn new(
+        device: &Arc<Device>,
+        bytes: usize,
+        purpose: &'static str,
+    ) -> Result<DeviceBuffer, DeviceError> {
+        device.bind()?;
+        count_allocation();
+        // SAFETY: a plain allocation; freed in `drop`.
+        let status = unsafe { result::malloc_sync(bytes.max(1)) };
+        let address = or_out_of_memory(status, device, "cuMemAlloc", purpose, bytes)?;
+        Ok(DeviceBuffer { device: device.clone(), address, bytes })
+    }
+
+    /// Device address of the first byte.
+    pub(super) fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// Bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Copies from the host and waits.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn write(&mut self, offset: usize, data: &[u8]) -> Result<(), DeviceError> {
+        assert!(offset + data.len() <= self.bytes, "write past the end of a device buffer");
+        self.device.bind()?;
+        // SAFETY: the range lies inside this allocation; the copy is done when the call returns.
+        unsafe { result::memcpy_htod_sync(self.address + offset as u64, data) }
+            .at(self.device.label(), "cuMemcpyHtoD")
+    }
+}
+
+impl Drop for DeviceBuffer {
+    fn drop(&mut self) {
+        let _ = self.device.bind();
+        // SAFETY: allocated in `new`, freed only here. The driver waits for work that uses it.
+        let _ = unsafe { result::free_sync(self.address) };
+    }
+}
+
+/// Page-locked host memory, which the device copies from and to while the host goes on.
+pub struct Pinned {
+    device: Arc<Device>,
+    address: *mut c_void,
+    bytes: usize,
+}
+
+// SAFETY: host memory without ties to a thread.
+unsafe impl Send for Pinned {}
+
+impl Pinned {
+    /// Allocates zeroed memory.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn new(device: &Arc<Device>, bytes: usize) -> Result<Pinned, DeviceError> {
+        device.bind()?;
+        count_allocation();
+        // SAFETY: freed in `drop`; portable, so that every context of this process may copy with it.
+        let address =
+            unsafe { result::malloc_host(bytes.max(1), sys::CU_MEMHOSTALLOC_PORTABLE) }
+                .at(device.label(), "cuMemHostAlloc")?;
+        // SAFETY: just allocated with this size.
+        unsafe { std::ptr::write_bytes(address.cast::<u8>(), 0, bytes) };
+        Ok(Pinned { device: device.clone(), address, bytes })
+    }
+
+    /// Its bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        // SAFETY: `bytes` zeroed bytes are there; the caller waits for copies before it reads.
+        unsafe { std::slice::from_raw_parts(self.address.cast::<u8>(), self.bytes) }
+    }
+
+    /// Its bytes, to fill. No copy from here may be under way.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.address.cast::<u8>(), self.bytes) }
+    }
+
+    pub(super) fn address(&self) -> *mut c_void {
+        self.address
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let _ = self.device.bind();
+        // SAFETY: allocated in `new`, freed only here; owners wait for their copies first.
+        let _ = unsafe { result::free_host(self.address) };
+    }
+}
+
+/// Addresses for all that may ever be the arena's, with memory behind the first part.
+pub struct Arena {
+    device: Arc<Device>,
+    address: sys::CUdeviceptr,
+    reserved: usize,
+    granule: usize,
+    chunks: Vec<(sys::CUmemGenericAllocationHandle, usize)>,
+}
+
+impl Arena {
+    /// Reserves addresses for `bytes`; takes no memory yet.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn reserve(device: &Arc<Device>, bytes: usize) -> Result<Arena, DeviceError> {
+        device.bind()?;
+        let properties = allocation_properties(device);
+        let mut granule = 0;
+        // SAFETY: both pointers are live.
+        unsafe {
+            sys::cuMemGetAllocationGranularity(
+                &mut granule,
+                &properties,
+                sys::CUmemAllocationGranularity_flags::CU_MEM_ALLOC_GRANULARITY_RECOMMENDED,
+            )
+        }
+        .result()
+        .at(device.label(), "cuMemGetAllocationGranularity")?;
+        let reserved = bytes.max(1).next_multiple_of(granule);
+        let mut address = 0;
+        // SAFETY: `address` is live; freed in `drop`.
+        unsafe { sys::cuMemAddressReserve(&mut address, reserved, 0, 0, 0) }
+            .result()
+            .at(device.label(), "cuMemAddressReserve")?;
+        Ok(Arena { device: device.clone(), address, reserved, granule, chunks: Vec::new() })
+    }
+
+    /// Device address of the first byte; it never moves.
+    pub(super) fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// Bytes that have memory behind them.
+    pub fn bytes(&self) -> usize {
+        self.chunks.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Puts memory behind the addresses up to the largest whole number of granules within `bytes`.
+    ///
+    /// # Errors
+    /// [`DeviceError::OutOfMemory`], the arena as it was.
+    pub fn grow_to(&mut self, bytes: usize) -> Result<(), DeviceError> {
+        let mapped = self.bytes();
+        let target = bytes.min(self.reserved) / self.granule * self.granule;
+        if target <= mapped {
+            return Ok(());
+        }
+        self.device.bind()?;
+        count_allocation();
+        let size = target - mapped;
+        let at = self.address + mapped as u64;
+        let properties = allocation_properties(&self.device);
+        let mut handle = 0;
+        // SAFETY: both pointers are live; released below or in `drop`.
+        let status = unsafe { sys::cuMemCreate(&mut handle, size, &properties, 0) }.result();
+        or_out_of_memory(status, &self.device, "cuMemCreate", "the arena", size)?;
+        // SAFETY: the range is reserved and has no memory behind it yet; the handle has this size.
+        let mapped = unsafe { sys::cuMemMap(at, size, 0, handle, 0) }.result();
+        if let Err(error) = mapped.at(self.device.label(), "cuMemMap") {
+            // SAFETY: created above, mapped nowhere.
+            let _ = unsafe { sys::cuMemRelease(handle) };
+            return Err(error);
+        }
+        self.chunks.push((handle, size));
+        let access = sys::CUmemAccessDesc {
+            location: properties.location,
+            flags: sys::CUmemAccess_flags::CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
+        };
+        // SAFETY: the range was mapped just now; one descriptor is passed.
+        unsafe { sys::cuMemSetAccess(at, size, &access, 1) }
+            .result()
+            .at(self.device.label(), "cuMemSetAccess")
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        let _ = self.device.bind();
+        let mut at = self.address;
+        for (handle, size) in self.chunks.drain(..) {
+            // SAFETY: mapped in `grow_to` at this place with this size; the owner has synchronised.
+            unsafe {
+                let _ = sys::cuMemUnmap(at, size);
+                let _ = sys::cuMemRelease(handle);
+            }
+            at += size as u64;
+        }
+        // SAFETY: reserved in `reserve`, nothing is mapped any more.
+        let _ = unsafe { sys::cuMemAddressFree(self.address, self.reserved) };
+    }
+}
+
+fn allocation_properties(device: &Device) -> sys::CUmemAllocationProp {
+    // SAFETY: all-zero bytes are "no flags, no handle type, no pointer" in this plain struct.
+    let mut properties: sys::CUmemAllocationProp = unsafe { std::mem::zeroed() };
+    properties.type_ = sys::CUmemAllocationType::CU_MEM_ALLOCATION_TYPE_PINNED;
+    properties.location.type_ = sys::CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE;
+    properties.location.id = device.handle();
+    properties
+}

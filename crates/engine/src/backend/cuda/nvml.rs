@@ -1,0 +1,180 @@
+//! Memory as the driver's management library reports it: what `nvidia-smi` shows, and what a budget is
+//! held against.
+//!
+//! CUDA's own reading needs a context, and so cannot say what the context cost. NVML reads before `cuInit`,
+//! and a device that nothing runs on may already read hundreds of MiB; so this process's share is its own
+//! entry where NVML lists it (not in a container, whose process ids differ), and otherwise the growth since
+//! that first reading, which others on the device disturb.
+
+use std::ffi::{c_char, c_int, c_uint, c_void};
+
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+
+const SUCCESS: c_int = 0;
+const INSUFFICIENT_SIZE: c_int = 7;
+const NOT_AVAILABLE: u64 = u64::MAX;
+
+type Handle = *mut c_void;
+
+#[repr(C)]
+#[derive(Default)]
+struct Memory {
+    total: u64,
+    free: u64,
+    used: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Process {
+    pid: c_uint,
+    used_bytes: u64,
+    gpu_instance: c_uint,
+    compute_instance: c_uint,
+}
+
+#[repr(C)]
+struct PciInfo {
+    legacy_id: [c_char; 16],
+    domain: c_uint,
+    bus: c_uint,
+    device: c_uint,
+    ids: [c_uint; 2],
+    id: [c_char; 32],
+}
+
+/// The library and its functions, opened once.
+pub(super) struct Nvml {
+    count: unsafe extern "C" fn(*mut c_uint) -> c_int,
+    by_index: unsafe extern "C" fn(c_uint, *mut Handle) -> c_int,
+    pci: unsafe extern "C" fn(Handle, *mut PciInfo) -> c_int,
+    memory: unsafe extern "C" fn(Handle, *mut Memory) -> c_int,
+    processes: unsafe extern "C" fn(Handle, *mut c_uint, *mut Process) -> c_int,
+}
+
+/// A device's place on the bus: domain, bus, device.
+pub(super) type PciAddress = (u32, u32, u32);
+
+impl Nvml {
+    /// The library, where the driver brought it and it works.
+    pub(super) fn get() -> Option<&'static Nvml> {
+        static NVML: std::sync::OnceLock<Option<Nvml>> = std::sync::OnceLock::new();
+        NVML.get_or_init(Nvml::open).as_ref()
+    }
+
+    fn open() -> Option<Nvml> {
+        // SAFETY: the driver's library by the name that every NVIDIA tool uses; the signatures are those of
+        // nvml.h, unchanged since NVML 11.
+        unsafe {
+            let library = super::libraries::driver_folders()
+                .iter()
+                .map(|folder| folder.join("libnvidia-ml.so.1"))
+                .filter(|path| path.is_file())
+                .find_map(|path| Library::open(Some(path), RTLD_NOW | RTLD_LOCAL).ok())?;
+            let init = *library.get::<unsafe extern "C" fn() -> c_int>(b"nvmlInit_v2\0").ok()?;
+            let nvml = Nvml {
+                count: *library.get(b"nvmlDeviceGetCount_v2\0").ok()?,
+                by_index: *library.get(b"nvmlDeviceGetHandleByIndex_v2\0").ok()?,
+                pci: *library.get(b"nvmlDeviceGetPciInfo_v3\0").ok()?,
+                memory: *library.get(b"nvmlDeviceGetMemoryInfo\0").ok()?,
+                processes: *library.get(b"nvmlDeviceGetComputeRunningProcesses_v3\0").ok()?,
+            };
+            if init() != SUCCESS {
+                return None;
+            }
+            // Its functions are used for the life of the process.
+            std::mem::forget(library);
+            Some(nvml)
+        }
+    }
+
+    /// Used bytes of every device.
+    pub(super) fn used_everywhere(&self) -> Vec<(PciAddress, u64)> {
+        let mut count = 0;
+        // SAFETY: `count` is live.
+        if unsafe { (self.count)(&mut count) } != SUCCESS {
+            return Vec::new();
+        }
+        (0..count).filter_map(|index| self.used_at(index)).collect()
+    }
+
+    fn used_at(&self, index: c_uint) -> Option<(PciAddress, u64)> {
+        let mut handle: Handle = std::ptr::null_mut();
+        // SAFETY: `handle` is live.
+        if unsafe { (self.by_index)(index, &mut handle) } != SUCCESS {
+            return None;
+        }
+        Some((self.address(handle)?, self.used(handle)?))
+    }
+
+    fn address(&self, handle: Handle) -> Option<PciAddress> {
+        // SAFETY: all-zero bytes are a value of this plain struct.
+        let mut info: PciInfo = unsafe { std::mem::zeroed() };
+        // SAFETY: the handle is NVML's own; `info` has the size of nvmlPciInfo_t.
+        let status = unsafe { (self.pci)(handle, &mut info) };
+        (status == SUCCESS).then_some((info.domain, info.bus, info.device))
+    }
+
+    fn used(&self, handle: Handle) -> Option<u64> {
+        let mut memory = Memory::default();
+        // SAFETY: the handle is NVML's own; `memory` has the size of nvmlMemory_t.
+        let status = unsafe { (self.memory)(handle, &mut memory) };
+        (status == SUCCESS).then_some(memory.used)
+    }
+
+    /// The device at this address.
+    pub(super) fn device(&'static self, address: PciAddress) -> Option<Device> {
+        let mut count = 0;
+        // SAFETY: `count` is live.
+        if unsafe { (self.count)(&mut count) } != SUCCESS {
+            return None;
+        }
+        (0..count).find_map(|index| {
+            let mut handle: Handle = std::ptr::null_mut();
+            // SAFETY: `handle` is live.
+            let found = unsafe { (self.by_index)(index, &mut handle) } == SUCCESS
+                && self.address(handle) == Some(address);
+            found.then_some(Device { nvml: self, handle })
+        })
+    }
+}
+
+/// One device, as NVML sees it.
+pub(super) struct Device {
+    nvml: &'static Nvml,
+    handle: Handle,
+}
+
+// SAFETY: NVML's functions may be called from any thread, and its handles are not tied to one.
+unsafe impl Send for Device {}
+// SAFETY: as above.
+unsafe impl Sync for Device {}
+
+impl Device {
+    /// Used bytes, of all processes and the driver's own.
+    pub(super) fn used_bytes(&self) -> Option<u64> {
+        self.nvml.used(self.handle)
+    }
+
+    /// What this process uses, where NVML lists it.
+    pub(super) fn own_bytes(&self) -> Option<u64> {
+        let mut processes = vec![Process::default(); 64];
+        loop {
+            let mut count = processes.len() as c_uint;
+            // SAFETY: `processes` has room for `count` entries of nvmlProcessInfo_t.
+            let status =
+                unsafe { (self.nvml.processes)(self.handle, &mut count, processes.as_mut_ptr()) };
+            match status {
+                SUCCESS => processes.truncate(count as usize),
+                // More may start between two calls.
+                INSUFFICIENT_SIZE if processes.len() < 4096 => {
+                    processes.resize(2 * (count as usize).max(processes.len()), Process::default());
+                    continue;
+                }
+                _ => return None,
+            }
+            let own = processes.iter().find(|process| process.pid == std::process::id())?;
+            return (own.used_bytes != NOT_AVAILABLE).then_some(own.used_bytes);
+        }
+    }
+}
