@@ -75,7 +75,7 @@ class Kernels:
         rows, width = x.shape[0], x.shape[1] // 2
         out = self.empty(rows, width) if out is None else out
         threads = self.size["GEGLU_THREADS"]
-        self.modules["geglu.cu"].launch("geglu", blocks(rows * width // 8, threads), threads, 0, x, out, rows, width)
+        self.modules["geglu.cu"].launch("geglu", blocks(rows * width // 8, threads), threads, 0, x, out, rows, width, out.stride(0))
         return out
 
     def pool(self, x, cu_seqlens, sequences, count, mode, out=None):
