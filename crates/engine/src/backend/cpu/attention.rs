@@ -1,0 +1,248 @@
+//! Attention over packed sequences that never holds a score matrix.
+//!
+//! Each task takes one block of queries of one head of one sequence and walks the keys in blocks with a
+//! running maximum and sum (Milakov and Gimelshein, 2018; Dao, 2023, <https://arxiv.org/abs/2307.08691>).
+//! Blocks are counted from the sequence's own start and only those inside the window are visited, so the
+//! bits of an answer depend on its own sequence alone.
+
+use std::sync::{Mutex, PoisonError};
+
+use gemm::Parallelism;
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::math::exp_nonpositive;
+
+/// Queries of a task.
+const QUERIES: usize = 64;
+/// Keys visited at a time.
+const KEYS: usize = 256;
+
+/// What all tasks of a launch share.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) heads: usize,
+    pub(super) hidden: usize,
+    pub(super) window: Option<usize>,
+}
+
+/// One thread's working memory.
+struct Scratch {
+    /// [QUERIES, KEYS].
+    scores: Vec<f32>,
+    /// [QUERIES, head_dim].
+    sums: Vec<f32>,
+    /// Running maximum and total of each query.
+    max: [f32; QUERIES],
+    total: [f32; QUERIES],
+}
+
+/// One scratch a thread, made at start-up.
+pub(super) struct ScratchPool(Vec<Mutex<Scratch>>);
+
+pub(super) fn scratch_bytes(head_dim: usize) -> usize {
+    4 * QUERIES * (KEYS + head_dim + 2)
+}
+
+impl ScratchPool {
+    pub(super) fn new(threads: usize, head_dim: usize) -> ScratchPool {
+        let scratch = || Scratch {
+            scores: vec![0.0; QUERIES * KEYS],
+            sums: vec![0.0; QUERIES * head_dim],
+            max: [0.0; QUERIES],
+            total: [0.0; QUERIES],
+        };
+        ScratchPool((0..threads.max(1)).map(|_| Mutex::new(scratch())).collect())
+    }
+}
+
+struct Task {
+    /// First and end row of the sequence.
+    sequence: (usize, usize),
+    head: usize,
+    /// First query, counted from the sequence's start.
+    first: usize,
+}
+
+/// Where a task writes: [queries, head_dim] with the row stride of the whole output.
+struct OutputTile(*mut f32);
+
+// SAFETY: every task writes a tile of rows and columns that no other task has.
+unsafe impl Send for OutputTile {}
+
+/// `qkv` is [T, 3 hidden], already rotated; `out` is [T, hidden].
+pub(super) fn attention(
+    qkv: &[f32],
+    out: &mut [f32],
+    cu_seqlens: &[u32],
+    shape: Shape,
+    scratch: &ScratchPool,
+) {
+    let mut tasks = Vec::new();
+    for pair in cu_seqlens.windows(2) {
+        let sequence = (pair[0] as usize, pair[1] as usize);
+        for first in (0..sequence.1 - sequence.0).step_by(QUERIES) {
+            tasks.extend((0..shape.heads).map(|head| Task { sequence, head, first }));
+        }
+    }
+    assert!(out.len() == cu_seqlens.last().map_or(0, |&t| t as usize) * shape.hidden);
+    let dim = shape.hidden / shape.heads;
+    let tiles: Vec<(Task, OutputTile)> = tasks
+        .into_iter()
+        .map(|task| {
+            let at = (task.sequence.0 + task.first) * shape.hidden + task.head * dim;
+            let tile = OutputTile(&raw mut out[at]);
+            (task, tile)
+        })
+        .collect();
+    tiles.into_par_iter().for_each(|(task, tile)| {
+        let slot = rayon::current_thread_index().unwrap_or(0) % scratch.0.len();
+        let mut scratch = scratch.0[slot].lock().unwrap_or_else(PoisonError::into_inner);
+        run(qkv, tile, &task, shape, &mut scratch);
+    });
+}
+
+fn run(qkv: &[f32], out: OutputTile, task: &Task, shape: Shape, scratch: &mut Scratch) {
+    let dim = shape.hidden / shape.heads;
+    let stride = 3 * shape.hidden;
+    let (start, end) = task.sequence;
+    let len = end - start;
+    let queries = QUERIES.min(len - task.first);
+    let scale = 1.0 / (dim as f32).sqrt();
+    let (low, high) = match shape.window {
+        Some(w) => (task.first.saturating_sub(w), len.min(task.first + queries + w)),
+        None => (0, len),
+    };
+    scratch.max.fill(f32::NEG_INFINITY);
+    scratch.total.fill(0.0);
+    scratch.sums.fill(0.0);
+    let arch = Arch::new();
+    let row = |position: usize, part: usize| {
+        &qkv[(start + position) * stride + part * shape.hidden + task.head * dim..]
+    };
+    for first_key in (low..high).step_by(KEYS) {
+        let keys = KEYS.min(high - first_key);
+        // SAFETY: queries, keys and values are rows of `qkv` inside the sequence, `dim` wide and
+        // `stride` apart; scores hold QUERIES x KEYS.
+        unsafe {
+            let (q, k) = (row(task.first, 0).as_ptr(), row(first_key, 1).as_ptr());
+            let scores = scratch.scores.as_mut_ptr();
+            multiply(
+                (queries, keys, dim),
+                (scores, KEYS, 0.0),
+                (q, stride, 1),
+                (k, 1, stride),
+                scale,
+            );
+        }
+        let Scratch { scores, sums, max, total } = scratch;
+        arch.dispatch(|| {
+            for i in 0..queries {
+                let scores = &mut scores[i * KEYS..][..keys];
+                if let Some(w) = shape.window {
+                    let at = task.first + i;
+                    mask(scores, first_key, at.saturating_sub(w), at + w);
+                }
+                let sums = &mut sums[i * dim..][..dim];
+                fold_block(scores, sums, &mut max[i], &mut total[i]);
+            }
+        });
+        // SAFETY: as above; sums hold QUERIES x head_dim.
+        unsafe {
+            let v = row(first_key, 2).as_ptr();
+            multiply(
+                (queries, dim, keys),
+                (scratch.sums.as_mut_ptr(), dim, 1.0),
+                (scratch.scores.as_ptr(), KEYS, 1),
+                (v, stride, 1),
+                1.0,
+            );
+        }
+    }
+    for i in 0..queries {
+        let inverse = 1.0 / scratch.total[i];
+        for (d, sum) in scratch.sums[i * dim..][..dim].iter().enumerate() {
+            // SAFETY: row `first + i` of this task's own tile; see [`OutputTile`].
+            unsafe { *out.0.add(i * shape.hidden + d) = sum * inverse };
+        }
+    }
+}
+
+/// Keys outside [low, high] get no weight.
+#[inline(always)]
+fn mask(scores: &mut [f32], first_key: usize, low: usize, high: usize) {
+    for (j, score) in scores.iter_mut().enumerate() {
+        let key = first_key + j;
+        if key < low || key > high {
+            *score = f32::NEG_INFINITY;
+        }
+    }
+}
+
+/// Turns a block's scores into weights relative to the running maximum and rescales what was summed.
+#[inline(always)]
+fn fold_block(scores: &mut [f32], sums: &mut [f32], max: &mut f32, total: &mut f32) {
+    let block_max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let new_max = max.max(block_max);
+    if new_max == f32::NEG_INFINITY {
+        scores.fill(0.0);
+        return;
+    }
+    let rescale = exp_nonpositive(*max - new_max);
+    let mut lanes = [0.0f32; 16];
+    let (chunks, rest) = scores.as_chunks_mut::<16>();
+    for chunk in chunks {
+        for (lane, s) in lanes.iter_mut().zip(chunk) {
+            *s = exp_nonpositive(*s - new_max);
+            *lane += *s;
+        }
+    }
+    for (lane, s) in lanes.iter_mut().zip(rest) {
+        *s = exp_nonpositive(*s - new_max);
+        *lane += *s;
+    }
+    *total = *total * rescale + lanes.iter().sum::<f32>();
+    *max = new_max;
+    if rescale != 1.0 {
+        sums.iter_mut().for_each(|s| *s *= rescale);
+    }
+}
+
+/// `out = beta out + scale a b` on this thread.
+///
+/// `size` is (rows, columns, inner); `a` and `b` are (pointer, row stride, column stride).
+///
+/// # Safety
+/// All three matrices must lie in memory that the pointers may reach, and `out` must not overlap.
+unsafe fn multiply(
+    size: (usize, usize, usize),
+    (out, out_stride, beta): (*mut f32, usize, f32),
+    a: (*const f32, usize, usize),
+    b: (*const f32, usize, usize),
+    scale: f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        gemm::gemm(
+            size.0,
+            size.1,
+            size.2,
+            out,
+            1,
+            out_stride as isize,
+            beta != 0.0,
+            a.0,
+            a.2 as isize,
+            a.1 as isize,
+            b.0,
+            b.2 as isize,
+            b.1 as isize,
+            beta,
+            scale,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}

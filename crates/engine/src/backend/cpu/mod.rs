@@ -1,0 +1,149 @@
+//! The fast host backend: f32, packed, threaded, and the same bits for a text in any batch.
+//!
+//! Every row's arithmetic has an order of its own that depends on nothing beside it: GEMMs sum over the
+//! inner dimension in fixed blocks ([`gemm`]), attention walks blocks counted from its own sequence's
+//! start ([`attention`]), labels are plain dot products. Threads only ever split rows or columns.
+//!
+//! Loops are written for the compiler to vectorise; `pulp` compiles each for the instruction sets it
+//! knows and picks one at start-up, so there is no intrinsic here.
+
+mod attention;
+mod gemm;
+mod math;
+mod rows;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::host_arena::HostArena;
+use super::{ArenaUsage, Backend, Op, RopeTable, View, WeightTable};
+use crate::error::DeviceError;
+use crate::pack::PackedBatch;
+
+/// A thread pool, weights, tables and one arena.
+pub struct CpuBackend {
+    pool: ThreadPool,
+    state: State,
+}
+
+/// What the operations work on, apart from the threads that run them.
+struct State {
+    weights: WeightTable,
+    ropes: Vec<RopeTable>,
+    heads: usize,
+    norm_eps: f32,
+    arena: HostArena,
+    scratch: attention::ScratchPool,
+    batch: PackedBatch,
+}
+
+/// Bytes beside arena and weights that a backend of this many threads holds.
+pub fn scratch_bytes(threads: usize, head_dim: usize) -> usize {
+    threads * attention::scratch_bytes(head_dim)
+}
+
+impl CpuBackend {
+    /// `heads` is `num_attention_heads`; `ropes` in the order of their [`super::RopeId`]s.
+    ///
+    /// # Errors
+    /// [`DeviceError::Unavailable`] when the operating system gives no threads.
+    pub fn new(
+        weights: WeightTable,
+        ropes: Vec<RopeTable>,
+        heads: usize,
+        norm_eps: f32,
+        arena_bytes: usize,
+        threads: usize,
+    ) -> Result<Self, DeviceError> {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|n| format!("bigbatch-cpu-{n}"))
+            .build()
+            .map_err(|e| DeviceError::Unavailable { device: "cpu".into(), reason: e.to_string() })?;
+        let head_dim = ropes.first().map_or(0, |table| 2 * table.pairs);
+        let scratch = attention::ScratchPool::new(threads, head_dim);
+        let (arena, batch) = (HostArena::new(arena_bytes), PackedBatch::default());
+        let state = State { weights, ropes, heads, norm_eps, arena, scratch, batch };
+        Ok(CpuBackend { pool, state })
+    }
+}
+
+impl State {
+    fn run(&mut self, op: &Op) {
+        let State { weights, ropes, heads, norm_eps, arena, scratch, batch } = self;
+        let norm_of = |norm: &super::NormWeights| rows::Norm {
+            weight: weights.get(norm.weight),
+            bias: norm.bias.map(|id| weights.get(id)),
+            eps: *norm_eps,
+        };
+        match op {
+            Op::Embed { embedding, norm, out } => {
+                let table = weights.get(*embedding);
+                rows::embed(table, &batch.token_ids, &norm_of(norm), arena.get_mut(out), out.stride);
+            }
+            Op::Norm { x, norm, out } if x == out => {
+                rows::norm_in_place(arena.get_mut(x), x.stride, &norm_of(norm));
+            }
+            Op::Norm { x, norm, out } => {
+                let (input, output) = arena.input_output(x, out);
+                rows::norm(input, output, x.cols, &norm_of(norm));
+            }
+            Op::Linear { x, weight, bias, out, accumulate } => {
+                let bias = bias.map(|id| weights.get(id));
+                // A single row has its own code path in the GEMM library, which sums in another
+                // order; regions have room for a second row, whose result nobody reads.
+                let two = |v: &View| View { rows: v.rows.max(2), ..*v };
+                let (x, out) = (two(x), two(out));
+                let (input, output) = arena.input_output(&x, &out);
+                gemm::linear(input, &x, weights.get(*weight), bias, output, &out, *accumulate);
+            }
+            Op::LinearRows { x, weight, bias, out } => {
+                let bias = bias.map(|id| weights.get(id));
+                let (input, output) = arena.input_output(x, out);
+                rows::linear_rows(input, x, weights.get(*weight), bias, output);
+            }
+            Op::Rope { qkv, table } => {
+                rows::rope(arena.get_mut(qkv), qkv.stride, &batch.positions, &ropes[table.0]);
+            }
+            Op::Attention { qkv, out, window } => {
+                let shape = attention::Shape { heads: *heads, hidden: out.cols, window: *window };
+                let (input, output) = arena.input_output(qkv, out);
+                attention::attention(input, output, &batch.cu_seqlens, shape, scratch);
+            }
+            Op::GeGlu { x } => rows::geglu(arena.get_mut(x), x.cols),
+            Op::Gelu { x } => rows::gelu(arena.get_mut(x), x.cols),
+            Op::Pool { x, out } => {
+                let (input, output) = arena.input_output(x, out);
+                rows::pool(input, output, x.cols, &batch.segments);
+            }
+            Op::Gather { x, out } => {
+                let (input, output) = arena.input_output(x, out);
+                rows::gather(input, output, x.cols, &batch.mask_rows);
+            }
+        }
+    }
+}
+
+impl Backend for CpuBackend {
+    fn begin(&mut self, batch: &PackedBatch) -> Result<(), DeviceError> {
+        self.state.batch.clone_from(batch);
+        Ok(())
+    }
+
+    fn launch(&mut self, op: &Op) -> Result<(), DeviceError> {
+        let CpuBackend { pool, state } = self;
+        pool.install(|| state.run(op));
+        Ok(())
+    }
+
+    fn read(&mut self, view: &View, out: &mut Vec<f32>) -> Result<(), DeviceError> {
+        let data = self.state.arena.get(view);
+        for row in 0..view.rows {
+            out.extend_from_slice(&data[row * view.stride..][..view.cols]);
+        }
+        Ok(())
+    }
+
+    fn arena(&self) -> ArenaUsage {
+        self.state.arena.usage()
+    }
+}

@@ -1,0 +1,50 @@
+use super::{ArenaUsage, Dtype, View};
+
+/// The arena of a host backend: one allocation of f32, made at start-up, that every view lies in.
+pub(super) struct HostArena {
+    floats: Vec<f32>,
+    high_water: usize,
+}
+
+impl HostArena {
+    pub(super) fn new(bytes: usize) -> HostArena {
+        HostArena { floats: vec![0.0; bytes.div_ceil(4)], high_water: 0 }
+    }
+
+    pub(super) fn usage(&self) -> ArenaUsage {
+        let bytes = |floats: usize| 4 * floats as u64;
+        ArenaUsage {
+            capacity_bytes: bytes(self.floats.len()),
+            planned_bytes: bytes(self.floats.len()),
+            high_water_bytes: bytes(self.high_water),
+        }
+    }
+
+    pub(super) fn get(&self, view: &View) -> &[f32] {
+        &self.floats[range(view)]
+    }
+
+    pub(super) fn get_mut(&mut self, view: &View) -> &mut [f32] {
+        let range = range(view);
+        self.high_water = self.high_water.max(range.end);
+        &mut self.floats[range]
+    }
+
+    /// An input beside an output that does not overlap it.
+    pub(super) fn input_output(&mut self, input: &View, output: &View) -> (&[f32], &mut [f32]) {
+        let (input, output) = (range(input), range(output));
+        self.high_water = self.high_water.max(output.end);
+        match self.floats.get_disjoint_mut([input, output]) {
+            Ok([input, output]) => (input, output),
+            Err(error) => unreachable!("a program reads what it writes: {error}"),
+        }
+    }
+}
+
+/// The last row ends at its last column, so that a strided view never reaches past its region.
+fn range(view: &View) -> std::ops::Range<usize> {
+    debug_assert_eq!(view.dtype, Dtype::F32);
+    let start = view.offset_bytes / 4;
+    let len = if view.rows == 0 { 0 } else { (view.rows - 1) * view.stride + view.cols };
+    start..start + len
+}

@@ -1,0 +1,157 @@
+//! What a forward pass asks of a device.
+//!
+//! A forward pass is data: a list of [`Op`]s over [`View`]s of one arena, written once by
+//! [`crate::model::forward`]. A backend uploads a packed batch, launches the operations one by one in
+//! order, and copies rows back. Nothing here knows what a layer or a head is, and nothing above knows
+//! how a device multiplies. Because the list is plain data the engine may stop between any two launches
+//! and go on later, and a backend may record a prefix of the list and replay it.
+//!
+//! * [`cpu`]: the fast one for hosts: packed GEMMs, blocked attention, a thread pool.
+//! * [`reference`]: plain loops with f64 sums. It is the oracle of the tests, not a way to serve.
+//! * `cuda`: behind the feature of that name.
+
+pub mod cpu;
+pub mod reference;
+
+mod host_arena;
+mod mapped_file;
+mod tables;
+mod view;
+
+pub use mapped_file::MappedFile;
+pub use tables::{RopeTable, WeightTable, converted_bytes};
+pub use view::{Dtype, View};
+
+use crate::error::DeviceError;
+use crate::pack::PackedBatch;
+
+/// A weight tensor, by its place in the model's list of tensors ([`crate::model::Architecture`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WeightId(pub usize);
+
+/// A rotary table, by its place in the list given to the backend at load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RopeId(pub usize);
+
+/// Scale and optional bias of a layer norm, both of `hidden_size` elements.
+#[derive(Debug, Clone, Copy)]
+pub struct NormWeights {
+    /// Multiplied into the normalised row.
+    pub weight: WeightId,
+    /// Added after the scale, where the config asks for it.
+    pub bias: Option<WeightId>,
+}
+
+/// One launch. Shapes are rows x columns; T is the number of packed tokens of the batch.
+#[derive(Debug, Clone)]
+pub enum Op {
+    /// `out[t] = norm(embedding[token_ids[t]])`, `out` is [T, hidden].
+    Embed {
+        /// [vocab, hidden].
+        embedding: WeightId,
+        /// The norm that follows the embedding.
+        norm: NormWeights,
+        /// [T, hidden].
+        out: View,
+    },
+    /// `out = norm(x)`, row by row; `x` and `out` may be the same view.
+    Norm {
+        /// [rows, hidden].
+        x: View,
+        /// Scale and bias.
+        norm: NormWeights,
+        /// [rows, hidden].
+        out: View,
+    },
+    /// `out = x W^T + bias`, or `out += x W^T + bias` with `accumulate`.
+    Linear {
+        /// [rows, in].
+        x: View,
+        /// [out, in], as checkpoints store it.
+        weight: WeightId,
+        /// [out].
+        bias: Option<WeightId>,
+        /// [rows, out].
+        out: View,
+        /// Adds to what `out` holds: the residual stream.
+        accumulate: bool,
+    },
+    /// As [`Op::Linear`] for few outputs (labels): each row is its own dot products, summed in an order
+    /// that does not depend on how many rows there are. `out` is f32.
+    LinearRows {
+        /// [rows, in].
+        x: View,
+        /// [labels, in].
+        weight: WeightId,
+        /// [labels].
+        bias: Option<WeightId>,
+        /// [rows, labels], f32.
+        out: View,
+    },
+    /// Rotates queries and keys in place by their positions.
+    Rope {
+        /// [T, 3 x hidden]: queries, keys, values of all heads.
+        qkv: View,
+        /// Which table.
+        table: RopeId,
+    },
+    /// Softmax(q k^T / sqrt(head_dim)) v within each sequence, never across.
+    Attention {
+        /// [T, 3 x hidden].
+        qkv: View,
+        /// [T, hidden].
+        out: View,
+        /// `Some(w)`: only keys with |i - j| <= w; `None`: all keys of the sequence.
+        window: Option<usize>,
+    },
+    /// `x[:, ..n] = gelu(x[:, ..n]) * x[:, n..]`, in place, erf-GELU; `n` is half of the columns.
+    GeGlu {
+        /// [T, 2 x intermediate].
+        x: View,
+    },
+    /// erf-GELU of every element, in place.
+    Gelu {
+        /// [rows, hidden].
+        x: View,
+    },
+    /// Mean of each of the batch's segments, summed in f32. A CLS row is a segment of one token.
+    Pool {
+        /// [T, hidden].
+        x: View,
+        /// [segments, hidden].
+        out: View,
+    },
+    /// The rows named by the batch's `mask_rows`, in order.
+    Gather {
+        /// [T, hidden].
+        x: View,
+        /// [mask rows, hidden].
+        out: View,
+    },
+}
+
+/// What an arena holds, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ArenaUsage {
+    /// All that was reserved at start-up.
+    pub capacity_bytes: u64,
+    /// The part that the largest allowed batch can touch.
+    pub planned_bytes: u64,
+    /// The most that any batch so far has touched.
+    pub high_water_bytes: u64,
+}
+
+/// A device that runs [`Op`]s. One batch at a time: `begin`, launches in order, reads.
+pub trait Backend: Send {
+    /// Makes a batch's ids, positions and sequence bounds known to the launches that follow.
+    fn begin(&mut self, batch: &PackedBatch) -> Result<(), DeviceError>;
+
+    /// Runs, or enqueues, one operation.
+    fn launch(&mut self, op: &Op) -> Result<(), DeviceError>;
+
+    /// Waits for all launches and appends the view's elements, row by row as f32, to `out`.
+    fn read(&mut self, view: &View, out: &mut Vec<f32>) -> Result<(), DeviceError>;
+
+    /// How much of the arena is in use.
+    fn arena(&self) -> ArenaUsage;
+}

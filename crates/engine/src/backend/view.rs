@@ -1,0 +1,71 @@
+/// Element types of weights and activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// IEEE single precision.
+    F32,
+    /// bfloat16.
+    Bf16,
+    /// IEEE half precision.
+    F16,
+}
+
+impl Dtype {
+    /// Bytes of one element.
+    pub const fn size_bytes(self) -> usize {
+        match self {
+            Dtype::F32 => 4,
+            Dtype::Bf16 | Dtype::F16 => 2,
+        }
+    }
+}
+
+impl std::fmt::Display for Dtype {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Dtype::F32 => "f32",
+            Dtype::Bf16 => "bf16",
+            Dtype::F16 => "f16",
+        })
+    }
+}
+
+/// A row-major matrix inside the arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    /// Bytes from the arena's start; a multiple of 256.
+    pub offset_bytes: usize,
+    /// Number of rows.
+    pub rows: usize,
+    /// Elements used in each row.
+    pub cols: usize,
+    /// Elements from one row's start to the next one's; at least `cols`.
+    pub stride: usize,
+    /// Element type.
+    pub dtype: Dtype,
+}
+
+impl View {
+    /// A matrix without gaps between its rows.
+    pub fn new(offset_bytes: usize, rows: usize, cols: usize, dtype: Dtype) -> Self {
+        View { offset_bytes, rows, cols, stride: cols, dtype }
+    }
+
+    /// The first `cols` columns of the same rows.
+    pub fn left(self, cols: usize) -> Self {
+        debug_assert!(cols <= self.cols);
+        View { cols, ..self }
+    }
+
+    /// `count` rows from `first` on.
+    pub fn rows(self, first: usize, count: usize) -> Self {
+        debug_assert!(first + count <= self.rows);
+        let offset_bytes = self.offset_bytes + first * self.stride * self.dtype.size_bytes();
+        View { offset_bytes, rows: count, ..self }
+    }
+
+    /// Bytes from the first element to the end of the last row.
+    pub fn extent_bytes(&self) -> usize {
+        self.rows * self.stride * self.dtype.size_bytes()
+    }
+}

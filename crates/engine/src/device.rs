@@ -1,0 +1,204 @@
+//! The device side of the engine: packed token ids in, rows of floats out.
+//!
+//! It takes and returns plain data and knows no requests, so that it can live in a process of its own.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::backend::cpu::{self, CpuBackend};
+use crate::backend::reference::ReferenceBackend;
+use crate::backend::{ArenaUsage, Backend, Dtype, RopeTable, WeightTable, converted_bytes};
+use crate::error::{DeviceError, LoadError};
+use crate::model::forward::{self, Program};
+use crate::model::{Architecture, Config, Model, Workspace};
+use crate::pack::PackedBatch;
+
+/// Where to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceKind {
+    /// Host threads.
+    #[default]
+    Cpu,
+    /// The oracle: slow, for tests.
+    Reference,
+}
+
+/// What the device side may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceOptions {
+    /// Where to run.
+    pub kind: DeviceKind,
+    /// Threads of a host backend.
+    pub threads: usize,
+    /// Everything but mapped weights, on a host.
+    pub memory_budget_bytes: u64,
+    /// `None`: as many as the budget holds, up to what is useful.
+    pub max_batch_tokens: Option<usize>,
+    /// Sequences of one batch.
+    pub max_batch_sequences: usize,
+}
+
+/// Tokens of a batch beyond which a larger one runs no faster, when nothing needs more.
+const USEFUL_BATCH_TOKENS: usize = 16_384;
+
+/// A budget that does not hold a batch of this many tokens is refused (or of the model's length, for
+/// shorter models).
+const LEAST_BATCH_TOKENS: usize = 512;
+
+/// Rows that a batch returned, row-major.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct OutputRows {
+    /// [segments, hidden]: base and masked-LM models.
+    pub pooled: Vec<f32>,
+    /// [segments, labels], [T, labels] or [mask rows, vocab], by the model's head.
+    pub logits: Vec<f32>,
+}
+
+/// A model on a device, with the arena that its batches run in.
+pub struct Device {
+    backend: Box<dyn Backend>,
+    config: Config,
+    architecture: Architecture,
+    workspace: Workspace,
+}
+
+impl Device {
+    /// Plans the arena within the budget and makes the backend.
+    ///
+    /// # Errors
+    /// [`LoadError::Budget`] saying how much is needed, or what the backend refuses.
+    pub fn start(model: &Model, options: &DeviceOptions) -> Result<Device, LoadError> {
+        let workspace = plan(model, options)?;
+        let config = model.config.clone();
+        let weights = WeightTable::new(&model.architecture.tensors, &model.weights)?;
+        let positions = config.max_tokens.min(workspace.max_tokens);
+        let ropes = [&config.rope_full, &config.rope_sliding]
+            .map(|rope| RopeTable::new(rope, config.head_dim(), positions));
+        let (heads, eps) = (config.num_attention_heads, config.norm_eps);
+        let backend: Box<dyn Backend> = match options.kind {
+            DeviceKind::Reference => {
+                Box::new(ReferenceBackend::new(weights, ropes.into(), heads, eps, workspace.bytes))
+            }
+            DeviceKind::Cpu => Box::new(CpuBackend::new(
+                weights,
+                ropes.into(),
+                heads,
+                eps,
+                workspace.bytes,
+                options.threads,
+            )?),
+        };
+        Ok(Device { backend, config, architecture: model.architecture.clone(), workspace })
+    }
+
+    /// The most tokens of one batch, and so of one sequence.
+    pub fn max_batch_tokens(&self) -> usize {
+        self.workspace.max_tokens
+    }
+
+    /// The most sequences of one batch.
+    pub fn max_batch_sequences(&self) -> usize {
+        self.workspace.max_sequences
+    }
+
+    /// How much of the arena is in use.
+    pub fn arena(&self) -> ArenaUsage {
+        self.backend.arena()
+    }
+
+    /// Runs one batch. A panic below is caught: it fails this batch, not the engine.
+    ///
+    /// # Errors
+    /// [`DeviceError`] when a launch or a copy fails.
+    pub fn forward(&mut self, batch: &PackedBatch) -> Result<OutputRows, DeviceError> {
+        self.guarded(|device| {
+            let program = device.launch(batch)?;
+            let mut rows = OutputRows::default();
+            if let Some(view) = &program.pooled {
+                device.backend.read(view, &mut rows.pooled)?;
+            }
+            if let Some(view) = &program.logits {
+                device.backend.read(view, &mut rows.logits)?;
+            }
+            Ok(rows)
+        })
+    }
+
+    /// The final hidden states of a batch, [T, hidden].
+    ///
+    /// # Errors
+    /// As [`Device::forward`].
+    pub fn hidden(&mut self, batch: &PackedBatch) -> Result<Vec<f32>, DeviceError> {
+        self.guarded(|device| {
+            let program = device.launch(batch)?;
+            let mut rows = Vec::new();
+            device.backend.read(&program.hidden, &mut rows)?;
+            Ok(rows)
+        })
+    }
+
+    fn launch(&mut self, batch: &PackedBatch) -> Result<Program, DeviceError> {
+        let program = forward::program(&self.config, &self.architecture, &self.workspace, batch);
+        self.backend.begin(batch)?;
+        for op in &program.ops {
+            self.backend.launch(op)?;
+        }
+        Ok(program)
+    }
+
+    fn guarded<R>(
+        &mut self,
+        run: impl FnOnce(&mut Device) -> Result<R, DeviceError>,
+    ) -> Result<R, DeviceError> {
+        catch_unwind(AssertUnwindSafe(|| run(self))).unwrap_or_else(|panic| {
+            let said = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
+            let device = "device".into();
+            Err(DeviceError::Call { device, call: "forward pass", reason: format!("panic: {said}") })
+        })
+    }
+}
+
+/// The largest workspace that the budget holds.
+fn plan(model: &Model, options: &DeviceOptions) -> Result<Workspace, LoadError> {
+    let config = &model.config;
+    let weights = converted_bytes(&model.architecture.tensors, &model.weights)?;
+    let scratch = cpu::scratch_bytes(options.threads, config.head_dim()) as u64;
+    let at = |tokens: usize| {
+        let workspace = Workspace::plan(
+            config,
+            &model.architecture,
+            Dtype::F32,
+            tokens,
+            options.max_batch_sequences.min(tokens),
+        );
+        let positions = config.max_tokens.min(tokens);
+        let ropes = 2 * RopeTable::bytes(config.head_dim() / 2, positions) as u64;
+        let total = weights + scratch + ropes + workspace.bytes as u64;
+        (workspace, total)
+    };
+    let fits = |tokens: usize| at(tokens).1 <= options.memory_budget_bytes;
+    let least = options.max_batch_tokens.unwrap_or(config.max_tokens.min(LEAST_BATCH_TOKENS));
+    if !fits(least) {
+        return Err(LoadError::Budget {
+            model: model.name.clone(),
+            budget_bytes: options.memory_budget_bytes,
+            needed_bytes: at(least).1,
+            detail: format!(
+                "{} of weights converted to f32, the rest for batches of {least} tokens",
+                crate::units::bytes(weights)
+            ),
+        });
+    }
+    if options.max_batch_tokens.is_some() {
+        return Ok(at(least).0);
+    }
+    let (mut low, mut high) = (least, config.max_tokens.max(USEFUL_BATCH_TOKENS).max(least));
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if fits(middle) { low = middle } else { high = middle - 1 }
+    }
+    Ok(at(low).0)
+}

@@ -1,0 +1,417 @@
+//! The engine: many callers, one device, batches of real tokens.
+//!
+//! A request goes through the queue twice: raw to a small pool of tokenizer threads, ready to the device
+//! thread, whose loop is [`device_loop`]. Nobody waits on a lock while the device computes.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::backend::ArenaUsage;
+use crate::device::{Device, DeviceOptions};
+use crate::error::{LoadError, RequestError};
+use crate::model::{Head, MAX_MASKS, Model};
+use crate::pack::{PackedBatch, Rows, Sequence};
+use crate::queue::{Place, Placed, Queue};
+use crate::schedule::{self, Limits, Waiting};
+use crate::task::{Answer, Task};
+use crate::tokenize::{Input, Tokens};
+
+/// How an engine is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// The device side.
+    pub device: DeviceOptions,
+    /// Requests admitted at once, waiting or running; one more is refused.
+    pub max_concurrent_requests: usize,
+    /// Threads that tokenize.
+    pub tokenizer_threads: usize,
+}
+
+impl Default for EngineOptions {
+    /// All cores, 2 GiB, and as many concurrent requests as text-embeddings-inference admits.
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        EngineOptions {
+            device: DeviceOptions {
+                kind: Default::default(),
+                threads: cores,
+                memory_budget_bytes: 2 << 30,
+                max_batch_tokens: None,
+                max_batch_sequences: 512,
+            },
+            max_concurrent_requests: 512,
+            tokenizer_threads: cores.min(16),
+        }
+    }
+}
+
+/// One request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// What to read.
+    pub input: Input,
+    /// What to say of it.
+    pub task: Task,
+    /// Cut what is too long instead of refusing it.
+    pub truncate: bool,
+}
+
+/// How long each stage of a request took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// From admission until a tokenizer thread took it, and tokenizing.
+    pub tokenize: Duration,
+    /// Waiting for a batch.
+    pub queue: Duration,
+    /// The batch on the device.
+    pub compute: Duration,
+    /// All of it.
+    pub total: Duration,
+}
+
+/// The batch a request ran in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchInfo {
+    /// Counts from 0.
+    pub id: u64,
+    /// Sequences in it.
+    pub sequences: usize,
+    /// Tokens in it.
+    pub tokens: usize,
+}
+
+/// One answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Response {
+    /// Tokens read, special ones included, after any cut.
+    pub tokens: usize,
+    /// Whether the input was cut.
+    pub truncated: bool,
+    /// What the task asked for.
+    pub answer: Answer,
+    /// Stage times.
+    pub timings: Timings,
+    /// The batch.
+    pub batch: BatchInfo,
+}
+
+type Reply = oneshot::Sender<Result<Response, RequestError>>;
+
+/// A request that waits to be tokenized.
+struct Raw {
+    place: Place,
+    request: Request,
+    reply: Reply,
+    admitted: Instant,
+}
+
+/// A request that waits for a batch.
+struct Ready {
+    place: Place,
+    task: Task,
+    tokens: Tokens,
+    rows: Rows,
+    reply: Reply,
+    admitted: Instant,
+    tokenized: Instant,
+}
+
+impl Placed for Raw {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl Placed for Ready {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+struct Shared {
+    model: Model,
+    queue: Queue<Raw, Ready>,
+    limits: Limits,
+    max_tokens: usize,
+    arena: Mutex<ArenaUsage>,
+    batches: AtomicU64,
+}
+
+/// A running engine. Dropping it answers what was admitted, then stops.
+pub struct Engine {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Puts the model on its device and starts the threads.
+    ///
+    /// # Errors
+    /// [`LoadError`] from the device side.
+    pub fn start(model: Model, options: &EngineOptions) -> Result<Engine, LoadError> {
+        let device = Device::start(&model, &options.device)?;
+        let limits = Limits {
+            max_batch_tokens: device.max_batch_tokens(),
+            max_batch_sequences: device.max_batch_sequences(),
+            max_masks: MAX_MASKS,
+        };
+        let shared = Arc::new(Shared {
+            max_tokens: model.config.max_tokens.min(limits.max_batch_tokens),
+            queue: Queue::new(options.max_concurrent_requests),
+            arena: Mutex::new(device.arena()),
+            batches: AtomicU64::new(0),
+            limits,
+            model,
+        });
+        let spawn = |name: String, work: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name).spawn(work).map_err(|e| LoadError::Option {
+                option: "--tokenizer-threads",
+                reason: format!("the operating system gives no thread: {e}"),
+            })
+        };
+        let mut threads = Vec::new();
+        for n in 0..options.tokenizer_threads.max(1) {
+            let shared = shared.clone();
+            threads.push(spawn(format!("tokenize-{n}"), Box::new(move || tokenize_loop(&shared)))?);
+        }
+        let for_device = shared.clone();
+        threads.push(spawn("device".into(), Box::new(move || device_loop(&for_device, device)))?);
+        Ok(Engine { shared, threads })
+    }
+
+    /// Admits a request, or refuses it at once. Never blocks.
+    ///
+    /// # Errors
+    /// [`RequestError::Overloaded`], [`RequestError::WrongTask`], [`RequestError::Invalid`],
+    /// [`RequestError::Stopped`]. Everything else comes with the answer.
+    pub fn submit(&self, request: Request) -> Result<Pending, RequestError> {
+        request.task.check(&self.shared.model)?;
+        let (reply, receiver) = oneshot::channel();
+        let admitted = Instant::now();
+        let id = self.shared.queue.admit(|place| Raw { place, request, reply, admitted })?;
+        let claim = Claim { shared: self.shared.clone(), id, answered: false };
+        Ok(Pending { receiver, claim })
+    }
+
+    /// The model it runs.
+    pub fn model(&self) -> &Model {
+        &self.shared.model
+    }
+
+    /// What one batch may hold.
+    pub fn limits(&self) -> Limits {
+        self.shared.limits
+    }
+
+    /// The longest input in tokens: the model's length, or less if the memory budget holds less.
+    pub fn max_tokens(&self) -> usize {
+        self.shared.max_tokens
+    }
+
+    /// Requests admitted and not yet answered.
+    pub fn in_flight(&self) -> usize {
+        self.shared.queue.taken()
+    }
+
+    /// Batches run so far.
+    pub fn batches(&self) -> u64 {
+        self.shared.batches.load(Ordering::Relaxed)
+    }
+
+    /// The arena after the latest batch.
+    pub fn arena(&self) -> ArenaUsage {
+        *self.shared.arena.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        for thread in self.threads.drain(..) {
+            // Both loops catch the panics of their work; an error here has nothing left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn tokenize_loop(shared: &Shared) {
+    while let Some(Raw { place, request, reply, admitted }) = shared.queue.take_raw() {
+        let Request { input, task, truncate } = request;
+        let read = || {
+            let tokens = shared.model.tokenizer.encode(&input, shared.max_tokens, truncate)?;
+            let vocab = shared.model.config.vocab_size;
+            if let Some(id) = tokens.ids.iter().find(|&&id| id as usize >= vocab) {
+                return Err(RequestError::Invalid(format!("token id {id} is outside 0..{vocab}")));
+            }
+            let rows = task.rows(&shared.model, &tokens)?;
+            Ok((tokens, rows))
+        };
+        let read = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+            Err(RequestError::Invalid("the tokenizer failed on this text".into()))
+        });
+        let ready = match read {
+            Ok((tokens, rows)) if !reply.is_closed() => {
+                let tokenized = Instant::now();
+                Some(Ready { place, task, tokens, rows, reply, admitted, tokenized })
+            }
+            Ok(_) => None,
+            Err(error) => {
+                drop(place);
+                let _ = reply.send(Err(error));
+                None
+            }
+        };
+        shared.queue.put_ready(ready);
+    }
+}
+
+/// The loop: take a batch, pack it, run it, answer it.
+fn device_loop(shared: &Shared, mut device: Device) {
+    let choose = |ready: &[Ready]| {
+        let waiting: Vec<Waiting> = ready.iter().map(Ready::waiting).collect();
+        schedule::next_batch(&waiting, shared.limits)
+    };
+    while let Some(requests) = shared.queue.take_batch(choose) {
+        let started = Instant::now();
+        let batch = PackedBatch::pack(requests.iter().map(Ready::sequence));
+        let result = device.forward(&batch);
+        let compute = started.elapsed();
+        *shared.arena.lock().unwrap_or_else(PoisonError::into_inner) = device.arena();
+        let id = shared.batches.fetch_add(1, Ordering::Relaxed);
+        let info = BatchInfo { id, sequences: batch.sequences(), tokens: batch.tokens() };
+        match result {
+            Ok(rows) => {
+                let mut rows = Cursor { model: &shared.model, pooled: &rows.pooled, logits: &rows.logits };
+                for request in requests {
+                    let own = rows.take(&request);
+                    request.answer(&shared.model, own, started, compute, info);
+                }
+            }
+            Err(error) => {
+                for request in requests {
+                    request.fail(RequestError::Device(error.to_string()));
+                }
+            }
+        }
+    }
+}
+
+impl Ready {
+    fn waiting(&self) -> Waiting {
+        let masks = if let Rows::At(places) = &self.rows { places.len() } else { 0 };
+        Waiting { tokens: self.tokens.ids.len(), masks }
+    }
+
+    fn sequence(&self) -> Sequence<'_> {
+        Sequence { token_ids: &self.tokens.ids, wants: &self.rows }
+    }
+
+    fn answer(self, model: &Model, rows: &[f32], started: Instant, compute: Duration, batch: BatchInfo) {
+        let answer = self.task.answer(model, &self.tokens, rows);
+        let timings = Timings {
+            tokenize: self.tokenized - self.admitted,
+            queue: started - self.tokenized,
+            compute,
+            total: self.admitted.elapsed(),
+        };
+        let (tokens, truncated) = (self.tokens.ids.len(), self.tokens.truncated);
+        // The place is free before the caller can know, so that its next request finds room.
+        drop(self.place);
+        let _ = self.reply.send(Ok(Response { tokens, truncated, answer, timings, batch }));
+    }
+
+    fn fail(self, error: RequestError) {
+        drop(self.place);
+        let _ = self.reply.send(Err(error));
+    }
+}
+
+/// Deals a batch's rows out in the order they were packed.
+struct Cursor<'a> {
+    model: &'a Model,
+    pooled: &'a [f32],
+    logits: &'a [f32],
+}
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, request: &Ready) -> &'a [f32] {
+        let config = &self.model.config;
+        let outputs = self.model.architecture.head.as_ref().map_or(0, |head| head.outputs);
+        let (from, count) = match (&request.rows, &config.head) {
+            (Rows::Pooled(_), Head::Base | Head::MaskedLm { .. }) => {
+                (&mut self.pooled, config.hidden_size)
+            }
+            (Rows::Pooled(_), _) => (&mut self.logits, outputs),
+            (Rows::At(places), _) => (&mut self.logits, places.len() * outputs),
+            (Rows::All, _) => (&mut self.logits, request.tokens.ids.len() * outputs),
+        };
+        let (own, rest) = from.split_at(count);
+        *from = rest;
+        own
+    }
+}
+
+/// Takes a request out of the queue when nobody waits for it any more.
+struct Claim {
+    shared: Arc<Shared>,
+    id: u64,
+    answered: bool,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.shared.queue.cancel(self.id);
+        }
+    }
+}
+
+/// An answer to come: wait for it on this thread, or await it. Dropping it gives the request up.
+pub struct Pending {
+    receiver: oneshot::Receiver<Result<Response, RequestError>>,
+    claim: Claim,
+}
+
+impl Pending {
+    /// Blocks until the answer is there.
+    ///
+    /// # Errors
+    /// What went wrong with this request.
+    pub fn wait(mut self) -> Result<Response, RequestError> {
+        let answer = self.receiver.recv().unwrap_or(Err(RequestError::Stopped));
+        self.claim.answered = true;
+        answer
+    }
+}
+
+impl IntoFuture for Pending {
+    type Output = Result<Response, RequestError>;
+    type IntoFuture = Answering;
+
+    fn into_future(self) -> Answering {
+        Answering { receiver: self.receiver.into_future(), claim: self.claim }
+    }
+}
+
+/// [`Pending`] as a future.
+pub struct Answering {
+    receiver: oneshot::AsyncReceiver<Result<Response, RequestError>>,
+    claim: Claim,
+}
+
+impl Future for Answering {
+    type Output = Result<Response, RequestError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.receiver).poll(cx).map(|answer| {
+            self.claim.answered = true;
+            answer.unwrap_or(Err(RequestError::Stopped))
+        })
+    }
+}

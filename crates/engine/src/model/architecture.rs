@@ -1,0 +1,191 @@
+//! Which tensors a configuration needs, under the names that checkpoints use.
+
+use super::config::{Config, Head, LayerKind};
+use super::weights::Weights;
+use crate::backend::{NormWeights, WeightId};
+use crate::error::LoadError;
+
+/// A tensor that the model needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorSpec {
+    /// Name without the `model.` prefix.
+    pub name: String,
+    /// Outermost dimension first.
+    pub shape: Vec<usize>,
+    /// What the model does with it; `model init` draws by this.
+    pub role: Role,
+}
+
+/// What a tensor is for. The initial distributions are `transformers`'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Scale of a norm.
+    NormWeight,
+    /// Bias of anything.
+    Bias,
+    /// The embedding.
+    Embedding,
+    /// Queries, keys and values.
+    Qkv,
+    /// Into the MLP.
+    MlpIn,
+    /// Out of attention or the MLP, into the residual stream.
+    Out,
+    /// Dense layer of the prediction head, or an untied decoder.
+    HeadDense,
+    /// The classifier.
+    Classifier,
+}
+
+/// A matrix and the bias that may go with it.
+#[derive(Debug, Clone, Copy)]
+pub struct LinearWeights {
+    /// [out, in].
+    pub weight: WeightId,
+    /// [out].
+    pub bias: Option<WeightId>,
+}
+
+/// One encoder layer's tensors.
+#[derive(Debug, Clone)]
+pub struct LayerWeights {
+    /// Which keys it sees.
+    pub kind: LayerKind,
+    /// Absent in layer 0, whose input is normed by the embedding.
+    pub attn_norm: Option<NormWeights>,
+    /// [3 x hidden, hidden].
+    pub wqkv: LinearWeights,
+    /// [hidden, hidden].
+    pub attn_out: LinearWeights,
+    /// Before the MLP.
+    pub mlp_norm: NormWeights,
+    /// [2 x intermediate, hidden].
+    pub mlp_in: LinearWeights,
+    /// [hidden, intermediate].
+    pub mlp_out: LinearWeights,
+}
+
+/// The prediction head shared by all tasks that have labels: dense, GELU, norm, then `output`.
+#[derive(Debug, Clone)]
+pub struct HeadWeights {
+    /// [hidden, hidden].
+    pub dense: LinearWeights,
+    /// After the activation.
+    pub norm: NormWeights,
+    /// [labels, hidden], or the decoder [vocab, hidden].
+    pub output: LinearWeights,
+    /// Rows of `output`.
+    pub outputs: usize,
+}
+
+/// All tensors of a model, and which of them each part uses.
+#[derive(Debug, Clone)]
+pub struct Architecture {
+    /// In the order of their [`WeightId`]s.
+    pub tensors: Vec<TensorSpec>,
+    /// [vocab, hidden].
+    pub embedding: WeightId,
+    /// After the embedding.
+    pub embedding_norm: NormWeights,
+    /// In order.
+    pub layers: Vec<LayerWeights>,
+    /// After the last layer.
+    pub final_norm: NormWeights,
+    /// Absent for base models.
+    pub head: Option<HeadWeights>,
+}
+
+impl Architecture {
+    /// Lists the tensors of a model with `labels` classifier outputs (ignored without a classifier).
+    pub fn new(config: &Config, labels: usize) -> Architecture {
+        let mut list = List { tensors: Vec::new(), norm_bias: config.norm_bias };
+        let (h, i) = (config.hidden_size, config.intermediate_size);
+        let embedding = list.add(
+            "embeddings.tok_embeddings.weight",
+            &[config.vocab_size, h],
+            Role::Embedding,
+        );
+        let embedding_norm = list.norm("embeddings.norm", h);
+        let layers = config.layers.iter().enumerate().map(|(n, &kind)| {
+            let at = |part: &str| format!("layers.{n}.{part}");
+            let (attn, mlp) = (config.attention_bias, config.mlp_bias);
+            LayerWeights {
+                kind,
+                attn_norm: (n > 0).then(|| list.norm(&at("attn_norm"), h)),
+                wqkv: list.linear(&at("attn.Wqkv"), 3 * h, h, attn, Role::Qkv),
+                attn_out: list.linear(&at("attn.Wo"), h, h, attn, Role::Out),
+                mlp_norm: list.norm(&at("mlp_norm"), h),
+                mlp_in: list.linear(&at("mlp.Wi"), 2 * i, h, mlp, Role::MlpIn),
+                mlp_out: list.linear(&at("mlp.Wo"), h, i, mlp, Role::Out),
+            }
+        });
+        let layers = layers.collect();
+        let final_norm = list.norm("final_norm", h);
+        let head = (config.head != Head::Base).then(|| {
+            let dense =
+                list.linear("head.dense", h, h, config.classifier_bias, Role::HeadDense);
+            let norm = list.norm("head.norm", h);
+            let (output, outputs) = match &config.head {
+                Head::MaskedLm { decoder_bias, tied } => {
+                    let v = config.vocab_size;
+                    let weight = if *tied {
+                        embedding
+                    } else {
+                        list.add("decoder.weight", &[v, h], Role::HeadDense)
+                    };
+                    let bias = decoder_bias.then(|| list.add("decoder.bias", &[v], Role::Bias));
+                    (LinearWeights { weight, bias }, v)
+                }
+                _ => (list.linear("classifier", labels, h, true, Role::Classifier), labels),
+            };
+            HeadWeights { dense, norm, output, outputs }
+        });
+        Architecture { tensors: list.tensors, embedding, embedding_norm, layers, final_norm, head }
+    }
+
+    /// Fails on a tensor that is missing, shaped otherwise, or not known to this architecture.
+    ///
+    /// # Errors
+    /// [`LoadError::Weights`] naming the tensor.
+    pub fn check(&self, weights: &Weights, model: &str) -> Result<(), LoadError> {
+        for spec in &self.tensors {
+            weights.tensor(&spec.name, &spec.shape)?;
+        }
+        for (name, _) in weights.iter() {
+            // Written by some exporters although it is the embedding again.
+            let tied_copy = name == "decoder.weight";
+            if !tied_copy && !self.tensors.iter().any(|spec| spec.name == name) {
+                return Err(LoadError::Weights {
+                    model: model.into(),
+                    reason: format!("tensor {name} has no place in the architecture that config.json names"),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+struct List {
+    tensors: Vec<TensorSpec>,
+    norm_bias: bool,
+}
+
+impl List {
+    fn add(&mut self, name: &str, shape: &[usize], role: Role) -> WeightId {
+        self.tensors.push(TensorSpec { name: name.into(), shape: shape.into(), role });
+        WeightId(self.tensors.len() - 1)
+    }
+
+    fn norm(&mut self, name: &str, hidden: usize) -> NormWeights {
+        let weight = self.add(&format!("{name}.weight"), &[hidden], Role::NormWeight);
+        let bias =
+            self.norm_bias.then(|| self.add(&format!("{name}.bias"), &[hidden], Role::Bias));
+        NormWeights { weight, bias }
+    }
+
+    fn linear(&mut self, name: &str, out: usize, input: usize, bias: bool, role: Role) -> LinearWeights {
+        let weight = self.add(&format!("{name}.weight"), &[out, input], role);
+        let bias = bias.then(|| self.add(&format!("{name}.bias"), &[out], Role::Bias));
+        LinearWeights { weight, bias }
+    }
+}

@@ -1,0 +1,164 @@
+//! Where a model's files come from: a directory, the Hugging Face Hub, or the program itself.
+
+use std::borrow::Cow;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::backend::MappedFile;
+use crate::embedded;
+use crate::task::TaskKind;
+use crate::error::LoadError;
+
+/// The files of one model under their standard names.
+pub struct Checkpoint {
+    name: String,
+    files: Files,
+}
+
+enum Files {
+    Directory(PathBuf),
+    Memory(Vec<(String, Cow<'static, [u8]>)>),
+}
+
+/// A file's bytes, mapped or held.
+#[derive(Debug)]
+pub enum FileBytes {
+    /// Mapped from disk.
+    Mapped(MappedFile),
+    /// Part of the program, or made by it.
+    Held(Cow<'static, [u8]>),
+}
+
+impl std::ops::Deref for FileBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            FileBytes::Mapped(file) => file,
+            FileBytes::Held(bytes) => bytes,
+        }
+    }
+}
+
+/// The largest JSON file that is read beside the weights.
+const MAX_JSON_BYTES: u64 = 256 << 20;
+
+impl Checkpoint {
+    /// Resolves SOURCE: `embedded[:NAME]`, a directory, or a Hub id such as
+    /// `answerdotai/ModernBERT-base` (honours `HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE`).
+    ///
+    /// `task` chooses among embedded models that share a name.
+    ///
+    /// # Errors
+    /// [`LoadError::Source`] saying what was tried.
+    pub fn resolve(source: &str, task: TaskKind) -> Result<Checkpoint, LoadError> {
+        if let Some(rest) = source.strip_prefix("embedded") {
+            let name = match rest.strip_prefix(':') {
+                Some(name) => name,
+                None if rest.is_empty() => embedded::DEFAULT,
+                None => "",
+            };
+            if !name.is_empty() {
+                return embedded::checkpoint(name, task);
+            }
+        }
+        let path = Path::new(source);
+        if path.is_dir() {
+            return Ok(Checkpoint::directory(path));
+        }
+        if path.exists() {
+            return Err(no_source(source, "it is a file; give the directory that holds config.json"));
+        }
+        if looks_like_hub_id(source) {
+            return super::hub::fetch(source);
+        }
+        Err(no_source(
+            source,
+            "there is no such directory, and it is neither a Hub id (OWNER/NAME) nor embedded[:NAME]",
+        ))
+    }
+
+    /// A directory on disk.
+    pub fn directory(path: &Path) -> Checkpoint {
+        Checkpoint { name: path.display().to_string(), files: Files::Directory(path.to_path_buf()) }
+    }
+
+    /// Files held in memory.
+    pub fn memory(name: impl Into<String>, files: Vec<(String, Cow<'static, [u8]>)>) -> Checkpoint {
+        Checkpoint { name: name.into(), files: Files::Memory(files) }
+    }
+
+    /// The same files under the name that the user gave.
+    pub(super) fn named(self, name: &str) -> Checkpoint {
+        Checkpoint { name: name.into(), ..self }
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A whole small file; `None` when the checkpoint lacks it.
+    ///
+    /// # Errors
+    /// [`LoadError::Io`] when it is there and cannot be read.
+    pub fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
+        match &self.files {
+            Files::Memory(files) => {
+                Ok(files.iter().find(|(name, _)| name == file).map(|(_, bytes)| bytes.clone()))
+            }
+            Files::Directory(dir) => {
+                let path = dir.join(file);
+                let io = |source| LoadError::Io { path: path.clone(), source };
+                match std::fs::metadata(&path) {
+                    Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+                    Err(e) => return Err(io(e)),
+                    Ok(meta) if meta.len() > MAX_JSON_BYTES => {
+                        return Err(io(ErrorKind::FileTooLarge.into()));
+                    }
+                    Ok(_) => {}
+                }
+                std::fs::read(&path).map(|bytes| Some(Cow::Owned(bytes))).map_err(io)
+            }
+        }
+    }
+
+    /// A whole small file that must be there.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`], and when it is missing.
+    pub fn require(&self, file: &str) -> Result<Cow<'static, [u8]>, LoadError> {
+        self.read(file)?.ok_or_else(|| no_source(&self.name, &format!("it has no {file}")))
+    }
+
+    /// A large file, mapped; `None` when the checkpoint lacks it.
+    ///
+    /// # Errors
+    /// [`LoadError::Io`] when it is there and cannot be mapped.
+    pub fn map(&self, file: &str) -> Result<Option<FileBytes>, LoadError> {
+        match &self.files {
+            Files::Memory(_) => Ok(self.read(file)?.map(FileBytes::Held)),
+            Files::Directory(dir) => {
+                let path = dir.join(file);
+                match MappedFile::open(&path) {
+                    Ok(map) => Ok(Some(FileBytes::Mapped(map))),
+                    Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+                    Err(source) => Err(LoadError::Io { path, source }),
+                }
+            }
+        }
+    }
+}
+
+pub(crate) fn no_source(given: &str, reason: &str) -> LoadError {
+    LoadError::Source { given: given.into(), reason: reason.into() }
+}
+
+fn looks_like_hub_id(source: &str) -> bool {
+    let part = |p: &str| {
+        !p.is_empty()
+            && !p.starts_with('.')
+            && p.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    matches!(source.split_once('/'), Some((owner, name)) if part(owner) && part(name))
+}

@@ -1,0 +1,357 @@
+//! `config.json`, read the way `transformers` 5.17 reads it, and refused where it asks for something
+//! that this engine does not compute.
+//!
+//! Both layouts are understood: the old one (`global_rope_theta`, `local_rope_theta`, `rope_scaling`,
+//! `global_attn_every_n_layers`) and the new one (`rope_parameters` per layer type, `layer_types`).
+//! Unknown keys are ignored, as upstream does; unknown *values* of known keys are not.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::rope::{self, Rope, RopeOverride};
+use crate::error::LoadError;
+
+/// What the checkpoint computes beyond hidden states.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Head {
+    /// Hidden states only (`ModernBertModel`): embeddings.
+    Base,
+    /// A tied decoder over the vocabulary (`ModernBertForMaskedLM`); embeds too.
+    MaskedLm {
+        /// `decoder_bias`.
+        decoder_bias: bool,
+        /// `tie_word_embeddings`: the decoder's weight is the embedding.
+        tied: bool,
+    },
+    /// One answer for a sequence (`ModernBertForSequenceClassification`).
+    Sequence {
+        /// `classifier_pooling`.
+        pooling: Pooling,
+        /// `problem_type` is multi-label: sigmoid per label instead of softmax.
+        multi_label: bool,
+    },
+    /// One answer for a token (`ModernBertForTokenClassification`).
+    Token,
+}
+
+/// How a sequence's hidden states become one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// The first token's row.
+    Cls,
+    /// The mean over all tokens of the sequence, special ones included.
+    Mean,
+}
+
+/// Which keys a layer sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerKind {
+    /// All tokens of the sequence.
+    Full,
+    /// Tokens at most `local_attention / 2` away, inclusive.
+    Sliding,
+}
+
+/// A validated configuration. All sizes are positive.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Rows of the embedding.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width of the gated MLP.
+    pub intermediate_size: usize,
+    /// Attention heads; `hidden_size / num_attention_heads` is even.
+    pub num_attention_heads: usize,
+    /// One a layer, in order.
+    pub layers: Vec<LayerKind>,
+    /// Keys at most this far away are seen by sliding layers, inclusive (`local_attention / 2`).
+    pub window: usize,
+    /// Added to the variance in every norm.
+    pub norm_eps: f32,
+    /// Norms have a bias.
+    pub norm_bias: bool,
+    /// `Wqkv` and `attn.Wo` have a bias.
+    pub attention_bias: bool,
+    /// `mlp.Wi` and `mlp.Wo` have a bias.
+    pub mlp_bias: bool,
+    /// The prediction head's dense layer has a bias.
+    pub classifier_bias: bool,
+    /// Rotary parameters of full-attention layers.
+    pub rope_full: Rope,
+    /// Rotary parameters of sliding layers.
+    pub rope_sliding: Rope,
+    /// The longest sequence, in tokens, special ones included.
+    pub max_tokens: usize,
+    /// What follows the encoder.
+    pub head: Head,
+    /// `id2label`, by id; empty when the config has none.
+    pub labels: BTreeMap<usize, String>,
+}
+
+impl Config {
+    /// Elements of one head.
+    pub fn head_dim(&self) -> usize {
+        self.hidden_size / self.num_attention_heads
+    }
+
+    /// Reads `config.json`, and `training_config.json` if the checkpoint has one.
+    ///
+    /// # Errors
+    /// [`LoadError::Config`] naming the key, its value and what is accepted.
+    pub fn parse(
+        config_json: &[u8],
+        training_config_json: Option<&[u8]>,
+        rope_override: RopeOverride,
+    ) -> Result<Config, LoadError> {
+        let raw: RawConfig = serde_json::from_slice(config_json).map_err(|e| bad(e.to_string()))?;
+        let training = match training_config_json {
+            Some(json) => serde_json::from_slice(json).map_err(|e| LoadError::Config {
+                file: "training_config.json".into(),
+                reason: e.to_string(),
+            })?,
+            None => rope::TrainingConfig::default(),
+        };
+        raw.validate(&training, rope_override)
+    }
+}
+
+fn bad(reason: impl Into<String>) -> LoadError {
+    LoadError::Config { file: "config.json".into(), reason: reason.into() }
+}
+
+/// The keys that matter, with upstream's defaults; integers are signed so that a negative one is named.
+#[derive(Debug, Deserialize)]
+pub(super) struct RawConfig {
+    model_type: Option<String>,
+    architectures: Option<Vec<String>>,
+    #[serde(default = "defaults::vocab_size")]
+    vocab_size: i64,
+    #[serde(default = "defaults::hidden_size")]
+    hidden_size: i64,
+    #[serde(default = "defaults::intermediate_size")]
+    intermediate_size: i64,
+    #[serde(default = "defaults::num_hidden_layers")]
+    num_hidden_layers: i64,
+    #[serde(default = "defaults::num_attention_heads")]
+    num_attention_heads: i64,
+    #[serde(default = "defaults::max_position_embeddings")]
+    pub(super) max_position_embeddings: i64,
+    #[serde(default = "defaults::local_attention")]
+    local_attention: i64,
+    #[serde(default = "defaults::global_attn_every_n_layers")]
+    global_attn_every_n_layers: i64,
+    layer_types: Option<Vec<String>>,
+    #[serde(default = "defaults::gelu")]
+    hidden_activation: String,
+    #[serde(default = "defaults::gelu")]
+    classifier_activation: String,
+    norm_eps: Option<f64>,
+    #[serde(default)]
+    norm_bias: bool,
+    #[serde(default)]
+    attention_bias: bool,
+    #[serde(default)]
+    mlp_bias: bool,
+    #[serde(default)]
+    classifier_bias: bool,
+    #[serde(default = "defaults::yes")]
+    decoder_bias: bool,
+    #[serde(default = "defaults::yes")]
+    tie_word_embeddings: bool,
+    classifier_pooling: Option<String>,
+    problem_type: Option<String>,
+    id2label: Option<BTreeMap<String, String>>,
+    pub(super) global_rope_theta: Option<f64>,
+    pub(super) local_rope_theta: Option<f64>,
+    pub(super) rope_scaling: Option<BTreeMap<String, Value>>,
+    pub(super) rope_parameters: Option<BTreeMap<String, Value>>,
+}
+
+mod defaults {
+    pub(super) fn vocab_size() -> i64 {
+        50368
+    }
+    pub(super) fn hidden_size() -> i64 {
+        768
+    }
+    pub(super) fn intermediate_size() -> i64 {
+        1152
+    }
+    pub(super) fn num_hidden_layers() -> i64 {
+        22
+    }
+    pub(super) fn num_attention_heads() -> i64 {
+        12
+    }
+    pub(super) fn max_position_embeddings() -> i64 {
+        8192
+    }
+    pub(super) fn local_attention() -> i64 {
+        128
+    }
+    pub(super) fn global_attn_every_n_layers() -> i64 {
+        3
+    }
+    pub(super) fn gelu() -> String {
+        "gelu".into()
+    }
+    pub(super) fn yes() -> bool {
+        true
+    }
+}
+
+/// Bounds of each size: far above any published model, far below anything that overflows.
+const MAX_VOCAB: i64 = 1 << 21;
+const MAX_WIDTH: i64 = 1 << 16;
+const MAX_LAYERS: i64 = 1 << 10;
+const MAX_POSITIONS: i64 = 1 << 20;
+
+impl RawConfig {
+    fn validate(
+        self,
+        training: &rope::TrainingConfig,
+        rope_override: RopeOverride,
+    ) -> Result<Config, LoadError> {
+        match self.model_type.as_deref() {
+            Some("modernbert") => {}
+            other => {
+                let found = other.unwrap_or("nothing");
+                return Err(bad(format!("model_type is {found}; this engine runs 'modernbert'")));
+            }
+        }
+        let hidden_size = size("hidden_size", self.hidden_size, MAX_WIDTH)?;
+        let num_attention_heads = size("num_attention_heads", self.num_attention_heads, MAX_WIDTH)?;
+        if !hidden_size.is_multiple_of(num_attention_heads)
+            || !(hidden_size / num_attention_heads).is_multiple_of(2)
+        {
+            return Err(bad(format!(
+                "hidden_size {hidden_size} does not divide into {num_attention_heads} heads of even size"
+            )));
+        }
+        for (key, value) in [
+            ("hidden_activation", &self.hidden_activation),
+            ("classifier_activation", &self.classifier_activation),
+        ] {
+            if value != "gelu" {
+                return Err(bad(format!("{key} is '{value}'; only 'gelu' (erf) is computed")));
+            }
+        }
+        let norm_eps = self.norm_eps.unwrap_or(1e-5);
+        if !(norm_eps > 0.0 && norm_eps < 1.0) {
+            return Err(bad(format!("norm_eps is {norm_eps}; it must lie between 0 and 1")));
+        }
+        let max_positions = size("max_position_embeddings", self.max_position_embeddings, MAX_POSITIONS)?;
+        let ropes = rope::resolve(&self, training, rope_override, max_positions)
+            .map_err(|(file, reason)| LoadError::Config { file: file.into(), reason })?;
+        Ok(Config {
+            vocab_size: size("vocab_size", self.vocab_size, MAX_VOCAB)?,
+            hidden_size,
+            intermediate_size: size("intermediate_size", self.intermediate_size, MAX_WIDTH)?,
+            num_attention_heads,
+            layers: self.layer_kinds()?,
+            window: size("local_attention", self.local_attention, MAX_POSITIONS)? / 2,
+            norm_eps: norm_eps as f32,
+            norm_bias: self.norm_bias,
+            attention_bias: self.attention_bias,
+            mlp_bias: self.mlp_bias,
+            classifier_bias: self.classifier_bias,
+            rope_full: ropes.full,
+            rope_sliding: ropes.sliding,
+            max_tokens: ropes.max_tokens,
+            head: self.head()?,
+            labels: self.labels()?,
+        })
+    }
+
+    fn layer_kinds(&self) -> Result<Vec<LayerKind>, LoadError> {
+        let count = size("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS)?;
+        let every = size("global_attn_every_n_layers", self.global_attn_every_n_layers, MAX_LAYERS)?;
+        let Some(names) = &self.layer_types else {
+            let kind = |i: usize| {
+                if i.is_multiple_of(every) { LayerKind::Full } else { LayerKind::Sliding }
+            };
+            return Ok((0..count).map(kind).collect());
+        };
+        if names.len() != count {
+            return Err(bad(format!(
+                "layer_types names {} layers, num_hidden_layers is {count}",
+                names.len()
+            )));
+        }
+        let kind = |name: &String| match name.as_str() {
+            "full_attention" => Ok(LayerKind::Full),
+            "sliding_attention" => Ok(LayerKind::Sliding),
+            other => Err(bad(format!(
+                "layer_types has '{other}'; known are full_attention and sliding_attention"
+            ))),
+        };
+        names.iter().map(kind).collect()
+    }
+
+    fn head(&self) -> Result<Head, LoadError> {
+        let names = self.architectures.as_deref().unwrap_or_default();
+        let [name] = names else {
+            return Err(bad(format!("architectures is {names:?}; exactly one is needed")));
+        };
+        match name.as_str() {
+            "ModernBertModel" => Ok(Head::Base),
+            "ModernBertForMaskedLM" => Ok(Head::MaskedLm {
+                decoder_bias: self.decoder_bias,
+                tied: self.tie_word_embeddings,
+            }),
+            "ModernBertForSequenceClassification" => Ok(Head::Sequence {
+                pooling: self.pooling()?,
+                multi_label: self.multi_label()?,
+            }),
+            "ModernBertForTokenClassification" => Ok(Head::Token),
+            other => Err(bad(format!(
+                "architecture '{other}' is not known; known are ModernBertModel, \
+                 ModernBertForMaskedLM, ModernBertForSequenceClassification and \
+                 ModernBertForTokenClassification"
+            ))),
+        }
+    }
+
+    fn pooling(&self) -> Result<Pooling, LoadError> {
+        match self.classifier_pooling.as_deref() {
+            None | Some("cls") => Ok(Pooling::Cls),
+            Some("mean") => Ok(Pooling::Mean),
+            Some(other) => Err(bad(format!("classifier_pooling is '{other}'; known are cls and mean"))),
+        }
+    }
+
+    fn multi_label(&self) -> Result<bool, LoadError> {
+        match self.problem_type.as_deref() {
+            None | Some("single_label_classification" | "regression") => Ok(false),
+            Some("multi_label_classification") => Ok(true),
+            Some(other) => Err(bad(format!("problem_type '{other}' is not known"))),
+        }
+    }
+
+    fn labels(&self) -> Result<BTreeMap<usize, String>, LoadError> {
+        let Some(map) = &self.id2label else { return Ok(BTreeMap::new()) };
+        let mut labels = BTreeMap::new();
+        for (id, label) in map {
+            let index: usize = id
+                .parse()
+                .map_err(|_| bad(format!("id2label has the key '{id}', which is not an index")))?;
+            labels.insert(index, label.clone());
+        }
+        if labels.keys().enumerate().any(|(expected, &index)| expected != index) {
+            return Err(bad("id2label's keys are not 0, 1, 2, ... without gaps"));
+        }
+        Ok(labels)
+    }
+}
+
+fn size(key: &str, value: i64, max: i64) -> Result<usize, LoadError> {
+    if (1..=max).contains(&value) {
+        Ok(value as usize)
+    } else {
+        Err(bad(format!("{key} is {value}; it must lie between 1 and {max}")))
+    }
+}

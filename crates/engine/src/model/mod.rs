@@ -1,0 +1,128 @@
+//! The model: what a checkpoint says, and the forward pass it asks for.
+//!
+//! [`Checkpoint`] finds the files, [`Config`] and [`Rope`] read what they ask for, [`Architecture`] lists
+//! the tensors, [`Weights`] maps them, [`Workspace`] places the activations, and [`forward`] writes the
+//! launches down. There is one model definition; devices differ below it, in [`crate::backend`].
+
+mod architecture;
+mod checkpoint;
+mod config;
+pub mod forward;
+mod hub;
+mod init;
+mod rope;
+mod weights;
+mod workspace;
+
+pub use architecture::{Architecture, TensorSpec};
+pub use checkpoint::Checkpoint;
+pub use config::{Config, Head, LayerKind, Pooling};
+pub use init::{Init, InitHead, PRESETS, Preset};
+pub use rope::{Rope, RopeOverride, Scaling};
+pub use weights::{Tensor, Weights};
+pub use workspace::{MAX_MASKS, Workspace};
+
+use serde_json::Value;
+
+use crate::error::LoadError;
+use crate::tokenize::Tokenizer;
+
+/// A loaded checkpoint, checked but not yet on a device.
+pub struct Model {
+    /// What messages call it.
+    pub name: String,
+    /// Validated configuration.
+    pub config: Config,
+    /// Which tensors go where.
+    pub architecture: Architecture,
+    /// The tensors.
+    pub weights: Weights,
+    /// The tokenizer.
+    pub tokenizer: Tokenizer,
+    /// One for each output of the classifier; empty for base and masked-LM models.
+    pub labels: Vec<String>,
+    /// How `embed` pools unless told otherwise: `1_Pooling/config.json`, else the mean.
+    pub embedding_pooling: Pooling,
+}
+
+impl Model {
+    /// Reads and checks every file of a checkpoint.
+    ///
+    /// # Errors
+    /// [`LoadError`] naming the file and what is wrong with it.
+    pub fn load(checkpoint: &Checkpoint, rope: RopeOverride) -> Result<Model, LoadError> {
+        let training = checkpoint.read("training_config.json")?;
+        let config =
+            Config::parse(&checkpoint.require("config.json")?, training.as_deref(), rope)?;
+        let weights = Weights::open(checkpoint)?;
+        let labels = labels(&config, &weights, checkpoint.name())?;
+        let architecture = Architecture::new(&config, labels.len());
+        architecture.check(&weights, checkpoint.name())?;
+        let tokenizer = Tokenizer::open(checkpoint)?;
+        if tokenizer.vocab_end() as usize > config.vocab_size {
+            return Err(LoadError::Tokenizer {
+                model: checkpoint.name().into(),
+                reason: format!(
+                    "it has ids up to {}, the model's vocab_size is {}",
+                    tokenizer.vocab_end() - 1,
+                    config.vocab_size
+                ),
+            });
+        }
+        let embedding_pooling = embedding_pooling(checkpoint)?;
+        let name = checkpoint.name().into();
+        Ok(Model { name, config, architecture, weights, tokenizer, labels, embedding_pooling })
+    }
+
+    /// Elements of all tensors.
+    pub fn parameters(&self) -> u64 {
+        let elements = |spec: &TensorSpec| spec.shape.iter().product::<usize>() as u64;
+        self.architecture.tensors.iter().map(elements).sum()
+    }
+}
+
+fn labels(config: &Config, weights: &Weights, model: &str) -> Result<Vec<String>, LoadError> {
+    if !matches!(config.head, Head::Sequence { .. } | Head::Token) {
+        return Ok(Vec::new());
+    }
+    let bad = |reason: String| LoadError::Weights { model: model.into(), reason };
+    let rows = weights
+        .rows_of("classifier.weight")
+        .ok_or_else(|| bad("tensor classifier.weight is missing".into()))?;
+    if rows == 0 {
+        return Err(bad("tensor classifier.weight has no rows".into()));
+    }
+    if config.labels.is_empty() {
+        return Ok((0..rows).map(|i| format!("LABEL_{i}")).collect());
+    }
+    if config.labels.len() != rows {
+        return Err(bad(format!(
+            "classifier.weight has {rows} rows, id2label in config.json names {} labels",
+            config.labels.len()
+        )));
+    }
+    Ok(config.labels.values().cloned().collect())
+}
+
+fn embedding_pooling(checkpoint: &Checkpoint) -> Result<Pooling, LoadError> {
+    const FILE: &str = "1_Pooling/config.json";
+    let bad = |reason: String| LoadError::Config { file: FILE.into(), reason };
+    let Some(json) = checkpoint.read(FILE)? else { return Ok(Pooling::Mean) };
+    let config: Value = serde_json::from_slice(&json).map_err(|e| bad(e.to_string()))?;
+    if let Some(mode) = config["pooling_mode"].as_str() {
+        return serde_json::from_value(mode.into())
+            .map_err(|_| bad(format!("pooling_mode is '{mode}'; known are cls and mean")));
+    }
+    let on: Vec<&str> = config
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, value)| key.starts_with("pooling_mode_") && value.as_bool() == Some(true))
+        .map(|(key, _)| key.as_str())
+        .collect();
+    match on.as_slice() {
+        ["pooling_mode_cls_token"] => Ok(Pooling::Cls),
+        ["pooling_mode_mean_tokens"] => Ok(Pooling::Mean),
+        other => Err(bad(format!("it asks for {other:?}; known are cls and mean, one of them"))),
+    }
+}

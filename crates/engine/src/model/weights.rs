@@ -1,0 +1,174 @@
+//! Tensors of a checkpoint: safetensors files, one or sharded, mapped where they lie on disk.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+use super::checkpoint::{Checkpoint, FileBytes};
+use crate::backend::Dtype;
+use crate::error::LoadError;
+
+/// All tensors of a checkpoint by name, without the `model.` prefix that some have and some lack.
+pub struct Weights {
+    model: String,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+/// One tensor: its type, its shape, and where its bytes are.
+#[derive(Clone)]
+pub struct Tensor {
+    /// Element type in the file.
+    pub dtype: Dtype,
+    /// Outermost dimension first.
+    pub shape: Vec<usize>,
+    file: Arc<FileBytes>,
+    range: Range<usize>,
+}
+
+impl Tensor {
+    /// The elements as they are stored, little-endian.
+    pub fn bytes(&self) -> &[u8] {
+        &self.file[self.range.clone()]
+    }
+
+    /// The elements where they lie, when they are stored as aligned f32.
+    pub fn as_f32(&self) -> Option<&[f32]> {
+        match self.dtype {
+            Dtype::F32 if cfg!(target_endian = "little") => bytemuck::try_cast_slice(self.bytes()).ok(),
+            _ => None,
+        }
+    }
+
+    /// The elements converted to f32.
+    pub fn to_f32(&self) -> Vec<f32> {
+        fn convert<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+            bytes.as_chunks().0.iter().map(|&b| f(b)).collect()
+        }
+        match self.dtype {
+            Dtype::F32 => convert(self.bytes(), f32::from_le_bytes),
+            Dtype::Bf16 => convert(self.bytes(), |b| half::bf16::from_le_bytes(b).to_f32()),
+            Dtype::F16 => convert(self.bytes(), |b| half::f16::from_le_bytes(b).to_f32()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct ShardIndex {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Weights {
+    /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+    ///
+    /// # Errors
+    /// [`LoadError::Weights`] for a missing, damaged or truncated file, an element type other than f32,
+    /// f16 and bf16, or an index that disagrees with its shards.
+    pub fn open(checkpoint: &Checkpoint) -> Result<Weights, LoadError> {
+        let model = checkpoint.name().to_string();
+        let bad = |reason: String| LoadError::Weights { model: model.clone(), reason };
+        let mut tensors = BTreeMap::new();
+        if let Some(file) = checkpoint.map("model.safetensors")? {
+            read_shard(&model, "model.safetensors", file, &mut tensors)?;
+        } else if let Some(json) = checkpoint.read("model.safetensors.index.json")? {
+            let index: ShardIndex = serde_json::from_slice(&json)
+                .map_err(|e| bad(format!("model.safetensors.index.json: {e}")))?;
+            let mut shards: Vec<&String> = index.weight_map.values().collect();
+            shards.sort();
+            shards.dedup();
+            for shard in shards {
+                if shard.contains(['/', '\\']) {
+                    return Err(bad(format!("the index names '{shard}', which is not beside it")));
+                }
+                let file = checkpoint
+                    .map(shard)?
+                    .ok_or_else(|| bad(format!("the index names {shard}, which is missing")))?;
+                read_shard(&model, shard, file, &mut tensors)?;
+            }
+            if let Some(name) = index.weight_map.keys().find(|name| !tensors.contains_key(*name)) {
+                return Err(bad(format!("the index names tensor {name}, which no shard has")));
+            }
+        } else {
+            return Err(bad(
+                "neither model.safetensors nor model.safetensors.index.json is there".into()
+            ));
+        }
+        Ok(Weights { model, tensors: strip_prefix(tensors) })
+    }
+
+    /// The tensor of this name and exactly this shape.
+    ///
+    /// # Errors
+    /// [`LoadError::Weights`] when it is missing or shaped otherwise.
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<&Tensor, LoadError> {
+        let bad = |reason: String| LoadError::Weights { model: self.model.clone(), reason };
+        let tensor =
+            self.tensors.get(name).ok_or_else(|| bad(format!("tensor {name} is missing")))?;
+        if tensor.shape != shape {
+            return Err(bad(format!(
+                "tensor {name} has shape {:?}, the config asks for {shape:?}",
+                tensor.shape
+            )));
+        }
+        Ok(tensor)
+    }
+
+    /// Rows of a matrix whose other dimension is known: how the number of labels is learned.
+    pub fn rows_of(&self, name: &str) -> Option<usize> {
+        self.tensors.get(name).and_then(|tensor| tensor.shape.first().copied())
+    }
+
+    /// Names, types and shapes, in order of name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+}
+
+fn read_shard(
+    model: &str,
+    file_name: &str,
+    file: FileBytes,
+    tensors: &mut BTreeMap<String, Tensor>,
+) -> Result<(), LoadError> {
+    let bad = |reason: String| LoadError::Weights { model: model.to_string(), reason };
+    let file = Arc::new(file);
+    let (header_bytes, metadata) = SafeTensors::read_metadata(&file)
+        .map_err(|e| bad(format!("{file_name} is damaged or not safetensors ({e:?})")))?;
+    let data_start = header_bytes + size_of::<u64>();
+    let data_bytes = metadata.data_len();
+    if file.len() != data_start + data_bytes {
+        return Err(bad(format!(
+            "{file_name} has {} bytes, its header describes {}: it is truncated or damaged",
+            file.len(),
+            data_start + data_bytes
+        )));
+    }
+    for (name, info) in metadata.tensors() {
+        let dtype = match info.dtype {
+            safetensors::Dtype::F32 => Dtype::F32,
+            safetensors::Dtype::BF16 => Dtype::Bf16,
+            safetensors::Dtype::F16 => Dtype::F16,
+            other => {
+                return Err(bad(format!(
+                    "tensor {name} in {file_name} is {other:?}; known are F32, F16 and BF16"
+                )));
+            }
+        };
+        let range = data_start + info.data_offsets.0..data_start + info.data_offsets.1;
+        let tensor = Tensor { dtype, shape: info.shape.clone(), file: file.clone(), range };
+        if tensors.insert(name.clone(), tensor).is_some() {
+            return Err(bad(format!("tensor {name} is in two shards")));
+        }
+    }
+    Ok(())
+}
+
+fn strip_prefix(tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
+    let bare = |name: String| match name.strip_prefix("model.") {
+        Some(rest) => rest.to_string(),
+        None => name,
+    };
+    tensors.into_iter().map(|(name, tensor)| (bare(name), tensor)).collect()
+}

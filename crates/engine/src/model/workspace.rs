@@ -1,0 +1,115 @@
+//! Where each activation lies: three regions, sized once for the largest batch.
+//!
+//! ```text
+//! stream   [T, hidden]                        the residual stream
+//! narrow   [T, hidden]                        normed input, then attention's output
+//! wide     [T, max(3 hidden, 2 intermediate)] qkv, then the MLP's gate and value
+//! ```
+//!
+//! That is 3840 elements a token for the base model, 7.5 KiB in bf16. Heads reuse the regions; the
+//! pooled rows and the logits have their own, small ones.
+
+use super::architecture::Architecture;
+use super::config::{Config, Head};
+use crate::backend::{Dtype, View};
+use crate::pack::PackedBatch;
+
+/// At most this many masked positions in a batch: their logits are vocab_size f32 each.
+pub const MAX_MASKS: usize = 64;
+
+/// GEMMs of one row are run as two ([`crate::backend::cpu`]), so every region has room for two.
+const MIN_ROWS: usize = 2;
+
+const ALIGN_BYTES: usize = 256;
+
+/// Offsets of all regions for batches of at most `max_tokens` tokens in `max_sequences` sequences.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    /// Element type of activations.
+    pub dtype: Dtype,
+    /// The most tokens that fit.
+    pub max_tokens: usize,
+    /// The most sequences that fit.
+    pub max_sequences: usize,
+    /// Bytes of all regions together.
+    pub bytes: usize,
+    stream: usize,
+    narrow: usize,
+    wide: usize,
+    pooled: usize,
+    logits: usize,
+}
+
+impl Workspace {
+    /// Lays the regions out one after another.
+    pub fn plan(
+        config: &Config,
+        architecture: &Architecture,
+        dtype: Dtype,
+        max_tokens: usize,
+        max_sequences: usize,
+    ) -> Workspace {
+        let rows = max_tokens.max(MIN_ROWS);
+        let sequences = max_sequences.max(MIN_ROWS);
+        let hidden = config.hidden_size;
+        let element = dtype.size_bytes();
+        let wide_columns = (3 * hidden).max(2 * config.intermediate_size);
+        let outputs = architecture.head.as_ref().map_or(0, |head| head.outputs);
+        let logit_rows = match config.head {
+            Head::Base => 0,
+            Head::MaskedLm { .. } => MAX_MASKS,
+            Head::Sequence { .. } => sequences,
+            Head::Token => rows,
+        };
+        let mut end = 0;
+        let mut region = |bytes: usize| {
+            let start = end;
+            end += bytes.next_multiple_of(ALIGN_BYTES);
+            start
+        };
+        Workspace {
+            stream: region(rows * hidden * element),
+            narrow: region(rows * hidden * element),
+            wide: region(rows * wide_columns * element),
+            pooled: region(sequences * hidden * 4),
+            logits: region(logit_rows * outputs * 4),
+            dtype,
+            max_tokens,
+            max_sequences,
+            bytes: end,
+        }
+    }
+
+    /// [T, hidden] residual stream.
+    pub fn stream(&self, rows: usize, hidden: usize) -> View {
+        View::new(self.stream, rows, hidden, self.dtype)
+    }
+
+    /// [T, hidden] scratch.
+    pub fn narrow(&self, rows: usize, hidden: usize) -> View {
+        View::new(self.narrow, rows, hidden, self.dtype)
+    }
+
+    /// [T, columns] scratch, for `columns` up to max(3 hidden, 2 intermediate).
+    pub fn wide(&self, rows: usize, columns: usize) -> View {
+        View::new(self.wide, rows, columns, self.dtype)
+    }
+
+    /// [segments, hidden] in f32.
+    pub fn pooled(&self, rows: usize, hidden: usize) -> View {
+        View::new(self.pooled, rows, hidden, Dtype::F32)
+    }
+
+    /// [rows, outputs] in f32.
+    pub fn logits(&self, rows: usize, outputs: usize) -> View {
+        View::new(self.logits, rows, outputs, Dtype::F32)
+    }
+
+    /// Whether a batch stays inside the regions.
+    pub fn holds(&self, batch: &PackedBatch) -> bool {
+        batch.tokens() <= self.max_tokens
+            && batch.sequences() <= self.max_sequences
+            && batch.segments.len() <= self.max_sequences
+            && batch.mask_rows.len() <= MAX_MASKS
+    }
+}

@@ -1,0 +1,158 @@
+//! Admission and waiting: a bounded place for every request between the caller and the device.
+//!
+//! A request is raw (a text to be tokenized), then ready (tokens), then gone. Admission is O(1): there is
+//! room or there is not. A caller that goes away takes its request out at once. Closing the queue refuses
+//! what comes and lets what waits be answered.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::error::RequestError;
+
+/// A place in the queue, from admission to the answer; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Unique in this queue; orders by arrival.
+    pub(crate) id: u64,
+    taken: Arc<AtomicUsize>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Something that holds a place.
+pub(crate) trait Placed {
+    fn place(&self) -> &Place;
+}
+
+/// The queue: `R` waits to be tokenized, `T` waits for a batch.
+pub(crate) struct Queue<R, T> {
+    state: Mutex<State<R, T>>,
+    raw_came: Condvar,
+    ready_came: Condvar,
+    taken: Arc<AtomicUsize>,
+    capacity: usize,
+}
+
+struct State<R, T> {
+    raw: VecDeque<R>,
+    /// In order of arrival.
+    ready: Vec<T>,
+    /// Being tokenized: neither raw nor ready.
+    tokenizing: usize,
+    next_id: u64,
+    closed: bool,
+}
+
+impl<R: Placed, T: Placed> Queue<R, T> {
+    pub(crate) fn new(capacity: usize) -> Self {
+        let state =
+            State { raw: VecDeque::new(), ready: Vec::new(), tokenizing: 0, next_id: 0, closed: false };
+        Queue {
+            state: Mutex::new(state),
+            raw_came: Condvar::new(),
+            ready_came: Condvar::new(),
+            taken: Arc::new(AtomicUsize::new(0)),
+            capacity,
+        }
+    }
+
+    /// No code panics while it holds the lock, so a poisoned one is still whole.
+    fn lock(&self) -> MutexGuard<'_, State<R, T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place and puts what `make` returns in line. Returns the place's id.
+    pub(crate) fn admit(&self, make: impl FnOnce(Place) -> R) -> Result<u64, RequestError> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(RequestError::Stopped);
+        }
+        if self.taken.load(Ordering::Acquire) >= self.capacity {
+            return Err(RequestError::Overloaded { limit: self.capacity });
+        }
+        self.taken.fetch_add(1, Ordering::AcqRel);
+        let id = state.next_id;
+        state.next_id += 1;
+        state.raw.push_back(make(Place { id, taken: self.taken.clone() }));
+        drop(state);
+        self.raw_came.notify_one();
+        Ok(id)
+    }
+
+    /// Requests that hold a place now.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    /// The next request to tokenize; waits for one. `None` once the queue is closed and empty.
+    pub(crate) fn take_raw(&self) -> Option<R> {
+        let mut state = self.lock();
+        loop {
+            if let Some(raw) = state.raw.pop_front() {
+                state.tokenizing += 1;
+                return Some(raw);
+            }
+            if state.closed {
+                return None;
+            }
+            state = self.raw_came.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Follows every [`Queue::take_raw`]: the tokenized request, or nothing if it was answered already.
+    pub(crate) fn put_ready(&self, ready: Option<T>) {
+        let mut state = self.lock();
+        state.tokenizing -= 1;
+        if let Some(ready) = ready {
+            let at = state.ready.partition_point(|other| other.place().id < ready.place().id);
+            state.ready.insert(at, ready);
+        }
+        drop(state);
+        self.ready_came.notify_one();
+    }
+
+    /// Takes the requests that `choose` picks of those that are ready; waits until there is one.
+    /// `None` once the queue is closed and everything in it was taken.
+    pub(crate) fn take_batch(&self, choose: impl Fn(&[T]) -> Vec<usize>) -> Option<Vec<T>> {
+        let mut state = self.lock();
+        loop {
+            if !state.ready.is_empty() {
+                let chosen = choose(&state.ready);
+                let mut batch = Vec::with_capacity(chosen.len());
+                // From the back, so that the indices before stay right.
+                for &index in chosen.iter().rev() {
+                    batch.push(state.ready.remove(index));
+                }
+                batch.reverse();
+                return Some(batch);
+            }
+            if state.closed && state.raw.is_empty() && state.tokenizing == 0 {
+                return None;
+            }
+            state = self.ready_came.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Drops a request that still waits. One that is being tokenized or runs is left alone.
+    pub(crate) fn cancel(&self, id: u64) {
+        let mut state = self.lock();
+        let raw = state.raw.iter().position(|r| r.place().id == id).and_then(|i| state.raw.remove(i));
+        let ready = state.ready.iter().position(|r| r.place().id == id).map(|i| state.ready.remove(i));
+        drop(state);
+        drop((raw, ready));
+        // A closed queue may be empty now, which whoever waits for its end has to see.
+        self.ready_came.notify_all();
+    }
+
+    /// Refuses what comes from now on and wakes everyone.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.raw_came.notify_all();
+        self.ready_came.notify_all();
+    }
+}

@@ -1,0 +1,45 @@
+//! Which waiting requests form the next batch: a pure function of the queue.
+//!
+//! The policy is simple for now. Requests are taken in order of arrival while they fit; one that does not
+//! fit is passed over, and what follows may still. The oldest is always taken, so nothing starves. It is
+//! pure so that a policy by predicted time, deadlines and aging can take its place and be tested by
+//! properties alone.
+
+/// What the scheduler knows of a waiting request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Special tokens included; at most [`Limits::max_batch_tokens`].
+    pub tokens: usize,
+    /// Masked positions whose logits are wanted; at most [`Limits::max_masks`].
+    pub masks: usize,
+}
+
+/// What one batch may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Tokens of all sequences.
+    pub max_batch_tokens: usize,
+    /// Sequences.
+    pub max_batch_sequences: usize,
+    /// Masked positions.
+    pub max_masks: usize,
+}
+
+/// Indices of the requests to run next, in order of arrival. Empty only for an empty queue.
+pub fn next_batch(waiting: &[Waiting], limits: Limits) -> Vec<usize> {
+    let (mut tokens, mut masks) = (0, 0);
+    let mut chosen = Vec::new();
+    for (index, request) in waiting.iter().enumerate() {
+        if chosen.len() == limits.max_batch_sequences || tokens == limits.max_batch_tokens {
+            break;
+        }
+        if tokens + request.tokens <= limits.max_batch_tokens
+            && masks + request.masks <= limits.max_masks
+        {
+            tokens += request.tokens;
+            masks += request.masks;
+            chosen.push(index);
+        }
+    }
+    chosen
+}
