@@ -1,0 +1,338 @@
+//! Matrix products through cuBLASLt, with algorithms chosen once and the same bits for a row in any batch.
+//!
+//! For each shape of weight and epilogue there is one algorithm a bucket of rows. All are chosen at start-up
+//! ([`algorithm`]) and each must give, on random data, the bits that the largest bucket's algorithm gives
+//! ([`verify`]): then a row's result does not depend on how many rows are beside it, nor on its place.
+//! The residual is added in the epilogue (`beta = 1`, in place), as is a bias.
+
+mod algorithm;
+mod descriptors;
+mod verify;
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use cudarc::cublaslt::{result, sys};
+
+pub use self::algorithm::Exclusion;
+use self::algorithm::{Algorithm, Problem};
+use self::descriptors::{Handle, Layout, Operation, Preference};
+use super::device::{Device, Stream};
+use super::fault::At;
+use super::kernels::{Kernels, Matrix};
+use super::libraries::{self, Library};
+use crate::backend::Dtype;
+use crate::error::DeviceError;
+
+/// Offered to the heuristic so that what needs it is seen and named; what needs it is not taken, so it
+/// is never allocated.
+const OFFERED_WORKSPACE_BYTES: usize = 32 << 20;
+
+/// A product's shape without its rows: what an algorithm is chosen for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+pub struct GemmShape {
+    /// Columns of the output.
+    pub outputs: usize,
+    /// Columns of the input.
+    pub inputs: usize,
+    /// Whether the output is added to.
+    pub accumulate: bool,
+    /// Whether a bias is added.
+    pub bias: bool,
+    /// Element type of the output is f32.
+    pub f32_out: bool,
+    /// Elements between rows of the input, which bound its alignment.
+    pub x_stride: usize,
+}
+
+/// One product: addresses and rows.
+#[derive(Debug, Clone, Copy)]
+pub struct GemmCall {
+    /// [rows, inputs].
+    pub x: Matrix,
+    /// Device address of [outputs, inputs].
+    pub weight: u64,
+    /// Device address of [outputs] in the output's type.
+    pub bias: Option<u64>,
+    /// [rows, outputs].
+    pub out: Matrix,
+    /// Adds to what `out` holds.
+    pub accumulate: bool,
+}
+
+impl GemmCall {
+    /// What its algorithm is chosen by.
+    pub fn shape(&self) -> GemmShape {
+        GemmShape {
+            outputs: self.out.cols,
+            inputs: self.x.cols,
+            accumulate: self.accumulate,
+            bias: self.bias.is_some(),
+            f32_out: self.out.dtype == Dtype::F32,
+            x_stride: self.x.stride,
+        }
+    }
+}
+
+/// What was chosen for one shape and bucket, and what was passed over before it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Choice {
+    /// The product.
+    pub shape: GemmShape,
+    /// Rows up to which the algorithm is used.
+    pub max_rows: usize,
+    /// The algorithm, in words.
+    pub algorithm: String,
+    /// Candidates that the heuristic ranked before it.
+    pub excluded: Vec<Exclusion>,
+}
+
+struct Plan {
+    operation: Operation,
+    weight: Layout,
+    x: Layout,
+    out: Layout,
+    /// (largest rows, algorithm), ascending.
+    buckets: Vec<(usize, Algorithm)>,
+}
+
+/// All products of a model.
+pub struct Gemm {
+    device: Arc<Device>,
+    handle: Handle,
+    dtype: Dtype,
+    plans: HashMap<GemmShape, Plan>,
+    choices: Vec<Choice>,
+}
+
+/// Memory for the start-up check: the arena, before anything lies in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Scratch {
+    /// Device address, a multiple of 256.
+    pub address: u64,
+    /// Bytes.
+    pub bytes: usize,
+}
+
+impl Gemm {
+    /// Opens cuBLASLt. Algorithms come later, by [`Gemm::plan`].
+    ///
+    /// # Errors
+    /// [`DeviceError::Unavailable`] where the library is missing.
+    pub fn new(device: &Arc<Device>, dtype: Dtype) -> Result<Gemm, DeviceError> {
+        libraries::open(Library::CublasLt, device.library_majors()).map_err(|error| {
+            DeviceError::Unavailable { device: device.label().into(), reason: error.to_string() }
+        })?;
+        device.bind()?;
+        let handle = Handle::new().at(device.label(), "cublasLtCreate")?;
+        let (plans, choices) = (HashMap::new(), Vec::new());
+        Ok(Gemm { device: device.clone(), handle, dtype, plans, choices })
+    }
+
+    /// The library's version: 130000 for 13.0.0.
+    pub fn version(&self) -> usize {
+        // SAFETY: the library is open.
+        unsafe { sys::cublasLtGetVersion() }
+    }
+
+    /// What was chosen so far.
+    pub fn choices(&self) -> &[Choice] {
+        &self.choices
+    }
+
+    /// Chooses and verifies algorithms for up to `max_rows` rows, unless that is done already.
+    ///
+    /// # Errors
+    /// [`DeviceError::Unavailable`] when no algorithm is left for a shape; the library's.
+    pub fn plan(
+        &mut self,
+        stream: &Stream,
+        kernels: &Kernels,
+        shape: GemmShape,
+        max_rows: usize,
+        scratch: Scratch,
+    ) -> Result<(), DeviceError> {
+        let largest = |plan: &Plan| plan.buckets.last().map_or(0, |(rows, _)| *rows);
+        if self.plans.get(&shape).is_some_and(|plan| largest(plan) >= max_rows) {
+            return Ok(());
+        }
+        let label = self.device.label().to_string();
+        let mut plan = self.empty_plan(shape, max_rows).at(&label, "cublasLtMatrixLayoutCreate")?;
+        let trial = verify::Trial::new(self, kernels, stream, shape, max_rows, scratch)?;
+        let mut choices = Vec::new();
+        for max_rows in buckets(max_rows).into_iter().rev() {
+            let (algorithm, excluded) = self.choose(&mut plan, shape, max_rows, &trial)?;
+            plan.buckets.push((max_rows, algorithm));
+            let algorithm = algorithm::describe(&algorithm);
+            choices.push(Choice { shape, max_rows, algorithm, excluded });
+        }
+        plan.buckets.reverse();
+        choices.reverse();
+        self.choices.retain(|choice| choice.shape != shape);
+        self.choices.extend(choices);
+        self.plans.insert(shape, plan);
+        Ok(())
+    }
+
+    fn empty_plan(&self, shape: GemmShape, rows: usize) -> Result<Plan, result::CublasError> {
+        let out = if shape.f32_out { Dtype::F32 } else { self.dtype };
+        Ok(Plan {
+            operation: Operation::new(shape.bias)?,
+            weight: Layout::new(self.dtype, shape.outputs, shape.inputs, shape.inputs)?,
+            x: Layout::new(self.dtype, rows, shape.inputs, shape.x_stride)?,
+            out: Layout::new(out, rows, shape.outputs, shape.outputs)?,
+            buckets: Vec::new(),
+        })
+    }
+
+    /// The heuristic's first candidate that passes. Buckets come largest first, so the first one chosen is
+    /// what the others are held against; where no candidate matches it, it serves the bucket itself.
+    fn choose(
+        &self,
+        plan: &mut Plan,
+        shape: GemmShape,
+        max_rows: usize,
+        trial: &verify::Trial,
+    ) -> Result<(Algorithm, Vec<Exclusion>), DeviceError> {
+        let label = self.device.label();
+        let preference =
+            Preference::new(OFFERED_WORKSPACE_BYTES).at(label, "cublasLtMatmulPreferenceCreate")?;
+        plan.x.set(max_rows, shape.x_stride).at(label, "cublasLtMatrixLayoutSetAttribute")?;
+        plan.out.set(max_rows, shape.outputs).at(label, "cublasLtMatrixLayoutSetAttribute")?;
+        let candidates = self
+            .problem(plan)
+            .candidates(&preference)
+            .at(label, "cublasLtMatmulAlgoGetHeuristic")?;
+        let mut excluded = Vec::new();
+        for (algorithm, reason) in candidates {
+            let reason = match reason {
+                None => trial.test(self, plan, max_rows, &algorithm)?,
+                known => known,
+            };
+            match reason {
+                None => return Ok((algorithm, excluded)),
+                Some(reason) => excluded.push(reason),
+            }
+        }
+        match plan.buckets.first() {
+            Some((_, largest)) => Ok((*largest, excluded)),
+            None => Err(DeviceError::Unavailable {
+                device: label.into(),
+                reason: format!(
+                    "cuBLASLt {} has no algorithm for {shape:?} that gives a row the same bits in any batch",
+                    self.version()
+                ),
+            }),
+        }
+    }
+
+    fn problem<'a>(&'a self, plan: &'a Plan) -> Problem<'a> {
+        Problem {
+            handle: &self.handle,
+            operation: &plan.operation,
+            weight: &plan.weight,
+            x: &plan.x,
+            out: &plan.out,
+        }
+    }
+
+    /// Enqueues a product with the algorithm of its bucket.
+    ///
+    /// # Errors
+    /// A shape that was not planned; the library's.
+    pub fn run(&mut self, stream: &Stream, call: &GemmCall) -> Result<(), DeviceError> {
+        let shape = call.shape();
+        let unplanned = |what: &str| DeviceError::Call {
+            device: self.device.label().into(),
+            call: "gemm",
+            reason: format!("{what} of {shape:?} was not planned at start-up"),
+        };
+        let Some(mut plan) = self.plans.remove(&shape) else {
+            return Err(unplanned("the shape"));
+        };
+        let bucket = plan.buckets.iter().find(|(rows, _)| *rows >= call.x.rows);
+        let outcome = match bucket.map(|(_, algorithm)| *algorithm) {
+            Some(algorithm) => self.enqueue(stream, &mut plan, call, &algorithm),
+            None => Err(unplanned(&format!("a product of {} rows", call.x.rows))),
+        };
+        self.plans.insert(shape, plan);
+        outcome
+    }
+
+    fn enqueue(
+        &self,
+        stream: &Stream,
+        plan: &mut Plan,
+        call: &GemmCall,
+        algorithm: &Algorithm,
+    ) -> Result<(), DeviceError> {
+        let label = self.device.label();
+        debug_assert_eq!(call.x.rows, call.out.rows);
+        plan.x
+            .set(call.x.rows, call.x.stride)
+            .and_then(|()| plan.out.set(call.out.rows, call.out.stride))
+            .at(label, "cublasLtMatrixLayoutSetAttribute")?;
+        if let Some(bias) = call.bias {
+            plan.operation.set_bias(bias).at(label, "cublasLtMatmulDescSetAttribute")?;
+        }
+        let alpha = 1.0f32;
+        let beta = if call.accumulate { 1.0f32 } else { 0.0 };
+        let pointer = |address: u64| address as *mut c_void;
+        // SAFETY: all descriptors are alive and describe matrices inside the arena or the weights, which
+        // callers keep in range; scalars are read before the call returns; no workspace is used.
+        unsafe {
+            result::matmul(
+                self.handle.0,
+                plan.operation.0,
+                (&raw const alpha).cast(),
+                (&raw const beta).cast(),
+                pointer(call.weight),
+                plan.weight.0,
+                pointer(call.x.address),
+                plan.x.0,
+                pointer(call.out.address),
+                plan.out.0,
+                pointer(call.out.address),
+                plan.out.0,
+                algorithm,
+                std::ptr::null_mut(),
+                0,
+                stream.handle().cast(),
+            )
+        }
+        .at(label, "cublasLtMatmul")
+    }
+}
+
+/// Powers of two and the middles between them, up to the first that holds `max_rows`.
+fn buckets(max_rows: usize) -> Vec<usize> {
+    let mut all = vec![16, 32, 64];
+    let mut power = 128;
+    while all.last().is_some_and(|&last| last < max_rows) {
+        all.push(power);
+        all.push(power / 2 * 3);
+        power *= 2;
+    }
+    let end = all.iter().position(|&rows| rows >= max_rows).map_or(all.len(), |at| at + 1);
+    all.truncate(end);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_cover_every_count_once() {
+        assert_eq!(buckets(1), [16]);
+        assert_eq!(buckets(16), [16]);
+        assert_eq!(buckets(200), [16, 32, 64, 128, 192, 256]);
+        assert_eq!(buckets(300), [16, 32, 64, 128, 192, 256, 384]);
+        for rows in [1, 17, 65, 128, 129, 8192, 65536, 100_000] {
+            let all = buckets(rows);
+            assert!(all.is_sorted() && *all.last().unwrap() >= rows);
+            assert!(all.len() == 1 || all[all.len() - 2] < rows, "{rows}: {all:?}");
+        }
+    }
+}

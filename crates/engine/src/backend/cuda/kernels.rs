@@ -1,0 +1,541 @@
+//! Our kernels, loaded: each launch with its shapes checked and its grid derived from them.
+//!
+//! The launch geometry is written down once in each `.cu` file; the constants here repeat it and a test
+//! holds them against the sources.
+
+use std::ffi::{CString, c_void};
+use std::sync::Arc;
+
+use cudarc::driver::result;
+use cudarc::driver::sys::{self, CUfunction_attribute as FunctionAttribute};
+
+use super::cache::Cache;
+use super::compile::{Compiler, SOURCES, Target};
+use super::device::{Device, Stream};
+use super::fault::At;
+use crate::backend::Dtype;
+use crate::error::DeviceError;
+
+/// The head dimension that the attention and RoPE kernels are written for.
+pub const HEAD_DIM: usize = 64;
+/// Rows longer than this do not fit the registers of a warp.
+pub const MAX_HIDDEN: usize = 2048;
+/// Queries of one entry of an attention work list.
+pub const ATTENTION_ROWS: usize = 128;
+
+const NORM_ROWS: usize = 4;
+const NORM_THREADS: u32 = 128;
+const ROPE_TOKENS: usize = 4;
+const ROPE_THREADS: u32 = 128;
+const ATTENTION_THREADS: u32 = 128;
+const ATTENTION_SHARED_BYTES: usize = 49152;
+const GEGLU_THREADS: usize = 256;
+const POOL_THREADS: u32 = 256;
+const POOL_MEAN: i32 = 0;
+const GATHER_THREADS: usize = 256;
+const LINEAR_ROWS: usize = 4;
+const LINEAR_LABELS: usize = 8;
+const LINEAR_THREADS: u32 = 128;
+const STARTUP_THREADS: usize = 256;
+const ACT_GELU: i32 = 1;
+
+/// A kernel argument: a device address, or a number.
+#[derive(Debug, Clone, Copy)]
+enum Arg {
+    Address(u64),
+    Int(i32),
+    Float(f32),
+}
+
+impl Arg {
+    fn int(value: usize) -> Arg {
+        debug_assert!(value <= i32::MAX as usize);
+        Arg::Int(value as i32)
+    }
+
+    /// The bits where the kernel reads them: the device is little-endian, and so are the hosts it sits in.
+    fn bits(self) -> u64 {
+        match self {
+            Arg::Address(address) => address,
+            Arg::Int(value) => u64::from(value as u32),
+            Arg::Float(value) => u64::from(value.to_bits()),
+        }
+    }
+}
+
+const MAX_ARGS: usize = 10;
+
+/// A loaded module, unloaded when dropped.
+struct Module {
+    device: Arc<Device>,
+    handle: sys::CUmodule,
+}
+
+// SAFETY: modules belong to the context, not to a thread.
+unsafe impl Send for Module {}
+
+impl Module {
+    fn load(device: &Arc<Device>, image: &[u8]) -> Result<Module, DeviceError> {
+        device.bind()?;
+        // SAFETY: an ELF image made by NVRTC, or read back from a private cache with its checksum.
+        let handle = unsafe { result::module::load_data(image.as_ptr().cast()) }
+            .at(device.label(), "cuModuleLoadData")?;
+        Ok(Module { device: device.clone(), handle })
+    }
+
+    fn function(&self, name: &'static str) -> Result<Function, DeviceError> {
+        let symbol = CString::new(name).unwrap_or_default();
+        // SAFETY: the module is loaded, and lives as long as the functions taken from it.
+        let handle = unsafe { result::module::get_function(self.handle, symbol) }
+            .at(self.device.label(), "cuModuleGetFunction")?;
+        Ok(Function { handle, name })
+    }
+}
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        let _ = self.device.bind();
+        // SAFETY: loaded in `load`, unloaded only here, after its functions' owner is gone.
+        let _ = unsafe { result::module::unload(self.handle) };
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Function {
+    handle: sys::CUfunction,
+    name: &'static str,
+}
+
+// SAFETY: a handle that is valid in the whole process while its module is loaded.
+unsafe impl Send for Function {}
+
+type Grid = (usize, usize);
+
+impl Function {
+    /// Enqueues. Arguments must be those that the source declares, in order, and their addresses in range;
+    /// only the checked methods of [`Kernels`] call this.
+    fn launch(
+        &self,
+        stream: &Stream,
+        grid: Grid,
+        threads: u32,
+        shared_bytes: usize,
+        args: &[Arg],
+    ) -> Result<(), DeviceError> {
+        if grid.0 == 0 || grid.1 == 0 {
+            return Ok(());
+        }
+        let mut bits = [0u64; MAX_ARGS];
+        let mut pointers = [std::ptr::null_mut::<c_void>(); MAX_ARGS];
+        for (index, arg) in args.iter().enumerate() {
+            bits[index] = arg.bits();
+            pointers[index] = (&raw mut bits[index]).cast();
+        }
+        let grid = (grid.0 as u32, grid.1 as u32, 1);
+        // SAFETY: the module is loaded; `pointers` has one entry an argument, each to eight live bytes; the
+        // driver copies the values before it returns. What the kernel reads and writes is the callers' duty.
+        unsafe {
+            result::launch_kernel(
+                self.handle,
+                grid,
+                (threads, 1, 1),
+                shared_bytes as u32,
+                stream.handle(),
+                &mut pointers[..args.len()],
+            )
+        }
+        .at(stream.device().label(), self.name)
+    }
+}
+
+/// Rows of a matrix in device memory: address of the first, elements between two, and type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Matrix {
+    /// Device address.
+    pub address: u64,
+    /// Number of rows.
+    pub rows: usize,
+    /// Elements used of each.
+    pub cols: usize,
+    /// Elements from one row to the next.
+    pub stride: usize,
+    /// Element type.
+    pub dtype: Dtype,
+}
+
+/// Scale and bias of a norm as device addresses of f32.
+#[derive(Debug, Clone, Copy)]
+pub struct NormAddresses {
+    /// [hidden].
+    pub weight: u64,
+    /// [hidden], or 0.
+    pub bias: u64,
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+/// All kernels for one element type.
+pub struct Kernels {
+    dtype: Dtype,
+    embed_norm: Function,
+    layer_norm: Function,
+    act_norm: Function,
+    act_norm_f32: Function,
+    rope: Function,
+    attention_full: Function,
+    attention_window: Function,
+    geglu: Function,
+    pool: Function,
+    gather_rows: Function,
+    linear_rows_ee: Function,
+    linear_rows_fe: Function,
+    fill_random: Function,
+    count_differences: Function,
+    _modules: Vec<Module>,
+}
+
+impl Kernels {
+    /// Compiles, or takes from the cache, and loads every kernel.
+    ///
+    /// # Errors
+    /// [`DeviceError::Unavailable`] without NVRTC or with a source that does not compile; the driver's.
+    pub fn load(device: &Arc<Device>, dtype: Dtype, cache: &Cache) -> Result<Kernels, DeviceError> {
+        let unavailable =
+            |reason: String| DeviceError::Unavailable { device: device.label().into(), reason };
+        let target = Target::from_environment(device.arch()).map_err(unavailable)?;
+        let shared = target.shared_memory_bytes().min(device.properties().shared_memory_bytes);
+        if ATTENTION_SHARED_BYTES > shared {
+            return Err(unavailable(format!(
+                "attention needs {ATTENTION_SHARED_BYTES} bytes of shared memory, a block has {shared}"
+            )));
+        }
+        let compiler = Compiler::open(device.library_majors())
+            .map_err(|error| unavailable(error.to_string()))?;
+        let mut modules = Vec::new();
+        let mut functions = Vec::new();
+        for source in SOURCES {
+            let image = compiler
+                .compile_cached(source, target, dtype, cache)
+                .map_err(|error| unavailable(error.to_string()))?;
+            let module = Module::load(device, &image)?;
+            for &entry in source.entries {
+                functions.push(module.function(entry)?);
+            }
+            modules.push(module);
+        }
+        let find = |name: &str| {
+            functions
+                .iter()
+                .copied()
+                .find(|function| function.name == name)
+                .ok_or_else(|| unavailable(format!("no kernel source defines {name}")))
+        };
+        for name in ["attention_full", "attention_window"] {
+            allow_shared(device, &find(name)?, ATTENTION_SHARED_BYTES)?;
+        }
+        Ok(Kernels {
+            dtype,
+            embed_norm: find("embed_norm")?,
+            layer_norm: find("layer_norm")?,
+            act_norm: find("act_norm")?,
+            act_norm_f32: find("act_norm_f32")?,
+            rope: find("rope")?,
+            attention_full: find("attention_full")?,
+            attention_window: find("attention_window")?,
+            geglu: find("geglu")?,
+            pool: find("pool")?,
+            gather_rows: find("gather_rows")?,
+            linear_rows_ee: find("linear_rows_ee")?,
+            linear_rows_fe: find("linear_rows_fe")?,
+            fill_random: find("fill_random")?,
+            count_differences: find("count_differences")?,
+            _modules: modules,
+        })
+    }
+
+    /// `out[t] = norm(embedding[ids[t]])`.
+    pub(super) fn embed_norm(
+        &self,
+        stream: &Stream,
+        ids: u64,
+        embedding: u64,
+        norm: NormAddresses,
+        out: Matrix,
+    ) -> Result<(), DeviceError> {
+        self.check_dense(out);
+        let args = [
+            Arg::Address(ids),
+            Arg::Address(embedding),
+            Arg::Address(norm.weight),
+            Arg::Address(norm.bias),
+            Arg::Address(out.address),
+            Arg::int(out.rows),
+            Arg::int(out.cols),
+            Arg::Float(norm.eps),
+        ];
+        let grid = (out.rows.div_ceil(NORM_ROWS), 1);
+        self.embed_norm.launch(stream, grid, NORM_THREADS, 0, &args)
+    }
+
+    /// `out = norm(x)`; elements or f32, both of one type.
+    pub(super) fn norm(
+        &self,
+        stream: &Stream,
+        x: Matrix,
+        norm: NormAddresses,
+        out: Matrix,
+    ) -> Result<(), DeviceError> {
+        assert!(x.stride == x.cols && out.stride == out.cols && x.dtype == out.dtype);
+        let mut args = vec![
+            Arg::Address(x.address),
+            Arg::Address(norm.weight),
+            Arg::Address(norm.bias),
+            Arg::Address(out.address),
+            Arg::int(x.rows),
+            Arg::int(x.cols),
+            Arg::Float(norm.eps),
+        ];
+        let function = if x.dtype == Dtype::F32 {
+            const ACT_IDENTITY: i32 = 0;
+            args.push(Arg::Int(ACT_IDENTITY));
+            &self.act_norm_f32
+        } else {
+            &self.layer_norm
+        };
+        function.launch(stream, (x.rows.div_ceil(NORM_ROWS), 1), NORM_THREADS, 0, &args)
+    }
+
+    /// erf-GELU of every element, in place; elements or f32.
+    pub(super) fn gelu(&self, stream: &Stream, x: Matrix) -> Result<(), DeviceError> {
+        assert_eq!(x.stride, x.cols);
+        let args = [
+            Arg::Address(x.address),
+            Arg::Address(0),
+            Arg::Address(0),
+            Arg::Address(x.address),
+            Arg::int(x.rows),
+            Arg::int(x.cols),
+            Arg::Float(0.0),
+            Arg::Int(ACT_GELU),
+        ];
+        let function = if x.dtype == Dtype::F32 { &self.act_norm_f32 } else { &self.act_norm };
+        function.launch(stream, (x.rows.div_ceil(NORM_ROWS), 1), NORM_THREADS, 0, &args)
+    }
+
+    /// Rotates queries and keys in place.
+    pub(super) fn rope(
+        &self,
+        stream: &Stream,
+        qkv: Matrix,
+        table: u64,
+        positions: u64,
+    ) -> Result<(), DeviceError> {
+        self.check_dense(qkv);
+        let args = [
+            Arg::Address(qkv.address),
+            Arg::Address(table),
+            Arg::Address(positions),
+            Arg::int(qkv.rows),
+            Arg::int(qkv.cols / (3 * HEAD_DIM)),
+        ];
+        self.rope.launch(stream, (qkv.rows.div_ceil(ROPE_TOKENS), 1), ROPE_THREADS, 0, &args)
+    }
+
+    /// Attention over a work list of `tiles` entries.
+    pub(super) fn attention(
+        &self,
+        stream: &Stream,
+        qkv: Matrix,
+        out: Matrix,
+        work: (u64, usize),
+        window: Option<usize>,
+    ) -> Result<(), DeviceError> {
+        self.check_dense(qkv);
+        self.check_dense(out);
+        let heads = out.cols / HEAD_DIM;
+        let (list, tiles) = work;
+        let mut args =
+            vec![Arg::Address(qkv.address), Arg::Address(out.address), Arg::Address(list)];
+        let (function, grid) = match window {
+            None => (&self.attention_full, (tiles, heads)),
+            Some(window) => {
+                args.push(Arg::int(window));
+                (&self.attention_window, (heads, tiles))
+            }
+        };
+        function.launch(stream, grid, ATTENTION_THREADS, ATTENTION_SHARED_BYTES, &args)
+    }
+
+    /// `x[:, ..n] = gelu(x[:, ..n]) * x[:, n..]`.
+    pub(super) fn geglu(&self, stream: &Stream, x: Matrix) -> Result<(), DeviceError> {
+        self.check_dense(x);
+        let intermediate = x.cols / 2;
+        let args = [
+            Arg::Address(x.address),
+            Arg::Address(x.address),
+            Arg::int(x.rows),
+            Arg::int(intermediate),
+            Arg::int(x.stride),
+        ];
+        let grid = ((x.rows * intermediate / 8).div_ceil(GEGLU_THREADS), 1);
+        self.geglu.launch(stream, grid, GEGLU_THREADS as u32, 0, &args)
+    }
+
+    /// Means of segments: `bounds` holds first and end row of each, `starts` the index of each pair.
+    pub(super) fn pool(
+        &self,
+        stream: &Stream,
+        x: Matrix,
+        bounds: u64,
+        starts: u64,
+        out: Matrix,
+    ) -> Result<(), DeviceError> {
+        self.check_dense(x);
+        assert!(out.dtype == Dtype::F32 && out.stride == out.cols);
+        let args = [
+            Arg::Address(x.address),
+            Arg::Address(bounds),
+            Arg::Address(starts),
+            Arg::Address(out.address),
+            Arg::int(x.cols),
+            Arg::Int(POOL_MEAN),
+        ];
+        self.pool.launch(stream, (x.cols / 64, out.rows), POOL_THREADS, 0, &args)
+    }
+
+    /// `out[r] = x[rows[r]]`.
+    pub(super) fn gather(
+        &self,
+        stream: &Stream,
+        x: Matrix,
+        rows: u64,
+        out: Matrix,
+    ) -> Result<(), DeviceError> {
+        self.check_dense(x);
+        self.check_dense(out);
+        let args = [
+            Arg::Address(x.address),
+            Arg::Address(rows),
+            Arg::Address(out.address),
+            Arg::int(out.rows),
+            Arg::int(out.cols),
+        ];
+        let grid = ((out.rows * out.cols / 8).div_ceil(GATHER_THREADS), 1);
+        self.gather_rows.launch(stream, grid, GATHER_THREADS as u32, 0, &args)
+    }
+
+    /// `out = x w^T + bias` in f32, for few outputs or few rows; `x` in elements or f32.
+    pub(super) fn linear_rows(
+        &self,
+        stream: &Stream,
+        x: Matrix,
+        weight: u64,
+        bias: u64,
+        out: Matrix,
+    ) -> Result<(), DeviceError> {
+        assert!(x.stride == x.cols && out.stride == out.cols && out.dtype == Dtype::F32);
+        let args = [
+            Arg::Address(x.address),
+            Arg::Address(weight),
+            Arg::Address(bias),
+            Arg::Address(out.address),
+            Arg::int(x.rows),
+            Arg::int(out.cols),
+            Arg::int(x.cols),
+        ];
+        let grid = (x.rows.div_ceil(LINEAR_ROWS), out.cols.div_ceil(LINEAR_LABELS));
+        let function =
+            if x.dtype == Dtype::F32 { &self.linear_rows_fe } else { &self.linear_rows_ee };
+        function.launch(stream, grid, LINEAR_THREADS, 0, &args)
+    }
+
+    /// Fills with elements uniform in (-1, 1); `bytes` is rounded down to 16.
+    pub(super) fn fill_random(
+        &self,
+        stream: &Stream,
+        address: u64,
+        bytes: usize,
+        seed: u32,
+    ) -> Result<(), DeviceError> {
+        let vectors = bytes / 16;
+        let args = [Arg::Address(address), Arg::int(vectors), Arg::Int(seed as i32)];
+        let grid = (vectors.div_ceil(STARTUP_THREADS), 1);
+        self.fill_random.launch(stream, grid, STARTUP_THREADS as u32, 0, &args)
+    }
+
+    /// Adds to the u32 at `count` how many 16-byte vectors differ.
+    pub(super) fn count_differences(
+        &self,
+        stream: &Stream,
+        a: u64,
+        b: u64,
+        bytes: usize,
+        count: u64,
+    ) -> Result<(), DeviceError> {
+        let vectors = bytes / 16;
+        let args = [Arg::Address(a), Arg::Address(b), Arg::int(vectors), Arg::Address(count)];
+        let grid = (vectors.div_ceil(STARTUP_THREADS), 1);
+        self.count_differences.launch(stream, grid, STARTUP_THREADS as u32, 0, &args)
+    }
+
+    fn check_dense(&self, matrix: Matrix) {
+        assert!(
+            matrix.dtype == self.dtype && matrix.stride == matrix.cols,
+            "kernel expects dense {}: {matrix:?}",
+            self.dtype
+        );
+    }
+}
+
+fn allow_shared(device: &Device, function: &Function, bytes: usize) -> Result<(), DeviceError> {
+    // SAFETY: the function's module is loaded.
+    unsafe {
+        result::function::set_function_attribute(
+            function.handle,
+            FunctionAttribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+            bytes as i32,
+        )
+    }
+    .at(device.label(), "cuFuncSetAttribute")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn define(source: &str, name: &str) -> usize {
+        let text = SOURCES.iter().find(|s| s.name == source).expect("a source of this name").text;
+        let line = text.lines().find(|line| line.starts_with(&format!("#define {name} ")));
+        let value = line.and_then(|line| line.split_whitespace().nth(2));
+        value.and_then(|v| v.parse().ok()).unwrap_or_else(|| panic!("{name} in {source}.cu"))
+    }
+
+    #[test]
+    fn geometry_is_what_the_sources_say() {
+        let attention = |name| define("attention", name);
+        assert_eq!(attention("ATTN_ROWS"), ATTENTION_ROWS);
+        assert_eq!(attention("ATTN_THREADS"), ATTENTION_THREADS as usize);
+        let shared = 128 * (ATTENTION_ROWS + 2 * attention("ATTN_STAGES") * attention("ATTN_KEYS"));
+        assert_eq!(shared, ATTENTION_SHARED_BYTES);
+        assert_eq!(define("norm", "NORM_ROWS"), NORM_ROWS);
+        assert_eq!(define("norm", "NORM_THREADS"), NORM_THREADS as usize);
+        assert_eq!(define("norm", "ACT_GELU"), ACT_GELU as usize);
+        assert_eq!(define("rope", "ROPE_TOKENS"), ROPE_TOKENS);
+        assert_eq!(define("rope", "ROPE_THREADS"), ROPE_THREADS as usize);
+        assert_eq!(define("geglu", "GEGLU_THREADS"), GEGLU_THREADS);
+        assert_eq!(define("pool", "POOL_THREADS"), POOL_THREADS as usize);
+        assert_eq!(define("pool", "POOL_MEAN"), POOL_MEAN as usize);
+        assert_eq!(define("pool", "GATHER_THREADS"), GATHER_THREADS);
+        assert_eq!(define("linear_rows", "LINEAR_ROWS"), LINEAR_ROWS);
+        assert_eq!(define("linear_rows", "LINEAR_LABELS"), LINEAR_LABELS);
+        assert_eq!(define("linear_rows", "LINEAR_THREADS"), LINEAR_THREADS as usize);
+        assert_eq!(define("startup", "STARTUP_THREADS"), STARTUP_THREADS);
+    }
+
+    #[test]
+    fn arguments_lie_where_the_device_reads_them() {
+        assert_eq!(Arg::Int(-1).bits(), 0xffff_ffff);
+        assert_eq!(Arg::Float(1.0).bits() as u32, 0x3f80_0000);
+        assert_eq!(Arg::Address(u64::MAX).bits(), u64::MAX);
+    }
+}
