@@ -33,9 +33,11 @@ def default_arch(torch):
 class Kernels:
     """Every kernel for one element type, as functions of torch tensors."""
 
-    FILES = ("norm.cu", "rope.cu", "geglu.cu", "pool.cu", "linear_rows.cu", "attention.cu")
+    FILES = ("norm.cu", "rope.cu", "geglu.cu", "pool.cu", "linear_rows.cu", "attention.cu", "attention_sm90.cu")
 
     def __init__(self, torch, arch, f16=False, variant=(), files=FILES):
+        files = [f for f in files if "sm90" not in f or arch == "sm_90a"]
+        self.processors = torch.cuda.get_device_properties(0).multi_processor_count
         self.torch, self.dtype = torch, torch.float16 if f16 else torch.bfloat16
         flags = (["BIGBATCH_F16"] if f16 else []) + list(variant)
         self.modules = {n: Module(n, arch, flags) for n in files}
@@ -102,22 +104,28 @@ class Kernels:
         self.modules["linear_rows.cu"].launch("linear_rows_" + kind, grid, self.size["LINEAR_THREADS"], 0, *args)
         return out
 
-    def tiles(self, lens, window=None, order="longest"):
-        """The work list of the attention kernels: one entry per query tile, longest first."""
-        step, items, start = self.size["ATTN_ROWS"], [], 0
+    def full_attentions(self):
+        """The kernels that compute full attention here: `mma` everywhere, `wgmma` on Hopper."""
+        return [n for n, f in (("mma", "attention.cu"), ("wgmma", "attention_sm90.cu")) if f in self.modules]
+
+    def tiles(self, lens, kind="mma", reverse=False):
+        """The work list of an attention kernel: one entry per query tile, longest sequence first."""
+        step, items, start = self.size["ATTN90_ROWS" if kind == "wgmma" else "ATTN_ROWS"], [], 0
         for length in lens:
             items += [(start, length, first, 0) for first in range(0, length, step)]
             start += length
-        if order == "longest" and window is None:
-            items.sort(key=lambda i: -i[1])
-        if order == "reversed":
-            items.reverse()
+        items.sort(key=lambda i: -i[1], reverse=reverse)
         return self.torch.tensor(items, dtype=self.torch.int32, device="cuda")
 
-    def attention(self, qkv, heads, tiles, window=None, out=None):
+    def attention(self, qkv, heads, tiles, kind="mma", window=None, out=None):
         out = self.empty(qkv.shape[0], heads * 64) if out is None else out
-        module, threads = self.modules["attention.cu"], self.size["ATTN_THREADS"]
-        shared = self.size["ATTN_SHARED_BYTES"]
+        if kind == "wgmma":
+            grid, threads = min(len(tiles) * heads, self.processors), self.size["ATTN90_THREADS"]
+            shared = self.size["ATTN90_SHARED_BYTES"]
+            module = self.modules["attention_sm90.cu"]
+            module.launch("attention_full_sm90", grid, threads, shared, qkv, out, tiles, len(tiles), heads)
+            return out
+        module, threads, shared = self.modules["attention.cu"], self.size["ATTN_THREADS"], self.size["ATTN_SHARED_BYTES"]
         if window is None:
             module.launch("attention_full", (len(tiles), heads), threads, shared, qkv, out, tiles)
         else:

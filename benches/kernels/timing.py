@@ -43,11 +43,11 @@ def line(name, shape, ms, work="", ratio=""):
 
 def memory_bound(k):
     tokens = 65536
-    big = torch.empty(512 << 20, dtype=torch.uint8, device="cuda")
+    big = torch.randn(256 << 20, device="cuda")
     target = torch.empty_like(big)
-    ms = measure(lambda: target.copy_(big))
-    rate = 2 * big.numel() / ms[0] / 1e6
-    line("copy", "512 MiB", ms, f"{rate:.0f} GB/s")
+    ms = measure(lambda: torch.neg(big, out=target))
+    rate = 8 * big.numel() / ms[0] / 1e6
+    line("read and write (torch.neg)", "1 GiB", ms, f"{rate:.0f} GB/s")
 
     def show(name, shape, moved, function, peer=None):
         ms = measure(function)
@@ -117,9 +117,11 @@ def attention(kernels, shapes):
             ms = measure(function, inner=inner)
             best[name] = ms[0]
             line(name, shape, ms, f"{flops / ms[0] / 1e9:.0f} TFLOP/s")
-        for name, k in kernels:
-            tiles = k.tiles([length] * batch, window)
-            run = lambda: k.attention(qkv, HEADS, tiles, window, out=out)
+        for name, k, kind in kernels:
+            if window and kind == "wgmma":
+                continue
+            tiles = k.tiles([length] * batch, kind)
+            run = lambda: k.attention(qkv, HEADS, tiles, kind, window, out=out)
             try:
                 ms = measure(run, inner=inner)
             except RuntimeError as error:
@@ -142,7 +144,10 @@ def main():
     if "memory" in args.only:
         memory_bound(k)
     if "attention" in args.only:
-        named = [("ours", k)] + [(v, Kernels(torch, args.arch, variant=v.split(), files=["attention.cu"])) for v in args.variant]
+        named = [(kind, k, kind) for kind in k.full_attentions()]
+        for v in args.variant:
+            file, kind = ("attention_sm90.cu", "wgmma") if "ATTN90" in v else ("attention.cu", "mma")
+            named.append((v, Kernels(torch, args.arch, variant=v.split(), files=[file]), kind))
         shapes = []
         for text in args.shapes.split(","):
             size, _, window = text.partition("w")

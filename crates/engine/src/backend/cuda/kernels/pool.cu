@@ -6,14 +6,14 @@
 // Shapes: x [T, H]; cu_seqlens i32 [B + 1]; sequences i32 [R] names the sequence s that row r pools, or null: s = r;
 // out f32 [R, H] for pool, elem [R, H] for gather_rows; rows i32 [R]. H a multiple of 64. Sequences are not empty.
 // pool: a block owns one sequence and 64 columns. Eight lanes cover the columns (16 bytes each), POOL_LANES row lanes
-// stride over the tokens, four loads in flight, and add up in f32; a tree in shared memory joins the row lanes. The
+// stride over the tokens, eight loads in flight, and add up in f32; a tree in shared memory joins the row lanes. The
 // order is fixed by the sequence's own length. One 32K sequence occupies H / 64 blocks only and still takes tens of
 // microseconds, against tens of milliseconds for the layers before it: no second stage is worth having.
-// Launch: pool: grid = (H / 64, R), block = POOL_THREADS, static shared memory 8 KiB.
+// Launch: pool: grid = (H / 64, R), block = POOL_THREADS, static shared memory 16 KiB.
 //         gather_rows: grid = ceil(R * (H / 8) / GATHER_THREADS), block = GATHER_THREADS.
 // Tolerance: pool relative 1e-5 of the mean of |x| (f32 sums of up to 32768 terms); gather_rows exact.
 
-#define POOL_THREADS 256
+#define POOL_THREADS 512
 #define POOL_LANES (POOL_THREADS / 8)
 #define POOL_MEAN 0
 #define POOL_CLS 1
@@ -34,12 +34,16 @@ extern "C" __global__ void __launch_bounds__(POOL_THREADS)
     const int limit = mode == POOL_CLS ? 1 : len;
     float sum[8] = {};
     int row = lane;
-    for (; row + 3 * POOL_LANES < limit; row += 4 * POOL_LANES) {
-        float v[4][8];
+    for (; row + 7 * POOL_LANES < limit; row += 8 * POOL_LANES) {
+        uint4 packed[8];
 #pragma unroll
-        for (int i = 0; i < 4; i++) load8(p + (u64)(row + i * POOL_LANES) * hidden, v[i]);
+        for (int i = 0; i < 8; i++) packed[i] = *(const uint4*)(p + (u64)(row + i * POOL_LANES) * hidden);
 #pragma unroll
-        for (int i = 0; i < 4; i++) add8(sum, v[i]);
+        for (int i = 0; i < 8; i++) {
+            float v[8];
+            unpack8(packed[i], v);
+            add8(sum, v);
+        }
     }
     for (; row < limit; row += POOL_LANES) {
         float v[8];
