@@ -70,9 +70,8 @@ impl Device {
         let workspace = plan(model, options)?;
         let config = model.config.clone();
         let weights = WeightTable::new(&model.architecture.tensors, &model.weights)?;
-        let positions = config.max_tokens.min(workspace.max_tokens);
         let ropes = [&config.rope_full, &config.rope_sliding]
-            .map(|rope| RopeTable::new(rope, config.head_dim(), positions));
+            .map(|rope| RopeTable::new(rope, config.head_dim(), workspace.max_tokens));
         let (heads, eps) = (config.num_attention_heads, config.norm_eps);
         let backend: Box<dyn Backend> = match options.kind {
             DeviceKind::Reference => {
@@ -156,7 +155,11 @@ impl Device {
                 .or_else(|| panic.downcast_ref::<&str>().copied())
                 .unwrap_or("no message");
             let device = "device".into();
-            Err(DeviceError::Call { device, call: "forward pass", reason: format!("panic: {said}") })
+            Err(DeviceError::Call {
+                device,
+                call: "forward pass",
+                reason: format!("panic: {said}"),
+            })
         })
     }
 }
@@ -174,8 +177,7 @@ fn plan(model: &Model, options: &DeviceOptions) -> Result<Workspace, LoadError> 
             tokens,
             options.max_batch_sequences.min(tokens),
         );
-        let positions = config.max_tokens.min(tokens);
-        let ropes = 2 * RopeTable::bytes(config.head_dim() / 2, positions) as u64;
+        let ropes = 2 * RopeTable::bytes(config.head_dim() / 2, tokens) as u64;
         let total = weights + scratch + ropes + workspace.bytes as u64;
         (workspace, total)
     };

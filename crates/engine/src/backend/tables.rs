@@ -13,13 +13,14 @@ pub struct RopeTable {
 }
 
 impl RopeTable {
-    /// Tabulates positions 0 to `positions - 1`. Angles are f64; the table is f32.
+    /// Tabulates positions 0 to `positions - 1`. Angles are products in f32, as upstream's are; their
+    /// cosines and sines are taken in f64.
     pub fn new(rope: &Rope, head_dim: usize, positions: usize) -> RopeTable {
         let frequencies = rope.inverse_frequencies(head_dim);
-        let scale = rope.attention_factor();
+        let scale = rope.attention_factor() as f32;
         let entry = |position: usize, frequency: f32| {
-            let angle = position as f64 * f64::from(frequency);
-            [(angle.cos() * scale) as f32, (angle.sin() * scale) as f32]
+            let angle = f64::from(position as f32 * frequency);
+            [angle.cos() as f32 * scale, angle.sin() as f32 * scale]
         };
         let cos_sin = (0..positions)
             .flat_map(|position| frequencies.iter().map(move |&f| entry(position, f)))

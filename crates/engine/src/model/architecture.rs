@@ -100,11 +100,8 @@ impl Architecture {
     pub fn new(config: &Config, labels: usize) -> Architecture {
         let mut list = List { tensors: Vec::new(), norm_bias: config.norm_bias };
         let (h, i) = (config.hidden_size, config.intermediate_size);
-        let embedding = list.add(
-            "embeddings.tok_embeddings.weight",
-            &[config.vocab_size, h],
-            Role::Embedding,
-        );
+        let embedding =
+            list.add("embeddings.tok_embeddings.weight", &[config.vocab_size, h], Role::Embedding);
         let embedding_norm = list.norm("embeddings.norm", h);
         let layers = config.layers.iter().enumerate().map(|(n, &kind)| {
             let at = |part: &str| format!("layers.{n}.{part}");
@@ -122,8 +119,7 @@ impl Architecture {
         let layers = layers.collect();
         let final_norm = list.norm("final_norm", h);
         let head = (config.head != Head::Base).then(|| {
-            let dense =
-                list.linear("head.dense", h, h, config.classifier_bias, Role::HeadDense);
+            let dense = list.linear("head.dense", h, h, config.classifier_bias, Role::HeadDense);
             let norm = list.norm("head.norm", h);
             let (output, outputs) = match &config.head {
                 Head::MaskedLm { decoder_bias, tied } => {
@@ -157,7 +153,9 @@ impl Architecture {
             if !tied_copy && !self.tensors.iter().any(|spec| spec.name == name) {
                 return Err(LoadError::Weights {
                     model: model.into(),
-                    reason: format!("tensor {name} has no place in the architecture that config.json names"),
+                    reason: format!(
+                        "tensor {name} has no place in the architecture that config.json names"
+                    ),
                 });
             }
         }
@@ -178,12 +176,18 @@ impl List {
 
     fn norm(&mut self, name: &str, hidden: usize) -> NormWeights {
         let weight = self.add(&format!("{name}.weight"), &[hidden], Role::NormWeight);
-        let bias =
-            self.norm_bias.then(|| self.add(&format!("{name}.bias"), &[hidden], Role::Bias));
+        let bias = self.norm_bias.then(|| self.add(&format!("{name}.bias"), &[hidden], Role::Bias));
         NormWeights { weight, bias }
     }
 
-    fn linear(&mut self, name: &str, out: usize, input: usize, bias: bool, role: Role) -> LinearWeights {
+    fn linear(
+        &mut self,
+        name: &str,
+        out: usize,
+        input: usize,
+        bias: bool,
+        role: Role,
+    ) -> LinearWeights {
         let weight = self.add(&format!("{name}.weight"), &[out, input], role);
         let bias = bias.then(|| self.add(&format!("{name}.bias"), &[out], Role::Bias));
         LinearWeights { weight, bias }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::backend::MappedFile;
 use crate::embedded;
-use crate::task::TaskKind;
 use crate::error::LoadError;
+use crate::task::TaskKind;
 
 /// The files of one model under their standard names.
 pub struct Checkpoint {
@@ -67,7 +67,10 @@ impl Checkpoint {
             return Ok(Checkpoint::directory(path));
         }
         if path.exists() {
-            return Err(no_source(source, "it is a file; give the directory that holds config.json"));
+            return Err(no_source(
+                source,
+                "it is a file; give the directory that holds config.json",
+            ));
         }
         if looks_like_hub_id(source) {
             return super::hub::fetch(source);

@@ -165,10 +165,18 @@ pub(super) struct RawConfig {
     classifier_pooling: Option<String>,
     problem_type: Option<String>,
     id2label: Option<BTreeMap<String, String>>,
-    pub(super) global_rope_theta: Option<f64>,
-    pub(super) local_rope_theta: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) global_rope_theta: Option<Option<f64>>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) local_rope_theta: Option<Option<f64>>,
+    head_dim: Option<i64>,
     pub(super) rope_scaling: Option<BTreeMap<String, Value>>,
     pub(super) rope_parameters: Option<BTreeMap<String, Value>>,
+}
+
+/// Tells a key that is null from one that is absent.
+fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Option<f64>>, D::Error> {
+    Option::deserialize(value).map(Some)
 }
 
 mod defaults {
@@ -232,6 +240,12 @@ impl RawConfig {
                 "hidden_size {hidden_size} does not divide into {num_attention_heads} heads of even size"
             )));
         }
+        let head_dim = hidden_size / num_attention_heads;
+        if self.head_dim.is_some_and(|given| given != head_dim as i64) {
+            return Err(bad(format!(
+                "head_dim differs from hidden_size / num_attention_heads = {head_dim}"
+            )));
+        }
         for (key, value) in [
             ("hidden_activation", &self.hidden_activation),
             ("classifier_activation", &self.classifier_activation),
@@ -244,7 +258,8 @@ impl RawConfig {
         if !(norm_eps > 0.0 && norm_eps < 1.0) {
             return Err(bad(format!("norm_eps is {norm_eps}; it must lie between 0 and 1")));
         }
-        let max_positions = size("max_position_embeddings", self.max_position_embeddings, MAX_POSITIONS)?;
+        let max_positions =
+            size("max_position_embeddings", self.max_position_embeddings, MAX_POSITIONS)?;
         let ropes = rope::resolve(&self, training, rope_override, max_positions)
             .map_err(|(file, reason)| LoadError::Config { file: file.into(), reason })?;
         Ok(Config {
@@ -269,8 +284,9 @@ impl RawConfig {
 
     fn layer_kinds(&self) -> Result<Vec<LayerKind>, LoadError> {
         let count = size("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS)?;
-        let every = size("global_attn_every_n_layers", self.global_attn_every_n_layers, MAX_LAYERS)?;
         let Some(names) = &self.layer_types else {
+            let every =
+                size("global_attn_every_n_layers", self.global_attn_every_n_layers, MAX_LAYERS)?;
             let kind = |i: usize| {
                 if i.is_multiple_of(every) { LayerKind::Full } else { LayerKind::Sliding }
             };
@@ -303,10 +319,9 @@ impl RawConfig {
                 decoder_bias: self.decoder_bias,
                 tied: self.tie_word_embeddings,
             }),
-            "ModernBertForSequenceClassification" => Ok(Head::Sequence {
-                pooling: self.pooling()?,
-                multi_label: self.multi_label()?,
-            }),
+            "ModernBertForSequenceClassification" => {
+                Ok(Head::Sequence { pooling: self.pooling()?, multi_label: self.multi_label()? })
+            }
             "ModernBertForTokenClassification" => Ok(Head::Token),
             other => Err(bad(format!(
                 "architecture '{other}' is not known; known are ModernBertModel, \
@@ -320,7 +335,9 @@ impl RawConfig {
         match self.classifier_pooling.as_deref() {
             None | Some("cls") => Ok(Pooling::Cls),
             Some("mean") => Ok(Pooling::Mean),
-            Some(other) => Err(bad(format!("classifier_pooling is '{other}'; known are cls and mean"))),
+            Some(other) => {
+                Err(bad(format!("classifier_pooling is '{other}'; known are cls and mean")))
+            }
         }
     }
 

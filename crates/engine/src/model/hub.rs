@@ -13,13 +13,16 @@ use crate::error::LoadError;
 /// Read when they are there.
 const OPTIONAL: [&str; 2] = ["training_config.json", "1_Pooling/config.json"];
 
+/// Brings one file and says where it lies.
+type Get = Box<dyn Fn(&str) -> Result<PathBuf, String>>;
+
 /// Brings the files into the cache of `HF_HOME` and opens the snapshot they lie in. With
 /// `HF_HUB_OFFLINE` set, only the cache is looked at.
 pub(super) fn fetch(id: &str) -> Result<Checkpoint, LoadError> {
     let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|v| !v.is_empty() && v != "0");
     let repo = Repo::model(id.to_string());
     let cached = Cache::from_env().repo(repo.clone());
-    let get: Box<dyn Fn(&str) -> Result<PathBuf, String>> = if offline {
+    let get: Get = if offline {
         Box::new(move |file| {
             cached.get(file).ok_or_else(|| {
                 format!("{file} is not in the cache and HF_HUB_OFFLINE forbids fetching it")

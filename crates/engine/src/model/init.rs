@@ -113,8 +113,14 @@ impl Preset {
 impl Init {
     /// `config.json` in the layout that published checkpoints have.
     pub fn config_json(&self) -> Value {
-        let Preset { vocab_size, hidden_size, intermediate_size, num_hidden_layers, max_tokens, .. } =
-            self.preset;
+        let Preset {
+            vocab_size,
+            hidden_size,
+            intermediate_size,
+            num_hidden_layers,
+            max_tokens,
+            ..
+        } = self.preset;
         let mut config = json!({
             "architectures": [match self.head {
                 InitHead::Base => "ModernBertModel",
@@ -215,7 +221,10 @@ impl Init {
         let path = dir.join("model.safetensors");
         let metadata = Some([("format".to_string(), "pt".to_string())].into());
         safetensors::serialize_to_file(self.tensors(pretty.as_bytes())?, metadata, &path).map_err(
-            |error| LoadError::Write { path: path.clone(), source: std::io::Error::other(format!("{error:?}")) },
+            |error| LoadError::Write {
+                path: path.clone(),
+                source: std::io::Error::other(format!("{error:?}")),
+            },
         )
     }
 

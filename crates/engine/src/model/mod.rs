@@ -52,9 +52,13 @@ impl Model {
     /// [`LoadError`] naming the file and what is wrong with it.
     pub fn load(checkpoint: &Checkpoint, rope: RopeOverride) -> Result<Model, LoadError> {
         let training = checkpoint.read("training_config.json")?;
-        let config =
+        let mut config =
             Config::parse(&checkpoint.require("config.json")?, training.as_deref(), rope)?;
         let weights = Weights::open(checkpoint)?;
+        if let Head::MaskedLm { tied, .. } = &mut config.head {
+            // As upstream: a decoder that differs from the embedding is used, whatever the config says.
+            *tied &= !weights.has_decoder_of_its_own();
+        }
         let labels = labels(&config, &weights, checkpoint.name())?;
         let architecture = Architecture::new(&config, labels.len());
         architecture.check(&weights, checkpoint.name())?;

@@ -6,7 +6,9 @@
 //! upstream would go on with unscaled positions and say nothing: an unsupported `rope_type` is refused,
 //! and so is a scaling told by the older key `type` alone.
 //!
-//! Frequencies are rounded to f32 where upstream rounds them; angles are f64, tables f32.
+//! Frequencies and angles are rounded to f32 where upstream rounds them, since that is what checkpoints
+//! were trained with and what the oracle computes: at 20000 tokens an exact angle differs by 1e-3. Their
+//! cosines and sines are taken in f64; positions never pass through half precision.
 //! YaRN: Peng et al., 2023, <https://arxiv.org/abs/2309.00071>.
 
 use std::collections::BTreeMap;
@@ -80,6 +82,8 @@ pub(super) struct Ropes {
     pub(super) max_tokens: usize,
 }
 
+const LAYER_TYPES: [&str; 2] = ["full_attention", "sliding_attention"];
+
 type Reason = (&'static str, String);
 type Params = BTreeMap<String, Value>;
 
@@ -89,12 +93,15 @@ pub(super) fn resolve(
     wanted: RopeOverride,
     max_positions: usize,
 ) -> Result<Ropes, Reason> {
-    let mut full = layer_params(raw, "full_attention", raw.global_rope_theta.unwrap_or(THETA_FULL))?;
-    let mut sliding =
-        layer_params(raw, "sliding_attention", raw.local_rope_theta.unwrap_or(THETA_SLIDING))?;
+    let [full_type, sliding_type] = LAYER_TYPES;
+    let full_theta = theta("global_rope_theta", raw.global_rope_theta, THETA_FULL)?;
+    let sliding_theta = theta("local_rope_theta", raw.local_rope_theta, THETA_SLIDING)?;
+    let mut full = layer_params(raw, full_type, full_theta)?;
+    let mut sliding = layer_params(raw, sliding_type, sliding_theta)?;
     let mut max_tokens = max_positions;
 
-    let scaled = |p: &Params| !matches!(p.get("rope_type").and_then(Value::as_str), Some("default"));
+    let scaled =
+        |p: &Params| !matches!(p.get("rope_type").and_then(Value::as_str), Some("default"));
     if !scaled(&full) && !scaled(&sliding) {
         let side = side_scaling(training, wanted, max_positions)?;
         if let Some(side) = side {
@@ -119,21 +126,35 @@ pub(super) fn resolve(
     Ok(Ropes { full, sliding, max_tokens })
 }
 
+/// Upstream fails on an explicit null; older versions read it as the other theta. So it is refused.
+fn theta(key: &str, given: Option<Option<f64>>, default: f64) -> Result<f64, Reason> {
+    match given {
+        None => Ok(default),
+        Some(Some(theta)) => Ok(theta),
+        Some(None) => Err(("config.json", format!("{key} is null; it must be a number"))),
+    }
+}
+
 /// One layer type's parameters after upstream's merging.
 fn layer_params(raw: &RawConfig, layer_type: &str, theta: f64) -> Result<Params, Reason> {
     let file = "config.json";
     let mut params = Params::new();
     if let Some(all) = &raw.rope_parameters {
+        let by_layer_type = all.keys().any(|key| LAYER_TYPES.contains(&key.as_str()));
         match all.get(layer_type) {
             Some(Value::Object(map)) => {
                 params.extend(map.iter().map(|(k, v)| (k.clone(), v.clone())));
+                if let Some(kind) = params.get("type").cloned() {
+                    params.entry("rope_type".into()).or_insert(kind);
+                }
             }
-            None | Some(Value::Null) if all.contains_key("full_attention") || all.contains_key("sliding_attention") => {}
-            None if all.is_empty() => {}
+            None if by_layer_type || all.is_empty() => {}
             _ => {
                 return Err((
                     file,
-                    format!("rope_parameters has no '{layer_type}': it must have one entry a layer type"),
+                    format!(
+                        "rope_parameters has no '{layer_type}': it must have one entry a layer type"
+                    ),
                 ));
             }
         }
@@ -196,7 +217,10 @@ fn side_scaling(
     if longest < original {
         return Err((file, format!("model_max_length {longest} is below the original {original}")));
     }
-    Ok(Some(SideScaling { factor: longest as f64 / original as f64, original_max_tokens: original }))
+    Ok(Some(SideScaling {
+        factor: longest as f64 / original as f64,
+        original_max_tokens: original,
+    }))
 }
 
 fn rope(at: &str, params: &Params, max_positions: usize) -> Result<Rope, Reason> {
@@ -227,6 +251,7 @@ fn rope(at: &str, params: &Params, max_positions: usize) -> Result<Rope, Reason>
                 number("original_max_position_embeddings")?.unwrap_or(max_positions as f64);
             let factor = match number("factor")? {
                 Some(factor) => at_least_one(at, factor)?,
+                None if !params.contains_key("factor") => needed("factor")?,
                 None => at_least_one(at, max_positions as f64 / original)?,
             };
             let scales = (number("mscale")?, number("mscale_all_dim")?);
@@ -283,15 +308,21 @@ impl Rope {
         }
     }
 
-    /// Angle per position of each of the `head_dim / 2` pairs, rounded to f32 as upstream keeps them.
+    /// Angle per position of each of the `head_dim / 2` pairs, rounded to f32 at each step as upstream
+    /// rounds: powers are f64, everything made of them is f32.
     pub fn inverse_frequencies(&self, head_dim: usize) -> Vec<f32> {
-        let dim = head_dim as f64;
-        let plain = |i: usize| self.theta.powf(-(2.0 * i as f64) / dim);
+        let wavelength = |i: usize| {
+            let exponent = (2 * i) as f32 / head_dim as f32;
+            self.theta.powf(f64::from(exponent)) as f32
+        };
         let pairs = 0..head_dim / 2;
         match &self.scaling {
-            Scaling::None => pairs.map(|i| plain(i) as f32).collect(),
-            Scaling::Linear { factor } => pairs.map(|i| (plain(i) / factor) as f32).collect(),
+            Scaling::None => pairs.map(|i| 1.0 / wavelength(i)).collect(),
+            Scaling::Linear { factor } => {
+                pairs.map(|i| 1.0 / wavelength(i) / *factor as f32).collect()
+            }
             Scaling::Yarn { factor, original_max_tokens, beta_fast, beta_slow, .. } => {
+                let dim = head_dim as f64;
                 let turns_at = |rotations: f64| {
                     dim * (*original_max_tokens as f64 / (rotations * 2.0 * PI)).ln()
                         / (2.0 * self.theta.ln())
@@ -302,10 +333,12 @@ impl Rope {
                     high += 0.001;
                 }
                 let blend = |i: usize| {
-                    let interpolated = ((i as f64 - low) / (high - low)).clamp(0.0, 1.0);
-                    plain(i) / factor * interpolated + plain(i) * (1.0 - interpolated)
+                    let ramp = ((i as f32 - low as f32) / (high - low) as f32).clamp(0.0, 1.0);
+                    let keep = 1.0 - ramp;
+                    let interpolated = 1.0 / (*factor as f32 * wavelength(i));
+                    interpolated * (1.0 - keep) + 1.0 / wavelength(i) * keep
                 };
-                pairs.map(|i| blend(i) as f32).collect()
+                pairs.map(blend).collect()
             }
         }
     }

@@ -37,7 +37,9 @@ impl Tensor {
     /// The elements where they lie, when they are stored as aligned f32.
     pub fn as_f32(&self) -> Option<&[f32]> {
         match self.dtype {
-            Dtype::F32 if cfg!(target_endian = "little") => bytemuck::try_cast_slice(self.bytes()).ok(),
+            Dtype::F32 if cfg!(target_endian = "little") => {
+                bytemuck::try_cast_slice(self.bytes()).ok()
+            }
             _ => None,
         }
     }
@@ -118,6 +120,17 @@ impl Weights {
     /// Rows of a matrix whose other dimension is known: how the number of labels is learned.
     pub fn rows_of(&self, name: &str) -> Option<usize> {
         self.tensors.get(name).and_then(|tensor| tensor.shape.first().copied())
+    }
+
+    /// Whether there is a decoder and it is not a copy of the embedding.
+    pub fn has_decoder_of_its_own(&self) -> bool {
+        match (
+            self.tensors.get("decoder.weight"),
+            self.tensors.get("embeddings.tok_embeddings.weight"),
+        ) {
+            (Some(decoder), Some(embedding)) => decoder.bytes() != embedding.bytes(),
+            (decoder, _) => decoder.is_some(),
+        }
     }
 
     /// Names, types and shapes, in order of name.

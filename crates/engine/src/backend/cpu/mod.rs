@@ -58,7 +58,10 @@ impl CpuBackend {
             .num_threads(threads)
             .thread_name(|n| format!("bigbatch-cpu-{n}"))
             .build()
-            .map_err(|e| DeviceError::Unavailable { device: "cpu".into(), reason: e.to_string() })?;
+            .map_err(|e| DeviceError::Unavailable {
+                device: "cpu".into(),
+                reason: e.to_string(),
+            })?;
         let head_dim = ropes.first().map_or(0, |table| 2 * table.pairs);
         let scratch = attention::ScratchPool::new(threads, head_dim);
         let (arena, batch) = (HostArena::new(arena_bytes), PackedBatch::default());
@@ -78,7 +81,13 @@ impl State {
         match op {
             Op::Embed { embedding, norm, out } => {
                 let table = weights.get(*embedding);
-                rows::embed(table, &batch.token_ids, &norm_of(norm), arena.get_mut(out), out.stride);
+                rows::embed(
+                    table,
+                    &batch.token_ids,
+                    &norm_of(norm),
+                    arena.get_mut(out),
+                    out.stride,
+                );
             }
             Op::Norm { x, norm, out } if x == out => {
                 rows::norm_in_place(arena.get_mut(x), x.stride, &norm_of(norm));

@@ -124,7 +124,13 @@ pub(super) fn rope(qkv: &mut [f32], width: usize, positions: &[u32], table: &Rop
 }
 
 /// One dot product a row and label.
-pub(super) fn linear_rows(x: &[f32], view: &View, w: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
+pub(super) fn linear_rows(
+    x: &[f32],
+    view: &View,
+    w: &[f32],
+    bias: Option<&[f32]>,
+    out: &mut [f32],
+) {
     let labels = w.len() / view.cols;
     each_rows(out, labels, |first, rows| {
         for (r, row) in rows.chunks_mut(labels).enumerate() {
