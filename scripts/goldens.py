@@ -21,14 +21,13 @@ import argparse
 import copy
 import json
 import pathlib
-import tempfile
 
 import tokenizers
 import torch
 import transformers
 from safetensors.torch import save_file
 
-from modernbert_reference import Reference
+from modernbert_reference import Reference, with_training_config
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GOLDENS = ROOT / "crates" / "engine" / "tests" / "goldens"
@@ -233,9 +232,8 @@ PAIRS = [
 def input_ids(spec):
     """The ids that a spec stands for (see the README)."""
     span = spec["vocab"] - spec["first"]
-    ids = [
-        spec["first"] + ((i + 1) * 7919 + spec["seed"] * 104729 + (i * i) // 3) % span for i in range(spec["len"])
-    ]
+    start = spec["seed"] * 104729
+    ids = [spec["first"] + ((i + 1) * 7919 + start + (i * i) // 3) % span for i in range(spec["len"])]
     ids[0] = spec["cls"]
     if len(ids) > 1:
         ids[-1] = spec["sep"]
@@ -285,14 +283,7 @@ def store(model, directory, dtype, shards):
 def told_config(case):
     """The config that the files of a case mean together."""
     config = {**COMMON, **copy.deepcopy(case["config"])}
-    if training := case.get("training_config"):
-        original = training["rope_original_max_position_embeddings"]
-        config["rope_scaling"] = {
-            "rope_type": training["rope_scaling_type"],
-            "factor": training["model_max_length"] / original,
-            "original_max_position_embeddings": original,
-        }
-    return config
+    return with_training_config(config, case.get("training_config"))
 
 
 def write_model(case, directory):
@@ -309,14 +300,13 @@ def write_model(case, directory):
     model = head(transformers.ModernBertConfig.from_dict(copy.deepcopy(config)))
     sharpen(model, config["hidden_size"])
     store(model, directory, DTYPES[case["store"]], case.get("shards", 1))
-    with tempfile.TemporaryDirectory() as told:
-        told = pathlib.Path(told)
-        for file in directory.glob("model*"):
-            (told / file.name).symlink_to(file)
-        (told / "config.json").write_text(json.dumps(told_config(case)))
-        model, report = head.from_pretrained(
-            told, dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True
-        )
+    model, report = head.from_pretrained(
+        directory,
+        config=transformers.ModernBertConfig.from_dict(told_config(case)),
+        dtype=torch.float32,
+        attn_implementation="sdpa",
+        output_loading_info=True,
+    )
     if any(report.values()):
         raise SystemExit(f"{directory.name}: the weights do not fit the model: {report}")
     return model.eval()
@@ -345,7 +335,7 @@ def outputs(model, ids):
     """Final hidden states (length, hidden) and logits, from one pass through the model's own head."""
     seen = []
     hook = model.base_model.register_forward_hook(lambda _m, _i, out: seen.append(out.last_hidden_state[0]))
-    out = model(input_ids=torch.tensor([ids]))
+    out = model(input_ids=torch.tensor([ids], device=model.device))
     hook.remove()
     return seen[0], out.logits[0] if "logits" in out else None
 
@@ -381,7 +371,8 @@ def print_exactness(name, config, model, ids, hidden, logits):
     reference = Reference(config, dict(model.named_parameters()))
     exact = reference.hidden(ids)
     row = [f"hidden {distance(hidden, exact):.1e}"]
-    pooled = [distance(normalized(f(hidden)), normalized(f(exact))) for f in (lambda h: h.mean(dim=0), lambda h: h[0])]
+    pairs = [(hidden.mean(dim=0), exact.mean(dim=0)), (hidden[0], exact[0])]
+    pooled = [distance(normalized(a), normalized(b)) for a, b in pairs]
     row.append(f"embeddings {max(pooled):.1e}")
     if logits is not None:
         right = reference.logits(exact)

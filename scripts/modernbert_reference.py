@@ -8,6 +8,7 @@ wrong answer. It takes a parsed `config.json` in the legacy or the new layout (a
 a long sequence fits in memory.
 """
 
+import json
 import math
 
 import torch
@@ -30,6 +31,26 @@ FAULTS = {
     "wrong-pooling": "cls where the model says mean, and the reverse",
 }
 QUERY_TILE = 1024
+
+
+def with_training_config(config, training):
+    """A config with what `training_config.json` says of RoPE put where config.json would say it."""
+    if not training or not training.get("rope_scaling_type"):
+        return config
+    original = training["rope_original_max_position_embeddings"]
+    scaling = {
+        "rope_type": training["rope_scaling_type"],
+        "factor": training["model_max_length"] / original,
+        "original_max_position_embeddings": original,
+    }
+    return {**config, "rope_scaling": scaling}
+
+
+def read_config(directory):
+    """config.json of a model directory, `training_config.json` honoured."""
+    config = json.loads((directory / "config.json").read_text())
+    side = directory / "training_config.json"
+    return with_training_config(config, json.loads(side.read_text()) if side.is_file() else None)
 
 
 def rope_parameters(config):

@@ -5,8 +5,8 @@
 Runs modernbert_reference.py, in float32, over the committed goldens: once without a fault, then once
 for each fault it knows, and prints the largest deviation of hidden states, logits, probabilities and
 embeddings over all cases, as multiples of the tolerances that the engine's tests use, which case
-shows it best and how many cases show it at all. Exits 1 if the sound model is out of tolerance or a fault is caught by less than
-MARGIN times. Needs torch and safetensors only.
+shows it best and how many cases show it at all. Exits 1 if the sound model is out of tolerance or a
+fault is caught by less than MARGIN times.
 """
 
 import argparse
@@ -18,19 +18,18 @@ import torch
 from safetensors.torch import load_file
 
 import goldens
-from modernbert_reference import FAULTS, Reference
+from modernbert_reference import FAULTS, Reference, read_config
 
 TOLERANCES = {"hidden": 2e-5, "logits": 2e-5, "probabilities": 5e-6, "embeddings": 5e-6}
 MARGIN = 5.0
 
 
 def load(directory):
-    config = goldens.told_config(goldens.CASES[directory.name])
     tensors = {}
     for file in sorted(directory.glob("*.safetensors")):
         tensors |= load_file(file)
     inputs = json.loads((directory / "expected.json").read_text())["inputs"]
-    return config, tensors, inputs
+    return read_config(directory), tensors, inputs
 
 
 def worst(found, expected):
@@ -87,7 +86,8 @@ def main():
         ratio, name, length = max(best[kind] for kind in TOLERANCES)
         failed |= ratio < MARGIN if fault else ratio > 1
         row = ", ".join(f"{kind} {best[kind][0]:.3g}" for kind in TOLERANCES)
-        print(f"{fault or 'no fault'}: {row}; most in {name}, {length} tokens; {len(caught)} of {len(cases)} cases", flush=True)
+        where = f"most in {name}, {length} tokens; {len(caught)} of {len(cases)} cases"
+        print(f"{fault or 'no fault'}: {row}; {where}", flush=True)
     sys.exit(failed)
 
 
