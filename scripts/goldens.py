@@ -291,7 +291,7 @@ def write_model(case, directory):
     config = {**COMMON, **case["config"]}
     head = getattr(transformers, config["architectures"][0])
     directory.mkdir(parents=True, exist_ok=True)
-    for old in directory.iterdir():
+    for old in directory.glob("model*"):
         old.unlink()
     (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     if training := case.get("training_config"):
