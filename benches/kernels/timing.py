@@ -133,12 +133,27 @@ def attention(kernels, shapes):
             line(name, shape, ms, f"{flops / ms[0] / 1e9:.0f} TFLOP/s", f"{ratio}; differs from the first by {drift:.1e}")
 
 
+def mixed(k):
+    """One long sequence among many short ones: no idle blocks means the sum of what each part takes alone."""
+    parts = {"1 x 32768": [32768], "128 x 256": [256] * 128, "both": [256] * 64 + [32768] + [256] * 64}
+    for kind in k.full_attentions():
+        alone = []
+        for name, lens in parts.items():
+            qkv = torch.randn(sum(lens), 3 * HIDDEN, device="cuda").to(torch.bfloat16)
+            out = torch.empty(sum(lens), HIDDEN, device="cuda", dtype=torch.bfloat16)
+            tiles = k.tiles(lens, kind)
+            ms = measure(lambda: k.attention(qkv, HEADS, tiles, kind, out=out), inner=2)
+            note = f"{ms[0] / sum(alone):.3f} of the sum of the parts" if name == "both" else ""
+            alone.append(ms[0])
+            line(f"{kind}, full", name, ms, f"{4 * sum(n * n for n in lens) * HIDDEN / ms[0] / 1e9:.0f} TFLOP/s", note)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--arch", default=default_arch(torch))
     parser.add_argument("--variant", action="append", default=[])
-    parser.add_argument("--only", default="memory,attention")
-    parser.add_argument("--shapes", default="8x8192,64x1024,8x8192w64")
+    parser.add_argument("--only", default="memory,attention,mixed")
+    parser.add_argument("--shapes", default="8x8192,2x32768,16x4096,64x1024,128x512,8x8192w64,64x1024w64")
     args = parser.parse_args()
     k = Kernels(torch, args.arch)
     if "memory" in args.only:
@@ -154,6 +169,8 @@ def main():
             batch, _, length = size.partition("x")
             shapes.append((int(batch), int(length), int(window) if window else None))
         attention(named, shapes)
+    if "mixed" in args.only:
+        mixed(k)
     print(f"{torch.cuda.get_device_name()}, {args.arch}, torch {torch.__version__}")
 
 

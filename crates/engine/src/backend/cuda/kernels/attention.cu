@@ -1,7 +1,7 @@
 // Flash attention, forward only, over packed sequences: FlashAttention-2 (Dao 2023, arXiv:2307.08691) for head_dim 64,
 // by mma.sync and cp.async, for sm_80 and up. attention_sm90.cu is the faster full attention of Hopper.
 //
-//   attention_full     out[i, h] = sum_j softmax_j(q[i, h] . k[j, h] / 8) v[j, h]     over the tokens j of i's own sequence
+//   attention_full     out[i, h] = sum_j softmax_j(q[i, h] . k[j, h] / 8) v[j, h]   over the tokens j of i's sequence
 //   attention_window   the same over those with |i - j| <= window
 //
 // Shapes: qkv [T, 3H], H = heads * 64, columns q | k | v, head h at h * 64 of each, rotary embedding already applied;
@@ -14,13 +14,13 @@
 // registers: an accumulator fragment of Q K^T is, packed, an A fragment of P V.
 // A row of 64 elements is 128 bytes, all 32 banks: 16-byte chunk c of row r lies at c ^ (r & 7), so that the eight rows
 // ldmatrix reads at once fall on different banks.
-// The softmax is the online one, sums in f32, exponentials as exp2 with log2 e / 8 folded into one multiplication. A row's
-// reference (what its exponents are relative to) lags behind the maximum: it moves only when a score exceeds it by 2^8, so
-// the output is rarely rescaled (the rule of FlashAttention-4); the quotient is the same.
+// The softmax is the online one, sums in f32, exponentials as exp2 with log2 e / 8 folded into one multiplication. A
+// row's reference (what its exponents are relative to) lags behind the maximum: it moves only when a score exceeds it
+// by 2^8, so the output is rarely rescaled (the rule of FlashAttention-4); the quotient is the same.
 // Tiles start at the sequence's own start, so a row's bits depend on its own sequence alone.
 //
 // Full attention is bound by its arithmetic: two blocks a multiprocessor, Q in registers, steps of 64 keys. Windowed
-// attention is bound by memory: three blocks, Q read again from shared memory and steps of 32 keys to fit their registers.
+// attention is bound by memory: three blocks, Q read again from shared memory and steps of 32 keys, to fit registers.
 //
 // Launch: block = ATTN_THREADS, dynamic shared memory = ATTN_SHARED_BYTES;
 //         attention_full: grid = (N, heads), so that blocks running together share keys in L2;
@@ -33,11 +33,8 @@
 #define ATTN_STAGES 2
 #define ATTN_SHARED_BYTES (128 * (ATTN_ROWS + 2 * ATTN_STAGES * ATTN_KEYS))
 
-#ifndef ATTN_LAG
-#define ATTN_LAG 8
-#endif
 #define SOFTMAX_SCALE 0.18033688011112042f  // log2(e) / sqrt(64)
-#define REFERENCE_LAG ATTN_LAG                 // in powers of two: P stays below 2^8, far inside bf16 and f16
+#define REFERENCE_LAG 8.0f                    // in powers of two: P stays within 2^8, far inside bf16 and f16
 
 __device__ __forceinline__ void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 #ifdef BIGBATCH_F16

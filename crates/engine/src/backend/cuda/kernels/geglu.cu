@@ -1,7 +1,8 @@
 // GeGLU (Shazeer 2020, arXiv:2002.05202): out[t, i] = gelu_erf(x[t, i]) * x[t, I + i].
 //
-// Shapes: x [T, 2I], out [T, I] with rows `out_stride` apart; I and out_stride multiples of 8. out == x with out_stride 2I
-// is allowed: each output takes its own inputs' place. The first half is the activated one, as ModernBERT's Wi is split.
+// Shapes: x [T, 2I], out [T, I] with rows `out_stride` apart; I and out_stride multiples of 8. out == x with out_stride
+// 2I is allowed: each output takes its own inputs' place. The first half is the activated one, as ModernBERT's Wi is
+// split.
 // One thread computes eight outputs: two 16-byte loads, one 16-byte store; device memory is the limit.
 // Launch: grid = ceil(T * (I / 8) / GEGLU_THREADS), block = GEGLU_THREADS, no shared memory.
 // Tolerance: within 1 bf16 ulp of the f64 erf formula, everywhere (tanh-GELU is up to 6e-4 away: many ulps).

@@ -1,13 +1,13 @@
-// Linear layers that are too narrow, or have too few rows, to be worth a GEMM: classifiers, and the dense layer of a head
-// on pooled rows. A GEMM library switches its summation order with the shape; this never does.
+// Linear layers that are too narrow, or have too few rows, to be worth a GEMM: classifiers, and the dense layer of a
+// head on pooled rows. A GEMM library switches its summation order with the shape; this never does.
 //
 //   out[r, n] = sum_k x[r, k] * w[n, k] + bias[n]
 //
-// Shapes: x [R, H], w [N, H], bias f32 [N] or null, out f32 [R, N]; H a multiple of 64. One entry point per storage type:
+// Shapes: x [R, H], w [N, H], bias f32 [N] or null, out f32 [R, N]; H a multiple of 64. One entry point a storage type:
 //   linear_rows_ee   x elem, w elem      linear_rows_ef   x elem, w f32
 //   linear_rows_fe   x f32,  w elem      linear_rows_ff   x f32,  w f32
-// A warp owns one row and LINEAR_LABELS outputs: lane l sums columns l * 8 .. + 7, l * 8 + 256 .., then a butterfly. The
-// order depends on H alone, so a row's bits do not depend on R, N or its place.
+// A warp owns one row and LINEAR_LABELS outputs: lane l sums columns l * 8 .. + 7, l * 8 + 256 .., then a butterfly.
+// The order depends on H alone, so a row's bits do not depend on R, N or its place.
 // Launch: grid = (ceil(R / LINEAR_ROWS), ceil(N / LINEAR_LABELS)), block = LINEAR_THREADS, no shared memory.
 // Tolerance: absolute 2e-6 * sum_k |x * w| (f32 sums).
 

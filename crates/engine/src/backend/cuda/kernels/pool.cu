@@ -9,11 +9,11 @@
 // stride over the tokens, eight loads in flight, and add up in f32; a tree in shared memory joins the row lanes. The
 // order is fixed by the sequence's own length. One 32K sequence occupies H / 64 blocks only and still takes tens of
 // microseconds, against tens of milliseconds for the layers before it: no second stage is worth having.
-// Launch: pool: grid = (H / 64, R), block = POOL_THREADS, static shared memory 16 KiB.
+// Launch: pool: grid = (H / 64, R), block = POOL_THREADS, static shared memory 8 KiB.
 //         gather_rows: grid = ceil(R * (H / 8) / GATHER_THREADS), block = GATHER_THREADS.
 // Tolerance: pool relative 1e-5 of the mean of |x| (f32 sums of up to 32768 terms); gather_rows exact.
 
-#define POOL_THREADS 512
+#define POOL_THREADS 256
 #define POOL_LANES (POOL_THREADS / 8)
 #define POOL_MEAN 0
 #define POOL_CLS 1

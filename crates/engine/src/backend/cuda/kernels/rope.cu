@@ -1,7 +1,8 @@
 // Rotary position embedding (Su et al. 2021, arXiv:2104.09864), in place on the q and k columns of a packed QKV matrix.
 //
-// Shapes: qkv [T, 3H], H = heads * 64, columns q | k | v, head h at h * 64 of each; table float2 [max_position, 32] holds
-// (cos, sin) per pair, any YaRN attention factor already in it; positions i32 [T], each token's place in its OWN sequence.
+// Shapes: qkv [T, 3H], H = heads * 64, columns q | k | v, head h at h * 64 of each; table float2 [max_position, 32]
+// holds (cos, sin) per pair, any YaRN attention factor already in it; positions i32 [T], each token's place in its OWN
+// sequence.
 // Pairs are (d, d + 32), the "rotate half" order of the HuggingFace checkpoints (not interleaved):
 //   x'[d]      = x[d] * cos - x[d + 32] * sin
 //   x'[d + 32] = x[d + 32] * cos + x[d] * sin          for d < 32, in f32, rounded once.
