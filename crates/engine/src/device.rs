@@ -2,6 +2,9 @@
 //!
 //! It takes and returns plain data and knows no requests, so that it can live in a process of its own.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::backend::cpu::{self, CpuBackend};
@@ -20,6 +23,9 @@ pub enum DeviceKind {
     Cpu,
     /// The oracle: slow, for tests.
     Reference,
+    /// A CUDA device by its index, computing in bf16 or f16.
+    #[cfg(feature = "cuda")]
+    Cuda(usize, crate::backend::Dtype),
 }
 
 /// What the device side may use.
@@ -67,6 +73,12 @@ impl Device {
     /// # Errors
     /// [`LoadError::Budget`] saying how much is needed, or what the backend refuses.
     pub fn start(model: &Model, options: &DeviceOptions) -> Result<Device, LoadError> {
+        #[cfg(feature = "cuda")]
+        if let DeviceKind::Cuda(ordinal, dtype) = options.kind {
+            let (backend, workspace) = cuda::start(model, options, ordinal, dtype)?;
+            let (config, architecture) = (model.config.clone(), model.architecture.clone());
+            return Ok(Device { backend: Box::new(backend), config, architecture, workspace });
+        }
         let workspace = plan(model, options)?;
         let config = model.config.clone();
         let weights = WeightTable::new(&model.architecture.tensors, &model.weights)?;
@@ -77,7 +89,8 @@ impl Device {
             DeviceKind::Reference => {
                 Box::new(ReferenceBackend::new(weights, ropes.into(), heads, eps, workspace.bytes))
             }
-            DeviceKind::Cpu => Box::new(CpuBackend::new(
+            // Of the others only the host's are left here.
+            _ => Box::new(CpuBackend::new(
                 weights,
                 ropes.into(),
                 heads,

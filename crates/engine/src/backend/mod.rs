@@ -11,6 +11,8 @@
 //! * `cuda`: behind the feature of that name.
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod reference;
 
 mod host_arena;
@@ -34,7 +36,7 @@ pub struct WeightId(pub usize);
 pub struct RopeId(pub usize);
 
 /// Scale and optional bias of a layer norm, both of `hidden_size` elements.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NormWeights {
     /// Multiplied into the normalised row.
     pub weight: WeightId,
@@ -43,7 +45,7 @@ pub struct NormWeights {
 }
 
 /// One launch. Shapes are rows x columns; T is the number of packed tokens of the batch.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
     /// `out[t] = norm(embedding[token_ids[t]])`, `out` is [T, hidden].
     Embed {

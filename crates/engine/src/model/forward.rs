@@ -7,7 +7,7 @@
 use super::architecture::{Architecture, HeadWeights, LayerWeights, LinearWeights};
 use super::config::{Config, Head, LayerKind};
 use super::workspace::Workspace;
-use crate::backend::{Op, RopeId, View};
+use crate::backend::{Dtype, Op, RopeId, View};
 use crate::pack::PackedBatch;
 
 /// Rotary table of full-attention layers.
@@ -102,9 +102,11 @@ fn heads(
     let masks = batch.mask_rows.len();
     match (&config.head, &architecture.head) {
         (Head::Sequence { .. }, Some(head)) if segments > 0 => {
-            let rows = at.stream(segments, h);
+            // One row a sequence: the head stays in f32, whatever the encoder computes in.
+            let rows = at.pooled(segments, h);
             program.ops.push(Op::Pool { x: hidden, out: rows });
-            let dense = prediction_head(&mut program.ops, head, rows, at.wide(segments, h));
+            let dense = View { dtype: Dtype::F32, ..at.wide(segments, h) };
+            let dense = prediction_head(&mut program.ops, head, rows, dense);
             program.logits = Some(label_logits(&mut program.ops, head, at, dense));
         }
         (Head::Token, Some(head)) => {

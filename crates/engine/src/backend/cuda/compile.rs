@@ -124,39 +124,54 @@ pub struct Source {
     pub text: &'static str,
     /// Its kernels.
     pub entries: &'static [&'static str],
+    /// The one architecture whose specific instructions it uses, or `None` for all from sm_80 on.
+    pub only: Option<u32>,
+}
+
+impl Source {
+    /// Whether the source is part of what runs on this target.
+    pub fn applies(&self, target: Target) -> bool {
+        self.only.is_none_or(|number| target.code == Arch { number, specific: true })
+    }
+
+    const fn portable(
+        name: &'static str,
+        text: &'static str,
+        entries: &'static [&'static str],
+    ) -> Source {
+        Source { name, text, entries, only: None }
+    }
 }
 
 const COMMON: &str = include_str!("kernels/common.cu");
 
 /// All kernel sources.
 pub const SOURCES: &[Source] = &[
+    Source::portable(
+        "norm",
+        include_str!("kernels/norm.cu"),
+        &["embed_norm", "layer_norm", "act_norm", "act_norm_f32"],
+    ),
+    Source::portable("rope", include_str!("kernels/rope.cu"), &["rope"]),
+    Source::portable(
+        "attention",
+        include_str!("kernels/attention.cu"),
+        &["attention_full", "attention_window"],
+    ),
     Source {
-        name: "norm",
-        text: include_str!("kernels/norm.cu"),
-        entries: &["embed_norm", "layer_norm", "act_norm", "act_norm_f32"],
+        name: "attention_sm90",
+        text: include_str!("kernels/attention_sm90.cu"),
+        entries: &["attention_full_sm90"],
+        only: Some(90),
     },
-    Source { name: "rope", text: include_str!("kernels/rope.cu"), entries: &["rope"] },
-    Source {
-        name: "attention",
-        text: include_str!("kernels/attention.cu"),
-        entries: &["attention_full", "attention_window"],
-    },
-    Source { name: "geglu", text: include_str!("kernels/geglu.cu"), entries: &["geglu"] },
-    Source {
-        name: "pool",
-        text: include_str!("kernels/pool.cu"),
-        entries: &["pool", "gather_rows"],
-    },
-    Source {
-        name: "linear_rows",
-        text: include_str!("kernels/linear_rows.cu"),
-        entries: &["linear_rows_ee", "linear_rows_ef", "linear_rows_fe", "linear_rows_ff"],
-    },
-    Source {
-        name: "startup",
-        text: include_str!("startup.cu"),
-        entries: &["fill_random", "count_differences"],
-    },
+    Source::portable("geglu", include_str!("kernels/geglu.cu"), &["geglu"]),
+    Source::portable("pool", include_str!("kernels/pool.cu"), &["pool", "gather_rows"]),
+    Source::portable(
+        "linear_rows",
+        include_str!("kernels/linear_rows.cu"),
+        &["linear_rows_ee", "linear_rows_ef", "linear_rows_fe", "linear_rows_ff"],
+    ),
+    Source::portable("startup", include_str!("startup.cu"), &["fill_random", "count_differences"]),
 ];
 
 /// Why a kernel source gave no machine code.
@@ -369,6 +384,16 @@ mod tests {
     }
 
     #[test]
+    fn specific_sources_are_for_their_card_alone() {
+        let hopper = SOURCES.iter().find(|source| source.only == Some(90)).unwrap();
+        let h100 = Arch::of_card(9, 0);
+        assert!(hopper.applies(Target::native(h100)));
+        assert!(!hopper.applies(Target::forced(h100, "sm80").unwrap()));
+        assert!(!hopper.applies(Target::native(Arch::of_card(8, 9))));
+        assert!(!hopper.applies(Target::native(Arch::of_card(10, 0))));
+    }
+
+    #[test]
     fn entries_are_what_the_sources_define() {
         for source in SOURCES {
             let defined = source.text.matches("extern \"C\" __global__").count();
@@ -396,7 +421,7 @@ mod tests {
         let source = &SOURCES[0];
         let image = compiler.compile_cached(source, target, Dtype::Bf16, &Cache::none()).unwrap();
         assert_eq!(&image[..4], b"\x7fELF");
-        let broken = Source { name: "broken", text: "\nint x = ;\n", entries: &[] };
+        let broken = Source::portable("broken", "\nint x = ;\n", &[]);
         let error =
             compiler.compile_reported(&broken, target, Dtype::Bf16).unwrap_err().to_string();
         assert!(error.contains("broken.cu(2)"), "{error}");

@@ -57,11 +57,13 @@ unsafe impl Sync for Device {}
 pub fn list() -> Result<Vec<Properties>, DeviceError> {
     let version = initialise("cuda")?;
     let count = result::device::get_count().at("cuda", "cuDeviceGetCount")?;
-    (0..count).map(|ordinal| {
-        let label = format!("cuda:{ordinal}");
-        let handle = result::device::get(ordinal).at(&label, "cuDeviceGet")?;
-        properties(&label, handle, version)
-    }).collect()
+    (0..count)
+        .map(|ordinal| {
+            let label = format!("cuda:{ordinal}");
+            let handle = result::device::get(ordinal).at(&label, "cuDeviceGet")?;
+            properties(&label, handle, version)
+        })
+        .collect()
 }
 
 impl Device {
@@ -80,7 +82,9 @@ impl Device {
         let count = result::device::get_count().at(&label, "cuDeviceGetCount")?;
         if ordinal >= count as usize {
             let last = count.saturating_sub(1);
-            return Err(unavailable(format!("this machine has {count} device(s), cuda:0 to cuda:{last}")));
+            return Err(unavailable(format!(
+                "this machine has {count} device(s), cuda:0 to cuda:{last}"
+            )));
         }
         let handle = result::device::get(ordinal as i32).at(&label, "cuDeviceGet")?;
         let properties = properties(&label, handle, version)?;
@@ -93,7 +97,8 @@ impl Device {
         }
         let address = pci_address(&label, handle)?;
         let idle_bytes = idle.iter().find(|(at, _)| *at == address).map(|(_, used)| *used);
-        let context = slim_context(handle).map_err(|DriverError(status)| unavailable(busy(status)))?;
+        let context =
+            slim_context(handle).map_err(|DriverError(status)| unavailable(busy(status)))?;
         let meter = Meter::new(Nvml::get().and_then(|nvml| nvml.device(address)), idle_bytes);
         Ok(Arc::new(Device { label, handle, context, properties, meter }))
     }
@@ -206,15 +211,12 @@ fn busy(status: CUresult) -> String {
     format!("{hint} [{}]", describe(status))
 }
 
-fn properties(
-    label: &str,
-    handle: sys::CUdevice,
-    driver: i32,
-) -> Result<Properties, DeviceError> {
-    // SAFETY: the handle is the driver's own, here and below.
-    let read = |attribute| unsafe { result::device::get_attribute(handle, attribute) }
-        .map(|value| value as u32)
-        .at(label, "cuDeviceGetAttribute");
+fn properties(label: &str, handle: sys::CUdevice, driver: i32) -> Result<Properties, DeviceError> {
+    let read = |attribute| {
+        // SAFETY: the handle is the driver's own, here and below.
+        let value = unsafe { result::device::get_attribute(handle, attribute) };
+        value.map(|value| value as u32).at(label, "cuDeviceGetAttribute")
+    };
     let capability = (
         read(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
         read(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
@@ -430,6 +432,9 @@ mod tests {
             return;
         };
         let error = Device::open(devices.len()).err().expect("one past the last").to_string();
-        assert!(error.contains(&format!("this machine has {} device(s)", devices.len())), "{error}");
+        assert!(
+            error.contains(&format!("this machine has {} device(s)", devices.len())),
+            "{error}"
+        );
     }
 }

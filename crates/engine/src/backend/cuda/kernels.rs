@@ -20,7 +20,7 @@ use crate::error::DeviceError;
 pub const HEAD_DIM: usize = 64;
 /// Rows longer than this do not fit the registers of a warp.
 pub const MAX_HIDDEN: usize = 2048;
-/// Queries of one entry of an attention work list.
+/// Queries of one entry of a windowed work list, and of a full one on cards without an own kernel.
 pub const ATTENTION_ROWS: usize = 128;
 
 const NORM_ROWS: usize = 4;
@@ -29,6 +29,9 @@ const ROPE_TOKENS: usize = 4;
 const ROPE_THREADS: u32 = 128;
 const ATTENTION_THREADS: u32 = 128;
 const ATTENTION_SHARED_BYTES: usize = 49152;
+const HOPPER_ROWS: usize = 192;
+const HOPPER_THREADS: u32 = 512;
+const HOPPER_SHARED_BYTES: usize = 114_944;
 const GEGLU_THREADS: usize = 256;
 const POOL_THREADS: u32 = 256;
 const POOL_MEAN: i32 = 0;
@@ -182,7 +185,7 @@ pub struct Kernels {
     act_norm: Function,
     act_norm_f32: Function,
     rope: Function,
-    attention_full: Function,
+    attention_full: FullAttention,
     attention_window: Function,
     geglu: Function,
     pool: Function,
@@ -194,6 +197,13 @@ pub struct Kernels {
     _modules: Vec<Module>,
 }
 
+/// Full attention: one block a tile, or blocks that stay and walk the list.
+#[derive(Clone, Copy)]
+enum FullAttention {
+    Tiled(Function),
+    Hopper { function: Function, multiprocessors: usize },
+}
+
 impl Kernels {
     /// Compiles, or takes from the cache, and loads every kernel.
     ///
@@ -203,17 +213,11 @@ impl Kernels {
         let unavailable =
             |reason: String| DeviceError::Unavailable { device: device.label().into(), reason };
         let target = Target::from_environment(device.arch()).map_err(unavailable)?;
-        let shared = target.shared_memory_bytes().min(device.properties().shared_memory_bytes);
-        if ATTENTION_SHARED_BYTES > shared {
-            return Err(unavailable(format!(
-                "attention needs {ATTENTION_SHARED_BYTES} bytes of shared memory, a block has {shared}"
-            )));
-        }
         let compiler = Compiler::open(device.library_majors())
             .map_err(|error| unavailable(error.to_string()))?;
         let mut modules = Vec::new();
         let mut functions = Vec::new();
-        for source in SOURCES {
+        for source in SOURCES.iter().filter(|source| source.applies(target)) {
             let image = compiler
                 .compile_cached(source, target, dtype, cache)
                 .map_err(|error| unavailable(error.to_string()))?;
@@ -230,8 +234,16 @@ impl Kernels {
                 .find(|function| function.name == name)
                 .ok_or_else(|| unavailable(format!("no kernel source defines {name}")))
         };
+        let attention_full = match find("attention_full_sm90") {
+            Ok(function) => {
+                let multiprocessors = device.properties().multiprocessors as usize;
+                allow_shared(device, target, &function, HOPPER_SHARED_BYTES)?;
+                FullAttention::Hopper { function, multiprocessors }
+            }
+            Err(_) => FullAttention::Tiled(find("attention_full")?),
+        };
         for name in ["attention_full", "attention_window"] {
-            allow_shared(device, &find(name)?, ATTENTION_SHARED_BYTES)?;
+            allow_shared(device, target, &find(name)?, ATTENTION_SHARED_BYTES)?;
         }
         Ok(Kernels {
             dtype,
@@ -240,7 +252,7 @@ impl Kernels {
             act_norm: find("act_norm")?,
             act_norm_f32: find("act_norm_f32")?,
             rope: find("rope")?,
-            attention_full: find("attention_full")?,
+            attention_full,
             attention_window: find("attention_window")?,
             geglu: find("geglu")?,
             pool: find("pool")?,
@@ -341,29 +353,60 @@ impl Kernels {
         self.rope.launch(stream, (qkv.rows.div_ceil(ROPE_TOKENS), 1), ROPE_THREADS, 0, &args)
     }
 
-    /// Attention over a work list of `tiles` entries.
-    pub(super) fn attention(
+    /// Queries of one entry of the full and of the windowed work list.
+    pub fn attention_rows(&self) -> (usize, usize) {
+        let full = match self.attention_full {
+            FullAttention::Tiled(_) => ATTENTION_ROWS,
+            FullAttention::Hopper { .. } => HOPPER_ROWS,
+        };
+        (full, ATTENTION_ROWS)
+    }
+
+    /// Full attention over the `tiles` entries at `list`.
+    pub(super) fn attention_full(
         &self,
         stream: &Stream,
         qkv: Matrix,
         out: Matrix,
-        work: (u64, usize),
-        window: Option<usize>,
+        (list, tiles): (u64, usize),
     ) -> Result<(), DeviceError> {
         self.check_dense(qkv);
         self.check_dense(out);
         let heads = out.cols / HEAD_DIM;
-        let (list, tiles) = work;
-        let mut args =
-            vec![Arg::Address(qkv.address), Arg::Address(out.address), Arg::Address(list)];
-        let (function, grid) = match window {
-            None => (&self.attention_full, (tiles, heads)),
-            Some(window) => {
-                args.push(Arg::int(window));
-                (&self.attention_window, (heads, tiles))
+        let addresses = [Arg::Address(qkv.address), Arg::Address(out.address), Arg::Address(list)];
+        match &self.attention_full {
+            FullAttention::Tiled(function) => {
+                let (threads, shared) = (ATTENTION_THREADS, ATTENTION_SHARED_BYTES);
+                function.launch(stream, (tiles, heads), threads, shared, &addresses)
             }
-        };
-        function.launch(stream, grid, ATTENTION_THREADS, ATTENTION_SHARED_BYTES, &args)
+            FullAttention::Hopper { function, multiprocessors } => {
+                let [qkv, out, list] = addresses;
+                let args = [qkv, out, list, Arg::int(tiles), Arg::int(heads)];
+                let grid = ((tiles * heads).min(*multiprocessors), 1);
+                function.launch(stream, grid, HOPPER_THREADS, HOPPER_SHARED_BYTES, &args)
+            }
+        }
+    }
+
+    /// Windowed attention over the `tiles` entries at `list`.
+    pub(super) fn attention_window(
+        &self,
+        stream: &Stream,
+        qkv: Matrix,
+        out: Matrix,
+        (list, tiles): (u64, usize),
+        window: usize,
+    ) -> Result<(), DeviceError> {
+        self.check_dense(qkv);
+        self.check_dense(out);
+        let args = [
+            Arg::Address(qkv.address),
+            Arg::Address(out.address),
+            Arg::Address(list),
+            Arg::int(window),
+        ];
+        let grid = (out.cols / HEAD_DIM, tiles);
+        self.attention_window.launch(stream, grid, ATTENTION_THREADS, ATTENTION_SHARED_BYTES, &args)
     }
 
     /// `x[:, ..n] = gelu(x[:, ..n]) * x[:, n..]`.
@@ -487,7 +530,22 @@ impl Kernels {
     }
 }
 
-fn allow_shared(device: &Device, function: &Function, bytes: usize) -> Result<(), DeviceError> {
+fn allow_shared(
+    device: &Device,
+    target: Target,
+    function: &Function,
+    bytes: usize,
+) -> Result<(), DeviceError> {
+    let most = target.shared_memory_bytes().min(device.properties().shared_memory_bytes);
+    if bytes > most {
+        return Err(DeviceError::Unavailable {
+            device: device.label().into(),
+            reason: format!(
+                "{} needs {bytes} bytes of shared memory, a block has {most}",
+                function.name
+            ),
+        });
+    }
     // SAFETY: the function's module is loaded.
     unsafe {
         result::function::set_function_attribute(
@@ -517,6 +575,11 @@ mod tests {
         assert_eq!(attention("ATTN_THREADS"), ATTENTION_THREADS as usize);
         let shared = 128 * (ATTENTION_ROWS + 2 * attention("ATTN_STAGES") * attention("ATTN_KEYS"));
         assert_eq!(shared, ATTENTION_SHARED_BYTES);
+        let hopper = |name| define("attention_sm90", name);
+        let consumers = hopper("ATTN90_CONSUMERS");
+        assert_eq!((64 * consumers, 128 * (consumers + 1)), (HOPPER_ROWS, HOPPER_THREADS as usize));
+        let tiles = 2 * hopper("ATTN90_STAGES") * hopper("ATTN90_KEYS");
+        assert_eq!(128 * (2 * HOPPER_ROWS + tiles) + 256, HOPPER_SHARED_BYTES);
         assert_eq!(define("norm", "NORM_ROWS"), NORM_ROWS);
         assert_eq!(define("norm", "NORM_THREADS"), NORM_THREADS as usize);
         assert_eq!(define("norm", "ACT_GELU"), ACT_GELU as usize);

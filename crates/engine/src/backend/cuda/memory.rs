@@ -2,7 +2,7 @@
 //!
 //! The budget is all that this process uses of the device, as the driver reports it. The arena is the last
 //! to be served: its addresses are reserved at once, and memory is put behind them in two steps, first
-//! what surely fits, so that every kernel, GEMM algorithm and graph can run once (the driver loads code
+//! what is likely to fit, so that every kernel, GEMM algorithm and graph can run once (the driver loads code
 //! when it first runs), then what their loading left of the budget. After that nothing is allocated:
 //! [`allocations_after_startup`] counts the exceptions, and tests hold it at zero.
 
@@ -156,9 +156,8 @@ impl Pinned {
         device.bind()?;
         count_allocation();
         // SAFETY: freed in `drop`; portable, so that every context of this process may copy with it.
-        let address =
-            unsafe { result::malloc_host(bytes.max(1), sys::CU_MEMHOSTALLOC_PORTABLE) }
-                .at(device.label(), "cuMemHostAlloc")?;
+        let address = unsafe { result::malloc_host(bytes.max(1), sys::CU_MEMHOSTALLOC_PORTABLE) }
+            .at(device.label(), "cuMemHostAlloc")?;
         // SAFETY: just allocated with this size.
         unsafe { std::ptr::write_bytes(address.cast::<u8>(), 0, bytes) };
         Ok(Pinned { device: device.clone(), address, bytes })
@@ -188,6 +187,9 @@ impl Drop for Pinned {
         let _ = unsafe { result::free_host(self.address) };
     }
 }
+
+/// What the arena grows and shrinks by: small enough to hit a budget, large enough to be few.
+const CHUNK_BYTES: usize = 32 << 20;
 
 /// Addresses for all that may ever be the arena's, with memory behind the first part.
 pub struct Arena {
@@ -236,23 +238,35 @@ impl Arena {
         self.chunks.iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// Puts memory behind the addresses up to the largest whole number of granules within `bytes`.
+    /// Puts memory behind the first `bytes` of the addresses, in whole chunks, or takes it away behind them.
+    /// Nothing may be under way on the device that uses what is taken away.
     ///
     /// # Errors
-    /// [`DeviceError::OutOfMemory`], the arena as it was.
-    pub fn grow_to(&mut self, bytes: usize) -> Result<(), DeviceError> {
-        let mapped = self.bytes();
-        let target = bytes.min(self.reserved) / self.granule * self.granule;
-        if target <= mapped {
-            return Ok(());
-        }
+    /// [`DeviceError::OutOfMemory`], the arena somewhere in between.
+    pub fn resize(&mut self, bytes: usize) -> Result<(), DeviceError> {
         self.device.bind()?;
+        let target = bytes.min(self.reserved).next_multiple_of(self.granule);
+        while let Some(&(handle, size)) = self.chunks.last()
+            && self.bytes() - size >= target
+        {
+            let at = self.address + (self.bytes() - size) as u64;
+            // SAFETY: the last chunk, mapped here with this size in `add_chunk`.
+            unsafe { unmap(at, size, handle) };
+            self.chunks.pop();
+        }
+        while self.bytes() < target {
+            let chunk = CHUNK_BYTES.next_multiple_of(self.granule);
+            self.add_chunk(chunk.min(target - self.bytes()))?;
+        }
+        Ok(())
+    }
+
+    fn add_chunk(&mut self, size: usize) -> Result<(), DeviceError> {
         count_allocation();
-        let size = target - mapped;
-        let at = self.address + mapped as u64;
+        let at = self.address + self.bytes() as u64;
         let properties = allocation_properties(&self.device);
         let mut handle = 0;
-        // SAFETY: both pointers are live; released below or in `drop`.
+        // SAFETY: both pointers are live; released below or when the chunk is unmapped.
         let status = unsafe { sys::cuMemCreate(&mut handle, size, &properties, 0) }.result();
         or_out_of_memory(status, &self.device, "cuMemCreate", "the arena", size)?;
         // SAFETY: the range is reserved and has no memory behind it yet; the handle has this size.
@@ -274,16 +288,25 @@ impl Arena {
     }
 }
 
+/// Takes the memory from behind a range. Errors leave it to the end of the process.
+///
+/// # Safety
+/// The handle is mapped there with this size, and nothing uses the range any more.
+unsafe fn unmap(at: sys::CUdeviceptr, size: usize, handle: sys::CUmemGenericAllocationHandle) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let _ = sys::cuMemUnmap(at, size);
+        let _ = sys::cuMemRelease(handle);
+    }
+}
+
 impl Drop for Arena {
     fn drop(&mut self) {
         let _ = self.device.bind();
         let mut at = self.address;
         for (handle, size) in self.chunks.drain(..) {
-            // SAFETY: mapped in `grow_to` at this place with this size; the owner has synchronised.
-            unsafe {
-                let _ = sys::cuMemUnmap(at, size);
-                let _ = sys::cuMemRelease(handle);
-            }
+            // SAFETY: mapped in `add_chunk` at this place with this size; the owner has synchronised.
+            unsafe { unmap(at, size, handle) };
             at += size as u64;
         }
         // SAFETY: reserved in `reserve`, nothing is mapped any more.

@@ -1,0 +1,249 @@
+//! Small batches as recorded graphs: one launch for the whole encoder.
+//!
+//! Below some thousand tokens the host launches slower than the device runs. For each of a few sizes the
+//! launches of the encoder are recorded once, over that many rows and a work list with room to spare; a
+//! smaller batch runs over the rest as padding, whose rows nobody reads. The caller does not know: it
+//! launches operation after operation, [`Player`] holds them back while they are those of the recording,
+//! and the last of them starts the graph. At the first that differs, what was held back is launched one by
+//! one instead.
+
+use std::sync::Arc;
+
+use cudarc::driver::result;
+use cudarc::driver::sys::{self, CUgraphInstantiate_flags, CUstreamCaptureMode};
+
+use super::backend::State;
+use super::device::{Device, Stream};
+use super::fault::At;
+use super::inputs::{Lists, Padding};
+use super::worklist;
+use crate::backend::Op;
+use crate::error::DeviceError;
+
+/// Tokens of the recorded sizes: fine steps, for padding is work.
+pub(super) const SIZES: [usize; 14] =
+    [32, 64, 128, 192, 256, 384, 512, 640, 768, 1024, 1280, 1536, 1792, 2048];
+
+/// Sequences that a recorded work list surely has room for.
+const SEQUENCES: usize = 32;
+
+impl Padding {
+    /// What a graph of this size runs over, in batches of at most this many sequences.
+    pub(super) fn of_size(
+        tokens: usize,
+        max_sequences: usize,
+        (full_rows, window_rows): (usize, usize),
+    ) -> Padding {
+        let sequences = SEQUENCES.min(max_sequences);
+        Padding {
+            tokens,
+            full_tiles: worklist::max_tiles(tokens, sequences, full_rows),
+            window_tiles: worklist::max_tiles(tokens, sequences, window_rows),
+        }
+    }
+}
+
+/// A recording, ready to launch.
+pub(super) struct Graph {
+    device: Arc<Device>,
+    graph: sys::CUgraph,
+    executable: sys::CUgraphExec,
+    padding: Padding,
+    ops: Vec<Op>,
+}
+
+// SAFETY: used by one thread at a time, the context made current by it.
+unsafe impl Send for Graph {}
+
+impl Graph {
+    /// Records the launches over these lists. Nothing runs, and nothing may be allocated meanwhile.
+    pub(super) fn record(
+        state: &mut State,
+        padding: Padding,
+        ops: Vec<Op>,
+        lists: &Lists,
+    ) -> Result<Graph, DeviceError> {
+        let device = state.stream.device().clone();
+        device.bind()?;
+        let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // SAFETY: the stream is alive and not capturing yet.
+        unsafe { result::stream::begin_capture(state.stream.handle(), mode) }
+            .at(device.label(), "cuStreamBeginCapture")?;
+        let launched = ops.iter().try_for_each(|op| state.launch(op, lists));
+        // SAFETY: capture began above; it has to end whatever the launches said.
+        let graph = unsafe { result::stream::end_capture(state.stream.handle()) }
+            .at(device.label(), "cuStreamEndCapture");
+        launched?;
+        let graph = graph?;
+        let flags = CUgraphInstantiate_flags(0);
+        // SAFETY: a graph just captured.
+        let executable = match unsafe { result::graph::instantiate(graph, flags) } {
+            Ok(executable) => executable,
+            Err(error) => {
+                // SAFETY: as above; nothing else holds it.
+                let _ = unsafe { result::graph::destroy(graph) };
+                return Err(error).at(device.label(), "cuGraphInstantiate");
+            }
+        };
+        let graph = Graph { device, graph, executable, padding, ops };
+        // SAFETY: both are alive. Uploading now takes what memory it takes at start-up.
+        unsafe { result::graph::upload(graph.executable, state.stream.handle()) }
+            .at(graph.device.label(), "cuGraphUpload")?;
+        Ok(graph)
+    }
+
+    fn launch(&self, stream: &Stream) -> Result<(), DeviceError> {
+        // SAFETY: both are alive.
+        unsafe { result::graph::launch(self.executable, stream.handle()) }
+            .at(self.device.label(), "cuGraphLaunch")
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        let _ = self.device.bind();
+        // SAFETY: made in `record`, destroyed only here; the owner has synchronised.
+        unsafe {
+            let _ = result::graph::exec_destroy(self.executable);
+            let _ = result::graph::destroy(self.graph);
+        }
+    }
+}
+
+/// All recordings, and how far the current batch has followed one.
+#[derive(Default)]
+pub(super) struct Player {
+    graphs: Vec<Graph>,
+    following: Option<Following>,
+}
+
+#[derive(Clone, Copy)]
+struct Following {
+    graph: usize,
+    tokens: usize,
+    held_back: usize,
+}
+
+/// What to do with a launch.
+pub(super) enum Step {
+    /// Nothing yet.
+    HeldBack,
+    /// It completed a recording, which was launched.
+    Played,
+    /// Launch these, then it.
+    Launch(Vec<Op>),
+}
+
+impl Player {
+    pub(super) fn add(&mut self, graph: Graph) {
+        self.graphs.push(graph);
+        self.graphs.sort_by_key(|graph| graph.padding.tokens);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.graphs.clear();
+        self.following = None;
+    }
+
+    /// What the inputs of a batch of this many tokens are to be padded to, if a recording holds it.
+    pub(super) fn padding(&self, tokens: usize) -> Option<Padding> {
+        let fitting = self.graphs.iter().find(|graph| graph.padding.tokens >= tokens);
+        fitting.map(|graph| graph.padding)
+    }
+
+    /// A batch begins, its inputs padded to `sizes`.
+    pub(super) fn begin(&mut self, tokens: usize, sizes: Padding) {
+        let graph = self.graphs.iter().position(|graph| graph.padding == sizes);
+        self.following = graph.map(|graph| Following { graph, tokens, held_back: 0 });
+    }
+
+    /// Takes the next launch of the batch.
+    pub(super) fn step(&mut self, stream: &Stream, op: &Op) -> Result<Step, DeviceError> {
+        let Some(following) = &mut self.following else { return Ok(Step::Launch(Vec::new())) };
+        let graph = &self.graphs[following.graph];
+        if *op == with_rows(&graph.ops[following.held_back], following.tokens) {
+            following.held_back += 1;
+            if following.held_back < graph.ops.len() {
+                return Ok(Step::HeldBack);
+            }
+            self.following = None;
+            return graph.launch(stream).map(|()| Step::Played);
+        }
+        Ok(Step::Launch(self.held_back()))
+    }
+
+    /// Gives up on the recording: what was held back, to launch one by one.
+    pub(super) fn held_back(&mut self) -> Vec<Op> {
+        let Some(Following { graph, tokens, held_back }) = self.following.take() else {
+            return Vec::new();
+        };
+        let recorded = &self.graphs[graph].ops[..held_back];
+        recorded.iter().map(|op| with_rows(op, tokens)).collect()
+    }
+}
+
+/// The leading operations that work on all tokens: what does not depend on the batch but for its size.
+pub(super) fn recordable(ops: &[Op], tokens: usize) -> Vec<Op> {
+    let all_tokens = |op: &&Op| match op {
+        Op::Embed { out, .. } => out.rows == tokens,
+        Op::Norm { x, .. } | Op::Linear { x, .. } => x.rows == tokens,
+        Op::Rope { qkv, .. } | Op::Attention { qkv, .. } => qkv.rows == tokens,
+        Op::GeGlu { x } | Op::Gelu { x } => x.rows == tokens,
+        Op::LinearRows { .. } | Op::Pool { .. } | Op::Gather { .. } => false,
+    };
+    ops.iter().take_while(all_tokens).cloned().collect()
+}
+
+/// A recorded operation over another number of tokens.
+fn with_rows(op: &Op, rows: usize) -> Op {
+    let mut op = op.clone();
+    match &mut op {
+        Op::Embed { out, .. } => out.rows = rows,
+        Op::Norm { x, out, .. } | Op::Linear { x, out, .. } | Op::Attention { qkv: x, out, .. } => {
+            x.rows = rows;
+            out.rows = rows;
+        }
+        Op::Rope { qkv: x, .. } | Op::GeGlu { x } | Op::Gelu { x } => x.rows = rows,
+        // Not recordable.
+        Op::LinearRows { .. } | Op::Pool { .. } | Op::Gather { .. } => {}
+    }
+    op
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{Dtype, NormWeights, RopeId, View, WeightId};
+
+    fn ops(rows: usize) -> Vec<Op> {
+        let view = |offset, cols| View::new(offset, rows, cols, Dtype::Bf16);
+        let norm = NormWeights { weight: WeightId(1), bias: None };
+        let (stream, wide) = (view(0, 64), view(4096, 192));
+        vec![
+            Op::Embed { embedding: WeightId(0), norm, out: stream },
+            Op::Linear { x: stream, weight: WeightId(2), bias: None, out: wide, accumulate: false },
+            Op::Rope { qkv: wide, table: RopeId(0) },
+            Op::Attention { qkv: wide, out: stream, window: Some(64) },
+            Op::GeGlu { x: wide },
+            Op::Norm { x: stream, norm, out: stream },
+        ]
+    }
+
+    #[test]
+    fn a_recorded_operation_takes_the_rows_of_a_smaller_batch() {
+        for (small, recorded) in ops(100).iter().zip(&ops(128)) {
+            assert_eq!(with_rows(recorded, 100), *small);
+            assert_ne!(with_rows(recorded, 99), *small);
+        }
+    }
+
+    #[test]
+    fn recording_ends_where_the_head_begins() {
+        let mut all = ops(128);
+        let hidden = View::new(0, 128, 64, Dtype::Bf16);
+        let pooled = View::new(8192, 3, 64, Dtype::F32);
+        all.push(Op::Pool { x: hidden, out: pooled });
+        all.push(Op::Gelu { x: pooled });
+        assert_eq!(recordable(&all, 128), ops(128));
+    }
+}

@@ -1,0 +1,86 @@
+//! Attention's work list: which block takes which queries.
+//!
+//! A tile is up to `rows` consecutive queries of one sequence, counted from the sequence's own start, so
+//! that a row's sums never depend on its neighbours. Full attention costs what the sequence is long, so its
+//! tiles go longest first and the short ones fill what is left at the end; a windowed tile always costs the
+//! same, and the packed order keeps neighbours in the cache.
+
+/// `{first row of the sequence, its length, first query of the tile within it, 0}`, as the kernels read it.
+pub type Tile = [i32; 4];
+
+/// A tile without queries: a block that finds it has nothing to do.
+pub const NO_TILE: Tile = [0; 4];
+
+/// The most tiles that batches within these limits have.
+pub fn max_tiles(tokens: usize, sequences: usize, rows: usize) -> usize {
+    tokens / rows + sequences.min(tokens)
+}
+
+/// Appends the tiles of all sequences in packed order.
+pub fn packed_order(cu_seqlens: &[u32], rows: usize, tiles: &mut Vec<Tile>) {
+    for (start, len) in sequences(cu_seqlens) {
+        push_tiles(start, len, rows, tiles);
+    }
+}
+
+/// Appends the tiles of all sequences, those of the longest first; of equal ones, the earlier first.
+pub fn longest_first(cu_seqlens: &[u32], rows: usize, tiles: &mut Vec<Tile>) {
+    let mut order: Vec<(u32, u32)> = sequences(cu_seqlens).collect();
+    order.sort_by_key(|&(_, len)| std::cmp::Reverse(len));
+    for (start, len) in order {
+        push_tiles(start, len, rows, tiles);
+    }
+}
+
+fn sequences(cu_seqlens: &[u32]) -> impl Iterator<Item = (u32, u32)> + '_ {
+    cu_seqlens.windows(2).map(|pair| (pair[0], pair[1] - pair[0]))
+}
+
+fn push_tiles(start: u32, len: u32, rows: usize, tiles: &mut Vec<Tile>) {
+    for first in (0..len).step_by(rows) {
+        tiles.push([start as i32, len as i32, first as i32, 0]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_query_is_in_one_tile() {
+        let cu_seqlens = [0, 1, 129, 129 + 4096, 129 + 4096 + 128];
+        for order in [packed_order, longest_first] {
+            let mut tiles = Vec::new();
+            order(&cu_seqlens, 128, &mut tiles);
+            let mut seen = vec![0; 129 + 4096 + 128];
+            for [start, len, first, _] in &tiles {
+                for query in *first..(*first + 128).min(*len) {
+                    seen[(start + query) as usize] += 1;
+                }
+            }
+            assert!(seen.iter().all(|&times| times == 1));
+            assert!(tiles.len() <= max_tiles(seen.len(), 4, 128));
+        }
+    }
+
+    #[test]
+    fn the_longest_sequence_goes_first() {
+        let mut tiles = Vec::new();
+        longest_first(&[0, 100, 400, 500, 501], 128, &mut tiles);
+        let lengths: Vec<i32> = tiles.iter().map(|tile| tile[1]).collect();
+        assert_eq!(lengths, [300, 300, 300, 100, 100, 1]);
+        assert_eq!(tiles[3][0], 0, "of equal ones, the earlier");
+        tiles.clear();
+        packed_order(&[0, 100, 400], 128, &mut tiles);
+        assert_eq!(tiles[0], [0, 100, 0, 0]);
+    }
+
+    #[test]
+    fn the_bound_is_tight_for_sequences_of_one_token() {
+        let cu_seqlens: Vec<u32> = (0..=300).collect();
+        let mut tiles = Vec::new();
+        packed_order(&cu_seqlens, 128, &mut tiles);
+        assert_eq!(tiles.len(), 300);
+        assert!(max_tiles(300, 300, 128) >= 300);
+    }
+}

@@ -1,0 +1,84 @@
+//! Planning batches within what a CUDA device leaves for its arena.
+
+use super::{DeviceOptions, LEAST_BATCH_TOKENS};
+use crate::backend::cuda::start::{self, CudaOptions, Planned, Planner};
+use crate::backend::cuda::{BatchLimits, CudaBackend};
+use crate::backend::{Dtype, Op};
+use crate::error::LoadError;
+use crate::model::forward;
+use crate::model::{MAX_MASKS, Model, Workspace};
+use crate::pack::PackedBatch;
+
+/// A batch beyond this runs no faster a token: every kernel fills the largest device.
+const USEFUL_BATCH_TOKENS: usize = 65_536;
+
+/// Starts the backend, and the workspace that its batches follow.
+///
+/// # Errors
+/// As [`start::start`].
+pub(super) fn start(
+    model: &Model,
+    options: &DeviceOptions,
+    ordinal: usize,
+    dtype: Dtype,
+) -> Result<(CudaBackend, Workspace), LoadError> {
+    let cuda = CudaOptions {
+        ordinal,
+        dtype,
+        memory_budget_bytes: options.memory_budget_bytes,
+        graphs: true,
+    };
+    let workspace = at(model, options, dtype, 1);
+    let mut planner = ArenaPlanner { model, options, dtype, workspace };
+    let backend = start::start(model, &cuda, &mut planner)?;
+    Ok((backend, planner.workspace))
+}
+
+struct ArenaPlanner<'a> {
+    model: &'a Model,
+    options: &'a DeviceOptions,
+    dtype: Dtype,
+    workspace: Workspace,
+}
+
+fn at(model: &Model, options: &DeviceOptions, dtype: Dtype, tokens: usize) -> Workspace {
+    let sequences = options.max_batch_sequences.min(tokens);
+    Workspace::plan(&model.config, &model.architecture, dtype, tokens, sequences)
+}
+
+fn planned(model: &Model, workspace: &Workspace) -> Planned {
+    let limits = BatchLimits {
+        tokens: workspace.max_tokens,
+        sequences: workspace.max_sequences,
+        masks: MAX_MASKS,
+        positions: model.config.max_tokens,
+    };
+    Planned { limits, workspace_bytes: workspace.bytes }
+}
+
+impl Planner for ArenaPlanner<'_> {
+    fn plan(&mut self, arena_bytes: usize) -> Result<Planned, usize> {
+        let at = |tokens| at(self.model, self.options, self.dtype, tokens);
+        let bytes = |tokens| planned(self.model, &at(tokens)).arena_bytes();
+        let longest = self.model.config.max_tokens;
+        let least = self.options.max_batch_tokens.unwrap_or(longest.min(LEAST_BATCH_TOKENS));
+        if bytes(least) > arena_bytes {
+            return Err(bytes(least));
+        }
+        let (mut low, mut high) = (least, longest.max(USEFUL_BATCH_TOKENS).max(least));
+        if self.options.max_batch_tokens.is_some() {
+            high = least;
+        }
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            if bytes(middle) <= arena_bytes { low = middle } else { high = middle - 1 }
+        }
+        self.workspace = at(low);
+        Ok(planned(self.model, &self.workspace))
+    }
+
+    fn program(&self, batch: &PackedBatch) -> Vec<Op> {
+        let Model { config, architecture, .. } = self.model;
+        forward::program(config, architecture, &self.workspace, batch).ops
+    }
+}
