@@ -237,7 +237,7 @@ __device__ __forceinline__ void softmax(float (&s)[16][4], float (&reference)[2]
         top = fmaxf(top, __shfl_xor_sync(FULL_MASK, top, 2)) * SOFTMAX_SCALE;
         const float before = reference[half];
         if (FIRST || top > before + REFERENCE_LAG) reference[half] = top;
-        decay[half] = FIRST ? 0.0f : exp2_approx(before - reference[half]);
+        decay[half] = FIRST ? 1.0f : exp2_approx(before - reference[half]);
     }
 #pragma unroll
     for (int half = 0; half < 2; half++) {
@@ -302,6 +302,7 @@ __device__ __forceinline__ void store(float (&o)[8][4], float (&sum)[2], u32 q_r
 }
 
 __device__ __forceinline__ void rescale(float (&o)[8][4], const float (&decay)[2]) {
+    if (!__any_sync(FULL_MASK, decay[0] != 1.0f || decay[1] != 1.0f)) return;
 #pragma unroll
     for (int n = 0; n < 8; n++)
 #pragma unroll
@@ -309,6 +310,8 @@ __device__ __forceinline__ void rescale(float (&o)[8][4], const float (&decay)[2
 }
 
 // One work item: this warpgroup's 64 queries against every key of the sequence. Leaves O unnormalised and the sums.
+// Each turn of the loop opens with what must wait for the P V of the turn before. At the end of that turn it would come
+// right after the softmax, and the assembler would move the wait up, before the exponentials it is to overlap with.
 __device__ __forceinline__ void attend(Rings& rings, u64 q, int len, float (&o)[8][4], float (&sum)[2]) {
     float s[16][4], reference[2], decay[2];
     u32 p[8][4];
@@ -319,10 +322,13 @@ __device__ __forceinline__ void attend(Rings& rings, u64 q, int len, float (&o)[
     rings.k.release();
     if (len < ATTN90_KEYS) mask(s, len);
     softmax<true>(s, reference, sum, decay);
-    pack(s, p);
 
 #pragma unroll 1
     for (int key = ATTN90_KEYS; key < len; key += ATTN90_KEYS) {
+        wait_values(o, s);
+        if (key > ATTN90_KEYS) rings.v.release();
+        rescale(o, decay);
+        pack(s, p);
         rings.k.wait();
         wgmma_fence();
         issue_scores(s, q, descriptor(rings.k.tile()));
@@ -332,17 +338,11 @@ __device__ __forceinline__ void attend(Rings& rings, u64 q, int len, float (&o)[
         rings.k.release();
         if (len - key < ATTN90_KEYS) mask(s, len - key);
         softmax<false>(s, reference, sum, decay);
-        // The sums are never negative; asking makes this branch, and the wait behind it, follow every exponential:
-        // the assembler would move the wait up, and the exponentials would no longer run beside P V.
-        if (__any_sync(FULL_MASK, decay[0] != 1.0f || decay[1] != 1.0f || sum[0] < 0.0f || sum[1] < 0.0f)) {
-            wait_values(o, s);
-            rescale(o, decay);
-        }
-        wait_values(o, s);
-        rings.v.release();
-        pack(s, p);
     }
-
+    wait_values(o, s);
+    if (len > ATTN90_KEYS) rings.v.release();
+    rescale(o, decay);
+    pack(s, p);
     rings.v.wait();
     wgmma_fence();
     issue_values(o, p, descriptor(rings.v.tile()));
