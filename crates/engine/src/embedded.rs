@@ -11,8 +11,10 @@ use crate::task::TaskKind;
 pub const DEFAULT: &str = "random";
 
 /// Names and what they are, for `model list`.
-pub const MODELS: [(&str, &str); 1] =
-    [("random", "random weights, any task, 32768 tokens: shows that everything runs, answers nothing")];
+pub const MODELS: [(&str, &str); 1] = [(
+    "random",
+    "random weights, any task, 32768 tokens: shows that everything runs, answers nothing",
+)];
 
 const TOKENIZER: &[u8] = include_bytes!("../../../models/random/tokenizer.json");
 const TOKENIZER_CONFIG: &[u8] = include_bytes!("../../../models/random/tokenizer_config.json");

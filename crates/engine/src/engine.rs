@@ -115,6 +115,8 @@ struct Raw {
 struct Ready {
     place: Place,
     task: Task,
+    /// Kept where the answer quotes it; empty for ids.
+    text: String,
     tokens: Tokens,
     rows: Rows,
     reply: Reply,
@@ -258,7 +260,11 @@ fn tokenize_loop(shared: &Shared) {
         let ready = match read {
             Ok((tokens, rows)) if !reply.is_closed() => {
                 let tokenized = Instant::now();
-                Some(Ready { place, task, tokens, rows, reply, admitted, tokenized })
+                let text = match input {
+                    Input::Text(text) | Input::Pair(text, _) => text,
+                    Input::Ids(_) => String::new(),
+                };
+                Some(Ready { place, task, text, tokens, rows, reply, admitted, tokenized })
             }
             Ok(_) => None,
             Err(error) => {
@@ -287,7 +293,8 @@ fn device_loop(shared: &Shared, mut device: Device) {
         let info = BatchInfo { id, sequences: batch.sequences(), tokens: batch.tokens() };
         match result {
             Ok(rows) => {
-                let mut rows = Cursor { model: &shared.model, pooled: &rows.pooled, logits: &rows.logits };
+                let mut rows =
+                    Cursor { model: &shared.model, pooled: &rows.pooled, logits: &rows.logits };
                 for request in requests {
                     let own = rows.take(&request);
                     request.answer(&shared.model, own, started, compute, info);
@@ -312,8 +319,15 @@ impl Ready {
         Sequence { token_ids: &self.tokens.ids, wants: &self.rows }
     }
 
-    fn answer(self, model: &Model, rows: &[f32], started: Instant, compute: Duration, batch: BatchInfo) {
-        let answer = self.task.answer(model, &self.tokens, rows);
+    fn answer(
+        self,
+        model: &Model,
+        rows: &[f32],
+        started: Instant,
+        compute: Duration,
+        batch: BatchInfo,
+    ) {
+        let answer = self.task.answer(model, &self.text, &self.tokens, rows);
         let timings = Timings {
             tokenize: self.tokenized - self.admitted,
             queue: started - self.tokenized,

@@ -119,7 +119,9 @@ pub enum DeviceError {
     },
     /// A fault that the process cannot recover from: every later call on the device answers the same,
     /// whatever context it makes. The process has to end (exit code 3) and be started again.
-    #[error("{device}: {call} failed: {reason}; the device's context is lost, this process must restart")]
+    #[error(
+        "{device}: {call} failed: {reason}; the device's context is lost, this process must restart"
+    )]
     Poisoned {
         /// `cuda:0`.
         device: String,

@@ -50,8 +50,13 @@ struct State<R, T> {
 
 impl<R: Placed, T: Placed> Queue<R, T> {
     pub(crate) fn new(capacity: usize) -> Self {
-        let state =
-            State { raw: VecDeque::new(), ready: Vec::new(), tokenizing: 0, next_id: 0, closed: false };
+        let state = State {
+            raw: VecDeque::new(),
+            ready: Vec::new(),
+            tokenizing: 0,
+            next_id: 0,
+            closed: false,
+        };
         Queue {
             state: Mutex::new(state),
             raw_came: Condvar::new(),
@@ -141,8 +146,10 @@ impl<R: Placed, T: Placed> Queue<R, T> {
     /// Drops a request that still waits. One that is being tokenized or runs is left alone.
     pub(crate) fn cancel(&self, id: u64) {
         let mut state = self.lock();
-        let raw = state.raw.iter().position(|r| r.place().id == id).and_then(|i| state.raw.remove(i));
-        let ready = state.ready.iter().position(|r| r.place().id == id).map(|i| state.ready.remove(i));
+        let raw =
+            state.raw.iter().position(|r| r.place().id == id).and_then(|i| state.raw.remove(i));
+        let ready =
+            state.ready.iter().position(|r| r.place().id == id).map(|i| state.ready.remove(i));
         drop(state);
         drop((raw, ready));
         // A closed queue may be empty now, which whoever waits for its end has to see.

@@ -60,8 +60,10 @@ pub struct LabelScore {
 pub struct Entity {
     /// Without the `B-` or `I-`.
     pub label: String,
-    /// Characters of the text.
+    /// Characters of the text, without surrounding white space.
     pub span: Range<usize>,
+    /// Those characters.
+    pub text: String,
     /// Mean probability of its tokens' labels.
     pub score: f32,
 }
@@ -132,7 +134,9 @@ impl Task {
             return Err(RequestError::WrongTask { asked, has });
         }
         match self {
-            Task::Embed { dimensions: Some(n), .. } if !(1..=model.config.hidden_size).contains(n) => {
+            Task::Embed { dimensions: Some(n), .. }
+                if !(1..=model.config.hidden_size).contains(n) =>
+            {
                 Err(RequestError::Invalid(format!(
                     "dimensions is {n}; it must lie between 1 and {}",
                     model.config.hidden_size
@@ -179,15 +183,16 @@ impl Task {
     }
 
     /// Makes the answer of the rows that belong to this request: [1, labels], [T, labels],
-    /// [1, hidden] or [masks, vocab].
-    pub fn answer(&self, model: &Model, tokens: &Tokens, rows: &[f32]) -> Answer {
+    /// [1, hidden] or [masks, vocab]. `text` is what the tokens' spans count in.
+    pub fn answer(&self, model: &Model, text: &str, tokens: &Tokens, rows: &[f32]) -> Answer {
         match self {
             Task::Classify { raw_scores } => Answer::Labels(classify(model, rows, *raw_scores)),
-            Task::Tag => tag(model, tokens, rows),
+            Task::Tag => tag(model, text, tokens, rows),
             Task::Embed { normalize, dimensions, .. } => {
                 let mut vector = rows[..dimensions.unwrap_or(rows.len())].to_vec();
                 if *normalize {
-                    let norm = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+                    let norm =
+                        vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
                     let scale = (1.0 / norm.max(1e-12)) as f32;
                     vector.iter_mut().for_each(|x| *x *= scale);
                 }
@@ -216,33 +221,21 @@ fn classify(model: &Model, logits: &[f32], raw_scores: bool) -> Vec<LabelScore> 
     labels
 }
 
-fn tag(model: &Model, tokens: &Tokens, logits: &[f32]) -> Answer {
+fn tag(model: &Model, text: &str, tokens: &Tokens, logits: &[f32]) -> Answer {
     let best = |logits: &[f32]| {
         let scores = softmax(logits);
         let (index, score) = argmax(&scores);
         LabelScore { label: model.labels[index].clone(), score }
     };
     let token_labels: Vec<LabelScore> = logits.chunks_exact(model.labels.len()).map(best).collect();
-    Answer::Tags { entities: entities(&token_labels, &tokens.spans), token_labels }
+    Answer::Tags { entities: entities(text, &token_labels, &tokens.spans), token_labels }
 }
 
 /// Joins tokens into entities: `B-X` begins one, `I-X` goes on with an X or begins one where there is
 /// none, a label without a prefix goes on with itself, `O` is outside.
-fn entities(labels: &[LabelScore], spans: &[Range<usize>]) -> Vec<Entity> {
-    struct Open<'a> {
-        label: &'a str,
-        span: Range<usize>,
-        total: f64,
-        tokens: u32,
-    }
-    fn close(open: Option<Open<'_>>, out: &mut Vec<Entity>) {
-        if let Some(Open { label, span, total, tokens }) = open {
-            let score = (total / f64::from(tokens)) as f32;
-            out.push(Entity { label: label.into(), span, score });
-        }
-    }
-    let mut out = Vec::new();
-    let mut open: Option<Open<'_>> = None;
+fn entities(text: &str, labels: &[LabelScore], spans: &[Range<usize>]) -> Vec<Entity> {
+    let mut open: Option<OpenEntity<'_>> = None;
+    let mut closed = Vec::new();
     for (LabelScore { label, score }, span) in labels.iter().zip(spans) {
         if span.is_empty() {
             continue;
@@ -253,21 +246,65 @@ fn entities(labels: &[LabelScore], spans: &[Range<usize>]) -> Vec<Entity> {
             _ => (false, label.as_str()),
         };
         match &mut open {
-            _ if label == "O" => close(open.take(), &mut out),
+            _ if label == "O" => closed.extend(open.take()),
             Some(open) if !begins && open.label == name => {
                 open.span.end = span.end;
                 open.total += f64::from(*score);
                 open.tokens += 1;
             }
             _ => {
-                close(open.take(), &mut out);
+                closed.extend(open.take());
                 let total = f64::from(*score);
-                open = Some(Open { label: name, span: span.clone(), total, tokens: 1 });
+                open = Some(OpenEntity { label: name, span: span.clone(), total, tokens: 1 });
             }
         }
     }
-    close(open, &mut out);
-    out
+    closed.extend(open);
+    let characters = Characters::new(text);
+    closed.into_iter().filter_map(|entity| entity.close(&characters)).collect()
+}
+
+/// An entity that may go on.
+struct OpenEntity<'a> {
+    label: &'a str,
+    span: Range<usize>,
+    total: f64,
+    tokens: u32,
+}
+
+impl OpenEntity<'_> {
+    /// Byte-level vocabularies put the space before a word into its token; it is no part of an entity.
+    fn close(self, characters: &Characters<'_>) -> Option<Entity> {
+        let raw = characters.slice(&self.span);
+        let text = raw.trim();
+        let start = self.span.start + raw[..raw.len() - raw.trim_start().len()].chars().count();
+        let span = start..start + text.chars().count();
+        let score = (self.total / f64::from(self.tokens)) as f32;
+        (!span.is_empty()).then(|| Entity {
+            label: self.label.into(),
+            span,
+            text: text.into(),
+            score,
+        })
+    }
+}
+
+/// A text addressed by characters.
+struct Characters<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Characters<'a> {
+    fn new(text: &'a str) -> Self {
+        let ends = std::iter::once(text.len());
+        Characters { text, starts: text.char_indices().map(|(at, _)| at).chain(ends).collect() }
+    }
+
+    fn slice(&self, span: &Range<usize>) -> &'a str {
+        let last = self.starts.len() - 1;
+        &self.text[self.starts[span.start.min(last)]..self.starts[span.end.min(last)]]
+    }
 }
 
 fn fill(model: &Model, logits: &[f32], top_k: usize) -> Vec<TokenScore> {
@@ -313,7 +350,8 @@ mod tests {
         let scores: Vec<_> =
             labels.iter().map(|(l, _)| LabelScore { label: (*l).into(), score: 0.5 }).collect();
         let spans: Vec<_> = labels.iter().map(|(_, span)| span.clone()).collect();
-        entities(&scores, &spans).into_iter().map(|e| (e.label, e.span)).collect()
+        let text = "0123456789abc de\u{e9}ghijklm";
+        entities(text, &scores, &spans).into_iter().map(|e| (e.label, e.span)).collect()
     }
 
     #[test]
@@ -330,8 +368,8 @@ mod tests {
             ("MISC", 20..22),
             ("I-PER", 0..0),
         ]);
-        let expected =
-            [("PER", 0..9), ("PER", 9..12), ("LOC", 13..17), ("MISC", 18..22)].map(|(l, s)| (l.to_string(), s));
+        let expected = [("PER", 0..9), ("PER", 9..12), ("LOC", 14..17), ("MISC", 18..22)]
+            .map(|(l, s)| (l.to_string(), s));
         assert_eq!(found, expected);
     }
 

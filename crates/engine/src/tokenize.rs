@@ -93,7 +93,12 @@ impl Tokenizer {
     /// # Errors
     /// [`RequestError::Empty`], [`RequestError::TooLong`], [`RequestError::Invalid`] for ids that the
     /// model does not have.
-    pub fn encode(&self, input: &Input, limit: usize, truncate: bool) -> Result<Tokens, RequestError> {
+    pub fn encode(
+        &self,
+        input: &Input,
+        limit: usize,
+        truncate: bool,
+    ) -> Result<Tokens, RequestError> {
         let tokens = match input {
             Input::Text(text) => self.encode_texts(text, None, truncate.then_some(limit))?,
             Input::Pair(text, pair) => {
@@ -146,8 +151,9 @@ impl Tokenizer {
                 strategy: TruncationStrategy::LongestFirst,
                 stride: 0,
             };
-            (first, second) = tokenizers::utils::truncation::truncate_encodings(first, second, &params)
-                .map_err(invalid)?;
+            (first, second) =
+                tokenizers::utils::truncation::truncate_encodings(first, second, &params)
+                    .map_err(invalid)?;
             truncated = true;
         }
         let encoding = self.inner.post_process(first, second, true).map_err(invalid)?;

@@ -82,7 +82,7 @@ fn run(device: &mut Device, ids: &[u32], wants: Rows) -> (Vec<f32>, Vec<f32>) {
 fn probabilities(model: &Model, logits: &[f32]) -> Vec<f32> {
     let task = Task::Classify { raw_scores: false };
     let tokens = Tokens { ids: vec![], spans: vec![], truncated: false };
-    let Answer::Labels(labels) = task.answer(model, &tokens, logits) else { unreachable!() };
+    let Answer::Labels(labels) = task.answer(model, "", &tokens, logits) else { unreachable!() };
     let score = |label: &String| labels.iter().find(|l| l.label == *label).unwrap().score;
     model.labels.iter().map(score).collect()
 }
@@ -90,7 +90,7 @@ fn probabilities(model: &Model, logits: &[f32]) -> Vec<f32> {
 fn embedding(model: &Model, pooled: &[f32]) -> Vec<f32> {
     let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
     let tokens = Tokens { ids: vec![], spans: vec![], truncated: false };
-    let Answer::Embedding(vector) = task.answer(model, &tokens, pooled) else { unreachable!() };
+    let Answer::Embedding(vector) = task.answer(model, "", &tokens, pooled) else { unreachable!() };
     vector
 }
 

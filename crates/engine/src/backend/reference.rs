@@ -66,7 +66,12 @@ impl ReferenceBackend {
         self.write(out, &mapped);
     }
 
-    fn linear_row(&self, row: &[f32], weight: super::WeightId, bias: Option<super::WeightId>) -> Vec<f32> {
+    fn linear_row(
+        &self,
+        row: &[f32],
+        weight: super::WeightId,
+        bias: Option<super::WeightId>,
+    ) -> Vec<f32> {
         let matrix = self.weights.get(weight);
         let one = |(n, w): (usize, &[f32])| {
             let sum: f64 = w.iter().zip(row).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum();
@@ -102,7 +107,8 @@ impl ReferenceBackend {
                     let q = &rows[i][head..head + dim];
                     let dot = |j: &usize| {
                         let k = &rows[*j][hidden + head..][..dim];
-                        q.iter().zip(k).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>() * scale
+                        q.iter().zip(k).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>()
+                            * scale
                     };
                     let scores: Vec<f64> = keys.iter().map(dot).collect();
                     let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -147,7 +153,8 @@ impl Backend for ReferenceBackend {
             Op::Embed { embedding, norm, out } => {
                 let width = self.weights.columns(*embedding);
                 let table = self.weights.get(*embedding);
-                let embed = |&id: &u32| self.norm_row(&table[id as usize * width..][..width], *norm);
+                let embed =
+                    |&id: &u32| self.norm_row(&table[id as usize * width..][..width], *norm);
                 let rows: Vec<_> = self.batch.token_ids.iter().map(embed).collect();
                 self.write(out, &rows);
             }

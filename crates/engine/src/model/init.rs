@@ -68,6 +68,13 @@ pub const PRESETS: [Preset; 4] = [
 /// The context that scaled models were trained at before they were stretched.
 const ORIGINAL_MAX_TOKENS: usize = 8192;
 
+impl std::fmt::Display for Preset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Preset { name, hidden_size, num_hidden_layers, max_tokens, .. } = self;
+        write!(f, "{name:<20} {num_hidden_layers} layers of {hidden_size}, {max_tokens} tokens")
+    }
+}
+
 /// The head to initialise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InitHead {

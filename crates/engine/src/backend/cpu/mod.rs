@@ -12,6 +12,8 @@ mod gemm;
 mod math;
 mod rows;
 
+pub use gemm::gemm_flops_per_second;
+
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::host_arena::HostArena;
@@ -34,6 +36,11 @@ struct State {
     arena: HostArena,
     scratch: attention::ScratchPool,
     batch: PackedBatch,
+}
+
+/// The widest instruction set that this machine has and the loops here are compiled for.
+pub fn instruction_set() -> String {
+    format!("{:?}", pulp::Arch::new()).split('(').next().unwrap_or_default().into()
 }
 
 /// Bytes beside arena and weights that a backend of this many threads holds.

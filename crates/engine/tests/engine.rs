@@ -1,0 +1,127 @@
+//! Many callers and one engine: every request is answered exactly once, or refused at once.
+
+use std::sync::Arc;
+use std::thread;
+
+use bigbatch_engine::embedded;
+use bigbatch_engine::engine::{Engine, EngineOptions, Request, Response};
+use bigbatch_engine::error::RequestError;
+use bigbatch_engine::model::{Model, RopeOverride};
+use bigbatch_engine::task::{Answer, Task, TaskKind};
+use bigbatch_engine::tokenize::Input;
+
+fn engine(task: TaskKind, options: EngineOptions) -> Engine {
+    let checkpoint = embedded::checkpoint("random", task).unwrap();
+    let model = Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap();
+    Engine::start(model, &options).unwrap()
+}
+
+fn small(max_concurrent_requests: usize) -> EngineOptions {
+    let mut options = EngineOptions { max_concurrent_requests, ..EngineOptions::default() };
+    options.device.max_batch_tokens = Some(2048);
+    options
+}
+
+fn classify(text: &str) -> Request {
+    let task = Task::Classify { raw_scores: true };
+    Request { input: Input::Text(text.into()), task, truncate: false }
+}
+
+fn scores(response: &Response) -> Vec<u32> {
+    let Answer::Labels(labels) = &response.answer else { panic!("not labels") };
+    labels.iter().map(|l| l.score.to_bits()).collect()
+}
+
+#[test]
+fn a_hundred_callers_get_their_own_answers_in_shared_batches() {
+    let engine = Arc::new(engine(TaskKind::Classify, small(512)));
+    let text = |n: usize| format!("caller {n} says {}", "so ".repeat(n * 7 % 60));
+    let alone: Vec<Vec<u32>> = (0..100)
+        .map(|n| scores(&engine.submit(classify(&text(n))).unwrap().wait().unwrap()))
+        .collect();
+    let before = engine.batches();
+    let callers: Vec<_> = (0..100)
+        .map(|n| {
+            let (engine, text) = (engine.clone(), text(n));
+            thread::spawn(move || engine.submit(classify(&text)).unwrap().wait().unwrap())
+        })
+        .collect();
+    for (caller, alone) in callers.into_iter().zip(&alone) {
+        assert_eq!(&scores(&caller.join().unwrap()), alone);
+    }
+    assert!(engine.batches() - before < 100, "nothing shared a batch");
+    assert_eq!(engine.in_flight(), 0);
+}
+
+#[test]
+fn a_full_queue_refuses_at_once_and_recovers() {
+    let engine = engine(TaskKind::Classify, small(3));
+    let long = "word ".repeat(1500);
+    let mut admitted = Vec::new();
+    let refused = loop {
+        match engine.submit(classify(&long)) {
+            Ok(pending) => admitted.push(pending),
+            Err(error) => break error,
+        }
+        assert!(admitted.len() < 1000, "it never refuses");
+    };
+    assert_eq!(refused, RequestError::Overloaded { limit: 3 });
+    for pending in admitted {
+        pending.wait().unwrap();
+    }
+    engine.submit(classify("again")).unwrap().wait().unwrap();
+}
+
+#[test]
+fn callers_that_go_away_free_their_places() {
+    let engine = engine(TaskKind::Classify, small(64));
+    let long = "word ".repeat(1500);
+    let pending: Vec<_> = (0..64).map(|_| engine.submit(classify(&long)).unwrap()).collect();
+    drop(pending);
+    // What was being tokenized or computed finishes; the rest is gone without having run.
+    engine.submit(classify("still here")).map(|p| p.wait().unwrap()).unwrap_or_else(|error| {
+        panic!("no place was freed: {error}");
+    });
+    assert!(engine.batches() < 64, "{} batches ran for nobody", engine.batches());
+}
+
+#[test]
+fn stopping_answers_what_was_admitted() {
+    let engine = engine(TaskKind::Classify, small(64));
+    let pending: Vec<_> = (0..40).map(|_| engine.submit(classify("one more")).unwrap()).collect();
+    drop(engine);
+    for pending in pending {
+        assert_eq!(pending.wait().map(|response| response.truncated), Ok(false));
+    }
+}
+
+#[test]
+fn bad_requests_are_refused_and_the_others_go_on() {
+    let engine = engine(TaskKind::Embed, small(64));
+    let embed = |input: Input| Request {
+        input,
+        task: Task::Embed { pooling: None, normalize: true, dimensions: None },
+        truncate: false,
+    };
+    let refused = |request: Request| engine.submit(request).and_then(|p| p.wait()).unwrap_err();
+    assert_eq!(refused(embed(Input::Text(String::new()))), RequestError::Empty);
+    assert_eq!(refused(embed(Input::Ids(vec![]))), RequestError::Empty);
+    assert!(matches!(refused(embed(Input::Ids(vec![4096]))), RequestError::Invalid(_)));
+    assert!(matches!(
+        refused(embed(Input::Text("word ".repeat(5000)))),
+        RequestError::TooLong { limit: 2048, .. }
+    ));
+    assert!(matches!(refused(classify("text")), RequestError::WrongTask { .. }));
+    let fill = |text: &str, top_k| Request {
+        input: Input::Text(text.into()),
+        task: Task::FillMask { top_k },
+        truncate: false,
+    };
+    assert!(matches!(refused(fill("no mask here", 5)), RequestError::Invalid(_)));
+    assert!(matches!(refused(fill(&"[MASK]".repeat(65), 5)), RequestError::Invalid(_)));
+    assert!(matches!(refused(fill("a [MASK]", 0)), RequestError::Invalid(_)));
+
+    let cut = Request { truncate: true, ..embed(Input::Text("word ".repeat(5000))) };
+    let response = engine.submit(cut).unwrap().wait().unwrap();
+    assert_eq!((response.tokens, response.truncated), (2048, true));
+}

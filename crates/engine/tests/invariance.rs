@@ -1,0 +1,75 @@
+//! A text alone and the same text in any batch give the same bits.
+
+use bigbatch_engine::device::{Device, DeviceOptions};
+use bigbatch_engine::embedded;
+use bigbatch_engine::engine::EngineOptions;
+use bigbatch_engine::model::{Model, Pooling, RopeOverride};
+use bigbatch_engine::pack::{PackedBatch, Rows, Sequence};
+use bigbatch_engine::task::TaskKind;
+use proptest::prelude::*;
+
+fn device(task: TaskKind, threads: usize) -> Device {
+    let checkpoint = embedded::checkpoint("random", task).unwrap();
+    let model = Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap();
+    let options = DeviceOptions {
+        threads,
+        max_batch_tokens: Some(4096),
+        ..EngineOptions::default().device
+    };
+    Device::start(&model, &options).unwrap()
+}
+
+fn pack<'a>(sequences: &'a [Vec<u32>], wants: &'a Rows) -> PackedBatch {
+    PackedBatch::pack(sequences.iter().map(|ids| Sequence { token_ids: ids, wants }))
+}
+
+fn bits(rows: &[f32]) -> Vec<u32> {
+    rows.iter().map(|x| x.to_bits()).collect()
+}
+
+/// Lengths around the edges of blocks and of the window, and anything between.
+fn sequence() -> impl Strategy<Value = Vec<u32>> {
+    let edges = prop::sample::select(vec![1usize, 2, 63, 64, 65, 128, 129, 255, 256, 257]);
+    prop_oneof![edges, 1usize..400]
+        .prop_flat_map(|len| prop::collection::vec(0u32..4096, len))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn pooled_rows_and_hidden_states(
+        sequences in prop::collection::vec(sequence(), 1..9),
+        threads in 1usize..4,
+    ) {
+        let mut device = device(TaskKind::Embed, threads);
+        let mean = Rows::Pooled(Pooling::Mean);
+        let together = device.forward(&pack(&sequences, &mean)).unwrap().pooled;
+        let hidden = device.hidden(&pack(&sequences, &mean)).unwrap();
+        let mut row = 0;
+        for (i, ids) in sequences.iter().enumerate() {
+            let own = std::slice::from_ref(ids);
+            let alone = device.forward(&pack(own, &mean)).unwrap().pooled;
+            prop_assert_eq!(bits(&alone), bits(&together[i * 128..][..128]));
+            let alone = device.hidden(&pack(own, &mean)).unwrap();
+            prop_assert_eq!(bits(&alone), bits(&hidden[row * 128..][..alone.len()]));
+            row += ids.len();
+        }
+    }
+
+    #[test]
+    fn labels_of_texts_and_of_tokens(sequences in prop::collection::vec(sequence(), 1..9)) {
+        for (task, wants) in
+            [(TaskKind::Classify, Rows::Pooled(Pooling::Mean)), (TaskKind::Tag, Rows::All)]
+        {
+            let mut device = device(task, 2);
+            let together = device.forward(&pack(&sequences, &wants)).unwrap().logits;
+            let mut alone = Vec::new();
+            for ids in &sequences {
+                let own = std::slice::from_ref(ids);
+                alone.extend(device.forward(&pack(own, &wants)).unwrap().logits);
+            }
+            prop_assert_eq!(bits(&alone), bits(&together));
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Properties of the batch plan and of packing, for any queue.
+
+use bigbatch_engine::model::Pooling;
+use bigbatch_engine::pack::{PackedBatch, Rows, Sequence};
+use bigbatch_engine::schedule::{Limits, Waiting, next_batch};
+use proptest::prelude::*;
+
+const LIMITS: Limits = Limits { max_batch_tokens: 1000, max_batch_sequences: 8, max_masks: 16 };
+
+fn waiting() -> impl Strategy<Value = Vec<Waiting>> {
+    let request = (1usize..=LIMITS.max_batch_tokens, 0usize..=LIMITS.max_masks)
+        .prop_map(|(tokens, masks)| Waiting { tokens, masks });
+    prop::collection::vec(request, 0..40)
+}
+
+proptest! {
+    #[test]
+    fn a_batch_stays_within_every_limit_and_takes_the_oldest(queue in waiting()) {
+        let batch = next_batch(&queue, LIMITS);
+        prop_assert_eq!(batch.first().copied(), (!queue.is_empty()).then_some(0));
+        prop_assert!(batch.is_sorted_by(|a, b| a < b), "in order, none twice");
+        prop_assert!(batch.len() <= LIMITS.max_batch_sequences);
+        let total = |f: fn(&Waiting) -> usize| batch.iter().map(|&i| f(&queue[i])).sum::<usize>();
+        prop_assert!(total(|w| w.tokens) <= LIMITS.max_batch_tokens);
+        prop_assert!(total(|w| w.masks) <= LIMITS.max_masks);
+        // Nothing that would still fit is left out.
+        if batch.len() < LIMITS.max_batch_sequences {
+            for (i, request) in queue.iter().enumerate().filter(|(i, _)| !batch.contains(i)) {
+                let fits = total(|w| w.tokens) + request.tokens <= LIMITS.max_batch_tokens
+                    && total(|w| w.masks) + request.masks <= LIMITS.max_masks;
+                prop_assert!(!fits, "request {} fits and was left", i);
+            }
+        }
+    }
+
+    #[test]
+    fn every_request_runs_exactly_once(queue in waiting()) {
+        let mut left: Vec<(usize, Waiting)> = queue.iter().copied().enumerate().collect();
+        let mut ran = Vec::new();
+        while !left.is_empty() {
+            let view: Vec<Waiting> = left.iter().map(|(_, request)| *request).collect();
+            for &index in next_batch(&view, LIMITS).iter().rev() {
+                ran.push(left.remove(index).0);
+            }
+        }
+        ran.sort_unstable();
+        prop_assert_eq!(ran, (0..queue.len()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn packing_keeps_every_token_and_counts_positions_from_each_start(
+        sequences in prop::collection::vec(prop::collection::vec(0u32..9999, 1..50), 1..20),
+    ) {
+        let wants: Vec<Rows> = (0..sequences.len())
+            .map(|i| match i % 4 {
+                0 => Rows::Pooled(Pooling::Mean),
+                1 => Rows::Pooled(Pooling::Cls),
+                2 => Rows::At(vec![0, sequences[i].len() as u32 - 1]),
+                _ => Rows::All,
+            })
+            .collect();
+        let pairs = sequences.iter().zip(&wants);
+        let batch =
+            PackedBatch::pack(pairs.map(|(token_ids, wants)| Sequence { token_ids, wants }));
+        prop_assert_eq!(batch.sequences(), sequences.len());
+        prop_assert_eq!(&batch.token_ids, &sequences.concat());
+        let (mut segments, mut masks) = (batch.segments.iter(), batch.mask_rows.iter());
+        for ((span, ids), wants) in batch.spans().zip(&sequences).zip(&wants) {
+            let expected: Vec<u32> = (0..ids.len() as u32).collect();
+            prop_assert_eq!(&batch.positions[span.clone()], &expected[..]);
+            let start = span.start as u32;
+            match wants {
+                Rows::Pooled(Pooling::Mean) => {
+                    prop_assert_eq!(segments.next(), Some(&(start, ids.len() as u32)));
+                }
+                Rows::Pooled(Pooling::Cls) => prop_assert_eq!(segments.next(), Some(&(start, 1))),
+                Rows::At(_) => {
+                    prop_assert_eq!(masks.next(), Some(&start));
+                    prop_assert_eq!(masks.next(), Some(&(span.end as u32 - 1)));
+                }
+                Rows::All => {}
+            }
+        }
+        prop_assert!(segments.next().is_none() && masks.next().is_none());
+    }
+}

@@ -1,0 +1,91 @@
+//! Progress of a plan: a bar on a terminal, a line a cell elsewhere.
+
+use std::io::{IsTerminal, stderr};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::results::{Cell, Status};
+use crate::{Event, Progress};
+
+/// Shows a run's events on standard error.
+pub struct Terminal {
+    bar: Option<ProgressBar>,
+}
+
+impl Terminal {
+    /// Looks whether standard error is a terminal.
+    pub fn new() -> Terminal {
+        let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg}");
+        let bar = style.ok().filter(|_| stderr().is_terminal()).map(|style| {
+            let bar = ProgressBar::new(0);
+            bar.set_style(style);
+            bar
+        });
+        Terminal { bar }
+    }
+
+    fn line(&self, line: String) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => eprintln!("{line}"),
+        }
+    }
+}
+
+impl Progress for Terminal {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::Preparing { tokens } => {
+                self.line(format!("cutting prompts of {tokens:?} tokens"));
+            }
+            Event::CellStarted { index, of, spec } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_prefix(format!(
+                        "cell {}/{of}: {} tokens, C={}",
+                        index + 1,
+                        spec.tokens,
+                        spec.concurrency
+                    ));
+                    bar.set_length(0);
+                    bar.reset();
+                }
+            }
+            Event::CellProgressed { progressed, .. } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_length(progressed.wanted as u64);
+                    bar.set_position(progressed.ended as u64);
+                    bar.set_message(if progressed.measuring { "" } else { "warm-up" });
+                }
+            }
+            Event::CellFinished { cell } => self.line(line(cell)),
+        }
+    }
+}
+
+fn line(cell: &Cell) -> String {
+    let at = format!("{:>6} tokens C={:<4}", cell.spec.tokens, cell.spec.concurrency);
+    match &cell.status {
+        Status::NotRun { reason } => format!("{at} not run: {reason}"),
+        Status::Run { figures } => format!(
+            "{at} {}/{} answered, {:.0} tokens/s, {:.1} requests/s",
+            figures.successes,
+            figures.requests,
+            figures.tokens_per_second,
+            figures.requests_per_second
+        ),
+    }
+}
+
+impl Default for Terminal {
+    fn default() -> Self {
+        Terminal::new()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

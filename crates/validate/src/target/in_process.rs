@@ -1,0 +1,114 @@
+//! The engine in this process: no network, no serialisation, the same trait.
+
+use std::time::Duration;
+
+use bigbatch_engine::engine::{Engine, Request, Response};
+use bigbatch_engine::error::RequestError;
+use bigbatch_engine::model::Head;
+use bigbatch_engine::task::Task;
+use bigbatch_engine::tokenize::{Input, Tokenizer};
+
+use super::{
+    Answer, ArenaSample, BatchRef, Failure, FailureKind, MemorySample, Prompt, Reply, StageTimes,
+    Target, TargetInfo, process_rss_bytes,
+};
+use crate::workload::TokenCounter;
+
+/// An engine under test.
+pub struct InProcess {
+    engine: Engine,
+    task: Task,
+    info: TargetInfo,
+}
+
+impl InProcess {
+    /// Measures `engine` with the task that its model is for. `info` says what the report prints;
+    /// what the engine itself knows is filled in.
+    pub fn new(engine: Engine, info: TargetInfo) -> InProcess {
+        let task = match engine.model().config.head {
+            Head::Base | Head::MaskedLm { .. } => {
+                Task::Embed { pooling: None, normalize: true, dimensions: None }
+            }
+            Head::Sequence { .. } => Task::Classify { raw_scores: false },
+            Head::Token => Task::Tag,
+        };
+        let info = TargetInfo {
+            name: "in-process".into(),
+            model: engine.model().name.clone(),
+            max_batch_tokens: Some(engine.limits().max_batch_tokens),
+            max_sequence_tokens: Some(engine.max_tokens()),
+            ..info
+        };
+        InProcess { engine, task, info }
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+impl Target for InProcess {
+    fn describe(&self) -> TargetInfo {
+        self.info.clone()
+    }
+
+    fn send<'a>(&'a self, prompt: &'a Prompt) -> Answer<'a> {
+        Box::pin(async {
+            let input = Input::Text(prompt.text().into());
+            let request = Request { input, task: self.task.clone(), truncate: false };
+            let answer = async { self.engine.submit(request)?.await };
+            answer.await.map(reply).map_err(failure)
+        })
+    }
+
+    fn memory(&self) -> MemorySample {
+        let arena = self.engine.arena();
+        MemorySample {
+            rss_bytes: process_rss_bytes(),
+            device_used_bytes: None,
+            arena: Some(ArenaSample {
+                capacity_bytes: arena.capacity_bytes,
+                used_bytes: arena.planned_bytes,
+                high_water_bytes: arena.high_water_bytes,
+                largest_free_bytes: arena.capacity_bytes - arena.planned_bytes,
+            }),
+        }
+    }
+}
+
+fn reply(response: Response) -> Reply {
+    let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let Response { tokens, timings, batch, .. } = response;
+    Reply {
+        tokens: Some(tokens),
+        stages: Some(StageTimes {
+            tokenize_us: us(timings.tokenize),
+            queue_us: us(timings.queue),
+            compute_us: us(timings.compute),
+            total_us: us(timings.total),
+        }),
+        batch: Some(BatchRef { id: batch.id, sequences: batch.sequences, tokens: batch.tokens }),
+    }
+}
+
+fn failure(error: RequestError) -> Failure {
+    let kind = match &error {
+        RequestError::Overloaded { .. } => FailureKind::Refused,
+        RequestError::TooLong { .. } => FailureKind::TooLong,
+        _ => FailureKind::Server,
+    };
+    Failure::new(kind, error.to_string())
+}
+
+impl TokenCounter for Tokenizer {
+    fn offsets(&self, text: &str) -> Vec<(usize, usize)> {
+        // The prose is plain text: a tokenizer that fails on it yields no spans, and the workload then
+        // says that no prompt of the length can be cut.
+        self.byte_spans(text).unwrap_or_default()
+    }
+
+    fn count(&self, text: &str) -> usize {
+        Tokenizer::count(self, text).unwrap_or(0)
+    }
+}

@@ -1,0 +1,64 @@
+//! The plan's concurrency benchmark: C requests in flight at each length, mean, percentiles, success.
+//!
+//! `cargo run --release --example benchmark_concurrent [-- --model SOURCE --plan FILE]`
+//!
+//! Thin over `bigbatch-validate`: what `bigbatch validate` measures, printed as a table.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bigbatch_engine::engine::{Engine, EngineOptions};
+use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
+use bigbatch_engine::task::TaskKind;
+use bigbatch_validate::report::text;
+use bigbatch_validate::target::{InProcess, Target, TargetInfo};
+use bigbatch_validate::{Plan, RunOptions, Terminal, run};
+use clap::Parser;
+
+/// The plan's matrix on a GPU.
+const TOKENS: [usize; 3] = [1024, 4096, 8192];
+/// On a CPU the same concurrency at lengths that end within minutes.
+const TOKENS_CPU: [usize; 3] = [128, 512, 1024];
+const CONCURRENCY: [usize; 4] = [1, 10, 50, 100];
+
+#[derive(Parser)]
+struct Args {
+    /// A directory, a Hugging Face Hub id, or embedded[:NAME]
+    #[arg(long, default_value = "embedded")]
+    model: String,
+    /// Another plan than C = 1, 10, 50, 100
+    #[arg(long, value_name = "FILE.toml")]
+    plan: Option<PathBuf>,
+}
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let args = Args::parse();
+    let plan = match &args.plan {
+        Some(path) => Plan::load(path)?,
+        None => {
+            println!(
+                "no GPU in this build: {TOKENS_CPU:?} tokens instead of the plan's {TOKENS:?}"
+            );
+            Plan::matrix("benchmark_concurrent", &TOKENS_CPU, &CONCURRENCY)
+        }
+    };
+    let checkpoint = Checkpoint::resolve(&args.model, TaskKind::Embed)?;
+    let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
+    let options = EngineOptions::default();
+    let info = TargetInfo {
+        version: env!("CARGO_PKG_VERSION").into(),
+        dtype: "f32".into(),
+        device: format!("cpu, {} threads", options.device.threads),
+        memory_budget_bytes: Some(options.device.memory_budget_bytes),
+        ..TargetInfo::default()
+    };
+    let target = Arc::new(InProcess::new(Engine::start(model, &options)?, info));
+    let tokens = &target.engine().model().tokenizer;
+    let run_options = RunOptions::default();
+    let report =
+        run(&plan, target.clone() as Arc<dyn Target>, tokens, &run_options, &Terminal::new())?;
+    print!("{}", text::render(&report.results));
+    Ok(ExitCode::from(report.exit_code(false)))
+}

@@ -1,0 +1,72 @@
+//! The plan's single-request benchmark: where the time of one request goes, at 512 to 32768 tokens.
+//!
+//! `cargo run --release --example benchmark_performance [-- --model SOURCE --max-tokens N]`
+
+use std::error::Error;
+
+use bigbatch_engine::engine::{Engine, EngineOptions, Request, Response};
+use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
+use bigbatch_engine::task::{Task, TaskKind};
+use bigbatch_engine::tokenize::Input;
+use bigbatch_engine::units;
+use bigbatch_validate::target::process_rss_bytes;
+use bigbatch_validate::workload::{Corpus, Workload};
+use clap::Parser;
+
+const SEED: u64 = 1;
+const TOKENS: [usize; 7] = [512, 1024, 2048, 4096, 8192, 16384, 32768];
+
+#[derive(Parser)]
+struct Args {
+    /// A directory, a Hugging Face Hub id, or embedded[:NAME]
+    #[arg(long, default_value = "embedded")]
+    model: String,
+    /// Leave longer inputs out
+    #[arg(long, default_value_t = 32768)]
+    max_tokens: usize,
+    /// Timed requests a length, after one that is not
+    #[arg(long, default_value_t = 5)]
+    repeats: usize,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    let checkpoint = Checkpoint::resolve(&args.model, TaskKind::Embed)?;
+    let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
+    let engine = Engine::start(model, &EngineOptions::default())?;
+    let corpus = Corpus::embedded();
+    let lengths: Vec<usize> =
+        TOKENS.into_iter().filter(|&n| n <= args.max_tokens.min(engine.max_tokens())).collect();
+    let longest = lengths.last().copied().ok_or("--max-tokens leaves no length")?;
+    let workload = Workload::new(&corpus, &engine.model().tokenizer, longest)?;
+    println!("medians of {} requests, milliseconds", args.repeats);
+    println!(
+        "{:>7} {:>10} {:>10} {:>10} {:>10} {:>12} {:>10}",
+        "tokens", "tokenize", "queue", "forward", "total", "tokens/s", "memory"
+    );
+    for tokens in lengths {
+        let mut responses = Vec::new();
+        // One more than is timed: the first touches memory that the others find warm.
+        for prompt in workload.prompts(tokens, SEED, args.repeats + 1)? {
+            let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
+            let input = Input::Text(prompt.text().into());
+            responses.push(engine.submit(Request { input, task, truncate: false })?.wait()?);
+        }
+        responses.remove(0);
+        let ms = |f: fn(&Response) -> std::time::Duration| {
+            let mut times: Vec<f64> = responses.iter().map(|r| f(r).as_secs_f64() * 1e3).collect();
+            times.sort_by(f64::total_cmp);
+            times[times.len() / 2]
+        };
+        let total = ms(|r| r.timings.total);
+        println!(
+            "{tokens:>7} {:>10.2} {:>10.2} {:>10.2} {total:>10.2} {:>12.0} {:>10}",
+            ms(|r| r.timings.tokenize),
+            ms(|r| r.timings.queue),
+            ms(|r| r.timings.compute),
+            tokens as f64 / total * 1e3,
+            process_rss_bytes().map_or("unknown".into(), units::bytes)
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! `model inspect`, `model init`, `model list`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bigbatch_engine::backend::Dtype;
+use bigbatch_engine::embedded;
+use bigbatch_engine::model::{
+    Checkpoint, Head, Init, InitHead, LayerKind, Model, PRESETS, Preset, Rope, RopeOverride,
+    Scaling,
+};
+use bigbatch_engine::task::TaskKind;
+use bigbatch_engine::units;
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::Outcome;
+
+/// Arguments of `model`.
+#[derive(Args)]
+pub(crate) struct ModelCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// What a checkpoint says of itself
+    Inspect {
+        /// A directory, a Hugging Face Hub id, or embedded[:NAME]
+        #[arg(value_name = "SOURCE")]
+        source: String,
+        /// Every tensor too
+        #[arg(long)]
+        tensors: bool,
+    },
+    /// Write a checkpoint of random weights, for benchmarks and tests
+    Init(InitArgs),
+    /// Embedded models and presets
+    List,
+}
+
+#[derive(Args)]
+struct InitArgs {
+    /// Sizes; `model list` names them
+    #[arg(long, default_value = "modernbert-base-32k")]
+    preset: String,
+    /// The same seed gives the same weights
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// What follows the encoder
+    #[arg(long, value_enum, default_value_t = HeadChoice::MaskedLm)]
+    head: HeadChoice,
+    /// Labels of a classification head
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
+    labels: Vec<String>,
+    /// Stored element type
+    #[arg(long, value_enum, default_value_t = DtypeChoice::F32)]
+    dtype: DtypeChoice,
+    /// A tokenizer.json [default: the embedded one]
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+    /// Where to write
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum HeadChoice {
+    Base,
+    MaskedLm,
+    Classify,
+    Tag,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DtypeChoice {
+    F32,
+    Bf16,
+    F16,
+}
+
+pub(crate) fn model(args: ModelCommand) -> Outcome {
+    match args.action {
+        Action::Inspect { source, tensors } => inspect(&source, tensors),
+        Action::Init(args) => init(args),
+        Action::List => {
+            list();
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn list() {
+    println!("embedded models:");
+    for (name, what) in embedded::MODELS {
+        println!("  embedded:{name:<12} {what}");
+    }
+    println!("presets of `model init`:");
+    for preset in PRESETS {
+        println!("  {preset}");
+    }
+}
+
+fn init(args: InitArgs) -> Outcome {
+    let (embedded_tokenizer, embedded_config) = embedded::tokenizer_files();
+    let (tokenizer, tokenizer_config) = match &args.tokenizer {
+        None => (embedded_tokenizer.to_vec(), embedded_config.to_vec()),
+        Some(path) => {
+            let json = std::fs::read(path)
+                .map_err(|e| format!("--tokenizer: cannot read {}: {e}", path.display()))?;
+            (json, br#"{"mask_token": "[MASK]"}"#.to_vec())
+        }
+    };
+    let labels = |default: &[&str]| {
+        let default = || default.iter().map(|l| l.to_string()).collect();
+        if args.labels.is_empty() { default() } else { args.labels.clone() }
+    };
+    let head = match args.head {
+        HeadChoice::Base => InitHead::Base,
+        HeadChoice::MaskedLm => InitHead::MaskedLm,
+        HeadChoice::Classify => InitHead::Sequence(labels(&["LABEL_0", "LABEL_1"])),
+        HeadChoice::Tag => InitHead::Token(labels(&["O", "B-RANDOM", "I-RANDOM"])),
+    };
+    let dtype = match args.dtype {
+        DtypeChoice::F32 => Dtype::F32,
+        DtypeChoice::Bf16 => Dtype::Bf16,
+        DtypeChoice::F16 => Dtype::F16,
+    };
+    let init = Init { preset: Preset::named(&args.preset)?, head, seed: args.seed, dtype };
+    init.write(&args.dir, &tokenizer, &tokenizer_config)?;
+    let model = Model::load(&Checkpoint::directory(&args.dir), RopeOverride::Checkpoint)?;
+    println!(
+        "wrote {}: {} with random weights, {:.1} M parameters, {dtype}",
+        args.dir.display(),
+        args.preset,
+        model.parameters() as f64 / 1e6
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn inspect(source: &str, tensors: bool) -> Outcome {
+    let checkpoint = Checkpoint::resolve(source, TaskKind::Embed)?;
+    let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
+    let config = &model.config;
+    let head = match &config.head {
+        Head::Base => "none: embeddings".into(),
+        Head::MaskedLm { .. } => "masked language model; embeddings".into(),
+        Head::Sequence { pooling, multi_label } => {
+            let activation =
+                if *multi_label || model.labels.len() == 1 { "sigmoid" } else { "softmax" };
+            format!("sequence classification, {pooling:?} pooling, {activation}").to_lowercase()
+        }
+        Head::Token => "token classification".into(),
+    };
+    let full = config.layers.iter().filter(|kind| **kind == LayerKind::Full).count();
+    let bytes: u64 = model.weights.iter().map(|(_, tensor)| tensor.bytes().len() as u64).sum();
+    println!("model              {}", model.name);
+    println!("head               {head}");
+    if !model.labels.is_empty() {
+        println!("labels             {}", model.labels.join(", "));
+    }
+    println!(
+        "parameters         {:.1} M in {}",
+        model.parameters() as f64 / 1e6,
+        units::bytes(bytes)
+    );
+    println!("hidden size        {}", config.hidden_size);
+    println!("intermediate size  {}", config.intermediate_size);
+    println!("heads              {} of {}", config.num_attention_heads, config.head_dim());
+    println!(
+        "layers             {} ({full} full, {} sliding, {} tokens to each side)",
+        config.layers.len(),
+        config.layers.len() - full,
+        config.window
+    );
+    println!(
+        "vocabulary         {} ({} in the tokenizer)",
+        config.vocab_size,
+        model.tokenizer.vocab_end()
+    );
+    println!("longest input      {} tokens", config.max_tokens);
+    println!("rope, full         {}", rope(&config.rope_full));
+    println!("rope, sliding      {}", rope(&config.rope_sliding));
+    if tensors {
+        for (name, tensor) in model.weights.iter() {
+            println!("{name}  {} {:?}", tensor.dtype, tensor.shape);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rope(rope: &Rope) -> String {
+    let scaling = match &rope.scaling {
+        Scaling::None => "plain".into(),
+        Scaling::Linear { factor } => format!("linear, factor {factor}"),
+        Scaling::Yarn { factor, original_max_tokens, attention_factor, .. } => format!(
+            "yarn, factor {factor} over {original_max_tokens}, attention factor {attention_factor:.4}"
+        ),
+    };
+    format!("theta {}, {scaling}", rope.theta)
+}

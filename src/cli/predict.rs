@@ -1,0 +1,270 @@
+//! `classify`, `tag`, `embed`, `fill-mask`: texts in, one answer a text out, in the order of the input.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::io::{BufWriter, Write, stdout};
+use std::process::ExitCode;
+
+use bigbatch_engine::engine::{Pending, Request, Response};
+use bigbatch_engine::model::Pooling;
+use bigbatch_engine::task::{Answer, Entity, LabelScore, Task, TokenScore};
+use bigbatch_engine::tokenize::Input;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::Outcome;
+use super::options::ModelOptions;
+use super::texts::TextOptions;
+
+#[derive(Args)]
+struct Common {
+    #[command(flatten)]
+    texts: TextOptions,
+    #[command(flatten)]
+    model: ModelOptions,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// Cut texts that are too long instead of refusing them
+    #[arg(long)]
+    truncate: bool,
+}
+
+/// Arguments of `classify`.
+#[derive(Args)]
+pub(crate) struct Classify {
+    #[command(flatten)]
+    common: Common,
+    /// Logits instead of probabilities
+    #[arg(long)]
+    raw_scores: bool,
+    /// Read each text together with this query: reranking
+    #[arg(long, value_name = "TEXT")]
+    query: Option<String>,
+}
+
+/// Arguments of `tag`.
+#[derive(Args)]
+pub(crate) struct Tag {
+    #[command(flatten)]
+    common: Common,
+    /// The label of every token too, special ones included (with --json)
+    #[arg(long)]
+    all_tokens: bool,
+}
+
+/// Arguments of `embed`.
+#[derive(Args)]
+pub(crate) struct Embed {
+    #[command(flatten)]
+    common: Common,
+    /// Pooling [default: as 1_Pooling/config.json says, else mean]
+    #[arg(long, value_enum)]
+    pooling: Option<PoolingChoice>,
+    /// Leave the vectors at their own length
+    #[arg(long)]
+    no_normalize: bool,
+    /// Keep the first N dimensions (Matryoshka)
+    #[arg(long, value_name = "N")]
+    dimensions: Option<usize>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PoolingChoice {
+    Mean,
+    Cls,
+}
+
+/// Arguments of `fill-mask`.
+#[derive(Args)]
+pub(crate) struct FillMask {
+    #[command(flatten)]
+    common: Common,
+    /// Candidates for each mask
+    #[arg(long, value_name = "K", default_value_t = 5)]
+    top_k: usize,
+}
+
+pub(crate) fn classify(args: Classify) -> Outcome {
+    let task = Task::Classify { raw_scores: args.raw_scores };
+    answer_all(args.common, task, args.query, false)
+}
+
+pub(crate) fn tag(args: Tag) -> Outcome {
+    answer_all(args.common, Task::Tag, None, args.all_tokens)
+}
+
+pub(crate) fn embed(args: Embed) -> Outcome {
+    let pooling = args.pooling.map(|pooling| match pooling {
+        PoolingChoice::Mean => Pooling::Mean,
+        PoolingChoice::Cls => Pooling::Cls,
+    });
+    let (normalize, dimensions) = (!args.no_normalize, args.dimensions);
+    answer_all(args.common, Task::Embed { pooling, normalize, dimensions }, None, false)
+}
+
+pub(crate) fn fill_mask(args: FillMask) -> Outcome {
+    answer_all(args.common, Task::FillMask { top_k: args.top_k }, None, false)
+}
+
+/// Requests handed to the engine before the oldest is waited for; below what it admits.
+const IN_FLIGHT: usize = 256;
+
+/// Keeps the engine busy and prints answers in order.
+fn answer_all(common: Common, task: Task, query: Option<String>, all_tokens: bool) -> Outcome {
+    let engine = common.model.engine(task.kind())?;
+    let mut waiting: VecDeque<Pending> = VecDeque::new();
+    let mut out = BufWriter::new(stdout().lock());
+    let mut printed = 0;
+    let mut print = |pending: Pending, out: &mut dyn Write| -> Result<(), Box<dyn Error>> {
+        let response = pending.wait().map_err(|e| format!("text {}: {e}", printed + 1))?;
+        if common.json {
+            serde_json::to_writer(&mut *out, &line(printed, &response, all_tokens))?;
+            writeln!(out)?;
+        } else {
+            write_plain(out, &response)?;
+        }
+        printed += 1;
+        Ok(())
+    };
+    for (index, text) in common.texts.iter()?.enumerate() {
+        let text = text?;
+        let input = match &query {
+            Some(query) => Input::Pair(query.clone(), text),
+            None => Input::Text(text),
+        };
+        let request = Request { input, task: task.clone(), truncate: common.truncate };
+        if waiting.len() == IN_FLIGHT
+            && let Some(oldest) = waiting.pop_front()
+        {
+            print(oldest, &mut out)?;
+        }
+        waiting.push_back(engine.submit(request).map_err(|e| format!("text {}: {e}", index + 1))?);
+    }
+    for pending in waiting {
+        print(pending, &mut out)?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A line of `--json`. Floats stay f32, so that they print with no more digits than they have.
+#[derive(Serialize)]
+struct Line<'a> {
+    index: usize,
+    tokens: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated: Option<bool>,
+    #[serde(flatten)]
+    answer: AnswerFields<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum AnswerFields<'a> {
+    Labels {
+        labels: Vec<LabelField<'a>>,
+    },
+    Tags {
+        entities: Vec<EntityField<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token_labels: Option<Vec<&'a str>>,
+    },
+    Embedding {
+        embedding: &'a [f32],
+    },
+    Masks {
+        masks: Vec<Vec<TokenField<'a>>>,
+    },
+}
+
+#[derive(Serialize)]
+struct LabelField<'a> {
+    label: &'a str,
+    score: f32,
+}
+
+#[derive(Serialize)]
+struct EntityField<'a> {
+    label: &'a str,
+    start: usize,
+    end: usize,
+    text: &'a str,
+    score: f32,
+}
+
+#[derive(Serialize)]
+struct TokenField<'a> {
+    token: &'a str,
+    id: u32,
+    score: f32,
+}
+
+impl<'a> From<&'a LabelScore> for LabelField<'a> {
+    fn from(LabelScore { label, score }: &'a LabelScore) -> Self {
+        LabelField { label, score: *score }
+    }
+}
+
+impl<'a> From<&'a Entity> for EntityField<'a> {
+    fn from(Entity { label, span, text, score }: &'a Entity) -> Self {
+        EntityField { label, start: span.start, end: span.end, text, score: *score }
+    }
+}
+
+impl<'a> From<&'a TokenScore> for TokenField<'a> {
+    fn from(TokenScore { token, id, score }: &'a TokenScore) -> Self {
+        TokenField { token, id: *id, score: *score }
+    }
+}
+
+fn line(index: usize, response: &Response, all_tokens: bool) -> Line<'_> {
+    let answer = match &response.answer {
+        Answer::Labels(labels) => {
+            AnswerFields::Labels { labels: labels.iter().map(Into::into).collect() }
+        }
+        Answer::Tags { entities, token_labels } => AnswerFields::Tags {
+            entities: entities.iter().map(Into::into).collect(),
+            token_labels: all_tokens
+                .then(|| token_labels.iter().map(|l| l.label.as_str()).collect()),
+        },
+        Answer::Embedding(vector) => AnswerFields::Embedding { embedding: vector },
+        Answer::Masks(masks) => AnswerFields::Masks {
+            masks: masks.iter().map(|mask| mask.iter().map(Into::into).collect()).collect(),
+        },
+    };
+    let truncated = match answer {
+        AnswerFields::Masks { .. } => None,
+        _ => Some(response.truncated),
+    };
+    Line { index, tokens: response.tokens, truncated, answer }
+}
+
+/// For eyes: a line a text, or an indented line an entity.
+fn write_plain(out: &mut dyn Write, response: &Response) -> std::io::Result<()> {
+    match &response.answer {
+        Answer::Labels(labels) => {
+            let shown: Vec<String> =
+                labels.iter().map(|l| format!("{} {:.4}", l.label, l.score)).collect();
+            writeln!(out, "{}", shown.join("  "))
+        }
+        Answer::Tags { entities, .. } => {
+            writeln!(out, "{} tokens, {} entities", response.tokens, entities.len())?;
+            for Entity { label, span, text, score } in entities {
+                writeln!(out, "  {label} {score:.4} [{}..{}) {text:?}", span.start, span.end)?;
+            }
+            Ok(())
+        }
+        Answer::Embedding(vector) => {
+            serde_json::to_writer(&mut *out, vector)?;
+            writeln!(out)
+        }
+        Answer::Masks(masks) => {
+            let shown = |mask: &Vec<TokenScore>| {
+                let tokens = mask.iter().map(|t| format!("{:?} {:.4}", t.token, t.score));
+                tokens.collect::<Vec<_>>().join("  ")
+            };
+            writeln!(out, "{}", masks.iter().map(shown).collect::<Vec<_>>().join("  |  "))
+        }
+    }
+}
