@@ -1,0 +1,117 @@
+//! Numbers for people: three significant digits and a unit beside each.
+
+/// A time given in milliseconds, as milliseconds or seconds.
+pub(super) fn time(ms: f64) -> String {
+    if ms < 999.5 {
+        format!("{} ms", significant(ms))
+    } else {
+        format!("{} s", significant(ms / 1e3))
+    }
+}
+
+/// A limit given in milliseconds, without digits that its author did not write.
+pub(super) fn time_limit(ms: f64) -> String {
+    if ms < 1000.0 { format!("{ms} ms") } else { format!("{} s", ms / 1e3) }
+}
+
+/// A rate, with k or M.
+pub(super) fn rate(per_second: f64) -> String {
+    match per_second {
+        rate if rate < 999.5 => significant(rate),
+        rate if rate < 999.5e3 => format!("{}k", significant(rate / 1e3)),
+        rate => format!("{}M", significant(rate / 1e6)),
+    }
+}
+
+/// Bytes, in MiB or GiB.
+pub(super) fn bytes(bytes: u64) -> String {
+    let mib = bytes as f64 / (1u64 << 20) as f64;
+    if mib < 1023.5 {
+        format!("{} MiB", significant(mib))
+    } else {
+        format!("{} GiB", significant(mib / 1024.0))
+    }
+}
+
+/// A share of 1. Only what is whole is printed as 100 %, and only nothing as 0 %.
+pub(super) fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    match percent {
+        100.0.. => "100 %".into(),
+        percent if percent > 99.9 => "99.9 %".into(),
+        percent if percent > 0.0 && percent < 0.1 => "0.1 %".into(),
+        percent => format!("{} %", trimmed(percent)),
+    }
+}
+
+/// A change, as a ratio of later to earlier.
+pub(super) fn change(ratio: f64) -> String {
+    format!("{:+.1} %", (ratio - 1.0) * 100.0)
+}
+
+/// A count, with commas.
+pub(super) fn count(count: usize) -> String {
+    let digits = count.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A length in tokens: 8192 is 8K.
+pub(super) fn tokens(tokens: usize) -> String {
+    if tokens >= 1024 && tokens.is_multiple_of(1024) {
+        format!("{}K", tokens / 1024)
+    } else {
+        tokens.to_string()
+    }
+}
+
+fn significant(value: f64) -> String {
+    match value.abs() {
+        value if value < 1e-9 => "0".into(),
+        magnitude if magnitude < 9.995 => format!("{value:.2}"),
+        magnitude if magnitude < 99.95 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+fn trimmed(value: f64) -> String {
+    let text = format!("{value:.1}");
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_people_read_them() {
+        assert_eq!(time(4.2123), "4.21 ms");
+        assert_eq!(time(999.4), "999 ms");
+        assert_eq!(time(999.6), "1.00 s");
+        assert_eq!(time(35_000.0), "35.0 s");
+        assert_eq!(time_limit(2000.0), "2 s");
+        assert_eq!(time_limit(250.0), "250 ms");
+        assert_eq!(rate(0.0), "0");
+        assert_eq!(rate(1_340_000.0), "1.34M");
+        assert_eq!(rate(999.7), "1.00k");
+        assert_eq!(bytes(1536 << 20), "1.50 GiB");
+        assert_eq!(bytes(300 << 20), "300 MiB");
+        assert_eq!(percent(0.99999), "99.9 %");
+        assert_eq!(percent(1.0), "100 %");
+        assert_eq!(percent(0.9), "90 %");
+        assert_eq!(percent(0.0001), "0.1 %");
+        assert_eq!(change(1.021), "+2.1 %");
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(count(123), "123");
+        assert_eq!(
+            (tokens(8192), tokens(512), tokens(1025)),
+            ("8K".into(), "512".into(), "1025".into())
+        );
+    }
+}

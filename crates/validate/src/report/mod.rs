@@ -1,0 +1,95 @@
+//! Reports: the same results for a program, for a pull request, and for a person.
+//!
+//! - [`json`] writes `results.json`, whole, and `requests.jsonl`, the raw records;
+//! - [`markdown`] writes `report.md`;
+//! - [`html`] writes `report.html`, one file that needs no network and no script, with [charts](chart);
+//! - [`text`] makes a table for a terminal.
+//!
+//! The tables and sentences of all of them come from `tables` and `words`, so they cannot disagree.
+//! Strings that come from a target or a plan are escaped where they are printed.
+
+pub(crate) mod chart;
+mod format;
+pub mod html;
+pub mod json;
+pub mod markdown;
+mod markup;
+mod tables;
+pub mod text;
+mod words;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Report};
+
+/// A directory that was found to be writable.
+#[derive(Debug, Clone)]
+pub struct OutputDir {
+    path: PathBuf,
+}
+
+impl OutputDir {
+    /// Creates the directory where it is missing and proves that a file can be written there. Done
+    /// before a run, so that no hour of load ends without a report.
+    pub fn create(path: &Path) -> Result<OutputDir, Error> {
+        let attempt = || {
+            fs::create_dir_all(path)?;
+            let probe = path.join(".bigbatch-write-test");
+            fs::write(&probe, b"x")?;
+            fs::remove_file(&probe)
+        };
+        attempt().map_err(|source| Error::OutputDirectory { path: path.to_owned(), source })?;
+        Ok(OutputDir { path: path.to_owned() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes `name` whole or not at all: an earlier report is replaced only by a complete one.
+    fn write(
+        &self,
+        name: &str,
+        content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+    ) -> Result<PathBuf, Error> {
+        let path = self.path.join(name);
+        let unfinished = self.path.join(format!("{name}.tmp"));
+        let attempt = || {
+            let mut file = std::io::BufWriter::new(fs::File::create(&unfinished)?);
+            content(&mut file)?;
+            file.into_inner().map_err(|fault| fault.into_error())?.sync_all()?;
+            fs::rename(&unfinished, &path)
+        };
+        attempt().map_err(|source| Error::ReportUnwritable { path: path.clone(), source })?;
+        Ok(path)
+    }
+}
+
+/// The files of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// `results.json`.
+    pub results: PathBuf,
+    /// `requests.jsonl`.
+    pub requests: PathBuf,
+    /// `report.md`.
+    pub markdown: PathBuf,
+    /// `report.html`.
+    pub html: PathBuf,
+}
+
+/// Writes all files of a report; the raw records come first, so that what was measured is safe
+/// before it is made up.
+pub fn write_reports(report: &Report, output: &OutputDir) -> Result<Written, Error> {
+    let results = &report.results;
+    Ok(Written {
+        requests: output.write("requests.jsonl", |out| json::requests(&report.requests, out))?,
+        results: output.write("results.json", |out| json::results(results, out))?,
+        markdown: output
+            .write("report.md", |out| out.write_all(markdown::render(results).as_bytes()))?,
+        html: output.write("report.html", |out| out.write_all(html::render(results).as_bytes()))?,
+    })
+}

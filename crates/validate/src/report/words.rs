@@ -1,0 +1,279 @@
+//! The sentences that all reports share.
+
+use crate::Results;
+use crate::results::{Cell, Figures, Status};
+use crate::stats::{Percentile, Shown};
+use crate::target::FailureKind;
+use crate::verdict::{Conclusion, Criterion, Outcome, Verdict};
+
+use super::format::{bytes, change, count, percent, rate, time, time_limit, tokens};
+
+/// The verdict in one line.
+pub(super) fn headline(conclusion: &Conclusion) -> String {
+    let total = conclusion.total();
+    let of = |number: usize| format!("{number} of {total} limits");
+    match conclusion.outcome() {
+        None => "Measured; this plan sets no bars".into(),
+        Some(Outcome::Pass) => format!("All {total} limits are met"),
+        Some(Outcome::Fail) => {
+            format!("{} {} missed", of(conclusion.failed), is(conclusion.failed))
+        }
+        Some(Outcome::NotRun | Outcome::NotShown) => {
+            format!("No limit is missed; {} {} met", of(conclusion.passed), is(conclusion.passed))
+        }
+    }
+}
+
+/// What the headline leaves open.
+pub(super) fn headline_rest(conclusion: &Conclusion) -> Option<String> {
+    let parts = [
+        (conclusion.passed, "met", conclusion.failed > 0),
+        (conclusion.not_shown, "not shown: the sample does not tell", true),
+        (conclusion.not_run, "not run", true),
+    ];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|&(number, _, wanted)| number > 0 && wanted)
+        .map(|(number, word, _)| format!("{number} {word}"))
+        .collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+fn is(number: usize) -> &'static str {
+    if number == 1 { "is" } else { "are" }
+}
+
+/// A percentile as it may be printed.
+pub(super) fn percentile(percentile: &Percentile) -> String {
+    match percentile.shown {
+        Shown::Exactly { ms } => time(ms),
+        Shown::AtLeast { ms, .. } => format!("≥ {}", time(ms)),
+        Shown::NotReached => "not reached".into(),
+        Shown::NoData => "–".into(),
+    }
+}
+
+/// A time or a dash.
+pub(super) fn optional_time(ms: Option<f64>) -> String {
+    ms.map_or("–".into(), time)
+}
+
+/// A cell's name in charts and lists.
+pub(super) fn cell_name(cell: &Cell) -> String {
+    let again = if cell.repeats.is_some() { " again" } else { "" };
+    format!("{} × {}{again}", tokens(cell.spec.tokens), cell.spec.concurrency)
+}
+
+/// Failures by kind.
+pub(super) fn failures(figures: &Figures) -> String {
+    let kind =
+        |(kind, number): (&FailureKind, &usize)| format!("{} {}", count(*number), kind.label());
+    figures.failures.iter().map(kind).collect::<Vec<_>>().join(", ")
+}
+
+/// What a verdict is about.
+pub(super) fn criterion(criterion: Criterion) -> &'static str {
+    match criterion {
+        Criterion::SuccessRate => "success",
+        Criterion::LatencyP95 => "p95 latency",
+    }
+}
+
+/// The limit of a verdict.
+pub(super) fn limit(verdict: &Verdict) -> String {
+    match verdict.criterion {
+        Criterion::SuccessRate => format!("≥ {}", percent(verdict.limit)),
+        Criterion::LatencyP95 => format!("≤ {}", time_limit(verdict.limit)),
+    }
+}
+
+/// The figure of a verdict.
+pub(super) fn figure(verdict: &Verdict) -> String {
+    verdict.figure.map_or("–".into(), |figure| in_unit(verdict.criterion, figure))
+}
+
+/// The interval of a verdict.
+pub(super) fn interval(verdict: &Verdict) -> String {
+    let end = |end: Option<f64>| end.map_or("?".into(), |end| in_unit(verdict.criterion, end));
+    match (verdict.interval.low, verdict.interval.high) {
+        (None, None) => "–".into(),
+        (low, high) => format!("{} to {}", end(low), end(high)),
+    }
+}
+
+fn in_unit(criterion: Criterion, figure: f64) -> String {
+    match criterion {
+        Criterion::SuccessRate => percent(figure),
+        Criterion::LatencyP95 => time(figure),
+    }
+}
+
+/// The sample behind a verdict.
+pub(super) fn sample(verdict: &Verdict) -> String {
+    verdict
+        .trials
+        .map_or("–".into(), |trials| format!("{} {}", count(trials.count), trials.unit.label()))
+}
+
+/// A few figures that sum the run up: (label, figure, note).
+pub(super) fn highlights(results: &Results) -> Vec<(&'static str, String, String)> {
+    let mut highlights = Vec::new();
+    let run: Vec<(&Cell, &Figures)> =
+        results.cells.iter().filter_map(|cell| Some((cell, cell.figures()?))).collect();
+    let best = run
+        .iter()
+        .max_by(|(_, one), (_, other)| one.tokens_per_second.total_cmp(&other.tokens_per_second));
+    if let Some((cell, figures)) = best {
+        let figure = format!("{} tok/s", rate(figures.tokens_per_second));
+        highlights.push(("highest throughput", figure, format!("at {}", cell_name(cell))));
+    }
+    let requests: usize = run.iter().map(|(_, figures)| figures.requests).sum();
+    let successes: usize = run.iter().map(|(_, figures)| figures.successes).sum();
+    if requests > 0 {
+        let note = format!("{} of {} requests", count(successes), count(requests));
+        highlights.push(("success", percent(successes as f64 / requests as f64), note));
+    }
+    if let Some(peak) = peak(results, |sample| sample.device_used_bytes) {
+        highlights.push(("peak device memory", bytes(peak), budget(results)));
+    } else if let Some(peak) = peak(results, |sample| sample.rss_bytes) {
+        highlights.push(("peak resident memory", bytes(peak), budget(results)));
+    }
+    let not_run = results.cells.len() - run.len();
+    let note = match not_run {
+        0 => "none left out".to_owned(),
+        _ => format!("{not_run} not run"),
+    };
+    let of = format!("{} in {}", run.len(), time(results.duration_seconds * 1e3));
+    highlights.push(("cells run", of, note));
+    highlights
+}
+
+fn budget(results: &Results) -> String {
+    results
+        .target
+        .memory_budget_bytes
+        .map_or(String::new(), |budget| format!("budget {}", bytes(budget)))
+}
+
+/// Greatest reading of one kind in the whole run.
+pub(super) fn peak(
+    results: &Results,
+    of: impl Fn(&crate::target::MemorySample) -> Option<u64>,
+) -> Option<u64> {
+    let points = results.cells.iter().flat_map(|cell| &cell.memory);
+    points.filter_map(|point| of(&point.sample)).max()
+}
+
+/// Why a cell has no figures, or what its figures lack.
+pub(super) fn remark(cell: &Cell) -> String {
+    match &cell.status {
+        Status::NotRun { reason } => format!("not run: {reason}"),
+        Status::Run { figures } => {
+            let cut = figures.cut_by_time_limit.then(|| "ended by its time limit".to_owned());
+            let failed = Some(failures(figures)).filter(|failures| !failures.is_empty());
+            [failed, cut].into_iter().flatten().collect::<Vec<_>>().join("; ")
+        }
+    }
+}
+
+/// How the figures were made, one paragraph each.
+pub(super) fn method(results: &Results) -> Vec<String> {
+    let rules = &results.plan.cell;
+    let mut notes = vec![
+        format!(
+            "Closed loop: each of C clients sends, waits for the whole answer, and sends again. Latency \
+             runs from the moment a client was free to send to the last byte of the answer. A client gives \
+             up after {} s, which counts as a failure, and waits {} s after a failure that does not say \
+             when to come back.",
+            rules.request_timeout_seconds, rules.failure_pause_seconds
+        ),
+        format!(
+            "Each cell warms up for {} request(s) a client and goes on into the measured phase without a \
+             pause; at its end the clients keep sending until the last measured request has its answer. \
+             Throughput counts the answers that arrived within the measured phase.",
+            rules.warmup_requests_per_client
+        ),
+        "Percentiles are nearest ranks over the raw records in requests.jsonl. The maximum is always \
+         shown. Requests of one batch share their fate, so a sample is as large as its number of batches \
+         (where the target does not tell them, of rounds: requests divided by clients): a p95 needs 100, \
+         a p99 needs 400. With fewer, “≥” gives the highest percentile that the sample supports, which \
+         the true one cannot be below."
+            .to_owned(),
+        "Intervals are at 95 %, within this one run, and take batches as independent: Wilson's for \
+         success, binomial order statistics for percentiles. They do not tell how much another run on \
+         another day would differ. A limit is met when the whole interval is on its good side, missed \
+         when the whole interval is on its bad side, and otherwise not shown."
+            .to_owned(),
+    ];
+    let order: Vec<String> = results.cells.iter().map(cell_name).collect();
+    notes.push(format!(
+        "Cells (tokens × clients) ran in random order, seed {}: {}.",
+        results.plan.seed,
+        order.join(", ")
+    ));
+    notes.extend(drift(results));
+    let windows: Vec<String> = results
+        .prompts
+        .distinct_by_tokens
+        .iter()
+        .map(|(&length, &windows)| format!("{} of {} tokens", count(windows), count(length)))
+        .collect();
+    notes.push(format!(
+        "Prompts are different windows of real prose (corpus: {}), each checked to have exactly its number \
+         of tokens, special ones included. Prepared: {}. A cell that sends more starts over.",
+        results.prompts.corpus,
+        if windows.is_empty() { "none".to_owned() } else { windows.join(", ") }
+    ));
+    notes.extend(generator(results));
+    notes
+}
+
+fn drift(results: &Results) -> Option<String> {
+    let drift = results.drift?;
+    Some(format!(
+        "The first cell was run again at the end: median latency {}, tokens per second {}.",
+        drift.latency_p50_ratio.map_or("–".into(), change),
+        drift.tokens_per_second_ratio.map_or("–".into(), change)
+    ))
+}
+
+fn generator(results: &Results) -> Option<String> {
+    let figures = || results.cells.iter().filter_map(Cell::figures);
+    let worst = |of: fn(&Figures) -> f64| figures().map(of).max_by(f64::total_cmp);
+    Some(format!(
+        "The generator's own delay, worst cell: sending {} after the intended start at the 99th percentile \
+         and {} at most; its timer woke {} late at the 99th percentile and {} at most. It is part of the \
+         latencies.",
+        time(worst(|figures| figures.generator.lag_ms_p99)?),
+        time(worst(|figures| figures.generator.lag_ms_max)?),
+        time(worst(|figures| figures.generator.timer_late_ms_p99)?),
+        time(worst(|figures| figures.generator.timer_late_ms_max)?),
+    ))
+}
+
+/// What was measured and where: (what, value), empty values left out.
+pub(super) fn particulars(results: &Results) -> Vec<(String, String)> {
+    let target = &results.target;
+    let machine = &results.machine;
+    let optional = |value: Option<usize>| value.map(count).unwrap_or_default();
+    let mut rows = vec![
+        ("Target".to_owned(), format!("{} {}", target.name, target.version)),
+        ("Model".to_owned(), target.model.clone()),
+        ("Arithmetic".to_owned(), target.dtype.clone()),
+        ("Device".to_owned(), target.device.clone()),
+        ("Memory budget".to_owned(), target.memory_budget_bytes.map(bytes).unwrap_or_default()),
+        ("Tokens in a batch, at most".to_owned(), optional(target.max_batch_tokens)),
+        ("Tokens in a sequence, at most".to_owned(), optional(target.max_sequence_tokens)),
+    ];
+    rows.extend(target.details.iter().map(|(name, value)| (name.clone(), value.clone())));
+    rows.extend([
+        ("Generator's processor".to_owned(), machine.cpu.clone()),
+        ("Its threads".to_owned(), machine.cpu_threads.to_string()),
+        ("Its memory".to_owned(), machine.memory_bytes.map(bytes).unwrap_or_default()),
+        ("Its system".to_owned(), format!("{}, kernel {}", machine.platform, machine.kernel)),
+        ("Started".to_owned(), results.started_at.clone()),
+        ("Harness".to_owned(), format!("bigbatch-validate {}", results.harness_version)),
+    ]);
+    rows.retain(|(_, value)| !value.trim().is_empty());
+    rows
+}

@@ -1,0 +1,300 @@
+//! The run: prompts first, then every cell in random order, then figures and verdicts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::runtime::Builder;
+
+use crate::Error;
+use crate::figures::figures;
+use crate::load::closed::{self, Driven, Ended, Progressed};
+use crate::load::{Cancel, Clock, RequestRecord};
+use crate::machine::{Machine, utc};
+use crate::plan::{CellSpec, Plan};
+use crate::results::{Cell, Drift, Prompts, Report, Results, SCHEMA_VERSION, Status};
+use crate::target::{Target, TargetInfo};
+use crate::telemetry::{Moment, Sampler, reading};
+use crate::verdict::{Conclusion, judge};
+use crate::workload::{Corpus, PromptPool, TokenCounter, Workload};
+
+/// What a run may be told besides its plan.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Where prompts are cut from.
+    pub corpus: Corpus,
+    /// Raised to stop the run early.
+    pub cancel: Cancel,
+    /// How often memory is read during a cell.
+    pub memory_interval: Duration,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        RunOptions {
+            corpus: Corpus::embedded(),
+            cancel: Cancel::new(),
+            memory_interval: Duration::from_millis(100),
+        }
+    }
+}
+
+/// What a run tells while it goes on.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Prompts of these lengths are being cut.
+    Preparing {
+        /// Lengths in tokens.
+        tokens: &'a [usize],
+    },
+    /// A cell begins.
+    CellStarted {
+        /// Its place in the order, from 0.
+        index: usize,
+        /// Cells in all.
+        of: usize,
+        /// Its length and concurrency.
+        spec: CellSpec,
+    },
+    /// A cell goes on; told about five times a second.
+    CellProgressed {
+        /// Its place in the order, from 0.
+        index: usize,
+        /// How far it has come.
+        progressed: Progressed,
+    },
+    /// A cell has ended or was not run.
+    CellFinished {
+        /// What came of it.
+        cell: &'a Cell,
+    },
+}
+
+/// Hears what a run tells. How it is shown is the program's matter.
+pub trait Progress: Sync {
+    /// Called from the run's own thread; must return soon.
+    fn event(&self, event: Event<'_>);
+}
+
+/// Hears nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn event(&self, _: Event<'_>) {}
+}
+
+/// Runs a plan against a target, on a runtime of its own. Blocks until it is done.
+pub fn run(
+    plan: &Plan,
+    target: Arc<dyn Target>,
+    tokens: &dyn TokenCounter,
+    options: &RunOptions,
+    progress: &dyn Progress,
+) -> Result<Report, Error> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("validate-load")
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
+    runtime.block_on(run_async(plan, target, tokens, options, progress))
+}
+
+/// Runs a plan against a target on the caller's runtime, which needs its timer enabled. Prompts
+/// are cut on the calling thread before the first await of the load.
+pub async fn run_async(
+    plan: &Plan,
+    target: Arc<dyn Target>,
+    tokens: &dyn TokenCounter,
+    options: &RunOptions,
+    progress: &dyn Progress,
+) -> Result<Report, Error> {
+    plan.check(&plan.name)?;
+    let started_at =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let info = target.describe();
+    let pools = prepare(plan, &info, tokens, options, progress)?;
+    let prompts = Prompts {
+        corpus: options.corpus.origin().to_owned(),
+        distinct_by_tokens: pools.iter().map(|(&tokens, pool)| (tokens, pool.len())).collect(),
+    };
+
+    let run = Run { plan, target, info, options, progress, clock: Clock::start(), pools };
+    let (cells, requests) = run.cells().await;
+
+    let verdicts = judge(plan, &cells);
+    let results = Results {
+        schema_version: SCHEMA_VERSION,
+        harness_version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: utc(started_at),
+        duration_seconds: run.clock.now_us() as f64 / 1e6,
+        interrupted: options.cancel.is_cancelled(),
+        conclusion: Conclusion::of(&verdicts),
+        plan: plan.clone(),
+        target: run.info,
+        machine: Machine::read(),
+        prompts,
+        verdicts,
+        drift: drift(&cells),
+        cells,
+    };
+    Ok(Report { results, requests })
+}
+
+type Pools = BTreeMap<usize, PromptPool>;
+
+/// Cuts the prompts of every length that the target takes.
+fn prepare(
+    plan: &Plan,
+    target: &TargetInfo,
+    tokens: &dyn TokenCounter,
+    options: &RunOptions,
+    progress: &dyn Progress,
+) -> Result<Pools, Error> {
+    let lengths: Vec<usize> =
+        plan.tokens.iter().copied().filter(|&tokens| too_long(target, tokens).is_none()).collect();
+    let Some(&longest) = lengths.iter().max() else { return Ok(Pools::new()) };
+    progress.event(Event::Preparing { tokens: &lengths });
+    let clients = plan.concurrency.iter().copied().max().unwrap_or(1);
+    // Besides the measured requests a cell sends its warm-up, and up to one for each client after.
+    let extra = clients * (plan.cell.warmup_requests_per_client + 1);
+    let needed = plan.cell.requests_wanted(clients) + extra;
+    let most = plan.cell.requests_max + extra;
+    let workload = Workload::new(&options.corpus, tokens, longest)?;
+    workload.pools(&lengths, plan.seed, needed, most)
+}
+
+fn too_long(target: &TargetInfo, tokens: usize) -> Option<String> {
+    let most = target.max_sequence_tokens.filter(|&most| tokens > most)?;
+    Some(format!("the target takes sequences of at most {most} tokens"))
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    target: Arc<dyn Target>,
+    info: TargetInfo,
+    options: &'a RunOptions,
+    progress: &'a dyn Progress,
+    clock: Clock,
+    pools: Pools,
+}
+
+impl Run<'_> {
+    /// All cells in random order, and at the end the first of them that could be run again.
+    async fn cells(&self) -> (Vec<Cell>, Vec<RequestRecord>) {
+        let order = order(self.plan);
+        let of = order.len() + usize::from(self.plan.repeat_first);
+        let mut cells: Vec<Cell> = Vec::with_capacity(of);
+        let mut requests = Vec::new();
+        for index in 0..of {
+            let (spec, repeats) = match order.get(index) {
+                Some(&spec) => (spec, None),
+                None => match cells.iter().find(|cell| cell.figures().is_some()) {
+                    Some(first) => (first.spec, Some(first.index)),
+                    None => break,
+                },
+            };
+            self.progress.event(Event::CellStarted { index, of, spec });
+            let (cell, records) = self.cell(index, spec, repeats).await;
+            self.progress.event(Event::CellFinished { cell: &cell });
+            cells.push(cell);
+            requests.extend(records);
+        }
+        (cells, requests)
+    }
+
+    async fn cell(
+        &self,
+        index: usize,
+        spec: CellSpec,
+        repeats: Option<usize>,
+    ) -> (Cell, Vec<RequestRecord>) {
+        let mut cell = Cell {
+            index,
+            spec,
+            repeats,
+            span_ms: None,
+            status: Status::NotRun { reason: String::new() },
+            memory: Vec::new(),
+        };
+        let unrunnable = if self.options.cancel.is_cancelled() {
+            Some("interrupted before it started".to_owned())
+        } else {
+            too_long(&self.info, spec.tokens)
+        };
+        let pool = match (unrunnable, self.pools.get(&spec.tokens)) {
+            (None, Some(pool)) => pool,
+            (reason, _) => {
+                cell.status = Status::NotRun { reason: reason.unwrap_or_default() };
+                return (cell, Vec::new());
+            }
+        };
+
+        let from = self.clock.now_us();
+        cell.memory.push(reading(&*self.target, self.clock, Moment::Before));
+        let every = self.options.memory_interval;
+        let sampler = Sampler::start(Arc::clone(&self.target), self.clock, every);
+        let driven = self.drive(index, spec, pool).await;
+        let observed = sampler.stop().await;
+        cell.memory.extend(observed.memory);
+        cell.memory.push(reading(&*self.target, self.clock, Moment::After));
+        cell.span_ms = Some((from as f64 / 1e3, self.clock.now_us() as f64 / 1e3));
+        let records = driven.records.clone();
+        cell.status = self.status(spec, driven, observed.lateness_us);
+        (cell, records)
+    }
+
+    async fn drive(&self, index: usize, spec: CellSpec, pool: &PromptPool) -> Driven {
+        let cell = closed::Cell {
+            index,
+            spec,
+            rules: &self.plan.cell,
+            dealer: pool.dealer(self.plan.seed ^ (index as u64 + 1).rotate_left(48)),
+        };
+        let progressed =
+            |progressed| self.progress.event(Event::CellProgressed { index, progressed });
+        closed::drive(cell, &self.target, self.clock, &self.options.cancel, &progressed).await
+    }
+
+    fn status(&self, spec: CellSpec, driven: Driven, lateness_us: Vec<u64>) -> Status {
+        let limit = self.plan.cell.time_limit_seconds;
+        let reason = match (driven.ended, driven.measured_us) {
+            (Ended::Cancelled, _) => "interrupted while it ran".to_owned(),
+            (Ended::NeverWarm, _) | (_, None) => {
+                format!("its warm-up was not over when its time limit of {limit} s was")
+            }
+            (ended, Some(measured_us)) => {
+                let cut = ended == Ended::TimeLimit;
+                let figures = figures(spec, &driven.records, measured_us, cut, lateness_us);
+                return Status::Run { figures: Box::new(figures) };
+            }
+        };
+        Status::NotRun { reason }
+    }
+}
+
+fn order(plan: &Plan) -> Vec<CellSpec> {
+    let mut cells = plan.cells();
+    fastrand::Rng::with_seed(plan.seed).shuffle(&mut cells);
+    cells
+}
+
+fn drift(cells: &[Cell]) -> Option<Drift> {
+    let last = cells.iter().find(|cell| cell.repeats.is_some())?;
+    let first = cells.get(last.repeats?)?;
+    let (last_figures, first_figures) = (last.figures()?, first.figures()?);
+    let ratio =
+        |last: Option<f64>, first: Option<f64>| Some(last? / first.filter(|&first| first > 0.0)?);
+    Some(Drift {
+        spec: last.spec,
+        latency_p50_ratio: ratio(
+            last_figures.latency.p50.nearest_rank_ms,
+            first_figures.latency.p50.nearest_rank_ms,
+        ),
+        tokens_per_second_ratio: ratio(
+            Some(last_figures.tokens_per_second),
+            Some(first_figures.tokens_per_second),
+        ),
+    })
+}

@@ -1,0 +1,207 @@
+//! Percentiles of latency, each with what its sample supports.
+
+use serde::{Deserialize, Serialize};
+
+use super::interval::{Interval, quantile_ranks};
+use super::{Trials, nearest_rank};
+
+/// Fewest trials beyond a percentile for it to be shown as a figure: 100 for a p95, 400 for a p99.
+const P95_BEYOND: f64 = 5.0;
+const P99_BEYOND: f64 = 4.0;
+
+/// What may be printed of a percentile.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Shown {
+    /// The figure itself.
+    Exactly {
+        /// Milliseconds.
+        ms: f64,
+    },
+    /// Too few trials: the percentile is at least the lower one that they do support.
+    AtLeast {
+        /// Milliseconds.
+        ms: f64,
+        /// The level, 0 to 1, whose figure this is.
+        level: f64,
+    },
+    /// The rank falls on a request that was never answered.
+    NotReached,
+    /// There are no requests to rank.
+    NoData,
+}
+
+/// One percentile.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Percentile {
+    /// 0.95 for a p95.
+    pub level: f64,
+    /// The nearest-rank value whatever the sample supports, in milliseconds; none if the rank falls
+    /// on a failure.
+    pub nearest_rank_ms: Option<f64>,
+    /// What may be printed.
+    pub shown: Shown,
+    /// Its 95 % interval in milliseconds, within this run, from the number of trials.
+    pub interval_ms: Interval,
+}
+
+/// Mean, percentiles and maximum of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// Requests ranked.
+    pub count: usize,
+    /// The size of the sample in independent units.
+    pub trials: Trials,
+    /// Mean of those that were answered, in milliseconds.
+    pub mean_ms: Option<f64>,
+    /// Median.
+    pub p50: Percentile,
+    /// 95th percentile.
+    pub p95: Percentile,
+    /// 99th percentile.
+    pub p99: Percentile,
+    /// Longest that was answered, in milliseconds; always shown.
+    pub max_ms: Option<f64>,
+}
+
+/// Latencies in order, followed by a number of requests that never had an answer.
+#[derive(Debug, Clone)]
+pub struct Latencies {
+    answered_us: Vec<u64>,
+    unanswered: usize,
+}
+
+impl Latencies {
+    /// From the latencies of answered requests, in microseconds, and the number of others.
+    pub fn new(mut answered_us: Vec<u64>, unanswered: usize) -> Latencies {
+        answered_us.sort_unstable();
+        Latencies { answered_us, unanswered }
+    }
+
+    /// Answered and unanswered requests together.
+    pub fn count(&self) -> usize {
+        self.answered_us.len() + self.unanswered
+    }
+
+    /// The summary, with `trials` as the size of the sample.
+    pub fn spread(&self, trials: Trials) -> Spread {
+        let answered = self.answered_us.len();
+        let sum: u64 = self.answered_us.iter().sum();
+        Spread {
+            count: self.count(),
+            trials,
+            mean_ms: (answered > 0).then(|| sum as f64 / answered as f64 / 1e3),
+            p50: self.percentile(0.5, 0.0, trials),
+            p95: self.percentile(0.95, P95_BEYOND, trials),
+            p99: self.percentile(0.99, P99_BEYOND, trials),
+            max_ms: self.answered_us.last().map(|&us| us as f64 / 1e3),
+        }
+    }
+
+    /// Points of the distribution function for a chart: (milliseconds, share of all requests at or
+    /// below), at most `most` of them and the last one always. It ends below 1 if requests failed.
+    pub fn distribution(&self, most: usize) -> Vec<(f64, f64)> {
+        let answered = self.answered_us.len();
+        let steps = answered.min(most);
+        let rank = |step: usize| answered * step / steps;
+        let point = |step: usize| {
+            let rank = rank(step);
+            (self.answered_us[rank - 1] as f64 / 1e3, rank as f64 / self.count() as f64)
+        };
+        (1..=steps).map(point).collect()
+    }
+
+    /// The value of a rank from 1, in milliseconds; none beyond the answered requests.
+    fn at_rank(&self, rank: usize) -> Option<f64> {
+        self.answered_us.get(rank.checked_sub(1)?).map(|&us| us as f64 / 1e3)
+    }
+
+    fn percentile(&self, level: f64, beyond: f64, trials: Trials) -> Percentile {
+        let nearest_rank_ms = self.at_rank(nearest_rank(level, self.count()));
+        let ranks = quantile_ranks(level, trials.count);
+        let end = |rank: Option<usize>| {
+            let share = rank? as f64 / trials.count as f64;
+            self.at_rank(nearest_rank(share, self.count()))
+        };
+        Percentile {
+            level,
+            nearest_rank_ms,
+            shown: self.shown(level, beyond, trials),
+            interval_ms: Interval { low: end(ranks.low), high: end(ranks.high) },
+        }
+    }
+
+    /// A percentile grows with its level, so where the sample supports only a lower level that
+    /// level's value is a bound from below.
+    fn shown(&self, level: f64, beyond: f64, trials: Trials) -> Shown {
+        if self.count() == 0 {
+            return Shown::NoData;
+        }
+        let supported = (1.0 - beyond / trials.count.max(1) as f64).max(0.5);
+        let enough = supported >= level - 1e-9;
+        let used = if enough { level } else { supported };
+        match self.at_rank(nearest_rank(used, self.count())) {
+            None => Shown::NotReached,
+            Some(ms) if enough => Shown::Exactly { ms },
+            Some(ms) => Shown::AtLeast { ms, level: supported },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::TrialUnit;
+
+    fn batches(count: usize) -> Trials {
+        Trials { count, unit: TrialUnit::Batches }
+    }
+
+    fn thousand() -> Latencies {
+        Latencies::new((1..=1000).rev().map(|ms| ms * 1000).collect(), 0)
+    }
+
+    #[test]
+    fn percentiles_of_one_to_a_thousand() {
+        let spread = thousand().spread(batches(1000));
+        assert_eq!(spread.mean_ms, Some(500.5));
+        assert_eq!(spread.p50.shown, Shown::Exactly { ms: 500.0 });
+        assert_eq!(spread.p95.shown, Shown::Exactly { ms: 950.0 });
+        assert_eq!(spread.p99.shown, Shown::Exactly { ms: 990.0 });
+        assert_eq!(spread.max_ms, Some(1000.0));
+        let interval = spread.p95.interval_ms;
+        assert!(interval.low < Some(950.0) && interval.high > Some(950.0), "{interval:?}");
+    }
+
+    #[test]
+    fn few_batches_give_a_bound_from_the_level_they_support() {
+        let spread = thousand().spread(batches(50));
+        assert_eq!(spread.p95.shown, Shown::AtLeast { ms: 900.0, level: 0.9 });
+        assert_eq!(spread.p95.nearest_rank_ms, Some(950.0));
+        assert_eq!(spread.p95.interval_ms.high, None, "50 batches cannot bound a p95 from above");
+        assert_eq!(thousand().spread(batches(100)).p95.shown, Shown::Exactly { ms: 950.0 });
+        assert!(matches!(thousand().spread(batches(399)).p99.shown, Shown::AtLeast { .. }));
+        assert_eq!(thousand().spread(batches(400)).p99.shown, Shown::Exactly { ms: 990.0 });
+    }
+
+    #[test]
+    fn failures_count_as_never_answered() {
+        let all = Latencies::new((1..=940).map(|ms| ms * 1000).collect(), 60);
+        let spread = all.spread(batches(1000));
+        assert_eq!(spread.count, 1000);
+        assert_eq!(spread.p50.shown, Shown::Exactly { ms: 500.0 });
+        assert_eq!(spread.p95.shown, Shown::NotReached);
+        assert_eq!(spread.max_ms, Some(940.0));
+        assert_eq!(Latencies::new(vec![], 0).spread(batches(0)).p50.shown, Shown::NoData);
+    }
+
+    #[test]
+    fn the_distribution_ends_at_the_success_rate() {
+        let all = Latencies::new((1..=900).map(|ms| ms * 1000).collect(), 100);
+        let points = all.distribution(50);
+        assert_eq!(points.len(), 50);
+        assert_eq!(points.last(), Some(&(900.0, 0.9)));
+        assert!(points.is_sorted_by(|one, next| one.0 <= next.0 && one.1 < next.1));
+        assert!(Latencies::new(vec![], 3).distribution(50).is_empty());
+    }
+}

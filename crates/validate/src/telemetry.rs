@@ -1,0 +1,164 @@
+//! Memory before, during and after each cell, and the lateness of the generator's own timer.
+//!
+//! A sampler runs beside the load and asks the target for its memory at a fixed interval. A long
+//! cell would make a long series, so when a series is full every two neighbours become one and the
+//! interval doubles; of the two the one with more memory is kept, because a peak must not vanish.
+//! The same timer tells how late this process wakes: if it is late, so are the latencies.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::load::Clock;
+use crate::target::{MemorySample, Target};
+
+/// Points that one cell's series may hold; even, so that it halves exactly.
+const SERIES_MAX: usize = 256;
+
+/// One reading of memory and when it was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MemoryPoint {
+    /// Milliseconds since the start of the run.
+    pub at_ms: f64,
+    /// Whether the target was idle (before or after the cell) or under load.
+    pub moment: Moment,
+    /// The reading.
+    #[serde(flatten)]
+    pub sample: MemorySample,
+}
+
+/// When a reading was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// Idle, before the cell's first request.
+    Before,
+    /// Under the cell's load.
+    During,
+    /// Idle again, after its last request.
+    After,
+}
+
+/// What telemetry saw of one cell.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Observed {
+    pub(crate) memory: Vec<MemoryPoint>,
+    /// How late each tick of the timer came, in microseconds.
+    pub(crate) lateness_us: Vec<u64>,
+}
+
+/// Takes one reading now.
+pub(crate) fn reading(target: &dyn Target, clock: Clock, moment: Moment) -> MemoryPoint {
+    MemoryPoint { at_ms: clock.now_us() as f64 / 1e3, moment, sample: target.memory() }
+}
+
+/// A sampler at work.
+pub(crate) struct Sampler {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<Observed>,
+}
+
+impl Sampler {
+    /// Starts sampling `target` every `every`.
+    pub(crate) fn start(target: Arc<dyn Target>, clock: Clock, every: Duration) -> Sampler {
+        let stop = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(sample(target, clock, every, Arc::clone(&stop)));
+        Sampler { stop, task }
+    }
+
+    /// Stops it, after the tick under way, and returns what it saw.
+    pub(crate) async fn stop(self) -> Observed {
+        self.stop.store(true, Ordering::SeqCst);
+        match self.task.await {
+            Ok(observed) => observed,
+            Err(fault) if fault.is_panic() => std::panic::resume_unwind(fault.into_panic()),
+            Err(_) => Observed::default(),
+        }
+    }
+}
+
+async fn sample(
+    target: Arc<dyn Target>,
+    clock: Clock,
+    every: Duration,
+    stop: Arc<AtomicBool>,
+) -> Observed {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut series = Series::new();
+    let mut lateness_us = Vec::new();
+    while !stop.load(Ordering::SeqCst) {
+        let due = ticks.tick().await;
+        lateness_us.push(Instant::now().saturating_duration_since(due).as_micros() as u64);
+        series.push(reading(&*target, clock, Moment::During));
+    }
+    Observed { memory: series.points, lateness_us }
+}
+
+/// A bounded series of readings.
+struct Series {
+    points: Vec<MemoryPoint>,
+    /// Readings that make one point, now.
+    stride: usize,
+    /// Readings that the last point holds.
+    held: usize,
+}
+
+impl Series {
+    fn new() -> Series {
+        Series { points: Vec::with_capacity(SERIES_MAX), stride: 1, held: 1 }
+    }
+
+    fn push(&mut self, point: MemoryPoint) {
+        match self.points.last_mut() {
+            Some(last) if self.held < self.stride => {
+                *last = fuller(*last, point);
+                self.held += 1;
+            }
+            _ => {
+                if self.points.len() == SERIES_MAX {
+                    self.points = self.points.chunks(2).map(|two| fuller(two[0], two[1])).collect();
+                    self.stride *= 2;
+                }
+                self.points.push(point);
+                self.held = 1;
+            }
+        }
+    }
+}
+
+fn fuller(one: MemoryPoint, other: MemoryPoint) -> MemoryPoint {
+    let weight = |point: &MemoryPoint| {
+        let sample = &point.sample;
+        let arena = sample.arena.map_or(0, |arena| arena.used_bytes);
+        (sample.device_used_bytes, arena, sample.rss_bytes)
+    };
+    if weight(&other) > weight(&one) { other } else { one }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_series_stays_short_and_keeps_its_peak() {
+        let mut series = Series::new();
+        let point = |at: usize, bytes: u64| MemoryPoint {
+            at_ms: at as f64,
+            moment: Moment::During,
+            sample: MemorySample { rss_bytes: Some(bytes), ..Default::default() },
+        };
+        for at in 0..5000 {
+            series.push(point(at, if at == 3333 { 900 } else { 100 + (at % 7) as u64 }));
+        }
+        let peak = series.points.iter().max_by_key(|point| point.sample.rss_bytes).expect("points");
+        assert!(series.points.len() <= SERIES_MAX, "{} points", series.points.len());
+        assert_eq!((peak.at_ms, peak.sample.rss_bytes), (3333.0, Some(900)));
+        assert!(series.points.is_sorted_by(|one, next| one.at_ms < next.at_ms));
+        assert!(series.points.last().expect("points").at_ms > 4900.0, "covers the whole cell");
+    }
+}

@@ -1,0 +1,196 @@
+//! Verdicts: each limit of each bar against what was measured.
+//!
+//! A limit passes when the whole 95 % interval of its figure is on the good side and fails when the
+//! whole interval is on the bad side. In between, or where the sample is too small for the figure,
+//! it is "not shown": the run says neither. A cell that was not run has the verdict "not run".
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{Bar, CellSpec, Plan};
+use crate::results::{Cell, Figures, Status};
+use crate::stats::{Interval, Shown, Trials, interval::wilson};
+
+/// What a verdict says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The limit is met.
+    Pass,
+    /// The sample does not tell.
+    NotShown,
+    /// The cell was not run.
+    NotRun,
+    /// The limit is not met.
+    Fail,
+}
+
+impl Outcome {
+    /// The outcome in words.
+    pub fn label(self) -> &'static str {
+        match self {
+            Outcome::Pass => "pass",
+            Outcome::NotShown => "not shown",
+            Outcome::NotRun => "not run",
+            Outcome::Fail => "fail",
+        }
+    }
+}
+
+/// What is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Criterion {
+    /// Share of requests that succeed; figures are 0 to 1.
+    SuccessRate,
+    /// 95th percentile of latency over the successes; figures are milliseconds.
+    LatencyP95,
+}
+
+/// One limit, judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The cell.
+    #[serde(flatten)]
+    pub spec: CellSpec,
+    /// What is limited.
+    pub criterion: Criterion,
+    /// The limit, in the criterion's unit.
+    pub limit: f64,
+    /// The figure, in the criterion's unit; none if there is none.
+    pub figure: Option<f64>,
+    /// The 95 % interval of the figure.
+    pub interval: Interval,
+    /// The sample that the interval comes from.
+    pub trials: Option<Trials>,
+    /// What it comes to.
+    pub outcome: Outcome,
+    /// Why, in one sentence without the figures, where it isn't plain from them.
+    pub reason: String,
+}
+
+/// Counts of verdicts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conclusion {
+    /// Limits met.
+    pub passed: usize,
+    /// Limits not met.
+    pub failed: usize,
+    /// Limits of which the sample does not tell.
+    pub not_shown: usize,
+    /// Limits of cells that were not run.
+    pub not_run: usize,
+}
+
+impl Conclusion {
+    /// Counts `verdicts`.
+    pub fn of(verdicts: &[Verdict]) -> Conclusion {
+        let count = |outcome| verdicts.iter().filter(|verdict| verdict.outcome == outcome).count();
+        Conclusion {
+            passed: count(Outcome::Pass),
+            failed: count(Outcome::Fail),
+            not_shown: count(Outcome::NotShown),
+            not_run: count(Outcome::NotRun),
+        }
+    }
+
+    /// All limits together.
+    pub fn total(&self) -> usize {
+        self.passed + self.failed + self.not_shown + self.not_run
+    }
+
+    /// The worst outcome there is; none if the plan has no bars.
+    pub fn outcome(&self) -> Option<Outcome> {
+        let order = [
+            (self.failed, Outcome::Fail),
+            (self.not_run, Outcome::NotRun),
+            (self.not_shown, Outcome::NotShown),
+            (self.passed, Outcome::Pass),
+        ];
+        order.into_iter().find(|(count, _)| *count > 0).map(|(_, outcome)| outcome)
+    }
+}
+
+/// Judges every limit of the plan, in its order. The repeat of the first cell is not judged.
+pub(crate) fn judge(plan: &Plan, cells: &[Cell]) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    for bar in &plan.bars {
+        let cell = cells.iter().find(|cell| cell.repeats.is_none() && cell.spec == bar.cell());
+        for (criterion, limit) in limits(bar) {
+            verdicts.push(verdict(bar.cell(), criterion, limit, cell.map(|cell| &cell.status)));
+        }
+    }
+    verdicts
+}
+
+fn limits(bar: &Bar) -> impl Iterator<Item = (Criterion, f64)> {
+    let success = bar.success_rate_min.map(|rate| (Criterion::SuccessRate, rate));
+    let latency = bar.latency_seconds_p95_max.map(|seconds| (Criterion::LatencyP95, seconds * 1e3));
+    success.into_iter().chain(latency)
+}
+
+fn verdict(spec: CellSpec, criterion: Criterion, limit: f64, status: Option<&Status>) -> Verdict {
+    let mut verdict = Verdict {
+        spec,
+        criterion,
+        limit,
+        figure: None,
+        interval: Interval::default(),
+        trials: None,
+        outcome: Outcome::NotRun,
+        reason: String::new(),
+    };
+    match status {
+        Some(Status::Run { figures }) => match criterion {
+            Criterion::SuccessRate => judge_success(&mut verdict, figures),
+            Criterion::LatencyP95 => judge_latency(&mut verdict, figures),
+        },
+        Some(Status::NotRun { reason }) => verdict.reason.clone_from(reason),
+        None => verdict.reason = "the run ended before this cell".into(),
+    }
+    verdict
+}
+
+fn judge_success(verdict: &mut Verdict, figures: &Figures) {
+    verdict.trials = Some(figures.trials);
+    verdict.figure = figures.success_rate();
+    let interval = verdict.figure.and_then(|rate| wilson(rate, figures.trials.count));
+    let Some(interval) = interval else {
+        verdict.outcome = Outcome::NotShown;
+        verdict.reason = "no request was measured".into();
+        return;
+    };
+    verdict.interval = interval;
+    verdict.outcome = if interval.low >= Some(verdict.limit) {
+        Outcome::Pass
+    } else if interval.high < Some(verdict.limit) {
+        Outcome::Fail
+    } else {
+        verdict.reason =
+            "the interval reaches across the limit; more requests would narrow it".into();
+        Outcome::NotShown
+    };
+}
+
+fn judge_latency(verdict: &mut Verdict, figures: &Figures) {
+    let p95 = &figures.latency.p95;
+    let trials = figures.latency.trials;
+    verdict.trials = Some(trials);
+    verdict.figure = p95.nearest_rank_ms;
+    verdict.interval = p95.interval_ms;
+    verdict.outcome = if figures.successes == 0 && figures.requests > 0 {
+        verdict.reason = "no request was answered".into();
+        Outcome::Fail
+    } else if p95.interval_ms.low.is_some_and(|low| low > verdict.limit) {
+        Outcome::Fail
+    } else if !matches!(p95.shown, Shown::Exactly { .. }) {
+        verdict.reason =
+            format!("a p95 needs 100 {}, this cell has {}", trials.unit.label(), trials.count);
+        Outcome::NotShown
+    } else if p95.interval_ms.high.is_some_and(|high| high <= verdict.limit) {
+        Outcome::Pass
+    } else {
+        verdict.reason =
+            "the interval reaches across the limit; more batches would narrow it".into();
+        Outcome::NotShown
+    };
+}

@@ -1,0 +1,219 @@
+//! Prompts of an exact token length, cut from real prose.
+//!
+//! The corpus is tokenised once. A prompt is a window over it: it starts at a word, ends where the
+//! wanted number of tokens is reached, and is tokenised again to check, because a word at the start
+//! of a text may be cut into other tokens than in the middle of one. Where the check finds a
+//! difference the end moves until the count is exact, and a start for which that fails is skipped.
+//! The corpus is a ring, so a window may run over its end into its beginning.
+//!
+//! Windows are chosen by a seeded shuffle of the word starts: every prompt of a length is a
+//! different window, and the same seed gives the same prompts on every machine.
+
+mod corpus;
+
+use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::thread;
+
+pub use corpus::Corpus;
+
+use crate::Error;
+use crate::target::Prompt;
+
+/// Prompts prepared for a length hold about this many tokens together, more only where the plan's
+/// least number of requests needs it. Beyond that windows are used again, and the report says so.
+const PREPARED_TOKENS: usize = 4 << 20;
+/// How often the end of one window is moved before its start is given up.
+const END_MOVES_MAX: usize = 12;
+
+/// Counts tokens as the target does. Implemented for the engine's tokenizer; the harness needs no
+/// more of it than this.
+pub trait TokenCounter: Sync {
+    /// Byte spans of the tokens of `text` in order, without special tokens. Spans may overlap or be
+    /// empty, but their starts and ends never decrease.
+    fn offsets(&self, text: &str) -> Vec<(usize, usize)>;
+
+    /// Number of tokens of `text`, special tokens included.
+    fn count(&self, text: &str) -> usize;
+}
+
+/// A tokenised corpus, ready to cut prompts from.
+pub struct Workload<'a> {
+    counter: &'a dyn TokenCounter,
+    /// The prose, once or repeated so often that the longest window fits behind every start.
+    ring: Arc<str>,
+    /// End of each token of one turn of the ring, in bytes.
+    ends: Vec<usize>,
+    /// Every word start of one turn: (index of its first token, byte).
+    starts: Vec<(usize, usize)>,
+    turn_bytes: usize,
+    special_tokens: usize,
+}
+
+impl<'a> Workload<'a> {
+    /// Tokenises `corpus` for windows of up to `tokens_max` tokens.
+    pub fn new(
+        corpus: &Corpus,
+        counter: &'a dyn TokenCounter,
+        tokens_max: usize,
+    ) -> Result<Self, Error> {
+        let turn = corpus.text();
+        let spans = counter.offsets(turn);
+        let special_tokens = counter.count(turn).saturating_sub(spans.len());
+        let starts = word_starts(turn, &spans);
+        if starts.is_empty() {
+            return Err(Error::PromptLength {
+                tokens: tokens_max,
+                reason: format!("the tokenizer finds no words in the corpus {}", corpus.origin()),
+            });
+        }
+        let turns = 2 + tokens_max / spans.len();
+        Ok(Workload {
+            counter,
+            ring: turn.repeat(turns).into(),
+            ends: spans.iter().map(|&(_, end)| end).collect(),
+            starts,
+            turn_bytes: turn.len(),
+            special_tokens,
+        })
+    }
+
+    /// Prepares a pool of different prompts of exactly `tokens` tokens for each length. `needed`
+    /// is the least number of prompts that each length is going to use, `most` the greatest.
+    pub fn pools(
+        &self,
+        lengths: &[usize],
+        seed: u64,
+        needed: usize,
+        most: usize,
+    ) -> Result<BTreeMap<usize, PromptPool>, Error> {
+        let pool = |&tokens: &usize| {
+            let wanted = (PREPARED_TOKENS / tokens).clamp(needed.min(most), most);
+            Ok((tokens, PromptPool { prompts: self.prompts(tokens, seed, wanted)?.into() }))
+        };
+        lengths.iter().map(pool).collect()
+    }
+
+    /// Up to `wanted` prompts of exactly `tokens` tokens, all different; fewer only where the
+    /// corpus has no more word starts.
+    pub fn prompts(&self, tokens: usize, seed: u64, wanted: usize) -> Result<Vec<Prompt>, Error> {
+        let fault = |reason: String| Error::PromptLength { tokens, reason };
+        if tokens <= self.special_tokens {
+            let special = self.special_tokens;
+            return Err(fault(format!(
+                "the tokenizer adds {special} special tokens to every text"
+            )));
+        }
+        let mut order: Vec<usize> = (0..self.starts.len()).collect();
+        fastrand::Rng::with_seed(seed ^ (tokens as u64).rotate_left(32)).shuffle(&mut order);
+        let mut prompts = Vec::with_capacity(wanted.min(order.len()));
+        let mut rest = order.as_slice();
+        while prompts.len() < wanted && !rest.is_empty() {
+            let (chunk, later) = rest.split_at(rest.len().min(wanted - prompts.len()));
+            rest = later;
+            prompts.extend(self.windows(chunk, tokens));
+            if prompts.is_empty() && chunk.len() >= 1000.min(order.len()) {
+                break;
+            }
+        }
+        if prompts.is_empty() {
+            return Err(fault("no window of the corpus has that count; try another corpus".into()));
+        }
+        Ok(prompts)
+    }
+
+    /// The windows at `starts` that can be made exact, in order, cut on all cores.
+    fn windows(&self, starts: &[usize], tokens: usize) -> Vec<Prompt> {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let share = starts.len().div_ceil(threads).max(1);
+        thread::scope(|scope| {
+            let parts: Vec<_> = starts
+                .chunks(share)
+                .map(|part| {
+                    let cut = move |&start: &usize| self.window(start, tokens);
+                    scope.spawn(move || part.iter().filter_map(cut).collect::<Vec<_>>())
+                })
+                .collect();
+            parts
+                .into_iter()
+                .flat_map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
+        })
+    }
+
+    /// The window at word start number `start`, its end moved until the count is exact.
+    fn window(&self, start: usize, tokens: usize) -> Option<Prompt> {
+        let (first, byte) = self.starts[start];
+        let mut last = first + tokens - self.special_tokens - 1;
+        let mut tried = Vec::new();
+        while tried.len() < END_MOVES_MAX && !tried.contains(&last) {
+            tried.push(last);
+            let range = byte..self.end_of(last);
+            let counted = self.counter.count(self.ring.get(range.clone())?);
+            if counted == tokens {
+                return Prompt::new(Arc::clone(&self.ring), range, tokens);
+            }
+            last = (last + tokens).checked_sub(counted).filter(|&moved| moved >= first)?;
+        }
+        None
+    }
+
+    /// End in bytes of token `index`, counted on through as many turns as needed.
+    fn end_of(&self, index: usize) -> usize {
+        let turn = index / self.ends.len();
+        (turn * self.turn_bytes + self.ends[index % self.ends.len()]).min(self.ring.len())
+    }
+}
+
+/// Tokens that begin a word: the byte before them is white space, or nothing.
+fn word_starts(text: &str, spans: &[(usize, usize)]) -> Vec<(usize, usize)> {
+    let start_of = |(index, &(start, end)): (usize, &(usize, usize))| {
+        let token = text.get(start..end)?;
+        let byte = start + (token.len() - token.trim_start().len());
+        let before = text[..byte].chars().next_back();
+        let begins = byte < end && before.is_none_or(char::is_whitespace);
+        begins.then_some((index, byte))
+    };
+    spans.iter().enumerate().filter_map(start_of).collect()
+}
+
+/// Prompts of one length, shared by the cells that use it.
+#[derive(Debug, Clone)]
+pub struct PromptPool {
+    prompts: Arc<[Prompt]>,
+}
+
+impl PromptPool {
+    /// Number of different prompts.
+    pub fn len(&self) -> usize {
+        self.prompts.len()
+    }
+
+    /// True if there are none; a prepared pool never is.
+    pub fn is_empty(&self) -> bool {
+        self.prompts.is_empty()
+    }
+
+    /// The prompts in an order of their own for each `seed`, round and round.
+    pub(crate) fn dealer(&self, seed: u64) -> Dealer {
+        let mut order: Vec<u32> = (0..self.prompts.len() as u32).collect();
+        fastrand::Rng::with_seed(seed).shuffle(&mut order);
+        Dealer { prompts: Arc::clone(&self.prompts), order }
+    }
+}
+
+/// One cell's order of the prompts of a pool.
+#[derive(Debug)]
+pub(crate) struct Dealer {
+    prompts: Arc<[Prompt]>,
+    order: Vec<u32>,
+}
+
+impl Dealer {
+    /// The prompt of request number `ordinal`.
+    pub(crate) fn prompt(&self, ordinal: u64) -> Prompt {
+        let place = (ordinal % self.order.len() as u64) as usize;
+        self.prompts[self.order[place] as usize].clone()
+    }
+}

@@ -1,0 +1,346 @@
+//! Whole runs against a target of known latency, on a clock that only the test moves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::simulated::{Pieces, Simulated, alone, batched, corpus, failed};
+use bigbatch_validate::load::{Cancel, Phase};
+use bigbatch_validate::plan::Bar;
+use bigbatch_validate::results::{Cell, Figures, Status};
+use bigbatch_validate::stats::Shown;
+use bigbatch_validate::target::{
+    Answer, FailureKind, MemorySample, Prompt, Reply, Target, TargetInfo,
+};
+use bigbatch_validate::verdict::Outcome;
+use bigbatch_validate::{Event, Plan, Progress, Report, RunOptions, Silent, run_async};
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn plan(concurrency: &[usize]) -> Plan {
+    let mut plan = Plan::matrix("simulated", &[64], concurrency);
+    plan.repeat_first = false;
+    plan
+}
+
+async fn run(plan: &Plan, target: Simulated) -> Report {
+    let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
+    run_async(plan, Arc::new(target), &Pieces, &options, &Silent).await.expect("the run is set up")
+}
+
+fn figures(cell: &Cell) -> &Figures {
+    cell.figures().unwrap_or_else(|| panic!("was run: {:?}", cell.status))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_steady_target_gives_its_latency_and_its_rate() {
+    let report = run(&plan(&[10]), Simulated::new(|n| (ms(20), alone(n)))).await;
+    let figures = figures(&report.results.cells[0]);
+    // The hundredth answer ends the measured phase; what is under way then is still measured.
+    assert!((100..110).contains(&figures.requests), "{}", figures.requests);
+    assert_eq!(figures.latency.mean_ms, Some(20.0));
+    assert_eq!(figures.latency.p95.shown, Shown::Exactly { ms: 20.0 });
+    assert_eq!(figures.latency.max_ms, Some(20.0));
+    assert!((figures.requests_per_second - 500.0).abs() < 1.0, "{}", figures.requests_per_second);
+    assert!((figures.tokens_per_second - 500.0 * 64.0).abs() < 64.0);
+    assert_eq!(figures.generator.lag_ms_max, 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn percentiles_are_those_of_the_law() {
+    // Of every 100 requests 90 take 10 ms, 7 take 50 ms and 3 take 400 ms.
+    let law = |n: u64| match n % 100 {
+        0..90 => (ms(10), alone(n)),
+        90..97 => (ms(50), alone(n)),
+        _ => (ms(400), alone(n)),
+    };
+    let mut plan = plan(&[1]);
+    plan.cell.requests_min = 1000;
+    let report = run(&plan, Simulated::new(law)).await;
+    let latency = figures(&report.results.cells[0]).latency;
+    assert_eq!(latency.p50.shown, Shown::Exactly { ms: 10.0 });
+    assert_eq!(latency.p95.shown, Shown::Exactly { ms: 50.0 });
+    assert_eq!(latency.p99.shown, Shown::Exactly { ms: 400.0 });
+    assert!((latency.mean_ms.expect("mean") - 24.5).abs() < 0.4, "{:?}", latency.mean_ms);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_warm_up_is_left_out_and_hands_over_without_draining() {
+    // The first ten requests are slow and end one after another.
+    let law = |n: u64| if n < 10 { (ms(1000 + 30 * n), alone(n)) } else { (ms(20), alone(n)) };
+    let report = run(&plan(&[10]), Simulated::new(law)).await;
+    assert_eq!(figures(&report.results.cells[0]).latency.max_ms, Some(20.0));
+    let warm: Vec<_> =
+        report.requests.iter().filter(|record| record.phase == Phase::WarmUp).collect();
+    let measured_from = report
+        .requests
+        .iter()
+        .filter(|record| record.phase == Phase::Measured)
+        .map(|record| record.intended_us)
+        .min()
+        .expect("measured");
+    assert!(warm.len() > 10, "the first client to finish went on: {}", warm.len());
+    let across = warm.iter().filter(|record| record.ended_us > measured_from).count();
+    assert!(across > 0, "requests of the warm-up are still under way when measuring begins");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_load_stays_on_until_the_last_measured_request_has_its_answer() {
+    // One measured request is a straggler.
+    let law = |n: u64| (ms(if n == 105 { 500 } else { 20 }), alone(n));
+    let report = run(&plan(&[10]), Simulated::new(law)).await;
+    let of = |phase| report.requests.iter().filter(move |record| record.phase == phase);
+    let last = of(Phase::Measured).map(|record| record.ended_us).max().expect("measured");
+    let cool_down = of(Phase::CoolDown).count();
+    assert!((150..250).contains(&cool_down), "nine clients go on for half a second: {cool_down}");
+    assert!(of(Phase::CoolDown).all(|record| record.intended_us <= last));
+    let figures = figures(&report.results.cells[0]);
+    assert_eq!(figures.latency.max_ms, Some(500.0), "the straggler was waited for");
+    assert_eq!(figures.requests, of(Phase::Measured).count());
+    assert!((figures.requests_per_second - 500.0).abs() < 25.0, "the wait is not in the rate");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cell_goes_on_until_it_has_its_batches() {
+    let report = run(&plan(&[10]), Simulated::new(|n| (ms(20), batched(n / 10, 10)))).await;
+    let figures = figures(&report.results.cells[0]);
+    assert!((100..=102).contains(&figures.trials.count), "{:?}", figures.trials);
+    assert!((990..=1020).contains(&figures.requests), "{}", figures.requests);
+    assert!(matches!(figures.latency.p95.shown, Shown::Exactly { .. }));
+    assert!(matches!(figures.latency.p99.shown, Shown::AtLeast { .. }), "100 batches are too few");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_counted_by_kind_and_never_flatter() {
+    let law = |n: u64| match n % 10 {
+        0..3 => (ms(1), failed(FailureKind::Refused)),
+        3 => (ms(1), failed(FailureKind::OutOfMemory)),
+        _ => (ms(30), alone(n)),
+    };
+    let mut plan = plan(&[5]);
+    plan.cell.batches_min = 0;
+    let report = run(&plan, Simulated::new(law)).await;
+    let figures = figures(&report.results.cells[0]);
+    let of = |kind| figures.failures.get(&kind).copied().unwrap_or(0);
+    assert_eq!(
+        of(FailureKind::Refused) + of(FailureKind::OutOfMemory),
+        figures.requests - figures.successes
+    );
+    assert!(of(FailureKind::Refused) > 2 * of(FailureKind::OutOfMemory));
+    assert_eq!(
+        figures.latency.p95.shown,
+        Shown::AtLeast { ms: 30.0, level: figures_level(figures) }
+    );
+    assert_eq!(figures.latency_over_all.p95.shown, Shown::NotReached);
+    assert_eq!(figures.latency_over_all.p50.shown, Shown::Exactly { ms: 30.0 });
+    let end = figures.distribution.last().expect("points").1;
+    assert!((end - figures.success_rate().expect("rate")).abs() < 1e-9);
+}
+
+fn figures_level(figures: &Figures) -> f64 {
+    1.0 - 5.0 / figures.latency.trials.count as f64
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_an_answer_is_a_timeout() {
+    let mut plan = plan(&[1]);
+    (plan.cell.request_timeout_seconds, plan.cell.batches_min) = (2.0, 0);
+    let law = |n: u64| if n % 4 == 3 { (ms(3_600_000), alone(n)) } else { (ms(10), alone(n)) };
+    let report = run(&plan, Simulated::new(law)).await;
+    let figures = figures(&report.results.cells[0]);
+    assert_eq!(figures.failures.get(&FailureKind::Timeout), Some(&25));
+    let timed_out = report.requests.iter().find(|record| !record.succeeded()).expect("one");
+    assert_eq!(timed_out.latency_us(), 2_000_000);
+    assert_eq!(timed_out.message.as_deref(), Some("no answer within 2 s"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_token_count_is_not_a_success() {
+    let law = |n: u64| {
+        let mut outcome = alone(n);
+        if let Ok(reply) = &mut outcome {
+            reply.tokens = Some(if n.is_multiple_of(2) { 64 } else { 63 });
+        }
+        (ms(5), outcome)
+    };
+    let mut plan = plan(&[1]);
+    plan.cell.batches_min = 0;
+    let report = run(&plan, Simulated::new(law)).await;
+    let figures = figures(&report.results.cells[0]);
+    assert_eq!(figures.failures.get(&FailureKind::WrongTokenCount), Some(&50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_limit_keeps_what_was_measured_and_says_so() {
+    let mut plan = plan(&[2]);
+    plan.cell.time_limit_seconds = 10.0;
+    let report = run(&plan, Simulated::new(|n| (ms(1000), alone(n)))).await;
+    let figures = figures(&report.results.cells[0]);
+    assert!(figures.cut_by_time_limit);
+    assert!((16..=20).contains(&figures.requests), "{}", figures.requests);
+    assert_eq!(figures.successes, figures.requests, "what was sent in time was waited for");
+    assert!(matches!(figures.latency.p95.shown, Shown::AtLeast { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn cells_that_cannot_be_run_are_not_run_with_a_reason() {
+    let mut plan = plan(&[1]);
+    plan.tokens = vec![64, 16_384];
+    plan.cell.time_limit_seconds = 10.0;
+    plan.bars = [64, 16_384]
+        .map(|tokens| Bar {
+            tokens,
+            concurrency: 1,
+            success_rate_min: Some(0.9),
+            latency_seconds_p95_max: None,
+        })
+        .to_vec();
+    let report = run(&plan, Simulated::new(|n| (ms(60_000), alone(n)))).await;
+    let reasons: Vec<_> = report
+        .results
+        .matrix()
+        .iter()
+        .map(|cell| match &cell.status {
+            Status::NotRun { reason } => reason.clone(),
+            Status::Run { .. } => panic!("{:?} was run", cell.spec),
+        })
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            "its warm-up was not over when its time limit of 10 s was",
+            "the target takes sequences of at most 8192 tokens",
+        ]
+    );
+    assert!(report.results.verdicts.iter().all(|verdict| verdict.outcome == Outcome::NotRun));
+    assert_eq!((report.exit_code(false), report.exit_code(true)), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn exit_codes_follow_the_verdicts() {
+    let bar = Bar {
+        tokens: 64,
+        concurrency: 1,
+        success_rate_min: Some(0.9),
+        latency_seconds_p95_max: Some(0.1),
+    };
+    let cases = [
+        // (latency, requests, passed, failed, not shown, exit code, exit code when strict)
+        (20, 200, 2, 0, 0, 0, 0),
+        (200, 200, 1, 1, 0, 1, 1),
+        (20, 50, 1, 0, 1, 0, 1),
+    ];
+    for (latency, requests, passed, failed, not_shown, code, strict) in cases {
+        let mut plan = plan(&[1]);
+        plan.bars = vec![bar.clone()];
+        (plan.cell.requests_min, plan.cell.batches_min) = (requests, 0);
+        let report = run(&plan, Simulated::new(move |n| (ms(latency), alone(n)))).await;
+        let found = report.results.conclusion;
+        assert_eq!((found.passed, found.failed, found.not_shown), (passed, failed, not_shown));
+        assert_eq!((report.exit_code(false), report.exit_code(true)), (code, strict));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_target_fails_its_bars() {
+    let mut plan = plan(&[1]);
+    plan.bars = vec![Bar {
+        tokens: 64,
+        concurrency: 1,
+        success_rate_min: None,
+        latency_seconds_p95_max: Some(1.0),
+    }];
+    let report = run(&plan, Simulated::new(|_| (ms(0), failed(FailureKind::Transport)))).await;
+    assert_eq!(report.results.verdicts[0].outcome, Outcome::Fail);
+    assert_eq!(report.exit_code(false), 1);
+}
+
+/// Answers before it is even waited for.
+struct Instantaneous;
+
+impl Target for Instantaneous {
+    fn describe(&self) -> TargetInfo {
+        TargetInfo::default()
+    }
+
+    fn send<'a>(&'a self, _: &'a Prompt) -> Answer<'a> {
+        Box::pin(std::future::ready(Ok(Reply::default())))
+    }
+
+    fn memory(&self) -> MemorySample {
+        MemorySample::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_answers_at_once_does_not_hang_the_run() {
+    let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
+    let plan = plan(&[1, 4]);
+    let report = run_async(&plan, Arc::new(Instantaneous), &Pieces, &options, &Silent).await;
+    let results = report.expect("the run is set up").results;
+    for cell in &results.cells {
+        assert!(figures(cell).requests >= 100);
+        assert!(figures(cell).tokens_per_second.is_finite());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cells_run_in_a_seeded_order_and_the_first_comes_back_last() {
+    let mut plan = plan(&[1, 2, 3, 4, 5, 6]);
+    plan.repeat_first = true;
+    let order = |report: &Report| -> Vec<usize> {
+        report.results.cells.iter().map(|cell| cell.spec.concurrency).collect()
+    };
+    let one = run(&plan, Simulated::new(|n| (ms(1), alone(n)))).await;
+    let same = run(&plan, Simulated::new(|n| (ms(1), alone(n)))).await;
+    plan.seed = 99;
+    let other = run(&plan, Simulated::new(|n| (ms(1), alone(n)))).await;
+    assert_eq!(order(&one), order(&same));
+    assert_ne!(order(&one)[..6], order(&other)[..6]);
+    assert_ne!(order(&one)[..6], [1, 2, 3, 4, 5, 6]);
+    let cells = &one.results.cells;
+    assert_eq!((cells.len(), cells[6].repeats, cells[6].spec), (7, Some(0), cells[0].spec));
+    assert_eq!(one.results.drift.expect("repeated").latency_p50_ratio, Some(1.0));
+}
+
+/// Cancels the run once the second cell is under way.
+struct CancelInSecond(Cancel);
+
+impl Progress for CancelInSecond {
+    fn event(&self, event: Event<'_>) {
+        if let Event::CellProgressed { index: 1, progressed } = event
+            && progressed.measuring
+        {
+            self.0.cancel();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_run_keeps_the_cells_it_finished() {
+    let plan = plan(&[1, 2, 3]);
+    let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
+    let progress = CancelInSecond(options.cancel.clone());
+    let target = Arc::new(Simulated::new(|n| (ms(50), alone(n))));
+    let report = run_async(&plan, target, &Pieces, &options, &progress).await.expect("a report");
+    let cells = &report.results.cells;
+    assert!(report.results.interrupted);
+    assert!(cells[0].figures().is_some());
+    let reason = |cell: &Cell| match &cell.status {
+        Status::NotRun { reason } => reason.clone(),
+        Status::Run { .. } => panic!("was run"),
+    };
+    assert_eq!(reason(&cells[1]), "interrupted while it ran");
+    assert_eq!(reason(&cells[2]), "interrupted before it started");
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_is_read_before_during_and_after_each_cell() {
+    let report = run(&plan(&[4]), Simulated::new(|n| (ms(100), alone(n)))).await;
+    let memory = &report.results.cells[0].memory;
+    use bigbatch_validate::Moment::{After, Before, During};
+    assert_eq!(memory.first().map(|point| point.moment), Some(Before));
+    assert_eq!(memory.last().map(|point| point.moment), Some(After));
+    assert!(memory.iter().filter(|point| point.moment == During).count() >= 20);
+}

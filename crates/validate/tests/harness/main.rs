@@ -1,0 +1,6 @@
+//! Tests of the harness from outside: one binary, so that it links once.
+
+mod cells;
+mod reports;
+mod simulated;
+mod workload;

@@ -1,0 +1,131 @@
+//! The written reports: the schema, escaping, and that nothing is fetched or run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::simulated::{Pieces, Simulated, batched, corpus, failed};
+use bigbatch_validate::plan::Bar;
+use bigbatch_validate::report::{OutputDir, html, markdown, text, write_reports};
+use bigbatch_validate::target::FailureKind;
+use bigbatch_validate::{Machine, Plan, Report, Results, RunOptions, Silent, run_async};
+
+/// Two lengths at two concurrencies, with failures, bars of every outcome, and a cell not run.
+async fn report(name: &str, model: &str) -> Report {
+    let mut plan = Plan::matrix(name, &[64, 16_384], &[1, 8]);
+    plan.description = "Made up.".into();
+    (plan.cell.requests_min, plan.cell.batches_min) = (40, 30);
+    let bar = |tokens, concurrency, rate, seconds| Bar {
+        tokens,
+        concurrency,
+        success_rate_min: Some(rate),
+        latency_seconds_p95_max: Some(seconds),
+    };
+    plan.bars = vec![bar(64, 1, 0.8, 1.0), bar(64, 8, 0.99, 0.001), bar(16_384, 1, 0.5, 1.0)];
+    let mut target = Simulated::new(|n| match n % 9 {
+        8 => (Duration::from_millis(2), failed(FailureKind::Refused)),
+        _ => (Duration::from_millis(20 + n % 5), batched(n / 4, 4)),
+    });
+    target.info.model = model.into();
+    let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
+    let report = run_async(&plan, Arc::new(target), &Pieces, &options, &Silent).await;
+    let mut report = report.expect("the run is set up");
+    report.results.started_at = "2026-01-01T00:00:00Z".into();
+    report.results.machine =
+        Machine { cpu: "a machine".into(), cpu_threads: 2, ..Machine::default() };
+    report
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    folder
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_schema_of_results_json_is_what_it_was() {
+    let report = report("schema", "none").await;
+    let mut results = report.results;
+    for cell in &mut results.cells {
+        cell.memory.truncate(2);
+        if let bigbatch_validate::results::Status::Run { figures } = &mut cell.status {
+            figures.distribution.truncate(2);
+        }
+    }
+    results.harness_version = "0".into();
+    insta::assert_json_snapshot!(results);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_reads_back() {
+    let report = report("roundtrip", "none").await;
+    let output = OutputDir::create(&folder("roundtrip/deeper")).expect("writable");
+    let written = write_reports(&report, &output).expect("written");
+    let text = std::fs::read_to_string(&written.results).expect("there");
+    let results: Results = serde_json::from_str(&text).expect("the schema");
+    assert!(results == report.results, "what is read differs from what was written");
+    let lines = std::fs::read_to_string(&written.requests).expect("there");
+    let records: Vec<bigbatch_validate::load::RequestRecord> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("a record")).collect();
+    assert!(records == report.requests, "what is read differs from what was written");
+    for path in [&written.markdown, &written.html] {
+        assert!(std::fs::metadata(path).expect("there").len() > 1000);
+    }
+    let left: Vec<_> = std::fs::read_dir(output.path()).expect("there").collect();
+    assert_eq!(left.len(), 4, "no temporary files: {left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn strings_of_targets_and_plans_stay_text() {
+    let hostile = "</title><script>alert(1)</script><img src=x onerror=\"y\">|`*";
+    let report = report(hostile, hostile).await;
+    let page = html::render(&report.results);
+    assert!(!page.contains("<script") && !page.contains("<img") && !page.contains("onerror=\"y"));
+    assert!(page.contains("&lt;script&gt;alert(1)"));
+    assert_eq!(
+        page.matches("</title></head>").count() + page.matches("</title>\n<style>").count(),
+        1
+    );
+    let text = markdown::render(&report.results);
+    assert!(!text.contains("<script") && text.contains("\\|\\`\\*"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_page_needs_nothing_but_itself() {
+    let page = html::render(&report("alone", "none").await.results);
+    for outside in ["http:", "https:", "src=", "url(", "@import", "<link", "<script", "href="] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    assert!(page.contains("prefers-color-scheme: dark"));
+    assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
+    // One chart of latency for the length that was run, two of throughput, stages, memory.
+    assert_eq!(page.matches("<svg").count(), 5);
+    assert!(!page.contains("NaN") && !page.contains("inf,"), "coordinates are numbers");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_reports_say_the_same() {
+    let report = report("same", "none").await;
+    let results = &report.results;
+    let headline = "2 of 6 limits are missed";
+    assert_eq!(results.conclusion.failed, 2, "{:?}", results.verdicts);
+    for text in [html::render(results), markdown::render(results), text::render(results)] {
+        assert!(text.contains(headline), "{text}");
+        assert!(text.contains("not run: the target takes sequences of at most 8192 tokens"));
+        assert!(text.contains("refused"));
+    }
+}
+
+#[test]
+fn an_output_directory_that_cannot_be_is_refused_at_once() {
+    let blocked = folder("blocked");
+    std::fs::create_dir_all(&blocked).expect("writable");
+    std::fs::write(blocked.join("file"), "x").expect("writable");
+    let error = OutputDir::create(&blocked.join("file/under")).expect_err("a file is in the way");
+    let text = error.to_string();
+    assert!(
+        text.contains("cannot write to the output directory") && text.contains("--out"),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 1);
+}
