@@ -44,10 +44,14 @@ __device__ __forceinline__ void barrier_init(u32 barrier, int arrivals) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
 
+__device__ __forceinline__ void barrier_arrive(u32 barrier) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+
 // One arrival per warp: the other lanes' accesses are ordered before it by __syncwarp.
 __device__ __forceinline__ void barrier_arrive_warp(u32 barrier) {
     __syncwarp();
-    if ((threadIdx.x & 31) == 0) asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+    if ((threadIdx.x & 31) == 0) barrier_arrive(barrier);
 }
 
 __device__ __forceinline__ bool barrier_try(u32 barrier, u32 parity) {
@@ -65,7 +69,10 @@ __device__ __forceinline__ void barrier_wait(u32 barrier, u32 parity) {
 
 // A ring of tiles with a full and an empty barrier each, and this thread's place in it. A barrier completes once a
 // round: the parity of the round tells a completed one from the one before.
-template <int SLOTS, int BYTES>
+// Every thread that writes to a tile arrives for itself: the producer's always, the consumers' where they write too
+// (WRITTEN: O leaves through Q's tiles). One lane a warp would do, but compute-sanitizer's racecheck does not follow a
+// write through __syncwarp to another lane's arrival.
+template <int SLOTS, int BYTES, bool WRITTEN>
 struct Ring {
     u32 tiles, barriers, slot = 0, parity = 0;
 
@@ -79,21 +86,22 @@ struct Ring {
     // The consumers' side: wait for the tile, then hand it back.
     __device__ __forceinline__ void wait() const { barrier_wait(full(), parity); }
     __device__ __forceinline__ void release() {
-        barrier_arrive_warp(empty());
+        if (WRITTEN) barrier_arrive(empty());
+        else barrier_arrive_warp(empty());
         next();
     }
     __device__ __forceinline__ void init() const {
         for (int i = 0; i < SLOTS; i++) {
-            barrier_init(barriers + i * 8, 4);
-            barrier_init(barriers + (SLOTS + i) * 8, 4 * ATTN90_CONSUMERS);
+            barrier_init(barriers + i * 8, 128);
+            barrier_init(barriers + (SLOTS + i) * 8, (WRITTEN ? 128 : 4) * ATTN90_CONSUMERS);
         }
     }
 };
 
 // Shared memory: the tiles, each 1024-byte aligned for the swizzle, then the barriers.
 struct Rings {
-    Ring<2, Q_BYTES> q;
-    Ring<ATTN90_STAGES, TILE_BYTES> k, v;
+    Ring<2, Q_BYTES, true> q;
+    Ring<ATTN90_STAGES, TILE_BYTES, false> k, v;
 
     __device__ __forceinline__ Rings(u32 shared)
         : q(shared, shared + BARRIERS),
@@ -113,13 +121,14 @@ struct Producer {
         if (!unsignalled) return;
         asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
         asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-        barrier_arrive_warp(unsignalled);
+        barrier_arrive(unsignalled);
         unsignalled = 0;
     }
 
     // Rows first .. of one head's 64 columns (`column`: row 0 of the sequence); rows past its end become zeros, unread.
-    template <int SLOTS, int BYTES>
-    __device__ __forceinline__ void copy(Ring<SLOTS, BYTES>& ring, const elem* column, int stride, int first, int len) {
+    template <int SLOTS, int BYTES, bool WRITTEN>
+    __device__ __forceinline__ void copy(Ring<SLOTS, BYTES, WRITTEN>& ring, const elem* column, int stride, int first,
+                                         int len) {
         if (!__all_sync(FULL_MASK, barrier_try(ring.empty(), ring.parity ^ 1))) {
             signal<0>();
             barrier_wait(ring.empty(), ring.parity ^ 1);
