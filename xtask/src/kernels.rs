@@ -1,0 +1,76 @@
+//! Compiles every kernel for every architecture and element type, and refuses what must not land: a
+//! source that does not compile, a compiler warning, or local memory, which the device context has none of.
+
+use bigbatch_engine::backend::Dtype;
+use bigbatch_engine::backend::cuda::compile::{Arch, Compiler, SOURCES, Source, Target};
+use bigbatch_engine::backend::cuda::libraries;
+use bigbatch_engine::backend::cuda::resources::{Resources, warnings};
+
+/// Prints one line a kernel.
+///
+/// # Errors
+/// What is wrong, all of it, one finding a line.
+pub(crate) fn report(architectures: &[String]) -> Result<(), String> {
+    let targets = architectures
+        .iter()
+        .map(|text| Arch::parse(text).map(Target::native))
+        .collect::<Result<Vec<Target>, String>>()?;
+    let compiler = Compiler::open(libraries::MAJORS).map_err(|error| error.to_string())?;
+    let (major, minor) = compiler.version();
+    println!("NVRTC {major}.{minor}");
+    println!(
+        "{:<8} {:<5} {:<22} {:>9} {:>7} {:>13} {:>13}",
+        "arch", "type", "kernel", "registers", "stack", "spills st/ld", "static shared"
+    );
+    let mut findings = Vec::new();
+    let mut compiled = 0;
+    for target in targets {
+        for source in SOURCES.iter().filter(|source| source.applies(target)) {
+            for dtype in [Dtype::Bf16, Dtype::F16] {
+                compiled += 1;
+                let at = format!("{}.cu, {}, {dtype}", source.name, target.code);
+                match compile(&compiler, source, target, dtype) {
+                    Ok(problems) => {
+                        findings.extend(problems.into_iter().map(|problem| format!("{at}: {problem}")));
+                    }
+                    Err(error) => findings.push(format!("{at}: {error}")),
+                }
+            }
+        }
+    }
+    if findings.is_empty() && compiled > 0 { Ok(()) } else { Err(findings.join("\nxtask: ")) }
+}
+
+fn compile(
+    compiler: &Compiler,
+    source: &Source,
+    target: Target,
+    dtype: Dtype,
+) -> Result<Vec<String>, String> {
+    let cubin =
+        compiler.compile_reported(source, target, dtype).map_err(|error| error.to_string())?;
+    let kernels = Resources::parse(&cubin.log)?;
+    let mut problems: Vec<String> =
+        warnings(&cubin.log).into_iter().map(|line| line.trim().to_string()).collect();
+    for kernel in &kernels {
+        println!(
+            "{:<8} {:<5} {:<22} {:>9} {:>7} {:>13} {:>13}",
+            target.code.to_string(),
+            dtype.to_string(),
+            kernel.kernel,
+            kernel.registers,
+            kernel.stack_bytes,
+            format!("{}/{}", kernel.spill_store_bytes, kernel.spill_load_bytes),
+            kernel.shared_bytes
+        );
+        if kernel.uses_local_memory() {
+            problems.push(format!("{} uses local memory", kernel.kernel));
+        }
+    }
+    for entry in source.entries {
+        if !kernels.iter().any(|kernel| kernel.kernel == *entry) {
+            problems.push(format!("{entry} is not in the compiler's report"));
+        }
+    }
+    Ok(problems)
+}
