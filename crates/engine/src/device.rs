@@ -65,6 +65,8 @@ pub struct Device {
     config: Config,
     architecture: Architecture,
     workspace: Workspace,
+    #[cfg(feature = "cuda")]
+    cuda_report: Option<crate::backend::cuda::start::StartReport>,
 }
 
 impl Device {
@@ -77,7 +79,9 @@ impl Device {
         if let DeviceKind::Cuda(ordinal, dtype) = options.kind {
             let (backend, workspace) = cuda::start(model, options, ordinal, dtype)?;
             let (config, architecture) = (model.config.clone(), model.architecture.clone());
-            return Ok(Device { backend: Box::new(backend), config, architecture, workspace });
+            let cuda_report = Some(backend.report().clone());
+            let backend = Box::new(backend);
+            return Ok(Device { backend, config, architecture, workspace, cuda_report });
         }
         let workspace = plan(model, options)?;
         let config = model.config.clone();
@@ -99,7 +103,20 @@ impl Device {
                 options.threads,
             )?),
         };
-        Ok(Device { backend, config, architecture: model.architecture.clone(), workspace })
+        Ok(Device {
+            backend,
+            config,
+            architecture: model.architecture.clone(),
+            workspace,
+            #[cfg(feature = "cuda")]
+            cuda_report: None,
+        })
+    }
+
+    /// What start-up chose and measured on a CUDA device.
+    #[cfg(feature = "cuda")]
+    pub fn cuda_report(&self) -> Option<&crate::backend::cuda::start::StartReport> {
+        self.cuda_report.as_ref()
     }
 
     /// The most tokens of one batch, and so of one sequence.

@@ -11,11 +11,8 @@ use proptest::prelude::*;
 fn device(task: TaskKind, threads: usize) -> Device {
     let checkpoint = embedded::checkpoint("random", task).unwrap();
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap();
-    let options = DeviceOptions {
-        threads,
-        max_batch_tokens: Some(4096),
-        ..EngineOptions::default().device
-    };
+    let options =
+        DeviceOptions { threads, max_batch_tokens: Some(4096), ..EngineOptions::default().device };
     Device::start(&model, &options).unwrap()
 }
 
@@ -30,8 +27,7 @@ fn bits(rows: &[f32]) -> Vec<u32> {
 /// Lengths around the edges of blocks and of the window, and anything between.
 fn sequence() -> impl Strategy<Value = Vec<u32>> {
     let edges = prop::sample::select(vec![1usize, 2, 63, 64, 65, 128, 129, 255, 256, 257]);
-    prop_oneof![edges, 1usize..400]
-        .prop_flat_map(|len| prop::collection::vec(0u32..4096, len))
+    prop_oneof![edges, 1usize..400].prop_flat_map(|len| prop::collection::vec(0u32..4096, len))
 }
 
 proptest! {

@@ -11,14 +11,11 @@
 
 use super::architecture::Architecture;
 use super::config::{Config, Head};
-use crate::backend::{Dtype, View};
+use crate::backend::{Dtype, View, cpu};
 use crate::pack::PackedBatch;
 
 /// At most this many masked positions in a batch: their logits are vocab_size f32 each.
 pub const MAX_MASKS: usize = 64;
-
-/// GEMMs of one row are run as two ([`crate::backend::cpu`]), so every region has room for two.
-const MIN_ROWS: usize = 2;
 
 const ALIGN_BYTES: usize = 256;
 
@@ -49,16 +46,16 @@ impl Workspace {
         max_tokens: usize,
         max_sequences: usize,
     ) -> Workspace {
-        let rows = max_tokens.max(MIN_ROWS);
-        let sequences = max_sequences.max(MIN_ROWS);
         let hidden = config.hidden_size;
+        let narrowest = hidden.min(2 * config.intermediate_size);
+        let rows = max_tokens.max(cpu::min_rows(narrowest));
         let element = dtype.size_bytes();
         let wide_columns = (3 * hidden).max(2 * config.intermediate_size);
         let outputs = architecture.head.as_ref().map_or(0, |head| head.outputs);
         let logit_rows = match config.head {
             Head::Base => 0,
             Head::MaskedLm { .. } => MAX_MASKS,
-            Head::Sequence { .. } => sequences,
+            Head::Sequence { .. } => max_sequences,
             Head::Token => rows,
         };
         let mut end = 0;
@@ -71,7 +68,7 @@ impl Workspace {
             stream: region(rows * hidden * element),
             narrow: region(rows * hidden * element),
             wide: region(rows * wide_columns * element),
-            pooled: region(sequences * hidden * 4),
+            pooled: region(max_sequences.max(cpu::min_rows(hidden)) * hidden * 4),
             logits: region(logit_rows * outputs * 4),
             dtype,
             max_tokens,

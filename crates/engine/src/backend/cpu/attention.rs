@@ -7,10 +7,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use gemm::Parallelism;
+use gemm_common::Parallelism;
 use pulp::Arch;
 use rayon::prelude::*;
 
+use super::gemm::{Operand, Output, Size, multiply};
 use super::math::exp_nonpositive;
 
 /// Queries of a task.
@@ -122,19 +123,19 @@ fn run(qkv: &[f32], out: OutputTile, task: &Task, shape: Shape, scratch: &mut Sc
     };
     for first_key in (low..high).step_by(KEYS) {
         let keys = KEYS.min(high - first_key);
+        let rows_of = |position, part| Operand {
+            start: row(position, part).as_ptr(),
+            row_stride: stride,
+            column_stride: 1,
+        };
+        let transposed =
+            |o: Operand| Operand { row_stride: o.column_stride, column_stride: o.row_stride, ..o };
+        let size = Size { rows: queries, columns: keys, inner: dim };
+        let out = Output { start: scratch.scores.as_mut_ptr(), row_stride: KEYS, add: false };
+        let (q, k) = (rows_of(task.first, 0), transposed(rows_of(first_key, 1)));
         // SAFETY: queries, keys and values are rows of `qkv` inside the sequence, `dim` wide and
         // `stride` apart; scores hold QUERIES x KEYS.
-        unsafe {
-            let (q, k) = (row(task.first, 0).as_ptr(), row(first_key, 1).as_ptr());
-            let scores = scratch.scores.as_mut_ptr();
-            multiply(
-                (queries, keys, dim),
-                (scores, KEYS, 0.0),
-                (q, stride, 1),
-                (k, 1, stride),
-                scale,
-            );
-        }
+        unsafe { multiply(size, out, q, k, scale, Parallelism::None) };
         let Scratch { scores, sums, max, total } = scratch;
         arch.dispatch(|| {
             for i in 0..queries {
@@ -147,17 +148,12 @@ fn run(qkv: &[f32], out: OutputTile, task: &Task, shape: Shape, scratch: &mut Sc
                 fold_block(scores, sums, &mut max[i], &mut total[i]);
             }
         });
+        let size = Size { rows: queries, columns: dim, inner: keys };
+        let out = Output { start: scratch.sums.as_mut_ptr(), row_stride: dim, add: true };
+        let weights =
+            Operand { start: scratch.scores.as_ptr(), row_stride: KEYS, column_stride: 1 };
         // SAFETY: as above; sums hold QUERIES x head_dim.
-        unsafe {
-            let v = row(first_key, 2).as_ptr();
-            multiply(
-                (queries, dim, keys),
-                (scratch.sums.as_mut_ptr(), dim, 1.0),
-                (scratch.scores.as_ptr(), KEYS, 1),
-                (v, stride, 1),
-                1.0,
-            );
-        }
+        unsafe { multiply(size, out, weights, rows_of(first_key, 2), 1.0, Parallelism::None) };
     }
     for i in 0..queries {
         let inverse = 1.0 / scratch.total[i];
@@ -205,44 +201,5 @@ fn fold_block(scores: &mut [f32], sums: &mut [f32], max: &mut f32, total: &mut f
     *max = new_max;
     if rescale != 1.0 {
         sums.iter_mut().for_each(|s| *s *= rescale);
-    }
-}
-
-/// `out = beta out + scale a b` on this thread.
-///
-/// `size` is (rows, columns, inner); `a` and `b` are (pointer, row stride, column stride).
-///
-/// # Safety
-/// All three matrices must lie in memory that the pointers may reach, and `out` must not overlap.
-unsafe fn multiply(
-    size: (usize, usize, usize),
-    (out, out_stride, beta): (*mut f32, usize, f32),
-    a: (*const f32, usize, usize),
-    b: (*const f32, usize, usize),
-    scale: f32,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        gemm::gemm(
-            size.0,
-            size.1,
-            size.2,
-            out,
-            1,
-            out_stride as isize,
-            beta != 0.0,
-            a.0,
-            a.2 as isize,
-            a.1 as isize,
-            b.0,
-            b.2 as isize,
-            b.1 as isize,
-            beta,
-            scale,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
     }
 }

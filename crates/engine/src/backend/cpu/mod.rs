@@ -12,7 +12,7 @@ mod gemm;
 mod math;
 mod rows;
 
-pub use gemm::gemm_flops_per_second;
+pub use gemm::{gemm_flops_per_second, min_rows};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -105,10 +105,9 @@ impl State {
             }
             Op::Linear { x, weight, bias, out, accumulate } => {
                 let bias = bias.map(|id| weights.get(id));
-                // A single row has its own code path in the GEMM library, which sums in another
-                // order; regions have room for a second row, whose result nobody reads.
-                let two = |v: &View| View { rows: v.rows.max(2), ..*v };
-                let (x, out) = (two(x), two(out));
+                // Regions have room for more rows than the batch has; nobody reads what they become.
+                let rows = x.rows.max(gemm::min_rows(out.cols));
+                let (x, out) = (View { rows, ..*x }, View { rows, ..*out });
                 let (input, output) = arena.input_output(&x, &out);
                 gemm::linear(input, &x, weights.get(*weight), bias, output, &out, *accumulate);
             }
