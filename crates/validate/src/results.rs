@@ -81,6 +81,14 @@ impl Results {
         cells.sort_by_key(|cell| (cell.spec.tokens, cell.spec.concurrency));
         cells
     }
+
+    /// The lengths of which any cell was run, ascending.
+    pub fn lengths_run(&self) -> Vec<usize> {
+        let run = self.matrix().into_iter().filter(|cell| cell.figures().is_some());
+        let mut lengths: Vec<usize> = run.map(|cell| cell.spec.tokens).collect();
+        lengths.dedup();
+        lengths
+    }
 }
 
 /// Where the prompts came from.

@@ -33,15 +33,19 @@ pub(super) fn bytes(bytes: u64) -> String {
     }
 }
 
-/// A share of 1. Only what is whole is printed as 100 %, and only nothing as 0 %.
+/// A share of 1, to a tenth of a percent. Only what is whole is printed as 100 %, and only nothing
+/// as 0 %.
 pub(super) fn percent(share: f64) -> String {
-    let percent = share * 100.0;
-    match percent {
-        100.0.. => "100 %".into(),
-        percent if percent > 99.9 => "99.9 %".into(),
-        percent if percent > 0.0 && percent < 0.1 => "0.1 %".into(),
-        percent => format!("{} %", trimmed(percent)),
+    match share {
+        share if share >= 1.0 - 1e-9 => "100 %".into(),
+        share if share <= 1e-9 => "0 %".into(),
+        share => format!("{:.1} %", (share * 100.0).clamp(0.1, 99.9)),
     }
+}
+
+/// A share that its author wrote as a limit, without digits that were not written.
+pub(super) fn percent_limit(share: f64) -> String {
+    format!("{} %", (share * 100.0 * 1e6).round() / 1e6)
 }
 
 /// A change, as a ratio of later to earlier.
@@ -80,11 +84,6 @@ fn significant(value: f64) -> String {
     }
 }
 
-fn trimmed(value: f64) -> String {
-    let text = format!("{value:.1}");
-    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,8 +102,10 @@ mod tests {
         assert_eq!(bytes(1536 << 20), "1.50 GiB");
         assert_eq!(bytes(300 << 20), "300 MiB");
         assert_eq!(percent(0.99999), "99.9 %");
+        assert_eq!(percent(1.0 - 1e-15), "100 %");
         assert_eq!(percent(1.0), "100 %");
-        assert_eq!(percent(0.9), "90 %");
+        assert_eq!(percent(0.9), "90.0 %");
+        assert_eq!((percent_limit(0.9), percent_limit(0.555)), ("90 %".into(), "55.5 %".into()));
         assert_eq!(percent(0.0001), "0.1 %");
         assert_eq!(change(1.021), "+2.1 %");
         assert_eq!(count(1_234_567), "1,234,567");

@@ -7,7 +7,7 @@ use crate::verdict::Outcome;
 use super::chart::{self, Figure, Rate};
 use super::format::tokens;
 use super::markup::Markup;
-use super::tables::{self, Stress, Table};
+use super::tables::{self, Column, Holds, Row, Stress, Table};
 use super::words;
 
 const STYLE: &str = include_str!("style.css");
@@ -108,31 +108,36 @@ fn section(out: &mut Markup, id: &'static str, title: &'static str, lead: &str) 
 fn table<'a>(out: &'a mut Markup, table: &Table) -> &'a mut Markup {
     out.raw("<div class=\"scroll\"><table>\n<thead><tr>");
     for column in &table.columns {
-        out.element(
-            "th",
-            &[("class", &alignment(column.numeric)), ("scope", &"col")],
-            column.label,
-        );
+        out.element("th", &[("class", &alignment(column.holds)), ("scope", &"col")], column.label);
     }
     out.raw("</tr></thead>\n<tbody>\n");
     for row in &table.rows {
-        let class = match row.stress {
-            Stress::Muted => "muted",
-            Stress::Break => "break",
-            Stress::None | Stress::Verdict(_) => "",
-        };
-        out.open("tr", &[("class", &class)]);
-        for (column, field) in table.columns.iter().zip(&row.fields) {
-            match row.stress {
-                Stress::Verdict(outcome) if field == outcome.label() => verdict(out, outcome),
-                _ => {
-                    out.element("td", &[("class", &alignment(column.numeric))], field);
-                }
-            }
-        }
-        out.close("tr");
+        self::row(out, &table.columns, row);
     }
     out.raw("</tbody>\n</table></div>\n")
+}
+
+fn row(out: &mut Markup, columns: &[Column], row: &Row) {
+    let class = match row.stress {
+        Stress::Muted | Stress::NotRun => "muted",
+        Stress::Break => "break",
+        Stress::None | Stress::Verdict(_) => "",
+    };
+    out.open("tr", &[("class", &class)]);
+    let last = columns.len() - 1;
+    for (index, (column, field)) in columns.iter().zip(&row.fields).enumerate() {
+        match row.stress {
+            Stress::Verdict(outcome) if field == outcome.label() => verdict(out, outcome),
+            Stress::NotRun if index == last => {
+                out.element("td", &[("colspan", &(last - 1))], field);
+            }
+            Stress::NotRun if index >= 2 => {}
+            _ => {
+                out.element("td", &[("class", &alignment(column.holds))], field);
+            }
+        }
+    }
+    out.close("tr");
 }
 
 fn verdict(out: &mut Markup, outcome: Outcome) {
@@ -149,8 +154,12 @@ fn verdict(out: &mut Markup, outcome: Outcome) {
     out.raw("</td>\n");
 }
 
-fn alignment(numeric: bool) -> &'static str {
-    if numeric { "number" } else { "words" }
+fn alignment(holds: Holds) -> &'static str {
+    match holds {
+        Holds::Numbers => "number",
+        Holds::Labels => "label",
+        Holds::Prose => "words",
+    }
 }
 
 fn cells(out: &mut Markup, results: &Results) {

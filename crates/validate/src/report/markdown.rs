@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::Results;
 
-use super::tables::{self, Table};
+use super::tables::{self, Holds, Table};
 use super::words;
 
 /// The whole report.
@@ -51,8 +51,11 @@ fn section(out: &mut String, title: &str, table: Option<Table>) {
     let Some(table) = table else { return };
     let _ = writeln!(out, "\n## {title}\n");
     let labels: Vec<&str> = table.columns.iter().map(|column| column.label).collect();
-    let rules: Vec<&str> =
-        table.columns.iter().map(|column| if column.numeric { "--:" } else { "---" }).collect();
+    let rules: Vec<&str> = table
+        .columns
+        .iter()
+        .map(|column| if column.holds == Holds::Numbers { "--:" } else { "---" })
+        .collect();
     let _ = writeln!(out, "| {} |\n|{}|", labels.join(" | "), rules.join("|"));
     for row in &table.rows {
         let fields: Vec<String> = row.fields.iter().map(|field| escaped(field)).collect();

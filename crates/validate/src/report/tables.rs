@@ -15,11 +15,20 @@ pub(super) struct Table {
     pub(super) rows: Vec<Row>,
 }
 
-/// A column and how it is aligned.
+/// A column and what it holds.
 pub(super) struct Column {
     pub(super) label: &'static str,
-    pub(super) numeric: bool,
+    pub(super) holds: Holds,
 }
+
+/// What a column holds, for its alignment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    Numbers,
+    Labels,
+    Prose,
+}
+use Holds::{Labels, Numbers, Prose};
 
 /// A row, and what is to be stressed about it.
 pub(super) struct Row {
@@ -33,14 +42,16 @@ pub(super) enum Stress {
     None,
     /// A verdict.
     Verdict(Outcome),
-    /// A cell that was not run, or that repeats another.
+    /// A cell that repeats another.
     Muted,
+    /// A cell that was not run: between its first two fields and its last there is nothing.
+    NotRun,
     /// A new length begins here.
     Break,
 }
 
-fn columns(labels: &[(&'static str, bool)]) -> Vec<Column> {
-    labels.iter().map(|&(label, numeric)| Column { label, numeric }).collect()
+fn columns(labels: &[(&'static str, Holds)]) -> Vec<Column> {
+    labels.iter().map(|&(label, holds)| Column { label, holds }).collect()
 }
 
 /// Every limit beside its figure.
@@ -61,15 +72,15 @@ pub(super) fn verdicts(results: &Results) -> Table {
     };
     Table {
         columns: columns(&[
-            ("Tokens", true),
-            ("C", true),
-            ("What", false),
-            ("Bar", true),
-            ("Measured", true),
-            ("95 % interval", true),
-            ("Sample", true),
-            ("Verdict", false),
-            ("Why", false),
+            ("Tokens", Numbers),
+            ("C", Numbers),
+            ("What", Labels),
+            ("Bar", Numbers),
+            ("Measured", Numbers),
+            ("95 % interval", Numbers),
+            ("Sample", Numbers),
+            ("Verdict", Labels),
+            ("Why", Prose),
         ]),
         rows: results.verdicts.iter().map(row).collect(),
     }
@@ -83,7 +94,8 @@ pub(super) fn cells(results: &Results) -> Table {
         let begins = length.is_some_and(|length| length != cell.spec.tokens);
         length = Some(cell.spec.tokens);
         let stress = match (&cell.status, cell.repeats) {
-            (Status::NotRun { .. }, _) | (_, Some(_)) => Stress::Muted,
+            (Status::NotRun { .. }, _) => Stress::NotRun,
+            (_, Some(_)) => Stress::Muted,
             _ if begins => Stress::Break,
             _ => Stress::None,
         };
@@ -91,19 +103,19 @@ pub(super) fn cells(results: &Results) -> Table {
     }
     Table {
         columns: columns(&[
-            ("Tokens", true),
-            ("C", true),
-            ("Success", true),
-            ("Mean", true),
-            ("p50", true),
-            ("p95", true),
-            ("p99", true),
-            ("Max", true),
-            ("Req/s", true),
-            ("Tok/s", true),
-            ("Seq/batch", true),
-            ("Requests", true),
-            ("Remarks", false),
+            ("Tokens", Numbers),
+            ("C", Numbers),
+            ("Success", Numbers),
+            ("Mean", Numbers),
+            ("p50", Numbers),
+            ("p95", Numbers),
+            ("p99", Numbers),
+            ("Max", Numbers),
+            ("Req/s", Numbers),
+            ("Tok/s", Numbers),
+            ("Seq/batch", Numbers),
+            ("Requests", Numbers),
+            ("Remarks", Prose),
         ]),
         rows,
     }
@@ -124,7 +136,7 @@ fn cell_row(cell: &Cell) -> Vec<String> {
             ]);
         }
     }
-    let again = cell.repeats.is_some().then(|| "the first cell again".to_owned());
+    let again = cell.repeats.is_some().then(|| "first cell again".to_owned());
     let remark = Some(words::remark(cell)).filter(|remark| !remark.is_empty());
     fields.push([again, remark].into_iter().flatten().collect::<Vec<_>>().join("; "));
     fields
@@ -153,13 +165,13 @@ pub(super) fn over_all(results: &Results) -> Option<Table> {
     let rows: Vec<Row> = ordered(results).iter().filter_map(row).collect();
     (!rows.is_empty()).then(|| Table {
         columns: columns(&[
-            ("Tokens", true),
-            ("C", true),
-            ("Failed", true),
-            ("p50", true),
-            ("p95", true),
-            ("p99", true),
-            ("Longest answered", true),
+            ("Tokens", Numbers),
+            ("C", Numbers),
+            ("Failed", Numbers),
+            ("p50", Numbers),
+            ("p95", Numbers),
+            ("p99", Numbers),
+            ("Longest answered", Numbers),
         ]),
         rows,
     })
@@ -178,13 +190,13 @@ pub(super) fn memory(results: &Results) -> Option<Table> {
     if told.is_empty() {
         return None;
     }
-    let mut labels = vec![("Tokens", true), ("C", true)];
+    let mut labels = vec![("Tokens", Numbers), ("C", Numbers)];
     for (before, peak, after, _) in &told {
-        labels.extend([(*before, true), (*peak, true), (*after, true)]);
+        labels.extend([(*before, Numbers), (*peak, Numbers), (*after, Numbers)]);
     }
     let high_water: Reading = |sample| sample.arena.map(|arena| arena.high_water_bytes);
     let arena = words::peak(results, high_water).is_some();
-    labels.extend(arena.then_some(("Arena high water", true)));
+    labels.extend(arena.then_some(("Arena high water", Numbers)));
     let print = |bytes_read: Option<u64>| bytes_read.map_or("–".to_owned(), bytes);
     let row = |cell: &&Cell| {
         let (first, last) = (cell.memory.first()?, cell.memory.last()?);
@@ -213,12 +225,12 @@ pub(super) fn stages(results: &Results) -> Option<Table> {
     let rows: Vec<Row> = ordered(results).iter().filter_map(row).collect();
     (!rows.is_empty()).then(|| Table {
         columns: columns(&[
-            ("Tokens", true),
-            ("C", true),
-            ("Tokenise", true),
-            ("Queue", true),
-            ("Compute", true),
-            ("Other", true),
+            ("Tokens", Numbers),
+            ("C", Numbers),
+            ("Tokenise", Numbers),
+            ("Queue", Numbers),
+            ("Compute", Numbers),
+            ("Other", Numbers),
         ]),
         rows,
     })

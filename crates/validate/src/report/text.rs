@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::Results;
 
-use super::tables::{self, Table};
+use super::tables::{self, Holds, Table};
 use super::words;
 
 /// The headline, the cells, and the verdicts.
@@ -43,9 +43,9 @@ fn line(out: &mut String, table: &Table, widths: &[usize], fields: &[&str]) {
     for ((column, width), field) in table.columns.iter().zip(widths).zip(fields) {
         let field: String =
             field.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-        let _ = match column.numeric {
-            true => write!(text, "{field:>width$}  "),
-            false => write!(text, "{field:<width$}  "),
+        let _ = match column.holds {
+            Holds::Numbers => write!(text, "{field:>width$}  "),
+            Holds::Labels | Holds::Prose => write!(text, "{field:<width$}  "),
         };
     }
     out.push_str(text.trim_end());

@@ -6,7 +6,7 @@ use crate::stats::{Percentile, Shown};
 use crate::target::FailureKind;
 use crate::verdict::{Conclusion, Criterion, Outcome, Verdict};
 
-use super::format::{bytes, change, count, percent, rate, time, time_limit, tokens};
+use super::format::{bytes, change, count, percent, percent_limit, rate, time, time_limit, tokens};
 
 /// The verdict in one line.
 pub(super) fn headline(conclusion: &Conclusion) -> String {
@@ -82,7 +82,7 @@ pub(super) fn criterion(criterion: Criterion) -> &'static str {
 /// The limit of a verdict.
 pub(super) fn limit(verdict: &Verdict) -> String {
     match verdict.criterion {
-        Criterion::SuccessRate => format!("≥ {}", percent(verdict.limit)),
+        Criterion::SuccessRate => format!("≥ {}", percent_limit(verdict.limit)),
         Criterion::LatencyP95 => format!("≤ {}", time_limit(verdict.limit)),
     }
 }
@@ -122,6 +122,7 @@ pub(super) fn highlights(results: &Results) -> Vec<(&'static str, String, String
         results.cells.iter().filter_map(|cell| Some((cell, cell.figures()?))).collect();
     let best = run
         .iter()
+        .filter(|(cell, _)| cell.repeats.is_none())
         .max_by(|(_, one), (_, other)| one.tokens_per_second.total_cmp(&other.tokens_per_second));
     if let Some((cell, figures)) = best {
         let figure = format!("{} tok/s", rate(figures.tokens_per_second));
@@ -169,7 +170,7 @@ pub(super) fn remark(cell: &Cell) -> String {
     match &cell.status {
         Status::NotRun { reason } => format!("not run: {reason}"),
         Status::Run { figures } => {
-            let cut = figures.cut_by_time_limit.then(|| "ended by its time limit".to_owned());
+            let cut = figures.cut_by_time_limit.then(|| "cut by time limit".to_owned());
             let failed = Some(failures(figures)).filter(|failures| !failures.is_empty());
             [failed, cut].into_iter().flatten().collect::<Vec<_>>().join("; ")
         }
@@ -188,10 +189,14 @@ pub(super) fn method(results: &Results) -> Vec<String> {
             rules.request_timeout_seconds, rules.failure_pause_seconds
         ),
         format!(
-            "Each cell warms up for {} request(s) a client and goes on into the measured phase without a \
+            "Each cell {} and goes on into the measured phase without a \
              pause; at its end the clients keep sending until the last measured request has its answer. \
              Throughput counts the answers that arrived within the measured phase.",
-            rules.warmup_requests_per_client
+            match rules.warmup_requests_per_client {
+                0 => "has no warm-up".to_owned(),
+                1 => "warms up until as many requests as there are clients have ended".to_owned(),
+                times => format!("warms up until {times} times as many requests as there are clients have ended"),
+            }
         ),
         "Percentiles are nearest ranks over the raw records in requests.jsonl. The maximum is always \
          shown. Requests of one batch share their fate, so a sample is as large as its number of batches \

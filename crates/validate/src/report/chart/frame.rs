@@ -34,11 +34,11 @@ impl Scale {
         share.clamp(0.0, 1.0)
     }
 
-    /// Round values at which to put a tick.
-    pub(super) fn ticks(self) -> Vec<f64> {
+    /// Round values at which to put a tick; a linear scale gets `about` so many.
+    pub(super) fn ticks(self, about: u32) -> Vec<f64> {
         match self {
             Scale::Linear { most } => {
-                let step = round_step(most / 4.0);
+                let step = round_step(most / f64::from(about));
                 (0..)
                     .map(|index| f64::from(index) * step)
                     .take_while(|&tick| tick <= most * 1.0001)
@@ -163,16 +163,16 @@ impl Frame {
         self.out.element("title", &[], title).close("circle");
     }
 
-    /// A horizontal line over the whole width, with its name at the right end.
+    /// A horizontal line over the whole width, with its name at the left end.
     pub(super) fn rule(&mut self, value: f64, name: &str) {
-        let (y, above) = (At(self.y(value)), At(self.y(value) - 5.0));
-        let (left, right) = (At(LEFT), At(self.right()));
+        let (y, below) = (At(self.y(value)), At(self.y(value) + 13.0));
+        let (left, right, start) = (At(LEFT), At(self.right()), At(LEFT + 6.0));
         self.out.empty(
             "line",
             &[("class", &"rule"), ("x1", &left), ("x2", &right), ("y1", &y), ("y2", &y)],
         );
         let place: &[(&'static str, &dyn fmt::Display)] =
-            &[("class", &"note"), ("x", &right), ("y", &above), ("text-anchor", &"end")];
+            &[("class", &"note"), ("x", &start), ("y", &below)];
         self.out.element("text", place, name);
     }
 
@@ -235,8 +235,8 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_inside() {
-        assert_eq!(Scale::linear(970.0).ticks(), [0.0, 250.0, 500.0, 750.0]);
-        assert_eq!(Scale::linear(1.0).ticks(), [0.0, 0.25, 0.5, 0.75, 1.0]);
+        assert_eq!(Scale::linear(970.0).ticks(4), [0.0, 250.0, 500.0, 750.0]);
+        assert_eq!(Scale::linear(1.0).ticks(4), [0.0, 0.25, 0.5, 0.75, 1.0]);
         assert_eq!(log_ticks(4.0, 130.0), [5.0, 10.0, 20.0, 50.0, 100.0]);
         assert_eq!(log_ticks(0.5, 90_000.0), [1.0, 10.0, 100.0, 1000.0, 10_000.0]);
         assert!(log_ticks(20.0, 29.0).contains(&20.0));

@@ -7,12 +7,12 @@
 use crate::Results;
 use crate::results::{Cell, Figures};
 
-use super::super::format::{percent, time, tokens};
+use super::super::format::{percent_limit, time, tokens};
 use super::super::words;
 use super::frame::{At, Axis, Frame, Scale, Size};
 use super::{Figure, series_class};
 
-const SIZE: Size = Size { width: 420.0, height: 290.0 };
+const SIZE: Size = Size { width: 380.0, height: 280.0 };
 
 /// One chart for each length that was run.
 pub(in super::super) fn latencies(results: &Results) -> Vec<Figure> {
@@ -27,10 +27,8 @@ pub(in super::super) fn latencies(results: &Results) -> Vec<Figure> {
     let most = times().max_by(f64::total_cmp).unwrap_or(least);
     let mut levels = results.plan.concurrency.clone();
     levels.sort_unstable();
-    let mut lengths = results.plan.tokens.clone();
-    lengths.sort_unstable();
     let mut charts = Vec::new();
-    for length in lengths {
+    for length in results.lengths_run() {
         let cells: Vec<_> =
             run.iter().copied().filter(|(cell, _)| cell.spec.tokens == length).collect();
         if !cells.is_empty() {
@@ -59,13 +57,13 @@ fn chart(
     let x = Axis {
         scale,
         title: "latency (logarithmic)",
-        ticks: scale.ticks().into_iter().map(|ms| (ms, tick(ms))).collect(),
+        ticks: scale.ticks(4).into_iter().map(|ms| (ms, tick(ms))).collect(),
     };
     let shares = [0.0, 0.25, 0.5, 0.75, 0.95];
     let y = Axis {
         scale: Scale::linear(1.0),
         title: "share of requests answered",
-        ticks: shares.map(|share| (share, percent(share))).to_vec(),
+        ticks: shares.map(|share| (share, percent_limit(share))).to_vec(),
     };
     let label = format!("Distribution of latency at {} tokens", tokens(length));
     let mut frame = Frame::new(SIZE, &label, x, y);

@@ -41,10 +41,11 @@ pub(in super::super) fn memory(results: &Results) -> Option<(Figure, Vec<String>
     let (unit, title) = if top >= 0.75 * GIB { (GIB, "memory, GiB") } else { (MIB, "memory, MiB") };
     let x_scale = Scale::linear(end / 1e3);
     let y_scale = Scale::linear(top * 1.12 / unit);
-    let ticks =
-        |scale: Scale| scale.ticks().into_iter().map(|tick| (tick, tick.to_string())).collect();
-    let x = Axis { scale: x_scale, title: "time since the start, s", ticks: ticks(x_scale) };
-    let y = Axis { scale: y_scale, title, ticks: ticks(y_scale) };
+    let ticks = |scale: Scale, about| {
+        scale.ticks(about).into_iter().map(|tick| (tick, short(tick))).collect()
+    };
+    let x = Axis { scale: x_scale, title: "time since the start, s", ticks: ticks(x_scale, 9) };
+    let y = Axis { scale: y_scale, title, ticks: ticks(y_scale, 5) };
     let mut frame = Frame::new(SIZE, "Memory over time", x, y);
     bands(&mut frame, results);
     if let Some(budget) = budget.filter(|&budget| budget <= top) {
@@ -66,6 +67,11 @@ pub(in super::super) fn memory(results: &Results) -> Option<(Figure, Vec<String>
     }
     let names = told.iter().map(|(name, _)| (*name).to_owned()).collect();
     Some((Figure { title: String::new(), svg: frame.finish() }, names))
+}
+
+/// A tick without the digits that adding up steps leaves behind.
+fn short(tick: f64) -> String {
+    ((tick * 1e6).round() / 1e6).to_string()
 }
 
 fn bands(frame: &mut Frame, results: &Results) {

@@ -42,8 +42,7 @@ pub(in super::super) fn throughput(results: &Results, which: Rate) -> Option<Fig
     let (title, unit) = which.words();
     let mut levels = results.plan.concurrency.clone();
     levels.sort_unstable();
-    let mut lengths = results.plan.tokens.clone();
-    lengths.sort_unstable();
+    let lengths = results.lengths_run();
     let x_scale = Scale::log(levels[0] as f64, *levels.last()? as f64);
     let y_scale = Scale::linear(most * 1.08);
     let x = Axis {
@@ -54,7 +53,7 @@ pub(in super::super) fn throughput(results: &Results, which: Rate) -> Option<Fig
     let y = Axis {
         scale: y_scale,
         title: unit,
-        ticks: y_scale.ticks().into_iter().map(|tick| (tick, short(tick))).collect(),
+        ticks: y_scale.ticks(5).into_iter().map(|tick| (tick, short(tick))).collect(),
     };
     let mut frame = Frame::new(SIZE, &format!("{title} against concurrency"), x, y);
     for (index, &length) in lengths.iter().enumerate() {
