@@ -13,7 +13,7 @@ use bigbatch_engine::engine::{Engine, EngineOptions};
 use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
 use bigbatch_engine::task::TaskKind;
 use bigbatch_validate::report::text;
-use bigbatch_validate::target::{InProcess, Target, TargetInfo};
+use bigbatch_validate::target::{InProcess, Target};
 use bigbatch_validate::{Plan, RunOptions, Terminal, run};
 use clap::Parser;
 
@@ -47,14 +47,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let checkpoint = Checkpoint::resolve(&args.model, TaskKind::Embed)?;
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
     let options = EngineOptions::default();
-    let info = TargetInfo {
-        version: env!("CARGO_PKG_VERSION").into(),
-        dtype: "f32".into(),
-        device: format!("cpu, {} threads", options.device.threads),
-        memory_budget_bytes: Some(options.device.memory_budget_bytes),
-        ..TargetInfo::default()
-    };
-    let target = Arc::new(InProcess::new(Engine::start(model, &options)?, info));
+    let budget = options.device.memory_budget_bytes;
+    let engine = Engine::start(model, &options)?;
+    let target = Arc::new(InProcess::new(engine, budget, env!("CARGO_PKG_VERSION")));
     let tokens = &target.engine().model().tokenizer;
     let run_options = RunOptions::default();
     let report =

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::num::NonZeroUsize;
 
+#[cfg(feature = "cuda")]
+use bigbatch_engine::backend::Dtype;
 use bigbatch_engine::device::{DeviceKind, DeviceOptions};
 use bigbatch_engine::engine::{Engine, EngineOptions};
 use bigbatch_engine::error::LoadError;
@@ -83,29 +85,63 @@ impl ModelOptions {
         Model::load(&Checkpoint::resolve(&self.model, task)?, rope)
     }
 
+    /// What `--memory-budget` says.
+    pub(crate) fn memory_budget_bytes(&self) -> u64 {
+        self.memory_budget
+    }
+
     /// Options of the device side.
     pub(crate) fn device(&self) -> Result<DeviceOptions, LoadError> {
         let defaults = EngineOptions::default().device;
-        if let DeviceChoice::Cuda(_) = self.device {
-            return Err(LoadError::Option {
-                option: "--device",
-                reason: "this build has no CUDA; build with `--features cuda`, or use --device cpu"
-                    .into(),
-            });
-        }
-        if !matches!(self.dtype, DtypeChoice::Auto | DtypeChoice::F32) {
-            return Err(LoadError::Option {
-                option: "--dtype",
-                reason: "the CPU computes in f32; use --dtype auto or f32".into(),
-            });
-        }
         Ok(DeviceOptions {
-            kind: DeviceKind::Cpu,
+            kind: self.device_kind()?,
             threads: self.threads.map_or(defaults.threads, NonZeroUsize::get),
             memory_budget_bytes: self.memory_budget,
             max_batch_tokens: self.max_batch_tokens.map(NonZeroUsize::get),
             ..defaults
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn device_kind(&self) -> Result<DeviceKind, LoadError> {
+        let ordinal = match self.device {
+            DeviceChoice::Cpu => return self.cpu(),
+            DeviceChoice::Cuda(ordinal) => ordinal,
+            DeviceChoice::Auto => match bigbatch_engine::backend::cuda::device::list() {
+                Ok(devices) if !devices.is_empty() => 0,
+                _ => return self.cpu(),
+            },
+        };
+        match self.dtype {
+            DtypeChoice::Auto | DtypeChoice::Bf16 => Ok(DeviceKind::Cuda(ordinal, Dtype::Bf16)),
+            DtypeChoice::F16 => Ok(DeviceKind::Cuda(ordinal, Dtype::F16)),
+            DtypeChoice::F32 | DtypeChoice::Int8 => Err(LoadError::Option {
+                option: "--dtype",
+                reason: "CUDA computes in bf16 or f16; use --dtype auto, bf16 or f16".into(),
+            }),
+        }
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    fn device_kind(&self) -> Result<DeviceKind, LoadError> {
+        match self.device {
+            DeviceChoice::Auto | DeviceChoice::Cpu => self.cpu(),
+            DeviceChoice::Cuda(_) => Err(LoadError::Option {
+                option: "--device",
+                reason: "this build has no CUDA; build with `--features cuda`, or use --device cpu"
+                    .into(),
+            }),
+        }
+    }
+
+    fn cpu(&self) -> Result<DeviceKind, LoadError> {
+        match self.dtype {
+            DtypeChoice::Auto | DtypeChoice::F32 => Ok(DeviceKind::Cpu),
+            _ => Err(LoadError::Option {
+                option: "--dtype",
+                reason: "the CPU computes in f32; use --dtype auto or f32".into(),
+            }),
+        }
     }
 
     /// A running engine.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bigbatch_engine::task::TaskKind;
 use bigbatch_validate::report::{self, OutputDir};
-use bigbatch_validate::target::{InProcess, Target, TargetInfo};
+use bigbatch_validate::target::{InProcess, Target};
 use bigbatch_validate::workload::Corpus;
 use bigbatch_validate::{Plan, RunOptions, Terminal};
 use clap::Args;
@@ -55,16 +55,9 @@ pub(crate) fn validate(args: Validate) -> Outcome {
         Some(dir) => Corpus::from_directory(dir)?,
         None => Corpus::embedded(),
     };
-    let device = args.model.device()?;
     let engine = args.model.engine(TaskKind::Embed)?;
-    let info = TargetInfo {
-        version: env!("CARGO_PKG_VERSION").into(),
-        dtype: "f32".into(),
-        device: format!("cpu, {} threads", device.threads),
-        memory_budget_bytes: Some(device.memory_budget_bytes),
-        ..TargetInfo::default()
-    };
-    let target = Arc::new(InProcess::new(engine, info));
+    let budget = args.model.memory_budget_bytes();
+    let target = Arc::new(InProcess::new(engine, budget, env!("CARGO_PKG_VERSION")));
     let options = RunOptions { corpus, ..RunOptions::default() };
     let cancel = options.cancel.clone();
     ctrlc::set_handler(move || cancel.cancel())?;

@@ -6,6 +6,7 @@
 mod cuda;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::backend::cpu::{self, CpuBackend};
 use crate::backend::reference::ReferenceBackend;
@@ -50,6 +51,18 @@ const USEFUL_BATCH_TOKENS: usize = 16_384;
 /// shorter models).
 const LEAST_BATCH_TOKENS: usize = 512;
 
+/// What a device is, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// `cpu, 16 threads`; `cuda:0, NVIDIA H100 80GB HBM3`.
+    pub name: String,
+    /// Element type of weights and activations.
+    pub dtype: Dtype,
+}
+
+/// Reads how much of the device's memory this process uses, from any thread; `None` on a host.
+pub type MemoryMeter = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
+
 /// Rows that a batch returned, row-major.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OutputRows {
@@ -65,6 +78,8 @@ pub struct Device {
     config: Config,
     architecture: Architecture,
     workspace: Workspace,
+    info: DeviceInfo,
+    meter: MemoryMeter,
     #[cfg(feature = "cuda")]
     cuda_report: Option<crate::backend::cuda::start::StartReport>,
 }
@@ -77,37 +92,27 @@ impl Device {
     pub fn start(model: &Model, options: &DeviceOptions) -> Result<Device, LoadError> {
         #[cfg(feature = "cuda")]
         if let DeviceKind::Cuda(ordinal, dtype) = options.kind {
-            let (backend, workspace) = cuda::start(model, options, ordinal, dtype)?;
-            let (config, architecture) = (model.config.clone(), model.architecture.clone());
-            let cuda_report = Some(backend.report().clone());
-            let backend = Box::new(backend);
-            return Ok(Device { backend, config, architecture, workspace, cuda_report });
+            return cuda::start(model, options, ordinal, dtype);
         }
         let workspace = plan(model, options)?;
         let config = model.config.clone();
         let weights = WeightTable::new(&model.architecture.tensors, &model.weights)?;
         let ropes = [&config.rope_full, &config.rope_sliding]
             .map(|rope| RopeTable::new(rope, config.head_dim(), workspace.max_tokens));
-        let (heads, eps) = (config.num_attention_heads, config.norm_eps);
-        let backend: Box<dyn Backend> = match options.kind {
-            DeviceKind::Reference => {
-                Box::new(ReferenceBackend::new(weights, ropes.into(), heads, eps, workspace.bytes))
-            }
-            // Of the others only the host's are left here.
-            _ => Box::new(CpuBackend::new(
-                weights,
-                ropes.into(),
-                heads,
-                eps,
-                workspace.bytes,
-                options.threads,
-            )?),
+        let (heads, eps, bytes) = (config.num_attention_heads, config.norm_eps, workspace.bytes);
+        let threads = options.threads;
+        let backend: Box<dyn Backend> = if options.kind == DeviceKind::Reference {
+            Box::new(ReferenceBackend::new(weights, ropes.into(), heads, eps, bytes))
+        } else {
+            Box::new(CpuBackend::new(weights, ropes.into(), heads, eps, bytes, threads)?)
         };
         Ok(Device {
             backend,
             config,
             architecture: model.architecture.clone(),
             workspace,
+            info: DeviceInfo { name: format!("cpu, {threads} threads"), dtype: Dtype::F32 },
+            meter: Arc::new(|| None),
             #[cfg(feature = "cuda")]
             cuda_report: None,
         })
@@ -117,6 +122,16 @@ impl Device {
     #[cfg(feature = "cuda")]
     pub fn cuda_report(&self) -> Option<&crate::backend::cuda::start::StartReport> {
         self.cuda_report.as_ref()
+    }
+
+    /// What it is.
+    pub fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    /// A reader of its memory that outlives nothing but itself.
+    pub fn memory_meter(&self) -> MemoryMeter {
+        self.meter.clone()
     }
 
     /// The most tokens of one batch, and so of one sequence.

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::backend::ArenaUsage;
-use crate::device::{Device, DeviceOptions};
+use crate::device::{Device, DeviceInfo, DeviceOptions, MemoryMeter};
 use crate::error::{LoadError, RequestError};
 use crate::model::{Head, MAX_MASKS, Model};
 use crate::pack::{PackedBatch, Rows, Sequence};
@@ -142,6 +142,8 @@ struct Shared {
     limits: Limits,
     max_tokens: usize,
     arena: Mutex<ArenaUsage>,
+    info: DeviceInfo,
+    meter: MemoryMeter,
     batches: AtomicU64,
 }
 
@@ -167,6 +169,8 @@ impl Engine {
             max_tokens: model.config.max_tokens.min(limits.max_batch_tokens),
             queue: Queue::new(options.max_concurrent_requests),
             arena: Mutex::new(device.arena()),
+            info: device.info().clone(),
+            meter: device.memory_meter(),
             batches: AtomicU64::new(0),
             limits,
             model,
@@ -224,6 +228,16 @@ impl Engine {
     /// Batches run so far.
     pub fn batches(&self) -> u64 {
         self.shared.batches.load(Ordering::Relaxed)
+    }
+
+    /// The device it runs on.
+    pub fn device(&self) -> &DeviceInfo {
+        &self.shared.info
+    }
+
+    /// Memory of the device that this process uses, as its driver tells; `None` on a host.
+    pub fn device_used_bytes(&self) -> Option<u64> {
+        (self.shared.meter)()
     }
 
     /// The arena after the latest batch.

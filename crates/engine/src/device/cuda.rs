@@ -1,8 +1,10 @@
 //! Planning batches within what a CUDA device leaves for its arena.
 
-use super::{DeviceOptions, LEAST_BATCH_TOKENS};
+use std::sync::Arc;
+
+use super::{Device, DeviceInfo, DeviceOptions, LEAST_BATCH_TOKENS};
+use crate::backend::cuda::BatchLimits;
 use crate::backend::cuda::start::{self, CudaOptions, Planned, Planner};
-use crate::backend::cuda::{BatchLimits, CudaBackend};
 use crate::backend::{Dtype, Op};
 use crate::error::LoadError;
 use crate::model::forward;
@@ -12,7 +14,7 @@ use crate::pack::PackedBatch;
 /// A batch beyond this runs no faster a token: every kernel fills the largest device.
 const USEFUL_BATCH_TOKENS: usize = 65_536;
 
-/// Starts the backend, and the workspace that its batches follow.
+/// Starts the backend within the budget.
 ///
 /// # Errors
 /// As [`start::start`].
@@ -21,7 +23,7 @@ pub(super) fn start(
     options: &DeviceOptions,
     ordinal: usize,
     dtype: Dtype,
-) -> Result<(CudaBackend, Workspace), LoadError> {
+) -> Result<Device, LoadError> {
     let cuda = CudaOptions {
         ordinal,
         dtype,
@@ -31,7 +33,17 @@ pub(super) fn start(
     let workspace = at(model, options, dtype, 1);
     let mut planner = ArenaPlanner { model, options, dtype, workspace };
     let backend = start::start(model, &cuda, &mut planner)?;
-    Ok((backend, planner.workspace))
+    let card = backend.device().clone();
+    let name = format!("{}, {}", card.label(), card.properties().name);
+    Ok(Device {
+        config: model.config.clone(),
+        architecture: model.architecture.clone(),
+        workspace: planner.workspace,
+        info: DeviceInfo { name, dtype },
+        meter: Arc::new(move || card.used_bytes().ok()),
+        cuda_report: Some(backend.report().clone()),
+        backend: Box::new(backend),
+    })
 }
 
 struct ArenaPlanner<'a> {

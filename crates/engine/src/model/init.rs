@@ -227,12 +227,13 @@ impl Init {
         put(&dir.join("tokenizer_config.json"), tokenizer_config_json)?;
         let path = dir.join("model.safetensors");
         let metadata = Some([("format".to_string(), "pt".to_string())].into());
-        safetensors::serialize_to_file(self.tensors(pretty.as_bytes())?, metadata, &path).map_err(
-            |error| LoadError::Write {
-                path: path.clone(),
-                source: std::io::Error::other(format!("{error:?}")),
-            },
-        )
+        let weights = self.tensors(pretty.as_bytes())?;
+        safetensors::serialize_to_file(weights, metadata, &path)
+            .map_err(|error| std::io::Error::other(format!("{error:?}")))
+            // The library writes a private file; a checkpoint is as readable as its config.
+            .and_then(|()| std::fs::metadata(dir.join("config.json")))
+            .and_then(|config| std::fs::set_permissions(&path, config.permissions()))
+            .map_err(|source| LoadError::Write { path, source })
     }
 
     fn tensors(&self, config_json: &[u8]) -> Result<Vec<(String, Draw)>, LoadError> {

@@ -22,9 +22,9 @@ pub struct InProcess {
 }
 
 impl InProcess {
-    /// Measures `engine` with the task that its model is for. `info` says what the report prints;
-    /// what the engine itself knows is filled in.
-    pub fn new(engine: Engine, info: TargetInfo) -> InProcess {
+    /// Measures `engine` with the task that its model is for. The report prints what the engine knows
+    /// of itself, and the budget and version that its caller knows.
+    pub fn new(engine: Engine, memory_budget_bytes: u64, version: &str) -> InProcess {
         let task = match engine.model().config.head {
             Head::Base | Head::MaskedLm { .. } => {
                 Task::Embed { pooling: None, normalize: true, dimensions: None }
@@ -34,10 +34,14 @@ impl InProcess {
         };
         let info = TargetInfo {
             name: "in-process".into(),
+            version: version.into(),
             model: engine.model().name.clone(),
+            dtype: engine.device().dtype.to_string(),
+            device: engine.device().name.clone(),
+            memory_budget_bytes: Some(memory_budget_bytes),
             max_batch_tokens: Some(engine.limits().max_batch_tokens),
             max_sequence_tokens: Some(engine.max_tokens()),
-            ..info
+            ..TargetInfo::default()
         };
         InProcess { engine, task, info }
     }
@@ -66,7 +70,7 @@ impl Target for InProcess {
         let arena = self.engine.arena();
         MemorySample {
             rss_bytes: process_rss_bytes(),
-            device_used_bytes: None,
+            device_used_bytes: self.engine.device_used_bytes(),
             arena: Some(ArenaSample {
                 capacity_bytes: arena.capacity_bytes,
                 used_bytes: arena.planned_bytes,
