@@ -1,8 +1,10 @@
 //! `bench`: one part of the engine at a time, each figure with its ceiling beside it.
 
+use std::error::Error;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use bigbatch_engine::backend::{Ceilings, Op};
 use bigbatch_engine::device::Device;
 use bigbatch_engine::model::{LayerKind, Model, Pooling};
 use bigbatch_engine::pack::{PackedBatch, Rows, Sequence};
@@ -21,91 +23,235 @@ pub(crate) struct Bench {
 
 #[derive(Subcommand)]
 enum Part {
-    /// Forward passes of packed batches of B sequences of S tokens
-    Forward(Forward),
+    /// Whole forward passes, ids in and rows out
+    Forward(BenchOptions),
+    /// Attention alone, full and windowed, a layer
+    Attention(BenchOptions),
+    /// The model's linear layers alone, a product each
+    Gemm(BenchOptions),
 }
 
 #[derive(Args)]
-struct Forward {
+struct BenchOptions {
     #[command(flatten)]
     model: ModelOptions,
-    /// Batches as BxS
+    /// Batches of B sequences of S tokens
     #[arg(long, value_name = "BxS,...", value_delimiter = ',', value_parser = cell,
           default_value = "1x128,1x512,8x512,1x2048")]
-    cells: Vec<(usize, usize)>,
-    /// Timed runs a batch, after one that is not
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    repeats: u32,
+    cells: Vec<Cell>,
+    /// Timed runs a figure, after some that are not
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    repeats: u16,
+    /// With `forward`: the share of each kind of operation, launched alone
+    #[arg(long)]
+    shares: bool,
 }
 
-fn cell(text: &str) -> Result<(usize, usize), String> {
+/// A batch: sequences and the tokens of each.
+#[derive(Clone, Copy)]
+struct Cell(usize, usize);
+
+fn cell(text: &str) -> Result<Cell, String> {
     let bad = || format!("'{text}' is not a batch; write 8x512 for 8 sequences of 512 tokens");
     let (b, s) = text.split_once('x').ok_or_else(bad)?;
     match (b.parse(), s.parse()) {
-        (Ok(b), Ok(s)) if (1..=4096).contains(&b) && (1..=1 << 20).contains(&s) => Ok((b, s)),
+        (Ok(b), Ok(s)) if (1..=4096).contains(&b) && (1..=1 << 20).contains(&s) => Ok(Cell(b, s)),
         _ => Err(bad()),
     }
 }
 
 pub(crate) fn bench(args: Bench) -> Outcome {
     match args.part {
-        Part::Forward(args) => forward(&args),
+        Part::Forward(options) => Bed::open(&options)?.each_cell(&options, forward),
+        Part::Attention(options) => Bed::open(&options)?.each_cell(&options, attention),
+        Part::Gemm(options) => Bed::open(&options)?.each_cell(&options, gemm),
     }
 }
 
-fn forward(args: &Forward) -> Outcome {
-    let model = args.model.load(TaskKind::Embed)?;
-    let mut device = Device::start(&model, &args.model.device()?)?;
-    let ceiling = bigbatch_engine::backend::cpu::gemm_flops_per_second(args.repeats);
-    println!("ceiling: GEMM 4096 x 768 x 2304 f32, {:.1} GFLOP/s", ceiling / 1e9);
-    println!(
-        "{:>10} {:>10} {:>10} {:>10} {:>10} {:>8}",
-        "batch", "ms median", "min", "max", "tokens/s", "of GEMM"
-    );
-    for &(sequences, tokens) in &args.cells {
-        let total = sequences * tokens;
-        if total > device.max_batch_tokens() || sequences > device.max_batch_sequences() {
-            println!(
-                "{sequences:>5}x{tokens:<5} not run: a batch holds {} tokens",
-                device.max_batch_tokens()
-            );
-            continue;
-        }
-        let ids: Vec<u32> = (0..tokens as u32).map(|i| i % model.tokenizer.vocab_end()).collect();
-        let wants = Rows::Pooled(Pooling::Mean);
-        let batch =
-            PackedBatch::pack((0..sequences).map(|_| Sequence { token_ids: &ids, wants: &wants }));
-        device.forward(&batch)?;
-        let mut seconds = Vec::new();
-        for _ in 0..args.repeats {
-            let start = Instant::now();
-            device.forward(&batch)?;
-            seconds.push(start.elapsed().as_secs_f64());
-        }
+/// The device that is measured, and its ceilings.
+struct Bed {
+    model: Model,
+    device: Device,
+    ceilings: Ceilings,
+}
+
+/// Median, minimum and maximum, in seconds.
+struct Spread(f64, f64, f64);
+
+impl Spread {
+    fn of(mut seconds: Vec<f64>) -> Spread {
         seconds.sort_by(f64::total_cmp);
-        let median = seconds[seconds.len() / 2];
+        Spread(seconds[seconds.len() / 2], seconds[0], seconds[seconds.len() - 1])
+    }
+}
+
+impl Bed {
+    fn open(options: &BenchOptions) -> Result<Bed, Box<dyn Error>> {
+        let model = options.model.load(TaskKind::Embed)?;
+        let mut device = Device::start(&model, &options.model.device()?)?;
+        let ceilings = device.ceilings()?;
+        println!("{} on {}, {}", model.name, device.info().name, device.info().dtype);
         println!(
-            "{:>10} {:>10.2} {:>10.2} {:>10.2} {:>10.0} {:>7.0}%",
-            format!("{sequences}x{tokens}"),
+            "ceilings: {:.4} TFLOP/s, {:.0} GB/s ({})",
+            ceilings.flops_per_second / 1e12,
+            ceilings.bytes_per_second / 1e9,
+            ceilings.what
+        );
+        println!(
+            "{:>12} {:<26} {:>10} {:>10} {:>10} {:>11} {:>9} {:>11}",
+            "batch", "what", "ms median", "min", "max", "tokens/s", "TFLOP/s", "of ceiling"
+        );
+        Ok(Bed { model, device, ceilings })
+    }
+
+    fn each_cell(
+        mut self,
+        options: &BenchOptions,
+        figure: fn(&mut Bed, Cell, &PackedBatch, &BenchOptions) -> Result<(), Box<dyn Error>>,
+    ) -> Outcome {
+        for &at in &options.cells {
+            let Cell(sequences, tokens) = at;
+            let most = self.device.max_batch_tokens();
+            if sequences * tokens > most || sequences > self.device.max_batch_sequences() {
+                println!("{:>12} not run: a batch holds {most} tokens", name(at));
+                continue;
+            }
+            let vocabulary = self.model.tokenizer.vocab_end();
+            // Ids all over the vocabulary: repeated ones would leave the embedding in the cache.
+            let id = |i: u32| i.wrapping_mul(2_654_435_761) % vocabulary;
+            let ids: Vec<u32> = (0..(sequences * tokens) as u32).map(id).collect();
+            let wants = Rows::Pooled(Pooling::Mean);
+            let pieces = ids.chunks(tokens).map(|token_ids| Sequence { token_ids, wants: &wants });
+            figure(&mut self, at, &PackedBatch::pack(pieces), options)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// One row; `flops` of 0 for what moves bytes only.
+    fn row(&self, at: Cell, what: &str, Spread(median, min, max): &Spread, flops: f64) {
+        let rate = flops / median;
+        let rates = if flops > 0.0 {
+            let share = 100.0 * rate / self.ceilings.flops_per_second;
+            format!("{:>9.3} {share:>10.0}%", rate / 1e12)
+        } else {
+            String::new()
+        };
+        println!(
+            "{:>12} {what:<26} {:>10.4} {:>10.4} {:>10.4} {:>11.0} {rates}",
+            name(at),
             median * 1e3,
-            seconds[0] * 1e3,
-            seconds[seconds.len() - 1] * 1e3,
-            total as f64 / median,
-            100.0 * flops(&model, sequences, tokens) / median / ceiling
+            min * 1e3,
+            max * 1e3,
+            (at.0 * at.1) as f64 / median,
         );
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+fn name(Cell(sequences, tokens): Cell) -> String {
+    format!("{sequences}x{tokens}")
+}
+
+fn forward(
+    bed: &mut Bed,
+    at: Cell,
+    batch: &PackedBatch,
+    options: &BenchOptions,
+) -> Result<(), Box<dyn Error>> {
+    let mut seconds = Vec::new();
+    for repeat in 0..=options.repeats {
+        let start = Instant::now();
+        bed.device.forward(batch)?;
+        if repeat > 0 {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+    }
+    let whole = Spread::of(seconds);
+    bed.row(at, "forward, copies included", &whole, flops(&bed.model, at));
+    if options.shares {
+        for (kind, select) in KINDS {
+            let spread = Spread::of(bed.device.time(batch, select, options.repeats.into())?);
+            let what = format!("  {kind} {:.1}%", 100.0 * spread.0 / whole.0);
+            bed.row(at, &what, &spread, 0.0);
+        }
+    }
+    Ok(())
+}
+
+type Select = fn(&Op) -> bool;
+
+/// Every operation of a forward pass, by what it is.
+const KINDS: [(&str, Select); 7] = [
+    ("linear", |op| matches!(op, Op::Linear { .. } | Op::LinearRows { .. })),
+    ("attention, full", |op| matches!(op, Op::Attention { window: None, .. })),
+    ("attention, windowed", |op| matches!(op, Op::Attention { window: Some(_), .. })),
+    ("norm, embedding", |op| matches!(op, Op::Norm { .. } | Op::Embed { .. })),
+    ("geglu", |op| matches!(op, Op::GeGlu { .. } | Op::Gelu { .. })),
+    ("rope", |op| matches!(op, Op::Rope { .. })),
+    ("pool, gather", |op| matches!(op, Op::Pool { .. } | Op::Gather { .. })),
+];
+
+fn attention(
+    bed: &mut Bed,
+    at: Cell,
+    batch: &PackedBatch,
+    options: &BenchOptions,
+) -> Result<(), Box<dyn Error>> {
+    for (what, kind, select) in
+        [("full", LayerKind::Full, KINDS[1].1), ("windowed", LayerKind::Sliding, KINDS[2].1)]
+    {
+        let layers = bed.model.config.layers.iter().filter(|&&layer| layer == kind).count();
+        if layers == 0 {
+            continue;
+        }
+        let all = bed.device.time(batch, select, options.repeats.into())?;
+        let spread = Spread::of(all.into_iter().map(|seconds| seconds / layers as f64).collect());
+        bed.row(at, what, &spread, attention_flops(&bed.model, at, kind));
+    }
+    Ok(())
+}
+
+fn gemm(
+    bed: &mut Bed,
+    at: Cell,
+    batch: &PackedBatch,
+    options: &BenchOptions,
+) -> Result<(), Box<dyn Error>> {
+    let config = &bed.model.config;
+    let (h, i, layers) = (config.hidden_size, config.intermediate_size, config.layers.len());
+    for (what, inputs, outputs, residual) in [
+        ("Wqkv", h, 3 * h, false),
+        ("attn.Wo + residual", h, h, true),
+        ("mlp.Wi", h, 2 * i, false),
+        ("mlp.Wo + residual", i, h, true),
+    ] {
+        let select = |op: &Op| match op {
+            Op::Linear { x, out, accumulate, .. } => {
+                (x.cols, out.cols, *accumulate) == (inputs, outputs, residual)
+            }
+            _ => false,
+        };
+        let all = bed.device.time(batch, select, options.repeats.into())?;
+        let spread = Spread::of(all.into_iter().map(|seconds| seconds / layers as f64).collect());
+        let flops = 2.0 * (batch.tokens() * inputs * outputs) as f64;
+        bed.row(at, &format!("{what} {inputs}x{outputs}"), &spread, flops);
+    }
+    Ok(())
+}
+
+/// Multiplications and additions of one layer's attention.
+fn attention_flops(model: &Model, Cell(sequences, tokens): Cell, kind: LayerKind) -> f64 {
+    let seen = match kind {
+        LayerKind::Full => tokens,
+        LayerKind::Sliding => tokens.min(2 * model.config.window + 1),
+    };
+    4.0 * (sequences * tokens) as f64 * (seen * model.config.hidden_size) as f64
 }
 
 /// Multiplications and additions of the linear layers and of attention.
-fn flops(model: &Model, sequences: usize, tokens: usize) -> f64 {
+fn flops(model: &Model, at: Cell) -> f64 {
     let config = &model.config;
     let (h, i) = (config.hidden_size as f64, config.intermediate_size as f64);
     let linear = 2.0 * (4.0 * h * h + 3.0 * h * i) * config.layers.len() as f64;
-    let seen = |kind: &LayerKind| match kind {
-        LayerKind::Full => tokens as f64,
-        LayerKind::Sliding => tokens.min(2 * config.window + 1) as f64,
-    };
-    let attention: f64 = config.layers.iter().map(|kind| 4.0 * h * seen(kind)).sum();
-    (sequences * tokens) as f64 * (linear + attention)
+    let attention: f64 = config.layers.iter().map(|&kind| attention_flops(model, at, kind)).sum();
+    (at.0 * at.1) as f64 * linear + attention
 }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use crate::backend::cpu::{self, CpuBackend};
 use crate::backend::reference::ReferenceBackend;
-use crate::backend::{ArenaUsage, Backend, Dtype, RopeTable, WeightTable, converted_bytes};
+use crate::backend::{
+    ArenaUsage, Backend, Ceilings, Dtype, Op, RopeTable, WeightTable, converted_bytes,
+};
 use crate::error::{DeviceError, LoadError};
 use crate::model::forward::{self, Program};
 use crate::model::{Architecture, Config, Model, Workspace};
@@ -178,6 +180,31 @@ impl Device {
             device.backend.read(&program.hidden, &mut rows)?;
             Ok(rows)
         })
+    }
+
+    /// Seconds of the launches of a batch that `select` picks, all of them together, once for each repeat.
+    ///
+    /// # Errors
+    /// As [`Device::forward`].
+    pub fn time(
+        &mut self,
+        batch: &PackedBatch,
+        select: impl Fn(&Op) -> bool,
+        repeats: usize,
+    ) -> Result<Vec<f64>, DeviceError> {
+        self.guarded(|device| {
+            let program = device.launch(batch)?;
+            let ops: Vec<Op> = program.ops.into_iter().filter(|op| select(op)).collect();
+            device.backend.time(&ops, repeats)
+        })
+    }
+
+    /// What the device reaches at best.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn ceilings(&mut self) -> Result<Ceilings, DeviceError> {
+        self.guarded(|device| device.backend.ceilings())
     }
 
     fn launch(&mut self, batch: &PackedBatch) -> Result<Program, DeviceError> {

@@ -143,6 +143,17 @@ pub struct ArenaUsage {
     pub high_water_bytes: u64,
 }
 
+/// Rates that no operation exceeds, measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ceilings {
+    /// What was measured.
+    pub what: String,
+    /// Multiplications and additions of a large product.
+    pub flops_per_second: f64,
+    /// Bytes read and written by a large copy.
+    pub bytes_per_second: f64,
+}
+
 /// A device that runs [`Op`]s. One batch at a time: `begin`, launches in order, reads.
 pub trait Backend: Send {
     /// Makes a batch's ids, positions and sequence bounds known to the launches that follow.
@@ -156,4 +167,27 @@ pub trait Backend: Send {
 
     /// How much of the arena is in use.
     fn arena(&self) -> ArenaUsage;
+
+    /// Seconds that these launches of the batch begun last take together, once for each repeat, after a
+    /// warm-up. For benches.
+    fn time(&mut self, ops: &[Op], repeats: usize) -> Result<Vec<f64>, DeviceError>;
+
+    /// What the device reaches on nothing but a product, and nothing but a copy. For benches; the arena's
+    /// contents are lost.
+    fn ceilings(&mut self) -> Result<Ceilings, DeviceError>;
+}
+
+/// [`Backend::time`] where launches are done when they return.
+fn time_on_host(
+    backend: &mut dyn Backend,
+    ops: &[Op],
+    repeats: usize,
+) -> Result<Vec<f64>, DeviceError> {
+    let mut run = || {
+        let start = std::time::Instant::now();
+        ops.iter().try_for_each(|op| backend.launch(op))?;
+        Ok(start.elapsed().as_secs_f64())
+    };
+    run()?;
+    (0..repeats).map(|_| run()).collect()
 }

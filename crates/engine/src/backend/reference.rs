@@ -4,7 +4,7 @@
 //! nothing serves with it. It is meant for sequences up to [`MAX_TOKENS`].
 
 use super::host_arena::HostArena;
-use super::{ArenaUsage, Backend, NormWeights, Op, RopeTable, View, WeightTable};
+use super::{ArenaUsage, Backend, Ceilings, NormWeights, Op, RopeTable, View, WeightTable};
 use crate::error::DeviceError;
 use crate::pack::PackedBatch;
 
@@ -202,5 +202,16 @@ impl Backend for ReferenceBackend {
 
     fn arena(&self) -> ArenaUsage {
         self.arena.usage()
+    }
+
+    fn time(&mut self, ops: &[Op], repeats: usize) -> Result<Vec<f64>, DeviceError> {
+        super::time_on_host(self, ops, repeats)
+    }
+
+    fn ceilings(&mut self) -> Result<Ceilings, DeviceError> {
+        Err(DeviceError::Unavailable {
+            device: "reference".into(),
+            reason: "it is an oracle, not measured".into(),
+        })
     }
 }

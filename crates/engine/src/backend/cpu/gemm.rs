@@ -119,23 +119,6 @@ pub(super) unsafe fn multiply(
     }
 }
 
-/// What this machine's threads reach on one large product, as the ceiling beside other figures.
-pub fn gemm_flops_per_second(repeats: u32) -> f64 {
-    const SIZE: (usize, usize, usize) = (4096, 768, 2304);
-    let (rows, k, n) = SIZE;
-    let x = vec![0.5f32; rows * k];
-    let w = vec![0.25f32; n * k];
-    let mut out = vec![0.0f32; rows * n];
-    let view = |cols| View::new(0, rows, cols, crate::backend::Dtype::F32);
-    let mut run = || {
-        let start = std::time::Instant::now();
-        linear(&x, &view(k), &w, None, &mut out, &view(n), false);
-        start.elapsed().as_secs_f64()
-    };
-    let best = (0..=repeats).map(|_| run()).fold(f64::INFINITY, f64::min);
-    2.0 * (rows * k * n) as f64 / best
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,16 +8,17 @@
 //! knows and picks one at start-up, so there is no intrinsic here.
 
 mod attention;
+mod ceilings;
 mod gemm;
 mod math;
 mod rows;
 
-pub use gemm::{gemm_flops_per_second, min_rows};
+pub use gemm::min_rows;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::host_arena::HostArena;
-use super::{ArenaUsage, Backend, Op, RopeTable, View, WeightTable};
+use super::{ArenaUsage, Backend, Ceilings, Op, RopeTable, View, WeightTable};
 use crate::error::DeviceError;
 use crate::pack::PackedBatch;
 
@@ -160,5 +161,13 @@ impl Backend for CpuBackend {
 
     fn arena(&self) -> ArenaUsage {
         self.state.arena.usage()
+    }
+
+    fn time(&mut self, ops: &[Op], repeats: usize) -> Result<Vec<f64>, DeviceError> {
+        super::time_on_host(self, ops, repeats)
+    }
+
+    fn ceilings(&mut self) -> Result<Ceilings, DeviceError> {
+        Ok(self.pool.install(ceilings::measure))
     }
 }

@@ -11,7 +11,7 @@ use super::memory::Arena;
 use super::outputs::Outputs;
 use super::start::StartReport;
 use super::weights::DeviceWeights;
-use crate::backend::{ArenaUsage, Backend, Dtype, NormWeights, Op, View};
+use crate::backend::{ArenaUsage, Backend, Ceilings, Dtype, NormWeights, Op, View};
 use crate::error::DeviceError;
 use crate::pack::PackedBatch;
 
@@ -66,7 +66,7 @@ impl CudaBackend {
         ops.iter().try_for_each(|op| self.state.launch(op, &lists))
     }
 
-    fn lists(&self) -> Result<Lists, DeviceError> {
+    pub(super) fn lists(&self) -> Result<Lists, DeviceError> {
         self.lists.ok_or_else(|| DeviceError::Call {
             device: self.device().label().into(),
             call: "launch",
@@ -88,7 +88,10 @@ impl Backend for CudaBackend {
     fn launch(&mut self, op: &Op) -> Result<(), DeviceError> {
         self.device().bind()?;
         match self.player.step(&self.state.stream, op)? {
-            Step::HeldBack | Step::Played => Ok(()),
+            Step::HeldBack | Step::Played => {
+                self.state.note_use(op);
+                Ok(())
+            }
             Step::Launch(held_back) => {
                 self.launch_all(&held_back)?;
                 self.launch_all(std::slice::from_ref(op))
@@ -109,6 +112,16 @@ impl Backend for CudaBackend {
             planned_bytes: self.state.workspace_bytes as u64,
             high_water_bytes: self.state.high_water as u64,
         }
+    }
+
+    fn time(&mut self, ops: &[Op], repeats: usize) -> Result<Vec<f64>, DeviceError> {
+        self.device().bind()?;
+        self.time_launches(ops, repeats)
+    }
+
+    fn ceilings(&mut self) -> Result<Ceilings, DeviceError> {
+        self.device().bind()?;
+        self.measure_ceilings()
     }
 }
 
@@ -135,10 +148,19 @@ impl State {
         }
     }
 
-    fn output(&mut self, view: &View) -> Matrix {
-        let end = view.offset_bytes + view.extent_bytes();
-        self.high_water = self.high_water.max(end.min(self.workspace_bytes));
-        self.matrix(view)
+    /// How far into the arena an operation writes.
+    fn note_use(&mut self, op: &Op) {
+        let (Op::Embed { out, .. }
+        | Op::Norm { out, .. }
+        | Op::Linear { out, .. }
+        | Op::LinearRows { out, .. }
+        | Op::Attention { out, .. }
+        | Op::Pool { out, .. }
+        | Op::Gather { out, .. }
+        | Op::Rope { qkv: out, .. }
+        | Op::GeGlu { x: out }
+        | Op::Gelu { x: out }) = op;
+        self.high_water = self.high_water.max(out.offset_bytes + out.extent_bytes());
     }
 
     fn norm(&self, norm: &NormWeights) -> NormAddresses {
@@ -151,18 +173,19 @@ impl State {
 
     /// Enqueues one operation over the lists of the current batch.
     pub(super) fn launch(&mut self, op: &Op, lists: &Lists) -> Result<(), DeviceError> {
+        self.note_use(op);
         match op {
             Op::Embed { embedding, norm, out } => {
-                let (out, norm) = (self.output(out), self.norm(norm));
+                let (out, norm) = (self.matrix(out), self.norm(norm));
                 let embedding = self.weights.elements(*embedding);
                 self.kernels.embed_norm(&self.stream, lists.ids, embedding, norm, out)
             }
             Op::Norm { x, norm, out } => {
-                let (x, norm, out) = (self.matrix(x), self.norm(norm), self.output(out));
+                let (x, norm, out) = (self.matrix(x), self.norm(norm), self.matrix(out));
                 self.kernels.norm(&self.stream, x, norm, out)
             }
             Op::Linear { x, weight, bias, out, accumulate } => {
-                let (x, out) = (self.matrix(x), self.output(out));
+                let (x, out) = (self.matrix(x), self.matrix(out));
                 if x.dtype == Dtype::F32 {
                     assert!(!accumulate, "a product of f32 rows does not accumulate");
                     let bias = bias.map_or(0, |id| self.weights.floats(id));
@@ -173,17 +196,17 @@ impl State {
                 self.gemm.run(&self.stream, &call)
             }
             Op::LinearRows { x, weight, bias, out } => {
-                let (x, out) = (self.matrix(x), self.output(out));
+                let (x, out) = (self.matrix(x), self.matrix(out));
                 let bias = bias.map_or(0, |id| self.weights.floats(id));
                 let weight = self.weights.elements(*weight);
                 self.kernels.linear_rows(&self.stream, x, weight, bias, out)
             }
             Op::Rope { qkv, table } => {
-                let (qkv, table) = (self.output(qkv), self.weights.rope(*table));
+                let (qkv, table) = (self.matrix(qkv), self.weights.rope(*table));
                 self.kernels.rope(&self.stream, qkv, table, lists.positions)
             }
             Op::Attention { qkv, out, window } => {
-                let (qkv, out) = (self.matrix(qkv), self.output(out));
+                let (qkv, out) = (self.matrix(qkv), self.matrix(out));
                 let (kernels, stream) = (&self.kernels, &self.stream);
                 match *window {
                     None => {
@@ -197,19 +220,19 @@ impl State {
                 }
             }
             Op::GeGlu { x } => {
-                let x = self.output(x);
+                let x = self.matrix(x);
                 self.kernels.geglu(&self.stream, x)
             }
             Op::Gelu { x } => {
-                let x = self.output(x);
+                let x = self.matrix(x);
                 self.kernels.gelu(&self.stream, x)
             }
             Op::Pool { x, out } => {
-                let (x, out) = (self.matrix(x), self.output(out));
+                let (x, out) = (self.matrix(x), self.matrix(out));
                 self.kernels.pool(&self.stream, x, lists.bounds, lists.pairs, out)
             }
             Op::Gather { x, out } => {
-                let (x, out) = (self.matrix(x), self.output(out));
+                let (x, out) = (self.matrix(x), self.matrix(out));
                 self.kernels.gather(&self.stream, x, lists.rows, out)
             }
         }

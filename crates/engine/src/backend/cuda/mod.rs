@@ -31,6 +31,7 @@ mod nvml;
 mod outputs;
 pub mod resources;
 pub mod start;
+mod timing;
 mod weights;
 pub mod worklist;
 

@@ -130,6 +130,11 @@ impl Gemm {
         Ok(Gemm { device: device.clone(), handle, dtype, plans, choices })
     }
 
+    /// Element type of the factors.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
     /// The library's version: 130000 for 13.0.0.
     pub fn version(&self) -> usize {
         // SAFETY: the library is open.
