@@ -1,0 +1,39 @@
+//! ModernBERT's own tokenizer against ids that were checked with the `tokenizers` library.
+//!
+//! The tokenizer is no part of the repository. `scripts/modernbert_tokenizer.py DIR` rebuilds it, and
+//! this test reads the DIR that `BIGBATCH_MODERNBERT_TOKENIZER` names; `.ci/run` sees to both. Without
+//! the variable it says so and checks nothing.
+
+use std::path::Path;
+
+use bigbatch_engine::model::Checkpoint;
+use bigbatch_engine::tokenize::{Input, Tokenizer};
+use serde::Deserialize;
+
+const DIRECTORY: &str = "BIGBATCH_MODERNBERT_TOKENIZER";
+
+#[derive(Deserialize)]
+struct Gold {
+    text: String,
+    ids: Vec<u32>,
+}
+
+#[test]
+fn modernbert_texts_have_their_gold_ids() {
+    let Some(dir) = std::env::var_os(DIRECTORY) else {
+        println!("skipped: {DIRECTORY} is not set; scripts/modernbert_tokenizer.py makes it");
+        return;
+    };
+    let golds: Vec<Gold> =
+        serde_json::from_str(include_str!("data/gold_tokens.json")).expect("the golds are JSON");
+    assert_eq!(golds.len(), 13);
+    let tokenizer = Tokenizer::open(&Checkpoint::directory(Path::new(&dir)))
+        .unwrap_or_else(|e| panic!("{DIRECTORY} is set, but: {e}"));
+    assert_eq!(tokenizer.vocab_end(), 50368);
+    assert_eq!(tokenizer.mask_token().as_deref(), Some("[MASK]"));
+    for Gold { text, ids } in golds {
+        let tokens = tokenizer.encode(&Input::Text(text.clone()), 8192, false);
+        assert_eq!(tokens.expect("it fits").ids, ids, "{text:?}");
+        assert_eq!(tokenizer.count(&text), Ok(ids.len()), "{text:?}");
+    }
+}

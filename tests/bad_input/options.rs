@@ -1,0 +1,87 @@
+//! Options whose values cannot be honoured: by the parser, or by this machine and build.
+
+use crate::Rule;
+use crate::support::{Done, bigbatch};
+
+#[test]
+fn command_lines_that_do_not_parse() {
+    for args in [
+        &[][..],
+        &["dance"],
+        &["embed", "--frobnicate"],
+        &["embed", "--pooling", "max", "x"],
+        &["embed", "--dimensions", "-1", "x"],
+        &["embed", "--dimensions", "many", "x"],
+        &["embed", "--device", "gpu", "x"],
+        &["embed", "--device", "cuda:x", "x"],
+        &["embed", "--dtype", "f64", "x"],
+        &["embed", "--rope", "longrope", "x"],
+        &["embed", "--threads", "0", "x"],
+        &["embed", "--max-batch-tokens", "0", "x"],
+        &["embed", "--memory-budget", "0", "x"],
+        &["embed", "--memory-budget", "-1GiB", "x"],
+        &["embed", "--memory-budget", "2 gigs", "x"],
+        &["embed", "--input", "texts.json", "and a text"],
+        &["fill-mask", "--top-k", "-5", "x"],
+        &["model"],
+        &["model", "inspect"],
+        &["model", "init"],
+        &["model", "init", "--seed", "-1", "dir"],
+        &["bench"],
+        &["bench", "forward", "--cells", "8"],
+        &["bench", "forward", "--cells", "0x16"],
+        &["bench", "forward", "--cells", "1x0"],
+        &["bench", "forward", "--repeats", "0"],
+        &["validate", "--target", "elsewhere"],
+    ] {
+        let Done { code, stderr, .. } = bigbatch(args).run();
+        assert_eq!(code, Some(2), "{args:?}: {stderr}");
+        assert!(!stderr.is_empty() && !stderr.contains("panicked"), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn what_a_cpu_does_not_do() {
+    let mut rule = Rule::default();
+    for dtype in ["bf16", "f16", "int8"] {
+        let run = bigbatch(["embed", "--device", "cpu", "--dtype", dtype, "x"]);
+        rule.check(dtype, run, "--dtype");
+    }
+    rule.holds();
+}
+
+#[test]
+#[cfg(not(feature = "cuda"))]
+fn a_build_without_cuda_says_so() {
+    let mut rule = Rule::default();
+    for device in ["cuda", "cuda:0", "cuda:7"] {
+        for command in ["embed", "classify", "tag", "fill-mask", "doctor"] {
+            let mut args = vec![command, "--device", device];
+            if command != "doctor" {
+                args.push("x");
+            }
+            rule.check(&args.join(" "), bigbatch(args), "--features cuda");
+        }
+    }
+    rule.holds();
+}
+
+#[test]
+fn a_budget_too_small_says_what_is_needed_and_that_is_enough() {
+    let mut rule = Rule::default();
+    // Of several sizes some round down when they are printed with few digits.
+    for tokens in ["16", "100", "512", "1111", "4000"] {
+        let embed = |budget: &str| {
+            bigbatch(["embed", "--max-batch-tokens", tokens, "--memory-budget", budget, "x"])
+        };
+        rule.check(tokens, embed("64KiB"), "are needed");
+        let stderr = embed("64KiB").run().stderr;
+        let needed = stderr.split("at least ").nth(1).and_then(|rest| rest.split(" are").next());
+        let needed = needed.expect("the message names the amount").to_owned();
+        let Done { code, stderr, .. } = embed(&needed).run();
+        if code != Some(0) {
+            rule.broken.push(format!("{tokens} tokens with the {needed} asked for: {stderr}"));
+        }
+    }
+    rule.holds();
+}

@@ -1,0 +1,114 @@
+//! Texts that cannot be read or answered, and what fits and what does not.
+
+use serde_json::Value;
+
+use crate::Rule;
+use crate::support::{Scratch, bigbatch, text};
+
+#[test]
+fn texts_on_standard_input() {
+    let mut rule = Rule::default();
+    let cases: [(&str, &[u8], &str); 5] = [
+        ("an empty line", b"one\n\nthree\n", "text 2: the text is empty"),
+        ("only a line end", b"\n", "text 1: the text is empty"),
+        ("invalid UTF-8", b"one\ntwo \xff\xfe\nthree\n", "line 2 of standard input"),
+        ("half a character at the end", b"one\ncaf\xc3", "line 2 of standard input"),
+        ("UTF-16", b"\xff\xfeo\0n\0e\0\n\0", "line 1 of standard input"),
+    ];
+    for (what, stdin, says) in cases {
+        rule.check(what, bigbatch(["embed"]).stdin(stdin), says);
+    }
+    rule.check("an empty argument", bigbatch(["embed", "one", ""]), "text 2: the text is empty");
+    rule.holds();
+}
+
+#[test]
+fn files_of_texts() {
+    let scratch = Scratch::new();
+    let mut rule = Rule::default();
+    let cases: [(&str, &[u8]); 7] = [
+        ("not JSON", b"one\ntwo\n"),
+        ("cut", b"[\"one\", \"tw"),
+        ("an object", b"{\"text\": \"one\"}"),
+        ("an array of numbers", b"[1, 2]"),
+        ("an array of arrays", b"[[\"one\"]]"),
+        ("empty", b""),
+        ("invalid UTF-8", b"[\"\xff\"]"),
+    ];
+    for (what, content) in cases {
+        let path = scratch.file("texts.json", content);
+        let run = bigbatch(["embed", "--input", text(&path)]);
+        rule.check(what, run, "texts.json is not a JSON array of texts");
+    }
+    let path = scratch.file("texts.json", r#"["one", ""]"#);
+    let run = bigbatch(["embed", "--input", text(&path)]);
+    rule.check("an empty text", run, "text 2: the text is empty");
+    let absent = scratch.path("absent.json");
+    rule.check("no file", bigbatch(["embed", "--input", text(&absent)]), "absent.json");
+    rule.holds();
+}
+
+#[test]
+fn a_text_that_is_too_long_is_refused_unless_it_may_be_cut() {
+    let long = "word ".repeat(500);
+    let mut rule = Rule::default();
+    let limits = ["--max-batch-tokens", "48"];
+    for command in ["embed", "classify", "tag"] {
+        let args = || [command, "--json", limits[0], limits[1]].into_iter().chain([long.as_str()]);
+        rule.check(command, bigbatch(args()), "the limit is 48");
+        let line = bigbatch(args().chain(["--truncate"])).output();
+        let answer: Value = serde_json::from_str(&line).expect("one JSON object");
+        assert_eq!(answer["tokens"], 48, "{command}");
+        assert_eq!(answer["truncated"], true, "{command}");
+        // The mark is for texts that were cut, not for the option.
+        let short = bigbatch([command, "--json", limits[0], limits[1], "--truncate", "short"]);
+        let answer: Value = serde_json::from_str(&short.output()).expect("one JSON object");
+        assert_eq!(answer["truncated"], false, "{command}");
+    }
+    let no_room = ["embed", "--truncate", "--max-batch-tokens", "2", "a text"];
+    rule.check("no room beside the special tokens", bigbatch(no_room), "no room for text");
+    rule.holds();
+}
+
+#[test]
+fn tasks_that_the_model_has_no_head_for() {
+    let scratch = Scratch::new();
+    let heads = ["base", "masked-lm", "classify", "tag"];
+    let able = [
+        ("embed", &["base", "masked-lm"][..]),
+        ("fill-mask", &["masked-lm"]),
+        ("classify", &["classify"]),
+        ("tag", &["tag"]),
+    ];
+    let mut rule = Rule::default();
+    for head in heads {
+        let dir = scratch.checkpoint(head, &["--head", head]);
+        for (command, with) in able {
+            let run = bigbatch([command, "--model", text(&dir), "a [MASK]"]);
+            if with.contains(&head) {
+                run.output();
+            } else {
+                rule.check(&format!("{command} on {head}"), run, "this model does");
+            }
+        }
+    }
+    rule.holds();
+}
+
+#[test]
+fn values_that_do_not_fit_the_task() {
+    let mut rule = Rule::default();
+    for (args, says) in [
+        (["embed", "--dimensions", "0", "x"], "between 1 and 128"),
+        (["embed", "--dimensions", "129", "x"], "between 1 and 128"),
+        (["fill-mask", "--top-k", "0", "a [MASK]"], "between 1 and 4096"),
+        (["fill-mask", "--top-k", "4097", "a [MASK]"], "between 1 and 4096"),
+        (["fill-mask", "--top-k", "5", "no mask"], "the text has no [MASK]"),
+        (["classify", "--query", "", "x"], "empty"),
+    ] {
+        rule.check(&args.join(" "), bigbatch(args), says);
+    }
+    let masks = "[MASK] ".repeat(2000);
+    rule.check("too many masks", bigbatch(["fill-mask", &masks]), "2000 [MASK], the limit is");
+    rule.holds();
+}

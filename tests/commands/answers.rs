@@ -1,0 +1,176 @@
+//! The answers of `classify`, `tag`, `embed` and `fill-mask`.
+
+use serde_json::{Value, json};
+
+use crate::support::{Scratch, text};
+use crate::{keys, line, lines, numbers};
+
+const TEXT: &str = "The ship sailed at dawn with Captain Smith.";
+
+fn scores(answer: &Value) -> Vec<(String, f64)> {
+    let score = |label: &Value| {
+        assert_eq!(keys(label), ["label", "score"]);
+        let name = label["label"].as_str().expect("a string");
+        (name.to_owned(), label["score"].as_f64().expect("a number"))
+    };
+    answer["labels"].as_array().expect("an array").iter().map(score).collect()
+}
+
+fn length(vector: &[f64]) -> f64 {
+    vector.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+fn close(a: &[f64], b: &[f64]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(x, y)| (x - y).abs() < 1e-6)
+}
+
+#[test]
+fn classify_gives_every_label_highest_first() {
+    let scratch = Scratch::new();
+    let dir = scratch.checkpoint("three", &["--head", "classify", "--labels", "a,b,c"]);
+    let model = ["classify", "--json", "--model", text(&dir), TEXT];
+    let answer = line(&model);
+    assert_eq!(keys(&answer), ["index", "tokens", "truncated", "labels"]);
+    assert_eq!((&answer["index"], &answer["truncated"]), (&json!(0), &json!(false)));
+    let softmax = scores(&answer);
+    let mut names: Vec<&str> = softmax.iter().map(|(name, _)| name.as_str()).collect();
+    assert!(softmax.is_sorted_by(|a, b| a.1 >= b.1), "{softmax:?}");
+    assert!((softmax.iter().map(|s| s.1).sum::<f64>() - 1.0).abs() < 1e-6, "{softmax:?}");
+    names.sort();
+    assert_eq!(names, ["a", "b", "c"]);
+
+    let raw = scores(&line(&[&model[..], &["--raw-scores"]].concat()));
+    let total: f64 = raw.iter().map(|s| s.1.exp()).sum();
+    for ((name, probability), (raw_name, logit)) in softmax.iter().zip(&raw) {
+        assert_eq!(name, raw_name);
+        assert!((probability - logit.exp() / total).abs() < 1e-6, "{softmax:?} of {raw:?}");
+    }
+}
+
+#[test]
+fn one_label_is_a_sigmoid_and_labels_without_names_are_numbered() {
+    let scratch = Scratch::new();
+    let dir = scratch.checkpoint("one", &["--head", "classify", "--labels", "relevant"]);
+    let config = std::fs::read(dir.join("config.json")).expect("just made");
+    let mut config: Value = serde_json::from_slice(&config).expect("it is JSON");
+    config.as_object_mut().expect("it is an object").shift_remove("id2label");
+    scratch.file("one/config.json", config.to_string());
+    // A reranker: the query and the text are read together.
+    let pair = ["classify", "--json", "--model", text(&dir), "--query", "Who sailed?", TEXT];
+    let answer = line(&pair);
+    let raw = line(&[&pair[..], &["--raw-scores"]].concat());
+    let ([(name, probability)], [(_, logit)]) = (&scores(&answer)[..], &scores(&raw)[..]) else {
+        panic!("one label: {answer}");
+    };
+    assert_eq!(name, "LABEL_0");
+    assert!((probability - 1.0 / (1.0 + (-logit).exp())).abs() < 1e-6, "{probability} of {logit}");
+
+    let alone = line(&["classify", "--json", "--model", text(&dir), TEXT]);
+    let query = line(&["classify", "--json", "--model", text(&dir), "Who sailed?"]);
+    // Each text alone is between [CLS] and [SEP]; of a pair the second [CLS] is left out.
+    let tokens = |answer: &Value| answer["tokens"].as_u64().expect("a count");
+    assert_eq!(tokens(&answer), tokens(&alone) + tokens(&query) - 1);
+}
+
+#[test]
+fn tag_quotes_the_text_by_characters() {
+    let text = "Élodie Müller naïvely met 東京 and Zoë — at the café in Łódź.";
+    let characters: Vec<char> = text.chars().collect();
+    let answer = line(&["tag", "--json", text]);
+    assert_eq!(keys(&answer), ["index", "tokens", "truncated", "entities"]);
+    let entities = answer["entities"].as_array().expect("an array");
+    assert!(!entities.is_empty(), "random weights label something");
+    let mut last_end = 0;
+    for entity in entities {
+        assert_eq!(keys(entity), ["label", "start", "end", "text", "score"]);
+        let place = |key: &str| entity[key].as_u64().expect("an offset") as usize;
+        let quoted: String = characters[place("start")..place("end")].iter().collect();
+        assert_eq!(entity["text"], json!(quoted), "{entity}");
+        assert_eq!(quoted.trim(), quoted, "white space around an entity");
+        assert!(place("start") < place("end"), "{entity}");
+        assert!(place("start") + 1 >= last_end, "out of order: {answer}");
+        assert_eq!(entity["label"], "RANDOM", "without its B- or I-");
+        last_end = place("end");
+    }
+}
+
+#[test]
+fn tag_labels_every_token_when_asked() {
+    let answer = line(&["tag", "--json", "--all-tokens", TEXT]);
+    assert_eq!(keys(&answer), ["index", "tokens", "truncated", "entities", "token_labels"]);
+    let labels = answer["token_labels"].as_array().expect("an array");
+    assert_eq!(json!(labels.len()), answer["tokens"], "special tokens have labels too");
+    for label in labels {
+        assert!(["O", "B-RANDOM", "I-RANDOM"].iter().any(|name| label == name), "{label}");
+    }
+}
+
+#[test]
+fn embed_normalises_pools_and_shortens() {
+    let embed = |options: &[&str]| {
+        let answer = line(&[&["embed", "--json", TEXT], options].concat());
+        assert_eq!(keys(&answer), ["index", "tokens", "truncated", "embedding"]);
+        numbers(&answer["embedding"])
+    };
+    let unit = embed(&[]);
+    assert_eq!(unit.len(), 128);
+    assert!((length(&unit) - 1.0).abs() < 1e-6, "{}", length(&unit));
+
+    let raw = embed(&["--no-normalize"]);
+    assert!((length(&raw) - 1.0).abs() > 0.01, "random weights give no unit vectors");
+    let scaled: Vec<f64> = raw.iter().map(|x| x / length(&raw)).collect();
+    assert!(close(&unit, &scaled));
+
+    let short = embed(&["--dimensions", "16"]);
+    let scaled: Vec<f64> = raw[..16].iter().map(|x| x / length(&raw[..16])).collect();
+    assert!(close(&short, &scaled), "cut first, then normalised");
+    assert!(close(&embed(&["--dimensions", "16", "--no-normalize"]), &raw[..16]));
+
+    assert!(close(&embed(&["--pooling", "mean"]), &unit), "the mean is the default");
+    assert!(!close(&embed(&["--pooling", "cls"]), &unit));
+}
+
+#[test]
+fn embed_pools_as_the_checkpoint_says() {
+    let scratch = Scratch::new();
+    let dir = scratch.checkpoint("model", &["--head", "base"]);
+    std::fs::create_dir(dir.join("1_Pooling")).expect("writable");
+    let embed = |options: &[&str]| {
+        let model = ["embed", "--json", "--model", text(&dir), TEXT];
+        numbers(&line(&[&model[..], options].concat())["embedding"])
+    };
+    let (mean, cls) = (embed(&["--pooling", "mean"]), embed(&["--pooling", "cls"]));
+    assert!(!close(&mean, &cls));
+    for (content, expected) in [
+        (r#"{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}"#, &cls),
+        (r#"{"pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true}"#, &mean),
+        (r#"{"pooling_mode": "cls"}"#, &cls),
+    ] {
+        scratch.file("model/1_Pooling/config.json", content);
+        assert!(close(&embed(&[]), expected), "{content}");
+        assert!(close(&embed(&["--pooling", "mean"]), &mean), "the option goes first");
+    }
+}
+
+#[test]
+fn fill_mask_gives_the_likeliest_tokens_of_each_mask() {
+    let answers = lines(&["fill-mask", "--json", "The [MASK] sailed at [MASK].", "One [MASK]"]);
+    let masks = |answer: &Value| answer["masks"].as_array().expect("an array").clone();
+    assert_eq!(answers.iter().map(|a| masks(a).len()).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(keys(&answers[0]), ["index", "tokens", "masks"]);
+    for mask in answers.iter().flat_map(masks) {
+        let candidates = mask.as_array().expect("an array");
+        assert_eq!(candidates.len(), 5, "the default of --top-k");
+        assert!(candidates.iter().all(|c| keys(c) == ["token", "id", "score"]));
+        let score = |c: &Value| c["score"].as_f64().expect("a number");
+        assert!(candidates.is_sorted_by(|a, b| score(a) >= score(b)), "{mask}");
+    }
+    let two = line(&["fill-mask", "--json", "--top-k", "2", "One [MASK]"]);
+    let five = masks(&answers[1])[0].clone();
+    assert_eq!(masks(&two)[0], json!([five[0], five[1]]), "the first two of five");
+    let all = line(&["fill-mask", "--json", "--top-k", "4096", "One [MASK]"]);
+    let all = masks(&all)[0].clone();
+    let candidates = all.as_array().expect("an array");
+    let total: f64 = candidates.iter().filter_map(|c| c["score"].as_f64()).sum();
+    assert!((total - 1.0).abs() < 1e-4, "all probabilities sum to {total}");
+}

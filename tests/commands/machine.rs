@@ -1,0 +1,34 @@
+//! `doctor` and `bench`: figures of this machine, so only their form can be checked.
+
+use crate::support::bigbatch;
+
+#[test]
+fn doctor_tells_the_limits_it_would_set() {
+    let output = bigbatch(["doctor", "--memory-budget", "64MiB"]).output();
+    for piece in ["processor", "memory budget   64 MiB", "arena", "cuda", "longest input"] {
+        assert!(output.contains(piece), "{piece} in {output}");
+    }
+}
+
+#[test]
+fn bench_forward_prints_a_row_a_batch() {
+    let args = ["bench", "forward", "--cells", "1x16,2x8,1x4096", "--repeats", "1"];
+    let output = bigbatch(args.into_iter().chain(["--max-batch-tokens", "64"])).output();
+    let row = |cell: &str| {
+        let found = output.lines().find(|line| line.trim_start().starts_with(cell));
+        found.unwrap_or_else(|| panic!("no row for {cell} in {output}"))
+    };
+    for cell in ["1x16", "2x8"] {
+        let figures = row(cell).split_whitespace().skip(1);
+        let figures: Vec<f64> =
+            figures.map(|n| n.trim_end_matches('%').parse().expect("a number")).collect();
+        let [median, min, max, tokens_per_second, share] = figures[..] else {
+            panic!("five figures a row: {output}");
+        };
+        assert!(0.0 < min && min <= median && median <= max, "{output}");
+        assert!(tokens_per_second > 0.0 && (0.0..=100.0).contains(&share), "{output}");
+    }
+    // A batch that the device does not hold is not a failure, and not a figure either.
+    assert!(row("1x4096").contains("not run"), "{output}");
+    assert!(output.contains("ceiling"), "{output}");
+}

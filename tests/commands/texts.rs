@@ -1,0 +1,90 @@
+//! How texts come in and how their answers are numbered, counted and ordered.
+
+use serde_json::{Value, json};
+
+use crate::support::{Scratch, bigbatch, text};
+use crate::{line, lines, parse};
+
+fn tokens(answer: &Value) -> u64 {
+    answer["tokens"].as_u64().expect("a count")
+}
+
+#[test]
+fn six_hundred_lines_are_answered_in_their_order() {
+    // More than the command keeps in flight and than the engine admits, of lengths that batches mix.
+    let words = |i: usize| 1 + i * 7 % 41;
+    let input: String =
+        (0..600).map(|i| "a ".repeat(words(i)).trim_end().to_owned() + "\n").collect();
+    let answers = parse(&bigbatch(["classify", "--json"]).stdin(input).output());
+    assert_eq!(answers.len(), 600);
+    for (i, answer) in answers.iter().enumerate() {
+        assert_eq!(answer["index"], json!(i));
+        assert_eq!(tokens(answer), words(i) as u64 + 2, "line {i} got another line's answer");
+    }
+}
+
+#[test]
+fn arguments_lines_and_files_give_the_same_answers() {
+    let texts = ["one", "two and a half — naïve", "three"];
+    let scratch = Scratch::new();
+    let file = scratch.file("texts.json", json!(texts).to_string());
+    let arguments = bigbatch(["embed", "--json"].into_iter().chain(texts)).output();
+    assert_eq!(arguments.lines().count(), 3);
+    let from_file = bigbatch(["embed", "--json", "--input", text(&file)]).output();
+    assert_eq!(from_file, arguments);
+    // Line ends of either kind, the last one left out or not.
+    for stdin in [texts.join("\n"), texts.join("\r\n") + "\r\n"] {
+        assert_eq!(bigbatch(["embed", "--json"]).stdin(stdin).output(), arguments);
+    }
+    assert_eq!(bigbatch(["embed", "--json"]).output(), "", "no text, no answer");
+    let plain = bigbatch(["classify"].into_iter().chain(texts)).output();
+    assert_eq!(plain.lines().count(), 3, "without --json a line a text too");
+}
+
+#[test]
+fn a_text_of_a_file_may_hold_line_ends() {
+    let scratch = Scratch::new();
+    let file = scratch.file("texts.json", r#"["one\ntwo", "three"]"#);
+    assert_eq!(lines(&["embed", "--json", "--input", text(&file)]).len(), 2);
+}
+
+#[test]
+fn tokens_count_special_ones_and_nothing_is_cut_or_padded_unasked() {
+    assert_eq!(tokens(&line(&["embed", "--json", "a"])), 3, "[CLS] a [SEP]");
+    let scratch = Scratch::new();
+    let dir = scratch.checkpoint("model", &[]);
+    let tokenizer = std::fs::read(dir.join("tokenizer.json")).expect("just made");
+    let mut tokenizer: Value = serde_json::from_slice(&tokenizer).expect("it is JSON");
+    let long = "a ".repeat(30);
+    let embed = || line(&["embed", "--json", "--model", text(&dir), &long]);
+    let before = embed();
+    tokenizer["truncation"] = json!({
+        "direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0
+    });
+    tokenizer["padding"] = json!({
+        "strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": null,
+        "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"
+    });
+    scratch.file("model/tokenizer.json", tokenizer.to_string());
+    assert_eq!(embed(), before, "what tokenizer.json asks for is switched off");
+    assert!(tokens(&before) > 30);
+}
+
+#[test]
+fn the_models_own_length_is_a_limit_too() {
+    let scratch = Scratch::new();
+    let dir = scratch.checkpoint("model", &[]);
+    let config = std::fs::read(dir.join("config.json")).expect("just made");
+    let mut config: Value = serde_json::from_slice(&config).expect("it is JSON");
+    config["rope_scaling"] = Value::Null;
+    config["max_position_embeddings"] = json!(20);
+    scratch.file("model/config.json", config.to_string());
+    let long = "a ".repeat(18).trim_end().to_owned();
+    let model = ["embed", "--json", "--model", text(&dir)];
+    let whole = line(&[&model[..], &[long.as_str()]].concat());
+    assert_eq!((tokens(&whole), &whole["truncated"]), (20, &json!(false)));
+    let longer = format!("{long} a");
+    let cut = line(&[&model[..], &["--truncate", longer.as_str()]].concat());
+    assert_eq!((tokens(&cut), &cut["truncated"]), (20, &json!(true)));
+    assert_eq!(cut["embedding"], whole["embedding"]);
+}

@@ -1,0 +1,115 @@
+//! `validate`: a tiny plan from its file to the reports and the exit code.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::parse;
+use crate::support::{Done, Scratch, bigbatch, text};
+
+const PLAN: &str = r#"
+name = "tiny"
+tokens = [16, 24]
+concurrency = [1, 3]
+
+[cell]
+requests_min = 30
+batches_min = 0
+"#;
+
+fn bar(limit: &str) -> String {
+    format!("{PLAN}\n[[bar]]\ntokens = 16\nconcurrency = 1\n{limit}\n")
+}
+
+/// A bar that anything meets.
+const LOW: &str = "success_rate_min = 0.2";
+/// A bar that nothing meets: an answer within a microsecond.
+const HIGH: &str = "latency_seconds_p95_max = 0.000001";
+/// A bar that thirty requests cannot show to be met.
+const FINE: &str = "success_rate_min = 0.999";
+
+fn validate(plan: &Path, out: &Path, options: &[&str]) -> Done {
+    let args = ["validate", "--plan", text(plan), "--out", text(out)];
+    bigbatch([&args[..], options].concat()).run()
+}
+
+fn results(out: &Path) -> Value {
+    let json = std::fs::read(out.join("results.json")).expect("results.json was written");
+    serde_json::from_slice(&json).expect("it is JSON")
+}
+
+#[test]
+fn a_plan_that_holds_ends_in_reports() {
+    let scratch = Scratch::new();
+    let plan = scratch.file("plan.toml", bar(LOW));
+    let out = scratch.path("new/out");
+    let Done { code, stdout, stderr } = validate(&plan, &out, &[]);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let html = out.join("report.html");
+    assert!(stdout.contains(text(&html)), "the report's path is printed: {stdout}");
+
+    let results = results(&out);
+    assert_eq!(results["conclusion"]["passed"], 1);
+    assert_eq!(results["verdicts"][0]["outcome"], "pass");
+    let cells = results["cells"].as_array().expect("an array");
+    assert_eq!(cells.len(), 5, "four, and the first once more");
+    let requests = std::fs::read_to_string(out.join("requests.jsonl")).expect("it was written");
+    let requests = parse(&requests);
+    for (index, cell) in cells.iter().enumerate() {
+        let figures = &cell["status"]["figures"];
+        assert_eq!(figures["successes"], figures["requests"], "{cell}");
+        let of_cell = |r: &&Value| r["cell"] == json!(index) && r["phase"] == "measured";
+        let measured: Vec<&Value> = requests.iter().filter(of_cell).collect();
+        assert_eq!(json!(measured.len()), figures["requests"], "a record a request");
+        assert!(measured.len() >= 30);
+        assert!(measured.iter().all(|r| r["tokens"] == cell["tokens"]), "exact lengths");
+    }
+
+    let markdown = std::fs::read_to_string(out.join("report.md")).expect("it was written");
+    let html = std::fs::read_to_string(html).expect("it was written");
+    for report in [&markdown, &html] {
+        for piece in ["tiny", "p95", "p99", "pass"] {
+            assert!(report.contains(piece), "{piece}");
+        }
+    }
+    assert!(html.contains("<svg") && !html.contains("<script"), "charts without scripts");
+    for outside in ["src=\"http", "href=\"http", "@import", "url(http"] {
+        assert!(!html.contains(outside), "{outside}: the report is self-contained");
+    }
+}
+
+#[test]
+fn the_exit_code_is_the_verdict() {
+    let scratch = Scratch::new();
+    // A p95 needs a hundred batches.
+    let high = bar(HIGH).replace("requests_min = 30", "requests_min = 120");
+    for (name, plan, options, code, outcome) in [
+        ("fail", high, &[][..], 1, "fail"),
+        ("unclear", bar(FINE), &[], 0, "not_shown"),
+        ("strict", bar(FINE), &["--strict"], 1, "not_shown"),
+        ("no bar", PLAN.into(), &["--strict"], 0, ""),
+    ] {
+        // One cell is enough to tell.
+        let plan = plan.replace("[16, 24]", "[16]").replace("[1, 3]", "[1]");
+        let plan = scratch.file("plan.toml", plan);
+        let out = scratch.path(name);
+        let done = validate(&plan, &out, options);
+        assert_eq!(done.code, Some(code), "{name}: {}{}", done.stdout, done.stderr);
+        let verdict = &results(&out)["verdicts"][0]["outcome"];
+        assert_eq!(verdict.as_str().unwrap_or_default(), outcome, "{name}");
+    }
+}
+
+#[test]
+fn a_corpus_of_ones_own_is_cut_instead() {
+    let scratch = Scratch::new();
+    std::fs::create_dir(scratch.path("prose")).expect("writable");
+    let prose: String = (0..4000).map(|i| format!("word{} of the tale ", i % 97)).collect();
+    scratch.file("prose/tale.txt", prose);
+    let plan = PLAN.replace("[16, 24]", "[16]").replace("[1, 3]", "[2]");
+    let plan = scratch.file("plan.toml", plan);
+    let (out, corpus) = (scratch.path("out"), scratch.path("prose"));
+    let Done { code, stdout, stderr } = validate(&plan, &out, &["--corpus", text(&corpus)]);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert_eq!(results(&out)["prompts"]["corpus"], json!(text(&corpus)));
+}
