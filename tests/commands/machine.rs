@@ -19,14 +19,13 @@ fn bench_forward_prints_a_row_a_batch() {
         found.unwrap_or_else(|| panic!("no row for {cell} in {output}"))
     };
     for cell in ["1x16", "2x8"] {
-        let figures = row(cell).split_whitespace().skip(1);
-        let figures: Vec<f64> =
-            figures.map(|n| n.trim_end_matches('%').parse().expect("a number")).collect();
-        let [median, min, max, tokens_per_second, share] = figures[..] else {
-            panic!("five figures a row: {output}");
+        let number = |word: &str| word.trim_end_matches('%').parse::<f64>().ok();
+        let figures: Vec<f64> = row(cell).split_whitespace().filter_map(number).collect();
+        let [median, min, max, tokens_per_second, rate, share] = figures[..] else {
+            panic!("six figures a row: {output}");
         };
         assert!(0.0 < min && min <= median && median <= max, "{output}");
-        assert!(tokens_per_second > 0.0 && (0.0..=100.0).contains(&share), "{output}");
+        assert!(tokens_per_second > 0.0 && rate > 0.0 && share >= 0.0, "{output}");
     }
     // A batch that the device does not hold is not a failure, and not a figure either.
     assert!(row("1x4096").contains("not run"), "{output}");
