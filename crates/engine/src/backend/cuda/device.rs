@@ -4,7 +4,7 @@
 //! `printf` and no heap, and what the driver would set aside for them is the larger half of a context.
 
 use std::ffi::{c_char, c_uint};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
@@ -76,8 +76,7 @@ impl Device {
         let label = format!("cuda:{ordinal}");
         let unavailable =
             |reason: String| DeviceError::Unavailable { device: label.clone(), reason };
-        // Before cuInit, which may take memory itself.
-        let idle = Nvml::get().map(Nvml::used_everywhere).unwrap_or_default();
+        let idle = idle_bytes();
         let version = initialise(&label)?;
         let count = result::device::get_count().at(&label, "cuDeviceGetCount")?;
         if ordinal >= count as usize {
@@ -164,9 +163,16 @@ impl Drop for Device {
     }
 }
 
+/// What every device read before this process first started the driver, which may take memory itself.
+fn idle_bytes() -> &'static [(PciAddress, u64)] {
+    static IDLE: OnceLock<Vec<(PciAddress, u64)>> = OnceLock::new();
+    IDLE.get_or_init(|| Nvml::get().map(Nvml::used_everywhere).unwrap_or_default())
+}
+
 /// Opens and starts the driver; its version.
 fn initialise(label: &str) -> Result<i32, DeviceError> {
     let unavailable = |reason: String| DeviceError::Unavailable { device: label.into(), reason };
+    idle_bytes();
     libraries::open(Library::Driver, &[]).map_err(|error| unavailable(error.to_string()))?;
     let mut version = 0;
     // SAFETY: `version` is live; this call is allowed before cuInit.

@@ -116,16 +116,28 @@ impl DeviceBuffer {
         self.bytes
     }
 
-    /// Copies from the host and waits.
+    /// Copies from the host, which may change its data afterwards. Other streams see the copy after
+    /// [`DeviceBuffer::settle`].
     ///
     /// # Errors
     /// The driver's.
     pub fn write(&mut self, offset: usize, data: &[u8]) -> Result<(), DeviceError> {
         assert!(offset + data.len() <= self.bytes, "write past the end of a device buffer");
         self.device.bind()?;
-        // SAFETY: the range lies inside this allocation; the copy is done when the call returns.
+        // SAFETY: the range lies inside this allocation; the source is read when the call returns.
         unsafe { result::memcpy_htod_sync(self.address + offset as u64, data) }
             .at(self.device.label(), "cuMemcpyHtoD")
+    }
+
+    /// Waits for all writes: from pageable memory they return when the data is staged, not when it is there.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn settle(&self) -> Result<(), DeviceError> {
+        self.device.bind()?;
+        // SAFETY: the default stream of the current context, which synchronous copies go through.
+        unsafe { result::stream::synchronize(result::stream::null()) }
+            .at(self.device.label(), "cuStreamSynchronize")
     }
 }
 

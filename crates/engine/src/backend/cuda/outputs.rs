@@ -80,16 +80,24 @@ impl Outputs {
         let Piece { host, copied } = &self.pieces[buffer];
         let element = matrix.dtype.size_bytes();
         let row_bytes = matrix.cols * element;
-        // SAFETY: all-zero bytes are a value of this plain struct.
-        let mut copy: sys::CUDA_MEMCPY2D = unsafe { std::mem::zeroed() };
-        copy.srcMemoryType = sys::CUmemorytype::CU_MEMORYTYPE_DEVICE;
-        copy.srcDevice = matrix.address + (first * matrix.stride * element) as u64;
-        copy.srcPitch = matrix.stride * element;
-        copy.dstMemoryType = sys::CUmemorytype::CU_MEMORYTYPE_HOST;
-        copy.dstHost = host.address();
-        copy.dstPitch = row_bytes;
-        copy.WidthInBytes = row_bytes;
-        copy.Height = rows;
+        let copy = sys::CUDA_MEMCPY2D {
+            srcXInBytes: 0,
+            srcY: 0,
+            srcMemoryType: sys::CUmemorytype::CU_MEMORYTYPE_DEVICE,
+            srcHost: std::ptr::null(),
+            srcDevice: matrix.address + (first * matrix.stride * element) as u64,
+            srcArray: std::ptr::null_mut(),
+            srcPitch: matrix.stride * element,
+            dstXInBytes: 0,
+            dstY: 0,
+            dstMemoryType: sys::CUmemorytype::CU_MEMORYTYPE_HOST,
+            dstHost: host.address(),
+            dstDevice: 0,
+            dstArray: std::ptr::null_mut(),
+            dstPitch: row_bytes,
+            WidthInBytes: row_bytes,
+            Height: rows,
+        };
         // SAFETY: the rows lie in the arena; the pinned buffer has room and was read before.
         unsafe { sys::cuMemcpy2DAsync_v2(&copy, stream.handle()) }
             .result()

@@ -347,6 +347,8 @@ fn finish(backend: &mut CudaBackend, budget: &Budget, model: &Model) -> Result<(
             ),
         });
     }
+    // Rehearsal does not count as use.
+    state.high_water = 0;
     memory::set_started(true);
     Ok(())
 }

@@ -82,6 +82,7 @@ impl DeviceWeights {
         for (table, &place) in ropes.iter().zip(&rope_places) {
             buffer.write(place, bytemuck::cast_slice(&table.cos_sin))?;
         }
+        buffer.settle()?;
         Ok(DeviceWeights { buffer, tensors, ropes: rope_places })
     }
 

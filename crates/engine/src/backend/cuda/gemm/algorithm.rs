@@ -2,8 +2,8 @@
 //!
 //! The library's heuristic is asked once for each shape and bucket of rows, and the first of its list that
 //! passes is taken: no timing, so every start chooses alike. An algorithm that splits the inner dimension
-//! adds partial sums in an order that depends on the number of rows, or on chance, and is excluded:
-//! split-K says so in its configuration, stream-K betrays itself by the workspace it keeps partial sums in.
+//! adds partial sums in an order that depends on the number of rows, or on chance, and is excluded: split-K
+//! says so in its configuration, and stream-K, which does not, by the bits it gives ([`super::verify`]).
 
 use cudarc::cublaslt::result::CublasError;
 use cudarc::cublaslt::sys::{self, cublasLtMatmulAlgoConfigAttributes_t as Attribute};
@@ -22,8 +22,6 @@ pub(super) type Algorithm = sys::cublasLtMatmulAlgo_t;
 pub enum Exclusion {
     /// Splits the inner dimension.
     SplitK,
-    /// Keeps partial sums in a workspace, as stream-K does.
-    Workspace,
     /// Gave other bits than the largest bucket's algorithm.
     OtherBits,
     /// The library took it back when asked again for the shape.
@@ -69,8 +67,8 @@ impl Problem<'_> {
         valid.map(|found| Ok((found.algo, exclusion(found)?))).collect()
     }
 
-    /// Whether the algorithm runs these shapes without a workspace.
-    pub(super) fn accepts(&self, algorithm: &Algorithm) -> bool {
+    /// Whether the algorithm runs these shapes within a workspace of so many bytes.
+    pub(super) fn accepts(&self, algorithm: &Algorithm, workspace_bytes: usize) -> bool {
         // SAFETY: as above.
         unsafe {
             let mut found: sys::cublasLtMatmulHeuristicResult_t = std::mem::zeroed();
@@ -84,7 +82,7 @@ impl Problem<'_> {
                 algorithm,
                 &mut found,
             );
-            status.result().is_ok() && found.workspaceSize == 0
+            status.result().is_ok() && found.workspaceSize <= workspace_bytes
         }
     }
 }
@@ -94,10 +92,8 @@ fn exclusion(
 ) -> Result<Option<Exclusion>, CublasError> {
     let splits: i32 = read(&found.algo, Attribute::CUBLASLT_ALGO_CONFIG_SPLITK_NUM)?;
     let reduction: u32 = read(&found.algo, Attribute::CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME)?;
-    if !(0..=1).contains(&splits) || reduction != 0 {
-        return Ok(Some(Exclusion::SplitK));
-    }
-    Ok((found.workspaceSize > 0).then_some(Exclusion::Workspace))
+    let unsplit = (0..=1).contains(&splits) && reduction == 0;
+    Ok((!unsplit).then_some(Exclusion::SplitK))
 }
 
 /// Number, tile and stages, for reports.

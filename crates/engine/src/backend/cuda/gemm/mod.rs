@@ -22,12 +22,14 @@ use super::device::{Device, Stream};
 use super::fault::At;
 use super::kernels::{Kernels, Matrix};
 use super::libraries::{self, Library};
+use super::memory::DeviceBuffer;
 use crate::backend::Dtype;
 use crate::error::DeviceError;
 
-/// Offered to the heuristic so that what needs it is seen and named; what needs it is not taken, so it
-/// is never allocated.
-const OFFERED_WORKSPACE_BYTES: usize = 32 << 20;
+/// Room for the tile counters of Hopper's persistent algorithms (4 bytes in cuBLASLt 13.1), and none for
+/// partial sums: what would split the inner dimension is not even offered. Products run one after another on
+/// one stream, so one workspace serves them all.
+const WORKSPACE_BYTES: usize = 64 << 10;
 
 /// A product's shape without its rows: what an algorithm is chosen for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -102,6 +104,7 @@ pub struct Gemm {
     device: Arc<Device>,
     handle: Handle,
     dtype: Dtype,
+    workspace: DeviceBuffer,
     plans: HashMap<GemmShape, Plan>,
     choices: Vec<Choice>,
 }
@@ -126,8 +129,9 @@ impl Gemm {
         })?;
         device.bind()?;
         let handle = Handle::new().at(device.label(), "cublasLtCreate")?;
+        let workspace = DeviceBuffer::new(device, WORKSPACE_BYTES, "the workspace of cuBLASLt")?;
         let (plans, choices) = (HashMap::new(), Vec::new());
-        Ok(Gemm { device: device.clone(), handle, dtype, plans, choices })
+        Ok(Gemm { device: device.clone(), handle, dtype, workspace, plans, choices })
     }
 
     /// Element type of the factors.
@@ -202,7 +206,7 @@ impl Gemm {
     ) -> Result<(Algorithm, Vec<Exclusion>), DeviceError> {
         let label = self.device.label();
         let preference =
-            Preference::new(OFFERED_WORKSPACE_BYTES).at(label, "cublasLtMatmulPreferenceCreate")?;
+            Preference::new(WORKSPACE_BYTES).at(label, "cublasLtMatmulPreferenceCreate")?;
         plan.x.set(max_rows, shape.x_stride).at(label, "cublasLtMatrixLayoutSetAttribute")?;
         plan.out.set(max_rows, shape.outputs).at(label, "cublasLtMatrixLayoutSetAttribute")?;
         let candidates = self
@@ -225,7 +229,8 @@ impl Gemm {
             None => Err(DeviceError::Unavailable {
                 device: label.into(),
                 reason: format!(
-                    "cuBLASLt {} has no algorithm for {shape:?} that gives a row the same bits in any batch",
+                    "cuBLASLt {} has no algorithm for {shape:?} that gives a row the same bits in any batch \
+                     (excluded: {excluded:?})",
                     self.version()
                 ),
             }),
@@ -285,7 +290,7 @@ impl Gemm {
         let beta = if call.accumulate { 1.0f32 } else { 0.0 };
         let pointer = |address: u64| address as *mut c_void;
         // SAFETY: all descriptors are alive and describe matrices inside the arena or the weights, which
-        // callers keep in range; scalars are read before the call returns; no workspace is used.
+        // callers keep in range; scalars are read before the call returns; the workspace is of one stream.
         unsafe {
             result::matmul(
                 self.handle.0,
@@ -301,8 +306,8 @@ impl Gemm {
                 pointer(call.out.address),
                 plan.out.0,
                 algorithm,
-                std::ptr::null_mut(),
-                0,
+                pointer(self.workspace.address()),
+                self.workspace.bytes(),
                 stream.handle().cast(),
             )
         }

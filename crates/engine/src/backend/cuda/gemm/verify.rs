@@ -189,7 +189,7 @@ impl<'a> Trial<'a> {
             .set(rows, shape.x_stride)
             .and_then(|()| plan.out.set(rows, shape.outputs))
             .at(self.device.label(), "cublasLtMatrixLayoutSetAttribute")?;
-        if !gemm.problem(plan).accepts(algorithm) {
+        if !gemm.problem(plan).accepts(algorithm, gemm.workspace.bytes()) {
             return Ok(false);
         }
         gemm.enqueue(self.stream, plan, &call, algorithm).map(|()| true)
