@@ -199,6 +199,11 @@ impl Device {
         })
     }
 
+    /// The backend itself: how a test runs one operation alone.
+    pub fn backend(&mut self) -> &mut dyn Backend {
+        self.backend.as_mut()
+    }
+
     /// What the device reaches at best.
     ///
     /// # Errors

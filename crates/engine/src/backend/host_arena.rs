@@ -30,6 +30,14 @@ impl HostArena {
         &mut self.floats[range]
     }
 
+    /// Copies rows without gaps into a view.
+    pub(super) fn write(&mut self, view: &View, rows: &[f32]) {
+        let (cols, stride) = (view.cols, view.stride);
+        for (to, from) in self.get_mut(view).chunks_mut(stride).zip(rows.chunks_exact(cols)) {
+            to[..cols].copy_from_slice(from);
+        }
+    }
+
     /// An input beside an output that does not overlap it.
     pub(super) fn input_output(&mut self, input: &View, output: &View) -> (&[f32], &mut [f32]) {
         let (input, output) = (range(input), range(output));

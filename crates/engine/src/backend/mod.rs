@@ -165,6 +165,9 @@ pub trait Backend: Send {
     /// Waits for all launches and appends the view's elements, row by row as f32, to `out`.
     fn read(&mut self, view: &View, out: &mut Vec<f32>) -> Result<(), DeviceError>;
 
+    /// Puts rows into a view, rounded to its type: how a test feeds one operation alone.
+    fn write(&mut self, view: &View, rows: &[f32]) -> Result<(), DeviceError>;
+
     /// How much of the arena is in use.
     fn arena(&self) -> ArenaUsage;
 

@@ -200,6 +200,11 @@ impl Backend for ReferenceBackend {
         Ok(())
     }
 
+    fn write(&mut self, view: &View, rows: &[f32]) -> Result<(), DeviceError> {
+        self.arena.write(view, rows);
+        Ok(())
+    }
+
     fn arena(&self) -> ArenaUsage {
         self.arena.usage()
     }

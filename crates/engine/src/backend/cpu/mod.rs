@@ -159,6 +159,11 @@ impl Backend for CpuBackend {
         Ok(())
     }
 
+    fn write(&mut self, view: &View, rows: &[f32]) -> Result<(), DeviceError> {
+        self.state.arena.write(view, rows);
+        Ok(())
+    }
+
     fn arena(&self) -> ArenaUsage {
         self.state.arena.usage()
     }

@@ -106,6 +106,15 @@ impl Backend for CudaBackend {
         self.outputs.read(&self.state.stream, matrix, out)
     }
 
+    fn write(&mut self, view: &View, rows: &[f32]) -> Result<(), DeviceError> {
+        self.device().bind()?;
+        self.flush()?;
+        self.state.stream.synchronize()?;
+        let matrix = self.state.matrix(view);
+        assert!(matrix.cols == matrix.stride && rows.len() == matrix.rows * matrix.cols);
+        self.state.arena.write(view.offset_bytes, &super::weights::converted(rows, view.dtype))
+    }
+
     fn arena(&self) -> ArenaUsage {
         ArenaUsage {
             capacity_bytes: self.state.arena.bytes() as u64,

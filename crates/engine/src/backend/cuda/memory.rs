@@ -250,6 +250,23 @@ impl Arena {
         self.chunks.iter().map(|(_, bytes)| bytes).sum()
     }
 
+    /// Copies from the host and waits until the data is there. Nothing may be under way that uses the range.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(super) fn write(&mut self, offset: usize, data: &[u8]) -> Result<(), DeviceError> {
+        assert!(offset + data.len() <= self.bytes(), "write past the end of the arena");
+        self.device.bind()?;
+        let label = self.device.label();
+        // SAFETY: the range lies inside the arena; the source outlives both calls.
+        unsafe { result::memcpy_htod_sync(self.address + offset as u64, data) }
+            .at(label, "cuMemcpyHtoD")?;
+        // From pageable memory the copy returns when the data is staged, not when it is there.
+        // SAFETY: the default stream of the current context, which synchronous copies go through.
+        unsafe { result::stream::synchronize(result::stream::null()) }
+            .at(label, "cuStreamSynchronize")
+    }
+
     /// Puts memory behind the first `bytes` of the addresses, in whole chunks, or takes it away behind them.
     /// Nothing may be under way on the device that uses what is taken away.
     ///

@@ -108,19 +108,22 @@ fn elements(tensor: &Tensor, dtype: Dtype) -> Cow<'_, [u8]> {
     if tensor.dtype == dtype {
         return Cow::Borrowed(tensor.bytes());
     }
-    let floats = tensor.to_f32();
-    let bytes = match dtype {
-        Dtype::F32 => bytemuck::cast_slice(&floats).to_vec(),
+    Cow::Owned(converted(&tensor.to_f32(), dtype))
+}
+
+/// Floats rounded to another type, as bytes.
+pub(super) fn converted(floats: &[f32], dtype: Dtype) -> Vec<u8> {
+    match dtype {
+        Dtype::F32 => bytemuck::cast_slice(floats).to_vec(),
         Dtype::Bf16 => {
             let mut converted = vec![bf16::ZERO; floats.len()];
-            converted.convert_from_f32_slice(&floats);
+            converted.convert_from_f32_slice(floats);
             converted.reinterpret_cast().iter().flat_map(|bits| bits.to_le_bytes()).collect()
         }
         Dtype::F16 => {
             let mut converted = vec![f16::ZERO; floats.len()];
-            converted.convert_from_f32_slice(&floats);
+            converted.convert_from_f32_slice(floats);
             converted.reinterpret_cast().iter().flat_map(|bits| bits.to_le_bytes()).collect()
         }
-    };
-    Cow::Owned(bytes)
+    }
 }

@@ -155,6 +155,7 @@ __device__ __forceinline__ void produce(Rings rings, const elem* qkv, const int4
     Producer producer;
     for (int item = blockIdx.x; item < count * heads; item += gridDim.x) {
         const int4 work = tiles[item / heads];
+        if (work.y == 0) continue;  // padding of a recorded launch: neither side touches the rings
         const elem* q_column = qkv + (u64)work.x * stride + item % heads * 64;
         const elem* k_column = q_column + hidden;
         const elem* v_column = k_column + hidden;
@@ -375,6 +376,7 @@ __device__ __forceinline__ void consume(Rings rings, elem* out, const int4* tile
     const int group = __shfl_sync(FULL_MASK, threadIdx.x >> 7, 0) - 1, hidden = heads * 64;
     for (int item = blockIdx.x; item < count * heads; item += gridDim.x) {
         const int4 work = tiles[item / heads];
+        if (work.y == 0) continue;
         const int first = work.z + group * 64, len = work.y;
         rings.q.wait();
         if (first < len) {

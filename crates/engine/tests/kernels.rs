@@ -1,0 +1,303 @@
+//! Each CUDA kernel alone against the reference backend, at a tolerance of its own.
+//!
+//! Inputs are random and already rounded to the device's type, so that a difference is the kernel's. Outputs
+//! are poisoned with NaN first. Without a device each test says that it was skipped.
+#![cfg(feature = "cuda")]
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use bigbatch_engine::backend::cuda::device as cuda_device;
+use bigbatch_engine::backend::{Backend, Dtype, Op, View};
+use bigbatch_engine::device::{Device, DeviceKind, DeviceOptions};
+use bigbatch_engine::engine::EngineOptions;
+use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
+use bigbatch_engine::pack::{PackedBatch, Rows, Sequence};
+use half::{bf16, f16};
+
+/// Lengths at the edges of tiles (64, 128, 192) and of the window (32), and beyond several.
+const LENGTHS: [usize; 12] = [1, 2, 31, 33, 63, 64, 65, 128, 191, 193, 257, 700];
+
+/// Element type of a view: the backend's own, or f32 on both.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Own,
+    F32,
+}
+use Kind::{F32, Own};
+
+/// Rows, columns, element type.
+struct Shape(usize, usize, Kind);
+
+/// The same operation on two backends: the device under test, and the oracle.
+struct Bench {
+    model: Model,
+    device: Device,
+    oracle: Device,
+    dtype: Dtype,
+    batch: PackedBatch,
+    random: fastrand::Rng,
+}
+
+/// Runs `test` in both element types, one test of this file at a time.
+fn on_device(test: impl Fn(&mut Bench)) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    match cuda_device::list() {
+        Ok(devices) if !devices.is_empty() => {}
+        Ok(_) => return println!("skipped: no CUDA device"),
+        Err(error) => return println!("skipped: no CUDA device ({error})"),
+    }
+    // Norm weights differ from one, and there are three heads: a swapped index shows.
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tokcls-bio-new-window64");
+    for dtype in [Dtype::Bf16, Dtype::F16] {
+        let load = || Model::load(&Checkpoint::directory(&dir), RopeOverride::Checkpoint).unwrap();
+        let start = |model: &Model, kind| {
+            let options = DeviceOptions {
+                kind,
+                max_batch_tokens: Some(4096),
+                memory_budget_bytes: 2 << 30,
+                ..EngineOptions::default().device
+            };
+            Device::start(model, &options).unwrap()
+        };
+        let model = load();
+        let device = start(&model, DeviceKind::Cuda(0, dtype));
+        let oracle = start(&model, DeviceKind::Reference);
+        let mut random = fastrand::Rng::with_seed(11);
+        let wants = Rows::Pooled(bigbatch_engine::model::Pooling::Mean);
+        let texts: Vec<Vec<u32>> =
+            LENGTHS.map(|len| (0..len).map(|_| random.u32(0..256)).collect()).into();
+        let mut batch =
+            PackedBatch::pack(texts.iter().map(|t| Sequence { token_ids: t, wants: &wants }));
+        batch.mask_rows = (0..40).map(|_| random.u32(0..batch.tokens() as u32)).collect();
+        test(&mut Bench { model, device, oracle, dtype, batch, random });
+    }
+}
+
+impl Bench {
+    fn rounded(&self, x: f32) -> f32 {
+        match self.dtype {
+            Dtype::F32 => x,
+            Dtype::Bf16 => bf16::from_f32(x).to_f32(),
+            Dtype::F16 => f16::from_f32(x).to_f32(),
+        }
+    }
+
+    /// Elements uniform in (-scale, scale), as the device holds them.
+    fn draw(&mut self, count: usize, scale: f32) -> Vec<f32> {
+        (0..count)
+            .map(|_| {
+                let x = (self.random.f32() * 2.0 - 1.0) * scale;
+                self.rounded(x)
+            })
+            .collect()
+    }
+
+    /// Runs `op` on both. `views` are its views, filled with `inputs` in order and NaN beyond; the last one
+    /// is read back. Each view is given its own place.
+    fn run(
+        &mut self,
+        shapes: &[Shape],
+        inputs: &[Vec<f32>],
+        op: impl Fn(&[View]) -> Op,
+    ) -> (Vec<f32>, Vec<f32>) {
+        let answer = |device: &mut Device, dtype: Dtype, batch: &PackedBatch| {
+            let mut offset = 0;
+            let views: Vec<View> = shapes
+                .iter()
+                .map(|&Shape(rows, cols, kind)| {
+                    let dtype = if kind == F32 { Dtype::F32 } else { dtype };
+                    let view = View::new(offset, rows, cols, dtype);
+                    offset += view.extent_bytes().next_multiple_of(256);
+                    view
+                })
+                .collect();
+            let backend: &mut dyn Backend = device.backend();
+            backend.begin(batch).unwrap();
+            for (index, view) in views.iter().enumerate() {
+                let poison = vec![f32::NAN; view.rows * view.cols];
+                backend.write(view, inputs.get(index).unwrap_or(&poison)).unwrap();
+            }
+            let op = op(&views);
+            backend.launch(&op).unwrap();
+            let mut out = Vec::new();
+            backend.read(views.last().unwrap(), &mut out).unwrap();
+            out
+        };
+        let got = answer(&mut self.device, self.dtype, &self.batch);
+        let expected = answer(&mut self.oracle, Dtype::F32, &self.batch);
+        (got, expected)
+    }
+
+    /// Half a unit in the last place of the type, relative: what one rounding costs.
+    fn ulp(&self) -> f32 {
+        match self.dtype {
+            Dtype::F32 => f32::EPSILON,
+            Dtype::Bf16 => 1.0 / 256.0,
+            Dtype::F16 => 1.0 / 2048.0,
+        }
+    }
+}
+
+/// Every element within `relative` of its own size plus `absolute`; NaN never is.
+fn close(what: &str, got: &[f32], expected: &[f32], relative: f32, absolute: f32) {
+    assert_eq!(got.len(), expected.len());
+    for (i, (g, e)) in got.iter().zip(expected).enumerate() {
+        let fine = (g - e).abs() <= relative * e.abs() + absolute;
+        assert!(fine, "{what}: element {i} is {g}, expected {e}");
+    }
+}
+
+#[test]
+fn embedding_and_norm() {
+    on_device(|bench| {
+        let (t, h) = (bench.batch.tokens(), bench.model.config.hidden_size);
+        let (embedding, norm) =
+            (bench.model.architecture.embedding, bench.model.architecture.embedding_norm);
+        let (got, expected) =
+            bench.run(&[Shape(t, h, Own)], &[], |v| Op::Embed { embedding, norm, out: v[0] });
+        // The embedding itself is rounded on the device, before its norm divides by a small deviation.
+        close("embed", &got, &expected, 3.0 * bench.ulp(), 3.0 * bench.ulp());
+    });
+}
+
+#[test]
+fn norm_of_small_and_of_large_rows() {
+    on_device(|bench| {
+        let (t, h) = (bench.batch.tokens(), bench.model.config.hidden_size);
+        let norm = bench.model.architecture.final_norm;
+        for scale in [1e-2, 1.0, 3e4] {
+            let x = bench.draw(t * h, scale);
+            let (got, expected) = bench.run(&[Shape(t, h, Own), Shape(t, h, Own)], &[x], |v| {
+                Op::Norm { x: v[0], norm, out: v[1] }
+            });
+            close("norm", &got, &expected, bench.ulp(), 1e-5);
+        }
+    });
+}
+
+#[test]
+fn rope_rotates_queries_and_keys_only() {
+    on_device(|bench| {
+        let (t, h) = (bench.batch.tokens(), bench.model.config.hidden_size);
+        for table in [0, 1].map(bigbatch_engine::backend::RopeId) {
+            let x = bench.draw(t * 3 * h, 2.0);
+            let values = x.clone();
+            let (got, expected) =
+                bench.run(&[Shape(t, 3 * h, Own)], &[x], |v| Op::Rope { qkv: v[0], table });
+            close("rope", &got, &expected, bench.ulp(), 3.0 * bench.ulp());
+            for (row, before) in got.chunks(3 * h).zip(values.chunks(3 * h)) {
+                assert_eq!(row[2 * h..], before[2 * h..], "values are left alone");
+            }
+        }
+    });
+}
+
+#[test]
+fn attention_full_and_windowed() {
+    on_device(|bench| {
+        let (t, h) = (bench.batch.tokens(), bench.model.config.hidden_size);
+        for window in [None, Some(bench.model.config.window)] {
+            for scale in [0.5, 4.0] {
+                let qkv = bench.draw(t * 3 * h, scale);
+                let (got, expected) =
+                    bench.run(&[Shape(t, 3 * h, Own), Shape(t, h, Own)], &[qkv], |v| {
+                        Op::Attention { qkv: v[0], out: v[1], window }
+                    });
+                // Weights are rounded before they meet the values: one more rounding than the output's.
+                close("attention", &got, &expected, bench.ulp(), scale * bench.ulp());
+            }
+        }
+    });
+}
+
+#[test]
+fn geglu_is_erf_within_one_ulp() {
+    on_device(|bench| {
+        let (rows, n) = (64, 256);
+        for scale in [1.0, 6.0] {
+            let x = bench.draw(rows * 2 * n, scale);
+            // In place: the first half of the columns is the answer.
+            let (got, expected) =
+                bench.run(&[Shape(rows, 2 * n, Own)], &[x], |v| Op::GeGlu { x: v[0] });
+            let half = |all: &[f32]| -> Vec<f32> {
+                all.chunks(2 * n).flat_map(|row| row[..n].to_vec()).collect()
+            };
+            // tanh-GELU differs by up to 5e-4 of the input, far more than this near its zeros.
+            close("geglu", &half(&got), &half(&expected), bench.ulp(), 1e-6);
+        }
+    });
+}
+
+#[test]
+fn products_and_their_residuals() {
+    on_device(|bench| {
+        let (t, h) = (bench.batch.tokens(), bench.model.config.hidden_size);
+        let layer = bench.model.architecture.layers[1].clone();
+        for (weight, outputs, accumulate) in
+            [(layer.wqkv.weight, 3 * h, false), (layer.attn_out.weight, h, true)]
+        {
+            let x = bench.draw(t * h, 1.0);
+            let before = if accumulate { vec![bench.draw(t * outputs, 1.0)] } else { vec![] };
+            let inputs: Vec<Vec<f32>> = [x].into_iter().chain(before).collect();
+            let (got, expected) =
+                bench.run(&[Shape(t, h, Own), Shape(t, outputs, Own)], &inputs, |v| Op::Linear {
+                    x: v[0],
+                    weight,
+                    bias: None,
+                    out: v[1],
+                    accumulate,
+                });
+            close("linear", &got, &expected, 2.0 * bench.ulp(), 4.0 * bench.ulp());
+        }
+    });
+}
+
+#[test]
+fn pooling_of_long_and_of_single_rows() {
+    on_device(|bench| {
+        let (t, h) = (bench.batch.tokens(), bench.model.config.hidden_size);
+        let segments = bench.batch.segments.len();
+        let x = bench.draw(t * h, 1.0);
+        let shapes = [Shape(t, h, Own), Shape(segments, h, F32)];
+        let (got, expected) = bench.run(&shapes, &[x], |v| Op::Pool { x: v[0], out: v[1] });
+        close("pool", &got, &expected, 1e-6, 1e-6);
+    });
+}
+
+#[test]
+fn gathering_copies_rows() {
+    on_device(|bench| {
+        let (t, h) = (bench.batch.tokens(), bench.model.config.hidden_size);
+        let masks = bench.batch.mask_rows.len();
+        let x = bench.draw(t * h, 1.0);
+        let shapes = [Shape(t, h, Own), Shape(masks, h, Own)];
+        let (got, expected) = bench.run(&shapes, &[x], |v| Op::Gather { x: v[0], out: v[1] });
+        assert_eq!(got, expected);
+    });
+}
+
+#[test]
+fn heads_of_tokens_and_of_sequences() {
+    on_device(|bench| {
+        let (t, h) = (bench.batch.tokens(), bench.model.config.hidden_size);
+        let head = bench.model.architecture.head.clone().unwrap();
+        for (rows, kind) in [(t, Own), (12, F32)] {
+            let x = bench.draw(rows * h, 3.0);
+            let (got, expected) =
+                bench.run(&[Shape(rows, h, kind)], std::slice::from_ref(&x), |v| Op::Gelu {
+                    x: v[0],
+                });
+            close("gelu", &got, &expected, bench.ulp(), 1e-6);
+            let shapes = [Shape(rows, h, kind), Shape(rows, head.outputs, F32)];
+            let (got, expected) = bench.run(&shapes, &[x], |v| Op::LinearRows {
+                x: v[0],
+                weight: head.output.weight,
+                bias: head.output.bias,
+                out: v[1],
+            });
+            close("linear_rows", &got, &expected, 1e-5, 1e-4);
+        }
+    });
+}
