@@ -2,7 +2,7 @@
 //!
 //! - [`json`] writes `results.json`, whole, and `requests.jsonl`, the raw records;
 //! - [`markdown`] writes `report.md`;
-//! - [`html`] writes `report.html`, one file that needs no network and no script, with [charts](chart);
+//! - [`html`] writes `report.html`, one file that needs no network and no script, with charts;
 //! - [`text`] makes a table for a terminal.
 //!
 //! The tables and sentences of all of them come from `tables` and `words`, so they cannot disagree.

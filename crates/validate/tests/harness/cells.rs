@@ -1,5 +1,6 @@
 //! Whole runs against a target of known latency, on a clock that only the test moves.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,6 +82,8 @@ async fn the_warm_up_is_left_out_and_hands_over_without_draining() {
         .min()
         .expect("measured");
     assert!(warm.len() > 10, "the first client to finish went on: {}", warm.len());
+    let ended = warm.iter().filter(|record| record.ended_us <= measured_from).count();
+    assert_eq!(ended, 10, "one for each client");
     let across = warm.iter().filter(|record| record.ended_us > measured_from).count();
     assert!(across > 0, "requests of the warm-up are still under way when measuring begins");
 }
@@ -243,6 +246,26 @@ async fn exit_codes_follow_the_verdicts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_limit_inside_the_interval_is_not_shown() {
+    let law = |n: u64| match n % 10 {
+        0 => (ms(10), failed(FailureKind::Server)),
+        _ => (ms(10), alone(n)),
+    };
+    for (limit, expected) in [(0.5, Outcome::Pass), (0.9, Outcome::NotShown), (0.99, Outcome::Fail)]
+    {
+        let mut plan = plan(&[1]);
+        plan.bars = vec![Bar {
+            tokens: 64,
+            concurrency: 1,
+            success_rate_min: Some(limit),
+            latency_seconds_p95_max: None,
+        }];
+        let report = run(&plan, Simulated::new(law)).await;
+        assert_eq!(report.results.verdicts[0].outcome, expected, "{limit}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_target_fails_its_bars() {
     let mut plan = plan(&[1]);
     plan.bars = vec![Bar {
@@ -276,13 +299,14 @@ impl Target for Instantaneous {
 #[tokio::test(start_paused = true)]
 async fn a_target_that_answers_at_once_does_not_hang_the_run() {
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
-    let plan = plan(&[1, 4]);
+    let mut plan = plan(&[4]);
+    plan.cell.requests_min = 2000;
     let report = run_async(&plan, Arc::new(Instantaneous), &Pieces, &options, &Silent).await;
-    let results = report.expect("the run is set up").results;
-    for cell in &results.cells {
-        assert!(figures(cell).requests >= 100);
-        assert!(figures(cell).tokens_per_second.is_finite());
-    }
+    let report = report.expect("the run is set up");
+    let figures = figures(&report.results.cells[0]);
+    assert!(figures.requests >= 2000 && figures.tokens_per_second.is_finite());
+    let clients: HashSet<usize> = report.requests.iter().map(|record| record.client).collect();
+    assert_eq!(clients.len(), 4, "no client keeps the thread to itself");
 }
 
 #[tokio::test(start_paused = true)]
