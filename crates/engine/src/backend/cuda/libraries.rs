@@ -15,6 +15,8 @@ use std::sync::{Mutex, OnceLock};
 use cudarc::{cublaslt, driver, nvrtc};
 use libloading::os::unix::{Library as Handle, RTLD_GLOBAL, RTLD_NOW};
 
+use super::symbols;
+
 /// A library that the backend opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Library {
@@ -71,95 +73,6 @@ pub enum LibraryError {
 /// Major versions of NVRTC and cuBLASLt, in the order they are tried.
 pub const MAJORS: &[u32] = &[13, 12];
 
-/// Functions called, so that one which is missing is found at start-up. None is newer than CUDA 12.0.
-const DRIVER_SYMBOLS: &[&str] = &[
-    "cuInit",
-    "cuDriverGetVersion",
-    "cuDeviceGet",
-    "cuDeviceGetCount",
-    "cuDeviceGetName",
-    "cuDeviceGetAttribute",
-    "cuDeviceTotalMem_v2",
-    "cuDeviceGetPCIBusId",
-    "cuDevicePrimaryCtxRetain",
-    "cuDevicePrimaryCtxRelease_v2",
-    "cuDevicePrimaryCtxSetFlags_v2",
-    "cuCtxSetCurrent",
-    "cuCtxSetLimit",
-    "cuGetErrorName",
-    "cuGetErrorString",
-    "cuModuleLoadData",
-    "cuModuleGetFunction",
-    "cuModuleUnload",
-    "cuFuncSetAttribute",
-    "cuLaunchKernel",
-    "cuMemGetInfo_v2",
-    "cuMemAlloc_v2",
-    "cuMemFree_v2",
-    "cuMemHostAlloc",
-    "cuMemFreeHost",
-    "cuMemAddressReserve",
-    "cuMemAddressFree",
-    "cuMemCreate",
-    "cuMemRelease",
-    "cuMemMap",
-    "cuMemUnmap",
-    "cuMemSetAccess",
-    "cuMemGetAllocationGranularity",
-    "cuMemcpyHtoD_v2",
-    "cuMemcpyHtoDAsync_v2",
-    "cuMemcpyDtoHAsync_v2",
-    "cuMemcpy2DAsync_v2",
-    "cuMemsetD8Async",
-    "cuStreamCreate",
-    "cuStreamDestroy_v2",
-    "cuStreamSynchronize",
-    "cuStreamBeginCapture_v2",
-    "cuStreamEndCapture",
-    "cuEventCreate",
-    "cuEventRecord",
-    "cuEventSynchronize",
-    "cuEventElapsedTime",
-    "cuEventDestroy_v2",
-    "cuGraphInstantiateWithFlags",
-    "cuGraphUpload",
-    "cuGraphLaunch",
-    "cuGraphExecDestroy",
-    "cuGraphDestroy",
-];
-
-const NVRTC_SYMBOLS: &[&str] = &[
-    "nvrtcVersion",
-    "nvrtcGetErrorString",
-    "nvrtcCreateProgram",
-    "nvrtcDestroyProgram",
-    "nvrtcCompileProgram",
-    "nvrtcGetProgramLogSize",
-    "nvrtcGetProgramLog",
-    "nvrtcGetCUBINSize",
-    "nvrtcGetCUBIN",
-];
-
-const CUBLASLT_SYMBOLS: &[&str] = &[
-    "cublasLtCreate",
-    "cublasLtDestroy",
-    "cublasLtGetVersion",
-    "cublasLtGetStatusName",
-    "cublasLtMatmul",
-    "cublasLtMatmulAlgoCheck",
-    "cublasLtMatmulAlgoConfigGetAttribute",
-    "cublasLtMatmulAlgoGetHeuristic",
-    "cublasLtMatmulDescCreate",
-    "cublasLtMatmulDescDestroy",
-    "cublasLtMatmulDescSetAttribute",
-    "cublasLtMatmulPreferenceCreate",
-    "cublasLtMatmulPreferenceDestroy",
-    "cublasLtMatmulPreferenceSetAttribute",
-    "cublasLtMatrixLayoutCreate",
-    "cublasLtMatrixLayoutDestroy",
-    "cublasLtMatrixLayoutSetAttribute",
-];
-
 impl Library {
     fn stem(self) -> &'static str {
         match self {
@@ -210,9 +123,9 @@ impl Library {
 
     fn symbols(self) -> &'static [&'static str] {
         match self {
-            Library::Driver => DRIVER_SYMBOLS,
-            Library::Nvrtc => NVRTC_SYMBOLS,
-            Library::CublasLt => CUBLASLT_SYMBOLS,
+            Library::Driver => symbols::DRIVER,
+            Library::Nvrtc => symbols::NVRTC,
+            Library::CublasLt => symbols::CUBLASLT,
         }
     }
 

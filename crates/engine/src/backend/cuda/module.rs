@@ -1,0 +1,162 @@
+//! Loaded machine code, and the launch of one of its kernels.
+
+use std::ffi::{CString, c_void};
+use std::sync::Arc;
+
+use cudarc::driver::result;
+use cudarc::driver::sys::{self, CUfunction_attribute as FunctionAttribute};
+
+use super::compile::Target;
+use super::device::{Device, Stream};
+use super::fault::At;
+use crate::error::DeviceError;
+
+/// A kernel argument: a device address, or a number.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Arg {
+    Address(u64),
+    Int(i32),
+    Float(f32),
+}
+
+impl Arg {
+    pub(super) fn int(value: usize) -> Arg {
+        debug_assert!(value <= i32::MAX as usize);
+        Arg::Int(value as i32)
+    }
+
+    /// The bits where the kernel reads them: the device is little-endian, and so are the hosts it sits in.
+    fn bits(self) -> u64 {
+        match self {
+            Arg::Address(address) => address,
+            Arg::Int(value) => u64::from(value as u32),
+            Arg::Float(value) => u64::from(value.to_bits()),
+        }
+    }
+}
+
+const MAX_ARGS: usize = 10;
+
+/// A loaded module, unloaded when dropped.
+pub(super) struct Module {
+    device: Arc<Device>,
+    handle: sys::CUmodule,
+}
+
+// SAFETY: modules belong to the context, not to a thread.
+unsafe impl Send for Module {}
+
+impl Module {
+    pub(super) fn load(device: &Arc<Device>, image: &[u8]) -> Result<Module, DeviceError> {
+        device.bind()?;
+        // SAFETY: an ELF image made by NVRTC, or read back from a private cache with its checksum.
+        let handle = unsafe { result::module::load_data(image.as_ptr().cast()) }
+            .at(device.label(), "cuModuleLoadData")?;
+        Ok(Module { device: device.clone(), handle })
+    }
+
+    pub(super) fn function(&self, name: &'static str) -> Result<Function, DeviceError> {
+        let symbol = CString::new(name).unwrap_or_default();
+        // SAFETY: the module is loaded, and lives as long as the functions taken from it.
+        let handle = unsafe { result::module::get_function(self.handle, symbol) }
+            .at(self.device.label(), "cuModuleGetFunction")?;
+        Ok(Function { handle, name })
+    }
+}
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        let _ = self.device.bind();
+        // SAFETY: loaded in `load`, unloaded only here, after its functions' owner is gone.
+        let _ = unsafe { result::module::unload(self.handle) };
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Function {
+    handle: sys::CUfunction,
+    pub(super) name: &'static str,
+}
+
+// SAFETY: a handle that is valid in the whole process while its module is loaded.
+unsafe impl Send for Function {}
+
+/// Blocks in either direction.
+pub(super) type Grid = (usize, usize);
+
+impl Function {
+    /// Enqueues. Arguments must be those that the source declares, in order, and their addresses in range;
+    /// only the checked methods of [`Kernels`] call this.
+    pub(super) fn launch(
+        &self,
+        stream: &Stream,
+        grid: Grid,
+        threads: u32,
+        shared_bytes: usize,
+        args: &[Arg],
+    ) -> Result<(), DeviceError> {
+        if grid.0 == 0 || grid.1 == 0 {
+            return Ok(());
+        }
+        let mut bits = [0u64; MAX_ARGS];
+        let mut pointers = [std::ptr::null_mut::<c_void>(); MAX_ARGS];
+        for (index, arg) in args.iter().enumerate() {
+            bits[index] = arg.bits();
+            pointers[index] = (&raw mut bits[index]).cast();
+        }
+        let grid = (grid.0 as u32, grid.1 as u32, 1);
+        // SAFETY: the module is loaded; `pointers` has one entry an argument, each to eight live bytes; the
+        // driver copies the values before it returns. What the kernel reads and writes is the callers' duty.
+        unsafe {
+            result::launch_kernel(
+                self.handle,
+                grid,
+                (threads, 1, 1),
+                shared_bytes as u32,
+                stream.handle(),
+                &mut pointers[..args.len()],
+            )
+        }
+        .at(stream.device().label(), self.name)
+    }
+}
+
+/// Lets a kernel have this much dynamic shared memory.
+pub(super) fn allow_shared(
+    device: &Device,
+    target: Target,
+    function: &Function,
+    bytes: usize,
+) -> Result<(), DeviceError> {
+    let most = target.shared_memory_bytes().min(device.properties().shared_memory_bytes);
+    if bytes > most {
+        return Err(DeviceError::Unavailable {
+            device: device.label().into(),
+            reason: format!(
+                "{} needs {bytes} bytes of shared memory, a block has {most}",
+                function.name
+            ),
+        });
+    }
+    // SAFETY: the function's module is loaded.
+    unsafe {
+        result::function::set_function_attribute(
+            function.handle,
+            FunctionAttribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+            bytes as i32,
+        )
+    }
+    .at(device.label(), "cuFuncSetAttribute")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_lie_where_the_device_reads_them() {
+        assert_eq!(Arg::Int(-1).bits(), 0xffff_ffff);
+        assert_eq!(Arg::Float(1.0).bits() as u32, 0x3f80_0000);
+        assert_eq!(Arg::Address(u64::MAX).bits(), u64::MAX);
+    }
+}
