@@ -217,7 +217,10 @@ fn load(path: &Path) -> Result<(), LibraryError> {
             Ok(())
         }
         Err(error) => {
-            Err(LibraryError::Broken { path: path.to_owned(), reason: error.to_string() })
+            // What the loader said lies one level down.
+            let said = std::error::Error::source(&error).map(|source| source.to_string());
+            let reason = said.unwrap_or_else(|| error.to_string());
+            Err(LibraryError::Broken { path: path.to_owned(), reason })
         }
     }
 }
