@@ -4,6 +4,7 @@
 //! this test reads the DIR that `BIGBATCH_MODERNBERT_TOKENIZER` names; `.ci/run` sees to both. Without
 //! the variable it says so and checks nothing.
 
+use std::io::{Write, stderr};
 use std::path::Path;
 
 use bigbatch_engine::model::Checkpoint;
@@ -21,7 +22,12 @@ struct Gold {
 #[test]
 fn modernbert_texts_have_their_gold_ids() {
     let Some(dir) = std::env::var_os(DIRECTORY) else {
-        println!("skipped: {DIRECTORY} is not set; scripts/modernbert_tokenizer.py makes it");
+        // Not `eprintln!`, which a passing test does not show.
+        writeln!(
+            stderr(),
+            "skipped: {DIRECTORY} is not set; run scripts/modernbert_tokenizer.py DIR"
+        )
+        .expect("standard error is open");
         return;
     };
     let golds: Vec<Gold> =
