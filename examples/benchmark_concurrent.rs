@@ -25,7 +25,7 @@ const CONCURRENCY: [usize; 4] = [1, 10, 50, 100];
 
 #[derive(Parser)]
 struct Args {
-    /// A directory, a Hugging Face Hub id, or embedded[:NAME]
+    /// A directory, a Hugging Face Hub id, or `embedded[:NAME]`
     #[arg(long, default_value = "embedded")]
     model: String,
     /// Another plan than C = 1, 10, 50, 100

@@ -18,7 +18,7 @@ const TOKENS: [usize; 7] = [512, 1024, 2048, 4096, 8192, 16384, 32768];
 
 #[derive(Parser)]
 struct Args {
-    /// A directory, a Hugging Face Hub id, or embedded[:NAME]
+    /// A directory, a Hugging Face Hub id, or `embedded[:NAME]`
     #[arg(long, default_value = "embedded")]
     model: String,
     /// Leave longer inputs out

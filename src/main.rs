@@ -2,10 +2,11 @@
 //!
 //! This program is glue. Inference lives in `bigbatch-engine`, the test plan in `bigbatch-validate`;
 //! here are the command line, what is printed, and the exit codes: 0 done, 1 a verdict failed, 2 bad
-//! usage or input.
+//! usage or input, 3 the device is lost until the process is started again.
 
 mod cli;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -14,10 +15,17 @@ fn main() -> ExitCode {
     let command = cli::Cli::parse().command;
     match cli::run(command) {
         Ok(code) => code,
-        Err(error) if cli::is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bigbatch: {error}");
-            ExitCode::from(2)
-        }
+        Err(error) => match cli::output_error(error.as_ref()) {
+            // Whoever read our output has gone, as `head` does.
+            Some(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Some(error) => {
+                eprintln!("bigbatch: standard output: {error}");
+                ExitCode::from(2)
+            }
+            None => {
+                eprintln!("bigbatch: {error}");
+                ExitCode::from(if cli::is_device_lost(error.as_ref()) { 3 } else { 2 })
+            }
+        },
     }
 }

@@ -11,8 +11,8 @@ use bigbatch_engine::pack::{PackedBatch, Rows, Sequence};
 use bigbatch_engine::task::TaskKind;
 use clap::{Args, Subcommand};
 
-use super::Outcome;
 use super::options::ModelOptions;
+use super::{Outcome, say};
 
 /// Arguments of `bench`.
 #[derive(Args)]
@@ -68,6 +68,9 @@ pub(crate) fn bench(args: Bench) -> Outcome {
     }
 }
 
+/// Measures one batch and prints its rows.
+type Figure = fn(&mut Bed, Cell, &PackedBatch, &BenchOptions) -> Result<(), Box<dyn Error>>;
+
 /// The device that is measured, and its ceilings.
 struct Bed {
     model: Model,
@@ -90,30 +93,33 @@ impl Bed {
         let model = options.model.load(TaskKind::Embed)?;
         let mut device = Device::start(&model, &options.model.device()?)?;
         let ceilings = device.ceilings()?;
-        println!("{} on {}, {}", model.name, device.info().name, device.info().dtype);
-        println!(
+        say!("{} on {}, {}", model.name, device.info().name, device.info().dtype);
+        say!(
             "ceilings: {:.4} TFLOP/s, {:.0} GB/s ({})",
             ceilings.flops_per_second / 1e12,
             ceilings.bytes_per_second / 1e9,
             ceilings.what
         );
-        println!(
+        say!(
             "{:>12} {:<26} {:>10} {:>10} {:>10} {:>11} {:>9} {:>11}",
-            "batch", "what", "ms median", "min", "max", "tokens/s", "TFLOP/s", "of ceiling"
+            "batch",
+            "what",
+            "ms median",
+            "min",
+            "max",
+            "tokens/s",
+            "TFLOP/s",
+            "of ceiling"
         );
         Ok(Bed { model, device, ceilings })
     }
 
-    fn each_cell(
-        mut self,
-        options: &BenchOptions,
-        figure: fn(&mut Bed, Cell, &PackedBatch, &BenchOptions) -> Result<(), Box<dyn Error>>,
-    ) -> Outcome {
+    fn each_cell(mut self, options: &BenchOptions, figure: Figure) -> Outcome {
         for &at in &options.cells {
             let Cell(sequences, tokens) = at;
             let most = self.device.max_batch_tokens();
             if sequences * tokens > most || sequences > self.device.max_batch_sequences() {
-                println!("{:>12} not run: a batch holds {most} tokens", name(at));
+                say!("{:>12} not run: a batch holds {most} tokens", name(at));
                 continue;
             }
             let vocabulary = self.model.tokenizer.vocab_end();
@@ -128,7 +134,13 @@ impl Bed {
     }
 
     /// One row; `flops` of 0 for what moves bytes only.
-    fn row(&self, at: Cell, what: &str, Spread(median, min, max): &Spread, flops: f64) {
+    fn row(
+        &self,
+        at: Cell,
+        what: &str,
+        Spread(median, min, max): &Spread,
+        flops: f64,
+    ) -> std::io::Result<()> {
         let rate = flops / median;
         let rates = if flops > 0.0 {
             let share = 100.0 * rate / self.ceilings.flops_per_second;
@@ -136,7 +148,7 @@ impl Bed {
         } else {
             String::new()
         };
-        println!(
+        say!(
             "{:>12} {what:<26} {:>10.4} {:>10.4} {:>10.4} {:>11.0} {rates}",
             name(at),
             median * 1e3,
@@ -144,6 +156,7 @@ impl Bed {
             max * 1e3,
             (at.0 * at.1) as f64 / median,
         );
+        Ok(())
     }
 }
 
@@ -166,12 +179,12 @@ fn forward(
         }
     }
     let whole = Spread::of(seconds);
-    bed.row(at, "forward, copies included", &whole, flops(&bed.model, at));
+    bed.row(at, "forward, copies included", &whole, flops(&bed.model, at))?;
     if options.shares {
         for (kind, select) in KINDS {
             let spread = Spread::of(bed.device.time(batch, select, options.repeats.into())?);
             let what = format!("  {kind} {:.1}%", 100.0 * spread.0 / whole.0);
-            bed.row(at, &what, &spread, 0.0);
+            bed.row(at, &what, &spread, 0.0)?;
         }
     }
     Ok(())
@@ -205,7 +218,7 @@ fn attention(
         }
         let all = bed.device.time(batch, select, options.repeats.into())?;
         let spread = Spread::of(all.into_iter().map(|seconds| seconds / layers as f64).collect());
-        bed.row(at, what, &spread, attention_flops(&bed.model, at, kind));
+        bed.row(at, what, &spread, attention_flops(&bed.model, at, kind))?;
     }
     Ok(())
 }
@@ -233,7 +246,7 @@ fn gemm(
         let all = bed.device.time(batch, select, options.repeats.into())?;
         let spread = Spread::of(all.into_iter().map(|seconds| seconds / layers as f64).collect());
         let flops = 2.0 * (batch.tokens() * inputs * outputs) as f64;
-        bed.row(at, &format!("{what} {inputs}x{outputs}"), &spread, flops);
+        bed.row(at, &format!("{what} {inputs}x{outputs}"), &spread, flops)?;
     }
     Ok(())
 }

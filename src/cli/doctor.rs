@@ -8,8 +8,8 @@ use bigbatch_engine::units;
 use bigbatch_validate::Machine;
 use clap::Args;
 
-use super::Outcome;
 use super::options::ModelOptions;
+use super::{Outcome, say};
 
 /// Arguments of `doctor`.
 #[derive(Args)]
@@ -19,24 +19,24 @@ pub(crate) struct Doctor {
 }
 
 pub(crate) fn doctor(args: Doctor) -> Outcome {
-    println!("bigbatch        {}", env!("CARGO_PKG_VERSION"));
+    say!("bigbatch        {}", env!("CARGO_PKG_VERSION"));
     let machine = Machine::read();
-    println!("platform        {}, kernel {}", machine.platform, machine.kernel);
-    println!("processor       {}, {} threads", machine.cpu, machine.cpu_threads);
+    say!("platform        {}, kernel {}", machine.platform, machine.kernel);
+    say!("processor       {}, {} threads", machine.cpu, machine.cpu_threads);
     if let Some(memory_bytes) = machine.memory_bytes {
-        println!("memory          {}", units::bytes(memory_bytes));
+        say!("memory          {}", units::bytes(memory_bytes));
     }
-    println!("instruction set {}", bigbatch_engine::backend::cpu::instruction_set());
-    println!("cuda            not in this build; build with `--features cuda`");
+    say!("instruction set {}", bigbatch_engine::backend::cpu::instruction_set());
+    say!("cuda            not in this build; build with `--features cuda`");
     let options = args.model.device()?;
     let model = args.model.load(TaskKind::Embed)?;
     let device = Device::start(&model, &options)?;
-    println!("model           {}", model.name);
-    println!("threads         {}", options.threads);
-    println!("memory budget   {}", units::bytes(options.memory_budget_bytes));
-    println!("arena           {}", units::bytes(device.arena().capacity_bytes));
-    println!("batch           {} tokens", device.max_batch_tokens());
-    println!(
+    say!("model           {}", model.name);
+    say!("threads         {}", options.threads);
+    say!("memory budget   {}", units::bytes(options.memory_budget_bytes));
+    say!("arena           {}", units::bytes(device.arena().capacity_bytes));
+    say!("batch           {} tokens", device.max_batch_tokens());
+    say!(
         "longest input   {} tokens (the model takes {})",
         model.config.max_tokens.min(device.max_batch_tokens()),
         model.config.max_tokens

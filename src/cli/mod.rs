@@ -12,6 +12,7 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
+use bigbatch_engine::error::{DeviceError, LoadError, RequestError};
 use clap::{Parser, Subcommand};
 
 /// Any error ends the program with one line and exit code 2.
@@ -58,7 +59,22 @@ pub(crate) fn run(command: Command) -> Outcome {
     }
 }
 
-/// Whoever read our output has gone, as `head` does: no error.
-pub(crate) fn is_broken_pipe(error: &Box<dyn Error>) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+/// Prints a line; an error ends the command instead of panicking.
+macro_rules! say {
+    ($($arg:tt)*) => { std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($arg)*)))? };
+}
+pub(crate) use say;
+
+/// What standard output said, the only thing that commands hand on as it is.
+pub(crate) fn output_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    error.downcast_ref()
+}
+
+/// Whether a device failed in a way that only a new process mends.
+pub(crate) fn is_device_lost(error: &(dyn Error + 'static)) -> bool {
+    let load = error.downcast_ref::<LoadError>();
+    let device = error.downcast_ref::<DeviceError>();
+    device.is_some_and(DeviceError::is_fatal)
+        || matches!(load, Some(LoadError::Device(device)) if device.is_fatal())
+        || matches!(error.downcast_ref::<RequestError>(), Some(RequestError::DeviceLost(_)))
 }

@@ -13,7 +13,7 @@ use bigbatch_engine::task::TaskKind;
 use bigbatch_engine::units;
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::Outcome;
+use super::{Outcome, say};
 
 /// Arguments of `model`.
 #[derive(Args)]
@@ -26,7 +26,7 @@ pub(crate) struct ModelCommand {
 enum Action {
     /// What a checkpoint says of itself
     Inspect {
-        /// A directory, a Hugging Face Hub id, or embedded[:NAME]
+        /// A directory, a Hugging Face Hub id, or `embedded[:NAME]`
         #[arg(value_name = "SOURCE")]
         source: String,
         /// Every tensor too
@@ -83,22 +83,20 @@ pub(crate) fn model(args: ModelCommand) -> Outcome {
     match args.action {
         Action::Inspect { source, tensors } => inspect(&source, tensors),
         Action::Init(args) => init(args),
-        Action::List => {
-            list();
-            Ok(ExitCode::SUCCESS)
-        }
+        Action::List => list(),
     }
 }
 
-fn list() {
-    println!("embedded models:");
+fn list() -> Outcome {
+    say!("embedded models:");
     for (name, what) in embedded::MODELS {
-        println!("  embedded:{name:<12} {what}");
+        say!("  embedded:{name:<12} {what}");
     }
-    println!("presets of `model init`:");
+    say!("presets of `model init`:");
     for preset in PRESETS {
-        println!("  {preset}");
+        say!("  {preset}");
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn init(args: InitArgs) -> Outcome {
@@ -126,10 +124,11 @@ fn init(args: InitArgs) -> Outcome {
         DtypeChoice::Bf16 => Dtype::Bf16,
         DtypeChoice::F16 => Dtype::F16,
     };
-    let init = Init { preset: Preset::named(&args.preset)?, head, seed: args.seed, dtype };
+    let preset = Preset::named(&args.preset)?;
+    let init = Init { preset, head, seed: args.seed, dtype };
     init.write(&args.dir, &tokenizer, &tokenizer_config)?;
     let model = Model::load(&Checkpoint::directory(&args.dir), RopeOverride::Checkpoint)?;
-    println!(
+    say!(
         "wrote {}: {} with random weights, {:.1} M parameters, {dtype}",
         args.dir.display(),
         args.preset,
@@ -154,36 +153,32 @@ fn inspect(source: &str, tensors: bool) -> Outcome {
     };
     let full = config.layers.iter().filter(|kind| **kind == LayerKind::Full).count();
     let bytes: u64 = model.weights.iter().map(|(_, tensor)| tensor.bytes().len() as u64).sum();
-    println!("model              {}", model.name);
-    println!("head               {head}");
+    say!("model              {}", model.name);
+    say!("head               {head}");
     if !model.labels.is_empty() {
-        println!("labels             {}", model.labels.join(", "));
+        say!("labels             {}", model.labels.join(", "));
     }
-    println!(
-        "parameters         {:.1} M in {}",
-        model.parameters() as f64 / 1e6,
-        units::bytes(bytes)
-    );
-    println!("hidden size        {}", config.hidden_size);
-    println!("intermediate size  {}", config.intermediate_size);
-    println!("heads              {} of {}", config.num_attention_heads, config.head_dim());
-    println!(
+    say!("parameters         {:.1} M in {}", model.parameters() as f64 / 1e6, units::bytes(bytes));
+    say!("hidden size        {}", config.hidden_size);
+    say!("intermediate size  {}", config.intermediate_size);
+    say!("heads              {} of {}", config.num_attention_heads, config.head_dim());
+    say!(
         "layers             {} ({full} full, {} sliding, {} tokens to each side)",
         config.layers.len(),
         config.layers.len() - full,
         config.window
     );
-    println!(
+    say!(
         "vocabulary         {} ({} in the tokenizer)",
         config.vocab_size,
         model.tokenizer.vocab_end()
     );
-    println!("longest input      {} tokens", config.max_tokens);
-    println!("rope, full         {}", rope(&config.rope_full));
-    println!("rope, sliding      {}", rope(&config.rope_sliding));
+    say!("longest input      {} tokens", config.max_tokens);
+    say!("rope, full         {}", rope(&config.rope_full));
+    say!("rope, sliding      {}", rope(&config.rope_sliding));
     if tensors {
         for (name, tensor) in model.weights.iter() {
-            println!("{name}  {} {:?}", tensor.dtype, tensor.shape);
+            say!("{name}  {} {:?}", tensor.dtype, tensor.shape);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -1,7 +1,6 @@
 //! Options that several commands share: the model, the device, the memory.
 
 use std::error::Error;
-use std::num::NonZeroUsize;
 
 #[cfg(feature = "cuda")]
 use bigbatch_engine::backend::Dtype;
@@ -16,10 +15,10 @@ use clap::{Args, ValueEnum};
 /// Which model, and what it may use.
 #[derive(Args, Clone)]
 pub(crate) struct ModelOptions {
-    /// A directory, a Hugging Face Hub id, or embedded[:NAME]
+    /// A directory, a Hugging Face Hub id, or `embedded[:NAME]`
     #[arg(long, visible_alias = "model-id", value_name = "SOURCE", default_value = "embedded")]
     pub(crate) model: String,
-    /// auto, cpu or cuda[:N]
+    /// auto, cpu or `cuda[:N]`
     #[arg(long, default_value = "auto", value_parser = device)]
     device: DeviceChoice,
     /// Element type of the computation
@@ -29,14 +28,14 @@ pub(crate) struct ModelOptions {
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = units::parse_bytes)]
     memory_budget: u64,
     /// Tokens of one batch [default: as many as the budget holds, up to what is useful]
-    #[arg(long, value_name = "N")]
-    max_batch_tokens: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    max_batch_tokens: Option<u32>,
     /// Rotary scaling: as the checkpoint says, or overridden
     #[arg(long, value_enum, default_value_t = RopeChoice::Checkpoint)]
     rope: RopeChoice,
     /// Threads that compute on a CPU [default: all cores]
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -95,9 +94,9 @@ impl ModelOptions {
         let defaults = EngineOptions::default().device;
         Ok(DeviceOptions {
             kind: self.device_kind()?,
-            threads: self.threads.map_or(defaults.threads, NonZeroUsize::get),
+            threads: self.threads.map_or(defaults.threads, usize::from),
             memory_budget_bytes: self.memory_budget,
-            max_batch_tokens: self.max_batch_tokens.map(NonZeroUsize::get),
+            max_batch_tokens: self.max_batch_tokens.map(|n| n as usize),
             ..defaults
         })
     }

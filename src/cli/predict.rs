@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
-use std::io::{BufWriter, Write, stdout};
+use std::io::{self, BufWriter, Write, stdout};
 use std::process::ExitCode;
 
 use bigbatch_engine::engine::{Pending, Request, Response};
+use bigbatch_engine::error::RequestError;
 use bigbatch_engine::model::Pooling;
 use bigbatch_engine::task::{Answer, Entity, LabelScore, Task, TokenScore};
 use bigbatch_engine::tokenize::Input;
@@ -116,36 +117,53 @@ fn answer_all(common: Common, task: Task, query: Option<String>, all_tokens: boo
     let mut waiting: VecDeque<Pending> = VecDeque::new();
     let mut out = BufWriter::new(stdout().lock());
     let mut printed = 0;
-    let mut print = |pending: Pending, out: &mut dyn Write| -> Result<(), Box<dyn Error>> {
-        let response = pending.wait().map_err(|e| format!("text {}: {e}", printed + 1))?;
+    let mut print = |pending: Pending| -> Result<(), Box<dyn Error>> {
+        let response = pending.wait().map_err(|error| in_text(printed, error))?;
         if common.json {
-            serde_json::to_writer(&mut *out, &line(printed, &response, all_tokens))?;
+            let line = line(printed, &response, all_tokens);
+            serde_json::to_writer(&mut out, &line).map_err(io::Error::from)?;
             writeln!(out)?;
         } else {
-            write_plain(out, &response)?;
+            write_plain(&mut out, &response)?;
         }
         printed += 1;
         Ok(())
     };
+    let mut failed = None;
     for (index, text) in common.texts.iter()?.enumerate() {
-        let text = text?;
-        let input = match &query {
-            Some(query) => Input::Pair(query.clone(), text),
-            None => Input::Text(text),
-        };
-        let request = Request { input, task: task.clone(), truncate: common.truncate };
+        let submitted = text.and_then(|text| {
+            let input = match &query {
+                Some(query) => Input::Pair(query.clone(), text),
+                None => Input::Text(text),
+            };
+            let request = Request { input, task: task.clone(), truncate: common.truncate };
+            engine.submit(request).map_err(|error| in_text(index, error))
+        });
+        match submitted {
+            Ok(pending) => waiting.push_back(pending),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
         if waiting.len() == IN_FLIGHT
             && let Some(oldest) = waiting.pop_front()
         {
-            print(oldest, &mut out)?;
+            print(oldest)?;
         }
-        waiting.push_back(engine.submit(request).map_err(|e| format!("text {}: {e}", index + 1))?);
     }
-    for pending in waiting {
-        print(pending, &mut out)?;
-    }
+    // What came before a bad text is answered all the same.
+    waiting.into_iter().try_for_each(&mut print)?;
     out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    failed.map_or(Ok(ExitCode::SUCCESS), Err)
+}
+
+/// Names the text, counted from one, unless the fault is the device's.
+fn in_text(index: usize, error: RequestError) -> Box<dyn Error> {
+    match error {
+        RequestError::DeviceLost(_) => error.into(),
+        _ => format!("text {}: {error}", index + 1).into(),
+    }
 }
 
 /// A line of `--json`. Floats stay f32, so that they print with no more digits than they have.

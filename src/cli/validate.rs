@@ -11,8 +11,8 @@ use bigbatch_validate::workload::Corpus;
 use bigbatch_validate::{Plan, RunOptions, Terminal};
 use clap::Args;
 
-use super::Outcome;
 use super::options::ModelOptions;
+use super::{Outcome, say};
 
 /// Arguments of `validate`.
 #[derive(Args)]
@@ -70,7 +70,7 @@ pub(crate) fn validate(args: Validate) -> Outcome {
         &Terminal::new(),
     )?;
     let written = report::write_reports(&report, &output)?;
-    print!("{}", report::text::render(&report.results));
-    println!("report: {}", written.html.display());
+    say!("{}", report::text::render(&report.results).trim_end());
+    say!("report: {}", written.html.display());
     Ok(ExitCode::from(report.exit_code(args.strict)))
 }

@@ -100,6 +100,10 @@ fn values_that_are_not_computed() {
 #[test]
 fn rotary_scaling_that_is_not_computed() {
     let yarn = |factor: Value| json!({"rope_scaling": {"rope_type": "yarn", "factor": factor}});
+    let yarn_over = |original: Value| {
+        let length = "original_max_position_embeddings";
+        json!({"rope_scaling": {"rope_type": "yarn", "factor": 4.0, length: original}})
+    };
     let new = |full: Value| {
         let sliding = json!({"rope_type": "default", "rope_theta": 1e4});
         let both = json!({"full_attention": full, "sliding_attention": sliding});
@@ -116,6 +120,8 @@ fn rotary_scaling_that_is_not_computed() {
         (yarn(json!(0.5)), "factor"),
         (yarn(json!("four")), "factor"),
         (json!({"global_rope_theta": 0}), "rope_theta"),
+        (yarn_over(json!(1e18)), "original_max_position_embeddings is 1"),
+        (yarn_over(json!(0.5)), "original_max_position_embeddings is 0.5"),
         (json!({"local_rope_theta": -10000.0}), "rope_theta"),
         (new(json!({"rope_type": "llama3", "rope_theta": 1e4, "factor": 2.0})), "llama3"),
         (new(json!({"rope_type": "yarn", "rope_theta": 1e4})), "factor"),

@@ -7,6 +7,7 @@
 mod checkpoint;
 mod config;
 mod options;
+mod outputs;
 mod plans;
 #[path = "../support/mod.rs"]
 mod support;

@@ -4,7 +4,7 @@ use crate::Rule;
 use crate::support::{Done, bigbatch};
 
 #[test]
-fn command_lines_that_do_not_parse() {
+fn command_lines_that_make_no_sense() {
     for args in [
         &[][..],
         &["dance"],
@@ -18,6 +18,9 @@ fn command_lines_that_do_not_parse() {
         &["embed", "--rope", "longrope", "x"],
         &["embed", "--threads", "0", "x"],
         &["embed", "--max-batch-tokens", "0", "x"],
+        &["embed", "--max-batch-tokens", "1000000000000000000", "x"],
+        &["embed", "--max-batch-tokens", "18446744073709551615", "x"],
+        &["embed", "--threads", "18446744073709551615", "x"],
         &["embed", "--memory-budget", "0", "x"],
         &["embed", "--memory-budget", "-1GiB", "x"],
         &["embed", "--memory-budget", "2 gigs", "x"],
@@ -69,7 +72,8 @@ fn a_build_without_cuda_says_so() {
 #[test]
 fn a_budget_too_small_says_what_is_needed_and_that_is_enough() {
     let mut rule = Rule::default();
-    for tokens in ["17", "100", "512"] {
+    // Of several sizes some round down when they are printed with few digits.
+    for tokens in ["16", "100", "512", "1111", "4000"] {
         let embed = |budget: &str| {
             bigbatch(["embed", "--max-batch-tokens", tokens, "--memory-budget", budget, "x"])
         };

@@ -44,6 +44,11 @@ impl Parts {
         &mut found.expect("the tensor is in the checkpoint").1
     }
 
+    fn values(&mut self, name: &str) -> &mut Vec<u8> {
+        let found = self.tensors.iter_mut().find(|(n, ..)| n == name);
+        &mut found.expect("the tensor is in the checkpoint").2
+    }
+
     /// Cuts a tensor off after so many rows.
     fn cut(&mut self, name: &str, rows: usize) {
         let found = self.tensors.iter_mut().find(|(n, ..)| n == name);
@@ -149,6 +154,10 @@ fn tensors_that_do_not_fit_the_config() {
     case("no rows", &no_rows, "classifier.weight has no rows");
     let vocabulary = |parts: &mut Parts| parts.cut("model.embeddings.tok_embeddings.weight", 4095);
     case("a row too few", &vocabulary, "tok_embeddings.weight has shape [4095, 128]");
+    let infinite = |parts: &mut Parts| {
+        parts.values("classifier.weight").as_chunks_mut().0.fill(f32::INFINITY.to_le_bytes());
+    };
+    case("weights that are not finite", &infinite, "not finite");
     damaged.rule.holds();
 }
 

@@ -43,14 +43,19 @@ impl Bigbatch {
 
     /// Runs it to its end; kills it and fails the test at the time limit.
     pub(crate) fn run(self) -> Done {
+        self.run_with(Stdio::piped())
+    }
+
+    /// As [`Bigbatch::run`]; whatever goes elsewhere than to a pipe isn't in [`Done::stdout`].
+    pub(crate) fn run_with(self, stdout: Stdio) -> Done {
         let Bigbatch { mut command, stdin } = self;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let mut input = child.stdin.take().expect("piped");
         // A program that refuses its input early closes the pipe: no fault of the test.
         thread::spawn(move || input.write_all(&stdin).ok());
-        let out = collect(child.stdout.take().expect("piped"));
-        let err = collect(child.stderr.take().expect("piped"));
+        let out = collect(child.stdout.take());
+        let err = collect(child.stderr.take());
         let (Ok(stdout), Ok(stderr)) = (out.recv_timeout(TIME_LIMIT), err.recv_timeout(TIME_LIMIT))
         else {
             child.kill().expect("it is ours");
@@ -68,11 +73,13 @@ impl Bigbatch {
     }
 }
 
-fn collect(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+fn collect(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        pipe.read_to_end(&mut bytes).expect("a pipe can be read");
+        if let Some(mut pipe) = pipe {
+            pipe.read_to_end(&mut bytes).expect("a pipe can be read");
+        }
         sender.send(String::from_utf8_lossy(&bytes).into_owned()).ok();
     });
     receiver

@@ -31,7 +31,8 @@ pub(crate) fn report(architectures: &[String]) -> Result<(), String> {
                 let at = format!("{}.cu, {}, {dtype}", source.name, target.code);
                 match compile(&compiler, source, target, dtype) {
                     Ok(problems) => {
-                        findings.extend(problems.into_iter().map(|problem| format!("{at}: {problem}")));
+                        findings
+                            .extend(problems.into_iter().map(|problem| format!("{at}: {problem}")));
                     }
                     Err(error) => findings.push(format!("{at}: {error}")),
                 }

@@ -1,7 +1,7 @@
 //! The engine: many callers, one device, batches of real tokens.
 //!
 //! A request goes through the queue twice: raw to a small pool of tokenizer threads, ready to the device
-//! thread, whose loop is [`device_loop`]. Nobody waits on a lock while the device computes.
+//! thread, whose loop is `device_loop`. Nobody waits on a lock while the device computes.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -315,8 +315,13 @@ fn device_loop(shared: &Shared, mut device: Device) {
                 }
             }
             Err(error) => {
+                let lost = error.is_fatal();
+                let kind = if lost { RequestError::DeviceLost } else { RequestError::Device };
                 for request in requests {
-                    request.fail(RequestError::Device(error.to_string()));
+                    request.fail(kind(error.to_string()));
+                }
+                if lost {
+                    return shared.queue.abandon();
                 }
             }
         }
@@ -341,7 +346,10 @@ impl Ready {
         compute: Duration,
         batch: BatchInfo,
     ) {
-        let answer = self.task.answer(model, &self.text, &self.tokens, rows);
+        let answer = match self.task.answer(model, &self.text, &self.tokens, rows) {
+            Ok(answer) => answer,
+            Err(error) => return self.fail(error),
+        };
         let timings = Timings {
             tokenize: self.tokenized - self.admitted,
             queue: started - self.tokenized,

@@ -64,7 +64,7 @@ pub enum LoadError {
     /// The memory budget does not hold the model and one token per row.
     #[error(
         "--memory-budget {budget} is too small for {model}: at least {needed} are needed ({detail})",
-        budget = crate::units::bytes(*budget_bytes), needed = crate::units::bytes(*needed_bytes)
+        budget = crate::units::bytes(*budget_bytes), needed = crate::units::bytes_at_least(*needed_bytes)
     )]
     Budget {
         /// The checkpoint's name.
@@ -173,6 +173,12 @@ pub enum RequestError {
     /// The device failed while it ran this request's batch.
     #[error("{0}")]
     Device(String),
+    /// The device is lost until the process is started again.
+    #[error("{0}")]
+    DeviceLost(String),
+    /// The model's numbers overflowed: its weights hold infinities, NaN or values beyond its type.
+    #[error("the model's output is not finite")]
+    NotFinite,
     /// The engine is shutting down or its thread is gone.
     #[error("the engine is stopped")]
     Stopped,

@@ -26,9 +26,9 @@ pub enum Rows {
 /// Sequences packed for one forward pass.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PackedBatch {
-    /// [T].
+    /// `[T]`.
     pub token_ids: Vec<u32>,
-    /// [T], each token's position in its own sequence.
+    /// `[T]`, each token's position in its own sequence.
     pub positions: Vec<u32>,
     /// [sequences + 1], starts at 0, ends at T.
     pub cu_seqlens: Vec<u32>,

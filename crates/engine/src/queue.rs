@@ -156,6 +156,16 @@ impl<R: Placed, T: Placed> Queue<R, T> {
         self.ready_came.notify_all();
     }
 
+    /// Closes the queue and drops what waits, whose callers hear that the engine is stopped.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let waiting = (std::mem::take(&mut state.raw), std::mem::take(&mut state.ready));
+        drop(state);
+        drop(waiting);
+        self.raw_came.notify_all();
+    }
+
     /// Refuses what comes from now on and wakes everyone.
     pub(crate) fn close(&self) {
         self.lock().closed = true;

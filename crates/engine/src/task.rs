@@ -184,8 +184,20 @@ impl Task {
 
     /// Makes the answer of the rows that belong to this request: [1, labels], [T, labels],
     /// [1, hidden] or [masks, vocab]. `text` is what the tokens' spans count in.
-    pub fn answer(&self, model: &Model, text: &str, tokens: &Tokens, rows: &[f32]) -> Answer {
-        match self {
+    ///
+    /// # Errors
+    /// [`RequestError::NotFinite`].
+    pub fn answer(
+        &self,
+        model: &Model,
+        text: &str,
+        tokens: &Tokens,
+        rows: &[f32],
+    ) -> Result<Answer, RequestError> {
+        if !rows.iter().all(|x| x.is_finite()) {
+            return Err(RequestError::NotFinite);
+        }
+        Ok(match self {
             Task::Classify { raw_scores } => Answer::Labels(classify(model, rows, *raw_scores)),
             Task::Tag => tag(model, text, tokens, rows),
             Task::Embed { normalize, dimensions, .. } => {
@@ -202,7 +214,7 @@ impl Task {
                 let masks = rows.chunks_exact(model.config.vocab_size);
                 Answer::Masks(masks.map(|logits| fill(model, logits, *top_k)).collect())
             }
-        }
+        })
     }
 }
 

@@ -73,6 +73,21 @@ impl Tokenizer {
         self.vocab_end
     }
 
+    /// Whether a model of this vocabulary has a row for every id.
+    ///
+    /// # Errors
+    /// [`LoadError::Tokenizer`] naming the largest id.
+    pub fn check(&self, vocab_size: usize, model: &str) -> Result<(), LoadError> {
+        if self.vocab_end as usize <= vocab_size {
+            return Ok(());
+        }
+        let largest = self.vocab_end - 1;
+        Err(LoadError::Tokenizer {
+            model: model.into(),
+            reason: format!("it has ids up to {largest}, the model's vocab_size is {vocab_size}"),
+        })
+    }
+
     /// The token that fill-mask fills.
     pub fn mask_id(&self) -> Option<u32> {
         self.mask_id

@@ -17,6 +17,11 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
+/// As [`bytes`], but never less than `n`: a size that is promised to be enough.
+pub fn bytes_at_least(n: u64) -> String {
+    format!("{} MiB", n.div_ceil(1 << 20))
+}
+
 /// Reads a size such as `2GiB`, `512MiB`, `1.5 GB` or a plain number of bytes.
 ///
 /// # Errors
@@ -67,5 +72,6 @@ mod tests {
         assert_eq!(bytes(2 << 30), "2 GiB");
         assert_eq!(bytes(325_000_000), "310 MiB");
         assert_eq!(bytes(1_700_000_000), "1.58 GiB");
+        assert_eq!(bytes_at_least((1 << 20) + 1), "2 MiB");
     }
 }

@@ -1,13 +1,11 @@
-//! Each CUDA kernel alone against the reference backend, at a tolerance of its own.
+//! Each operation of each backend alone against the reference backend, at a tolerance of its own.
 //!
-//! Inputs are random and already rounded to the device's type, so that a difference is the kernel's. Outputs
-//! are poisoned with NaN first. Without a device each test says that it was skipped.
-#![cfg(feature = "cuda")]
+//! Inputs are random and already rounded to the backend's type, so that a difference is the operation's.
+//! Outputs are poisoned with NaN first. Without a device the CUDA kernels are said to be skipped.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use bigbatch_engine::backend::cuda::device as cuda_device;
 use bigbatch_engine::backend::{Backend, Dtype, Op, View};
 use bigbatch_engine::device::{Device, DeviceKind, DeviceOptions};
 use bigbatch_engine::engine::EngineOptions;
@@ -16,7 +14,7 @@ use bigbatch_engine::pack::{PackedBatch, Rows, Sequence};
 use half::{bf16, f16};
 
 /// Lengths at the edges of tiles (64, 128, 192) and of the window (32), and beyond several.
-const LENGTHS: [usize; 12] = [1, 2, 31, 33, 63, 64, 65, 128, 191, 193, 257, 700];
+const LENGTHS: [usize; 12] = [1, 2, 31, 33, 63, 64, 65, 128, 191, 193, 257, 500];
 
 /// Element type of a view: the backend's own, or f32 on both.
 #[derive(Clone, Copy, PartialEq)]
@@ -39,18 +37,37 @@ struct Bench {
     random: fastrand::Rng,
 }
 
-/// Runs `test` in both element types, one test of this file at a time.
-fn on_device(test: impl Fn(&mut Bench)) {
+/// The backends of this machine.
+fn kinds() -> Vec<(DeviceKind, Dtype)> {
+    let host = [(DeviceKind::Cpu, Dtype::F32)];
+    host.into_iter().chain(cuda_kinds()).collect()
+}
+
+#[cfg(feature = "cuda")]
+fn cuda_kinds() -> Vec<(DeviceKind, Dtype)> {
+    match bigbatch_engine::backend::cuda::device::list() {
+        Ok(devices) if !devices.is_empty() => {
+            [Dtype::Bf16, Dtype::F16].map(|dtype| (DeviceKind::Cuda(0, dtype), dtype)).into()
+        }
+        found => {
+            println!("CUDA kernels skipped, no device: {:?}", found.err());
+            Vec::new()
+        }
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda_kinds() -> Vec<(DeviceKind, Dtype)> {
+    Vec::new()
+}
+
+/// Runs `test` on each backend, one test of this file at a time.
+fn on_each(test: impl Fn(&mut Bench)) {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    match cuda_device::list() {
-        Ok(devices) if !devices.is_empty() => {}
-        Ok(_) => return println!("skipped: no CUDA device"),
-        Err(error) => return println!("skipped: no CUDA device ({error})"),
-    }
     // Norm weights differ from one, and there are three heads: a swapped index shows.
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tokcls-bio-new-window64");
-    for dtype in [Dtype::Bf16, Dtype::F16] {
+    for (kind, dtype) in kinds() {
         let load = || Model::load(&Checkpoint::directory(&dir), RopeOverride::Checkpoint).unwrap();
         let start = |model: &Model, kind| {
             let options = DeviceOptions {
@@ -62,7 +79,7 @@ fn on_device(test: impl Fn(&mut Bench)) {
             Device::start(model, &options).unwrap()
         };
         let model = load();
-        let device = start(&model, DeviceKind::Cuda(0, dtype));
+        let device = start(&model, kind);
         let oracle = start(&model, DeviceKind::Reference);
         let mut random = fastrand::Rng::with_seed(11);
         let wants = Rows::Pooled(bigbatch_engine::model::Pooling::Mean);
@@ -130,10 +147,11 @@ impl Bench {
         (got, expected)
     }
 
-    /// Half a unit in the last place of the type, relative: what one rounding costs.
+    /// What rounding costs, relative: half a unit in the last place of a half-width type; of f32, the sums
+    /// and the approximations of exp and erf.
     fn ulp(&self) -> f32 {
         match self.dtype {
-            Dtype::F32 => f32::EPSILON,
+            Dtype::F32 => 4e-6,
             Dtype::Bf16 => 1.0 / 256.0,
             Dtype::F16 => 1.0 / 2048.0,
         }
@@ -151,7 +169,7 @@ fn close(what: &str, got: &[f32], expected: &[f32], relative: f32, absolute: f32
 
 #[test]
 fn embedding_and_norm() {
-    on_device(|bench| {
+    on_each(|bench| {
         let (t, h) = (bench.batch.tokens(), bench.model.config.hidden_size);
         let (embedding, norm) =
             (bench.model.architecture.embedding, bench.model.architecture.embedding_norm);
@@ -164,7 +182,7 @@ fn embedding_and_norm() {
 
 #[test]
 fn norm_of_small_and_of_large_rows() {
-    on_device(|bench| {
+    on_each(|bench| {
         let (t, h) = (bench.batch.tokens(), bench.model.config.hidden_size);
         let norm = bench.model.architecture.final_norm;
         for scale in [1e-2, 1.0, 3e4] {
@@ -179,7 +197,7 @@ fn norm_of_small_and_of_large_rows() {
 
 #[test]
 fn rope_rotates_queries_and_keys_only() {
-    on_device(|bench| {
+    on_each(|bench| {
         let (t, h) = (bench.batch.tokens(), bench.model.config.hidden_size);
         for table in [0, 1].map(bigbatch_engine::backend::RopeId) {
             let x = bench.draw(t * 3 * h, 2.0);
@@ -196,7 +214,7 @@ fn rope_rotates_queries_and_keys_only() {
 
 #[test]
 fn attention_full_and_windowed() {
-    on_device(|bench| {
+    on_each(|bench| {
         let (t, h) = (bench.batch.tokens(), bench.model.config.hidden_size);
         for window in [None, Some(bench.model.config.window)] {
             for scale in [0.5, 4.0] {
@@ -214,7 +232,7 @@ fn attention_full_and_windowed() {
 
 #[test]
 fn geglu_is_erf_within_one_ulp() {
-    on_device(|bench| {
+    on_each(|bench| {
         let (rows, n) = (64, 256);
         for scale in [1.0, 6.0] {
             let x = bench.draw(rows * 2 * n, scale);
@@ -224,15 +242,16 @@ fn geglu_is_erf_within_one_ulp() {
             let half = |all: &[f32]| -> Vec<f32> {
                 all.chunks(2 * n).flat_map(|row| row[..n].to_vec()).collect()
             };
-            // tanh-GELU differs by up to 5e-4 of the input, far more than this near its zeros.
-            close("geglu", &half(&got), &half(&expected), bench.ulp(), 1e-6);
+            // 1 + erf cancels where x is very negative, in f32 everywhere: 4e-7 of x times gate. tanh-GELU
+            // differs by up to 5e-4 of the gate.
+            close("geglu", &half(&got), &half(&expected), bench.ulp(), 2e-7 * scale * scale);
         }
     });
 }
 
 #[test]
 fn products_and_their_residuals() {
-    on_device(|bench| {
+    on_each(|bench| {
         let (t, h) = (bench.batch.tokens(), bench.model.config.hidden_size);
         let layer = bench.model.architecture.layers[1].clone();
         for (weight, outputs, accumulate) in
@@ -256,7 +275,7 @@ fn products_and_their_residuals() {
 
 #[test]
 fn pooling_of_long_and_of_single_rows() {
-    on_device(|bench| {
+    on_each(|bench| {
         let (t, h) = (bench.batch.tokens(), bench.model.config.hidden_size);
         let segments = bench.batch.segments.len();
         let x = bench.draw(t * h, 1.0);
@@ -268,7 +287,7 @@ fn pooling_of_long_and_of_single_rows() {
 
 #[test]
 fn gathering_copies_rows() {
-    on_device(|bench| {
+    on_each(|bench| {
         let (t, h) = (bench.batch.tokens(), bench.model.config.hidden_size);
         let masks = bench.batch.mask_rows.len();
         let x = bench.draw(t * h, 1.0);
@@ -280,7 +299,7 @@ fn gathering_copies_rows() {
 
 #[test]
 fn heads_of_tokens_and_of_sequences() {
-    on_device(|bench| {
+    on_each(|bench| {
         let (t, h) = (bench.batch.tokens(), bench.model.config.hidden_size);
         let head = bench.model.architecture.head.clone().unwrap();
         for (rows, kind) in [(t, Own), (12, F32)] {
@@ -289,7 +308,7 @@ fn heads_of_tokens_and_of_sequences() {
                 bench.run(&[Shape(rows, h, kind)], std::slice::from_ref(&x), |v| Op::Gelu {
                     x: v[0],
                 });
-            close("gelu", &got, &expected, bench.ulp(), 1e-6);
+            close("gelu", &got, &expected, bench.ulp(), 2e-6);
             let shapes = [Shape(rows, h, kind), Shape(rows, head.outputs, F32)];
             let (got, expected) = bench.run(&shapes, &[x], |v| Op::LinearRows {
                 x: v[0],

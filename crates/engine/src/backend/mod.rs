@@ -7,7 +7,7 @@
 //! and go on later, and a backend may record a prefix of the list and replay it.
 //!
 //! * [`cpu`]: the fast one for hosts: packed GEMMs, blocked attention, a thread pool.
-//! * [`reference`]: plain loops with f64 sums. It is the oracle of the tests, not a way to serve.
+//! * [`mod@reference`]: plain loops with f64 sums. It is the oracle of the tests, not a way to serve.
 //! * `cuda`: behind the feature of that name.
 
 pub mod cpu;
@@ -71,7 +71,7 @@ pub enum Op {
         x: View,
         /// [out, in], as checkpoints store it.
         weight: WeightId,
-        /// [out].
+        /// `[out]`.
         bias: Option<WeightId>,
         /// [rows, out].
         out: View,
@@ -85,7 +85,7 @@ pub enum Op {
         x: View,
         /// [labels, in].
         weight: WeightId,
-        /// [labels].
+        /// `[labels]`.
         bias: Option<WeightId>,
         /// [rows, labels], f32.
         out: View,

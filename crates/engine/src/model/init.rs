@@ -16,6 +16,7 @@ use super::config::Config;
 use super::rope::RopeOverride;
 use crate::backend::Dtype;
 use crate::error::LoadError;
+use crate::tokenize::Tokenizer;
 
 /// A named set of sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,6 +219,7 @@ impl Init {
             std::fs::write(path, bytes)
                 .map_err(|source| LoadError::Write { path: path.to_path_buf(), source })
         };
+        self.check_tokenizer(tokenizer_json, tokenizer_config_json)?;
         std::fs::create_dir_all(dir)
             .map_err(|source| LoadError::Write { path: dir.to_path_buf(), source })?;
         let config = self.config_json();
@@ -234,6 +236,14 @@ impl Init {
             .and_then(|()| std::fs::metadata(dir.join("config.json")))
             .and_then(|config| std::fs::set_permissions(&path, config.permissions()))
             .map_err(|source| LoadError::Write { path, source })
+    }
+
+    /// Before anything is written.
+    fn check_tokenizer(&self, json: &[u8], config_json: &[u8]) -> Result<(), LoadError> {
+        let held = |name: &str, bytes: &[u8]| (name.to_string(), Cow::Owned(bytes.to_vec()));
+        let files = vec![held("tokenizer.json", json), held("tokenizer_config.json", config_json)];
+        let name = "the new checkpoint";
+        Tokenizer::open(&Checkpoint::memory(name, files))?.check(self.preset.vocab_size, name)
     }
 
     fn tensors(&self, config_json: &[u8]) -> Result<Vec<(String, Draw)>, LoadError> {

@@ -63,16 +63,7 @@ impl Model {
         let architecture = Architecture::new(&config, labels.len());
         architecture.check(&weights, checkpoint.name())?;
         let tokenizer = Tokenizer::open(checkpoint)?;
-        if tokenizer.vocab_end() as usize > config.vocab_size {
-            return Err(LoadError::Tokenizer {
-                model: checkpoint.name().into(),
-                reason: format!(
-                    "it has ids up to {}, the model's vocab_size is {}",
-                    tokenizer.vocab_end() - 1,
-                    config.vocab_size
-                ),
-            });
-        }
+        tokenizer.check(config.vocab_size, checkpoint.name())?;
         let embedding_pooling = embedding_pooling(checkpoint)?;
         let name = checkpoint.name().into();
         Ok(Model { name, config, architecture, weights, tokenizer, labels, embedding_pooling })

@@ -19,6 +19,8 @@ use serde_json::Value;
 
 use super::config::RawConfig;
 
+/// The longest context that any configuration may speak of.
+const MAX_TOKENS: i64 = 1 << 20;
 const THETA_FULL: f64 = 160_000.0;
 const THETA_SLIDING: f64 = 10_000.0;
 
@@ -201,8 +203,8 @@ fn side_scaling(
     }
     let positive = |key: &str, value: Option<i64>, default: usize| match value {
         None => Ok(default),
-        Some(v) if (1..=1 << 20).contains(&v) => Ok(v as usize),
-        Some(v) => Err((file, format!("{key} is {v}; it must lie between 1 and {}", 1 << 20))),
+        Some(v) if (1..=MAX_TOKENS).contains(&v) => Ok(v as usize),
+        Some(v) => Err((file, format!("{key} is {v}; it must lie between 1 and {MAX_TOKENS}"))),
     };
     let original = positive(
         "rope_original_max_position_embeddings",
@@ -247,8 +249,13 @@ fn rope(at: &str, params: &Params, max_positions: usize) -> Result<Rope, Reason>
         Some("default") => Scaling::None,
         Some("linear") => Scaling::Linear { factor: at_least_one(at, needed("factor")?)? },
         Some("yarn") => {
-            let original =
-                number("original_max_position_embeddings")?.unwrap_or(max_positions as f64);
+            let key = "original_max_position_embeddings";
+            let original = number(key)?.unwrap_or(max_positions as f64);
+            bounded(at, key, original, 1.0, MAX_TOKENS as f64)?;
+            let attention_factor = match number("attention_factor")? {
+                Some(factor) => Some(bounded(at, "attention_factor", factor, 0.01, 100.0)?),
+                None => None,
+            };
             let factor = match number("factor")? {
                 Some(factor) => at_least_one(at, factor)?,
                 None if !params.contains_key("factor") => needed("factor")?,
@@ -262,7 +269,7 @@ fn rope(at: &str, params: &Params, max_positions: usize) -> Result<Rope, Reason>
             Scaling::Yarn {
                 factor,
                 original_max_tokens: original as usize,
-                attention_factor: number("attention_factor")?.unwrap_or(inferred),
+                attention_factor: attention_factor.unwrap_or(inferred),
                 beta_fast: number("beta_fast")?.unwrap_or(32.0),
                 beta_slow: number("beta_slow")?.unwrap_or(1.0),
             }
@@ -278,10 +285,14 @@ fn rope(at: &str, params: &Params, max_positions: usize) -> Result<Rope, Reason>
 }
 
 fn at_least_one(at: &str, factor: f64) -> Result<f64, Reason> {
-    if (1.0..=1024.0).contains(&factor) {
-        Ok(factor)
+    bounded(at, "factor", factor, 1.0, 1024.0)
+}
+
+fn bounded(at: &str, key: &str, value: f64, low: f64, high: f64) -> Result<f64, Reason> {
+    if (low..=high).contains(&value) {
+        Ok(value)
     } else {
-        Err(("config.json", format!("{at}.factor is {factor}; it must lie between 1 and 1024")))
+        Err(("config.json", format!("{at}.{key} is {value}; it must lie between {low} and {high}")))
     }
 }
 

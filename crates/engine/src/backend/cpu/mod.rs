@@ -1,8 +1,8 @@
 //! The fast host backend: f32, packed, threaded, and the same bits for a text in any batch.
 //!
 //! Every row's arithmetic has an order of its own that depends on nothing beside it: GEMMs sum over the
-//! inner dimension in fixed blocks ([`gemm`]), attention walks blocks counted from its own sequence's
-//! start ([`attention`]), labels are plain dot products. Threads only ever split rows or columns.
+//! inner dimension in fixed blocks (`gemm`), attention walks blocks counted from its own sequence's
+//! start (`attention`), labels are plain dot products. Threads only ever split rows or columns.
 //!
 //! Loops are written for the compiler to vectorise; `pulp` compiles each for the instruction sets it
 //! knows and picks one at start-up, so there is no intrinsic here.

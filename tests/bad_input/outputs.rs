@@ -1,0 +1,52 @@
+//! Standard output that nobody reads, or that takes no more.
+
+use std::fs::OpenOptions;
+use std::io::pipe;
+use std::process::Stdio;
+
+use crate::support::{Done, Scratch, bigbatch, text};
+
+/// Commands that print, each with little to do.
+fn commands() -> (Scratch, Vec<Vec<String>>) {
+    let scratch = Scratch::new();
+    let plan = "name = \"one\"\ntokens = [16]\nconcurrency = [1]\nrepeat_first = false\n\
+                [cell]\nrequests_min = 1\nrequests_per_client = 1\nbatches_min = 0\n";
+    let (plan, out) = (scratch.file("plan.toml", plan), scratch.path("out"));
+    let init = scratch.path("new");
+    let commands: [&[&str]; 7] = [
+        &["embed", "--json", "x"],
+        &["model", "list"],
+        &["model", "inspect", "embedded"],
+        &["model", "init", "--preset", "random", text(&init)],
+        &["doctor"],
+        &["bench", "forward", "--cells", "1x16", "--repeats", "1"],
+        &["validate", "--plan", text(&plan), "--out", text(&out)],
+    ];
+    let owned = |args: &&[&str]| args.iter().map(|arg| arg.to_string()).collect();
+    let commands = commands.iter().map(owned).collect();
+    (scratch, commands)
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let (_scratch, commands) = commands();
+    for args in commands {
+        let (reader, writer) = pipe().expect("the system has pipes");
+        drop(reader);
+        let Done { code, stderr, .. } = bigbatch(&args).run_with(Stdio::from(writer));
+        assert!(code == Some(0) && !stderr.contains("panicked"), "{args:?}: {code:?} {stderr}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_an_error_in_one_line() {
+    let (_scratch, commands) = commands();
+    for args in commands {
+        let full = OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+        let Done { code, stderr, .. } = bigbatch(&args).run_with(Stdio::from(full));
+        let last = stderr.lines().last().unwrap_or_default();
+        let clear = last.starts_with("bigbatch: ") && !stderr.contains("panicked");
+        assert!(code == Some(2) && clear, "{args:?}: {code:?} {stderr}");
+    }
+}
