@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# The whole suite for a machine with a GPU, from binaries built elsewhere; no cargo there. Needs python3 with
+# torch and transformers for parity and peers, and compute-sanitizer for the sanitizers.
+#
+#     scripts/gpu-suite.sh build          # where cargo is: binaries into target/gpu-suite
+#     scripts/gpu-suite.sh run [WORK]     # where the GPU is: everything, a summary last
+#
+# Tree and binaries together stay within 48 MiB, so that they can be carried; `build` checks it.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+BIN=target/gpu-suite
+LIMIT_MIB=48
+
+build() {
+    set -e
+    mkdir -p "$BIN"
+    cargo build --release --features bigbatch/cuda,gpu-suite/cuda -p bigbatch -p gpu-suite
+    cp target/release/bigbatch target/release/gpu-suite "$BIN"
+    for name in cuda kernels; do
+        local path
+        path=$(cargo test --release --no-run --features cuda -p bigbatch-engine --test "$name" 2>&1 |
+            sed -n 's/.*Executable.*(\(.*\))/\1/p')
+        cp "$path" "$BIN/$name-tests"
+    done
+    strip "$BIN"/*
+    local bytes
+    bytes=$({ git ls-files -z | xargs -0 cat; cat "$BIN"/*; } | wc -c)
+    echo "tree and binaries: $((bytes >> 20)) MiB of $LIMIT_MIB"
+    ((bytes <= LIMIT_MIB << 20))
+}
+
+SUMMARY=()
+FAILED=0
+
+# Runs one part under a time limit in seconds and keeps its output.
+part() {
+    local name=$1 limit=$2 start=$SECONDS verdict=ok
+    shift 2
+    echo "== $name"
+    timeout "$limit" "$@" 2>&1 | tee "$WORK/$name.log"
+    if [[ ${PIPESTATUS[0]} -ne 0 ]]; then
+        verdict=FAILED
+        FAILED=1
+    fi
+    SUMMARY+=("$(printf '%-28s %-7s %4d s' "$name" "$verdict" $((SECONDS - start)))")
+}
+
+# Our kernels only: the library's are not ours to mend, and take minutes under a tool.
+sanitize() {
+    compute-sanitizer --error-exitcode 1 --tool "$1" --kernel-regex kns=attention --kernel-regex kns=norm \
+        --kernel-regex kns=rope --kernel-regex kns=geglu --kernel-regex kns=pool \
+        "$BIN/gpu-suite" --model "$WORK/tiny" --batches "$WORK/tiny.json" --out "$WORK/tiny-rows"
+}
+
+run() {
+    WORK=${1:-$(mktemp -d)}
+    mkdir -p "$WORK"
+    local cells=1x1024,1x8192,1x32768,64x1024,16x4096,8x8192,2x32768
+    "$BIN/bigbatch" model init --preset modernbert-base-32k "$WORK/base32k" &&
+        "$BIN/bigbatch" model init --preset random "$WORK/tiny" || exit 1
+    python3 - "$WORK/tiny.json" <<'P'
+import json, sys
+sequences = [list(range(5, 5 + n)) for n in (1, 7, 65, 130, 200)]
+json.dump([{"sequences": sequences, "rows": "mean"}], open(sys.argv[1], "w"))
+P
+    part kernels 120 "$BIN/kernels-tests"
+    part engine-on-cuda 240 "$BIN/cuda-tests" --nocapture
+    part parity 240 python3 scripts/gpu_parity.py --bigbatch "$BIN/bigbatch" --gpu-suite "$BIN/gpu-suite" --work "$WORK"
+    for tool in memcheck racecheck synccheck; do
+        part "$tool" 120 sanitize "$tool"
+    done
+    part forward 60 "$BIN/bigbatch" bench forward --device cuda --model "$WORK/base32k" --repeats 10 --shares --cells "$cells"
+    part attention 60 "$BIN/bigbatch" bench attention --device cuda --model "$WORK/base32k" --repeats 10 --cells 64x1024,8x8192,2x32768
+    part gemm 60 "$BIN/bigbatch" bench gemm --device cuda --model "$WORK/base32k" --repeats 10 --cells 1x1024,8x8192
+    part torch-beside-it 180 python3 benches/peers/torch_modernbert.py --cells "$cells"
+    part big-batch 600 "$BIN/bigbatch" validate --plan plans/big-batch.toml --device cuda --memory-budget 2GiB \
+        --model "$WORK/base32k" --out "$WORK/big-batch"
+    echo "== summary, $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader)"
+    printf '%s\n' "${SUMMARY[@]}"
+    return "$FAILED"
+}
+
+case "${1:-}" in
+build) build ;;
+run) run "${2:-}" ;;
+*) echo "usage: scripts/gpu-suite.sh build | run [WORK]" >&2; exit 2 ;;
+esac
