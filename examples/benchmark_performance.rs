@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("medians of {} requests, milliseconds", args.repeats);
     println!(
         "{:>7} {:>10} {:>10} {:>10} {:>10} {:>12} {:>10}",
-        "tokens", "tokenize", "queue", "forward", "total", "tokens/s", "memory"
+        "tokens", "tokenize", "copy", "forward", "total", "tokens/s", "memory"
     );
     for tokens in lengths {
         let mut responses = Vec::new();
@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!(
             "{tokens:>7} {:>10.2} {:>10.2} {:>10.2} {total:>10.2} {:>12.0} {:>10}",
             ms(|r| r.timings.tokenize),
-            ms(|r| r.timings.queue),
+            ms(|r| r.timings.copy),
             ms(|r| r.timings.compute),
             tokens as f64 / total * 1e3,
             process_rss_bytes().map_or("unknown".into(), units::bytes)

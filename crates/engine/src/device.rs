@@ -7,6 +7,7 @@ mod cuda;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::backend::cpu::{self, CpuBackend};
 use crate::backend::reference::ReferenceBackend;
@@ -72,6 +73,8 @@ pub struct OutputRows {
     pub pooled: Vec<f32>,
     /// [segments, labels], [T, labels] or [mask rows, vocab], by the model's head.
     pub logits: Vec<f32>,
+    /// Handing the batch to the device, before the first launch. Reading back is part of the compute.
+    pub copy_in: Duration,
 }
 
 /// A model on a device, with the arena that its batches run in.
@@ -157,8 +160,10 @@ impl Device {
     /// [`DeviceError`] when a launch or a copy fails.
     pub fn forward(&mut self, batch: &PackedBatch) -> Result<OutputRows, DeviceError> {
         self.guarded(|device| {
+            let started = Instant::now();
+            device.backend.begin(batch)?;
+            let mut rows = OutputRows { copy_in: started.elapsed(), ..OutputRows::default() };
             let program = device.launch(batch)?;
-            let mut rows = OutputRows::default();
             if let Some(view) = &program.pooled {
                 device.backend.read(view, &mut rows.pooled)?;
             }
@@ -175,6 +180,7 @@ impl Device {
     /// As [`Device::forward`].
     pub fn hidden(&mut self, batch: &PackedBatch) -> Result<Vec<f32>, DeviceError> {
         self.guarded(|device| {
+            device.backend.begin(batch)?;
             let program = device.launch(batch)?;
             let mut rows = Vec::new();
             device.backend.read(&program.hidden, &mut rows)?;
@@ -193,6 +199,7 @@ impl Device {
         repeats: usize,
     ) -> Result<Vec<f64>, DeviceError> {
         self.guarded(|device| {
+            device.backend.begin(batch)?;
             let program = device.launch(batch)?;
             let ops: Vec<Op> = program.ops.into_iter().filter(|op| select(op)).collect();
             device.backend.time(&ops, repeats)
@@ -212,9 +219,9 @@ impl Device {
         self.guarded(|device| device.backend.ceilings())
     }
 
+    /// The launches of the batch that the backend has begun.
     fn launch(&mut self, batch: &PackedBatch) -> Result<Program, DeviceError> {
         let program = forward::program(&self.config, &self.architecture, &self.workspace, batch);
-        self.backend.begin(batch)?;
         for op in &program.ops {
             self.backend.launch(op)?;
         }

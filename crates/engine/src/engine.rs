@@ -69,7 +69,9 @@ pub struct Timings {
     pub tokenize: Duration,
     /// Waiting for a batch.
     pub queue: Duration,
-    /// The batch on the device.
+    /// Handing its batch to the device.
+    pub copy: Duration,
+    /// The batch on the device, its rows read back.
     pub compute: Duration,
     /// All of it.
     pub total: Duration,
@@ -301,17 +303,19 @@ fn device_loop(shared: &Shared, mut device: Device) {
         let started = Instant::now();
         let batch = PackedBatch::pack(requests.iter().map(Ready::sequence));
         let result = device.forward(&batch);
-        let compute = started.elapsed();
+        let spent = started.elapsed();
         *shared.arena.lock().unwrap_or_else(PoisonError::into_inner) = device.arena();
         let id = shared.batches.fetch_add(1, Ordering::Relaxed);
         let info = BatchInfo { id, sequences: batch.sequences(), tokens: batch.tokens() };
         match result {
             Ok(rows) => {
+                let copy = rows.copy_in;
+                let on_device = OnDevice { started, copy, compute: spent.saturating_sub(copy) };
                 let mut rows =
                     Cursor { model: &shared.model, pooled: &rows.pooled, logits: &rows.logits };
                 for request in requests {
                     let own = rows.take(&request);
-                    request.answer(&shared.model, own, started, compute, info);
+                    request.answer(&shared.model, own, on_device, info);
                 }
             }
             Err(error) => {
@@ -338,22 +342,16 @@ impl Ready {
         Sequence { token_ids: &self.tokens.ids, wants: &self.rows }
     }
 
-    fn answer(
-        self,
-        model: &Model,
-        rows: &[f32],
-        started: Instant,
-        compute: Duration,
-        batch: BatchInfo,
-    ) {
+    fn answer(self, model: &Model, rows: &[f32], on_device: OnDevice, batch: BatchInfo) {
         let answer = match self.task.answer(model, &self.text, &self.tokens, rows) {
             Ok(answer) => answer,
             Err(error) => return self.fail(error),
         };
         let timings = Timings {
             tokenize: self.tokenized - self.admitted,
-            queue: started - self.tokenized,
-            compute,
+            queue: on_device.started - self.tokenized,
+            copy: on_device.copy,
+            compute: on_device.compute,
             total: self.admitted.elapsed(),
         };
         let (tokens, truncated) = (self.tokens.ids.len(), self.tokens.truncated);
@@ -366,6 +364,14 @@ impl Ready {
         drop(self.place);
         let _ = self.reply.send(Err(error));
     }
+}
+
+/// When a batch's turn came, and how long its parts took.
+#[derive(Clone, Copy)]
+struct OnDevice {
+    started: Instant,
+    copy: Duration,
+    compute: Duration,
 }
 
 /// Deals a batch's rows out in the order they were packed.
