@@ -19,8 +19,9 @@ use clap::Parser;
 
 /// The plan's matrix on a GPU.
 const TOKENS: [usize; 3] = [1024, 4096, 8192];
-/// On a CPU the same concurrency at lengths that end within minutes.
+/// On a CPU the same concurrency, at lengths and for times that end within three minutes.
 const TOKENS_CPU: [usize; 3] = [128, 512, 1024];
+const CELL_SECONDS_CPU: f64 = 10.0;
 const CONCURRENCY: [usize; 4] = [1, 10, 50, 100];
 
 #[derive(Parser)]
@@ -39,9 +40,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         Some(path) => Plan::load(path)?,
         None => {
             println!(
-                "no GPU in this build: {TOKENS_CPU:?} tokens instead of the plan's {TOKENS:?}"
+                "on the CPU: {TOKENS_CPU:?} tokens instead of the plan's {TOKENS:?}, at most \
+                 {CELL_SECONDS_CPU} s a cell"
             );
-            Plan::matrix("benchmark_concurrent", &TOKENS_CPU, &CONCURRENCY)
+            let mut plan = Plan::matrix("benchmark_concurrent", &TOKENS_CPU, &CONCURRENCY);
+            plan.cell.time_limit_seconds = CELL_SECONDS_CPU;
+            plan
         }
     };
     let checkpoint = Checkpoint::resolve(&args.model, TaskKind::Embed)?;
