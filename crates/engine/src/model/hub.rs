@@ -1,13 +1,12 @@
 //! Hugging Face Hub: the files of a model repository, through the standard cache.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo};
-use serde::Deserialize;
-use std::collections::BTreeMap;
 
 use super::checkpoint::{Checkpoint, no_source};
+use super::weights::ShardIndex;
 use crate::error::LoadError;
 
 /// Read when they are there.
@@ -54,17 +53,10 @@ pub(super) fn fetch(id: &str) -> Result<Checkpoint, LoadError> {
     Ok(Checkpoint::directory(snapshot).named(id))
 }
 
-fn shards(index: &PathBuf) -> Result<Vec<String>, String> {
-    #[derive(Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
-    }
+fn shards(index: &Path) -> Result<Vec<String>, String> {
     let json = std::fs::read(index).map_err(|e| e.to_string())?;
-    let index: Index = serde_json::from_slice(&json).map_err(|e| e.to_string())?;
-    let mut files: Vec<String> = index.weight_map.into_values().collect();
-    files.sort();
-    files.dedup();
-    Ok(files)
+    let index = ShardIndex::parse(&json).map_err(|e| e.to_string())?;
+    Ok(index.shards().into_iter().cloned().collect())
 }
 
 fn reason(error: &ApiError) -> String {

@@ -1,6 +1,6 @@
 //! Tensors of a checkpoint: safetensors files, one or sharded, mapped where they lie on disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -57,9 +57,21 @@ impl Tensor {
     }
 }
 
+/// `model.safetensors.index.json`: which file each tensor is in.
 #[derive(Deserialize)]
-struct ShardIndex {
+pub(super) struct ShardIndex {
     weight_map: BTreeMap<String, String>,
+}
+
+impl ShardIndex {
+    pub(super) fn parse(json: &[u8]) -> Result<ShardIndex, serde_json::Error> {
+        serde_json::from_slice(json)
+    }
+
+    /// Each file once, in order of name.
+    pub(super) fn shards(&self) -> BTreeSet<&String> {
+        self.weight_map.values().collect()
+    }
 }
 
 impl Weights {
@@ -75,12 +87,9 @@ impl Weights {
         if let Some(file) = checkpoint.map("model.safetensors")? {
             read_shard(&model, "model.safetensors", file, &mut tensors)?;
         } else if let Some(json) = checkpoint.read("model.safetensors.index.json")? {
-            let index: ShardIndex = serde_json::from_slice(&json)
+            let index = ShardIndex::parse(&json)
                 .map_err(|e| bad(format!("model.safetensors.index.json: {e}")))?;
-            let mut shards: Vec<&String> = index.weight_map.values().collect();
-            shards.sort();
-            shards.dedup();
-            for shard in shards {
+            for shard in index.shards() {
                 if shard.contains(['/', '\\']) {
                     return Err(bad(format!("the index names '{shard}', which is not beside it")));
                 }
