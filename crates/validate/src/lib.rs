@@ -13,10 +13,11 @@
 //!    behind a URL are measured by the same code.
 //! 4. `telemetry`: beside the load, memory before, during and after, and how late this process wakes.
 //! 5. [`stats`]: from raw records to percentiles and intervals, with what their sample supports.
-//! 6. [`verdict`]: each limit of each bar: pass, fail, not shown, or not run.
-//! 7. [`report`]: one value, [`Results`], as JSON, Markdown and a page with charts.
+//! 6. [`analysis`]: how throughput scales, whether memory leaks, where the tail comes from.
+//! 7. [`verdict`]: each limit of each bar: pass, fail, not shown, or not run.
+//! 8. [`report`]: one value, [`Results`], as JSON, Markdown and a page with charts.
 //!
-//! [`run()`] does 2 to 6, [`report::write_reports`] does 7:
+//! [`run()`] does 2 to 7, [`report::write_reports`] does 8:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -74,6 +75,7 @@
 //! token count: that the answers are right is the business of the engine's parity tests. It compares
 //! no two runs: intervals here are within one run.
 
+pub mod analysis;
 mod error;
 mod figures;
 pub mod load;
