@@ -1,6 +1,7 @@
 //! The plan's concurrency benchmark: C requests in flight at each length, mean, percentiles, success.
 //!
-//! `cargo run --release --example benchmark_concurrent [-- --model SOURCE --plan FILE]`
+//! `cargo run --release --example benchmark_concurrent [-- --model SOURCE --plan FILE]`, on a GPU with
+//! `--features cuda` (or `cuda,flash-attn`).
 //!
 //! Thin over `bigbatch-validate`: what `bigbatch validate` measures, printed as a table.
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use bigbatch_engine::device::DeviceKind;
 use bigbatch_engine::engine::{Engine, EngineOptions};
 use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
 use bigbatch_engine::task::TaskKind;
@@ -36,8 +38,13 @@ struct Args {
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let args = Args::parse();
+    let mut options = EngineOptions::default();
+    options.device.kind = DeviceKind::auto();
     let plan = match &args.plan {
         Some(path) => Plan::load(path)?,
+        None if options.device.kind != DeviceKind::Cpu => {
+            Plan::matrix("benchmark_concurrent", &TOKENS, &CONCURRENCY)
+        }
         None => {
             println!(
                 "on the CPU: {TOKENS_CPU:?} tokens instead of the plan's {TOKENS:?}, at most \
@@ -50,7 +57,6 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     };
     let checkpoint = Checkpoint::resolve(&args.model, TaskKind::Embed)?;
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
-    let options = EngineOptions::default();
     let budget = options.device.memory_budget_bytes;
     let engine = Engine::start(model, &options)?;
     let target = Arc::new(InProcess::new(engine, budget, env!("CARGO_PKG_VERSION")));

@@ -1,9 +1,11 @@
 //! The plan's single-request benchmark: where the time of one request goes, at 512 to 32768 tokens.
 //!
-//! `cargo run --release --example benchmark_performance [-- --model SOURCE --max-tokens N]`
+//! `cargo run --release --example benchmark_performance [-- --model SOURCE --max-tokens N]`, on a GPU with
+//! `--features cuda` (or `cuda,flash-attn`). Memory is the device's where there is one, else the process's.
 
 use std::error::Error;
 
+use bigbatch_engine::device::DeviceKind;
 use bigbatch_engine::engine::{Engine, EngineOptions, Request, Response};
 use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
 use bigbatch_engine::task::{Task, TaskKind};
@@ -33,7 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let checkpoint = Checkpoint::resolve(&args.model, TaskKind::Embed)?;
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
-    let engine = Engine::start(model, &EngineOptions::default())?;
+    let mut options = EngineOptions::default();
+    options.device.kind = DeviceKind::auto();
+    let engine = Engine::start(model, &options)?;
+    println!("{} on {}", engine.model().name, engine.device().name);
     let corpus = Corpus::embedded();
     let lengths: Vec<usize> =
         TOKENS.into_iter().filter(|&n| n <= args.max_tokens.min(engine.max_tokens())).collect();
@@ -65,7 +70,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             ms(|r| r.timings.copy),
             ms(|r| r.timings.compute),
             tokens as f64 / total * 1e3,
-            process_rss_bytes().map_or("unknown".into(), units::bytes)
+            engine
+                .device_used_bytes()
+                .or_else(process_rss_bytes)
+                .map_or("unknown".into(), units::bytes)
         );
     }
     Ok(())

@@ -27,13 +27,22 @@ pub(crate) fn doctor(args: Doctor) -> Outcome {
         say!("memory          {}", units::bytes(memory_bytes));
     }
     say!("instruction set {}", bigbatch_engine::backend::cpu::instruction_set());
-    say!("cuda            not in this build; build with `--features cuda`");
+    cuda_devices()?;
     let options = args.model.device()?;
     let model = args.model.load(TaskKind::Embed)?;
     let device = Device::start(&model, &options)?;
+    say!("device          {}, {}", device.info().name, device.info().dtype);
     say!("model           {}", model.name);
     say!("threads         {}", options.threads);
     say!("memory budget   {}", units::bytes(options.memory_budget_bytes));
+    #[cfg(feature = "cuda")]
+    if let Some(report) = device.cuda_report() {
+        say!("used            {} as the driver reports it", units::bytes(report.used_bytes));
+        say!("context         {}", units::bytes(report.context_bytes + report.loaded_bytes));
+        say!("weights         {}", units::bytes(report.weight_bytes));
+        say!("graphs          {} in {}", report.graphs.len(), units::bytes(report.graph_bytes));
+        say!("cublasLt        {}", report.cublaslt_version);
+    }
     say!("arena           {}", units::bytes(device.arena().capacity_bytes));
     say!("batch           {} tokens", device.max_batch_tokens());
     say!(
@@ -42,4 +51,32 @@ pub(crate) fn doctor(args: Doctor) -> Outcome {
         model.config.max_tokens
     );
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda_devices() -> std::io::Result<()> {
+    say!("cuda            not in this build; build with `--features cuda`");
+    Ok(())
+}
+
+/// The devices of this machine, or why there are none.
+#[cfg(feature = "cuda")]
+fn cuda_devices() -> std::io::Result<()> {
+    match bigbatch_engine::backend::cuda::device::list() {
+        Ok(devices) if devices.is_empty() => say!("cuda            no device"),
+        Err(error) => say!("cuda            {error}"),
+        Ok(devices) => {
+            for (ordinal, device) in devices.iter().enumerate() {
+                let (major, minor) = device.capability;
+                let (driver_major, driver_minor) = device.driver_version;
+                say!(
+                    "cuda:{ordinal:<10} {}, {}, compute capability {major}.{minor}, driver for CUDA \
+                     {driver_major}.{driver_minor}",
+                    device.name,
+                    units::bytes(device.memory_bytes)
+                );
+            }
+        }
+    }
+    Ok(())
 }

@@ -106,10 +106,8 @@ impl ModelOptions {
         let ordinal = match self.device {
             DeviceChoice::Cpu => return self.cpu(),
             DeviceChoice::Cuda(ordinal) => ordinal,
-            DeviceChoice::Auto => match bigbatch_engine::backend::cuda::device::list() {
-                Ok(devices) if !devices.is_empty() => 0,
-                _ => return self.cpu(),
-            },
+            DeviceChoice::Auto if DeviceKind::auto() == DeviceKind::Cpu => return self.cpu(),
+            DeviceChoice::Auto => 0,
         };
         match self.dtype {
             DtypeChoice::Auto | DtypeChoice::Bf16 => Ok(DeviceKind::Cuda(ordinal, Dtype::Bf16)),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::backend::cpu::{self, CpuBackend};
 use crate::backend::reference::ReferenceBackend;
 use crate::backend::{
-    ArenaUsage, Backend, Ceilings, Dtype, Op, RopeTable, WeightTable, converted_bytes,
+    ArenaUsage, Backend, Ceilings, Dtype, Fetch, Op, RopeTable, View, WeightTable, converted_bytes,
 };
 use crate::error::{DeviceError, LoadError};
 use crate::model::forward::{self, Program};
@@ -30,6 +30,17 @@ pub enum DeviceKind {
     /// A CUDA device by its index, computing in bf16 or f16.
     #[cfg(feature = "cuda")]
     Cuda(usize, crate::backend::Dtype),
+}
+
+impl DeviceKind {
+    /// The first CUDA device in bf16, where this build has CUDA and the machine a device; else the CPU.
+    pub fn auto() -> DeviceKind {
+        #[cfg(feature = "cuda")]
+        if crate::backend::cuda::device::list().is_ok_and(|devices| !devices.is_empty()) {
+            return DeviceKind::Cuda(0, Dtype::Bf16);
+        }
+        DeviceKind::Cpu
+    }
 }
 
 /// What the device side may use.
@@ -73,8 +84,15 @@ pub struct OutputRows {
     pub pooled: Vec<f32>,
     /// [segments, labels], [T, labels] or [mask rows, vocab], by the model's head.
     pub logits: Vec<f32>,
+}
+
+/// A batch on the device.
+#[derive(Debug)]
+pub struct Running {
     /// Handing the batch to the device, before the first launch. Reading back is part of the compute.
     pub copy_in: Duration,
+    pooled: Option<Fetch>,
+    logits: Option<Fetch>,
 }
 
 /// A model on a device, with the arena that its batches run in.
@@ -159,19 +177,53 @@ impl Device {
     /// # Errors
     /// [`DeviceError`] when a launch or a copy fails.
     pub fn forward(&mut self, batch: &PackedBatch) -> Result<OutputRows, DeviceError> {
+        let running = self.start_batch(batch)?;
+        self.finish_batch(running)
+    }
+
+    /// Hands one batch to the device. The next one may be started before this one is finished, but not the
+    /// one after it; batches run in the order started.
+    ///
+    /// # Errors
+    /// As [`Device::forward`].
+    pub fn start_batch(&mut self, batch: &PackedBatch) -> Result<Running, DeviceError> {
         self.guarded(|device| {
             let started = Instant::now();
             device.backend.begin(batch)?;
-            let mut rows = OutputRows { copy_in: started.elapsed(), ..OutputRows::default() };
+            let copy_in = started.elapsed();
             let program = device.launch(batch)?;
-            if let Some(view) = &program.pooled {
-                device.backend.read(view, &mut rows.pooled)?;
-            }
-            if let Some(view) = &program.logits {
-                device.backend.read(view, &mut rows.logits)?;
-            }
-            Ok(rows)
+            let mut fetch =
+                |view: Option<View>| view.map(|view| device.backend.fetch(&view)).transpose();
+            Ok(Running { pooled: fetch(program.pooled)?, logits: fetch(program.logits)?, copy_in })
         })
+    }
+
+    /// Waits for a batch and takes its rows.
+    ///
+    /// # Errors
+    /// As [`Device::forward`].
+    pub fn finish_batch(&mut self, running: Running) -> Result<OutputRows, DeviceError> {
+        self.guarded(|device| {
+            let mut collect = |fetch: Option<Fetch>| {
+                fetch.map_or(Ok(Vec::new()), |fetch| device.backend.collect(fetch))
+            };
+            Ok(OutputRows { pooled: collect(running.pooled)?, logits: collect(running.logits)? })
+        })
+    }
+
+    /// Whether [`Device::start_batch`] returns before the batch has run.
+    pub fn runs_behind(&self) -> bool {
+        self.backend.runs_behind()
+    }
+
+    /// The same device with another backend around its own.
+    #[cfg(test)]
+    pub(crate) fn map_backend(
+        mut self,
+        map: impl FnOnce(Box<dyn Backend>) -> Box<dyn Backend>,
+    ) -> Device {
+        self.backend = map(self.backend);
+        self
     }
 
     /// The final hidden states of a batch, [T, hidden].
@@ -182,9 +234,8 @@ impl Device {
         self.guarded(|device| {
             device.backend.begin(batch)?;
             let program = device.launch(batch)?;
-            let mut rows = Vec::new();
-            device.backend.read(&program.hidden, &mut rows)?;
-            Ok(rows)
+            let rows = device.backend.fetch(&program.hidden)?;
+            device.backend.collect(rows)
         })
     }
 

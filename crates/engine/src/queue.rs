@@ -48,6 +48,17 @@ struct State<R, T> {
     closed: bool,
 }
 
+impl<R, T> State<R, T> {
+    /// Takes the ready requests at these indices, which ascend.
+    fn take(&mut self, chosen: &[usize]) -> Vec<T> {
+        // From the back, so that the indices before stay right.
+        let mut batch: Vec<T> =
+            chosen.iter().rev().map(|&index| self.ready.remove(index)).collect();
+        batch.reverse();
+        batch
+    }
+}
+
 impl<R: Placed, T: Placed> Queue<R, T> {
     pub(crate) fn new(capacity: usize) -> Self {
         let state = State {
@@ -128,19 +139,23 @@ impl<R: Placed, T: Placed> Queue<R, T> {
         loop {
             if !state.ready.is_empty() {
                 let chosen = choose(&state.ready);
-                let mut batch = Vec::with_capacity(chosen.len());
-                // From the back, so that the indices before stay right.
-                for &index in chosen.iter().rev() {
-                    batch.push(state.ready.remove(index));
-                }
-                batch.reverse();
-                return Some(batch);
+                return Some(state.take(&chosen));
             }
             if state.closed && state.raw.is_empty() && state.tokenizing == 0 {
                 return None;
             }
             state = self.ready_came.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Takes the requests that `choose` picks of those that are ready, if it picks any. Never waits.
+    pub(crate) fn try_take_batch(
+        &self,
+        choose: impl Fn(&[T]) -> Option<Vec<usize>>,
+    ) -> Option<Vec<T>> {
+        let mut state = self.lock();
+        let chosen = choose(&state.ready)?;
+        Some(state.take(&chosen))
     }
 
     /// Drops a request that still waits. One that is being tokenized or runs is left alone.

@@ -43,3 +43,10 @@ pub fn next_batch(waiting: &[Waiting], limits: Limits) -> Vec<usize> {
     }
     chosen
 }
+
+/// The next batch where it is full: where it leaves a request behind. `None` where every request that waits
+/// would be in it, so that waiting on could only make it better.
+pub fn next_full_batch(waiting: &[Waiting], limits: Limits) -> Option<Vec<usize>> {
+    let chosen = next_batch(waiting, limits);
+    (chosen.len() < waiting.len()).then_some(chosen)
+}

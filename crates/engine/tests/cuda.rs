@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use bigbatch_engine::backend::Dtype;
 use bigbatch_engine::backend::cuda::device as cuda_device;
 use bigbatch_engine::backend::cuda::memory::allocations_after_startup;
+use bigbatch_engine::backend::{Dtype, View};
 use bigbatch_engine::device::{Device, DeviceKind, DeviceOptions};
 use bigbatch_engine::embedded;
 use bigbatch_engine::engine::EngineOptions;
@@ -192,6 +192,69 @@ fn a_text_has_the_same_bits_in_any_batch() {
             let own = &hidden[row * width..][..lengths[i] * width];
             assert!(own == alone[i], "round {round}: {} tokens among {order:?}", lengths[i]);
             row += lengths[i];
+        }
+    }
+}
+
+/// Two blocks that race for a buffer, or read what nobody wrote, seldom give one answer 200 times.
+#[test]
+fn two_hundred_runs_over_a_poisoned_arena_give_the_same_bits() {
+    let Some(_turn) = device_turn() else { return };
+    let model = model("modernbert-base", InitHead::Base);
+    for dtype in [Dtype::Bf16, Dtype::F16] {
+        let options = DeviceOptions {
+            kind: DeviceKind::Cuda(0, dtype),
+            max_batch_tokens: Some(2048),
+            ..EngineOptions::default().device
+        };
+        let mut device = Device::start(&model, &options).unwrap();
+        let elements = device.arena().planned_bytes as usize / 4;
+        let all =
+            View { offset_bytes: 0, rows: 1, cols: elements, stride: elements, dtype: Dtype::F32 };
+        let poison = vec![f32::NAN; elements];
+        let wants = Rows::Pooled(Pooling::Mean);
+        // The first runs as launches, the second as a recorded graph.
+        for lengths in [&[1, 700, 65, 129, 64, 333, 193][..], &[200]] {
+            let texts: Vec<Vec<u32>> =
+                lengths.iter().map(|&len| ids(len, 50_368, len as u64)).collect();
+            let batch = pack(&texts, &wants);
+            let first = bits(&device.forward(&batch).unwrap().pooled);
+            assert!(first.iter().all(|&bits| f32::from_bits(bits).is_finite()));
+            for run in 0..200 {
+                device.backend().write(&all, &poison).unwrap();
+                let again = bits(&device.forward(&batch).unwrap().pooled);
+                assert!(again == first, "{dtype}, run {run} of {lengths:?}");
+            }
+        }
+    }
+}
+
+/// As the engine's loop does it: the next batch is begun before the rows of the last are collected.
+#[test]
+fn a_batch_started_ahead_changes_nothing() {
+    let Some(_turn) = device_turn() else { return };
+    for (head, wants) in [
+        (InitHead::Base, Rows::Pooled(Pooling::Mean)),
+        // Rows of this head do not fit into one buffer on their way back.
+        (InitHead::MaskedLm, Rows::At((0..64).collect())),
+    ] {
+        let model = model("modernbert-base", head);
+        let mut device = cuda(&model, Dtype::Bf16);
+        let batches: Vec<PackedBatch> = [100, 3000, 64, 65, 4096, 200]
+            .iter()
+            .map(|&len| pack(&[ids(len, 50_368, len as u64)], &wants))
+            .collect();
+        let one_by_one: Vec<_> = batches.iter().map(|b| device.forward(b).unwrap()).collect();
+        let mut running = device.start_batch(&batches[0]).unwrap();
+        for (n, expected) in one_by_one.iter().enumerate() {
+            let next = batches.get(n + 1).map(|batch| device.start_batch(batch).unwrap());
+            let rows = device.finish_batch(running).unwrap();
+            assert!(bits(&rows.pooled) == bits(&expected.pooled), "batch {n}");
+            assert!(bits(&rows.logits) == bits(&expected.logits), "batch {n}");
+            match next {
+                Some(next) => running = next,
+                None => break,
+            }
         }
     }
 }

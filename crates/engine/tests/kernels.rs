@@ -138,9 +138,8 @@ impl Bench {
             }
             let op = op(&views);
             backend.launch(&op).unwrap();
-            let mut out = Vec::new();
-            backend.read(views.last().unwrap(), &mut out).unwrap();
-            out
+            let rows = backend.fetch(views.last().unwrap()).unwrap();
+            backend.collect(rows).unwrap()
         };
         let got = answer(&mut self.device, self.dtype, &self.batch);
         let expected = answer(&mut self.oracle, Dtype::F32, &self.batch);

@@ -2,7 +2,7 @@
 
 use bigbatch_engine::model::Pooling;
 use bigbatch_engine::pack::{PackedBatch, Rows, Sequence};
-use bigbatch_engine::schedule::{Limits, Waiting, next_batch};
+use bigbatch_engine::schedule::{Limits, Waiting, next_batch, next_full_batch};
 use proptest::prelude::*;
 
 const LIMITS: Limits = Limits { max_batch_tokens: 1000, max_batch_sequences: 8, max_masks: 16 };
@@ -45,6 +45,16 @@ proptest! {
         }
         ran.sort_unstable();
         prop_assert_eq!(ran, (0..queue.len()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_full_batch_is_the_next_one_and_leaves_a_request_behind(
+        queue in waiting(),
+    ) {
+        let next = next_batch(&queue, LIMITS);
+        let full = next_full_batch(&queue, LIMITS);
+        prop_assert_eq!(full.is_some(), next.len() < queue.len());
+        prop_assert!(full.is_none_or(|full| full == next));
     }
 
     #[test]

@@ -154,7 +154,18 @@ pub struct Ceilings {
     pub bytes_per_second: f64,
 }
 
-/// A device that runs [`Op`]s. One batch at a time: `begin`, launches in order, reads.
+/// Rows on their way back from a batch, from [`Backend::fetch`] to [`Backend::collect`].
+#[derive(Debug)]
+pub enum Fetch {
+    /// They are here: row-major, as f32.
+    Here(Vec<f32>),
+    /// They arrive in a buffer of the backend's once the launches before them have run.
+    #[cfg(feature = "cuda")]
+    Coming(cuda::Coming),
+}
+
+/// A device that runs [`Op`]s. A batch is `begin`, launches in order, `fetch`; its rows may be collected
+/// after the next batch has begun, but before the one after that.
 pub trait Backend: Send {
     /// Makes a batch's ids, positions and sequence bounds known to the launches that follow.
     fn begin(&mut self, batch: &PackedBatch) -> Result<(), DeviceError>;
@@ -162,8 +173,23 @@ pub trait Backend: Send {
     /// Runs, or enqueues, one operation.
     fn launch(&mut self, op: &Op) -> Result<(), DeviceError>;
 
-    /// Waits for all launches and appends the view's elements, row by row as f32, to `out`.
-    fn read(&mut self, view: &View, out: &mut Vec<f32>) -> Result<(), DeviceError>;
+    /// Begins to bring the view's elements back, as they are after the launches so far.
+    fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError>;
+
+    /// Waits for what [`Backend::fetch`] began: the elements row by row, as f32. A backend whose fetches
+    /// are all done when they return need not say how.
+    fn collect(&mut self, fetch: Fetch) -> Result<Vec<f32>, DeviceError> {
+        match fetch {
+            Fetch::Here(rows) => Ok(rows),
+            #[cfg(feature = "cuda")]
+            Fetch::Coming(_) => unreachable!("a fetch of another backend"),
+        }
+    }
+
+    /// Whether launches only enqueue, so that the caller goes on while the device runs.
+    fn runs_behind(&self) -> bool {
+        false
+    }
 
     /// Puts rows into a view, rounded to its type: how a test feeds one operation alone.
     fn write(&mut self, view: &View, rows: &[f32]) -> Result<(), DeviceError>;

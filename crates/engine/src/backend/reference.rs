@@ -4,7 +4,7 @@
 //! nothing serves with it. It is meant for sequences up to [`MAX_TOKENS`].
 
 use super::host_arena::HostArena;
-use super::{ArenaUsage, Backend, Ceilings, NormWeights, Op, RopeTable, View, WeightTable};
+use super::{ArenaUsage, Backend, Ceilings, Fetch, NormWeights, Op, RopeTable, View, WeightTable};
 use crate::error::DeviceError;
 use crate::pack::PackedBatch;
 
@@ -195,9 +195,8 @@ impl Backend for ReferenceBackend {
         Ok(())
     }
 
-    fn read(&mut self, view: &View, out: &mut Vec<f32>) -> Result<(), DeviceError> {
-        out.extend(self.rows(view).into_iter().flatten());
-        Ok(())
+    fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError> {
+        Ok(Fetch::Here(self.rows(view).into_iter().flatten().collect()))
     }
 
     fn write(&mut self, view: &View, rows: &[f32]) -> Result<(), DeviceError> {

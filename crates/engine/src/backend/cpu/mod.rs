@@ -18,7 +18,7 @@ pub use gemm::min_rows;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::host_arena::HostArena;
-use super::{ArenaUsage, Backend, Ceilings, Op, RopeTable, View, WeightTable};
+use super::{ArenaUsage, Backend, Ceilings, Fetch, Op, RopeTable, View, WeightTable};
 use crate::error::DeviceError;
 use crate::pack::PackedBatch;
 
@@ -151,12 +151,10 @@ impl Backend for CpuBackend {
         Ok(())
     }
 
-    fn read(&mut self, view: &View, out: &mut Vec<f32>) -> Result<(), DeviceError> {
+    fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError> {
         let data = self.state.arena.get(view);
-        for row in 0..view.rows {
-            out.extend_from_slice(&data[row * view.stride..][..view.cols]);
-        }
-        Ok(())
+        let rows = (0..view.rows).flat_map(|row| &data[row * view.stride..][..view.cols]);
+        Ok(Fetch::Here(rows.copied().collect()))
     }
 
     fn write(&mut self, view: &View, rows: &[f32]) -> Result<(), DeviceError> {

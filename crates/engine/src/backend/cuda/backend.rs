@@ -11,7 +11,7 @@ use super::memory::Arena;
 use super::outputs::Outputs;
 use super::start::StartReport;
 use super::weights::DeviceWeights;
-use crate::backend::{ArenaUsage, Backend, Ceilings, Dtype, NormWeights, Op, View};
+use crate::backend::{ArenaUsage, Backend, Ceilings, Dtype, Fetch, NormWeights, Op, View};
 use crate::error::DeviceError;
 use crate::pack::PackedBatch;
 
@@ -81,6 +81,7 @@ impl Backend for CudaBackend {
         let padding = self.player.padding(batch.tokens());
         let lists = self.inputs.send(&self.state.stream, batch, padding)?;
         self.player.begin(batch.tokens(), lists.sizes);
+        self.outputs.begin();
         self.lists = Some(lists);
         Ok(())
     }
@@ -99,11 +100,23 @@ impl Backend for CudaBackend {
         }
     }
 
-    fn read(&mut self, view: &View, out: &mut Vec<f32>) -> Result<(), DeviceError> {
+    fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError> {
         self.device().bind()?;
         self.flush()?;
         let matrix = self.state.matrix(view);
-        self.outputs.read(&self.state.stream, matrix, out)
+        self.outputs.fetch(&self.state.stream, matrix)
+    }
+
+    fn collect(&mut self, fetch: Fetch) -> Result<Vec<f32>, DeviceError> {
+        self.device().bind()?;
+        match fetch {
+            Fetch::Here(rows) => Ok(rows),
+            Fetch::Coming(coming) => self.outputs.collect(coming),
+        }
+    }
+
+    fn runs_behind(&self) -> bool {
+        true
     }
 
     fn write(&mut self, view: &View, rows: &[f32]) -> Result<(), DeviceError> {

@@ -39,3 +39,4 @@ pub mod worklist;
 
 pub use backend::CudaBackend;
 pub use inputs::{BatchLimits, input_bytes};
+pub use outputs::Coming;

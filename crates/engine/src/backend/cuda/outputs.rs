@@ -1,5 +1,8 @@
-//! Rows on their way back: copied in pieces through two pinned buffers, converted to f32 while the next
-//! piece is copied.
+//! Rows on their way back, through pinned buffers.
+//!
+//! A batch has two buffers, and the next batch the other two, so that its launches and copies can be enqueued
+//! before the rows of this one are collected. What fits into one buffer is copied behind the launches and
+//! collected later. What does not is waited for at once, in pieces: one is converted while the next is copied.
 
 use std::sync::Arc;
 
@@ -11,7 +14,7 @@ use super::device::{Device, Event, Stream};
 use super::fault::At;
 use super::kernels::Matrix;
 use super::memory::Pinned;
-use crate::backend::Dtype;
+use crate::backend::{Dtype, Fetch};
 use crate::error::DeviceError;
 
 /// Of each buffer. Enough that a copy takes much longer than its launch.
@@ -20,53 +23,116 @@ const PIECE_BYTES: usize = 4 << 20;
 struct Piece {
     host: Pinned,
     copied: Event,
+    /// Rows in it are yet to be collected.
+    busy: bool,
+}
+
+/// Rows that arrive in one of the buffers.
+#[derive(Debug)]
+pub struct Coming {
+    batch: u64,
+    piece: usize,
+    bytes: usize,
+    dtype: Dtype,
 }
 
 /// The way back.
 pub(super) struct Outputs {
     device: Arc<Device>,
-    pieces: [Piece; 2],
+    /// Two for batches of even number, two for the others.
+    pieces: [Piece; 4],
+    batch: u64,
 }
 
 impl Outputs {
     pub(super) fn new(device: &Arc<Device>) -> Result<Outputs, DeviceError> {
         let piece = || {
             let host = Pinned::new(device, PIECE_BYTES)?;
-            Ok(Piece { host, copied: Event::new(device, false)? })
+            Ok(Piece { host, copied: Event::new(device, false)?, busy: false })
         };
-        Ok(Outputs { device: device.clone(), pieces: [piece()?, piece()?] })
+        let pieces = [piece()?, piece()?, piece()?, piece()?];
+        Ok(Outputs { device: device.clone(), pieces, batch: 0 })
     }
 
-    /// Waits for what the stream holds and appends the matrix's elements, row by row.
-    pub(super) fn read(
+    /// Turns to the buffers of the next batch. Rows of the batch before the last are given up.
+    pub(super) fn begin(&mut self) {
+        self.batch += 1;
+        for piece in self.own() {
+            self.pieces[piece].busy = false;
+        }
+    }
+
+    /// The buffers of the current batch.
+    fn own(&self) -> [usize; 2] {
+        if self.batch.is_multiple_of(2) { [0, 1] } else { [2, 3] }
+    }
+
+    /// Brings back the matrix's elements as the launches before leave them.
+    pub(super) fn fetch(&mut self, stream: &Stream, matrix: Matrix) -> Result<Fetch, DeviceError> {
+        let row_bytes = matrix.cols * matrix.dtype.size_bytes();
+        let bytes = matrix.rows * row_bytes;
+        let free: Vec<usize> =
+            self.own().into_iter().filter(|&piece| !self.pieces[piece].busy).collect();
+        let Some(&piece) = free.first() else {
+            return Err(self.misused("fetch", "the rows of this batch are on their way already"));
+        };
+        if bytes > PIECE_BYTES {
+            return self.read(stream, matrix, &free).map(Fetch::Here);
+        }
+        if bytes > 0 {
+            self.copy(stream, matrix, (0, matrix.rows), piece)?;
+        } else {
+            self.pieces[piece].copied.record(stream)?;
+        }
+        self.pieces[piece].busy = true;
+        Ok(Fetch::Coming(Coming { batch: self.batch, piece, bytes, dtype: matrix.dtype }))
+    }
+
+    /// Waits for rows that [`Outputs::fetch`] said were coming.
+    pub(super) fn collect(&mut self, coming: Coming) -> Result<Vec<f32>, DeviceError> {
+        if coming.batch + 1 < self.batch {
+            return Err(self.misused("collect", "two more batches were begun before its rows were"));
+        }
+        let Piece { host, copied, busy } = &mut self.pieces[coming.piece];
+        copied.wait()?;
+        *busy = false;
+        let mut rows = Vec::with_capacity(coming.bytes / coming.dtype.size_bytes());
+        append_as_f32(&host.as_slice()[..coming.bytes], coming.dtype, &mut rows);
+        Ok(rows)
+    }
+
+    /// Waits for the matrix's elements, row by row, through the pieces in turn.
+    fn read(
         &mut self,
         stream: &Stream,
         matrix: Matrix,
-        out: &mut Vec<f32>,
-    ) -> Result<(), DeviceError> {
+        through: &[usize],
+    ) -> Result<Vec<f32>, DeviceError> {
         let row_bytes = matrix.cols * matrix.dtype.size_bytes();
-        if matrix.rows == 0 || row_bytes == 0 {
-            return stream.synchronize();
+        let mut out = Vec::with_capacity(matrix.rows * matrix.cols);
+        let rows = PIECE_BYTES / row_bytes;
+        assert!(rows > 0, "a row longer than a whole piece");
+        let count = matrix.rows.div_ceil(rows);
+        let rows_of = |turn: usize| (turn * rows, rows.min(matrix.rows - turn * rows));
+        let buffer_of = |turn: usize| through[turn % through.len()];
+        for turn in 0..count.min(through.len()) {
+            self.copy(stream, matrix, rows_of(turn), buffer_of(turn))?;
         }
-        out.reserve(matrix.rows * matrix.cols);
-        let piece_rows = (PIECE_BYTES / row_bytes).max(1).min(matrix.rows);
-        assert!(piece_rows * row_bytes <= PIECE_BYTES, "a row longer than a whole piece");
-        let pieces = matrix.rows.div_ceil(piece_rows);
-        let rows_of = |piece: usize| {
-            let first = piece * piece_rows;
-            (first, piece_rows.min(matrix.rows - first))
-        };
-        self.copy(stream, matrix, rows_of(0), 0)?;
-        for piece in 0..pieces {
-            if piece + 1 < pieces {
-                self.copy(stream, matrix, rows_of(piece + 1), (piece + 1) % 2)?;
-            }
-            let Piece { host, copied } = &self.pieces[piece % 2];
+        for turn in 0..count {
+            let Piece { host, copied, .. } = &self.pieces[buffer_of(turn)];
             copied.wait()?;
-            let bytes = &host.as_slice()[..rows_of(piece).1 * row_bytes];
-            append_as_f32(bytes, matrix.dtype, out);
+            let bytes = &host.as_slice()[..rows_of(turn).1 * row_bytes];
+            append_as_f32(bytes, matrix.dtype, &mut out);
+            let next = turn + through.len();
+            if next < count {
+                self.copy(stream, matrix, rows_of(next), buffer_of(next))?;
+            }
         }
-        Ok(())
+        Ok(out)
+    }
+
+    fn misused(&self, call: &'static str, reason: &str) -> DeviceError {
+        DeviceError::Call { device: self.device.label().into(), call, reason: reason.into() }
     }
 
     /// Enqueues the copy of some rows, without the gaps between them.
@@ -77,7 +143,7 @@ impl Outputs {
         (first, rows): (usize, usize),
         buffer: usize,
     ) -> Result<(), DeviceError> {
-        let Piece { host, copied } = &self.pieces[buffer];
+        let Piece { host, copied, .. } = &self.pieces[buffer];
         let element = matrix.dtype.size_bytes();
         let row_bytes = matrix.cols * element;
         let copy = sys::CUDA_MEMCPY2D {

@@ -3,6 +3,8 @@
 //! A request goes through the queue twice: raw to a small pool of tokenizer threads, ready to the device
 //! thread, whose loop is `device_loop`. Nobody waits on a lock while the device computes.
 
+mod device_loop;
+
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -12,13 +14,14 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use self::device_loop::device_loop;
 use crate::backend::ArenaUsage;
 use crate::device::{Device, DeviceInfo, DeviceOptions, MemoryMeter};
 use crate::error::{LoadError, RequestError};
-use crate::model::{Head, MAX_MASKS, Model};
-use crate::pack::{PackedBatch, Rows, Sequence};
+use crate::model::{MAX_MASKS, Model};
+use crate::pack::Rows;
 use crate::queue::{Place, Placed, Queue};
-use crate::schedule::{self, Limits, Waiting};
+use crate::schedule::Limits;
 use crate::task::{Answer, Task};
 use crate::tokenize::{Input, Tokens};
 
@@ -162,6 +165,11 @@ impl Engine {
     /// [`LoadError`] from the device side.
     pub fn start(model: Model, options: &EngineOptions) -> Result<Engine, LoadError> {
         let device = Device::start(&model, &options.device)?;
+        Engine::over(device, model, options)
+    }
+
+    /// Starts the threads around a device that has the model.
+    fn over(device: Device, model: Model, options: &EngineOptions) -> Result<Engine, LoadError> {
         let limits = Limits {
             max_batch_tokens: device.max_batch_tokens(),
             max_batch_sequences: device.max_batch_sequences(),
@@ -290,112 +298,6 @@ fn tokenize_loop(shared: &Shared) {
             }
         };
         shared.queue.put_ready(ready);
-    }
-}
-
-/// The loop: take a batch, pack it, run it, answer it.
-fn device_loop(shared: &Shared, mut device: Device) {
-    let choose = |ready: &[Ready]| {
-        let waiting: Vec<Waiting> = ready.iter().map(Ready::waiting).collect();
-        schedule::next_batch(&waiting, shared.limits)
-    };
-    while let Some(requests) = shared.queue.take_batch(choose) {
-        let started = Instant::now();
-        let batch = PackedBatch::pack(requests.iter().map(Ready::sequence));
-        let result = device.forward(&batch);
-        let spent = started.elapsed();
-        *shared.arena.lock().unwrap_or_else(PoisonError::into_inner) = device.arena();
-        let id = shared.batches.fetch_add(1, Ordering::Relaxed);
-        let info = BatchInfo { id, sequences: batch.sequences(), tokens: batch.tokens() };
-        match result {
-            Ok(rows) => {
-                let copy = rows.copy_in;
-                let on_device = OnDevice { started, copy, compute: spent.saturating_sub(copy) };
-                let mut rows =
-                    Cursor { model: &shared.model, pooled: &rows.pooled, logits: &rows.logits };
-                for request in requests {
-                    let own = rows.take(&request);
-                    request.answer(&shared.model, own, on_device, info);
-                }
-            }
-            Err(error) => {
-                let lost = error.is_fatal();
-                let kind = if lost { RequestError::DeviceLost } else { RequestError::Device };
-                for request in requests {
-                    request.fail(kind(error.to_string()));
-                }
-                if lost {
-                    return shared.queue.abandon();
-                }
-            }
-        }
-    }
-}
-
-impl Ready {
-    fn waiting(&self) -> Waiting {
-        let masks = if let Rows::At(places) = &self.rows { places.len() } else { 0 };
-        Waiting { tokens: self.tokens.ids.len(), masks }
-    }
-
-    fn sequence(&self) -> Sequence<'_> {
-        Sequence { token_ids: &self.tokens.ids, wants: &self.rows }
-    }
-
-    fn answer(self, model: &Model, rows: &[f32], on_device: OnDevice, batch: BatchInfo) {
-        let answer = match self.task.answer(model, &self.text, &self.tokens, rows) {
-            Ok(answer) => answer,
-            Err(error) => return self.fail(error),
-        };
-        let timings = Timings {
-            tokenize: self.tokenized - self.admitted,
-            queue: on_device.started - self.tokenized,
-            copy: on_device.copy,
-            compute: on_device.compute,
-            total: self.admitted.elapsed(),
-        };
-        let (tokens, truncated) = (self.tokens.ids.len(), self.tokens.truncated);
-        // The place is free before the caller can know, so that its next request finds room.
-        drop(self.place);
-        let _ = self.reply.send(Ok(Response { tokens, truncated, answer, timings, batch }));
-    }
-
-    fn fail(self, error: RequestError) {
-        drop(self.place);
-        let _ = self.reply.send(Err(error));
-    }
-}
-
-/// When a batch's turn came, and how long its parts took.
-#[derive(Clone, Copy)]
-struct OnDevice {
-    started: Instant,
-    copy: Duration,
-    compute: Duration,
-}
-
-/// Deals a batch's rows out in the order they were packed.
-struct Cursor<'a> {
-    model: &'a Model,
-    pooled: &'a [f32],
-    logits: &'a [f32],
-}
-
-impl<'a> Cursor<'a> {
-    fn take(&mut self, request: &Ready) -> &'a [f32] {
-        let config = &self.model.config;
-        let outputs = self.model.architecture.head.as_ref().map_or(0, |head| head.outputs);
-        let (from, count) = match (&request.rows, &config.head) {
-            (Rows::Pooled(_), Head::Base | Head::MaskedLm { .. }) => {
-                (&mut self.pooled, config.hidden_size)
-            }
-            (Rows::Pooled(_), _) => (&mut self.logits, outputs),
-            (Rows::At(places), _) => (&mut self.logits, places.len() * outputs),
-            (Rows::All, _) => (&mut self.logits, request.tokens.ids.len() * outputs),
-        };
-        let (own, rest) = from.split_at(count);
-        *from = rest;
-        own
     }
 }
 
