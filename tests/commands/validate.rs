@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use bigbatch_validate::report;
 use serde_json::{Value, json};
 
-use crate::parse;
 use crate::support::{Done, Scratch, bigbatch, text};
 
 const PLAN: &str = r#"
@@ -53,8 +53,10 @@ fn a_plan_that_holds_ends_in_reports() {
     assert_eq!(results["verdicts"][0]["outcome"], "pass");
     let cells = results["cells"].as_array().expect("an array");
     assert_eq!(cells.len(), 5, "four, and the first once more");
-    let requests = std::fs::read_to_string(out.join("requests.jsonl")).expect("it was written");
-    let requests = parse(&requests);
+    let requests = std::fs::File::open(out.join("requests.jsonl.zst")).expect("it was written");
+    let requests = report::json::read_requests(requests).expect("records");
+    let requests: Vec<Value> =
+        requests.iter().map(|r| serde_json::to_value(r).expect("JSON")).collect();
     for (index, cell) in cells.iter().enumerate() {
         let figures = &cell["status"]["figures"];
         assert_eq!(figures["successes"], figures["requests"], "{cell}");

@@ -76,6 +76,14 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// A report that was written earlier cannot be read.
+    #[error("cannot read {path}: {message}; give the directory of a finished report", path = path.display())]
+    ReportUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
     /// The async runtime that drives the load could not be started.
     #[error("cannot start the load generator's threads: {0}; raise the process's thread limit")]
     Runtime(std::io::Error),

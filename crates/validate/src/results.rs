@@ -25,7 +25,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub struct Report {
     /// `results.json`.
     pub results: Results,
-    /// `requests.jsonl`, in the order of cells and then of intended starts.
+    /// `requests.jsonl.zst`, in the order of cells and then of intended starts.
     pub requests: Vec<RequestRecord>,
 }
 

@@ -1,6 +1,6 @@
 //! Reports: the same results for a program, for a pull request, and for a person.
 //!
-//! - [`json`] writes `results.json`, whole, and `requests.jsonl`, the raw records;
+//! - [`json`] writes `results.json`, whole, and `requests.jsonl.zst`, the raw records;
 //! - [`markdown`] writes `report.md`;
 //! - [`html`] writes `report.html`, one file that needs no network and no script, with charts;
 //! - [`text`] makes a table for a terminal.
@@ -73,7 +73,7 @@ impl OutputDir {
 pub struct Written {
     /// `results.json`.
     pub results: PathBuf,
-    /// `requests.jsonl`.
+    /// `requests.jsonl.zst`.
     pub requests: PathBuf,
     /// `report.md`.
     pub markdown: PathBuf,
@@ -86,8 +86,8 @@ pub struct Written {
 pub fn write_reports(report: &Report, output: &OutputDir) -> Result<Written, Error> {
     let results = &report.results;
     Ok(Written {
-        requests: output.write("requests.jsonl", |out| json::requests(&report.requests, out))?,
-        results: output.write("results.json", |out| json::results(results, out))?,
+        requests: output.write(json::REQUESTS, |out| json::requests(&report.requests, out))?,
+        results: output.write(json::RESULTS, |out| json::results(results, out))?,
         markdown: output
             .write("report.md", |out| out.write_all(markdown::render(results).as_bytes()))?,
         html: output.write("report.html", |out| out.write_all(html::render(results).as_bytes()))?,

@@ -198,7 +198,7 @@ pub(super) fn method(results: &Results) -> Vec<String> {
                 times => format!("warms up until {times} times as many requests as there are clients have ended"),
             }
         ),
-        "Percentiles are nearest ranks over the raw records in requests.jsonl. The maximum is always \
+        "Percentiles are nearest ranks over the raw records in requests.jsonl.zst. The maximum is always \
          shown. Requests of one batch share their fate, so a sample is as large as its number of batches \
          (where the target does not tell them, of rounds: requests divided by clients): a p95 needs 100, \
          a p99 needs 400. With fewer, “≥” gives the highest percentile that the sample supports, which \

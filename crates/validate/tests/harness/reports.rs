@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::simulated::{Pieces, Simulated, batched, corpus, failed};
 use bigbatch_validate::plan::Bar;
-use bigbatch_validate::report::{OutputDir, html, markdown, text, write_reports};
+use bigbatch_validate::report::{OutputDir, html, json, markdown, text, write_reports};
 use bigbatch_validate::target::FailureKind;
-use bigbatch_validate::{Machine, Plan, Report, Results, RunOptions, Silent, run_async};
+use bigbatch_validate::{Machine, Plan, Report, RunOptions, Silent, run_async};
 
 /// Two lengths at two concurrencies, with failures, bars of every outcome, and a cell not run.
 async fn report(name: &str, model: &str) -> Report {
@@ -61,18 +61,49 @@ async fn what_is_written_reads_back() {
     let report = report("roundtrip", "none").await;
     let output = OutputDir::create(&folder("roundtrip/deeper")).expect("writable");
     let written = write_reports(&report, &output).expect("written");
-    let text = std::fs::read_to_string(&written.results).expect("there");
-    let results: Results = serde_json::from_str(&text).expect("the schema");
-    assert!(results == report.results, "what is read differs from what was written");
-    let lines = std::fs::read_to_string(&written.requests).expect("there");
-    let records: Vec<bigbatch_validate::load::RequestRecord> =
-        lines.lines().map(|line| serde_json::from_str(line).expect("a record")).collect();
-    assert!(records == report.requests, "what is read differs from what was written");
+    let read = json::read_report(output.path()).expect("the schema");
+    assert!(read.results == report.results, "what is read differs from what was written");
+    assert!(read.requests == report.requests, "what is read differs from what was written");
     for path in [&written.markdown, &written.html] {
         assert!(std::fs::metadata(path).expect("there").len() > 1000);
     }
     let left: Vec<_> = std::fs::read_dir(output.path()).expect("there").collect();
     assert_eq!(left.len(), 4, "no temporary files: {left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_of_another_schema_or_cut_short_is_refused() {
+    let report = report("foreign", "none").await;
+    let output = OutputDir::create(&folder("foreign")).expect("writable");
+    let written = write_reports(&report, &output).expect("written");
+    let complaint = || {
+        let text = json::read_report(output.path()).expect_err("refused").to_string();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        text
+    };
+
+    let records = std::fs::read(&written.requests).expect("there");
+    std::fs::write(&written.requests, &records[..records.len() / 2]).expect("writable");
+    assert!(complaint().contains("requests.jsonl.zst"), "{}", complaint());
+
+    let results = std::fs::read_to_string(&written.results).expect("there");
+    let version = format!("\"schema_version\": {}", report.results.schema_version);
+    assert!(results.contains(&version), "{}", &results[..200]);
+    let other = results.replace(&version, "\"schema_version\": 1000");
+    std::fs::write(&written.results, other).expect("writable");
+    assert!(complaint().contains("its schema_version is 1000"), "{}", complaint());
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_several_runs_can_be_put_one_after_the_other() {
+    let records = report("twice", "none").await.requests;
+    let mut file = Vec::new();
+    json::requests(&records[..10], &mut file).expect("a vector takes it");
+    json::requests(&records[10..], &mut file).expect("a vector takes it");
+    assert!(json::read_requests(&file[..]).expect("records") == records);
+    let plain: usize =
+        records.iter().map(|record| serde_json::to_string(record).expect("JSON").len() + 1).sum();
+    assert!(file.len() * 5 < plain, "{} of {plain} bytes", file.len());
 }
 
 #[tokio::test(start_paused = true)]
