@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::load::{Phase, RequestRecord};
-use crate::plan::CellSpec;
 use crate::results::{BatchMean, Figures, Generator, StageMeans};
 use crate::stats::{Latencies, Trials, nearest_rank};
 use crate::target::BatchRef;
@@ -11,10 +10,10 @@ use crate::target::BatchRef;
 /// Points of a distribution that the results keep.
 const DISTRIBUTION_POINTS: usize = 200;
 
-/// Computes the figures of a cell. `measured_us` is its measured phase, `lateness_us` how late the
-/// generator's timer was.
+/// Computes the figures of a cell of `clients` clients. `measured_us` is its measured phase,
+/// `lateness_us` how late the generator's timer was.
 pub(crate) fn figures(
-    spec: CellSpec,
+    clients: usize,
     records: &[RequestRecord],
     measured_us: (u64, u64),
     cut_by_time_limit: bool,
@@ -31,10 +30,10 @@ pub(crate) fn figures(
     let batches = batches(&successes);
     let latencies: Vec<u64> = successes.iter().map(|record| record.latency_us()).collect();
     let over_all = Latencies::new(latencies.clone(), measured.len() - successes.len());
-    let trials = Trials::of(measured.len(), spec.concurrency, batches.len());
-    let trials_of_successes = Trials::of(successes.len(), spec.concurrency, batches.len());
+    let trials = Trials::of(measured.len(), clients, batches.len());
+    let trials_of_successes = Trials::of(successes.len(), clients, batches.len());
     let seconds = (measured_us.1 - measured_us.0) as f64 / 1e6;
-    let answered = answered_within(records, measured_us);
+    let (answered, tokens) = answered_within(records, measured_us);
     let rate = |count: usize| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
     Figures {
         measured_seconds: seconds,
@@ -47,20 +46,23 @@ pub(crate) fn figures(
         latency_over_all: over_all.spread(trials),
         distribution: over_all.distribution(DISTRIBUTION_POINTS),
         requests_per_second: rate(answered),
-        tokens_per_second: rate(answered * spec.tokens),
+        tokens_per_second: rate(tokens),
         stages_ms_mean: stage_means(&successes),
         batch_mean: batch_mean(&batches),
         generator: generator(&measured, lateness_us),
     }
 }
 
-/// Answers that arrived in the measured phase, whenever their requests were sent: in a steady state
+/// Answers, and their tokens, that arrived in the measured phase, whenever their requests were sent: in a steady state
 /// as many requests enter the phase from the warm-up as leave it for the cool-down.
-fn answered_within(records: &[RequestRecord], (from, to): (u64, u64)) -> usize {
+fn answered_within(records: &[RequestRecord], (from, to): (u64, u64)) -> (usize, usize) {
     let within = |record: &&RequestRecord| {
         record.succeeded() && record.ended_us > from && record.ended_us <= to
     };
-    records.iter().filter(within).count()
+    records
+        .iter()
+        .filter(within)
+        .fold((0, 0), |(answers, tokens), record| (answers + 1, tokens + record.tokens))
 }
 
 fn batches(records: &[&RequestRecord]) -> HashMap<u64, BatchRef> {
@@ -144,8 +146,7 @@ mod tests {
             record(Phase::Measured, 50, 51, None),
             record(Phase::CoolDown, 60, 70, Some(3)),
         ];
-        let spec = CellSpec { tokens: 10, concurrency: 2 };
-        let figures = figures(spec, &records, (20_000, 60_000), false, vec![0, 3000]);
+        let figures = figures(2, &records, (20_000, 60_000), false, vec![0, 3000]);
         assert_eq!((figures.requests, figures.successes), (4, 3));
         assert_eq!(figures.failures, BTreeMap::from([(FailureKind::Refused, 1)]));
         assert_eq!(figures.trials, Trials { count: 2, unit: TrialUnit::Batches });

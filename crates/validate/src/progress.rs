@@ -40,12 +40,7 @@ impl Progress for Terminal {
             }
             Event::CellStarted { index, of, spec } => {
                 if let Some(bar) = &self.bar {
-                    bar.set_prefix(format!(
-                        "cell {}/{of}: {} tokens, C={}",
-                        index + 1,
-                        spec.tokens,
-                        spec.concurrency
-                    ));
+                    bar.set_prefix(format!("cell {}/{of}: {}", index + 1, spec.label()));
                     bar.set_length(0);
                     bar.reset();
                 }
@@ -63,7 +58,10 @@ impl Progress for Terminal {
 }
 
 fn line(cell: &Cell) -> String {
-    let at = format!("{:>6} tokens C={:<4}", cell.spec.tokens, cell.spec.concurrency);
+    let at = match cell.spec.place() {
+        Some((tokens, concurrency)) => format!("{tokens:>6} tokens C={concurrency:<4}"),
+        None => cell.spec.label(),
+    };
     match &cell.status {
         Status::NotRun { reason } => format!("{at} not run: {reason}"),
         Status::Run { figures } => format!(

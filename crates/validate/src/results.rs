@@ -74,18 +74,31 @@ pub struct Results {
 }
 
 impl Results {
-    /// The cells of the matrix by length and concurrency, without the repeat.
+    /// The first run of each cell of the matrix by length and concurrency.
     pub fn matrix(&self) -> Vec<&Cell> {
+        let first = |cell: &&Cell| cell.repeats.is_none() && cell.run == 0;
         let mut cells: Vec<&Cell> =
-            self.cells.iter().filter(|cell| cell.repeats.is_none()).collect();
-        cells.sort_by_key(|cell| (cell.spec.tokens, cell.spec.concurrency));
+            self.cells.iter().filter(first).filter(|cell| cell.spec.place().is_some()).collect();
+        cells.sort_by_key(|cell| cell.spec.place());
         cells
     }
 
-    /// The lengths of which any cell was run, ascending.
+    /// The first run of each scenario, in the plan's order.
+    pub fn scenarios(&self) -> Vec<&Cell> {
+        let names = self.plan.scenarios.iter().map(|scenario| &scenario.name);
+        let first = |name| {
+            let of_name = |cell: &&Cell| {
+                cell.repeats.is_none() && cell.run == 0 && cell.spec.scenario.as_ref() == Some(name)
+            };
+            self.cells.iter().find(of_name)
+        };
+        names.filter_map(first).collect()
+    }
+
+    /// The lengths of which any cell of the matrix was run, ascending.
     pub fn lengths_run(&self) -> Vec<usize> {
         let run = self.matrix().into_iter().filter(|cell| cell.figures().is_some());
-        let mut lengths: Vec<usize> = run.map(|cell| cell.spec.tokens).collect();
+        let mut lengths: Vec<usize> = run.filter_map(|cell| cell.spec.tokens()).collect();
         lengths.dedup();
         lengths
     }
@@ -106,10 +119,12 @@ pub struct Prompts {
 pub struct Cell {
     /// Place in the order run, from 0.
     pub index: usize,
-    /// Length and concurrency.
+    /// Lengths and load.
     #[serde(flatten)]
     pub spec: CellSpec,
-    /// The index of the cell that this one runs again.
+    /// Which of the plan's repeats of this cell it is, from 0.
+    pub run: usize,
+    /// The index of the first cell, which this one runs again at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats: Option<usize>,
     /// Start and end of the cell, in milliseconds since the start of the run; absent if it never started.
@@ -226,7 +241,7 @@ pub struct Generator {
 }
 
 /// The first cell against its repeat; ratios are last over first.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
     /// The cell.
     #[serde(flatten)]

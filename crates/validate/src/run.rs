@@ -53,8 +53,8 @@ pub enum Event<'a> {
         index: usize,
         /// Cells in all.
         of: usize,
-        /// Its length and concurrency.
-        spec: CellSpec,
+        /// Its lengths and load.
+        spec: &'a CellSpec,
     },
     /// A cell goes on; told about five times a second.
     CellProgressed {
@@ -152,11 +152,13 @@ fn prepare(
     options: &RunOptions,
     progress: &dyn Progress,
 ) -> Result<Pools, Error> {
-    let lengths: Vec<usize> =
-        plan.tokens.iter().copied().filter(|&tokens| too_long(target, tokens).is_none()).collect();
+    let mut lengths: Vec<usize> = plan.cells().iter().filter_map(CellSpec::tokens).collect();
+    lengths.retain(|&tokens| too_long(target, tokens).is_none());
+    lengths.sort_unstable();
+    lengths.dedup();
     let Some(&longest) = lengths.iter().max() else { return Ok(Pools::new()) };
     progress.event(Event::Preparing { tokens: &lengths });
-    let clients = plan.concurrency.iter().copied().max().unwrap_or(1);
+    let clients = plan.most_clients();
     // Besides the measured requests a cell sends its warm-up, and up to one for each client after.
     let extra = clients * (plan.cell.warmup_requests_per_client + 1);
     let needed = plan.cell.requests_wanted(clients) + extra;
@@ -168,6 +170,14 @@ fn prepare(
 fn too_long(target: &TargetInfo, tokens: usize) -> Option<String> {
     let most = target.max_sequence_tokens.filter(|&most| tokens > most)?;
     Some(format!("the target takes sequences of at most {most} tokens"))
+}
+
+/// One cell in the order run.
+struct Place {
+    index: usize,
+    spec: CellSpec,
+    run: usize,
+    repeats: Option<usize>,
 }
 
 struct Run<'a> {
@@ -188,15 +198,18 @@ impl Run<'_> {
         let mut cells: Vec<Cell> = Vec::with_capacity(of);
         let mut requests = Vec::new();
         for index in 0..of {
-            let (spec, repeats) = match order.get(index) {
-                Some(&spec) => (spec, None),
+            let place = match order.get(index) {
+                Some((spec, run)) => Place { index, spec: spec.clone(), run: *run, repeats: None },
                 None => match cells.iter().find(|cell| cell.figures().is_some()) {
-                    Some(first) => (first.spec, Some(first.index)),
+                    Some(first) => {
+                        let (spec, run) = (first.spec.clone(), self.plan.repeats);
+                        Place { index, spec, run, repeats: Some(first.index) }
+                    }
                     None => break,
                 },
             };
-            self.progress.event(Event::CellStarted { index, of, spec });
-            let (cell, records) = self.cell(index, spec, repeats).await;
+            self.progress.event(Event::CellStarted { index, of, spec: &place.spec });
+            let (cell, records) = self.cell(place).await;
             self.progress.event(Event::CellFinished { cell: &cell });
             cells.push(cell);
             requests.extend(records);
@@ -204,15 +217,12 @@ impl Run<'_> {
         (cells, requests)
     }
 
-    async fn cell(
-        &self,
-        index: usize,
-        spec: CellSpec,
-        repeats: Option<usize>,
-    ) -> (Cell, Vec<RequestRecord>) {
+    async fn cell(&self, place: Place) -> (Cell, Vec<RequestRecord>) {
+        let Place { index, spec, run, repeats } = place;
         let mut cell = Cell {
             index,
             spec,
+            run,
             repeats,
             span_ms: None,
             status: Status::NotRun { reason: String::new() },
@@ -221,12 +231,14 @@ impl Run<'_> {
         let unrunnable = if self.options.cancel.is_cancelled() {
             Some("interrupted before it started".to_owned())
         } else {
-            too_long(&self.info, spec.tokens)
+            cell.spec.tokens().and_then(|tokens| too_long(&self.info, tokens))
         };
-        let pool = match (unrunnable, self.pools.get(&spec.tokens)) {
-            (None, Some(pool)) => pool,
-            (reason, _) => {
-                cell.status = Status::NotRun { reason: reason.unwrap_or_default() };
+        let pool = cell.spec.tokens().and_then(|tokens| self.pools.get(&tokens));
+        let (pool, clients) = match (unrunnable, pool, cell.spec.concurrency()) {
+            (None, Some(pool), Some(clients)) => (pool, clients),
+            (reason, ..) => {
+                let reason = reason.unwrap_or_else(|| "loads of its kind are not driven".into());
+                cell.status = Status::NotRun { reason };
                 return (cell, Vec::new());
             }
         };
@@ -235,20 +247,20 @@ impl Run<'_> {
         cell.memory.push(reading(&*self.target, self.clock, Moment::Before));
         let every = self.options.memory_interval;
         let sampler = Sampler::start(Arc::clone(&self.target), self.clock, every);
-        let driven = self.drive(index, spec, pool).await;
+        let driven = self.drive(index, clients, pool).await;
         let observed = sampler.stop().await;
         cell.memory.extend(observed.memory);
         cell.memory.push(reading(&*self.target, self.clock, Moment::After));
         cell.span_ms = Some((from as f64 / 1e3, self.clock.now_us() as f64 / 1e3));
         let records = driven.records.clone();
-        cell.status = self.status(spec, driven, observed.lateness_us);
+        cell.status = self.status(clients, driven, observed.lateness_us);
         (cell, records)
     }
 
-    async fn drive(&self, index: usize, spec: CellSpec, pool: &PromptPool) -> Driven {
+    async fn drive(&self, index: usize, clients: usize, pool: &PromptPool) -> Driven {
         let cell = closed::Cell {
             index,
-            spec,
+            clients,
             rules: &self.plan.cell,
             dealer: pool.dealer(self.plan.seed ^ (index as u64 + 1).rotate_left(48)),
         };
@@ -257,7 +269,7 @@ impl Run<'_> {
         closed::drive(cell, &self.target, self.clock, &self.options.cancel, &progressed).await
     }
 
-    fn status(&self, spec: CellSpec, driven: Driven, lateness_us: Vec<u64>) -> Status {
+    fn status(&self, clients: usize, driven: Driven, lateness_us: Vec<u64>) -> Status {
         let limit = self.plan.cell.time_limit_seconds;
         let reason = match (driven.ended, driven.measured_us) {
             (Ended::Cancelled, _) => "interrupted while it ran".to_owned(),
@@ -266,7 +278,7 @@ impl Run<'_> {
             }
             (ended, Some(measured_us)) => {
                 let cut = ended == Ended::TimeLimit;
-                let figures = figures(spec, &driven.records, measured_us, cut, lateness_us);
+                let figures = figures(clients, &driven.records, measured_us, cut, lateness_us);
                 return Status::Run { figures: Box::new(figures) };
             }
         };
@@ -274,8 +286,11 @@ impl Run<'_> {
     }
 }
 
-fn order(plan: &Plan) -> Vec<CellSpec> {
-    let mut cells = plan.cells();
+/// Every cell as often as the plan repeats it, in random order over the whole run, so that a drift
+/// of the machine falls on all cells alike.
+fn order(plan: &Plan) -> Vec<(CellSpec, usize)> {
+    let runs = |spec: CellSpec| (0..plan.repeats).map(move |run| (spec.clone(), run));
+    let mut cells: Vec<_> = plan.cells().into_iter().flat_map(runs).collect();
     fastrand::Rng::with_seed(plan.seed).shuffle(&mut cells);
     cells
 }
@@ -287,7 +302,7 @@ fn drift(cells: &[Cell]) -> Option<Drift> {
     let ratio =
         |last: Option<f64>, first: Option<f64>| Some(last? / first.filter(|&first| first > 0.0)?);
     Some(Drift {
-        spec: last.spec,
+        spec: last.spec.clone(),
         latency_p50_ratio: ratio(
             last_figures.latency.p50.nearest_rank_ms,
             first_figures.latency.p50.nearest_rank_ms,

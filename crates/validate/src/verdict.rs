@@ -114,9 +114,11 @@ impl Conclusion {
 pub(crate) fn judge(plan: &Plan, cells: &[Cell]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for bar in &plan.bars {
-        let cell = cells.iter().find(|cell| cell.repeats.is_none() && cell.spec == bar.cell());
+        let Some(spec) = plan.cell_of(bar) else { continue };
+        let cell = cells.iter().find(|cell| cell.repeats.is_none() && cell.spec == spec);
         for (criterion, limit) in limits(bar) {
-            verdicts.push(verdict(bar.cell(), criterion, limit, cell.map(|cell| &cell.status)));
+            let status = cell.map(|cell| &cell.status);
+            verdicts.push(verdict(spec.clone(), criterion, limit, status));
         }
     }
     verdicts

@@ -13,7 +13,7 @@ use tokio::time::{Instant, interval, sleep_until};
 pub use super::phases::Progressed;
 use super::phases::{Finished, Phases, Quotas, Ticket};
 use super::{Cancel, Clock, Phase, RequestRecord, Sent, send};
-use crate::plan::{CellRules, CellSpec};
+use crate::plan::CellRules;
 use crate::target::{Prompt, Target};
 use crate::workload::Dealer;
 
@@ -23,7 +23,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// What a cell needs to run.
 pub(crate) struct Cell<'a> {
     pub(crate) index: usize,
-    pub(crate) spec: CellSpec,
+    pub(crate) clients: usize,
     pub(crate) rules: &'a CellRules,
     pub(crate) dealer: Dealer,
 }
@@ -58,7 +58,7 @@ pub(crate) async fn drive(
     progressed: &dyn Fn(Progressed),
 ) -> Driven {
     let limit = Instant::now() + cell.rules.time_limit();
-    let clients = cell.spec.concurrency;
+    let clients = cell.clients;
     let shared = Arc::new(Shared {
         cell: cell.index,
         phases: Phases::new(Quotas::new(cell.rules, clients)),

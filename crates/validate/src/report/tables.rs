@@ -6,7 +6,7 @@ use crate::stats::Spread;
 use crate::target::MemorySample;
 use crate::verdict::Outcome;
 
-use super::format::{bytes, count, percent, rate, time, tokens};
+use super::format::{bytes, count, percent, rate, time};
 use super::words;
 
 /// A table.
@@ -58,8 +58,8 @@ fn columns(labels: &[(&'static str, Holds)]) -> Vec<Column> {
 pub(super) fn verdicts(results: &Results) -> Table {
     let row = |verdict: &crate::verdict::Verdict| Row {
         fields: vec![
-            tokens(verdict.spec.tokens),
-            verdict.spec.concurrency.to_string(),
+            words::lengths(&verdict.spec),
+            words::load(&verdict.spec),
             words::criterion(verdict.criterion).to_owned(),
             words::limit(verdict),
             words::figure(verdict),
@@ -91,8 +91,8 @@ pub(super) fn cells(results: &Results) -> Table {
     let mut rows = Vec::new();
     let mut length = None;
     for cell in ordered(results) {
-        let begins = length.is_some_and(|length| length != cell.spec.tokens);
-        length = Some(cell.spec.tokens);
+        let begins = length.as_ref().is_some_and(|length| *length != cell.spec.lengths);
+        length = Some(cell.spec.lengths.clone());
         let stress = match (&cell.status, cell.repeats) {
             (Status::NotRun { .. }, _) => Stress::NotRun,
             (_, Some(_)) => Stress::Muted,
@@ -122,7 +122,7 @@ pub(super) fn cells(results: &Results) -> Table {
 }
 
 fn cell_row(cell: &Cell) -> Vec<String> {
-    let mut fields = vec![tokens(cell.spec.tokens), cell.spec.concurrency.to_string()];
+    let mut fields = words::place(&cell.spec);
     match cell.figures() {
         None => fields.extend(std::iter::repeat_n("–".to_owned(), 10)),
         Some(figures) => {
@@ -156,7 +156,7 @@ fn spread(spread: &Spread) -> [String; 5] {
 pub(super) fn over_all(results: &Results) -> Option<Table> {
     let row = |cell: &&Cell| {
         let figures = cell.figures().filter(|figures| figures.successes < figures.requests)?;
-        let mut fields = vec![tokens(cell.spec.tokens), cell.spec.concurrency.to_string()];
+        let mut fields = words::place(&cell.spec);
         fields.push(count(figures.requests - figures.successes));
         let [_, p50, p95, p99, max] = spread(&figures.latency_over_all);
         fields.extend([p50, p95, p99, max]);
@@ -200,7 +200,7 @@ pub(super) fn memory(results: &Results) -> Option<Table> {
     let print = |bytes_read: Option<u64>| bytes_read.map_or("–".to_owned(), bytes);
     let row = |cell: &&Cell| {
         let (first, last) = (cell.memory.first()?, cell.memory.last()?);
-        let mut fields = vec![tokens(cell.spec.tokens), cell.spec.concurrency.to_string()];
+        let mut fields = words::place(&cell.spec);
         let peak_of = |of: Reading| cell.memory.iter().filter_map(|point| of(&point.sample)).max();
         for (.., of) in &told {
             fields.extend([print(of(&first.sample)), print(peak_of(*of)), print(of(&last.sample))]);
@@ -218,7 +218,7 @@ pub(super) fn memory(results: &Results) -> Option<Table> {
 pub(super) fn stages(results: &Results) -> Option<Table> {
     let row = |cell: &&Cell| {
         let stages = cell.figures().and_then(|figures: &Figures| figures.stages_ms_mean)?;
-        let mut fields = vec![tokens(cell.spec.tokens), cell.spec.concurrency.to_string()];
+        let mut fields = words::place(&cell.spec);
         fields.extend([stages.tokenize, stages.queue, stages.compute, stages.other].map(time));
         Some(Row { fields, stress: Stress::None })
     };
@@ -236,8 +236,8 @@ pub(super) fn stages(results: &Results) -> Option<Table> {
     })
 }
 
-/// The matrix by length and concurrency, and the repeat after it.
+/// The matrix by length and concurrency, the scenarios, and the repeat after them.
 fn ordered(results: &Results) -> Vec<&Cell> {
     let repeats = results.cells.iter().filter(|cell| cell.repeats.is_some());
-    results.matrix().into_iter().chain(repeats).collect()
+    results.matrix().into_iter().chain(results.scenarios()).chain(repeats).collect()
 }

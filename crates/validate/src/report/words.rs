@@ -1,6 +1,7 @@
 //! The sentences that all reports share.
 
 use crate::Results;
+use crate::plan::CellSpec;
 use crate::results::{Cell, Figures, Status};
 use crate::stats::{Percentile, Shown};
 use crate::target::FailureKind;
@@ -61,7 +62,28 @@ pub(super) fn optional_time(ms: Option<f64>) -> String {
 /// A cell's name in charts and lists.
 pub(super) fn cell_name(cell: &Cell) -> String {
     let again = if cell.repeats.is_some() { " again" } else { "" };
-    format!("{} × {}{again}", tokens(cell.spec.tokens), cell.spec.concurrency)
+    match cell.spec.place() {
+        Some((length, clients)) => format!("{} × {clients}{again}", tokens(length)),
+        None => format!("{}{again}", cell.spec.label()),
+    }
+}
+
+/// How long a cell's texts are, as its row begins.
+pub(super) fn lengths(spec: &CellSpec) -> String {
+    spec.tokens().map_or_else(|| spec.lengths.label(), tokens)
+}
+
+/// What a cell's load is, as its row goes on: the number of clients, or the scenario.
+pub(super) fn load(spec: &CellSpec) -> String {
+    match &spec.scenario {
+        None => spec.load.label(),
+        Some(name) => format!("{name}: {}", spec.load.label()),
+    }
+}
+
+/// The fields that every cell's row begins with.
+pub(super) fn place(spec: &CellSpec) -> Vec<String> {
+    vec![lengths(spec), load(spec)]
 }
 
 /// Failures by kind.
@@ -234,7 +256,7 @@ pub(super) fn method(results: &Results) -> Vec<String> {
 }
 
 fn drift(results: &Results) -> Option<String> {
-    let drift = results.drift?;
+    let drift = results.drift.as_ref()?;
     Some(format!(
         "The first cell was run again at the end: median latency {}, tokens per second {}.",
         drift.latency_p50_ratio.map_or("–".into(), change),

@@ -192,12 +192,7 @@ async fn cells_that_cannot_be_run_are_not_run_with_a_reason() {
     plan.tokens = vec![64, 16_384];
     plan.cell.time_limit_seconds = 10.0;
     plan.bars = [64, 16_384]
-        .map(|tokens| Bar {
-            tokens,
-            concurrency: 1,
-            success_rate_min: Some(0.9),
-            latency_seconds_p95_max: None,
-        })
+        .map(|tokens| Bar { success_rate_min: Some(0.9), ..Bar::on(tokens, 1) })
         .to_vec();
     let report = run(&plan, Simulated::new(|n| (ms(60_000), alone(n)))).await;
     let reasons: Vec<_> = report
@@ -222,12 +217,8 @@ async fn cells_that_cannot_be_run_are_not_run_with_a_reason() {
 
 #[tokio::test(start_paused = true)]
 async fn exit_codes_follow_the_verdicts() {
-    let bar = Bar {
-        tokens: 64,
-        concurrency: 1,
-        success_rate_min: Some(0.9),
-        latency_seconds_p95_max: Some(0.1),
-    };
+    let bar =
+        Bar { success_rate_min: Some(0.9), latency_seconds_p95_max: Some(0.1), ..Bar::on(64, 1) };
     let cases = [
         // (latency, requests, passed, failed, not shown, exit code, exit code when strict)
         (20, 200, 2, 0, 0, 0, 0),
@@ -254,12 +245,7 @@ async fn a_limit_inside_the_interval_is_not_shown() {
     for (limit, expected) in [(0.5, Outcome::Pass), (0.9, Outcome::NotShown), (0.99, Outcome::Fail)]
     {
         let mut plan = plan(&[1]);
-        plan.bars = vec![Bar {
-            tokens: 64,
-            concurrency: 1,
-            success_rate_min: Some(limit),
-            latency_seconds_p95_max: None,
-        }];
+        plan.bars = vec![Bar { success_rate_min: Some(limit), ..Bar::on(64, 1) }];
         let report = run(&plan, Simulated::new(law)).await;
         assert_eq!(report.results.verdicts[0].outcome, expected, "{limit}");
     }
@@ -268,12 +254,7 @@ async fn a_limit_inside_the_interval_is_not_shown() {
 #[tokio::test(start_paused = true)]
 async fn a_dead_target_fails_its_bars() {
     let mut plan = plan(&[1]);
-    plan.bars = vec![Bar {
-        tokens: 64,
-        concurrency: 1,
-        success_rate_min: None,
-        latency_seconds_p95_max: Some(1.0),
-    }];
+    plan.bars = vec![Bar { latency_seconds_p95_max: Some(1.0), ..Bar::on(64, 1) }];
     let report = run(&plan, Simulated::new(|_| (ms(0), failed(FailureKind::Transport)))).await;
     assert_eq!(report.results.verdicts[0].outcome, Outcome::Fail);
     assert_eq!(report.exit_code(false), 1);
@@ -314,7 +295,7 @@ async fn cells_run_in_a_seeded_order_and_the_first_comes_back_last() {
     let mut plan = plan(&[1, 2, 3, 4, 5, 6]);
     plan.repeat_first = true;
     let order = |report: &Report| -> Vec<usize> {
-        report.results.cells.iter().map(|cell| cell.spec.concurrency).collect()
+        report.results.cells.iter().map(|cell| cell.spec.concurrency().expect("closed")).collect()
     };
     let one = run(&plan, Simulated::new(|n| (ms(1), alone(n)))).await;
     let same = run(&plan, Simulated::new(|n| (ms(1), alone(n)))).await;
@@ -324,7 +305,7 @@ async fn cells_run_in_a_seeded_order_and_the_first_comes_back_last() {
     assert_ne!(order(&one)[..6], order(&other)[..6]);
     assert_ne!(order(&one)[..6], [1, 2, 3, 4, 5, 6]);
     let cells = &one.results.cells;
-    assert_eq!((cells.len(), cells[6].repeats, cells[6].spec), (7, Some(0), cells[0].spec));
+    assert_eq!((cells.len(), cells[6].repeats, &cells[6].spec), (7, Some(0), &cells[0].spec));
     assert_eq!(one.results.drift.expect("repeated").latency_p50_ratio, Some(1.0));
 }
 

@@ -16,10 +16,9 @@ async fn report(name: &str, model: &str) -> Report {
     plan.description = "Made up.".into();
     (plan.cell.requests_min, plan.cell.batches_min) = (40, 30);
     let bar = |tokens, concurrency, rate, seconds| Bar {
-        tokens,
-        concurrency,
         success_rate_min: Some(rate),
         latency_seconds_p95_max: Some(seconds),
+        ..Bar::on(tokens, concurrency)
     };
     plan.bars = vec![bar(64, 1, 0.8, 1.0), bar(64, 8, 0.99, 0.001), bar(16_384, 1, 0.5, 1.0)];
     let mut target = Simulated::new(|n| match n % 9 {

@@ -30,7 +30,7 @@ pub(in super::super) fn latencies(results: &Results) -> Vec<Figure> {
     let mut charts = Vec::new();
     for length in results.lengths_run() {
         let cells: Vec<_> =
-            run.iter().copied().filter(|(cell, _)| cell.spec.tokens == length).collect();
+            run.iter().copied().filter(|(cell, _)| cell.spec.tokens() == Some(length)).collect();
         if !cells.is_empty() {
             charts.push(chart(results, length, &cells, &levels, (least, most)));
         }
@@ -49,8 +49,8 @@ fn chart(
         .plan
         .bars
         .iter()
-        .filter(|bar| bar.tokens == length)
-        .filter_map(|bar| Some((bar.concurrency, bar.latency_seconds_p95_max? * 1e3)))
+        .filter(|bar| bar.tokens == Some(length))
+        .filter_map(|bar| Some((bar.concurrency?, bar.latency_seconds_p95_max? * 1e3)))
         .collect();
     let far = bars.iter().map(|&(_, ms)| ms).fold(most, f64::max);
     let scale = Scale::log(least, far);
@@ -68,7 +68,7 @@ fn chart(
     let label = format!("Distribution of latency at {} tokens", tokens(length));
     let mut frame = Frame::new(SIZE, &label, x, y);
     for (cell, figures) in cells {
-        let class = class(levels, cell.spec.concurrency);
+        let class = class(levels, cell.spec.concurrency().unwrap_or_default());
         let title = format!(
             "{}: p50 {}, p95 {}, max {}",
             words::cell_name(cell),

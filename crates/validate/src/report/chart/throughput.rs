@@ -58,9 +58,12 @@ pub(in super::super) fn throughput(results: &Results, which: Rate) -> Option<Fig
     let mut frame = Frame::new(SIZE, &format!("{title} against concurrency"), x, y);
     for (index, &length) in lengths.iter().enumerate() {
         let class = series_class(index, lengths.len());
-        let line: Vec<_> = points.iter().filter(|(cell, _)| cell.spec.tokens == length).collect();
-        let places: Vec<(f64, f64)> =
-            line.iter().map(|(cell, rate)| (cell.spec.concurrency as f64, *rate)).collect();
+        let line: Vec<_> =
+            points.iter().filter(|(cell, _)| cell.spec.tokens() == Some(length)).collect();
+        let places: Vec<(f64, f64)> = line
+            .iter()
+            .map(|(cell, rate)| (cell.spec.concurrency().unwrap_or_default() as f64, *rate))
+            .collect();
         frame.line(&class, &places, &format!("{} tokens", tokens(length)));
         for (place, (cell, value)) in places.iter().zip(line) {
             frame.dot(

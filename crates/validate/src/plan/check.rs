@@ -1,0 +1,224 @@
+//! What a plan may ask for: every value is checked before any load runs, and a fault is one line
+//! that names the key and says what would be right.
+
+use super::{Arrival, Bar, LengthDist, Lengths, Load, Plan, Scenario, Weighted};
+use crate::Error;
+
+/// Longest sequence a plan may ask for.
+pub const TOKENS_MAX: usize = 1 << 20;
+/// Most clients a plan may ask for.
+pub const CONCURRENCY_MAX: usize = 10_000;
+/// Most requests a plan may ask of one cell.
+pub const REQUESTS_MAX: usize = 10_000_000;
+/// Longest time a plan may name: one day.
+pub const SECONDS_MAX: f64 = 86_400.0;
+/// Highest rate a plan may ask for.
+pub const RATE_MAX: f64 = 1e6;
+/// Most requests an open loop may keep in flight.
+pub const IN_FLIGHT_MAX: usize = 100_000;
+/// Most times a plan may ask for every cell.
+pub const REPEATS_MAX: usize = 100;
+/// Most lengths, concurrencies and scenarios of a plan.
+const LEVELS_MAX: usize = 64;
+
+impl Plan {
+    /// Checks every value; `origin` is what the error calls the plan.
+    pub fn check(&self, origin: &str) -> Result<(), Error> {
+        let fault =
+            self.check_lists().and_then(|()| self.check_rules()).and_then(|()| self.check_bars());
+        fault.map_err(|message| Error::PlanValue { origin: origin.to_owned(), message })
+    }
+
+    fn check_lists(&self) -> Result<(), String> {
+        if self.name.trim().is_empty() {
+            return Err("name is empty; give the plan a name".into());
+        }
+        check_count("repeats", self.repeats, 1, REPEATS_MAX)?;
+        let matrix = !self.tokens.is_empty() || !self.concurrency.is_empty();
+        if matrix || self.scenarios.is_empty() {
+            check_levels("tokens", &self.tokens, TOKENS_MAX)?;
+            check_levels("concurrency", &self.concurrency, CONCURRENCY_MAX)?;
+        }
+        if self.scenarios.len() > LEVELS_MAX {
+            let found = self.scenarios.len();
+            return Err(format!("there are {found} scenarios; give at most {LEVELS_MAX}"));
+        }
+        for (index, scenario) in self.scenarios.iter().enumerate() {
+            let which = format!("scenario {:?}", scenario.name);
+            if scenario.name.trim().is_empty() {
+                return Err(format!("scenario {} has no name; give it one", index + 1));
+            }
+            if self.scenarios[..index].iter().any(|earlier| earlier.name == scenario.name) {
+                return Err(format!("{which} comes twice; rename one"));
+            }
+            check_scenario(scenario).map_err(|fault| format!("{which}: {fault}"))?;
+        }
+        Ok(())
+    }
+
+    fn check_rules(&self) -> Result<(), String> {
+        let rules = &self.cell;
+        check_count("cell.requests_min", rules.requests_min, 1, REQUESTS_MAX)?;
+        check_count("cell.requests_per_client", rules.requests_per_client, 1, REQUESTS_MAX)?;
+        check_count("cell.batches_min", rules.batches_min, 0, REQUESTS_MAX)?;
+        check_count("cell.requests_max", rules.requests_max, 1, REQUESTS_MAX)?;
+        check_count(
+            "cell.warmup_requests_per_client",
+            rules.warmup_requests_per_client,
+            0,
+            10_000,
+        )?;
+        check_seconds("cell.request_timeout_seconds", rules.request_timeout_seconds, 0.001)?;
+        check_seconds("cell.time_limit_seconds", rules.time_limit_seconds, 0.001)?;
+        check_seconds("cell.failure_pause_seconds", rules.failure_pause_seconds, 0.0)?;
+        check_seconds("cell.warmup_seconds", rules.warmup_seconds, 0.0)?;
+        check_count("cell.in_flight_max", rules.in_flight_max, 1, IN_FLIGHT_MAX)?;
+        let most_clients = self.most_clients();
+        let needed = rules.requests_min.max(rules.requests_per_client.saturating_mul(most_clients));
+        if rules.requests_max < needed {
+            return Err(format!(
+                "cell.requests_max = {} is below the {needed} requests that requests_min and \
+                 requests_per_client ask for at concurrency {most_clients}; raise it or lower those",
+                rules.requests_max
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_bars(&self) -> Result<(), String> {
+        for (index, bar) in self.bars.iter().enumerate() {
+            let which = format!("bar {} ({})", index + 1, bar.label());
+            let Some(cell) = self.cell_of(bar) else {
+                return Err(format!("{which} {}", no_cell(bar)));
+            };
+            if self.bars[..index].iter().any(|earlier| self.cell_of(earlier) == Some(cell.clone()))
+            {
+                return Err(format!(
+                    "{which} repeats an earlier bar of the same cell; merge the two"
+                ));
+            }
+            if bar.success_rate_min.is_none() && bar.latency_seconds_p95_max.is_none() {
+                return Err(format!(
+                    "{which} sets no limit; give success_rate_min or latency_seconds_p95_max"
+                ));
+            }
+            if bar.success_rate_min.is_some_and(|rate| !(rate > 0.0 && rate <= 1.0)) {
+                return Err(format!("{which}: success_rate_min must be above 0 and at most 1"));
+            }
+            if let Some(seconds) = bar.latency_seconds_p95_max {
+                check_seconds(&format!("{which}: latency_seconds_p95_max"), seconds, 1e-6)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a bar is about no cell.
+fn no_cell(bar: &Bar) -> &'static str {
+    match (bar.tokens, bar.concurrency, &bar.scenario) {
+        (Some(_), Some(_), None) => {
+            "is about a cell that the plan does not run; add its length to tokens and its \
+             concurrency to concurrency, or remove the bar"
+        }
+        (None, None, Some(_)) => {
+            "is about a scenario that the plan does not have; add it, or remove the bar"
+        }
+        _ => "does not say which cell; give tokens and concurrency, or scenario",
+    }
+}
+
+fn check_scenario(scenario: &Scenario) -> Result<(), String> {
+    match &scenario.lengths {
+        Lengths::Fixed(tokens) => check_count("tokens", *tokens, 1, TOKENS_MAX)?,
+        Lengths::Replayed => {}
+        Lengths::Mix(parts) => {
+            if parts.is_empty() || parts.len() > LEVELS_MAX {
+                let found = parts.len();
+                return Err(format!("lengths has {found} parts; give 1 to {LEVELS_MAX}"));
+            }
+            parts.iter().try_for_each(check_part)?;
+        }
+    }
+    match scenario.load {
+        Load::Closed { concurrency } => check_count("concurrency", concurrency, 1, CONCURRENCY_MAX),
+        Load::Open { rate_per_second, arrival, seconds } => {
+            check_rate("load.rate_per_second", rate_per_second)?;
+            check_seconds("load.seconds", seconds.unwrap_or(1.0), 0.001)?;
+            check_arrival(arrival)
+        }
+        Load::Ramp {
+            from_per_second,
+            to_per_second,
+            seconds,
+            arrival,
+            latency_seconds_p95_max,
+            failure_rate_max,
+        } => {
+            check_rate("load.from_per_second", from_per_second)?;
+            check_rate("load.to_per_second", to_per_second)?;
+            check_seconds("load.seconds", seconds, 1.0)?;
+            let latency = latency_seconds_p95_max.unwrap_or(1.0);
+            check_seconds("load.latency_seconds_p95_max", latency, 1e-6)?;
+            check_number("load.failure_rate_max", failure_rate_max, 0.0, 1.0)?;
+            check_arrival(arrival)
+        }
+        Load::Replay { speed, .. } => check_number("load.speed", speed, 1e-3, 1e3),
+    }
+}
+
+fn check_part(part: &Weighted) -> Result<(), String> {
+    check_number("weight", part.weight, 1e-9, 1e9)?;
+    match &part.lengths {
+        LengthDist::Fixed(tokens) => check_count("tokens", *tokens, 1, TOKENS_MAX),
+        LengthDist::Documents { max, .. } => check_count("max", *max, 1, TOKENS_MAX),
+        &LengthDist::LogNormal { median, sigma, min, max } => {
+            check_count("min", min, 1, TOKENS_MAX)?;
+            check_count("max", max, min, TOKENS_MAX)?;
+            // Within its ends, the distribution is found again by drawing in reasonable time.
+            check_number("median", median, min as f64, max as f64)?;
+            check_number("sigma", sigma, 0.0, 4.0)
+        }
+    }
+}
+
+fn check_arrival(arrival: Arrival) -> Result<(), String> {
+    match arrival {
+        Arrival::Constant | Arrival::Poisson => Ok(()),
+        Arrival::Gamma { cv } => check_number("load.arrival.gamma.cv", cv, 0.05, 20.0),
+    }
+}
+
+fn check_rate(key: &str, value: f64) -> Result<(), String> {
+    check_number(key, value, 1e-3, RATE_MAX)
+}
+
+fn check_number(key: &str, value: f64, least: f64, most: f64) -> Result<(), String> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{key} = {value} is out of range; give {least} to {most}"))
+}
+
+fn check_levels(key: &str, levels: &[usize], most: usize) -> Result<(), String> {
+    if levels.is_empty() || levels.len() > LEVELS_MAX {
+        return Err(format!("{key} has {} entries; give 1 to {LEVELS_MAX}", levels.len()));
+    }
+    for (index, &level) in levels.iter().enumerate() {
+        check_count(key, level, 1, most)?;
+        if levels[..index].contains(&level) {
+            return Err(format!("{key} names {level} twice; remove one"));
+        }
+    }
+    Ok(())
+}
+
+fn check_count(key: &str, value: usize, least: usize, most: usize) -> Result<(), String> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{key} = {value} is out of range; give {least} to {most}"))
+}
+
+fn check_seconds(key: &str, value: f64, least: f64) -> Result<(), String> {
+    check_number(key, value, least, SECONDS_MAX)
+}
