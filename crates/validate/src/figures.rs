@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::cluster::clusters;
 use crate::load::{Phase, RequestRecord};
 use crate::results::{BatchMean, Figures, Generator, StageMeans};
 use crate::stats::{Latencies, Trials, nearest_rank};
@@ -28,8 +29,7 @@ pub(crate) fn figures(
         *failures.entry(kind).or_insert(0) += 1;
     }
     let batches = batches(&successes);
-    let latencies: Vec<u64> = successes.iter().map(|record| record.latency_us()).collect();
-    let over_all = Latencies::new(latencies.clone(), measured.len() - successes.len());
+    let over_all = Latencies::new(clusters(&measured));
     let trials = Trials::of(measured.len(), clients, batches.len());
     let trials_of_successes = Trials::of(successes.len(), clients, batches.len());
     let seconds = (measured_us.1 - measured_us.0) as f64 / 1e6;
@@ -42,7 +42,7 @@ pub(crate) fn figures(
         successes: successes.len(),
         failures,
         trials,
-        latency: Latencies::new(latencies, 0).spread(trials_of_successes),
+        latency: Latencies::new(clusters(&successes)).spread(trials_of_successes),
         latency_over_all: over_all.spread(trials),
         distribution: over_all.distribution(DISTRIBUTION_POINTS),
         requests_per_second: rate(answered),

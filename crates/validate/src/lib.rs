@@ -76,6 +76,7 @@
 //! no two runs: intervals here are within one run.
 
 pub mod analysis;
+mod cluster;
 mod error;
 mod figures;
 pub mod load;

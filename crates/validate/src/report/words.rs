@@ -226,8 +226,9 @@ pub(super) fn method(results: &Results) -> Vec<String> {
          a p99 needs 400. With fewer, “≥” gives the highest percentile that the sample supports, which \
          the true one cannot be below."
             .to_owned(),
-        "Intervals are at 95 %, within this one run, and take batches as independent: Wilson's for \
-         success, binomial order statistics for percentiles. They do not tell how much another run on \
+        "Intervals are at 95 %, within this one run: Wilson's for success, with batches as trials; \
+         order statistics for percentiles, for as many independent values as the requests are worth \
+         given that batches share their fate and depend on their neighbours. They do not tell how much another run on \
          another day would differ. A limit is met when the whole interval is on its good side, missed \
          when the whole interval is on its bad side, and otherwise not shown."
             .to_owned(),

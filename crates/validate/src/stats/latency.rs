@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::blocks::{Clusters, NEVER};
 use super::interval::{Interval, quantile_ranks};
 use super::{Trials, nearest_rank};
 
@@ -41,8 +42,11 @@ pub struct Percentile {
     pub nearest_rank_ms: Option<f64>,
     /// What may be printed.
     pub shown: Shown,
-    /// Its 95 % interval in milliseconds, within this run, from the number of trials.
+    /// Its 95 % interval in milliseconds, within this run.
     pub interval_ms: Interval,
+    /// Independent values that the interval takes the requests to be worth: fewer than there are
+    /// batches where batches depend on their neighbours.
+    pub effective_trials: f64,
 }
 
 /// Mean, percentiles and maximum of a sample.
@@ -64,63 +68,71 @@ pub struct Spread {
     pub max_ms: Option<f64>,
 }
 
-/// Latencies in order, followed by a number of requests that never had an answer.
+/// Latencies in order, those of requests that never had an answer last.
 #[derive(Debug, Clone)]
 pub struct Latencies {
-    answered_us: Vec<u64>,
-    unanswered: usize,
+    clusters: Clusters,
+    sorted: Vec<u64>,
+    answered: usize,
 }
 
 impl Latencies {
-    /// From the latencies of answered requests, in microseconds, and the number of others.
-    pub fn new(mut answered_us: Vec<u64>, unanswered: usize) -> Latencies {
-        answered_us.sort_unstable();
-        Latencies { answered_us, unanswered }
+    /// From the requests of one run in the order of their batches.
+    pub fn new(clusters: Clusters) -> Latencies {
+        let mut sorted = clusters.values.clone();
+        sorted.sort_unstable();
+        let answered = sorted.partition_point(|&us| us < NEVER);
+        Latencies { clusters, sorted, answered }
     }
 
     /// Answered and unanswered requests together.
     pub fn count(&self) -> usize {
-        self.answered_us.len() + self.unanswered
+        self.sorted.len()
+    }
+
+    fn answered_us(&self) -> &[u64] {
+        &self.sorted[..self.answered]
     }
 
     /// The summary, with `trials` as the size of the sample.
     pub fn spread(&self, trials: Trials) -> Spread {
-        let answered = self.answered_us.len();
-        let sum: u64 = self.answered_us.iter().sum();
+        let answered = self.answered_us();
+        let sum: u64 = answered.iter().sum();
         Spread {
             count: self.count(),
             trials,
-            mean_ms: (answered > 0).then(|| sum as f64 / answered as f64 / 1e3),
+            mean_ms: (self.answered > 0).then(|| sum as f64 / self.answered as f64 / 1e3),
             p50: self.percentile(0.5, 0.0, trials),
             p95: self.percentile(0.95, P95_BEYOND, trials),
             p99: self.percentile(0.99, P99_BEYOND, trials),
-            max_ms: self.answered_us.last().map(|&us| us as f64 / 1e3),
+            max_ms: answered.last().map(|&us| us as f64 / 1e3),
         }
     }
 
     /// Points of the distribution function for a chart: (milliseconds, share of all requests at or
     /// below), at most `most` of them and the last one always. It ends below 1 if requests failed.
     pub fn distribution(&self, most: usize) -> Vec<(f64, f64)> {
-        let answered = self.answered_us.len();
-        let steps = answered.min(most);
-        let rank = |step: usize| answered * step / steps;
+        let answered = self.answered_us();
+        let steps = answered.len().min(most);
         let point = |step: usize| {
-            let rank = rank(step);
-            (self.answered_us[rank - 1] as f64 / 1e3, rank as f64 / self.count() as f64)
+            let rank = answered.len() * step / steps;
+            (answered[rank - 1] as f64 / 1e3, rank as f64 / self.count() as f64)
         };
         (1..=steps).map(point).collect()
     }
 
     /// The value of a rank from 1, in milliseconds; none beyond the answered requests.
     fn at_rank(&self, rank: usize) -> Option<f64> {
-        self.answered_us.get(rank.checked_sub(1)?).map(|&us| us as f64 / 1e3)
+        self.answered_us().get(rank.checked_sub(1)?).map(|&us| us as f64 / 1e3)
     }
 
     fn percentile(&self, level: f64, beyond: f64, trials: Trials) -> Percentile {
         let nearest_rank_ms = self.at_rank(nearest_rank(level, self.count()));
-        let ranks = quantile_ranks(level, trials.count);
+        let effective_trials = self.clusters.effective_trials(level, &self.sorted);
+        let whole = effective_trials as usize;
+        let ranks = quantile_ranks(level, whole);
         let end = |rank: Option<usize>| {
-            let share = rank? as f64 / trials.count as f64;
+            let share = rank? as f64 / whole as f64;
             self.at_rank(nearest_rank(share, self.count()))
         };
         Percentile {
@@ -128,6 +140,7 @@ impl Latencies {
             nearest_rank_ms,
             shown: self.shown(level, beyond, trials),
             interval_ms: Interval { low: end(ranks.low), high: end(ranks.high) },
+            effective_trials,
         }
     }
 
@@ -157,8 +170,16 @@ mod tests {
         Trials { count, unit: TrialUnit::Batches }
     }
 
+    /// The milliseconds of `ms` in random order, each a batch of its own, and failures.
+    fn shuffled(ms: std::ops::RangeInclusive<u64>, failures: usize) -> Latencies {
+        let mut all: Vec<Option<u64>> = ms.map(|ms| Some(ms * 1000)).collect();
+        all.extend(vec![None; failures]);
+        fastrand::Rng::with_seed(3).shuffle(&mut all);
+        Latencies::new(Clusters::of_consecutive(all, 1))
+    }
+
     fn thousand() -> Latencies {
-        Latencies::new((1..=1000).rev().map(|ms| ms * 1000).collect(), 0)
+        shuffled(1..=1000, 0)
     }
 
     #[test]
@@ -178,30 +199,42 @@ mod tests {
         let spread = thousand().spread(batches(50));
         assert_eq!(spread.p95.shown, Shown::AtLeast { ms: 900.0, level: 0.9 });
         assert_eq!(spread.p95.nearest_rank_ms, Some(950.0));
-        assert_eq!(spread.p95.interval_ms.high, None, "50 batches cannot bound a p95 from above");
         assert_eq!(thousand().spread(batches(100)).p95.shown, Shown::Exactly { ms: 950.0 });
         assert!(matches!(thousand().spread(batches(399)).p99.shown, Shown::AtLeast { .. }));
         assert_eq!(thousand().spread(batches(400)).p99.shown, Shown::Exactly { ms: 990.0 });
     }
 
     #[test]
+    fn the_interval_knows_of_batches() {
+        // The same latencies, alone and in batches of twenty that share theirs.
+        let together = (0..1000).map(|n| Some((n / 20 * 37 % 50 + 1) * 1000));
+        let together = Latencies::new(Clusters::of_consecutive(together, 20));
+        let spread = together.spread(batches(50));
+        assert!((25.0..=60.0).contains(&spread.p50.effective_trials), "{:?}", spread.p50);
+        assert_eq!(spread.p95.interval_ms.high, None, "50 batches cannot bound a p95 from above");
+        let alone = thousand().spread(batches(1000)).p50;
+        assert!((700.0..=1000.0).contains(&alone.effective_trials), "{alone:?}");
+    }
+
+    #[test]
     fn failures_count_as_never_answered() {
-        let all = Latencies::new((1..=940).map(|ms| ms * 1000).collect(), 60);
+        let all = shuffled(1..=940, 60);
         let spread = all.spread(batches(1000));
         assert_eq!(spread.count, 1000);
         assert_eq!(spread.p50.shown, Shown::Exactly { ms: 500.0 });
         assert_eq!(spread.p95.shown, Shown::NotReached);
         assert_eq!(spread.max_ms, Some(940.0));
-        assert_eq!(Latencies::new(vec![], 0).spread(batches(0)).p50.shown, Shown::NoData);
+        assert_eq!(Latencies::new(Clusters::new()).spread(batches(0)).p50.shown, Shown::NoData);
     }
 
     #[test]
     fn the_distribution_ends_at_the_success_rate() {
-        let all = Latencies::new((1..=900).map(|ms| ms * 1000).collect(), 100);
+        let all = shuffled(1..=900, 100);
         let points = all.distribution(50);
         assert_eq!(points.len(), 50);
         assert_eq!(points.last(), Some(&(900.0, 0.9)));
         assert!(points.is_sorted_by(|one, next| one.0 <= next.0 && one.1 < next.1));
-        assert!(Latencies::new(vec![], 3).distribution(50).is_empty());
+        let failed = Clusters::of_consecutive(vec![None; 3], 1);
+        assert!(Latencies::new(failed).distribution(50).is_empty());
     }
 }

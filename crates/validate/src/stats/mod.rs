@@ -7,15 +7,23 @@
 //!   over its successes and none over all.
 //! - Requests of one batch share their fate, so what counts as the size of a sample is its number
 //!   of batches ([`Trials`]). A p95 needs 100 and a p99 needs 400; with fewer only a bound is shown.
-//! - Intervals ([`interval`]) are at 95 %, within one run, and take batches as independent.
+//! - Intervals are at 95 %. Within one run they know that batches depend on their neighbours
+//!   ([`blocks`]); over repeated runs the run is the unit ([`repeats`]).
 
+pub mod blocks;
 pub mod interval;
 mod latency;
+pub mod repeats;
+pub(crate) mod student;
+pub mod trend;
 
 use serde::{Deserialize, Serialize};
 
+pub use blocks::Clusters;
 pub use interval::Interval;
 pub use latency::{Latencies, Percentile, Shown, Spread};
+pub use repeats::{OverRuns, over_runs};
+pub use trend::Trend;
 
 /// What the size of a sample is counted in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

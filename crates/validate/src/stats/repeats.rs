@@ -1,0 +1,80 @@
+//! Intervals over repeated runs: the run is the unit.
+//!
+//! Whatever differs from run to run (placement, clocks, neighbours, the order of cells) is in the
+//! spread of the runs' statistics and in nothing that one run can tell. The interval is Student's t
+//! on the logarithm, since latencies and rates vary by factors: what it bounds is the geometric mean
+//! over runs. From two runs on there is one; a published figure needs five.
+
+use serde::{Deserialize, Serialize};
+
+use super::Interval;
+use super::student::critical;
+
+/// Runs that a published figure needs.
+pub const RUNS_PUBLISHED: usize = 5;
+
+/// A statistic over repeated runs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct OverRuns {
+    /// Runs that have the statistic.
+    pub runs: usize,
+    /// Their geometric mean, in the statistic's unit.
+    pub mean: f64,
+    /// Its 95 % interval.
+    pub interval: Interval,
+    /// Whether there are enough runs to publish it.
+    pub publishable: bool,
+}
+
+/// The interval over the statistics of repeated runs; `None` with fewer than two, or if one of them
+/// is not a positive number.
+pub fn over_runs(statistics: &[f64]) -> Option<OverRuns> {
+    let runs = statistics.len();
+    let positive = |&value: &f64| value > 0.0 && value.is_finite();
+    if runs < 2 || !statistics.iter().all(positive) {
+        return None;
+    }
+    let logs: Vec<f64> = statistics.iter().map(|value| value.ln()).collect();
+    let (mean, variance) = mean_and_variance(&logs);
+    let half = critical(0.025, runs - 1) * (variance / runs as f64).sqrt();
+    Some(OverRuns {
+        runs,
+        mean: mean.exp(),
+        interval: Interval { low: Some((mean - half).exp()), high: Some((mean + half).exp()) },
+        publishable: runs >= RUNS_PUBLISHED,
+    })
+}
+
+/// Mean and unbiased variance; of fewer than two values the variance is 0.
+pub(crate) fn mean_and_variance(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (mean, if values.len() < 2 { 0.0 } else { squares / (n - 1.0) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_of_five_runs_is_that_of_the_textbook() {
+        // Logarithms 1 to 5: mean 3, standard deviation sqrt(2.5), t = 2.7764.
+        let runs: Vec<f64> = (1..=5).map(|log| f64::from(log).exp()).collect();
+        let found = over_runs(&runs).expect("an interval");
+        let half = 2.776_445 * (2.5f64 / 5.0).sqrt();
+        assert!((found.mean.ln() - 3.0).abs() < 1e-12);
+        assert!((found.interval.low.expect("low").ln() - (3.0 - half)).abs() < 1e-5);
+        assert!((found.interval.high.expect("high").ln() - (3.0 + half)).abs() < 1e-5);
+        assert!(found.publishable);
+    }
+
+    #[test]
+    fn one_run_has_no_interval_and_few_are_not_published() {
+        assert_eq!(over_runs(&[1.0]), None);
+        assert_eq!(over_runs(&[1.0, 0.0]), None);
+        let two = over_runs(&[1.0, 1.0]).expect("an interval");
+        assert!(!two.publishable);
+        assert_eq!(two.interval, Interval { low: Some(1.0), high: Some(1.0) });
+    }
+}

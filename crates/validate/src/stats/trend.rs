@@ -1,0 +1,125 @@
+//! Whether a short series drifts: a slope that outliers do not move, a test for a trend, and whether
+//! the slope is shown to lie within a tolerance.
+//!
+//! The slope is the median of the slopes between all pairs (Theil 1950), its interval comes from the
+//! ranks of those slopes (Sen 1968), and the test counts rising and falling pairs (Mann 1945, Kendall
+//! 1975) with the correction for ties. All take the values as independent around the trend: a series
+//! that wanders like a random walk shows trends that are not there.
+
+use super::student::normal_two_sided;
+
+/// Two-sided 95 % point of the normal distribution.
+const Z: f64 = 1.959_963_984_540_054;
+
+/// The trend of a series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Trend {
+    /// Per step from one value to the next.
+    pub slope: f64,
+    /// Lower end of its 95 % interval.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Two-sided p of "no trend".
+    pub p: f64,
+}
+
+impl Trend {
+    /// Of values at equal steps; `None` with fewer than four.
+    pub fn of(values: &[f64]) -> Option<Trend> {
+        let n = values.len();
+        if n < 4 {
+            return None;
+        }
+        let mut slopes = Vec::with_capacity(n * (n - 1) / 2);
+        let mut score: f64 = 0.0;
+        for (from, &first) in values.iter().enumerate() {
+            for (step, &later) in values[from + 1..].iter().enumerate() {
+                slopes.push((later - first) / (step + 1) as f64);
+                score += match later.total_cmp(&first) {
+                    std::cmp::Ordering::Less => -1.0,
+                    std::cmp::Ordering::Equal => 0.0,
+                    std::cmp::Ordering::Greater => 1.0,
+                };
+            }
+        }
+        slopes.sort_by(f64::total_cmp);
+        let deviation = score_variance(values).sqrt();
+        let pairs = slopes.len() as f64;
+        let low = ((pairs - Z * deviation) / 2.0).floor().max(1.0) as usize;
+        let high = ((pairs + Z * deviation) / 2.0).ceil() as usize + 1;
+        // One off the score, because it moves in steps.
+        let z = if deviation > 0.0 { (score.abs() - 1.0).max(0.0) / deviation } else { 0.0 };
+        Some(Trend {
+            slope: median(&slopes),
+            low: slopes[low - 1],
+            high: slopes[high.min(slopes.len()) - 1],
+            p: normal_two_sided(z),
+        })
+    }
+
+    /// Whether the slope is shown to rise: the test rejects "no trend" at 5 %, and the whole interval
+    /// lies above zero.
+    pub fn rises(&self) -> bool {
+        self.p <= 0.05 && self.low > 0.0
+    }
+
+    /// Whether the slope is shown to lie below `tolerance`: two one-sided tests at 2.5 % each, which
+    /// is the interval lying within (Schuirmann 1987). Falling is within any tolerance.
+    pub fn stays_below(&self, tolerance: f64) -> bool {
+        self.high < tolerance
+    }
+}
+
+/// Variance of Mann and Kendall's score under "no trend", with ties.
+fn score_variance(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let term = |n: usize| (n * (n - 1) * (2 * n + 5)) as f64;
+    let ties: f64 = sorted.chunk_by(|one, next| one == next).map(|tied| term(tied.len())).sum();
+    (term(values.len()) - ties) / 18.0
+}
+
+/// The median of values in order; there is at least one.
+pub(crate) fn median(sorted: &[f64]) -> f64 {
+    (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_its_slope_and_no_doubt() {
+        let line: Vec<f64> = (0..10).map(|step| 100.0 + 3.0 * f64::from(step)).collect();
+        let trend = Trend::of(&line).expect("a trend");
+        assert_eq!((trend.slope, trend.low, trend.high), (3.0, 3.0, 3.0));
+        assert!(trend.rises() && trend.stays_below(3.1) && !trend.stays_below(3.0));
+    }
+
+    #[test]
+    fn the_test_matches_a_worked_example() {
+        // Of the 21 pairs 19 rise and 2 fall.
+        let trend = Trend::of(&[1.0, 2.0, 4.0, 3.0, 5.0, 7.0, 6.0]).expect("a trend");
+        // S = 17, var = 7 * 6 * 19 / 18 = 44.333, z = 16 / 6.658.
+        assert!((trend.p - normal_two_sided(16.0 / 44.333_f64.sqrt())).abs() < 1e-5);
+    }
+
+    #[test]
+    fn one_early_step_is_no_trend() {
+        let mut values = vec![120.0; 13];
+        values[0] = 100.0;
+        let trend = Trend::of(&values).expect("a trend");
+        assert!(!trend.rises() && trend.stays_below(0.1), "{trend:?}");
+        let flat = Trend::of(&[5.0; 9]).expect("a trend");
+        assert_eq!((flat.slope, flat.low, flat.high), (0.0, 0.0, 0.0));
+        assert_eq!(Trend::of(&[1.0, 2.0, 3.0]), None);
+    }
+
+    #[test]
+    fn one_outlier_does_not_move_the_slope() {
+        let mut values: Vec<f64> = (0..12).map(f64::from).collect();
+        values[5] = 500.0;
+        assert!((Trend::of(&values).expect("a trend").slope - 1.0).abs() < 0.01);
+    }
+}
