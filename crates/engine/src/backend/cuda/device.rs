@@ -18,8 +18,6 @@ use crate::error::DeviceError;
 
 /// Oldest driver accepted, as `cuDriverGetVersion` counts: 1000 x major + 10 x minor.
 const OLDEST_DRIVER: i32 = 12000;
-/// Set to anything, it leaves kernels the driver's usual 1 KiB of stack: for `compute-sanitizer`.
-pub const STACK_VARIABLE: &str = "BIGBATCH_CUDA_STACK";
 
 /// What a device is and has.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -275,10 +273,8 @@ fn slim_context(handle: sys::CUdevice) -> Result<sys::CUcontext, DriverError> {
     // SAFETY: just retained.
     unsafe { result::ctx::set_current(context) }?;
     const SMALLEST_FIFO_BYTES: usize = 4096;
-    // A tool that puts its own code into kernels may need the stack that they don't.
-    let stack_bytes = if std::env::var_os(STACK_VARIABLE).is_some() { 1024 } else { 0 };
     for (limit, bytes) in [
-        (sys::CUlimit::CU_LIMIT_STACK_SIZE, stack_bytes),
+        (sys::CUlimit::CU_LIMIT_STACK_SIZE, 0),
         (sys::CUlimit::CU_LIMIT_PRINTF_FIFO_SIZE, SMALLEST_FIFO_BYTES),
         (sys::CUlimit::CU_LIMIT_MALLOC_HEAP_SIZE, SMALLEST_FIFO_BYTES),
     ] {
