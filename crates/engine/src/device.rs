@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use crate::backend::cpu::{self, CpuBackend};
 use crate::backend::reference::ReferenceBackend;
 use crate::backend::{
-    ArenaUsage, Backend, Ceilings, Dtype, Fetch, Op, RopeTable, View, WeightTable, converted_bytes,
+    ArenaUsage, Backend, Ceilings, DeviceMemory, Dtype, Fetch, Op, RopeTable, View, WeightTable,
+    converted_bytes,
 };
 use crate::error::{DeviceError, LoadError};
 use crate::model::forward::{self, Program};
@@ -74,8 +75,8 @@ pub struct DeviceInfo {
     pub dtype: Dtype,
 }
 
-/// Reads how much of the device's memory this process uses, from any thread; `None` on a host.
-pub type MemoryMeter = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
+/// Reads how much of the device's memory is in use, from any thread; `None` on a host.
+pub type MemoryMeter = Arc<dyn Fn() -> Option<DeviceMemory> + Send + Sync>;
 
 /// Rows that a batch returned, row-major.
 #[derive(Debug, Clone, Default, PartialEq)]

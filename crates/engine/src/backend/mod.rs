@@ -143,6 +143,27 @@ pub struct ArenaUsage {
     pub high_water_bytes: u64,
 }
 
+/// Memory of a device as its driver's management library reports it, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct DeviceMemory {
+    /// What one process uses, context and libraries included.
+    pub process_bytes: Option<u64>,
+    /// What all processes and the driver use of the whole card.
+    pub card_bytes: Option<u64>,
+}
+
+/// What a process of this machine uses of its CUDA devices, as NVML tells; `None` without the `cuda` feature,
+/// without a driver, or where it is not plain which device is meant. Takes tens of microseconds.
+pub fn device_memory_of(pid: u32) -> Option<DeviceMemory> {
+    #[cfg(feature = "cuda")]
+    return cuda::nvml::memory_of(pid);
+    #[cfg(not(feature = "cuda"))]
+    {
+        let _ = pid;
+        None
+    }
+}
+
 /// Rates that no operation exceeds, measured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ceilings {

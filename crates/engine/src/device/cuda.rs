@@ -40,7 +40,7 @@ pub(super) fn start(
         architecture: model.architecture.clone(),
         workspace: planner.workspace,
         info: DeviceInfo { name, dtype },
-        meter: Arc::new(move || card.used_bytes().ok()),
+        meter: Arc::new(move || Some(card.memory())),
         cuda_report: Some(backend.report().clone()),
         backend: Box::new(backend),
     })

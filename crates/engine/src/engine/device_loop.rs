@@ -5,6 +5,7 @@
 //! already: one with room is better formed late, when more requests have come.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{BatchInfo, Ready, Response, Shared, Timings};
@@ -59,8 +60,9 @@ impl Started {
     fn new(shared: &Shared, device: &mut Device, requests: Vec<Ready>) -> Started {
         let at = Instant::now();
         let batch = PackedBatch::pack(requests.iter().map(Ready::sequence));
+        shared.on_device.fetch_add(1, Ordering::Relaxed);
         let running = device.start_batch(&batch);
-        let id = shared.batches.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let id = shared.batches.fetch_add(1, Ordering::Relaxed);
         let info = BatchInfo { id, sequences: batch.sequences(), tokens: batch.tokens() };
         Started { requests, info, at, running }
     }
@@ -71,6 +73,7 @@ impl Started {
         let Started { requests, info, at, running } = self;
         let copy = running.as_ref().map_or(Duration::ZERO, |running| running.copy_in);
         let result = running.and_then(|running| device.finish_batch(running));
+        shared.on_device.fetch_sub(1, Ordering::Relaxed);
         let started = at.max(free_since);
         *shared.arena.lock().unwrap_or_else(PoisonError::into_inner) = device.arena();
         match result {

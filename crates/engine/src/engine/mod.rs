@@ -8,14 +8,14 @@ mod device_loop;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use self::device_loop::device_loop;
-use crate::backend::ArenaUsage;
+use crate::backend::{ArenaUsage, DeviceMemory};
 use crate::device::{Device, DeviceInfo, DeviceOptions, MemoryMeter};
 use crate::error::{LoadError, RequestError};
 use crate::model::{MAX_MASKS, Model};
@@ -150,6 +150,7 @@ struct Shared {
     info: DeviceInfo,
     meter: MemoryMeter,
     batches: AtomicU64,
+    on_device: AtomicUsize,
 }
 
 /// A running engine. Dropping it answers what was admitted, then stops.
@@ -182,6 +183,7 @@ impl Engine {
             info: device.info().clone(),
             meter: device.memory_meter(),
             batches: AtomicU64::new(0),
+            on_device: AtomicUsize::new(0),
             limits,
             model,
         });
@@ -245,9 +247,19 @@ impl Engine {
         &self.shared.info
     }
 
+    /// Batches that the device has now, running or next.
+    pub fn batches_in_flight(&self) -> usize {
+        self.shared.on_device.load(Ordering::Relaxed)
+    }
+
+    /// Memory of the device, as its driver tells; `None` on a host.
+    pub fn device_memory(&self) -> Option<DeviceMemory> {
+        (self.shared.meter)()
+    }
+
     /// Memory of the device that this process uses, as its driver tells; `None` on a host.
     pub fn device_used_bytes(&self) -> Option<u64> {
-        (self.shared.meter)()
+        self.device_memory()?.process_bytes
     }
 
     /// The arena after the latest batch.

@@ -68,15 +68,23 @@ impl Target for InProcess {
 
     fn memory(&self) -> MemorySample {
         let arena = self.engine.arena();
+        let device = self.engine.device_memory().unwrap_or_default();
+        // A batch on the device has the whole plan; between batches all of the arena is one free block.
+        let batches_in_flight = self.engine.batches_in_flight();
+        let used_bytes = if batches_in_flight > 0 { arena.planned_bytes } else { 0 };
         MemorySample {
             rss_bytes: process_rss_bytes(),
-            device_used_bytes: self.engine.device_used_bytes(),
+            device_used_bytes: device.process_bytes,
+            card_used_bytes: device.card_bytes,
             arena: Some(ArenaSample {
                 capacity_bytes: arena.capacity_bytes,
-                used_bytes: arena.planned_bytes,
+                used_bytes,
                 high_water_bytes: arena.high_water_bytes,
-                largest_free_bytes: arena.capacity_bytes - arena.planned_bytes,
+                largest_free_bytes: arena.capacity_bytes - used_bytes,
             }),
+            requests_in_flight: Some(self.engine.in_flight()),
+            batches_in_flight: Some(batches_in_flight),
+            batches: Some(self.engine.batches()),
         }
     }
 }

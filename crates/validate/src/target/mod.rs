@@ -18,7 +18,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use in_process::InProcess;
-pub use memory::{ArenaSample, MemorySample, process_rss_bytes};
+pub use memory::{
+    ArenaSample, MemorySample, fragmentation, process_memory, process_rss_bytes, rss_bytes_of,
+};
 
 /// The future a target answers with.
 pub type Answer<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;

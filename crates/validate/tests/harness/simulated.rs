@@ -122,6 +122,7 @@ impl Target for Simulated {
                 high_water_bytes: 200 << 20,
                 largest_free_bytes: 412 << 20,
             }),
+            ..MemorySample::default()
         }
     }
 }

@@ -14,6 +14,7 @@ use super::fault::{At, describe};
 use super::libraries::{self, Library};
 use super::memory::Meter;
 use super::nvml::{Nvml, PciAddress};
+use crate::backend::DeviceMemory;
 use crate::error::DeviceError;
 
 /// Oldest driver accepted, as `cuDriverGetVersion` counts: 1000 x major + 10 x minor.
@@ -153,6 +154,11 @@ impl Device {
             // Without NVML nobody tells whose memory it is: all that is not free counts as ours.
             None => self.free_and_total_bytes().map(|(free, total)| total - free),
         }
+    }
+
+    /// What this process and what everything on the card uses; what cannot be read is `None`.
+    pub fn memory(&self) -> DeviceMemory {
+        DeviceMemory { process_bytes: self.used_bytes().ok(), card_bytes: self.meter.card_bytes() }
     }
 }
 

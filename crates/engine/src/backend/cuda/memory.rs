@@ -49,6 +49,11 @@ impl Meter {
         Meter { nvml, idle_bytes }
     }
 
+    /// What all processes and the driver use of the device.
+    pub(super) fn card_bytes(&self) -> Option<u64> {
+        self.nvml.as_ref()?.used_bytes()
+    }
+
     pub(super) fn used_bytes(&self) -> Option<u64> {
         let nvml = self.nvml.as_ref()?;
         let growth = || Some(nvml.used_bytes()?.saturating_sub(self.idle_bytes?));

@@ -28,7 +28,7 @@ pub mod kernels;
 pub mod libraries;
 pub mod memory;
 mod module;
-mod nvml;
+pub(in crate::backend) mod nvml;
 mod outputs;
 pub mod resources;
 pub mod start;

@@ -10,6 +10,8 @@ use std::ffi::{c_char, c_int, c_uint, c_void};
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
+use crate::backend::DeviceMemory;
+
 const SUCCESS: c_int = 0;
 const INSUFFICIENT_SIZE: c_int = 7;
 const NOT_AVAILABLE: u64 = u64::MAX;
@@ -122,20 +124,42 @@ impl Nvml {
         (status == SUCCESS).then_some(memory.used)
     }
 
-    /// The device at this address.
-    pub(super) fn device(&'static self, address: PciAddress) -> Option<Device> {
+    /// Every device.
+    fn devices(&'static self) -> Vec<Device> {
         let mut count = 0;
         // SAFETY: `count` is live.
         if unsafe { (self.count)(&mut count) } != SUCCESS {
-            return None;
+            return Vec::new();
         }
-        (0..count).find_map(|index| {
+        let device = |index| {
             let mut handle: Handle = std::ptr::null_mut();
             // SAFETY: `handle` is live.
-            let found = unsafe { (self.by_index)(index, &mut handle) } == SUCCESS
-                && self.address(handle) == Some(address);
+            let found = unsafe { (self.by_index)(index, &mut handle) } == SUCCESS;
             found.then_some(Device { nvml: self, handle })
-        })
+        };
+        (0..count).filter_map(device).collect()
+    }
+
+    /// The device at this address.
+    pub(super) fn device(&'static self, address: PciAddress) -> Option<Device> {
+        self.devices().into_iter().find(|device| self.address(device.handle) == Some(address))
+    }
+}
+
+/// What another process uses of the devices it is on, and what these hold in all. A process that NVML does
+/// not list (it has no context, or this is a container with process ids of its own) leaves the card's
+/// reading, where the machine has a single card and it is plain which one is meant.
+pub(in crate::backend) fn memory_of(pid: u32) -> Option<DeviceMemory> {
+    let devices = Nvml::get()?.devices();
+    let uses = |device: &Device| Some((device.bytes_of(pid)?, device.used_bytes()?));
+    let used: Vec<(u64, u64)> = devices.iter().filter_map(uses).collect();
+    match (used.is_empty(), devices.as_slice()) {
+        (true, [only]) => Some(DeviceMemory { process_bytes: None, card_bytes: only.used_bytes() }),
+        (true, _) => None,
+        (false, _) => Some(DeviceMemory {
+            process_bytes: Some(used.iter().map(|(process, _)| process).sum()),
+            card_bytes: Some(used.iter().map(|(_, card)| card).sum()),
+        }),
     }
 }
 
@@ -158,6 +182,11 @@ impl Device {
 
     /// What this process uses, where NVML lists it.
     pub(super) fn own_bytes(&self) -> Option<u64> {
+        self.bytes_of(std::process::id())
+    }
+
+    /// What a process uses, where NVML lists it.
+    fn bytes_of(&self, pid: u32) -> Option<u64> {
         let mut processes = vec![Process::default(); 64];
         loop {
             let mut count = processes.len() as c_uint;
@@ -173,7 +202,7 @@ impl Device {
                 }
                 _ => return None,
             }
-            let own = processes.iter().find(|process| process.pid == std::process::id())?;
+            let own = processes.iter().find(|process| process.pid == pid)?;
             return (own.used_bytes != NOT_AVAILABLE).then_some(own.used_bytes);
         }
     }

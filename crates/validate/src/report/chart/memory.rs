@@ -18,8 +18,9 @@ const NAMED_FROM_PX: f64 = 46.0;
 type Reading = fn(&MemorySample) -> Option<u64>;
 
 /// What may be drawn: (name, reading).
-const SERIES: [(&str, Reading); 4] = [
+const SERIES: [(&str, Reading); 5] = [
     ("device, process", |sample| sample.device_used_bytes),
+    ("device, whole card", |sample| sample.card_used_bytes),
     ("resident (RSS)", |sample| sample.rss_bytes),
     ("arena, in use", |sample| sample.arena.map(|arena| arena.used_bytes)),
     ("arena, high water", |sample| sample.arena.map(|arena| arena.high_water_bytes)),
