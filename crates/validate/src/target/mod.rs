@@ -4,6 +4,7 @@
 //! gets an [`Outcome`] back. Whoever implements the trait, this process's engine or a competitor
 //! behind a URL, is measured by exactly the same code.
 
+pub mod http;
 mod in_process;
 mod memory;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use http::{HttpOptions, HttpTarget};
 pub use in_process::InProcess;
 pub use memory::{
     ArenaSample, MemorySample, fragmentation, process_memory, process_rss_bytes, rss_bytes_of,

@@ -1,7 +1,11 @@
 //! Tests of the harness from outside: one binary, so that it links once.
 
 mod cells;
+mod http;
+mod http_faults;
 mod memory;
+#[path = "../mock/mod.rs"]
+mod mock;
 mod reports;
 mod simulated;
 mod workload;

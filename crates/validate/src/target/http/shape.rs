@@ -1,0 +1,170 @@
+//! Replies seen as shapes: how many numbers, not which.
+//!
+//! A reply is read to its end and every value in it must be a number where one belongs, but nothing
+//! is kept: a generator that stores vectors measures itself. JSON has no NaN and no infinity; servers
+//! write `null` for them, which is no number, and what overflows a double is refused by the parser.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
+
+/// An array of numbers, at least one.
+pub(super) struct Numbers;
+
+/// Numbers in arrays of any depth, at least one in each.
+pub(super) struct Nested;
+
+struct NumbersVisitor;
+struct NestedVisitor;
+struct Number;
+struct NumberVisitor;
+
+impl<'de> Deserialize<'de> for Numbers {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_seq(NumbersVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Nested {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(NestedVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_f64(NumberVisitor)
+    }
+}
+
+impl<'de> Visitor<'de> for NumberVisitor {
+    type Value = Number;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number")
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Number, E> {
+        Ok(Number)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Number, E> {
+        Ok(Number)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Number, E> {
+        Ok(Number)
+    }
+}
+
+impl<'de> Visitor<'de> for NumbersVisitor {
+    type Value = Numbers;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of numbers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Numbers, A::Error> {
+        some::<Number, A>(&mut seq)?;
+        Ok(Numbers)
+    }
+}
+
+impl<'de> Visitor<'de> for NestedVisitor {
+    type Value = Nested;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("numbers, or arrays of them")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Nested, A::Error> {
+        some::<Nested, A>(&mut seq)?;
+        Ok(Nested)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Nested, E> {
+        Ok(Nested)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Nested, E> {
+        Ok(Nested)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Nested, E> {
+        Ok(Nested)
+    }
+}
+
+/// Reads all elements; none at all is an error.
+fn some<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(seq: &mut A) -> Result<(), A::Error> {
+    let mut count = 0usize;
+    while seq.next_element::<T>()?.is_some() {
+        count += 1;
+    }
+    if count == 0 { Err(A::Error::custom("an array is empty")) } else { Ok(()) }
+}
+
+/// Exactly one item, as one text is sent at a time.
+pub(super) struct One<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for One<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_seq(OneVisitor(std::marker::PhantomData)).map(One)
+    }
+}
+
+struct OneVisitor<T>(std::marker::PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OneVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of one item")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<T, A::Error> {
+        let item = seq.next_element()?.ok_or_else(|| A::Error::custom("there is no item"))?;
+        if seq.next_element::<IgnoredAny>()?.is_some() {
+            return Err(A::Error::custom("there are several items for one text"));
+        }
+        Ok(item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error<T: for<'de> Deserialize<'de>>(json: &str) -> Option<String> {
+        serde_json::from_str::<T>(json).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn numbers_are_numbers_and_finite() {
+        for good in ["[1]", "[0.5, -3, 1e-40]"] {
+            assert_eq!(error::<Numbers>(good), None, "{good}");
+        }
+        for bad in ["[]", "[null]", "[NaN]", "[1e999]", "[\"1\"]", "[[1]]", "{}", "[1", "1"] {
+            assert!(error::<Numbers>(bad).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nested_numbers_have_any_depth_and_no_holes() {
+        for good in ["[1]", "[[1, 2], [3, 4]]", "[[[0.5]]]"] {
+            assert_eq!(error::<Nested>(good), None, "{good}");
+        }
+        for bad in ["[]", "[[]]", "[[1], null]", "[[1], {}]", "\"AAAA\""] {
+            assert!(error::<Nested>(bad).is_some(), "{bad}");
+        }
+        let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(error::<Nested>(&deep).is_some(), "refused, and the stack holds");
+    }
+
+    #[test]
+    fn one_text_has_one_answer() {
+        assert_eq!(error::<One<Numbers>>("[[1, 2]]"), None);
+        assert!(error::<One<Numbers>>("[]").is_some_and(|e| e.contains("no item")));
+        assert!(error::<One<Numbers>>("[[1], [2]]").is_some_and(|e| e.contains("several items")));
+    }
+}

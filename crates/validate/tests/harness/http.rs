@@ -1,0 +1,161 @@
+//! Targets behind a URL, against a mock server on the loopback interface and a real clock: each dialect
+//! when all is well, finding out which one it is, and where memory is read.
+
+use std::sync::Arc;
+
+use bigbatch_validate::results::Figures;
+use bigbatch_validate::target::http::{Api, HttpVersion, Secrets};
+use bigbatch_validate::target::{HttpOptions, HttpTarget, Target};
+use bigbatch_validate::workload::TokenCounter;
+use bigbatch_validate::{Plan, Report, RunOptions, Silent, run_async};
+
+use crate::mock::{LONGEST, MODEL, MockOptions, MockServer, Speaks};
+use crate::simulated::{Pieces, corpus};
+
+pub(crate) const TOKENS: usize = 32;
+
+/// A mock that counts as [`Pieces`] does.
+pub(crate) fn mock(speaks: Speaks) -> MockOptions {
+    MockOptions::new(speaks).counting(|text| Pieces.count(text))
+}
+
+/// One small cell.
+pub(crate) fn plan(concurrency: usize) -> Plan {
+    let mut plan = Plan::matrix("over http", &[TOKENS], &[concurrency]);
+    plan.repeat_first = false;
+    (plan.cell.requests_min, plan.cell.requests_per_client, plan.cell.batches_min) = (30, 1, 0);
+    plan.cell.failure_pause_seconds = 0.0;
+    plan
+}
+
+pub(crate) async fn run(plan: &Plan, target: HttpTarget) -> Report {
+    let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
+    run_async(plan, Arc::new(target), &Pieces, &options, &Silent).await.expect("the run is set up")
+}
+
+pub(crate) fn figures(report: &Report) -> &Figures {
+    let cell = &report.results.cells[0];
+    cell.figures().unwrap_or_else(|| panic!("was run: {:?}", cell.status))
+}
+
+async fn connect(options: &HttpOptions) -> HttpTarget {
+    HttpTarget::connect(options).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn each_dialect_is_recognised_and_answers() {
+    for (speaks, endpoint, api, software) in [
+        (Speaks::TeiEmbed, "/embed", Api::Tei, "text-embeddings-inference"),
+        (Speaks::TeiPredict, "/predict", Api::Tei, "text-embeddings-inference"),
+        (Speaks::OpenAi, "/v1/embeddings", Api::OpenAi, "OpenAI"),
+        (Speaks::Infinity, "/embeddings", Api::OpenAi, "OpenAI"),
+        (Speaks::VllmEmbed, "/v1/embeddings", Api::OpenAi, "vLLM"),
+        (Speaks::VllmClassify, "/classify", Api::Vllm, "vLLM"),
+        (Speaks::VllmPooling, "/pooling", Api::Vllm, "vLLM"),
+    ] {
+        let server = MockServer::start(mock(speaks));
+        let target = connect(&HttpOptions::new(server.url())).await;
+        let found = target.found().to_owned();
+        assert!(found.ends_with(&format!("measuring POST {endpoint}")), "{speaks:?}: {found}");
+        assert!(found.contains(software) && found.contains(MODEL), "{speaks:?}: {found}");
+        let info = target.describe();
+        assert_eq!((info.name, info.model.as_str()), (server.url(), MODEL), "{speaks:?}");
+        assert_eq!(info.details["api"], format!("{api}, POST {endpoint}"));
+        assert_eq!(info.details["first_request"], "answered", "{speaks:?}");
+        assert_eq!(info.details["token_counts"], "checked against each reply", "{speaks:?}");
+        assert_eq!(info.details["http"], "HTTP/1.1");
+
+        let report = run(&plan(3), target).await;
+        let figures = figures(&report);
+        assert_eq!((figures.successes, &figures.failures), (figures.requests, &[].into()));
+        assert!(figures.requests >= 30, "{speaks:?}");
+        assert!(report.requests.iter().all(|record| record.stages.is_some()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_the_user_names_is_believed() {
+    for (speaks, api, endpoint, expected) in [
+        (Speaks::TeiPredict, Api::Tei, Some("predict"), "/predict"),
+        (Speaks::TeiPredict, Api::Auto, Some("/predict"), "/predict"),
+        (Speaks::TeiEmbed, Api::Tei, None, "/embed"),
+        (Speaks::OpenAi, Api::OpenAi, None, "/v1/embeddings"),
+        (Speaks::Infinity, Api::OpenAi, None, "/embeddings"),
+        (Speaks::Infinity, Api::OpenAi, Some("embeddings"), "/embeddings"),
+        (Speaks::VllmPooling, Api::Vllm, Some("pooling"), "/pooling"),
+        (Speaks::VllmPooling, Api::Vllm, None, "/pooling"),
+    ] {
+        let server = MockServer::start(mock(speaks));
+        let mut options = HttpOptions::new(server.url());
+        (options.api, options.endpoint) = (api, endpoint.map(str::to_owned));
+        options.model = Some("mine".into());
+        let target = connect(&options).await;
+        assert!(target.found().ends_with(&format!("POST {expected}")), "{}", target.found());
+        assert_eq!(target.describe().model, "mine");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_the_target_tells_is_in_the_report() {
+    let server = MockServer::start(MockOptions { batch_headers: true, ..mock(Speaks::TeiEmbed) });
+    let target = connect(&HttpOptions::new(format!("{}/", server.url()))).await;
+    let info = target.describe();
+    assert_eq!((info.version.as_str(), info.dtype.as_str()), ("1.9.3", "float16"));
+    assert_eq!((info.max_sequence_tokens, info.max_batch_tokens), (Some(LONGEST), Some(16384)));
+    let mut plan = plan(2);
+    plan.tokens.push(LONGEST * 2);
+    let report = run(&plan, target).await;
+    let not_run = report.results.cells.iter().filter(|cell| cell.figures().is_none()).count();
+    assert_eq!(not_run, 1, "longer than the target takes");
+    let record = report.requests.iter().find(|record| record.succeeded()).expect("one");
+    let (stages, batch) = (record.stages.expect("told"), record.batch.expect("told"));
+    assert!(stages.total_us > 0 && stages.total_us <= record.latency_us(), "{stages:?}");
+    assert_eq!((batch.sequences, batch.tokens), (1, TOKENS));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn http2_with_prior_knowledge() {
+    let server = MockServer::start(mock(Speaks::OpenAi));
+    let mut options = HttpOptions::new(server.url());
+    options.version = HttpVersion::Http2;
+    let target = connect(&options).await;
+    assert_eq!(target.describe().details["http"], "HTTP/2");
+    let report = run(&plan(8), target).await;
+    let figures = figures(&report);
+    assert_eq!(figures.successes, figures.requests, "{:?}", figures.failures);
+}
+
+const PAGE: &str = "process_resident_memory_bytes 1.5e6\n\
+    bigbatch_arena_capacity_bytes 4000\nbigbatch_arena_used_bytes 1000\n\
+    bigbatch_arena_high_water_bytes 2000\nbigbatch_arena_largest_free_bytes 2500\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn memory_comes_from_the_metrics_page_and_keys_stay_with_the_target() {
+    let with_page = |speaks| MockOptions { metrics: Some(PAGE.into()), ..mock(speaks) };
+    let server = MockServer::start(with_page(Speaks::TeiEmbed));
+    let elsewhere = MockServer::start(with_page(Speaks::Nothing));
+    for page_of in [&server, &elsewhere] {
+        let mut options = HttpOptions::new(server.url());
+        options.secrets = Secrets::from_headers(&["X-Key: sesame99".into()]).expect("a header");
+        options.metrics_url = Some(format!("{}/metrics", page_of.url()));
+        options.metrics_interval = std::time::Duration::from_millis(2);
+        let report = run(&plan(2), connect(&options).await).await;
+        let last = report.results.cells[0].memory.last().expect("a reading").sample;
+        assert_eq!(last.rss_bytes, Some(1_500_000));
+        assert_eq!(last.arena.map(|arena| arena.largest_free_bytes), Some(2500));
+        let keys = page_of.metrics_seen().iter().filter(|seen| seen.contains_key("x-key")).count();
+        assert_eq!(keys > 0, page_of.port() == server.port(), "sent to its own origin only");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn memory_comes_from_the_process_of_a_target_on_this_machine() {
+    let server = MockServer::start(mock(Speaks::TeiEmbed));
+    let mut options = HttpOptions::new(server.url());
+    options.pid = Some(std::process::id());
+    let target = connect(&options).await;
+    assert!(target.memory().rss_bytes.is_some_and(|bytes| bytes > 1 << 20));
+    options.pid = Some(u32::MAX);
+    let error = HttpTarget::connect(&options).await.err().expect("refused").to_string();
+    assert!(error.contains("no process 4294967295"), "{error}");
+}

@@ -1,0 +1,92 @@
+//! What each kind of server answers, written after its own sources.
+
+use serde_json::{Value, json};
+
+/// A kind of server, with the routes it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    TeiEmbed,
+    TeiPredict,
+    OpenAi,
+    /// OpenAI's dialect without the version in its paths.
+    Infinity,
+    VllmClassify,
+    VllmPooling,
+    VllmEmbed,
+    /// Answers no route that anybody knows.
+    Nothing,
+}
+
+/// What a server says of its model; tests put hostile words here.
+pub(crate) const MODEL: &str = "acme/encoder-base";
+pub(crate) const LONGEST: usize = 4096;
+
+impl Speaks {
+    /// The answer to a GET.
+    pub(crate) fn get(self, path: &str, model: &str) -> Option<Value> {
+        use Speaks::{Infinity, Nothing, OpenAi, TeiEmbed, TeiPredict};
+        match (self, path) {
+            (TeiEmbed, "/info") => Some(info(model, json!({"embedding": {"pooling": "mean"}}))),
+            (TeiPredict, "/info") => Some(info(model, json!({"classifier": {"id2label": {}}}))),
+            (OpenAi, "/v1/models") => {
+                Some(json!({"object": "list", "data": [{"id": model, "object": "model"}]}))
+            }
+            (Infinity, "/models") => {
+                Some(json!({"object": "list", "data": [{"id": model, "owned_by": "infinity"}]}))
+            }
+            (TeiEmbed | TeiPredict | OpenAi | Infinity | Nothing, _) => None,
+            (_, "/v1/models") => Some(json!({"object": "list", "data": [
+                {"id": model, "object": "model", "owned_by": "vllm", "max_model_len": LONGEST}]})),
+            (_, "/version") => Some(json!({"version": "0.12.0"})),
+            _ => None,
+        }
+    }
+
+    /// The answer to a POST of a text of `tokens` tokens.
+    pub(crate) fn post(
+        self,
+        path: &str,
+        model: &str,
+        tokens: usize,
+        dimensions: usize,
+    ) -> Option<Value> {
+        let vector = || (0..dimensions).map(|i| (i as f64 * 0.7).sin() * 0.05).collect::<Vec<_>>();
+        let usage = json!({"prompt_tokens": tokens, "total_tokens": tokens});
+        match (self, path) {
+            (Speaks::TeiEmbed, "/embed") => Some(json!([vector()])),
+            (Speaks::TeiPredict, "/predict") => Some(json!([
+                {"score": 0.75, "label": "safe"}, {"score": 0.25, "label": "jailbreak"}])),
+            (Speaks::OpenAi | Speaks::VllmEmbed, "/v1/embeddings")
+            | (Speaks::Infinity, "/embeddings") => Some(json!({
+                "object": "list", "model": model, "usage": usage,
+                "data": [{"object": "embedding", "index": 0, "embedding": vector()}]})),
+            (Speaks::VllmClassify, "/classify") => Some(json!({
+                "id": "classify-1", "object": "list", "created": 1, "model": model, "usage": usage,
+                "data": [{"index": 0, "label": "safe", "probs": [0.75, 0.25], "num_classes": 2}]})),
+            (Speaks::VllmPooling, "/pooling") => Some(json!({
+                "id": "pool-1", "object": "list", "created": 1, "model": model, "usage": usage,
+                "data": [{"index": 0, "object": "pooling", "data": [vector(), vector()]}]})),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_tei(self) -> bool {
+        matches!(self, Speaks::TeiEmbed | Speaks::TeiPredict)
+    }
+
+    /// An error in the dialect's own words.
+    pub(crate) fn error(self, status: u16, message: &str) -> Value {
+        if self.is_tei() {
+            json!({"error": message, "error_type": "Backend"})
+        } else {
+            json!({"error": {"message": message, "type": "Error", "param": null, "code": status}})
+        }
+    }
+}
+
+fn info(model: &str, kind: Value) -> Value {
+    json!({"model_id": model, "model_sha": null, "model_dtype": "float16", "model_type": kind,
+        "max_concurrent_requests": 512, "max_input_length": LONGEST, "max_batch_tokens": 16384,
+        "max_batch_requests": null, "max_client_batch_size": 32, "auto_truncate": false,
+        "tokenization_workers": 4, "version": "1.9.3", "sha": null, "docker_label": null})
+}
