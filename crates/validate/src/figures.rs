@@ -88,7 +88,7 @@ fn stage_means(successes: &[&RequestRecord]) -> Option<StageMeans> {
     let mean = |sum: u64| sum as f64 / told.len() as f64 / 1e3;
     let tokenize = mean(told.iter().map(|(stages, _)| stages.tokenize_us).sum());
     let queue = mean(told.iter().map(|(stages, _)| stages.queue_us).sum());
-    let compute = mean(told.iter().map(|(stages, _)| stages.compute_us).sum());
+    let compute = mean(told.iter().map(|(stages, _)| stages.device_us()).sum());
     let latency = mean(told.iter().map(|(_, latency)| latency).sum());
     let other = (latency - tokenize - queue - compute).max(0.0);
     Some(StageMeans { tokenize, queue, compute, other })
@@ -128,7 +128,8 @@ mod tests {
             stages: Some(StageTimes {
                 tokenize_us: 1000,
                 queue_us: 2000,
-                compute_us: 4000,
+                copy_us: Some(500),
+                compute_us: 3500,
                 total_us: 7000,
             }),
             batch: batch.map(|id| BatchRef { id, sequences: 2, tokens: 20 }),

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::Analysis;
 use crate::load::RequestRecord;
 use crate::machine::Machine;
 use crate::plan::{CellSpec, Plan};
@@ -71,6 +72,8 @@ pub struct Results {
     /// The first cell against its repeat at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
+    /// What the raw records say beyond the figures.
+    pub analysis: Analysis,
 }
 
 impl Results {
@@ -211,7 +214,7 @@ pub struct StageMeans {
     pub tokenize: f64,
     /// Waiting for a batch.
     pub queue: f64,
-    /// In the forward pass of its batch.
+    /// In the forward pass of its batch, handing it to the device included.
     pub compute: f64,
     /// The rest of the latency: hand-over, transport, the generator.
     pub other: f64,

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Builder;
 
 use crate::Error;
+use crate::analysis::analyse;
 use crate::figures::figures;
 use crate::load::closed::{self, Driven, Ended, Progressed};
 use crate::load::{Cancel, Clock, RequestRecord};
@@ -124,6 +125,7 @@ pub async fn run_async(
     let (cells, requests) = run.cells().await;
 
     let verdicts = judge(plan, &cells);
+    let analysis = analyse(&cells, &requests, &run.info);
     let results = Results {
         schema_version: SCHEMA_VERSION,
         harness_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -137,6 +139,7 @@ pub async fn run_async(
         prompts,
         verdicts,
         drift: drift(&cells),
+        analysis,
         cells,
     };
     Ok(Report { results, requests })

@@ -1,7 +1,12 @@
 //! Every measured request that failed, grouped by its cell and its kind: when, and under what load.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::Ran;
+use super::in_flight::InFlight;
+use crate::load::RequestRecord;
 use crate::target::FailureKind;
 
 /// Failures of one kind in one cell.
@@ -29,4 +34,65 @@ pub struct FailureGroup {
     pub messages: usize,
     /// The most frequent one, as the target or the operating system wrote it: untrusted.
     pub example: String,
+}
+
+/// The groups in the order of cells, within a cell the largest first.
+pub(crate) fn find(ran: &[Ran]) -> Vec<FailureGroup> {
+    ran.iter().flat_map(of_cell).collect()
+}
+
+fn of_cell(ran: &Ran) -> Vec<FailureGroup> {
+    let mut by_kind: BTreeMap<FailureKind, Vec<&RequestRecord>> = BTreeMap::new();
+    for record in ran.measured() {
+        if let Some(kind) = record.failure {
+            by_kind.entry(kind).or_default().push(record);
+        }
+    }
+    if by_kind.is_empty() {
+        return Vec::new();
+    }
+    let measured = ran.measured().count();
+    let spans = ran
+        .records
+        .iter()
+        .map(|record| (record.sent_us, record.ended_us.max(record.sent_us + 1), 0));
+    let in_flight = InFlight::new(spans);
+    let mut groups: Vec<FailureGroup> = by_kind
+        .into_iter()
+        .map(|(kind, failed)| group(ran, kind, &failed, measured, &in_flight))
+        .collect();
+    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+    groups
+}
+
+fn group(
+    ran: &Ran,
+    kind: FailureKind,
+    failed: &[&RequestRecord],
+    measured: usize,
+    in_flight: &InFlight,
+) -> FailureGroup {
+    let ends = || failed.iter().map(|record| record.ended_us as f64 / 1e3);
+    let tokens = || failed.iter().map(|record| record.tokens);
+    let mut under_way: Vec<usize> =
+        failed.iter().map(|record| in_flight.at(record.sent_us).0).collect();
+    under_way.sort_unstable();
+    let mut messages: BTreeMap<&str, usize> = BTreeMap::new();
+    for message in failed.iter().filter_map(|record| record.message.as_deref()) {
+        *messages.entry(message).or_insert(0) += 1;
+    }
+    let example = messages.iter().max_by_key(|(_, count)| **count);
+    FailureGroup {
+        cell: ran.cell.index,
+        load: ran.cell.spec.label(),
+        kind,
+        count: failed.len(),
+        percent: 100.0 * failed.len() as f64 / measured as f64,
+        first_at_ms: ends().fold(f64::INFINITY, f64::min),
+        last_at_ms: ends().fold(0.0, f64::max),
+        tokens: (tokens().min().unwrap_or(0), tokens().max().unwrap_or(0)),
+        in_flight: (under_way[(under_way.len() - 1) / 2], under_way[under_way.len() - 1]),
+        messages: messages.len(),
+        example: example.map_or_else(String::new, |(message, _)| (*message).to_owned()),
+    }
 }

@@ -1,10 +1,29 @@
 //! Where latency's tail comes from: its weight, its spikes, and how percentiles moved over time.
+//!
+//! A request is a spike when its latency is beyond the median by eight median absolute deviations
+//! and by half of the median: both are robust, so that spikes do not hide themselves, and the second
+//! keeps a very steady server from having any. A spike's stage is the one that took most beyond its
+//! own median in the cell; what is usual in a stage explains no spike.
+
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Stage;
-use crate::stats::Interval;
+use super::{Ran, Stage};
+use crate::load::RequestRecord;
+use crate::results::Figures;
+use crate::stats::{Interval, Shown, nearest_rank};
 use crate::target::BatchRef;
+
+/// Median absolute deviations beyond the median that make a spike.
+const SPIKE_DEVIATIONS: f64 = 8.0;
+/// Share of the median beyond it that a spike has at least.
+const SPIKE_SHARE: f64 = 0.5;
+/// Most windows of a heat map, and fewest requests that a window has on average.
+const WINDOWS_MAX: usize = 60;
+const WINDOW_REQUESTS: usize = 20;
+/// Rows of a heat map.
+const HEAT_LEVELS: [f64; 8] = [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0];
 
 /// What latency comes to, one entry for each cell that ran.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -48,7 +67,7 @@ pub struct Spikes {
     pub threshold_ms: f64,
     /// Requests beyond it.
     pub count: usize,
-    /// The longest of them, at most [`SPIKES_MAX`] and one for each batch, longest first.
+    /// The longest of them, at most [`SPIKES_MAX`] and one of each batch, longest first.
     pub longest: Vec<Spike>,
 }
 
@@ -101,4 +120,123 @@ pub struct HeatWindow {
     pub requests: usize,
     /// Latency at each level, in milliseconds.
     pub latency_ms: Vec<f64>,
+}
+
+/// One entry for each cell.
+pub(crate) fn find(ran: &[Ran]) -> LatencyFindings {
+    let cells = ran.iter().filter_map(|ran| {
+        let answered: Vec<&RequestRecord> =
+            ran.measured().filter(|record| record.succeeded()).collect();
+        Some(CellLatency {
+            cell: ran.cell.index,
+            tail_ratio: tail_ratio(ran.cell.figures()?),
+            spikes: spikes(&answered),
+            heat: heat(&answered),
+        })
+    });
+    LatencyFindings { cells: cells.collect() }
+}
+
+fn tail_ratio(figures: &Figures) -> Option<TailRatio> {
+    let (p50, p99) = (&figures.latency.p50, &figures.latency.p99);
+    let median = p50.nearest_rank_ms.filter(|&ms| ms > 0.0)?;
+    let (tail, at_least) = match p99.shown {
+        Shown::Exactly { ms } => (ms, false),
+        Shown::AtLeast { ms, .. } => (ms, true),
+        Shown::NotReached | Shown::NoData => return None,
+    };
+    let over =
+        |tail: Option<f64>, median: Option<f64>| Some(tail? / median.filter(|&ms| ms > 0.0)?);
+    let interval = Interval {
+        low: over(p99.interval_ms.low, p50.interval_ms.high),
+        high: over(p99.interval_ms.high, p50.interval_ms.low),
+    };
+    Some(TailRatio { ratio: tail / median, at_least, interval })
+}
+
+fn spikes(answered: &[&RequestRecord]) -> Spikes {
+    let latency = |record: &RequestRecord| record.latency_us();
+    let Some(median) = median(answered.iter().map(|record| latency(record))) else {
+        return Spikes::default();
+    };
+    let deviations = answered.iter().map(|record| latency(record).abs_diff(median));
+    let deviation = self::median(deviations).unwrap_or(0);
+    let beyond = (SPIKE_DEVIATIONS * deviation as f64).max(SPIKE_SHARE * median as f64);
+    let threshold = median as f64 + beyond;
+    let mut found: Vec<&RequestRecord> =
+        answered.iter().copied().filter(|record| latency(record) as f64 > threshold).collect();
+    found.sort_by_key(|record| (std::cmp::Reverse(latency(record)), record.ordinal));
+    let mut in_batch: HashMap<u64, usize> = HashMap::new();
+    for batch in found.iter().filter_map(|record| record.batch) {
+        *in_batch.entry(batch.id).or_insert(0) += 1;
+    }
+    let usual = usual_stages(answered);
+    let mut seen = std::collections::HashSet::new();
+    let longest = found
+        .iter()
+        .filter(|record| record.batch.is_none_or(|batch| seen.insert(batch.id)))
+        .take(SPIKES_MAX)
+        .map(|record| spike(record, usual, &in_batch))
+        .collect();
+    Spikes { threshold_ms: threshold / 1e3, count: found.len(), longest }
+}
+
+fn spike(record: &RequestRecord, usual: Option<[u64; 6]>, in_batch: &HashMap<u64, usize>) -> Spike {
+    let excess = Stage::times_us(record).zip(usual).and_then(|(times, usual)| {
+        let beyond = |n: usize| times[n].saturating_sub(usual[n]);
+        (0..times.len()).max_by_key(|&n| beyond(n)).map(|n| (Stage::ALL[n], beyond(n)))
+    });
+    Spike {
+        at_ms: record.intended_us as f64 / 1e3,
+        latency_ms: record.latency_us() as f64 / 1e3,
+        tokens: record.tokens,
+        client: record.client,
+        ordinal: record.ordinal,
+        batch: record.batch,
+        in_batch: record.batch.map_or(1, |batch| in_batch[&batch.id]),
+        stage: excess.map(|(stage, _)| stage),
+        excess_ms: excess.map(|(_, us)| us as f64 / 1e3),
+    }
+}
+
+/// The median of each stage, where told.
+fn usual_stages(answered: &[&RequestRecord]) -> Option<[u64; 6]> {
+    let told: Vec<[u64; 6]> =
+        answered.iter().filter_map(|record| Stage::times_us(record)).collect();
+    let mut usual = [0; 6];
+    for (n, usual) in usual.iter_mut().enumerate() {
+        *usual = median(told.iter().map(|times| times[n]))?;
+    }
+    Some(usual)
+}
+
+fn median(values: impl Iterator<Item = u64>) -> Option<u64> {
+    let mut values: Vec<u64> = values.collect();
+    let middle = values.len().checked_sub(1)? / 2;
+    Some(*values.select_nth_unstable(middle).1)
+}
+
+fn heat(answered: &[&RequestRecord]) -> HeatMap {
+    let starts = || answered.iter().map(|record| record.intended_us);
+    let (Some(from), Some(to)) = (starts().min(), starts().max()) else {
+        return HeatMap::default();
+    };
+    let count = (answered.len() / WINDOW_REQUESTS).clamp(1, WINDOWS_MAX);
+    let width = ((to - from) / count as u64 + 1).max(1);
+    let mut windows: Vec<Vec<u64>> = vec![Vec::new(); count];
+    for record in answered {
+        windows[((record.intended_us - from) / width) as usize].push(record.latency_us());
+    }
+    let filled = windows.into_iter().enumerate().filter(|(_, window)| !window.is_empty());
+    let windows = filled.map(|(n, mut latencies)| {
+        latencies.sort_unstable();
+        let at = |level: f64| latencies[nearest_rank(level, latencies.len()) - 1] as f64 / 1e3;
+        HeatWindow {
+            from_ms: (from + n as u64 * width) as f64 / 1e3,
+            to_ms: (from + (n as u64 + 1) * width) as f64 / 1e3,
+            requests: latencies.len(),
+            latency_ms: HEAT_LEVELS.into_iter().map(at).collect(),
+        }
+    });
+    HeatMap { levels: HEAT_LEVELS.to_vec(), windows: windows.collect() }
 }

@@ -8,8 +8,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::stats::Interval;
-use crate::telemetry::Moment;
+use super::in_flight::InFlight;
+use super::{Ran, device_span_us};
+use crate::stats::{Interval, Trend};
+use crate::target::MemorySample;
+use crate::telemetry::{MemoryPoint, Moment};
+
+/// Fewest idle plateaus that can tell of a leak.
+pub const PLATEAUS_MIN: usize = 8;
+/// Growth that counts as none, in percent a cell: of device memory and of an arena, whose sizes are
+/// exact, and of resident memory, which allocators and page caches move.
+const TOLERANCE_PERCENT: f64 = 0.1;
+const TOLERANCE_PERCENT_RSS: f64 = 1.0;
 
 /// What memory comes to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +41,8 @@ pub struct MemoryFindings {
 pub enum MemoryQuantity {
     /// Device memory of the target's process.
     Device,
+    /// Memory in use on the whole card, judged only where the process's is not told.
+    Card,
     /// In use in the target's arena.
     ArenaUsed,
     /// Resident memory of the target's process.
@@ -38,10 +50,44 @@ pub enum MemoryQuantity {
 }
 
 impl MemoryQuantity {
+    /// What is told in these cells.
+    fn told(ran: &[Ran]) -> Vec<MemoryQuantity> {
+        use MemoryQuantity::{ArenaUsed, Card, Device, Rss};
+        let samples = || ran.iter().flat_map(|ran| &ran.cell.memory).map(|point| &point.sample);
+        let told = |quantity: &MemoryQuantity| samples().any(|s| quantity.bytes(s).is_some());
+        let device = if told(&Device) { Device } else { Card };
+        [device, ArenaUsed, Rss].into_iter().filter(told).collect()
+    }
+
+    fn bytes(self, sample: &MemorySample) -> Option<u64> {
+        match self {
+            MemoryQuantity::Device => sample.device_used_bytes,
+            MemoryQuantity::Card => sample.card_used_bytes,
+            MemoryQuantity::ArenaUsed => sample.arena.map(|arena| arena.used_bytes),
+            MemoryQuantity::Rss => sample.rss_bytes,
+        }
+    }
+
+    /// What a tolerance is a share of: an arena may be empty when idle, so for it the whole arena.
+    fn whole(self, sample: &MemorySample) -> Option<u64> {
+        match self {
+            MemoryQuantity::ArenaUsed => sample.arena.map(|arena| arena.capacity_bytes),
+            _ => self.bytes(sample),
+        }
+    }
+
+    fn tolerance_percent(self) -> f64 {
+        match self {
+            MemoryQuantity::Rss => TOLERANCE_PERCENT_RSS,
+            _ => TOLERANCE_PERCENT,
+        }
+    }
+
     /// The quantity in words.
     pub fn label(self) -> &'static str {
         match self {
             MemoryQuantity::Device => "device memory",
+            MemoryQuantity::Card => "memory of the card",
             MemoryQuantity::ArenaUsed => "arena in use",
             MemoryQuantity::Rss => "resident memory",
         }
@@ -151,7 +197,184 @@ pub struct Aligned {
     pub requests_in_flight: usize,
     /// Their tokens.
     pub tokens_in_flight: usize,
-    /// Tokens of the batch on the device, as far as its answers tell.
+    /// Tokens of the batches on the device, as far as their answers tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_tokens: Option<usize>,
+}
+
+/// Findings over cells in the order run.
+pub(crate) fn find(ran: &[Ran]) -> MemoryFindings {
+    let told = MemoryQuantity::told(ran);
+    MemoryFindings {
+        returned: ran.iter().flat_map(|ran| returned(ran, &told)).collect(),
+        leaks: told.iter().filter_map(|&quantity| leak(ran, quantity)).collect(),
+        fragmentation: fragmentation(ran),
+        aligned: ran.iter().map(aligned).collect(),
+    }
+}
+
+fn at_moment(points: &[MemoryPoint], moment: Moment) -> impl Iterator<Item = &MemoryPoint> {
+    points.iter().filter(move |point| point.moment == moment)
+}
+
+fn returned(ran: &Ran, told: &[MemoryQuantity]) -> Vec<Returned> {
+    let memory = &ran.cell.memory;
+    let of = |quantity: MemoryQuantity| {
+        let before = at_moment(memory, Moment::Before).next()?.sample;
+        let after_bytes = quantity.bytes(&at_moment(memory, Moment::After).last()?.sample)?;
+        let before_bytes = quantity.bytes(&before)?;
+        let share = quantity.tolerance_percent() / 100.0;
+        let tolerance_bytes = (quantity.whole(&before)? as f64 * share) as u64;
+        let during = at_moment(memory, Moment::During);
+        Some(Returned {
+            cell: ran.cell.index,
+            quantity,
+            before_bytes,
+            peak_bytes: during.filter_map(|point| quantity.bytes(&point.sample)).max(),
+            after_bytes,
+            tolerance_bytes,
+            returned: after_bytes <= before_bytes + tolerance_bytes,
+        })
+    };
+    told.iter().copied().filter_map(of).collect()
+}
+
+/// Idle readings, one for each gap between cells: the lowest in it, since what the cell before left
+/// under way may still be coming to its end.
+fn plateaus(ran: &[Ran], quantity: MemoryQuantity) -> Vec<(f64, u64)> {
+    let mut plateaus: Vec<(f64, u64)> = Vec::new();
+    let mut in_gap = false;
+    for point in ran.iter().flat_map(|ran| &ran.cell.memory) {
+        let Some(bytes) = quantity.bytes(&point.sample) else { continue };
+        if point.moment == Moment::During {
+            in_gap = false;
+            continue;
+        }
+        match plateaus.last_mut() {
+            Some(last) if in_gap && point.moment == Moment::Before => {
+                if bytes <= last.1 {
+                    *last = (point.at_ms, bytes);
+                }
+            }
+            _ => plateaus.push((point.at_ms, bytes)),
+        }
+        in_gap = point.moment == Moment::After;
+    }
+    plateaus
+}
+
+fn leak(ran: &[Ran], quantity: MemoryQuantity) -> Option<Leak> {
+    let whole = ran
+        .iter()
+        .flat_map(|ran| &ran.cell.memory)
+        .find_map(|point| quantity.whole(&point.sample))?;
+    let plateaus = plateaus(ran, quantity);
+    Some(judge_plateaus(quantity, plateaus, whole))
+}
+
+/// The verdict on idle plateaus (milliseconds, bytes), one a cell, whose tolerance is a share of `whole_bytes`.
+pub fn judge_plateaus(
+    quantity: MemoryQuantity,
+    plateaus: Vec<(f64, u64)>,
+    whole_bytes: u64,
+) -> Leak {
+    let percent = quantity.tolerance_percent();
+    let tolerance = whole_bytes as f64 * percent / 100.0;
+    let bytes: Vec<f64> = plateaus.iter().map(|&(_, bytes)| bytes as f64).collect();
+    let trend = Trend::of(&bytes);
+    let (verdict, reason) = match trend {
+        _ if plateaus.len() < PLATEAUS_MIN => {
+            let reason =
+                format!("{} idle plateaus; a leak needs {PLATEAUS_MIN} to be told", plateaus.len());
+            (LeakVerdict::Inconclusive, reason)
+        }
+        None => (LeakVerdict::Inconclusive, "no trend can be computed".to_owned()),
+        // Readings are whole bytes, so a slope is known to a byte at best.
+        Some(trend) if trend.stays_below(tolerance - 1.0) => {
+            let reason = format!("growth is shown to stay below {percent} % a cell");
+            (LeakVerdict::Clean, reason)
+        }
+        Some(trend) if trend.rises() => {
+            let reason = format!(
+                "it grows from cell to cell, and not shown to stay below {percent} % a cell"
+            );
+            (LeakVerdict::Leak, reason)
+        }
+        Some(_) => {
+            let reason =
+                format!("it is neither shown to grow nor to stay below {percent} % a cell");
+            (LeakVerdict::Inconclusive, reason)
+        }
+    };
+    Leak {
+        quantity,
+        verdict,
+        plateaus,
+        slope_bytes_per_cell: trend.map(|trend| trend.slope),
+        interval_bytes_per_cell: Interval {
+            low: trend.map(|trend| trend.low),
+            high: trend.map(|trend| trend.high),
+        },
+        trend_p: trend.map(|trend| trend.p),
+        tolerance_bytes_per_cell: tolerance,
+        tolerance_percent_per_cell: percent,
+        reason,
+    }
+}
+
+fn fragmentation(ran: &[Ran]) -> Option<Fragmentation> {
+    let mut found: Option<Fragmentation> = None;
+    for ran in ran {
+        for point in &ran.cell.memory {
+            let Some(arena) = point.sample.arena else { continue };
+            if arena.free_bytes() == 0 {
+                continue;
+            }
+            let share = arena.fragmentation();
+            let so_far = found.get_or_insert(Fragmentation {
+                readings: 0,
+                mean: 0.0,
+                max: share,
+                max_at_ms: point.at_ms,
+                max_cell: ran.cell.index,
+            });
+            so_far.readings += 1;
+            so_far.mean += (share - so_far.mean) / so_far.readings as f64;
+            if share > so_far.max {
+                so_far.max = share;
+                so_far.max_at_ms = point.at_ms;
+                so_far.max_cell = ran.cell.index;
+            }
+        }
+    }
+    found
+}
+
+fn aligned(ran: &Ran) -> AlignedSeries {
+    let requests = InFlight::new(
+        ran.records.iter().map(|record| (record.sent_us, record.ended_us, record.tokens)),
+    );
+    let mut seen = std::collections::HashSet::new();
+    let mut batches = Vec::new();
+    for record in &ran.records {
+        if let (Some(batch), Some((from, to))) = (record.batch, device_span_us(record))
+            && seen.insert(batch.id)
+        {
+            batches.push((from, to, batch.tokens));
+        }
+    }
+    let told = !batches.is_empty();
+    let batches = InFlight::new(batches.into_iter());
+    let point = |point: &MemoryPoint| {
+        let at = (point.at_ms * 1e3) as u64;
+        let (requests_in_flight, tokens_in_flight) = requests.at(at);
+        Aligned {
+            at_ms: point.at_ms,
+            moment: point.moment,
+            requests_in_flight,
+            tokens_in_flight,
+            batch_tokens: told.then(|| batches.at(at).1),
+        }
+    };
+    AlignedSeries { cell: ran.cell.index, points: ran.cell.memory.iter().map(point).collect() }
 }

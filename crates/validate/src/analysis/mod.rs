@@ -6,12 +6,21 @@
 //! A finding names its cells by their index in the order run. What a target did not tell is absent
 //! from a finding, never guessed; what the sample cannot tell is said to be inconclusive.
 
+mod batch_time;
 pub mod failures;
 pub mod latency;
 pub mod memory;
 pub mod scaling;
 
+mod in_flight;
+
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use crate::load::{Phase, RequestRecord};
+use crate::results::Cell;
+use crate::target::TargetInfo;
 
 pub use failures::FailureGroup;
 pub use latency::LatencyFindings;
@@ -29,6 +38,36 @@ pub struct Analysis {
     pub latency: LatencyFindings,
     /// Measured requests that failed, grouped by cell and kind.
     pub failures: Vec<FailureGroup>,
+}
+
+/// Finds everything there is to find in the cells of a run and their raw records.
+pub fn analyse(cells: &[Cell], requests: &[RequestRecord], target: &TargetInfo) -> Analysis {
+    let mut by_cell: BTreeMap<usize, Vec<&RequestRecord>> = BTreeMap::new();
+    for record in requests {
+        by_cell.entry(record.cell).or_default().push(record);
+    }
+    let ran = cells.iter().filter(|cell| cell.figures().is_some());
+    let ran: Vec<Ran> = ran
+        .map(|cell| Ran { cell, records: by_cell.remove(&cell.index).unwrap_or_default() })
+        .collect();
+    Analysis {
+        scaling: scaling::find(&ran, target),
+        memory: memory::find(&ran),
+        latency: latency::find(&ran),
+        failures: failures::find(&ran),
+    }
+}
+
+/// A cell that was run, with its raw records.
+pub(crate) struct Ran<'a> {
+    cell: &'a Cell,
+    records: Vec<&'a RequestRecord>,
+}
+
+impl Ran<'_> {
+    fn measured(&self) -> impl Iterator<Item = &RequestRecord> {
+        self.records.iter().copied().filter(|record| record.phase == Phase::Measured)
+    }
 }
 
 /// A stage of a request's way, for naming where time went.
@@ -71,4 +110,27 @@ impl Stage {
             Stage::Reply => "reply",
         }
     }
+
+    /// What a request spent in each stage, in microseconds, in the order of [`Stage::ALL`]; `None`
+    /// if its target did not tell.
+    pub(crate) fn times_us(record: &RequestRecord) -> Option<[u64; 6]> {
+        let stages = record.stages?;
+        let told = stages.tokenize_us + stages.queue_us + stages.device_us();
+        Some([
+            record.lag_us(),
+            stages.tokenize_us,
+            stages.queue_us,
+            stages.copy_us.unwrap_or(0),
+            stages.compute_us,
+            record.latency_us().saturating_sub(record.lag_us() + told),
+        ])
+    }
+}
+
+/// When a request's batch was on the device, in microseconds since the start of the run, as far as its
+/// stages tell: they are laid end to end from its sending.
+pub(crate) fn device_span_us(record: &RequestRecord) -> Option<(u64, u64)> {
+    let stages = record.stages?;
+    let from = record.sent_us + stages.tokenize_us + stages.queue_us;
+    Some((from, from + stages.device_us()))
 }

@@ -97,6 +97,7 @@ fn reply(response: Response) -> Reply {
         stages: Some(StageTimes {
             tokenize_us: us(timings.tokenize),
             queue_us: us(timings.queue),
+            copy_us: Some(us(timings.copy)),
             compute_us: us(timings.compute),
             total_us: us(timings.total),
         }),

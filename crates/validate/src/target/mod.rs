@@ -128,10 +128,20 @@ pub struct StageTimes {
     pub tokenize_us: u64,
     /// Waiting for a batch.
     pub queue_us: u64,
-    /// In the forward pass of its batch, copies and the reading back included.
+    /// Handing its batch to the device, where that is told apart from the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_us: Option<u64>,
+    /// In the forward pass of its batch, the reading back included.
     pub compute_us: u64,
     /// From acceptance to answer, as the target saw it.
     pub total_us: u64,
+}
+
+impl StageTimes {
+    /// On the device, or being handed to it.
+    pub fn device_us(&self) -> u64 {
+        self.copy_us.unwrap_or(0) + self.compute_us
+    }
 }
 
 /// The batch a request travelled in.

@@ -87,6 +87,7 @@ pub(crate) fn batched(id: u64, sequences: usize) -> Outcome {
         stages: Some(StageTimes {
             tokenize_us: 200,
             queue_us: 300,
+            copy_us: None,
             compute_us: 5_000,
             total_us: 5_500,
         }),

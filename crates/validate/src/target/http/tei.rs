@@ -51,6 +51,7 @@ pub(super) fn stages(headers: &HeaderMap) -> Option<StageTimes> {
     Some(StageTimes {
         tokenize_us: us("x-tokenization-time").unwrap_or(0),
         queue_us: us("x-queue-time").unwrap_or(0),
+        copy_us: None,
         compute_us: us("x-inference-time").unwrap_or(0),
         total_us: us("x-total-time")?,
     })
