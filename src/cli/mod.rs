@@ -5,6 +5,7 @@ mod doctor;
 mod model;
 mod options;
 mod predict;
+mod target;
 mod texts;
 mod validate;
 

@@ -6,11 +6,14 @@
 
 mod checkpoint;
 mod config;
+#[path = "../../crates/validate/tests/mock/mod.rs"]
+mod mock;
 mod options;
 mod outputs;
 mod plans;
 #[path = "../support/mod.rs"]
 mod support;
+mod targets;
 mod texts;
 mod weights;
 

@@ -6,7 +6,10 @@
 
 mod answers;
 mod machine;
+#[path = "../../crates/validate/tests/mock/mod.rs"]
+mod mock;
 mod models;
+mod servers;
 #[path = "../support/mod.rs"]
 mod support;
 mod texts;

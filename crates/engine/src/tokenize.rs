@@ -68,6 +68,14 @@ impl Tokenizer {
         Ok(Tokenizer { inner, mask_id, vocab_end })
     }
 
+    /// Reads the tokenizer of SOURCE, as [`Checkpoint::resolve`] reads it, without its model.
+    ///
+    /// # Errors
+    /// [`LoadError::Source`] when there is no such source, else as [`Tokenizer::open`].
+    pub fn load(source: &str) -> Result<Tokenizer, LoadError> {
+        Tokenizer::open(&Checkpoint::resolve_tokenizer(source)?)
+    }
+
     /// One more than the largest id.
     pub fn vocab_end(&self) -> u32 {
         self.vocab_end

@@ -97,5 +97,5 @@ pub use machine::Machine;
 pub use plan::Plan;
 pub use progress::Terminal;
 pub use results::{Report, Results};
-pub use run::{Event, Progress, RunOptions, Silent, run, run_async};
+pub use run::{Event, Progress, RunOptions, Silent, run, run_async, runtime};
 pub use telemetry::{MemoryPoint, Moment};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::Error;
 use crate::analysis::analyse;
@@ -93,13 +93,17 @@ pub fn run(
     options: &RunOptions,
     progress: &dyn Progress,
 ) -> Result<Report, Error> {
-    let runtime = Builder::new_multi_thread()
+    runtime()?.block_on(run_async(plan, target, tokens, options, progress))
+}
+
+/// A runtime as [`run`] makes it, for targets whose connections must outlive one call.
+pub fn runtime() -> Result<Runtime, Error> {
+    Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("validate-load")
         .enable_all()
         .build()
-        .map_err(Error::Runtime)?;
-    runtime.block_on(run_async(plan, target, tokens, options, progress))
+        .map_err(Error::Runtime)
 }
 
 /// Runs a plan against a target on the caller's runtime, which needs its timer enabled. Prompts

@@ -52,6 +52,23 @@ impl Checkpoint {
     /// # Errors
     /// [`LoadError::Source`] saying what was tried.
     pub fn resolve(source: &str, task: TaskKind) -> Result<Checkpoint, LoadError> {
+        Checkpoint::find(source, task, super::hub::fetch)
+    }
+
+    /// As [`Checkpoint::resolve`], for the tokenizer alone: of a Hub model nothing else is fetched, and
+    /// a directory needs no weights.
+    ///
+    /// # Errors
+    /// [`LoadError::Source`] saying what was tried.
+    pub fn resolve_tokenizer(source: &str) -> Result<Checkpoint, LoadError> {
+        Checkpoint::find(source, TaskKind::Embed, super::hub::fetch_tokenizer)
+    }
+
+    fn find(
+        source: &str,
+        task: TaskKind,
+        fetch: fn(&str) -> Result<Checkpoint, LoadError>,
+    ) -> Result<Checkpoint, LoadError> {
         if let Some(rest) = source.strip_prefix("embedded") {
             let name = match rest.strip_prefix(':') {
                 Some(name) => name,
@@ -73,7 +90,7 @@ impl Checkpoint {
             ));
         }
         if looks_like_hub_id(source) {
-            return super::hub::fetch(source);
+            return fetch(source);
         }
         Err(no_source(
             source,

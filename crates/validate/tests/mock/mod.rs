@@ -7,7 +7,7 @@
 //! model's answer: only shapes, counts and times are right.
 
 // Each of the binaries that include it uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod replies;
 mod timer;
@@ -130,7 +130,7 @@ pub(crate) struct MockOptions {
     pub(crate) dimensions: usize,
     /// Without `Authorization: Bearer KEY`, 401.
     pub(crate) key: Option<String>,
-    /// Answers one request at a time, as a server without batches would.
+    /// Tells of each answer that it had a batch to itself.
     pub(crate) batch_headers: bool,
     /// What `/metrics` says.
     pub(crate) metrics: Option<String>,

@@ -1,0 +1,90 @@
+//! `validate --target URL`: from the command line to the report, against a mock server.
+
+use bigbatch_engine::tokenize::Tokenizer;
+use bigbatch_validate::report::json;
+use serde_json::Value;
+
+use crate::mock::{Fault, MODEL, MockOptions, MockServer, Speaks};
+use crate::support::{Done, Scratch, bigbatch, text};
+
+const PLAN: &str = "name = \"served\"\ntokens = [24]\nconcurrency = [2]\nrepeat_first = false\n\
+    [cell]\nrequests_min = 20\nrequests_per_client = 1\nbatches_min = 0\nfailure_pause_seconds = 0\n";
+
+fn mock(speaks: Speaks) -> MockOptions {
+    let tokenizer = Tokenizer::load("embedded").expect("it is part of the program");
+    MockOptions::new(speaks).counting(move |text| tokenizer.count(text).unwrap_or(0))
+}
+
+#[test]
+fn a_server_is_measured_by_its_url() {
+    let scratch = Scratch::new();
+    let plan = scratch.file("plan.toml", PLAN);
+    for (speaks, options, endpoint) in [
+        (Speaks::TeiEmbed, &[][..], "/embed"),
+        (Speaks::OpenAi, &["--api", "openai", "--http", "2"], "/v1/embeddings"),
+        (Speaks::VllmClassify, &["--api", "vllm", "--endpoint", "classify"], "/classify"),
+    ] {
+        let server = MockServer::start(mock(speaks));
+        let (url, out) = (server.url(), scratch.path(&format!("{speaks:?}")));
+        let args = ["validate", "--plan", text(&plan), "--out", text(&out), "--target", &url];
+        let args = [&args[..], &["--tokenizer", "embedded"], options].concat();
+        let Done { code, stdout, stderr } = bigbatch(args).run();
+        assert_eq!(code, Some(0), "{stdout}{stderr}");
+        let found = format!("with {MODEL}; measuring POST {endpoint}");
+        assert!(stderr.contains(&url) && stderr.contains(&found), "{stderr}");
+        let json = std::fs::read(out.join("results.json")).expect("it was written");
+        let results: Value = serde_json::from_slice(&json).expect("it is JSON");
+        assert_eq!(results["target"]["name"], url.as_str());
+        let figures = &results["cells"][0]["status"]["figures"];
+        assert_eq!(figures["successes"], figures["requests"], "every count was right: {figures}");
+    }
+}
+
+#[test]
+fn keys_of_the_command_line_are_in_no_output() {
+    let scratch = Scratch::new();
+    let plan = scratch.file("plan.toml", PLAN);
+    let key = scratch.file("key", "sk-filesecret\n");
+    let server = MockServer::start(MockOptions {
+        key: Some("sk-filesecret".into()),
+        ..mock(Speaks::TeiEmbed).fault(Fault::Echo, 2)
+    });
+    let out = scratch.path("out");
+    let url = format!("{}/?token=querysecret", server.url());
+    let Done { code, stdout, stderr } = bigbatch([
+        "validate",
+        "--plan",
+        text(&plan),
+        "--out",
+        text(&out),
+        "--target",
+        &url,
+        "--tokenizer",
+        "embedded",
+        "--header",
+        "X-Tenant: headersecret",
+        "--api-key-file",
+        text(&key),
+    ])
+    .run();
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(server.faults() > 5, "the server repeated them");
+    let mut outputs = vec![("stdout".to_owned(), stdout), ("stderr".to_owned(), stderr)];
+    for file in std::fs::read_dir(&out).expect("it was made").flatten() {
+        let bytes = std::fs::read(file.path()).expect("readable");
+        let name = file.path().display().to_string();
+        if name.ends_with(".zst") {
+            let records = json::read_requests(bytes.as_slice()).expect("records");
+            outputs.push((name, format!("{records:?}")));
+            continue;
+        }
+        outputs.push((name, String::from_utf8_lossy(&bytes).into_owned()));
+    }
+    let records = outputs.iter().find(|(name, _)| name.contains("requests")).expect("written");
+    assert!(records.1.contains("[hidden]"), "what the server repeated is shown without them");
+    for (place, output) in outputs {
+        for secret in ["filesecret", "headersecret", "querysecret"] {
+            assert!(!output.contains(secret), "{secret} in {place}");
+        }
+    }
+}
