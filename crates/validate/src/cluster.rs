@@ -12,9 +12,17 @@ use crate::stats::Clusters;
 /// refused, goes with the batch answered before it. Where no batch is told, a stretch has as many
 /// answers as requests were under way on average: the time in which every one of them is answered once.
 pub(crate) fn clusters(records: &[&RequestRecord]) -> Clusters {
+    clusters_by(records, RequestRecord::latency_us)
+}
+
+/// The same with another measure of time than the latency, in microseconds.
+pub(crate) fn clusters_by(
+    records: &[&RequestRecord],
+    time_us: impl Fn(&RequestRecord) -> u64,
+) -> Clusters {
     let mut by_end: Vec<&RequestRecord> = records.to_vec();
     by_end.sort_by_key(|record| (record.ended_us, record.ordinal));
-    let latency = |record: &RequestRecord| record.succeeded().then(|| record.latency_us());
+    let latency = |record: &RequestRecord| record.succeeded().then(|| time_us(record));
     if by_end.iter().all(|record| record.batch.is_none()) {
         let stretch = in_flight_mean(&by_end).round().max(1.0) as usize;
         return Clusters::of_consecutive(by_end.into_iter().map(latency), stretch);
@@ -39,7 +47,7 @@ pub(crate) fn clusters(records: &[&RequestRecord]) -> Clusters {
 }
 
 /// Requests under way on average, by Little's law: the sum of their times over the time they span.
-fn in_flight_mean(records: &[&RequestRecord]) -> f64 {
+pub(crate) fn in_flight_mean(records: &[&RequestRecord]) -> f64 {
     let from = records.iter().map(|record| record.intended_us).min().unwrap_or(0);
     let to = records.iter().map(|record| record.ended_us).max().unwrap_or(0);
     let sum: u64 = records.iter().map(|record| record.latency_us()).sum();

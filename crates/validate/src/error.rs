@@ -60,6 +60,38 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// The file of a replay could not be read.
+    #[error("cannot read the replay {path}: {source}; give a file of seconds,tokens lines", path = path.display())]
+    TraceUnreadable {
+        /// The file that was asked for.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A line of a replay is not what it should be.
+    #[error("{origin}:{line}: {message}")]
+    TraceSyntax {
+        /// The file.
+        origin: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong and what was expected.
+        message: String,
+    },
+    /// The documents whose lengths are wanted could not be read.
+    #[error("cannot read the documents {path}: {source}; give a directory of .txt files, or a file with a document a line", path = path.display())]
+    DocumentsUnreadable {
+        /// The directory or file that failed.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// There are no documents whose lengths could be taken.
+    #[error("{path} holds no document; give a directory of .txt files, or a file with a document a line", path = path.display())]
+    DocumentsEmpty {
+        /// The directory or file.
+        path: PathBuf,
+    },
     /// The report directory cannot be created or written; checked before any load runs.
     #[error("cannot write to the output directory {path}: {source}; choose another with --out", path = path.display())]
     OutputDirectory {

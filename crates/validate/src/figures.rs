@@ -2,24 +2,32 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::cluster::clusters;
+use crate::cluster::{clusters, clusters_by, in_flight_mean};
+use crate::generator::{Generator, Seen};
 use crate::load::{Phase, RequestRecord};
-use crate::results::{BatchMean, Figures, Generator, StageMeans};
-use crate::stats::{Latencies, Trials, nearest_rank};
+use crate::plan::CellSpec;
+use crate::ramp::ramp;
+use crate::results::{BatchMean, Figures, StageMeans};
+use crate::stats::{Latencies, Trials};
+use crate::steady::Steady;
 use crate::target::BatchRef;
 
 /// Points of a distribution that the results keep.
 const DISTRIBUTION_POINTS: usize = 200;
 
-/// Computes the figures of a cell of `clients` clients. `measured_us` is its measured phase,
-/// `lateness_us` how late the generator's timer was.
-pub(crate) fn figures(
-    clients: usize,
-    records: &[RequestRecord],
-    measured_us: (u64, u64),
-    cut_by_time_limit: bool,
-    lateness_us: Vec<u64>,
-) -> Figures {
+/// What is known of a cell besides its records.
+pub(crate) struct About<'a> {
+    pub(crate) spec: &'a CellSpec,
+    /// Its measured phase.
+    pub(crate) measured_us: (u64, u64),
+    pub(crate) cut_by_time_limit: bool,
+    pub(crate) steady: Steady,
+    pub(crate) generator: Seen,
+}
+
+/// Computes the figures of a cell.
+pub(crate) fn figures(records: &[RequestRecord], about: About<'_>) -> Figures {
+    let About { spec, measured_us, cut_by_time_limit, steady, generator } = about;
     let measured: Vec<&RequestRecord> =
         records.iter().filter(|record| record.phase == Phase::Measured).collect();
     let successes: Vec<&RequestRecord> =
@@ -30,11 +38,16 @@ pub(crate) fn figures(
     }
     let batches = batches(&successes);
     let over_all = Latencies::new(clusters(&measured));
+    let from_sending =
+        Latencies::new(clusters_by(&measured, |record| record.ended_us - record.sent_us));
+    let clients = spec.concurrency().unwrap_or_else(|| in_flight_mean(&measured).ceil() as usize);
     let trials = Trials::of(measured.len(), clients, batches.len());
     let trials_of_successes = Trials::of(successes.len(), clients, batches.len());
     let seconds = (measured_us.1 - measured_us.0) as f64 / 1e6;
     let (answered, tokens) = answered_within(records, measured_us);
     let rate = |count: usize| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
+    let latency = Latencies::new(clusters(&successes)).spread(trials_of_successes);
+    let lags_us = measured.iter().map(|record| record.lag_us()).collect();
     Figures {
         measured_seconds: seconds,
         cut_by_time_limit,
@@ -42,14 +55,19 @@ pub(crate) fn figures(
         successes: successes.len(),
         failures,
         trials,
-        latency: Latencies::new(clusters(&successes)).spread(trials_of_successes),
+        latency,
         latency_over_all: over_all.spread(trials),
         distribution: over_all.distribution(DISTRIBUTION_POINTS),
+        latency_over_all_from_sending: from_sending.spread(trials),
+        distribution_from_sending: from_sending.distribution(DISTRIBUTION_POINTS),
+        offered_per_second: rate(measured.len()),
         requests_per_second: rate(answered),
         tokens_per_second: rate(tokens),
         stages_ms_mean: stage_means(&successes),
         batch_mean: batch_mean(&batches),
-        generator: generator(&measured, lateness_us),
+        steady,
+        ramp: ramp(&spec.load, records, measured_us.0),
+        generator: Generator::judge(lags_us, latency.p50.nearest_rank_ms, generator),
     }
 }
 
@@ -94,19 +112,6 @@ fn stage_means(successes: &[&RequestRecord]) -> Option<StageMeans> {
     Some(StageMeans { tokenize, queue, compute, other })
 }
 
-fn generator(measured: &[&RequestRecord], lateness_us: Vec<u64>) -> Generator {
-    let (lag_ms_p99, lag_ms_max) =
-        p99_and_max(measured.iter().map(|record| record.lag_us()).collect());
-    let (timer_late_ms_p99, timer_late_ms_max) = p99_and_max(lateness_us);
-    Generator { lag_ms_p99, lag_ms_max, timer_late_ms_p99, timer_late_ms_max }
-}
-
-fn p99_and_max(mut values_us: Vec<u64>) -> (f64, f64) {
-    values_us.sort_unstable();
-    let ms = |rank: usize| values_us.get(rank.wrapping_sub(1)).map_or(0.0, |&us| us as f64 / 1e3);
-    (ms(nearest_rank(0.99, values_us.len())), ms(values_us.len()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,7 +152,14 @@ mod tests {
             record(Phase::Measured, 50, 51, None),
             record(Phase::CoolDown, 60, 70, Some(3)),
         ];
-        let figures = figures(2, &records, (20_000, 60_000), false, vec![0, 3000]);
+        let about = About {
+            spec: &CellSpec::matrix(10, 2),
+            measured_us: (20_000, 60_000),
+            cut_by_time_limit: false,
+            steady: Steady::NotSought { reason: String::new() },
+            generator: Seen { lateness_us: vec![0, 3000], ..Seen::default() },
+        };
+        let figures = figures(&records, about);
         assert_eq!((figures.requests, figures.successes), (4, 3));
         assert_eq!(figures.failures, BTreeMap::from([(FailureKind::Refused, 1)]));
         assert_eq!(figures.trials, Trials { count: 2, unit: TrialUnit::Batches });
@@ -162,6 +174,10 @@ mod tests {
             (stages.tokenize, stages.queue, stages.compute, stages.other),
             (1.0, 2.0, 4.0, 13.0)
         );
+        // Half a millisecond went by before each was sent.
+        let from_sending = figures.latency_over_all_from_sending;
+        assert_eq!((from_sending.count, from_sending.mean_ms), (4, Some(19.5)));
+        assert_eq!(figures.offered_per_second, 100.0);
         assert_eq!(figures.generator.lag_ms_max, 0.5);
         assert_eq!(figures.generator.timer_late_ms_max, 3.0);
     }

@@ -35,8 +35,12 @@ impl Terminal {
 impl Progress for Terminal {
     fn event(&self, event: Event<'_>) {
         match event {
-            Event::Preparing { tokens } => {
-                self.line(format!("cutting prompts of {tokens:?} tokens"));
+            Event::Preparing { tokens, scenarios } => {
+                let of = match scenarios {
+                    0 => String::new(),
+                    _ => format!(" and of {scenarios} scenarios"),
+                };
+                self.line(format!("cutting prompts of {tokens:?} tokens{of}"));
             }
             Event::CellStarted { index, of, spec } => {
                 if let Some(bar) = &self.bar {

@@ -10,10 +10,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::Analysis;
+use crate::generator::Generator;
 use crate::load::RequestRecord;
 use crate::machine::Machine;
 use crate::plan::{CellSpec, Plan};
+use crate::ramp::Ramp;
 use crate::stats::{Spread, Trials};
+use crate::steady::Steady;
 use crate::target::{FailureKind, TargetInfo};
 use crate::telemetry::MemoryPoint;
 use crate::verdict::{Conclusion, Verdict};
@@ -115,6 +118,9 @@ pub struct Prompts {
     /// Different prompts prepared for each length in tokens. A cell that sent more requests than
     /// this sent some of them again.
     pub distinct_by_tokens: BTreeMap<usize, usize>,
+    /// Prompts prepared for each scenario whose lengths are not fixed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prepared_by_scenario: BTreeMap<String, usize>,
 }
 
 /// One cell.
@@ -168,7 +174,7 @@ pub enum Status {
 /// What was measured in a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
-    /// Length of the measured phase in seconds.
+    /// Length of the measured phase in seconds, from where it is steady.
     pub measured_seconds: f64,
     /// Whether the time limit ended it before the plan's counts were reached.
     pub cut_by_time_limit: bool,
@@ -186,6 +192,13 @@ pub struct Figures {
     pub latency_over_all: Spread,
     /// Points of the distribution over all: (milliseconds, share at or below).
     pub distribution: Vec<(f64, f64)>,
+    /// The same from the moment of sending: what a generator would have seen that forgets how long
+    /// its requests waited to be sent.
+    pub latency_over_all_from_sending: Spread,
+    /// Points of that distribution.
+    pub distribution_from_sending: Vec<(f64, f64)>,
+    /// Measured requests per second of the measured phase, by intended start.
+    pub offered_per_second: f64,
     /// Answers per second that arrived within the measured phase.
     pub requests_per_second: f64,
     /// Their tokens per second.
@@ -196,6 +209,11 @@ pub struct Figures {
     /// Mean batch that carried measured requests, where the target tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_mean: Option<BatchMean>,
+    /// Whether and where the measured phase was steady.
+    pub steady: Steady,
+    /// Where a ramp broke the target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<Ramp>,
     /// The generator's own delay.
     pub generator: Generator,
 }
@@ -227,20 +245,6 @@ pub struct BatchMean {
     pub sequences: f64,
     /// Tokens.
     pub tokens: f64,
-}
-
-/// How late the generator was.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Generator {
-    /// 99th percentile of the time from intended start to sending, in milliseconds.
-    pub lag_ms_p99: f64,
-    /// Longest such time.
-    pub lag_ms_max: f64,
-    /// 99th percentile of the lateness of a timer in the generator's process while the cell ran, in
-    /// milliseconds: how long an answer may have waited for this process to notice it.
-    pub timer_late_ms_p99: f64,
-    /// Longest such lateness.
-    pub timer_late_ms_max: f64,
 }
 
 /// The first cell against its repeat; ratios are last over first.

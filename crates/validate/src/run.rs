@@ -1,6 +1,5 @@
 //! The run: prompts first, then every cell in random order, then figures and verdicts.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,16 +7,19 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::Error;
 use crate::analysis::analyse;
-use crate::figures::figures;
-use crate::load::closed::{self, Driven, Ended, Progressed};
-use crate::load::{Cancel, Clock, RequestRecord};
+use crate::figures::{About, figures};
+use crate::generator::{CpuMeter, LOAD_THREADS, Seen};
+use crate::load::cell::{self, Driven, Ended, Traffic};
+use crate::load::{Cancel, Clock, Pacing, Progressed, RequestRecord, Schedule};
 use crate::machine::{Machine, utc};
-use crate::plan::{CellSpec, Plan};
-use crate::results::{Cell, Drift, Prompts, Report, Results, SCHEMA_VERSION, Status};
+use crate::plan::{CellSpec, Load, Plan};
+use crate::prepare::Pools;
+use crate::results::{Cell, Drift, Report, Results, SCHEMA_VERSION, Status};
+use crate::steady::{Steady, settle};
 use crate::target::{Target, TargetInfo};
 use crate::telemetry::{Moment, Sampler, reading};
 use crate::verdict::{Conclusion, judge};
-use crate::workload::{Corpus, PromptPool, TokenCounter, Workload};
+use crate::workload::{Corpus, TokenCounter};
 
 /// What a run may be told besides its plan.
 #[derive(Debug, Clone)]
@@ -43,10 +45,12 @@ impl Default for RunOptions {
 /// What a run tells while it goes on.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// Prompts of these lengths are being cut.
+    /// Prompts are being cut.
     Preparing {
-        /// Lengths in tokens.
+        /// Their fixed lengths in tokens.
         tokens: &'a [usize],
+        /// Scenarios of mixed or replayed lengths besides.
+        scenarios: usize,
     },
     /// A cell begins.
     CellStarted {
@@ -99,7 +103,7 @@ pub fn run(
 /// A runtime as [`run`] makes it, for targets whose connections must outlive one call.
 pub fn runtime() -> Result<Runtime, Error> {
     Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(LOAD_THREADS)
         .thread_name("validate-load")
         .enable_all()
         .build()
@@ -119,13 +123,12 @@ pub async fn run_async(
     let started_at =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let info = target.describe();
-    let pools = prepare(plan, &info, tokens, options, progress)?;
-    let prompts = Prompts {
-        corpus: options.corpus.origin().to_owned(),
-        distinct_by_tokens: pools.iter().map(|(&tokens, pool)| (tokens, pool.len())).collect(),
-    };
+    let pools = Pools::prepare(plan, &info, tokens, options, progress)?;
+    let prompts = pools.summary(options.corpus.origin());
 
-    let run = Run { plan, target, info, options, progress, clock: Clock::start(), pools };
+    let clock = Clock::start();
+    let pacing = Pacing::of_this_runtime();
+    let run = Run { plan, target, info, options, progress, clock, pools, pacing };
     let (cells, requests) = run.cells().await;
 
     let verdicts = judge(plan, &cells);
@@ -149,36 +152,6 @@ pub async fn run_async(
     Ok(Report { results, requests })
 }
 
-type Pools = BTreeMap<usize, PromptPool>;
-
-/// Cuts the prompts of every length that the target takes.
-fn prepare(
-    plan: &Plan,
-    target: &TargetInfo,
-    tokens: &dyn TokenCounter,
-    options: &RunOptions,
-    progress: &dyn Progress,
-) -> Result<Pools, Error> {
-    let mut lengths: Vec<usize> = plan.cells().iter().filter_map(CellSpec::tokens).collect();
-    lengths.retain(|&tokens| too_long(target, tokens).is_none());
-    lengths.sort_unstable();
-    lengths.dedup();
-    let Some(&longest) = lengths.iter().max() else { return Ok(Pools::new()) };
-    progress.event(Event::Preparing { tokens: &lengths });
-    let clients = plan.most_clients();
-    // Besides the measured requests a cell sends its warm-up, and up to one for each client after.
-    let extra = clients * (plan.cell.warmup_requests_per_client + 1);
-    let needed = plan.cell.requests_wanted(clients) + extra;
-    let most = plan.cell.requests_max + extra;
-    let workload = Workload::new(&options.corpus, tokens, longest)?;
-    workload.pools(&lengths, plan.seed, needed, most)
-}
-
-fn too_long(target: &TargetInfo, tokens: usize) -> Option<String> {
-    let most = target.max_sequence_tokens.filter(|&most| tokens > most)?;
-    Some(format!("the target takes sequences of at most {most} tokens"))
-}
-
 /// One cell in the order run.
 struct Place {
     index: usize,
@@ -195,6 +168,7 @@ struct Run<'a> {
     progress: &'a dyn Progress,
     clock: Clock,
     pools: Pools,
+    pacing: Pacing,
 }
 
 impl Run<'_> {
@@ -235,16 +209,14 @@ impl Run<'_> {
             status: Status::NotRun { reason: String::new() },
             memory: Vec::new(),
         };
-        let unrunnable = if self.options.cancel.is_cancelled() {
-            Some("interrupted before it started".to_owned())
+        let ready = if self.options.cancel.is_cancelled() {
+            Err("interrupted before it started".to_owned())
         } else {
-            cell.spec.tokens().and_then(|tokens| too_long(&self.info, tokens))
+            self.ready(index, &cell.spec)
         };
-        let pool = cell.spec.tokens().and_then(|tokens| self.pools.get(&tokens));
-        let (pool, clients) = match (unrunnable, pool, cell.spec.concurrency()) {
-            (None, Some(pool), Some(clients)) => (pool, clients),
-            (reason, ..) => {
-                let reason = reason.unwrap_or_else(|| "loads of its kind are not driven".into());
+        let ready = match ready {
+            Ok(ready) => ready,
+            Err(reason) => {
                 cell.status = Status::NotRun { reason };
                 return (cell, Vec::new());
             }
@@ -253,43 +225,86 @@ impl Run<'_> {
         let from = self.clock.now_us();
         cell.memory.push(reading(&*self.target, self.clock, Moment::Before));
         let every = self.options.memory_interval;
+        let cpu = CpuMeter::start();
         let sampler = Sampler::start(Arc::clone(&self.target), self.clock, every);
-        let driven = self.drive(index, clients, pool).await;
+        let progressed =
+            |progressed| self.progress.event(Event::CellProgressed { index, progressed });
+        let cancel = &self.options.cancel;
+        let driven = cell::drive(ready, &self.target, self.clock, cancel, &progressed).await;
         let observed = sampler.stop().await;
+        let generator = Seen {
+            lateness_us: observed.lateness_us,
+            cpu_cores: cpu.cores(),
+            shared_with_target: self.target.shares_process(),
+        };
         cell.memory.extend(observed.memory);
         cell.memory.push(reading(&*self.target, self.clock, Moment::After));
         cell.span_ms = Some((from as f64 / 1e3, self.clock.now_us() as f64 / 1e3));
-        let records = driven.records.clone();
-        cell.status = self.status(clients, driven, observed.lateness_us);
+        let (status, records) = self.status(&cell.spec, driven, generator);
+        cell.status = status;
         (cell, records)
     }
 
-    async fn drive(&self, index: usize, clients: usize, pool: &PromptPool) -> Driven {
-        let cell = closed::Cell {
-            index,
-            clients,
-            rules: &self.plan.cell,
-            dealer: pool.dealer(self.plan.seed ^ (index as u64 + 1).rotate_left(48)),
+    /// What the cell needs to run, or why it cannot be.
+    fn ready(&self, index: usize, spec: &CellSpec) -> Result<cell::Cell<'_>, String> {
+        let rules = &self.plan.cell;
+        let (pool, trace) = self.pools.of(spec)?;
+        let seed = self.plan.seed ^ (index as u64 + 1).rotate_left(48);
+        let schedule = Schedule::new(&spec.load, trace, rules.warmup(), seed);
+        let (traffic, dealer) = match (&spec.load, schedule) {
+            (Load::Closed { concurrency }, _) => {
+                (Traffic::Closed { clients: *concurrency }, pool.dealer(seed))
+            }
+            (Load::Replay { .. }, Some(schedule)) => {
+                let dealer = pool.dealer_in_order(schedule.warm_up_arrivals());
+                (Traffic::Open(Box::new(schedule)), dealer)
+            }
+            (_, Some(schedule)) => (Traffic::Open(Box::new(schedule)), pool.dealer(seed)),
+            (_, None) => return Err("its trace is missing".into()),
         };
-        let progressed =
-            |progressed| self.progress.event(Event::CellProgressed { index, progressed });
-        closed::drive(cell, &self.target, self.clock, &self.options.cancel, &progressed).await
+        Ok(cell::Cell { index, traffic, rules, dealer, pacing: self.pacing })
     }
 
-    fn status(&self, clients: usize, driven: Driven, lateness_us: Vec<u64>) -> Status {
+    /// What came of a cell, and its records.
+    fn status(
+        &self,
+        spec: &CellSpec,
+        driven: Driven,
+        generator: Seen,
+    ) -> (Status, Vec<RequestRecord>) {
         let limit = self.plan.cell.time_limit_seconds;
-        let reason = match (driven.ended, driven.measured_us) {
+        let Driven { mut records, measured_us, ended } = driven;
+        let reason = match (ended, measured_us) {
             (Ended::Cancelled, _) => "interrupted while it ran".to_owned(),
             (Ended::NeverWarm, _) | (_, None) => {
                 format!("its warm-up was not over when its time limit of {limit} s was")
             }
-            (ended, Some(measured_us)) => {
-                let cut = ended == Ended::TimeLimit;
-                let figures = figures(clients, &driven.records, measured_us, cut, lateness_us);
-                return Status::Run { figures: Box::new(figures) };
+            (ended, Some(mut measured_us)) => {
+                let steady = settled(&spec.load, &mut records, &mut measured_us);
+                let about = About {
+                    spec,
+                    measured_us,
+                    cut_by_time_limit: ended == Ended::TimeLimit,
+                    steady,
+                    generator,
+                };
+                let figures = Box::new(figures(&records, about));
+                return (Status::Run { figures }, records);
             }
         };
-        Status::NotRun { reason }
+        (Status::NotRun { reason }, records)
+    }
+}
+
+/// Finds the steady part of a load that is meant to have one.
+fn settled(load: &Load, records: &mut [RequestRecord], measured_us: &mut (u64, u64)) -> Steady {
+    match load {
+        Load::Ramp { .. } => Steady::NotSought { reason: "the rate of a ramp rises".into() },
+        Load::Replay { .. } => {
+            Steady::NotSought { reason: "the rate of a replay is as the file says".into() }
+        }
+        Load::Open { .. } => settle(records, measured_us, false),
+        Load::Closed { .. } => settle(records, measured_us, true),
     }
 }
 

@@ -1,16 +1,23 @@
 //! Load: how requests are sent, and what is written down about each.
 //!
 //! This module holds what every kind of load shares: the raw [`RequestRecord`], sending one request
-//! with its timeout, and the way a cell is told to stop. The one kind there is so far is the
-//! [closed loop](closed); an open loop differs only in where its intended starts come from.
+//! with its timeout, and the way a cell is told to stop. In a closed loop a request is meant to start
+//! when its client is free; in an open loop its schedule says when. Everything else, from the phases
+//! of a cell to what is written down, is the same for both.
 
-pub mod closed;
+pub(crate) mod cell;
+mod closed;
+mod open;
 mod phases;
+mod schedule;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+pub(crate) use open::Pacing;
+pub use phases::Progressed;
+pub(crate) use schedule::{Schedule, normal};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -21,8 +28,10 @@ use crate::target::{BatchRef, Failure, FailureKind, Prompt, Reply, StageTimes, T
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Before the measured phase; the same clients go on into it without a gap.
+    /// Before the measured phase; the same load goes on into it without a gap.
     WarmUp,
+    /// Of the measured phase, but before the part of it that was found to be steady.
+    Settling,
     /// Counts.
     Measured,
     /// Load that only keeps the target busy until the last measured request has its answer.
@@ -34,7 +43,7 @@ pub enum Phase {
 pub struct RequestRecord {
     /// Index of the cell in the order run.
     pub cell: usize,
-    /// Which client sent it.
+    /// Which client sent it; 0 in an open loop, where nobody waits.
     pub client: usize,
     /// Number of the request within its cell, in order of intended start.
     pub ordinal: u64,

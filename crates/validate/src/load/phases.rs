@@ -1,9 +1,10 @@
 //! The life of a cell as a small state machine: warm-up, measured, cool-down, done.
 //!
-//! The loop never pauses between phases. The warm-up ends at the completion that fills it; the
-//! clients go straight on, and requests count by their intended start. At the other end the
-//! clients keep sending until the last measured request has its answer, so that the last ones are
-//! not measured on an emptying target; what they send then is hung up on and does not count.
+//! The load never pauses between phases, and requests count by their intended start. The warm-up of
+//! a closed loop ends at the completion that fills it, that of an open loop at a time of its
+//! schedule. At the other end requests are sent until the last measured one has its answer, so that
+//! the last ones are not measured on an emptying target; what is sent then is hung up on and does
+//! not count. A replay, which ends by itself, has no such load after it.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,25 +12,62 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Phase, RequestRecord};
+use super::{Phase, RequestRecord, Schedule};
 use crate::plan::CellRules;
 
 /// When the phases of a cell end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Quotas {
-    warm_up: usize,
+    warm_up: WarmUp,
     requests: usize,
     batches: usize,
     requests_max: usize,
+    /// How the measured phase ends.
+    ends: Ends,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum WarmUp {
+    /// When this many requests have ended.
+    Ended(usize),
+    /// At the first intended start that is not before.
+    Until(Instant),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// When there are enough requests and batches.
+    ByCounts,
+    /// At this time, whatever was counted.
+    At(Instant),
+    /// With the schedule.
+    WithSchedule,
 }
 
 impl Quotas {
-    pub(super) fn new(rules: &CellRules, clients: usize) -> Quotas {
+    pub(super) fn closed(rules: &CellRules, clients: usize) -> Quotas {
         Quotas {
-            warm_up: rules.warmup_requests_per_client * clients,
+            warm_up: WarmUp::Ended(rules.warmup_requests_per_client * clients),
             requests: rules.requests_wanted(clients),
             batches: rules.batches_min,
             requests_max: rules.requests_max,
+            ends: Ends::ByCounts,
+        }
+    }
+
+    /// Of an open loop that starts at `start`.
+    pub(super) fn open(rules: &CellRules, schedule: &Schedule, start: Instant) -> Quotas {
+        let ends = match schedule.measured_to() {
+            Some(to) => Ends::At(start + to),
+            None if schedule.is_replay() => Ends::WithSchedule,
+            None => Ends::ByCounts,
+        };
+        Quotas {
+            warm_up: WarmUp::Until(start + schedule.measured_from()),
+            requests: schedule.measured_arrivals().unwrap_or(rules.requests_wanted(1)),
+            batches: rules.batches_min,
+            requests_max: rules.requests_max,
+            ends,
         }
     }
 }
@@ -61,6 +99,8 @@ struct State {
     quotas: Quotas,
     phase: Phase,
     issued: u64,
+    /// Intended start of the last request of an open loop.
+    scheduled: Option<Instant>,
     warmed_up: usize,
     measured_issued: usize,
     measured_ended: usize,
@@ -87,11 +127,12 @@ pub(super) struct Finished {
 
 impl Phases {
     pub(super) fn new(quotas: Quotas) -> Phases {
-        let warm = quotas.warm_up == 0;
+        let warm = matches!(quotas.warm_up, WarmUp::Ended(0));
         let state = State {
             quotas,
             phase: if warm { Phase::Measured } else { Phase::WarmUp },
             issued: 0,
+            scheduled: None,
             warmed_up: 0,
             measured_issued: 0,
             measured_ended: 0,
@@ -108,11 +149,18 @@ impl Phases {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A ticket for the next request; none when the cell is done.
-    pub(super) fn issue(&self, now: Instant) -> Option<Ticket> {
+    /// A ticket for the request that is meant to start at `intended`; none when the cell is done.
+    pub(super) fn issue(&self, intended: Instant) -> Option<Ticket> {
         let mut state = self.state();
-        if state.phase == Phase::Measured && state.measured_issued >= state.quotas.requests_max {
-            state.stop_measuring(now);
+        if let WarmUp::Until(end) = state.quotas.warm_up {
+            if state.phase == Phase::WarmUp && intended >= end {
+                state.phase = Phase::Measured;
+                state.measuring_from = Some(end);
+            }
+            state.scheduled = Some(intended);
+        }
+        if state.phase == Phase::Measured && state.is_beyond(intended) {
+            state.stop_measuring(intended);
             self.notify_if_done(&state);
         }
         if state.is_done() {
@@ -136,10 +184,12 @@ impl Phases {
                     state.batches.insert(batch.id);
                 }
             }
-            Phase::CoolDown => {}
+            Phase::Settling | Phase::CoolDown => {}
         }
         state.records.push(record);
-        if state.phase == Phase::WarmUp && state.warmed_up >= state.quotas.warm_up {
+        if let (Phase::WarmUp, WarmUp::Ended(enough)) = (state.phase, state.quotas.warm_up)
+            && state.warmed_up >= enough
+        {
             state.phase = Phase::Measured;
             state.measuring_from = Some(now);
         }
@@ -160,6 +210,15 @@ impl Phases {
         phase
     }
 
+    /// No more requests are going to come.
+    pub(super) fn schedule_is_over(&self, now: Instant) {
+        let mut state = self.state();
+        if state.phase == Phase::Measured {
+            state.stop_measuring(now);
+        }
+        self.notify_if_done(&state);
+    }
+
     fn notify_if_done(&self, state: &State) {
         if state.is_done() {
             self.done.notify_one();
@@ -172,7 +231,11 @@ impl Phases {
         Progressed {
             measuring,
             ended: if measuring { state.measured_ended } else { state.warmed_up },
-            wanted: if measuring { state.quotas.requests } else { state.quotas.warm_up },
+            wanted: match (measuring, state.quotas.warm_up) {
+                (false, WarmUp::Ended(wanted)) => wanted,
+                (false, WarmUp::Until(_)) => 0,
+                (true, _) => state.quotas.requests,
+            },
             failed: state.failed,
             batches: state.batches.len(),
         }
@@ -193,14 +256,31 @@ impl State {
         self.phase == Phase::CoolDown && self.measured_ended == self.measured_issued
     }
 
+    /// Whether a request meant to start at `intended` is no longer to be measured.
+    fn is_beyond(&self, intended: Instant) -> bool {
+        match self.quotas.ends {
+            Ends::ByCounts => self.measured_issued >= self.quotas.requests_max,
+            Ends::At(end) => intended >= end,
+            Ends::WithSchedule => false,
+        }
+    }
+
     fn has_enough(&self) -> bool {
+        if self.quotas.ends != Ends::ByCounts {
+            return false;
+        }
         let tells_batches = !self.batches.is_empty();
         let batches_lack = tells_batches && self.batches.len() < self.quotas.batches;
         self.measured_ended >= self.quotas.requests && !batches_lack
     }
 
+    /// Ends the measured phase. That of an open loop ends at an intended start, so that no request
+    /// that was meant to start within it can be missing because it was late.
     fn stop_measuring(&mut self, now: Instant) {
         self.phase = Phase::CoolDown;
-        self.measuring_to = Some(now);
+        self.measuring_to = Some(match self.quotas.ends {
+            Ends::At(end) if now >= end => end,
+            _ => self.scheduled.unwrap_or(now),
+        });
     }
 }

@@ -1,11 +1,11 @@
 //! The sentences that all reports share.
 
-use crate::Results;
-use crate::plan::CellSpec;
+use crate::plan::{CellSpec, Load};
 use crate::results::{Cell, Figures, Status};
 use crate::stats::{Percentile, Shown};
 use crate::target::FailureKind;
 use crate::verdict::{Conclusion, Criterion, Outcome, Verdict};
+use crate::{Broken, Ramp, Results, Steady};
 
 use super::format::{bytes, change, count, percent, percent_limit, rate, time, time_limit, tokens};
 
@@ -194,7 +194,33 @@ pub(super) fn remark(cell: &Cell) -> String {
         Status::Run { figures } => {
             let cut = figures.cut_by_time_limit.then(|| "cut by time limit".to_owned());
             let failed = Some(failures(figures)).filter(|failures| !failures.is_empty());
-            [failed, cut].into_iter().flatten().collect::<Vec<_>>().join("; ")
+            let steady = match &figures.steady {
+                Steady::Found { excluded_requests: 0, .. } | Steady::NotSought { .. } => None,
+                Steady::Found { excluded_requests, .. } => {
+                    Some(format!("first {} left out: not yet steady", count(*excluded_requests)))
+                }
+                Steady::NotSteady { reason } => Some(format!("not steady: {reason}")),
+            };
+            let broke = figures.ramp.as_ref().map(broke);
+            let late = &figures.generator.bottleneck;
+            let late =
+                late.as_ref().map(|reason| format!("the generator was the bottleneck: {reason}"));
+            let remarks = [failed, cut, steady, broke, late];
+            remarks.into_iter().flatten().collect::<Vec<_>>().join("; ")
+        }
+    }
+}
+
+/// Where a ramp broke its target.
+fn broke(ramp: &Ramp) -> String {
+    match &ramp.broke {
+        None => "kept up to the end of the ramp".into(),
+        Some(broke) => {
+            let what = match broke.what {
+                Broken::Failures => "failures",
+                Broken::Latency => "latency",
+            };
+            format!("broke at {}/s: {what}", rate(broke.rate_per_second))
         }
     }
 }
@@ -233,6 +259,22 @@ pub(super) fn method(results: &Results) -> Vec<String> {
          when the whole interval is on its bad side, and otherwise not shown."
             .to_owned(),
     ];
+    notes.push(
+        "The steady part of a measured phase is found, not assumed: block medians of latency, and in a \
+         closed loop the answers of each block, are truncated by MSER; what lies before is left out of \
+         every figure and counted in the remarks. A cell in which nothing settled is “not steady” and \
+         keeps all its requests."
+            .to_owned(),
+    );
+    if results.plan.scenarios.iter().any(|scenario| !matches!(scenario.load, Load::Closed { .. })) {
+        notes.push(format!(
+            "Open loops: requests start when a schedule made beforehand says, answered or not. Latency \
+             runs from that start, so waiting for one of the {} places in flight is part of it. Their \
+             warm-up lasts {} s at the load's first rate.",
+            count(rules.in_flight_max),
+            rules.warmup_seconds
+        ));
+    }
     let order: Vec<String> = results.cells.iter().map(cell_name).collect();
     notes.push(format!(
         "Cells (tokens × clients) ran in random order, seed {}: {}.",

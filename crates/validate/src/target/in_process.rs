@@ -66,6 +66,10 @@ impl Target for InProcess {
         })
     }
 
+    fn shares_process(&self) -> bool {
+        true
+    }
+
     fn memory(&self) -> MemorySample {
         let arena = self.engine.arena();
         let device = self.engine.device_memory().unwrap_or_default();

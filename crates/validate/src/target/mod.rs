@@ -42,6 +42,11 @@ pub trait Target: Send + Sync {
     /// Memory right now. Called about ten times a second during the load, so it must be cheap and
     /// must not block: a target that has to ask over a network answers with its latest reading.
     fn memory(&self) -> MemorySample;
+
+    /// Whether it runs in the harness's own process, and so shares its processor time.
+    fn shares_process(&self) -> bool {
+        false
+    }
 }
 
 /// What a target says of itself. Every string is untrusted and escaped where it is printed.

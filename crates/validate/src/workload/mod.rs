@@ -8,15 +8,22 @@
 //!
 //! Windows are chosen by a seeded shuffle of the word starts: every prompt of a length is a
 //! different window, and the same seed gives the same prompts on every machine.
+//!
+//! Lengths that differ from request to request are drawn from a `Mixture` or read from a [`Trace`];
+//! then each gets its own window.
 
 mod corpus;
+mod lengths;
+mod trace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
 
 pub use corpus::Corpus;
+pub(crate) use lengths::Mixture;
+pub use trace::{Trace, TraceLine};
 
 use crate::Error;
 use crate::target::Prompt;
@@ -26,6 +33,8 @@ use crate::target::Prompt;
 const PREPARED_TOKENS: usize = 4 << 20;
 /// How often the end of one window is moved before its start is given up.
 const END_MOVES_MAX: usize = 12;
+/// Starts that are tried for one window of a mixture before its length is given up.
+const STARTS_MAX: usize = 50;
 
 /// Counts tokens as the target does. Implemented for the engine's tokenizer; the harness needs no
 /// more of it than this.
@@ -95,6 +104,73 @@ impl<'a> Workload<'a> {
         lengths.iter().map(pool).collect()
     }
 
+    /// Prepares a pool of prompts whose lengths are drawn from `mixture`, at least `needed` and at
+    /// most `most` of them.
+    pub(crate) fn mixed(
+        &self,
+        mixture: &Mixture,
+        seed: u64,
+        needed: usize,
+        most: usize,
+    ) -> Result<PromptPool, Error> {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (mut lengths, mut tokens) = (Vec::new(), 0);
+        while lengths.len() < most && (lengths.len() < needed || tokens < PREPARED_TOKENS) {
+            let length = mixture.draw(&mut random);
+            tokens += length;
+            lengths.push(length);
+        }
+        Ok(PromptPool { prompts: self.each(&lengths, seed)?.into() })
+    }
+
+    /// Prepares the prompts of `trace`, one for each line, in its order. Beyond a number of tokens
+    /// together, lines share the prompts of earlier ones of the same length.
+    pub(crate) fn replayed(&self, trace: &Trace, seed: u64) -> Result<PromptPool, Error> {
+        // Lines of each length among those that are cut; a line's place is its turn modulo this.
+        let mut of_length: HashMap<usize, Vec<usize>> = HashMap::new();
+        let (mut lengths, mut tokens) = (Vec::new(), 0);
+        let mut place_of_line = Vec::with_capacity(trace.lines().len());
+        let mut turns: HashMap<usize, usize> = HashMap::new();
+        for line in trace.lines() {
+            let places = of_length.entry(line.tokens).or_default();
+            if places.is_empty() || tokens < PREPARED_TOKENS {
+                places.push(lengths.len());
+                lengths.push(line.tokens);
+                tokens += line.tokens;
+            }
+            let turn = turns.entry(line.tokens).or_default();
+            place_of_line.push(places[*turn % places.len()]);
+            *turn += 1;
+        }
+        let cut = self.each(&lengths, seed)?;
+        Ok(PromptPool { prompts: place_of_line.iter().map(|&place| cut[place].clone()).collect() })
+    }
+
+    /// A prompt of each of `lengths`, in their order, from different windows as far as the corpus
+    /// has them.
+    fn each(&self, lengths: &[usize], seed: u64) -> Result<Vec<Prompt>, Error> {
+        let mut order: Vec<usize> = (0..self.starts.len()).collect();
+        fastrand::Rng::with_seed(seed).shuffle(&mut order);
+        // Tries of one length start half a ring away from those of its neighbours' first tries.
+        let start = |place: usize, attempt: usize| {
+            order[(place + attempt * (order.len() / STARTS_MAX).max(1)) % order.len()]
+        };
+        let cut = |(place, &tokens): (usize, &usize)| {
+            (tokens > self.special_tokens)
+                .then(|| (0..STARTS_MAX).find_map(|n| self.window(start(place, n), tokens)))
+                .flatten()
+                .ok_or_else(|| Error::PromptLength {
+                    tokens,
+                    reason: format!(
+                        "no window of the corpus has that count, of which {} are special tokens",
+                        self.special_tokens
+                    ),
+                })
+        };
+        let places: Vec<(usize, &usize)> = lengths.iter().enumerate().collect();
+        on_all_cores(&places, |&place| cut(place)).into_iter().collect()
+    }
+
     /// Up to `wanted` prompts of exactly `tokens` tokens, all different; fewer only where the
     /// corpus has no more word starts.
     pub fn prompts(&self, tokens: usize, seed: u64, wanted: usize) -> Result<Vec<Prompt>, Error> {
@@ -125,21 +201,8 @@ impl<'a> Workload<'a> {
 
     /// The windows at `starts` that can be made exact, in order, cut on all cores.
     fn windows(&self, starts: &[usize], tokens: usize) -> Vec<Prompt> {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let share = starts.len().div_ceil(threads).max(1);
-        thread::scope(|scope| {
-            let parts: Vec<_> = starts
-                .chunks(share)
-                .map(|part| {
-                    let cut = move |&start: &usize| self.window(start, tokens);
-                    scope.spawn(move || part.iter().filter_map(cut).collect::<Vec<_>>())
-                })
-                .collect();
-            parts
-                .into_iter()
-                .flat_map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)))
-                .collect()
-        })
+        let cut = on_all_cores(starts, |&start| self.window(start, tokens));
+        cut.into_iter().flatten().collect()
     }
 
     /// The window at word start number `start`, its end moved until the count is exact.
@@ -166,6 +229,23 @@ impl<'a> Workload<'a> {
     }
 }
 
+/// `made` of every item, in order.
+fn on_all_cores<I: Sync, T: Send>(items: &[I], made: impl Fn(&I) -> T + Sync) -> Vec<T> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let share = items.len().div_ceil(threads).max(1);
+    let made = &made;
+    thread::scope(|scope| {
+        let parts: Vec<_> = items
+            .chunks(share)
+            .map(|part| scope.spawn(move || part.iter().map(made).collect::<Vec<T>>()))
+            .collect();
+        let joined = parts
+            .into_iter()
+            .flat_map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        joined.collect()
+    })
+}
+
 /// Tokens that begin a word: the byte before them is white space, or nothing.
 fn word_starts(text: &str, spans: &[(usize, usize)]) -> Vec<(usize, usize)> {
     let start_of = |(index, &(start, end)): (usize, &(usize, usize))| {
@@ -178,7 +258,7 @@ fn word_starts(text: &str, spans: &[(usize, usize)]) -> Vec<(usize, usize)> {
     spans.iter().enumerate().filter_map(start_of).collect()
 }
 
-/// Prompts of one length, shared by the cells that use it.
+/// Prompts of one length or of one mixture, shared by the cells that use them.
 #[derive(Debug, Clone)]
 pub struct PromptPool {
     prompts: Arc<[Prompt]>,
@@ -199,7 +279,13 @@ impl PromptPool {
     pub(crate) fn dealer(&self, seed: u64) -> Dealer {
         let mut order: Vec<u32> = (0..self.prompts.len() as u32).collect();
         fastrand::Rng::with_seed(seed).shuffle(&mut order);
-        Dealer { prompts: Arc::clone(&self.prompts), order }
+        Dealer { prompts: Arc::clone(&self.prompts), order, first: 0 }
+    }
+
+    /// The prompts in their own order, so that request number `first` gets the first of them.
+    pub(crate) fn dealer_in_order(&self, first: usize) -> Dealer {
+        let order = (0..self.prompts.len() as u32).collect();
+        Dealer { prompts: Arc::clone(&self.prompts), order, first: first as u64 }
     }
 }
 
@@ -208,12 +294,15 @@ impl PromptPool {
 pub(crate) struct Dealer {
     prompts: Arc<[Prompt]>,
     order: Vec<u32>,
+    /// The request that gets the first prompt of the order; those before it get the last ones.
+    first: u64,
 }
 
 impl Dealer {
     /// The prompt of request number `ordinal`.
     pub(crate) fn prompt(&self, ordinal: u64) -> Prompt {
-        let place = (ordinal % self.order.len() as u64) as usize;
+        let turn = self.order.len() as u64;
+        let place = ((ordinal % turn + turn - self.first % turn) % turn) as usize;
         self.prompts[self.order[place] as usize].clone()
     }
 }

@@ -6,6 +6,7 @@ mod http_faults;
 mod memory;
 #[path = "../mock/mod.rs"]
 mod mock;
+mod open;
 mod reports;
 mod simulated;
 mod workload;

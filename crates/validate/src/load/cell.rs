@@ -1,0 +1,175 @@
+//! One cell under load: what the closed and the open loop share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep_until};
+
+use super::open::{self, Pacing};
+use super::phases::{Finished, Phases, Progressed, Quotas, Ticket};
+use super::schedule::Schedule;
+use super::{Cancel, Clock, Phase, RequestRecord, Sent, closed};
+use crate::plan::CellRules;
+use crate::target::{Prompt, Target};
+use crate::workload::Dealer;
+
+/// How often the caller hears of a cell's progress.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// What a cell needs to run.
+pub(crate) struct Cell<'a> {
+    pub(crate) index: usize,
+    pub(crate) traffic: Traffic,
+    pub(crate) rules: &'a CellRules,
+    pub(crate) dealer: Dealer,
+    pub(crate) pacing: Pacing,
+}
+
+/// Who decides when a request is sent.
+pub(crate) enum Traffic {
+    /// Clients that wait for their answers.
+    Closed { clients: usize },
+    /// A schedule.
+    Open(Box<Schedule>),
+}
+
+/// Why the measured phase of a cell ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It had what the plan asked for.
+    Complete,
+    /// The time limit came first; what was measured until then counts.
+    TimeLimit,
+    /// The time limit came during the warm-up.
+    NeverWarm,
+    /// The run was cancelled.
+    Cancelled,
+}
+
+/// What a cell leaves behind.
+pub(crate) struct Driven {
+    pub(crate) records: Vec<RequestRecord>,
+    /// Start and end of the measured phase, in microseconds since the start of the run.
+    pub(crate) measured_us: Option<(u64, u64)>,
+    pub(crate) ended: Ended,
+}
+
+/// Runs one cell to its end.
+pub(crate) async fn drive(
+    cell: Cell<'_>,
+    target: &Arc<dyn Target>,
+    clock: Clock,
+    cancel: &Cancel,
+    progressed: &dyn Fn(Progressed),
+) -> Driven {
+    let start = Instant::now();
+    let limit = start + cell.rules.time_limit();
+    let quotas = match &cell.traffic {
+        Traffic::Closed { clients } => Quotas::closed(cell.rules, *clients),
+        Traffic::Open(schedule) => Quotas::open(cell.rules, schedule, start),
+    };
+    let shared = Arc::new(Shared {
+        cell: cell.index,
+        phases: Phases::new(quotas),
+        target: Arc::clone(target),
+        dealer: cell.dealer,
+        timeout: cell.rules.request_timeout(),
+        failure_pause: cell.rules.failure_pause(),
+        clock,
+    });
+    let mut workers = JoinSet::new();
+    match cell.traffic {
+        Traffic::Closed { clients } => {
+            for client in 0..clients {
+                workers.spawn(closed::client(Arc::clone(&shared), client));
+            }
+        }
+        Traffic::Open(schedule) => {
+            let arrivals = open::pace(*schedule, start, cell.pacing);
+            let most = cell.rules.in_flight_max;
+            workers.spawn(open::dispatch(Arc::clone(&shared), arrivals, most));
+        }
+    }
+    let ended = supervise(&shared.phases, limit, cancel, progressed).await;
+    // Hangs up on whatever is still under way: none of it is measured.
+    workers.shutdown().await;
+    progressed(shared.phases.progressed());
+    let Finished { mut records, measured_from, measured_to } = shared.phases.finish();
+    records.sort_by_key(|record| record.ordinal);
+    let measured_us =
+        measured_from.zip(measured_to).map(|(from, to)| (clock.at(from), clock.at(to)));
+    Driven { records, measured_us, ended }
+}
+
+/// Waits for the cell to be done, its time to be up, or the run to be cancelled.
+async fn supervise(
+    phases: &Phases,
+    limit: Instant,
+    cancel: &Cancel,
+    progressed: &dyn Fn(Progressed),
+) -> Ended {
+    let mut ticks = interval(PROGRESS_EVERY);
+    let mut ended = Ended::Complete;
+    let mut limit_passed = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Ended::Cancelled,
+            () = phases.done.notified() => return ended,
+            () = sleep_until(limit), if !limit_passed => {
+                limit_passed = true;
+                match phases.time_is_up(Instant::now()) {
+                    Phase::WarmUp => return Ended::NeverWarm,
+                    Phase::Measured => ended = Ended::TimeLimit,
+                    Phase::Settling | Phase::CoolDown => {}
+                }
+            }
+            _ = ticks.tick() => progressed(phases.progressed()),
+        }
+    }
+}
+
+/// What the clients or the requests of a cell share.
+pub(super) struct Shared {
+    cell: usize,
+    pub(super) phases: Phases,
+    pub(super) target: Arc<dyn Target>,
+    pub(super) dealer: Dealer,
+    pub(super) timeout: Duration,
+    pub(super) failure_pause: Duration,
+    clock: Clock,
+}
+
+impl Shared {
+    /// Writes a request down that has ended.
+    pub(super) fn complete(
+        &self,
+        client: usize,
+        ticket: Ticket,
+        prompt: &Prompt,
+        intended: Instant,
+        sent: Sent,
+    ) {
+        let ended = sent.ended;
+        let (reply, failure) = match sent.outcome {
+            Ok(reply) => (reply, None),
+            Err(failure) => (Default::default(), Some(failure)),
+        };
+        let record = RequestRecord {
+            cell: self.cell,
+            client,
+            ordinal: ticket.ordinal,
+            phase: ticket.phase,
+            tokens: prompt.tokens(),
+            intended_us: self.clock.at(intended),
+            sent_us: self.clock.at(sent.sent),
+            ended_us: self.clock.at(sent.ended),
+            failure: failure.as_ref().map(|failure| failure.kind),
+            message: failure.map(|failure| failure.message),
+            stages: reply.stages,
+            batch: reply.batch,
+        };
+        self.phases.complete(record, ended);
+    }
+}

@@ -1,0 +1,138 @@
+//! The open loop: every request starts when its [`Schedule`] says, whether or not earlier ones have
+//! been answered.
+//!
+//! A pacer follows the schedule and hands each intended start over at its moment; a dispatcher makes
+//! a task of each at once. So neither a slow answer nor a full house holds the next start back: where
+//! the plan's `in_flight_max` is reached the task waits for its place, in order, and that waiting is
+//! part of its latency and is counted as the generator's lag. Without that rule a target that stalls
+//! would be asked less while it stalls, and look better than it is ("coordinated omission", Tene,
+//! "How not to measure latency", 2013).
+//!
+//! The timer of the async runtime wakes at whole milliseconds, which is too coarse for thousands of
+//! requests a second. So the pacer is a thread of its own that sleeps; the runtime's timer is only
+//! used where the runtime's clock is a simulated one.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::cell::Shared;
+use super::phases::Ticket;
+use super::schedule::Schedule;
+use super::{Sent, send};
+use crate::target::{Failure, FailureKind};
+
+/// The pacer looks this often whether anyone still listens.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Who watches the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pacing {
+    /// A thread, on the time of the machine.
+    Thread,
+    /// The runtime's timer, on its time.
+    Timer,
+}
+
+impl Pacing {
+    /// The runtime's timer if its clock stands still while a thread sleeps, as a simulated one does;
+    /// else the thread.
+    pub(crate) fn of_this_runtime() -> Pacing {
+        let before = Instant::now();
+        thread::sleep(Duration::from_micros(1));
+        if Instant::now() == before { Pacing::Timer } else { Pacing::Thread }
+    }
+}
+
+/// Hands over each intended start of `schedule` when it has come. Ends with the schedule, or when
+/// nobody listens.
+pub(super) fn pace(
+    schedule: Schedule,
+    start: Instant,
+    pacing: Pacing,
+) -> UnboundedReceiver<Instant> {
+    let (sender, receiver) = unbounded_channel();
+    if pacing == Pacing::Thread {
+        let (schedule, sender) = (schedule.clone(), sender.clone());
+        let pacer = thread::Builder::new().name("validate-pacer".into());
+        if pacer.spawn(move || pace_by_sleeping(schedule, start, &sender)).is_ok() {
+            return receiver;
+        }
+    }
+    tokio::spawn(pace_by_timer(schedule, start, sender));
+    receiver
+}
+
+fn pace_by_sleeping(schedule: Schedule, start: Instant, sender: &UnboundedSender<Instant>) {
+    for offset in schedule {
+        let intended = start + offset;
+        loop {
+            let left = intended.into_std().saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            thread::sleep(left.min(LOOK_EVERY));
+            if sender.is_closed() {
+                return;
+            }
+        }
+        if sender.send(intended).is_err() {
+            return;
+        }
+    }
+}
+
+async fn pace_by_timer(schedule: Schedule, start: Instant, sender: UnboundedSender<Instant>) {
+    for offset in schedule {
+        let intended = start + offset;
+        tokio::select! {
+            () = sender.closed() => return,
+            () = sleep_until(intended) => {}
+        }
+        if sender.send(intended).is_err() {
+            return;
+        }
+    }
+}
+
+/// Makes a request of every arrival until the cell is done.
+pub(super) async fn dispatch(
+    shared: Arc<Shared>,
+    mut arrivals: UnboundedReceiver<Instant>,
+    in_flight_max: usize,
+) {
+    let places = Arc::new(Semaphore::new(in_flight_max));
+    // Dropped with this task, which hangs up on all of them.
+    let mut requests = JoinSet::new();
+    while let Some(intended) = arrivals.recv().await {
+        let Some(ticket) = shared.phases.issue(intended) else { break };
+        requests.spawn(request(Arc::clone(&shared), ticket, intended, Arc::clone(&places)));
+        while requests.try_join_next().is_some() {}
+    }
+    shared.phases.schedule_is_over(Instant::now());
+    while requests.join_next().await.is_some() {}
+}
+
+async fn request(shared: Arc<Shared>, ticket: Ticket, intended: Instant, places: Arc<Semaphore>) {
+    let prompt = shared.dealer.prompt(ticket.ordinal);
+    let sent = match timeout_at(intended + shared.timeout, places.acquire()).await {
+        Ok(_place) => send(&*shared.target, &prompt, intended, shared.timeout).await,
+        Err(_) => never_sent(shared.timeout),
+    };
+    shared.complete(0, ticket, &prompt, intended, sent);
+}
+
+/// A request whose time ran out before it had a place among those in flight.
+fn never_sent(timeout: Duration) -> Sent {
+    let now = Instant::now();
+    let message = format!(
+        "not sent within {} s: in_flight_max requests were under way",
+        timeout.as_secs_f64()
+    );
+    Sent { sent: now, ended: now, outcome: Err(Failure::new(FailureKind::Timeout, message)) }
+}
