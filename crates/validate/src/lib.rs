@@ -72,8 +72,9 @@
 //! # What it is not
 //!
 //! It is not a profiler, it does not know what a model computes, and it judges no answer beyond its
-//! token count: that the answers are right is the business of the engine's parity tests. It compares
-//! no two runs: intervals here are within one run.
+//! token count: that the answers are right is the business of the engine's parity tests.
+//! Intervals are within one run unless a plan repeats its cells; two systems are compared by
+//! [`analysis::compare`], over repeated runs of both.
 
 pub mod analysis;
 mod cluster;

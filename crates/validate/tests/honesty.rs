@@ -3,6 +3,8 @@
 //! Each test states what share of the runs may be wrong and counts. Where a method must not be fooled,
 //! a method that is fooled stands beside it, so that a simulation too tame to show anything fails.
 
+use bigbatch_validate::analysis::compare::{Worse, compare_runs};
+use bigbatch_validate::analysis::memory::{LeakVerdict, MemoryQuantity, judge_plateaus};
 use bigbatch_validate::stats::interval::quantile_ranks;
 use bigbatch_validate::stats::{
     Clusters, Interval, Latencies, Percentile, TrialUnit, Trials, nearest_rank,
@@ -157,4 +159,129 @@ fn intervals_of_a_queue_cover_and_naive_ones_do_not() {
         let naive = check_coverage(Law::Queue(utilisation), batches);
         assert!(naive[0] < 0.8 && naive[1] < 0.7, "the queue is too tame: {naive:?}");
     }
+}
+
+/// Of an idle target after each of its cells, in bytes.
+fn plateaus(cells: usize, mut reading: impl FnMut(usize) -> f64) -> Vec<(f64, u64)> {
+    (0..=cells).map(|n| (n as f64 * 1e4, reading(n) as u64)).collect()
+}
+
+/// Shares of simulated runs that are called clean and a leak.
+fn verdicts(quantity: MemoryQuantity, run: impl Fn(&mut Rng) -> Vec<(f64, u64)>) -> (f64, f64) {
+    let (mut clean, mut leaks) = (0, 0);
+    for seed in 0..CELLS {
+        let plateaus = run(&mut Rng::with_seed(seed));
+        let whole = plateaus[0].1;
+        match judge_plateaus(quantity, plateaus, whole).verdict {
+            LeakVerdict::Clean => clean += 1,
+            LeakVerdict::Leak => leaks += 1,
+            LeakVerdict::Inconclusive => {}
+        }
+    }
+    (f64::from(clean) / CELLS as f64, f64::from(leaks) / CELLS as f64)
+}
+
+const GIB: f64 = (1u64 << 30) as f64;
+
+/// Device memory of 4 GiB in whole MiB, as a driver tells it, that grows by `percent` a cell.
+fn device(cells: usize, percent: f64, noise_mib: f64, rng: &mut Rng) -> Vec<(f64, u64)> {
+    const MIB: f64 = (1u64 << 20) as f64;
+    plateaus(cells, |n| {
+        let bytes = 4.0 * GIB * (1.0 + percent / 100.0 * n as f64) + noise_mib * MIB * normal(rng);
+        (bytes / MIB).round() * MIB
+    })
+}
+
+/// Resident memory of 1 GiB that grows by `percent` a cell, with noise of 1 %.
+fn resident(cells: usize, percent: f64, rng: &mut Rng) -> Vec<(f64, u64)> {
+    plateaus(cells, |n| GIB * (1.0 + percent / 100.0 * n as f64 + 0.01 * normal(rng)))
+}
+
+#[test]
+fn a_planted_leak_is_caught() {
+    // The plan's matrix has twelve cells; eight plateaus are the fewest that count.
+    for (cells, noise_mib) in [(12, 0.0), (12, 4.0), (7, 2.0)] {
+        let run = |rng: &mut Rng| device(cells, 0.1, noise_mib, rng);
+        let (clean, leaks) = verdicts(MemoryQuantity::Device, run);
+        assert!(leaks >= 0.95 && clean <= 0.05, "{cells} cells, {noise_mib}: {clean} {leaks}");
+    }
+    let (clean, leaks) = verdicts(MemoryQuantity::Rss, |rng| resident(12, 1.0, rng));
+    assert!(leaks >= 0.95 && clean <= 0.05, "{clean} {leaks}");
+}
+
+#[test]
+fn a_clean_run_stays_clean() {
+    for noise_mib in [0.0, 2.0, 4.0] {
+        let (clean, leaks) =
+            verdicts(MemoryQuantity::Device, |rng| device(12, 0.0, noise_mib, rng));
+        assert!(leaks <= 0.05 && clean >= 0.90, "{noise_mib}: {clean} {leaks}");
+    }
+    let (clean, leaks) = verdicts(MemoryQuantity::Rss, |rng| resident(12, 0.0, rng));
+    assert!(leaks <= 0.05 && clean >= 0.95, "{clean} {leaks}");
+    // What the first cell sets up stays, and is no leak.
+    let (clean, leaks) = verdicts(MemoryQuantity::Rss, |rng| {
+        plateaus(12, |n| GIB * (if n == 0 { 1.0 } else { 1.3 } + 0.005 * normal(rng)))
+    });
+    assert!(leaks <= 0.05 && clean >= 0.95, "a first step: {clean} {leaks}");
+    // An allocator whose size wanders.
+    let (clean, leaks) = verdicts(MemoryQuantity::Rss, |rng| {
+        let mut share = 1.0;
+        plateaus(12, |_| {
+            share += 0.002 * normal(rng);
+            GIB * share
+        })
+    });
+    assert!(leaks <= 0.05 && clean >= 0.95, "a walk: {clean} {leaks}");
+}
+
+#[test]
+fn noise_that_hides_everything_is_no_leak() {
+    let (clean, leaks) = verdicts(MemoryQuantity::Device, |rng| device(12, 0.0, 60.0, rng));
+    assert!(leaks <= 0.05 && clean <= 0.9, "{clean} {leaks}");
+}
+
+/// Costs of `runs` runs that differ by 1 % around `mean`.
+fn costs(runs: usize, mean: f64, rng: &mut Rng) -> Vec<f64> {
+    (0..runs).map(|_| mean * (0.01 * normal(rng)).exp()).collect()
+}
+
+/// Shares of comparisons whose lower bound lies beyond the margin, and whose interval holds the truth.
+fn compared(runs: usize, ratio: f64, margin: f64) -> (f64, f64) {
+    let (mut alarms, mut covered) = (0, 0);
+    for seed in 0..CELLS {
+        let mut rng = Rng::with_seed(seed);
+        let before = costs(runs, 50.0, &mut rng);
+        let after = costs(runs, 50.0 * ratio, &mut rng);
+        let Worse { interval, p, .. } = compare_runs(&before, &after, margin);
+        alarms += usize::from(p.is_some_and(|p| p <= 0.025));
+        covered += usize::from(interval.low <= Some(ratio) && Some(ratio) <= interval.high);
+    }
+    (alarms as f64 / CELLS as f64, covered as f64 / CELLS as f64)
+}
+
+#[test]
+fn a_planted_regression_is_caught_and_nothing_else() {
+    // 5 % beyond a margin of 2 %, five runs each that vary by 1 %.
+    let (alarms, covered) = compared(5, 1.02 * 1.05, 0.02);
+    assert!(alarms >= 0.95 && (0.93..=0.98).contains(&covered), "{alarms} {covered}");
+    // At the margin itself, and without a change.
+    let (alarms, _) = compared(5, 1.02, 0.02);
+    assert!(alarms <= 0.05, "{alarms}");
+    let (alarms, _) = compared(5, 1.0, 0.02);
+    assert!(alarms <= 0.005, "{alarms}");
+    let (alarms, _) = compared(5, 1.0, 0.0);
+    assert!(alarms <= 0.05, "{alarms}");
+}
+
+#[test]
+fn the_smallest_change_that_is_told_is_the_one_that_is_seen() {
+    let mut told = 0.0;
+    for seed in 0..CELLS {
+        let mut rng = Rng::with_seed(seed);
+        let (before, after) = (costs(5, 1.0, &mut rng), costs(5, 1.0, &mut rng));
+        told +=
+            compare_runs(&before, &after, 0.02).detectable_ratio.expect("two runs") / CELLS as f64;
+    }
+    let (alarms, _) = compared(5, told, 0.02);
+    assert!((0.7..=0.9).contains(&alarms), "{told}: {alarms}");
 }

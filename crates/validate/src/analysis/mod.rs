@@ -7,6 +7,7 @@
 //! from a finding, never guessed; what the sample cannot tell is said to be inconclusive.
 
 mod batch_time;
+pub mod compare;
 pub mod failures;
 pub mod latency;
 pub mod memory;

@@ -1,0 +1,298 @@
+//! Whether one system is slower than another: repeated runs of the same cells, the run as the unit.
+//!
+//! For each cell and metric the ratio of the geometric means over runs is bounded by Welch's (1947) t
+//! interval on the logarithms. A regression is a ratio that is shown to lie beyond a margin: the
+//! one-sided tests at 2.5 % are corrected for the number of cells and metrics by Holm's (1979) method,
+//! so that all of them together raise a false alarm in at most 2.5 % of comparisons. Non-inferior means
+//! that every interval lies within the margin. Anything else is inconclusive, and the smallest change
+//! that the comparison would have seen is told, so that nobody takes silence for sameness.
+//!
+//! Runs of the two systems should alternate, so that what drifts on the machine touches both.
+
+use serde::{Deserialize, Serialize};
+
+use crate::results::{Figures, Results};
+use crate::stats::repeats::{RUNS_PUBLISHED, mean_and_variance};
+use crate::stats::student::{critical, upper_tail};
+use crate::stats::{Interval, Shown, Spread};
+
+/// What each one-sided test may miss.
+const TAIL: f64 = 0.025;
+/// The power at which the smallest change that would have been seen is told.
+const POWER: f64 = 0.8;
+
+/// Two systems, compared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Change that is tolerated, as a share: 0.02 for 2 %.
+    pub margin: f64,
+    /// The worst of the cells' outcomes; non-inferior only if all are.
+    pub outcome: Compared,
+    /// Whether every cell has enough runs on both sides to publish it.
+    pub publishable: bool,
+    /// One for each cell and metric that both have.
+    pub changes: Vec<Change>,
+    /// In what else the two differ, where that should have been the same: each a sentence.
+    pub differences: Vec<String>,
+}
+
+/// What a comparison comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compared {
+    /// Shown to be no worse than the margin allows.
+    NonInferior,
+    /// Neither is shown.
+    Inconclusive,
+    /// Shown to be worse than the margin allows.
+    Regression,
+}
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Median latency over all requests, a failure being one that never ends.
+    LatencyP50,
+    /// Its 95th percentile.
+    LatencyP95,
+    /// Tokens per second.
+    TokensPerSecond,
+}
+
+impl Metric {
+    const ALL: [Metric; 3] = [Metric::LatencyP50, Metric::LatencyP95, Metric::TokensPerSecond];
+
+    /// The metric in words.
+    pub fn label(self) -> &'static str {
+        match self {
+            Metric::LatencyP50 => "p50 of latency",
+            Metric::LatencyP95 => "p95 of latency",
+            Metric::TokensPerSecond => "tokens per second",
+        }
+    }
+
+    /// A figure that is worse the larger it is: infinite if it was not reached, `None` if the sample
+    /// does not tell.
+    fn cost(self, figures: &Figures) -> Option<f64> {
+        let latency = |spread: &Spread, of: fn(&Spread) -> Shown| match of(spread) {
+            Shown::Exactly { ms } if ms > 0.0 => Some(ms),
+            Shown::NotReached => Some(f64::INFINITY),
+            _ => None,
+        };
+        match self {
+            Metric::LatencyP50 => latency(&figures.latency_over_all, |spread| spread.p50.shown),
+            Metric::LatencyP95 => latency(&figures.latency_over_all, |spread| spread.p95.shown),
+            Metric::TokensPerSecond => Some(1.0 / figures.tokens_per_second),
+        }
+    }
+}
+
+/// One metric of one cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// The cell in words.
+    pub cell: String,
+    /// What is compared.
+    pub metric: Metric,
+    /// How much worse.
+    #[serde(flatten)]
+    pub worse: Worse,
+    /// What it comes to.
+    pub outcome: Compared,
+}
+
+/// How much worse the second system is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Worse {
+    /// Runs of the first and of the second system.
+    pub runs: (usize, usize),
+    /// Cost of the second over that of the first: 1.05 is 5 % slower, whatever the metric. Absent with
+    /// fewer than two runs on a side, or where a run has no finite figure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<f64>,
+    /// Its 95 % interval.
+    pub interval: Interval,
+    /// One-sided p of "the ratio is within the margin".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p: Option<f64>,
+    /// The smallest true ratio that would have been called a regression in four of five comparisons,
+    /// before the correction for several cells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detectable_ratio: Option<f64>,
+}
+
+/// Compares the costs (the larger the worse) of repeated runs of two systems.
+pub fn compare_runs(before: &[f64], after: &[f64], margin: f64) -> Worse {
+    let runs = (before.len(), after.len());
+    let none =
+        Worse { runs, ratio: None, interval: Interval::default(), p: None, detectable_ratio: None };
+    let usable = |costs: &[f64]| {
+        costs.len() >= 2 && costs.iter().all(|&cost| cost > 0.0 && cost.is_finite())
+    };
+    if !usable(before) || !usable(after) {
+        return none;
+    }
+    let of = |costs: &[f64]| {
+        let logs: Vec<f64> = costs.iter().map(|cost| cost.ln()).collect();
+        let (mean, variance) = mean_and_variance(&logs);
+        (mean, variance / costs.len() as f64)
+    };
+    let ((first, first_square), (second, second_square)) = (of(before), of(after));
+    let (log_ratio, square) = (second - first, first_square + second_square);
+    let part = |square: f64, runs: usize| square * square / (runs - 1) as f64;
+    let degrees = square * square / (part(first_square, runs.0) + part(second_square, runs.1));
+    // Without any spread every number of degrees gives the same; a fraction is rounded down.
+    let fewest = runs.0.min(runs.1) - 1;
+    let degrees = if degrees.is_finite() { (degrees as usize).max(fewest) } else { fewest };
+    let error = square.sqrt();
+    let beyond = log_ratio - (1.0 + margin).ln();
+    let p = if error > 0.0 {
+        upper_tail(beyond / error, degrees)
+    } else {
+        f64::from(u8::from(beyond <= 0.0))
+    };
+    let half = critical(TAIL, degrees) * error;
+    let seen = (critical(TAIL, degrees) + critical(1.0 - POWER, degrees)) * error;
+    Worse {
+        ratio: Some(log_ratio.exp()),
+        interval: Interval {
+            low: Some((log_ratio - half).exp()),
+            high: Some((log_ratio + half).exp()),
+        },
+        p: Some(p),
+        detectable_ratio: Some((1.0 + margin) * seen.exp()),
+        ..none
+    }
+}
+
+/// Which of several hypotheses with these p are rejected at `level` together, by Holm's method.
+fn holm(p: &[Option<f64>], level: f64) -> Vec<bool> {
+    let mut order: Vec<(f64, usize)> =
+        p.iter().enumerate().filter_map(|(index, p)| Some(((*p)?, index))).collect();
+    order.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let mut rejected = vec![false; p.len()];
+    for (done, &(p, index)) in order.iter().enumerate() {
+        if p > level / (order.len() - done) as f64 {
+            break;
+        }
+        rejected[index] = true;
+    }
+    rejected
+}
+
+/// Compares the runs of two systems, `margin` (0.02 for 2 %) being tolerated. Each side is one
+/// or more results; every run of a cell in them counts, but for the repeat that shows drift.
+pub fn compare(before: &[&Results], after: &[&Results], margin: f64) -> Comparison {
+    let mut found = Vec::new();
+    for (spec, label) in specs(before) {
+        let figures = |side: &[&Results]| -> Vec<Figures> {
+            let cells = side.iter().flat_map(|results| &results.cells);
+            let runs = cells.filter(|cell| cell.repeats.is_none() && cell.spec == spec);
+            runs.filter_map(|cell| cell.figures().cloned()).collect()
+        };
+        let (first, second) = (figures(before), figures(after));
+        if first.is_empty() || second.is_empty() {
+            continue;
+        }
+        for metric in Metric::ALL {
+            let costs = |runs: &[Figures]| runs.iter().map(|run| metric.cost(run)).collect();
+            let costs: (Option<Vec<f64>>, Option<Vec<f64>>) = (costs(&first), costs(&second));
+            if let (Some(first), Some(second)) = costs {
+                let broke = unreached(&second) && !unreached(&first);
+                found.push((label.clone(), metric, compare_runs(&first, &second, margin), broke));
+            }
+        }
+    }
+    let p: Vec<Option<f64>> = found.iter().map(|(_, _, worse, _)| worse.p).collect();
+    let changes: Vec<Change> = found
+        .into_iter()
+        .zip(holm(&p, TAIL))
+        .map(|((cell, metric, worse, broke), rejected)| {
+            let inside = worse.interval.high.is_some_and(|high| high <= 1.0 + margin);
+            let outcome = match (rejected || broke, inside) {
+                (true, _) => Compared::Regression,
+                (false, true) => Compared::NonInferior,
+                (false, false) => Compared::Inconclusive,
+            };
+            Change { cell, metric, worse, outcome }
+        })
+        .collect();
+    let enough = |change: &Change| change.worse.runs.0.min(change.worse.runs.1) >= RUNS_PUBLISHED;
+    Comparison {
+        margin,
+        outcome: changes.iter().map(|c| c.outcome).max().unwrap_or(Compared::Inconclusive),
+        publishable: !changes.is_empty() && changes.iter().all(enough),
+        differences: differences(before, after),
+        changes,
+    }
+}
+
+/// Whether most runs did not reach the figure, because too many of their requests failed.
+fn unreached(costs: &[f64]) -> bool {
+    2 * costs.iter().filter(|cost| cost.is_infinite()).count() > costs.len()
+}
+
+/// The cells of `side`, each once, in the order of the first results.
+fn specs(side: &[&Results]) -> Vec<(crate::plan::CellSpec, String)> {
+    let mut specs: Vec<(crate::plan::CellSpec, String)> = Vec::new();
+    for cell in side.iter().flat_map(|results| &results.cells) {
+        if !specs.iter().any(|(spec, _)| *spec == cell.spec) {
+            specs.push((cell.spec.clone(), cell.spec.label()));
+        }
+    }
+    specs
+}
+
+/// What should have been the same on both sides and is not.
+fn differences(before: &[&Results], after: &[&Results]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut check = |what: &str, of: &dyn Fn(&Results) -> String| {
+        let mut seen: Vec<String> = before.iter().chain(after).map(|results| of(results)).collect();
+        seen.sort();
+        seen.dedup();
+        if seen.len() > 1 {
+            found.push(format!("{what} differs: {}", seen.join(" and ")));
+        }
+    };
+    check("the device", &|results| results.target.device.clone());
+    check("the generator's processor", &|results| results.machine.cpu.clone());
+    check("the plan", &|results| results.plan.name.clone());
+    check("the plan's seed", &|results| results.plan.seed.to_string());
+    if before.iter().chain(after).any(|results| results.plan.cell != before[0].plan.cell) {
+        found.push("the plan's rules for a cell differ".into());
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_is_welchs() {
+        // Logarithms 0 to 4 and 1, 2, 3: means 2 and 2, variances 2.5 and 1.
+        let exp = |logs: &[f64]| logs.iter().map(|log| log.exp()).collect::<Vec<f64>>();
+        let worse = compare_runs(&exp(&[0.0, 1.0, 2.0, 3.0, 4.0]), &exp(&[1.0, 2.0, 3.0]), 0.0);
+        // Standard error sqrt(1/2 + 1/3); 5.88 degrees of freedom, of which 5 are counted.
+        let half = 2.570_58 * (5.0f64 / 6.0).sqrt();
+        assert!((worse.ratio.expect("ratio") - 1.0).abs() < 1e-9);
+        assert!((worse.interval.high.expect("high").ln() - half).abs() < 1e-4, "{worse:?}");
+        assert!((worse.p.expect("p") - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn holm_stops_at_the_first_that_is_not_rejected() {
+        let p = [Some(0.01), Some(0.04), None, Some(0.03), Some(0.005)];
+        assert_eq!(holm(&p, 0.05), [true, false, false, false, true]);
+        assert_eq!(holm(&[Some(0.02)], 0.025), [true]);
+    }
+
+    #[test]
+    fn too_few_runs_show_nothing() {
+        let worse = compare_runs(&[1.0, 1.0], &[2.0], 0.02);
+        assert_eq!((worse.ratio, worse.p, worse.detectable_ratio), (None, None, None));
+        let same = compare_runs(&[1.0, 1.0], &[1.5, 1.5], 0.02);
+        assert_eq!((same.p, same.interval.low), (Some(0.0), same.ratio));
+    }
+}
