@@ -28,6 +28,9 @@ pub(crate) struct Validate {
     /// Cut requests from the .txt files of this directory instead of the built-in prose
     #[arg(long, value_name = "DIR")]
     corpus: Option<PathBuf>,
+    /// Go on with the cells that an interrupted run of the same plan and target left in --out
+    #[arg(long)]
+    resume: bool,
     /// A bar that could not be shown counts as failed
     #[arg(long)]
     strict: bool,
@@ -45,7 +48,8 @@ pub(crate) fn validate(args: Validate) -> Outcome {
         Some(dir) => Corpus::from_directory(dir)?,
         None => Corpus::embedded(),
     };
-    let options = RunOptions { corpus, ..RunOptions::default() };
+    let journal = Some(output.path().join(report::JOURNAL));
+    let options = RunOptions { corpus, journal, resume: args.resume, ..RunOptions::default() };
     let report = match server {
         Some(server) => of_server(server, &plan, &options)?,
         None => of_engine(&args.model, &plan, &options)?,

@@ -100,6 +100,22 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// The journal of a run could not be read or written.
+    #[error("cannot keep the journal {path}: {source}; free space there or choose another directory with --out", path = path.display())]
+    JournalUnwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The journal that is there is of another run.
+    #[error("cannot resume from {path}: {reason}; use the same plan and target, or begin anew without --resume", path = path.display())]
+    NotResumable {
+        /// The file.
+        path: PathBuf,
+        /// What is different.
+        reason: String,
+    },
     /// A report file could not be written after the run.
     #[error("cannot write {path}: {source}; free space there or choose another directory", path = path.display())]
     ReportUnwritable {

@@ -11,7 +11,7 @@ use crate::plan::{CellSpec, Lengths, Load, Plan};
 use crate::results::Prompts;
 use crate::run::{Event, Progress, RunOptions};
 use crate::target::TargetInfo;
-use crate::workload::{Mixture, PromptPool, TokenCounter, Trace, Workload};
+use crate::workload::{Corpus, Mixture, PromptPool, TokenCounter, Trace, Workload};
 
 /// The prompts of a run, and the traces that it replays.
 pub(crate) struct Pools {
@@ -126,6 +126,24 @@ impl Pools {
         }
     }
 
+    /// A digest of every prompt, its text and its place: equal for runs that send the same.
+    pub(crate) fn digest(&self, corpus: &Corpus) -> String {
+        let mut digest = Fnv::new();
+        digest.add(corpus.text().as_bytes());
+        let of_scenarios = self.by_scenario.values().filter_map(|scenario| scenario.pool.as_ref());
+        for prompt in self.by_tokens.values().chain(of_scenarios).flat_map(PromptPool::prompts) {
+            digest.add(&prompt.range().start.to_le_bytes());
+            digest.add(&prompt.range().end.to_le_bytes());
+            digest.add(&prompt.tokens().to_le_bytes());
+        }
+        for scenario in self.by_scenario.values() {
+            if let Source::Trace(trace) = &scenario.source {
+                trace.lines().iter().for_each(|line| digest.add(&line.seconds.to_le_bytes()));
+            }
+        }
+        format!("{:016x}", digest.0)
+    }
+
     /// The prompts of a cell, and the trace that it replays; or why it cannot be run.
     pub(crate) fn of(&self, spec: &CellSpec) -> Result<(&PromptPool, Option<Arc<Trace>>), String> {
         let missing = || "no prompts were prepared for it".to_owned();
@@ -152,5 +170,20 @@ impl Pools {
     fn too_long(&self, tokens: usize) -> Option<String> {
         let most = self.tokens_max.filter(|&most| tokens > most)?;
         Some(format!("the target takes sequences of at most {most} tokens"))
+    }
+}
+
+/// The hash of Fowler, Noll and Vo (FNV-1a, 64 bits): the same on every machine and in every version.
+struct Fnv(u64);
+
+impl Fnv {
+    fn new() -> Fnv {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
     }
 }

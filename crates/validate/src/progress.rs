@@ -42,6 +42,12 @@ impl Progress for Terminal {
                 };
                 self.line(format!("cutting prompts of {tokens:?} tokens{of}"));
             }
+            Event::Resumed { cells } => {
+                self.line(format!("going on from {cells} finished cells"));
+            }
+            Event::JournalFailed { reason } => self.line(format!(
+                "a finished cell could not be written to the journal and is kept in memory: {reason}"
+            )),
             Event::CellStarted { index, of, spec } => {
                 if let Some(bar) = &self.bar {
                     bar.set_prefix(format!("cell {}/{of}: {}", index + 1, spec.label()));

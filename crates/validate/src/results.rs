@@ -14,6 +14,7 @@ use crate::generator::Generator;
 use crate::load::RequestRecord;
 use crate::machine::Machine;
 use crate::plan::{CellSpec, Plan};
+use crate::published::Published;
 use crate::ramp::Ramp;
 use crate::stats::{Spread, Trials};
 use crate::steady::Steady;
@@ -54,7 +55,11 @@ pub struct Results {
     pub harness_version: String,
     /// Start of the run, UTC, ISO 8601.
     pub started_at: String,
-    /// From the start of the first cell to the end of the last, in seconds.
+    /// When it was gone on with after an interruption, each time; UTC, ISO 8601.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resumed_at: Vec<String>,
+    /// From the start of the first cell to the end of the last, in seconds, without the time between
+    /// sittings.
     pub duration_seconds: f64,
     /// Whether the run was cancelled.
     pub interrupted: bool,
@@ -72,6 +77,9 @@ pub struct Results {
     pub verdicts: Vec<Verdict>,
     /// In the order run.
     pub cells: Vec<Cell>,
+    /// Figures over the repeats of each cell, where the plan has repeats.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<Published>,
     /// The first cell against its repeat at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,

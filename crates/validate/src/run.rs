@@ -1,5 +1,7 @@
 //! The run: prompts first, then every cell in random order, then figures and verdicts.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,11 +11,13 @@ use crate::Error;
 use crate::analysis::analyse;
 use crate::figures::{About, figures};
 use crate::generator::{CpuMeter, LOAD_THREADS, Seen};
+use crate::journal::{Identity, Journal, Kept};
 use crate::load::cell::{self, Driven, Ended, Traffic};
 use crate::load::{Cancel, Clock, Pacing, Progressed, RequestRecord, Schedule};
 use crate::machine::{Machine, utc};
 use crate::plan::{CellSpec, Load, Plan};
 use crate::prepare::Pools;
+use crate::published::published;
 use crate::results::{Cell, Drift, Report, Results, SCHEMA_VERSION, Status};
 use crate::steady::{Steady, settle};
 use crate::target::{Target, TargetInfo};
@@ -30,6 +34,10 @@ pub struct RunOptions {
     pub cancel: Cancel,
     /// How often memory is read during a cell.
     pub memory_interval: Duration,
+    /// Where finished cells are kept as the run goes on, if anywhere.
+    pub journal: Option<PathBuf>,
+    /// Whether to go on with the cells that the journal lacks; else it is begun anew.
+    pub resume: bool,
 }
 
 impl Default for RunOptions {
@@ -38,6 +46,8 @@ impl Default for RunOptions {
             corpus: Corpus::embedded(),
             cancel: Cancel::new(),
             memory_interval: Duration::from_millis(100),
+            journal: None,
+            resume: false,
         }
     }
 }
@@ -51,6 +61,16 @@ pub enum Event<'a> {
         tokens: &'a [usize],
         /// Scenarios of mixed or replayed lengths besides.
         scenarios: usize,
+    },
+    /// Cells that an earlier sitting finished are taken over.
+    Resumed {
+        /// How many.
+        cells: usize,
+    },
+    /// A finished cell could not be written to the journal; it is kept in memory.
+    JournalFailed {
+        /// Why, in one line.
+        reason: &'a str,
     },
     /// A cell begins.
     CellStarted {
@@ -125,18 +145,25 @@ pub async fn run_async(
     let info = target.describe();
     let pools = Pools::prepare(plan, &info, tokens, options, progress)?;
     let prompts = pools.summary(options.corpus.origin());
+    let now = utc(started_at);
+    let (journal, mut kept) = journal(plan, &info, &pools, options, now)?;
+    if !kept.cells.is_empty() {
+        progress.event(Event::Resumed { cells: kept.cells.len() });
+    }
 
-    let clock = Clock::start();
+    let clock = Clock::start(ended_us(&kept));
     let pacing = Pacing::of_this_runtime();
+    let earlier = std::mem::take(&mut kept.cells);
     let run = Run { plan, target, info, options, progress, clock, pools, pacing };
-    let (cells, requests) = run.cells().await;
+    let (cells, requests) = run.cells(earlier, journal).await;
 
     let verdicts = judge(plan, &cells);
     let analysis = analyse(&cells, &requests, &run.info);
     let results = Results {
         schema_version: SCHEMA_VERSION,
         harness_version: env!("CARGO_PKG_VERSION").to_owned(),
-        started_at: utc(started_at),
+        started_at: kept.begun_at,
+        resumed_at: kept.resumed_at,
         duration_seconds: run.clock.now_us() as f64 / 1e6,
         interrupted: options.cancel.is_cancelled(),
         conclusion: Conclusion::of(&verdicts),
@@ -145,11 +172,36 @@ pub async fn run_async(
         machine: Machine::read(),
         prompts,
         verdicts,
+        published: published(plan, &cells),
         drift: drift(&cells),
         analysis,
         cells,
     };
     Ok(Report { results, requests })
+}
+
+/// The run's journal, and what it already holds.
+fn journal(
+    plan: &Plan,
+    target: &TargetInfo,
+    pools: &Pools,
+    options: &RunOptions,
+    now: String,
+) -> Result<(Option<Journal>, Kept), Error> {
+    let nothing = |begun_at| Kept { begun_at, ..Kept::default() };
+    let Some(path) = &options.journal else { return Ok((None, nothing(now))) };
+    let identity = Identity::new(plan, target, pools.digest(&options.corpus));
+    if options.resume {
+        let (journal, kept) = Journal::resume(path, identity, &now)?;
+        return Ok((Some(journal), kept));
+    }
+    Ok((Some(Journal::begin(path, identity, &now)?), nothing(now)))
+}
+
+/// When the last cell that is kept ended, in microseconds since the start of the run.
+fn ended_us(kept: &Kept) -> u64 {
+    let ends = kept.cells.values().filter_map(|(cell, _)| cell.span_ms);
+    ends.fold(0.0, |latest: f64, (_, end)| latest.max(end * 1e3)) as u64
 }
 
 /// One cell in the order run.
@@ -173,7 +225,12 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// All cells in random order, and at the end the first of them that could be run again.
-    async fn cells(&self) -> (Vec<Cell>, Vec<RequestRecord>) {
+    /// Those in `earlier` were run before; the others go to `journal` as they end.
+    async fn cells(
+        &self,
+        mut earlier: BTreeMap<usize, (Cell, Vec<RequestRecord>)>,
+        mut journal: Option<Journal>,
+    ) -> (Vec<Cell>, Vec<RequestRecord>) {
         let order = order(self.plan);
         let of = order.len() + usize::from(self.plan.repeat_first);
         let mut cells: Vec<Cell> = Vec::with_capacity(of);
@@ -189,13 +246,29 @@ impl Run<'_> {
                     None => break,
                 },
             };
+            if let Some((cell, records)) = earlier.remove(&index) {
+                cells.push(cell);
+                requests.extend(records);
+                continue;
+            }
             self.progress.event(Event::CellStarted { index, of, spec: &place.spec });
             let (cell, records) = self.cell(place).await;
             self.progress.event(Event::CellFinished { cell: &cell });
+            self.keep(&mut journal, &cell, &records);
             cells.push(cell);
             requests.extend(records);
         }
         (cells, requests)
+    }
+
+    /// Writes a cell to the journal, unless it was left unfinished by an interruption.
+    fn keep(&self, journal: &mut Option<Journal>, cell: &Cell, records: &[RequestRecord]) {
+        if cell.figures().is_none() && self.options.cancel.is_cancelled() {
+            return;
+        }
+        if let Some(Err(fault)) = journal.as_mut().map(|journal| journal.keep(cell, records)) {
+            self.progress.event(Event::JournalFailed { reason: &fault.to_string() });
+        }
     }
 
     async fn cell(&self, place: Place) -> (Cell, Vec<RequestRecord>) {

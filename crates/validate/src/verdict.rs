@@ -3,12 +3,16 @@
 //! A limit passes when the whole 95 % interval of its figure is on the good side and fails when the
 //! whole interval is on the bad side. In between, or where the sample is too small for the figure,
 //! it is "not shown": the run says neither. A cell that was not run has the verdict "not run".
+//!
+//! Of a cell with several runs the p95 is judged by its interval over the runs; successes are
+//! pooled.
 
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Bar, CellSpec, Plan};
+use crate::published::{percentile_over_runs, runs};
 use crate::results::{Cell, Figures, Status};
-use crate::stats::{Interval, Shown, Trials, interval::wilson};
+use crate::stats::{Interval, Shown, TrialUnit, Trials, interval::wilson};
 
 /// What a verdict says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,10 +119,9 @@ pub(crate) fn judge(plan: &Plan, cells: &[Cell]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for bar in &plan.bars {
         let Some(spec) = plan.cell_of(bar) else { continue };
-        let cell = cells.iter().find(|cell| cell.repeats.is_none() && cell.spec == spec);
+        let runs: Vec<&Cell> = runs(&spec, cells).collect();
         for (criterion, limit) in limits(bar) {
-            let status = cell.map(|cell| &cell.status);
-            verdicts.push(verdict(spec.clone(), criterion, limit, status));
+            verdicts.push(verdict(spec.clone(), criterion, limit, &runs));
         }
     }
     verdicts
@@ -130,7 +133,7 @@ fn limits(bar: &Bar) -> impl Iterator<Item = (Criterion, f64)> {
     success.into_iter().chain(latency)
 }
 
-fn verdict(spec: CellSpec, criterion: Criterion, limit: f64, status: Option<&Status>) -> Verdict {
+fn verdict(spec: CellSpec, criterion: Criterion, limit: f64, runs: &[&Cell]) -> Verdict {
     let mut verdict = Verdict {
         spec,
         criterion,
@@ -141,21 +144,29 @@ fn verdict(spec: CellSpec, criterion: Criterion, limit: f64, status: Option<&Sta
         outcome: Outcome::NotRun,
         reason: String::new(),
     };
-    match status {
-        Some(Status::Run { figures }) => match criterion {
-            Criterion::SuccessRate => judge_success(&mut verdict, figures),
-            Criterion::LatencyP95 => judge_latency(&mut verdict, figures),
-        },
-        Some(Status::NotRun { reason }) => verdict.reason.clone_from(reason),
-        None => verdict.reason = "the run ended before this cell".into(),
+    let measured: Vec<&Figures> = runs.iter().filter_map(|cell| cell.figures()).collect();
+    match (measured.as_slice(), criterion) {
+        ([], _) => {
+            verdict.reason = match runs.first().map(|cell| &cell.status) {
+                Some(Status::NotRun { reason }) => reason.clone(),
+                _ => "the run ended before this cell".into(),
+            };
+        }
+        (figures, Criterion::SuccessRate) => judge_success(&mut verdict, figures),
+        ([figures], Criterion::LatencyP95) => judge_latency(&mut verdict, figures),
+        (figures, Criterion::LatencyP95) => judge_latency_over_runs(&mut verdict, figures),
     }
     verdict
 }
 
-fn judge_success(verdict: &mut Verdict, figures: &Figures) {
-    verdict.trials = Some(figures.trials);
-    verdict.figure = figures.success_rate();
-    let interval = verdict.figure.and_then(|rate| wilson(rate, figures.trials.count));
+/// Over the trials of all runs together.
+fn judge_success(verdict: &mut Verdict, runs: &[&Figures]) {
+    let sum = |of: fn(&Figures) -> usize| runs.iter().map(|figures| of(figures)).sum::<usize>();
+    let (requests, trials) = (sum(|figures| figures.requests), sum(|figures| figures.trials.count));
+    verdict.trials = runs.first().map(|first| Trials { count: trials, unit: first.trials.unit });
+    verdict.figure =
+        (requests > 0).then(|| sum(|figures| figures.successes) as f64 / requests as f64);
+    let interval = verdict.figure.and_then(|rate| wilson(rate, trials));
     let Some(interval) = interval else {
         verdict.outcome = Outcome::NotShown;
         verdict.reason = "no request was measured".into();
@@ -193,6 +204,31 @@ fn judge_latency(verdict: &mut Verdict, figures: &Figures) {
     } else {
         verdict.reason =
             "the interval reaches across the limit; more batches would narrow it".into();
+        Outcome::NotShown
+    };
+}
+
+/// With the run as the unit.
+fn judge_latency_over_runs(verdict: &mut Verdict, runs: &[&Figures]) {
+    verdict.trials = Some(Trials { count: runs.len(), unit: TrialUnit::Runs });
+    if runs.iter().any(|figures| figures.successes == 0 && figures.requests > 0) {
+        verdict.reason = "a run had no answer".into();
+        verdict.outcome = Outcome::Fail;
+        return;
+    }
+    let Some(over_runs) = percentile_over_runs(runs, |figures| &figures.latency.p95) else {
+        verdict.reason = "not every run had the batches that a p95 needs".into();
+        verdict.outcome = Outcome::NotShown;
+        return;
+    };
+    verdict.figure = Some(over_runs.mean);
+    verdict.interval = over_runs.interval;
+    verdict.outcome = if over_runs.interval.low.is_some_and(|low| low > verdict.limit) {
+        Outcome::Fail
+    } else if over_runs.interval.high.is_some_and(|high| high <= verdict.limit) {
+        Outcome::Pass
+    } else {
+        verdict.reason = "the interval reaches across the limit; more runs would narrow it".into();
         Outcome::NotShown
     };
 }

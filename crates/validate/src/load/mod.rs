@@ -132,15 +132,18 @@ impl Cancel {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     start: Instant,
+    /// Where an earlier sitting of the run ended.
+    offset_us: u64,
 }
 
 impl Clock {
-    pub(crate) fn start() -> Clock {
-        Clock { start: Instant::now() }
+    /// A clock that goes on from `offset_us`.
+    pub(crate) fn start(offset_us: u64) -> Clock {
+        Clock { start: Instant::now(), offset_us }
     }
 
     pub(crate) fn at(&self, instant: Instant) -> u64 {
-        instant.saturating_duration_since(self.start).as_micros() as u64
+        self.offset_us + instant.saturating_duration_since(self.start).as_micros() as u64
     }
 
     pub(crate) fn now_us(&self) -> u64 {

@@ -24,6 +24,9 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Report};
 
+/// Name of the file in which a run keeps its finished cells, for `--resume`.
+pub const JOURNAL: &str = "progress.jsonl";
+
 /// A directory that was found to be writable.
 #[derive(Debug, Clone)]
 pub struct OutputDir {

@@ -33,6 +33,8 @@ pub enum TrialUnit {
     Batches,
     /// Rounds: requests divided by clients, the time in which every client is served once.
     Rounds,
+    /// Runs of a cell.
+    Runs,
 }
 
 impl TrialUnit {
@@ -41,6 +43,7 @@ impl TrialUnit {
         match self {
             TrialUnit::Batches => "batches",
             TrialUnit::Rounds => "rounds",
+            TrialUnit::Runs => "runs",
         }
     }
 }

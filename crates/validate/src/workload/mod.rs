@@ -275,6 +275,11 @@ impl PromptPool {
         self.prompts.is_empty()
     }
 
+    /// The prompts, in the order in which they were prepared.
+    pub(crate) fn prompts(&self) -> &[Prompt] {
+        &self.prompts
+    }
+
     /// The prompts in an order of their own for each `seed`, round and round.
     pub(crate) fn dealer(&self, seed: u64) -> Dealer {
         let mut order: Vec<u32> = (0..self.prompts.len() as u32).collect();

@@ -8,5 +8,6 @@ mod memory;
 mod mock;
 mod open;
 mod reports;
+mod resume;
 mod simulated;
 mod workload;
