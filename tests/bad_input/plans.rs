@@ -41,6 +41,34 @@ fn plans_that_cannot_be_run() {
 }
 
 #[test]
+fn files_that_a_plan_names() {
+    let scratch = Scratch::new();
+    let out = scratch.path("out");
+    scratch.file("bad.csv", "seconds,tokens\n0,16\n1;16\n");
+    scratch.file("back.csv", "5,16\n4,16\n");
+    scratch.file("empty.txt", "\n");
+    let replay = |file: &str| format!("load = {{ kind = \"replay\", file = \"{file}\" }}");
+    let documents =
+        |path: &str| format!("concurrency = 1\nlengths = [{{ documents = \"{path}\", max = 64 }}]");
+    let mut rule = Rule::default();
+    for (keys, says) in [
+        (replay("bad.csv"), "bad.csv:3: expected seconds,tokens"),
+        (replay("back.csv"), "back.csv:2: the time is before"),
+        (replay("absent.csv"), "absent.csv"),
+        (documents("absent"), "absent"),
+        (documents("empty.txt"), "holds no document"),
+        ("concurrency = 1".into(), "give one of tokens"),
+        ("tokens = 16".into(), "give one of concurrency"),
+    ] {
+        let plan = format!("name = \"files\"\n[[scenario]]\nname = \"one\"\n{keys}\n");
+        let plan = scratch.file("plan.toml", plan);
+        let run = bigbatch(["validate", "--plan", text(&plan), "--out", text(&out)]);
+        rule.check(&keys, run, says);
+    }
+    rule.holds();
+}
+
+#[test]
 fn places_that_cannot_be_written_or_read() {
     let scratch = Scratch::new();
     let plan = scratch.file("plan.toml", PLAN);

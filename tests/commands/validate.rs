@@ -115,3 +115,55 @@ fn a_corpus_of_ones_own_is_cut_instead() {
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     assert_eq!(results(&out)["prompts"]["corpus"], json!(text(&corpus)));
 }
+
+#[test]
+fn a_run_that_was_cut_off_is_gone_on_with() {
+    let scratch = Scratch::new();
+    let (plan, out) = (scratch.file("plan.toml", PLAN), scratch.path("out"));
+    assert_eq!(validate(&plan, &out, &[]).code, Some(0));
+    let first = results(&out);
+    // What a process leaves that was killed in its third cell.
+    let journal = out.join(report::JOURNAL);
+    let whole = std::fs::read_to_string(&journal).expect("it was written");
+    let cells: Vec<usize> = whole.match_indices("\n{\"cell\":").map(|(at, _)| at + 1).collect();
+    let third = cells[1] + whole[cells[1]..].find('\n').expect("a line") + 1000;
+    std::fs::write(&journal, &whole[..third]).expect("writable");
+
+    let Done { code, stdout, stderr } = validate(&plan, &out, &["--resume"]);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(stderr.contains("finished cells taken over: 2"), "{stderr}");
+    let second = results(&out);
+    let cells = |results: &Value| results["cells"].as_array().expect("an array").clone();
+    assert_eq!((cells(&second).len(), &cells(&second)[..2]), (5, &cells(&first)[..2]));
+    assert_eq!(second["resumed_at"].as_array().map(Vec::len), Some(1));
+
+    let other = scratch.file("other.toml", PLAN.replace("= 30", "= 31"));
+    let Done { code, stdout, stderr } = validate(&other, &out, &["--resume"]);
+    assert_eq!((code, stdout.as_str()), (Some(2), ""));
+    assert!(stderr.contains("plan.cell.requests_min was 30, now it is 31"), "{stderr}");
+}
+
+#[test]
+fn an_open_loop_and_a_replay_beside_the_plan() {
+    let scratch = Scratch::new();
+    scratch.file("trace.csv", "seconds,tokens\n0,16\n0.05,24\n0.3,16\n");
+    let plan = scratch.file(
+        "plan.toml",
+        "name = \"open\"\nrepeat_first = false\n[cell]\nwarmup_seconds = 0.2\n\
+         [[scenario]]\nname = \"steady\"\nlengths = [{ tokens = 16 }, { tokens = 24 }]\n\
+         load = { kind = \"open\", rate_per_second = 50, seconds = 1 }\n\
+         [[scenario]]\nname = \"again\"\nload = { kind = \"replay\", file = \"trace.csv\" }\n",
+    );
+    let out = scratch.path("out");
+    let Done { code, stdout, stderr } = validate(&plan, &out, &[]);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let results = results(&out);
+    let named = |name: &str| {
+        let cells = results["cells"].as_array().expect("an array");
+        cells.iter().find(|cell| cell["scenario"] == name).expect("it was run").clone()
+    };
+    assert_eq!(named("again")["status"]["figures"]["requests"], 3);
+    let figures = &named("steady")["status"]["figures"];
+    assert_eq!(figures["measured_seconds"], 1.0);
+    assert_eq!(figures["failures"], json!({}), "{figures}");
+}

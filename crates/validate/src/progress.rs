@@ -43,7 +43,7 @@ impl Progress for Terminal {
                 self.line(format!("cutting prompts of {tokens:?} tokens{of}"));
             }
             Event::Resumed { cells } => {
-                self.line(format!("going on from {cells} finished cells"));
+                self.line(format!("finished cells taken over: {cells}"));
             }
             Event::JournalFailed { reason } => self.line(format!(
                 "a finished cell could not be written to the journal and is kept in memory: {reason}"
