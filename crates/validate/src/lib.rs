@@ -5,13 +5,16 @@
 //!
 //! A run walks through the modules in this order:
 //!
-//! 1. [`plan`]: what to run and what must hold, from TOML. Lengths times concurrencies make cells.
-//! 2. [`workload`]: prompts of exactly those lengths, different windows of real prose.
-//! 3. [`load`]: each cell's clients send, wait and send again, through warm-up, measured phase and
-//!    cool-down without a pause; every request leaves a raw record. What they send to is a
-//!    [`target`], seen through one small trait, so that this process's engine and a competitor
-//!    behind a URL are measured by the same code.
+//! 1. [`plan`]: what to run and what must hold, from TOML. Lengths times concurrencies make cells,
+//!    and so does every scenario.
+//! 2. [`workload`]: prompts of exactly the lengths wanted, different windows of real prose.
+//! 3. [`load`]: each cell's requests are sent, by clients that wait for their answers or by a schedule
+//!    that does not, through warm-up, measured phase and cool-down without a pause; every request
+//!    leaves a raw record. What they are sent to is a [`target`], seen through one small trait, so
+//!    that this process's engine and a competitor behind a URL are measured by the same code. A
+//!    finished cell goes to the run's journal, so that an interrupted run can be gone on with.
 //! 4. `telemetry`: beside the load, memory before, during and after, and how late this process wakes.
+//!    [`generator`] judges whether it was the generator that limited a cell.
 //! 5. [`stats`]: from raw records to percentiles and intervals, with what their sample supports.
 //! 6. [`analysis`]: how throughput scales, whether memory leaks, where the tail comes from.
 //! 7. [`verdict`]: each limit of each bar: pass, fail, not shown, or not run.
