@@ -3,13 +3,24 @@
 //! Each test states what share of the runs may be wrong and counts. Where a method must not be fooled,
 //! a method that is fooled stands beside it, so that a simulation too tame to show anything fails.
 
+#[expect(dead_code, reason = "the harness's tests use the rest of it")]
+#[path = "harness/simulated.rs"]
+mod simulated;
+
+use std::sync::Arc;
+use std::time::Duration;
+
 use bigbatch_validate::analysis::compare::{Worse, compare_runs};
 use bigbatch_validate::analysis::memory::{LeakVerdict, MemoryQuantity, judge_plateaus};
+use bigbatch_validate::plan::{Arrival, Lengths, Load, Scenario};
+use bigbatch_validate::results::Figures;
 use bigbatch_validate::stats::interval::quantile_ranks;
 use bigbatch_validate::stats::{
     Clusters, Interval, Latencies, Percentile, TrialUnit, Trials, nearest_rank,
 };
+use bigbatch_validate::{Plan, RunOptions, Silent, run_async};
 use fastrand::Rng;
+use simulated::{Pieces, Simulated, alone, corpus};
 
 /// Simulated cells of each kind.
 const CELLS: u64 = 2000;
@@ -284,4 +295,63 @@ fn the_smallest_change_that_is_told_is_the_one_that_is_seen() {
     }
     let (alarms, _) = compared(5, told, 0.02);
     assert!((0.7..=0.9).contains(&alarms), "{told}: {alarms}");
+}
+
+/// Runs that go through the whole harness; each is a cell of a thousand requests.
+const WHOLE_RUNS: u64 = 100;
+
+/// A thousand requests at a hundred a second, at most `in_flight_max` of them at once, of which
+/// number n takes what `law` says.
+async fn open_loop(
+    arrival: Arrival,
+    in_flight_max: usize,
+    seed: u64,
+    law: impl Fn(u64) -> Duration + Send + Sync + 'static,
+) -> Figures {
+    let load = Load::Open { rate_per_second: 100.0, arrival, seconds: None };
+    let mut plan = Plan::matrix("planted", &[], &[]);
+    plan.scenarios = vec![Scenario { name: "planted".into(), lengths: Lengths::Fixed(64), load }];
+    (plan.seed, plan.repeat_first) = (seed, false);
+    (plan.cell.warmup_seconds, plan.cell.batches_min) = (1.0, 0);
+    (plan.cell.requests_min, plan.cell.in_flight_max) = (1000, in_flight_max);
+    let target = Arc::new(Simulated::new(move |n| (law(n), alone(n))));
+    let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
+    let report = run_async(&plan, target, &Pieces, &options, &Silent).await;
+    let report = report.expect("the run is set up");
+    report.results.cells[0].figures().expect("it was run").clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_planted_coordinated_omission_does_not_hide_a_stall() {
+    let (mut naive, mut honest) = (0, 0);
+    for seed in 0..WHOLE_RUNS {
+        // A generator that waits for each answer before it sends again; a target that takes 5 ms and
+        // stalls once for two seconds.
+        let stalled = Rng::with_seed(seed).u64(400..800);
+        let law = move |n| Duration::from_millis(if n == stalled { 2000 } else { 5 });
+        let figures = open_loop(Arrival::Constant, 1, seed, law).await;
+        let p99 = |spread: bigbatch_validate::stats::Spread| spread.p99.nearest_rank_ms;
+        naive += usize::from(p99(figures.latency_over_all_from_sending) < Some(10.0));
+        honest += usize::from(p99(figures.latency_over_all) > Some(1000.0));
+    }
+    assert_eq!(naive, WHOLE_RUNS as usize, "one slow request of a thousand looks fine");
+    assert!(honest as f64 >= 0.95 * WHOLE_RUNS as f64, "{honest}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_planted_lag_of_the_generator_is_told_and_none_is_made_up() {
+    // Five requests are under way on average. A generator that manages six at once is late at times.
+    let mut told = [0, 0];
+    for seed in 0..WHOLE_RUNS {
+        for (told, in_flight_max) in told.iter_mut().zip([6, 1000]) {
+            let law = move |n| {
+                let mut rng = Rng::with_seed(seed << 32 | n);
+                Duration::from_secs_f64(0.05 * exponential(&mut rng))
+            };
+            let figures = open_loop(Arrival::Poisson, in_flight_max, seed, law).await;
+            *told += usize::from(figures.generator.bottleneck.is_some());
+        }
+    }
+    let runs = WHOLE_RUNS as f64;
+    assert!(told[0] as f64 >= 0.95 * runs && told[1] as f64 <= 0.05 * runs, "{told:?}");
 }

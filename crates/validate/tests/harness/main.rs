@@ -1,5 +1,6 @@
 //! Tests of the harness from outside: one binary, so that it links once.
 
+mod analysis;
 mod cells;
 mod http;
 mod http_faults;
