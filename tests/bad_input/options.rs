@@ -35,6 +35,9 @@ fn command_lines_that_make_no_sense() {
         &["bench", "forward", "--cells", "0x16"],
         &["bench", "forward", "--cells", "1x0"],
         &["bench", "forward", "--repeats", "0"],
+        &["bench", "memory", "--batches", "0"],
+        &["bench", "memory", "--requests", "a", "--seed", "1"],
+        &["bench", "memory", "--device", "cpu", "--requests", "no-such-file"],
         &["validate", "--target", "elsewhere"],
     ] {
         let Done { code, stderr, .. } = bigbatch(args).run();

@@ -1,6 +1,8 @@
 //! `doctor` and `bench`: figures of this machine, so only their form can be checked.
 
-use crate::support::bigbatch;
+use serde_json::Value;
+
+use crate::support::{Scratch, bigbatch, text};
 
 #[test]
 fn doctor_tells_the_limits_it_would_set() {
@@ -30,4 +32,31 @@ fn bench_forward_prints_a_row_a_batch() {
     // A batch that the device does not hold is not a failure, and not a figure either.
     assert!(row("1x4096").contains("not run"), "{output}");
     assert!(output.contains("ceiling"), "{output}");
+}
+
+#[test]
+fn bench_memory_replays_a_traffic_through_every_strategy() {
+    let scratch = Scratch::new();
+    let out = scratch.path("out");
+    let small = ["--batches", "4", "--longest", "120", "--repeats", "2", "--device", "cpu"];
+    let args = ["bench", "memory", "--max-batch-tokens", "256"];
+    let all = args.into_iter().chain(small).chain(["--out", text(&out)]);
+    let table = bigbatch(all.clone()).output();
+    let written = std::fs::read_to_string(out.join("memory.json")).expect("it was written");
+    let found: Value = serde_json::from_str(&written).expect("it is JSON");
+    assert_eq!(found["traffic"]["batches"], 4);
+    let strategies = found["strategies"].as_array().expect("an array");
+    for strategy in strategies {
+        assert!(table.contains(strategy["name"].as_str().expect("a name")), "{table}");
+        assert_eq!(strategy["batches_failed"], 0);
+        let timed = strategy["allocator_us"]["median"].is_number();
+        assert_eq!(strategy["simulated"], !timed, "measured, or a simulation");
+    }
+    assert_eq!(strategies.len(), 3, "arena, per operation, and the simulated cache");
+    let image = std::fs::read_to_string(out.join("memory.svg")).expect("it was written");
+    assert!(image.starts_with("<svg xmlns"), "an image of its own");
+
+    let again: Value =
+        serde_json::from_str(&bigbatch(all.chain(["--json"])).output()).expect("JSON");
+    assert_eq!(again["demand"], found["demand"], "the same seed asks for the same buffers");
 }

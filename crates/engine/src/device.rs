@@ -16,6 +16,7 @@ use crate::backend::{
     converted_bytes,
 };
 use crate::error::{DeviceError, LoadError};
+use crate::model::buffers::BufferPlan;
 use crate::model::forward::{self, Program};
 use crate::model::{Architecture, Config, Model, Workspace};
 use crate::pack::PackedBatch;
@@ -57,6 +58,39 @@ pub struct DeviceOptions {
     pub max_batch_tokens: Option<usize>,
     /// Sequences of one batch.
     pub max_batch_sequences: usize,
+}
+
+/// Where a budget went, and what another one would hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct MemoryPlan {
+    /// Everything beside the arena: weights, tables, and on a device its context and code.
+    pub fixed_bytes: u64,
+    /// What start-up must find free beyond that, and gives back: room for code that is yet to be loaded.
+    pub reserve_bytes: u64,
+    /// The arena.
+    pub arena_bytes: u64,
+    /// Tokens of the largest batch that it holds.
+    pub max_batch_tokens: usize,
+    /// A budget that does not hold a batch of this many tokens is refused.
+    pub least_batch_tokens: usize,
+}
+
+impl MemoryPlan {
+    /// Bytes of the arena a token. Nearly the same for every size: what goes by sequences is small.
+    pub fn bytes_per_token(&self) -> f64 {
+        self.arena_bytes as f64 / self.max_batch_tokens.max(1) as f64
+    }
+
+    /// The smallest budget with which this model should start.
+    pub fn least_budget_bytes(&self) -> u64 {
+        let arena = self.bytes_per_token() * self.least_batch_tokens as f64;
+        self.fixed_bytes + self.reserve_bytes + arena as u64
+    }
+
+    /// Tokens of the largest batch that a budget should hold, were no batch too large to be useful.
+    pub fn batch_tokens_within(&self, budget_bytes: u64) -> usize {
+        (budget_bytes.saturating_sub(self.fixed_bytes) as f64 / self.bytes_per_token()) as usize
+    }
 }
 
 /// Tokens of a batch beyond which a larger one runs no faster, when nothing needs more.
@@ -104,6 +138,7 @@ pub struct Device {
     workspace: Workspace,
     info: DeviceInfo,
     meter: MemoryMeter,
+    memory_plan: MemoryPlan,
     #[cfg(feature = "cuda")]
     cuda_report: Option<crate::backend::cuda::start::StartReport>,
 }
@@ -118,7 +153,14 @@ impl Device {
         if let DeviceKind::Cuda(ordinal, dtype) = options.kind {
             return cuda::start(model, options, ordinal, dtype);
         }
-        let workspace = plan(model, options)?;
+        let (workspace, fixed_bytes) = plan(model, options)?;
+        let memory_plan = MemoryPlan {
+            fixed_bytes,
+            reserve_bytes: 0,
+            arena_bytes: workspace.bytes as u64,
+            max_batch_tokens: workspace.max_tokens,
+            least_batch_tokens: least_batch_tokens(model, options),
+        };
         let config = model.config.clone();
         let weights = WeightTable::new(&model.architecture.tensors, &model.weights)?;
         let ropes = [&config.rope_full, &config.rope_sliding]
@@ -137,6 +179,7 @@ impl Device {
             workspace,
             info: DeviceInfo { name: format!("cpu, {threads} threads"), dtype: Dtype::F32 },
             meter: Arc::new(|| None),
+            memory_plan,
             #[cfg(feature = "cuda")]
             cuda_report: None,
         })
@@ -156,6 +199,16 @@ impl Device {
     /// A reader of its memory that outlives nothing but itself.
     pub fn memory_meter(&self) -> MemoryMeter {
         self.meter.clone()
+    }
+
+    /// Where the budget went.
+    pub fn memory_plan(&self) -> MemoryPlan {
+        self.memory_plan
+    }
+
+    /// What its batches would ask for, were each operation to allocate its result. Needs no device.
+    pub fn buffer_plan(&self) -> BufferPlan {
+        BufferPlan::new(&self.config, &self.architecture, &self.workspace)
     }
 
     /// The most tokens of one batch, and so of one sequence.
@@ -300,8 +353,12 @@ impl Device {
     }
 }
 
-/// The largest workspace that the budget holds.
-fn plan(model: &Model, options: &DeviceOptions) -> Result<Workspace, LoadError> {
+fn least_batch_tokens(model: &Model, options: &DeviceOptions) -> usize {
+    options.max_batch_tokens.unwrap_or(model.config.max_tokens.min(LEAST_BATCH_TOKENS))
+}
+
+/// The largest workspace that the budget holds, and the bytes of everything else.
+fn plan(model: &Model, options: &DeviceOptions) -> Result<(Workspace, u64), LoadError> {
     let config = &model.config;
     let weights = converted_bytes(&model.architecture.tensors, &model.weights)?;
     let scratch = cpu::scratch_bytes(options.threads, config.head_dim()) as u64;
@@ -318,7 +375,11 @@ fn plan(model: &Model, options: &DeviceOptions) -> Result<Workspace, LoadError> 
         (workspace, total)
     };
     let fits = |tokens: usize| at(tokens).1 <= options.memory_budget_bytes;
-    let least = options.max_batch_tokens.unwrap_or(config.max_tokens.min(LEAST_BATCH_TOKENS));
+    let least = least_batch_tokens(model, options);
+    let split = |(workspace, total): (Workspace, u64)| {
+        let fixed = total - workspace.bytes as u64;
+        (workspace, fixed)
+    };
     if !fits(least) {
         return Err(LoadError::Budget {
             model: model.name.clone(),
@@ -331,12 +392,12 @@ fn plan(model: &Model, options: &DeviceOptions) -> Result<Workspace, LoadError> 
         });
     }
     if options.max_batch_tokens.is_some() {
-        return Ok(at(least).0);
+        return Ok(split(at(least)));
     }
     let (mut low, mut high) = (least, config.max_tokens.max(USEFUL_BATCH_TOKENS).max(least));
     while low < high {
         let middle = low + (high - low).div_ceil(2);
         if fits(middle) { low = middle } else { high = middle - 1 }
     }
-    Ok(at(low).0)
+    Ok(split(at(low)))
 }

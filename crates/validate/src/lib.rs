@@ -82,6 +82,7 @@
 pub mod analysis;
 mod cluster;
 mod error;
+pub mod experiment;
 mod figures;
 pub mod generator;
 mod journal;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Device, DeviceInfo, DeviceOptions, LEAST_BATCH_TOKENS};
+use super::{Device, DeviceInfo, DeviceOptions, MemoryPlan, least_batch_tokens};
 use crate::backend::cuda::BatchLimits;
 use crate::backend::cuda::start::{self, CudaOptions, Planned, Planner};
 use crate::backend::{Dtype, Op};
@@ -34,6 +34,14 @@ pub(super) fn start(
     let mut planner = ArenaPlanner { model, options, dtype, workspace };
     let backend = start::start(model, &cuda, &mut planner)?;
     let card = backend.device().clone();
+    let report = backend.report().clone();
+    let memory_plan = MemoryPlan {
+        fixed_bytes: report.used_bytes.saturating_sub(report.arena_bytes),
+        reserve_bytes: report.unused_reserve_bytes(),
+        arena_bytes: report.arena_bytes,
+        max_batch_tokens: planner.workspace.max_tokens,
+        least_batch_tokens: least_batch_tokens(model, options),
+    };
     let name = format!("{}, {}", card.label(), card.properties().name);
     Ok(Device {
         config: model.config.clone(),
@@ -41,7 +49,8 @@ pub(super) fn start(
         workspace: planner.workspace,
         info: DeviceInfo { name, dtype },
         meter: Arc::new(move || Some(card.memory())),
-        cuda_report: Some(backend.report().clone()),
+        memory_plan,
+        cuda_report: Some(report),
         backend: Box::new(backend),
     })
 }
@@ -73,7 +82,7 @@ impl Planner for ArenaPlanner<'_> {
         let at = |tokens| at(self.model, self.options, self.dtype, tokens);
         let bytes = |tokens| planned(self.model, &at(tokens)).arena_bytes();
         let longest = self.model.config.max_tokens;
-        let least = self.options.max_batch_tokens.unwrap_or(longest.min(LEAST_BATCH_TOKENS));
+        let least = least_batch_tokens(self.model, self.options);
         if bytes(least) > arena_bytes {
             return Err(bytes(least));
         }

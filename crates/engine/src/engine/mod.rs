@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use self::device_loop::device_loop;
 use crate::backend::{ArenaUsage, DeviceMemory};
-use crate::device::{Device, DeviceInfo, DeviceOptions, MemoryMeter};
+use crate::device::{Device, DeviceInfo, DeviceOptions, MemoryMeter, MemoryPlan};
 use crate::error::{LoadError, RequestError};
 use crate::model::{MAX_MASKS, Model};
 use crate::pack::Rows;
@@ -151,6 +151,7 @@ struct Shared {
     meter: MemoryMeter,
     batches: AtomicU64,
     on_device: AtomicUsize,
+    memory_plan: MemoryPlan,
 }
 
 /// A running engine. Dropping it answers what was admitted, then stops.
@@ -184,6 +185,7 @@ impl Engine {
             meter: device.memory_meter(),
             batches: AtomicU64::new(0),
             on_device: AtomicUsize::new(0),
+            memory_plan: device.memory_plan(),
             limits,
             model,
         });
@@ -250,6 +252,11 @@ impl Engine {
     /// Batches that the device has now, running or next.
     pub fn batches_in_flight(&self) -> usize {
         self.shared.on_device.load(Ordering::Relaxed)
+    }
+
+    /// Where the memory budget went, and what another one would hold.
+    pub fn memory_plan(&self) -> MemoryPlan {
+        self.shared.memory_plan
     }
 
     /// Memory of the device, as its driver tells; `None` on a host.

@@ -5,6 +5,7 @@
 //! launches down. There is one model definition; devices differ below it, in [`crate::backend`].
 
 mod architecture;
+pub mod buffers;
 mod checkpoint;
 mod config;
 pub mod forward;

@@ -3,12 +3,14 @@
 //! - [`json`] writes `results.json`, whole, and `requests.jsonl.zst`, the raw records;
 //! - [`markdown`] writes `report.md`;
 //! - [`html`] writes `report.html`, one file that needs no network and no script, with charts;
-//! - [`text`] makes a table for a terminal.
+//! - [`text`] makes a table for a terminal;
+//! - [`experiment`] writes the data and the chart of `bench memory`.
 //!
 //! The tables and sentences of all of them come from `tables` and `words`, so they cannot disagree.
 //! Strings that come from a target or a plan are escaped where they are printed.
 
 pub(crate) mod chart;
+pub mod experiment;
 mod format;
 pub mod html;
 pub mod json;

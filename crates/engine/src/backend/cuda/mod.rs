@@ -13,7 +13,7 @@
 //! Every error is one line. A fault that poisons the process ([`crate::error::DeviceError::Poisoned`]) is
 //! told apart from one that fails a batch.
 //!
-//! What is not here: no caching allocator, no second stream, no mask or score tensor, no unified memory,
+//! What is not here: no caching allocator (those of [`pools`] are for an experiment), no second stream, no mask or score tensor, no unified memory,
 //! nothing that needs a driver newer than CUDA 12.0, and no knowledge of layers or heads.
 
 mod backend;
@@ -30,6 +30,7 @@ pub mod memory;
 mod module;
 pub(in crate::backend) mod nvml;
 mod outputs;
+pub mod pools;
 pub mod resources;
 pub mod start;
 mod symbols;

@@ -90,6 +90,14 @@ pub struct StartReport {
     pub gemm: Vec<Choice>,
 }
 
+impl StartReport {
+    /// What start-up kept free for code beyond what code and graphs then took.
+    pub fn unused_reserve_bytes(&self) -> u64 {
+        let kept = LOADING_RESERVE_BYTES + PAGE_BYTES;
+        kept.saturating_sub(self.loaded_bytes + self.graph_bytes)
+    }
+}
+
 /// Kept free while the first plan is rehearsed: lazily loaded code of cuBLASLt took up to 80 MiB on an H100.
 const LOADING_RESERVE_BYTES: u64 = 128 << 20;
 /// Kept free for the graphs, whose size shows only once they are recorded.

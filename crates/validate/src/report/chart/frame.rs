@@ -70,9 +70,9 @@ fn log_ticks(least: f64, most: f64) -> Vec<f64> {
 
 /// Sizes in the chart's own units, which are CSS pixels at its natural width.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Size {
-    pub(super) width: f64,
-    pub(super) height: f64,
+pub(in super::super) struct Size {
+    pub(in super::super) width: f64,
+    pub(in super::super) height: f64,
 }
 
 const LEFT: f64 = 62.0;
@@ -81,7 +81,7 @@ const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
 
 /// A coordinate, printed short.
-pub(super) struct At(pub(super) f64);
+pub(in super::super) struct At(pub(in super::super) f64);
 
 impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

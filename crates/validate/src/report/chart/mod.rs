@@ -2,12 +2,15 @@
 //! reader's light or dark scheme. Every mark has a `<title>`, which browsers show on hover and
 //! screen readers read out.
 
+mod allocations;
 mod frame;
 mod latency;
 mod memory;
 mod stages;
 mod throughput;
 
+pub(super) use allocations::{SIZE as ALLOCATIONS_SIZE, allocations};
+pub(super) use frame::{At, Size};
 pub(super) use latency::latencies;
 pub(super) use memory::memory;
 pub(super) use stages::stages;
@@ -25,7 +28,7 @@ pub(super) struct Figure {
 }
 
 /// Class of series number `index` of `of`: spread over the palette, so that an order is seen.
-fn series_class(index: usize, of: usize) -> String {
+pub(super) fn series_class(index: usize, of: usize) -> String {
     let step = if of <= 1 { 0 } else { index * (COLOURS - 1) / (of.min(COLOURS) - 1).max(1) };
     match of {
         0..=COLOURS => format!("s{}", step.min(COLOURS - 1)),

@@ -1,5 +1,7 @@
 //! `bench`: one part of the engine at a time, each figure with its ceiling beside it.
 
+mod memory;
+
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -29,6 +31,8 @@ enum Part {
     Attention(BenchOptions),
     /// The model's linear layers alone, a product each
     Gemm(BenchOptions),
+    /// Ways of finding memory for the buffers of real batches, replayed side by side
+    Memory(memory::MemoryBench),
 }
 
 #[derive(Args)]
@@ -65,6 +69,7 @@ pub(crate) fn bench(args: Bench) -> Outcome {
         Part::Forward(options) => Bed::open(&options)?.each_cell(&options, forward),
         Part::Attention(options) => Bed::open(&options)?.each_cell(&options, attention),
         Part::Gemm(options) => Bed::open(&options)?.each_cell(&options, gemm),
+        Part::Memory(options) => memory::memory(&options),
     }
 }
 

@@ -1,0 +1,263 @@
+//! A best-fit caching allocator, simulated.
+//!
+//! It follows the one of PyTorch (`c10/cuda/CUDACachingAllocator.cpp`, its defaults): sizes are rounded to
+//! 512 bytes; small ones (up to 1 MiB) come from segments of 2 MiB, middling ones (below 10 MiB) from
+//! segments of 20 MiB, larger ones from segments of their own rounded to 2 MiB. The smallest free block that
+//! fits is taken and its rest split off; a freed block joins its free neighbours; segments are kept until a
+//! new one does not fit into the limit, when all wholly free ones go back. It keeps books about addresses and
+//! touches no memory, so it has no times. It has one stream.
+
+use std::collections::BTreeSet;
+
+use super::{Allocator, Free, Slots, Usage};
+use crate::error::DeviceError;
+use crate::model::buffers::Buffer;
+
+const ROUND: usize = 512;
+const SMALL: usize = 1 << 20;
+const SMALL_SEGMENT: usize = 2 << 20;
+const MIDDLING_SEGMENT: usize = 20 << 20;
+const LARGE_FROM: usize = 10 << 20;
+const LARGE_ROUND: usize = 2 << 20;
+
+/// A part of a segment.
+#[derive(Debug, Clone, Copy)]
+struct Block {
+    bytes: usize,
+    free: bool,
+    small: bool,
+}
+
+/// The books.
+#[derive(Debug)]
+pub struct Caching {
+    limit: usize,
+    /// Blocks in the order of their addresses, by segment.
+    segments: Vec<Option<std::collections::BTreeMap<usize, Block>>>,
+    /// Free blocks of large and of small segments: (bytes, segment, start).
+    free: [BTreeSet<(usize, usize, usize)>; 2],
+    /// Segment, start, and whether small.
+    live: Slots<(usize, usize)>,
+    reserved: usize,
+    used: usize,
+    system_calls: u64,
+}
+
+impl Caching {
+    /// An empty cache that may reserve up to `limit_bytes`.
+    pub fn new(limit_bytes: u64) -> Caching {
+        Caching {
+            limit: usize::try_from(limit_bytes).unwrap_or(usize::MAX),
+            segments: Vec::new(),
+            free: [BTreeSet::new(), BTreeSet::new()],
+            live: Slots::default(),
+            reserved: 0,
+            used: 0,
+            system_calls: 0,
+        }
+    }
+
+    /// The free block that fits best.
+    fn best(&self, bytes: usize, small: bool) -> Option<(usize, usize)> {
+        let fits = self.free[usize::from(small)].range((bytes, 0, 0)..).next();
+        fits.map(|&(_, segment, start)| (segment, start))
+    }
+
+    fn new_segment(&mut self, bytes: usize, small: bool) -> Option<(usize, usize)> {
+        let size = match bytes {
+            _ if small => SMALL_SEGMENT,
+            0..LARGE_FROM => MIDDLING_SEGMENT,
+            _ => bytes.next_multiple_of(LARGE_ROUND),
+        };
+        if self.reserved + size > self.limit {
+            self.release_free_segments();
+        }
+        if self.reserved + size > self.limit {
+            return None;
+        }
+        self.reserved += size;
+        self.system_calls += 1;
+        let index = self.segments.len();
+        let block = Block { bytes: size, free: true, small };
+        self.segments.push(Some([(0, block)].into()));
+        self.free[usize::from(small)].insert((size, index, 0));
+        Some((index, 0))
+    }
+
+    fn release_free_segments(&mut self) {
+        for (index, segment) in self.segments.iter_mut().enumerate() {
+            let Some(blocks) = segment else { continue };
+            if let (1, Some(block)) = (blocks.len(), blocks.get(&0).filter(|block| block.free)) {
+                self.free[usize::from(block.small)].remove(&(block.bytes, index, 0));
+                self.reserved -= block.bytes;
+                self.system_calls += 1;
+                *segment = None;
+            }
+        }
+    }
+
+    /// Takes the front of a free block and leaves its rest free, where that is worth a block.
+    fn take(&mut self, (segment, start): (usize, usize), bytes: usize) {
+        let Some(blocks) = self.segments[segment].as_mut() else { return };
+        let Some(block) = blocks.get_mut(&start) else { return };
+        let free = &mut self.free[usize::from(block.small)];
+        free.remove(&(block.bytes, segment, start));
+        let rest = block.bytes - bytes;
+        block.free = false;
+        if if block.small { rest >= ROUND } else { rest > SMALL } {
+            let small = block.small;
+            block.bytes = bytes;
+            blocks.insert(start + bytes, Block { bytes: rest, free: true, small });
+            free.insert((rest, segment, start + bytes));
+        }
+    }
+
+    /// Frees a block and joins it with its free neighbours.
+    fn give_back(&mut self, segment: usize, start: usize) -> usize {
+        let Some(blocks) = self.segments[segment].as_mut() else { return 0 };
+        let Some(&Block { bytes: given, small, .. }) = blocks.get(&start) else { return 0 };
+        let free = &mut self.free[usize::from(small)];
+        let (mut from, mut bytes) = (start, given);
+        if let Some((&next, block)) = blocks.range(start + 1..).next()
+            && block.free
+        {
+            bytes += block.bytes;
+            free.remove(&(block.bytes, segment, next));
+            blocks.remove(&next);
+        }
+        if let Some((&before, block)) = blocks.range(..start).next_back()
+            && block.free
+        {
+            bytes += block.bytes;
+            free.remove(&(block.bytes, segment, before));
+            blocks.remove(&start);
+            from = before;
+        }
+        blocks.insert(from, Block { bytes, free: true, small });
+        free.insert((bytes, segment, from));
+        given
+    }
+}
+
+impl Allocator for Caching {
+    fn is_simulated(&self) -> bool {
+        true
+    }
+
+    fn allocate(&mut self, slot: usize, buffer: &Buffer) -> Result<(), DeviceError> {
+        let bytes = buffer.bytes.next_multiple_of(ROUND);
+        let small = bytes <= SMALL;
+        let found = self.best(bytes, small).or_else(|| self.new_segment(bytes, small));
+        let Some((segment, start)) = found else {
+            return Err(DeviceError::OutOfMemory {
+                device: "simulated".into(),
+                purpose: "a segment of the cache",
+                asked_bytes: bytes as u64,
+                free_bytes: self.limit.saturating_sub(self.reserved) as u64,
+            });
+        };
+        self.take((segment, start), bytes);
+        let blocks = self.segments[segment].as_ref();
+        self.used += blocks.and_then(|blocks| blocks.get(&start)).map_or(0, |block| block.bytes);
+        self.live.put(slot, (segment, start));
+        Ok(())
+    }
+
+    fn free(&mut self, slot: usize) -> Result<(), DeviceError> {
+        if let Some((segment, start)) = self.live.take(slot) {
+            self.used -= self.give_back(segment, start);
+        }
+        Ok(())
+    }
+
+    fn touch(&mut self, _: usize) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn usage(&mut self) -> Result<Usage, DeviceError> {
+        let largest = self.free.iter().filter_map(|blocks| blocks.last()).map(|&(bytes, ..)| bytes);
+        Ok(Usage {
+            reserved_bytes: self.reserved as u64,
+            used_bytes: self.used as u64,
+            free: Some(Free {
+                bytes: (self.reserved - self.used) as u64,
+                largest_bytes: largest.max().unwrap_or(0) as u64,
+            }),
+            system_calls: Some(self.system_calls),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn ask(cache: &mut Caching, slot: usize, bytes: usize) -> Result<(), DeviceError> {
+        let buffer = Buffer { name: String::new(), bytes, born: 0, dies: 0, offset_bytes: 0 };
+        cache.allocate(slot, &buffer)
+    }
+
+    fn state(cache: &mut Caching) -> (usize, usize, usize) {
+        let usage = cache.usage().unwrap();
+        let free = usage.free.unwrap();
+        let mib = |bytes: u64| bytes as usize / MIB;
+        (mib(usage.reserved_bytes), mib(usage.used_bytes), mib(free.largest_bytes))
+    }
+
+    #[test]
+    fn segments_are_split_reused_and_joined() {
+        let mut cache = Caching::new(1 << 30);
+        ask(&mut cache, 0, 4 * MIB).unwrap();
+        assert_eq!(state(&mut cache), (20, 4, 16), "a middling segment, its rest free");
+        ask(&mut cache, 1, 6 * MIB).unwrap();
+        ask(&mut cache, 2, 6 * MIB).unwrap();
+        assert_eq!(state(&mut cache), (20, 16, 4), "from the same segment");
+        cache.free(1).unwrap();
+        assert_eq!(state(&mut cache), (20, 10, 6), "a hole");
+        cache.free(0).unwrap();
+        assert_eq!(state(&mut cache), (20, 6, 10), "joined with the hole behind it");
+        ask(&mut cache, 3, 3 * MIB).unwrap();
+        assert_eq!(
+            state(&mut cache),
+            (20, 10, 10),
+            "the smaller free block, all of it: 1 MiB is no rest"
+        );
+        cache.free(2).unwrap();
+        cache.free(3).unwrap();
+        assert_eq!(state(&mut cache), (20, 0, 20), "one block again");
+        assert_eq!(cache.usage().unwrap().system_calls, Some(1));
+    }
+
+    #[test]
+    fn small_and_large_buffers_have_segments_of_their_own() {
+        let mut cache = Caching::new(1 << 30);
+        ask(&mut cache, 0, 100).unwrap();
+        assert_eq!(cache.usage().unwrap().used_bytes, 512);
+        assert_eq!(state(&mut cache).0, 2);
+        ask(&mut cache, 1, 11 * MIB).unwrap();
+        assert_eq!(state(&mut cache).0, 2 + 12, "rounded to 2 MiB");
+        // 1 MiB of it is too little to split off: it counts as used.
+        assert_eq!(state(&mut cache).1, 12);
+    }
+
+    #[test]
+    fn a_full_cache_gives_free_segments_back_before_it_fails() {
+        let mut cache = Caching::new(32 * MIB as u64);
+        ask(&mut cache, 0, 16 * MIB).unwrap();
+        cache.free(0).unwrap();
+        assert_eq!(state(&mut cache), (16, 0, 16));
+        ask(&mut cache, 1, 24 * MIB).unwrap();
+        assert_eq!(state(&mut cache), (24, 24, 0), "the 16 MiB went back");
+        let error = ask(&mut cache, 2, 12 * MIB).unwrap_err();
+        assert!(matches!(error, DeviceError::OutOfMemory { .. }), "{error}");
+        cache.free(1).unwrap();
+        ask(&mut cache, 2, 12 * MIB).unwrap();
+        assert_eq!(state(&mut cache), (24, 12, 12), "from the segment that is free now");
+    }
+}

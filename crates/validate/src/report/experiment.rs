@@ -1,0 +1,77 @@
+//! Files of a [`MemoryExperiment`]: `memory.json`, and `memory.svg`, the allocate and free timeline
+//! as an image of its own. The report page draws the same chart from the same data.
+
+use std::path::PathBuf;
+
+use super::OutputDir;
+use super::chart::{self, At};
+use super::markup::Markup;
+use crate::Error;
+use crate::experiment::MemoryExperiment;
+
+/// Name of the data's file.
+pub const JSON: &str = "memory.json";
+/// Name of the chart's.
+pub const SVG: &str = "memory.svg";
+
+/// What the page's style says of a chart's parts; an image alone has no page around it.
+const STYLE: &str = "\
+svg { --grid: #e9ecef; --band: #f2f4f6; --soft: #5b6570; --panel: #ffffff; color-scheme: light dark; \
+--s0: #1aa07a; --s1: #2b8cbe; --s2: #3b62c9; --s3: #7a4fc2; --s4: #b8408f; --s5: #c96a12; \
+font: 11.5px system-ui, sans-serif; } \
+@media (prefers-color-scheme: dark) { svg { --grid: #272d33; --band: #1f242a; --soft: #9aa5b0; --panel: #191d21; \
+--s0: #45cfa4; --s1: #56b4e6; --s2: #7f9dff; --s3: #b08cf5; --s4: #ec7fc4; --s5: #ffb066; } } \
+.paper { fill: var(--panel); } text { fill: var(--soft); } .grid { stroke: var(--grid); } \
+.band { fill: transparent; } .band.odd { fill: var(--band); } \
+.line { fill: none; stroke: currentColor; stroke-width: 2; stroke-linejoin: round; } \
+.line.dashed { stroke-dasharray: 6 4; } .s0 { color: var(--s0); } .s1 { color: var(--s1); } \
+.s2 { color: var(--s2); } .s3 { color: var(--s3); } .s4 { color: var(--s4); } .s5 { color: var(--s5); }";
+
+/// Writes both files; their paths.
+pub fn write(experiment: &MemoryExperiment, output: &OutputDir) -> Result<Vec<PathBuf>, Error> {
+    let json = output.write(JSON, |out| {
+        serde_json::to_writer_pretty(&mut *out, experiment)?;
+        out.write_all(b"\n")
+    })?;
+    let mut written = vec![json];
+    if let Some(svg) = svg(experiment) {
+        written.push(output.write(SVG, |out| out.write_all(svg.as_bytes()))?);
+    }
+    Ok(written)
+}
+
+/// The timeline as an image with its legend; none for an experiment without batches.
+pub fn svg(experiment: &MemoryExperiment) -> Option<String> {
+    let (figure, names) = chart::allocations(experiment)?;
+    const LINE: f64 = 18.0;
+    let chart::Size { width, height } = chart::ALLOCATIONS_SIZE;
+    let all = height + LINE * (names.len() as f64 + 1.0);
+    let view = format!("0 0 {width} {all}");
+    let mut out = Markup::new();
+    out.open(
+        "svg",
+        &[
+            ("xmlns", &"http://www.w3.org/2000/svg"),
+            ("viewBox", &view),
+            ("width", &width),
+            ("height", &all),
+        ],
+    );
+    out.open("style", &[]).raw(STYLE).close("style");
+    out.empty("rect", &[("class", &"paper"), ("width", &"100%"), ("height", &"100%")]);
+    let inner = format!("0 0 {width} {height}");
+    out.open("svg", &[("viewBox", &inner), ("width", &width), ("height", &height)]);
+    out.add(figure.svg).close("svg");
+    for (index, name) in names.iter().enumerate() {
+        let y = height + LINE * (index as f64 + 0.7);
+        let (line, text) = (At(y - 4.0), At(y));
+        let class = format!("line {}", chart::series_class(index, names.len()));
+        out.empty(
+            "line",
+            &[("class", &class), ("x1", &62), ("x2", &86), ("y1", &line), ("y2", &line)],
+        );
+        out.element("text", &[("x", &94), ("y", &text)], name);
+    }
+    out.close("svg");
+    Some(out.into_string())
+}
