@@ -2,6 +2,7 @@
 
 mod bench;
 mod doctor;
+mod edge;
 mod model;
 mod options;
 mod predict;

@@ -6,12 +6,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use bigbatch_engine::task::TaskKind;
+use bigbatch_validate::analysis::EdgeFindings;
+use bigbatch_validate::edge::{EdgeRules, find, find_async};
 use bigbatch_validate::report::{self, OutputDir};
 use bigbatch_validate::target::{HttpTarget, InProcess, Target};
 use bigbatch_validate::workload::Corpus;
 use bigbatch_validate::{Plan, Report, RunOptions, Terminal, run_async};
 use clap::Args;
 
+use super::edge::{self, InProcessEdge, RunningEdge};
 use super::options::ModelOptions;
 use super::target::{Server, TargetOptions};
 use super::{Outcome, say};
@@ -31,6 +34,10 @@ pub(crate) struct Validate {
     /// Go on with the cells that an interrupted run of the same plan and target left in --out
     #[arg(long)]
     resume: bool,
+    /// Afterwards raise concurrency and length, and lower the memory budget, until requests are refused; an
+    /// `[edge]` table in the plan says how far, and asks for it too
+    #[arg(long)]
+    edge: bool,
     /// A bar that could not be shown counts as failed
     #[arg(long)]
     strict: bool,
@@ -50,39 +57,82 @@ pub(crate) fn validate(args: Validate) -> Outcome {
     };
     let journal = Some(output.path().join(report::JOURNAL));
     let options = RunOptions { corpus, journal, resume: args.resume, ..RunOptions::default() };
-    let report = match server {
-        Some(server) => of_server(server, &plan, &options)?,
-        None => of_engine(&args.model, &plan, &options)?,
+    let rules = plan.edge.clone().or(args.edge.then(EdgeRules::default));
+    let Measured { mut report, edges } = match server {
+        Some(server) => of_server(server, &plan, &options, rules.as_ref())?,
+        None => of_engine(&args.model, &plan, &options, rules.as_ref())?,
+    };
+    // A search that ended in an error must not lose the run before it.
+    let fault = match edges {
+        Ok(found) => {
+            report.results.analysis.edge = found;
+            None
+        }
+        Err(fault) => Some(fault),
     };
     let written = report::write_reports(&report, &output)?;
     say!("{}", report::text::render(&report.results).trim_end());
+    if let Some(found) = &report.results.analysis.edge {
+        edge::print(found)?;
+    }
     say!("report: {}", written.html.display());
+    if let Some(fault) = fault {
+        return Err(fault.into());
+    }
     Ok(ExitCode::from(report.exit_code(args.strict)))
+}
+
+/// A run, and the search after it.
+struct Measured {
+    report: Report,
+    edges: Result<Option<EdgeFindings>, bigbatch_validate::Error>,
 }
 
 fn of_engine(
     model: &ModelOptions,
     plan: &Plan,
     options: &RunOptions,
-) -> Result<Report, Box<dyn Error>> {
+    rules: Option<&EdgeRules>,
+) -> Result<Measured, Box<dyn Error>> {
     let engine = model.engine(TaskKind::Embed)?;
     let budget = model.memory_budget_bytes();
     let target = Arc::new(InProcess::new(engine, budget, env!("CARGO_PKG_VERSION")));
     stop_on_interrupt(options)?;
     let tokens = &target.engine().model().tokenizer;
     let measured = target.clone() as Arc<dyn Target>;
-    Ok(bigbatch_validate::run(plan, measured, tokens, options, &Terminal::new())?)
+    let report = bigbatch_validate::run(plan, measured, tokens, options, &Terminal::new())?;
+    let Some(rules) = rules.filter(|_| !options.cancel.is_cancelled()) else {
+        return Ok(Measured { report, edges: Ok(None) });
+    };
+    // Its memory is needed: the search starts engines of its own.
+    drop(target);
+    let tokens = model.load(TaskKind::Embed)?.tokenizer;
+    let engines = InProcessEdge::new(model, TaskKind::Embed);
+    let edges = find(rules, &engines, &tokens, &options.corpus, &options.cancel).map(Some);
+    Ok(Measured { report, edges })
 }
 
 /// Connections belong to the runtime that made them, so one serves both the first look and the load.
-fn of_server(server: Server, plan: &Plan, options: &RunOptions) -> Result<Report, Box<dyn Error>> {
+fn of_server(
+    server: Server,
+    plan: &Plan,
+    options: &RunOptions,
+    rules: Option<&EdgeRules>,
+) -> Result<Measured, Box<dyn Error>> {
     let runtime = bigbatch_validate::runtime()?;
     let target = Arc::new(runtime.block_on(HttpTarget::connect(&server.options))?);
     eprintln!("{}", target.found());
     stop_on_interrupt(options)?;
     let progress = Terminal::new();
-    let run = run_async(plan, target, &server.tokenizer, options, &progress);
-    Ok(runtime.block_on(run)?)
+    let run = run_async(plan, target.clone(), &server.tokenizer, options, &progress);
+    let report = runtime.block_on(run)?;
+    let Some(rules) = rules.filter(|_| !options.cancel.is_cancelled()) else {
+        return Ok(Measured { report, edges: Ok(None) });
+    };
+    let running = RunningEdge::new(target);
+    let (tokens, corpus) = (&server.tokenizer, &options.corpus);
+    let search = find_async(rules, &running, tokens, corpus, &options.cancel);
+    Ok(Measured { report, edges: runtime.block_on(search).map(Some) })
 }
 
 fn stop_on_interrupt(options: &RunOptions) -> Result<(), ctrlc::Error> {

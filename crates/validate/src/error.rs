@@ -132,6 +132,9 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// The target whose edge is searched does not start for a normal run.
+    #[error("the target does not start: {0}")]
+    EdgeStart(String),
     /// The async runtime that drives the load could not be started.
     #[error("cannot start the load generator's threads: {0}; raise the process's thread limit")]
     Runtime(std::io::Error),

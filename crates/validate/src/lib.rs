@@ -81,6 +81,7 @@
 
 pub mod analysis;
 mod cluster;
+pub mod edge;
 mod error;
 pub mod experiment;
 mod figures;

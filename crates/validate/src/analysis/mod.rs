@@ -8,6 +8,7 @@
 
 mod batch_time;
 pub mod compare;
+pub mod edge;
 pub mod failures;
 pub mod latency;
 pub mod memory;
@@ -23,6 +24,7 @@ use crate::load::{Phase, RequestRecord};
 use crate::results::Cell;
 use crate::target::TargetInfo;
 
+pub use edge::EdgeFindings;
 pub use failures::FailureGroup;
 pub use latency::LatencyFindings;
 pub use memory::MemoryFindings;
@@ -39,6 +41,9 @@ pub struct Analysis {
     pub latency: LatencyFindings,
     /// Measured requests that failed, grouped by cell and kind.
     pub failures: Vec<FailureGroup>,
+    /// Where the target stops taking work; only where the edge was searched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<EdgeFindings>,
 }
 
 /// Finds everything there is to find in the cells of a run and their raw records.
@@ -56,6 +61,7 @@ pub fn analyse(cells: &[Cell], requests: &[RequestRecord], target: &TargetInfo) 
         memory: memory::find(&ran),
         latency: latency::find(&ran),
         failures: failures::find(&ran),
+        edge: None,
     }
 }
 

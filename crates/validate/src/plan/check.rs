@@ -57,6 +57,9 @@ impl Plan {
     }
 
     fn check_rules(&self) -> Result<(), String> {
+        if let Some(edge) = &self.edge {
+            edge.check()?;
+        }
         let rules = &self.cell;
         check_count("cell.requests_min", rules.requests_min, 1, REQUESTS_MAX)?;
         check_count("cell.requests_per_client", rules.requests_per_client, 1, REQUESTS_MAX)?;

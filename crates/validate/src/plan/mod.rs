@@ -74,6 +74,7 @@ pub use check::{
 pub use scenario::{Arrival, CellSpec, LengthDist, Lengths, Load, Scenario, Weighted};
 
 use crate::Error;
+use crate::edge::EdgeRules;
 
 /// A test plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -108,6 +109,9 @@ pub struct Plan {
     /// What must hold.
     #[serde(default, rename = "bar", skip_serializing_if = "Vec::is_empty")]
     pub bars: Vec<Bar>,
+    /// Where to look for the edges after the cells; absent: don't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<EdgeRules>,
     /// The folder of the plan's file, where the relative paths in it start.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -248,6 +252,7 @@ impl Plan {
             cell: CellRules::default(),
             repeat_first: true,
             scenarios: Vec::new(),
+            edge: None,
             bars: Vec::new(),
             folder: PathBuf::new(),
         }

@@ -2,6 +2,7 @@
 
 mod analysis;
 mod cells;
+mod edge;
 mod experiment;
 mod http;
 mod http_faults;

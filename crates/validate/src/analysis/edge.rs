@@ -1,0 +1,224 @@
+//! Where a system stops taking work: the edge in memory, in concurrency and in length, beside the edge
+//! that was predicted, and whether latency is back to normal afterwards.
+//!
+//! An edge lies between the last value that worked and the first that was refused. Being refused is
+//! no fault here: it is what the search is for. A fault is being refused where the prediction said
+//! it would work, working where it said it would not, or staying slow afterwards.
+
+use serde::{Deserialize, Serialize};
+
+use crate::target::FailureKind;
+
+/// What the edge mode found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EdgeFindings {
+    /// One for each axis, in the order searched.
+    pub axes: Vec<Edge>,
+    /// Everything that was refused or failed, in the order seen.
+    pub failures: Vec<EdgeFailure>,
+    /// Latency before and after each axis.
+    pub recoveries: Vec<Recovery>,
+}
+
+/// What is moved until requests are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Axis {
+    /// Requests at once, upwards.
+    Concurrency,
+    /// Tokens of one request, upwards.
+    Tokens,
+    /// The memory budget in bytes, downwards.
+    MemoryBudget,
+}
+
+impl Axis {
+    /// The axis in words.
+    pub fn label(self) -> &'static str {
+        match self {
+            Axis::Concurrency => "concurrency",
+            Axis::Tokens => "tokens of a request",
+            Axis::MemoryBudget => "memory budget",
+        }
+    }
+}
+
+/// The edge along one axis.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Edge {
+    /// What was moved.
+    pub axis: Axis,
+    /// The last value at which everything was answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub works: Option<u64>,
+    /// The first value at which something was not; absent if none was found up to the rules' limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<u64>,
+    /// The last value that was predicted to work, where anything predicts it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<u64>,
+    /// How far `works` is from it, in percent of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference_percent: Option<f64>,
+    /// Found against predicted.
+    pub agreement: Agreement,
+    /// Every value tried, in order.
+    pub probes: Vec<EdgeProbe>,
+    /// Why the axis was not searched, or not to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Whether an edge is where it was predicted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Agreement {
+    /// Within the tolerance.
+    Agrees,
+    /// It works less far than predicted.
+    Short,
+    /// It works farther than predicted.
+    Beyond,
+    /// No prediction, or no edge was found.
+    Unknown,
+}
+
+impl Agreement {
+    /// In words.
+    pub fn label(self) -> &'static str {
+        match self {
+            Agreement::Agrees => "as predicted",
+            Agreement::Short => "short of the prediction",
+            Agreement::Beyond => "beyond the prediction",
+            Agreement::Unknown => "not compared",
+        }
+    }
+}
+
+/// One value tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeProbe {
+    /// The value.
+    pub value: u64,
+    /// Requests sent; 0 if the target did not start.
+    pub requests: usize,
+    /// Those that were not answered.
+    pub failed: usize,
+    /// Whether everything worked.
+    pub works: bool,
+}
+
+/// Failures of one kind at one value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EdgeFailure {
+    /// What was moved.
+    pub axis: Axis,
+    /// To which value.
+    pub value: u64,
+    /// Of the first, in milliseconds since the start of the search.
+    pub first_at_ms: f64,
+    /// Of the last.
+    pub last_at_ms: f64,
+    /// How the requests failed; absent where the target refused to start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<FailureKind>,
+    /// How many requests; 1 for a start.
+    pub count: usize,
+    /// Requests at once.
+    pub concurrency: usize,
+    /// Tokens of each.
+    pub tokens: usize,
+    /// The budget, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_budget_bytes: Option<u64>,
+    /// What the first one said.
+    pub message: String,
+}
+
+impl EdgeFailure {
+    /// The kind in words.
+    pub fn label(&self) -> &'static str {
+        self.kind.map_or("refused to start", FailureKind::label)
+    }
+}
+
+/// Latency of the normal load before and after an axis was searched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recovery {
+    /// The axis.
+    pub axis: Axis,
+    /// Requests on each side, one after another; those after are the first ones.
+    pub requests: usize,
+    /// Requests afterwards that failed.
+    pub failed: usize,
+    /// Median before, in milliseconds.
+    pub before_ms_p50: f64,
+    /// Median of the first requests after, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_ms_p50: Option<f64>,
+    /// The slowest of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_ms_max: Option<f64>,
+    /// After over before: Hodges and Lehmann's estimate of the shift of logarithms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<f64>,
+    /// Its 95 % interval, by the ranks of Mann and Whitney.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio_interval: Option<(f64, f64)>,
+    /// The ratio up to which latency counts as normal.
+    pub ratio_normal_max: f64,
+    /// What that says.
+    pub verdict: Recovered,
+}
+
+/// Whether latency is normal again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recovered {
+    /// Shown to be within the margin.
+    Yes,
+    /// Shown to be beyond it, or requests failed.
+    No,
+    /// Neither is shown.
+    Inconclusive,
+}
+
+impl Recovered {
+    /// In words.
+    pub fn label(self) -> &'static str {
+        match self {
+            Recovered::Yes => "recovered",
+            Recovered::No => "not recovered",
+            Recovered::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+impl Edge {
+    /// An edge from what was tried. `tolerance` is a share of the prediction within which they agree.
+    pub(crate) fn new(
+        axis: Axis,
+        probes: Vec<EdgeProbe>,
+        predicted: Option<u64>,
+        tolerance: f64,
+    ) -> Edge {
+        let values = |works| probes.iter().filter(move |p| p.works == works).map(|p| p.value);
+        let (works, refused) = match axis {
+            Axis::MemoryBudget => (values(true).min(), values(false).max()),
+            _ => (values(true).max(), values(false).min()),
+        };
+        let both = works.filter(|_| refused.is_some()).zip(predicted.filter(|&value| value > 0));
+        let difference = both.map(|(works, predicted)| works as f64 / predicted as f64 - 1.0);
+        let agreement = match (axis, difference) {
+            (_, None) => Agreement::Unknown,
+            (_, Some(difference)) if difference.abs() <= tolerance => Agreement::Agrees,
+            // A smaller budget that works is farther.
+            (Axis::MemoryBudget, Some(difference)) if difference < 0.0 => Agreement::Beyond,
+            (Axis::MemoryBudget, Some(_)) => Agreement::Short,
+            (_, Some(difference)) if difference < 0.0 => Agreement::Short,
+            (_, Some(_)) => Agreement::Beyond,
+        };
+        let difference_percent = difference.map(|share| 100.0 * share);
+        Edge { axis, works, refused, predicted, difference_percent, agreement, probes, note: None }
+    }
+}
