@@ -167,3 +167,27 @@ fn an_open_loop_and_a_replay_beside_the_plan() {
     assert_eq!(figures["measured_seconds"], 1.0);
     assert_eq!(figures["failures"], json!({}), "{figures}");
 }
+
+#[test]
+fn an_edge_is_searched_after_the_cells_and_lies_where_the_engine_says() {
+    let scratch = Scratch::new();
+    let edge = "[edge]\ntokens = 16\nrequests = 10\nconcurrency_max = 4\ntokens_max = 200\n";
+    let plan = PLAN.replace("[16, 24]", "[16]").replace("[1, 3]", "[1]");
+    let plan = scratch.file("plan.toml", format!("{plan}\n{edge}"));
+    let out = scratch.path("out");
+    let Done { code, stdout, stderr } =
+        validate(&plan, &out, &["--device", "cpu", "--max-batch-tokens", "128"]);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let found = &results(&out)["analysis"]["edge"];
+    let [concurrency, tokens, budget] = &found["axes"].as_array().expect("an array")[..] else {
+        panic!("three axes: {found}");
+    };
+    assert!(concurrency["note"].as_str().is_some_and(|note| note.contains("up to 4")), "{found}");
+    assert_eq!((&tokens["works"], &tokens["refused"]), (&json!(128), &json!(129)));
+    for axis in [tokens, budget] {
+        assert_eq!(axis["agreement"], "agrees", "{axis}");
+    }
+    let failures = found["failures"].as_array().expect("an array");
+    assert!(failures.iter().any(|failure| failure["kind"] == "too_long"), "{found}");
+    assert!(stdout.contains("edge of memory budget"), "{stdout}");
+}
