@@ -6,6 +6,7 @@ mod edge;
 mod model;
 mod options;
 mod predict;
+mod report;
 mod target;
 mod texts;
 mod validate;
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     FillMask(predict::FillMask),
     /// Run a test plan and write its report
     Validate(validate::Validate),
+    /// Write the reports of a finished run again
+    Report(report::Report),
     /// Time one part of the engine
     Bench(bench::Bench),
     /// What this machine can do, and the limits that would be set
@@ -55,6 +58,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Embed(args) => predict::embed(args),
         Command::FillMask(args) => predict::fill_mask(args),
         Command::Validate(args) => validate::validate(args),
+        Command::Report(args) => report::report(args),
         Command::Bench(args) => bench::bench(args),
         Command::Doctor(args) => doctor::doctor(args),
         Command::Model(args) => model::model(args),

@@ -57,6 +57,14 @@ fn device(text: &str) -> Result<DeviceChoice, String> {
     }
 }
 
+/// A time in seconds that is more than none and less than a day.
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds < 86_400.0 => Ok(seconds),
+        _ => Err("give seconds above 0 and below 86400, such as 2 or 0.5".into()),
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum DtypeChoice {
     Auto,

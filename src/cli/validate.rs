@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bigbatch_engine::task::TaskKind;
 use bigbatch_validate::analysis::EdgeFindings;
 use bigbatch_validate::edge::{EdgeRules, find, find_async};
+use bigbatch_validate::recommend::{Wanted, recommend};
 use bigbatch_validate::report::{self, OutputDir};
 use bigbatch_validate::target::{HttpTarget, InProcess, Target};
 use bigbatch_validate::workload::Corpus;
@@ -15,7 +16,7 @@ use bigbatch_validate::{Plan, Report, RunOptions, Terminal, run_async};
 use clap::Args;
 
 use super::edge::{self, InProcessEdge, RunningEdge};
-use super::options::ModelOptions;
+use super::options::{ModelOptions, seconds};
 use super::target::{Server, TargetOptions};
 use super::{Outcome, say};
 
@@ -38,6 +39,9 @@ pub(crate) struct Validate {
     /// `[edge]` table in the plan says how far, and asks for it too
     #[arg(long)]
     edge: bool,
+    /// Recommend a concurrency for this p95 latency instead of the plan's bars
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    p95_target: Option<f64>,
     /// A bar that could not be shown counts as failed
     #[arg(long)]
     strict: bool,
@@ -55,8 +59,10 @@ pub(crate) fn validate(args: Validate) -> Outcome {
         Some(dir) => Corpus::from_directory(dir)?,
         None => Corpus::embedded(),
     };
+    let wanted = Wanted { p95_target_ms: args.p95_target.map(|seconds| seconds * 1e3) };
     let journal = Some(output.path().join(report::JOURNAL));
-    let options = RunOptions { corpus, journal, resume: args.resume, ..RunOptions::default() };
+    let options =
+        RunOptions { corpus, journal, resume: args.resume, wanted, ..RunOptions::default() };
     let rules = plan.edge.clone().or(args.edge.then(EdgeRules::default));
     let Measured { mut report, edges } = match server {
         Some(server) => of_server(server, &plan, &options, rules.as_ref())?,
@@ -66,6 +72,7 @@ pub(crate) fn validate(args: Validate) -> Outcome {
     let fault = match edges {
         Ok(found) => {
             report.results.analysis.edge = found;
+            report.results.recommendations = recommend(&report.results, wanted);
             None
         }
         Err(fault) => Some(fault),
@@ -75,7 +82,7 @@ pub(crate) fn validate(args: Validate) -> Outcome {
     if let Some(found) = &report.results.analysis.edge {
         edge::print(found)?;
     }
-    say!("report: {}", written.html.display());
+    say!("report: {}", written.rendered.html.display());
     if let Some(fault) = fault {
         return Err(fault.into());
     }

@@ -10,12 +10,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::Analysis;
+use crate::estimate::Place;
 use crate::generator::Generator;
 use crate::load::RequestRecord;
 use crate::machine::Machine;
 use crate::plan::{CellSpec, Plan};
 use crate::published::Published;
 use crate::ramp::Ramp;
+use crate::recommend::Recommendation;
 use crate::stats::{Spread, Trials};
 use crate::steady::Steady;
 use crate::target::{FailureKind, TargetInfo};
@@ -23,7 +25,7 @@ use crate::telemetry::MemoryPoint;
 use crate::verdict::{Conclusion, Verdict};
 
 /// Version of the schema below.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// A finished run: its results, and the raw records they were computed from.
 #[derive(Debug, Clone)]
@@ -83,8 +85,10 @@ pub struct Results {
     /// The first cell against its repeat at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
-    /// What the raw records say beyond the figures.
+    /// What the raw records say beyond figures and verdicts.
     pub analysis: Analysis,
+    /// What to do about it.
+    pub recommendations: Vec<Recommendation>,
 }
 
 impl Results {
@@ -107,6 +111,27 @@ impl Results {
             self.cells.iter().find(of_name)
         };
         names.filter_map(first).collect()
+    }
+
+    /// What ran of the matrix, all runs of a place together, by length and concurrency.
+    pub(crate) fn places(&self) -> Vec<Place<'_>> {
+        let mut ran: Vec<((usize, usize), &Cell, &Figures)> = self
+            .cells
+            .iter()
+            .filter(|cell| cell.repeats.is_none())
+            .filter_map(|cell| Some((cell.spec.place()?, cell, cell.figures()?)))
+            .collect();
+        ran.sort_by_key(|(place, cell, _)| (*place, cell.run));
+        let mut places: Vec<Place<'_>> = Vec::new();
+        for ((tokens, concurrency), cell, figures) in ran {
+            match places.last_mut() {
+                Some(place) if (place.tokens, place.concurrency) == (tokens, concurrency) => {
+                    place.cells.push((cell, figures));
+                }
+                _ => places.push(Place { tokens, concurrency, cells: vec![(cell, figures)] }),
+            }
+        }
+        places
     }
 
     /// The lengths of which any cell of the matrix was run, ascending.
@@ -154,6 +179,11 @@ pub struct Cell {
 }
 
 impl Cell {
+    /// What a person calls it.
+    pub(crate) fn label(&self) -> String {
+        crate::report::words::cell_name(self)
+    }
+
     /// Its figures, if it was run.
     pub fn figures(&self) -> Option<&Figures> {
         match &self.status {

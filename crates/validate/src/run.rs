@@ -18,10 +18,11 @@ use crate::machine::{Machine, utc};
 use crate::plan::{CellSpec, Load, Plan};
 use crate::prepare::Pools;
 use crate::published::published;
+use crate::recommend::{Wanted, recommend};
 use crate::results::{Cell, Drift, Report, Results, SCHEMA_VERSION, Status};
 use crate::steady::{Steady, settle};
 use crate::target::{Target, TargetInfo};
-use crate::telemetry::{Moment, Sampler, reading};
+use crate::telemetry::{Moment, Sampler, reading, thinned};
 use crate::verdict::{Conclusion, judge};
 use crate::workload::{Corpus, TokenCounter};
 
@@ -38,6 +39,8 @@ pub struct RunOptions {
     pub journal: Option<PathBuf>,
     /// Whether to go on with the cells that the journal lacks; else it is begun anew.
     pub resume: bool,
+    /// What advice is asked for.
+    pub wanted: Wanted,
 }
 
 impl Default for RunOptions {
@@ -48,6 +51,7 @@ impl Default for RunOptions {
             memory_interval: Duration::from_millis(100),
             journal: None,
             resume: false,
+            wanted: Wanted::default(),
         }
     }
 }
@@ -159,7 +163,7 @@ pub async fn run_async(
 
     let verdicts = judge(plan, &cells);
     let analysis = analyse(&cells, &requests, &run.info);
-    let results = Results {
+    let mut results = Results {
         schema_version: SCHEMA_VERSION,
         harness_version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: kept.begun_at,
@@ -176,7 +180,9 @@ pub async fn run_async(
         drift: drift(&cells),
         analysis,
         cells,
+        recommendations: Vec::new(),
     };
+    results.recommendations = recommend(&results, options.wanted);
     Ok(Report { results, requests })
 }
 
@@ -310,7 +316,7 @@ impl Run<'_> {
             cpu_cores: cpu.cores(),
             shared_with_target: self.target.shares_process(),
         };
-        cell.memory.extend(observed.memory);
+        cell.memory.extend(thinned(observed.memory, readings_max(self.plan)));
         cell.memory.push(reading(&*self.target, self.clock, Moment::After));
         cell.span_ms = Some((from as f64 / 1e3, self.clock.now_us() as f64 / 1e3));
         let (status, records) = self.status(&cell.spec, driven, generator);
@@ -388,6 +394,16 @@ fn order(plan: &Plan) -> Vec<(CellSpec, usize)> {
     let mut cells: Vec<_> = plan.cells().into_iter().flat_map(runs).collect();
     fastrand::Rng::with_seed(plan.seed).shuffle(&mut cells);
     cells
+}
+
+/// Memory readings under load that the results keep of all cells together, so that a plan of many
+/// cells does not make a file of many megabytes.
+const READINGS_MAX: usize = 1500;
+
+/// Readings under load that the results keep of each cell.
+fn readings_max(plan: &Plan) -> usize {
+    let cells = plan.cells().len() * plan.repeats + 1;
+    (READINGS_MAX / cells).max(16)
 }
 
 fn drift(cells: &[Cell]) -> Option<Drift> {

@@ -131,6 +131,12 @@ impl Series {
     }
 }
 
+/// At most `most` of a series, of each stretch the reading with the most memory.
+pub(crate) fn thinned(points: Vec<MemoryPoint>, most: usize) -> Vec<MemoryPoint> {
+    let stretch = points.len().div_ceil(most.max(1)).max(1);
+    points.chunks(stretch).filter_map(|part| part.iter().copied().reduce(fuller)).collect()
+}
+
 fn fuller(one: MemoryPoint, other: MemoryPoint) -> MemoryPoint {
     let weight = |point: &MemoryPoint| {
         let sample = &point.sample;
@@ -143,6 +149,23 @@ fn fuller(one: MemoryPoint, other: MemoryPoint) -> MemoryPoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thinned_series_keeps_its_peak() {
+        let point = |at: usize| MemoryPoint {
+            at_ms: at as f64,
+            moment: Moment::During,
+            sample: MemorySample {
+                rss_bytes: Some(500 - at.abs_diff(77) as u64),
+                ..Default::default()
+            },
+        };
+        let thin = thinned((0..200).map(point).collect(), 16);
+        assert!((10..=16).contains(&thin.len()), "{}", thin.len());
+        assert!(thin.iter().any(|point| point.at_ms == 77.0));
+        assert_eq!(thinned(vec![point(1)], 16).len(), 1);
+        assert!(thinned(Vec::new(), 16).is_empty());
+    }
 
     #[test]
     fn a_long_series_stays_short_and_keeps_its_peak() {

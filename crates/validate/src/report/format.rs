@@ -1,7 +1,7 @@
 //! Numbers for people: three significant digits and a unit beside each.
 
 /// A time given in milliseconds, as milliseconds or seconds.
-pub(super) fn time(ms: f64) -> String {
+pub(crate) fn time(ms: f64) -> String {
     if ms < 999.5 {
         format!("{} ms", significant(ms))
     } else {
@@ -10,12 +10,12 @@ pub(super) fn time(ms: f64) -> String {
 }
 
 /// A limit given in milliseconds, without digits that its author did not write.
-pub(super) fn time_limit(ms: f64) -> String {
+pub(crate) fn time_limit(ms: f64) -> String {
     if ms < 1000.0 { format!("{ms} ms") } else { format!("{} s", ms / 1e3) }
 }
 
 /// A rate, with k or M.
-pub(super) fn rate(per_second: f64) -> String {
+pub(crate) fn rate(per_second: f64) -> String {
     match per_second {
         rate if rate < 999.5 => significant(rate),
         rate if rate < 999.5e3 => format!("{}k", significant(rate / 1e3)),
@@ -24,7 +24,7 @@ pub(super) fn rate(per_second: f64) -> String {
 }
 
 /// Bytes, in MiB or GiB.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     let mib = bytes as f64 / (1u64 << 20) as f64;
     if mib < 1023.5 {
         format!("{} MiB", significant(mib))
@@ -35,7 +35,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 
 /// A share of 1, to a tenth of a percent. Only what is whole is printed as 100 %, and only nothing
 /// as 0 %.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     match share {
         share if share >= 1.0 - 1e-9 => "100 %".into(),
         share if share <= 1e-9 => "0 %".into(),
@@ -44,17 +44,17 @@ pub(super) fn percent(share: f64) -> String {
 }
 
 /// A share that its author wrote as a limit, without digits that were not written.
-pub(super) fn percent_limit(share: f64) -> String {
+pub(crate) fn percent_limit(share: f64) -> String {
     format!("{} %", (share * 100.0 * 1e6).round() / 1e6)
 }
 
 /// A change, as a ratio of later to earlier.
-pub(super) fn change(ratio: f64) -> String {
+pub(crate) fn change(ratio: f64) -> String {
     format!("{:+.1} %", (ratio - 1.0) * 100.0)
 }
 
 /// A count, with commas.
-pub(super) fn count(count: usize) -> String {
+pub(crate) fn count(count: usize) -> String {
     let digits = count.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -67,7 +67,7 @@ pub(super) fn count(count: usize) -> String {
 }
 
 /// A length in tokens: 8192 is 8K.
-pub(super) fn tokens(tokens: usize) -> String {
+pub(crate) fn tokens(tokens: usize) -> String {
     if tokens >= 1024 && tokens.is_multiple_of(1024) {
         format!("{}K", tokens / 1024)
     } else {

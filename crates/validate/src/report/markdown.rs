@@ -1,11 +1,13 @@
-//! `report.md`: the report without charts, for a pull request or a terminal.
+//! `report.md`: the report without charts, for a pull request or a terminal. The same three parts as
+//! the page.
 
 use std::fmt::Write;
 
 use crate::Results;
+use crate::recommend::Support;
 
-use super::tables::{self, Holds, Table};
-use super::words;
+use super::tables::{self, Field, Holds, Table};
+use super::{format, words};
 
 /// The whole report.
 pub fn render(results: &Results) -> String {
@@ -23,19 +25,9 @@ pub fn render(results: &Results) -> String {
         let note = if note.is_empty() { String::new() } else { format!(" ({})", escaped(&note)) };
         let _ = writeln!(out, "- {label}: **{}**{note}", escaped(&figure));
     }
-    section(
-        &mut out,
-        "Verdicts",
-        (!results.verdicts.is_empty()).then(|| tables::verdicts(results)),
-    );
-    section(&mut out, "Cells", Some(tables::cells(results)));
-    section(
-        &mut out,
-        "Latency over all requests, failures counted as never answered",
-        tables::over_all(results),
-    );
-    section(&mut out, "Mean time of a request by stage", tables::stages(results));
-    section(&mut out, "Memory", tables::memory(results));
+    test_results(&mut out, results);
+    performance(&mut out, results);
+    recommendations(&mut out, results);
     out.push_str("\n## Method\n\n");
     for note in words::method(results) {
         let _ = writeln!(out, "- {}", escaped(&note));
@@ -47,9 +39,74 @@ pub fn render(results: &Results) -> String {
     out
 }
 
+fn test_results(out: &mut String, results: &Results) {
+    out.push_str("\n## Test Results\n");
+    let verdicts = (!results.verdicts.is_empty()).then(|| tables::verdicts(results));
+    section(out, "Verdicts", verdicts);
+    if let Some(over_runs) = tables::published(results) {
+        section(out, "Cells, over runs", Some(over_runs));
+        let _ = writeln!(out, "\n{}", escaped(words::PUBLISHED_LEAD));
+    }
+    section(out, "Cells", Some(tables::cells(results)));
+    let _ = writeln!(out, "\n{}", escaped(words::cells_lead(results)));
+    section(
+        out,
+        "Latency over all requests, failures counted as never answered",
+        tables::over_all(results),
+    );
+    section(
+        out,
+        "Scenarios: latency from the intended start and from sending",
+        tables::from_sending(results),
+    );
+    section(out, "Failures", tables::failures(results));
+    section(out, "The edge", tables::edges(results));
+    section(out, "Back to normal latency after searching the edge?", tables::recoveries(results));
+    section(out, "What was refused beyond the edge, and how", tables::edge_failures(results));
+}
+
+fn performance(out: &mut String, results: &Results) {
+    if results.cells.iter().all(|cell| cell.figures().is_none()) {
+        return;
+    }
+    out.push_str("\n## Performance Analysis\n");
+    section(out, "Throughput scaling", tables::scaling(results));
+    for sentence in words::batch_model(results) {
+        let _ = writeln!(out, "\n{}", escaped(&sentence));
+    }
+    section(out, "Mean time of a request by stage", tables::stages(results));
+    section(out, "What limits each cell", tables::bottlenecks(results));
+    section(out, "Tail latency", tables::tails(results));
+    section(out, "Longest spikes", tables::spikes(results));
+    section(out, "Memory", tables::memory(results));
+    section(out, "Does memory leak?", tables::leaks(results));
+    if let Some(sentence) = words::fragmentation(results) {
+        let _ = writeln!(out, "\n{}", escaped(&sentence));
+    }
+}
+
+fn recommendations(out: &mut String, results: &Results) {
+    out.push_str("\n## Recommendations\n");
+    for recommendation in &results.recommendations {
+        let length =
+            recommendation.tokens.map(|length| format!(", {} tokens", format::tokens(length)));
+        let _ =
+            writeln!(out, "\n### {}{}\n", recommendation.topic.label(), length.unwrap_or_default());
+        if recommendation.support != Support::Missing {
+            let _ = writeln!(out, "{}\n", escaped(&recommendation.advice));
+        }
+        for sentence in &recommendation.evidence {
+            let _ = writeln!(out, "- {}", escaped(sentence));
+        }
+        if let Some(missing) = &recommendation.missing {
+            let _ = writeln!(out, "- Missing: {}", escaped(missing));
+        }
+    }
+}
+
 fn section(out: &mut String, title: &str, table: Option<Table>) {
     let Some(table) = table else { return };
-    let _ = writeln!(out, "\n## {title}\n");
+    let _ = writeln!(out, "\n### {title}\n");
     let labels: Vec<&str> = table.columns.iter().map(|column| column.label).collect();
     let rules: Vec<&str> = table
         .columns
@@ -58,8 +115,15 @@ fn section(out: &mut String, title: &str, table: Option<Table>) {
         .collect();
     let _ = writeln!(out, "| {} |\n|{}|", labels.join(" | "), rules.join("|"));
     for row in &table.rows {
-        let fields: Vec<String> = row.fields.iter().map(|field| escaped(field)).collect();
+        let fields: Vec<String> = row.fields.iter().map(field).collect();
         let _ = writeln!(out, "| {} |", fields.join(" | "));
+    }
+}
+
+fn field(field: &Field) -> String {
+    match &field.note {
+        Some(note) => format!("{} ({})", escaped(&field.text), escaped(note)),
+        None => escaped(&field.text),
     }
 }
 

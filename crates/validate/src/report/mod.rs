@@ -3,6 +3,7 @@
 //! - [`json`] writes `results.json`, whole, and `requests.jsonl.zst`, the raw records;
 //! - [`markdown`] writes `report.md`;
 //! - [`html`] writes `report.html`, one file that needs no network and no script, with charts;
+//! - `recommended.toml` is what a server can be told of the recommendations;
 //! - [`text`] makes a table for a terminal;
 //! - [`experiment`] writes the data and the chart of `bench memory`.
 //!
@@ -11,20 +12,21 @@
 
 pub(crate) mod chart;
 pub mod experiment;
-mod format;
+pub(crate) mod format;
 pub mod html;
 pub mod json;
 pub mod markdown;
 mod markup;
 mod tables;
 pub mod text;
-mod words;
+pub(crate) mod words;
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Report};
+use crate::recommend::settings;
+use crate::{Error, Report, Results};
 
 /// Name of the file in which a run keeps its finished cells, for `--resume`.
 pub const JOURNAL: &str = "progress.jsonl";
@@ -73,6 +75,17 @@ impl OutputDir {
     }
 }
 
+/// The files that are made up from the results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// `report.md`.
+    pub markdown: PathBuf,
+    /// `report.html`.
+    pub html: PathBuf,
+    /// `recommended.toml`.
+    pub recommended: PathBuf,
+}
+
 /// The files of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
@@ -80,10 +93,8 @@ pub struct Written {
     pub results: PathBuf,
     /// `requests.jsonl.zst`.
     pub requests: PathBuf,
-    /// `report.md`.
-    pub markdown: PathBuf,
-    /// `report.html`.
-    pub html: PathBuf,
+    /// The others.
+    pub rendered: Rendered,
 }
 
 /// Writes all files of a report; the raw records come first, so that what was measured is safe
@@ -93,8 +104,16 @@ pub fn write_reports(report: &Report, output: &OutputDir) -> Result<Written, Err
     Ok(Written {
         requests: output.write(json::REQUESTS, |out| json::requests(&report.requests, out))?,
         results: output.write(json::RESULTS, |out| json::results(results, out))?,
-        markdown: output
-            .write("report.md", |out| out.write_all(markdown::render(results).as_bytes()))?,
-        html: output.write("report.html", |out| out.write_all(html::render(results).as_bytes()))?,
+        rendered: write_rendered(results, output)?,
+    })
+}
+
+/// Writes the files that are made up from the results.
+pub fn write_rendered(results: &Results, output: &OutputDir) -> Result<Rendered, Error> {
+    let write = |name, text: String| output.write(name, |out| out.write_all(text.as_bytes()));
+    Ok(Rendered {
+        recommended: write("recommended.toml", settings::toml(results))?,
+        markdown: write("report.md", markdown::render(results))?,
+        html: write("report.html", html::render(results))?,
     })
 }

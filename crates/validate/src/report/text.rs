@@ -27,14 +27,19 @@ pub fn render(results: &Results) -> String {
 fn table(out: &mut String, table: &Table) {
     let widths: Vec<usize> = (0..table.columns.len())
         .map(|column| {
-            let fields = table.rows.iter().map(|row| row.fields[column].chars().count());
+            let fields = table.rows.iter().map(|row| row.fields[column].text.chars().count());
             fields.max().unwrap_or(0).max(table.columns[column].label.chars().count())
         })
         .collect();
     let labels: Vec<&str> = table.columns.iter().map(|column| column.label).collect();
     line(out, table, &widths, &labels);
     for row in &table.rows {
-        line(out, table, &widths, &row.fields.iter().map(String::as_str).collect::<Vec<_>>());
+        line(
+            out,
+            table,
+            &widths,
+            &row.fields.iter().map(|field| field.text.as_str()).collect::<Vec<_>>(),
+        );
     }
 }
 

@@ -1,13 +1,15 @@
 //! The sentences that all reports share.
 
 use crate::plan::{CellSpec, Load};
+use crate::recommend::{Advised, Unit};
 use crate::results::{Cell, Figures, Status};
-use crate::stats::{Percentile, Shown};
+use crate::stats::{Interval, Percentile, Shown, Trials};
 use crate::target::FailureKind;
 use crate::verdict::{Conclusion, Criterion, Outcome, Verdict};
 use crate::{Broken, Ramp, Results, Steady};
 
 use super::format::{bytes, change, count, percent, percent_limit, rate, time, time_limit, tokens};
+use super::tables::Field;
 
 /// The verdict in one line.
 pub(super) fn headline(conclusion: &Conclusion) -> String {
@@ -44,6 +46,22 @@ fn is(number: usize) -> &'static str {
     if number == 1 { "is" } else { "are" }
 }
 
+/// What the tables of cells hold, and what their intervals mean.
+pub(super) fn cells_lead(results: &Results) -> &'static str {
+    if results.published.is_empty() {
+        "Latency over the successful requests, from the intended start to the last byte. C is the number of \
+         clients that each wait for their answer. Intervals are at 95 %, within this one run."
+    } else {
+        "The first run of each cell; over all runs in the table above. Latency over the successful requests, \
+         from the intended start to the last byte. Intervals are at 95 %, within the run."
+    }
+}
+
+/// What the figures over repeated runs are.
+pub(super) const PUBLISHED_LEAD: &str = "Each cell was run several times, in random order. Figures are geometric means over the runs, with \
+     95 % t intervals on the logarithm: what another run of the same plan would show. C is the number of \
+     clients that each wait for their answer.";
+
 /// A percentile as it may be printed.
 pub(super) fn percentile(percentile: &Percentile) -> String {
     match percentile.shown {
@@ -60,7 +78,7 @@ pub(super) fn optional_time(ms: Option<f64>) -> String {
 }
 
 /// A cell's name in charts and lists.
-pub(super) fn cell_name(cell: &Cell) -> String {
+pub(crate) fn cell_name(cell: &Cell) -> String {
     let again = if cell.repeats.is_some() { " again" } else { "" };
     match cell.spec.place() {
         Some((length, clients)) => format!("{} × {clients}{again}", tokens(length)),
@@ -82,8 +100,29 @@ pub(super) fn load(spec: &CellSpec) -> String {
 }
 
 /// The fields that every cell's row begins with.
-pub(super) fn place(spec: &CellSpec) -> Vec<String> {
-    vec![lengths(spec), load(spec)]
+pub(super) fn place(spec: &CellSpec) -> Vec<Field> {
+    vec![lengths(spec).into(), load(spec).into()]
+}
+
+/// An interval's ends in a unit; `?` for one that the sample does not give, nothing without both.
+pub(super) fn ends(interval: Interval, unit: impl Fn(f64) -> String) -> String {
+    let end = |end: Option<f64>| end.map_or("?".into(), &unit);
+    match (interval.low, interval.high) {
+        (None, None) => String::new(),
+        (low, high) => format!("{} to {}", end(low), end(high)),
+    }
+}
+
+/// The size of a sample in independent units.
+pub(super) fn trials(trials: Trials) -> String {
+    format!("{} {}", count(trials.count), trials.unit.label())
+}
+
+/// What charts of single cells show: the first run of each cell of the matrix, then of the others,
+/// those not run left out.
+pub(super) fn first_runs(results: &Results) -> Vec<&Cell> {
+    let all = results.matrix().into_iter().chain(results.scenarios());
+    all.filter(|cell| cell.figures().is_some()).collect()
 }
 
 /// Failures by kind.
@@ -116,11 +155,8 @@ pub(super) fn figure(verdict: &Verdict) -> String {
 
 /// The interval of a verdict.
 pub(super) fn interval(verdict: &Verdict) -> String {
-    let end = |end: Option<f64>| end.map_or("?".into(), |end| in_unit(verdict.criterion, end));
-    match (verdict.interval.low, verdict.interval.high) {
-        (None, None) => "–".into(),
-        (low, high) => format!("{} to {}", end(low), end(high)),
-    }
+    let ends = ends(verdict.interval, |end| in_unit(verdict.criterion, end));
+    if ends.is_empty() { "–".into() } else { ends }
 }
 
 fn in_unit(criterion: Criterion, figure: f64) -> String {
@@ -132,9 +168,7 @@ fn in_unit(criterion: Criterion, figure: f64) -> String {
 
 /// The sample behind a verdict.
 pub(super) fn sample(verdict: &Verdict) -> String {
-    verdict
-        .trials
-        .map_or("–".into(), |trials| format!("{} {}", count(trials.count), trials.unit.label()))
+    verdict.trials.map_or("–".into(), trials)
 }
 
 /// A few figures that sum the run up: (label, figure, note).
@@ -346,4 +380,68 @@ pub(super) fn particulars(results: &Results) -> Vec<(String, String)> {
     ]);
     rows.retain(|(_, value)| !value.trim().is_empty());
     rows
+}
+
+/// The model of batch times and what it is worth.
+pub(super) fn batch_model(results: &Results) -> Vec<String> {
+    let scaling = &results.analysis.scaling;
+    let Some(model) = scaling.batch_time else { return Vec::new() };
+    let mut sentences = vec![format!(
+        "Time of a batch = {} + {:.3} µs × tokens + {:.4} ns × sum of squared lengths + {:.1} µs × sequences, \
+         fitted to {} batches by non-negative least squares: R² {:.3}, median error {:.1} %.",
+        time(model.base_ms),
+        model.per_token_us,
+        model.per_token_pair_ns,
+        model.per_sequence_us,
+        count(model.batches),
+        model.r2,
+        model.error_percent_median
+    )];
+    sentences.push(match &scaling.held_out {
+        Some(held_out) => format!(
+            "Each of {} cells predicted from the others: throughput off by {:.1} % (median) and {:.1} % \
+             (at most), median latency by {:.1} % and {:.1} %.",
+            count(held_out.cells.len()),
+            held_out.error_percent_median,
+            held_out.error_percent_max,
+            held_out.latency_error_percent_median,
+            held_out.latency_error_percent_max
+        ),
+        None => "It was not checked on held-out cells: the plan has too few.".into(),
+    });
+    sentences
+}
+
+/// How fragmented the arena was, if the target has one.
+pub(super) fn fragmentation(results: &Results) -> Option<String> {
+    let found = results.analysis.memory.fragmentation?;
+    Some(format!(
+        "Fragmentation of the arena (1 - largest free / free): {} on average and {} at most, over {} \
+         readings.",
+        percent(found.mean),
+        percent(found.max),
+        count(found.readings)
+    ))
+}
+
+/// The figure of an advice, and its interval with what it means.
+pub(super) fn advised(figure: &Advised) -> (String, String) {
+    let unit = |value: f64| match figure.unit {
+        Unit::Requests => format!("{} requests at once", count(value as usize)),
+        Unit::Tokens => format!("{} tokens", count(value as usize)),
+        Unit::Bytes if value < 0.0 => format!("-{}", bytes(-value as u64)),
+        Unit::Bytes => bytes(value as u64),
+        Unit::RequestsPerSecond => format!("{} requests/s", rate(value)),
+        Unit::Milliseconds => time(value),
+        Unit::Ratio => format!("{value:.2}"),
+    };
+    let short = |value: f64| match figure.unit {
+        Unit::Requests | Unit::Tokens => count(value as usize),
+        Unit::RequestsPerSecond => rate(value),
+        Unit::Bytes | Unit::Milliseconds | Unit::Ratio => unit(value),
+    };
+    let interval = ends(figure.interval, short);
+    let basis = &figure.basis;
+    let label = if interval.is_empty() { basis.clone() } else { format!("{interval}, {basis}") };
+    (unit(figure.value), label)
 }

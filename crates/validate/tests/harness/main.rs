@@ -1,6 +1,8 @@
 //! Tests of the harness from outside: one binary, so that it links once.
 
+mod advice;
 mod analysis;
+mod browser;
 mod cells;
 mod edge;
 mod experiment;
@@ -12,5 +14,7 @@ mod mock;
 mod open;
 mod reports;
 mod resume;
+mod sample;
+mod schema;
 mod simulated;
 mod workload;

@@ -4,14 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::sample::with_findings;
 use crate::simulated::{Pieces, Simulated, batched, corpus, failed};
-use bigbatch_validate::plan::Bar;
+use bigbatch_validate::plan::{Arrival, Bar, Lengths, Load, Scenario};
 use bigbatch_validate::report::{OutputDir, html, json, markdown, text, write_reports};
 use bigbatch_validate::target::FailureKind;
 use bigbatch_validate::{Machine, Plan, Report, RunOptions, Silent, run_async};
 
 /// Two lengths at two concurrencies, with failures, bars of every outcome, and a cell not run.
-async fn report(name: &str, model: &str) -> Report {
+pub(crate) async fn report(name: &str, model: &str) -> Report {
     let mut plan = Plan::matrix(name, &[64, 16_384], &[1, 8]);
     plan.description = "Made up.".into();
     (plan.cell.requests_min, plan.cell.batches_min) = (40, 30);
@@ -21,6 +22,18 @@ async fn report(name: &str, model: &str) -> Report {
         ..Bar::on(tokens, concurrency)
     };
     plan.bars = vec![bar(64, 1, 0.8, 1.0), bar(64, 8, 0.99, 0.001), bar(16_384, 1, 0.5, 1.0)];
+    plan.scenarios = vec![Scenario {
+        name: format!("rising {name}"),
+        lengths: Lengths::Fixed(64),
+        load: Load::Ramp {
+            from_per_second: 20.0,
+            to_per_second: 60.0,
+            seconds: 3.0,
+            arrival: Arrival::Constant,
+            latency_seconds_p95_max: Some(0.5),
+            failure_rate_max: 0.01,
+        },
+    }];
     let mut target = Simulated::new(|n| match n % 9 {
         8 => (Duration::from_millis(2), failed(FailureKind::Refused)),
         _ => (Duration::from_millis(20 + n % 5), batched(n / 4, 4)),
@@ -32,10 +45,10 @@ async fn report(name: &str, model: &str) -> Report {
     report.results.started_at = "2026-01-01T00:00:00Z".into();
     report.results.machine =
         Machine { cpu: "a machine".into(), cpu_threads: 2, ..Machine::default() };
-    report
+    with_findings(report, model)
 }
 
-fn folder(name: &str) -> PathBuf {
+pub(crate) fn folder(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = std::fs::remove_dir_all(&folder);
     folder
@@ -58,6 +71,16 @@ async fn the_schema_of_results_json_is_what_it_was() {
         cell.heat.windows.truncate(1);
     }
     results.harness_version = "0".into();
+    let analysis = &mut results.analysis;
+    analysis.scaling.bottlenecks.truncate(1);
+    analysis.memory.aligned.truncate(1);
+    analysis.memory.aligned[0].points.truncate(1);
+    analysis.memory.returned.truncate(1);
+    analysis.latency.cells.truncate(1);
+    analysis.latency.cells[0].heat.windows.truncate(1);
+    analysis.latency.cells[0].spikes.longest.truncate(1);
+    analysis.failures.truncate(1);
+    results.recommendations.truncate(2);
     insta::assert_json_snapshot!(results);
 }
 
@@ -69,11 +92,11 @@ async fn what_is_written_reads_back() {
     let read = json::read_report(output.path()).expect("the schema");
     assert!(read.results == report.results, "what is read differs from what was written");
     assert!(read.requests == report.requests, "what is read differs from what was written");
-    for path in [&written.markdown, &written.html] {
+    for path in [&written.rendered.markdown, &written.rendered.html] {
         assert!(std::fs::metadata(path).expect("there").len() > 1000);
     }
     let left: Vec<_> = std::fs::read_dir(output.path()).expect("there").collect();
-    assert_eq!(left.len(), 4, "no temporary files: {left:?}");
+    assert_eq!(left.len(), 5, "no temporary files: {left:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,8 +157,9 @@ async fn the_page_needs_nothing_but_itself() {
     }
     assert!(page.contains("prefers-color-scheme: dark"));
     assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
-    // One chart of latency for the length that was run, two of throughput, stages, memory.
-    assert_eq!(page.matches("<svg").count(), 5);
+    // The latency of the length that was run and of the scenario, its ramp, failures, two of throughput,
+    // stages, a heat map for each of the three cells, memory and what ran.
+    assert_eq!(page.matches("<svg").count(), 12);
     assert!(!page.contains("NaN") && !page.contains("inf,"), "coordinates are numbers");
 }
 

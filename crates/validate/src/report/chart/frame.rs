@@ -56,8 +56,13 @@ fn round_step(raw: f64) -> f64 {
     factors.iter().map(|factor| factor * power).find(|&step| step >= raw * 0.9999).unwrap_or(raw)
 }
 
-/// Powers of ten, with 2 and 5 between them where there is room.
+/// Powers of ten, with 2 and 5 between them where there is room; even steps where there is no power.
 fn log_ticks(least: f64, most: f64) -> Vec<f64> {
+    if most / least < 2.5 {
+        let step = round_step((most - least) / 4.0);
+        let steps = (least / step).ceil() as i64..=(most / step).floor() as i64;
+        return steps.map(|index| index as f64 * step).collect();
+    }
     let factors: &[f64] = match (most / least).log10() {
         decades if decades < 1.0 => &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0],
         decades if decades < 2.5 => &[1.0, 2.0, 5.0],
@@ -239,7 +244,7 @@ mod tests {
         assert_eq!(Scale::linear(1.0).ticks(4), [0.0, 0.25, 0.5, 0.75, 1.0]);
         assert_eq!(log_ticks(4.0, 130.0), [5.0, 10.0, 20.0, 50.0, 100.0]);
         assert_eq!(log_ticks(0.5, 90_000.0), [1.0, 10.0, 100.0, 1000.0, 10_000.0]);
-        assert!(log_ticks(20.0, 29.0).contains(&20.0));
+        assert_eq!(log_ticks(20.0, 29.0), [20.0, 22.5, 25.0, 27.5]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The distribution of latency, one chart a length, one line a concurrency.
+//! The distribution of latency: of the matrix one chart a length and one line a concurrency, of each
+//! scenario a chart of its own with both distributions, from the intended start and from sending.
 //!
 //! The line is over all requests: one that failed is a request that no time reaches, so the line of
 //! a cell with failures ends below 100 % and runs on level and dashed. A diamond marks a p95 bar: the line
@@ -6,11 +7,12 @@
 
 use crate::Results;
 use crate::results::{Cell, Figures};
+use crate::stats::Spread;
 
 use super::super::format::{percent_limit, time, tokens};
 use super::super::words;
 use super::frame::{At, Axis, Frame, Scale, Size};
-use super::{Figure, series_class};
+use super::{Figure, series_class, time_tick};
 
 const SIZE: Size = Size { width: 380.0, height: 280.0 };
 
@@ -53,11 +55,65 @@ fn chart(
         .filter_map(|bar| Some((bar.concurrency?, bar.latency_seconds_p95_max? * 1e3)))
         .collect();
     let far = bars.iter().map(|&(_, ms)| ms).fold(most, f64::max);
-    let scale = Scale::log(least, far);
+    let label = format!("Distribution of latency at {} tokens", tokens(length));
+    let mut frame = axes(&label, least, far);
+    for (cell, figures) in cells {
+        let class = class(levels, cell.spec.concurrency().unwrap_or_default());
+        let title = summary(&words::cell_name(cell), &figures.latency_over_all);
+        distribution(&mut frame, &class, &figures.distribution, far * 2.0, &title);
+    }
+    for (concurrency, ms) in bars {
+        let title = format!("bar for {concurrency} clients: p95 at most {}", time(ms));
+        diamond(&mut frame, &class(levels, concurrency), ms, &title);
+    }
+    Figure { title: format!("{} tokens", tokens(length)), svg: frame.finish() }
+}
+
+/// A chart for each scenario that was run, and the names of their two lines.
+pub(in super::super) fn scenarios(results: &Results) -> Option<(Vec<Figure>, Vec<String>)> {
+    let charts: Vec<Figure> = results
+        .scenarios()
+        .into_iter()
+        .filter_map(|cell| scenario(results, cell, cell.figures()?))
+        .collect();
+    let names = vec!["from the intended start".to_owned(), "from sending".to_owned()];
+    (!charts.is_empty()).then_some((charts, names))
+}
+
+fn scenario(results: &Results, cell: &Cell, figures: &Figures) -> Option<Figure> {
+    let bars = results.plan.bars.iter().filter(|bar| bar.scenario == cell.spec.scenario);
+    let bar = bars.filter_map(|bar| bar.latency_seconds_p95_max).next().map(|limit| limit * 1e3);
+    let both = [&figures.distribution, &figures.distribution_from_sending];
+    let times = || both.into_iter().flatten().map(|&(ms, _)| ms);
+    let least = times().min_by(f64::total_cmp)?;
+    let far = times().chain(bar).max_by(f64::total_cmp)?;
+    let name = words::cell_name(cell);
+    let mut frame = axes(&format!("Distribution of latency, {name}"), least, far);
+    let lines = [
+        (
+            &figures.distribution_from_sending,
+            &figures.latency_over_all_from_sending,
+            1,
+            "from sending",
+        ),
+        (&figures.distribution, &figures.latency_over_all, 0, "from the intended start"),
+    ];
+    for (points, spread, index, from) in lines {
+        let title = summary(&format!("{name}, {from}"), spread);
+        distribution(&mut frame, &series_class(index, 2), points, far * 2.0, &title);
+    }
+    if let Some(ms) = bar {
+        diamond(&mut frame, &series_class(0, 2), ms, &format!("bar: p95 at most {}", time(ms)));
+    }
+    Some(Figure { title: format!("{name}: {}", cell.spec.load.label()), svg: frame.finish() })
+}
+
+fn axes(label: &str, least: f64, most: f64) -> Frame {
+    let scale = Scale::log(least, most);
     let x = Axis {
         scale,
         title: "latency (logarithmic)",
-        ticks: scale.ticks(4).into_iter().map(|ms| (ms, tick(ms))).collect(),
+        ticks: scale.ticks(4).into_iter().map(|ms| (ms, time_tick(ms))).collect(),
     };
     let shares = [0.0, 0.25, 0.5, 0.75, 0.95];
     let y = Axis {
@@ -65,23 +121,16 @@ fn chart(
         title: "share of requests answered",
         ticks: shares.map(|share| (share, percent_limit(share))).to_vec(),
     };
-    let label = format!("Distribution of latency at {} tokens", tokens(length));
-    let mut frame = Frame::new(SIZE, &label, x, y);
-    for (cell, figures) in cells {
-        let class = class(levels, cell.spec.concurrency().unwrap_or_default());
-        let title = format!(
-            "{}: p50 {}, p95 {}, max {}",
-            words::cell_name(cell),
-            words::percentile(&figures.latency_over_all.p50),
-            words::percentile(&figures.latency_over_all.p95),
-            words::optional_time(figures.latency_over_all.max_ms)
-        );
-        distribution(&mut frame, &class, figures, far * 2.0, &title);
-    }
-    for (concurrency, ms) in bars {
-        diamond(&mut frame, &class(levels, concurrency), ms, concurrency);
-    }
-    Figure { title: format!("{} tokens", tokens(length)), svg: frame.finish() }
+    Frame::new(SIZE, label, x, y)
+}
+
+fn summary(name: &str, spread: &Spread) -> String {
+    format!(
+        "{name}: p50 {}, p95 {}, max {}",
+        words::percentile(&spread.p50),
+        words::percentile(&spread.p95),
+        words::optional_time(spread.max_ms)
+    )
 }
 
 fn class(levels: &[usize], concurrency: usize) -> String {
@@ -89,30 +138,32 @@ fn class(levels: &[usize], concurrency: usize) -> String {
     series_class(index, levels.len())
 }
 
-fn distribution(frame: &mut Frame, class: &str, figures: &Figures, beyond: f64, title: &str) {
-    let Some(&(first, _)) = figures.distribution.first() else { return };
+fn distribution(
+    frame: &mut Frame,
+    class: &str,
+    distribution: &[(f64, f64)],
+    beyond: f64,
+    title: &str,
+) {
+    let (Some(&(first, _)), Some(&(last, share))) = (distribution.first(), distribution.last())
+    else {
+        return;
+    };
     let mut points = vec![(first, 0.0)];
-    points.extend(&figures.distribution);
+    points.extend(distribution);
     frame.line(class, &points, title);
-    if let Some(&(last, share)) = figures.distribution.last().filter(|(_, share)| *share < 1.0) {
+    if share < 1.0 {
         frame.line(&format!("{class} never"), &[(last, share), (beyond, share)], title);
     }
 }
 
-fn diamond(frame: &mut Frame, class: &str, ms: f64, concurrency: usize) {
+fn diamond(frame: &mut Frame, class: &str, ms: f64, title: &str) {
     let (x, y) = (frame.x(ms), frame.y(0.95));
     let path = format!("M{} {}l6 6l-6 6l-6 -6z", At(x), At(y - 6.0));
-    let title = format!("bar for {concurrency} clients: p95 at most {}", time(ms));
     let class = format!("bar {class}");
     frame
         .out()
         .open("path", &[("class", &class), ("d", &path)])
         .element("title", &[], title)
         .close("path");
-}
-
-/// A tick of the time axis: round, so without trailing zeros.
-fn tick(ms: f64) -> String {
-    let rounded = |value: f64| (value * 1000.0).round() / 1000.0;
-    if ms < 999.5 { format!("{} ms", rounded(ms)) } else { format!("{} s", rounded(ms / 1e3)) }
 }

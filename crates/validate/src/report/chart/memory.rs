@@ -1,19 +1,17 @@
-//! Memory over time, with the cells as bands behind it.
+//! Memory over time, with the cells as bands behind it, and below it on the same axis of time what
+//! ran: the tokens of the requests under way. Idle plateaus, from which leaks are judged, are marked.
 
 use crate::Results;
 use crate::target::MemorySample;
 
-use super::super::format::{bytes, time};
+use super::super::format::{bytes, count, time};
 use super::super::words;
 use super::frame::{At, Axis, Frame, Scale, Size};
-
-use super::Figure;
+use super::{Figure, bands, short};
 
 const SIZE: Size = Size { width: 860.0, height: 320.0 };
 const GIB: f64 = (1u64 << 30) as f64;
 const MIB: f64 = (1u64 << 20) as f64;
-/// A band narrower than this has its name only as a tooltip.
-const NAMED_FROM_PX: f64 = 46.0;
 
 type Reading = fn(&MemorySample) -> Option<u64>;
 
@@ -31,12 +29,7 @@ pub(in super::super) fn memory(results: &Results) -> Option<(Figure, Vec<String>
     let told: Vec<(&str, Reading)> =
         SERIES.into_iter().filter(|(_, of)| words::peak(results, of).is_some()).collect();
     let peak = told.iter().filter_map(|(_, of)| words::peak(results, of)).max()? as f64;
-    let end = results
-        .cells
-        .iter()
-        .filter_map(|cell| cell.span_ms)
-        .map(|(_, to)| to)
-        .max_by(f64::total_cmp)?;
+    let end = super::end_ms(results)?;
     let budget = results.target.memory_budget_bytes.map(|budget| budget as f64);
     let top = budget.filter(|&budget| budget < 4.0 * peak).map_or(peak, |budget| budget.max(peak));
     let (unit, title) = if top >= 0.75 * GIB { (GIB, "memory, GiB") } else { (MIB, "memory, MiB") };
@@ -66,41 +59,60 @@ pub(in super::super) fn memory(results: &Results) -> Option<(Figure, Vec<String>
             &format!("{name}: peak {peak}"),
         );
     }
+    plateaus(&mut frame, results, unit);
     let names = told.iter().map(|(name, _)| (*name).to_owned()).collect();
     Some((Figure { title: String::new(), svg: frame.finish() }, names))
 }
 
-/// A tick without the digits that adding up steps leaves behind.
-fn short(tick: f64) -> String {
-    ((tick * 1e6).round() / 1e6).to_string()
-}
-
-fn bands(frame: &mut Frame, results: &Results) {
-    let spans = results.cells.iter().filter_map(|cell| Some((cell, cell.span_ms?)));
-    for (index, (cell, (from, to))) in spans.enumerate() {
-        let (left, right) = (frame.x(from / 1e3), frame.x(to / 1e3));
-        let (top, height) = (At(frame.top()), At(frame.bottom() - frame.top()));
-        let class = if index % 2 == 0 { "band" } else { "band odd" };
-        let (x, width) = (At(left), At((right - left).max(0.5)));
-        let title = format!("{}, {}", words::cell_name(cell), time(to - from));
-        let name_at = (At((left + right) / 2.0), At(frame.top() + 13.0));
-        let out = frame.out();
-        out.open(
-            "rect",
-            &[("class", &class), ("x", &x), ("y", &top), ("width", &width), ("height", &height)],
-        );
-        out.element("title", &[], title).close("rect");
-        if right - left >= NAMED_FROM_PX {
-            out.element(
-                "text",
-                &[
-                    ("class", &"note"),
-                    ("x", &name_at.0),
-                    ("y", &name_at.1),
-                    ("text-anchor", &"middle"),
-                ],
-                words::cell_name(cell),
+/// A ring around each idle reading from which a leak is judged.
+fn plateaus(frame: &mut Frame, results: &Results, unit: f64) {
+    for leak in &results.analysis.memory.leaks {
+        for &(at_ms, plateau) in &leak.plateaus {
+            let (cx, cy) = (At(frame.x(at_ms / 1e3)), At(frame.y(plateau as f64 / unit)));
+            let title = format!(
+                "idle plateau of {}: {} at {}",
+                leak.quantity.label(),
+                bytes(plateau),
+                time(at_ms)
             );
+            let ring: &[(&'static str, &dyn std::fmt::Display)] =
+                &[("class", &"plateau"), ("cx", &cx), ("cy", &cy), ("r", &"4")];
+            frame.out().open("circle", ring).element("title", &[], title).close("circle");
         }
     }
+}
+
+/// Tokens of the requests under way, on the same axis of time; none if nothing was aligned.
+pub(in super::super) fn in_flight(results: &Results) -> Option<Figure> {
+    let aligned = &results.analysis.memory.aligned;
+    let points = || aligned.iter().flat_map(|series| &series.points);
+    let most = points().map(|point| point.tokens_in_flight).max().filter(|&most| most > 0)?;
+    let x_scale = Scale::linear(super::end_ms(results)? / 1e3);
+    let y_scale = Scale::linear(most as f64 * 1.35);
+    let ticks = |scale: Scale, about| scale.ticks(about);
+    let x = Axis {
+        scale: x_scale,
+        title: "time since the start, s",
+        ticks: ticks(x_scale, 9).into_iter().map(|tick| (tick, short(tick))).collect(),
+    };
+    let y = Axis {
+        scale: y_scale,
+        title: "tokens",
+        ticks: ticks(y_scale, 3).into_iter().map(|tick| (tick, super::rate_tick(tick))).collect(),
+    };
+    let size = Size { width: SIZE.width, height: 170.0 };
+    let mut frame = Frame::new(size, "Tokens of the requests under way over time", x, y);
+    bands(&mut frame, results);
+    for series in aligned {
+        let line: Vec<(f64, f64)> = series
+            .points
+            .iter()
+            .map(|point| (point.at_ms / 1e3, point.tokens_in_flight as f64))
+            .collect();
+        let most = series.points.iter().map(|point| point.requests_in_flight).max().unwrap_or(0);
+        let cell = results.cells.iter().find(|cell| cell.index == series.cell);
+        let name = cell.map(words::cell_name).unwrap_or_default();
+        frame.line("s2", &line, &format!("{name}: at most {} requests under way", count(most)));
+    }
+    Some(Figure { title: String::new(), svg: frame.finish() })
 }

@@ -1,49 +1,57 @@
-//! Throughput against concurrency, one line a length.
+//! Throughput and efficiency against concurrency, one line a length; rings are predictions for cells
+//! that the model of batch times was not fitted to.
 
 use crate::Results;
-use crate::results::Figures;
+use crate::estimate::Place;
 
 use super::super::format::{rate, tokens};
-use super::super::words;
-use super::frame::{Axis, Frame, Scale, Size};
-use super::{Figure, series_class};
+use super::frame::{At, Axis, Frame, Scale, Size};
+use super::{Figure, rate_tick, series_class};
 
 const SIZE: Size = Size { width: 420.0, height: 290.0 };
 
-/// Which rate to draw.
+/// What to draw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Rate {
+    /// Tokens per second.
     Tokens,
-    Requests,
+    /// Throughput over C times that at C = 1, in percent.
+    Efficiency,
 }
 
 impl Rate {
-    fn of(self, figures: &Figures) -> f64 {
-        match self {
-            Rate::Tokens => figures.tokens_per_second,
-            Rate::Requests => figures.requests_per_second,
-        }
-    }
-
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Rate::Tokens => ("Tokens per second", "tokens / s"),
-            Rate::Requests => ("Requests per second", "requests / s"),
+            Rate::Efficiency => ("Efficiency against C = 1", "%"),
+        }
+    }
+
+    fn printed(self, value: f64) -> String {
+        match self {
+            Rate::Tokens => format!("{} tokens/s", rate(value)),
+            Rate::Efficiency => format!("{value:.0} % of C times C = 1"),
         }
     }
 }
 
-/// The chart, if any cell was run.
+/// One length: (concurrency, value) as measured and as predicted.
+struct Line {
+    tokens: usize,
+    measured: Vec<(usize, f64)>,
+    predicted: Vec<(usize, f64)>,
+}
+
+/// The chart, if any cell was run and, for efficiency, at C = 1 as well.
 pub(in super::super) fn throughput(results: &Results, which: Rate) -> Option<Figure> {
-    let matrix = results.matrix();
-    let points: Vec<_> =
-        matrix.iter().filter_map(|cell| Some((*cell, which.of(cell.figures()?)))).collect();
-    let most = points.iter().map(|&(_, rate)| rate).max_by(f64::total_cmp)?;
-    let (title, unit) = which.words();
-    let mut levels = results.plan.concurrency.clone();
+    let lines = lines(results, which);
+    let points = || lines.iter().flat_map(|line| line.measured.iter().chain(&line.predicted));
+    let most = points().map(|&(_, value)| value).max_by(f64::total_cmp)?;
+    let mut levels: Vec<usize> = points().map(|&(clients, _)| clients).collect();
     levels.sort_unstable();
-    let lengths = results.lengths_run();
-    let x_scale = Scale::log(levels[0] as f64, *levels.last()? as f64);
+    levels.dedup();
+    let (title, unit) = which.words();
+    let x_scale = Scale::log(*levels.first()? as f64, *levels.last()? as f64);
     let y_scale = Scale::linear(most * 1.08);
     let x = Axis {
         scale: x_scale,
@@ -53,33 +61,80 @@ pub(in super::super) fn throughput(results: &Results, which: Rate) -> Option<Fig
     let y = Axis {
         scale: y_scale,
         title: unit,
-        ticks: y_scale.ticks(5).into_iter().map(|tick| (tick, short(tick))).collect(),
+        ticks: y_scale.ticks(5).into_iter().map(|tick| (tick, rate_tick(tick))).collect(),
     };
     let mut frame = Frame::new(SIZE, &format!("{title} against concurrency"), x, y);
-    for (index, &length) in lengths.iter().enumerate() {
-        let class = series_class(index, lengths.len());
-        let line: Vec<_> =
-            points.iter().filter(|(cell, _)| cell.spec.tokens() == Some(length)).collect();
-        let places: Vec<(f64, f64)> = line
-            .iter()
-            .map(|(cell, rate)| (cell.spec.concurrency().unwrap_or_default() as f64, *rate))
-            .collect();
-        frame.line(&class, &places, &format!("{} tokens", tokens(length)));
-        for (place, (cell, value)) in places.iter().zip(line) {
-            frame.dot(
-                &class,
-                *place,
-                &format!("{}: {} {unit}", words::cell_name(cell), rate(*value)),
-            );
-        }
+    if which == Rate::Efficiency && most >= 100.0 {
+        frame.rule(100.0, "as much for each client as alone");
+    }
+    let all = results.lengths_run();
+    for line in &lines {
+        let index = all.iter().position(|&length| length == line.tokens).unwrap_or(0);
+        draw(&mut frame, line, &series_class(index, all.len()), which);
     }
     Some(Figure { title: title.into(), svg: frame.finish() })
 }
 
-fn short(tick: f64) -> String {
-    match tick {
-        tick if tick < 1e3 => format!("{tick}"),
-        tick if tick < 1e6 => format!("{}k", tick / 1e3),
-        tick => format!("{}M", tick / 1e6),
+fn draw(frame: &mut Frame, line: &Line, class: &str, which: Rate) {
+    let name = format!("{} tokens", tokens(line.tokens));
+    let place = |&(clients, value): &(usize, f64)| (clients as f64, value);
+    let places: Vec<(f64, f64)> = line.measured.iter().map(place).collect();
+    frame.line(class, &places, &name);
+    for &(clients, value) in &line.measured {
+        let title = format!("{name}, C = {clients}: {}", which.printed(value));
+        frame.dot(class, (clients as f64, value), &title);
     }
+    for &(clients, value) in &line.predicted {
+        let title = format!("{name}, C = {clients}, predicted: {}", which.printed(value));
+        ring(frame, class, (clients as f64, value), &title);
+    }
+}
+
+fn ring(frame: &mut Frame, class: &str, (x, y): (f64, f64), title: &str) {
+    let (cx, cy, class) = (At(frame.x(x)), At(frame.y(y)), format!("ring {class}"));
+    let out = frame.out();
+    out.open("circle", &[("class", &class), ("cx", &cx), ("cy", &cy), ("r", &"6.5")]);
+    out.element("title", &[], title).close("circle");
+}
+
+fn lines(results: &Results, which: Rate) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    let places = results.places();
+    for place in &places {
+        let alone = places.iter().find(|at| at.tokens == place.tokens && at.concurrency == 1);
+        let per_client = |value: f64| {
+            let alone = mean(alone?).filter(|&alone| alone > 0.0)?;
+            Some(100.0 * value / (alone * place.concurrency as f64))
+        };
+        let scale = |requests_per_second: f64| match which {
+            Rate::Tokens => Some(requests_per_second * place.tokens as f64),
+            Rate::Efficiency => per_client(requests_per_second),
+        };
+        let line = match lines.last_mut() {
+            Some(line) if line.tokens == place.tokens => line,
+            _ => {
+                lines.push(Line { tokens: place.tokens, measured: vec![], predicted: vec![] });
+                let Some(line) = lines.last_mut() else { continue };
+                line
+            }
+        };
+        let measured = mean(place).and_then(scale);
+        line.measured.extend(measured.map(|value| (place.concurrency, value)));
+        let predicted = predicted(results, place).and_then(scale);
+        line.predicted.extend(predicted.map(|value| (place.concurrency, value)));
+    }
+    lines.retain(|line| !line.measured.is_empty());
+    lines
+}
+
+fn mean(place: &Place<'_>) -> Option<f64> {
+    place.requests_per_second().value
+}
+
+/// Requests per second that the model says of a place it was not fitted to.
+fn predicted(results: &Results, place: &Place<'_>) -> Option<f64> {
+    let held_out = results.analysis.scaling.held_out.as_ref()?;
+    let ours = |index: usize| place.cells.iter().any(|(cell, _)| cell.index == index);
+    let held = held_out.cells.iter().find(|held| ours(held.cell))?;
+    Some(held.requests_per_second.predicted)
 }

@@ -1,13 +1,22 @@
-//! The tables that all reports share, as rows of finished strings.
+//! The tables that all reports share, as rows of finished strings: here those of single cells, in
+//! `findings` those of the analysis.
+
+mod edges;
+mod findings;
 
 use crate::Results;
+use crate::published::Published;
 use crate::results::{Cell, Figures, Status};
-use crate::stats::Spread;
+use crate::stats::interval::wilson;
+use crate::stats::{OverRuns, Percentile, Shown, Spread};
 use crate::target::MemorySample;
 use crate::verdict::Outcome;
 
 use super::format::{bytes, count, percent, rate, time};
 use super::words;
+
+pub(super) use edges::{edge_failures, edges, recoveries};
+pub(super) use findings::{bottlenecks, failures, leaks, returned, scaling, spikes, tails};
 
 /// A table.
 pub(super) struct Table {
@@ -32,8 +41,33 @@ use Holds::{Labels, Numbers, Prose};
 
 /// A row, and what is to be stressed about it.
 pub(super) struct Row {
-    pub(super) fields: Vec<String>,
+    pub(super) fields: Vec<Field>,
     pub(super) stress: Stress,
+}
+
+/// A field, and below or behind it in small type what belongs to it: its interval, say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Field {
+    pub(super) text: String,
+    pub(super) note: Option<String>,
+}
+
+impl From<String> for Field {
+    fn from(text: String) -> Field {
+        Field { text, note: None }
+    }
+}
+
+impl From<&str> for Field {
+    fn from(text: &str) -> Field {
+        text.to_owned().into()
+    }
+}
+
+impl Field {
+    fn noted(text: impl Into<String>, note: String) -> Field {
+        Field { text: text.into(), note: (!note.is_empty()).then_some(note) }
+    }
 }
 
 /// What a row is, for its colour.
@@ -58,15 +92,15 @@ fn columns(labels: &[(&'static str, Holds)]) -> Vec<Column> {
 pub(super) fn verdicts(results: &Results) -> Table {
     let row = |verdict: &crate::verdict::Verdict| Row {
         fields: vec![
-            words::lengths(&verdict.spec),
-            words::load(&verdict.spec),
-            words::criterion(verdict.criterion).to_owned(),
-            words::limit(verdict),
-            words::figure(verdict),
-            words::interval(verdict),
-            words::sample(verdict),
-            verdict.outcome.label().to_owned(),
-            verdict.reason.clone(),
+            words::lengths(&verdict.spec).into(),
+            words::load(&verdict.spec).into(),
+            words::criterion(verdict.criterion).into(),
+            words::limit(verdict).into(),
+            words::figure(verdict).into(),
+            words::interval(verdict).into(),
+            words::sample(verdict).into(),
+            verdict.outcome.label().into(),
+            verdict.reason.clone().into(),
         ],
         stress: Stress::Verdict(verdict.outcome),
     };
@@ -121,35 +155,91 @@ pub(super) fn cells(results: &Results) -> Table {
     }
 }
 
-fn cell_row(cell: &Cell) -> Vec<String> {
+fn cell_row(cell: &Cell) -> Vec<Field> {
     let mut fields = words::place(&cell.spec);
     match cell.figures() {
-        None => fields.extend(std::iter::repeat_n("–".to_owned(), 10)),
+        None => fields.extend(std::iter::repeat_n("–".into(), 10)),
         Some(figures) => {
-            fields.push(figures.success_rate().map_or("–".into(), percent));
+            fields.push(success(figures));
             fields.extend(spread(&figures.latency));
             fields.extend([
-                rate(figures.requests_per_second),
-                rate(figures.tokens_per_second),
-                figures.batch_mean.map_or("–".into(), |batch| format!("{:.1}", batch.sequences)),
-                count(figures.requests),
+                rate(figures.requests_per_second).into(),
+                rate(figures.tokens_per_second).into(),
+                figures
+                    .batch_mean
+                    .map_or("–".into(), |batch| format!("{:.1}", batch.sequences).into()),
+                Field::noted(count(figures.requests), words::trials(figures.trials)),
             ]);
         }
     }
     let again = cell.repeats.is_some().then(|| "first cell again".to_owned());
     let remark = Some(words::remark(cell)).filter(|remark| !remark.is_empty());
-    fields.push([again, remark].into_iter().flatten().collect::<Vec<_>>().join("; "));
+    let remarks: Vec<String> = [again, remark].into_iter().flatten().collect();
+    fields.push(remarks.join("; ").into());
     fields
 }
 
-fn spread(spread: &Spread) -> [String; 5] {
+fn success(figures: &Figures) -> Field {
+    let Some(rate) = figures.success_rate() else { return "–".into() };
+    let interval = wilson(rate, figures.trials.count);
+    Field::noted(percent(rate), interval.map_or(String::new(), |i| words::ends(i, percent)))
+}
+
+fn spread(spread: &Spread) -> [Field; 5] {
     [
-        words::optional_time(spread.mean_ms),
-        words::percentile(&spread.p50),
-        words::percentile(&spread.p95),
-        words::percentile(&spread.p99),
-        words::optional_time(spread.max_ms),
+        words::optional_time(spread.mean_ms).into(),
+        ranked(&spread.p50),
+        ranked(&spread.p95),
+        ranked(&spread.p99),
+        words::optional_time(spread.max_ms).into(),
     ]
+}
+
+/// A percentile with its interval. Where only a bound may be printed, so is it with the interval.
+fn ranked(percentile: &Percentile) -> Field {
+    let interval = match percentile.shown {
+        Shown::Exactly { .. } => words::ends(percentile.interval_ms, time),
+        Shown::AtLeast { .. } | Shown::NotReached | Shown::NoData => String::new(),
+    };
+    Field::noted(words::percentile(percentile), interval)
+}
+
+/// The figures of every cell that was run more than once, over its runs.
+pub(super) fn published(results: &Results) -> Option<Table> {
+    let figure = |over: &Option<OverRuns>, unit: fn(f64) -> String| match over {
+        None => "not shown".into(),
+        Some(over) => Field::noted(unit(over.mean), words::ends(over.interval, unit)),
+    };
+    let row = |published: &Published| {
+        let mut fields = words::place(&published.spec);
+        fields.extend([
+            count(published.runs).into(),
+            percent(published.successes as f64 / published.requests.max(1) as f64).into(),
+            figure(&published.latency_ms_p50, time),
+            figure(&published.latency_ms_p95, time),
+            figure(&published.latency_ms_p99, time),
+            figure(&published.requests_per_second, rate),
+            figure(&published.tokens_per_second, rate),
+            count(published.requests).into(),
+        ]);
+        Row { fields, stress: Stress::None }
+    };
+    let rows: Vec<Row> = results.published.iter().map(row).collect();
+    (!rows.is_empty()).then(|| Table {
+        columns: columns(&[
+            ("Tokens", Numbers),
+            ("C", Numbers),
+            ("Runs", Numbers),
+            ("Success", Numbers),
+            ("p50", Numbers),
+            ("p95", Numbers),
+            ("p99", Numbers),
+            ("Req/s", Numbers),
+            ("Tok/s", Numbers),
+            ("Requests", Numbers),
+        ]),
+        rows,
+    })
 }
 
 /// Latency over all requests, for cells in which any failed; none if none did.
@@ -157,7 +247,7 @@ pub(super) fn over_all(results: &Results) -> Option<Table> {
     let row = |cell: &&Cell| {
         let figures = cell.figures().filter(|figures| figures.successes < figures.requests)?;
         let mut fields = words::place(&cell.spec);
-        fields.push(count(figures.requests - figures.successes));
+        fields.push(count(figures.requests - figures.successes).into());
         let [_, p50, p95, p99, max] = spread(&figures.latency_over_all);
         fields.extend([p50, p95, p99, max]);
         Some(Row { fields, stress: Stress::None })
@@ -172,6 +262,37 @@ pub(super) fn over_all(results: &Results) -> Option<Table> {
             ("p95", Numbers),
             ("p99", Numbers),
             ("Longest answered", Numbers),
+        ]),
+        rows,
+    })
+}
+
+/// Both latencies of the scenarios, over all requests.
+pub(super) fn from_sending(results: &Results) -> Option<Table> {
+    let row = |cell: &&Cell| {
+        let figures = cell.figures()?;
+        let mut fields = words::place(&cell.spec);
+        fields.push(format!("{}/s", rate(figures.offered_per_second)).into());
+        let [_, p50, p95, p99, max] = spread(&figures.latency_over_all);
+        let [_, p50_sent, p95_sent, p99_sent, max_sent] =
+            spread(&figures.latency_over_all_from_sending);
+        fields.extend([p50, p95, p99, max, p50_sent, p95_sent, p99_sent, max_sent]);
+        Some(Row { fields, stress: Stress::None })
+    };
+    let rows: Vec<Row> = results.scenarios().iter().filter_map(row).collect();
+    (!rows.is_empty()).then(|| Table {
+        columns: columns(&[
+            ("Tokens", Numbers),
+            ("Load", Labels),
+            ("Offered", Numbers),
+            ("p50 intended", Numbers),
+            ("p95", Numbers),
+            ("p99", Numbers),
+            ("Max", Numbers),
+            ("p50 from sending", Numbers),
+            ("p95", Numbers),
+            ("p99", Numbers),
+            ("Max", Numbers),
         ]),
         rows,
     })
@@ -197,7 +318,7 @@ pub(super) fn memory(results: &Results) -> Option<Table> {
     let high_water: Reading = |sample| sample.arena.map(|arena| arena.high_water_bytes);
     let arena = words::peak(results, high_water).is_some();
     labels.extend(arena.then_some(("Arena high water", Numbers)));
-    let print = |bytes_read: Option<u64>| bytes_read.map_or("–".to_owned(), bytes);
+    let print = |bytes_read: Option<u64>| Field::from(bytes_read.map_or("–".into(), bytes));
     let row = |cell: &&Cell| {
         let (first, last) = (cell.memory.first()?, cell.memory.last()?);
         let mut fields = words::place(&cell.spec);
@@ -219,7 +340,9 @@ pub(super) fn stages(results: &Results) -> Option<Table> {
     let row = |cell: &&Cell| {
         let stages = cell.figures().and_then(|figures: &Figures| figures.stages_ms_mean)?;
         let mut fields = words::place(&cell.spec);
-        fields.extend([stages.tokenize, stages.queue, stages.compute, stages.other].map(time));
+        fields.extend(
+            [stages.tokenize, stages.queue, stages.compute, stages.other].map(|ms| time(ms).into()),
+        );
         Some(Row { fields, stress: Stress::None })
     };
     let rows: Vec<Row> = ordered(results).iter().filter_map(row).collect();

@@ -1,0 +1,88 @@
+//! One figure of one place of the matrix, with its interval and what that interval means: over the
+//! runs of the place where it ran more than once, else within its only run.
+
+use crate::results::{Cell, Figures};
+use crate::stats::{Interval, Percentile, Shown};
+
+/// Where an interval comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Basis {
+    /// From the spread within one run.
+    WithinRun,
+    /// From the spread over so many runs.
+    OverRuns(usize),
+}
+
+impl Basis {
+    /// The label that goes beside the interval.
+    pub(crate) fn label(self) -> String {
+        match self {
+            Basis::WithinRun => "within run".into(),
+            Basis::OverRuns(runs) => format!("over {runs} runs"),
+        }
+    }
+}
+
+/// A figure.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Estimate {
+    /// None if it does not exist; the geometric mean over runs.
+    pub(crate) value: Option<f64>,
+    /// Its 95 % interval.
+    pub(crate) interval: Interval,
+    /// What the interval means.
+    pub(crate) basis: Basis,
+}
+
+/// All runs of one length at one concurrency.
+#[derive(Debug, Clone)]
+pub(crate) struct Place<'a> {
+    pub(crate) tokens: usize,
+    pub(crate) concurrency: usize,
+    /// The cells that ran, at least one.
+    pub(crate) cells: Vec<(&'a Cell, &'a Figures)>,
+}
+
+impl Place<'_> {
+    /// The p95 over all requests; a request that failed is one that is never answered.
+    pub(crate) fn p95_over_all_ms(&self) -> Estimate {
+        self.percentile(|figures| &figures.latency_over_all.p95)
+    }
+
+    /// A percentile in milliseconds.
+    pub(crate) fn percentile(&self, of: fn(&Figures) -> &Percentile) -> Estimate {
+        let exact = |figures: &Figures| match of(figures).shown {
+            Shown::Exactly { ms } => Some(ms),
+            Shown::AtLeast { .. } | Shown::NotReached | Shown::NoData => None,
+        };
+        self.estimate(exact, |figures| of(figures).interval_ms)
+    }
+
+    /// Answers per second.
+    pub(crate) fn requests_per_second(&self) -> Estimate {
+        self.estimate(|figures| Some(figures.requests_per_second), |_| Interval::default())
+    }
+
+    /// Any figure: its value in each run, and its interval within one.
+    pub(crate) fn estimate(
+        &self,
+        of: impl Fn(&Figures) -> Option<f64>,
+        within: impl Fn(&Figures) -> Interval,
+    ) -> Estimate {
+        let values: Option<Vec<f64>> = self.cells.iter().map(|(_, figures)| of(figures)).collect();
+        let over = values.as_deref().and_then(crate::stats::over_runs);
+        match (over, self.cells.first()) {
+            (Some(over), _) => Estimate {
+                value: Some(over.mean),
+                interval: over.interval,
+                basis: Basis::OverRuns(over.runs),
+            },
+            (None, Some((_, figures))) => {
+                Estimate { value: of(figures), interval: within(figures), basis: Basis::WithinRun }
+            }
+            (None, None) => {
+                Estimate { value: None, interval: Interval::default(), basis: Basis::WithinRun }
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Whether memory has to be cleaned up, and how: from the readings of an idle target between cells.
+
+use crate::Results;
+use crate::analysis::memory::{Fragmentation, Leak, LeakVerdict};
+use crate::report::format::{bytes, count, percent};
+
+use super::{Advised, Recommendation, Support, Topic, Unit};
+
+/// Fragmentation that is acceptable, as the plan has it.
+const FRAGMENTATION_MAX: f64 = 0.05;
+
+pub(super) fn advise(results: &Results) -> Vec<Recommendation> {
+    let memory = &results.analysis.memory;
+    let mut all: Vec<Recommendation> =
+        memory.leaks.iter().map(|leak| of_leak(results, leak)).collect();
+    if let Some(fragmentation) = memory.fragmentation {
+        all.push(of_fragmentation(fragmentation));
+    }
+    if all.is_empty() {
+        all.push(Recommendation::missing(
+            Topic::Cleanup,
+            "The target does not tell its memory while idle between cells; --target-pid or --metrics-url \
+             would.",
+        ));
+    }
+    all
+}
+
+fn of_leak(results: &Results, leak: &Leak) -> Recommendation {
+    let what = leak.quantity.label();
+    let (support, advice) = match leak.verdict {
+        LeakVerdict::Clean => (
+            Support::Shown,
+            format!("No cleanup is needed for {what}: idle memory stays level from cell to cell."),
+        ),
+        LeakVerdict::Leak => (Support::Shown, leak_advice(results, leak)),
+        LeakVerdict::Inconclusive => (Support::Missing, "No advice.".to_owned()),
+    };
+    let mut recommendation = Recommendation::new(Topic::Cleanup, support, advice);
+    let grown: Vec<_> =
+        results.analysis.memory.returned.iter().filter(|r| r.quantity == leak.quantity).collect();
+    let back = grown.iter().filter(|returned| returned.returned).count();
+    if !grown.is_empty() {
+        recommendation.evidence.push(format!(
+            "After {} of {} cells {what} was back to what it was before, within the tolerance.",
+            count(back),
+            count(grown.len())
+        ));
+    }
+    let reason = format!(
+        "{} over {} idle plateaus: {}",
+        leak.verdict.label(),
+        leak.plateaus.len(),
+        leak.reason
+    );
+    match leak.verdict {
+        LeakVerdict::Inconclusive => recommendation.missing = Some(capitalised(what, &reason)),
+        LeakVerdict::Clean | LeakVerdict::Leak => {
+            recommendation.evidence.push(capitalised(what, &reason));
+        }
+    }
+    recommendation.figure = leak.slope_bytes_per_cell.map(|value| Advised {
+        value,
+        interval: leak.interval_bytes_per_cell,
+        unit: Unit::Bytes,
+        basis: "a cell, over idle plateaus".into(),
+    });
+    recommendation
+}
+
+fn capitalised(what: &str, sentence: &str) -> String {
+    let mut letters = what.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}: {sentence}", letters.as_str())
+}
+
+/// How long until the budget is used up, and what to do until the leak is found.
+fn leak_advice(results: &Results, leak: &Leak) -> String {
+    let what = leak.quantity.label();
+    let fastest = leak.interval_bytes_per_cell.high.or(leak.slope_bytes_per_cell);
+    let idle = leak.plateaus.last().map(|&(_, bytes)| bytes);
+    let room = results.target.memory_budget_bytes.zip(idle).map(|(b, i)| b.saturating_sub(i));
+    match (fastest.filter(|&slope| slope > 0.0), room) {
+        (Some(slope), Some(room)) => format!(
+            "{} grows by up to {} a cell: restart the process before {} more such cells, which would use up \
+             the {} that the budget has left, and report the leak.",
+            capitalised_only(what),
+            bytes(slope as u64),
+            count((room as f64 / slope) as usize),
+            bytes(room)
+        ),
+        _ => format!(
+            "{} grows from cell to cell: restart the process regularly and report the leak.",
+            capitalised_only(what)
+        ),
+    }
+}
+
+fn capitalised_only(what: &str) -> String {
+    let mut letters = what.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}", letters.as_str())
+}
+
+fn of_fragmentation(found: Fragmentation) -> Recommendation {
+    let evidence = format!(
+        "1 - largest free / free: {} on average, {} at most, over {} readings.",
+        percent(found.mean),
+        percent(found.max),
+        count(found.readings)
+    );
+    let advice = if found.max <= FRAGMENTATION_MAX {
+        format!(
+            "Memory needs no defragmentation: at most {} of what was free could not be used in one piece.",
+            percent(found.max)
+        )
+    } else {
+        format!(
+            "Up to {} of free memory was in pieces: plan batches within the largest free piece, or let the \
+             server allocate once at start-up.",
+            percent(found.max)
+        )
+    };
+    let mut recommendation = Recommendation::new(Topic::Cleanup, Support::Shown, advice);
+    recommendation.evidence.push(evidence);
+    recommendation.figure = Some(Advised {
+        value: found.max,
+        interval: crate::stats::Interval { low: Some(found.mean), high: Some(found.max) },
+        unit: Unit::Ratio,
+        basis: "mean and most over readings".into(),
+    });
+    recommendation
+}

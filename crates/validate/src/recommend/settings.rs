@@ -1,0 +1,115 @@
+//! `recommended.toml`: what `bigbatch serve --config` can be told, each setting under the evidence
+//! for it. Keys are the long names of flags with underscores.
+
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use super::Support;
+use crate::Results;
+use crate::report::format::bytes;
+
+/// One key of the configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The flag's long name with underscores.
+    pub key: String,
+    /// What to set it to.
+    pub value: Value,
+    /// Where the value comes from, in one line.
+    pub comment: String,
+}
+
+/// A value of the configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// Yes or no.
+    Switch(bool),
+    /// A count.
+    Number(u64),
+    /// Anything else, such as `2048MiB`.
+    Text(String),
+}
+
+impl Setting {
+    pub(super) fn number(key: &str, value: u64, comment: impl Into<String>) -> Setting {
+        Setting { key: key.into(), value: Value::Number(value), comment: comment.into() }
+    }
+
+    pub(super) fn switch(key: &str, value: bool, comment: impl Into<String>) -> Setting {
+        Setting { key: key.into(), value: Value::Switch(value), comment: comment.into() }
+    }
+
+    /// Bytes, which must be whole MiB.
+    pub(super) fn mebibytes(key: &str, mib: u64, comment: impl Into<String>) -> Setting {
+        Setting {
+            key: key.into(),
+            value: Value::Text(format!("{mib}MiB")),
+            comment: comment.into(),
+        }
+    }
+}
+
+/// The file.
+pub fn toml(results: &Results) -> String {
+    let target = &results.target;
+    let mut out = String::new();
+    comment(
+        &mut out,
+        "What this run says in favour of these settings is in report.html beside it.",
+    );
+    comment(&mut out, "Load it with: bigbatch serve --config recommended.toml");
+    let facts = [&results.plan.name, &target.model, &target.device, &target.dtype];
+    let facts: Vec<&str> =
+        facts.into_iter().map(String::as_str).filter(|f| !f.is_empty()).collect();
+    comment(&mut out, &format!("{}, {}", facts.join(", "), results.started_at));
+    if let Some(budget) = target.memory_budget_bytes {
+        comment(&mut out, &format!("Measured with a memory budget of {}.", bytes(budget)));
+    }
+    let mut none = true;
+    for recommendation in &results.recommendations {
+        for setting in &recommendation.settings {
+            out.push('\n');
+            none = false;
+            comment(&mut out, &recommendation.advice);
+            comment(&mut out, &setting.comment);
+            if recommendation.support == Support::Partly {
+                comment(&mut out, recommendation.missing.as_deref().unwrap_or_default());
+            }
+            let _ = writeln!(out, "{} = {}", setting.key, value(&setting.value));
+        }
+    }
+    if none {
+        out.push('\n');
+        comment(&mut out, "The run supports no setting; report.html says what it lacks.");
+    }
+    out
+}
+
+/// Comment lines; whatever a target or a plan put into `text` stays inside them.
+fn comment(out: &mut String, text: &str) {
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut line = String::new();
+    for word in clean.split_whitespace() {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > 98 {
+            let _ = writeln!(out, "# {line}");
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    if !line.is_empty() {
+        let _ = writeln!(out, "# {line}");
+    }
+}
+
+fn value(value: &Value) -> String {
+    match value {
+        Value::Switch(on) => on.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::Text(text) => toml::Value::String(text.clone()).to_string(),
+    }
+}

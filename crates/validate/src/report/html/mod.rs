@@ -1,0 +1,91 @@
+//! `report.html`: the report that an operator reads. One file with its style and its charts in it;
+//! no script, nothing fetched, light or dark as the reader's system asks, readable on a phone and on
+//! paper. Its three parts are those of the plan: what was tested and found, how it performs, and
+//! what to do.
+
+mod performance;
+mod recommendations;
+mod test_results;
+mod write;
+
+use crate::Results;
+
+use super::markup::Markup;
+use super::words;
+
+const STYLE: &str = include_str!("../style.css");
+
+/// The whole page.
+pub fn render(results: &Results) -> String {
+    let mut out = Markup::new();
+    out.raw("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
+    out.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
+    out.raw("<meta name=\"color-scheme\" content=\"light dark\">\n");
+    out.element("title", &[], format!("{}: validation report", results.plan.name));
+    out.raw("<style>\n").raw(STYLE).raw("</style>\n</head>\n<body>\n<main>\n");
+    header(&mut out, results);
+    highlights(&mut out, results);
+    test_results::render(&mut out, results);
+    performance::render(&mut out, results);
+    recommendations::render(&mut out, results);
+    method(&mut out, results);
+    particulars(&mut out, results);
+    out.raw("</main>\n</body>\n</html>\n");
+    out.into_string()
+}
+
+fn header(out: &mut Markup, results: &Results) {
+    out.raw("<header>\n").element(
+        "p",
+        &[("class", &"eyebrow")],
+        "Big Batch Test Plan: validation report",
+    );
+    out.element("h1", &[], &results.plan.name);
+    out.element("p", &[("class", &"lead")], &results.plan.description);
+    let target = &results.target;
+    let facts = [&target.model, &target.device, &target.dtype, &target.name, &results.started_at];
+    let facts: Vec<&str> =
+        facts.into_iter().map(String::as_str).filter(|fact| !fact.trim().is_empty()).collect();
+    out.element("p", &[("class", &"facts")], facts.join(" · ")).raw("</header>\n");
+    let outcome = results.conclusion.outcome();
+    let class = format!("banner {}", outcome.map_or("plain", write::colour));
+    out.open("div", &[("class", &class), ("role", &"status")]);
+    let sign = outcome.map_or("●", write::sign);
+    out.element("span", &[("class", &"sign"), ("aria-hidden", &"true")], sign).raw("<div>\n");
+    out.element("strong", &[], words::headline(&results.conclusion));
+    if let Some(rest) = words::headline_rest(&results.conclusion) {
+        out.element("p", &[], rest);
+    }
+    if results.interrupted {
+        out.element("p", &[], "The run was interrupted; what it finished is below.");
+    }
+    out.raw("</div>\n</div>\n");
+}
+
+fn highlights(out: &mut Markup, results: &Results) {
+    out.raw("<dl class=\"cards\">\n");
+    for (label, figure, note) in words::highlights(results) {
+        out.raw("<div>\n").element("dt", &[], label).raw("<dd>");
+        out.element("b", &[], figure).element("span", &[], note).raw("</dd></div>\n");
+    }
+    out.raw("</dl>\n");
+}
+
+fn method(out: &mut Markup, results: &Results) {
+    write::part(out, "method", "Method", "What each figure means, and what it does not.");
+    out.raw("<ul>\n");
+    for note in words::method(results) {
+        out.element("li", &[], note);
+    }
+    out.raw("</ul>\n");
+    write::end(out);
+}
+
+fn particulars(out: &mut Markup, results: &Results) {
+    out.raw("<section id=\"machine\"><h3>Target and machine</h3>\n<div class=\"scroll\"><table>\n<tbody>\n");
+    for (name, value) in words::particulars(results) {
+        out.raw("<tr>").element("th", &[("class", &"words"), ("scope", &"row")], name);
+        out.element("td", &[], value).raw("</tr>\n");
+    }
+    out.raw("</tbody>\n</table></div>\n</section>\n");
+}

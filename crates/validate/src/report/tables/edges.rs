@@ -1,0 +1,117 @@
+//! Tables of the search for the edge: where requests begin to be refused, and what came after.
+
+use crate::Results;
+use crate::analysis::EdgeFindings;
+use crate::analysis::edge::{Axis, Edge, EdgeFailure, Recovery};
+use crate::report::format::{bytes, count, time};
+
+use super::{Field, Labels, Numbers, Prose, Row, Stress, Table, columns};
+
+/// A value of an axis in its unit.
+fn value(axis: Axis, value: u64) -> String {
+    match axis {
+        Axis::Concurrency | Axis::Tokens => count(value as usize),
+        Axis::MemoryBudget => bytes(value),
+    }
+}
+
+fn table<T>(
+    results: &Results,
+    of: impl Fn(&EdgeFindings) -> &[T],
+    row: impl Fn(&T) -> Vec<Field>,
+    labels: &[(&'static str, super::Holds)],
+) -> Option<Table> {
+    let found = results.analysis.edge.as_ref()?;
+    let plain = |fields| Row { fields, stress: Stress::None };
+    let rows: Vec<Row> = of(found).iter().map(|item| plain(row(item))).collect();
+    (!rows.is_empty()).then(|| Table { columns: columns(labels), rows })
+}
+
+/// Where each axis ends, beside where it was predicted to.
+pub(in super::super) fn edges(results: &Results) -> Option<Table> {
+    let row = |edge: &Edge| {
+        let print = |end: Option<u64>| end.map_or("–".into(), |end| value(edge.axis, end).into());
+        let difference =
+            edge.difference_percent.map_or(String::new(), |off| format!("{off:+.1} %"));
+        vec![
+            edge.axis.label().into(),
+            print(edge.works),
+            print(edge.refused),
+            print(edge.predicted),
+            Field::noted(edge.agreement.label(), difference),
+            count(edge.probes.len()).into(),
+            edge.note.as_deref().unwrap_or_default().into(),
+        ]
+    };
+    let labels = [
+        ("What was moved", Labels),
+        ("Last that works", Numbers),
+        ("First refused", Numbers),
+        ("Predicted", Numbers),
+        ("Found", Labels),
+        ("Values tried", Numbers),
+        ("Remark", Prose),
+    ];
+    table(results, |found| &found.axes, row, &labels)
+}
+
+/// Whether latency is back to normal after each search.
+pub(in super::super) fn recoveries(results: &Results) -> Option<Table> {
+    let row = |recovery: &Recovery| {
+        let optional = |ms: Option<f64>| Field::from(ms.map_or("–".into(), time));
+        let interval = recovery.ratio_interval;
+        let ends = interval.map_or(String::new(), |(low, high)| format!("{low:.2} to {high:.2}"));
+        vec![
+            recovery.axis.label().into(),
+            count(recovery.requests).into(),
+            count(recovery.failed).into(),
+            time(recovery.before_ms_p50).into(),
+            optional(recovery.after_ms_p50),
+            optional(recovery.after_ms_max),
+            Field::noted(recovery.ratio.map_or("–".into(), |ratio| format!("{ratio:.2}")), ends),
+            format!("≤ {:.2}", recovery.ratio_normal_max).into(),
+            recovery.verdict.label().into(),
+        ]
+    };
+    let labels = [
+        ("After searching", Labels),
+        ("Requests", Numbers),
+        ("Failed", Numbers),
+        ("p50 before", Numbers),
+        ("p50 after", Numbers),
+        ("Max after", Numbers),
+        ("After / before", Numbers),
+        ("Normal", Numbers),
+        ("Verdict", Labels),
+    ];
+    table(results, |found| &found.recoveries, row, &labels)
+}
+
+/// Everything that was refused or failed during the search.
+pub(in super::super) fn edge_failures(results: &Results) -> Option<Table> {
+    let row = |failure: &EdgeFailure| {
+        vec![
+            failure.axis.label().into(),
+            value(failure.axis, failure.value).into(),
+            failure.label().into(),
+            count(failure.count).into(),
+            count(failure.concurrency).into(),
+            count(failure.tokens).into(),
+            failure.memory_budget_bytes.map_or("–".into(), |budget| bytes(budget).into()),
+            time(failure.first_at_ms).into(),
+            failure.message.as_str().into(),
+        ]
+    };
+    let labels = [
+        ("What was moved", Labels),
+        ("To", Numbers),
+        ("Kind", Labels),
+        ("Count", Numbers),
+        ("At once", Numbers),
+        ("Tokens", Numbers),
+        ("Budget", Numbers),
+        ("Into the search", Numbers),
+        ("Message", Prose),
+    ];
+    table(results, |found| &found.failures, row, &labels)
+}

@@ -1,0 +1,298 @@
+//! Tables of what the analysis found.
+
+use crate::Results;
+use crate::analysis::latency::Spike;
+use crate::analysis::scaling::ScalingPoint;
+use crate::report::format::{bytes, change, count, percent, rate, time, tokens};
+use crate::report::words;
+use crate::results::Cell;
+
+use super::{Field, Labels, Numbers, Prose, Row, Stress, Table, columns};
+
+/// Spikes that the report lists over all cells.
+const SPIKES_LISTED: usize = 25;
+
+fn plain(fields: Vec<Field>) -> Row {
+    Row { fields, stress: Stress::None }
+}
+
+fn cell(results: &Results, index: usize) -> Option<&Cell> {
+    results.cells.iter().find(|cell| cell.index == index)
+}
+
+fn cell_name(results: &Results, index: usize) -> Field {
+    cell(results, index).map_or_else(|| format!("cell {index}"), words::cell_name).into()
+}
+
+/// Whether charts and tables of single cells show this one.
+fn is_first_run(results: &Results, index: usize) -> bool {
+    words::first_runs(results).iter().any(|cell| cell.index == index)
+}
+
+/// Throughput, speedup and efficiency at each concurrency, with predictions of held-out cells.
+pub(in super::super) fn scaling(results: &Results) -> Option<Table> {
+    let scaling = &results.analysis.scaling;
+    let held_out = |point: &ScalingPoint| {
+        let cells = scaling.held_out.iter().flat_map(|held_out| &held_out.cells);
+        cells.into_iter().find(|held| point.cells.contains(&held.cell))
+    };
+    let mut rows = Vec::new();
+    for length in &scaling.lengths {
+        for point in &length.points {
+            let predicted = held_out(point);
+            let beside = |of: &crate::analysis::scaling::Predicted, unit: fn(f64) -> String| {
+                Field::noted(unit(of.predicted), change(of.predicted / of.measured))
+            };
+            rows.push(plain(vec![
+                tokens(length.tokens).into(),
+                point.concurrency.to_string().into(),
+                rate(point.requests_per_second).into(),
+                rate(point.tokens_per_second).into(),
+                point.speedup.map_or("–".into(), |speedup| format!("{speedup:.2}×").into()),
+                point.efficiency.map_or("–".into(), |share| ratio_percent(share).into()),
+                predicted.map_or("–".into(), |held| beside(&held.requests_per_second, rate)),
+                predicted.map_or("–".into(), |held| beside(&held.latency_ms_p50, time)),
+            ]));
+        }
+    }
+    (!rows.is_empty()).then(|| Table {
+        columns: columns(&[
+            ("Tokens", Numbers),
+            ("C", Numbers),
+            ("Req/s", Numbers),
+            ("Tok/s", Numbers),
+            ("Over C = 1", Numbers),
+            ("Efficiency", Numbers),
+            ("Predicted req/s", Numbers),
+            ("Predicted p50", Numbers),
+        ]),
+        rows,
+    })
+}
+
+/// A share that may exceed 1.
+fn ratio_percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+/// What limits each cell.
+pub(in super::super) fn bottlenecks(results: &Results) -> Option<Table> {
+    let found = results.analysis.scaling.bottlenecks.iter();
+    let rows: Vec<Row> = found
+        .filter(|found| is_first_run(results, found.cell))
+        .map(|found| {
+            plain(vec![
+                cell_name(results, found.cell),
+                found.stage.label().into(),
+                found.device_busy.map_or("–".into(), |share| percent(share).into()),
+                found.evidence.as_str().into(),
+            ])
+        })
+        .collect();
+    (!rows.is_empty()).then(|| Table {
+        columns: columns(&[
+            ("Cell", Labels),
+            ("Limited by", Labels),
+            ("Device busy", Numbers),
+            ("Why", Prose),
+        ]),
+        rows,
+    })
+}
+
+/// p99 over p50 and the number of spikes of each cell.
+pub(in super::super) fn tails(results: &Results) -> Option<Table> {
+    let cells = results.analysis.latency.cells.iter();
+    let rows: Vec<Row> = cells
+        .filter_map(|found| {
+            let tail = found.tail_ratio?;
+            let at_least = if tail.at_least { "≥ " } else { "" };
+            let ratio = format!("{at_least}{:.2}", tail.ratio);
+            let interval = words::ends(tail.interval, |end| format!("{end:.2}"));
+            Some(plain(vec![
+                cell_name(results, found.cell),
+                Field::noted(ratio, if tail.at_least { String::new() } else { interval }),
+                count(found.spikes.count).into(),
+                time(found.spikes.threshold_ms).into(),
+                worst(&found.spikes.longest),
+            ]))
+        })
+        .collect();
+    (!rows.is_empty()).then(|| Table {
+        columns: columns(&[
+            ("Cell", Labels),
+            ("p99 / p50, within run", Numbers),
+            ("Spikes", Numbers),
+            ("Spike beyond", Numbers),
+            ("Longest", Numbers),
+        ]),
+        rows,
+    })
+}
+
+fn worst(spikes: &[Spike]) -> Field {
+    spikes.first().map_or("–".into(), |spike| time(spike.latency_ms).into())
+}
+
+/// The longest spikes of all cells.
+pub(in super::super) fn spikes(results: &Results) -> Option<Table> {
+    let cells = results.analysis.latency.cells.iter();
+    let mut all: Vec<(usize, &Spike)> = cells
+        .flat_map(|found| found.spikes.longest.iter().map(|spike| (found.cell, spike)))
+        .collect();
+    all.sort_by(|(_, one), (_, other)| other.latency_ms.total_cmp(&one.latency_ms));
+    let rows: Vec<Row> = all
+        .into_iter()
+        .take(SPIKES_LISTED)
+        .map(|(cell, spike)| spike_row(results, cell, spike))
+        .collect();
+    (!rows.is_empty()).then(|| Table {
+        columns: columns(&[
+            ("At", Numbers),
+            ("Cell", Labels),
+            ("Latency", Numbers),
+            ("Tokens", Numbers),
+            ("Batch", Numbers),
+            ("Its size", Numbers),
+            ("From", Labels),
+        ]),
+        rows,
+    })
+}
+
+fn spike_row(results: &Results, cell: usize, spike: &Spike) -> Row {
+    let stage = match (spike.stage, spike.excess_ms) {
+        (Some(stage), Some(excess)) => {
+            Field::noted(stage.label(), format!("{} beyond its median", time(excess)))
+        }
+        (Some(stage), None) => stage.label().into(),
+        (None, _) => "not told".into(),
+    };
+    let (batch, size) = match spike.batch {
+        Some(batch) => (
+            Field::noted(batch.id.to_string(), in_batch(spike.in_batch)),
+            format!("{} sequences, {} tokens", batch.sequences, count(batch.tokens)).into(),
+        ),
+        None => ("–".into(), "–".into()),
+    };
+    plain(vec![
+        time(spike.at_ms).into(),
+        cell_name(results, cell),
+        time(spike.latency_ms).into(),
+        count(spike.tokens).into(),
+        batch,
+        size,
+        stage,
+    ])
+}
+
+fn in_batch(spikes: usize) -> String {
+    if spikes > 1 { format!("{} spikes", count(spikes)) } else { String::new() }
+}
+
+/// Every group of failures.
+pub(in super::super) fn failures(results: &Results) -> Option<Table> {
+    let row = |group: &crate::analysis::FailureGroup| {
+        let (low, high) = group.tokens;
+        let lengths =
+            if low == high { tokens(low) } else { format!("{} to {}", tokens(low), tokens(high)) };
+        let messages = match group.messages {
+            0 | 1 => String::new(),
+            more => format!("the most frequent of {} messages", count(more)),
+        };
+        plain(vec![
+            group.kind.label().into(),
+            group.load.as_str().into(),
+            Field::noted(count(group.count), percent(group.percent / 100.0)),
+            time(group.first_at_ms).into(),
+            time(group.last_at_ms).into(),
+            lengths.into(),
+            Field::noted(count(group.in_flight.0), format!("at most {}", count(group.in_flight.1))),
+            Field::noted(group.example.as_str(), messages),
+        ])
+    };
+    let rows: Vec<Row> = results.analysis.failures.iter().map(row).collect();
+    (!rows.is_empty()).then(|| Table {
+        columns: columns(&[
+            ("Kind", Labels),
+            ("Load", Labels),
+            ("Requests", Numbers),
+            ("First", Numbers),
+            ("Last", Numbers),
+            ("Tokens", Numbers),
+            ("Under way", Numbers),
+            ("Message", Prose),
+        ]),
+        rows,
+    })
+}
+
+/// The verdict on a leak of each quantity.
+pub(in super::super) fn leaks(results: &Results) -> Option<Table> {
+    let row = |leak: &crate::analysis::memory::Leak| {
+        let slope = leak.slope_bytes_per_cell.map_or("–".to_owned(), signed_bytes);
+        plain(vec![
+            leak.quantity.label().into(),
+            leak.verdict.label().into(),
+            Field::noted(slope, words::ends(leak.interval_bytes_per_cell, signed_bytes)),
+            signed_bytes(leak.tolerance_bytes_per_cell).into(),
+            count(leak.plateaus.len()).into(),
+            leak.trend_p.map_or("–".into(), |p| format!("{p:.3}").into()),
+            leak.reason.as_str().into(),
+        ])
+    };
+    let rows: Vec<Row> = results.analysis.memory.leaks.iter().map(row).collect();
+    (!rows.is_empty()).then(|| Table {
+        columns: columns(&[
+            ("What", Labels),
+            ("Verdict", Labels),
+            ("Growth a cell", Numbers),
+            ("Tolerated", Numbers),
+            ("Plateaus", Numbers),
+            ("Trend, p", Numbers),
+            ("Why", Prose),
+        ]),
+        rows,
+    })
+}
+
+/// Bytes that may be negative, in KiB where they are few.
+fn signed_bytes(value: f64) -> String {
+    let sign = if value < -0.5 { "-" } else { "" };
+    let magnitude = value.abs();
+    if magnitude < (1u64 << 20) as f64 {
+        format!("{sign}{:.1} KiB", magnitude / 1024.0)
+    } else {
+        format!("{sign}{}", bytes(magnitude as u64))
+    }
+}
+
+/// Whether memory came back after each cell.
+pub(in super::super) fn returned(results: &Results) -> Option<Table> {
+    let found = results.analysis.memory.returned.iter();
+    let rows: Vec<Row> = found
+        .map(|found| {
+            plain(vec![
+                cell_name(results, found.cell),
+                found.quantity.label().into(),
+                bytes(found.before_bytes).into(),
+                found.peak_bytes.map_or("–".into(), |peak| bytes(peak).into()),
+                bytes(found.after_bytes).into(),
+                bytes(found.tolerance_bytes).into(),
+                if found.returned { "yes" } else { "no" }.into(),
+            ])
+        })
+        .collect();
+    (!rows.is_empty()).then(|| Table {
+        columns: columns(&[
+            ("Cell", Labels),
+            ("What", Labels),
+            ("Before", Numbers),
+            ("Peak", Numbers),
+            ("After", Numbers),
+            ("Tolerance", Numbers),
+            ("Returned", Labels),
+        ]),
+        rows,
+    })
+}

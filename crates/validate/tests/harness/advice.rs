@@ -1,0 +1,144 @@
+//! Recommendations against a server whose latency is known, and the configuration made of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bigbatch_validate::plan::Bar;
+use bigbatch_validate::recommend::{
+    Recommendation, Setting, Support, Topic, Unit, Wanted, recommend, settings,
+};
+use bigbatch_validate::target::{Answer, MemorySample, Prompt, Reply, Target, TargetInfo};
+use bigbatch_validate::{Plan, Results, RunOptions, Silent, run_async};
+use tokio::sync::Mutex;
+
+use crate::reports::report;
+use crate::simulated::{Pieces, corpus};
+
+/// Long names of flags that a server has, with underscores.
+const KEYS: [&str; 4] =
+    ["max_batch_tokens", "memory_budget", "max_concurrent_requests", "auto_truncate"];
+
+/// Answers one request at a time, each in 10 ms: with C clients every latency is C times that.
+struct OneAtATime(Mutex<()>);
+
+impl Target for OneAtATime {
+    fn describe(&self) -> TargetInfo {
+        TargetInfo { name: "a queue".into(), ..TargetInfo::default() }
+    }
+
+    fn send<'a>(&'a self, _: &'a Prompt) -> Answer<'a> {
+        Box::pin(async {
+            let _turn = self.0.lock().await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            Ok(Reply::default())
+        })
+    }
+
+    fn memory(&self) -> MemorySample {
+        MemorySample::default()
+    }
+}
+
+async fn queue(concurrency: &[usize], requests_per_client: usize) -> Results {
+    let mut plan = Plan::matrix("queue", &[64], concurrency);
+    plan.cell.requests_per_client = requests_per_client;
+    plan.repeat_first = false;
+    plan.bars = vec![Bar { latency_seconds_p95_max: Some(0.06), ..Bar::on(64, concurrency[0]) }];
+    let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
+    let target = Arc::new(OneAtATime(Mutex::new(())));
+    run_async(&plan, target, &Pieces, &options, &Silent).await.expect("it is set up").results
+}
+
+fn about(all: &[Recommendation], topic: Topic) -> &Recommendation {
+    all.iter().find(|one| one.topic == topic).expect("every topic has an entry")
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_concurrency_limit_lies_on_the_line_between_measured_cells() {
+    let results = queue(&[1, 4, 10], 150).await;
+    let advice = about(&results.recommendations, Topic::Concurrency);
+    // 40 ms at C = 4, 100 ms at C = 10, a target of 60 ms.
+    assert_eq!(advice.support, Support::Shown, "{advice:?}");
+    let figure = advice.figure.as_ref().expect("a limit");
+    assert!((5.0..=6.0).contains(&figure.value), "{advice:?}");
+    assert_eq!((figure.unit, figure.basis.as_str()), (Unit::Requests, "within run"));
+    let limit = figure.value as u64;
+    let comment = &advice.settings[0].comment;
+    assert_eq!(
+        advice.settings,
+        [Setting {
+            key: "max_concurrent_requests".into(),
+            value: settings::Value::Number(limit),
+            comment: comment.clone()
+        }]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_advised_beyond_what_was_measured() {
+    let results = queue(&[1, 4], 150).await;
+    let advice = about(&results.recommendations, Topic::Concurrency);
+    assert_eq!(
+        (advice.support, advice.figure.as_ref().map(|f| f.value)),
+        (Support::Partly, Some(4.0))
+    );
+    assert!(
+        advice.missing.as_ref().is_some_and(|missing| missing.contains("Add a higher concurrency"))
+    );
+
+    let wanted = |ms| recommend(&results, Wanted { p95_target_ms: Some(ms) });
+    let too_soon = wanted(5.0);
+    let advice = about(&too_soon, Topic::Concurrency);
+    assert_eq!((advice.support, advice.figure.is_none()), (Support::Shown, true));
+    assert!(advice.advice.starts_with("No concurrency keeps"), "{advice:?}");
+    assert!(
+        too_soon.iter().flat_map(|one| &one.settings).all(|s| s.key != "max_concurrent_requests")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_data_does_not_support_says_what_is_missing() {
+    // Twenty rounds cannot bound a p95, and this target tells neither batches nor memory.
+    let results = queue(&[5], 20).await;
+    for topic in [
+        Topic::Concurrency,
+        Topic::BatchTokens,
+        Topic::MemoryBudget,
+        Topic::Replicas,
+        Topic::Cleanup,
+    ] {
+        let advice = about(&results.recommendations, topic);
+        assert_eq!(
+            (advice.support, advice.missing.is_some()),
+            (Support::Missing, true),
+            "{advice:?}"
+        );
+        assert!(advice.settings.is_empty(), "{advice:?}");
+    }
+    assert!(settings::toml(&results).contains("supports no setting"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_configuration_is_toml_with_known_keys_and_evidence() {
+    let hostile = "x\nmax_batch_tokens = 1\n\"\"\"\r\u{7f}[[y]]";
+    let mut results = report(hostile, hostile).await.results;
+    results.recommendations[0].settings.push(Setting {
+        key: "max_concurrent_requests".into(),
+        value: settings::Value::Number(7),
+        comment: hostile.into(),
+    });
+    let text = settings::toml(&results);
+    let table: toml::Table = text.parse().unwrap_or_else(|fault| panic!("{fault}: {text}"));
+    assert!(table.len() >= 2, "{text}");
+    for (key, value) in &table {
+        assert!(KEYS.contains(&key.as_str()), "{key}");
+        assert_ne!(value.as_integer(), Some(1), "nothing that a target says is a setting: {text}");
+    }
+    assert_eq!(table["max_concurrent_requests"].as_integer(), Some(7));
+    if let Some(budget) = table.get("memory_budget") {
+        let budget = budget.as_str().expect("a size");
+        bigbatch_engine::units::parse_bytes(budget).expect("what --memory-budget takes");
+    }
+    let settings = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    assert_eq!(settings.count(), table.len(), "{text}");
+}

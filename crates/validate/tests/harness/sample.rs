@@ -1,0 +1,271 @@
+//! Results in which every field and every finding is present, for the tests of what prints them.
+
+use bigbatch_validate::analysis::edge::{
+    Agreement, Axis, Edge, EdgeFailure, EdgeFindings, EdgeProbe, Recovered, Recovery,
+};
+use bigbatch_validate::analysis::failures::FailureGroup;
+use bigbatch_validate::analysis::latency::{
+    CellLatency, HeatMap, HeatWindow, LatencyFindings, Spike, Spikes, TailRatio,
+};
+use bigbatch_validate::analysis::memory::{
+    Aligned, AlignedSeries, Fragmentation, Leak, LeakVerdict, MemoryFindings, MemoryQuantity,
+    Returned,
+};
+use bigbatch_validate::analysis::scaling::{
+    BatchTimeModel, Bottleneck, HeldOut, HeldOutCell, LengthScaling, Predicted, Scaling,
+    ScalingPoint,
+};
+use bigbatch_validate::analysis::{Analysis, Stage};
+use bigbatch_validate::recommend::{Wanted, recommend};
+use bigbatch_validate::results::Cell;
+use bigbatch_validate::stats::{Interval, over_runs};
+use bigbatch_validate::target::FailureKind;
+use bigbatch_validate::{Moment, Published, Report, Results};
+
+/// Puts findings of every kind into a report whose first cells ran, and advises again.
+pub(crate) fn with_findings(mut report: Report, message: &str) -> Report {
+    report.results.analysis = Analysis {
+        scaling: scaling(&report.results),
+        memory: memory(&report.results),
+        latency: LatencyFindings {
+            cells: ran(&report.results).map(|c| latency(c, &report)).collect(),
+        },
+        failures: failures(&report.results, message),
+        edge: Some(edge(message)),
+    };
+    report.results.published = published(&report.results);
+    report.results.recommendations = recommend(&report.results, Wanted::default());
+    report
+}
+
+fn ran(results: &Results) -> impl Iterator<Item = &Cell> {
+    results.cells.iter().filter(|cell| cell.figures().is_some())
+}
+
+fn interval(low: f64, high: f64) -> Interval {
+    Interval { low: Some(low), high: Some(high) }
+}
+
+fn scaling(results: &Results) -> Scaling {
+    let predicted =
+        |measured: f64| Predicted { predicted: measured * 1.04, measured, error_percent: 4.0 };
+    let matrix: Vec<&Cell> =
+        results.matrix().into_iter().filter(|cell| cell.figures().is_some()).collect();
+    let point = |cell: &&Cell| {
+        let figures = cell.figures().expect("it ran");
+        ScalingPoint {
+            cells: vec![cell.index],
+            concurrency: cell.spec.concurrency().expect("a closed loop"),
+            requests_per_second: figures.requests_per_second,
+            tokens_per_second: figures.tokens_per_second,
+            speedup: Some(1.0),
+            efficiency: Some(1.0),
+        }
+    };
+    let held_out = |cell: &&Cell| HeldOutCell {
+        cell: cell.index,
+        requests_per_second: predicted(cell.figures().expect("it ran").requests_per_second),
+        latency_ms_p50: predicted(20.0),
+    };
+    Scaling {
+        lengths: vec![LengthScaling { tokens: 64, points: matrix.iter().map(point).collect() }],
+        bottlenecks: matrix
+            .iter()
+            .map(|cell| Bottleneck {
+                cell: cell.index,
+                stage: Stage::Compute,
+                shares: Stage::ALL.map(|stage| (stage, 1.0 / 6.0)).to_vec(),
+                device_busy: Some(0.93),
+                evidence: "The device computes 93 % of the time.".into(),
+            })
+            .collect(),
+        batch_time: Some(BatchTimeModel {
+            base_ms: 0.4,
+            per_token_us: 4.0,
+            per_token_pair_ns: 0.02,
+            per_sequence_us: 3.0,
+            batches: 400,
+            r2: 0.998,
+            error_percent_median: 1.2,
+        }),
+        held_out: Some(HeldOut {
+            cells: matrix.iter().map(held_out).collect(),
+            error_percent_median: 4.0,
+            error_percent_max: 4.0,
+            latency_error_percent_median: 4.0,
+            latency_error_percent_max: 4.0,
+        }),
+    }
+}
+
+fn memory(results: &Results) -> MemoryFindings {
+    let plateau = |cell: &Cell| {
+        let point = cell.memory.first().expect("a reading");
+        (point.at_ms, point.sample.device_used_bytes.unwrap_or(600 << 20))
+    };
+    let aligned = |cell: &Cell| AlignedSeries {
+        cell: cell.index,
+        points: cell
+            .memory
+            .iter()
+            .map(|point| Aligned {
+                at_ms: point.at_ms,
+                moment: point.moment,
+                requests_in_flight: usize::from(point.moment == Moment::During) * 8,
+                tokens_in_flight: usize::from(point.moment == Moment::During) * 8 * 64,
+                batch_tokens: Some(256),
+            })
+            .collect(),
+    };
+    MemoryFindings {
+        returned: ran(results)
+            .map(|cell| Returned {
+                cell: cell.index,
+                quantity: MemoryQuantity::Device,
+                before_bytes: 600 << 20,
+                peak_bytes: Some(900 << 20),
+                after_bytes: 600 << 20,
+                tolerance_bytes: 1 << 20,
+                returned: true,
+            })
+            .collect(),
+        leaks: vec![Leak {
+            quantity: MemoryQuantity::Device,
+            verdict: LeakVerdict::Inconclusive,
+            plateaus: ran(results).map(plateau).collect(),
+            slope_bytes_per_cell: Some(0.0),
+            interval_bytes_per_cell: interval(-4096.0, 4096.0),
+            trend_p: Some(1.0),
+            tolerance_bytes_per_cell: 629_145.0,
+            tolerance_percent_per_cell: 0.1,
+            reason: "three plateaus are too few; eight are needed".into(),
+        }],
+        fragmentation: Some(Fragmentation {
+            readings: 12,
+            mean: 0.0,
+            max: 0.01,
+            max_at_ms: 5.0,
+            max_cell: 0,
+        }),
+        aligned: ran(results).map(aligned).collect(),
+    }
+}
+
+fn latency(cell: &Cell, report: &Report) -> CellLatency {
+    let mut records: Vec<_> =
+        report.requests.iter().filter(|r| r.cell == cell.index && r.succeeded()).collect();
+    let levels = vec![0.5, 0.75, 0.9, 0.95, 0.99, 1.0];
+    let windows = records.chunks(records.len().div_ceil(12).max(1)).map(|window| {
+        let mut sorted: Vec<u64> = window.iter().map(|record| record.latency_us()).collect();
+        sorted.sort_unstable();
+        let at =
+            |level: &f64| sorted[((level * sorted.len() as f64) as usize).min(sorted.len() - 1)];
+        HeatWindow {
+            from_ms: window[0].intended_us as f64 / 1e3,
+            to_ms: window[window.len() - 1].intended_us as f64 / 1e3 + 5.0,
+            requests: window.len(),
+            latency_ms: levels.iter().map(|level| at(level) as f64 / 1e3).collect(),
+        }
+    });
+    let windows = windows.collect();
+    records.sort_by_key(|record| std::cmp::Reverse(record.latency_us()));
+    let spike = |record: &&bigbatch_validate::load::RequestRecord| Spike {
+        at_ms: record.intended_us as f64 / 1e3,
+        latency_ms: record.latency_us() as f64 / 1e3,
+        tokens: record.tokens,
+        client: record.client,
+        ordinal: record.ordinal,
+        batch: record.batch,
+        in_batch: 2,
+        stage: Some(Stage::Queue),
+        excess_ms: Some(4.0),
+    };
+    CellLatency {
+        cell: cell.index,
+        tail_ratio: Some(TailRatio { ratio: 1.4, at_least: false, interval: interval(1.3, 1.6) }),
+        spikes: Spikes {
+            threshold_ms: 23.0,
+            count: 4,
+            longest: records.iter().take(3).map(spike).collect(),
+        },
+        heat: HeatMap { levels, windows },
+    }
+}
+
+fn failures(results: &Results, message: &str) -> Vec<FailureGroup> {
+    let group = |cell: &Cell| {
+        let (from, to) = cell.span_ms.expect("it ran");
+        FailureGroup {
+            cell: cell.index,
+            load: "64 tokens, C = 8".into(),
+            kind: FailureKind::Refused,
+            count: cell.figures().map_or(0, |figures| figures.requests - figures.successes),
+            percent: 11.0,
+            first_at_ms: from + (to - from) * 0.2,
+            last_at_ms: to,
+            tokens: (64, 64),
+            in_flight: (8, 8),
+            messages: 2,
+            example: message.into(),
+        }
+    };
+    ran(results).map(group).collect()
+}
+
+/// As if the first cell had been run five times.
+fn published(results: &Results) -> Vec<Published> {
+    let over = |value: f64| over_runs(&[0.97, 0.99, 1.0, 1.01, 1.03].map(|factor| factor * value));
+    let cell = ran(results).next().expect("one ran");
+    vec![Published {
+        spec: cell.spec.clone(),
+        runs: 5,
+        requests: 600,
+        successes: 533,
+        latency_ms_p50: over(22.0),
+        latency_ms_p95: over(24.0),
+        latency_ms_p99: None,
+        requests_per_second: over(30.0),
+        tokens_per_second: over(1920.0),
+    }]
+}
+
+fn edge(message: &str) -> EdgeFindings {
+    let probe =
+        |value, works: bool| EdgeProbe { value, requests: 64, failed: usize::from(!works), works };
+    EdgeFindings {
+        axes: vec![Edge {
+            axis: Axis::Concurrency,
+            works: Some(512),
+            refused: Some(513),
+            predicted: Some(512),
+            difference_percent: Some(0.0),
+            agreement: Agreement::Agrees,
+            probes: vec![probe(512, true), probe(513, false)],
+            note: Some("as far as the rules go".into()),
+        }],
+        failures: vec![EdgeFailure {
+            axis: Axis::Concurrency,
+            value: 513,
+            first_at_ms: 100.0,
+            last_at_ms: 110.0,
+            kind: Some(FailureKind::Refused),
+            count: 1,
+            concurrency: 513,
+            tokens: 64,
+            memory_budget_bytes: Some(1 << 30),
+            message: message.into(),
+        }],
+        recoveries: vec![Recovery {
+            axis: Axis::Concurrency,
+            requests: 40,
+            failed: 0,
+            before_ms_p50: 22.0,
+            after_ms_p50: Some(22.4),
+            after_ms_max: Some(31.0),
+            ratio: Some(1.01),
+            ratio_interval: Some((0.98, 1.05)),
+            ratio_normal_max: 1.2,
+            verdict: Recovered::Yes,
+        }],
+    }
+}
