@@ -17,14 +17,9 @@ use crate::schedule::{self, Waiting};
 
 /// Runs until the queue is closed and empty, or the device is lost.
 pub(super) fn device_loop(shared: &Shared, mut device: Device) {
-    let choose = |ready: &[Ready]| {
-        let waiting: Vec<Waiting> = ready.iter().map(Ready::waiting).collect();
-        schedule::next_batch(&waiting, shared.limits)
-    };
-    let choose_full = |ready: &[Ready]| {
-        let waiting: Vec<Waiting> = ready.iter().map(Ready::waiting).collect();
-        schedule::next_full_batch(&waiting, shared.limits)
-    };
+    let waiting = |ready: &[Ready]| ready.iter().map(Ready::waiting).collect::<Vec<Waiting>>();
+    let choose = |ready: &[Ready]| schedule::next_batch(&waiting(ready), shared.limits);
+    let choose_full = |ready: &[Ready]| schedule::next_full_batch(&waiting(ready), shared.limits);
     let mut free_since = Instant::now();
     let mut ahead = None;
     loop {

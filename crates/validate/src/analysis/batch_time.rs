@@ -102,7 +102,8 @@ impl BatchTimeModel {
     fn judge(&mut self, batches: &[Batch]) {
         let mean = batches.iter().map(|batch| batch.service_ms).sum::<f64>() / batches.len() as f64;
         let miss = |batch: &Batch| {
-            batch.service_ms - self.batch_ms(batch.sequences, batch.tokens, batch.pairs)
+            batch.service_ms
+                - self.batch_ms(batch.sequences as f64, batch.tokens as f64, batch.pairs)
         };
         let unexplained: f64 = batches.iter().map(|batch| miss(batch).powi(2)).sum();
         let all: f64 = batches.iter().map(|batch| (batch.service_ms - mean).powi(2)).sum();
@@ -113,12 +114,13 @@ impl BatchTimeModel {
         self.error_percent_median = crate::stats::trend::median(&errors);
     }
 
-    /// What a batch takes, in milliseconds. `pairs` is the sum of the squares of its lengths.
-    pub fn batch_ms(&self, sequences: usize, tokens: usize, pairs: f64) -> f64 {
+    /// What a batch takes, in milliseconds; means of batches may be fractions. `pairs` is the sum of the
+    /// squares of its lengths.
+    pub fn batch_ms(&self, sequences: f64, tokens: f64, pairs: f64) -> f64 {
         self.base_ms
-            + self.per_token_us * tokens as f64 / 1e3
+            + self.per_token_us * tokens / 1e3
             + self.per_token_pair_ns * pairs / 1e6
-            + self.per_sequence_us * sequences as f64 / 1e3
+            + self.per_sequence_us * sequences / 1e3
     }
 }
 
@@ -262,7 +264,7 @@ pub(crate) fn closed_loop(
         }
         let size = waiting.len().min(sequences_max.max(1));
         let pairs = size as f64 * (tokens as f64).powi(2);
-        now += ns(model.batch_ms(size, size * tokens, pairs)).max(1);
+        now += ns(model.batch_ms(size as f64, (size * tokens) as f64, pairs)).max(1);
         for arrived in waiting.drain(..size) {
             if answered >= settle {
                 latencies.push((now - arrived) as f64 / 1e6 + think_ms);
@@ -321,7 +323,7 @@ mod tests {
         let same: Vec<Batch> =
             (0..40).map(|n| batch(n % 8 + 1, 128, 2.0 + (n % 8 + 1) as f64)).collect();
         let model = BatchTimeModel::fit(&same).expect("a model");
-        let predicted = model.batch_ms(12, 12 * 128, 12.0 * 128.0 * 128.0);
+        let predicted = model.batch_ms(12.0, 12.0 * 128.0, 12.0 * 128.0 * 128.0);
         assert!((predicted - 14.0).abs() < 1e-3, "{model:?}");
         assert_eq!(BatchTimeModel::fit(&same[..7]), None);
     }

@@ -29,6 +29,7 @@ use self::search::Search;
 use crate::Error;
 use crate::analysis::edge::{Axis, Edge, EdgeFailure, EdgeFindings, EdgeProbe};
 use crate::load::{Cancel, Clock, Sent, send};
+use crate::plan::check::{check_count, check_number};
 use crate::target::{FailureKind, Prompt, Target};
 use crate::workload::{Corpus, TokenCounter, Workload};
 
@@ -78,9 +79,7 @@ impl EdgeRules {
             ("edge.requests", self.requests, 10_000),
             ("edge.concurrency_max", self.concurrency_max, crate::plan::CONCURRENCY_MAX),
         ] {
-            if !(1..=most).contains(&value) {
-                return Err(format!("{key} = {value} is out of range; give 1 to {most}"));
-            }
+            check_count(key, value, 1, most)?;
         }
         for (key, value, least, most) in [
             ("edge.request_timeout_seconds", self.request_timeout_seconds, 0.001, 86_400.0),
@@ -88,9 +87,7 @@ impl EdgeRules {
             ("edge.tolerance", self.tolerance, 0.0, 1.0),
             ("edge.ratio_normal_max", self.ratio_normal_max, 1.0, 100.0),
         ] {
-            if !(least..=most).contains(&value) {
-                return Err(format!("{key} = {value} is out of range; give {least} to {most}"));
-            }
+            check_number(key, value, least, most)?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 //! request, such as the first after a start, moves it little; the slowest is reported beside it.
 
 use crate::analysis::edge::{Axis, Recovered, Recovery};
+use crate::stats::trend;
 
 const Z_95: f64 = 1.959_964;
 
@@ -59,8 +60,7 @@ fn shift(before: &[f64], after: &[f64]) -> Option<(f64, f64, f64)> {
 fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let (low, high) = (sorted.len().checked_sub(1)? / 2, sorted.len() / 2);
-    Some((sorted[low] + sorted[high]) / 2.0)
+    (!sorted.is_empty()).then(|| trend::median(&sorted))
 }
 
 #[cfg(test)]

@@ -195,7 +195,7 @@ fn check_rate(key: &str, value: f64) -> Result<(), String> {
     check_number(key, value, 1e-3, RATE_MAX)
 }
 
-fn check_number(key: &str, value: f64, least: f64, most: f64) -> Result<(), String> {
+pub(crate) fn check_number(key: &str, value: f64, least: f64, most: f64) -> Result<(), String> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
@@ -215,7 +215,12 @@ fn check_levels(key: &str, levels: &[usize], most: usize) -> Result<(), String> 
     Ok(())
 }
 
-fn check_count(key: &str, value: usize, least: usize, most: usize) -> Result<(), String> {
+pub(crate) fn check_count(
+    key: &str,
+    value: usize,
+    least: usize,
+    most: usize,
+) -> Result<(), String> {
     if (least..=most).contains(&value) {
         return Ok(());
     }

@@ -60,7 +60,7 @@
 //! `batches_min` of them; or at `requests_max`, or `time_limit_seconds` after its start. Unknown
 //! keys are refused, so that a misspelt bar cannot pass unnoticed.
 
-mod check;
+pub(crate) mod check;
 mod scenario;
 
 use std::path::{Path, PathBuf};

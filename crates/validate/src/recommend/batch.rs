@@ -128,10 +128,7 @@ fn batch_ms(model: &BatchTimeModel, size: usize, length: usize) -> f64 {
     let tokens = size as f64;
     let pairs = tokens * length as f64;
     let sequences = (tokens / length as f64).max(1.0);
-    model.base_ms
-        + model.per_token_us * tokens / 1e3
-        + model.per_token_pair_ns * pairs / 1e6
-        + model.per_sequence_us * sequences / 1e3
+    model.batch_ms(sequences, tokens, pairs)
 }
 
 #[cfg(test)]

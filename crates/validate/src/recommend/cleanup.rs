@@ -48,15 +48,16 @@ fn of_leak(results: &Results, leak: &Leak) -> Recommendation {
         ));
     }
     let reason = format!(
-        "{} over {} idle plateaus: {}",
+        "{}: {} over {} idle plateaus: {}",
+        capitalised(what),
         leak.verdict.label(),
         leak.plateaus.len(),
         leak.reason
     );
     match leak.verdict {
-        LeakVerdict::Inconclusive => recommendation.missing = Some(capitalised(what, &reason)),
+        LeakVerdict::Inconclusive => recommendation.missing = Some(reason),
         LeakVerdict::Clean | LeakVerdict::Leak => {
-            recommendation.evidence.push(capitalised(what, &reason));
+            recommendation.evidence.push(reason);
         }
     }
     recommendation.figure = leak.slope_bytes_per_cell.map(|value| Advised {
@@ -66,12 +67,6 @@ fn of_leak(results: &Results, leak: &Leak) -> Recommendation {
         basis: "a cell, over idle plateaus".into(),
     });
     recommendation
-}
-
-fn capitalised(what: &str, sentence: &str) -> String {
-    let mut letters = what.chars();
-    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
-    format!("{first}{}: {sentence}", letters.as_str())
 }
 
 /// How long until the budget is used up, and what to do until the leak is found.
@@ -84,19 +79,19 @@ fn leak_advice(results: &Results, leak: &Leak) -> String {
         (Some(slope), Some(room)) => format!(
             "{} grows by up to {} a cell: restart the process before {} more such cells, which would use up \
              the {} that the budget has left, and report the leak.",
-            capitalised_only(what),
+            capitalised(what),
             bytes(slope as u64),
             count((room as f64 / slope) as usize),
             bytes(room)
         ),
         _ => format!(
             "{} grows from cell to cell: restart the process regularly and report the leak.",
-            capitalised_only(what)
+            capitalised(what)
         ),
     }
 }
 
-fn capitalised_only(what: &str) -> String {
+fn capitalised(what: &str) -> String {
     let mut letters = what.chars();
     let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
     format!("{first}{}", letters.as_str())

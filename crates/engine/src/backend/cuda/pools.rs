@@ -19,8 +19,9 @@ use crate::backend::allocators::{Allocator, Places, Slots, Usage};
 use crate::error::DeviceError;
 use crate::model::buffers::Buffer;
 
-/// Writes a range of device memory on the stream.
-fn write(stream: &Stream, address: sys::CUdeviceptr, bytes: usize) -> Result<(), DeviceError> {
+/// Writes a slot's memory, where it has any, on the stream.
+fn write(stream: &Stream, memory: Option<(sys::CUdeviceptr, usize)>) -> Result<(), DeviceError> {
+    let Some((address, bytes)) = memory else { return Ok(()) };
     // SAFETY: callers pass a live allocation of this size, last used on this stream.
     unsafe { result::memset_d8_async(address, 1, bytes, stream.handle()) }
         .at(stream.device().label(), "cuMemsetD8Async")
@@ -74,10 +75,8 @@ impl Allocator for DeviceArena {
     }
 
     fn touch(&mut self, slot: usize) -> Result<(), DeviceError> {
-        match self.places.place(slot) {
-            Some((start, bytes)) => write(&self.stream, self.address + start as u64, bytes),
-            None => Ok(()),
-        }
+        let place = self.places.place(slot);
+        write(&self.stream, place.map(|(start, bytes)| (self.address + start as u64, bytes)))
     }
 
     fn finish(&mut self) -> Result<(), DeviceError> {
@@ -168,10 +167,7 @@ impl Allocator for StreamOrdered {
     }
 
     fn touch(&mut self, slot: usize) -> Result<(), DeviceError> {
-        match self.live.get_mut(slot) {
-            Some(&mut (address, bytes)) => write(&self.stream, address, bytes),
-            None => Ok(()),
-        }
+        write(&self.stream, self.live.get_mut(slot).copied())
     }
 
     fn finish(&mut self) -> Result<(), DeviceError> {
@@ -251,10 +247,7 @@ impl Allocator for DevicePerOperation {
     }
 
     fn touch(&mut self, slot: usize) -> Result<(), DeviceError> {
-        match self.live.get_mut(slot) {
-            Some(&mut (address, bytes)) => write(&self.stream, address, bytes),
-            None => Ok(()),
-        }
+        write(&self.stream, self.live.get_mut(slot).copied())
     }
 
     fn finish(&mut self) -> Result<(), DeviceError> {

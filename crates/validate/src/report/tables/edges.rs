@@ -5,7 +5,7 @@ use crate::analysis::EdgeFindings;
 use crate::analysis::edge::{Axis, Edge, EdgeFailure, Recovery};
 use crate::report::format::{bytes, count, time};
 
-use super::{Field, Labels, Numbers, Prose, Row, Stress, Table, columns};
+use super::{Field, Labels, Numbers, Prose, Table, filled, plain};
 
 /// A value of an axis in its unit.
 fn value(axis: Axis, value: u64) -> String {
@@ -22,9 +22,7 @@ fn table<T>(
     labels: &[(&'static str, super::Holds)],
 ) -> Option<Table> {
     let found = results.analysis.edge.as_ref()?;
-    let plain = |fields| Row { fields, stress: Stress::None };
-    let rows: Vec<Row> = of(found).iter().map(|item| plain(row(item))).collect();
-    (!rows.is_empty()).then(|| Table { columns: columns(labels), rows })
+    filled(of(found).iter().map(|item| plain(row(item))).collect(), labels)
 }
 
 /// Where each axis ends, beside where it was predicted to.

@@ -7,14 +7,10 @@ use crate::report::format::{bytes, change, count, percent, rate, time, tokens};
 use crate::report::words;
 use crate::results::Cell;
 
-use super::{Field, Labels, Numbers, Prose, Row, Stress, Table, columns};
+use super::{Field, Labels, Numbers, Prose, Row, Table, filled, plain};
 
 /// Spikes that the report lists over all cells.
 const SPIKES_LISTED: usize = 25;
-
-fn plain(fields: Vec<Field>) -> Row {
-    Row { fields, stress: Stress::None }
-}
 
 fn cell(results: &Results, index: usize) -> Option<&Cell> {
     results.cells.iter().find(|cell| cell.index == index)
@@ -55,8 +51,9 @@ pub(in super::super) fn scaling(results: &Results) -> Option<Table> {
             ]));
         }
     }
-    (!rows.is_empty()).then(|| Table {
-        columns: columns(&[
+    filled(
+        rows,
+        &[
             ("Tokens", Numbers),
             ("C", Numbers),
             ("Req/s", Numbers),
@@ -65,9 +62,8 @@ pub(in super::super) fn scaling(results: &Results) -> Option<Table> {
             ("Efficiency", Numbers),
             ("Predicted req/s", Numbers),
             ("Predicted p50", Numbers),
-        ]),
-        rows,
-    })
+        ],
+    )
 }
 
 /// A share that may exceed 1.
@@ -89,15 +85,10 @@ pub(in super::super) fn bottlenecks(results: &Results) -> Option<Table> {
             ])
         })
         .collect();
-    (!rows.is_empty()).then(|| Table {
-        columns: columns(&[
-            ("Cell", Labels),
-            ("Limited by", Labels),
-            ("Device busy", Numbers),
-            ("Why", Prose),
-        ]),
+    filled(
         rows,
-    })
+        &[("Cell", Labels), ("Limited by", Labels), ("Device busy", Numbers), ("Why", Prose)],
+    )
 }
 
 /// p99 over p50 and the number of spikes of each cell.
@@ -118,16 +109,16 @@ pub(in super::super) fn tails(results: &Results) -> Option<Table> {
             ]))
         })
         .collect();
-    (!rows.is_empty()).then(|| Table {
-        columns: columns(&[
+    filled(
+        rows,
+        &[
             ("Cell", Labels),
             ("p99 / p50, within run", Numbers),
             ("Spikes", Numbers),
             ("Spike beyond", Numbers),
             ("Longest", Numbers),
-        ]),
-        rows,
-    })
+        ],
+    )
 }
 
 fn worst(spikes: &[Spike]) -> Field {
@@ -146,8 +137,9 @@ pub(in super::super) fn spikes(results: &Results) -> Option<Table> {
         .take(SPIKES_LISTED)
         .map(|(cell, spike)| spike_row(results, cell, spike))
         .collect();
-    (!rows.is_empty()).then(|| Table {
-        columns: columns(&[
+    filled(
+        rows,
+        &[
             ("At", Numbers),
             ("Cell", Labels),
             ("Latency", Numbers),
@@ -155,9 +147,8 @@ pub(in super::super) fn spikes(results: &Results) -> Option<Table> {
             ("Batch", Numbers),
             ("Its size", Numbers),
             ("From", Labels),
-        ]),
-        rows,
-    })
+        ],
+    )
 }
 
 fn spike_row(results: &Results, cell: usize, spike: &Spike) -> Row {
@@ -212,8 +203,9 @@ pub(in super::super) fn failures(results: &Results) -> Option<Table> {
         ])
     };
     let rows: Vec<Row> = results.analysis.failures.iter().map(row).collect();
-    (!rows.is_empty()).then(|| Table {
-        columns: columns(&[
+    filled(
+        rows,
+        &[
             ("Kind", Labels),
             ("Load", Labels),
             ("Requests", Numbers),
@@ -222,9 +214,8 @@ pub(in super::super) fn failures(results: &Results) -> Option<Table> {
             ("Tokens", Numbers),
             ("Under way", Numbers),
             ("Message", Prose),
-        ]),
-        rows,
-    })
+        ],
+    )
 }
 
 /// The verdict on a leak of each quantity.
@@ -242,8 +233,9 @@ pub(in super::super) fn leaks(results: &Results) -> Option<Table> {
         ])
     };
     let rows: Vec<Row> = results.analysis.memory.leaks.iter().map(row).collect();
-    (!rows.is_empty()).then(|| Table {
-        columns: columns(&[
+    filled(
+        rows,
+        &[
             ("What", Labels),
             ("Verdict", Labels),
             ("Growth a cell", Numbers),
@@ -251,9 +243,8 @@ pub(in super::super) fn leaks(results: &Results) -> Option<Table> {
             ("Plateaus", Numbers),
             ("Trend, p", Numbers),
             ("Why", Prose),
-        ]),
-        rows,
-    })
+        ],
+    )
 }
 
 /// Bytes that may be negative, in KiB where they are few.
@@ -283,8 +274,9 @@ pub(in super::super) fn returned(results: &Results) -> Option<Table> {
             ])
         })
         .collect();
-    (!rows.is_empty()).then(|| Table {
-        columns: columns(&[
+    filled(
+        rows,
+        &[
             ("Cell", Labels),
             ("What", Labels),
             ("Before", Numbers),
@@ -292,7 +284,6 @@ pub(in super::super) fn returned(results: &Results) -> Option<Table> {
             ("After", Numbers),
             ("Tolerance", Numbers),
             ("Returned", Labels),
-        ]),
-        rows,
-    })
+        ],
+    )
 }

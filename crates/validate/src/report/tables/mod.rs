@@ -84,8 +84,18 @@ pub(super) enum Stress {
     Break,
 }
 
+/// A row of which nothing is to be stressed.
+fn plain(fields: Vec<Field>) -> Row {
+    Row { fields, stress: Stress::None }
+}
+
 fn columns(labels: &[(&'static str, Holds)]) -> Vec<Column> {
     labels.iter().map(|&(label, holds)| Column { label, holds }).collect()
+}
+
+/// A table of these rows; none without any.
+fn filled(rows: Vec<Row>, labels: &[(&'static str, Holds)]) -> Option<Table> {
+    (!rows.is_empty()).then(|| Table { columns: columns(labels), rows })
 }
 
 /// Every limit beside its figure.
@@ -222,11 +232,12 @@ pub(super) fn published(results: &Results) -> Option<Table> {
             figure(&published.tokens_per_second, rate),
             count(published.requests).into(),
         ]);
-        Row { fields, stress: Stress::None }
+        plain(fields)
     };
     let rows: Vec<Row> = results.published.iter().map(row).collect();
-    (!rows.is_empty()).then(|| Table {
-        columns: columns(&[
+    filled(
+        rows,
+        &[
             ("Tokens", Numbers),
             ("C", Numbers),
             ("Runs", Numbers),
@@ -237,9 +248,8 @@ pub(super) fn published(results: &Results) -> Option<Table> {
             ("Req/s", Numbers),
             ("Tok/s", Numbers),
             ("Requests", Numbers),
-        ]),
-        rows,
-    })
+        ],
+    )
 }
 
 /// Latency over all requests, for cells in which any failed; none if none did.
@@ -250,11 +260,12 @@ pub(super) fn over_all(results: &Results) -> Option<Table> {
         fields.push(count(figures.requests - figures.successes).into());
         let [_, p50, p95, p99, max] = spread(&figures.latency_over_all);
         fields.extend([p50, p95, p99, max]);
-        Some(Row { fields, stress: Stress::None })
+        Some(plain(fields))
     };
     let rows: Vec<Row> = ordered(results).iter().filter_map(row).collect();
-    (!rows.is_empty()).then(|| Table {
-        columns: columns(&[
+    filled(
+        rows,
+        &[
             ("Tokens", Numbers),
             ("C", Numbers),
             ("Failed", Numbers),
@@ -262,9 +273,8 @@ pub(super) fn over_all(results: &Results) -> Option<Table> {
             ("p95", Numbers),
             ("p99", Numbers),
             ("Longest answered", Numbers),
-        ]),
-        rows,
-    })
+        ],
+    )
 }
 
 /// Both latencies of the scenarios, over all requests.
@@ -277,11 +287,12 @@ pub(super) fn from_sending(results: &Results) -> Option<Table> {
         let [_, p50_sent, p95_sent, p99_sent, max_sent] =
             spread(&figures.latency_over_all_from_sending);
         fields.extend([p50, p95, p99, max, p50_sent, p95_sent, p99_sent, max_sent]);
-        Some(Row { fields, stress: Stress::None })
+        Some(plain(fields))
     };
     let rows: Vec<Row> = results.scenarios().iter().filter_map(row).collect();
-    (!rows.is_empty()).then(|| Table {
-        columns: columns(&[
+    filled(
+        rows,
+        &[
             ("Tokens", Numbers),
             ("Load", Labels),
             ("Offered", Numbers),
@@ -293,9 +304,8 @@ pub(super) fn from_sending(results: &Results) -> Option<Table> {
             ("p95", Numbers),
             ("p99", Numbers),
             ("Max", Numbers),
-        ]),
-        rows,
-    })
+        ],
+    )
 }
 
 /// Memory of every cell that was started.
@@ -327,7 +337,7 @@ pub(super) fn memory(results: &Results) -> Option<Table> {
             fields.extend([print(of(&first.sample)), print(peak_of(*of)), print(of(&last.sample))]);
         }
         fields.extend(arena.then(|| print(peak_of(high_water))));
-        Some(Row { fields, stress: Stress::None })
+        Some(plain(fields))
     };
     Some(Table {
         columns: columns(&labels),
@@ -343,20 +353,20 @@ pub(super) fn stages(results: &Results) -> Option<Table> {
         fields.extend(
             [stages.tokenize, stages.queue, stages.compute, stages.other].map(|ms| time(ms).into()),
         );
-        Some(Row { fields, stress: Stress::None })
+        Some(plain(fields))
     };
     let rows: Vec<Row> = ordered(results).iter().filter_map(row).collect();
-    (!rows.is_empty()).then(|| Table {
-        columns: columns(&[
+    filled(
+        rows,
+        &[
             ("Tokens", Numbers),
             ("C", Numbers),
             ("Tokenise", Numbers),
             ("Queue", Numbers),
             ("Compute", Numbers),
             ("Other", Numbers),
-        ]),
-        rows,
-    })
+        ],
+    )
 }
 
 /// The matrix by length and concurrency, the scenarios, and the repeat after them.

@@ -14,31 +14,32 @@ pub(super) fn body(model: Option<&str>, text: &str) -> Value {
     json!({"model": model.unwrap_or(ANY_MODEL), "input": text, "encoding_format": "float"})
 }
 
-/// Tokens as replies count them.
-#[derive(Deserialize)]
-pub(super) struct Usage {
-    prompt_tokens: Option<usize>,
-}
-
-/// Tokens that a usage counts, where it does.
-pub(super) fn tokens(usage: Option<Usage>) -> Option<usize> {
-    usage.and_then(|usage| usage.prompt_tokens)
-}
-
-/// Whether a reply is one vector, and the tokens it counts.
-pub(super) fn check(reply: &[u8]) -> Result<Option<usize>, serde_json::Error> {
+/// Whether a reply is a list of one `Item`, and the tokens it counts.
+pub(super) fn check_item<'a, Item: Deserialize<'a>>(
+    reply: &'a [u8],
+) -> Result<Option<usize>, serde_json::Error> {
     #[derive(Deserialize)]
-    struct Reply {
+    struct Reply<Item> {
         #[serde(rename = "data")]
         _data: One<Item>,
         usage: Option<Usage>,
     }
     #[derive(Deserialize)]
+    struct Usage {
+        prompt_tokens: Option<usize>,
+    }
+    serde_json::from_slice::<Reply<Item>>(reply)
+        .map(|reply| reply.usage.and_then(|usage| usage.prompt_tokens))
+}
+
+/// Whether a reply is one vector, and the tokens it counts.
+pub(super) fn check(reply: &[u8]) -> Result<Option<usize>, serde_json::Error> {
+    #[derive(Deserialize)]
     struct Item {
         #[serde(rename = "embedding")]
         _embedding: Numbers,
     }
-    serde_json::from_slice::<Reply>(reply).map(|reply| tokens(reply.usage))
+    check_item::<Item>(reply)
 }
 
 /// The first model of a list of models: its name, who serves it, the longest text it takes.

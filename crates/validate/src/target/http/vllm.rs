@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::openai::{ANY_MODEL, Usage, tokens};
-use super::shape::{Nested, Numbers, One};
+use super::openai::{ANY_MODEL, check_item};
+use super::shape::{Nested, Numbers};
 
 /// The body of a request.
 pub(super) fn body(model: Option<&str>, text: &str) -> Value {
@@ -14,31 +14,19 @@ pub(super) fn body(model: Option<&str>, text: &str) -> Value {
 /// Whether a reply of `/classify` is the probabilities of one text, and the tokens it counts.
 pub(super) fn check_classify(reply: &[u8]) -> Result<Option<usize>, serde_json::Error> {
     #[derive(Deserialize)]
-    struct Reply {
-        #[serde(rename = "data")]
-        _data: One<Item>,
-        usage: Option<Usage>,
-    }
-    #[derive(Deserialize)]
     struct Item {
         #[serde(rename = "probs")]
         _probs: Numbers,
     }
-    serde_json::from_slice::<Reply>(reply).map(|reply| tokens(reply.usage))
+    check_item::<Item>(reply)
 }
 
 /// Whether a reply of `/pooling` is rows of one text, and the tokens it counts.
 pub(super) fn check_pooling(reply: &[u8]) -> Result<Option<usize>, serde_json::Error> {
     #[derive(Deserialize)]
-    struct Reply {
-        #[serde(rename = "data")]
-        _data: One<Item>,
-        usage: Option<Usage>,
-    }
-    #[derive(Deserialize)]
     struct Item {
         #[serde(rename = "data")]
         _data: Nested,
     }
-    serde_json::from_slice::<Reply>(reply).map(|reply| tokens(reply.usage))
+    check_item::<Item>(reply)
 }
