@@ -2,10 +2,11 @@
 # The whole suite for a machine with a GPU, from binaries built elsewhere; no cargo there. Needs python3 with
 # torch and transformers for parity and peers, and compute-sanitizer for the sanitizers.
 #
-#     scripts/gpu-suite.sh build          # where cargo is: binaries into target/gpu-suite
+#     scripts/gpu-suite.sh build [examples]   # where cargo is: binaries into target/gpu-suite, with the examples
 #     scripts/gpu-suite.sh run [WORK [PART ...]]   # where the GPU is: everything, or parts; a summary last
 #
-# Tree and binaries together stay within 48 MiB, so that they can be carried; `build` checks it.
+# Tree and binaries together stay within 48 MiB, so that they can be carried; `build` checks it. The two
+# examples come on top where they are asked for.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 BIN=target/gpu-suite
@@ -13,10 +14,11 @@ LIMIT_MIB=48
 
 build() {
     set -e
+    rm -rf "$BIN"
     mkdir -p "$BIN"
     cargo build --release --features bigbatch/cuda,gpu-suite/cuda -p bigbatch -p gpu-suite
     cp target/release/bigbatch target/release/gpu-suite "$BIN"
-    for name in cuda kernels; do
+    for name in cuda kernels pools; do
         local path
         path=$(cargo test --release --no-run --features cuda -p bigbatch-engine --test "$name" 2>&1 |
             sed -n 's/.*Executable.*(\(.*\))/\1/p')
@@ -27,6 +29,11 @@ build() {
     bytes=$({ git ls-files -z | xargs -0 cat; cat "$BIN"/*; } | wc -c)
     echo "tree and binaries: $((bytes >> 20)) MiB of $LIMIT_MIB"
     ((bytes <= LIMIT_MIB << 20))
+    if [[ "${1:-}" == examples ]]; then
+        cargo build --release --features cuda,flash-attn --examples
+        cp target/release/examples/benchmark_{concurrent,performance} "$BIN"
+        strip "$BIN"/benchmark_*
+    fi
 }
 
 SUMMARY=()
@@ -72,6 +79,7 @@ sequences = [list(range(5, 5 + n)) for n in (1, 7, 65, 130, 200)]
 json.dump([{"sequences": sequences, "rows": "mean"}], open(sys.argv[1], "w"))
 P
     part kernels 120 "$BIN/kernels-tests"
+    part pools 120 "$BIN/pools-tests" --nocapture
     part engine-on-cuda 240 "$BIN/cuda-tests" --nocapture
     part parity 240 python3 scripts/gpu_parity.py --bigbatch "$BIN/bigbatch" --gpu-suite "$BIN/gpu-suite" --work "$WORK"
     for tool in memcheck synccheck; do
@@ -85,6 +93,13 @@ P
     part attention 60 "$BIN/bigbatch" bench attention --device cuda --model "$WORK/base32k" --repeats 10 --cells 64x1024,8x8192,2x32768
     part gemm 60 "$BIN/bigbatch" bench gemm --device cuda --model "$WORK/base32k" --repeats 10 --cells 1x1024,8x8192
     part torch-beside-it 180 python3 benches/peers/torch_modernbert.py --cells "$cells"
+    part bench-memory 60 "$BIN/bigbatch" bench memory --device cuda --model "$WORK/base32k"
+    if [[ -x "$BIN/benchmark_performance" ]]; then
+        part benchmark_performance 60 "$BIN/benchmark_performance" --model "$WORK/base32k"
+        part benchmark_concurrent 300 "$BIN/benchmark_concurrent" --model "$WORK/base32k"
+    fi
+    part edge 120 "$BIN/bigbatch" validate --plan plans/quick.toml --edge --device cuda --memory-budget 2GiB \
+        --model "$WORK/base32k" --out "$WORK/edge"
     part big-batch 600 "$BIN/bigbatch" validate --plan plans/big-batch.toml --device cuda --memory-budget 2GiB \
         --model "$WORK/base32k" --out "$WORK/big-batch"
     part long-context 600 "$BIN/bigbatch" validate --plan plans/long-context.toml --device cuda --memory-budget 2GiB \
@@ -95,7 +110,7 @@ P
 }
 
 case "${1:-}" in
-build) build ;;
+build) build "${@:2}" ;;
 run) run "${@:2}" ;;
-*) echo "usage: scripts/gpu-suite.sh build | run [WORK [PART ...]]" >&2; exit 2 ;;
+*) echo "usage: scripts/gpu-suite.sh build [examples] | run [WORK [PART ...]]" >&2; exit 2 ;;
 esac
