@@ -7,6 +7,7 @@ mod model;
 mod options;
 mod predict;
 mod report;
+mod serve;
 mod target;
 mod texts;
 mod validate;
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     Embed(predict::Embed),
     /// Tokens for the masked places of texts
     FillMask(predict::FillMask),
+    /// Answer over HTTP
+    Serve(serve::Serve),
     /// Run a test plan and write its report
     Validate(validate::Validate),
     /// Write the reports of a finished run again
@@ -57,6 +60,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Tag(args) => predict::tag(args),
         Command::Embed(args) => predict::embed(args),
         Command::FillMask(args) => predict::fill_mask(args),
+        Command::Serve(args) => serve::serve(args),
         Command::Validate(args) => validate::validate(args),
         Command::Report(args) => report::report(args),
         Command::Bench(args) => bench::bench(args),

@@ -1,0 +1,167 @@
+//! Every refusal, and how each dialect spells it.
+
+use std::time::Duration;
+
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bigbatch_engine::error::RequestError;
+use serde::Serialize;
+use serde_json::json;
+
+/// When a client that was refused because of load should come back, where nothing better is known.
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
+
+/// Why a request got no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The body is no JSON.
+    #[error("the body is not valid JSON: {0}")]
+    Syntax(String),
+    /// The body is JSON of another shape than the endpoint takes.
+    #[error("{0}")]
+    Shape(String),
+    /// The body is not declared to be JSON.
+    #[error("the content type must be application/json")]
+    ContentType,
+    /// More bytes than the limit.
+    #[error("the body is larger than {limit_bytes} bytes, the limit (--payload-limit)")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// Nothing to work on.
+    #[error("{0}")]
+    Empty(String),
+    /// A value that cannot be honoured.
+    #[error("{0}")]
+    Invalid(String),
+    /// More tokens than the model or its budget takes.
+    #[error("{0}")]
+    TooLong(String),
+    /// More inputs than the limit.
+    #[error("{count} inputs, the limit is {limit} (--max-client-batch-size)")]
+    TooMany {
+        /// Inputs sent.
+        count: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The model does something else.
+    #[error("{0}")]
+    WrongKind(String),
+    /// No such model.
+    #[error("no model is called '{asked}'; there are {known}")]
+    UnknownModel {
+        /// The name sent.
+        asked: String,
+        /// The names that there are.
+        known: String,
+    },
+    /// Too many requests wait.
+    #[error("{0}")]
+    Overloaded(String),
+    /// The device failed on this batch.
+    #[error("{0}")]
+    Backend(String),
+    /// The device is lost, or the server is stopping.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl From<RequestError> for Refusal {
+    fn from(error: RequestError) -> Refusal {
+        let said = error.to_string();
+        match error {
+            RequestError::Empty => Refusal::Empty(said),
+            RequestError::TooLong { tokens, limit } => {
+                // TEI's own words stand at the front: clients look for them.
+                Refusal::TooLong(format!(
+                    "`inputs` must have less than {limit} tokens. Given: {tokens}; ask for truncation to cut it"
+                ))
+            }
+            RequestError::Overloaded { .. } => Refusal::Overloaded(said),
+            RequestError::WrongTask { .. } => Refusal::WrongKind(said),
+            RequestError::Invalid(_) => Refusal::Invalid(said),
+            RequestError::Device(_) | RequestError::NotFinite => Refusal::Backend(said),
+            RequestError::DeviceLost(_) | RequestError::Stopped => Refusal::Unavailable(said),
+        }
+    }
+}
+
+/// Whose error shape a route answers with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// `{"error", "error_type"}`.
+    Tei,
+    /// `{"error": {message, type, param, code}}`, used by OpenAI and vLLM alike.
+    OpenAi,
+}
+
+#[derive(Serialize)]
+struct TeiError {
+    error: String,
+    error_type: &'static str,
+}
+
+impl Refusal {
+    /// As an answer of this dialect.
+    pub fn answer(self, dialect: Dialect) -> Response {
+        let (tei_status, error_type, openai_status, openai_type) = self.spelling();
+        let message = self.to_string();
+        let mut response = match dialect {
+            Dialect::Tei => {
+                (tei_status, axum::Json(TeiError { error: message, error_type })).into_response()
+            }
+            Dialect::OpenAi => {
+                let error = json!({
+                    "message": message,
+                    "type": openai_type,
+                    "param": null,
+                    "code": openai_status.as_u16(),
+                });
+                (openai_status, axum::Json(json!({ "error": error }))).into_response()
+            }
+        };
+        if matches!(self, Refusal::Overloaded(_) | Refusal::Unavailable(_)) {
+            let seconds = HeaderValue::from(RETRY_AFTER_DEFAULT.as_secs());
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response
+    }
+
+    /// TEI's status and type, OpenAI's status and type.
+    fn spelling(&self) -> (StatusCode, &'static str, StatusCode, &'static str) {
+        use StatusCode as S;
+        const BAD: &str = "invalid_request_error";
+        match self {
+            Refusal::Syntax(_) => (S::BAD_REQUEST, "Validation", S::BAD_REQUEST, BAD),
+            Refusal::Empty(_) => (S::BAD_REQUEST, "Empty", S::BAD_REQUEST, BAD),
+            Refusal::ContentType => {
+                (S::UNSUPPORTED_MEDIA_TYPE, "Validation", S::UNSUPPORTED_MEDIA_TYPE, BAD)
+            }
+            Refusal::TooLarge { .. } => {
+                (S::PAYLOAD_TOO_LARGE, "Validation", S::PAYLOAD_TOO_LARGE, BAD)
+            }
+            Refusal::Shape(_)
+            | Refusal::Invalid(_)
+            | Refusal::TooLong(_)
+            | Refusal::TooMany { .. } => {
+                (S::UNPROCESSABLE_ENTITY, "Validation", S::BAD_REQUEST, BAD)
+            }
+            Refusal::WrongKind(_) => (S::FAILED_DEPENDENCY, "Backend", S::BAD_REQUEST, BAD),
+            Refusal::UnknownModel { .. } => {
+                (S::NOT_FOUND, "Validation", S::NOT_FOUND, "not_found_error")
+            }
+            Refusal::Overloaded(_) => {
+                (S::TOO_MANY_REQUESTS, "Overloaded", S::TOO_MANY_REQUESTS, "overloaded_error")
+            }
+            Refusal::Backend(_) => {
+                (S::FAILED_DEPENDENCY, "Backend", S::INTERNAL_SERVER_ERROR, "server_error")
+            }
+            Refusal::Unavailable(_) => {
+                (S::SERVICE_UNAVAILABLE, "Unhealthy", S::SERVICE_UNAVAILABLE, "server_error")
+            }
+        }
+    }
+}

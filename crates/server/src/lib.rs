@@ -1,0 +1,48 @@
+//! HTTP around the engine: what clients of text-embeddings-inference, OpenAI's embeddings and vLLM's pooling
+//! already send, answered as they expect.
+//!
+//! A request reads in one direction:
+//!
+//! ```text
+//! bytes -> [json] -> [wire] types -> [models]: which engine -> [run]: submit, await -> [wire] types -> bytes
+//! ```
+//!
+//! - [`models`]: the models of this process, by name, each with its engine; one memory budget over all.
+//! - [`wire`]: what goes over the wire, one file a dialect. Types here live nowhere else.
+//! - [`routes`]: one file an endpoint or a family of them; thin.
+//! - [`run`]: from inputs to answers, all or nothing.
+//! - [`error`]: every refusal, and how each dialect spells it.
+//! - [`options`]: every limit, with its default.
+//!
+//! What it is not: it does not tokenize, batch or compute, it keeps no state between requests, and it never
+//! logs what a request contains.
+
+pub mod error;
+mod json;
+pub mod models;
+pub mod options;
+mod routes;
+mod run;
+mod timing;
+mod wire;
+
+use std::sync::Arc;
+
+pub use models::{Models, Served};
+pub use options::Options;
+pub use routes::router;
+
+/// What every route sees.
+pub struct App {
+    /// The models.
+    pub models: Models,
+    /// The limits.
+    pub options: Options,
+}
+
+impl App {
+    /// An application over these models.
+    pub fn new(models: Models, options: Options) -> Arc<App> {
+        Arc::new(App { models, options })
+    }
+}
