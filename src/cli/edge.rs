@@ -44,7 +44,7 @@ impl EdgeTarget for InProcessEdge {
         let predicted = Predicted {
             concurrency: Some(options.max_concurrent_requests as u64),
             tokens: Some(engine.max_tokens() as u64),
-            memory_budget_bytes: Some(engine.memory_plan().least_budget_bytes()),
+            memory_budget_bytes: Some(engine.memory_plan().least_budget_bytes),
         };
         let target = Arc::new(InProcess::new(engine, budget, env!("CARGO_PKG_VERSION")));
         Ok(Started { target, predicted })
@@ -116,12 +116,15 @@ pub(super) fn print(found: &EdgeFindings) -> io::Result<()> {
     for recovery in &found.recoveries {
         let (least, most) = recovery.ratio_interval.unwrap_or((f64::NAN, f64::NAN));
         say!(
-            "after {}: {} (p50 {:.3} ms before, {:.3} ms after; ratio {least:.3} to {most:.3}, normal up to {})",
+            "after {}: {} (p50 {:.3} ms before, {:.3} ms after; ratio {least:.3} to {most:.3}, normal up to {}; \
+             round {}, {:.1} s)",
             recovery.axis.label(),
             recovery.verdict.label(),
             recovery.before_ms_p50,
             recovery.after_ms_p50.unwrap_or(f64::NAN),
-            recovery.ratio_normal_max
+            recovery.ratio_normal_max,
+            recovery.rounds,
+            recovery.seconds
         );
     }
     Ok(())

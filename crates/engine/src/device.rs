@@ -65,26 +65,18 @@ pub struct DeviceOptions {
 pub struct MemoryPlan {
     /// Everything beside the arena: weights, tables, and on a device its context and code.
     pub fixed_bytes: u64,
-    /// What start-up must find free beyond that, and gives back: room for code that is yet to be loaded.
-    pub reserve_bytes: u64,
     /// The arena.
     pub arena_bytes: u64,
     /// Tokens of the largest batch that it holds.
     pub max_batch_tokens: usize,
-    /// A budget that does not hold a batch of this many tokens is refused.
-    pub least_batch_tokens: usize,
+    /// The smallest budget with which this model should start.
+    pub least_budget_bytes: u64,
 }
 
 impl MemoryPlan {
     /// Bytes of the arena a token. Nearly the same for every size: what goes by sequences is small.
     pub fn bytes_per_token(&self) -> f64 {
         self.arena_bytes as f64 / self.max_batch_tokens.max(1) as f64
-    }
-
-    /// The smallest budget with which this model should start.
-    pub fn least_budget_bytes(&self) -> u64 {
-        let arena = self.bytes_per_token() * self.least_batch_tokens as f64;
-        self.fixed_bytes + self.reserve_bytes + arena as u64
     }
 
     /// Tokens of the largest batch that a budget should hold, were no batch too large to be useful.
@@ -153,14 +145,7 @@ impl Device {
         if let DeviceKind::Cuda(ordinal, dtype) = options.kind {
             return cuda::start(model, options, ordinal, dtype);
         }
-        let (workspace, fixed_bytes) = plan(model, options)?;
-        let memory_plan = MemoryPlan {
-            fixed_bytes,
-            reserve_bytes: 0,
-            arena_bytes: workspace.bytes as u64,
-            max_batch_tokens: workspace.max_tokens,
-            least_batch_tokens: least_batch_tokens(model, options),
-        };
+        let (workspace, memory_plan) = plan(model, options)?;
         let config = model.config.clone();
         let weights = WeightTable::new(&model.architecture.tensors, &model.weights)?;
         let ropes = [&config.rope_full, &config.rope_sliding]
@@ -357,8 +342,8 @@ fn least_batch_tokens(model: &Model, options: &DeviceOptions) -> usize {
     options.max_batch_tokens.unwrap_or(model.config.max_tokens.min(LEAST_BATCH_TOKENS))
 }
 
-/// The largest workspace that the budget holds, and the bytes of everything else.
-fn plan(model: &Model, options: &DeviceOptions) -> Result<(Workspace, u64), LoadError> {
+/// The largest workspace that the budget holds, and where the budget went.
+fn plan(model: &Model, options: &DeviceOptions) -> Result<(Workspace, MemoryPlan), LoadError> {
     let config = &model.config;
     let weights = converted_bytes(&model.architecture.tensors, &model.weights)?;
     let scratch = cpu::scratch_bytes(options.threads, config.head_dim()) as u64;
@@ -376,15 +361,22 @@ fn plan(model: &Model, options: &DeviceOptions) -> Result<(Workspace, u64), Load
     };
     let fits = |tokens: usize| at(tokens).1 <= options.memory_budget_bytes;
     let least = least_batch_tokens(model, options);
-    let split = |(workspace, total): (Workspace, u64)| {
-        let fixed = total - workspace.bytes as u64;
-        (workspace, fixed)
+    let least_budget_bytes = at(least).1;
+    let planned = |tokens: usize| {
+        let (workspace, total) = at(tokens);
+        let plan = MemoryPlan {
+            fixed_bytes: total - workspace.bytes as u64,
+            arena_bytes: workspace.bytes as u64,
+            max_batch_tokens: workspace.max_tokens,
+            least_budget_bytes,
+        };
+        (workspace, plan)
     };
     if !fits(least) {
         return Err(LoadError::Budget {
             model: model.name.clone(),
             budget_bytes: options.memory_budget_bytes,
-            needed_bytes: at(least).1,
+            needed_bytes: least_budget_bytes,
             detail: format!(
                 "{} of weights converted to f32, the rest for batches of {least} tokens",
                 crate::units::bytes(weights)
@@ -392,12 +384,12 @@ fn plan(model: &Model, options: &DeviceOptions) -> Result<(Workspace, u64), Load
         });
     }
     if options.max_batch_tokens.is_some() {
-        return Ok(split(at(least)));
+        return Ok(planned(least));
     }
     let (mut low, mut high) = (least, config.max_tokens.max(USEFUL_BATCH_TOKENS).max(least));
     while low < high {
         let middle = low + (high - low).div_ceil(2);
         if fits(middle) { low = middle } else { high = middle - 1 }
     }
-    Ok(split(at(low)))
+    Ok(planned(low))
 }

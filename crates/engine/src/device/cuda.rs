@@ -35,12 +35,14 @@ pub(super) fn start(
     let backend = start::start(model, &cuda, &mut planner)?;
     let card = backend.device().clone();
     let report = backend.report().clone();
+    let fixed_bytes = report.used_bytes.saturating_sub(report.arena_bytes);
+    let least = at(model, options, dtype, least_batch_tokens(model, options));
+    let least_arena_bytes = planned(model, &least).arena_bytes().max(report.check_bytes) as u64;
     let memory_plan = MemoryPlan {
-        fixed_bytes: report.used_bytes.saturating_sub(report.arena_bytes),
-        reserve_bytes: report.unused_reserve_bytes(),
+        fixed_bytes,
         arena_bytes: report.arena_bytes,
         max_batch_tokens: planner.workspace.max_tokens,
-        least_batch_tokens: least_batch_tokens(model, options),
+        least_budget_bytes: fixed_bytes + report.unused_reserve_bytes() + least_arena_bytes,
     };
     let name = format!("{}, {}", card.label(), card.properties().name);
     Ok(Device {

@@ -147,13 +147,18 @@ impl EdgeFailure {
 pub struct Recovery {
     /// The axis.
     pub axis: Axis,
-    /// Requests on each side, one after another; those after are the first ones.
+    /// Requests of a round, one after another. Rounds after the search follow each other until one is normal;
+    /// what is said here of "after" is said of the last round.
     pub requests: usize,
-    /// Requests afterwards that failed.
+    /// Rounds after the search.
+    pub rounds: usize,
+    /// How long they took.
+    pub seconds: f64,
+    /// Requests of the last round that failed.
     pub failed: usize,
     /// Median before, in milliseconds.
     pub before_ms_p50: f64,
-    /// Median of the first requests after, in milliseconds.
+    /// Median after, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_ms_p50: Option<f64>,
     /// The slowest of them.

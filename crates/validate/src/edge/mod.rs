@@ -27,7 +27,9 @@ use tokio::time::Instant;
 
 use self::search::Search;
 use crate::Error;
-use crate::analysis::edge::{Axis, Edge, EdgeFailure, EdgeFindings, EdgeProbe};
+use crate::analysis::edge::{
+    Axis, Edge, EdgeFailure, EdgeFindings, EdgeProbe, Recovered, Recovery,
+};
 use crate::load::{Cancel, Clock, Sent, send};
 use crate::plan::check::{check_count, check_number};
 use crate::target::{FailureKind, Prompt, Target};
@@ -53,6 +55,8 @@ pub struct EdgeRules {
     pub tolerance: f64,
     /// Latency up to this many times the one before is normal.
     pub ratio_normal_max: f64,
+    /// How long rounds of the normal load go on after an axis, until one is normal.
+    pub recovery_seconds: f64,
 }
 
 impl Default for EdgeRules {
@@ -66,6 +70,7 @@ impl Default for EdgeRules {
             time_limit_seconds: 600.0,
             tolerance: 0.05,
             ratio_normal_max: 1.25,
+            recovery_seconds: 10.0,
         }
     }
 }
@@ -86,6 +91,7 @@ impl EdgeRules {
             ("edge.time_limit_seconds", self.time_limit_seconds, 0.001, 86_400.0),
             ("edge.tolerance", self.tolerance, 0.0, 1.0),
             ("edge.ratio_normal_max", self.ratio_normal_max, 1.0, 100.0),
+            ("edge.recovery_seconds", self.recovery_seconds, 0.0, 86_400.0),
         ] {
             check_number(key, value, least, most)?;
         }
@@ -375,9 +381,20 @@ impl Finder<'_> {
         (latencies, failed)
     }
 
+    /// Rounds of the normal load until one is as fast as before, or the time for it is over.
     async fn recovery(&mut self, axis: Axis, before: &[f64], started: &Started) {
-        let (after, failed) = self.one_by_one(started).await;
         let normal = self.rules.ratio_normal_max;
-        self.findings.recoveries.push(recovery::compare(axis, before, &after, failed, normal));
+        let (clock, mut rounds) = (Instant::now(), 0);
+        let recovery = loop {
+            let (after, failed) = self.one_by_one(started).await;
+            rounds += 1;
+            let seconds = clock.elapsed().as_secs_f64();
+            let round = recovery::compare(axis, before, &after, failed, normal);
+            let recovered = round.verdict == Recovered::Yes;
+            if recovered || seconds >= self.rules.recovery_seconds || self.stop().is_some() {
+                break Recovery { rounds, seconds, ..round };
+            }
+        };
+        self.findings.recoveries.push(recovery);
     }
 }

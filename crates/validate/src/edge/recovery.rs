@@ -11,7 +11,7 @@ use crate::stats::trend;
 
 const Z_95: f64 = 1.959_964;
 
-/// Compares latencies in milliseconds. `failed` requests came after and have no latency.
+/// Compares latencies in milliseconds, as one round that takes no time. `failed` requests came after and have no latency.
 pub(super) fn compare(
     axis: Axis,
     before_ms: &[f64],
@@ -37,6 +37,8 @@ pub(super) fn compare(
         ratio_interval: shift.map(|(_, least, most)| (least.exp(), most.exp())),
         ratio_normal_max,
         verdict,
+        rounds: 1,
+        seconds: 0.0,
     }
 }
 

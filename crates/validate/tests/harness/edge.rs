@@ -125,8 +125,9 @@ async fn every_edge_is_found_where_it_is_and_agrees_with_a_right_prediction() {
     let start = found.failures.iter().find(|failure| failure.kind.is_none()).expect("a start");
     assert_eq!((start.axis, start.label()), (Axis::MemoryBudget, "refused to start"));
     assert!(start.memory_budget_bytes.is_some_and(|bytes| bytes < LEAST_BUDGET));
-    let verdicts: Vec<_> = found.recoveries.iter().map(|r| (r.verdict, r.requests)).collect();
-    assert_eq!(verdicts, [(Recovered::Yes, 30); 3]);
+    let verdicts: Vec<_> =
+        found.recoveries.iter().map(|r| (r.verdict, r.requests, r.rounds)).collect();
+    assert_eq!(verdicts, [(Recovered::Yes, 30, 1); 3]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,6 +144,7 @@ async fn wrong_predictions_and_a_system_that_stays_slow_are_told() {
     assert_eq!(agreement(Axis::MemoryBudget), Agreement::Short, "it needs twice as much");
     let [overload, _, restarted] = &found.recoveries[..] else { panic!("three") };
     assert_eq!(overload.verdict, Recovered::No);
+    assert!(overload.rounds > 1 && overload.seconds >= 10.0, "it was given time: {overload:?}");
     assert!(overload.ratio.is_some_and(|ratio| (ratio - 2.0).abs() < 0.01), "{overload:?}");
     assert_eq!(restarted.verdict, Recovered::Yes, "a fresh one is as fast as ever");
 }

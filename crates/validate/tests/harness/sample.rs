@@ -258,6 +258,8 @@ fn edge(message: &str) -> EdgeFindings {
         recoveries: vec![Recovery {
             axis: Axis::Concurrency,
             requests: 40,
+            rounds: 2,
+            seconds: 1.7,
             failed: 0,
             before_ms_p50: 22.0,
             after_ms_p50: Some(22.4),

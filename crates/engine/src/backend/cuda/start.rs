@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::backend::{CudaBackend, State};
 use super::cache::Cache;
 use super::device::{Device, Stream};
-use super::gemm::{Choice, Gemm, Scratch};
+use super::gemm::{Choice, Gemm, GemmShape, Scratch};
 use super::graphs::{self, Graph, Player};
 use super::inputs::{BatchLimits, Inputs, Padding, input_bytes};
 use super::kernels::{HEAD_DIM, Kernels, MAX_HIDDEN};
@@ -78,6 +78,8 @@ pub struct StartReport {
     pub loaded_bytes: u64,
     /// The arena.
     pub arena_bytes: u64,
+    /// What the start-up check of matrix products takes at least; no arena is smaller.
+    pub check_bytes: usize,
     /// Recorded graphs.
     pub graph_bytes: u64,
     /// All of this process's use, at the end of start-up.
@@ -133,7 +135,8 @@ pub fn start(
     let specs = &model.architecture.tensors;
     let weight_bytes = super::weights::bytes(specs, &ropes, options.dtype) as u64;
     let taken = context_bytes + weight_bytes + LOADING_RESERVE_BYTES;
-    let mut planned = plan(planner, model, &budget, taken)?;
+    let check_bytes = least_check_bytes(planner, options.dtype);
+    let mut planned = plan(planner, model, &budget, taken, check_bytes)?;
     let weights = DeviceWeights::upload(&device, specs, &model.weights, &ropes, options.dtype)?;
 
     let arena = Arena::reserve(&device, options.memory_budget_bytes as usize)?;
@@ -147,8 +150,8 @@ pub fn start(
         workspace_bytes: 0,
         high_water: 0,
     };
-    let inputs = place(&mut state, &planned)?;
-    let report = StartReport { context_bytes, weight_bytes, ..StartReport::default() };
+    let inputs = place(&mut state, &planned, check_bytes)?;
+    let report = StartReport { context_bytes, weight_bytes, check_bytes, ..StartReport::default() };
     let player = Player::default();
     let mut backend = CudaBackend { player, inputs, outputs, lists: None, report, state };
 
@@ -157,10 +160,11 @@ pub fn start(
     let arena_bytes = backend.state.arena.bytes() as u64;
     backend.report.loaded_bytes = used.saturating_sub(context_bytes + weight_bytes + arena_bytes);
     let reserve = if options.graphs { GRAPH_RESERVE_BYTES } else { 0 };
-    let larger = plan(planner, model, &budget, used - arena_bytes.min(used) + reserve)?;
+    let taken = used - arena_bytes.min(used) + reserve;
+    let larger = plan(planner, model, &budget, taken, check_bytes)?;
     if larger != planned {
         planned = larger;
-        backend.inputs = place(&mut backend.state, &planned)?;
+        backend.inputs = place(&mut backend.state, &planned, check_bytes)?;
         rehearse(&mut backend, planner)?;
     }
     if options.graphs {
@@ -237,13 +241,16 @@ fn plan(
     model: &Model,
     budget: &Budget,
     taken: u64,
+    check_bytes: usize,
 ) -> Result<Planned, LoadError> {
     // The arena is rounded up to the driver's pages.
-    let arena_bytes = budget.bytes.saturating_sub(taken + PAGE_BYTES);
-    planner.plan(arena_bytes as usize).map_err(|least| LoadError::Budget {
+    let arena_bytes = budget.bytes.saturating_sub(taken + PAGE_BYTES) as usize;
+    let planned = planner.plan(arena_bytes);
+    let enough = if arena_bytes < check_bytes { planned.and(Err(check_bytes)) } else { planned };
+    enough.map_err(|least| LoadError::Budget {
         model: model.name.clone(),
         budget_bytes: budget.bytes,
-        needed_bytes: taken + PAGE_BYTES + least as u64,
+        needed_bytes: taken + PAGE_BYTES + least.max(check_bytes) as u64,
         detail: format!(
             "{} of context, libraries and weights on {}, the rest for batches",
             units::bytes(taken),
@@ -252,10 +259,21 @@ fn plan(
     })
 }
 
+/// What the check of the largest matrix product takes at least.
+fn least_check_bytes(planner: &dyn Planner, dtype: Dtype) -> usize {
+    let limits = BatchLimits { tokens: 1, sequences: 1, masks: 1, positions: 1 };
+    let ops = planner.program(&rehearsal_batch(1, limits));
+    ops.iter()
+        .filter_map(GemmShape::of)
+        .map(|shape| shape.least_check_bytes(dtype))
+        .max()
+        .unwrap_or(0)
+}
+
 /// Puts memory behind a plan: the workspace first, the inputs after it.
-fn place(state: &mut State, planned: &Planned) -> Result<Inputs, DeviceError> {
+fn place(state: &mut State, planned: &Planned, check_bytes: usize) -> Result<Inputs, DeviceError> {
     state.stream.synchronize()?;
-    state.arena.resize(planned.arena_bytes())?;
+    state.arena.resize(planned.arena_bytes().max(check_bytes))?;
     state.workspace_bytes = planned.workspace_bytes;
     let inputs = planned.workspace_bytes.next_multiple_of(ALIGN_BYTES) as u64;
     let rows = state.kernels.attention_rows();

@@ -68,18 +68,20 @@ pub(in super::super) fn recoveries(results: &Results) -> Option<Table> {
             optional(recovery.after_ms_max),
             Field::noted(recovery.ratio.map_or("–".into(), |ratio| format!("{ratio:.2}")), ends),
             format!("≤ {:.2}", recovery.ratio_normal_max).into(),
+            format!("{}, {:.1} s", count(recovery.rounds), recovery.seconds).into(),
             recovery.verdict.label().into(),
         ]
     };
     let labels = [
         ("After searching", Labels),
-        ("Requests", Numbers),
+        ("Requests a round", Numbers),
         ("Failed", Numbers),
         ("p50 before", Numbers),
         ("p50 after", Numbers),
         ("Max after", Numbers),
         ("After / before", Numbers),
         ("Normal", Numbers),
+        ("Rounds, time", Numbers),
         ("Verdict", Labels),
     ];
     table(results, |found| &found.recoveries, row, &labels)

@@ -23,7 +23,7 @@ use super::fault::At;
 use super::kernels::{Kernels, Matrix};
 use super::libraries::{self, Library};
 use super::memory::DeviceBuffer;
-use crate::backend::Dtype;
+use crate::backend::{Dtype, Op};
 use crate::error::DeviceError;
 
 /// Room for the tile counters of Hopper's persistent algorithms (4 bytes in cuBLASLt 13.1), and none for
@@ -46,6 +46,30 @@ pub struct GemmShape {
     pub f32_out: bool,
     /// Elements between rows of the input, which bound its alignment.
     pub x_stride: usize,
+}
+
+impl GemmShape {
+    /// The shape of the product that an operation asks for, if it asks for one.
+    pub fn of(op: &Op) -> Option<GemmShape> {
+        match op {
+            Op::Linear { x, bias, out, accumulate, .. } if x.dtype != Dtype::F32 => {
+                Some(GemmShape {
+                    outputs: out.cols,
+                    inputs: x.cols,
+                    accumulate: *accumulate,
+                    bias: bias.is_some(),
+                    f32_out: out.dtype == Dtype::F32,
+                    x_stride: x.stride,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Bytes that [`Gemm::plan`] needs at least to check a product of elements of type `dtype`.
+    pub fn least_check_bytes(&self, dtype: Dtype) -> usize {
+        verify::least_bytes(self, dtype)
+    }
 }
 
 /// One product: addresses and rows.

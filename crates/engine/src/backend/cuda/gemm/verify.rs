@@ -16,6 +16,8 @@ use crate::error::DeviceError;
 /// Rows by which the second comparison is shifted: a multiple of 4, so that every row's address stays a
 /// multiple of 16 bytes, and of no tile size.
 const SHIFT_ROWS: usize = 68;
+/// Rows of the smallest trial.
+const LEAST_ROWS: usize = 2 * SHIFT_ROWS;
 
 /// Random operands for one shape, and the bits that the largest bucket's algorithm gave for them.
 ///
@@ -73,6 +75,12 @@ impl Places {
     }
 }
 
+/// Bytes below which no trial of a shape can be made.
+pub(super) fn least_bytes(shape: &GemmShape, dtype: Dtype) -> usize {
+    let out = if shape.f32_out { Dtype::F32 } else { dtype };
+    Places::new(shape, dtype.size_bytes(), out.size_bytes(), LEAST_ROWS, 0).bytes
+}
+
 impl<'a> Trial<'a> {
     /// Fills the operands. Takes as many rows as the scratch holds, at most `max_rows` and the shift.
     pub(super) fn new(
@@ -88,8 +96,8 @@ impl<'a> Trial<'a> {
         let (element, out_element) = (x_dtype.size_bytes(), out_dtype.size_bytes());
         let place = |rows| Places::new(&shape, element, out_element, rows, scratch.address);
         let mut rows = max_rows.next_multiple_of(4) + SHIFT_ROWS;
-        while place(rows).bytes > scratch.bytes && rows > 2 * SHIFT_ROWS {
-            rows = (rows / 2).next_multiple_of(4);
+        while place(rows).bytes > scratch.bytes && rows > LEAST_ROWS {
+            rows = (rows / 2).next_multiple_of(4).max(LEAST_ROWS);
         }
         let at = place(rows);
         if at.bytes > scratch.bytes {
