@@ -256,7 +256,6 @@ impl Device {
     }
 
     /// The same device with another backend around its own.
-    #[cfg(test)]
     pub(crate) fn map_backend(
         mut self,
         map: impl FnOnce(Box<dyn Backend>) -> Box<dyn Backend>,

@@ -100,6 +100,21 @@ impl<R: Placed, T: Placed> Queue<R, T> {
         Ok(id)
     }
 
+    /// Puts what `make` returns in line for a batch, beyond the bound. Returns the place's id.
+    pub(crate) fn admit_ready(&self, make: impl FnOnce(Place) -> T) -> Result<u64, RequestError> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(RequestError::Stopped);
+        }
+        self.taken.fetch_add(1, Ordering::AcqRel);
+        let id = state.next_id;
+        state.next_id += 1;
+        state.ready.push(make(Place { id, taken: self.taken.clone() }));
+        drop(state);
+        self.ready_came.notify_one();
+        Ok(id)
+    }
+
     /// Requests that hold a place now.
     pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::Acquire)

@@ -69,6 +69,31 @@ pub enum Refusal {
     Unavailable(String),
 }
 
+/// Every value of [`Refusal::reason`], and [`OTHER_REASON`].
+pub const REASONS: [&str; 14] = [
+    "syntax",
+    "shape",
+    "content_type",
+    "too_large",
+    "empty",
+    "invalid",
+    "too_long",
+    "too_many",
+    "wrong_kind",
+    "unknown_model",
+    "overloaded",
+    "backend",
+    "unavailable",
+    OTHER_REASON,
+];
+
+/// Why something was refused that never became a [`Refusal`].
+pub(crate) const OTHER_REASON: &str = "other";
+
+/// Rides on a refusal's response, for the counters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reason(pub(crate) &'static str);
+
 impl From<RequestError> for Refusal {
     fn from(error: RequestError) -> Refusal {
         let said = error.to_string();
@@ -127,7 +152,27 @@ impl Refusal {
             let seconds = HeaderValue::from(RETRY_AFTER_DEFAULT.as_secs());
             response.headers_mut().insert(RETRY_AFTER, seconds);
         }
+        response.extensions_mut().insert(Reason(self.reason()));
         response
+    }
+
+    /// One of [`REASONS`]: what counters and logs call it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Refusal::Syntax(_) => "syntax",
+            Refusal::Shape(_) => "shape",
+            Refusal::ContentType => "content_type",
+            Refusal::TooLarge { .. } => "too_large",
+            Refusal::Empty(_) => "empty",
+            Refusal::Invalid(_) => "invalid",
+            Refusal::TooLong(_) => "too_long",
+            Refusal::TooMany { .. } => "too_many",
+            Refusal::WrongKind(_) => "wrong_kind",
+            Refusal::UnknownModel { .. } => "unknown_model",
+            Refusal::Overloaded(_) => "overloaded",
+            Refusal::Backend(_) => "backend",
+            Refusal::Unavailable(_) => "unavailable",
+        }
     }
 
     /// TEI's status and type, OpenAI's status and type.

@@ -13,6 +13,7 @@
 //! - [`run`]: from inputs to answers, all or nothing.
 //! - [`error`]: every refusal, and how each dialect spells it.
 //! - [`options`]: every limit, with its default.
+//! - [`observe`]: every counter; `/metrics` and the live page read it.
 //!
 //! What it is not: it does not tokenize, batch or compute, it keeps no state between requests, and it never
 //! logs what a request contains.
@@ -20,6 +21,7 @@
 pub mod error;
 mod json;
 pub mod models;
+pub mod observe;
 pub mod options;
 mod routes;
 mod run;
@@ -29,6 +31,7 @@ mod wire;
 use std::sync::Arc;
 
 pub use models::{Models, Served};
+pub use observe::Observed;
 pub use options::Options;
 pub use routes::router;
 
@@ -38,11 +41,17 @@ pub struct App {
     pub models: Models,
     /// The limits.
     pub options: Options,
+    /// The counters.
+    pub observe: Arc<Observed>,
 }
 
 impl App {
     /// An application over these models.
     pub fn new(models: Models, options: Options) -> Arc<App> {
-        Arc::new(App { models, options })
+        let observe = Arc::new(Observed::default());
+        for served in models.iter() {
+            observe.watch(&served.name, &served.engine);
+        }
+        Arc::new(App { models, options, observe })
     }
 }

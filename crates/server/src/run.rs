@@ -29,12 +29,15 @@ impl App {
         }
         let submit = |input: Input| {
             let request = Request { input, task: job.task.clone(), truncate: job.truncate };
+            self.observe.submitted(&served.name);
             served.engine.submit(request)
         };
         let pending = job.inputs.into_iter().map(submit).collect::<Result<Vec<Pending>, _>>()?;
         let mut answers = Vec::with_capacity(count);
         for pending in pending {
-            answers.push(pending.await?);
+            let answer = pending.await?;
+            self.observe.answered(&served.name, &answer);
+            answers.push(answer);
         }
         Ok(answers)
     }

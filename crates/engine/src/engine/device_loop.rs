@@ -56,6 +56,7 @@ impl Started {
         let at = Instant::now();
         let batch = PackedBatch::pack(requests.iter().map(Ready::sequence));
         shared.on_device.fetch_add(1, Ordering::Relaxed);
+        shared.watch.given(&shared.model.config, &batch);
         let running = device.start_batch(&batch);
         let id = shared.batches.fetch_add(1, Ordering::Relaxed);
         let info = BatchInfo { id, sequences: batch.sequences(), tokens: batch.tokens() };
@@ -71,6 +72,9 @@ impl Started {
         shared.on_device.fetch_sub(1, Ordering::Relaxed);
         let started = at.max(free_since);
         *shared.arena.lock().unwrap_or_else(PoisonError::into_inner) = device.arena();
+        let lost = |error: &DeviceError| error.is_fatal().then(|| error.to_string());
+        let ended = result.as_ref().map(|_| ()).map_err(lost);
+        shared.watch.done(started.elapsed(), ended);
         match result {
             Ok(rows) => {
                 let copy = if at < free_since { Duration::ZERO } else { copy };

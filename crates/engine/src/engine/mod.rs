@@ -4,6 +4,7 @@
 //! thread, whose loop is `device_loop`. Nobody waits on a lock while the device computes.
 
 mod device_loop;
+mod watch;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +16,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use self::device_loop::device_loop;
-use crate::backend::{ArenaUsage, DeviceMemory};
+use self::watch::Watch;
+pub use self::watch::{BatchReport, Pulse, RunningBatch};
+use crate::backend::{ArenaUsage, Backend, DeviceMemory};
 use crate::device::{Device, DeviceInfo, DeviceOptions, MemoryMeter, MemoryPlan};
 use crate::error::{LoadError, RequestError};
 use crate::model::{MAX_MASKS, Model};
@@ -152,6 +155,14 @@ struct Shared {
     batches: AtomicU64,
     on_device: AtomicUsize,
     memory_plan: MemoryPlan,
+    watch: Watch,
+}
+
+impl Shared {
+    /// What a request hears that nobody is left to answer.
+    fn gone(&self) -> RequestError {
+        self.watch.pulse().lost.map_or(RequestError::Stopped, RequestError::DeviceLost)
+    }
 }
 
 /// A running engine. Dropping it answers what was admitted, then stops.
@@ -167,6 +178,20 @@ impl Engine {
     /// [`LoadError`] from the device side.
     pub fn start(model: Model, options: &EngineOptions) -> Result<Engine, LoadError> {
         let device = Device::start(&model, &options.device)?;
+        Engine::over(device, model, options)
+    }
+
+    /// As [`Engine::start`], with another backend around the device's own: how a test makes a device slow,
+    /// or loses it.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub fn start_around(
+        model: Model,
+        options: &EngineOptions,
+        around: impl FnOnce(Box<dyn Backend>) -> Box<dyn Backend>,
+    ) -> Result<Engine, LoadError> {
+        let device = Device::start(&model, &options.device)?.map_backend(around);
         Engine::over(device, model, options)
     }
 
@@ -186,6 +211,7 @@ impl Engine {
             batches: AtomicU64::new(0),
             on_device: AtomicUsize::new(0),
             memory_plan: device.memory_plan(),
+            watch: Watch::default(),
             limits,
             model,
         });
@@ -214,7 +240,11 @@ impl Engine {
         request.task.check(&self.shared.model)?;
         let (reply, receiver) = oneshot::channel();
         let admitted = Instant::now();
-        let id = self.shared.queue.admit(|place| Raw { place, request, reply, admitted })?;
+        let made = self.shared.queue.admit(|place| Raw { place, request, reply, admitted });
+        let id = made.map_err(|error| match error {
+            RequestError::Stopped => self.shared.gone(),
+            other => other,
+        })?;
         let claim = Claim { shared: self.shared.clone(), id, answered: false };
         Ok(Pending { receiver, claim })
     }
@@ -347,7 +377,7 @@ impl Pending {
     /// # Errors
     /// What went wrong with this request.
     pub fn wait(mut self) -> Result<Response, RequestError> {
-        let answer = self.receiver.recv().unwrap_or(Err(RequestError::Stopped));
+        let answer = self.receiver.recv().unwrap_or_else(|_| Err(self.claim.shared.gone()));
         self.claim.answered = true;
         answer
     }
@@ -374,7 +404,7 @@ impl Future for Answering {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.receiver).poll(cx).map(|answer| {
             self.claim.answered = true;
-            answer.unwrap_or(Err(RequestError::Stopped))
+            answer.unwrap_or_else(|_| Err(self.claim.shared.gone()))
         })
     }
 }

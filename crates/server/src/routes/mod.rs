@@ -2,14 +2,17 @@
 
 mod embed;
 mod health;
+mod metrics;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
 use crate::App;
+use crate::observe::track;
 
 /// Everything that is served.
 pub fn router(app: Arc<App>) -> Router {
@@ -17,6 +20,8 @@ pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/embed", post(embed::embed))
         .route("/health", get(health::health))
+        .route("/metrics", get(metrics::metrics))
         .layer(limit)
+        .layer(from_fn_with_state(app.clone(), track))
         .with_state(app)
 }

@@ -1,0 +1,284 @@
+//! The counters as Prometheus reads them.
+//!
+//! Names that begin with `te_` are text-embeddings-inference's and mean what they mean there: `te_request_*`
+//! counts requests to be computed, `te_embed_*` and `te_predict_*` count inputs (of models that give vectors,
+//! and of all others), durations are in seconds. Names that begin with `bigbatch_` are ours.
+
+use std::fmt::{Display, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Histogram, Snapshot, Stages};
+use crate::App;
+use crate::models::{Kind, Served};
+
+/// Routes that only tell about the server; `te_request_*` leaves them out.
+const ABOUT: [&str; 9] = [
+    "/health",
+    "/ready",
+    "/ping",
+    "/metrics",
+    "/info",
+    "/",
+    "/docs",
+    "/dashboard",
+    "/dashboard/data",
+];
+
+/// The whole page.
+pub(crate) fn page(app: &App) -> String {
+    let mut page = Page::default();
+    requests(app, &mut page);
+    let models: Vec<(&Served, Arc<Stages>)> =
+        app.models.iter().map(|served| (served, app.observe.model(&served.name))).collect();
+    te_inputs(&models, &mut page);
+    stages(&models, &mut page);
+    batches(&models, &mut page);
+    memory(&models, &mut page);
+    page.text
+}
+
+type Models<'a> = [(&'a Served, Arc<Stages>)];
+
+fn requests(app: &App, page: &mut Page) {
+    let (mut ok, mut refused, mut latency) = (0, 0, Histogram::seconds().snapshot());
+    let routes = app.observe.routes();
+    for (_, route) in routes.iter().filter(|(name, _)| !ABOUT.contains(&name.as_str())) {
+        ok += load(&route.ok);
+        refused += load(&route.refused) + load(&route.abandoned);
+        latency = latency.and(&route.seconds.snapshot());
+    }
+    page.one("te_request_count", "counter", "Requests to be computed.", ok + refused);
+    page.one("te_request_success", "counter", "Those answered.", ok);
+    page.one("te_request_failure", "counter", "Those refused, failed or given up.", refused);
+    page.head("te_request_duration", "histogram", "Seconds of those answered.");
+    page.histogram("te_request_duration", "", &latency);
+
+    page.head("bigbatch_requests_total", "counter", "Requests by route and how they ended.");
+    for (name, route) in &routes {
+        let counts =
+            [("ok", &route.ok), ("refused", &route.refused), ("abandoned", &route.abandoned)];
+        for (outcome, count) in counts {
+            let labels = format!("route={},outcome=\"{outcome}\"", quoted(name));
+            page.value("bigbatch_requests_total", &labels, load(count));
+        }
+    }
+    page.head("bigbatch_request_seconds", "histogram", "Seconds of those answered, by route.");
+    for (name, route) in &routes {
+        let labels = format!("route={}", quoted(name));
+        page.histogram("bigbatch_request_seconds", &labels, &route.seconds.snapshot());
+    }
+    page.head("bigbatch_refusals_total", "counter", "Refusals by reason.");
+    for (reason, count) in app.observe.refusals() {
+        page.value("bigbatch_refusals_total", &format!("reason=\"{reason}\""), count);
+    }
+    page.one(
+        "bigbatch_requests_in_flight",
+        "gauge",
+        "Requests not answered yet.",
+        app.observe.in_flight(),
+    );
+    let uptime = app.observe.started.elapsed().as_secs_f64();
+    page.one("bigbatch_uptime_seconds", "gauge", "Since the counters began.", uptime);
+}
+
+/// What text-embeddings-inference says of inputs and batches: all models together.
+fn te_inputs(models: &Models, page: &mut Page) {
+    let merged = |pick: fn(&Stages) -> &Histogram, kinds: fn(Kind) -> bool| {
+        models
+            .iter()
+            .filter(|(served, _)| kinds(served.kind))
+            .map(|(_, stages)| pick(stages).snapshot())
+            .reduce(|all, more| all.and(&more))
+            .unwrap_or_else(|| Histogram::seconds().snapshot())
+    };
+    let all: fn(Kind) -> bool = |_| true;
+    let embed: fn(Kind) -> bool = |kind| matches!(kind, Kind::Embedding | Kind::MaskedLm);
+    let predict: fn(Kind) -> bool = |kind| !matches!(kind, Kind::Embedding | Kind::MaskedLm);
+    let stage: [(&str, fn(&Stages) -> &Histogram); 4] = [
+        ("tokenization_duration", |s| &s.tokenize_seconds),
+        ("queue_duration", |s| &s.queue_seconds),
+        ("inference_duration", |s| &s.inference_seconds),
+        ("duration", |s| &s.total_seconds),
+    ];
+    for (prefix, kinds) in [("te_request", all), ("te_embed", embed), ("te_predict", predict)] {
+        if prefix != "te_request" {
+            let sum = |pick: fn(&Stages) -> &AtomicU64| -> u64 {
+                let own = models.iter().filter(|(served, _)| kinds(served.kind));
+                own.map(|(_, stages)| load(pick(stages))).sum()
+            };
+            page.one(&format!("{prefix}_count"), "counter", "Inputs.", sum(|s| &s.inputs));
+            page.one(
+                &format!("{prefix}_success"),
+                "counter",
+                "Inputs answered.",
+                sum(|s| &s.answered),
+            );
+        }
+        for (name, pick) in
+            stage.iter().filter(|(name, _)| (prefix, *name) != ("te_request", "duration"))
+        {
+            let name = format!("{prefix}_{name}");
+            page.head(&name, "histogram", "Seconds an input.");
+            page.histogram(&name, "", &merged(*pick, kinds));
+        }
+    }
+    page.head("te_request_input_length", "histogram", "Tokens of an input.");
+    page.histogram("te_request_input_length", "", &merged(|s| &s.length, all));
+    page.head("te_batch_next_size", "histogram", "Sequences of a batch.");
+    page.histogram("te_batch_next_size", "", &merged(|s| &s.batch_sequences, all));
+    page.head("te_batch_next_tokens", "histogram", "Tokens of a batch.");
+    page.histogram("te_batch_next_tokens", "", &merged(|s| &s.batch_tokens, all));
+    let waiting: usize = models.iter().map(|(served, _)| served.engine.in_flight()).sum();
+    page.one("te_queue_size", "gauge", "Inputs admitted and not answered yet.", waiting);
+}
+
+fn stages(models: &Models, page: &mut Page) {
+    let counts: [(&str, &str, fn(&Stages) -> &AtomicU64); 4] = [
+        ("bigbatch_inputs_total", "Inputs given to the engine.", |s| &s.inputs),
+        ("bigbatch_inputs_answered_total", "Inputs answered.", |s| &s.answered),
+        ("bigbatch_inputs_truncated_total", "Inputs that were cut.", |s| &s.truncated),
+        ("bigbatch_tokens_total", "Tokens of the inputs answered.", |s| &s.tokens),
+    ];
+    for (name, help, pick) in counts {
+        page.head(name, "counter", help);
+        for (served, stages) in models {
+            page.value(name, &model(served), load(pick(stages)));
+        }
+    }
+    page.head("bigbatch_stage_seconds", "histogram", "Seconds of an input's stages.");
+    for (served, stages) in models {
+        let all = [
+            ("tokenize", &stages.tokenize_seconds),
+            ("queue", &stages.queue_seconds),
+            ("inference", &stages.inference_seconds),
+            ("total", &stages.total_seconds),
+        ];
+        for (stage, histogram) in all {
+            let labels = format!("{},stage=\"{stage}\"", model(served));
+            page.histogram("bigbatch_stage_seconds", &labels, &histogram.snapshot());
+        }
+    }
+    page.head("bigbatch_queue_size", "gauge", "Inputs admitted and not answered yet.");
+    for (served, _) in models {
+        page.value("bigbatch_queue_size", &model(served), served.engine.in_flight());
+    }
+}
+
+fn batches(models: &Models, page: &mut Page) {
+    let histograms: [(&str, &str, fn(&Stages) -> &Histogram); 3] = [
+        ("bigbatch_batch_sequences", "Sequences of a batch.", |s| &s.batch_sequences),
+        ("bigbatch_batch_tokens", "Tokens of a batch.", |s| &s.batch_tokens),
+        ("bigbatch_batch_seconds", "Seconds that a batch had the device.", |s| &s.batch_seconds),
+    ];
+    for (name, help, pick) in histograms {
+        page.head(name, "histogram", help);
+        for (served, stages) in models {
+            page.histogram(name, &model(served), &pick(stages).snapshot());
+        }
+    }
+    page.head("bigbatch_device_seconds_total", "counter", "Seconds that batches had the device.");
+    for (served, stages) in models {
+        let seconds = stages.batch_seconds.snapshot().sum();
+        page.value("bigbatch_device_seconds_total", &model(served), seconds);
+    }
+    page.head("bigbatch_batches_failed_total", "counter", "Batches whose requests got no answer.");
+    for (served, stages) in models {
+        page.value("bigbatch_batches_failed_total", &model(served), load(&stages.batches_failed));
+    }
+}
+
+fn memory(models: &Models, page: &mut Page) {
+    type Reading = fn(&Served) -> u64;
+    let gauges: [(&str, &str, Reading); 5] = [
+        ("bigbatch_arena_capacity_bytes", "Reserved for activations.", |s| {
+            s.engine.arena().capacity_bytes
+        }),
+        ("bigbatch_arena_planned_bytes", "What the largest batch touches.", |s| {
+            s.engine.arena().planned_bytes
+        }),
+        ("bigbatch_arena_high_water_bytes", "The most that a batch has touched.", |s| {
+            s.engine.arena().high_water_bytes
+        }),
+        ("bigbatch_max_batch_tokens", "Tokens of the largest batch.", |s| {
+            s.engine.limits().max_batch_tokens as u64
+        }),
+        ("bigbatch_max_input_tokens", "Tokens of the longest input.", |s| {
+            s.engine.max_tokens() as u64
+        }),
+    ];
+    for (name, help, read) in gauges {
+        page.head(name, "gauge", help);
+        for (served, _) in models {
+            page.value(name, &model(served), read(served));
+        }
+    }
+    page.head("bigbatch_model_info", "gauge", "1 for each model.");
+    for (served, _) in models {
+        let device = quoted(&served.engine.device().name);
+        let labels = format!("{},kind=\"{:?}\",device={device}", model(served), served.kind);
+        page.value("bigbatch_model_info", &labels, 1);
+    }
+    // One process, one device: whichever engine is asked.
+    if let Some(memory) = models.first().and_then(|(served, _)| served.engine.device_memory()) {
+        let (process, card) = (memory.process_bytes.unwrap_or(0), memory.card_bytes.unwrap_or(0));
+        page.one(
+            "bigbatch_device_memory_bytes",
+            "gauge",
+            "Device memory of this process.",
+            process,
+        );
+        page.one("bigbatch_card_memory_bytes", "gauge", "Device memory of all processes.", card);
+    }
+}
+
+fn model(served: &Served) -> String {
+    format!("model={}", quoted(&served.name))
+}
+
+fn load(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
+}
+
+/// A label's value.
+fn quoted(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("\"{escaped}\"")
+}
+
+/// Lines in the text format. Writing to a `String` cannot fail.
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn value(&mut self, name: &str, labels: &str, value: impl Display) {
+        let _ = if labels.is_empty() {
+            writeln!(self.text, "{name} {value}")
+        } else {
+            writeln!(self.text, "{name}{{{labels}}} {value}")
+        };
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.head(name, kind, help);
+        self.value(name, "", value);
+    }
+
+    fn histogram(&mut self, name: &str, labels: &str, snapshot: &Snapshot) {
+        let comma = if labels.is_empty() { "" } else { "," };
+        let bucket = format!("{name}_bucket");
+        for (bound, count) in snapshot.cumulative() {
+            self.value(&bucket, &format!("{labels}{comma}le=\"{bound}\""), count);
+        }
+        let count = snapshot.count();
+        self.value(&bucket, &format!("{labels}{comma}le=\"+Inf\""), count);
+        self.value(&format!("{name}_sum"), labels, snapshot.sum());
+        self.value(&format!("{name}_count"), labels, count);
+    }
+}
