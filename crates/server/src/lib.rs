@@ -14,6 +14,7 @@
 //! - [`error`]: every refusal, and how each dialect spells it.
 //! - [`options`]: every limit, with its default.
 //! - [`observe`]: every counter; `/metrics` and the live page read it.
+//! - `pages`: the live page, the playground, the viewer of the API's description.
 //!
 //! What it is not: it does not tokenize, batch or compute, it keeps no state between requests, and it never
 //! logs what a request contains.
@@ -23,6 +24,7 @@ mod json;
 pub mod models;
 pub mod observe;
 pub mod options;
+mod pages;
 mod routes;
 mod run;
 mod timing;

@@ -20,6 +20,19 @@ pub enum Kind {
     TokenClassifier,
 }
 
+impl Kind {
+    /// As it is written on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Embedding => "embedding",
+            Kind::MaskedLm => "masked_lm",
+            Kind::Classifier => "classifier",
+            Kind::Reranker => "reranker",
+            Kind::TokenClassifier => "token_classifier",
+        }
+    }
+}
+
 /// One model and its engine.
 pub struct Served {
     /// What requests call it.

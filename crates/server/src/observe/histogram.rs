@@ -107,6 +107,13 @@ impl Snapshot {
         self
     }
 
+    /// Every bucket: above which bound, up to which, and how many values.
+    pub fn buckets(&self) -> impl Iterator<Item = (f64, f64, u64)> {
+        let lower = |index: usize| if index == 0 { 0.0 } else { self.bound(index - 1) };
+        let counts = self.counts.iter().enumerate();
+        counts.map(move |(index, count)| (lower(index), self.bound(index), *count))
+    }
+
     /// Bounds that are powers of two, each with the number of values up to it.
     pub(super) fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         let mut total = 0;

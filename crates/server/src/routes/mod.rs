@@ -11,8 +11,8 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
-use crate::App;
 use crate::observe::track;
+use crate::{App, pages};
 
 /// Everything that is served.
 pub fn router(app: Arc<App>) -> Router {
@@ -21,6 +21,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/embed", post(embed::embed))
         .route("/health", get(health::health))
         .route("/metrics", get(metrics::metrics))
+        .merge(pages::router())
         .layer(limit)
         .layer(from_fn_with_state(app.clone(), track))
         .with_state(app)

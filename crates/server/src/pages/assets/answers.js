@@ -1,0 +1,63 @@
+// Answers as people read them: bars, highlighted text, a table of similarities.
+
+import { el } from "./common.js";
+
+/** Labels with their scores, the length of a bar being the score. */
+export function bars(labels) {
+  return labels.map(({ label, score }) => row(label, score));
+}
+
+function row(label, score) {
+  const bar = el("span", { class: "bar s0", "aria-hidden": "true" });
+  const filled = el("span");
+  filled.style.width = `${Math.max(0, Math.min(1, score)) * 100}%`;
+  bar.append(filled);
+  return el("div", { class: "label-row" }, el("span", {}, label), bar, el("span", {}, score.toFixed(4)));
+}
+
+/** The text with its entities marked. Offsets count characters as the server does, not UTF-16 units. */
+export function highlighted(text, entities) {
+  const characters = Array.from(text);
+  const labels = [...new Set(entities.map((entity) => entity.label))];
+  const pieces = [];
+  let at = 0;
+  for (const { label, start, end, score } of [...entities].sort((a, b) => a.start - b.start)) {
+    // What a longer entity has already covered is not shown twice.
+    if (start < at) continue;
+    pieces.push(characters.slice(at, start).join(""));
+    const colour = `e${labels.indexOf(label) % 6}`;
+    const words = characters.slice(start, end).join("");
+    const title = `${label}, ${score.toFixed(4)}`;
+    pieces.push(el("mark", { class: colour, title }, words, el("small", {}, label)));
+    at = end;
+  }
+  pieces.push(characters.slice(at).join(""));
+  return el("div", { class: "text" }, pieces);
+}
+
+/** Every text against every other. */
+export function similarities(texts, vectors) {
+  const dot = (a, b) => a.reduce((sum, value, index) => sum + value * b[index], 0);
+  const head = texts.map((_, index) => el("th", { scope: "col", class: "number" }, String(index + 1)));
+  const line = (text, index) => {
+    const cells = vectors.map((other) => {
+      const similarity = dot(vectors[index], other);
+      const cell = el("td", { class: "number" }, similarity.toFixed(4));
+      cell.style.backgroundColor = `color-mix(in srgb, var(--e0) ${Math.max(0, similarity) * 100}%, transparent)`;
+      return cell;
+    });
+    return el("tr", {}, el("th", { scope: "row" }, `${index + 1}. ${text}`), cells);
+  };
+  return el("div", { class: "scroll" }, el("table", {},
+    el("caption", { class: "unseen" }, "Cosine similarity of every two lines"),
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Text"), head)),
+    el("tbody", {}, texts.map(line))));
+}
+
+/** Tokens as chips, special ones paler. */
+export function chips(tokens) {
+  return tokens.map((token) => {
+    const title = `id ${token.id}`;
+    return el("span", { class: token.special ? "special" : null, title }, token.text);
+  });
+}

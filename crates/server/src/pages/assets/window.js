@@ -1,0 +1,92 @@
+// Differences of the server's counters between two answers, and figures of their histograms.
+// A histogram is {count, sum, buckets: [[above, up to, how many], ...]}, empty buckets left out.
+
+/** The answers of the last so many seconds. */
+export class Window {
+  constructor(seconds) {
+    this.seconds = seconds;
+    this.answers = [];
+  }
+
+  get latest() {
+    return this.answers.at(-1);
+  }
+
+  add(answer) {
+    // Counters that went back are another process's.
+    if (this.latest && answer.uptime_s < this.latest.uptime_s) this.answers = [];
+    this.answers.push(answer);
+    while (this.answers.length > 2 && answer.uptime_s - this.answers[1].uptime_s > this.seconds) {
+      this.answers.shift();
+    }
+  }
+
+  /** What happened between the latest answer and the one before it; null with one answer. */
+  step() {
+    return this.answers.length < 2 ? null : difference(this.latest, this.answers.at(-2));
+  }
+
+  /** What happened in the last so many seconds; 0 means since the server's start, as does a first look. */
+  within(seconds) {
+    if (seconds === 0 || this.answers.length < 2) return difference(this.latest, null);
+    const from = this.latest.uptime_s - seconds;
+    const start = this.answers.find((answer) => answer.uptime_s >= from - 0.5);
+    return difference(this.latest, start === this.latest ? this.answers.at(-2) : start);
+  }
+}
+
+/** Counters now less counters then; things that were not there then count from nothing. */
+export function difference(now, then) {
+  const before = (list, key, one) => then?.[list].find((other) => other[key] === one[key]);
+  return {
+    seconds: now.uptime_s - (then?.uptime_s ?? 0),
+    models: now.models.map((model) => {
+      const stages = before("models", "name", model)?.stages;
+      return { name: model.name, stages: less(model.stages, stages) };
+    }),
+    routes: now.routes.map((route) => less(route, before("routes", "route", route))),
+  };
+}
+
+/** Every number and histogram of an object less its namesake's. */
+function less(now, then) {
+  if (!then) return now;
+  const one = ([key, value]) => {
+    if (typeof value === "number") return [key, Math.max(0, value - then[key])];
+    if (value?.buckets) return [key, without(value, then[key])];
+    return [key, value];
+  };
+  return Object.fromEntries(Object.entries(now).map(one));
+}
+
+function without(now, then) {
+  const old = new Map(then.buckets.map(([, upper, n]) => [upper, n]));
+  const left = now.buckets.map(([lower, upper, n]) => [lower, upper, n - (old.get(upper) ?? 0)]);
+  const buckets = left.filter(([, , n]) => n > 0);
+  return { count: now.count - then.count, sum: now.sum - then.sum, buckets };
+}
+
+/** Several histograms as one. */
+export function merge(histograms) {
+  const all = new Map();
+  for (const [lower, upper, n] of histograms.flatMap((one) => one.buckets)) {
+    all.set(upper, [lower, upper, n + (all.get(upper)?.[2] ?? 0)]);
+  }
+  const add = (key) => histograms.reduce((total, one) => total + one[key], 0);
+  const buckets = [...all.values()].sort((a, b) => a[1] - b[1]);
+  return { count: add("count"), sum: add("sum"), buckets };
+}
+
+export const mean = (histogram) => (histogram.count > 0 ? histogram.sum / histogram.count : null);
+
+/** The value that a share q of all does not exceed, values taken as even within a bucket; null without any. */
+export function quantile(histogram, q) {
+  const total = histogram.buckets.reduce((sum, [, , n]) => sum + n, 0);
+  const rank = Math.max(1, Math.ceil(q * total));
+  let below = 0;
+  for (const [lower, upper, n] of histogram.buckets) {
+    if (below + n >= rank) return lower + ((upper - lower) * (rank - below)) / n;
+    below += n;
+  }
+  return null;
+}

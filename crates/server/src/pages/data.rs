@@ -1,0 +1,197 @@
+//! `GET /dashboard/data`: the counters as they are now. A reader takes differences of two answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
+
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::{IntoResponse, Response};
+use bigbatch_engine::backend::{ArenaUsage, DeviceMemory};
+use bigbatch_engine::device::MemoryPlan;
+use serde::Serialize;
+
+use super::is_public;
+use crate::observe::{Refused, Route, Snapshot, Stages};
+use crate::{App, Served};
+
+/// The whole answer.
+#[derive(Serialize)]
+struct Data {
+    version: &'static str,
+    uptime_s: f64,
+    /// Requests that came and are not answered yet, of any kind.
+    in_flight: usize,
+    models: Vec<ModelData>,
+    /// As the device's driver tells; `null` on a host.
+    device_memory: Option<DeviceMemory>,
+    /// Without the pages themselves.
+    routes: Vec<RouteData>,
+    refusals: Vec<Count>,
+    /// The newest first, without content.
+    recent_refusals: Vec<RefusedData>,
+}
+
+#[derive(Serialize)]
+struct ModelData {
+    name: String,
+    kind: String,
+    source: String,
+    device: String,
+    dtype: String,
+    max_tokens: usize,
+    max_batch_tokens: usize,
+    max_batch_sequences: usize,
+    /// Inputs admitted and not answered.
+    in_flight: usize,
+    arena: Arena,
+    memory_plan: MemoryPlan,
+    stages: StagesData,
+}
+
+#[derive(Serialize)]
+struct Arena {
+    capacity_bytes: u64,
+    planned_bytes: u64,
+    high_water_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct StagesData {
+    inputs: u64,
+    answered: u64,
+    truncated: u64,
+    tokens: u64,
+    batches_failed: u64,
+    tokenize_seconds: Buckets,
+    queue_seconds: Buckets,
+    inference_seconds: Buckets,
+    total_seconds: Buckets,
+    batch_sequences: Buckets,
+    batch_tokens: Buckets,
+    batch_seconds: Buckets,
+}
+
+#[derive(Serialize)]
+struct RouteData {
+    route: String,
+    ok: u64,
+    refused: u64,
+    abandoned: u64,
+    seconds: Buckets,
+}
+
+#[derive(Serialize)]
+struct Count {
+    reason: &'static str,
+    count: u64,
+}
+
+#[derive(Serialize)]
+struct RefusedData {
+    at_unix_ms: u64,
+    route: String,
+    status: u16,
+    reason: &'static str,
+    request_id: String,
+}
+
+/// A histogram; buckets are `[above, up to, how many]`, empty ones left out.
+#[derive(Serialize)]
+struct Buckets {
+    count: u64,
+    sum: f64,
+    buckets: Vec<(f64, f64, u64)>,
+}
+
+pub(super) async fn data(State(app): State<Arc<App>>) -> Response {
+    let observed = &app.observe;
+    let device_memory = app.models.iter().next().and_then(|served| served.engine.device_memory());
+    let routes = observed.routes();
+    let shown =
+        routes.iter().filter(|(route, _)| !is_public(route) && route.as_str() != super::DATA);
+    let refusals = observed.refusals().map(|(reason, count)| Count { reason, count });
+    let data = Data {
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_s: observed.started.elapsed().as_secs_f64(),
+        in_flight: observed.in_flight(),
+        models: app
+            .models
+            .iter()
+            .map(|served| model(served, &observed.model(&served.name)))
+            .collect(),
+        device_memory,
+        routes: shown.map(|(name, route)| self::route(name, route)).collect(),
+        refusals: refusals.collect(),
+        recent_refusals: observed.recent_refusals().into_iter().map(refused).collect(),
+    };
+    let fresh = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    ([fresh], axum::Json(data)).into_response()
+}
+
+fn model(served: &Served, stages: &Stages) -> ModelData {
+    let Served { name, source, kind, engine } = served;
+    let ArenaUsage { capacity_bytes, planned_bytes, high_water_bytes } = engine.arena();
+    let limits = engine.limits();
+    ModelData {
+        name: name.clone(),
+        kind: kind.name().into(),
+        source: source.clone(),
+        device: engine.device().name.clone(),
+        dtype: format!("{:?}", engine.device().dtype).to_lowercase(),
+        max_tokens: engine.max_tokens(),
+        max_batch_tokens: limits.max_batch_tokens,
+        max_batch_sequences: limits.max_batch_sequences,
+        in_flight: engine.in_flight(),
+        arena: Arena { capacity_bytes, planned_bytes, high_water_bytes },
+        memory_plan: engine.memory_plan(),
+        stages: StagesData {
+            inputs: load(&stages.inputs),
+            answered: load(&stages.answered),
+            truncated: load(&stages.truncated),
+            tokens: load(&stages.tokens),
+            batches_failed: load(&stages.batches_failed),
+            tokenize_seconds: buckets(stages.tokenize_seconds.snapshot()),
+            queue_seconds: buckets(stages.queue_seconds.snapshot()),
+            inference_seconds: buckets(stages.inference_seconds.snapshot()),
+            total_seconds: buckets(stages.total_seconds.snapshot()),
+            batch_sequences: buckets(stages.batch_sequences.snapshot()),
+            batch_tokens: buckets(stages.batch_tokens.snapshot()),
+            batch_seconds: buckets(stages.batch_seconds.snapshot()),
+        },
+    }
+}
+
+fn route(name: &str, route: &Route) -> RouteData {
+    RouteData {
+        route: name.into(),
+        ok: load(&route.ok),
+        refused: load(&route.refused),
+        abandoned: load(&route.abandoned),
+        seconds: buckets(route.seconds.snapshot()),
+    }
+}
+
+fn refused(refused: Refused) -> RefusedData {
+    let since = refused.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    RefusedData {
+        at_unix_ms: since.as_millis() as u64,
+        route: refused.route,
+        status: refused.status,
+        reason: refused.reason,
+        request_id: refused.request_id,
+    }
+}
+
+fn buckets(snapshot: Snapshot) -> Buckets {
+    Buckets {
+        count: snapshot.count(),
+        sum: snapshot.sum(),
+        buckets: snapshot.buckets().filter(|(_, _, count)| *count > 0).collect(),
+    }
+}
+
+fn load(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
+}

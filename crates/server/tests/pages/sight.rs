@@ -1,0 +1,194 @@
+//! What is there to see.
+
+use serde_json::{Value, json};
+
+use crate::browser::Browser;
+use crate::server::{HOSTILE, Server};
+
+const PAGES: [&str; 3] = ["/dashboard", "/playground", "/docs"];
+
+/// True in a page that no string has become a part of.
+const UNHARMED: &str = "window.hacked === undefined && document.querySelector('main img') === null \
+     && document.querySelectorAll('script').length === 1";
+
+/// An expression that is true once an element's text contains this.
+fn says(selector: &str, text: &str) -> String {
+    format!("document.querySelector({}).textContent.includes({})", json!(selector), json!(text))
+}
+
+/// True in a page none of whose text is a value that someone forgot to put into words.
+const WORDED: &str =
+    "!/\\[object|undefined|NaN|Infinity/.test(document.querySelector('main').innerText)";
+
+/// A page that nothing is wrong with: silent, whole, and no wider than the window.
+fn sound(browser: &mut Browser) {
+    assert_eq!(browser.complaints(), [""; 0]);
+    assert_eq!(browser.eval(UNHARMED), true);
+    assert_eq!(browser.eval(WORDED), true, "{}", browser.eval("document.body.innerText"));
+    let sideways = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
+    assert_eq!(browser.eval(sideways), 0, "no sideways scrolling");
+}
+
+#[test]
+fn every_page_says_what_it_may_do_and_needs_no_more() {
+    let server = Server::start();
+    for path in ["/", "/dashboard", "/playground", "/docs", "/assets/common.js", "/assets/icon.svg"]
+    {
+        let (head, body) = server.get(path, "text/html");
+        let head = head.to_lowercase();
+        assert!(head.starts_with("http/1.1 200"), "{path}: {head}");
+        for wanted in [
+            "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+            "x-content-type-options: nosniff",
+            "referrer-policy: no-referrer",
+        ] {
+            assert!(head.contains(wanted), "{path} lacks {wanted}: {head}");
+        }
+        // What the policy would forbid, and what would need the network.
+        for absent in ["innerHTML", "style=", "onclick", "https://", "<style"] {
+            assert!(!body.contains(absent), "{path} has {absent}");
+        }
+    }
+    let (_, body) = server.get("/", "*/*");
+    let found: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!((&found["name"], &found["docs"]), (&json!("bigbatch"), &json!("/docs")));
+}
+
+#[test]
+fn the_dashboard_shows_load_models_memory_and_refusals() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start("dashboard") else { return };
+    let embed = json!({ "inputs": ["one text", "another"], "model": format!("masked-{HOSTILE}") });
+    let (head, _) = server.post("/embed", &embed.to_string());
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let (head, _) =
+        server.post("/embed", r#"{"inputs": [], "model": "<script>hacked=1</script>"}"#);
+    assert!(head.starts_with("HTTP/1.1 404"), "{head}");
+
+    browser.open(&server.url("/dashboard"), 1280, false);
+    browser.until(&says("#models", &format!("masked-{HOSTILE}")));
+    browser.until(&says("#models", &format!("source-{HOSTILE}")));
+    browser.until(&says("#memory", HOSTILE));
+    browser.until(&says("#recent", "404"));
+    browser.until(&says("#routes", "/embed"));
+    let answered = "document.querySelector('#models tr').children[6].textContent";
+    assert_eq!(browser.eval(answered), "2");
+    assert_ne!(browser.eval("document.querySelector('#p50').textContent"), "–");
+    // The second look makes the first step of the lines.
+    browser.until("document.querySelector('#throughput-chart path').getAttribute('d') !== ''");
+    server.post("/embed", &embed.to_string());
+    browser.until("document.querySelector('#models tr').children[6].textContent === '4'");
+    browser.picture("dashboard-light");
+    sound(&mut browser);
+
+    browser.open(&server.url("/dashboard"), 400, true);
+    browser.until(&says("#models", HOSTILE));
+    browser.picture("dashboard-dark-narrow");
+    sound(&mut browser);
+}
+
+#[test]
+fn the_playground_draws_each_kind_of_answer() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start("playground") else { return };
+    browser.open(&server.url("/playground"), 1280, false);
+    browser.until("document.querySelectorAll('#model option').length === 4");
+    assert_eq!(browser.eval("document.querySelector('#model').value"), format!("masked-{HOSTILE}"));
+
+    run(&mut browser, 0, "similarity", &format!("one\n{HOSTILE}\nthree"));
+    browser.until(&says("#result tbody", HOSTILE));
+    assert_eq!(browser.eval("document.querySelectorAll('#result tbody td').length"), 9);
+    assert_eq!(browser.eval("document.querySelector('#result td').textContent"), "1.0000");
+    browser.until(&says("#timings", "tokens"));
+    browser.until(&says("#timings", "on the device"));
+    browser.picture("playground-similarity");
+    sound(&mut browser);
+}
+
+/// Chooses a model and a task, and sends a text.
+fn run(browser: &mut Browser, model: usize, task: &str, text: &str) {
+    browser.eval(&format!(
+        "{{
+          const set = (id, value) => {{
+            const field = document.getElementById(id);
+            if (typeof value === 'number') field.selectedIndex = value; else field.value = value;
+            field.dispatchEvent(new Event('change'));
+          }};
+          set('model', {model}); set('task', {task}); set('text', {text});
+          document.getElementById('answer').hidden = true;
+          document.getElementById('run').click();
+        }}",
+        task = json!(task),
+        text = json!(text)
+    ));
+    browser.until(
+        "!document.getElementById('answer').hidden || !document.getElementById('failure').hidden",
+    );
+    assert_eq!(browser.eval("document.getElementById('failure').textContent"), "");
+}
+
+#[test]
+fn these_eyes_see_what_they_are_to_see() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start("eyes") else { return };
+    for path in PAGES {
+        browser.open(&server.url(path), 1280, false);
+        let refused = browser.eval(
+            "(() => { try { document.querySelector('main').innerHTML = '<img>'; return ''; } \
+             catch (error) { return error.message; } })()",
+        );
+        assert!(refused.as_str().is_some_and(|said| said.contains("TrustedHTML")), "{refused}");
+    }
+    browser.eval(
+        "{ const image = document.createElement('img'); image.src = 'http://127.0.0.1:9/x.png'; \
+           document.querySelector('main').append(image); }",
+    );
+    browser.until("window.violations.some((one) => one.startsWith('img-src'))");
+    browser.eval("setTimeout(() => absent(), 0), 0");
+    browser.until("true");
+    let complaints = browser.complaints().join("\n");
+    assert!(complaints.contains("img-src"), "{complaints}");
+    assert!(complaints.contains("absent is not defined"), "{complaints}");
+    assert_eq!(browser.eval(UNHARMED), false);
+}
+
+/// The page's own arithmetic, where the server's histograms end.
+#[test]
+fn percentiles_are_of_the_window() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start("window") else { return };
+    browser.open(&server.url("/dashboard"), 1280, false);
+    let found = browser.eval(
+        "import('/assets/window.js').then(({ Window, difference, mean, merge, quantile }) => {
+           const one = (n) => ({ count: n, sum: n * 2, buckets: [[0, 1, n]] });
+           const two = { count: 10, sum: 60, buckets: [[0, 1, 5], [4, 8, 5]] };
+           const answer = (uptime_s, tokens, seconds) =>
+             ({ uptime_s, models: [{ name: 'm', stages: { tokens, seconds } }], routes: [] });
+           const changed = difference(answer(12, 50, two), answer(10, 20, one(5)));
+           const seen = new Window(60);
+           for (const at of [10, 12, 14, 100, 102]) seen.add(answer(at, at * 3, one(at)));
+           const past = seen.within(60);
+           seen.add(answer(1, 1, one(1)));
+           return {
+             seconds: changed.seconds,
+             tokens: changed.models[0].stages.tokens,
+             buckets: changed.models[0].stages.seconds.buckets,
+             p50: quantile(two, 0.5), p60: quantile(two, 0.6), p100: quantile(two, 1),
+             none: quantile({ count: 0, sum: 0, buckets: [] }, 0.5),
+             mean: mean(merge([two, one(10)])),
+             past: [past.seconds, past.models[0].stages.tokens],
+             restarted: seen.answers.length,
+           };
+         })",
+    );
+    assert_eq!(
+        found,
+        json!({
+            "seconds": 2, "tokens": 30, "buckets": [[4, 8, 5]],
+            "p50": 1, "p60": 4.8, "p100": 8, "none": null, "mean": 4,
+            "past": [2, 6], "restarted": 1,
+        })
+    );
+}
