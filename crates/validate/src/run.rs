@@ -22,7 +22,7 @@ use crate::recommend::{Wanted, recommend};
 use crate::results::{Cell, Drift, Report, Results, SCHEMA_VERSION, Status};
 use crate::steady::{Steady, settle};
 use crate::target::{Target, TargetInfo};
-use crate::telemetry::{Moment, Sampler, reading, thinned};
+use crate::telemetry::{Moment, Sampler, idle_reading, thinned};
 use crate::verdict::{Conclusion, judge};
 use crate::workload::{Corpus, TokenCounter};
 
@@ -301,8 +301,8 @@ impl Run<'_> {
             }
         };
 
+        cell.memory.push(idle_reading(&*self.target, self.clock, Moment::Before).await);
         let from = self.clock.now_us();
-        cell.memory.push(reading(&*self.target, self.clock, Moment::Before));
         let every = self.options.memory_interval;
         let cpu = CpuMeter::start();
         let sampler = Sampler::start(Arc::clone(&self.target), self.clock, every);
@@ -317,7 +317,7 @@ impl Run<'_> {
             shared_with_target: self.target.shares_process(),
         };
         cell.memory.extend(thinned(observed.memory, readings_max(self.plan)));
-        cell.memory.push(reading(&*self.target, self.clock, Moment::After));
+        cell.memory.push(idle_reading(&*self.target, self.clock, Moment::After).await);
         cell.span_ms = Some((from as f64 / 1e3, self.clock.now_us() as f64 / 1e3));
         let (status, records) = self.status(&cell.spec, driven, generator);
         cell.status = status;

@@ -56,6 +56,25 @@ pub(crate) fn reading(target: &dyn Target, clock: Clock, moment: Moment) -> Memo
     MemoryPoint { at_ms: clock.now_us() as f64 / 1e3, moment, sample: target.memory() }
 }
 
+/// How long an idle reading waits for what a cell left under way.
+const IDLE_WAIT: Duration = Duration::from_secs(10);
+const IDLE_POLL: Duration = Duration::from_millis(5);
+
+/// Takes a reading once nothing is under way, as far as the target tells; a target that stays busy is read
+/// as it is after 10 s.
+pub(crate) async fn idle_reading(target: &dyn Target, clock: Clock, moment: Moment) -> MemoryPoint {
+    let until = Instant::now() + IDLE_WAIT;
+    loop {
+        let point = reading(target, clock, moment);
+        let MemorySample { requests_in_flight, batches_in_flight, .. } = point.sample;
+        let idle = requests_in_flight.unwrap_or(0) + batches_in_flight.unwrap_or(0) == 0;
+        if idle || Instant::now() >= until {
+            return point;
+        }
+        tokio::time::sleep(IDLE_POLL).await;
+    }
+}
+
 /// A sampler at work.
 pub(crate) struct Sampler {
     stop: Arc<AtomicBool>,

@@ -5,6 +5,9 @@
 //! that rises (Mann and Kendall) and cannot be shown to stay within a tolerance (two one-sided
 //! tests); a slope shown to stay within it is clean; anything else, and anything with fewer than
 //! eight plateaus, is inconclusive.
+//!
+//! Resident memory is judged from the end of the heaviest load on: an allocator keeps what its largest load
+//! needed, so a run that happens to meet its light cells first would climb without a leak.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +23,8 @@ pub const PLATEAUS_MIN: usize = 8;
 /// exact, and of resident memory, which allocators and page caches move.
 const TOLERANCE_PERCENT: f64 = 0.1;
 const TOLERANCE_PERCENT_RSS: f64 = 1.0;
+/// A load with this share of the most tokens ever in flight counts as the heaviest.
+const HEAVIEST_SHARE: f64 = 0.95;
 
 /// What memory comes to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -205,11 +210,17 @@ pub struct Aligned {
 /// Findings over cells in the order run.
 pub(crate) fn find(ran: &[Ran]) -> MemoryFindings {
     let told = MemoryQuantity::told(ran);
+    let aligned: Vec<AlignedSeries> = ran.iter().map(aligned).collect();
+    let heaviest_ms = heaviest_end_ms(&aligned);
+    let leak = |&quantity: &MemoryQuantity| {
+        let settled_ms = if quantity == MemoryQuantity::Rss { heaviest_ms } else { None };
+        leak(ran, quantity, settled_ms)
+    };
     MemoryFindings {
         returned: ran.iter().flat_map(|ran| returned(ran, &told)).collect(),
-        leaks: told.iter().filter_map(|&quantity| leak(ran, quantity)).collect(),
+        leaks: told.iter().filter_map(leak).collect(),
         fragmentation: fragmentation(ran),
-        aligned: ran.iter().map(aligned).collect(),
+        aligned,
     }
 }
 
@@ -263,13 +274,31 @@ fn plateaus(ran: &[Ran], quantity: MemoryQuantity) -> Vec<(f64, u64)> {
     plateaus
 }
 
-fn leak(ran: &[Ran], quantity: MemoryQuantity) -> Option<Leak> {
+/// When the first of the heaviest cells was over: its last reading.
+fn heaviest_end_ms(aligned: &[AlignedSeries]) -> Option<f64> {
+    let most = |series: &AlignedSeries| series.points.iter().map(|p| p.tokens_in_flight).max();
+    let overall = aligned.iter().filter_map(most).max()? as f64;
+    let heaviest = aligned
+        .iter()
+        .find(|cell| most(cell).is_some_and(|n| n as f64 >= HEAVIEST_SHARE * overall));
+    heaviest?.points.last().map(|point| point.at_ms)
+}
+
+/// The verdict on the plateaus from `settled_ms` on.
+fn leak(ran: &[Ran], quantity: MemoryQuantity, settled_ms: Option<f64>) -> Option<Leak> {
     let whole = ran
         .iter()
         .flat_map(|ran| &ran.cell.memory)
         .find_map(|point| quantity.whole(&point.sample))?;
-    let plateaus = plateaus(ran, quantity);
-    Some(judge_plateaus(quantity, plateaus, whole))
+    let mut plateaus = plateaus(ran, quantity);
+    let all = plateaus.len();
+    plateaus.retain(|&(at_ms, _)| settled_ms.is_none_or(|settled| at_ms >= settled));
+    let left_out = all - plateaus.len();
+    let mut leak = judge_plateaus(quantity, plateaus, whole);
+    if left_out > 0 {
+        leak.reason += &format!("; {left_out} up to the end of the heaviest load are left out");
+    }
+    Some(leak)
 }
 
 /// The verdict on idle plateaus (milliseconds, bytes), one a cell, whose tolerance is a share of `whole_bytes`.
@@ -377,4 +406,33 @@ fn aligned(ran: &Ran) -> AlignedSeries {
         }
     };
     AlignedSeries { cell: ran.cell.index, points: ran.cell.memory.iter().map(point).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(cell: usize, tokens_in_flight: usize) -> AlignedSeries {
+        let point = |at_ms, moment, tokens_in_flight| Aligned {
+            at_ms,
+            moment,
+            requests_in_flight: usize::from(tokens_in_flight > 0),
+            tokens_in_flight,
+            batch_tokens: None,
+        };
+        let start = 10.0 * cell as f64;
+        let points = vec![
+            point(start, Moment::Before, 0),
+            point(start + 4.0, Moment::During, tokens_in_flight),
+            point(start + 8.0, Moment::After, 0),
+        ];
+        AlignedSeries { cell, points }
+    }
+
+    #[test]
+    fn resident_memory_is_judged_from_the_end_of_the_first_of_the_heaviest_loads() {
+        let cells = [series(0, 100), series(1, 960), series(2, 50), series(3, 1000)];
+        assert_eq!(heaviest_end_ms(&cells), Some(18.0));
+        assert_eq!(heaviest_end_ms(&[]), None);
+    }
 }

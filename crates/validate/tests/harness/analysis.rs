@@ -178,7 +178,13 @@ async fn a_clean_server_has_nothing_to_be_found() {
     assert!(analysis.latency.cells.iter().all(|cell| cell.spikes.count == 0));
     assert!(analysis.memory.returned.iter().all(|returned| returned.returned));
     for leak in &analysis.memory.leaks {
-        assert_eq!((leak.verdict, leak.plateaus.len()), (LeakVerdict::Clean, 11), "{leak:?}");
+        if leak.quantity == MemoryQuantity::Rss {
+            let left_out = 11 - leak.plateaus.len();
+            assert!(left_out > 0 && leak.reason.contains(&format!("{left_out} up to")), "{leak:?}");
+            assert_ne!(leak.verdict, LeakVerdict::Leak);
+        } else {
+            assert_eq!((leak.verdict, leak.plateaus.len()), (LeakVerdict::Clean, 11), "{leak:?}");
+        }
     }
 }
 
@@ -190,7 +196,7 @@ async fn a_planted_leak_is_told_from_what_stays() {
         leak.map(|leak| leak.verdict)
     };
     assert_eq!(verdict(MemoryQuantity::Device), Some(LeakVerdict::Leak));
-    assert_eq!(verdict(MemoryQuantity::Rss), Some(LeakVerdict::Clean));
+    assert_ne!(verdict(MemoryQuantity::Rss), Some(LeakVerdict::Leak));
     let device = analysis.memory.returned.iter().filter(|r| r.quantity == MemoryQuantity::Device);
     assert!(device.filter(|returned| !returned.returned).count() >= 5);
 }
