@@ -9,7 +9,7 @@ use bigbatch_engine::device::DeviceKind;
 use bigbatch_engine::engine::{Engine, EngineOptions, Request, Response};
 use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
 use bigbatch_engine::task::{Task, TaskKind};
-use bigbatch_engine::tokenize::Input;
+use bigbatch_engine::tokenize::{Input, Truncate};
 use bigbatch_engine::units;
 use bigbatch_validate::target::process_rss_bytes;
 use bigbatch_validate::workload::{Corpus, Workload};
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for prompt in workload.prompts(tokens, SEED, args.repeats + 1)? {
             let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
             let input = Input::Text(prompt.text().into());
-            responses.push(engine.submit(Request { input, task, truncate: false })?.wait()?);
+            responses.push(engine.submit(Request { input, task, truncate: Truncate::No })?.wait()?);
         }
         responses.remove(0);
         let ms = |f: fn(&Response) -> std::time::Duration| {

@@ -9,7 +9,7 @@ use bigbatch_engine::engine::{Pending, Request, Response};
 use bigbatch_engine::error::RequestError;
 use bigbatch_engine::model::Pooling;
 use bigbatch_engine::task::{Answer, Entity, LabelScore, Task, TokenScore};
-use bigbatch_engine::tokenize::Input;
+use bigbatch_engine::tokenize::{Input, Truncate};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -136,7 +136,8 @@ fn answer_all(common: Common, task: Task, query: Option<String>, all_tokens: boo
                 Some(query) => Input::Pair(query.clone(), text),
                 None => Input::Text(text),
             };
-            let request = Request { input, task: task.clone(), truncate: common.truncate };
+            let truncate = if common.truncate { Truncate::Right } else { Truncate::No };
+            let request = Request { input, task: task.clone(), truncate };
             engine.submit(request).map_err(|error| in_text(index, error))
         });
         match submitted {
@@ -219,7 +220,7 @@ struct TokenField<'a> {
 }
 
 impl<'a> From<&'a LabelScore> for LabelField<'a> {
-    fn from(LabelScore { label, score }: &'a LabelScore) -> Self {
+    fn from(LabelScore { label, score, .. }: &'a LabelScore) -> Self {
         LabelField { label, score: *score }
     }
 }
@@ -246,7 +247,10 @@ fn line(index: usize, response: &Response, all_tokens: bool) -> Line<'_> {
             token_labels: all_tokens
                 .then(|| token_labels.iter().map(|l| l.label.as_str()).collect()),
         },
-        Answer::Embedding(vector) => AnswerFields::Embedding { embedding: vector },
+        // No command asks for rows of tokens.
+        Answer::Rows { rows: vector, .. } | Answer::Embedding(vector) => {
+            AnswerFields::Embedding { embedding: vector }
+        }
         Answer::Masks(masks) => AnswerFields::Masks {
             masks: masks.iter().map(|mask| mask.iter().map(Into::into).collect()).collect(),
         },
@@ -273,7 +277,7 @@ fn write_plain(out: &mut dyn Write, response: &Response) -> std::io::Result<()> 
             }
             Ok(())
         }
-        Answer::Embedding(vector) => {
+        Answer::Rows { rows: vector, .. } | Answer::Embedding(vector) => {
             serde_json::to_writer(&mut *out, vector)?;
             writeln!(out)
         }

@@ -111,6 +111,8 @@ pub struct OutputRows {
     pub pooled: Vec<f32>,
     /// [segments, labels], [T, labels] or [mask rows, vocab], by the model's head.
     pub logits: Vec<f32>,
+    /// [rows, hidden] of [`PackedBatch::hidden_rows`].
+    pub hidden: Vec<f32>,
 }
 
 /// A batch on the device.
@@ -120,6 +122,7 @@ pub struct Running {
     pub copy_in: Duration,
     pooled: Option<Fetch>,
     logits: Option<Fetch>,
+    hidden: Option<Fetch>,
 }
 
 /// A model on a device, with the arena that its batches run in.
@@ -233,7 +236,8 @@ impl Device {
             let program = device.launch(batch)?;
             let mut fetch =
                 |view: Option<View>| view.map(|view| device.backend.fetch(&view)).transpose();
-            Ok(Running { pooled: fetch(program.pooled)?, logits: fetch(program.logits)?, copy_in })
+            let (pooled, logits) = (fetch(program.pooled)?, fetch(program.logits)?);
+            Ok(Running { pooled, logits, hidden: fetch(program.hidden_rows)?, copy_in })
         })
     }
 
@@ -246,7 +250,8 @@ impl Device {
             let mut collect = |fetch: Option<Fetch>| {
                 fetch.map_or(Ok(Vec::new()), |fetch| device.backend.collect(fetch))
             };
-            Ok(OutputRows { pooled: collect(running.pooled)?, logits: collect(running.logits)? })
+            let (pooled, logits) = (collect(running.pooled)?, collect(running.logits)?);
+            Ok(OutputRows { pooled, logits, hidden: collect(running.hidden)? })
         })
     }
 

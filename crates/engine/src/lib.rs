@@ -25,7 +25,7 @@
 //! use bigbatch_engine::engine::{Engine, EngineOptions, Request};
 //! use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
 //! use bigbatch_engine::task::{Answer, Task, TaskKind};
-//! use bigbatch_engine::tokenize::Input;
+//! use bigbatch_engine::tokenize::{Input, Truncate};
 //!
 //! let checkpoint = Checkpoint::resolve("embedded:random", TaskKind::Classify)?;
 //! let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
@@ -33,7 +33,7 @@
 //! let request = Request {
 //!     input: Input::Text("Where is my parcel?".into()),
 //!     task: Task::Classify { raw_scores: false },
-//!     truncate: false,
+//!     truncate: Truncate::No,
 //! };
 //! let response = engine.submit(request)?.wait()?;
 //! let Answer::Labels(labels) = response.answer else { unreachable!() };
@@ -45,6 +45,7 @@ pub mod backend;
 pub mod device;
 pub mod embedded;
 pub mod engine;
+mod entities;
 pub mod error;
 pub mod model;
 pub mod pack;

@@ -19,8 +19,10 @@ pub enum Rows {
     Pooled(crate::model::Pooling),
     /// Those at these positions.
     At(Vec<u32>),
-    /// Every one.
+    /// Every one, through the head.
     All,
+    /// Every one, as it is.
+    Hidden,
 }
 
 /// Sequences packed for one forward pass.
@@ -36,6 +38,8 @@ pub struct PackedBatch {
     pub segments: Vec<(u32, u32)>,
     /// Rows asked for by position, in request order.
     pub mask_rows: Vec<u32>,
+    /// From the first to the last of the sequences that want every row as it is, with what lies between.
+    pub hidden_rows: std::ops::Range<u32>,
 }
 
 impl PackedBatch {
@@ -53,6 +57,11 @@ impl PackedBatch {
                 Rows::Pooled(crate::model::Pooling::Cls) => batch.segments.push((start, 1)),
                 Rows::At(positions) => batch.mask_rows.extend(positions.iter().map(|p| start + p)),
                 Rows::All => {}
+                Rows::Hidden => {
+                    let rows = &mut batch.hidden_rows;
+                    let from = if rows.start < rows.end { rows.start } else { start };
+                    *rows = from..start + len;
+                }
             }
         }
         batch

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::entities::entities;
 use crate::error::RequestError;
 use crate::model::{Head, MAX_MASKS, Model, Pooling};
 use crate::pack::Rows;
@@ -30,6 +31,11 @@ pub enum Task {
     },
     /// Entities, and the label of every token.
     Tag,
+    /// The scores of all labels at every token.
+    TokenScores {
+        /// Logits instead of probabilities.
+        raw_scores: bool,
+    },
     /// A vector.
     Embed {
         /// `None`: as the checkpoint says.
@@ -39,6 +45,8 @@ pub enum Task {
         /// Keep the first so many dimensions (Matryoshka), before normalising.
         dimensions: Option<usize>,
     },
+    /// The final hidden state of every token.
+    EmbedAll,
     /// The likeliest tokens at each mask.
     FillMask {
         /// How many.
@@ -49,6 +57,8 @@ pub enum Task {
 /// A label and how sure the model is of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LabelScore {
+    /// Its place in `id2label`.
+    pub id: usize,
     /// From `id2label`.
     pub label: String,
     /// Probability, or the logit where raw scores were asked for.
@@ -93,6 +103,13 @@ pub enum Answer {
     },
     /// Of [`Task::Embed`].
     Embedding(Vec<f32>),
+    /// Of [`Task::EmbedAll`] and [`Task::TokenScores`]: one row a token, special ones included.
+    Rows {
+        /// [tokens, width], row-major.
+        rows: Vec<f32>,
+        /// Numbers of one row: the hidden size, or the labels.
+        width: usize,
+    },
     /// Of [`Task::FillMask`], one list a mask.
     Masks(Vec<Vec<TokenScore>>),
 }
@@ -102,8 +119,8 @@ impl Task {
     pub fn kind(&self) -> TaskKind {
         match self {
             Task::Classify { .. } => TaskKind::Classify,
-            Task::Tag => TaskKind::Tag,
-            Task::Embed { .. } => TaskKind::Embed,
+            Task::Tag | Task::TokenScores { .. } => TaskKind::Tag,
+            Task::Embed { .. } | Task::EmbedAll => TaskKind::Embed,
             Task::FillMask { .. } => TaskKind::FillMask,
         }
     }
@@ -113,23 +130,22 @@ impl Task {
     /// # Errors
     /// [`RequestError::WrongTask`] or [`RequestError::Invalid`].
     pub fn check(&self, model: &Model) -> Result<(), RequestError> {
+        let asked = self.kind();
         let (has, fits) = match &model.config.head {
-            Head::Base => ("embeddings", matches!(self, Task::Embed { .. })),
+            Head::Base => ("embeddings", asked == TaskKind::Embed),
             Head::MaskedLm { .. } => (
                 "embeddings and masked tokens",
-                matches!(self, Task::Embed { .. } | Task::FillMask { .. }),
+                matches!(asked, TaskKind::Embed | TaskKind::FillMask),
             ),
-            Head::Sequence { .. } => {
-                ("sequence classification", matches!(self, Task::Classify { .. }))
-            }
-            Head::Token => ("token classification", matches!(self, Task::Tag)),
+            Head::Sequence { .. } => ("sequence classification", asked == TaskKind::Classify),
+            Head::Token => ("token classification", asked == TaskKind::Tag),
         };
         if !fits {
-            let asked = match self {
-                Task::Classify { .. } => "sequence classification",
-                Task::Tag => "token classification",
-                Task::Embed { .. } => "embeddings",
-                Task::FillMask { .. } => "masked tokens",
+            let asked = match asked {
+                TaskKind::Classify => "sequence classification",
+                TaskKind::Tag => "token classification",
+                TaskKind::Embed => "embeddings",
+                TaskKind::FillMask => "masked tokens",
             };
             return Err(RequestError::WrongTask { asked, has });
         }
@@ -162,7 +178,8 @@ impl Task {
                 Head::Sequence { pooling, .. } => Ok(Rows::Pooled(*pooling)),
                 _ => Ok(Rows::Pooled(Pooling::Cls)),
             },
-            Task::Tag => Ok(Rows::All),
+            Task::Tag | Task::TokenScores { .. } => Ok(Rows::All),
+            Task::EmbedAll => Ok(Rows::Hidden),
             Task::Embed { pooling, .. } => {
                 Ok(Rows::Pooled(pooling.unwrap_or(model.embedding_pooling)))
             }
@@ -183,7 +200,7 @@ impl Task {
     }
 
     /// Makes the answer of the rows that belong to this request: [1, labels], [T, labels],
-    /// [1, hidden] or [masks, vocab]. `text` is what the tokens' spans count in.
+    /// [1, hidden], [T, hidden] or [masks, vocab]. `text` is what the tokens' spans count in.
     ///
     /// # Errors
     /// [`RequestError::NotFinite`].
@@ -200,16 +217,15 @@ impl Task {
         Ok(match self {
             Task::Classify { raw_scores } => Answer::Labels(classify(model, rows, *raw_scores)),
             Task::Tag => tag(model, text, tokens, rows),
+            Task::TokenScores { raw_scores } => token_scores(model, rows, *raw_scores),
             Task::Embed { normalize, dimensions, .. } => {
                 let mut vector = rows[..dimensions.unwrap_or(rows.len())].to_vec();
                 if *normalize {
-                    let norm =
-                        vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
-                    let scale = (1.0 / norm.max(1e-12)) as f32;
-                    vector.iter_mut().for_each(|x| *x *= scale);
+                    to_unit_length(&mut vector);
                 }
                 Answer::Embedding(vector)
             }
+            Task::EmbedAll => Answer::Rows { rows: rows.to_vec(), width: model.config.hidden_size },
             Task::FillMask { top_k } => {
                 let masks = rows.chunks_exact(model.config.vocab_size);
                 Answer::Masks(masks.map(|logits| fill(model, logits, *top_k)).collect())
@@ -227,8 +243,9 @@ fn classify(model: &Model, logits: &[f32], raw_scores: bool) -> Vec<LabelScore> 
     } else {
         softmax(logits)
     };
-    let label = |(label, score): (&String, f32)| LabelScore { label: label.clone(), score };
-    let mut labels: Vec<LabelScore> = model.labels.iter().zip(scores).map(label).collect();
+    let label =
+        |(id, score): (usize, f32)| LabelScore { id, label: model.labels[id].clone(), score };
+    let mut labels: Vec<LabelScore> = (0..model.labels.len()).zip(scores).map(label).collect();
     labels.sort_by(|a, b| b.score.total_cmp(&a.score));
     labels
 }
@@ -236,87 +253,28 @@ fn classify(model: &Model, logits: &[f32], raw_scores: bool) -> Vec<LabelScore> 
 fn tag(model: &Model, text: &str, tokens: &Tokens, logits: &[f32]) -> Answer {
     let best = |logits: &[f32]| {
         let scores = softmax(logits);
-        let (index, score) = argmax(&scores);
-        LabelScore { label: model.labels[index].clone(), score }
+        let (id, score) = argmax(&scores);
+        LabelScore { id, label: model.labels[id].clone(), score }
     };
     let token_labels: Vec<LabelScore> = logits.chunks_exact(model.labels.len()).map(best).collect();
     Answer::Tags { entities: entities(text, &token_labels, &tokens.spans), token_labels }
 }
 
-/// Joins tokens into entities: `B-X` begins one, `I-X` goes on with an X or begins one where there is
-/// none, a label without a prefix goes on with itself, `O` is outside.
-fn entities(text: &str, labels: &[LabelScore], spans: &[Range<usize>]) -> Vec<Entity> {
-    let mut open: Option<OpenEntity<'_>> = None;
-    let mut closed = Vec::new();
-    for (LabelScore { label, score }, span) in labels.iter().zip(spans) {
-        if span.is_empty() {
-            continue;
-        }
-        let (begins, name) = match label.split_once('-') {
-            Some(("B", name)) => (true, name),
-            Some(("I", name)) => (false, name),
-            _ => (false, label.as_str()),
-        };
-        match &mut open {
-            _ if label == "O" => closed.extend(open.take()),
-            Some(open) if !begins && open.label == name => {
-                open.span.end = span.end;
-                open.total += f64::from(*score);
-                open.tokens += 1;
-            }
-            _ => {
-                closed.extend(open.take());
-                let total = f64::from(*score);
-                open = Some(OpenEntity { label: name, span: span.clone(), total, tokens: 1 });
-            }
-        }
-    }
-    closed.extend(open);
-    let characters = Characters::new(text);
-    closed.into_iter().filter_map(|entity| entity.close(&characters)).collect()
+fn token_scores(model: &Model, logits: &[f32], raw_scores: bool) -> Answer {
+    let width = model.labels.len();
+    let rows = if raw_scores {
+        logits.to_vec()
+    } else {
+        logits.chunks_exact(width).flat_map(softmax).collect()
+    };
+    Answer::Rows { rows, width }
 }
 
-/// An entity that may go on.
-struct OpenEntity<'a> {
-    label: &'a str,
-    span: Range<usize>,
-    total: f64,
-    tokens: u32,
-}
-
-impl OpenEntity<'_> {
-    /// Byte-level vocabularies put the space before a word into its token; it is no part of an entity.
-    fn close(self, characters: &Characters<'_>) -> Option<Entity> {
-        let raw = characters.slice(&self.span);
-        let text = raw.trim();
-        let start = self.span.start + raw[..raw.len() - raw.trim_start().len()].chars().count();
-        let span = start..start + text.chars().count();
-        let score = (self.total / f64::from(self.tokens)) as f32;
-        (!span.is_empty()).then(|| Entity {
-            label: self.label.into(),
-            span,
-            text: text.into(),
-            score,
-        })
-    }
-}
-
-/// A text addressed by characters.
-struct Characters<'a> {
-    text: &'a str,
-    starts: Vec<usize>,
-}
-
-impl<'a> Characters<'a> {
-    fn new(text: &'a str) -> Self {
-        let ends = std::iter::once(text.len());
-        Characters { text, starts: text.char_indices().map(|(at, _)| at).chain(ends).collect() }
-    }
-
-    fn slice(&self, span: &Range<usize>) -> &'a str {
-        let last = self.starts.len() - 1;
-        &self.text[self.starts[span.start.min(last)]..self.starts[span.end.min(last)]]
-    }
+/// Scales a vector to length 1; one of zeros stays.
+pub(crate) fn to_unit_length(vector: &mut [f32]) {
+    let norm = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+    let scale = (1.0 / norm.max(1e-12)) as f32;
+    vector.iter_mut().for_each(|x| *x *= scale);
 }
 
 fn fill(model: &Model, logits: &[f32], top_k: usize) -> Vec<TokenScore> {
@@ -357,33 +315,6 @@ fn argmax(scores: &[f32]) -> (usize, f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn joined(labels: &[(&str, Range<usize>)]) -> Vec<(String, Range<usize>)> {
-        let scores: Vec<_> =
-            labels.iter().map(|(l, _)| LabelScore { label: (*l).into(), score: 0.5 }).collect();
-        let spans: Vec<_> = labels.iter().map(|(_, span)| span.clone()).collect();
-        let text = "0123456789abc de\u{e9}ghijklm";
-        entities(text, &scores, &spans).into_iter().map(|e| (e.label, e.span)).collect()
-    }
-
-    #[test]
-    fn bio_labels_join_into_entities() {
-        let found = joined(&[
-            ("B-PER", 0..0),
-            ("B-PER", 0..3),
-            ("I-PER", 3..9),
-            ("B-PER", 9..12),
-            ("I-LOC", 13..15),
-            ("I-LOC", 15..17),
-            ("O", 17..18),
-            ("MISC", 18..20),
-            ("MISC", 20..22),
-            ("I-PER", 0..0),
-        ]);
-        let expected = [("PER", 0..9), ("PER", 9..12), ("LOC", 14..17), ("MISC", 18..22)]
-            .map(|(l, s)| (l.to_string(), s));
-        assert_eq!(found, expected);
-    }
 
     #[test]
     fn softmax_survives_large_logits() {

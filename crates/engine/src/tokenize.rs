@@ -3,12 +3,14 @@
 //! The `tokenizers` crate does the work. Truncation and padding that a `tokenizer.json` may ask for are
 //! switched off: nothing is cut unless the caller says so, and packed batches have no padding.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
 use serde_json::Value;
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy};
 use tokenizers::{Encoding, PostProcessor};
 
+use crate::entities::Characters;
 use crate::error::{LoadError, RequestError};
 use crate::model::Checkpoint;
 
@@ -21,10 +23,24 @@ pub enum Input {
     Pair(String, String),
     /// Token ids, special ones included, as they are.
     Ids(Vec<u32>),
+    /// A text that was tokenized before, special tokens included, and what the spans count in.
+    Tokens(String, Tokens),
+}
+
+/// What becomes of an input that is too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Truncate {
+    /// It is refused.
+    #[default]
+    No,
+    /// Its end is cut off.
+    Right,
+    /// Its beginning is cut off.
+    Left,
 }
 
 /// Token ids and where they come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tokens {
     /// Special tokens included.
     pub ids: Vec<u32>,
@@ -34,9 +50,31 @@ pub struct Tokens {
     pub truncated: bool,
 }
 
+/// One token of a text, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenPiece {
+    /// Its id.
+    pub id: u32,
+    /// The characters it stands for; of a special token its name.
+    pub text: String,
+    /// Whether it is special.
+    pub special: bool,
+    /// Characters of the text; `None` for special tokens.
+    pub span: Option<Range<usize>>,
+}
+
+/// The special tokens around one text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Frame {
+    before: Vec<u32>,
+    after: Vec<u32>,
+}
+
 /// A loaded tokenizer.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    frame: Frame,
+    fingerprint: u64,
     mask_id: Option<u32>,
     vocab_end: u32,
 }
@@ -65,7 +103,10 @@ impl Tokenizer {
         let candidates = named.iter().map(String::as_str).chain(["[MASK]", "<mask>"]);
         let mask_id = candidates.filter_map(|token| inner.token_to_id(token)).next();
         let vocab_end = inner.get_vocab(true).values().max().map_or(0, |id| id + 1);
-        Ok(Tokenizer { inner, mask_id, vocab_end })
+        let frame = frame(&inner).map_err(|e| bad(e.to_string()))?;
+        let mut hasher = DefaultHasher::new();
+        json.hash(&mut hasher);
+        Ok(Tokenizer { inner, frame, fingerprint: hasher.finish(), mask_id, vocab_end })
     }
 
     /// Reads the tokenizer of SOURCE, as [`Checkpoint::resolve`] reads it, without its model.
@@ -74,6 +115,76 @@ impl Tokenizer {
     /// [`LoadError::Source`] when there is no such source, else as [`Tokenizer::open`].
     pub fn load(source: &str) -> Result<Tokenizer, LoadError> {
         Tokenizer::open(&Checkpoint::resolve_tokenizer(source)?)
+    }
+
+    /// The same for two tokenizers that read one `tokenizer.json`, so that a text need not be read twice.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// Special tokens that are put around one text.
+    pub fn frame_tokens(&self) -> usize {
+        self.frame.before.len() + self.frame.after.len()
+    }
+
+    /// Tokens of a whole text without the special ones, however many: what [`Tokenizer::framed`] takes.
+    ///
+    /// # Errors
+    /// [`RequestError::Empty`], [`RequestError::Invalid`] when the tokenizer fails on the text.
+    pub fn bare(&self, text: &str) -> Result<Tokens, RequestError> {
+        if text.is_empty() {
+            return Err(RequestError::Empty);
+        }
+        let encoding = self.inner.encode_char_offsets(text, false).map_err(invalid)?;
+        let spans = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
+        Ok(Tokens { ids: encoding.get_ids().to_vec(), spans, truncated: false })
+    }
+
+    /// Some of a text's tokens with the special ones around them, as a model reads them.
+    pub fn framed(&self, bare: &Tokens, range: Range<usize>) -> Tokens {
+        let Frame { before, after } = &self.frame;
+        let ids = [before, &bare.ids[range.clone()], after].concat();
+        let special = |count: usize| std::iter::repeat_n(0..0, count);
+        let own = bare.spans[range.clone()].iter().cloned();
+        let spans = special(before.len()).chain(own).chain(special(after.len())).collect();
+        Tokens { ids, spans, truncated: range.len() < bare.ids.len() }
+    }
+
+    /// Every token of a text, with or without the special ones.
+    ///
+    /// # Errors
+    /// [`RequestError::Empty`], [`RequestError::Invalid`] when the tokenizer fails on the text.
+    pub fn tokens(&self, text: &str, special: bool) -> Result<Vec<TokenPiece>, RequestError> {
+        if text.is_empty() {
+            return Err(RequestError::Empty);
+        }
+        let encoding = self.inner.encode_char_offsets(text, special).map_err(invalid)?;
+        let characters = Characters::new(text);
+        let piece = |at: usize| {
+            let (start, end) = encoding.get_offsets()[at];
+            let special = encoding.get_special_tokens_mask()[at] == 1;
+            let text = if special {
+                encoding.get_tokens()[at].clone()
+            } else {
+                characters.slice(&(start..end)).to_owned()
+            };
+            let span = (!special).then_some(start..end);
+            TokenPiece { id: encoding.get_ids()[at], text, special, span }
+        };
+        Ok((0..encoding.len()).map(piece).collect())
+    }
+
+    /// Token ids as text, with or without the special ones.
+    ///
+    /// # Errors
+    /// [`RequestError::Invalid`] for an id that the tokenizer does not have.
+    pub fn decode_all(&self, ids: &[u32], skip_special: bool) -> Result<String, RequestError> {
+        if let Some(id) = ids.iter().find(|&&id| id >= self.vocab_end) {
+            let end = self.vocab_end;
+            return Err(RequestError::Invalid(format!("token id {id} is outside 0..{end}")));
+        }
+        let failed = |e| RequestError::Invalid(format!("cannot decode: {e}"));
+        self.inner.decode(ids, skip_special).map_err(failed)
     }
 
     /// One more than the largest id.
@@ -120,21 +231,22 @@ impl Tokenizer {
         &self,
         input: &Input,
         limit: usize,
-        truncate: bool,
+        truncate: Truncate,
     ) -> Result<Tokens, RequestError> {
         let tokens = match input {
-            Input::Text(text) => self.encode_texts(text, None, truncate.then_some(limit))?,
-            Input::Pair(text, pair) => {
-                self.encode_texts(text, Some(pair), truncate.then_some(limit))?
-            }
+            Input::Text(text) => self.encode_texts(text, None, limit, truncate)?,
+            Input::Pair(text, pair) => self.encode_texts(text, Some(pair), limit, truncate)?,
             Input::Ids(ids) => {
-                let kept = if truncate { ids.len().min(limit) } else { ids.len() };
-                Tokens {
-                    ids: ids[..kept].to_vec(),
-                    spans: vec![0..0; kept],
-                    truncated: kept < ids.len(),
-                }
+                let excess = ids.len().saturating_sub(limit);
+                let kept = match truncate {
+                    Truncate::No => 0..ids.len(),
+                    Truncate::Right => 0..ids.len() - excess,
+                    Truncate::Left => excess..ids.len(),
+                };
+                let (truncated, spans) = (kept.len() < ids.len(), vec![0..0; kept.len()]);
+                Tokens { ids: ids[kept].to_vec(), spans, truncated }
             }
+            Input::Tokens(_, tokens) => tokens.clone(),
         };
         match tokens.ids.len() {
             0 => Err(RequestError::Empty),
@@ -147,9 +259,9 @@ impl Tokenizer {
         &self,
         text: &str,
         pair: Option<&str>,
-        limit: Option<usize>,
+        limit: usize,
+        truncate: Truncate,
     ) -> Result<Tokens, RequestError> {
-        let invalid = |e: tokenizers::Error| RequestError::Invalid(format!("cannot tokenize: {e}"));
         if text.is_empty() || pair.is_some_and(str::is_empty) {
             return Err(RequestError::Empty);
         }
@@ -162,14 +274,19 @@ impl Tokenizer {
         let length = |e: &Option<Encoding>| e.as_ref().map_or(0, Encoding::len);
         let before = first.len() + length(&second);
         let mut truncated = false;
-        if let Some(limit) = limit
+        let direction = match truncate {
+            Truncate::No => None,
+            Truncate::Right => Some(TruncationDirection::Right),
+            Truncate::Left => Some(TruncationDirection::Left),
+        };
+        if let Some(direction) = direction
             && before + special > limit
         {
             let room = limit.checked_sub(special).filter(|&room| room > 0).ok_or_else(|| {
                 RequestError::Invalid(format!("a limit of {limit} tokens leaves no room for text"))
             })?;
             let params = TruncationParams {
-                direction: TruncationDirection::Right,
+                direction,
                 max_length: room,
                 strategy: TruncationStrategy::LongestFirst,
                 stride: 0,
@@ -198,7 +315,7 @@ impl Tokenizer {
         self.inner
             .encode(text, false)
             .map(|encoding| encoding.get_offsets().to_vec())
-            .map_err(|e| RequestError::Invalid(format!("cannot tokenize: {e}")))
+            .map_err(invalid)
     }
 
     /// Tokens of a text, special ones included.
@@ -206,9 +323,22 @@ impl Tokenizer {
     /// # Errors
     /// [`RequestError::Invalid`] when the tokenizer fails on the text.
     pub fn count(&self, text: &str) -> Result<usize, RequestError> {
-        self.inner
-            .encode_fast(text, true)
-            .map(|encoding| encoding.len())
-            .map_err(|e| RequestError::Invalid(format!("cannot tokenize: {e}")))
+        self.inner.encode_fast(text, true).map(|encoding| encoding.len()).map_err(invalid)
     }
+}
+
+fn invalid(error: tokenizers::Error) -> RequestError {
+    RequestError::Invalid(format!("cannot tokenize: {error}"))
+}
+
+/// What the post-processor puts around one text, whatever the text.
+fn frame(inner: &tokenizers::Tokenizer) -> tokenizers::Result<Frame> {
+    let bare = inner.encode("a", false)?;
+    let framed = inner.post_process(bare, None, true)?;
+    let special = framed.get_special_tokens_mask();
+    let before = special.iter().take_while(|&&mask| mask == 1).count();
+    let after = special[before..].iter().rev().take_while(|&&mask| mask == 1).count();
+    let ids = framed.get_ids();
+    let (before, after) = (ids[..before].to_vec(), ids[ids.len() - after..].to_vec());
+    Ok(Frame { before, after })
 }

@@ -8,7 +8,7 @@ use bigbatch_engine::engine::{Engine, EngineOptions, Request, Response};
 use bigbatch_engine::error::RequestError;
 use bigbatch_engine::model::{Model, RopeOverride};
 use bigbatch_engine::task::{Answer, Task, TaskKind};
-use bigbatch_engine::tokenize::Input;
+use bigbatch_engine::tokenize::{Input, Truncate};
 
 fn engine(task: TaskKind, options: EngineOptions) -> Engine {
     let checkpoint = embedded::checkpoint("random", task).unwrap();
@@ -24,7 +24,7 @@ fn small(max_concurrent_requests: usize) -> EngineOptions {
 
 fn classify(text: &str) -> Request {
     let task = Task::Classify { raw_scores: true };
-    Request { input: Input::Text(text.into()), task, truncate: false }
+    Request { input: Input::Text(text.into()), task, truncate: Truncate::No }
 }
 
 fn scores(response: &Response) -> Vec<u32> {
@@ -101,7 +101,7 @@ fn bad_requests_are_refused_and_the_others_go_on() {
     let embed = |input: Input| Request {
         input,
         task: Task::Embed { pooling: None, normalize: true, dimensions: None },
-        truncate: false,
+        truncate: Truncate::No,
     };
     let refused = |request: Request| engine.submit(request).and_then(|p| p.wait()).unwrap_err();
     assert_eq!(refused(embed(Input::Text(String::new()))), RequestError::Empty);
@@ -115,13 +115,13 @@ fn bad_requests_are_refused_and_the_others_go_on() {
     let fill = |text: &str, top_k| Request {
         input: Input::Text(text.into()),
         task: Task::FillMask { top_k },
-        truncate: false,
+        truncate: Truncate::No,
     };
     assert!(matches!(refused(fill("no mask here", 5)), RequestError::Invalid(_)));
     assert!(matches!(refused(fill(&"[MASK]".repeat(65), 5)), RequestError::Invalid(_)));
     assert!(matches!(refused(fill("a [MASK]", 0)), RequestError::Invalid(_)));
 
-    let cut = Request { truncate: true, ..embed(Input::Text("word ".repeat(5000))) };
+    let cut = Request { truncate: Truncate::Right, ..embed(Input::Text("word ".repeat(5000))) };
     let response = engine.submit(cut).unwrap().wait().unwrap();
     assert_eq!((response.tokens, response.truncated), (2048, true));
 }

@@ -8,7 +8,7 @@ use std::io::{Write, stderr};
 use std::path::Path;
 
 use bigbatch_engine::model::Checkpoint;
-use bigbatch_engine::tokenize::{Input, Tokenizer};
+use bigbatch_engine::tokenize::{Input, Tokenizer, Truncate};
 use serde::Deserialize;
 
 const DIRECTORY: &str = "BIGBATCH_MODERNBERT_TOKENIZER";
@@ -38,7 +38,7 @@ fn modernbert_texts_have_their_gold_ids() {
     assert_eq!(tokenizer.vocab_end(), 50368);
     assert_eq!(tokenizer.mask_token().as_deref(), Some("[MASK]"));
     for Gold { text, ids } in golds {
-        let tokens = tokenizer.encode(&Input::Text(text.clone()), 8192, false);
+        let tokens = tokenizer.encode(&Input::Text(text.clone()), 8192, Truncate::No);
         assert_eq!(tokens.expect("it fits").ids, ids, "{text:?}");
         assert_eq!(tokenizer.count(&text), Ok(ids.len()), "{text:?}");
     }

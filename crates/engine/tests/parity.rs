@@ -12,7 +12,7 @@ use bigbatch_engine::error::RequestError;
 use bigbatch_engine::model::{Checkpoint, Head, Model, Pooling, RopeOverride};
 use bigbatch_engine::pack::{PackedBatch, Rows, Sequence};
 use bigbatch_engine::task::{Answer, Task};
-use bigbatch_engine::tokenize::{Input, Tokens};
+use bigbatch_engine::tokenize::{Input, Tokens, Truncate};
 use serde_json::Value;
 
 const HIDDEN_TOLERANCE: f32 = 2e-5;
@@ -213,10 +213,10 @@ fn texts_encode_as_the_python_tokenizers_do() {
         let text = entry["text"].as_str().unwrap();
         let input = Input::Text(text.into());
         if text.is_empty() {
-            assert_eq!(tokenizer.encode(&input, 100_000, false), Err(RequestError::Empty));
+            assert_eq!(tokenizer.encode(&input, 100_000, Truncate::No), Err(RequestError::Empty));
             continue;
         }
-        let tokens = tokenizer.encode(&input, 100_000, false).unwrap();
+        let tokens = tokenizer.encode(&input, 100_000, Truncate::No).unwrap();
         assert_eq!(tokens.ids, ids_of(entry));
         let spans: Vec<[usize; 2]> = tokens.spans.iter().map(|s| [s.start, s.end]).collect();
         let expected: Vec<[usize; 2]> = serde_json::from_value(entry["offsets"].clone()).unwrap();
@@ -226,10 +226,10 @@ fn texts_encode_as_the_python_tokenizers_do() {
         let part = |key: &str| entry[key].as_str().unwrap().to_string();
         let input = Input::Pair(part("a"), part("b"));
         if part("a").is_empty() || part("b").is_empty() {
-            assert_eq!(tokenizer.encode(&input, 100_000, false), Err(RequestError::Empty));
+            assert_eq!(tokenizer.encode(&input, 100_000, Truncate::No), Err(RequestError::Empty));
             continue;
         }
-        let tokens = tokenizer.encode(&input, 100_000, false).unwrap();
+        let tokens = tokenizer.encode(&input, 100_000, Truncate::No).unwrap();
         assert_eq!(tokens.ids, ids_of(entry));
     }
 }

@@ -2,7 +2,7 @@
 
 use bigbatch_engine::engine::{Pending, Request, Response};
 use bigbatch_engine::task::Task;
-use bigbatch_engine::tokenize::Input;
+use bigbatch_engine::tokenize::{Input, Truncate};
 
 use crate::App;
 use crate::error::Refusal;
@@ -12,7 +12,7 @@ use crate::models::Served;
 pub(crate) struct Job {
     pub(crate) inputs: Vec<Input>,
     pub(crate) task: Task,
-    pub(crate) truncate: bool,
+    pub(crate) truncate: Truncate,
 }
 
 impl App {

@@ -80,8 +80,10 @@ impl Started {
                 let copy = if at < free_since { Duration::ZERO } else { copy };
                 let compute = started.elapsed().saturating_sub(copy);
                 let on_device = OnDevice { started, copy, compute };
+                let (pooled, logits, hidden) =
+                    (&rows.pooled[..], &rows.logits[..], &rows.hidden[..]);
                 let mut rows =
-                    Cursor { model: &shared.model, pooled: &rows.pooled, logits: &rows.logits };
+                    Cursor { model: &shared.model, pooled, logits, hidden, begun: false };
                 for request in requests {
                     let own = rows.take(&request);
                     request.answer(&shared.model, own, on_device, info);
@@ -147,11 +149,19 @@ struct Cursor<'a> {
     model: &'a Model,
     pooled: &'a [f32],
     logits: &'a [f32],
+    hidden: &'a [f32],
+    /// Whether the first request came that reads `hidden`, which begins with its rows.
+    begun: bool,
 }
 
 impl<'a> Cursor<'a> {
     fn take(&mut self, request: &Ready) -> &'a [f32] {
         let config = &self.model.config;
+        let tokens = request.tokens.ids.len();
+        self.begun |= request.rows == Rows::Hidden;
+        let passed = if self.begun { tokens * config.hidden_size } else { 0 };
+        let (own, rest) = self.hidden.split_at(passed.min(self.hidden.len()));
+        self.hidden = rest;
         let outputs = self.model.architecture.head.as_ref().map_or(0, |head| head.outputs);
         let (from, count) = match (&request.rows, &config.head) {
             (Rows::Pooled(_), Head::Base | Head::MaskedLm { .. }) => {
@@ -159,7 +169,8 @@ impl<'a> Cursor<'a> {
             }
             (Rows::Pooled(_), _) => (&mut self.logits, outputs),
             (Rows::At(places), _) => (&mut self.logits, places.len() * outputs),
-            (Rows::All, _) => (&mut self.logits, request.tokens.ids.len() * outputs),
+            (Rows::All, _) => (&mut self.logits, tokens * outputs),
+            (Rows::Hidden, _) => return own,
         };
         let (own, rest) = from.split_at(count);
         *from = rest;
@@ -176,7 +187,7 @@ mod tests {
     use crate::engine::{Engine, EngineOptions, Request};
     use crate::model::{Checkpoint, RopeOverride};
     use crate::task::{Answer, Task, TaskKind};
-    use crate::tokenize::Input;
+    use crate::tokenize::{Input, Truncate};
 
     /// A host backend that says it runs behind, and tells what it is asked to do. Its first `begin` waits
     /// until it may go on.
@@ -237,7 +248,7 @@ mod tests {
     fn request(words: usize) -> Request {
         let input = Input::Text("word ".repeat(words));
         let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
-        Request { input, task, truncate: false }
+        Request { input, task, truncate: Truncate::No }
     }
 
     /// An engine for two sequences a batch, what it is asked, and the leave to finish its first batch.

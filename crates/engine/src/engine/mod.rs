@@ -26,7 +26,7 @@ use crate::pack::Rows;
 use crate::queue::{Place, Placed, Queue};
 use crate::schedule::Limits;
 use crate::task::{Answer, Task};
-use crate::tokenize::{Input, Tokens};
+use crate::tokenize::{Input, Tokens, Truncate};
 
 /// How an engine is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +64,8 @@ pub struct Request {
     pub input: Input,
     /// What to say of it.
     pub task: Task,
-    /// Cut what is too long instead of refusing it.
-    pub truncate: bool,
+    /// What becomes of an input that is too long.
+    pub truncate: Truncate,
 }
 
 /// How long each stage of a request took.
@@ -334,7 +334,7 @@ fn tokenize_loop(shared: &Shared) {
             Ok((tokens, rows)) if !reply.is_closed() => {
                 let tokenized = Instant::now();
                 let text = match input {
-                    Input::Text(text) | Input::Pair(text, _) => text,
+                    Input::Text(text) | Input::Pair(text, _) | Input::Tokens(text, _) => text,
                     Input::Ids(_) => String::new(),
                 };
                 Some(Ready { place, task, text, tokens, rows, reply, admitted, tokenized })

@@ -15,7 +15,7 @@ use crate::error::RequestError;
 use crate::model::{Config, Head, LayerKind};
 use crate::pack::PackedBatch;
 use crate::task::Task;
-use crate::tokenize::Input;
+use crate::tokenize::{Input, Truncate};
 
 /// No batch is predicted to take less.
 const LEAST: Duration = Duration::from_millis(100);
@@ -160,7 +160,7 @@ impl Engine {
             Head::Sequence { .. } => Task::Classify { raw_scores: false },
             Head::Token => Task::Tag,
         };
-        let tokens = shared.model.tokenizer.encode(&Input::Ids(vec![0]), 1, true)?;
+        let tokens = shared.model.tokenizer.encode(&Input::Ids(vec![0]), 1, Truncate::No)?;
         let rows = task.rows(&shared.model, &tokens)?;
         let (reply, receiver) = oneshot::channel();
         let now = Instant::now();

@@ -26,6 +26,8 @@ pub struct Program {
     pub pooled: Option<View>,
     /// [segments | T | mask rows, outputs], f32: by the head's kind.
     pub logits: Option<View>,
+    /// [rows, hidden] of `hidden` that are read as they are: base and masked-LM models.
+    pub hidden_rows: Option<View>,
 }
 
 /// Writes down the launches for one batch.
@@ -49,7 +51,7 @@ pub fn program(
         mlp(&mut ops, config, workspace, layer, t);
     }
     ops.push(Op::Norm { x: stream, norm: architecture.final_norm, out: hidden });
-    let mut program = Program { ops, hidden, pooled: None, logits: None };
+    let mut program = Program { ops, hidden, pooled: None, logits: None, hidden_rows: None };
     heads(&mut program, config, architecture, workspace, batch);
     program
 }
@@ -123,11 +125,17 @@ fn heads(
         }
         _ => {}
     }
-    if matches!(config.head, Head::Base | Head::MaskedLm { .. }) && segments > 0 {
+    if !matches!(config.head, Head::Base | Head::MaskedLm { .. }) {
+        return;
+    }
+    if segments > 0 {
         let pooled = at.pooled(segments, h);
         program.ops.push(Op::Pool { x: hidden, out: pooled });
         program.pooled = Some(pooled);
     }
+    // No head writes where the hidden states lie, so they are still whole.
+    let rows = &batch.hidden_rows;
+    program.hidden_rows = (!rows.is_empty()).then(|| hidden.rows(rows.start as usize, rows.len()));
 }
 
 /// dense, GELU, norm: `ModernBertPredictionHead`.

@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use bigbatch_engine::task::{Answer, Task};
+use bigbatch_engine::tokenize::Truncate;
 
 use crate::App;
 use crate::error::{Dialect, Refusal};
@@ -31,7 +32,10 @@ async fn answer(app: &App, headers: &HeaderMap, body: &Bytes) -> Result<Response
     let (inputs, characters) = request.inputs.into_engine().map_err(Refusal::Shape)?;
     let task =
         Task::Embed { pooling: None, normalize: request.normalize, dimensions: request.dimensions };
-    let truncate = request.truncate.unwrap_or(app.options.auto_truncate);
+    let truncate = match request.truncate.unwrap_or(app.options.auto_truncate) {
+        true => Truncate::Right,
+        false => Truncate::No,
+    };
     let answers = app.run(served, Job { inputs, task, truncate }).await?;
     let headers = timing::headers(&served.engine.device().name, started, characters, &answers);
     let vectors: Vec<Vec<f32>> = answers

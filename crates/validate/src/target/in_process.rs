@@ -6,7 +6,7 @@ use bigbatch_engine::engine::{Engine, Request, Response};
 use bigbatch_engine::error::RequestError;
 use bigbatch_engine::model::Head;
 use bigbatch_engine::task::Task;
-use bigbatch_engine::tokenize::{Input, Tokenizer};
+use bigbatch_engine::tokenize::{Input, Tokenizer, Truncate};
 
 use super::{
     Answer, ArenaSample, BatchRef, Failure, FailureKind, MemorySample, Prompt, Reply, StageTimes,
@@ -60,7 +60,7 @@ impl Target for InProcess {
     fn send<'a>(&'a self, prompt: &'a Prompt) -> Answer<'a> {
         Box::pin(async {
             let input = Input::Text(prompt.text().into());
-            let request = Request { input, task: self.task.clone(), truncate: false };
+            let request = Request { input, task: self.task.clone(), truncate: Truncate::No };
             let answer = async { self.engine.submit(request)?.await };
             answer.await.map(reply).map_err(failure)
         })

@@ -1,7 +1,7 @@
 //! Rows on their way back, through pinned buffers.
 //!
-//! A batch has two buffers, and the next batch the other two, so that its launches and copies can be enqueued
-//! before the rows of this one are collected. What fits into one buffer is copied behind the launches and
+//! A batch has three buffers, one for each kind of rows (pooled, a head's, every token's), and the next batch
+//! the other three, so that its launches and copies can be enqueued before the rows of this one are collected. What fits into one buffer is copied behind the launches and
 //! collected later. What does not is waited for at once, in pieces: one is converted while the next is copied.
 
 use std::sync::Arc;
@@ -39,8 +39,8 @@ pub struct Coming {
 /// The way back.
 pub(super) struct Outputs {
     device: Arc<Device>,
-    /// Two for batches of even number, two for the others.
-    pieces: [Piece; 4],
+    /// Three for batches of even number, three for the others.
+    pieces: [Piece; 6],
     batch: u64,
 }
 
@@ -50,7 +50,7 @@ impl Outputs {
             let host = Pinned::new(device, PIECE_BYTES)?;
             Ok(Piece { host, copied: Event::new(device, false)?, busy: false })
         };
-        let pieces = [piece()?, piece()?, piece()?, piece()?];
+        let pieces = [piece()?, piece()?, piece()?, piece()?, piece()?, piece()?];
         Ok(Outputs { device: device.clone(), pieces, batch: 0 })
     }
 
@@ -63,8 +63,8 @@ impl Outputs {
     }
 
     /// The buffers of the current batch.
-    fn own(&self) -> [usize; 2] {
-        if self.batch.is_multiple_of(2) { [0, 1] } else { [2, 3] }
+    fn own(&self) -> [usize; 3] {
+        if self.batch.is_multiple_of(2) { [0, 1, 2] } else { [3, 4, 5] }
     }
 
     /// Brings back the matrix's elements as the launches before leave them.

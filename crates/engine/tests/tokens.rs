@@ -1,0 +1,147 @@
+//! What is read of single tokens: hidden states, scores, places in the text, and what is left after a cut.
+
+use bigbatch_engine::embedded;
+use bigbatch_engine::engine::{Engine, EngineOptions, Request, Response};
+use bigbatch_engine::error::RequestError;
+use bigbatch_engine::model::{Model, RopeOverride};
+use bigbatch_engine::task::{Answer, Task, TaskKind};
+use bigbatch_engine::tokenize::{Input, Tokens, Truncate};
+use proptest::prelude::*;
+
+fn engine(task: TaskKind) -> Engine {
+    let checkpoint = embedded::checkpoint("random", task).unwrap();
+    let model = Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap();
+    let mut options = EngineOptions::default();
+    options.device.max_batch_tokens = Some(1024);
+    Engine::start(model, &options).unwrap()
+}
+
+fn run(engine: &Engine, text: &str, task: Task) -> Response {
+    let request = Request { input: Input::Text(text.into()), task, truncate: Truncate::No };
+    engine.submit(request).unwrap().wait().unwrap()
+}
+
+fn rows(response: Response) -> (Vec<f32>, usize) {
+    let Answer::Rows { rows, width } = response.answer else { panic!("not rows") };
+    (rows, width)
+}
+
+const EMBED: Task = Task::Embed { pooling: None, normalize: false, dimensions: None };
+
+#[test]
+fn the_mean_of_all_hidden_states_is_the_embedding() {
+    let engine = engine(TaskKind::Embed);
+    let (rows, width) = rows(run(&engine, "Every token has a row.", Task::EmbedAll));
+    let Answer::Embedding(expected) = run(&engine, "Every token has a row.", EMBED).answer else {
+        panic!("no embedding")
+    };
+    assert_eq!(width, expected.len());
+    let count = (rows.len() / width) as f32;
+    for (column, expected) in expected.iter().enumerate() {
+        let mean = rows.iter().skip(column).step_by(width).sum::<f32>() / count;
+        assert!((mean - expected).abs() < 1e-5, "column {column}: {mean} and {expected}");
+    }
+}
+
+/// Requests of each kind in one batch: rows must not be dealt to the wrong one.
+#[test]
+fn hidden_states_do_not_depend_on_the_batch() {
+    let engine = engine(TaskKind::Embed);
+    let text = |n: usize| format!("text {n} {}", "and more ".repeat(n * 5 % 7));
+    let mask = engine.model().tokenizer.mask_token().unwrap();
+    let task = |n: usize| match n % 4 {
+        0 | 3 => (text(n), Task::EmbedAll),
+        1 => (text(n), EMBED),
+        _ => (format!("{} {mask}", text(n)), Task::FillMask { top_k: 2 }),
+    };
+    // The first ten begin and end with other tasks; they wait behind a long text, so they share a batch.
+    let order = [1, 2, 3, 5, 4, 6, 0, 8, 9, 10];
+    let alone: Vec<Answer> =
+        order.iter().map(|&n| run(&engine, &task(n).0, task(n).1).answer).collect();
+    let submit = |text: &str, task: Task| {
+        let input = Input::Text(text.into());
+        engine.submit(Request { input, task, truncate: Truncate::No }).unwrap()
+    };
+    let first = submit(&"word ".repeat(900), EMBED);
+    let together: Vec<_> = order.iter().map(|&n| submit(&task(n).0, task(n).1)).collect();
+    let together: Vec<_> = together.into_iter().map(|pending| pending.wait().unwrap()).collect();
+    first.wait().unwrap();
+    assert!(together.iter().any(|response| response.batch.sequences > 3), "no batch was shared");
+    for (alone, together) in alone.iter().zip(together) {
+        assert_eq!(*alone, together.answer);
+    }
+}
+
+#[test]
+fn a_tokens_best_score_is_its_label() {
+    let engine = engine(TaskKind::Tag);
+    let text = "Ada Lovelace was born in London.";
+    let (scores, width) = rows(run(&engine, text, Task::TokenScores { raw_scores: false }));
+    let Answer::Tags { token_labels, .. } = run(&engine, text, Task::Tag).answer else {
+        panic!("no tags")
+    };
+    assert_eq!(scores.len(), token_labels.len() * width);
+    for (scores, label) in scores.chunks(width).zip(token_labels) {
+        assert_eq!(scores[label.id], label.score);
+        assert!((scores.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn a_model_without_the_head_refuses() {
+    let wrong = |kind, task: Task| {
+        let input = Input::Text("a".into());
+        let request = Request { input, task, truncate: Truncate::No };
+        matches!(engine(kind).submit(request).err(), Some(RequestError::WrongTask { .. }))
+    };
+    assert!(wrong(TaskKind::Classify, Task::EmbedAll));
+    assert!(wrong(TaskKind::Embed, Task::TokenScores { raw_scores: true }));
+}
+
+#[test]
+fn a_cut_keeps_the_side_that_was_asked_for() {
+    let engine = engine(TaskKind::Embed);
+    let tokenizer = &engine.model().tokenizer;
+    let input = Input::Text("one two three four five six seven eight nine ten".into());
+    let whole = tokenizer.encode(&input, 1024, Truncate::No).unwrap();
+    let (room, n) = (8 - tokenizer.frame_tokens(), whole.ids.len());
+    let right = tokenizer.encode(&input, 8, Truncate::Right).unwrap();
+    let left = tokenizer.encode(&input, 8, Truncate::Left).unwrap();
+    assert!(right.truncated && left.truncated && !whole.truncated);
+    assert_eq!(right.ids[1..=room], whole.ids[1..=room]);
+    assert_eq!(left.ids[1..=room], whole.ids[n - 1 - room..n - 1]);
+    assert_eq!(left.spans[1..=room], whole.spans[n - 1 - room..n - 1]);
+    let ids = Input::Ids((1..=9).collect());
+    assert_eq!(tokenizer.encode(&ids, 3, Truncate::Left).unwrap().ids, [7, 8, 9]);
+    assert_eq!(tokenizer.encode(&ids, 3, Truncate::Right).unwrap().ids, [1, 2, 3]);
+}
+
+#[test]
+fn decoding_leaves_special_tokens_out_on_request() {
+    let engine = engine(TaskKind::Embed);
+    let tokenizer = &engine.model().tokenizer;
+    let pieces = tokenizer.tokens("h\u{e9}llo there", true).unwrap();
+    let ids: Vec<u32> = pieces.iter().map(|piece| piece.id).collect();
+    assert_eq!(tokenizer.decode_all(&ids, true).unwrap(), "h\u{e9}llo there");
+    let whole = tokenizer.decode_all(&ids, false).unwrap();
+    assert!(whole.starts_with(&pieces[0].text) && pieces[0].special, "{whole}");
+    assert!(tokenizer.decode_all(&[u32::MAX], true).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Bare tokens in their frame are what the whole text is read as, and tokens stand for their characters.
+    #[test]
+    fn a_frame_around_all_tokens_is_the_whole_text(text in "[ a-zA-Z0-9.\u{e9}\u{4e2d}\u{1f600}]{1,80}") {
+        let checkpoint = embedded::checkpoint("random", TaskKind::Embed).unwrap();
+        let tokenizer = bigbatch_engine::tokenize::Tokenizer::open(&checkpoint).unwrap();
+        let whole = tokenizer.encode(&Input::Text(text.clone()), 4096, Truncate::No).unwrap();
+        let bare = tokenizer.bare(&text).unwrap();
+        prop_assert_eq!(&tokenizer.framed(&bare, 0..bare.ids.len()), &whole);
+        let pieces = tokenizer.tokens(&text, true).unwrap();
+        prop_assert_eq!(pieces.iter().map(|piece| piece.id).collect::<Vec<_>>(), whole.ids);
+        let part: Tokens = tokenizer.framed(&bare, 0..0);
+        prop_assert_eq!(part.ids.len(), tokenizer.frame_tokens());
+    }
+}
