@@ -62,10 +62,11 @@ proptest! {
         sequences in prop::collection::vec(prop::collection::vec(0u32..9999, 1..50), 1..20),
     ) {
         let wants: Vec<Rows> = (0..sequences.len())
-            .map(|i| match i % 4 {
+            .map(|i| match i % 5 {
                 0 => Rows::Pooled(Pooling::Mean),
                 1 => Rows::Pooled(Pooling::Cls),
                 2 => Rows::At(vec![0, sequences[i].len() as u32 - 1]),
+                3 => Rows::Hidden,
                 _ => Rows::All,
             })
             .collect();
@@ -75,6 +76,7 @@ proptest! {
         prop_assert_eq!(batch.sequences(), sequences.len());
         prop_assert_eq!(&batch.token_ids, &sequences.concat());
         let (mut segments, mut masks) = (batch.segments.iter(), batch.mask_rows.iter());
+        let mut hidden = 0..0;
         for ((span, ids), wants) in batch.spans().zip(&sequences).zip(&wants) {
             let expected: Vec<u32> = (0..ids.len() as u32).collect();
             prop_assert_eq!(&batch.positions[span.clone()], &expected[..]);
@@ -88,9 +90,12 @@ proptest! {
                     prop_assert_eq!(masks.next(), Some(&start));
                     prop_assert_eq!(masks.next(), Some(&(span.end as u32 - 1)));
                 }
+                Rows::Hidden if hidden.end == 0 => hidden = start..span.end as u32,
+                Rows::Hidden => hidden.end = span.end as u32,
                 Rows::All => {}
             }
         }
         prop_assert!(segments.next().is_none() && masks.next().is_none());
+        prop_assert_eq!(batch.hidden_rows, hidden);
     }
 }
