@@ -10,6 +10,7 @@
 //! |---|---|
 //! | what is asked, and what is answered | [`task`] |
 //! | text to tokens, nothing cut silently | [`tokenize`] |
+//! | texts longer than the model, in windows | [`chunk`] |
 //! | admission, a bounded place for each request | `queue` |
 //! | which requests run next: a pure function | [`schedule`] |
 //! | sequences end to end, no padding | [`pack`] |
@@ -42,6 +43,7 @@
 //! ```
 
 pub mod backend;
+pub mod chunk;
 pub mod device;
 pub mod embedded;
 pub mod engine;

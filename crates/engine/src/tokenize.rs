@@ -127,6 +127,11 @@ impl Tokenizer {
         self.frame.before.len() + self.frame.after.len()
     }
 
+    /// How many of those stand before it.
+    pub fn frame_tokens_before(&self) -> usize {
+        self.frame.before.len()
+    }
+
     /// Tokens of a whole text without the special ones, however many: what [`Tokenizer::framed`] takes.
     ///
     /// # Errors

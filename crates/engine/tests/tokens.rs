@@ -1,11 +1,13 @@
 //! What is read of single tokens: hidden states, scores, places in the text, and what is left after a cut.
 
+use std::sync::LazyLock;
+
 use bigbatch_engine::embedded;
 use bigbatch_engine::engine::{Engine, EngineOptions, Request, Response};
 use bigbatch_engine::error::RequestError;
 use bigbatch_engine::model::{Model, RopeOverride};
 use bigbatch_engine::task::{Answer, Task, TaskKind};
-use bigbatch_engine::tokenize::{Input, Tokens, Truncate};
+use bigbatch_engine::tokenize::{Input, Tokenizer, Tokens, Truncate};
 use proptest::prelude::*;
 
 fn engine(task: TaskKind) -> Engine {
@@ -134,8 +136,10 @@ proptest! {
     /// Bare tokens in their frame are what the whole text is read as, and tokens stand for their characters.
     #[test]
     fn a_frame_around_all_tokens_is_the_whole_text(text in "[ a-zA-Z0-9.\u{e9}\u{4e2d}\u{1f600}]{1,80}") {
-        let checkpoint = embedded::checkpoint("random", TaskKind::Embed).unwrap();
-        let tokenizer = bigbatch_engine::tokenize::Tokenizer::open(&checkpoint).unwrap();
+        static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
+            Tokenizer::open(&embedded::checkpoint("random", TaskKind::Embed).unwrap()).unwrap()
+        });
+        let tokenizer = &*TOKENIZER;
         let whole = tokenizer.encode(&Input::Text(text.clone()), 4096, Truncate::No).unwrap();
         let bare = tokenizer.bare(&text).unwrap();
         prop_assert_eq!(&tokenizer.framed(&bare, 0..bare.ids.len()), &whole);

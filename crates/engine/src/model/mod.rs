@@ -11,6 +11,7 @@ mod config;
 pub mod forward;
 mod hub;
 mod init;
+mod prompts;
 mod rope;
 mod weights;
 mod workspace;
@@ -19,6 +20,7 @@ pub use architecture::{Architecture, TensorSpec};
 pub use checkpoint::Checkpoint;
 pub use config::{Config, Head, LayerKind, Pooling};
 pub use init::{Init, InitHead, PRESETS, Preset};
+pub use prompts::Prompts;
 pub use rope::{Rope, RopeOverride, Scaling};
 pub use weights::{Tensor, Weights};
 pub use workspace::{MAX_MASKS, Workspace};
@@ -44,6 +46,8 @@ pub struct Model {
     pub labels: Vec<String>,
     /// How `embed` pools unless told otherwise: `1_Pooling/config.json`, else the mean.
     pub embedding_pooling: Pooling,
+    /// What is put before a text that is embedded.
+    pub prompts: Prompts,
 }
 
 impl Model {
@@ -66,8 +70,18 @@ impl Model {
         let tokenizer = Tokenizer::open(checkpoint)?;
         tokenizer.check(config.vocab_size, checkpoint.name())?;
         let embedding_pooling = embedding_pooling(checkpoint)?;
+        let prompts = Prompts::read(checkpoint)?;
         let name = checkpoint.name().into();
-        Ok(Model { name, config, architecture, weights, tokenizer, labels, embedding_pooling })
+        Ok(Model {
+            name,
+            config,
+            architecture,
+            weights,
+            tokenizer,
+            labels,
+            embedding_pooling,
+            prompts,
+        })
     }
 
     /// Elements of all tensors.

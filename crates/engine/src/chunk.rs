@@ -1,0 +1,270 @@
+//! Texts longer than the model, read in windows whose answers are made into one.
+//!
+//! ```text
+//! tokens   0 . . . . . . . . . . . . . n       a text, without special tokens
+//! window   |-------------|                     each gets the special tokens around it
+//! window             |-------------|           the overlap is read twice
+//! seam                  ^                      a token's label comes from the side it lies deeper in
+//! ```
+//!
+//! Nothing runs here: a caller submits [`Chunks::inputs`] with [`Chunks::task`] and hands the answers to
+//! [`Chunks::merge`]. Places in the answer count in the whole text. What reading in windows cannot do is
+//! relate one end of the text to the other; where that matters, a longer model is the answer.
+
+use std::ops::Range;
+use std::str::FromStr;
+
+use crate::entities::{Characters, entities};
+use crate::error::RequestError;
+use crate::task::{Answer, LabelScore, Task, to_unit_length};
+use crate::tokenize::{Input, Tokenizer, Tokens};
+
+/// How a text is cut into windows, and how their answers become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Chunking {
+    /// Tokens of a window, special ones included; `None`: as many as the model takes.
+    pub size: Option<usize>,
+    /// Tokens that a window shares with the one before.
+    pub overlap: usize,
+    /// For classification.
+    pub merge: Merge,
+}
+
+/// What becomes of a label's scores in several windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Merge {
+    /// Their mean: what the text is about on the whole.
+    #[default]
+    Mean,
+    /// The highest: whether anything in the text is of that kind. The scores of a softmax then no longer
+    /// add up to one.
+    Max,
+}
+
+impl FromStr for Chunking {
+    type Err = String;
+
+    /// `SIZE[,OVERLAP[,MERGE]]`; an empty SIZE is the model's length.
+    fn from_str(text: &str) -> Result<Chunking, String> {
+        let number = |what: &str, text: &str| {
+            text.trim()
+                .parse()
+                .map_err(|_| format!("{what} is '{text}', which is no number of tokens"))
+        };
+        let mut parts = text.split(',');
+        let size = match parts.next().unwrap_or_default().trim() {
+            "" => None,
+            size => Some(number("the size", size)?),
+        };
+        let overlap = parts.next().map_or(Ok(0), |overlap| number("the overlap", overlap))?;
+        let merge = match parts.next().map(str::trim) {
+            None | Some("mean") => Merge::Mean,
+            Some("max") => Merge::Max,
+            Some(other) => return Err(format!("the merge is '{other}'; there are mean and max")),
+        };
+        match parts.next() {
+            None => Ok(Chunking { size, overlap, merge }),
+            Some(_) => Err("give SIZE, SIZE,OVERLAP or SIZE,OVERLAP,MERGE".into()),
+        }
+    }
+}
+
+/// Where the windows over `tokens` tokens lie: each of `room` but the last, which may be shorter, each
+/// beginning `overlap` before the end of the one before. At least one, of a text without tokens an empty one.
+///
+/// # Panics
+/// Unless `overlap` is less than `room`.
+pub fn windows(tokens: usize, room: usize, overlap: usize) -> Vec<Range<usize>> {
+    assert!(overlap < room, "windows that overlap whole do not advance");
+    let mut windows = Vec::new();
+    let mut start = 0;
+    loop {
+        let end = tokens.min(start + room);
+        windows.push(start..end);
+        if end == tokens {
+            return windows;
+        }
+        start = end - overlap;
+    }
+}
+
+/// Which tokens each window speaks for: all of them once, those of an overlap by halves.
+pub fn shares(windows: &[Range<usize>]) -> Vec<Range<usize>> {
+    let seam = |pair: &[Range<usize>]| (pair[1].start + pair[0].end) / 2;
+    let seams = windows.windows(2).map(seam);
+    let begins = windows.iter().take(1).map(|first| first.start).chain(seams.clone());
+    let ends = seams.chain(windows.iter().rev().take(1).map(|last| last.end));
+    begins.zip(ends).map(|(begin, end)| begin..end).collect()
+}
+
+/// One text in windows.
+#[derive(Debug, Clone)]
+pub struct Chunks {
+    text: String,
+    bare: Tokens,
+    whole: Tokens,
+    windows: Vec<Range<usize>>,
+    parts: Vec<Tokens>,
+    /// Special tokens in front of each.
+    before: usize,
+    merge: Merge,
+}
+
+impl Chunks {
+    /// Reads a text and cuts it; one that fits is one window. `limit` is the most tokens that the engine
+    /// takes.
+    ///
+    /// # Errors
+    /// [`RequestError::Invalid`] for sizes that cannot be honoured, else as [`Tokenizer::bare`].
+    pub fn split(
+        tokenizer: &Tokenizer,
+        text: String,
+        chunking: Chunking,
+        limit: usize,
+    ) -> Result<Chunks, RequestError> {
+        let invalid = |said: String| Err(RequestError::Invalid(said));
+        let Chunking { size, overlap, merge } = chunking;
+        let size = size.unwrap_or(limit);
+        if size > limit {
+            return invalid(format!("chunk size is {size} tokens, the limit is {limit}"));
+        }
+        let room = size.saturating_sub(tokenizer.frame_tokens());
+        if room <= overlap {
+            let frame = tokenizer.frame_tokens();
+            return invalid(format!(
+                "chunk size is {size} tokens, {frame} of them special: it must exceed the overlap, {overlap}"
+            ));
+        }
+        let bare = tokenizer.bare(&text)?;
+        let windows = windows(bare.ids.len(), room, overlap);
+        let framed = |window: &Range<usize>| tokenizer.framed(&bare, window.clone());
+        let parts = windows.iter().map(framed).collect();
+        let whole = tokenizer.framed(&bare, 0..bare.ids.len());
+        let before = tokenizer.frame_tokens_before();
+        Ok(Chunks { text, bare, whole, windows, parts, before, merge })
+    }
+
+    /// How many windows.
+    pub fn count(&self) -> usize {
+        self.windows.len()
+    }
+
+    /// Tokens of the whole text, special ones included once.
+    pub fn tokens(&self) -> usize {
+        self.whole.ids.len()
+    }
+
+    /// What each window is asked, for a task on the whole text.
+    ///
+    /// # Errors
+    /// [`RequestError::Invalid`] for a task whose answers cannot be merged.
+    pub fn task(task: &Task) -> Result<Task, RequestError> {
+        match task {
+            Task::Classify { .. } | Task::Tag => Ok(task.clone()),
+            // Cut and scaled once, after the mean.
+            Task::Embed { pooling, .. } => {
+                Ok(Task::Embed { pooling: *pooling, normalize: false, dimensions: None })
+            }
+            _ => Err(RequestError::Invalid(
+                "chunks are for classification, tags and embeddings of whole texts".into(),
+            )),
+        }
+    }
+
+    /// What to submit, a window each.
+    pub fn inputs(&self) -> impl Iterator<Item = Input> + '_ {
+        let characters = Characters::new(&self.text);
+        self.windows.iter().zip(&self.parts).map(move |(window, part)| {
+            let spans = &self.bare.spans[window.clone()];
+            let start = spans.iter().map(|span| span.start).min().unwrap_or(0);
+            let end = spans.iter().map(|span| span.end).max().unwrap_or(0);
+            let own = |span: &Range<usize>| {
+                if span.is_empty() { 0..0 } else { span.start - start..span.end - start }
+            };
+            let spans = part.spans.iter().map(own).collect();
+            let tokens = Tokens { ids: part.ids.clone(), spans, truncated: false };
+            Input::Tokens(characters.slice(&(start..end)).to_owned(), tokens)
+        })
+    }
+
+    /// The answer of the whole text. `task` is the one that was asked of the text.
+    ///
+    /// # Panics
+    /// Unless there is one answer a window, of the kind that [`Chunks::task`] asks for.
+    pub fn merge(&self, task: &Task, answers: Vec<Answer>) -> Answer {
+        assert_eq!(answers.len(), self.count(), "one answer a window");
+        match task {
+            Task::Tag => self.merge_tags(answers),
+            Task::Embed { normalize, dimensions, .. } => {
+                let mut vector = self.merge_vectors(answers);
+                vector.truncate(dimensions.unwrap_or(vector.len()));
+                if *normalize {
+                    to_unit_length(&mut vector);
+                }
+                Answer::Embedding(vector)
+            }
+            _ => self.merge_labels(answers),
+        }
+    }
+
+    fn merge_labels(&self, answers: Vec<Answer>) -> Answer {
+        let count = answers.len() as f64;
+        let mut merged: Vec<(LabelScore, f64)> = Vec::new();
+        for answer in answers {
+            let Answer::Labels(mut labels) = answer else { panic!("{OTHER_KIND}") };
+            labels.sort_by_key(|label| label.id);
+            if merged.is_empty() {
+                merged = labels
+                    .into_iter()
+                    .map(|label| (label.clone(), f64::from(label.score)))
+                    .collect();
+                continue;
+            }
+            for ((_, score), label) in merged.iter_mut().zip(labels) {
+                *score = match self.merge {
+                    Merge::Mean => *score + f64::from(label.score),
+                    Merge::Max => score.max(f64::from(label.score)),
+                };
+            }
+        }
+        let divisor = if self.merge == Merge::Mean { count } else { 1.0 };
+        let score = |(label, score)| LabelScore { score: (score / divisor) as f32, ..label };
+        let mut labels: Vec<LabelScore> = merged.into_iter().map(score).collect();
+        labels.sort_by(|a, b| b.score.total_cmp(&a.score));
+        Answer::Labels(labels)
+    }
+
+    /// Labels first, then entities over all of them: one that a window's end cuts in two is whole again,
+    /// and one in an overlap is there once.
+    fn merge_tags(&self, answers: Vec<Answer>) -> Answer {
+        let before = self.before;
+        let last = answers.len() - 1;
+        let mut token_labels = Vec::with_capacity(self.tokens());
+        let shares = shares(&self.windows);
+        for (n, answer) in answers.into_iter().enumerate() {
+            let Answer::Tags { token_labels: mut own, .. } = answer else { panic!("{OTHER_KIND}") };
+            let (window, share) = (&self.windows[n], &shares[n]);
+            let first = if n == 0 { 0 } else { before + share.start - window.start };
+            let end = if n == last { own.len() } else { before + share.end - window.start };
+            token_labels.extend(own.drain(first..end));
+        }
+        let entities = entities(&self.text, &token_labels, &self.whole.spans);
+        Answer::Tags { entities, token_labels }
+    }
+
+    /// The mean, each window as much as it has tokens.
+    fn merge_vectors(&self, answers: Vec<Answer>) -> Vec<f32> {
+        let mut sums: Vec<f64> = Vec::new();
+        let mut total = 0.0;
+        for (answer, part) in answers.into_iter().zip(&self.parts) {
+            let Answer::Embedding(vector) = answer else { panic!("{OTHER_KIND}") };
+            let weight = part.ids.len() as f64;
+            sums.resize(vector.len(), 0.0);
+            sums.iter_mut().zip(vector).for_each(|(sum, x)| *sum += weight * f64::from(x));
+            total += weight;
+        }
+        sums.into_iter().map(|sum| (sum / total) as f32).collect()
+    }
+}
+
+const OTHER_KIND: &str = "an answer of another kind than was asked for";

@@ -1,0 +1,93 @@
+//! Prompts: what a checkpoint of sentence-transformers puts before a text, such as `query: `.
+//!
+//! They are named in `config_sentence_transformers.json`, one of them as the default. A name that is not
+//! there is an error, never an empty prompt.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::Checkpoint;
+use crate::error::{LoadError, RequestError};
+
+const FILE: &str = "config_sentence_transformers.json";
+
+/// The prompts of a checkpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Prompts {
+    #[serde(default)]
+    prompts: BTreeMap<String, String>,
+    #[serde(default)]
+    default_prompt_name: Option<String>,
+}
+
+impl Prompts {
+    /// Reads the checkpoint's file; without one there are none.
+    ///
+    /// # Errors
+    /// [`LoadError::Config`] when it cannot be read, or its default is none of its prompts.
+    pub fn read(checkpoint: &Checkpoint) -> Result<Prompts, LoadError> {
+        let Some(json) = checkpoint.read(FILE)? else { return Ok(Prompts::default()) };
+        let bad = |reason: String| LoadError::Config { file: FILE.into(), reason };
+        let prompts: Prompts = serde_json::from_slice(&json).map_err(|e| bad(e.to_string()))?;
+        match &prompts.default_prompt_name {
+            Some(name) if !prompts.prompts.contains_key(name) => {
+                Err(bad(format!("default_prompt_name is '{name}', which is none of its prompts")))
+            }
+            _ => Ok(prompts),
+        }
+    }
+
+    /// The prompt of this name, or the default one.
+    ///
+    /// # Errors
+    /// [`RequestError::Invalid`] naming those there are.
+    pub fn get(&self, name: Option<&str>) -> Result<Option<&str>, RequestError> {
+        let Some(name) = name.or(self.default_prompt_name.as_deref()) else { return Ok(None) };
+        let known = || self.prompts.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        match self.prompts.get(name) {
+            Some(prompt) => Ok(Some(prompt)),
+            None if self.prompts.is_empty() => Err(RequestError::Invalid(format!(
+                "prompt_name is '{name}', but the model has no prompts ({FILE})"
+            ))),
+            None => Err(RequestError::Invalid(format!(
+                "prompt_name is '{name}'; the model's prompts are {}",
+                known()
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &'static str) -> Result<Prompts, LoadError> {
+        let files = vec![(FILE.to_owned(), json.as_bytes().into())];
+        Prompts::read(&Checkpoint::memory("test", files))
+    }
+
+    #[test]
+    fn prompts_are_found_by_name_or_default() {
+        let json =
+            r#"{"prompts": {"query": "q: ", "passage": "p: "}, "default_prompt_name": "query"}"#;
+        let prompts = read(json).expect("reads");
+        assert_eq!(prompts.get(None), Ok(Some("q: ")));
+        assert_eq!(prompts.get(Some("passage")), Ok(Some("p: ")));
+        let error = prompts.get(Some("other")).expect_err("unknown").to_string();
+        assert_eq!(error, "prompt_name is 'other'; the model's prompts are passage, query");
+        let without =
+            read(r#"{"prompts": {"query": "q: "}, "default_prompt_name": null}"#).expect("reads");
+        assert_eq!(without.get(None), Ok(None));
+    }
+
+    #[test]
+    fn a_default_that_is_not_there_and_a_name_without_prompts_are_errors() {
+        let error =
+            read(r#"{"prompts": {}, "default_prompt_name": "query"}"#).expect_err("no such");
+        assert!(error.to_string().contains("'query'"), "{error}");
+        let none = Prompts::read(&Checkpoint::memory("test", Vec::new())).expect("no file");
+        assert_eq!(none.get(None), Ok(None));
+        assert!(none.get(Some("query")).is_err());
+    }
+}
