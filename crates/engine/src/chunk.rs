@@ -122,6 +122,21 @@ impl Chunks {
         chunking: Chunking,
         limit: usize,
     ) -> Result<Chunks, RequestError> {
+        let bare = tokenizer.bare(&text)?;
+        Chunks::of(tokenizer, text, bare, chunking, limit)
+    }
+
+    /// Cuts a text that was read before.
+    ///
+    /// # Errors
+    /// As [`Chunks::split`].
+    pub fn of(
+        tokenizer: &Tokenizer,
+        text: String,
+        bare: Tokens,
+        chunking: Chunking,
+        limit: usize,
+    ) -> Result<Chunks, RequestError> {
         let invalid = |said: String| Err(RequestError::Invalid(said));
         let Chunking { size, overlap, merge } = chunking;
         let size = size.unwrap_or(limit);
@@ -135,7 +150,6 @@ impl Chunks {
                 "chunk size is {size} tokens, {frame} of them special: it must exceed the overlap, {overlap}"
             ));
         }
-        let bare = tokenizer.bare(&text)?;
         let windows = windows(bare.ids.len(), room, overlap);
         let framed = |window: &Range<usize>| tokenizer.framed(&bare, window.clone());
         let parts = windows.iter().map(framed).collect();

@@ -115,6 +115,11 @@ impl<R: Placed, T: Placed> Queue<R, T> {
         Ok(id)
     }
 
+    /// Places.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Requests that hold a place now.
     pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::Acquire)

@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bigbatch_engine::error::RequestError;
 use serde::Serialize;
-use serde_json::json;
+use utoipa::ToSchema;
 
 /// When a client that was refused because of load should come back, where nothing better is known.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
@@ -58,6 +58,12 @@ pub enum Refusal {
         /// The names that there are.
         known: String,
     },
+    /// No such endpoint.
+    #[error("there is no {0}; /docs lists the endpoints")]
+    NoRoute(String),
+    /// The endpoint takes another method.
+    #[error("{0} does not take this method; /docs says which")]
+    Method(String),
     /// Too many requests wait.
     #[error("{0}")]
     Overloaded(String),
@@ -70,7 +76,7 @@ pub enum Refusal {
 }
 
 /// Every value of [`Refusal::reason`], and [`OTHER_REASON`].
-pub const REASONS: [&str; 14] = [
+pub const REASONS: [&str; 16] = [
     "syntax",
     "shape",
     "content_type",
@@ -84,6 +90,8 @@ pub const REASONS: [&str; 14] = [
     "overloaded",
     "backend",
     "unavailable",
+    "no_route",
+    "method",
     OTHER_REASON,
 ];
 
@@ -123,29 +131,78 @@ pub enum Dialect {
     OpenAi,
 }
 
-#[derive(Serialize)]
-struct TeiError {
+/// A refusal as text-embeddings-inference spells it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TeiError {
+    /// One line for a person.
     error: String,
+    /// `Validation`, `Empty`, `Overloaded`, `Backend`, `Unhealthy` or `Tokenizer`.
     error_type: &'static str,
+}
+
+/// A refusal as OpenAI and vLLM spell it: what stands under `error`.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct OpenAiError {
+    /// One line for a person.
+    message: String,
+    /// `invalid_request_error`, `not_found_error`, `overloaded_error` or `server_error`.
+    r#type: &'static str,
+    /// The field at fault, where it is known.
+    param: Option<&'static str>,
+    /// The status.
+    code: u16,
+}
+
+/// The body of such a refusal.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OpenAiErrorBody {
+    error: OpenAiError,
+}
+
+/// What a handler of text-embeddings-inference's dialect fails with.
+#[derive(Debug)]
+pub(crate) struct Tei(pub(crate) Refusal);
+
+/// What a handler of OpenAI's and vLLM's dialect fails with.
+#[derive(Debug)]
+pub(crate) struct OpenAi(pub(crate) Refusal);
+
+impl<E: Into<Refusal>> From<E> for Tei {
+    fn from(error: E) -> Tei {
+        Tei(error.into())
+    }
+}
+
+impl<E: Into<Refusal>> From<E> for OpenAi {
+    fn from(error: E) -> OpenAi {
+        OpenAi(error.into())
+    }
+}
+
+impl IntoResponse for Tei {
+    fn into_response(self) -> Response {
+        self.0.answer(Dialect::Tei)
+    }
+}
+
+impl IntoResponse for OpenAi {
+    fn into_response(self) -> Response {
+        self.0.answer(Dialect::OpenAi)
+    }
 }
 
 impl Refusal {
     /// As an answer of this dialect.
     pub fn answer(self, dialect: Dialect) -> Response {
-        let (tei_status, error_type, openai_status, openai_type) = self.spelling();
+        let (tei_status, error_type, openai_status, _) = self.spelling();
         let message = self.to_string();
         let mut response = match dialect {
             Dialect::Tei => {
                 (tei_status, axum::Json(TeiError { error: message, error_type })).into_response()
             }
             Dialect::OpenAi => {
-                let error = json!({
-                    "message": message,
-                    "type": openai_type,
-                    "param": null,
-                    "code": openai_status.as_u16(),
-                });
-                (openai_status, axum::Json(json!({ "error": error }))).into_response()
+                let error = self.openai();
+                (openai_status, axum::Json(OpenAiErrorBody { error })).into_response()
             }
         };
         if matches!(self, Refusal::Overloaded(_) | Refusal::Unavailable(_)) {
@@ -172,7 +229,20 @@ impl Refusal {
             Refusal::Overloaded(_) => "overloaded",
             Refusal::Backend(_) => "backend",
             Refusal::Unavailable(_) => "unavailable",
+            Refusal::NoRoute(_) => "no_route",
+            Refusal::Method(_) => "method",
         }
+    }
+
+    /// What stands under `error` in OpenAI's dialect.
+    pub(crate) fn openai(&self) -> OpenAiError {
+        let (_, _, status, kind) = self.spelling();
+        let param = match self {
+            Refusal::Empty(_) | Refusal::TooLong(_) | Refusal::TooMany { .. } => Some("input"),
+            Refusal::UnknownModel { .. } => Some("model"),
+            _ => None,
+        };
+        OpenAiError { message: self.to_string(), r#type: kind, param, code: status.as_u16() }
     }
 
     /// TEI's status and type, OpenAI's status and type.
@@ -198,6 +268,8 @@ impl Refusal {
             Refusal::UnknownModel { .. } => {
                 (S::NOT_FOUND, "Validation", S::NOT_FOUND, "not_found_error")
             }
+            Refusal::NoRoute(_) => (S::NOT_FOUND, "Validation", S::NOT_FOUND, "not_found_error"),
+            Refusal::Method(_) => (S::METHOD_NOT_ALLOWED, "Validation", S::METHOD_NOT_ALLOWED, BAD),
             Refusal::Overloaded(_) => {
                 (S::TOO_MANY_REQUESTS, "Overloaded", S::TOO_MANY_REQUESTS, "overloaded_error")
             }

@@ -11,6 +11,8 @@
 //! - [`wire`]: what goes over the wire, one file a dialect. Types here live nowhere else.
 //! - [`routes`]: one file an endpoint or a family of them; thin.
 //! - [`run`]: from inputs to answers, all or nothing.
+//! - [`tokenizing`]: reading texts apart from their engines, on a bounded pool.
+//! - [`openapi`]: all of it as a document.
 //! - [`error`]: every refusal, and how each dialect spells it.
 //! - [`options`]: every limit, with its default.
 //! - [`observe`]: every counter; `/metrics` and the live page read it.
@@ -23,19 +25,23 @@ pub mod error;
 mod json;
 pub mod models;
 pub mod observe;
+pub mod openapi;
 pub mod options;
 mod pages;
 mod routes;
 mod run;
 mod timing;
+mod tokenizing;
 mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use models::{Models, Served};
 pub use observe::Observed;
 pub use options::Options;
-pub use routes::router;
+pub use routes::{endpoints, router};
 
 /// What every route sees.
 pub struct App {
@@ -45,6 +51,9 @@ pub struct App {
     pub options: Options,
     /// The counters.
     pub observe: Arc<Observed>,
+    tokenizing: tokenizing::Tokenizing,
+    started_unix_s: u64,
+    answers: AtomicU64,
 }
 
 impl App {
@@ -54,6 +63,24 @@ impl App {
         for served in models.iter() {
             observe.watch(&served.name, &served.engine);
         }
-        Arc::new(App { models, options, observe })
+        Arc::new(App {
+            models,
+            options,
+            observe,
+            tokenizing: tokenizing::Tokenizing::default(),
+            started_unix_s: unix_s(),
+            answers: AtomicU64::new(0),
+        })
     }
+
+    /// A name for an answer, unique in this process and hardly ever seen from another.
+    fn answer_id(&self, prefix: &str) -> String {
+        let count = self.answers.fetch_add(1, Ordering::Relaxed);
+        format!("{prefix}-{:x}-{count:x}", self.started_unix_s)
+    }
+}
+
+/// Seconds since 1970.
+fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,5 +1,7 @@
 //! The models of this process, by name.
 
+use std::sync::Arc;
+
 use bigbatch_engine::engine::Engine;
 use bigbatch_engine::model::Head;
 
@@ -31,6 +33,11 @@ impl Kind {
             Kind::TokenClassifier => "token_classifier",
         }
     }
+
+    /// Whether it gives vectors.
+    pub fn embeds(self) -> bool {
+        matches!(self, Kind::Embedding | Kind::MaskedLm)
+    }
 }
 
 /// One model and its engine.
@@ -61,7 +68,7 @@ impl Served {
 
 /// All models; at least one, the first being the default.
 pub struct Models {
-    list: Vec<Served>,
+    list: Vec<Arc<Served>>,
 }
 
 impl Models {
@@ -70,12 +77,18 @@ impl Models {
         let twice = |(index, served): (usize, &Served)| {
             list[..index].iter().any(|other| other.name == served.name)
         };
-        (!list.is_empty() && !list.iter().enumerate().any(twice)).then_some(Models { list })
+        (!list.is_empty() && !list.iter().enumerate().any(twice))
+            .then(|| Models { list: list.into_iter().map(Arc::new).collect() })
+    }
+
+    /// The one that is meant where none is named.
+    pub fn first(&self) -> &Arc<Served> {
+        &self.list[0]
     }
 
     /// In the order given.
     pub fn iter(&self) -> impl Iterator<Item = &Served> {
-        self.list.iter()
+        self.list.iter().map(Arc::as_ref)
     }
 
     /// The model of this name, or the first where none is named. With one model any name means it, because
@@ -83,7 +96,7 @@ impl Models {
     ///
     /// # Errors
     /// [`Refusal::UnknownModel`] where there are several and none has that name.
-    pub fn get(&self, name: Option<&str>) -> Result<&Served, Refusal> {
+    pub fn get(&self, name: Option<&str>) -> Result<&Arc<Served>, Refusal> {
         let Some(name) = name else { return Ok(&self.list[0]) };
         if self.list.len() == 1 {
             return Ok(&self.list[0]);

@@ -1,44 +1,162 @@
 //! From inputs to answers, all or nothing.
 
-use bigbatch_engine::engine::{Pending, Request, Response};
-use bigbatch_engine::task::Task;
+use std::sync::Arc;
+
+use bigbatch_engine::chunk::{Chunking, Chunks};
+use bigbatch_engine::engine::{BatchInfo, Pending, Request, Response, Timings};
+use bigbatch_engine::error::RequestError;
+use bigbatch_engine::task::{Answer, Task};
 use bigbatch_engine::tokenize::{Input, Truncate};
 
 use crate::App;
 use crate::error::Refusal;
 use crate::models::Served;
+use crate::wire::long::Overlong;
 
 /// One request's inputs and what is to be done with each.
 pub(crate) struct Job {
     pub(crate) inputs: Vec<Input>,
     pub(crate) task: Task,
-    pub(crate) truncate: Truncate,
+    pub(crate) overlong: Overlong,
+}
+
+/// One input's answer, however it was read.
+pub(crate) struct Answered {
+    pub(crate) answer: Answer,
+    /// Tokens of the text that were read, special ones included once.
+    pub(crate) tokens: usize,
+    pub(crate) truncated: bool,
+    /// Windows it was read in; `None` where it was read whole.
+    pub(crate) chunks: Option<usize>,
+    /// Of several windows each stage's longest.
+    pub(crate) timings: Timings,
+    /// The last one it was part of.
+    pub(crate) batch: BatchInfo,
+}
+
+impl From<Response> for Answered {
+    fn from(response: Response) -> Answered {
+        let Response { tokens, truncated, answer, timings, batch } = response;
+        Answered { answer, tokens, truncated, chunks: None, timings, batch }
+    }
 }
 
 impl App {
     /// Runs a job on a model: one answer an input, in order. The first failure is the whole job's, and gives
     /// up what is still under way; dropping the future does too.
-    pub(crate) async fn run(&self, served: &Served, job: Job) -> Result<Vec<Response>, Refusal> {
-        let count = job.inputs.len();
+    pub(crate) async fn run(
+        &self,
+        served: &Arc<Served>,
+        job: Job,
+    ) -> Result<Vec<Answered>, Refusal> {
+        self.check_count(job.inputs.len(), "inputs")?;
+        match job.overlong {
+            Overlong::Chunk(chunking) => {
+                self.run_chunked(served, job.inputs, job.task, chunking).await
+            }
+            Overlong::Truncate(truncate) => {
+                let responses = self.run_all(served, job.inputs, &job.task, truncate).await?;
+                Ok(responses.into_iter().map(Answered::from).collect())
+            }
+        }
+    }
+
+    /// Refuses none, and more than the limit.
+    pub(crate) fn check_count(&self, count: usize, field: &str) -> Result<(), Refusal> {
         let limit = self.options.max_client_batch_size;
-        if count == 0 {
-            return Err(Refusal::Empty("`inputs` cannot be empty".into()));
+        match count {
+            0 => Err(Refusal::Empty(format!("`{field}` cannot be empty"))),
+            _ if count > limit => Err(Refusal::TooMany { count, limit }),
+            _ => Ok(()),
         }
-        if count > limit {
-            return Err(Refusal::TooMany { count, limit });
-        }
-        let submit = |input: Input| {
-            let request = Request { input, task: job.task.clone(), truncate: job.truncate };
-            self.observe.submitted(&served.name);
-            served.engine.submit(request)
+    }
+
+    async fn run_chunked(
+        &self,
+        served: &Arc<Served>,
+        inputs: Vec<Input>,
+        task: Task,
+        chunking: Chunking,
+    ) -> Result<Vec<Answered>, Refusal> {
+        task.check(served.engine.model())?;
+        let text = |input| match input {
+            Input::Text(text) => Ok(text),
+            _ => Err(Refusal::Invalid("`chunk` is for single texts, not for pairs or ids".into())),
         };
-        let pending = job.inputs.into_iter().map(submit).collect::<Result<Vec<Pending>, _>>()?;
-        let mut answers = Vec::with_capacity(count);
-        for pending in pending {
-            let answer = pending.await?;
-            self.observe.answered(&served.name, &answer);
-            answers.push(answer);
+        let texts = inputs.into_iter().map(text).collect::<Result<Vec<String>, _>>()?;
+        let reader = served.clone();
+        let split = move |text| {
+            let engine = &reader.engine;
+            Chunks::split(&engine.model().tokenizer, text, chunking, engine.max_tokens())
+        };
+        let split = move || texts.into_iter().map(split).collect::<Result<Vec<Chunks>, _>>();
+        let chunks = self.tokenizing.run(split).await??;
+        self.run_windows(served, &chunks, &task).await
+    }
+
+    /// Runs texts that were cut into windows.
+    pub(crate) async fn run_windows(
+        &self,
+        served: &Served,
+        chunks: &[Chunks],
+        task: &Task,
+    ) -> Result<Vec<Answered>, Refusal> {
+        let (count, limit) =
+            (chunks.iter().map(Chunks::count).sum::<usize>(), self.options.max_chunks);
+        if count > limit {
+            return Err(Refusal::TooLong(format!(
+                "`chunk` makes {count} windows, the limit is {limit} (--max-chunks)"
+            )));
         }
-        Ok(answers)
+        let each = Chunks::task(task)?;
+        let inputs = chunks.iter().flat_map(Chunks::inputs);
+        let mut responses = self.run_all(served, inputs, &each, Truncate::No).await?.into_iter();
+        let answered = |chunks: &Chunks| {
+            let own: Vec<Response> = responses.by_ref().take(chunks.count()).collect();
+            let timings =
+                own.iter().map(|response| response.timings).fold(Timings::default(), |a, b| {
+                    Timings {
+                        tokenize: a.tokenize.max(b.tokenize),
+                        queue: a.queue.max(b.queue),
+                        copy: a.copy.max(b.copy),
+                        compute: a.compute.max(b.compute),
+                        total: a.total.max(b.total),
+                    }
+                });
+            let batch = own.last().map(|response| response.batch);
+            let batch = batch.unwrap_or(BatchInfo { id: 0, sequences: 0, tokens: 0 });
+            let answers = own.into_iter().map(|response| response.answer).collect();
+            Answered {
+                answer: chunks.merge(task, answers),
+                tokens: chunks.tokens(),
+                truncated: false,
+                chunks: Some(chunks.count()),
+                timings,
+                batch,
+            }
+        };
+        Ok(chunks.iter().map(answered).collect())
+    }
+
+    /// Submits all, then awaits all.
+    pub(crate) async fn run_all(
+        &self,
+        served: &Served,
+        inputs: impl IntoIterator<Item = Input>,
+        task: &Task,
+        truncate: Truncate,
+    ) -> Result<Vec<Response>, RequestError> {
+        let submit = |input: Input| {
+            self.observe.submitted(&served.name);
+            served.engine.submit(Request { input, task: task.clone(), truncate })
+        };
+        let pending = inputs.into_iter().map(submit).collect::<Result<Vec<Pending>, _>>()?;
+        let mut responses = Vec::with_capacity(pending.len());
+        for pending in pending {
+            let response = pending.await?;
+            self.observe.answered(&served.name, &response);
+            responses.push(response);
+        }
+        Ok(responses)
     }
 }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use bigbatch_engine::engine::Response;
+
+use crate::run::Answered;
 
 /// What the headers say of one request. Times are those of its inputs: the longest total, the mean of each
 /// stage, in whole milliseconds as the original has them.
@@ -11,7 +12,7 @@ pub(crate) fn headers(
     device: &str,
     started: Instant,
     characters: usize,
-    answers: &[Response],
+    answers: &[Answered],
 ) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut put = |name: &'static str, value: String| {
@@ -20,7 +21,7 @@ pub(crate) fn headers(
         }
     };
     let count = answers.len().max(1) as u32;
-    let mean = |stage: fn(&Response) -> Duration| {
+    let mean = |stage: fn(&Answered) -> Duration| {
         (answers.iter().map(stage).sum::<Duration>() / count).as_millis().to_string()
     };
     let total = started.elapsed().as_millis().to_string();
@@ -34,6 +35,10 @@ pub(crate) fn headers(
     put("x-inference-time", mean(|answer| answer.timings.copy + answer.timings.compute));
     if answers.iter().any(|answer| answer.truncated) {
         put("x-truncated", "true".into());
+    }
+    let chunks: usize = answers.iter().filter_map(|answer| answer.chunks).sum();
+    if chunks > 0 {
+        put("x-chunks", chunks.to_string());
     }
     if let [answer] = answers {
         put("x-batch-id", answer.batch.id.to_string());

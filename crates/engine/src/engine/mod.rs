@@ -264,6 +264,16 @@ impl Engine {
         self.shared.max_tokens
     }
 
+    /// Requests admitted at once.
+    pub fn max_concurrent_requests(&self) -> usize {
+        self.shared.queue.capacity()
+    }
+
+    /// Threads that tokenize.
+    pub fn tokenizer_threads(&self) -> usize {
+        self.threads.len() - 1
+    }
+
     /// Requests admitted and not yet answered.
     pub fn in_flight(&self) -> usize {
         self.shared.queue.taken()

@@ -38,13 +38,18 @@ impl Prompts {
         }
     }
 
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.prompts.keys().map(String::as_str)
+    }
+
     /// The prompt of this name, or the default one.
     ///
     /// # Errors
     /// [`RequestError::Invalid`] naming those there are.
     pub fn get(&self, name: Option<&str>) -> Result<Option<&str>, RequestError> {
         let Some(name) = name.or(self.default_prompt_name.as_deref()) else { return Ok(None) };
-        let known = || self.prompts.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let known = || self.names().collect::<Vec<_>>().join(", ");
         match self.prompts.get(name) {
             Some(prompt) => Ok(Some(prompt)),
             None if self.prompts.is_empty() => Err(RequestError::Invalid(format!(

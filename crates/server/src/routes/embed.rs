@@ -1,49 +1,139 @@
-//! `POST /embed`: vectors, as text-embeddings-inference gives them.
+//! Vectors, as text-embeddings-inference gives them: `/embed`, `/embed_all`, `/similarity`.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bigbatch_engine::task::{Answer, Task};
-use bigbatch_engine::tokenize::Truncate;
+use bigbatch_engine::tokenize::Input;
 
+use super::call::{Call, overlong};
+use super::docs::TeiErrors;
 use crate::App;
-use crate::error::{Dialect, Refusal};
-use crate::run::Job;
-use crate::wire::tei::EmbedRequest;
-use crate::{json, timing};
+use crate::error::{Refusal, Tei};
+use crate::models::Served;
+use crate::run::{Answered, Job};
+use crate::wire::long::Overlong;
+use crate::wire::openai::RowsOf;
+use crate::wire::tei::{EmbedAllRequest, EmbedRequest, SimilarityInput, SimilarityRequest};
 
-pub(super) async fn embed(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    answer(&app, &headers, &body).await.unwrap_or_else(|refusal| refusal.answer(Dialect::Tei))
+#[utoipa::path(post, path = "/embed", tag = "text-embeddings-inference", request_body = EmbedRequest,
+    responses((status = 200, description = "A vector for each input", body = Vec<Vec<f32>>), TeiErrors))]
+/// A vector for each input.
+pub(crate) async fn embed(State(app): State<Arc<App>>, call: Call) -> Result<Response, Tei> {
+    let request: EmbedRequest = call.read()?;
+    let served = call.served(&app, request.model.as_deref())?;
+    let prompt = prompt(served, request.prompt_name.as_deref())?;
+    let read = request.inputs.read(prompt).map_err(Refusal::Shape)?;
+    let overlong = overlong(&app, request.truncate, request.truncation_direction, request.chunk)?;
+    let (normalize, dimensions) = (request.normalize, request.dimensions);
+    let task = Task::Embed { pooling: None, normalize, dimensions };
+    let mut answers = app.run(served, Job { inputs: read.inputs, task, overlong }).await?;
+    let vectors = take_vectors(&mut answers);
+    Ok(call.answer(served, read.characters, &answers, vectors))
 }
 
-async fn answer(app: &App, headers: &HeaderMap, body: &Bytes) -> Result<Response, Refusal> {
-    let started = Instant::now();
-    let request: EmbedRequest = json::read(headers, body)?;
-    let served = app.models.get(request.model.as_deref())?;
-    let (inputs, characters) = request.inputs.into_engine().map_err(Refusal::Shape)?;
-    let task =
-        Task::Embed { pooling: None, normalize: request.normalize, dimensions: request.dimensions };
-    let truncate = match request.truncate.unwrap_or(app.options.auto_truncate) {
-        true => Truncate::Right,
-        false => Truncate::No,
+#[utoipa::path(post, path = "/embed_all", tag = "text-embeddings-inference",
+    request_body = EmbedAllRequest,
+    responses((status = 200, description = "For each input a vector a token, special ones included",
+        body = Vec<Vec<Vec<f32>>>), TeiErrors))]
+/// For each input the final hidden state of every token.
+pub(crate) async fn embed_all(State(app): State<Arc<App>>, call: Call) -> Result<Response, Tei> {
+    let request: EmbedAllRequest = call.read()?;
+    let served = call.served(&app, request.model.as_deref())?;
+    let prompt = prompt(served, request.prompt_name.as_deref())?;
+    let read = request.inputs.read(prompt).map_err(Refusal::Shape)?;
+    let overlong = overlong(&app, request.truncate, request.truncation_direction, None)?;
+    let job = Job { inputs: read.inputs, task: Task::EmbedAll, overlong };
+    let mut answers = app.run(served, job).await?;
+    let rows: Vec<RowsOf> = answers.iter_mut().filter_map(take_rows).collect();
+    Ok(call.answer(served, read.characters, &answers, rows))
+}
+
+#[utoipa::path(post, path = "/similarity", tag = "text-embeddings-inference",
+    request_body = SimilarityRequest,
+    responses((status = 200, description = "The cosine of each sentence with the source sentence",
+        body = Vec<f32>), TeiErrors))]
+/// How alike sentences are to one.
+pub(crate) async fn similarity(State(app): State<Arc<App>>, call: Call) -> Result<Response, Tei> {
+    let request: SimilarityRequest = call.read()?;
+    let served = call.served(&app, request.model.as_deref())?;
+    let parameters = request.parameters;
+    let overlong = overlong(&app, parameters.truncate, parameters.truncation_direction, None)?;
+    let prompt = prompt(served, parameters.prompt_name.as_deref())?;
+    let (cosines, answers, characters) =
+        similarities(&app, served, request.inputs, prompt, overlong).await?;
+    Ok(call.answer(served, characters, &answers, cosines))
+}
+
+/// The prompt that a request names, or the model's default.
+pub(super) fn prompt<'a>(
+    served: &'a Served,
+    name: Option<&str>,
+) -> Result<Option<&'a str>, Refusal> {
+    Ok(served.engine.model().prompts.get(name)?)
+}
+
+/// Cosines of sentences with one, how each was read, and the characters of all.
+pub(super) async fn similarities(
+    app: &App,
+    served: &Arc<Served>,
+    input: SimilarityInput,
+    prompt: Option<&str>,
+    overlong: Overlong,
+) -> Result<(Vec<f32>, Vec<Answered>, usize), Refusal> {
+    let SimilarityInput { source_sentence, sentences } = input;
+    app.check_count(sentences.len(), "sentences")?;
+    let characters =
+        sentences.iter().chain([&source_sentence]).map(|text| text.chars().count()).sum();
+    let (cosines, answers) =
+        cosines(app, served, vec![source_sentence], sentences, prompt, overlong).await?;
+    Ok((cosines, answers, characters))
+}
+
+/// The cosine of each pair of the two lists; of one text with each of the other list where it is alone.
+pub(super) async fn cosines(
+    app: &App,
+    served: &Arc<Served>,
+    left: Vec<String>,
+    right: Vec<String>,
+    prompt: Option<&str>,
+    overlong: Overlong,
+) -> Result<(Vec<f32>, Vec<Answered>), Refusal> {
+    let (lefts, rights) = (left.len(), right.len());
+    let input = |text: String| match prompt {
+        Some(prompt) if !text.is_empty() => Input::Text(format!("{prompt}{text}")),
+        _ => Input::Text(text),
     };
-    let answers = app.run(served, Job { inputs, task, truncate }).await?;
-    let headers = timing::headers(&served.engine.device().name, started, characters, &answers);
-    let vectors: Vec<Vec<f32>> = answers
-        .into_iter()
-        .filter_map(|answer| match answer.answer {
-            Answer::Embedding(vector) => Some(vector),
-            _ => None,
-        })
-        .collect();
-    Ok((headers, Json(vectors)).into_response())
+    let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
+    let mut answers = Vec::with_capacity(lefts + rights);
+    for side in [left, right] {
+        let inputs = side.into_iter().map(input).collect();
+        answers.extend(app.run(served, Job { inputs, task: task.clone(), overlong }).await?);
+    }
+    let vectors = take_vectors(&mut answers);
+    let (left, right) = vectors.split_at(lefts);
+    let cosine = |n: usize| {
+        let (a, b) = (&left[if lefts == 1 { 0 } else { n }], &right[n]);
+        let products = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
+        products.sum::<f64>() as f32
+    };
+    Ok(((0..rights).map(cosine).collect(), answers))
+}
+
+/// The vectors out of embeddings' answers.
+pub(super) fn take_vectors(answers: &mut [Answered]) -> Vec<Vec<f32>> {
+    let vector = |answered: &mut Answered| match &mut answered.answer {
+        Answer::Embedding(vector) => Some(std::mem::take(vector)),
+        _ => None,
+    };
+    answers.iter_mut().filter_map(vector).collect()
+}
+
+/// The rows out of an answer of rows.
+pub(super) fn take_rows(answered: &mut Answered) -> Option<RowsOf> {
+    match &mut answered.answer {
+        Answer::Rows { rows, width } => Some(RowsOf { rows: std::mem::take(rows), width: *width }),
+        _ => None,
+    }
 }

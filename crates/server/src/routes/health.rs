@@ -7,6 +7,9 @@ use axum::http::StatusCode;
 
 use crate::App;
 
-pub(super) async fn health(State(_app): State<Arc<App>>) -> StatusCode {
+#[utoipa::path(get, path = "/health", tag = "text-embeddings-inference",
+    responses((status = 200, description = "It can")))]
+/// Whether the server can answer.
+pub(crate) async fn health(State(_app): State<Arc<App>>) -> StatusCode {
     StatusCode::OK
 }

@@ -8,6 +8,9 @@ use axum::response::IntoResponse;
 
 use crate::{App, observe};
 
-pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+#[utoipa::path(get, path = "/metrics", tag = "text-embeddings-inference",
+    responses((status = 200, description = "Counters in Prometheus' text format", body = String)))]
+/// The counters.
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], observe::page(&app))
 }

@@ -1,10 +1,11 @@
-//! `inputs`: a text, several, token ids, several lists of them.
+//! What a request reads: a text, several, pairs, token ids, several lists of them.
 
 use bigbatch_engine::tokenize::Input;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 /// What the embedding endpoints take.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(
     untagged,
     expecting = "expected a string, an array of strings, an array of token ids or an array of such arrays"
@@ -16,8 +17,8 @@ pub(crate) enum Inputs {
     Many(Vec<TextOrIds>),
 }
 
-/// An element of an array.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+/// An element of an array: a text, a list of token ids, or one id of a single list.
+#[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum TextOrIds {
     Id(u32),
@@ -25,40 +26,125 @@ pub(crate) enum TextOrIds {
     Ids(Vec<u32>),
 }
 
+/// The engine's inputs, the characters of all texts, and whether it was one input and no array of them.
+pub(crate) struct Read {
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) characters: usize,
+    pub(crate) single: bool,
+}
+
 impl Inputs {
-    /// Whether it is one input and not an array of them: some answers are then not nested.
-    pub(crate) fn is_single(&self) -> bool {
+    /// Those that are texts.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        let (one, many) = match self {
+            Inputs::Text(text) => (Some(text.as_str()), &[][..]),
+            Inputs::Many(items) => (None, items.as_slice()),
+        };
+        one.into_iter().chain(many.iter().filter_map(|item| match item {
+            TextOrIds::Text(text) => Some(text.as_str()),
+            _ => None,
+        }))
+    }
+
+    /// For the engine. A prompt is put before every text.
+    ///
+    /// `Err` where ids and texts are mixed, or a prompt would have to be put before ids.
+    pub(crate) fn read(self, prompt: Option<&str>) -> Result<Read, String> {
+        let mixed = || "an array mixes token ids with texts or arrays".to_owned();
+        let mut characters = 0;
+        let mut text = |text: String| {
+            characters += text.chars().count();
+            match prompt {
+                Some(prompt) if !text.is_empty() => Input::Text(format!("{prompt}{text}")),
+                _ => Input::Text(text),
+            }
+        };
+        let ids = |ids: Vec<u32>| match prompt {
+            Some(_) => Err("a prompt cannot be put before token ids".to_owned()),
+            None => Ok(Input::Ids(ids)),
+        };
+        let (inputs, single) = match self {
+            Inputs::Text(one) => (vec![text(one)], true),
+            Inputs::Many(items) if matches!(items.first(), Some(TextOrIds::Id(_))) => {
+                let id = |item| if let TextOrIds::Id(id) = item { Ok(id) } else { Err(mixed()) };
+                (vec![ids(items.into_iter().map(id).collect::<Result<_, _>>()?)?], true)
+            }
+            Inputs::Many(items) => {
+                let input = |item| match item {
+                    TextOrIds::Text(one) => Ok(text(one)),
+                    TextOrIds::Ids(list) => ids(list),
+                    TextOrIds::Id(_) => Err(mixed()),
+                };
+                (items.into_iter().map(input).collect::<Result<_, _>>()?, false)
+            }
+        };
+        Ok(Read { inputs, characters, single })
+    }
+}
+
+/// One text or several.
+#[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "expected a string or an array of strings")]
+pub(crate) enum Texts {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Texts {
+    /// The texts, and whether it was one.
+    pub(crate) fn list(self) -> (Vec<String>, bool) {
         match self {
-            Inputs::Text(_) => true,
-            Inputs::Many(items) => matches!(items.first(), Some(TextOrIds::Id(_))),
+            Texts::One(text) => (vec![text], true),
+            Texts::Many(texts) => (texts, false),
         }
     }
 
-    /// The engine's inputs, and the characters of all texts. `Err` where ids and texts are mixed.
-    pub(crate) fn into_engine(self) -> Result<(Vec<Input>, usize), String> {
-        let mixed = || "an array mixes token ids with texts or arrays".to_owned();
-        let items = match self {
-            Inputs::Text(text) => {
-                let characters = text.chars().count();
-                return Ok((vec![Input::Text(text)], characters));
-            }
-            Inputs::Many(items) => items,
-        };
-        if matches!(items.first(), Some(TextOrIds::Id(_))) {
-            let id = |item| if let TextOrIds::Id(id) = item { Ok(id) } else { Err(mixed()) };
-            let ids = items.into_iter().map(id).collect::<Result<Vec<u32>, _>>()?;
-            return Ok((vec![Input::Ids(ids)], 0));
-        }
+    /// For the engine.
+    pub(crate) fn read(self) -> Read {
+        let (texts, single) = self.list();
+        let characters = texts.iter().map(|text| text.chars().count()).sum();
+        Read { inputs: texts.into_iter().map(Input::Text).collect(), characters, single }
+    }
+}
+
+/// What `/predict` takes: a text, a pair, or a batch of either.
+#[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
+#[serde(
+    untagged,
+    expecting = "expected a string, a pair of strings, or an array of arrays of one or two strings"
+)]
+pub(crate) enum PredictInputs {
+    /// One text.
+    Text(String),
+    /// One text or one pair.
+    Pair(Vec<String>),
+    /// A batch of texts and pairs.
+    Batch(Vec<Vec<String>>),
+}
+
+impl PredictInputs {
+    /// For the engine. `Err` where an array holds neither one string nor two.
+    pub(crate) fn read(self) -> Result<Read, String> {
         let mut characters = 0;
-        let input = |item| match item {
-            TextOrIds::Text(text) => {
-                characters += text.chars().count();
-                Ok(Input::Text(text))
+        let mut sequence = |mut strings: Vec<String>| {
+            characters += strings.iter().map(|text| text.chars().count()).sum::<usize>();
+            match (strings.pop(), strings.pop(), strings.len()) {
+                (Some(second), Some(first), 0) => Ok(Input::Pair(first, second)),
+                (Some(text), None, _) => Ok(Input::Text(text)),
+                _ => Err(
+                    "an array of strings is one text or a pair; a batch is an array of such arrays"
+                        .to_owned(),
+                ),
             }
-            TextOrIds::Ids(ids) => Ok(Input::Ids(ids)),
-            TextOrIds::Id(_) => Err(mixed()),
         };
-        let inputs = items.into_iter().map(input).collect::<Result<Vec<Input>, _>>()?;
-        Ok((inputs, characters))
+        let (inputs, single) = match self {
+            PredictInputs::Text(text) => (vec![sequence(vec![text])?], true),
+            PredictInputs::Pair(strings) if strings.is_empty() => (Vec::new(), true),
+            PredictInputs::Pair(strings) => (vec![sequence(strings)?], true),
+            PredictInputs::Batch(batch) => {
+                (batch.into_iter().map(sequence).collect::<Result<_, _>>()?, false)
+            }
+        };
+        Ok(Read { inputs, characters, single })
     }
 }

@@ -1,0 +1,120 @@
+//! What is served: `/info` as text-embeddings-inference tells it, `/v1/models` as OpenAI does.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use bigbatch_engine::backend::Dtype;
+use bigbatch_engine::model::Pooling;
+
+use super::docs::OpenAiErrors;
+use crate::App;
+use crate::error::{OpenAi, Refusal};
+use crate::models::{Kind, Served};
+use crate::wire::openai::{ModelCard, ModelList};
+use crate::wire::tei::{Info, LabelMaps, ModelInfo, ModelType};
+
+#[utoipa::path(get, path = "/info", tag = "text-embeddings-inference",
+    responses((status = 200, description = "The first model and the limits; `models` has all", body = Info)))]
+/// The models and the limits.
+pub(crate) async fn info(State(app): State<Arc<App>>) -> Response {
+    let served = app.models.first();
+    let (engine, options) = (&served.engine, &app.options);
+    let info = Info {
+        model_id: served.source.clone(),
+        model_sha: None,
+        model_dtype: dtype(served),
+        model_type: model_type(served),
+        max_concurrent_requests: engine.max_concurrent_requests(),
+        max_input_length: engine.max_tokens(),
+        max_batch_tokens: engine.limits().max_batch_tokens,
+        max_batch_requests: Some(engine.limits().max_batch_sequences),
+        max_client_batch_size: options.max_client_batch_size,
+        auto_truncate: options.auto_truncate,
+        tokenization_workers: engine.tokenizer_threads(),
+        version: env!("CARGO_PKG_VERSION"),
+        sha: None,
+        docker_label: None,
+        models: app.models.iter().map(model_info).collect(),
+    };
+    Json(info).into_response()
+}
+
+#[utoipa::path(get, path = "/v1/models", tag = "OpenAI",
+    responses((status = 200, description = "All models", body = ModelList)))]
+/// All models.
+pub(crate) async fn models(State(app): State<Arc<App>>) -> Json<ModelList> {
+    let data = app.models.iter().map(|served| card(&app, served)).collect();
+    Json(ModelList { object: "list", data })
+}
+
+#[utoipa::path(get, path = "/v1/models/{name}", tag = "OpenAI",
+    params(("name" = String, Path, description = "A model's name")),
+    responses((status = 200, description = "That model", body = ModelCard), OpenAiErrors))]
+/// One model.
+pub(crate) async fn model(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Json<ModelCard>, OpenAi> {
+    let found = app.models.iter().find(|served| served.name == name);
+    let unknown = || {
+        let known: Vec<&str> = app.models.iter().map(|served| served.name.as_str()).collect();
+        Refusal::UnknownModel { asked: name.clone(), known: known.join(", ") }
+    };
+    Ok(Json(card(&app, found.ok_or_else(unknown)?)))
+}
+
+fn card(app: &App, served: &Served) -> ModelCard {
+    ModelCard {
+        id: served.name.clone(),
+        object: "model",
+        created: app.started_unix_s,
+        owned_by: "bigbatch",
+        root: served.source.clone(),
+        max_model_len: served.engine.max_tokens(),
+        kind: served.kind.name(),
+    }
+}
+
+fn model_info(served: &Served) -> ModelInfo {
+    let engine = &served.engine;
+    ModelInfo {
+        name: served.name.clone(),
+        source: served.source.clone(),
+        kind: served.kind.name(),
+        device: engine.device().name.clone(),
+        dtype: dtype(served),
+        max_input_length: engine.max_tokens(),
+        max_batch_tokens: engine.limits().max_batch_tokens,
+        labels: engine.model().labels.clone(),
+        prompts: engine.model().prompts.names().map(str::to_owned).collect(),
+    }
+}
+
+fn dtype(served: &Served) -> &'static str {
+    match served.engine.device().dtype {
+        Dtype::F32 => "float32",
+        Dtype::Bf16 => "bfloat16",
+        Dtype::F16 => "float16",
+    }
+}
+
+fn model_type(served: &Served) -> ModelType {
+    let model = served.engine.model();
+    let labels = || LabelMaps {
+        id2label: model.labels.iter().cloned().enumerate().collect(),
+        label2id: model.labels.iter().cloned().zip(0..).collect(),
+    };
+    match served.kind {
+        Kind::Embedding | Kind::MaskedLm => ModelType::Embedding {
+            pooling: match model.embedding_pooling {
+                Pooling::Cls => "cls",
+                Pooling::Mean => "mean",
+            },
+        },
+        Kind::Classifier => ModelType::Classifier(labels()),
+        Kind::Reranker => ModelType::Reranker(labels()),
+        Kind::TokenClassifier => ModelType::TokenClassifier(labels()),
+    }
+}

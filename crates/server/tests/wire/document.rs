@@ -1,0 +1,62 @@
+//! The OpenAPI document tells of every route, and of nothing else.
+
+use std::collections::BTreeSet;
+
+use bigbatch_server::endpoints;
+use serde_json::Value;
+
+use crate::common::{get, post};
+
+async fn document() -> Value {
+    let reply = get("/openapi.json").await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.text, get("/api-doc/openapi.json").await.text);
+    reply.json()
+}
+
+fn documented(document: &Value) -> BTreeSet<(String, String)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    let methods = |(path, item): (&String, &Value)| {
+        let methods = item.as_object().unwrap().keys().filter(|key| *key != "parameters");
+        methods.map(|method| (method.clone(), path.clone())).collect::<Vec<_>>()
+    };
+    paths.flat_map(methods).collect()
+}
+
+#[tokio::test]
+async fn routes_and_document_are_the_same() {
+    let served: BTreeSet<(String, String)> =
+        endpoints().into_iter().map(|(method, path)| (method.to_owned(), path)).collect();
+    let documented = documented(&document().await);
+    let missing: Vec<_> = served.difference(&documented).collect();
+    let more: Vec<_> = documented.difference(&served).collect();
+    assert!(missing.is_empty() && more.is_empty(), "not told: {missing:?}; not there: {more:?}");
+}
+
+/// The table says so; the router has to agree.
+#[tokio::test]
+async fn every_endpoint_of_the_table_is_routed() {
+    for (method, path) in endpoints() {
+        let path = path.replace("{name}", "intent");
+        let reply = match method {
+            "get" => get(&path).await,
+            _ => post(&path, &serde_json::json!({})).await,
+        };
+        let unrouted = reply.status == 405 || reply.text.contains("there is no /");
+        assert!(!unrouted, "{method} {path}: {}", reply.text);
+    }
+}
+
+#[tokio::test]
+async fn every_reference_leads_somewhere_and_no_operation_is_there_twice() {
+    let document = document().await;
+    let text = document.to_string();
+    for reference in text.split("\"$ref\":\"").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        let pointer = name.trim_start_matches('#');
+        assert!(document.pointer(pointer).is_some(), "{name} leads nowhere");
+    }
+    let ids: Vec<&str> = text.split("\"operationId\":\"").skip(1).collect();
+    let distinct: BTreeSet<&str> = ids.iter().map(|id| id.split('"').next().unwrap()).collect();
+    assert_eq!(distinct.len(), ids.len());
+}

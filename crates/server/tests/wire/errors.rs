@@ -1,0 +1,168 @@
+//! Every refusal, in the dialect of its route.
+
+use axum::body::Body;
+use axum::http::Request;
+use axum::response::IntoResponse;
+use bigbatch_engine::model::InitHead;
+use bigbatch_server::error::{Dialect, Refusal};
+use bigbatch_server::{App, Models, Options};
+use http_body_util::BodyExt;
+use serde_json::json;
+
+use crate::common::{Reply, app, get, labels, post_to, send, served, told, too_long, transcript};
+
+#[tokio::test]
+async fn of_text_embeddings_inference() {
+    let many: Vec<&str> = vec!["a"; 33];
+    let exchanges = [
+        ("/embed", json!({"inputs": []})),
+        ("/embed", json!({"inputs": ""})),
+        ("/embed", json!({"inputs": ["a", ""]})),
+        ("/embed", json!({"inputs": many})),
+        ("/embed", json!({"inputs": too_long()})),
+        ("/embed", json!({"inputs": 5})),
+        ("/embed", json!({})),
+        ("/embed", json!({"inputs": [1, "a"]})),
+        ("/embed", json!({"inputs": [-1]})),
+        ("/embed", json!({"inputs": [4_000_000]})),
+        ("/embed", json!({"inputs": "a", "dimensions": 0})),
+        ("/embed", json!({"inputs": "a", "dimensions": 100_000})),
+        ("/embed", json!({"inputs": "a", "normalize": "yes"})),
+        ("/embed", json!({"inputs": "a", "truncation_direction": "up"})),
+        ("/embed", json!({"inputs": "a", "prompt_name": "none"})),
+        ("/embed", json!({"inputs": "a", "prompt_name": "query", "model": "intent"})),
+        ("/embed", json!({"inputs": [5], "prompt_name": "query"})),
+        ("/embed", json!({"inputs": "a", "model": "intent"})),
+        ("/embed", json!({"inputs": "a", "model": "nobody"})),
+        ("/models/nobody/embed", json!({"inputs": "a"})),
+        ("/embed", json!({"inputs": "a", "chunk": {"size": 2}})),
+        ("/embed", json!({"inputs": "a", "chunk": {"size": 1000}})),
+        ("/embed", json!({"inputs": "a", "chunk": {"width": 10}})),
+        ("/embed", json!({"inputs": "a", "chunk": {}, "truncate": true})),
+        ("/embed", json!({"inputs": [5], "chunk": {}})),
+        ("/embed", json!({"inputs": too_long(), "chunk": {"size": 4}})),
+        ("/embed_all", json!({"inputs": "a", "model": "pii"})),
+        ("/predict", json!({"inputs": "a"})),
+        ("/predict", json!({"inputs": ["a", "b", "c"], "model": "intent"})),
+        ("/predict", json!({"inputs": [["a", "b", "c"]], "model": "intent"})),
+        ("/predict", json!({"inputs": ["a", "b"], "model": "intent", "chunk": {}})),
+        ("/rerank", json!({"query": "q", "texts": ["a"], "model": "intent"})),
+        ("/rerank", json!({"query": "q", "texts": [], "model": "rank"})),
+        ("/rerank", json!({"query": "q"})),
+        ("/similarity", json!({"inputs": {"source_sentence": "a", "sentences": []}})),
+        ("/tokenize", json!({"inputs": ""})),
+        ("/decode", json!({"ids": []})),
+        ("/decode", json!({"ids": [4_000_000_000u32]})),
+        ("/tag", json!({"inputs": "a"})),
+        ("/fill_mask", json!({"inputs": "no mask"})),
+        ("/fill_mask", json!({"inputs": "[MASK]", "top_k": 0})),
+        ("/classify", json!({"model": "intent"})),
+        ("/classify", json!({"inputs": "a", "input": "a", "model": "intent"})),
+        ("/nothing", json!({})),
+    ];
+    insta::assert_snapshot!(transcript(&exchanges).await);
+}
+
+#[tokio::test]
+async fn of_openai_and_vllm() {
+    let exchanges = [
+        ("/v1/embeddings", json!({"input": []})),
+        ("/v1/embeddings", json!({"input": ""})),
+        ("/v1/embeddings", json!({"input": too_long()})),
+        ("/v1/embeddings", json!({"inputs": "a"})),
+        ("/v1/embeddings", json!({"input": "a", "encoding_format": "hex"})),
+        ("/v1/embeddings", json!({"input": "a", "dimensions": 0})),
+        ("/v1/embeddings", json!({"input": "a", "model": "nobody"})),
+        ("/v1/embeddings", json!({"input": "a", "model": "intent"})),
+        ("/v1/embeddings", json!({"input": "a", "truncate_prompt_tokens": 5})),
+        ("/classify", json!({"input": "a"})),
+        ("/pooling", json!({"input": "a", "task": "plugin"})),
+        ("/pooling", json!({"input": "a", "task": "classify"})),
+        ("/pooling", json!({"input": "a", "task": "token_embed", "dimensions": 4})),
+        ("/score", json!({"queries": ["a", "b"], "documents": ["a", "b", "c"], "model": "rank"})),
+        ("/score", json!({"queries": [], "documents": ["a"], "model": "rank"})),
+        ("/v1/rerank", json!({"query": "q", "texts": ["a"]})),
+        ("/rerank", json!({"query": "q", "documents": ["a"], "model": "intent"})),
+        ("/v1/nothing", json!({})),
+    ];
+    insta::assert_snapshot!(transcript(&exchanges).await);
+}
+
+#[tokio::test]
+async fn of_bodies() {
+    let mut written = String::new();
+    let small = Options { payload_limit_bytes: 100, ..Options::default() };
+    let head = InitHead::MaskedLm;
+    let models = Models::new(vec![served("small", head, 512)]).unwrap();
+    let small = App::new(models, small);
+    for path in ["/embed", "/v1/embeddings"] {
+        let mut tell =
+            |what: &str, reply: &Reply| written += &told(&format!("{path}: {what}"), reply);
+        tell("half a body", &post_to(&app(), path, r#"{"inputs": "#).await);
+        tell("nothing", &post_to(&app(), path, "").await);
+        tell("no Unicode", &post_to(&app(), path, b"{\"inputs\": \"\xff\"}".to_vec()).await);
+        tell("half a surrogate", &post_to(&app(), path, r#"{"inputs": "\ud800"}"#).await);
+        tell("NaN", &post_to(&app(), path, r#"{"inputs": NaN}"#).await);
+        tell("a field twice", &post_to(&app(), path, r#"{"model": "a", "model": "b"}"#).await);
+        tell("deep", &post_to(&app(), path, "[".repeat(100_000)).await);
+        let plain = Request::post(path).header("content-type", "text/plain");
+        tell("text/plain", &send(&app(), plain.body(Body::from("{}")).unwrap()).await);
+        let without = Request::post(path).body(Body::from("{}")).unwrap();
+        tell("no content type", &send(&app(), without).await);
+        tell("over the limit", &post_to(&small, path, "x".repeat(101)).await);
+        tell("GET", &get(path).await);
+    }
+    insta::assert_snapshot!(written);
+}
+
+/// With one model any name means it.
+#[tokio::test]
+async fn one_model_answers_to_every_name() {
+    let models = Models::new(vec![served("only", InitHead::MaskedLm, 512)]).unwrap();
+    let app = App::new(models, Options::default());
+    let reply = post_to(&app, "/embed", r#"{"inputs": "a", "model": "text-embedding-3-small"}"#);
+    assert_eq!(reply.await.status, 200);
+}
+
+#[tokio::test]
+async fn of_load_with_a_time_to_come_again() {
+    let head = InitHead::Sequence(labels(&["a", "b"]));
+    let models = Models::new(vec![served("busy", head, 1)]).unwrap();
+    let app = App::new(models, Options::default());
+    let texts: Vec<String> = (0..32).map(|n| format!("text {n}")).collect();
+    let mut written = String::new();
+    for (path, body) in [
+        ("/predict", json!({"inputs": texts.iter().map(|t| vec![t]).collect::<Vec<_>>()})),
+        ("/classify", json!({"input": texts})),
+    ] {
+        let reply = post_to(&app, path, body.to_string()).await;
+        written += &told(path, &reply);
+        // What was given up runs to its end first.
+        while app.models.iter().any(|served| served.engine.in_flight() > 0) {
+            std::thread::yield_now();
+        }
+        let after = post_to(&app, "/predict", r#"{"inputs": "a text"}"#).await;
+        assert_eq!(after.status, 200, "it recovers: {}", after.text);
+    }
+    insta::assert_snapshot!(written);
+}
+
+/// What cannot be brought about here: a device that fails, a server that stops.
+#[tokio::test]
+async fn of_the_device() {
+    let mut written = String::new();
+    for dialect in [Dialect::Tei, Dialect::OpenAi] {
+        for refusal in [
+            Refusal::Backend("cuda:0: launch failed: out of order".into()),
+            Refusal::Unavailable("the engine is stopped".into()),
+            Refusal::Overloaded("the queue is full".into()),
+        ] {
+            let (parts, body) = refusal.answer(dialect).into_response().into_parts();
+            let bytes = body.collect().await.unwrap().to_bytes();
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            let reply = Reply { status: parts.status.as_u16(), headers: parts.headers, text };
+            written += &told(&format!("{dialect:?}"), &reply);
+        }
+    }
+    insta::assert_snapshot!(written);
+}

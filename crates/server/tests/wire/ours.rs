@@ -1,0 +1,107 @@
+//! `/tag`, `/fill_mask`, `/v1/analyze`, and texts in windows.
+
+use serde_json::{Value, json};
+
+use crate::common::{floats, ok, post, too_long, transcript};
+
+const TEXT: &str = "Ada Lovelace met Charles Babbage in London, and \u{c5}sa stayed at home.";
+
+#[tokio::test]
+async fn shapes() {
+    let exchanges = [
+        ("/tag", json!({"inputs": TEXT, "model": "pii"})),
+        ("/tag", json!({"inputs": ["Ada", "Bob"], "model": "pii", "all_tokens": true})),
+        ("/tag", json!({"inputs": TEXT, "model": "pii", "chunk": {"size": 16, "overlap": 4}})),
+        ("/fill_mask", json!({"inputs": "It is [MASK].", "top_k": 2})),
+        ("/fill_mask", json!({"inputs": ["[MASK]"], "top_k": 1})),
+        ("/v1/analyze", json!({"text": TEXT})),
+        ("/v1/analyze", json!({"text": "short", "models": ["intent", "nobody"]})),
+        ("/v1/analyze", json!({"text": too_long(), "models": ["intent"]})),
+        (
+            "/v1/analyze",
+            json!({"text": too_long(), "models": ["intent"], "chunk": {"merge": "max"}}),
+        ),
+        ("/v1/analyze", json!({"text": "", "models": ["intent"]})),
+        ("/v1/analyze", json!({"text": "a", "models": []})),
+        ("/v1/analyze", json!({"text": "a", "models": ["pii", "pii"]})),
+    ];
+    insta::assert_snapshot!(transcript(&exchanges).await);
+}
+
+#[tokio::test]
+async fn windows_cover_what_is_too_long_for_the_model() {
+    let embed = |chunk: Value| json!({"inputs": too_long(), "chunk": chunk});
+    let reply = post("/embed", &embed(json!({}))).await;
+    assert_eq!((reply.status, reply.header("x-chunks")), (200, Some("2")), "{}", reply.text);
+    assert_eq!(reply.header("x-truncated"), None);
+    let vector = floats(&reply.json()[0]);
+    assert!((vector.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-4, "of unit length");
+    let smaller = post("/embed", &embed(json!({"size": 64, "overlap": 32}))).await;
+    assert_eq!(smaller.header("x-chunks"), Some("10"));
+    let tagged = ok("/tag", json!({"inputs": too_long(), "chunk": {}, "model": "pii"})).await;
+    assert!(tagged["tokens"].as_u64().unwrap() > 256 && tagged["chunks"] == 2);
+}
+
+#[tokio::test]
+async fn one_window_answers_as_none() {
+    for (path, body) in [
+        ("/embed", json!({"inputs": TEXT})),
+        ("/predict", json!({"inputs": TEXT, "model": "intent"})),
+        ("/classify", json!({"inputs": TEXT, "model": "intent", "raw_scores": true})),
+    ] {
+        let mut chunked = body.clone();
+        chunked["chunk"] = json!({"size": 100});
+        assert_eq!(ok(path, body).await, ok(path, chunked).await, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn entities_of_windows_have_their_places_in_the_whole_text() {
+    let body = |chunk: Value| json!({"inputs": TEXT, "model": "pii", "chunk": chunk});
+    let tagged = ok("/tag", body(json!({"size": 12, "overlap": 4}))).await;
+    assert!(tagged["chunks"].as_u64().unwrap() > 1);
+    let entities = tagged["entities"].as_array().unwrap();
+    let mut end = 0;
+    for entity in entities {
+        let span =
+            entity["start"].as_u64().unwrap() as usize..entity["end"].as_u64().unwrap() as usize;
+        let text: String = TEXT.chars().skip(span.start).take(span.len()).collect();
+        assert_eq!(entity["text"], text);
+        assert!(span.start >= end, "twice: {entities:?}");
+        end = span.end;
+    }
+    assert!(!entities.is_empty());
+}
+
+/// The answers are those of the models asked one by one, and all of them read the text once.
+#[tokio::test]
+async fn an_analysis_is_every_models_own_answer() {
+    let analysis = ok("/v1/analyze", json!({"text": TEXT})).await;
+    assert_eq!(analysis["tokenizations"], 1);
+    let results = &analysis["results"];
+    assert_eq!(results.as_object().unwrap().len(), 4);
+    let labels = ok("/predict", json!({"inputs": TEXT, "model": "intent"})).await;
+    assert_eq!(results["intent"]["labels"], labels);
+    let tagged = ok("/tag", json!({"inputs": TEXT, "model": "pii"})).await;
+    assert_eq!(results["pii"]["entities"], tagged["entities"]);
+    let vector = ok("/embed", json!({"inputs": TEXT})).await;
+    assert_eq!(results["embed"]["embedding"], vector[0]);
+}
+
+#[tokio::test]
+async fn an_analysis_cuts_like_the_others() {
+    for direction in ["left", "right"] {
+        let long = format!("begin {} end", too_long());
+        let analysis = ok(
+            "/v1/analyze",
+            json!({"text": long, "models": ["intent"], "truncate": true, "truncation_direction": direction}),
+        );
+        let analysis = analysis.await;
+        let alone = ok(
+            "/predict",
+            json!({"inputs": long, "model": "intent", "truncate": true, "truncation_direction": direction}),
+        );
+        assert_eq!(analysis["results"]["intent"]["labels"], alone.await, "{direction}");
+        assert_eq!(analysis["results"]["intent"]["truncated"], true);
+    }
+}
