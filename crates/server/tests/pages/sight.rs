@@ -16,15 +16,14 @@ fn says(selector: &str, text: &str) -> String {
     format!("document.querySelector({}).textContent.includes({})", json!(selector), json!(text))
 }
 
-/// True in a page none of whose text is a value that someone forgot to put into words.
-const WORDED: &str =
-    "!/\\[object|undefined|NaN|Infinity/.test(document.querySelector('main').innerText)";
+/// Null in a page none of whose text is a value that someone forgot to put into words.
+const UNWORDED: &str = "document.querySelector('main').innerText.match(/.*(\\[object [A-Z]|undefined|NaN|Infinity).*/)";
 
 /// A page that nothing is wrong with: silent, whole, and no wider than the window.
 fn sound(browser: &mut Browser) {
     assert_eq!(browser.complaints(), [""; 0]);
     assert_eq!(browser.eval(UNHARMED), true);
-    assert_eq!(browser.eval(WORDED), true, "{}", browser.eval("document.body.innerText"));
+    assert_eq!(browser.eval(UNWORDED), Value::Null);
     let sideways = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
     assert_eq!(browser.eval(sideways), 0, "no sideways scrolling");
 }
@@ -103,12 +102,65 @@ fn the_playground_draws_each_kind_of_answer() {
     assert_eq!(browser.eval("document.querySelector('#result td').textContent"), "1.0000");
     browser.until(&says("#timings", "tokens"));
     browser.until(&says("#timings", "on the device"));
+    browser.until("document.querySelectorAll('#tokens span').length > 9");
     browser.picture("playground-similarity");
+    sound(&mut browser);
+
+    run(&mut browser, 0, "masks", &format!("The [MASK] {HOSTILE} sat [MASK]."));
+    assert_eq!(browser.eval("document.querySelectorAll('#result h3').length"), 2);
+    assert_eq!(browser.eval("document.querySelectorAll('#result .label-row').length"), 16);
+    sound(&mut browser);
+
+    run(&mut browser, 1, "labels", HOSTILE);
+    browser.until(&says("#result", &format!("LABEL-{HOSTILE}")));
+    assert_eq!(browser.eval("document.querySelectorAll('#result .label-row').length"), 3);
+    browser.until(&says("#raw-request", "<img src=x"));
+    browser.picture("playground-labels");
+    sound(&mut browser);
+
+    let text = format!("Ada \u{1f600} lives in Zürich, {HOSTILE}, and works for a firm in Oslo.");
+    run(&mut browser, 2, "entities", &text);
+    browser.until(&says("#result mark small", HOSTILE));
+    let own = "[...document.querySelectorAll('#result .text')].map((shown) => { \
+         const text = shown.cloneNode(true); \
+         text.querySelectorAll('small').forEach((label) => label.remove()); \
+         return text.textContent; })";
+    assert_eq!(browser.eval(own), json!([text]), "the text is whole, whatever is marked in it");
+    browser.picture("playground-entities");
+    sound(&mut browser);
+
+    run(&mut browser, 3, "ranking", &format!("Wool keeps feet warm.\n{HOSTILE}"));
+    browser.until(&says("#result", HOSTILE));
+    assert_eq!(browser.eval("document.querySelectorAll('#result .label-row').length"), 2);
+    sound(&mut browser);
+
+    browser.open(&server.url("/playground"), 400, true);
+    browser.until("document.querySelectorAll('#model option').length === 4");
+    run(&mut browser, 2, "entities", &text);
+    browser.picture("playground-dark-narrow");
     sound(&mut browser);
 }
 
-/// Chooses a model and a task, and sends a text.
+#[test]
+fn the_playground_tells_of_refusals() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start("refusal") else { return };
+    browser.open(&server.url("/playground"), 1280, false);
+    browser.until("document.querySelectorAll('#model option').length === 4");
+    send(&mut browser, 1, "labels", &format!("{HOSTILE} ").repeat(500));
+    browser.until(&says("#failure", "must have less than"));
+    assert_eq!(browser.eval("document.getElementById('answer').hidden"), true);
+    sound(&mut browser);
+}
+
+/// Sends a text and waits for its answer.
 fn run(browser: &mut Browser, model: usize, task: &str, text: &str) {
+    send(browser, model, task, text);
+    assert_eq!(browser.eval("document.getElementById('failure').textContent"), "");
+}
+
+/// Chooses a model and a task, and sends a text.
+fn send(browser: &mut Browser, model: usize, task: &str, text: &str) {
     browser.eval(&format!(
         "{{
           const set = (id, value) => {{
@@ -126,7 +178,50 @@ fn run(browser: &mut Browser, model: usize, task: &str, text: &str) {
     browser.until(
         "!document.getElementById('answer').hidden || !document.getElementById('failure').hidden",
     );
-    assert_eq!(browser.eval("document.getElementById('failure').textContent"), "");
+}
+
+#[test]
+fn the_docs_show_every_endpoint_and_call_it() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start("docs") else { return };
+    let (_, body) = server.get("/openapi.json", "*/*");
+    let document: Value = serde_json::from_str(&body).expect("JSON");
+    let paths = document["paths"].as_object().expect("paths");
+    let keys = paths.values().filter_map(Value::as_object).flat_map(|item| item.keys());
+    let methods = keys.filter(|key| ["get", "post"].contains(&key.as_str())).count();
+    browser.open(&server.url("/docs"), 1280, false);
+    browser.until("document.querySelector('details') !== null");
+    assert_eq!(browser.eval("document.querySelectorAll('details').length"), methods);
+
+    let embed = "[...document.querySelectorAll('details')].find((one) => \
+         one.querySelector('summary').textContent.startsWith('POST/embed '))";
+    browser.eval(&format!("{embed}.open = true"));
+    browser.until(&format!("{embed}.querySelector('textarea')"));
+    let shape = browser.eval(&format!("{embed}.querySelector('ul').textContent"));
+    let shape = shape.as_str().expect("text");
+    for field in ["inputs string | [integer | string | [integer]], required", "normalize boolean"] {
+        assert!(shape.contains(field), "{shape}");
+    }
+    browser.eval(&format!("{embed}.querySelector('button').click()"));
+    browser.until(&format!("{embed}.querySelector('pre').textContent.startsWith('200')"));
+    browser.picture("docs");
+    sound(&mut browser);
+
+    browser.eval(
+        "{ const field = document.getElementById('filter'); field.value = 'health'; \
+           field.dispatchEvent(new Event('input')); }",
+    );
+    let shown = "[...document.querySelectorAll('details')].filter((one) => !one.hidden)";
+    let left = browser.eval(&format!("{shown}.every((one) => one.textContent.includes('health'))"));
+    assert_eq!(left, true);
+    assert_ne!(browser.eval(&format!("{shown}.length")), 0);
+    browser.open(&server.url("/docs"), 400, true);
+    browser.until("document.querySelector('details') !== null");
+    browser.eval("document.querySelectorAll('details').forEach((one) => { one.open = true; })");
+    browser
+        .until("[...document.querySelectorAll('details')].every((one) => one.querySelector('h3'))");
+    browser.picture("docs-dark-narrow");
+    sound(&mut browser);
 }
 
 #[test]
@@ -154,6 +249,46 @@ fn these_eyes_see_what_they_are_to_see() {
     assert_eq!(browser.eval(UNHARMED), false);
 }
 
+/// Places count characters, not UTF-16 units; of two entities over one another the first is drawn.
+#[test]
+fn entities_are_where_the_server_says() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start("entities") else { return };
+    browser.open(&server.url("/playground"), 1280, false);
+    let text = format!("A \u{1f600}\u{1f600} in Zürich {HOSTILE}");
+    let place = text.chars().position(|c| c == 'Z').expect("it is there");
+    let entity = |label: &str, start: usize, end: usize| json!({ "label": label, "start": start, "end": end, "score": 0.5, "text": "" });
+    let hostile = place + 7;
+    let entities = json!([
+        entity(HOSTILE, hostile, hostile + 4),
+        entity("PLACE", place, place + 6),
+        entity("PART", place + 2, place + 6),
+    ]);
+    let found = browser.eval(&format!(
+        "import('/assets/answers.js').then(({{ bars, highlighted }}) => {{
+           const main = document.querySelector('main');
+           const text = highlighted({}, {entities});
+           main.replaceChildren(text, ...bars([{{ label: {}, score: 0.25 }}]));
+           return {{
+             marks: [...text.querySelectorAll('mark')].map((mark) => mark.firstChild.data),
+             labels: [...text.querySelectorAll('small')].map((label) => label.textContent),
+             bar: main.querySelector('.bar > span').style.width,
+             label: main.querySelector('.label-row > span').textContent,
+           }};
+         }})",
+        json!(text),
+        json!(HOSTILE)
+    ));
+    assert_eq!(
+        found,
+        json!({
+            "marks": ["Zürich", "<img"], "labels": ["PLACE", HOSTILE],
+            "bar": "25%", "label": HOSTILE,
+        })
+    );
+    sound(&mut browser);
+}
+
 /// The page's own arithmetic, where the server's histograms end.
 #[test]
 fn percentiles_are_of_the_window() {
@@ -175,7 +310,7 @@ fn percentiles_are_of_the_window() {
              seconds: changed.seconds,
              tokens: changed.models[0].stages.tokens,
              buckets: changed.models[0].stages.seconds.buckets,
-             p50: quantile(two, 0.5), p60: quantile(two, 0.6), p100: quantile(two, 1),
+             p50: quantile(two, 0.5), p55: quantile(two, 0.55), p100: quantile(two, 1),
              none: quantile({ count: 0, sum: 0, buckets: [] }, 0.5),
              mean: mean(merge([two, one(10)])),
              past: [past.seconds, past.models[0].stages.tokens],
@@ -187,7 +322,7 @@ fn percentiles_are_of_the_window() {
         found,
         json!({
             "seconds": 2, "tokens": 30, "buckets": [[4, 8, 5]],
-            "p50": 1, "p60": 4.8, "p100": 8, "none": null, "mean": 4,
+            "p50": 1, "p55": 4.8, "p100": 8, "none": null, "mean": 4,
             "past": [2, 6], "restarted": 1,
         })
     );

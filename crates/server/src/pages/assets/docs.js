@@ -25,7 +25,7 @@ function words(given, depth = 0) {
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
   const several = choices(schema);
   if (several) return several.map((one) => words(one, depth + 1)).join(" | ");
-  const types = [schema.type ?? "any"].flat();
+  const types = [schema.type ?? (schema.allOf ? "object" : "any")].flat();
   const one = (type) => (type === "array" ? `[${words(schema.items, depth + 1)}]` : type);
   return types.map(one).join(" | ");
 }
@@ -90,11 +90,15 @@ function bodyOf(operation) {
 }
 
 function answers(operation) {
-  return Object.entries(operation.responses ?? {}).map(([status, given]) => {
+  const responses = Object.entries(operation.responses ?? {});
+  // Refusals are all of one shape: told with the first.
+  const refused = responses.findIndex(([status]) => !status.startsWith("2"));
+  return responses.map(([status, given], index) => {
     const response = resolve(given);
     const schema = jsonOf(response)?.schema;
-    const kind = schema ? el("span", { class: "soft" }, ` ${words(schema)}`) : null;
-    return el("li", {}, el("code", {}, status), ` ${response.description ?? ""}`, kind, schema ? shape(schema) : null);
+    const told = schema && (status.startsWith("2") || index === refused);
+    const kind = told ? el("span", { class: "soft" }, ` ${words(schema)}`) : null;
+    return el("li", {}, el("code", {}, status), ` ${response.description ?? ""}`, kind, told ? shape(schema) : null);
   });
 }
 

@@ -70,7 +70,7 @@ let models = [];
 
 async function load() {
   try {
-    const { json } = await call("/dashboard/data");
+    const { json } = await call("/info");
     models = json.models;
     tell(find("failure"), null);
   } catch (failure) {
@@ -85,7 +85,7 @@ const model = () => models[find("model").selectedIndex];
 const task = () => TASKS[find("task").value];
 
 function choose() {
-  const { kind, device, dtype, max_tokens: longest } = model();
+  const { kind, device, dtype, max_input_length: longest } = model();
   const fitting = Object.entries(TASKS).filter(([, one]) => one.kinds.includes(kind));
   find("task").replaceChildren(...fitting.map(([key, one]) => el("option", { value: key }, one.name)));
   const kindInWords = kind.replaceAll("_", " ");
@@ -171,4 +171,7 @@ keyField(load);
 find("model").addEventListener("change", choose);
 find("task").addEventListener("change", prepare);
 find("ask").addEventListener("submit", ask);
+find("text").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) find("ask").requestSubmit();
+});
 load();
