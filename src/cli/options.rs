@@ -10,7 +10,8 @@ use bigbatch_engine::error::LoadError;
 use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
 use bigbatch_engine::task::TaskKind;
 use bigbatch_engine::units;
-use clap::{Args, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 
 /// Which model, and what it may use.
 #[derive(Args, Clone)]
@@ -36,6 +37,43 @@ pub(crate) struct ModelOptions {
     /// Threads that compute on a CPU [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+}
+
+/// Which of the [`ModelOptions`] were given and not left at their defaults. It has no options of its own;
+/// it has to be flattened before them, since whoever reads options takes them away.
+pub(crate) struct GivenModelOptions(Vec<String>);
+
+impl GivenModelOptions {
+    /// The first of them, as it is written on a command line.
+    pub(crate) fn first(&self) -> Option<&str> {
+        self.0.first().map(String::as_str)
+    }
+}
+
+impl FromArgMatches for GivenModelOptions {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let options = ModelOptions::augment_args(Command::new(""));
+        let given = options.get_arguments().filter(|option| {
+            matches.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine)
+        });
+        let named = given.filter_map(|option| Some(format!("--{}", option.get_long()?)));
+        Ok(GivenModelOptions(named.collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for GivenModelOptions {
+    fn augment_args(command: Command) -> Command {
+        command
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        command
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -11,6 +11,8 @@ use bigbatch_validate::target::HttpOptions;
 use bigbatch_validate::target::http::{Api, HttpVersion, Secrets};
 use clap::Args;
 
+use super::options::GivenModelOptions;
+
 const IN_PROCESS: &str = "in-process";
 
 /// What to measure, and how to speak to it.
@@ -56,8 +58,12 @@ pub(crate) struct Server {
 }
 
 impl TargetOptions {
-    /// The server to measure; none where it is this process's engine.
-    pub(crate) fn server(&self) -> Result<Option<Server>, Box<dyn Error>> {
+    /// The server to measure; none where it is this process's engine. Options of an engine, `given`, say
+    /// nothing of a server.
+    pub(crate) fn server(
+        &self,
+        given: &GivenModelOptions,
+    ) -> Result<Option<Server>, Box<dyn Error>> {
         if self.target == IN_PROCESS {
             return match self.only_of_urls() {
                 Some(option) => Err(format!("{option} needs a server; give --target URL").into()),
@@ -66,6 +72,13 @@ impl TargetOptions {
         }
         if !self.target.contains("://") {
             return Err("--target is neither in-process nor a URL; give http://HOST:PORT".into());
+        }
+        if let Some(option) = given.first() {
+            return Err(format!(
+                "{option} is of the engine in this process and changes nothing of --target URL; leave it out, \
+                 or give it to the server"
+            )
+            .into());
         }
         let source = self.tokenizer.as_ref().ok_or(
             "--target URL needs --tokenizer SOURCE: the tokenizer of the server's model, by which texts \

@@ -16,7 +16,7 @@ use bigbatch_validate::{Plan, Report, RunOptions, Terminal, run_async};
 use clap::Args;
 
 use super::edge::{self, InProcessEdge, RunningEdge};
-use super::options::{ModelOptions, seconds};
+use super::options::{GivenModelOptions, ModelOptions, seconds};
 use super::target::{Server, TargetOptions};
 use super::{Outcome, say};
 
@@ -48,11 +48,13 @@ pub(crate) struct Validate {
     #[command(flatten)]
     target: TargetOptions,
     #[command(flatten)]
+    given: GivenModelOptions,
+    #[command(flatten)]
     model: ModelOptions,
 }
 
 pub(crate) fn validate(args: Validate) -> Outcome {
-    let server = args.target.server()?;
+    let server = args.target.server(&args.given)?;
     let plan = Plan::load(&args.plan)?;
     let output = OutputDir::create(&args.out)?;
     let corpus = match &args.corpus {

@@ -55,6 +55,13 @@ fn options_of_servers() {
         (&["--http", "2"], "--http needs a server"),
         (&["--target", "bob:hunter2@elsewhere"], "--target is neither in-process nor a URL"),
         (&["--target", &url], "needs --tokenizer"),
+        (
+            &[&served[..], &["--device", "auto"]].concat(),
+            "--device is of the engine in this process",
+        ),
+        (&[&served[..], &["--model-id", "embedded"]].concat(), "--model is of the engine"),
+        (&[&served[..], &["--memory-budget", "1GiB"]].concat(), "--memory-budget is of the engine"),
+        (&[&served[..], &["--max-batch-tokens", "64"]].concat(), "--max-batch-tokens is of the"),
         (&["--target", &url, "--tokenizer", "absent-directory"], "absent-directory"),
         (&[&served[..], &["--header", "hunter2"]].concat(), "header 1 cannot be sent"),
         (&[&served[..], &["--api-key-file", text(&empty)]].concat(), "it is empty"),

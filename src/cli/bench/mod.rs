@@ -100,8 +100,8 @@ impl Bed {
         let ceilings = device.ceilings()?;
         say!("{} on {}, {}", model.name, device.info().name, device.info().dtype);
         say!(
-            "ceilings: {:.4} TFLOP/s, {:.0} GB/s ({})",
-            ceilings.flops_per_second / 1e12,
+            "ceilings: {} TFLOP/s, {:.0} GB/s ({})",
+            significant(ceilings.flops_per_second / 1e12),
             ceilings.bytes_per_second / 1e9,
             ceilings.what
         );
@@ -149,20 +149,26 @@ impl Bed {
         let rate = flops / median;
         let rates = if flops > 0.0 {
             let share = 100.0 * rate / self.ceilings.flops_per_second;
-            format!("{:>9.3} {share:>10.0}%", rate / 1e12)
+            format!("{:>9} {share:>10.0}%", significant(rate / 1e12))
         } else {
             String::new()
         };
         say!(
-            "{:>12} {what:<26} {:>10.4} {:>10.4} {:>10.4} {:>11.0} {rates}",
+            "{:>12} {what:<26} {:>10} {:>10} {:>10} {:>11.0} {rates}",
             name(at),
-            median * 1e3,
-            min * 1e3,
-            max * 1e3,
+            significant(median * 1e3),
+            significant(min * 1e3),
+            significant(max * 1e3),
             (at.0 * at.1) as f64 / median,
         );
         Ok(())
     }
+}
+
+/// A figure to four digits, however small: nothing but zero is printed as zero.
+fn significant(figure: f64) -> String {
+    let magnitude = if figure > 0.0 { figure.log10().floor() as i32 } else { 0 };
+    format!("{figure:.*}", (3 - magnitude).clamp(0, 12) as usize)
 }
 
 fn name(Cell(sequences, tokens): Cell) -> String {
@@ -272,4 +278,22 @@ fn flops(model: &Model, at: Cell) -> f64 {
     let linear = 2.0 * (4.0 * h * h + 3.0 * h * i) * config.layers.len() as f64;
     let attention: f64 = config.layers.iter().map(|&kind| attention_flops(model, at, kind)).sum();
     (at.0 * at.1) as f64 * linear + attention
+}
+
+#[cfg(test)]
+mod tests {
+    use super::significant;
+
+    #[test]
+    fn a_small_figure_keeps_its_digits() {
+        for (figure, printed) in [
+            (0.0, "0.000"),
+            (0.000_312_345, "0.0003123"),
+            (0.5, "0.5000"),
+            (12.345_6, "12.35"),
+            (98_765.4, "98765"),
+        ] {
+            assert_eq!(significant(figure), printed);
+        }
+    }
 }

@@ -64,6 +64,8 @@ async fn each_dialect_is_recognised_and_answers() {
         assert_eq!(info.details["first_request"], "answered", "{speaks:?}");
         assert_eq!(info.details["token_counts"], "checked against each reply", "{speaks:?}");
         assert_eq!(info.details["http"], "HTTP/1.1");
+        let task = info.details.get("task").map(String::as_str);
+        assert_eq!(task, (endpoint == "/pooling").then_some("token_classify"), "{speaks:?}");
 
         let report = run(&plan(3), target).await;
         let figures = figures(&report);

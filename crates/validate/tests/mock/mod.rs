@@ -306,6 +306,9 @@ impl State {
         let Ok(body) = body.collect().await.map(|body| body.to_bytes()) else {
             return json_reply(400, &speaks.error(400, "the body was not complete"));
         };
+        if let Some(refusal) = speaks.refuses(path, &body) {
+            return json_reply(400, &speaks.error(400, &refusal));
+        }
         let text = text_of(&body);
         let count = self.options.count.as_ref().map_or(0, |count| count(&text));
         let Some(reply) = speaks.post(path, &self.options.model, count, self.options.dimensions)

@@ -20,6 +20,8 @@ pub(crate) enum Speaks {
 /// What a server says of its model; tests put hostile words here.
 pub(crate) const MODEL: &str = "acme/encoder-base";
 pub(crate) const LONGEST: usize = 4096;
+/// The one task that the model of a pooling server has.
+pub(crate) const POOLING_TASK: &str = "token_classify";
 
 impl Speaks {
     /// The answer to a GET.
@@ -68,6 +70,15 @@ impl Speaks {
                 "data": [{"index": 0, "object": "pooling", "data": [vector(), vector()]}]})),
             _ => None,
         }
+    }
+
+    /// Why it answers no such body, before anything is counted.
+    pub(crate) fn refuses(self, path: &str, body: &[u8]) -> Option<String> {
+        let pooling = self == Speaks::VllmPooling && path == "/pooling";
+        let body: Value = serde_json::from_slice(body).ok()?;
+        (pooling && body["task"] != POOLING_TASK).then(|| {
+            format!("Task {} is not supported, it must be one of ['{POOLING_TASK}'].", body["task"])
+        })
     }
 
     pub(crate) fn is_tei(self) -> bool {

@@ -128,14 +128,35 @@ impl Asker<'_> {
         model: Option<&str>,
     ) -> Result<Endpoint, TargetError> {
         for &endpoint in candidates {
-            let asked =
-                self.client.post(self.url.join(endpoint.path()), endpoint.body(model, PROBE));
-            let reply = timeout(ANSWER_TIMEOUT, asked).await.ok().and_then(Result::ok);
-            if reply.is_some_and(|reply| reply.status.is_success()) {
+            if self.answers(endpoint, model, None).await
+                || self.task(endpoint, model).await.is_some()
+            {
                 return Ok(endpoint);
             }
         }
         Ok(candidates[0])
+    }
+
+    /// The first of the endpoint's tasks with which it answers a short text. None where it has no tasks
+    /// or answers none: then the text is sent without.
+    pub(super) async fn task(
+        &self,
+        endpoint: Endpoint,
+        model: Option<&str>,
+    ) -> Option<&'static str> {
+        for &task in endpoint.tasks() {
+            if self.answers(endpoint, model, Some(task)).await {
+                return Some(task);
+            }
+        }
+        None
+    }
+
+    async fn answers(&self, endpoint: Endpoint, model: Option<&str>, task: Option<&str>) -> bool {
+        let body = endpoint.body(model, task, PROBE);
+        let asked = self.client.post(self.url.join(endpoint.path()), body);
+        let reply = timeout(ANSWER_TIMEOUT, asked).await.ok().and_then(Result::ok);
+        reply.is_some_and(|reply| reply.status.is_success())
     }
 
     /// The JSON at `path`, if there is any.

@@ -5,18 +5,19 @@
 //! because the server had closed an idle connection; any other failure is handed on.
 
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode, Uri, Version};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::retry_after::retry_after;
 use super::{HttpVersion, TargetError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,10 +45,9 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Seconds of `Retry-After`. Its other form, a date, is not read.
+    /// How long the reply asks to wait.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?;
-        text.trim().parse().ok().map(Duration::from_secs)
+        retry_after(&self.headers, SystemTime::now())
     }
 
     /// Whether it says that it is JSON.

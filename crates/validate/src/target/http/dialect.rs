@@ -84,12 +84,20 @@ impl Endpoint {
         })
     }
 
+    /// What it may be asked to do with a text, most usual first; nothing where it does one thing.
+    pub(super) fn tasks(self) -> &'static [&'static str] {
+        match self {
+            Endpoint::VllmPooling => &vllm::POOLING_TASKS,
+            _ => &[],
+        }
+    }
+
     /// The body that asks for the answer to `text`.
-    pub(super) fn body(self, model: Option<&str>, text: &str) -> Vec<u8> {
+    pub(super) fn body(self, model: Option<&str>, task: Option<&str>, text: &str) -> Vec<u8> {
         let body: Value = match self.api() {
             Api::Tei | Api::Auto => tei::body(model, text),
             Api::OpenAi => openai::body(model, text),
-            Api::Vllm => vllm::body(model, text),
+            Api::Vllm => vllm::body(model, task, text),
         };
         body.to_string().into_bytes()
     }

@@ -17,6 +17,7 @@ mod failure;
 mod metrics;
 mod openai;
 mod process;
+mod retry_after;
 mod secrets;
 mod shape;
 mod tei;
@@ -98,6 +99,8 @@ pub struct HttpTarget {
     uri: Uri,
     endpoint: Endpoint,
     model: Option<String>,
+    /// What vLLM's `/pooling` is asked to do.
+    task: Option<&'static str>,
     secrets: Secrets,
     info: TargetInfo,
     found: String,
@@ -156,7 +159,8 @@ impl HttpTarget {
         let Found { endpoint, mut info, model: told, software } =
             asker.find(options.api, endpoint, model).await?;
         let model = options.model.clone().or(told);
-        let first = first_answer(&asker, endpoint, model.as_deref()).await?;
+        let task = asker.task(endpoint, model.as_deref()).await;
+        let first = first_answer(&asker, endpoint, model.as_deref(), task).await?;
 
         info.name = url.name();
         if let Some(model) = &options.model {
@@ -167,6 +171,9 @@ impl HttpTarget {
             info.details.insert(key.to_owned(), value.to_owned());
         };
         detail("api", &format!("{}, POST {}", endpoint.api(), endpoint.path()));
+        if let Some(task) = task {
+            detail("task", task);
+        }
         detail("first_request", &first.outcome);
         detail("token_counts", first.token_counts);
         detail("http", first.version);
@@ -182,6 +189,7 @@ impl HttpTarget {
             uri,
             endpoint,
             model,
+            task,
             secrets,
             info,
             found,
@@ -198,7 +206,7 @@ impl HttpTarget {
 
     async fn ask(&self, prompt: &Prompt) -> Outcome {
         let _under_way = UnderWay::begin(&self.in_flight);
-        let body = self.endpoint.body(self.model.as_deref(), prompt.text());
+        let body = self.endpoint.body(self.model.as_deref(), self.task, prompt.text());
         match self.client.post(self.uri.clone(), body).await {
             Ok(exchange) => read(self.endpoint, &exchange, &self.secrets),
             Err(fault) => Err(of_fault(&fault, &self.secrets)),
@@ -264,8 +272,10 @@ async fn first_answer(
     asker: &Asker<'_>,
     endpoint: Endpoint,
     model: Option<&str>,
+    task: Option<&'static str>,
 ) -> Result<First, TargetError> {
-    let asked = asker.client.post(asker.url.join(endpoint.path()), endpoint.body(model, PROBE));
+    let body = endpoint.body(model, task, PROBE);
+    let asked = asker.client.post(asker.url.join(endpoint.path()), body);
     let unanswered = |outcome| First { outcome, token_counts: "not known", version: "not known" };
     let exchange = match timeout(PROBE_TIMEOUT, asked).await {
         Ok(Ok(exchange)) => exchange,

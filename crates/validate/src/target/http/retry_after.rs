@@ -1,0 +1,101 @@
+//! `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date after which to come again.
+//!
+//! A date is counted from the reply's own `Date` where it has one, so that the server's clock need not
+//! agree with this machine's. Of the three forms of a date the two obsolete ones, which no one may
+//! generate any more, are not read.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hyper::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+
+/// How long a reply asks to wait; none if it does not, or not in a form that is read.
+pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name: HeaderName| Some(headers.get(name)?.to_str().ok()?.trim());
+    let asked = text(RETRY_AFTER)?;
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let from = text(DATE).and_then(http_date);
+    let from = from.or_else(|| Some(now.duration_since(UNIX_EPOCH).ok()?.as_secs()))?;
+    Some(Duration::from_secs(http_date(asked)?.saturating_sub(from)))
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT` in seconds since 1970.
+fn http_date(text: &str) -> Option<u64> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (_weekday, date) = text.split_once(", ")?;
+    let [day, month, year, time, "GMT"] = date.split(' ').collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let [hour, minute, second] = time.split(':').collect::<Vec<_>>()[..] else { return None };
+    let number = |text: &str, most: u64| text.parse().ok().filter(|&number| number <= most);
+    let month = MONTHS.iter().position(|name| *name == month)? as u64 + 1;
+    let (day, year) = (number(day, 31)?, number(year, 9999).filter(|&year| year >= 1970)?);
+    // A leap second has the number 60.
+    let time = (number(hour, 23)? * 60 + number(minute, 59)?) * 60 + number(second, 60)?;
+    Some(days_since_1970(year, month, day)? * 86_400 + time)
+}
+
+/// Days of the Gregorian calendar from 1 January 1970. Years begin in March here, so that a leap day is
+/// the last of its year.
+fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let before_month = (153 * month + 2) / 5;
+    let before_year = 365 * year + year / 4 - year / 100 + year / 400;
+    // 719468 days lie between 1 March of the year 0 and 1 January 1970.
+    (before_year + before_month + day).checked_sub(719_468 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_standard() {
+        for (text, seconds) in [
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
+            ("Thu, 29 Feb 2024 23:59:59 GMT", Some(1_709_251_199)),
+            ("Fri, 01 Mar 2024 00:00:00 GMT", Some(1_709_251_200)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(253_402_300_799)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", None),
+            ("Sun Nov  6 08:49:37 1994", None),
+            ("Sun, 06 Nov 1994 08:49:37 CET", None),
+            ("Sun, 06 Nov 1994 25:49:37 GMT", None),
+            ("Sun, 06 Nov 1969 08:49:37 GMT", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(http_date(text), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_seconds_or_up_to_a_date_by_the_servers_clock() {
+        let headers = |retry: &str, date: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, retry.parse().expect("a value"));
+            if let Some(date) = date {
+                headers.insert(DATE, date.parse().expect("a value"));
+            }
+            headers
+        };
+        let now = UNIX_EPOCH + Duration::from_secs(784_111_770);
+        let at = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let earlier = Some("Sun, 06 Nov 1994 08:49:07 GMT");
+        for (retry, date, seconds) in [
+            ("120", None, Some(120)),
+            (at, None, Some(7)),
+            (at, earlier, Some(30)),
+            (at, Some("Mon, 07 Nov 1994 08:49:37 GMT"), Some(0)),
+            (at, Some("not a date"), Some(7)),
+            ("-1", earlier, None),
+            ("later", earlier, None),
+        ] {
+            let found = retry_after(&headers(retry, date), now);
+            assert_eq!(found, seconds.map(Duration::from_secs), "{retry} {date:?}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+}
