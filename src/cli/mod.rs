@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod bench;
+mod compare;
 mod doctor;
 mod edge;
 mod model;
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Serve(serve::Serve),
     /// Run a test plan and write its report
     Validate(validate::Validate),
+    /// Whether one system is slower than another, from repeated runs of both
+    Compare(compare::Compare),
     /// Write the reports of a finished run again
     Report(report::Report),
     /// Time one part of the engine
@@ -62,6 +65,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::FillMask(args) => predict::fill_mask(args),
         Command::Serve(args) => serve::serve(args),
         Command::Validate(args) => validate::validate(args),
+        Command::Compare(args) => compare::compare(args),
         Command::Report(args) => report::report(args),
         Command::Bench(args) => bench::bench(args),
         Command::Doctor(args) => doctor::doctor(args),

@@ -5,6 +5,7 @@
 //! ones is the engine's parity tests' business.
 
 mod answers;
+mod compare;
 mod machine;
 #[path = "../../crates/validate/tests/mock/mod.rs"]
 mod mock;

@@ -191,19 +191,28 @@ fn read(file: File) -> io::Result<(Option<Identity>, Kept, u64)> {
 
 /// The first thing in which the run of a journal differs from this one, in words.
 fn difference(found: &Identity, wanted: &Identity) -> Option<String> {
-    if found == wanted {
-        return None;
-    }
-    let (Ok(before), Ok(now)) = (serde_json::to_value(found), serde_json::to_value(wanted)) else {
-        return Some("its first line cannot be compared".into());
-    };
-    let (path, before, now) = first_difference(&before, &now)?;
-    if path == ["prompts_digest"] {
+    let words = first_difference_in_words(found, wanted)?;
+    if words.starts_with("prompts_digest ") {
         return Some(
             "the texts to send are others: the corpus, the tokenizer or a file that the plan names"
                 .into(),
         );
     }
+    Some(words)
+}
+
+/// The first field in which two values differ, with both of its values, in words.
+pub(crate) fn first_difference_in_words<T: Serialize + PartialEq>(
+    before: &T,
+    now: &T,
+) -> Option<String> {
+    if before == now {
+        return None;
+    }
+    let (Ok(before), Ok(now)) = (serde_json::to_value(before), serde_json::to_value(now)) else {
+        return Some("the two cannot be compared".into());
+    };
+    let (path, before, now) = first_difference(&before, &now)?;
     Some(format!("{} was {}, now it is {}", path.join("."), shown(before), shown(now)))
 }
 

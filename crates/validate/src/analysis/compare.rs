@@ -7,12 +7,19 @@
 //! that every interval lies within the margin. Anything else is inconclusive, and the smallest change
 //! that the comparison would have seen is told, so that nobody takes silence for sameness.
 //!
-//! Runs of the two systems should alternate, so that what drifts on the machine touches both.
+//! With a single run on a side there is no telling how much runs differ. The ratio then has an interval
+//! from the spread within the runs (the two intervals joined by MOVER on the logarithm, Zou and Donner
+//! 2008), labelled so, and the outcome stays inconclusive.
+//!
+//! Runs of the two systems should alternate, so that what drifts on the machine touches both; a
+//! comparison of runs that did not says so.
 
 use serde::{Deserialize, Serialize};
 
+use crate::journal::first_difference_in_words;
+use crate::plan::Plan;
 use crate::results::{Figures, Results};
-use crate::stats::repeats::{RUNS_PUBLISHED, mean_and_variance};
+use crate::stats::repeats::{RUNS_PUBLISHED, mean_and_variance, over_runs};
 use crate::stats::student::{critical, upper_tail};
 use crate::stats::{Interval, Shown, Spread};
 
@@ -30,6 +37,8 @@ pub struct Comparison {
     pub outcome: Compared,
     /// Whether every cell has enough runs on both sides to publish it.
     pub publishable: bool,
+    /// Whether the runs of the two systems alternate, as far as the starts of their results tell.
+    pub interleaved: bool,
     /// One for each cell and metric that both have.
     pub changes: Vec<Change>,
     /// In what else the two differ, where that should have been the same: each a sentence.
@@ -86,6 +95,15 @@ impl Metric {
             Metric::TokensPerSecond => Some(1.0 / figures.tokens_per_second),
         }
     }
+
+    /// The interval of that figure within its run; a throughput has none.
+    fn within_run(self, figures: &Figures) -> Interval {
+        match self {
+            Metric::LatencyP50 => figures.latency_over_all.p50.interval_ms,
+            Metric::LatencyP95 => figures.latency_over_all.p95.interval_ms,
+            Metric::TokensPerSecond => Interval::default(),
+        }
+    }
 }
 
 /// One metric of one cell.
@@ -107,12 +125,14 @@ pub struct Change {
 pub struct Worse {
     /// Runs of the first and of the second system.
     pub runs: (usize, usize),
-    /// Cost of the second over that of the first: 1.05 is 5 % slower, whatever the metric. Absent with
-    /// fewer than two runs on a side, or where a run has no finite figure.
+    /// Cost of the second over that of the first: 1.05 is 5 % slower, whatever the metric. Absent where
+    /// a run has no finite figure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio: Option<f64>,
     /// Its 95 % interval.
     pub interval: Interval,
+    /// Whether a side has a single run, so that the interval tells nothing of how much runs differ.
+    pub within_run: bool,
     /// One-sided p of "the ratio is within the margin".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p: Option<f64>,
@@ -125,8 +145,14 @@ pub struct Worse {
 /// Compares the costs (the larger the worse) of repeated runs of two systems.
 pub fn compare_runs(before: &[f64], after: &[f64], margin: f64) -> Worse {
     let runs = (before.len(), after.len());
-    let none =
-        Worse { runs, ratio: None, interval: Interval::default(), p: None, detectable_ratio: None };
+    let none = Worse {
+        runs,
+        ratio: None,
+        interval: Interval::default(),
+        within_run: false,
+        p: None,
+        detectable_ratio: None,
+    };
     let usable = |costs: &[f64]| {
         costs.len() >= 2 && costs.iter().all(|&cost| cost > 0.0 && cost.is_finite())
     };
@@ -166,6 +192,39 @@ pub fn compare_runs(before: &[f64], after: &[f64], margin: f64) -> Worse {
     }
 }
 
+/// The same where a side has a single run: each side's cost with its interval, joined by MOVER. It has
+/// no p, so it shows nothing.
+fn compare_single(metric: Metric, before: &[Figures], after: &[Figures]) -> Option<Worse> {
+    let side = |runs: &[Figures]| -> Option<(f64, Interval)> {
+        let costs: Vec<f64> = runs.iter().map(|run| metric.cost(run)).collect::<Option<_>>()?;
+        match (over_runs(&costs), runs) {
+            (Some(over), _) => Some((over.mean, over.interval)),
+            (None, [run]) => Some((costs[0], metric.within_run(run))),
+            (None, _) => None,
+        }
+    };
+    let ((first, of_first), (second, of_second)) = (side(before)?, side(after)?);
+    let ratio = second / first;
+    if !(ratio > 0.0 && ratio.is_finite()) {
+        return None;
+    }
+    let apart = |one: f64, end: Option<f64>| end.map(|end| (end / one).ln().powi(2));
+    let joined = |one: Option<f64>, other: Option<f64>| Some((one? + other?).sqrt());
+    let down = joined(apart(first, of_first.high), apart(second, of_second.low));
+    let up = joined(apart(second, of_second.high), apart(first, of_first.low));
+    Some(Worse {
+        runs: (before.len(), after.len()),
+        ratio: Some(ratio),
+        interval: Interval {
+            low: down.map(|down| ratio * (-down).exp()),
+            high: up.map(|up| ratio * up.exp()),
+        },
+        within_run: true,
+        p: None,
+        detectable_ratio: None,
+    })
+}
+
 /// Which of several hypotheses with these p are rejected at `level` together, by Holm's method.
 fn holm(p: &[Option<f64>], level: f64) -> Vec<bool> {
     let mut order: Vec<(f64, usize)> =
@@ -191,16 +250,23 @@ pub fn compare(before: &[&Results], after: &[&Results], margin: f64) -> Comparis
             let runs = cells.filter(|cell| cell.repeats.is_none() && cell.spec == spec);
             runs.filter_map(|cell| cell.figures().cloned()).collect()
         };
-        let (first, second) = (figures(before), figures(after));
-        if first.is_empty() || second.is_empty() {
+        let (before_runs, after_runs) = (figures(before), figures(after));
+        if before_runs.is_empty() || after_runs.is_empty() {
             continue;
         }
         for metric in Metric::ALL {
             let costs = |runs: &[Figures]| runs.iter().map(|run| metric.cost(run)).collect();
-            let costs: (Option<Vec<f64>>, Option<Vec<f64>>) = (costs(&first), costs(&second));
+            let costs: (Option<Vec<f64>>, Option<Vec<f64>>) =
+                (costs(&before_runs), costs(&after_runs));
             if let (Some(first), Some(second)) = costs {
                 let broke = unreached(&second) && !unreached(&first);
-                found.push((label.clone(), metric, compare_runs(&first, &second, margin), broke));
+                let worse = if first.len().min(second.len()) < 2 {
+                    compare_single(metric, &before_runs, &after_runs)
+                } else {
+                    None
+                };
+                let worse = worse.unwrap_or_else(|| compare_runs(&first, &second, margin));
+                found.push((label.clone(), metric, worse, broke));
             }
         }
     }
@@ -209,7 +275,8 @@ pub fn compare(before: &[&Results], after: &[&Results], margin: f64) -> Comparis
         .into_iter()
         .zip(holm(&p, TAIL))
         .map(|((cell, metric, worse, broke), rejected)| {
-            let inside = worse.interval.high.is_some_and(|high| high <= 1.0 + margin);
+            let inside =
+                !worse.within_run && worse.interval.high.is_some_and(|high| high <= 1.0 + margin);
             let outcome = match (rejected || broke, inside) {
                 (true, _) => Compared::Regression,
                 (false, true) => Compared::NonInferior,
@@ -223,6 +290,7 @@ pub fn compare(before: &[&Results], after: &[&Results], margin: f64) -> Comparis
         margin,
         outcome: changes.iter().map(|c| c.outcome).max().unwrap_or(Compared::Inconclusive),
         publishable: !changes.is_empty() && changes.iter().all(enough),
+        interleaved: interleaved(before, after),
         differences: differences(before, after),
         changes,
     }
@@ -244,6 +312,21 @@ fn specs(side: &[&Results]) -> Vec<(crate::plan::CellSpec, String)> {
     specs
 }
 
+/// Whether a run of one system began between runs of the other. Starts are in ISO 8601, all UTC, so
+/// their order is that of their text.
+fn interleaved(before: &[&Results], after: &[&Results]) -> bool {
+    let starts = |side: &[&Results]| {
+        let starts = side.iter().map(|results| results.started_at.clone());
+        Some((starts.clone().min()?, starts.max()?))
+    };
+    match (starts(before), starts(after)) {
+        (Some((first, last)), Some((other_first, other_last))) => {
+            first < other_last && other_first < last
+        }
+        _ => false,
+    }
+}
+
 /// What should have been the same on both sides and is not.
 fn differences(before: &[&Results], after: &[&Results]) -> Vec<String> {
     let mut found = Vec::new();
@@ -257,12 +340,27 @@ fn differences(before: &[&Results], after: &[&Results]) -> Vec<String> {
     };
     check("the device", &|results| results.target.device.clone());
     check("the generator's processor", &|results| results.machine.cpu.clone());
-    check("the plan", &|results| results.plan.name.clone());
-    check("the plan's seed", &|results| results.plan.seed.to_string());
-    if before.iter().chain(after).any(|results| results.plan.cell != before[0].plan.cell) {
-        found.push("the plan's rules for a cell differ".into());
+    if let [first, ..] = before {
+        let mut all = before.iter().chain(after);
+        found.extend(all.find_map(|other| {
+            let fields = (load_of(&first.plan), load_of(&other.plan));
+            Some(format!("the plan differs: {}", first_difference_in_words(&fields.0, &fields.1)?))
+        }));
     }
     found
+}
+
+/// What of a plan decides the load: neither what it is called nor what must hold.
+fn load_of(plan: &Plan) -> Plan {
+    Plan {
+        name: String::new(),
+        description: String::new(),
+        repeats: 1,
+        repeat_first: false,
+        bars: Vec::new(),
+        edge: None,
+        ..plan.clone()
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ use super::{Advised, Recommendation, Support, Topic, Unit};
 const FIXED_SHARE: f64 = 0.02;
 /// Sizes are rounded up to a multiple of this.
 const STEP: usize = 1024;
+/// Below this the model leaves much of the batch times unexplained.
+const R2_MIN: f64 = 0.9;
 /// A model that misses held-out cells by more than this predicts nothing.
 const ERROR_PERCENT_MAX: f64 = 25.0;
 
@@ -68,7 +70,7 @@ pub(super) fn advise(results: &Results) -> Recommendation {
     let share = model.base_ms / batch_ms(model, advised, length);
     let mut recommendation = Recommendation::new(
         topic,
-        if within.is_some() { Support::Shown } else { Support::Partly },
+        if within.is_some() && model.r2 >= R2_MIN { Support::Shown } else { Support::Partly },
         match within {
             Some(_) => format!(
                 "Let a batch hold at most {} tokens: its fixed cost is then {} of its time, so a larger \
@@ -91,6 +93,13 @@ pub(super) fn advise(results: &Results) -> Recommendation {
             percent(FIXED_SHARE)
         )
     });
+    if within.is_some() && model.r2 < R2_MIN {
+        recommendation.missing = Some(format!(
+            "The model explains only {} of the variance of batch times; a quieter machine, or more batches \
+             of different sizes, would make it sharper.",
+            percent(model.r2)
+        ));
+    }
     recommendation.evidence = vec![fit];
     recommendation.figure = Some(Advised {
         value: advised as f64,

@@ -60,7 +60,8 @@ fn of_leak(results: &Results, leak: &Leak) -> Recommendation {
             recommendation.evidence.push(reason);
         }
     }
-    recommendation.figure = leak.slope_bytes_per_cell.map(|value| Advised {
+    let slope = leak.slope_bytes_per_cell.filter(|_| leak.verdict != LeakVerdict::Inconclusive);
+    recommendation.figure = slope.map(|value| Advised {
         value,
         interval: leak.interval_bytes_per_cell,
         unit: Unit::Bytes,
@@ -121,7 +122,7 @@ fn of_fragmentation(found: Fragmentation) -> Recommendation {
     recommendation.figure = Some(Advised {
         value: found.max,
         interval: crate::stats::Interval { low: Some(found.mean), high: Some(found.max) },
-        unit: Unit::Ratio,
+        unit: Unit::Share,
         basis: "mean and most over readings".into(),
     });
     recommendation

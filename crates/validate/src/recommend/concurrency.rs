@@ -145,9 +145,11 @@ pub(super) fn advise(limits: &[Limit<'_>]) -> Vec<Recommendation> {
              latency_seconds_p95_max, or --p95-target.",
         )];
     }
-    let least = limits.iter().filter_map(Limit::clients).min();
     let mut all: Vec<Recommendation> = limits.iter().map(Limit::advise).collect();
-    let strictest = limits.iter().position(|limit| least.is_some() && limit.clients() == least);
+    // A limit that only the size of a sample ended would throttle a server for want of data.
+    let every: Option<Vec<usize>> = limits.iter().map(Limit::settled).collect();
+    let least = every.as_ref().and_then(|every| every.iter().copied().min());
+    let strictest = limits.iter().position(|limit| limit.settled() == least);
     if let (Some(index), Some(least)) = (strictest, least) {
         let each: Vec<String> = limits
             .iter()
@@ -168,6 +170,14 @@ impl Limit<'_> {
         }
     }
 
+    /// The same, unless it is only the size of a sample that ends it.
+    pub(super) fn settled(&self) -> Option<usize> {
+        match self.found {
+            Found::At { until: Until::TooFew { .. }, .. } => None,
+            _ => self.clients(),
+        }
+    }
+
     fn in_short(&self) -> String {
         match self.clients() {
             Some(clients) => format!("{clients} for a p95 within {}", time_limit(self.target_ms)),
@@ -178,9 +188,17 @@ impl Limit<'_> {
     fn advise(&self) -> Recommendation {
         let (length, target) = (count(self.tokens), time_limit(self.target_ms));
         let (support, advice) = match &self.found {
+            Found::At { clients, until: Until::TooFew { next }, .. } => {
+                let advice = format!(
+                    "{clients} at once is shown to keep p95 latency of {length}-token requests within \
+                     {target}; whether {next} is, the sample does not tell. Measure more before setting a \
+                     limit."
+                );
+                (Support::Partly, advice)
+            }
             Found::At { clients, until, .. } => {
                 let support = match until {
-                    Until::TooFew { .. } | Until::Measured => Support::Partly,
+                    Until::Measured | Until::TooFew { .. } => Support::Partly,
                     Until::Crossing { .. } | Until::Failing { .. } => Support::Shown,
                 };
                 let requests = if *clients == 1 { "request" } else { "requests" };

@@ -31,7 +31,7 @@ pub(super) fn advise(results: &Results, limits: &[Limit<'_>]) -> Vec<Recommendat
 
 /// The timeout of clients at the advised concurrency.
 fn timeout(limit: &Limit<'_>) -> Option<Recommendation> {
-    let clients = limit.clients()?;
+    let clients = limit.settled()?;
     let place = limit.places.iter().rev().find(|place| place.concurrency <= clients)?;
     let p99 = place.percentile(|figures| &figures.latency.p99);
     let slowest = place.cells.iter().filter_map(|(_, figures)| figures.latency.max_ms);

@@ -1,7 +1,12 @@
 //! The device memory that the measured load needs, with room to spare.
+//!
+//! What the process held at most, less what its arena never touched, and a tenth more; never more than
+//! the budget it ran with, which it is known to be enough. Where the search for the edge found a
+//! least budget, not below that.
 
 use crate::Results;
-use crate::report::format::{bytes, count};
+use crate::analysis::edge::Axis;
+use crate::report::format::{bytes, count, percent};
 use crate::stats::Interval;
 use crate::target::MemorySample;
 
@@ -15,95 +20,100 @@ const MIB: u64 = 1 << 20;
 const STEP_MIB: u64 = 64;
 
 pub(super) fn advise(results: &Results) -> Recommendation {
-    let topic = Topic::MemoryBudget;
-    let peak = |of: fn(&MemorySample) -> Option<u64>| {
-        let per_cell = results
-            .cells
-            .iter()
-            .filter_map(|cell| cell.memory.iter().filter_map(|point| of(&point.sample)).max());
-        let peaks: Vec<u64> = per_cell.collect();
-        Some((*peaks.iter().min()?, *peaks.iter().max()?, peaks.len()))
-    };
-    let device = peak(|sample| sample.device_used_bytes);
-    let resident = peak(|sample| sample.rss_bytes);
-    let high_water = peak(|sample| sample.arena.map(|arena| arena.high_water_bytes));
-    let capacity = peak(|sample| sample.arena.map(|arena| arena.capacity_bytes));
-    let budget = results.target.memory_budget_bytes;
-    let used = match (budget, capacity, high_water) {
-        (Some(budget), Some((_, capacity, _)), Some((_, high_water, cells))) => {
-            Some(Used::of_budget(budget, capacity, high_water, cells))
-        }
-        _ => device.or(resident).map(|(least, most, cells)| Used {
-            bytes: most,
-            least,
-            evidence: format!(
-                "{} of the target's process, highest reading of each cell: {} to {} over {} cells.",
-                if device.is_some() { "Device memory" } else { "Resident memory" },
-                bytes(least),
-                bytes(most),
-                count(cells)
-            ),
-        }),
-    };
-    let Some(used) = used else {
+    let Some(used) = used(results) else {
         return Recommendation::missing(
-            topic,
+            Topic::MemoryBudget,
             "The target does not tell its memory; --target-pid or --metrics-url would.",
         );
     };
-    let advised_mib =
-        ((used.bytes as f64 * (1.0 + HEADROOM)) as u64).div_ceil(MIB).next_multiple_of(STEP_MIB);
-    let settable = budget.is_some() && capacity.is_some();
-    let mut recommendation = Recommendation::new(
-        topic,
-        Support::Shown,
+    let budget = results.target.memory_budget_bytes;
+    let least = least_that_works(results);
+    let wanted = ((used.most as f64 * (1.0 + HEADROOM)) as u64).max(least.unwrap_or(0));
+    let wanted = wanted.div_ceil(MIB).next_multiple_of(STEP_MIB) * MIB;
+    let advised = budget.map_or(wanted, |budget| wanted.min(budget));
+    let advice = if Some(advised) == budget {
+        format!("Keep the budget of {}: the measured load needs it.", bytes(advised))
+    } else {
         format!(
-            "Give it {}: {} more than the measured load ever used, so that its largest batches keep their \
-             size. A larger budget would lie idle.",
-            bytes(advised_mib * MIB),
-            crate::report::format::percent(HEADROOM),
-        ),
-    );
+            "Give it {}: {} more than the measured load ever used. A larger budget would lie idle under \
+             this load.",
+            bytes(advised),
+            percent(HEADROOM)
+        )
+    };
+    let mut recommendation = Recommendation::new(Topic::MemoryBudget, Support::Shown, advice);
     recommendation.evidence.push(used.evidence);
-    if let Some(budget) = budget {
-        recommendation.evidence.push(format!("The run's budget was {}.", bytes(budget)));
-    }
+    recommendation.evidence.extend(budget.map(|b| format!("The run's budget was {}.", bytes(b))));
+    recommendation.evidence.extend(least.map(|least| {
+        format!(
+            "{} is the least budget with which it started and answered everything.",
+            bytes(least)
+        )
+    }));
     let end = |bytes: u64| Some(bytes as f64);
     recommendation.figure = Some(Advised {
-        value: (advised_mib * MIB) as f64,
-        interval: Interval { low: end(used.least), high: end(used.bytes) },
+        value: advised as f64,
+        interval: Interval { low: end(used.least), high: end(used.most) },
         unit: Unit::Bytes,
         basis: "least and most used over cells".into(),
     });
-    if settable {
-        let comment = format!("{} used at most", bytes(used.bytes));
-        recommendation.settings.push(Setting::mebibytes("memory_budget", advised_mib, comment));
+    if budget.is_some() {
+        let comment = format!("{} used at most", bytes(used.most));
+        let setting = Setting::mebibytes("memory_budget", advised.div_ceil(MIB), comment);
+        recommendation.settings.push(setting);
     }
     recommendation
 }
 
-/// What the load needs.
+/// What the load needed.
 struct Used {
-    bytes: u64,
     least: u64,
+    most: u64,
     evidence: String,
 }
 
-impl Used {
-    /// All of the budget but what its arena never used.
-    fn of_budget(budget: u64, capacity: u64, high_water: u64, cells: usize) -> Used {
-        let bytes_used = budget.saturating_sub(capacity.saturating_sub(high_water));
-        Used {
-            bytes: bytes_used,
-            least: budget.saturating_sub(capacity),
-            evidence: format!(
-                "Of the arena's {} at most {} were ever in use (high water over {} cells); everything else \
-                 (weights, libraries, workspaces) takes {}.",
-                bytes(capacity),
-                bytes(high_water),
-                count(cells),
-                bytes(budget.saturating_sub(capacity))
-            ),
-        }
+/// Least and most of each cell's highest reading.
+fn peaks(results: &Results, of: fn(&MemorySample) -> Option<u64>) -> Option<(u64, u64, usize)> {
+    let per_cell = results
+        .cells
+        .iter()
+        .filter_map(|cell| cell.memory.iter().filter_map(|point| of(&point.sample)).max());
+    let peaks: Vec<u64> = per_cell.collect();
+    Some((*peaks.iter().min()?, *peaks.iter().max()?, peaks.len()))
+}
+
+fn used(results: &Results) -> Option<Used> {
+    let told = |what, (least, most, cells): (u64, u64, usize)| Used {
+        least,
+        most,
+        evidence: format!(
+            "{what} of its process, the highest reading of each cell: {} to {} over {} cells.",
+            bytes(least),
+            bytes(most),
+            count(cells)
+        ),
+    };
+    let Some(device) = peaks(results, |sample| sample.device_used_bytes) else {
+        return Some(told("Resident memory", peaks(results, |sample| sample.rss_bytes)?));
+    };
+    let mut used = told("Device memory", device);
+    let capacity = peaks(results, |sample| sample.arena.map(|arena| arena.capacity_bytes));
+    let touched = peaks(results, |sample| sample.arena.map(|arena| arena.high_water_bytes));
+    if let (Some((_, capacity, _)), Some((_, touched, _))) = (capacity, touched) {
+        let idle = capacity.saturating_sub(touched);
+        used.least = used.least.saturating_sub(idle);
+        used.most = used.most.saturating_sub(idle);
+        used.evidence.push_str(&format!(
+            " Of the arena's {} in it, {} were never touched.",
+            bytes(capacity),
+            bytes(idle)
+        ));
     }
+    Some(used)
+}
+
+/// The least budget that the search for the edge found to work.
+fn least_that_works(results: &Results) -> Option<u64> {
+    let axes = &results.analysis.edge.as_ref()?.axes;
+    axes.iter().find(|edge| edge.axis == Axis::MemoryBudget)?.works
 }

@@ -145,6 +145,8 @@ pub enum Unit {
     Milliseconds,
     /// A ratio.
     Ratio,
+    /// A share of 1.
+    Share,
 }
 
 /// What advice is asked for.

@@ -38,7 +38,7 @@ pub(super) fn advise(
 }
 
 fn of_limit(limit: &Limit<'_>) -> Option<Recommendation> {
-    let clients = limit.clients()?;
+    let clients = limit.settled()?;
     let place = limit.places.iter().rev().find(|place| place.concurrency <= clients)?;
     let estimate = place.requests_per_second();
     let measured = estimate.value.filter(|&rate| rate > 0.0)?;

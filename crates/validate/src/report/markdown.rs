@@ -7,7 +7,7 @@ use crate::Results;
 use crate::recommend::Support;
 
 use super::tables::{self, Field, Holds, Table};
-use super::{format, words};
+use super::{format, method, words};
 
 /// The whole report.
 pub fn render(results: &Results) -> String {
@@ -29,11 +29,11 @@ pub fn render(results: &Results) -> String {
     performance(&mut out, results);
     recommendations(&mut out, results);
     out.push_str("\n## Method\n\n");
-    for note in words::method(results) {
+    for note in method::notes(results) {
         let _ = writeln!(out, "- {}", escaped(&note));
     }
     out.push_str("\n## Target and machine\n\n| | |\n|---|---|\n");
-    for (name, value) in words::particulars(results) {
+    for (name, value) in method::particulars(results) {
         let _ = writeln!(out, "| {} | {} |", escaped(&name), escaped(&value));
     }
     out
@@ -49,6 +49,10 @@ fn test_results(out: &mut String, results: &Results) {
     }
     section(out, "Cells", Some(tables::cells(results)));
     let _ = writeln!(out, "\n{}", escaped(words::cells_lead(results)));
+    for (index, reservation) in words::reservations(results).iter().enumerate() {
+        let first = if index == 0 { "\n" } else { "" };
+        let _ = writeln!(out, "{first}- {}", escaped(reservation));
+    }
     section(
         out,
         "Latency over all requests, failures counted as never answered",
@@ -128,7 +132,7 @@ fn field(field: &Field) -> String {
 }
 
 /// Text that Markdown, and the HTML that it may hold, cannot read as anything else.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

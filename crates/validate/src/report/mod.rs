@@ -5,18 +5,21 @@
 //! - [`html`] writes `report.html`, one file that needs no network and no script, with charts;
 //! - `recommended.toml` is what a server can be told of the recommendations;
 //! - [`text`] makes a table for a terminal;
+//! - [`comparison`] writes a comparison of two systems;
 //! - [`experiment`] writes the data and the chart of `bench memory`.
 //!
 //! The tables and sentences of all of them come from `tables` and `words`, so they cannot disagree.
 //! Strings that come from a target or a plan are escaped where they are printed.
 
 pub(crate) mod chart;
+pub mod comparison;
 pub mod experiment;
 pub(crate) mod format;
 pub mod html;
 pub mod json;
 pub mod markdown;
 mod markup;
+mod method;
 mod tables;
 pub mod text;
 pub(crate) mod words;

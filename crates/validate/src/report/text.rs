@@ -7,9 +7,13 @@ use crate::Results;
 use super::tables::{self, Holds, Table};
 use super::words;
 
-/// The headline, the cells, and the verdicts.
+/// The cells, where they were repeated over their runs; the verdicts; and the headline.
 pub fn render(results: &Results) -> String {
     let mut out = String::new();
+    if let Some(over_runs) = tables::published(results) {
+        table(&mut out, &over_runs);
+        out.push_str("over the runs of each cell; below, its first run\n\n");
+    }
     table(&mut out, &tables::cells(results));
     if !results.verdicts.is_empty() {
         out.push('\n');

@@ -1,6 +1,6 @@
 //! The sentences that all reports share.
 
-use crate::plan::{CellSpec, Load};
+use crate::plan::CellSpec;
 use crate::recommend::{Advised, Unit};
 use crate::results::{Cell, Figures, Status};
 use crate::stats::{Interval, Percentile, Shown, Trials};
@@ -8,7 +8,7 @@ use crate::target::FailureKind;
 use crate::verdict::{Conclusion, Criterion, Outcome, Verdict};
 use crate::{Broken, Ramp, Results, Steady};
 
-use super::format::{bytes, change, count, percent, percent_limit, rate, time, time_limit, tokens};
+use super::format::{bytes, count, percent, percent_limit, rate, time, time_limit, tokens};
 use super::tables::Field;
 
 /// The verdict in one line.
@@ -80,9 +80,13 @@ pub(super) fn optional_time(ms: Option<f64>) -> String {
 /// A cell's name in charts and lists.
 pub(crate) fn cell_name(cell: &Cell) -> String {
     let again = if cell.repeats.is_some() { " again" } else { "" };
-    match cell.spec.place() {
-        Some((length, clients)) => format!("{} × {clients}{again}", tokens(length)),
-        None => format!("{}{again}", cell.spec.label()),
+    format!("{}{again}", spec_name(&cell.spec))
+}
+
+fn spec_name(spec: &CellSpec) -> String {
+    match spec.place() {
+        Some((length, clients)) => format!("{} × {clients}", tokens(length)),
+        None => spec.label(),
     }
 }
 
@@ -180,7 +184,17 @@ pub(super) fn highlights(results: &Results) -> Vec<(&'static str, String, String
         .iter()
         .filter(|(cell, _)| cell.repeats.is_none())
         .max_by(|(_, one), (_, other)| one.tokens_per_second.total_cmp(&other.tokens_per_second));
-    if let Some((cell, figures)) = best {
+    let over_runs = results
+        .published
+        .iter()
+        .filter_map(|published| Some((published, published.tokens_per_second.as_ref()?)));
+    let best_over_runs = over_runs.max_by(|(_, one), (_, other)| one.mean.total_cmp(&other.mean));
+    if let Some((published, over)) = best_over_runs {
+        let figure = format!("{} tok/s", rate(over.mean));
+        let interval = ends(over.interval, rate);
+        let note = format!("{interval} over {} runs, at {}", over.runs, spec_name(&published.spec));
+        highlights.push(("highest throughput", figure, note));
+    } else if let Some((cell, figures)) = best {
         let figure = format!("{} tok/s", rate(figures.tokens_per_second));
         highlights.push(("highest throughput", figure, format!("at {}", cell_name(cell))));
     }
@@ -233,16 +247,36 @@ pub(super) fn remark(cell: &Cell) -> String {
                 Steady::Found { excluded_requests, .. } => {
                     Some(format!("first {} left out: not yet steady", count(*excluded_requests)))
                 }
-                Steady::NotSteady { reason } => Some(format!("not steady: {reason}")),
+                Steady::NotSteady { .. } => Some("not steady".to_owned()),
             };
             let broke = figures.ramp.as_ref().map(broke);
-            let late = &figures.generator.bottleneck;
-            let late =
-                late.as_ref().map(|reason| format!("the generator was the bottleneck: {reason}"));
+            let late = figures.generator.bottleneck.as_ref();
+            let late = late.map(|_| "the generator was the bottleneck".to_owned());
             let remarks = [failed, cut, steady, broke, late];
             remarks.into_iter().flatten().collect::<Vec<_>>().join("; ")
         }
     }
+}
+
+/// What takes more words than a remark: why a cell was not steady, or the generator its bottleneck.
+pub(super) fn reservations(results: &Results) -> Vec<String> {
+    let mut all = Vec::new();
+    for cell in &results.cells {
+        let Some(figures) = cell.figures() else { continue };
+        if let Steady::NotSteady { reason } = &figures.steady {
+            all.push(format!("{}: not steady: {reason}.", cell_name(cell)));
+        }
+        if let Some(reason) = &figures.generator.bottleneck {
+            all.push(format!("{}: the generator was the bottleneck: {reason}.", cell_name(cell)));
+        }
+    }
+    all
+}
+
+/// A count and what it counts.
+pub(super) fn plural(number: usize, one: &str) -> String {
+    let end = if number == 1 { "" } else { "s" };
+    format!("{} {one}{end}", count(number))
 }
 
 /// Where a ramp broke its target.
@@ -257,129 +291,6 @@ fn broke(ramp: &Ramp) -> String {
             format!("broke at {}/s: {what}", rate(broke.rate_per_second))
         }
     }
-}
-
-/// How the figures were made, one paragraph each.
-pub(super) fn method(results: &Results) -> Vec<String> {
-    let rules = &results.plan.cell;
-    let mut notes = vec![
-        format!(
-            "Closed loop: each of C clients sends, waits for the whole answer, and sends again. Latency \
-             runs from the moment a client was free to send to the last byte of the answer. A client gives \
-             up after {} s, which counts as a failure, and waits {} s after a failure that does not say \
-             when to come back.",
-            rules.request_timeout_seconds, rules.failure_pause_seconds
-        ),
-        format!(
-            "Each cell {} and goes on into the measured phase without a \
-             pause; at its end the clients keep sending until the last measured request has its answer. \
-             Throughput counts the answers that arrived within the measured phase.",
-            match rules.warmup_requests_per_client {
-                0 => "has no warm-up".to_owned(),
-                1 => "warms up until as many requests as there are clients have ended".to_owned(),
-                times => format!("warms up until {times} times as many requests as there are clients have ended"),
-            }
-        ),
-        "Percentiles are nearest ranks over the raw records in requests.jsonl.zst. The maximum is always \
-         shown. Requests of one batch share their fate, so a sample is as large as its number of batches \
-         (where the target does not tell them, of rounds: requests divided by clients): a p95 needs 100, \
-         a p99 needs 400. With fewer, “≥” gives the highest percentile that the sample supports, which \
-         the true one cannot be below."
-            .to_owned(),
-        "Intervals are at 95 %, within this one run: Wilson's for success, with batches as trials; \
-         order statistics for percentiles, for as many independent values as the requests are worth \
-         given that batches share their fate and depend on their neighbours. They do not tell how much another run on \
-         another day would differ. A limit is met when the whole interval is on its good side, missed \
-         when the whole interval is on its bad side, and otherwise not shown."
-            .to_owned(),
-    ];
-    notes.push(
-        "The steady part of a measured phase is found, not assumed: block medians of latency, and in a \
-         closed loop the answers of each block, are truncated by MSER; what lies before is left out of \
-         every figure and counted in the remarks. A cell in which nothing settled is “not steady” and \
-         keeps all its requests."
-            .to_owned(),
-    );
-    if results.plan.scenarios.iter().any(|scenario| !matches!(scenario.load, Load::Closed { .. })) {
-        notes.push(format!(
-            "Open loops: requests start when a schedule made beforehand says, answered or not. Latency \
-             runs from that start, so waiting for one of the {} places in flight is part of it. Their \
-             warm-up lasts {} s at the load's first rate.",
-            count(rules.in_flight_max),
-            rules.warmup_seconds
-        ));
-    }
-    let order: Vec<String> = results.cells.iter().map(cell_name).collect();
-    notes.push(format!(
-        "Cells (tokens × clients) ran in random order, seed {}: {}.",
-        results.plan.seed,
-        order.join(", ")
-    ));
-    notes.extend(drift(results));
-    let windows: Vec<String> = results
-        .prompts
-        .distinct_by_tokens
-        .iter()
-        .map(|(&length, &windows)| format!("{} of {} tokens", count(windows), count(length)))
-        .collect();
-    notes.push(format!(
-        "Prompts are different windows of real prose (corpus: {}), each checked to have exactly its number \
-         of tokens, special ones included. Prepared: {}. A cell that sends more starts over.",
-        results.prompts.corpus,
-        if windows.is_empty() { "none".to_owned() } else { windows.join(", ") }
-    ));
-    notes.extend(generator(results));
-    notes
-}
-
-fn drift(results: &Results) -> Option<String> {
-    let drift = results.drift.as_ref()?;
-    Some(format!(
-        "The first cell was run again at the end: median latency {}, tokens per second {}.",
-        drift.latency_p50_ratio.map_or("–".into(), change),
-        drift.tokens_per_second_ratio.map_or("–".into(), change)
-    ))
-}
-
-fn generator(results: &Results) -> Option<String> {
-    let figures = || results.cells.iter().filter_map(Cell::figures);
-    let worst = |of: fn(&Figures) -> f64| figures().map(of).max_by(f64::total_cmp);
-    Some(format!(
-        "The generator's own delay, worst cell: sending {} after the intended start at the 99th percentile \
-         and {} at most; its timer woke {} late at the 99th percentile and {} at most. It is part of the \
-         latencies.",
-        time(worst(|figures| figures.generator.lag_ms_p99)?),
-        time(worst(|figures| figures.generator.lag_ms_max)?),
-        time(worst(|figures| figures.generator.timer_late_ms_p99)?),
-        time(worst(|figures| figures.generator.timer_late_ms_max)?),
-    ))
-}
-
-/// What was measured and where: (what, value), empty values left out.
-pub(super) fn particulars(results: &Results) -> Vec<(String, String)> {
-    let target = &results.target;
-    let machine = &results.machine;
-    let optional = |value: Option<usize>| value.map(count).unwrap_or_default();
-    let mut rows = vec![
-        ("Target".to_owned(), format!("{} {}", target.name, target.version)),
-        ("Model".to_owned(), target.model.clone()),
-        ("Arithmetic".to_owned(), target.dtype.clone()),
-        ("Device".to_owned(), target.device.clone()),
-        ("Memory budget".to_owned(), target.memory_budget_bytes.map(bytes).unwrap_or_default()),
-        ("Tokens in a batch, at most".to_owned(), optional(target.max_batch_tokens)),
-        ("Tokens in a sequence, at most".to_owned(), optional(target.max_sequence_tokens)),
-    ];
-    rows.extend(target.details.iter().map(|(name, value)| (name.clone(), value.clone())));
-    rows.extend([
-        ("Generator's processor".to_owned(), machine.cpu.clone()),
-        ("Its threads".to_owned(), machine.cpu_threads.to_string()),
-        ("Its memory".to_owned(), machine.memory_bytes.map(bytes).unwrap_or_default()),
-        ("Its system".to_owned(), format!("{}, kernel {}", machine.platform, machine.kernel)),
-        ("Started".to_owned(), results.started_at.clone()),
-        ("Harness".to_owned(), format!("bigbatch-validate {}", results.harness_version)),
-    ]);
-    rows.retain(|(_, value)| !value.trim().is_empty());
-    rows
 }
 
 /// The model of batch times and what it is worth.
@@ -427,18 +338,19 @@ pub(super) fn fragmentation(results: &Results) -> Option<String> {
 /// The figure of an advice, and its interval with what it means.
 pub(super) fn advised(figure: &Advised) -> (String, String) {
     let unit = |value: f64| match figure.unit {
-        Unit::Requests => format!("{} requests at once", count(value as usize)),
+        Unit::Requests => format!("{} at once", plural(value as usize, "request")),
         Unit::Tokens => format!("{} tokens", count(value as usize)),
         Unit::Bytes if value < 0.0 => format!("-{}", bytes(-value as u64)),
         Unit::Bytes => bytes(value as u64),
         Unit::RequestsPerSecond => format!("{} requests/s", rate(value)),
         Unit::Milliseconds => time(value),
         Unit::Ratio => format!("{value:.2}"),
+        Unit::Share => percent(value),
     };
     let short = |value: f64| match figure.unit {
         Unit::Requests | Unit::Tokens => count(value as usize),
         Unit::RequestsPerSecond => rate(value),
-        Unit::Bytes | Unit::Milliseconds | Unit::Ratio => unit(value),
+        Unit::Bytes | Unit::Milliseconds | Unit::Ratio | Unit::Share => unit(value),
     };
     let interval = ends(figure.interval, short);
     let basis = &figure.basis;

@@ -142,3 +142,14 @@ async fn the_configuration_is_toml_with_known_keys_and_evidence() {
     let settings = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     assert_eq!(settings.count(), table.len(), "{text}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_sample_that_is_too_small_sets_no_limit() {
+    // A hundred rounds of one client bound a p95, twenty of five clients don't.
+    let results = queue(&[1, 5], 20).await;
+    let advice = about(&results.recommendations, Topic::Concurrency);
+    assert_eq!(advice.support, Support::Partly, "{advice:?}");
+    assert!(advice.advice.starts_with("1 at once is shown"), "{advice:?}");
+    assert!(advice.settings.is_empty(), "a server isn't throttled for want of data: {advice:?}");
+    assert_eq!(about(&results.recommendations, Topic::Replicas).support, Support::Missing);
+}

@@ -11,7 +11,9 @@ use bigbatch_validate::plan::Bar;
 use bigbatch_validate::results::{Cell, Status};
 use bigbatch_validate::stats::TrialUnit;
 use bigbatch_validate::verdict::Outcome;
-use bigbatch_validate::{Error, Event, Plan, Progress, Report, RunOptions, Silent, run_async};
+use bigbatch_validate::{
+    Error, Event, Plan, Progress, Report, RunOptions, Silent, report, run_async,
+};
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -192,6 +194,11 @@ async fn repeats_are_in_random_order_and_their_figures_are_over_runs() {
     assert_eq!((published.runs, report.results.published.len()), (5, 1));
     let p95 = published.latency_ms_p95.expect("five runs have it");
     assert!((p95.mean - 20.0).abs() < 1e-9 && p95.publishable, "{p95:?}");
+    // The reports show that figure, and not only that of the first run.
+    let texts = [report::text::render(&report.results), report::markdown::render(&report.results)];
+    for text in texts.iter().chain([&report::html::render(&report.results)]) {
+        assert!(text.contains("over") && text.contains("first run"), "{text}");
+    }
     let verdict = &report.results.verdicts[0];
     assert_eq!(
         (verdict.outcome, verdict.trials.map(|trials| trials.unit)),
@@ -199,6 +206,9 @@ async fn repeats_are_in_random_order_and_their_figures_are_over_runs() {
     );
     // Every run is below the bar on average, and yet they differ too much to show it.
     let report = runs([10, 15, 20, 28, 35]).await;
+    // The logarithms of the five have mean 2.979 and standard deviation 0.497; t is 2.776.
+    let markdown = report::markdown::render(&report.results);
+    assert!(markdown.contains("19.7 ms (10.6 ms to 36.4 ms)"), "{markdown}");
     let verdict = &report.results.verdicts[0];
     assert!(verdict.figure < Some(25.0), "{verdict:?}");
     assert_eq!(verdict.outcome, Outcome::NotShown, "{verdict:?}");

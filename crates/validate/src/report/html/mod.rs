@@ -11,7 +11,7 @@ mod write;
 use crate::Results;
 
 use super::markup::Markup;
-use super::words;
+use super::{method, words};
 
 const STYLE: &str = include_str!("../style.css");
 
@@ -28,7 +28,7 @@ pub fn render(results: &Results) -> String {
     test_results::render(&mut out, results);
     performance::render(&mut out, results);
     recommendations::render(&mut out, results);
-    method(&mut out, results);
+    how(&mut out, results);
     particulars(&mut out, results);
     out.raw("</main>\n</body>\n</html>\n");
     out.into_string()
@@ -71,10 +71,10 @@ fn highlights(out: &mut Markup, results: &Results) {
     out.raw("</dl>\n");
 }
 
-fn method(out: &mut Markup, results: &Results) {
+fn how(out: &mut Markup, results: &Results) {
     write::part(out, "method", "Method", "What each figure means, and what it does not.");
     out.raw("<ul>\n");
-    for note in words::method(results) {
+    for note in method::notes(results) {
         out.element("li", &[], note);
     }
     out.raw("</ul>\n");
@@ -83,7 +83,7 @@ fn method(out: &mut Markup, results: &Results) {
 
 fn particulars(out: &mut Markup, results: &Results) {
     out.raw("<section id=\"machine\"><h3>Target and machine</h3>\n<div class=\"scroll\"><table>\n<tbody>\n");
-    for (name, value) in words::particulars(results) {
+    for (name, value) in method::particulars(results) {
         out.raw("<tr>").element("th", &[("class", &"words"), ("scope", &"row")], name);
         out.element("td", &[], value).raw("</tr>\n");
     }

@@ -76,7 +76,8 @@ fn tail(out: &mut Markup, results: &Results) {
         out,
         "tail",
         "Tail latency",
-        "How far the slowest requests are from the usual one, when they came, and from where.",
+        "How far the slowest requests are from the usual one, when they came, and from where. In the \
+         charts a gap is a window in which no request was started.",
     );
     if let Some(ratios) = ratios {
         table(out, &ratios);

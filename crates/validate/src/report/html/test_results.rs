@@ -38,6 +38,14 @@ fn cells(out: &mut Markup, results: &Results) {
         }
         None => {}
     }
+    let reservations = words::reservations(results);
+    if !reservations.is_empty() {
+        out.raw("<ul class=\"small\">\n");
+        for reservation in reservations {
+            out.element("li", &[], reservation);
+        }
+        out.raw("</ul>\n");
+    }
     end(out);
 }
 

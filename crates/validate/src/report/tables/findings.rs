@@ -20,11 +20,6 @@ fn cell_name(results: &Results, index: usize) -> Field {
     cell(results, index).map_or_else(|| format!("cell {index}"), words::cell_name).into()
 }
 
-/// Whether charts and tables of single cells show this one.
-fn is_first_run(results: &Results, index: usize) -> bool {
-    words::first_runs(results).iter().any(|cell| cell.index == index)
-}
-
 /// Throughput, speedup and efficiency at each concurrency, with predictions of held-out cells.
 pub(in super::super) fn scaling(results: &Results) -> Option<Table> {
     let scaling = &results.analysis.scaling;
@@ -73,9 +68,10 @@ fn ratio_percent(share: f64) -> String {
 
 /// What limits each cell.
 pub(in super::super) fn bottlenecks(results: &Results) -> Option<Table> {
-    let found = results.analysis.scaling.bottlenecks.iter();
-    let rows: Vec<Row> = found
-        .filter(|found| is_first_run(results, found.cell))
+    let all = &results.analysis.scaling.bottlenecks;
+    let rows: Vec<Row> = words::first_runs(results)
+        .into_iter()
+        .filter_map(|cell| all.iter().find(|found| found.cell == cell.index))
         .map(|found| {
             plain(vec![
                 cell_name(results, found.cell),
@@ -93,9 +89,12 @@ pub(in super::super) fn bottlenecks(results: &Results) -> Option<Table> {
 
 /// p99 over p50 and the number of spikes of each cell.
 pub(in super::super) fn tails(results: &Results) -> Option<Table> {
-    let cells = results.analysis.latency.cells.iter();
-    let rows: Vec<Row> = cells
-        .filter_map(|found| {
+    let all = &results.analysis.latency.cells;
+    let found_of = |cell: &Cell| all.iter().find(|found| found.cell == cell.index);
+    let rows: Vec<Row> = words::first_runs(results)
+        .into_iter()
+        .filter_map(|cell| {
+            let found = found_of(cell)?;
             let tail = found.tail_ratio?;
             let at_least = if tail.at_least { "≥ " } else { "" };
             let ratio = format!("{at_least}{:.2}", tail.ratio);
@@ -162,7 +161,12 @@ fn spike_row(results: &Results, cell: usize, spike: &Spike) -> Row {
     let (batch, size) = match spike.batch {
         Some(batch) => (
             Field::noted(batch.id.to_string(), in_batch(spike.in_batch)),
-            format!("{} sequences, {} tokens", batch.sequences, count(batch.tokens)).into(),
+            format!(
+                "{}, {}",
+                words::plural(batch.sequences, "sequence"),
+                words::plural(batch.tokens, "token")
+            )
+            .into(),
         ),
         None => ("–".into(), "–".into()),
     };
