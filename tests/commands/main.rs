@@ -6,6 +6,7 @@
 
 mod answers;
 mod compare;
+mod https;
 mod machine;
 #[path = "../../crates/validate/tests/mock/mod.rs"]
 mod mock;
