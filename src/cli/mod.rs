@@ -44,7 +44,7 @@ pub(crate) enum Command {
     /// Answer over HTTP
     Serve(serve::Serve),
     /// Run a test plan and write its report
-    Validate(validate::Validate),
+    Validate(Box<validate::Validate>),
     /// Whether one system is slower than another, from repeated runs of both
     Compare(compare::Compare),
     /// Write the reports of a finished run again
@@ -64,7 +64,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Embed(args) => predict::embed(args),
         Command::FillMask(args) => predict::fill_mask(args),
         Command::Serve(args) => serve::serve(args),
-        Command::Validate(args) => validate::validate(args),
+        Command::Validate(args) => validate::validate(*args),
         Command::Compare(args) => compare::compare(args),
         Command::Report(args) => report::report(args),
         Command::Bench(args) => bench::bench(args),

@@ -1,10 +1,11 @@
-//! `report`: writes the reports of a finished run again, from its `results.json`.
+//! `report`: writes the reports of a finished run again, from its `results.json`, and with the experiment of
+//! `bench memory` where its `memory.json` lies beside.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bigbatch_validate::recommend::{Wanted, recommend};
-use bigbatch_validate::report::{OutputDir, json, write_rendered};
+use bigbatch_validate::report::{OutputDir, experiment, json, write_rendered};
 use clap::Args;
 
 use super::options::seconds;
@@ -23,8 +24,12 @@ pub(crate) struct Report {
 
 pub(crate) fn report(args: Report) -> Outcome {
     let mut results = json::read_results(&args.dir.join(json::RESULTS))?;
-    if let Some(seconds) = args.p95_target {
-        let wanted = Wanted { p95_target_ms: Some(seconds * 1e3) };
+    let memory = args.dir.join(experiment::JSON);
+    if memory.exists() {
+        results.analysis.cleanup = Some(experiment::read(&memory)?);
+    }
+    if args.p95_target.is_some() || results.analysis.cleanup.is_some() {
+        let wanted = Wanted { p95_target_ms: args.p95_target.map(|seconds| seconds * 1e3) };
         results.recommendations = recommend(&results, wanted);
     }
     let written = write_rendered(&results, &OutputDir::create(&args.dir)?)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use bigbatch_validate::plan::CellSpec;
 use bigbatch_validate::report::json;
 use bigbatch_validate::results::{Results, Status};
-use bigbatch_validate::stats::{Percentile, Shown};
+use bigbatch_validate::stats::{Interval, Percentile, Shown};
 
 use crate::support::{Done, Scratch, bigbatch, text};
 
@@ -36,8 +36,11 @@ fn with_factors(results: &Results, factors: [f64; 5], to: &Path) {
     let mut results = results.clone();
     for (cell, factor) in results.cells.iter_mut().zip(factors) {
         let Status::Run { figures } = &mut cell.status else { panic!("it was run") };
-        let stretch =
-            |percentile: &mut Percentile| percentile.shown = Shown::Exactly { ms: 10.0 * factor };
+        let stretch = |percentile: &mut Percentile| {
+            let ms = 10.0 * factor;
+            percentile.shown = Shown::Exactly { ms };
+            percentile.interval_ms = Interval { low: Some(0.95 * ms), high: Some(1.05 * ms) };
+        };
         stretch(&mut figures.latency_over_all.p50);
         stretch(&mut figures.latency_over_all.p95);
         figures.tokens_per_second = 1000.0 / factor;
@@ -97,8 +100,10 @@ fn one_run_a_side_is_told_and_shows_nothing() {
     let done = compare(&[]);
     assert_eq!(done.code, Some(0), "{}{}", done.stdout, done.stderr);
     assert!(done.stdout.starts_with("**Inconclusive**"), "{}", done.stdout);
-    assert!(done.stdout.contains("| 1 and 1 | 1.500 |"), "{}", done.stdout);
-    assert!(done.stdout.contains("within run"), "{}", done.stdout);
+    // Both sides are 5 % unsure: ln(1.05)² + ln(0.95)² is the square of 0.0708.
+    let row = "| 1 and 1 | 1.500 | 1.397 to 1.610, within run |";
+    assert!(done.stdout.contains(row), "{}", done.stdout);
+    assert!(done.stdout.contains("no verdict rests on them"), "{}", done.stdout);
     assert_eq!(compare(&["--strict"]).code, Some(1));
 }
 
@@ -166,8 +171,24 @@ fn a_report_is_written_again_from_its_results() {
     // Another target changes the advice and nothing that was measured.
     let done = bigbatch(["report", text(&out), "--p95-target", "30"]).run();
     assert_eq!(done.code, Some(0), "{}", done.stderr);
-    let settings = std::fs::read_to_string(out.join("recommended.toml")).expect("it was written");
-    assert!(settings.contains("p95 latency then stays within 30 s"), "{settings}");
+    let markdown = std::fs::read_to_string(out.join("report.md")).expect("it was written");
+    assert!(markdown.contains("The target is 30 s"), "{markdown}");
+
+    // What cleanup strategies cost this traffic goes into the same report.
+    let requests = out.join(json::REQUESTS);
+    let bench =
+        ["bench", "memory", "--requests", text(&requests), "--repeats", "2", "--out", text(&out)];
+    let done = bigbatch(bench).run();
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert_eq!(bigbatch(["report", text(&out)]).run().code, Some(0));
+    for file in ["report.html", "report.md"] {
+        let report = std::fs::read_to_string(out.join(file)).expect("it was written");
+        assert!(report.contains("allocate per operation"), "{file}: {report}");
+    }
+    std::fs::write(out.join("memory.json"), "{").expect("writable");
+    let done = bigbatch(["report", text(&out)]).run();
+    assert_eq!(done.code, Some(2), "{}", done.stdout);
+    assert!(done.stderr.contains("memory.json"), "{}", done.stderr);
 
     let done = bigbatch(["report", text(&scratch.path("absent"))]).run();
     assert_eq!(done.code, Some(2), "{}", done.stdout);

@@ -56,6 +56,9 @@ fn bench_memory_replays_a_traffic_through_every_strategy() {
     let image = std::fs::read_to_string(out.join("memory.svg")).expect("it was written");
     assert!(image.starts_with("<svg xmlns"), "an image of its own");
 
+    let page = std::fs::read_to_string(out.join("memory.html")).expect("it was written");
+    assert!(page.contains("<table>") && page.contains("<svg"), "the table and the timeline");
+
     let again: Value =
         serde_json::from_str(&bigbatch(all.chain(["--json"])).output()).expect("JSON");
     assert_eq!(again["demand"], found["demand"], "the same seed asks for the same buffers");

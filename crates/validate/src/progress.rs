@@ -4,7 +4,10 @@ use std::io::{IsTerminal, stderr};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::report::format::bytes;
+use crate::report::words::percentile;
 use crate::results::{Cell, Status};
+use crate::target::MemorySample;
 use crate::{Event, Progress};
 
 /// Shows a run's events on standard error.
@@ -15,7 +18,7 @@ pub struct Terminal {
 impl Terminal {
     /// Looks whether standard error is a terminal.
     pub fn new() -> Terminal {
-        let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg}");
+        let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {per_sec} {msg}");
         let bar = style.ok().filter(|_| stderr().is_terminal()).map(|style| {
             let bar = ProgressBar::new(0);
             bar.set_style(style);
@@ -75,13 +78,26 @@ fn line(cell: &Cell) -> String {
     match &cell.status {
         Status::NotRun { reason } => format!("{at} not run: {reason}"),
         Status::Run { figures } => format!(
-            "{at} {}/{} answered, {:.0} tokens/s, {:.1} requests/s",
+            "{at} {}/{} answered, {:.0} tokens/s, {:.1} requests/s, p50 {}, p95 {}{}",
             figures.successes,
             figures.requests,
             figures.tokens_per_second,
-            figures.requests_per_second
+            figures.requests_per_second,
+            percentile(&figures.latency.p50),
+            percentile(&figures.latency.p95),
+            memory(cell)
         ),
     }
+}
+
+/// The most that the target held in the cell, where it tells.
+fn memory(cell: &Cell) -> String {
+    let most = |of: fn(&MemorySample) -> Option<u64>| {
+        cell.memory.iter().filter_map(|point| of(&point.sample)).max()
+    };
+    let device = most(|sample| sample.device_used_bytes).map(|most| ("device memory", most));
+    let told = device.or_else(|| Some(("resident memory", most(|sample| sample.rss_bytes)?)));
+    told.map_or(String::new(), |(what, most)| format!(", {what} up to {}", bytes(most)))
 }
 
 impl Default for Terminal {

@@ -161,8 +161,8 @@ pub async fn run_async(
     let run = Run { plan, target, info, options, progress, clock, pools, pacing };
     let (cells, requests) = run.cells(earlier, journal).await;
 
-    let verdicts = judge(plan, &cells);
     let analysis = analyse(&cells, &requests, &run.info);
+    let verdicts = judge(plan, &cells, &analysis.memory);
     let mut results = Results {
         schema_version: SCHEMA_VERSION,
         harness_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -44,7 +44,8 @@ pub(super) struct MemoryBench {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Also write memory.json and memory.svg here
+    /// Also write memory.json, memory.html and memory.svg here; `bigbatch report` of the same directory shows
+    /// them in its report
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }

@@ -17,7 +17,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::journal::first_difference_in_words;
-use crate::plan::Plan;
+use crate::plan::{Overall, Plan};
 use crate::results::{Figures, Results};
 use crate::stats::repeats::{RUNS_PUBLISHED, mean_and_variance, over_runs};
 use crate::stats::student::{critical, upper_tail};
@@ -358,6 +358,7 @@ fn load_of(plan: &Plan) -> Plan {
         repeats: 1,
         repeat_first: false,
         bars: Vec::new(),
+        overall: Overall::default(),
         edge: None,
         ..plan.clone()
     }

@@ -137,7 +137,8 @@ pub(crate) fn find(ran: &[Ran]) -> LatencyFindings {
     LatencyFindings { cells: cells.collect() }
 }
 
-fn tail_ratio(figures: &Figures) -> Option<TailRatio> {
+/// p99 over p50 of a cell; none without answers.
+pub(crate) fn tail_ratio(figures: &Figures) -> Option<TailRatio> {
     let (p50, p99) = (&figures.latency.p50, &figures.latency.p99);
     let median = p50.nearest_rank_ms.filter(|&ms| ms > 0.0)?;
     let (tail, at_least) = match p99.shown {

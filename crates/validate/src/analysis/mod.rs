@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::experiment::MemoryExperiment;
 use crate::load::{Phase, RequestRecord};
 use crate::results::Cell;
 use crate::target::TargetInfo;
@@ -44,6 +45,9 @@ pub struct Analysis {
     /// Where the target stops taking work; only where the edge was searched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edge: Option<EdgeFindings>,
+    /// Cleanup strategies compared by `bench memory`; only where that was run for this report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleanup: Option<MemoryExperiment>,
 }
 
 /// Finds everything there is to find in the cells of a run and their raw records.
@@ -62,6 +66,7 @@ pub fn analyse(cells: &[Cell], requests: &[RequestRecord], target: &TargetInfo) 
         latency: latency::find(&ran),
         failures: failures::find(&ran),
         edge: None,
+        cleanup: None,
     }
 }
 

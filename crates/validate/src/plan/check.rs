@@ -89,6 +89,7 @@ impl Plan {
     }
 
     fn check_bars(&self) -> Result<(), String> {
+        self.overall.check()?;
         for (index, bar) in self.bars.iter().enumerate() {
             let which = format!("bar {} ({})", index + 1, bar.label());
             let Some(cell) = self.cell_of(bar) else {
@@ -100,11 +101,14 @@ impl Plan {
                     "{which} repeats an earlier bar of the same cell; merge the two"
                 ));
             }
-            if bar.success_rate_min.is_none() && bar.latency_seconds_p95_max.is_none() {
+            let latency = bar.latency_seconds_p95_max.or(bar.tail_ratio_max);
+            if bar.success_rate_min.or(latency).is_none() {
                 return Err(format!(
-                    "{which} sets no limit; give success_rate_min or latency_seconds_p95_max"
+                    "{which} sets no limit; give success_rate_min, latency_seconds_p95_max or \
+                     tail_ratio_max"
                 ));
             }
+            check_tail_ratio(&format!("{which}: tail_ratio_max"), bar.tail_ratio_max)?;
             if bar.success_rate_min.is_some_and(|rate| !(rate > 0.0 && rate <= 1.0)) {
                 return Err(format!("{which}: success_rate_min must be above 0 and at most 1"));
             }
@@ -114,6 +118,11 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// A p99 is never below the median.
+pub(super) fn check_tail_ratio(key: &str, ratio: Option<f64>) -> Result<(), String> {
+    ratio.map_or(Ok(()), |ratio| check_number(key, ratio, 1.0, 1e6))
 }
 
 /// Why a bar is about no cell.

@@ -22,6 +22,13 @@
 //! concurrency = 50
 //! success_rate_min = 0.90
 //! latency_seconds_p95_max = 2
+//! tail_ratio_max = 3          # p99 over p50
+//!
+//! [overall]                   # what must hold over the whole run
+//! tail_ratio_max = 3          # in every cell whose bar has none of its own, but ramps
+//! fragmentation_max = 0.05    # 1 - largest free / free of the target's arena
+//! device_memory_bytes_max = 42949672960
+//! no_leak = true              # no memory that grows from cell to cell
 //! ```
 //!
 //! A cell of the matrix is one length at one concurrency. `[[scenario]]` adds cells of other kinds,
@@ -61,6 +68,7 @@
 //! keys are refused, so that a misspelt bar cannot pass unnoticed.
 
 pub(crate) mod check;
+mod overall;
 mod scenario;
 
 use std::path::{Path, PathBuf};
@@ -71,6 +79,7 @@ use serde::{Deserialize, Serialize};
 pub use check::{
     CONCURRENCY_MAX, IN_FLIGHT_MAX, RATE_MAX, REPEATS_MAX, REQUESTS_MAX, SECONDS_MAX, TOKENS_MAX,
 };
+pub use overall::Overall;
 pub use scenario::{Arrival, CellSpec, LengthDist, Lengths, Load, Scenario, Weighted};
 
 use crate::Error;
@@ -109,6 +118,9 @@ pub struct Plan {
     /// What must hold.
     #[serde(default, rename = "bar", skip_serializing_if = "Vec::is_empty")]
     pub bars: Vec<Bar>,
+    /// What must hold over the whole run.
+    #[serde(default, skip_serializing_if = "Overall::is_empty")]
+    pub overall: Overall,
     /// Where to look for the edges after the cells; absent: don't.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edge: Option<EdgeRules>,
@@ -218,6 +230,9 @@ pub struct Bar {
     /// Most seconds of the 95th percentile of latency over successful requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_seconds_p95_max: Option<f64>,
+    /// Most times the median that the 99th percentile may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tail_ratio_max: Option<f64>,
 }
 
 impl Bar {
@@ -253,6 +268,7 @@ impl Plan {
             repeat_first: true,
             scenarios: Vec::new(),
             edge: None,
+            overall: Overall::default(),
             bars: Vec::new(),
             folder: PathBuf::new(),
         }
@@ -350,6 +366,14 @@ mod tests {
             ("[[bar]]\ntokens = 512\nconcurrency = 1\nsuccess_rate_min = 0.5", "does not run"),
             ("[[bar]]\ntokens = 128\nconcurrency = 1", "sets no limit"),
             ("[[bar]]\ntokens = 128\nconcurrency = 1\nsuccess_rate_min = 1.5", "at most 1"),
+            (
+                "[[bar]]\ntokens = 128\nconcurrency = 1\ntail_ratio_max = 0.5",
+                "tail_ratio_max = 0.5",
+            ),
+            ("[overall]\ntail_ratio_max = 0", "overall.tail_ratio_max = 0 is out"),
+            ("[overall]\nfragmentation_max = 5", "overall.fragmentation_max = 5 is out"),
+            ("[overall]\ndevice_memory_bytes_max = 0", "give bytes above 0"),
+            ("[overall]\nleak = false", "unknown field `leak`"),
         ];
         for (extra, expected) in cases {
             let text = complaint(extra);

@@ -2,7 +2,9 @@
 
 use crate::Results;
 use crate::analysis::memory::{Fragmentation, Leak, LeakVerdict};
-use crate::report::format::{bytes, count, percent};
+use crate::experiment::{MemoryExperiment, Strategy};
+use crate::report::format::{bytes, count, percent, time};
+use crate::stats::Interval;
 
 use super::{Advised, Recommendation, Support, Topic, Unit};
 
@@ -16,6 +18,7 @@ pub(super) fn advise(results: &Results) -> Vec<Recommendation> {
     if let Some(fragmentation) = memory.fragmentation {
         all.push(of_fragmentation(fragmentation));
     }
+    all.extend(results.analysis.cleanup.as_ref().and_then(of_experiment));
     if all.is_empty() {
         all.push(Recommendation::missing(
             Topic::Cleanup,
@@ -24,6 +27,61 @@ pub(super) fn advise(results: &Results) -> Vec<Recommendation> {
         ));
     }
     all
+}
+
+/// The strategy that costs least of those that were run and kept within the budget.
+fn of_experiment(experiment: &MemoryExperiment) -> Option<Recommendation> {
+    let timed =
+        |strategy: &&Strategy| strategy.allocator_us.is_some() && strategy.not_run.is_none();
+    let fits =
+        |strategy: &&Strategy| strategy.batches_failed == 0 && strategy.batches_over_budget == 0;
+    let cost = |strategy: &Strategy| strategy.allocator_us.map_or(f64::INFINITY, |us| us.median);
+    let timed: Vec<&Strategy> = experiment.strategies.iter().filter(timed).collect();
+    let best = timed.iter().copied().filter(fits).min_by(|a, b| cost(a).total_cmp(&cost(b)))?;
+    let advice = format!(
+        "Find memory for buffers by “{}”: of the strategies that kept within {} it takes the least time.",
+        best.name,
+        bytes(experiment.budget_bytes)
+    );
+    // The spread over passes is all that one experiment tells of how sure its order is.
+    let slowest = |strategy: &Strategy| strategy.allocator_us.map(|us| us.median_by_pass.1);
+    let fastest = |strategy: &Strategy| strategy.allocator_us.map(|us| us.median_by_pass.0);
+    let apart = timed
+        .iter()
+        .filter(|other| other.name != best.name && fits(other))
+        .all(|other| slowest(best) < fastest(other));
+    let support = if apart && timed.len() > 1 { Support::Shown } else { Support::Partly };
+    let mut recommendation = Recommendation::new(Topic::Cleanup, support, advice);
+    recommendation.evidence = timed.iter().copied().map(strategy_evidence).collect();
+    if support == Support::Partly {
+        recommendation.missing =
+            Some("Its times are not apart from every other's over all passes.".into());
+    }
+    recommendation.figure = best.allocator_us.map(|us| Advised {
+        value: us.median / 1e3,
+        interval: Interval {
+            low: Some(us.median_by_pass.0 / 1e3),
+            high: Some(us.median_by_pass.1 / 1e3),
+        },
+        unit: Unit::Milliseconds,
+        basis: "a batch in the allocator, least and greatest median of a pass".into(),
+    });
+    Some(recommendation)
+}
+
+fn strategy_evidence(strategy: &Strategy) -> String {
+    let us = strategy.allocator_us.map_or("–".into(), |us| time(us.median / 1e3));
+    let fragmentation = strategy
+        .fragmentation_max
+        .map_or(String::new(), |share| format!(", fragmentation up to {}", percent(share)));
+    format!(
+        "{}: {us} a batch in the allocator, high water {}{fragmentation}, {} of the batches failed, {} over \
+         the budget.",
+        capitalised(&strategy.name),
+        bytes(strategy.reserved_bytes_max),
+        count(strategy.batches_failed),
+        count(strategy.batches_over_budget)
+    )
 }
 
 fn of_leak(results: &Results, leak: &Leak) -> Recommendation {
@@ -121,7 +179,7 @@ fn of_fragmentation(found: Fragmentation) -> Recommendation {
     recommendation.evidence.push(evidence);
     recommendation.figure = Some(Advised {
         value: found.max,
-        interval: crate::stats::Interval { low: Some(found.mean), high: Some(found.max) },
+        interval: Interval { low: Some(found.mean), high: Some(found.max) },
         unit: Unit::Share,
         basis: "mean and most over readings".into(),
     });

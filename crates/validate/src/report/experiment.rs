@@ -1,7 +1,8 @@
-//! Files of a [`MemoryExperiment`]: `memory.json`, and `memory.svg`, the allocate and free timeline
-//! as an image of its own. The report page draws the same chart from the same data.
+//! Files of a [`MemoryExperiment`]: `memory.json`; `memory.html`, its table and the allocate and free
+//! timeline; and `memory.svg`, the timeline as an image of its own. A report shows the same table and
+//! chart where the data lies beside its results.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::OutputDir;
 use super::chart::{self, At};
@@ -11,6 +12,8 @@ use crate::experiment::MemoryExperiment;
 
 /// Name of the data's file.
 pub const JSON: &str = "memory.json";
+/// Name of the page.
+pub const HTML: &str = "memory.html";
 /// Name of the chart's.
 pub const SVG: &str = "memory.svg";
 
@@ -27,13 +30,23 @@ font: 11.5px system-ui, sans-serif; } \
 .line.dashed { stroke-dasharray: 6 4; } .s0 { color: var(--s0); } .s1 { color: var(--s1); } \
 .s2 { color: var(--s2); } .s3 { color: var(--s3); } .s4 { color: var(--s4); } .s5 { color: var(--s5); }";
 
-/// Writes both files; their paths.
+/// Reads `memory.json`.
+pub fn read(path: &Path) -> Result<MemoryExperiment, Error> {
+    let text = std::fs::read_to_string(path).map_err(|fault| fault.to_string());
+    let found =
+        text.and_then(|text| serde_json::from_str(&text).map_err(|fault| fault.to_string()));
+    found.map_err(|message| Error::ReportUnreadable { path: path.to_owned(), message })
+}
+
+/// Writes the files; their paths.
 pub fn write(experiment: &MemoryExperiment, output: &OutputDir) -> Result<Vec<PathBuf>, Error> {
     let json = output.write(JSON, |out| {
         serde_json::to_writer_pretty(&mut *out, experiment)?;
         out.write_all(b"\n")
     })?;
-    let mut written = vec![json];
+    let page = super::html::strategies::page(experiment);
+    let page = output.write(HTML, |out| out.write_all(page.as_bytes()))?;
+    let mut written = vec![json, page];
     if let Some(svg) = svg(experiment) {
         written.push(output.write(SVG, |out| out.write_all(svg.as_bytes()))?);
     }

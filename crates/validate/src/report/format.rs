@@ -33,6 +33,17 @@ pub(crate) fn bytes(bytes: u64) -> String {
     }
 }
 
+/// Bytes that may be negative, in KiB where they are few.
+pub(crate) fn signed_bytes(value: f64) -> String {
+    let sign = if value < -0.5 { "-" } else { "" };
+    let magnitude = value.abs();
+    if magnitude < (1u64 << 20) as f64 {
+        format!("{sign}{:.1} KiB", magnitude / 1024.0)
+    } else {
+        format!("{sign}{}", bytes(magnitude as u64))
+    }
+}
+
 /// A share of 1, to a tenth of a percent. Only what is whole is printed as 100 %, and only nothing
 /// as 0 %.
 pub(crate) fn percent(share: f64) -> String {

@@ -87,6 +87,10 @@ fn performance(out: &mut String, results: &Results) {
     if let Some(sentence) = words::fragmentation(results) {
         let _ = writeln!(out, "\n{}", escaped(&sentence));
     }
+    if let Some(experiment) = &results.analysis.cleanup {
+        section(out, "Cleanup strategies compared", Some(tables::strategies(experiment)));
+        let _ = writeln!(out, "\n{}", escaped(&words::experiment(experiment)));
+    }
 }
 
 fn recommendations(out: &mut String, results: &Results) {

@@ -1,5 +1,6 @@
 //! The sentences that all reports share.
 
+use crate::experiment::MemoryExperiment;
 use crate::plan::CellSpec;
 use crate::recommend::{Advised, Unit};
 use crate::results::{Cell, Figures, Status};
@@ -8,7 +9,9 @@ use crate::target::FailureKind;
 use crate::verdict::{Conclusion, Criterion, Outcome, Verdict};
 use crate::{Broken, Ramp, Results, Steady};
 
-use super::format::{bytes, count, percent, percent_limit, rate, time, time_limit, tokens};
+use super::format::{
+    bytes, count, percent, percent_limit, rate, signed_bytes, time, time_limit, tokens,
+};
 use super::tables::Field;
 
 /// The verdict in one line.
@@ -63,7 +66,7 @@ pub(super) const PUBLISHED_LEAD: &str = "Each cell was run several times, in ran
      clients that each wait for their answer.";
 
 /// A percentile as it may be printed.
-pub(super) fn percentile(percentile: &Percentile) -> String {
+pub(crate) fn percentile(percentile: &Percentile) -> String {
     match percentile.shown {
         Shown::Exactly { ms } => time(ms),
         Shown::AtLeast { ms, .. } => format!("≥ {}", time(ms)),
@@ -141,6 +144,10 @@ pub(super) fn criterion(criterion: Criterion) -> &'static str {
     match criterion {
         Criterion::SuccessRate => "success",
         Criterion::LatencyP95 => "p95 latency",
+        Criterion::TailRatio => "p99 / p50",
+        Criterion::Fragmentation => "fragmentation",
+        Criterion::DeviceMemory => "device memory",
+        Criterion::Leak => "growth a cell",
     }
 }
 
@@ -149,6 +156,11 @@ pub(super) fn limit(verdict: &Verdict) -> String {
     match verdict.criterion {
         Criterion::SuccessRate => format!("≥ {}", percent_limit(verdict.limit)),
         Criterion::LatencyP95 => format!("≤ {}", time_limit(verdict.limit)),
+        Criterion::TailRatio => format!("≤ {}", verdict.limit),
+        Criterion::Fragmentation => format!("≤ {}", percent_limit(verdict.limit)),
+        Criterion::DeviceMemory => format!("≤ {}", bytes(verdict.limit as u64)),
+        Criterion::Leak if verdict.limit > 0.0 => format!("≤ {}", signed_bytes(verdict.limit)),
+        Criterion::Leak => "none".into(),
     }
 }
 
@@ -165,8 +177,11 @@ pub(super) fn interval(verdict: &Verdict) -> String {
 
 fn in_unit(criterion: Criterion, figure: f64) -> String {
     match criterion {
-        Criterion::SuccessRate => percent(figure),
+        Criterion::SuccessRate | Criterion::Fragmentation => percent(figure),
         Criterion::LatencyP95 => time(figure),
+        Criterion::TailRatio => format!("{figure:.2}"),
+        Criterion::DeviceMemory => bytes(figure as u64),
+        Criterion::Leak => signed_bytes(figure),
     }
 }
 
@@ -279,6 +294,10 @@ pub(super) fn plural(number: usize, one: &str) -> String {
     format!("{} {one}{end}", count(number))
 }
 
+fn batches(number: usize) -> String {
+    if number == 1 { "1 batch".into() } else { format!("{} batches", count(number)) }
+}
+
 /// Where a ramp broke its target.
 fn broke(ramp: &Ramp) -> String {
     match &ramp.broke {
@@ -333,6 +352,24 @@ pub(super) fn fragmentation(results: &Results) -> Option<String> {
         percent(found.max),
         count(found.readings)
     ))
+}
+
+/// What an experiment with cleanup strategies was.
+pub(super) fn experiment(experiment: &MemoryExperiment) -> String {
+    let traffic = &experiment.traffic;
+    format!(
+        "{}: {} of {} to {} tokens, {:.0} buffers each, up to {} of them live at once, replayed {} times \
+         through each way of finding memory for them, in turns. {} may be reserved. Buffers are written \
+         to, but nothing is computed.",
+        traffic.origin,
+        batches(traffic.batches),
+        count(traffic.batch_tokens.0),
+        count(traffic.batch_tokens.1),
+        experiment.buffers_per_batch,
+        bytes(experiment.demand_bytes_max),
+        experiment.repeats,
+        bytes(experiment.budget_bytes)
+    )
 }
 
 /// The figure of an advice, and its interval with what it means.

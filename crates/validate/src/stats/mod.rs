@@ -35,6 +35,10 @@ pub enum TrialUnit {
     Rounds,
     /// Runs of a cell.
     Runs,
+    /// Readings of memory.
+    Readings,
+    /// Idle plateaus of memory.
+    Plateaus,
 }
 
 impl TrialUnit {
@@ -44,6 +48,8 @@ impl TrialUnit {
             TrialUnit::Batches => "batches",
             TrialUnit::Rounds => "rounds",
             TrialUnit::Runs => "runs",
+            TrialUnit::Readings => "readings",
+            TrialUnit::Plateaus => "plateaus",
         }
     }
 }

@@ -4,11 +4,15 @@
 //! whole interval is on the bad side. In between, or where the sample is too small for the figure,
 //! it is "not shown": the run says neither. A cell that was not run has the verdict "not run".
 //!
-//! Of a cell with several runs the p95 is judged by its interval over the runs; successes are
-//! pooled.
+//! Of a cell with several runs the p95 and the tail ratio are judged by their intervals over the runs;
+//! successes are pooled. Limits over the whole run come after those of the cells.
+
+mod tail;
+mod whole_run;
 
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::MemoryFindings;
 use crate::plan::{Bar, CellSpec, Plan};
 use crate::published::{percentile_over_runs, runs};
 use crate::results::{Cell, Figures, Status};
@@ -48,14 +52,23 @@ pub enum Criterion {
     SuccessRate,
     /// 95th percentile of latency over the successes; figures are milliseconds.
     LatencyP95,
+    /// 99th percentile of latency over the median; figures are ratios.
+    TailRatio,
+    /// Greatest fragmentation of the target's arena; figures are 0 to 1.
+    Fragmentation,
+    /// Most device memory that the target held; figures are bytes.
+    DeviceMemory,
+    /// Growth of memory from cell to cell; figures are bytes a cell, and the limit is what counts as
+    /// none of the quantity that is judged.
+    Leak,
 }
 
 /// One limit, judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// The cell.
+    /// The cell; none for a limit over the whole run.
     #[serde(flatten)]
-    pub spec: CellSpec,
+    pub spec: Option<CellSpec>,
     /// What is limited.
     pub criterion: Criterion,
     /// The limit, in the criterion's unit.
@@ -70,6 +83,22 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// Why, in one sentence without the figures, where it isn't plain from them.
     pub reason: String,
+}
+
+impl Verdict {
+    /// Before anything is known of it.
+    fn not_run(spec: Option<CellSpec>, criterion: Criterion, limit: f64) -> Verdict {
+        Verdict {
+            spec,
+            criterion,
+            limit,
+            figure: None,
+            interval: Interval::default(),
+            trials: None,
+            outcome: Outcome::NotRun,
+            reason: String::new(),
+        }
+    }
 }
 
 /// Counts of verdicts.
@@ -115,35 +144,29 @@ impl Conclusion {
 }
 
 /// Judges every limit of the plan, in its order. The repeat of the first cell is not judged.
-pub(crate) fn judge(plan: &Plan, cells: &[Cell]) -> Vec<Verdict> {
+pub(crate) fn judge(plan: &Plan, cells: &[Cell], memory: &MemoryFindings) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for bar in &plan.bars {
         let Some(spec) = plan.cell_of(bar) else { continue };
         let runs: Vec<&Cell> = runs(&spec, cells).collect();
         for (criterion, limit) in limits(bar) {
-            verdicts.push(verdict(spec.clone(), criterion, limit, &runs));
+            verdicts.push(of_cell(spec.clone(), criterion, limit, &runs));
         }
     }
+    verdicts.extend(whole_run::judge(plan, cells, memory));
     verdicts
 }
 
 fn limits(bar: &Bar) -> impl Iterator<Item = (Criterion, f64)> {
     let success = bar.success_rate_min.map(|rate| (Criterion::SuccessRate, rate));
     let latency = bar.latency_seconds_p95_max.map(|seconds| (Criterion::LatencyP95, seconds * 1e3));
-    success.into_iter().chain(latency)
+    let tail = bar.tail_ratio_max.map(|ratio| (Criterion::TailRatio, ratio));
+    success.into_iter().chain(latency).chain(tail)
 }
 
-fn verdict(spec: CellSpec, criterion: Criterion, limit: f64, runs: &[&Cell]) -> Verdict {
-    let mut verdict = Verdict {
-        spec,
-        criterion,
-        limit,
-        figure: None,
-        interval: Interval::default(),
-        trials: None,
-        outcome: Outcome::NotRun,
-        reason: String::new(),
-    };
+/// A limit on the figures of a cell's runs.
+fn of_cell(spec: CellSpec, criterion: Criterion, limit: f64, runs: &[&Cell]) -> Verdict {
+    let mut verdict = Verdict::not_run(Some(spec), criterion, limit);
     let measured: Vec<&Figures> = runs.iter().filter_map(|cell| cell.figures()).collect();
     match (measured.as_slice(), criterion) {
         ([], _) => {
@@ -153,10 +176,24 @@ fn verdict(spec: CellSpec, criterion: Criterion, limit: f64, runs: &[&Cell]) -> 
             };
         }
         (figures, Criterion::SuccessRate) => judge_success(&mut verdict, figures),
-        ([figures], Criterion::LatencyP95) => judge_latency(&mut verdict, figures),
-        (figures, Criterion::LatencyP95) => judge_latency_over_runs(&mut verdict, figures),
+        (figures, Criterion::TailRatio) => tail::judge(&mut verdict, figures),
+        ([figures], _) => judge_latency(&mut verdict, figures),
+        (figures, _) => judge_latency_over_runs(&mut verdict, figures),
     }
     verdict
+}
+
+/// Holds the interval against a limit that is not to be exceeded; `more` of what would narrow it.
+fn against_most(verdict: &mut Verdict, more: &str) {
+    verdict.outcome = if verdict.interval.low.is_some_and(|low| low > verdict.limit) {
+        Outcome::Fail
+    } else if verdict.interval.high.is_some_and(|high| high <= verdict.limit) {
+        Outcome::Pass
+    } else {
+        verdict.reason =
+            format!("the interval reaches across the limit; more {more} would narrow it");
+        Outcome::NotShown
+    };
 }
 
 /// Over the trials of all runs together.
@@ -190,22 +227,17 @@ fn judge_latency(verdict: &mut Verdict, figures: &Figures) {
     verdict.trials = Some(trials);
     verdict.figure = p95.nearest_rank_ms;
     verdict.interval = p95.interval_ms;
-    verdict.outcome = if figures.successes == 0 && figures.requests > 0 {
+    if figures.successes == 0 && figures.requests > 0 {
         verdict.reason = "no request was answered".into();
-        Outcome::Fail
-    } else if p95.interval_ms.low.is_some_and(|low| low > verdict.limit) {
-        Outcome::Fail
-    } else if !matches!(p95.shown, Shown::Exactly { .. }) {
+        verdict.outcome = Outcome::Fail;
+        return;
+    }
+    against_most(verdict, "batches");
+    if !matches!(p95.shown, Shown::Exactly { .. }) && verdict.outcome != Outcome::Fail {
         verdict.reason =
             format!("a p95 needs 100 {}, this cell has {}", trials.unit.label(), trials.count);
-        Outcome::NotShown
-    } else if p95.interval_ms.high.is_some_and(|high| high <= verdict.limit) {
-        Outcome::Pass
-    } else {
-        verdict.reason =
-            "the interval reaches across the limit; more batches would narrow it".into();
-        Outcome::NotShown
-    };
+        verdict.outcome = Outcome::NotShown;
+    }
 }
 
 /// With the run as the unit.
@@ -223,12 +255,5 @@ fn judge_latency_over_runs(verdict: &mut Verdict, runs: &[&Figures]) {
     };
     verdict.figure = Some(over_runs.mean);
     verdict.interval = over_runs.interval;
-    verdict.outcome = if over_runs.interval.low.is_some_and(|low| low > verdict.limit) {
-        Outcome::Fail
-    } else if over_runs.interval.high.is_some_and(|high| high <= verdict.limit) {
-        Outcome::Pass
-    } else {
-        verdict.reason = "the interval reaches across the limit; more runs would narrow it".into();
-        Outcome::NotShown
-    };
+    against_most(verdict, "runs");
 }

@@ -10,7 +10,8 @@ use bigbatch_engine::model::buffers::{Buffer, BufferPlan};
 use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
 use bigbatch_engine::task::TaskKind;
 use bigbatch_validate::experiment::{Maker, MemoryExperiment, Subject, Traffic, compare};
-use bigbatch_validate::report::experiment::svg;
+use bigbatch_validate::report::OutputDir;
+use bigbatch_validate::report::experiment::{read, svg, write};
 
 fn plan() -> BufferPlan {
     let checkpoint = Checkpoint::resolve("embedded:random", TaskKind::Embed).expect("embedded");
@@ -131,6 +132,16 @@ fn the_arena_holds_less_than_what_is_live_elsewhere_and_never_fails() {
     for part in ["<svg xmlns", "live buffers", "malloc, reserved", "cache, reserved", "batch 12"] {
         assert!(image.contains(part), "{part}");
     }
+    let dir = concat!(env!("CARGO_TARGET_TMPDIR"), "/experiment");
+    let output = OutputDir::create(std::path::Path::new(dir)).expect("writable");
+    let written = write(&found, &output).expect("written");
+    let names: Vec<_> = written.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    assert_eq!(names, ["memory.json", "memory.html", "memory.svg"]);
+    let page = std::fs::read_to_string(&written[1]).expect("it was written");
+    for part in ["<table>", "<svg", "malloc", "simulated, so not timed", "20 batches", "batch 12"] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert_eq!(read(&written[0]).expect("reads back"), found);
     let json = serde_json::to_string(&found).expect("plain data");
     assert_eq!(serde_json::from_str::<MemoryExperiment>(&json).expect("reads back"), found);
 }

@@ -12,6 +12,7 @@ mod memory;
 #[path = "../mock/mod.rs"]
 mod mock;
 mod open;
+mod overall;
 mod reports;
 mod resume;
 mod sample;

@@ -158,8 +158,8 @@ async fn the_page_needs_nothing_but_itself() {
     assert!(page.contains("prefers-color-scheme: dark"));
     assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
     // The latency of the length that was run and of the scenario, its ramp, failures, two of throughput,
-    // stages, a heat map for each of the three cells, memory and what ran.
-    assert_eq!(page.matches("<svg").count(), 12);
+    // stages, a heat map for each of the three cells, memory and what ran, and the strategies' timeline.
+    assert_eq!(page.matches("<svg").count(), 13);
     assert!(!page.contains("NaN") && !page.contains("inf,"), "coordinates are numbers");
 }
 

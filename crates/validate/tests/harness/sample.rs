@@ -16,6 +16,7 @@ use bigbatch_validate::analysis::scaling::{
     ScalingPoint,
 };
 use bigbatch_validate::analysis::{Analysis, Stage};
+use bigbatch_validate::experiment::{Held, MemoryExperiment, Strategy, Times, TrafficSummary};
 use bigbatch_validate::recommend::{Wanted, recommend};
 use bigbatch_validate::results::Cell;
 use bigbatch_validate::stats::{Interval, over_runs};
@@ -32,6 +33,7 @@ pub(crate) fn with_findings(mut report: Report, message: &str) -> Report {
         },
         failures: failures(&report.results, message),
         edge: Some(edge(message)),
+        cleanup: Some(cleanup(message)),
     };
     report.results.published = published(&report.results);
     report.results.recommendations = recommend(&report.results, Wanted::default());
@@ -227,6 +229,55 @@ fn published(results: &Results) -> Vec<Published> {
         requests_per_second: over(30.0),
         tokens_per_second: over(1920.0),
     }]
+}
+
+/// Two strategies over three operations, one of them not run.
+fn cleanup(message: &str) -> MemoryExperiment {
+    let times = Times { median: 40.0, p95: 50.0, max: 60.0, median_by_pass: (39.0, 41.0) };
+    let held = |step, mib: u64| Held { step, reserved_bytes: 4 << 20, used_bytes: mib << 20 };
+    let arena = Strategy {
+        name: "arena".into(),
+        simulated: false,
+        not_run: None,
+        allocator_us: Some(times),
+        batch_us: Some(times),
+        system_calls_per_batch: Some(0.0),
+        reserved_bytes_max: 4 << 20,
+        used_bytes_max: 3 << 20,
+        reserved_bytes_idle: 4 << 20,
+        fragmentation_max: Some(0.0),
+        fragmentation_idle_mean: Some(0.0),
+        batches_failed: 0,
+        batches_over_budget: 0,
+        timeline: vec![held(0, 1), held(1, 3), held(2, 2)],
+    };
+    let absent = Strategy {
+        name: "pool".into(),
+        not_run: Some(message.into()),
+        allocator_us: None,
+        batch_us: None,
+        timeline: Vec::new(),
+        ..arena.clone()
+    };
+    MemoryExperiment {
+        model: message.into(),
+        device: "a clock".into(),
+        dtype: "f32".into(),
+        traffic: TrafficSummary {
+            origin: message.into(),
+            batches: 1,
+            sequences: 2,
+            sequence_tokens: (16, 48),
+            batch_tokens: (64, 64),
+        },
+        repeats: 5,
+        budget_bytes: 8 << 20,
+        demand_bytes_max: 3 << 20,
+        buffers_per_batch: 3.0,
+        strategies: vec![arena, absent],
+        demand: vec![(0, 1 << 20), (1, 3 << 20), (2, 2 << 20)],
+        timeline_batches: vec![0],
+    }
 }
 
 fn edge(message: &str) -> EdgeFindings {

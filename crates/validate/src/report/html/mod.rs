@@ -5,6 +5,7 @@
 
 mod performance;
 mod recommendations;
+pub(super) mod strategies;
 mod test_results;
 mod write;
 
@@ -17,12 +18,7 @@ const STYLE: &str = include_str!("../style.css");
 
 /// The whole page.
 pub fn render(results: &Results) -> String {
-    let mut out = Markup::new();
-    out.raw("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    out.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
-    out.raw("<meta name=\"color-scheme\" content=\"light dark\">\n");
-    out.element("title", &[], format!("{}: validation report", results.plan.name));
-    out.raw("<style>\n").raw(STYLE).raw("</style>\n</head>\n<body>\n<main>\n");
+    let mut out = begin(&format!("{}: validation report", results.plan.name));
     header(&mut out, results);
     highlights(&mut out, results);
     test_results::render(&mut out, results);
@@ -30,6 +26,21 @@ pub fn render(results: &Results) -> String {
     recommendations::render(&mut out, results);
     how(&mut out, results);
     particulars(&mut out, results);
+    finish(out)
+}
+
+/// A page up to the beginning of what is on it.
+fn begin(title: &str) -> Markup {
+    let mut out = Markup::new();
+    out.raw("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
+    out.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
+    out.raw("<meta name=\"color-scheme\" content=\"light dark\">\n");
+    out.element("title", &[], title);
+    out.raw("<style>\n").raw(STYLE).raw("</style>\n</head>\n<body>\n<main>\n");
+    out
+}
+
+fn finish(mut out: Markup) -> String {
     out.raw("</main>\n</body>\n</html>\n");
     out.into_string()
 }

@@ -20,6 +20,9 @@ pub(super) fn render(out: &mut Markup, results: &Results) {
     bottlenecks(out, results);
     tail(out, results);
     memory(out, results);
+    if let Some(experiment) = &results.analysis.cleanup {
+        super::strategies::render(out, experiment);
+    }
     end(out);
 }
 

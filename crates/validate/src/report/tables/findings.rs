@@ -3,7 +3,7 @@
 use crate::Results;
 use crate::analysis::latency::Spike;
 use crate::analysis::scaling::ScalingPoint;
-use crate::report::format::{bytes, change, count, percent, rate, time, tokens};
+use crate::report::format::{bytes, change, count, percent, rate, signed_bytes, time, tokens};
 use crate::report::words;
 use crate::results::Cell;
 
@@ -249,17 +249,6 @@ pub(in super::super) fn leaks(results: &Results) -> Option<Table> {
             ("Why", Prose),
         ],
     )
-}
-
-/// Bytes that may be negative, in KiB where they are few.
-fn signed_bytes(value: f64) -> String {
-    let sign = if value < -0.5 { "-" } else { "" };
-    let magnitude = value.abs();
-    if magnitude < (1u64 << 20) as f64 {
-        format!("{sign}{:.1} KiB", magnitude / 1024.0)
-    } else {
-        format!("{sign}{}", bytes(magnitude as u64))
-    }
 }
 
 /// Whether memory came back after each cell.

@@ -3,6 +3,7 @@
 
 mod edges;
 mod findings;
+mod strategies;
 
 use crate::Results;
 use crate::published::Published;
@@ -17,6 +18,7 @@ use super::words;
 
 pub(super) use edges::{edge_failures, edges, recoveries};
 pub(super) use findings::{bottlenecks, failures, leaks, returned, scaling, spikes, tails};
+pub(super) use strategies::strategies;
 
 /// A table.
 pub(super) struct Table {
@@ -102,8 +104,8 @@ fn filled(rows: Vec<Row>, labels: &[(&'static str, Holds)]) -> Option<Table> {
 pub(super) fn verdicts(results: &Results) -> Table {
     let row = |verdict: &crate::verdict::Verdict| Row {
         fields: vec![
-            words::lengths(&verdict.spec).into(),
-            words::load(&verdict.spec).into(),
+            verdict.spec.as_ref().map_or("all".into(), words::lengths).into(),
+            verdict.spec.as_ref().map_or("all".into(), words::load).into(),
             words::criterion(verdict.criterion).into(),
             words::limit(verdict).into(),
             words::figure(verdict).into(),
