@@ -1,0 +1,56 @@
+"""A bigbatch server on a free port, for one test case. The program is named by BIGBATCH."""
+
+import os
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+LISTENING = "listening on "
+
+
+class Server:
+    """One process with one tiny model of random weights and of the head asked for."""
+
+    def __init__(self, head, labels=()):
+        program = os.environ["BIGBATCH"]
+        self.folder = tempfile.TemporaryDirectory()
+        model = pathlib.Path(self.folder.name) / "model"
+        init = [program, "model", "init", "--preset", "random", "--head", head, str(model)]
+        if labels:
+            init += ["--labels", ",".join(labels)]
+        subprocess.run(init, check=True, capture_output=True)
+        serve = [program, "serve", "--port", "0", "--model", str(model), "--max-batch-tokens", "2048"]
+        self.process = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True)
+        for line in self.process.stdout:
+            if LISTENING in line:
+                self.url = line.split(LISTENING, 1)[1].split()[0]
+                break
+        else:
+            raise RuntimeError(f"the server ended with {self.process.wait()}")
+
+    def stop(self):
+        self.process.terminate()
+        # It serves on for a while after SIGTERM, for load balancers; nobody here waits for that.
+        try:
+            self.process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self.folder.cleanup()
+
+
+class ServerCase(unittest.TestCase):
+    """Test cases over one server, whose model has the head that the class names."""
+
+    head = None
+    labels = ()
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(cls.head, cls.labels)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
