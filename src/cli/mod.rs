@@ -4,6 +4,7 @@ mod bench;
 mod compare;
 mod doctor;
 mod edge;
+mod in_flight;
 mod model;
 mod options;
 mod predict;

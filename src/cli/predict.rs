@@ -1,19 +1,19 @@
 //! `classify`, `tag`, `embed`, `fill-mask`: texts in, one answer a text out, in the order of the input.
 
-use std::collections::VecDeque;
 use std::error::Error;
 use std::io::{self, BufWriter, Write, stdout};
 use std::process::ExitCode;
 
-use bigbatch_engine::engine::{Pending, Request, Response};
+use bigbatch_engine::chunk::Chunking;
 use bigbatch_engine::error::RequestError;
 use bigbatch_engine::model::Pooling;
 use bigbatch_engine::task::{Answer, Entity, LabelScore, Task, TokenScore};
-use bigbatch_engine::tokenize::{Input, Truncate};
+use bigbatch_engine::tokenize::Truncate;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::Outcome;
+use super::in_flight::{InFlight, Overlong, Read};
 use super::options::ModelOptions;
 use super::texts::TextOptions;
 
@@ -31,16 +31,27 @@ struct Common {
     truncate: bool,
 }
 
+#[derive(Args)]
+struct Chunk {
+    /// Read texts in windows of SIZE tokens [default: the model's length], each sharing OVERLAP with the one
+    /// before; labels' probabilities become their mean, or max
+    #[arg(long, value_name = "SIZE[,OVERLAP[,MERGE]]", conflicts_with = "truncate", num_args = 0..=1,
+        require_equals = true, default_missing_value = "")]
+    chunk: Option<Chunking>,
+}
+
 /// Arguments of `classify`.
 #[derive(Args)]
 pub(crate) struct Classify {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    chunk: Chunk,
     /// Logits instead of probabilities
     #[arg(long)]
     raw_scores: bool,
     /// Read each text together with this query: reranking
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "chunk")]
     query: Option<String>,
 }
 
@@ -49,6 +60,8 @@ pub(crate) struct Classify {
 pub(crate) struct Tag {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    chunk: Chunk,
     /// The label of every token too, special ones included (with --json)
     #[arg(long)]
     all_tokens: bool,
@@ -59,6 +72,8 @@ pub(crate) struct Tag {
 pub(crate) struct Embed {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    chunk: Chunk,
     /// Pooling [default: as 1_Pooling/config.json says, else mean]
     #[arg(long, value_enum)]
     pooling: Option<PoolingChoice>,
@@ -88,11 +103,11 @@ pub(crate) struct FillMask {
 
 pub(crate) fn classify(args: Classify) -> Outcome {
     let task = Task::Classify { raw_scores: args.raw_scores };
-    answer_all(args.common, task, args.query, false)
+    answer_all(args.common, args.chunk.chunk, task, args.query, false)
 }
 
 pub(crate) fn tag(args: Tag) -> Outcome {
-    answer_all(args.common, Task::Tag, None, args.all_tokens)
+    answer_all(args.common, args.chunk.chunk, Task::Tag, None, args.all_tokens)
 }
 
 pub(crate) fn embed(args: Embed) -> Outcome {
@@ -101,60 +116,61 @@ pub(crate) fn embed(args: Embed) -> Outcome {
         PoolingChoice::Cls => Pooling::Cls,
     });
     let (normalize, dimensions) = (!args.no_normalize, args.dimensions);
-    answer_all(args.common, Task::Embed { pooling, normalize, dimensions }, None, false)
+    let task = Task::Embed { pooling, normalize, dimensions };
+    answer_all(args.common, args.chunk.chunk, task, None, false)
 }
 
 pub(crate) fn fill_mask(args: FillMask) -> Outcome {
-    answer_all(args.common, Task::FillMask { top_k: args.top_k }, None, false)
+    answer_all(args.common, None, Task::FillMask { top_k: args.top_k }, None, false)
 }
 
-/// Requests handed to the engine before the oldest is waited for; below what it admits.
-const IN_FLIGHT: usize = 256;
-
 /// Keeps the engine busy and prints answers in order.
-fn answer_all(common: Common, task: Task, query: Option<String>, all_tokens: bool) -> Outcome {
+fn answer_all(
+    common: Common,
+    chunk: Option<Chunking>,
+    task: Task,
+    query: Option<String>,
+    all_tokens: bool,
+) -> Outcome {
     let engine = common.model.engine(task.kind())?;
-    let mut waiting: VecDeque<Pending> = VecDeque::new();
+    let overlong = match chunk {
+        Some(chunking) => Overlong::Chunk(chunking),
+        None if common.truncate => Overlong::Truncate(Truncate::Right),
+        None => Overlong::Truncate(Truncate::No),
+    };
+    let mut in_flight = InFlight::new(&engine, task, overlong, query);
     let mut out = BufWriter::new(stdout().lock());
     let mut printed = 0;
-    let mut print = |pending: Pending| -> Result<(), Box<dyn Error>> {
-        let response = pending.wait().map_err(|error| in_text(printed, error))?;
+    let mut print = |read: Result<Read, RequestError>| -> Result<(), Box<dyn Error>> {
+        let read = read.map_err(|error| in_text(printed, error))?;
         if common.json {
-            let line = line(printed, &response, all_tokens);
-            serde_json::to_writer(&mut out, &line).map_err(io::Error::from)?;
+            serde_json::to_writer(&mut out, &line(printed, &read, all_tokens))
+                .map_err(io::Error::from)?;
             writeln!(out)?;
         } else {
-            write_plain(&mut out, &response)?;
+            write_plain(&mut out, &read)?;
         }
         printed += 1;
         Ok(())
     };
     let mut failed = None;
     for (index, text) in common.texts.iter()?.enumerate() {
-        let submitted = text.and_then(|text| {
-            let input = match &query {
-                Some(query) => Input::Pair(query.clone(), text),
-                None => Input::Text(text),
-            };
-            let truncate = if common.truncate { Truncate::Right } else { Truncate::No };
-            let request = Request { input, task: task.clone(), truncate };
-            engine.submit(request).map_err(|error| in_text(index, error))
-        });
-        match submitted {
-            Ok(pending) => waiting.push_back(pending),
-            Err(error) => {
-                failed = Some(error);
-                break;
-            }
+        let submitted =
+            text.and_then(|text| in_flight.submit(text).map_err(|error| in_text(index, error)));
+        if let Err(error) = submitted {
+            failed = Some(error);
+            break;
         }
-        if waiting.len() == IN_FLIGHT
-            && let Some(oldest) = waiting.pop_front()
+        while in_flight.is_full()
+            && let Some(oldest) = in_flight.oldest()
         {
             print(oldest)?;
         }
     }
     // What came before a bad text is answered all the same.
-    waiting.into_iter().try_for_each(&mut print)?;
+    while let Some(oldest) = in_flight.oldest() {
+        print(oldest)?;
+    }
     out.flush()?;
     failed.map_or(Ok(ExitCode::SUCCESS), Err)
 }
@@ -174,6 +190,8 @@ struct Line<'a> {
     tokens: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chunks: Option<usize>,
     #[serde(flatten)]
     answer: AnswerFields<'a>,
 }
@@ -237,7 +255,7 @@ impl<'a> From<&'a TokenScore> for TokenField<'a> {
     }
 }
 
-fn line(index: usize, response: &Response, all_tokens: bool) -> Line<'_> {
+fn line(index: usize, response: &Read, all_tokens: bool) -> Line<'_> {
     let answer = match &response.answer {
         Answer::Labels(labels) => {
             AnswerFields::Labels { labels: labels.iter().map(Into::into).collect() }
@@ -259,11 +277,11 @@ fn line(index: usize, response: &Response, all_tokens: bool) -> Line<'_> {
         AnswerFields::Masks { .. } => None,
         _ => Some(response.truncated),
     };
-    Line { index, tokens: response.tokens, truncated, answer }
+    Line { index, tokens: response.tokens, truncated, chunks: response.chunks, answer }
 }
 
 /// For eyes: a line a text, or an indented line an entity.
-fn write_plain(out: &mut dyn Write, response: &Response) -> std::io::Result<()> {
+fn write_plain(out: &mut dyn Write, response: &Read) -> std::io::Result<()> {
     match &response.answer {
         Answer::Labels(labels) => {
             let shown: Vec<String> =

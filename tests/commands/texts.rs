@@ -88,3 +88,31 @@ fn the_models_own_length_is_a_limit_too() {
     assert_eq!((tokens(&cut), &cut["truncated"]), (20, &json!(true)));
     assert_eq!(cut["embedding"], whole["embedding"]);
 }
+
+#[test]
+fn chunks_read_what_is_too_long_and_say_how_many() {
+    let long = "a ".repeat(100);
+    let long = long.trim_end();
+    let limit = ["--max-batch-tokens", "34"];
+    for (command, answer) in [("classify", "labels"), ("tag", "entities"), ("embed", "embedding")] {
+        let read = line(&[&[command, "--json", "--chunk"], &limit[..], &[long]].concat());
+        assert_eq!(tokens(&read), 102, "{command}: two of them special, counted once");
+        assert_eq!((&read["chunks"], &read["truncated"]), (&json!(4), &json!(false)), "{command}");
+        assert!(!read[answer].is_null(), "{read}");
+        let chunk = "--chunk=12,5,max";
+        let small = line(&[&[command, "--json", chunk], &limit[..], &[long]].concat());
+        assert_eq!(small["chunks"], json!(19), "{command}");
+        // One window is the text itself.
+        let plain = line(&[command, "--json", "a short text"]);
+        let mut one = line(&[command, "--json", "--chunk", "a short text"]);
+        let chunks = one.as_object_mut().expect("it is an object").shift_remove("chunks");
+        assert_eq!((one, chunks), (plain, Some(json!(1))), "{command}");
+    }
+}
+
+#[test]
+fn a_text_of_many_windows_fits_through_the_queue() {
+    let long = "a ".repeat(1500);
+    let read = line(&["classify", "--json", "--chunk=4", long.trim_end()]);
+    assert_eq!((tokens(&read), &read["chunks"]), (1502, &json!(750)));
+}
