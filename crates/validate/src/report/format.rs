@@ -1,8 +1,10 @@
 //! Numbers for people: three significant digits and a unit beside each.
 
-/// A time given in milliseconds, as milliseconds or seconds.
+/// A time given in milliseconds, as micro-, milliseconds or seconds.
 pub(crate) fn time(ms: f64) -> String {
-    if ms < 999.5 {
+    if ms > 0.0 && ms < 0.0995 {
+        format!("{} µs", significant(ms * 1e3))
+    } else if ms < 999.5 {
         format!("{} ms", significant(ms))
     } else {
         format!("{} s", significant(ms / 1e3))
@@ -101,6 +103,9 @@ mod tests {
 
     #[test]
     fn numbers_as_people_read_them() {
+        assert_eq!(time(0.0), "0 ms");
+        assert_eq!(time(0.00123), "1.23 µs");
+        assert_eq!(time(0.0995), "0.10 ms");
         assert_eq!(time(4.2123), "4.21 ms");
         assert_eq!(time(999.4), "999 ms");
         assert_eq!(time(999.6), "1.00 s");

@@ -115,6 +115,12 @@ fn recommendations(out: &mut String, results: &Results) {
 fn section(out: &mut String, title: &str, table: Option<Table>) {
     let Some(table) = table else { return };
     let _ = writeln!(out, "\n### {title}\n");
+    out.push_str(&rows(&table));
+}
+
+/// A table alone.
+pub(super) fn rows(table: &Table) -> String {
+    let mut out = String::new();
     let labels: Vec<&str> = table.columns.iter().map(|column| column.label).collect();
     let rules: Vec<&str> = table
         .columns
@@ -126,6 +132,7 @@ fn section(out: &mut String, title: &str, table: Option<Table>) {
         let fields: Vec<String> = row.fields.iter().map(field).collect();
         let _ = writeln!(out, "| {} |", fields.join(" | "));
     }
+    out
 }
 
 fn field(field: &Field) -> String {

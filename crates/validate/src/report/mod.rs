@@ -5,6 +5,7 @@
 //! - [`html`] writes `report.html`, one file that needs no network and no script, with charts;
 //! - `recommended.toml` is what a server can be told of the recommendations;
 //! - [`text`] makes a table for a terminal;
+//! - [`fill`] puts tables of a run into a page whose prose is written by hand;
 //! - [`comparison`] writes a comparison of two systems;
 //! - [`experiment`] writes the data and the chart of `bench memory`.
 //!
@@ -14,6 +15,7 @@
 pub(crate) mod chart;
 pub mod comparison;
 pub mod experiment;
+pub mod fill;
 pub(crate) mod format;
 pub mod html;
 pub mod json;

@@ -2,7 +2,7 @@
 
 use crate::experiment::MemoryExperiment;
 use crate::plan::CellSpec;
-use crate::recommend::{Advised, Unit};
+use crate::recommend::{Advised, Recommendation, Support, Unit};
 use crate::results::{Cell, Figures, Status};
 use crate::stats::{Interval, Percentile, Shown, Trials};
 use crate::target::FailureKind;
@@ -370,6 +370,14 @@ pub(super) fn experiment(experiment: &MemoryExperiment) -> String {
         experiment.repeats,
         bytes(experiment.budget_bytes)
     )
+}
+
+/// An advice in one sentence with the length that it is for; none where there is none.
+pub(super) fn advice(advice: &Recommendation) -> Option<String> {
+    let length = advice.tokens.map(|length| format!(", {} tokens", tokens(length)));
+    (advice.support != Support::Missing).then(|| {
+        format!("{}{}: {}", advice.topic.label(), length.unwrap_or_default(), advice.advice)
+    })
 }
 
 /// The figure of an advice, and its interval with what it means.

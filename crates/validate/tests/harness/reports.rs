@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::sample::with_findings;
 use crate::simulated::{Pieces, Simulated, batched, corpus, failed};
 use bigbatch_validate::plan::{Arrival, Bar, Lengths, Load, Scenario};
+use bigbatch_validate::report::fill::fill;
 use bigbatch_validate::report::{OutputDir, html, json, markdown, text, write_reports};
 use bigbatch_validate::target::FailureKind;
 use bigbatch_validate::{Machine, Plan, Report, RunOptions, Silent, run_async};
@@ -52,6 +53,33 @@ pub(crate) fn folder(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = std::fs::remove_dir_all(&folder);
     folder
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_gets_its_tables_and_keeps_its_words() {
+    let results = report("filled", "none").await.results;
+    let page = "# Words\n\n<!-- bigbatch cells -->\nold\n<!-- /bigbatch -->\nbetween\n\
+                <!-- bigbatch machine -->\n<!-- /bigbatch -->\n<!-- bigbatch advice -->\n<!-- /bigbatch -->\nend\n";
+    let filled = fill(page, &results).expect("it is well formed");
+    for part in [
+        "# Words\n",
+        "| Tokens | C | Success |",
+        "\nbetween\n",
+        "| Target | simulated 1 |",
+        "\nend\n",
+    ] {
+        assert!(filled.contains(part), "{part}: {filled}");
+    }
+    assert!(!filled.contains("old"), "{filled}");
+    assert_eq!(fill(&filled, &results).as_ref(), Ok(&filled), "filled again it is the same");
+    let nothing =
+        fill("<!-- bigbatch nothing -->\n<!-- /bigbatch -->\n", &results).expect_err("no table");
+    assert!(
+        nothing.starts_with("line 1: there is no table \"nothing\"; there are verdicts"),
+        "{nothing}"
+    );
+    let open = fill("x\n<!-- bigbatch cells -->\n", &results).expect_err("no end");
+    assert!(open.starts_with("line 2: cells has no end"), "{open}");
 }
 
 #[tokio::test(start_paused = true)]

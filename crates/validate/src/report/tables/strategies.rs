@@ -15,10 +15,8 @@ pub(in super::super) fn strategies(experiment: &MemoryExperiment) -> Table {
             ("Whole batch", Numbers),
             ("Calls a batch", Numbers),
             ("High water", Numbers),
-            ("In use, most", Numbers),
             ("Held when idle", Numbers),
-            ("Fragmentation, most", Numbers),
-            ("when idle", Numbers),
+            ("Fragmentation", Numbers),
             ("Failed", Numbers),
             ("Over budget", Numbers),
         ]),
@@ -29,7 +27,7 @@ pub(in super::super) fn strategies(experiment: &MemoryExperiment) -> Table {
 fn row(strategy: &Strategy) -> Row {
     if let Some(reason) = &strategy.not_run {
         let mut fields = vec![Field::noted(&*strategy.name, format!("not run: {reason}"))];
-        fields.extend(std::iter::repeat_n("–".into(), 11));
+        fields.extend(std::iter::repeat_n("–".into(), 9));
         return Row { fields, stress: Stress::Muted };
     }
     let us = |us: f64| time(us / 1e3);
@@ -45,11 +43,16 @@ fn row(strategy: &Strategy) -> Row {
         inside.map_or_else(dash, |times| us(times.p95).into()),
         strategy.batch_us.map_or_else(dash, |times| us(times.median).into()),
         strategy.system_calls_per_batch.map_or_else(dash, |calls| format!("{calls:.2}").into()),
-        bytes(strategy.reserved_bytes_max).into(),
-        bytes(strategy.used_bytes_max).into(),
+        Field::noted(
+            bytes(strategy.reserved_bytes_max),
+            format!("{} in use", bytes(strategy.used_bytes_max)),
+        ),
         bytes(strategy.reserved_bytes_idle).into(),
-        strategy.fragmentation_max.map_or_else(dash, |share| percent(share).into()),
-        strategy.fragmentation_idle_mean.map_or_else(dash, |share| percent(share).into()),
+        strategy.fragmentation_max.map_or_else(dash, |share| {
+            let idle = strategy.fragmentation_idle_mean;
+            let idle = idle.map_or(String::new(), |idle| format!("{} when idle", percent(idle)));
+            Field::noted(percent(share), idle)
+        }),
         count(strategy.batches_failed).into(),
         count(strategy.batches_over_budget).into(),
     ];
