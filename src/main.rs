@@ -9,11 +9,8 @@ mod cli;
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let command = cli::Cli::parse().command;
-    match cli::run(command) {
+    match cli::parse().and_then(cli::run) {
         Ok(code) => code,
         Err(error) => match cli::output_error(error.as_ref()) {
             // Whoever read our output has gone, as `head` does.

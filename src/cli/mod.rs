@@ -19,7 +19,7 @@ use std::io;
 use std::process::ExitCode;
 
 use bigbatch_engine::error::{DeviceError, LoadError, RequestError};
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 
 /// Any error ends the program with one line and exit code 2.
 pub(crate) type Outcome = Result<ExitCode, Box<dyn Error>>;
@@ -56,6 +56,18 @@ pub(crate) enum Command {
     Doctor(doctor::Doctor),
     /// Look at checkpoints, or make one of random weights
     Model(model::ModelCommand),
+}
+
+/// The command line; what `serve` is told by its environment or a file included. Ends the program where clap
+/// does: at `--help`, `--version` and wrong usage.
+pub(crate) fn parse() -> Result<Command, Box<dyn Error>> {
+    let layered = serve::layers::layered(std::env::args_os(), |name| std::env::var_os(name))?;
+    let mut cli = Cli::from_arg_matches(&layered.matches).unwrap_or_else(|error| error.exit());
+    if let Command::Serve(args) = &mut cli.command {
+        let own = layered.matches.subcommand_matches("serve");
+        args.printed = own.map(|own| serve::layers::print(own, &layered.origins));
+    }
+    Ok(cli.command)
 }
 
 pub(crate) fn run(command: Command) -> Outcome {

@@ -19,6 +19,13 @@ pub(crate) struct ModelOptions {
     /// A directory, a Hugging Face Hub id, or `embedded[:NAME]`
     #[arg(long, visible_alias = "model-id", value_name = "SOURCE", default_value = "embedded")]
     pub(crate) model: String,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeOptions,
+}
+
+/// What models run on, and what they may use.
+#[derive(Args, Clone)]
+pub(crate) struct RuntimeOptions {
     /// auto, cpu or `cuda[:N]`
     #[arg(long, default_value = "auto", value_parser = device)]
     device: DeviceChoice,
@@ -95,6 +102,14 @@ fn device(text: &str) -> Result<DeviceChoice, String> {
     }
 }
 
+/// A time in seconds, none included, less than a day.
+pub(crate) fn seconds_or_none(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("give seconds from 0 to 86400, such as 5 or 0.5".into()),
+    }
+}
+
 /// A time in seconds that is more than none and less than a day.
 pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -106,8 +121,11 @@ pub(crate) fn seconds(text: &str) -> Result<f64, String> {
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum DtypeChoice {
     Auto,
+    #[value(alias = "float32")]
     F32,
+    #[value(alias = "bfloat16")]
     Bf16,
+    #[value(alias = "float16")]
     F16,
     Int8,
 }
@@ -122,17 +140,35 @@ enum RopeChoice {
 impl ModelOptions {
     /// Reads the checkpoint; `task` chooses among embedded models of one name.
     pub(crate) fn load(&self, task: TaskKind) -> Result<Model, LoadError> {
+        self.runtime.load(&self.model, task)
+    }
+
+    /// What `--memory-budget` says.
+    pub(crate) fn memory_budget_bytes(&self) -> u64 {
+        self.runtime.memory_budget
+    }
+
+    /// Options of the device side.
+    pub(crate) fn device(&self) -> Result<DeviceOptions, LoadError> {
+        self.runtime.device()
+    }
+
+    /// A running engine.
+    pub(crate) fn engine(&self, task: TaskKind) -> Result<Engine, Box<dyn Error>> {
+        let device = self.device()?;
+        Ok(Engine::start(self.load(task)?, &EngineOptions { device, ..EngineOptions::default() })?)
+    }
+}
+
+impl RuntimeOptions {
+    /// Reads the checkpoint of a source; `task` chooses among embedded models of one name.
+    pub(crate) fn load(&self, source: &str, task: TaskKind) -> Result<Model, LoadError> {
         let rope = match self.rope {
             RopeChoice::Checkpoint => RopeOverride::Checkpoint,
             RopeChoice::Yarn => RopeOverride::Yarn,
             RopeChoice::Plain => RopeOverride::Plain,
         };
-        Model::load(&Checkpoint::resolve(&self.model, task)?, rope)
-    }
-
-    /// What `--memory-budget` says.
-    pub(crate) fn memory_budget_bytes(&self) -> u64 {
-        self.memory_budget
+        Model::load(&Checkpoint::resolve(source, task)?, rope)
     }
 
     /// Options of the device side.
@@ -185,11 +221,5 @@ impl ModelOptions {
                 reason: "the CPU computes in f32; use --dtype auto or f32".into(),
             }),
         }
-    }
-
-    /// A running engine.
-    pub(crate) fn engine(&self, task: TaskKind) -> Result<Engine, Box<dyn Error>> {
-        let device = self.device()?;
-        Ok(Engine::start(self.load(task)?, &EngineOptions { device, ..EngineOptions::default() })?)
     }
 }

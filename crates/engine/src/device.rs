@@ -173,6 +173,23 @@ impl Device {
         })
     }
 
+    /// Bytes that a model's weights take of the memory budget; mapped ones take none of a host's.
+    ///
+    /// # Errors
+    /// [`LoadError::Weights`] where one is missing.
+    pub fn weight_bytes(model: &Model, kind: DeviceKind) -> Result<u64, LoadError> {
+        match kind {
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda(_, dtype) => {
+                let elements =
+                    |spec: &crate::model::TensorSpec| spec.shape.iter().product::<usize>();
+                let all: usize = model.architecture.tensors.iter().map(elements).sum();
+                Ok((all * dtype.size_bytes()) as u64)
+            }
+            _ => converted_bytes(&model.architecture.tensors, &model.weights),
+        }
+    }
+
     /// What start-up chose and measured on a CUDA device.
     #[cfg(feature = "cuda")]
     pub fn cuda_report(&self) -> Option<&crate::backend::cuda::start::StartReport> {

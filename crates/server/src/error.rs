@@ -70,13 +70,33 @@ pub enum Refusal {
     /// The device failed on this batch.
     #[error("{0}")]
     Backend(String),
+    /// No key, or one that is not known.
+    #[error(
+        "this server needs an API key: send `Authorization: Bearer KEY` with one that it knows"
+    )]
+    Unauthorized,
+    /// The body is compressed in a way that is not taken.
+    #[error("the body's content-encoding must be gzip, deflate or identity, and one of them only")]
+    Encoding,
+    /// The body did not come in time.
+    #[error("the body did not come within {seconds} s (--body-timeout)")]
+    SlowBody {
+        /// The limit.
+        seconds: u64,
+    },
+    /// The answer did not come in time.
+    #[error("no answer within {seconds} s (--request-timeout); try again later")]
+    Late {
+        /// The limit.
+        seconds: u64,
+    },
     /// The device is lost, or the server is stopping.
     #[error("{0}")]
     Unavailable(String),
 }
 
 /// Every value of [`Refusal::reason`], and [`OTHER_REASON`].
-pub const REASONS: [&str; 16] = [
+pub const REASONS: [&str; 20] = [
     "syntax",
     "shape",
     "content_type",
@@ -89,6 +109,10 @@ pub const REASONS: [&str; 16] = [
     "unknown_model",
     "overloaded",
     "backend",
+    "unauthorized",
+    "encoding",
+    "slow_body",
+    "late",
     "unavailable",
     "no_route",
     "method",
@@ -129,6 +153,22 @@ pub enum Dialect {
     Tei,
     /// `{"error": {message, type, param, code}}`, used by OpenAI and vLLM alike.
     OpenAi,
+}
+
+impl Dialect {
+    /// The dialect of a path, for what is refused before its body is read.
+    pub(crate) fn of(path: &str) -> Dialect {
+        let path = match path.strip_prefix("/models/") {
+            Some(rest) => rest.find('/').map_or("", |at| &rest[at..]),
+            None => path,
+        };
+        let open_ai = path.starts_with("/v1/") || path.starts_with("/v2/");
+        match path {
+            "/embeddings" | "/pooling" | "/score" => Dialect::OpenAi,
+            _ if open_ai => Dialect::OpenAi,
+            _ => Dialect::Tei,
+        }
+    }
 }
 
 /// A refusal as text-embeddings-inference spells it.
@@ -205,7 +245,7 @@ impl Refusal {
                 (openai_status, axum::Json(OpenAiErrorBody { error })).into_response()
             }
         };
-        if matches!(self, Refusal::Overloaded(_) | Refusal::Unavailable(_)) {
+        if matches!(self, Refusal::Overloaded(_) | Refusal::Unavailable(_) | Refusal::Late { .. }) {
             let seconds = HeaderValue::from(RETRY_AFTER_DEFAULT.as_secs());
             response.headers_mut().insert(RETRY_AFTER, seconds);
         }
@@ -228,6 +268,10 @@ impl Refusal {
             Refusal::UnknownModel { .. } => "unknown_model",
             Refusal::Overloaded(_) => "overloaded",
             Refusal::Backend(_) => "backend",
+            Refusal::Unauthorized => "unauthorized",
+            Refusal::Encoding => "encoding",
+            Refusal::SlowBody { .. } => "slow_body",
+            Refusal::Late { .. } => "late",
             Refusal::Unavailable(_) => "unavailable",
             Refusal::NoRoute(_) => "no_route",
             Refusal::Method(_) => "method",
@@ -252,7 +296,7 @@ impl Refusal {
         match self {
             Refusal::Syntax(_) => (S::BAD_REQUEST, "Validation", S::BAD_REQUEST, BAD),
             Refusal::Empty(_) => (S::BAD_REQUEST, "Empty", S::BAD_REQUEST, BAD),
-            Refusal::ContentType => {
+            Refusal::ContentType | Refusal::Encoding => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "Validation", S::UNSUPPORTED_MEDIA_TYPE, BAD)
             }
             Refusal::TooLarge { .. } => {
@@ -272,6 +316,13 @@ impl Refusal {
             Refusal::Method(_) => (S::METHOD_NOT_ALLOWED, "Validation", S::METHOD_NOT_ALLOWED, BAD),
             Refusal::Overloaded(_) => {
                 (S::TOO_MANY_REQUESTS, "Overloaded", S::TOO_MANY_REQUESTS, "overloaded_error")
+            }
+            Refusal::Unauthorized => {
+                (S::UNAUTHORIZED, "Unauthorized", S::UNAUTHORIZED, "authentication_error")
+            }
+            Refusal::SlowBody { .. } => (S::REQUEST_TIMEOUT, "Validation", S::REQUEST_TIMEOUT, BAD),
+            Refusal::Late { .. } => {
+                (S::SERVICE_UNAVAILABLE, "Overloaded", S::SERVICE_UNAVAILABLE, "overloaded_error")
             }
             Refusal::Backend(_) => {
                 (S::FAILED_DEPENDENCY, "Backend", S::INTERNAL_SERVER_ERROR, "server_error")

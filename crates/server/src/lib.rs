@@ -15,6 +15,9 @@
 //! - [`openapi`]: all of it as a document.
 //! - [`error`]: every refusal, and how each dialect spells it.
 //! - [`options`]: every limit, with its default.
+//! - `layers`, `intake`: what every request passes before its route.
+//! - [`serve`]: connections, TLS, an orderly end; [`life`]: loading, ready, draining; [`keys`]: who may ask.
+//! - [`startup`]: several models under one memory budget.
 //! - [`observe`]: every counter; `/metrics` and the live page read it.
 //! - `pages`: the live page, the playground, the viewer of the API's description.
 //!
@@ -22,7 +25,11 @@
 //! logs what a request contains.
 
 pub mod error;
+mod intake;
 mod json;
+pub mod keys;
+mod layers;
+pub mod life;
 pub mod models;
 pub mod observe;
 pub mod openapi;
@@ -30,6 +37,8 @@ pub mod options;
 mod pages;
 mod routes;
 mod run;
+pub mod serve;
+pub mod startup;
 mod timing;
 mod tokenizing;
 mod wire;
@@ -38,9 +47,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use keys::Keys;
+pub use life::{Life, Phase};
 pub use models::{Models, Served};
 pub use observe::Observed;
-pub use options::Options;
+pub use options::{Options, Transport};
 pub use routes::{endpoints, router};
 
 /// What every route sees.
@@ -51,22 +62,35 @@ pub struct App {
     pub options: Options,
     /// The counters.
     pub observe: Arc<Observed>,
+    /// Who may ask.
+    pub keys: Arc<Keys>,
+    /// Whether requests are taken.
+    pub life: Arc<Life>,
     tokenizing: tokenizing::Tokenizing,
     started_unix_s: u64,
     answers: AtomicU64,
 }
 
 impl App {
-    /// An application over these models.
+    /// An application over these models, open to all and ready at once.
     pub fn new(models: Models, options: Options) -> Arc<App> {
+        let life = Arc::new(Life::default());
+        life.enter(Phase::Ready);
+        App::guarded(models, options, Arc::default(), life)
+    }
+
+    /// An application that asks for keys and has a life of its own.
+    pub fn guarded(models: Models, options: Options, keys: Arc<Keys>, life: Arc<Life>) -> Arc<App> {
         let observe = Arc::new(Observed::default());
         for served in models.iter() {
-            observe.watch(&served.name, &served.engine);
+            observe.watch(&served.name, &served.engine, life.clone());
         }
         Arc::new(App {
             models,
             options,
             observe,
+            keys,
+            life,
             tokenizing: tokenizing::Tokenizing::default(),
             started_unix_s: unix_s(),
             answers: AtomicU64::new(0),

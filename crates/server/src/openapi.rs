@@ -36,6 +36,7 @@ use crate::routes;
         routes::info::models,
         routes::info::model,
         routes::health::health,
+        routes::health::ready,
         routes::metrics::metrics,
         routes::docs::openapi,
     )

@@ -50,6 +50,7 @@ impl App {
         job: Job,
     ) -> Result<Vec<Answered>, Refusal> {
         self.check_count(job.inputs.len(), "inputs")?;
+        self.check_task(&job.task)?;
         match job.overlong {
             Overlong::Chunk(chunking) => {
                 self.run_chunked(served, job.inputs, job.task, chunking).await
@@ -69,6 +70,23 @@ impl App {
             _ if count > limit => Err(Refusal::TooMany { count, limit }),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses values beyond the server's limits; the engine refuses those beyond the model.
+    fn check_task(&self, task: &Task) -> Result<(), Refusal> {
+        let (name, value, limit, flag) = match *task {
+            Task::FillMask { top_k } => ("top_k", top_k, self.options.max_top_k, "--max-top-k"),
+            Task::Embed { dimensions: Some(dimensions), .. } => {
+                ("dimensions", dimensions, self.options.max_dimensions, "--max-dimensions")
+            }
+            _ => return Ok(()),
+        };
+        if value > limit {
+            return Err(Refusal::Invalid(format!(
+                "`{name}` is {value}, the limit is {limit} ({flag})"
+            )));
+        }
+        Ok(())
     }
 
     async fn run_chunked(
@@ -101,6 +119,7 @@ impl App {
         chunks: &[Chunks],
         task: &Task,
     ) -> Result<Vec<Answered>, Refusal> {
+        self.check_task(task)?;
         let (count, limit) =
             (chunks.iter().map(Chunks::count).sum::<usize>(), self.options.max_chunks);
         if count > limit {

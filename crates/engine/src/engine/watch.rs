@@ -34,6 +34,8 @@ pub struct BatchReport {
     pub on_device: Duration,
     /// Whether its requests got no answer.
     pub failed: bool,
+    /// Whether the device is lost, and no batch comes after this one.
+    pub lost: bool,
 }
 
 /// What the device thread does at one moment.
@@ -131,7 +133,8 @@ impl Watch {
         drop(state);
         if let Some(listener) = self.listener.get() {
             let RunningBatch { sequences, tokens, .. } = batch;
-            listener(&BatchReport { sequences, tokens, on_device, failed: result.is_err() });
+            let (failed, lost) = (result.is_err(), matches!(result, Err(Some(_))));
+            listener(&BatchReport { sequences, tokens, on_device, failed, lost });
         }
     }
 

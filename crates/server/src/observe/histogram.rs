@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn bounds_include_their_value_and_nothing_is_lost() {
         let histogram = Histogram::counts();
-        [0.0, 1.0, 2.0, 2.1, 1024.0, 1e9].map(|value| histogram.record(value));
+        [0.0, 1.0, 2.0, 2.1, 1024.0, 1e9].iter().for_each(|value| histogram.record(*value));
         let cumulative: Vec<_> = histogram.snapshot().cumulative().collect();
         let at = |bound: f64| cumulative.iter().find(|(le, _)| *le == bound).expect("a bound").1;
         assert_eq!((at(1.0), at(2.0), at(4.0), at(512.0), at(1024.0)), (2, 3, 4, 4, 5));
@@ -166,7 +166,7 @@ mod tests {
         let histogram = Histogram::counts();
         histogram.record(5.0);
         let before = histogram.snapshot();
-        [7.0, 7.0].map(|value| histogram.record(value));
+        [7.0, 7.0].iter().for_each(|value| histogram.record(*value));
         let window = histogram.snapshot().since(&before);
         assert_eq!((window.count(), window.sum()), (2, 14.0));
         assert_eq!(window.and(&before), histogram.snapshot());

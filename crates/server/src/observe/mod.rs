@@ -19,6 +19,24 @@ pub(crate) use prometheus::page;
 pub(crate) use track::track;
 
 use crate::error::REASONS;
+use crate::life::{Life, Phase};
+
+/// Routes that only tell about the server: `te_request_*` and the log leave them out.
+const ABOUT: [&str; 13] = [
+    "/health",
+    "/ready",
+    "/ping",
+    "/metrics",
+    "/info",
+    "/docs",
+    "/models",
+    "/v1/models",
+    "/openapi.json",
+    "/api-doc/openapi.json",
+    "/dashboard",
+    "/dashboard/data",
+    "/playground",
+];
 
 /// Refusals that are remembered one by one.
 const RECENT: usize = 100;
@@ -148,14 +166,17 @@ impl Observed {
         }
     }
 
-    /// Counts a model's batches from now on.
-    pub(crate) fn watch(&self, model: &str, engine: &Engine) {
+    /// Counts a model's batches from now on, and says when its device is lost.
+    pub(crate) fn watch(&self, model: &str, engine: &Engine, life: Arc<Life>) {
         let stages = self.model(model);
         engine.on_batch(move |batch| {
             stages.batches_failed.fetch_add(u64::from(batch.failed), Ordering::Relaxed);
             stages.batch_sequences.record(batch.sequences as f64);
             stages.batch_tokens.record(batch.tokens as f64);
             stages.batch_seconds.record(batch.on_device.as_secs_f64());
+            if batch.lost {
+                life.enter(Phase::Lost);
+            }
         });
     }
 

@@ -8,22 +8,9 @@ use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Histogram, Snapshot, Stages};
+use super::{ABOUT, Histogram, Snapshot, Stages};
 use crate::App;
 use crate::models::{Kind, Served};
-
-/// Routes that only tell about the server; `te_request_*` leaves them out.
-const ABOUT: [&str; 9] = [
-    "/health",
-    "/ready",
-    "/ping",
-    "/metrics",
-    "/info",
-    "/",
-    "/docs",
-    "/dashboard",
-    "/dashboard/data",
-];
 
 /// The whole page.
 pub(crate) fn page(app: &App) -> String {
@@ -38,6 +25,8 @@ pub(crate) fn page(app: &App) -> String {
     page.text
 }
 
+type Hist = fn(&Stages) -> &Histogram;
+type Count = fn(&Stages) -> &AtomicU64;
 type Models<'a> = [(&'a Served, Arc<Stages>)];
 
 fn requests(app: &App, page: &mut Page) {
@@ -84,7 +73,7 @@ fn requests(app: &App, page: &mut Page) {
 
 /// What text-embeddings-inference says of inputs and batches: all models together.
 fn te_inputs(models: &Models, page: &mut Page) {
-    let merged = |pick: fn(&Stages) -> &Histogram, kinds: fn(Kind) -> bool| {
+    let merged = |pick: Hist, kinds: fn(Kind) -> bool| {
         models
             .iter()
             .filter(|(served, _)| kinds(served.kind))
@@ -95,7 +84,7 @@ fn te_inputs(models: &Models, page: &mut Page) {
     let all: fn(Kind) -> bool = |_| true;
     let embed: fn(Kind) -> bool = |kind| matches!(kind, Kind::Embedding | Kind::MaskedLm);
     let predict: fn(Kind) -> bool = |kind| !matches!(kind, Kind::Embedding | Kind::MaskedLm);
-    let stage: [(&str, fn(&Stages) -> &Histogram); 4] = [
+    let stage: [(&str, Hist); 4] = [
         ("tokenization_duration", |s| &s.tokenize_seconds),
         ("queue_duration", |s| &s.queue_seconds),
         ("inference_duration", |s| &s.inference_seconds),
@@ -103,7 +92,7 @@ fn te_inputs(models: &Models, page: &mut Page) {
     ];
     for (prefix, kinds) in [("te_request", all), ("te_embed", embed), ("te_predict", predict)] {
         if prefix != "te_request" {
-            let sum = |pick: fn(&Stages) -> &AtomicU64| -> u64 {
+            let sum = |pick: Count| -> u64 {
                 let own = models.iter().filter(|(served, _)| kinds(served.kind));
                 own.map(|(_, stages)| load(pick(stages))).sum()
             };
@@ -134,7 +123,7 @@ fn te_inputs(models: &Models, page: &mut Page) {
 }
 
 fn stages(models: &Models, page: &mut Page) {
-    let counts: [(&str, &str, fn(&Stages) -> &AtomicU64); 4] = [
+    let counts: [(&str, &str, Count); 4] = [
         ("bigbatch_inputs_total", "Inputs given to the engine.", |s| &s.inputs),
         ("bigbatch_inputs_answered_total", "Inputs answered.", |s| &s.answered),
         ("bigbatch_inputs_truncated_total", "Inputs that were cut.", |s| &s.truncated),
@@ -166,7 +155,7 @@ fn stages(models: &Models, page: &mut Page) {
 }
 
 fn batches(models: &Models, page: &mut Page) {
-    let histograms: [(&str, &str, fn(&Stages) -> &Histogram); 3] = [
+    let histograms: [(&str, &str, Hist); 3] = [
         ("bigbatch_batch_sequences", "Sequences of a batch.", |s| &s.batch_sequences),
         ("bigbatch_batch_tokens", "Tokens of a batch.", |s| &s.batch_tokens),
         ("bigbatch_batch_seconds", "Seconds that a batch had the device.", |s| &s.batch_seconds),

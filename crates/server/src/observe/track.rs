@@ -1,41 +1,56 @@
-//! The one layer around every route: counts each request, however it ends.
+//! The one layer around every route: names each request, counts it and logs it, however it ends.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::{Observed, Outcome};
+use super::{ABOUT, Observed, Outcome};
 use crate::App;
 use crate::error::{OTHER_REASON, Reason};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// An id longer than this is not a client's but somebody's attempt to fill the logs.
+const LONGEST_ID: usize = 128;
 
 /// Counts the request when it is answered, or when its future is dropped because the client is gone.
 pub(crate) async fn track(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>();
     // What no route takes shares one name: a counter for each path sent would be the sender's to fill.
     let route = path.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
-    let request_id = request
-        .headers()
-        .get("x-request-id")
-        .and_then(|id| id.to_str().ok())
-        .unwrap_or_default()
-        .to_owned();
-    let mut counted = Counted::new(&app.observe, route, request_id);
-    let response = next.run(request).await;
+    let id = request_id(request.headers());
+    let method = request.method().clone();
+    let mut counted = Counted::new(&app.observe, method, route, id.clone());
+    let mut response = next.run(request).await;
     counted.outcome = match (response.status(), response.extensions().get::<Reason>()) {
         (status, _) if status.as_u16() < 400 => Outcome::Ok,
         (status, Some(Reason(reason))) => Outcome::Refused(status.as_u16(), reason),
         (status, None) => Outcome::Refused(status.as_u16(), OTHER_REASON),
     };
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
     response
+}
+
+/// The client's own, where it can be logged as it is; else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let plain = |id: &&str| {
+        (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    given.filter(plain).map_or_else(|| format!("{:032x}", fastrand::u128(..)), str::to_owned)
 }
 
 /// A request between its coming and its end.
 struct Counted<'a> {
     observed: &'a Observed,
+    method: Method,
     route: String,
     request_id: String,
     started: Instant,
@@ -43,17 +58,40 @@ struct Counted<'a> {
 }
 
 impl<'a> Counted<'a> {
-    fn new(observed: &'a Observed, route: String, request_id: String) -> Counted<'a> {
+    fn new(
+        observed: &'a Observed,
+        method: Method,
+        route: String,
+        request_id: String,
+    ) -> Counted<'a> {
         observed.in_flight.fetch_add(1, Ordering::Relaxed);
-        let started = Instant::now();
-        Counted { observed, route, request_id, started, outcome: Outcome::Abandoned }
+        let (started, outcome) = (Instant::now(), Outcome::Abandoned);
+        Counted { observed, method, route, request_id, started, outcome }
     }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.observed.in_flight.fetch_sub(1, Ordering::Relaxed);
-        let latency = self.started.elapsed();
-        self.observed.request(&self.route, &self.request_id, self.outcome, latency);
+        let Counted { observed, method, route, request_id, started, outcome } = self;
+        observed.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let latency = started.elapsed();
+        observed.request(route, request_id, *outcome, latency);
+        let latency_ms = latency.as_secs_f64() * 1e3;
+        match *outcome {
+            // What only looks at the server comes every few seconds and says nothing.
+            Outcome::Ok if ABOUT.contains(&route.as_str()) => {
+                tracing::debug!(request_id, %method, route, latency_ms, "answered");
+            }
+            Outcome::Ok => tracing::info!(request_id, %method, route, latency_ms, "answered"),
+            Outcome::Refused(status, reason) if status < 500 => {
+                tracing::info!(request_id, %method, route, status, reason, latency_ms, "refused");
+            }
+            Outcome::Refused(status, reason) => {
+                tracing::warn!(request_id, %method, route, status, reason, latency_ms, "failed");
+            }
+            Outcome::Abandoned => {
+                tracing::info!(request_id, %method, route, latency_ms, "the client went away");
+            }
+        }
     }
 }

@@ -17,15 +17,14 @@ pub(crate) mod tokens;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
-use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::error::{Dialect, Refusal};
-use crate::observe::track;
+use crate::layers::around;
 use crate::{App, pages};
+pub(crate) use health::unwell;
 
 type Route = (&'static str, MethodRouter<Arc<App>>);
 
@@ -62,6 +61,8 @@ fn others() -> Vec<(&'static str, Route)> {
         ("get", ("/v1/models", get(info::models))),
         ("get", ("/v1/models/{name}", get(info::model))),
         ("get", ("/health", get(health::health))),
+        ("get", ("/ping", get(health::health))),
+        ("get", ("/ready", get(health::ready))),
         ("get", ("/metrics", get(metrics::metrics))),
         ("get", ("/openapi.json", get(docs::openapi))),
         ("get", ("/api-doc/openapi.json", get(docs::openapi))),
@@ -69,7 +70,8 @@ fn others() -> Vec<(&'static str, Route)> {
 }
 
 /// Paths that mean another: the document tells of the other one, and repeats it for these.
-pub(crate) const ALIASES: [(&str, &str); 5] = [
+pub(crate) const ALIASES: [(&str, &str); 6] = [
+    ("/ping", "/health"),
     ("/invocations", "/"),
     ("/embeddings", "/v1/embeddings"),
     ("/v2/rerank", "/v1/rerank"),
@@ -98,7 +100,6 @@ pub fn endpoints() -> Vec<(&'static str, String)> {
 
 /// Everything that is served.
 pub fn router(app: Arc<App>) -> Router {
-    let limit = DefaultBodyLimit::max(app.options.payload_limit_bytes);
     let mut router = Router::new();
     for (path, method) in inference() {
         router = router.route(&of_model(path), method.clone()).route(path, method);
@@ -106,18 +107,17 @@ pub fn router(app: Arc<App>) -> Router {
     for (_, (path, method)) in others() {
         router = router.route(path, method);
     }
-    router
+    let routes = router
         .merge(pages::router())
         .fallback(async |uri: Uri| refuse(&uri, Refusal::NoRoute))
         .method_not_allowed_fallback(async |uri: Uri| refuse(&uri, Refusal::Method))
-        .layer(limit)
-        .layer(from_fn_with_state(app.clone(), track))
-        .with_state(app)
+        .with_state(app.clone());
+    around(routes, &app)
 }
 
 /// In the dialect of paths of this kind.
 fn refuse(uri: &Uri, refusal: fn(String) -> Refusal) -> Response {
-    let dialect = if uri.path().starts_with("/v") { Dialect::OpenAi } else { Dialect::Tei };
+    let dialect = Dialect::of(uri.path());
     // A path is a client's own words: none of it goes further than back to that client.
     refusal(uri.path().to_owned()).answer(dialect)
 }

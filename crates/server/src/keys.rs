@@ -1,0 +1,151 @@
+//! API keys: who may ask.
+//!
+//! A key file holds one key a line; empty lines and lines that begin with `#` are skipped, white space around
+//! a key is not part of it. Only digests are kept, and every one of them is compared in constant time, so that
+//! the time of a refusal tells neither the length nor the beginning of a key. Keys are never shown or logged.
+
+use std::path::PathBuf;
+use std::sync::{PoisonError, RwLock};
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use ring::digest::{SHA256, digest};
+use subtle::{Choice, ConstantTimeEq};
+
+type Digest = [u8; 32];
+
+/// The keys that open the server; none, and it is open to all.
+#[derive(Default)]
+pub struct Keys {
+    /// Given on the command line or in the environment.
+    single: Option<Digest>,
+    file: Option<PathBuf>,
+    from_file: RwLock<Vec<Digest>>,
+}
+
+/// Why keys could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The file is not readable.
+    #[error("--api-key-file: cannot read {path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The file would open the server to nobody.
+    #[error("--api-key-file: {path} holds no key; write one a line", path = path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Keys {
+    /// A key as it is, those of a file, or both.
+    ///
+    /// # Errors
+    /// [`KeysError`].
+    pub fn load(single: Option<&str>, file: Option<PathBuf>) -> Result<Keys, KeysError> {
+        let single = single.map(|key| hash(key.as_bytes()));
+        let keys = Keys { single, file, from_file: RwLock::default() };
+        keys.reload()?;
+        Ok(keys)
+    }
+
+    /// Reads the file again. On an error the keys stay as they are.
+    ///
+    /// # Errors
+    /// [`KeysError`].
+    pub fn reload(&self) -> Result<(), KeysError> {
+        let Some(path) = self.file.clone() else { return Ok(()) };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(source) => return Err(KeysError::Io { path, source }),
+        };
+        let lines = text.lines().map(str::trim);
+        let keys: Vec<Digest> = lines
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .map(|key| hash(key.as_bytes()))
+            .collect();
+        if keys.is_empty() {
+            return Err(KeysError::Empty { path });
+        }
+        *self.from_file.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    /// Whether any key is needed.
+    pub fn required(&self) -> bool {
+        self.single.is_some() || self.file.is_some()
+    }
+
+    /// Whether these headers carry a key that is known, or none is needed.
+    pub fn allow(&self, headers: &HeaderMap) -> bool {
+        if !self.required() {
+            return true;
+        }
+        let Some(given) = bearer(headers) else { return false };
+        let given = hash(given);
+        let from_file = self.from_file.read().unwrap_or_else(PoisonError::into_inner);
+        let known = from_file.iter().chain(&self.single);
+        known.fold(Choice::from(0), |found, key| found | key.ct_eq(&given)).into()
+    }
+}
+
+/// `Authorization: Bearer KEY`; the scheme in any case.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    let (scheme, key) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
+}
+
+fn hash(key: &[u8]) -> Digest {
+    let mut own = Digest::default();
+    own.copy_from_slice(digest(&SHA256, key).as_ref());
+    own
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(value: &str) -> HeaderMap {
+        [(AUTHORIZATION, value.parse().expect("a header"))].into_iter().collect()
+    }
+
+    #[test]
+    fn only_a_whole_key_opens() {
+        let keys = Keys::load(Some("secret"), None).expect("loads");
+        assert!(keys.required());
+        for good in ["Bearer secret", "bearer secret", "BEARER  secret "] {
+            assert!(keys.allow(&given(good)), "{good}");
+        }
+        for bad in
+            ["Bearer secre", "Bearer secrets", "Bearer ", "Bearer", "secret", "Basic secret", ""]
+        {
+            assert!(!keys.allow(&given(bad)), "{bad}");
+        }
+        assert!(!keys.allow(&HeaderMap::new()));
+        assert!(Keys::default().allow(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_file_holds_several_and_a_bad_one_changes_nothing() {
+        let path = std::env::temp_dir().join(format!("bigbatch-keys-{}", std::process::id()));
+        std::fs::write(&path, "# team a\n first \n\nsecond\n").expect("writable");
+        let keys = Keys::load(None, Some(path.clone())).expect("loads");
+        let opens = |key: &str| keys.allow(&given(&format!("Bearer {key}")));
+        assert!(opens("first") && opens("second") && !opens("# team a") && !opens(""));
+        std::fs::write(&path, "# nobody\n").expect("writable");
+        assert!(matches!(keys.reload(), Err(KeysError::Empty { .. })));
+        assert!(opens("first"));
+        std::fs::write(&path, "third\n").expect("writable");
+        keys.reload().expect("loads");
+        assert!(opens("third") && !opens("first"));
+        std::fs::remove_file(&path).expect("it is ours");
+        assert!(matches!(keys.reload(), Err(KeysError::Io { .. })));
+        assert!(opens("third"));
+    }
+}

@@ -1,0 +1,201 @@
+//! The clock of one connection: what it waits for, and since when.
+//!
+//! It sees bytes come (through [`Metered`], around the socket) and requests begin and end, and says when the
+//! connection has to go: a request's head that takes too long, nothing asked for too long, an answer that
+//! nobody reads.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use crate::options::Transport;
+
+/// What a client hears whose request's head took too long.
+const TOO_SLOW: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// What HTTP/2 begins with.
+const HTTP_2: &[u8] = b"PRI";
+
+#[derive(Debug)]
+pub(super) struct Meter {
+    header: Duration,
+    keep_alive: Duration,
+    stall: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Requests that are neither answered nor given up.
+    busy: usize,
+    /// When the last of them ended, or the connection began.
+    idle_since: Instant,
+    /// When the head of a request began that has not ended.
+    head_since: Option<Instant>,
+    /// Since when the client takes nothing.
+    stalled_since: Option<Instant>,
+    any_request: bool,
+    http_2: bool,
+    expired: bool,
+}
+
+impl Meter {
+    pub(super) fn new(limits: &Transport) -> Arc<Meter> {
+        let state = State {
+            busy: 0,
+            idle_since: Instant::now(),
+            head_since: None,
+            stalled_since: None,
+            any_request: false,
+            http_2: false,
+            expired: false,
+        };
+        Arc::new(Meter {
+            header: limits.header_timeout,
+            keep_alive: limits.keep_alive,
+            stall: limits.stall_timeout,
+            state: Mutex::new(state),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the connection has to go, as things are; `None` while a request is worked on.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let state = self.state();
+        if let Some(since) = state.stalled_since {
+            return Some(since + self.stall);
+        }
+        if state.busy > 0 {
+            return None;
+        }
+        if let Some(since) = state.head_since {
+            return Some(since + self.header);
+        }
+        let patience = if state.any_request { self.keep_alive } else { self.header };
+        Some(state.idle_since + patience)
+    }
+
+    /// The deadline has passed: what is read next is the end.
+    pub(super) fn expire(&self) {
+        self.state().expired = true;
+    }
+
+    /// A request has begun; it ends when what this returns is dropped.
+    pub(super) fn enter(self: &Arc<Self>) -> Busy {
+        let mut state = self.state();
+        state.busy += 1;
+        state.any_request = true;
+        state.head_since = None;
+        Busy(self.clone())
+    }
+
+    fn came(&self, bytes: &[u8]) {
+        let mut state = self.state();
+        if !state.any_request && state.head_since.is_none() {
+            state.http_2 = bytes.starts_with(HTTP_2);
+        }
+        // Frames of HTTP/2 come also between requests.
+        if state.busy == 0 && !(state.http_2 && state.any_request) {
+            state.head_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn wrote(&self, pending: bool) {
+        let mut state = self.state();
+        if pending {
+            state.stalled_since.get_or_insert_with(Instant::now);
+        } else {
+            state.stalled_since = None;
+        }
+    }
+}
+
+/// A request that is worked on.
+pub(super) struct Busy(Arc<Meter>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.busy -= 1;
+        state.idle_since = Instant::now();
+    }
+}
+
+/// A socket whose traffic the meter sees.
+pub(super) struct Metered<S> {
+    pub(super) stream: S,
+    pub(super) meter: Arc<Meter>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let (expired, half_a_head) = {
+            let state = self.meter.state();
+            (state.expired, state.head_since.is_some() && !state.http_2)
+        };
+        if expired {
+            if half_a_head {
+                // One attempt: it fits into any socket's buffer that has been quiet.
+                let _ = Pin::new(&mut self.stream).poll_write(cx, TOO_SLOW);
+                let _ = Pin::new(&mut self.stream).poll_flush(cx);
+            }
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let new = &buffer.filled()[before..];
+        if !new.is_empty() {
+            self.meter.came(new);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.meter.wrote(written.is_pending());
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.meter.wrote(flushed.is_pending());
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
+        self.meter.wrote(written.is_pending());
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,160 @@
+//! Health that looks at the device, and a server that stops in good order.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use bigbatch_engine::error::DeviceError;
+use bigbatch_server::serve::Ended;
+use bigbatch_server::{Options, Phase, Transport};
+
+use crate::support::{
+    Gate, PATIENCE, Server, Setup, post, read_all, served, served_around, status,
+};
+
+const GOOD: &str = r#"{"inputs":"hello"}"#;
+
+#[test]
+fn an_idle_device_shows_that_it_works() {
+    let server = Server::start(vec![served("a"), served("b")], Setup::default());
+    assert_eq!(status(&server.get("/health")), 200);
+    let page = server.get("/metrics");
+    assert!(page.contains("bigbatch_batch_tokens_count{model=\"a\"} 1\n"), "{page}");
+    assert!(page.contains("bigbatch_batch_tokens_count{model=\"b\"} 1\n"), "{page}");
+    // Its batch was a moment ago: no other is needed.
+    assert_eq!(status(&server.get("/ping")), 200);
+    assert!(server.get("/metrics").contains("bigbatch_batch_tokens_count{model=\"a\"} 1\n"));
+}
+
+#[test]
+fn a_device_that_hangs_is_not_healthy_and_requests_do_not_stand_in_the_way() {
+    let gate = Gate::default();
+    let health_wait = Duration::from_millis(200);
+    let options = Options { health_wait, health_fresh: Duration::ZERO, ..Options::default() };
+    let server = Server::start(vec![gate.served()], Setup { options, ..Setup::default() });
+    // By this batch the next one is judged.
+    assert_eq!(status(&server.embed(GOOD, "")), 200);
+    gate.shut();
+    let mut second = server.connect();
+    second.write_all(&post("/embed", "", GOOD.as_bytes())).expect("the server listens");
+    let answer = server.until("/health", |answer| status(answer) == 503);
+    assert!(answer.contains("has run for"), "{answer}");
+    gate.open();
+    assert_eq!(status(&read_all(&mut second)), 200);
+    server.until("/health", |answer| status(answer) == 200);
+}
+
+#[test]
+fn what_was_accepted_is_answered_after_the_server_has_begun_to_stop() {
+    let gate = Gate::default();
+    gate.shut();
+    let server = Server::start(vec![gate.served()], Setup::default());
+    let mut stream = server.connect();
+    let request = String::from_utf8(post("/embed", "", GOOD.as_bytes())).expect("text");
+    let request = request.replace("connection: close\r\n", "");
+    stream.write_all(request.as_bytes()).expect("the server listens");
+    server.until("/metrics", |page| page.contains("te_queue_size 1\n"));
+    let mut idle = server.connect();
+    idle.write_all(b"GET /ready HTTP/1.1\r\nhost: x\r\n\r\n").expect("the server listens");
+    idle.read_exact(&mut [0; 10]).expect("an answer begins");
+    server.app.life.enter(Phase::Draining);
+    let answer = server.get("/ready");
+    assert!(status(&answer) == 503 && answer.contains("draining"), "{answer}");
+    server.app.life.enter(Phase::Closing);
+    // The idle connection is closed at once; the other only after its answer.
+    assert!(read_all(&mut idle).ends_with("\r\n\r\nready\n"));
+    gate.open();
+    let answer = read_all(&mut stream);
+    assert_eq!(status(&answer), 200, "{answer}");
+    assert_eq!(server.stop(), Ended::Drained);
+}
+
+#[test]
+fn a_drain_that_takes_too_long_is_cut() {
+    let gate = Gate::default();
+    gate.shut();
+    let transport = Transport { drain_timeout: Duration::from_millis(50), ..Transport::default() };
+    let server = Server::start(vec![gate.served()], Setup { transport, ..Setup::default() });
+    let mut stream = server.connect();
+    stream.write_all(&post("/embed", "", GOOD.as_bytes())).expect("the server listens");
+    server.until("/metrics", |page| page.contains("te_queue_size 1\n"));
+    // Dropping the last engine would wait for its device.
+    let app = server.app.clone();
+    assert_eq!(server.stop(), Ended::Cut { connections: 1 });
+    gate.open();
+    drop(app);
+}
+
+#[test]
+fn a_lost_device_answers_everybody_and_ends_the_server() {
+    let gate = Gate::default();
+    gate.shut();
+    let behind = gate.clone();
+    let served = served_around(move || {
+        behind.pass();
+        let reason = "planted".into();
+        Err(DeviceError::Poisoned { device: "test".into(), call: "begin", reason })
+    });
+    let server = Server::start(vec![served], Setup::default());
+    let mut streams: Vec<_> = (0..4)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(&post("/embed", "", GOOD.as_bytes())).expect("the server listens");
+            stream
+        })
+        .collect();
+    server.until("/metrics", |page| page.contains("te_queue_size 4\n"));
+    gate.open();
+    for stream in &mut streams {
+        let answer = read_all(stream);
+        assert_eq!(status(&answer), 503, "{answer}");
+        assert!(answer.contains("must restart") && answer.contains("Unhealthy"), "{answer}");
+    }
+    let Server { ended, runtime, app, .. } = server;
+    let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, ended).await });
+    let ended = ended.expect("in time").expect("no panic").expect("no error");
+    assert_eq!((ended, app.life.phase()), (Ended::DeviceLost, Phase::Lost));
+}
+
+#[test]
+fn an_answer_that_does_not_come_is_a_503() {
+    let gate = Gate::default();
+    gate.shut();
+    let options = Options { request_timeout: Duration::from_millis(50), ..Options::default() };
+    let server = Server::start(vec![gate.served()], Setup { options, ..Setup::default() });
+    let answer = server.embed(GOOD, "");
+    assert!(status(&answer) == 503 && answer.contains("retry-after"), "{answer}");
+    gate.open();
+}
+
+#[test]
+fn a_request_has_an_id() {
+    let server = Server::start(vec![served("a")], Setup::default());
+    let answer = server.embed(GOOD, "x-request-id: abc-1\r\n");
+    assert!(answer.contains("x-request-id: abc-1\r\n"), "{answer}");
+    let long = format!("x-request-id: {}\r\n", "a".repeat(200));
+    let answer = server.embed(r#"{"inputs":[]}"#, &long);
+    let own = answer.split("x-request-id: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+    assert_eq!(own.map(str::len), Some(32), "{answer}");
+    let refused = server.app.observe.recent_refusals();
+    assert_eq!(Some(refused[0].request_id.as_str()), own);
+    assert_eq!((refused[0].reason, refused[0].status), ("empty", 400));
+}
+
+#[test]
+fn pages_of_other_origins_call_only_where_allowed() {
+    let ask = "OPTIONS /embed HTTP/1.1\r\nhost: x\r\norigin: https://a.example\r\n\
+        access-control-request-method: POST\r\nconnection: close\r\n\r\n";
+    let allowed = "access-control-allow-origin: https://a.example\r\n";
+    let options = |origins: &[&str]| Options {
+        cors_allow_origin: origins.iter().map(|&origin| origin.into()).collect(),
+        ..Options::default()
+    };
+    for (origins, allows) in
+        [(&["https://a.example"][..], true), (&["https://b.example"], false), (&[], false)]
+    {
+        let setup = Setup { options: options(origins), ..Setup::default() };
+        let server = Server::start(vec![served("a")], setup);
+        let answer = server.exchange(ask.as_bytes());
+        assert_eq!(answer.contains(allowed), allows, "{origins:?}: {answer}");
+    }
+}

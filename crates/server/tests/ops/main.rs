@@ -1,0 +1,7 @@
+//! The server as its operators see it: over real sockets, in its own process.
+
+mod grafana;
+mod health;
+mod hostile;
+mod support;
+mod tls;

@@ -1,0 +1,104 @@
+//! TLS: who speaks it is served, over HTTP/1.1 or HTTP/2; who does not is closed.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bigbatch_server::Transport;
+use bigbatch_server::serve::Tls;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::support::{Server, Setup, TestFile, post, read_all, served, status};
+
+const LIMIT: Duration = Duration::from_millis(400);
+
+fn certificate() -> (TestFile, TestFile, CertificateDer<'static>) {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let name = std::thread::current().name().unwrap_or("tls").replace("::", "-");
+    let chain = TestFile::new(&format!("{name}.pem"), &cert.pem());
+    let key = TestFile::new(&format!("{name}.key"), &signing_key.serialize_pem());
+    (chain, key, cert.der().clone())
+}
+
+fn client(trusted: &CertificateDer<'static>, alpn: &[&[u8]]) -> ClientConnection {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).expect("it is a certificate");
+    let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has them")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    let name = ServerName::try_from("localhost").expect("a name");
+    ClientConnection::new(Arc::new(config), name).expect("a client")
+}
+
+#[test]
+fn tls_is_spoken_with_those_who_speak_it() {
+    let (chain, key, trusted) = certificate();
+    let tls = Tls::load(chain.0.clone(), key.0.clone()).expect("it is a pair");
+    let transport = Transport { header_timeout: LIMIT, ..Transport::default() };
+    let server =
+        Server::start(vec![served("a")], Setup { tls: Some(tls), transport, ..Setup::default() });
+    let speak = || StreamOwned::new(client(&trusted, &[b"http/1.1"]), server.connect());
+    let ask = || {
+        let mut stream = speak();
+        stream
+            .write_all(&post("/embed", "", br#"{"inputs":"hello"}"#))
+            .expect("the server listens");
+        status(&read_all(&mut stream))
+    };
+    assert_eq!(ask(), 200);
+    let garbage: [(&str, &[u8]); 4] = [
+        ("plain HTTP", b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"),
+        ("a broken record", &[0x16, 3, 1, 0xff, 0xff, 1, 2, 3]),
+        ("half a hello", &[0x16, 3, 1]),
+        ("nothing", b""),
+    ];
+    for (what, bytes) in garbage {
+        let started = Instant::now();
+        let answer = server.exchange(bytes);
+        assert_eq!(status(&answer), 0, "{what}: {answer}");
+        assert!(
+            started.elapsed() < LIMIT + Duration::from_secs(1),
+            "{what}: {:?}",
+            started.elapsed()
+        );
+        assert_eq!(ask(), 200, "after {what}");
+    }
+    // A slow head inside TLS is told so.
+    let mut stream = speak();
+    stream.write_all(b"GET /hea").expect("the server listens");
+    assert_eq!(status(&read_all(&mut stream)), 408);
+}
+
+#[test]
+fn http_2_is_agreed_on() {
+    let (chain, key, trusted) = certificate();
+    let tls = Tls::load(chain.0.clone(), key.0.clone()).expect("it is a pair");
+    let server = Server::start(vec![served("a")], Setup { tls: Some(tls), ..Setup::default() });
+    let stream: TcpStream = server.connect();
+    let mut stream = StreamOwned::new(client(&trusted, &[b"h2", b"http/1.1"]), stream);
+    stream.flush().expect("both agree");
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock).expect("both agree");
+    }
+    assert_eq!(stream.conn.alpn_protocol(), Some(b"h2".as_slice()));
+}
+
+#[test]
+fn a_certificate_and_another_key_are_refused() {
+    let (chain, _key, _) = certificate();
+    let other = rcgen::KeyPair::generate().expect("a key").serialize_pem();
+    let other = TestFile::new("other.key", &other);
+    let error = |chain, key| Tls::load(chain, key).err().expect("refused").to_string();
+    let said = error(chain.0.clone(), other.0.clone());
+    assert!(said.starts_with("--tls-cert and --tls-key: "), "{said}");
+    assert!(error(other.0.clone(), other.0.clone()).starts_with("--tls-cert: "));
+    assert!(error(chain.0.clone(), "no-such-file".into()).starts_with("--tls-key: no-such-file: "));
+}

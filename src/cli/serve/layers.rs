@@ -1,0 +1,315 @@
+//! Options of `serve` in layers: flags, then environment variables, then `--config`, then defaults.
+//!
+//! An option that the command line does not give is looked for in the environment and then in the file, and
+//! what is found is appended to the command line, which is then read as if it had been typed. So every option
+//! is known in every layer, under one name and with one syntax.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::ffi::{OsStr, OsString};
+use std::net::IpAddr;
+use std::path::Path;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command, CommandFactory};
+use toml::{Table, Value};
+
+use crate::cli::Cli;
+
+/// By option, where it comes from: a variable or a file. The rest are flags and defaults.
+pub(crate) type Origins = BTreeMap<String, String>;
+
+/// A command line with the other layers under it.
+pub(crate) struct Layered {
+    pub(crate) matches: ArgMatches,
+    pub(crate) origins: Origins,
+}
+
+/// Options that text-embeddings-inference also reads from the environment, and one of `tracing`'s.
+const OTHER_NAMES: [(&str, &str); 13] = [
+    ("model", "MODEL_ID"),
+    ("max_concurrent_requests", "MAX_CONCURRENT_REQUESTS"),
+    ("max_batch_tokens", "MAX_BATCH_TOKENS"),
+    ("max_client_batch_size", "MAX_CLIENT_BATCH_SIZE"),
+    ("payload_limit", "PAYLOAD_LIMIT"),
+    ("auto_truncate", "AUTO_TRUNCATE"),
+    ("host", "HOSTNAME"),
+    ("port", "PORT"),
+    ("api_key", "API_KEY"),
+    ("dtype", "DTYPE"),
+    ("tokenizer_threads", "TOKENIZATION_WORKERS"),
+    ("cors_allow_origin", "CORS_ALLOW_ORIGIN"),
+    ("log_level", "RUST_LOG"),
+];
+
+/// What only a command line can say.
+const FLAGS_ONLY: [&str; 3] = ["help", "config", "print_config"];
+
+/// Never printed.
+const SECRET: &str = "api_key";
+
+/// Reads a command line; wrong usage of it ends the program as clap does.
+///
+/// # Errors
+/// What is wrong in the environment or the file, in one line that names the variable, or the file and the key.
+pub(crate) fn layered(
+    argv: impl IntoIterator<Item = OsString>,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Layered, Box<dyn Error>> {
+    let mut argv: Vec<OsString> = argv.into_iter().collect();
+    let parse = |argv: &[OsString]| Cli::command().try_get_matches_from(argv);
+    let matches = parse(&argv).unwrap_or_else(|error| error.exit());
+    let Some(flags) = matches.subcommand_matches("serve") else {
+        return Ok(Layered { matches, origins: Origins::new() });
+    };
+    let command = command();
+    let mut layers =
+        Layers { command: &command, flags, origins: Origins::new(), added: Vec::new() };
+    layers.environment(variable)?;
+    if let Some(path) = flags.get_one::<std::path::PathBuf>("config") {
+        layers.file(path)?;
+    }
+    let Layers { origins, added, .. } = layers;
+    argv.extend(added);
+    let matches = parse(&argv).unwrap_or_else(|error| error.exit());
+    Ok(Layered { matches, origins })
+}
+
+/// The options as a file for `--config`, each with its origin.
+pub(crate) fn print(matches: &ArgMatches, origins: &Origins) -> String {
+    let mut out = String::from("# bigbatch serve --config FILE\n");
+    for id in command().get_arguments().map(|arg| arg.get_id().as_str()) {
+        if FLAGS_ONLY.contains(&id) {
+            continue;
+        }
+        let values: Vec<_> = matches.get_raw(id).into_iter().flatten().map(scalar).collect();
+        let origin = match (origins.get(id), matches.value_source(id)) {
+            (Some(origin), _) => origin,
+            (None, Some(ValueSource::CommandLine)) => "flag",
+            _ => "default",
+        };
+        out += &match values.as_slice() {
+            [] => format!("# {id} is not set\n"),
+            _ if id == SECRET => format!("# {id} is set and not shown  # {origin}\n"),
+            [one] => format!("{id} = {one}  # {origin}\n"),
+            several => format!("{id} = [{}]  # {origin}\n", several.join(", ")),
+        };
+    }
+    out
+}
+
+fn command() -> Command {
+    let mut cli = Cli::command();
+    cli.build();
+    cli.find_subcommand("serve").cloned().unwrap_or_default()
+}
+
+/// As TOML.
+fn scalar(raw: &OsStr) -> String {
+    let text = raw.to_string_lossy();
+    match text.parse::<i64>().map(|n| n.to_string()) {
+        Ok(same) if same == text => same,
+        _ if text == "true" || text == "false" => text.into_owned(),
+        _ => Value::String(text.into_owned()).to_string(),
+    }
+}
+
+struct Layers<'a> {
+    command: &'a Command,
+    flags: &'a ArgMatches,
+    origins: Origins,
+    /// Arguments that stand for what was found.
+    added: Vec<OsString>,
+}
+
+impl Layers<'_> {
+    fn environment(
+        &mut self,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<(), Box<dyn Error>> {
+        for id in self.command.get_arguments().map(|arg| arg.get_id().as_str()) {
+            if FLAGS_ONLY.contains(&id) || self.is_set(id) {
+                continue;
+            }
+            let own = format!("BIGBATCH_{}", id.to_ascii_uppercase());
+            let others = OTHER_NAMES.iter().filter(|(of, _)| *of == id).map(|(_, name)| *name);
+            let names = std::iter::once(own.as_str()).chain(others);
+            let found = names.filter_map(|name| Some((name, variable(name)?)));
+            // Containers set HOSTNAME to a name, which is no address to listen on.
+            let mut usable = found.filter(|(name, value)| {
+                let address = value.to_str().is_some_and(|text| text.parse::<IpAddr>().is_ok());
+                !value.is_empty() && (*name != "HOSTNAME" || address)
+            });
+            if let Some((name, value)) = usable.next() {
+                self.add(id, vec![value], &format!("environment variable {name}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path) -> Result<(), Box<dyn Error>> {
+        let name = path.display();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("--config: cannot read {name}: {error}"))?;
+        let table: Table = text.parse().map_err(|error: toml::de::Error| {
+            format!("--config: {name}: {}", error.to_string().trim().replace('\n', " "))
+        })?;
+        for (key, value) in table {
+            let known = self.command.get_arguments().map(|arg| arg.get_id().as_str());
+            let id = known
+                .filter(|id| !FLAGS_ONLY.contains(id))
+                .find(|id| *id == key || (*id == "model" && key == "model_id"))
+                .ok_or_else(|| {
+                    format!("--config: {name}: unknown key `{key}`; keys are flags of `serve` with _ for -")
+                })?
+                .to_owned();
+            let values = match value {
+                Value::Array(values) => values.into_iter().map(plain).collect::<Option<Vec<_>>>(),
+                value => plain(value).map(|value| vec![value]),
+            };
+            let values = values.ok_or_else(|| {
+                format!("--config: {name}: `{key}` must be a string, a number or a boolean")
+            })?;
+            if !self.is_set(&id) {
+                self.add(&id, values, &format!("{name}: key `{key}`"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_set(&self, id: &str) -> bool {
+        self.flags.value_source(id) == Some(ValueSource::CommandLine)
+            || self.origins.contains_key(id)
+    }
+
+    /// Adds an option, which must be right by itself.
+    fn add(&mut self, id: &str, values: Vec<OsString>, origin: &str) -> Result<(), Box<dyn Error>> {
+        let flag = id.replace('_', "-");
+        let argument = |value: OsString| {
+            let mut argument = OsString::from(format!("--{flag}="));
+            argument.push(value);
+            argument
+        };
+        let arguments: Vec<OsString> = values.into_iter().map(argument).collect();
+        let alone = ["bigbatch".into(), "serve".into()].into_iter().chain(arguments.clone());
+        match Cli::command().try_get_matches_from(alone) {
+            // What it requires may stand in another layer.
+            Err(error) if error.kind() != clap::error::ErrorKind::MissingRequiredArgument => {
+                let said = error.to_string();
+                let line = said.lines().next().unwrap_or_default();
+                let line = line.strip_prefix("error: ").unwrap_or(line);
+                // The value of a key is not for the log.
+                let line = if id == SECRET { "it cannot be used" } else { line };
+                return Err(format!("{origin}: {line}").into());
+            }
+            _ => {}
+        }
+        self.origins.insert(id.into(), origin.into());
+        self.added.extend(arguments);
+        Ok(())
+    }
+}
+
+/// What a flag would be given.
+fn plain(value: Value) -> Option<OsString> {
+    match value {
+        Value::String(text) => Some(text.into()),
+        Value::Integer(number) => Some(number.to_string().into()),
+        Value::Float(number) => Some(number.to_string().into()),
+        Value::Boolean(on) => Some(on.to_string().into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &[&str], variables: &[(&str, &str)]) -> Result<Layered, String> {
+        let argv = ["bigbatch", "serve"].iter().chain(args).map(OsString::from);
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        layered(argv, variable).map_err(|error| error.to_string())
+    }
+
+    fn values(layered: &Layered, id: &str) -> Vec<String> {
+        let serve = layered.matches.subcommand_matches("serve").expect("serve");
+        let raw = serve.get_raw(id).into_iter().flatten();
+        raw.map(|value| value.to_string_lossy().into_owned()).collect()
+    }
+
+    fn file(name: &str, text: &str) -> std::path::PathBuf {
+        let path = std::env::temp_dir().join(format!("bigbatch-{}-{name}", std::process::id()));
+        std::fs::write(&path, text).expect("writable");
+        path
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let path = file(
+            "layers.toml",
+            "port = 1\nmax_batch_tokens = 1\nmax_chunks = 1\nmodel = [\"a=x\", \"b=y\"]\n",
+        );
+        let config = format!("--config={}", path.display());
+        let environment =
+            [("PORT", "2"), ("BIGBATCH_MAX_BATCH_TOKENS", "2"), ("MAX_BATCH_TOKENS", "3")];
+        let layered = read(&[&config, "--port=3"], &environment).expect("reads");
+        assert_eq!(values(&layered, "port"), ["3"]);
+        assert_eq!(values(&layered, "max_batch_tokens"), ["2"]);
+        assert_eq!(values(&layered, "max_chunks"), ["1"]);
+        assert_eq!(values(&layered, "model"), ["a=x", "b=y"]);
+        assert_eq!(values(&layered, "drain_delay"), ["5"]);
+        let with_model = read(&[&config, "--model=c"], &[]).expect("reads");
+        assert_eq!(values(&with_model, "model"), ["c"]);
+        std::fs::remove_file(path).expect("it is ours");
+    }
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        let args =
+            ["--port=9", "--auto-truncate", "--api-key=hush", "--model=n=embedded", "--model=b"];
+        let layered = read(&args, &[("PAYLOAD_LIMIT", "5MB")]).expect("reads");
+        let serve = layered.matches.subcommand_matches("serve").expect("serve");
+        let printed = print(serve, &layered.origins);
+        assert!(printed.contains("port = 9  # flag"), "{printed}");
+        assert!(
+            printed.contains("payload_limit = \"5MB\"  # environment variable PAYLOAD_LIMIT"),
+            "{printed}"
+        );
+        assert!(!printed.contains("hush"), "{printed}");
+        let path = file("printed.toml", &printed);
+        let again = read(&[&format!("--config={}", path.display())], &[]).expect("reads");
+        for id in ["port", "payload_limit", "auto_truncate", "model", "header_limit"] {
+            assert_eq!(values(&again, id), values(&layered, id), "{id}");
+        }
+        std::fs::remove_file(path).expect("it is ours");
+    }
+
+    #[test]
+    fn mistakes_name_the_variable_or_the_key() {
+        let said = |text: &str| {
+            let path = file("bad.toml", text);
+            read(&[&format!("--config={}", path.display())], &[]).err().unwrap_or_default()
+        };
+        assert!(said("drain_dellay = 5").contains("unknown key `drain_dellay`"));
+        assert!(said("print_config = true").contains("unknown key"));
+        assert!(
+            said("port = \"many\"").contains("key `port`: invalid value 'many'"),
+            "{}",
+            said("port = \"many\"")
+        );
+        assert!(said("[port]\na = 1").contains("`port` must be"));
+        assert!(said("port = ").contains("bad.toml"));
+        let bad = read(&[], &[("MAX_BATCH_TOKENS", "lots")]).err().unwrap_or_default();
+        assert!(bad.starts_with("environment variable MAX_BATCH_TOKENS: invalid value"), "{bad}");
+    }
+
+    #[test]
+    fn a_containers_hostname_is_no_address() {
+        let of = |value| values(&read(&[], &[("HOSTNAME", value)]).expect("reads"), "host");
+        assert_eq!(of("0.0.0.0"), ["0.0.0.0"]);
+        assert_eq!(of("3f2a9c"), ["127.0.0.1"]);
+    }
+}
