@@ -50,7 +50,7 @@ impl App {
         job: Job,
     ) -> Result<Vec<Answered>, Refusal> {
         self.check_count(job.inputs.len(), "inputs")?;
-        self.check_task(&job.task)?;
+        self.check_task(served, &job.task)?;
         match job.overlong {
             Overlong::Chunk(chunking) => {
                 self.run_chunked(served, job.inputs, job.task, chunking).await
@@ -72,8 +72,9 @@ impl App {
         }
     }
 
-    /// Refuses values beyond the server's limits; the engine refuses those beyond the model.
-    fn check_task(&self, task: &Task) -> Result<(), Refusal> {
+    /// Refuses values beyond the model or the server's limits.
+    fn check_task(&self, served: &Served, task: &Task) -> Result<(), Refusal> {
+        task.check(served.engine.model())?;
         let (name, value, limit, flag) = match *task {
             Task::FillMask { top_k } => ("top_k", top_k, self.options.max_top_k, "--max-top-k"),
             Task::Embed { dimensions: Some(dimensions), .. } => {
@@ -119,7 +120,7 @@ impl App {
         chunks: &[Chunks],
         task: &Task,
     ) -> Result<Vec<Answered>, Refusal> {
-        self.check_task(task)?;
+        self.check_task(served, task)?;
         let (count, limit) =
             (chunks.iter().map(Chunks::count).sum::<usize>(), self.options.max_chunks);
         if count > limit {
