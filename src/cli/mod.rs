@@ -43,7 +43,7 @@ pub(crate) enum Command {
     /// Tokens for the masked places of texts
     FillMask(predict::FillMask),
     /// Answer over HTTP
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     /// Run a test plan and write its report
     Validate(Box<validate::Validate>),
     /// Whether one system is slower than another, from repeated runs of both
@@ -76,7 +76,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Tag(args) => predict::tag(args),
         Command::Embed(args) => predict::embed(args),
         Command::FillMask(args) => predict::fill_mask(args),
-        Command::Serve(args) => serve::serve(args),
+        Command::Serve(args) => serve::serve(*args),
         Command::Validate(args) => validate::validate(*args),
         Command::Compare(args) => compare::compare(args),
         Command::Report(args) => report::report(args),
