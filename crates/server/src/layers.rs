@@ -13,14 +13,15 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
-use crate::App;
 use crate::error::{Dialect, Refusal};
 use crate::intake::intake;
 use crate::life::Phase;
 use crate::observe::track;
+use crate::{App, pages};
 
-/// Paths that need no key: a supervisor, a load balancer and a metrics collector have none.
-const OPEN: [&str; 5] = ["/health", "/ready", "/ping", "/metrics", "/"];
+/// Paths that need no key: a supervisor, a load balancer and a metrics collector have none. The pages, in
+/// which a key can be typed, need none either.
+const OPEN: [&str; 4] = ["/health", "/ready", "/ping", "/metrics"];
 
 /// The routes with everything around them.
 pub(crate) fn around(routes: Router, app: &Arc<App>) -> Router {
@@ -33,7 +34,8 @@ pub(crate) fn around(routes: Router, app: &Arc<App>) -> Router {
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let dialect = Dialect::of(path);
-    let open = OPEN.contains(&path) && request.method() == Method::GET;
+    let open = OPEN.contains(&path) || pages::is_public(path);
+    let open = open && request.method() == Method::GET;
     if !open && !app.keys.allow(request.headers()) {
         return unauthorized(dialect);
     }

@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 
 use bigbatch_engine::backend::Dtype;
 use bigbatch_engine::device::DeviceOptions;
 use bigbatch_engine::embedded::tokenizer_files;
 use bigbatch_engine::engine::{Engine, EngineOptions};
 use bigbatch_engine::model::{Init, InitHead, Model, Preset, RopeOverride};
-use bigbatch_server::{App, Models, Options, Served, router};
+use bigbatch_server::{App, Keys, Life, Models, Options, Phase, Served, router};
 
 /// Runs a script wherever it is taken for markup.
 pub(crate) const HOSTILE: &str = "<img src=x onerror=\"window.hacked=1\">";
@@ -23,6 +24,11 @@ pub(crate) struct Server {
 impl Server {
     /// One model of each kind that the playground draws; names and labels are hostile.
     pub(crate) fn start() -> Server {
+        Server::guarded(Keys::default())
+    }
+
+    /// The same behind keys.
+    pub(crate) fn guarded(keys: Keys) -> Server {
         let label = |name: &str| format!("{name}-{HOSTILE}");
         let labels = vec!["calm".to_owned(), label("LABEL"), "third".to_owned()];
         let tags = vec!["O".to_owned(), format!("B-{HOSTILE}"), format!("I-{HOSTILE}")];
@@ -32,7 +38,10 @@ impl Server {
             Served::new("tags", "source", engine(InitHead::Token(tags))),
             Served::new("ranks", "source", engine(InitHead::Sequence(vec![HOSTILE.to_owned()]))),
         ]);
-        let app = App::new(models.expect("four names"), Options::default());
+        let life = Arc::new(Life::default());
+        life.enter(Phase::Ready);
+        let models = models.expect("four names");
+        let app = App::guarded(models, Options::default(), Arc::new(keys), life);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

@@ -1,5 +1,6 @@
 //! What is there to see.
 
+use bigbatch_server::Keys;
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
@@ -247,6 +248,33 @@ fn these_eyes_see_what_they_are_to_see() {
     assert!(complaints.contains("img-src"), "{complaints}");
     assert!(complaints.contains("absent is not defined"), "{complaints}");
     assert_eq!(browser.eval(UNHARMED), false);
+}
+
+#[test]
+fn a_key_is_asked_for_and_kept_in_the_tab() {
+    const KEY: &str = "open sesame";
+    let server = Server::guarded(Keys::load(Some(KEY), None).expect("a key"));
+    let (head, _) = server.get("/dashboard/data", "*/*");
+    assert!(head.starts_with("HTTP/1.1 401"), "{head}");
+    let Some(mut browser) = Browser::start("key") else { return };
+    browser.open(&server.url("/dashboard"), 1280, false);
+    browser.until(&says("#failure", "needs an API key"));
+    assert_eq!(browser.eval("document.activeElement.id"), "key");
+    browser.eval(&format!(
+        "{{ document.getElementById('key').value = {}; \
+            document.querySelector('#key-form button').click(); }}",
+        json!(KEY)
+    ));
+    browser.until(&says("#models", "labels"));
+    assert_eq!(browser.eval("document.getElementById('failure').hidden"), true);
+    let kept = "[Object.values({ ...sessionStorage }), localStorage.length, document.cookie]";
+    assert_eq!(browser.eval(kept), json!([[KEY], 0, ""]));
+    assert_eq!(browser.eval("location.href"), server.url("/dashboard"));
+    sound(&mut browser);
+    // Another page of the same tab need not ask again.
+    browser.open(&server.url("/playground"), 1280, false);
+    browser.until("document.querySelectorAll('#model option').length === 4");
+    sound(&mut browser);
 }
 
 /// Places count characters, not UTF-16 units; of two entities over one another the first is drawn.
