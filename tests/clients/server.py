@@ -4,7 +4,10 @@ import os
 import pathlib
 import subprocess
 import tempfile
+import time
 import unittest
+import urllib.error
+import urllib.request
 
 LISTENING = "listening on "
 
@@ -20,7 +23,8 @@ class Server:
         if labels:
             init += ["--labels", ",".join(labels)]
         subprocess.run(init, check=True, capture_output=True)
-        serve = [program, "serve", "--port", "0", "--model", str(model), "--max-batch-tokens", "2048"]
+        serve = [program, "serve", "--port", "0", "--model", str(model), "--log-level", "error"]
+        serve += ["--max-batch-tokens", "2048", "--drain-delay", "0"]
         self.process = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True)
         for line in self.process.stdout:
             if LISTENING in line:
@@ -28,15 +32,21 @@ class Server:
                 break
         else:
             raise RuntimeError(f"the server ended with {self.process.wait()}")
+        while not self.ready():
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server ended with {self.process.returncode}")
+            time.sleep(0.02)
+
+    def ready(self):
+        """It listens before its model is loaded, and refuses with 503 until then."""
+        try:
+            return urllib.request.urlopen(f"{self.url}/ready").status == 200
+        except urllib.error.HTTPError:
+            return False
 
     def stop(self):
         self.process.terminate()
-        # It serves on for a while after SIGTERM, for load balancers; nobody here waits for that.
-        try:
-            self.process.wait(timeout=1)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        self.process.wait()
         self.process.stdout.close()
         self.folder.cleanup()
 
