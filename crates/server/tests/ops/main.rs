@@ -3,5 +3,6 @@
 mod grafana;
 mod health;
 mod hostile;
+mod overhead;
 mod support;
 mod tls;

@@ -1,0 +1,55 @@
+//! SIGTERM loses nothing that was accepted; SIGHUP reads keys again.
+
+use std::io::Write;
+
+use crate::process::{Process, post, read_all, status, wait};
+use crate::support::{Scratch, text};
+
+const GOOD: &str = r#"{"inputs":"hello"}"#;
+
+#[test]
+fn sigterm_drains_and_loses_nothing() {
+    let server = Process::start(&["--drain-delay", "3", "--drain-timeout", "60"]);
+    // Accepted before the signal, and not even read to its end until the server refuses what is new.
+    let request = post("/embed", "", GOOD);
+    let (start, rest) = request.split_at(request.len() - 5);
+    let mut slow = server.connect();
+    slow.write_all(start.as_bytes()).expect("the server reads");
+    server.until("/metrics", |page| page.contains("bigbatch_requests_in_flight 2\n"));
+    let mut kept = server.connect();
+    let kept_alive = request.replace("connection: close\r\n", "");
+    kept.write_all(kept_alive.as_bytes()).expect("the server reads");
+    server.signal("TERM");
+    let answer = server.until("/ready", |answer| status(answer) == 503);
+    assert!(answer.contains("draining"), "{answer}");
+    // It says that it should be sent nothing, and serves what is sent all the same.
+    assert_eq!(status(&server.embed(GOOD, "")), 200);
+    assert_eq!(status(&server.get("/health")), 200);
+    // Then nobody is let in, and the connection without a request is closed.
+    assert_eq!(status(&read_all(&mut kept)), 200);
+    wait(|| std::net::TcpStream::connect(server.address).err());
+    slow.write_all(rest.as_bytes()).expect("the server still reads this one");
+    let answer = read_all(&mut slow);
+    assert_eq!(status(&answer), 200, "{answer}");
+    assert_eq!(server.code(), Some(0));
+}
+
+#[test]
+fn sighup_reads_the_keys_again() {
+    let scratch = Scratch::new();
+    let keys = scratch.file("keys", "# a team\none\n");
+    let server = Process::start(&["--api-key-file", text(&keys)]);
+    let ask = |key: &str| status(&server.embed(GOOD, &format!("authorization: Bearer {key}\r\n")));
+    assert_eq!((ask("one"), ask("two"), status(&server.embed(GOOD, ""))), (200, 401, 401));
+    scratch.file("keys", "two\nthree\n");
+    server.signal("HUP");
+    wait(|| (ask("two") == 200).then_some(()));
+    assert_eq!((ask("one"), ask("three")), (401, 200));
+    // A file that opens to nobody changes nothing.
+    scratch.file("keys", "# nobody\n");
+    server.signal("HUP");
+    assert_eq!(ask("two"), 200);
+    server.signal("INT");
+    server.signal("INT");
+    assert_eq!(server.code(), Some(0));
+}
