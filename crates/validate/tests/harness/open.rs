@@ -349,8 +349,10 @@ fn the_pacer_of_a_real_run_keeps_its_time() {
     let report = bigbatch_validate::run(&plan, target, &Pieces, &options, &Silent);
     let report = report.expect("the run is set up");
     let figures = figures(&report.results.cells[0]);
-    // Counts are exact however busy the machine is; lag is reported and not judged here.
-    assert!(figures.requests.abs_diff(1000) <= 1, "{}", figures.requests);
+    // By intended start the count is exact however busy the machine is. How many of these count as steady, and the
+    // lag, are the machine's.
+    let intended = of(&report, Phase::Measured).len() + of(&report, Phase::Settling).len();
+    assert!(intended.abs_diff(1000) <= 1, "{intended}");
     assert!(report.requests.iter().all(|record| record.sent_us >= record.intended_us));
     assert!(figures.generator.cpu_cores.is_some_and(|cores| cores > 0.0), "on Linux");
 }
