@@ -1,7 +1,7 @@
 //! Whether memory has to be cleaned up, and how: from the readings of an idle target between cells.
 
 use crate::Results;
-use crate::analysis::memory::{Fragmentation, Leak, LeakVerdict};
+use crate::analysis::memory::{Fragmentation, Leak, LeakVerdict, MemoryQuantity};
 use crate::experiment::{MemoryExperiment, Strategy};
 use crate::report::format::{bytes, count, percent, time};
 use crate::stats::Interval;
@@ -91,7 +91,9 @@ fn of_leak(results: &Results, leak: &Leak) -> Recommendation {
             Support::Shown,
             format!("No cleanup is needed for {what}: idle memory stays level from cell to cell."),
         ),
-        LeakVerdict::Leak => (Support::Shown, leak_advice(results, leak)),
+        LeakVerdict::Leak => {
+            (Support::Shown, leak_advice(results.target.memory_budget_bytes, leak))
+        }
         LeakVerdict::Inconclusive => (Support::Missing, "No advice.".to_owned()),
     };
     let mut recommendation = Recommendation::new(Topic::Cleanup, support, advice);
@@ -128,12 +130,14 @@ fn of_leak(results: &Results, leak: &Leak) -> Recommendation {
     recommendation
 }
 
-/// How long until the budget is used up, and what to do until the leak is found.
-fn leak_advice(results: &Results, leak: &Leak) -> String {
+/// How long until the budget is used up, and what to do until the leak is found. The budget is of a device: what
+/// is resident on the host, mapped weights included, is not held against it.
+fn leak_advice(budget_bytes: Option<u64>, leak: &Leak) -> String {
     let what = leak.quantity.label();
     let fastest = leak.interval_bytes_per_cell.high.or(leak.slope_bytes_per_cell);
     let idle = leak.plateaus.last().map(|&(_, bytes)| bytes);
-    let room = results.target.memory_budget_bytes.zip(idle).map(|(b, i)| b.saturating_sub(i));
+    let budget_bytes = budget_bytes.filter(|_| leak.quantity == MemoryQuantity::Device);
+    let room = budget_bytes.zip(idle).map(|(budget, idle)| budget.saturating_sub(idle));
     match (fastest.filter(|&slope| slope > 0.0), room) {
         (Some(slope), Some(room)) => format!(
             "{} grows by up to {} a cell: restart the process before {} more such cells, which would use up \
@@ -184,4 +188,33 @@ fn of_fragmentation(found: Fragmentation) -> Recommendation {
         basis: "mean and most over readings".into(),
     });
     recommendation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_device_memory_is_held_against_the_budget() {
+        const MIB: u64 = 1 << 20;
+        let mut leak = Leak {
+            quantity: MemoryQuantity::Device,
+            verdict: LeakVerdict::Leak,
+            plateaus: vec![(0.0, 500 * MIB), (1.0, 600 * MIB)],
+            slope_bytes_per_cell: Some((90 * MIB) as f64),
+            interval_bytes_per_cell: Interval { low: None, high: Some((100 * MIB) as f64) },
+            trend_p: Some(0.001),
+            tolerance_bytes_per_cell: 0.0,
+            tolerance_percent_per_cell: 0.1,
+            reason: String::new(),
+        };
+        let advice = leak_advice(Some(1000 * MIB), &leak);
+        assert!(
+            advice.contains("before 4 more such cells, which would use up the 400 MiB"),
+            "{advice}"
+        );
+        leak.quantity = MemoryQuantity::Rss;
+        let advice = leak_advice(Some(1000 * MIB), &leak);
+        assert!(advice.contains("restart the process regularly"), "{advice}");
+    }
 }
