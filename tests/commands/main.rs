@@ -11,6 +11,7 @@ mod machine;
 #[path = "../../crates/validate/tests/mock/mod.rs"]
 mod mock;
 mod models;
+mod report;
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;

@@ -5,6 +5,7 @@
 //! - [`html`] writes `report.html`, one file that needs no network and no script, with charts;
 //! - `recommended.toml` is what a server can be told of the recommendations;
 //! - [`text`] makes a table for a terminal;
+//! - [`mod@compact`] leaves out what only charts draw, for results that are committed;
 //! - [`fill`] puts tables of a run into a page whose prose is written by hand;
 //! - [`comparison`] writes a comparison of two systems;
 //! - [`experiment`] writes the data and the chart of `bench memory`.
@@ -13,6 +14,7 @@
 //! Strings that come from a target or a plan are escaped where they are printed.
 
 pub(crate) mod chart;
+pub mod compact;
 pub mod comparison;
 pub mod experiment;
 pub mod fill;

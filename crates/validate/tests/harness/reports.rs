@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::sample::with_findings;
 use crate::simulated::{Pieces, Simulated, batched, corpus, failed};
 use bigbatch_validate::plan::{Arrival, Bar, Lengths, Load, Scenario};
+use bigbatch_validate::recommend::{Wanted, recommend};
+use bigbatch_validate::report::compact::compact;
 use bigbatch_validate::report::fill::fill;
 use bigbatch_validate::report::{OutputDir, html, json, markdown, text, write_reports};
 use bigbatch_validate::target::FailureKind;
@@ -110,6 +112,31 @@ async fn the_schema_of_results_json_is_what_it_was() {
     analysis.failures.truncate(1);
     results.recommendations.truncate(2);
     insta::assert_json_snapshot!(results);
+}
+
+#[tokio::test(start_paused = true)]
+async fn compact_results_say_the_same_without_series() {
+    let results = report("compact", "none").await.results;
+    let small = compact(results.clone());
+    assert!(small != results && compact(small.clone()) == small, "made once it stays");
+    let told = |results| (markdown::render(results), text::render(results));
+    let (whole, compacted) = (told(&results), told(&small));
+    assert_eq!(whole, compacted, "tables and words");
+    assert_eq!(
+        recommend(&small, Wanted::default()),
+        recommend(&results, Wanted::default()),
+        "advice"
+    );
+    assert!(html::render(&small).contains("Distribution of latency"));
+    let size = |results| {
+        let mut out = Vec::new();
+        json::results(results, &mut out).expect("a vector takes it");
+        out.len()
+    };
+    assert!(size(&small) < size(&results), "{} {}", size(&small), size(&results));
+    assert!(small.analysis.memory.aligned.is_empty());
+    let most = small.cells.iter().map(|cell| cell.memory.len()).max();
+    assert!(most.is_some_and(|most| most <= 7), "{most:?}");
 }
 
 #[tokio::test(start_paused = true)]
