@@ -4,7 +4,8 @@ use std::io::{IsTerminal, stderr};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::report::format::bytes;
+use crate::load::Progressed;
+use crate::report::format::{bytes, time};
 use crate::report::words::percentile;
 use crate::results::{Cell, Status};
 use crate::target::MemorySample;
@@ -58,16 +59,31 @@ impl Progress for Terminal {
                     bar.reset();
                 }
             }
-            Event::CellProgressed { progressed, .. } => {
+            Event::CellProgressed { progressed, memory, .. } => {
                 if let Some(bar) = &self.bar {
                     bar.set_length(progressed.wanted as u64);
                     bar.set_position(progressed.ended as u64);
-                    bar.set_message(if progressed.measuring { "" } else { "warm-up" });
+                    bar.set_message(message(&progressed, &memory));
                 }
             }
             Event::CellFinished { cell } => self.line(line(cell)),
         }
     }
+}
+
+/// What stands behind the bar of a cell that goes on.
+fn message(progressed: &Progressed, memory: &MemorySample) -> String {
+    let ms = |us: Option<u64>| us.map(|us| time(us as f64 / 1e3));
+    let mut parts = Vec::new();
+    if !progressed.measuring {
+        parts.push("warm-up".to_owned());
+    }
+    parts.extend(ms(progressed.latency_us_p50).map(|p50| format!("p50 {p50}")));
+    parts.extend(ms(progressed.latency_us_p95).map(|p95| format!("p95 {p95}")));
+    let failed = (progressed.failed > 0).then(|| format!("{} failed", progressed.failed));
+    parts.extend(failed);
+    parts.extend(memory.device_used_bytes.or(memory.rss_bytes).map(bytes));
+    parts.join(", ")
 }
 
 fn line(cell: &Cell) -> String {
@@ -111,5 +127,27 @@ impl Drop for Terminal {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_tells_latency_failures_and_memory() {
+        let mut memory = MemorySample { rss_bytes: Some(300 << 20), ..MemorySample::default() };
+        assert_eq!(message(&Progressed::default(), &memory), "warm-up, 300 MiB");
+        let mut progressed = Progressed {
+            measuring: true,
+            latency_us_p50: Some(12_300),
+            latency_us_p95: Some(1_500_000),
+            ..Progressed::default()
+        };
+        memory.device_used_bytes = Some(2 << 30);
+        assert_eq!(message(&progressed, &memory), "p50 12.3 ms, p95 1.50 s, 2.00 GiB");
+        progressed.failed = 3;
+        let told = message(&progressed, &MemorySample::default());
+        assert_eq!(told, "p50 12.3 ms, p95 1.50 s, 3 failed");
     }
 }

@@ -21,7 +21,7 @@ use crate::published::published;
 use crate::recommend::{Wanted, recommend};
 use crate::results::{Cell, Drift, Report, Results, SCHEMA_VERSION, Status};
 use crate::steady::{Steady, settle};
-use crate::target::{Target, TargetInfo};
+use crate::target::{MemorySample, Target, TargetInfo};
 use crate::telemetry::{Moment, Sampler, idle_reading, thinned};
 use crate::verdict::{Conclusion, judge};
 use crate::workload::{Corpus, TokenCounter};
@@ -91,6 +91,8 @@ pub enum Event<'a> {
         index: usize,
         /// How far it has come.
         progressed: Progressed,
+        /// The latest reading of the target's memory.
+        memory: MemorySample,
     },
     /// A cell has ended or was not run.
     CellFinished {
@@ -306,8 +308,10 @@ impl Run<'_> {
         let every = self.options.memory_interval;
         let cpu = CpuMeter::start();
         let sampler = Sampler::start(Arc::clone(&self.target), self.clock, every);
-        let progressed =
-            |progressed| self.progress.event(Event::CellProgressed { index, progressed });
+        let progressed = |progressed| {
+            let memory = sampler.latest();
+            self.progress.event(Event::CellProgressed { index, progressed, memory });
+        };
         let cancel = &self.options.cancel;
         let driven = cell::drive(ready, &self.target, self.clock, cancel, &progressed).await;
         let observed = sampler.stop().await;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -78,6 +79,7 @@ pub(crate) async fn idle_reading(target: &dyn Target, clock: Clock, moment: Mome
 /// A sampler at work.
 pub(crate) struct Sampler {
     stop: Arc<AtomicBool>,
+    latest: watch::Receiver<MemorySample>,
     task: JoinHandle<Observed>,
 }
 
@@ -85,8 +87,14 @@ impl Sampler {
     /// Starts sampling `target` every `every`.
     pub(crate) fn start(target: Arc<dyn Target>, clock: Clock, every: Duration) -> Sampler {
         let stop = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(sample(target, clock, every, Arc::clone(&stop)));
-        Sampler { stop, task }
+        let (tell, latest) = watch::channel(MemorySample::default());
+        let task = tokio::spawn(sample(target, clock, every, Arc::clone(&stop), tell));
+        Sampler { stop, latest, task }
+    }
+
+    /// The latest reading; an empty one before the first.
+    pub(crate) fn latest(&self) -> MemorySample {
+        *self.latest.borrow()
     }
 
     /// Stops it, after the tick under way, and returns what it saw.
@@ -105,6 +113,7 @@ async fn sample(
     clock: Clock,
     every: Duration,
     stop: Arc<AtomicBool>,
+    tell: watch::Sender<MemorySample>,
 ) -> Observed {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -113,7 +122,9 @@ async fn sample(
     while !stop.load(Ordering::SeqCst) {
         let due = ticks.tick().await;
         lateness_us.push(Instant::now().saturating_duration_since(due).as_micros() as u64);
-        series.push(reading(&*target, clock, Moment::During));
+        let point = reading(&*target, clock, Moment::During);
+        tell.send_replace(point.sample);
+        series.push(point);
     }
     Observed { memory: series.points, lateness_us }
 }

@@ -7,6 +7,7 @@
 
 pub(crate) mod cell;
 mod closed;
+mod histogram;
 mod open;
 mod phases;
 mod schedule;

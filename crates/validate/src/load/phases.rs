@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::histogram::Histogram;
 use super::{Phase, RequestRecord, Schedule};
 use crate::plan::CellRules;
 
@@ -92,6 +93,10 @@ pub struct Progressed {
     pub failed: usize,
     /// Different batches among the measured requests.
     pub batches: usize,
+    /// About the median latency of the measured requests that were answered so far, in microseconds.
+    pub latency_us_p50: Option<u64>,
+    /// About their 95th percentile.
+    pub latency_us_p95: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -106,6 +111,7 @@ struct State {
     measured_ended: usize,
     failed: usize,
     batches: HashSet<u64>,
+    latency_us: Histogram,
     measuring_from: Option<Instant>,
     measuring_to: Option<Instant>,
     records: Vec<RequestRecord>,
@@ -138,6 +144,7 @@ impl Phases {
             measured_ended: 0,
             failed: 0,
             batches: HashSet::new(),
+            latency_us: Histogram::new(),
             measuring_from: warm.then(Instant::now),
             measuring_to: None,
             records: Vec::new(),
@@ -179,7 +186,11 @@ impl Phases {
             Phase::WarmUp => state.warmed_up += 1,
             Phase::Measured => {
                 state.measured_ended += 1;
-                state.failed += usize::from(!record.succeeded());
+                if record.succeeded() {
+                    state.latency_us.add(record.latency_us());
+                } else {
+                    state.failed += 1;
+                }
                 if let Some(batch) = record.batch {
                     state.batches.insert(batch.id);
                 }
@@ -238,6 +249,8 @@ impl Phases {
             },
             failed: state.failed,
             batches: state.batches.len(),
+            latency_us_p50: state.latency_us.quantile(0.5),
+            latency_us_p95: state.latency_us.quantile(0.95),
         }
     }
 

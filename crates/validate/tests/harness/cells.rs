@@ -1,11 +1,11 @@
 //! Whole runs against a target of known latency, on a clock that only the test moves.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::simulated::{Pieces, Simulated, alone, batched, corpus, failed};
-use bigbatch_validate::load::{Cancel, Phase};
+use bigbatch_validate::load::{Cancel, Phase, Progressed};
 use bigbatch_validate::plan::Bar;
 use bigbatch_validate::results::{Cell, Figures, Status};
 use bigbatch_validate::stats::Shown;
@@ -13,7 +13,9 @@ use bigbatch_validate::target::{
     Answer, FailureKind, MemorySample, Prompt, Reply, Target, TargetInfo,
 };
 use bigbatch_validate::verdict::Outcome;
-use bigbatch_validate::{Event, Plan, Progress, Report, RunOptions, Silent, run_async};
+use bigbatch_validate::{
+    Event, MemoryPoint, Plan, Progress, Report, RunOptions, Silent, run_async,
+};
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -314,7 +316,7 @@ struct CancelInSecond(Cancel);
 
 impl Progress for CancelInSecond {
     fn event(&self, event: Event<'_>) {
-        if let Event::CellProgressed { index: 1, progressed } = event
+        if let Event::CellProgressed { index: 1, progressed, .. } = event
             && progressed.measuring
         {
             self.0.cancel();
@@ -338,6 +340,35 @@ async fn a_cancelled_run_keeps_the_cells_it_finished() {
     };
     assert_eq!(reason(&cells[1]), "interrupted while it ran");
     assert_eq!(reason(&cells[2]), "interrupted before it started");
+}
+
+/// Keeps the last that was told of a cell under way.
+struct Live(Mutex<Option<(Progressed, MemorySample)>>);
+
+impl Progress for Live {
+    fn event(&self, event: Event<'_>) {
+        if let Event::CellProgressed { progressed, memory, .. } = event {
+            *self.0.lock().expect("not poisoned") = Some((progressed, memory));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn latency_and_memory_are_told_while_a_cell_runs() {
+    let live = Live(Mutex::new(None));
+    let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
+    // One in ten takes ten times as long: the median is the usual, the 95th percentile is not.
+    let service = |n| (ms(if n % 10 == 9 { 500 } else { 50 }), alone(n));
+    let target = Arc::new(Simulated::new(service));
+    let report = run_async(&plan(&[1]), target, &Pieces, &options, &live).await.expect("a report");
+    let told = live.0.lock().expect("not poisoned").take();
+    let (progressed, memory) = told.expect("a cell went on");
+    let near =
+        |us: Option<u64>, ms: f64| us.is_some_and(|us| (us as f64 / 1e3 / ms - 1.0).abs() < 0.016);
+    assert!(near(progressed.latency_us_p50, 50.0), "{progressed:?}");
+    assert!(near(progressed.latency_us_p95, 500.0), "{progressed:?}");
+    let read = |point: &MemoryPoint| point.sample == memory;
+    assert!(report.results.cells[0].memory.iter().any(read), "{memory:?}");
 }
 
 #[tokio::test(start_paused = true)]

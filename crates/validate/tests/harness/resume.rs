@@ -76,7 +76,7 @@ impl Progress for CancelIn {
             Event::CellStarted { index, .. } => {
                 self.began.lock().expect("no panics").push(index);
             }
-            Event::CellProgressed { index, progressed }
+            Event::CellProgressed { index, progressed, .. }
                 if index == self.index && progressed.measuring =>
             {
                 self.cancel.cancel();
