@@ -5,9 +5,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+#[cfg(feature = "cuda")]
+use bigbatch_engine::backend::cuda_device;
+use bigbatch_engine::device::DeviceKind;
+use bigbatch_engine::error::LoadError;
 use bigbatch_engine::task::TaskKind;
 use bigbatch_validate::analysis::EdgeFindings;
 use bigbatch_validate::edge::{EdgeRules, find, find_async};
+use bigbatch_validate::preflight::{self, Computes};
 use bigbatch_validate::recommend::{Wanted, recommend};
 use bigbatch_validate::report::{self, OutputDir};
 use bigbatch_validate::target::{HttpTarget, InProcess, Target};
@@ -62,9 +67,20 @@ pub(crate) fn validate(args: Validate) -> Outcome {
         None => Corpus::embedded(),
     };
     let wanted = Wanted { p95_target_ms: args.p95_target.map(|seconds| seconds * 1e3) };
-    let journal = Some(output.path().join(report::JOURNAL));
-    let options =
-        RunOptions { corpus, journal, resume: args.resume, wanted, ..RunOptions::default() };
+    let computes = match server {
+        Some(_) => Computes::Elsewhere,
+        None => computes(&args.model)?,
+    };
+    let preflight = preflight::look(&plan, output.path(), computes);
+    preflight::refuse(&preflight)?;
+    let options = RunOptions {
+        corpus,
+        journal: Some(output.path().join(report::JOURNAL)),
+        resume: args.resume,
+        wanted,
+        preflight,
+        ..RunOptions::default()
+    };
     let rules = plan.edge.clone().or(args.edge.then(EdgeRules::default));
     let Measured { mut report, edges } = match server {
         Some(server) => of_server(server, &plan, &options, rules.as_ref())?,
@@ -89,6 +105,19 @@ pub(crate) fn validate(args: Validate) -> Outcome {
         return Err(fault.into());
     }
     Ok(ExitCode::from(report.exit_code(args.strict)))
+}
+
+/// Where the engine of this process would compute; no device is started.
+fn computes(model: &ModelOptions) -> Result<Computes, LoadError> {
+    let budget_bytes = model.memory_budget_bytes();
+    Ok(match model.device()?.kind {
+        #[cfg(feature = "cuda")]
+        DeviceKind::Cuda(ordinal, _) => {
+            let card = cuda_device(ordinal).map_err(|fault| fault.to_string());
+            Computes::OnCard { budget_bytes, card }
+        }
+        DeviceKind::Cpu | DeviceKind::Reference => Computes::OnHost { budget_bytes },
+    })
 }
 
 /// A run, and the search after it.

@@ -35,6 +35,9 @@ fn a_server_is_measured_by_its_url() {
         let json = std::fs::read(out.join("results.json")).expect("it was written");
         let results: Value = serde_json::from_slice(&json).expect("it is JSON");
         assert_eq!(results["target"]["name"], url.as_str());
+        let judged = results["preflight"].as_array().expect("an array");
+        let subjects: Vec<&str> = judged.iter().filter_map(|of| of["subject"].as_str()).collect();
+        assert_eq!(subjects, ["host_memory", "disk", "processor"], "this side alone");
         let figures = &results["cells"][0]["status"]["figures"];
         assert_eq!(figures["successes"], figures["requests"], "every count was right: {figures}");
     }

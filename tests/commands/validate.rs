@@ -81,6 +81,26 @@ fn a_plan_that_holds_ends_in_reports() {
 }
 
 #[test]
+fn the_machine_is_judged_before_the_run() {
+    let scratch = Scratch::new();
+    let plan = PLAN.replace("[16, 24]", "[16]").replace("[1, 3]", "[1]");
+    let (plan, out) = (scratch.file("plan.toml", plan), scratch.path("out"));
+    let Done { code, stdout, stderr } = validate(&plan, &out, &["--device", "cpu"]);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let found = results(&out)["preflight"].as_array().expect("an array").clone();
+    let subjects: Vec<&str> = found.iter().filter_map(|of| of["subject"].as_str()).collect();
+    assert_eq!(subjects, ["gpu", "host_memory", "disk", "processor"]);
+    assert!(found.iter().all(|of| of["judgement"] != "problem"), "{found:?}");
+    assert!(found[2]["free_bytes"].as_u64() > found[2]["needed_bytes"].as_u64(), "{found:?}");
+    assert!(stderr.contains("preflight ok       GPU: none used"), "{stderr}");
+    assert_eq!(stderr.matches("preflight ").count(), 4, "{stderr}");
+    for report in ["report.md", "report.html"] {
+        let report = std::fs::read_to_string(out.join(report)).expect("it was written");
+        assert!(report.contains("Preflight") && report.contains("host memory"), "{report}");
+    }
+}
+
+#[test]
 fn the_exit_code_is_the_verdict() {
     let scratch = Scratch::new();
     // A p95 needs a hundred batches.

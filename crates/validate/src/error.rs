@@ -132,6 +132,9 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// The machine cannot do the run.
+    #[error("this run would be pointless here: {0}")]
+    Preflight(String),
     /// The target whose edge is searched does not start for a normal run.
     #[error("the target does not start: {0}")]
     EdgeStart(String),

@@ -5,6 +5,7 @@
 //!
 //! A run walks through the modules in this order:
 //!
+//! 0. [`preflight`]: whether this machine can do it at all.
 //! 1. [`plan`]: what to run and what must hold, from TOML. Lengths times concurrencies make cells,
 //!    and so does every scenario.
 //! 2. [`workload`]: prompts of exactly the lengths wanted, different windows of real prose.
@@ -91,6 +92,7 @@ mod journal;
 pub mod load;
 mod machine;
 pub mod plan;
+pub mod preflight;
 mod prepare;
 mod progress;
 mod published;

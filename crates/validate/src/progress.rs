@@ -39,6 +39,9 @@ impl Terminal {
 impl Progress for Terminal {
     fn event(&self, event: Event<'_>) {
         match event {
+            Event::Preflight { findings } => {
+                findings.iter().for_each(|finding| self.line(finding.line()));
+            }
             Event::Preparing { tokens, scenarios } => {
                 let of = match scenarios {
                     0 => String::new(),

@@ -15,6 +15,7 @@ use crate::generator::Generator;
 use crate::load::RequestRecord;
 use crate::machine::Machine;
 use crate::plan::{CellSpec, Plan};
+use crate::preflight::Finding;
 use crate::published::Published;
 use crate::ramp::Ramp;
 use crate::recommend::Recommendation;
@@ -73,6 +74,9 @@ pub struct Results {
     pub target: TargetInfo,
     /// Where the generator ran.
     pub machine: Machine,
+    /// What was found of the machine before the run, or before its last sitting.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preflight: Vec<Finding>,
     /// The prompts.
     pub prompts: Prompts,
     /// One for each bar's limit, in the plan's order.

@@ -16,6 +16,7 @@ use crate::load::cell::{self, Driven, Ended, Traffic};
 use crate::load::{Cancel, Clock, Pacing, Progressed, RequestRecord, Schedule};
 use crate::machine::{Machine, utc};
 use crate::plan::{CellSpec, Load, Plan};
+use crate::preflight::Finding;
 use crate::prepare::Pools;
 use crate::published::published;
 use crate::recommend::{Wanted, recommend};
@@ -41,6 +42,8 @@ pub struct RunOptions {
     pub resume: bool,
     /// What advice is asked for.
     pub wanted: Wanted,
+    /// What was found of the machine, for the report.
+    pub preflight: Vec<Finding>,
 }
 
 impl Default for RunOptions {
@@ -52,6 +55,7 @@ impl Default for RunOptions {
             journal: None,
             resume: false,
             wanted: Wanted::default(),
+            preflight: Vec::new(),
         }
     }
 }
@@ -59,6 +63,11 @@ impl Default for RunOptions {
 /// What a run tells while it goes on.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// What preflight found of the machine.
+    Preflight {
+        /// All of it.
+        findings: &'a [Finding],
+    },
     /// Prompts are being cut.
     Preparing {
         /// Their fixed lengths in tokens.
@@ -153,6 +162,8 @@ pub async fn run_async(
     let prompts = pools.summary(options.corpus.origin());
     let now = utc(started_at);
     let (journal, mut kept) = journal(plan, &info, &pools, options, now)?;
+    // Whatever is wrong with what was given has been said by now, and in one line.
+    progress.event(Event::Preflight { findings: &options.preflight });
     if !kept.cells.is_empty() {
         progress.event(Event::Resumed { cells: kept.cells.len() });
     }
@@ -176,6 +187,7 @@ pub async fn run_async(
         plan: plan.clone(),
         target: run.info,
         machine: Machine::read(),
+        preflight: options.preflight.clone(),
         prompts,
         verdicts,
         published: published(plan, &cells),

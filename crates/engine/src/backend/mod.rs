@@ -167,6 +167,32 @@ pub fn device_memory_of(pid: u32) -> Option<DeviceMemory> {
     }
 }
 
+/// A CUDA device as it is now, looked at without making a context on it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct CudaDevice {
+    /// Marketing name.
+    pub name: String,
+    /// Compute capability, major and minor.
+    pub capability: (u32, u32),
+    /// All its memory, in bytes.
+    pub memory_bytes: u64,
+    /// What nobody holds of it, where NVML tells.
+    pub free_bytes: Option<u64>,
+    /// The newest CUDA that the driver supports, major and minor.
+    pub cuda_version: (u32, u32),
+    /// The driver's own version, where NVML tells.
+    pub driver_version: Option<String>,
+}
+
+/// The CUDA device of this index, in the driver's order.
+///
+/// # Errors
+/// [`DeviceError::Unavailable`] where the machine has no driver, one that is too old, or no such device.
+#[cfg(feature = "cuda")]
+pub fn cuda_device(ordinal: usize) -> Result<CudaDevice, DeviceError> {
+    cuda::device::look(ordinal)
+}
+
 /// Rates that no operation exceeds, measured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ceilings {

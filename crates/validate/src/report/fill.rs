@@ -16,7 +16,7 @@ const END: &str = "<!-- /bigbatch -->";
 type Make = fn(&Results) -> Option<Table>;
 
 /// What a page may ask for.
-const TABLES: [(&str, Make); 17] = [
+const TABLES: [(&str, Make); 18] = [
     ("verdicts", |results| (!results.verdicts.is_empty()).then(|| tables::verdicts(results))),
     ("cells", |results| Some(tables::cells(results))),
     ("runs", tables::published),
@@ -34,6 +34,7 @@ const TABLES: [(&str, Make); 17] = [
     ("returned", tables::returned),
     ("leaks", tables::leaks),
     ("strategies", |results| results.analysis.cleanup.as_ref().map(tables::strategies)),
+    ("preflight", tables::preflight),
 ];
 
 /// The page with its tables from `results`.

@@ -36,6 +36,7 @@ pub fn render(results: &Results) -> String {
     for (name, value) in method::particulars(results) {
         let _ = writeln!(out, "| {} | {} |", escaped(&name), escaped(&value));
     }
+    section(&mut out, "Preflight", tables::preflight(results));
     out
 }
 

@@ -13,6 +13,7 @@ mod memory;
 mod mock;
 mod open;
 mod overall;
+mod preflight;
 mod reports;
 mod resume;
 mod sample;

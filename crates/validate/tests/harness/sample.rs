@@ -1,5 +1,6 @@
 //! Results in which every field and every finding is present, for the tests of what prints them.
 
+use bigbatch_engine::backend::CudaDevice;
 use bigbatch_validate::analysis::edge::{
     Agreement, Axis, Edge, EdgeFailure, EdgeFindings, EdgeProbe, Recovered, Recovery,
 };
@@ -17,6 +18,7 @@ use bigbatch_validate::analysis::scaling::{
 };
 use bigbatch_validate::analysis::{Analysis, Stage};
 use bigbatch_validate::experiment::{Held, MemoryExperiment, Strategy, Times, TrafficSummary};
+use bigbatch_validate::preflight::{Computes, Finding, Host, Needs, Seen, judge};
 use bigbatch_validate::recommend::{Wanted, recommend};
 use bigbatch_validate::results::Cell;
 use bigbatch_validate::stats::{Interval, over_runs};
@@ -36,8 +38,33 @@ pub(crate) fn with_findings(mut report: Report, message: &str) -> Report {
         cleanup: Some(cleanup(message)),
     };
     report.results.published = published(&report.results);
+    report.results.preflight = preflight(message);
     report.results.recommendations = recommend(&report.results, Wanted::default());
     report
+}
+
+/// One finding of each kind, on a card with a name that is not to be trusted.
+fn preflight(name: &str) -> Vec<Finding> {
+    let card = CudaDevice {
+        name: name.into(),
+        capability: (9, 0),
+        memory_bytes: 80 << 30,
+        free_bytes: Some(70 << 30),
+        cuda_version: (13, 0),
+        driver_version: Some("580.1".into()),
+    };
+    judge(&Seen {
+        host: Host {
+            free_bytes: Some(60 << 30),
+            total_bytes: Some(64 << 30),
+            threads: 16,
+            processors: 16,
+            load: Some(0.5),
+        },
+        disk: Some((50 << 30, 64 << 30)),
+        needs: Needs { requests_min: 1000, requests_max: 2000 },
+        computes: Computes::OnCard { budget_bytes: 2 << 30, card: Ok(card) },
+    })
 }
 
 fn ran(results: &Results) -> impl Iterator<Item = &Cell> {

@@ -14,7 +14,7 @@ use super::fault::{At, describe};
 use super::libraries::{self, Library};
 use super::memory::Meter;
 use super::nvml::{Nvml, PciAddress};
-use crate::backend::DeviceMemory;
+use crate::backend::{CudaDevice, DeviceMemory};
 use crate::error::DeviceError;
 
 /// Oldest driver accepted, as `cuDriverGetVersion` counts: 1000 x major + 10 x minor.
@@ -67,6 +67,38 @@ pub fn list() -> Result<Vec<Properties>, DeviceError> {
         .collect()
 }
 
+/// What preflight asks of a device; no context is made on it.
+pub(in crate::backend) fn look(ordinal: usize) -> Result<CudaDevice, DeviceError> {
+    let label = format!("cuda:{ordinal}");
+    let version = initialise(&label)?;
+    let handle = handle(ordinal, &label)?;
+    let Properties { name, capability, memory_bytes, driver_version, .. } =
+        properties(&label, handle, version)?;
+    let nvml = Nvml::get();
+    let address = pci_address(&label, handle)?;
+    Ok(CudaDevice {
+        name,
+        capability,
+        memory_bytes,
+        free_bytes: nvml.and_then(|nvml| nvml.device(address)?.free_bytes()),
+        cuda_version: driver_version,
+        driver_version: nvml.and_then(Nvml::driver_version),
+    })
+}
+
+/// The device of this index.
+fn handle(ordinal: usize, label: &str) -> Result<sys::CUdevice, DeviceError> {
+    let count = result::device::get_count().at(label, "cuDeviceGetCount")?;
+    if ordinal >= count as usize {
+        let last = count.saturating_sub(1);
+        return Err(DeviceError::Unavailable {
+            device: label.into(),
+            reason: format!("this machine has {count} device(s), cuda:0 to cuda:{last}"),
+        });
+    }
+    result::device::get(ordinal as i32).at(label, "cuDeviceGet")
+}
+
 impl Device {
     /// Makes a context on the device of this index, in the driver's order (`CUDA_VISIBLE_DEVICES` applies).
     ///
@@ -79,14 +111,7 @@ impl Device {
             |reason: String| DeviceError::Unavailable { device: label.clone(), reason };
         let idle = idle_bytes();
         let version = initialise(&label)?;
-        let count = result::device::get_count().at(&label, "cuDeviceGetCount")?;
-        if ordinal >= count as usize {
-            let last = count.saturating_sub(1);
-            return Err(unavailable(format!(
-                "this machine has {count} device(s), cuda:0 to cuda:{last}"
-            )));
-        }
-        let handle = result::device::get(ordinal as i32).at(&label, "cuDeviceGet")?;
+        let handle = handle(ordinal, &label)?;
         let properties = properties(&label, handle, version)?;
         if properties.capability < (8, 0) {
             let (major, minor) = properties.capability;

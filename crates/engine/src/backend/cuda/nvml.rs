@@ -47,6 +47,7 @@ struct PciInfo {
 
 /// The library and its functions, opened once.
 pub(super) struct Nvml {
+    driver: unsafe extern "C" fn(*mut c_char, c_uint) -> c_int,
     count: unsafe extern "C" fn(*mut c_uint) -> c_int,
     by_index: unsafe extern "C" fn(c_uint, *mut Handle) -> c_int,
     pci: unsafe extern "C" fn(Handle, *mut PciInfo) -> c_int,
@@ -75,6 +76,7 @@ impl Nvml {
                 .find_map(|path| Library::open(Some(path), RTLD_NOW | RTLD_LOCAL).ok())?;
             let init = *library.get::<unsafe extern "C" fn() -> c_int>(b"nvmlInit_v2\0").ok()?;
             let nvml = Nvml {
+                driver: *library.get(b"nvmlSystemGetDriverVersion\0").ok()?,
                 count: *library.get(b"nvmlDeviceGetCount_v2\0").ok()?,
                 by_index: *library.get(b"nvmlDeviceGetHandleByIndex_v2\0").ok()?,
                 pci: *library.get(b"nvmlDeviceGetPciInfo_v3\0").ok()?,
@@ -88,6 +90,15 @@ impl Nvml {
             std::mem::forget(library);
             Some(nvml)
         }
+    }
+
+    /// The driver's version, `580.65.06` say.
+    pub(super) fn driver_version(&self) -> Option<String> {
+        let mut text = [0 as c_char; 96];
+        // SAFETY: `text` has the length told, and more than NVML's own 80.
+        let status = unsafe { (self.driver)(text.as_mut_ptr(), text.len() as c_uint) };
+        let bytes = text.iter().map(|&byte| byte as u8).take_while(|&byte| byte != 0);
+        (status == SUCCESS).then(|| bytes.map(char::from).collect())
     }
 
     /// Used bytes of every device.
@@ -118,10 +129,14 @@ impl Nvml {
     }
 
     fn used(&self, handle: Handle) -> Option<u64> {
+        Some(self.memory(handle)?.used)
+    }
+
+    fn memory(&self, handle: Handle) -> Option<Memory> {
         let mut memory = Memory::default();
         // SAFETY: the handle is NVML's own; `memory` has the size of nvmlMemory_t.
         let status = unsafe { (self.memory)(handle, &mut memory) };
-        (status == SUCCESS).then_some(memory.used)
+        (status == SUCCESS).then_some(memory)
     }
 
     /// Every device.
@@ -178,6 +193,11 @@ impl Device {
     /// Used bytes, of all processes and the driver's own.
     pub(super) fn used_bytes(&self) -> Option<u64> {
         self.nvml.used(self.handle)
+    }
+
+    /// Bytes that nobody holds.
+    pub(super) fn free_bytes(&self) -> Option<u64> {
+        Some(self.nvml.memory(self.handle)?.free)
     }
 
     /// What this process uses, where NVML lists it.

@@ -12,7 +12,7 @@ mod write;
 use crate::Results;
 
 use super::markup::Markup;
-use super::{method, words};
+use super::{method, tables, words};
 
 const STYLE: &str = include_str!("../style.css");
 
@@ -98,5 +98,9 @@ fn particulars(out: &mut Markup, results: &Results) {
         out.raw("<tr>").element("th", &[("class", &"words"), ("scope", &"row")], name);
         out.element("td", &[], value).raw("</tr>\n");
     }
-    out.raw("</tbody>\n</table></div>\n</section>\n");
+    out.raw("</tbody>\n</table></div>\n");
+    if let Some(found) = tables::preflight(results) {
+        write::titled(out, "Preflight: this machine, before the run", &found);
+    }
+    write::end(out);
 }

@@ -6,6 +6,7 @@ mod findings;
 mod strategies;
 
 use crate::Results;
+use crate::preflight::Finding;
 use crate::published::Published;
 use crate::results::{Cell, Figures, Status};
 use crate::stats::interval::wilson;
@@ -345,6 +346,31 @@ pub(super) fn memory(results: &Results) -> Option<Table> {
         columns: columns(&labels),
         rows: ordered(results).iter().filter_map(row).collect(),
     })
+}
+
+/// What was found of the machine before the run.
+pub(super) fn preflight(results: &Results) -> Option<Table> {
+    let row = |finding: &Finding| {
+        let needed = finding.needed_bytes.map_or("–".into(), bytes);
+        let advice = finding.advice.as_deref().unwrap_or_default();
+        plain(vec![
+            finding.subject.label().into(),
+            finding.judgement.label().into(),
+            finding.found.as_str().into(),
+            needed.into(),
+            advice.into(),
+        ])
+    };
+    filled(
+        results.preflight.iter().map(row).collect(),
+        &[
+            ("What", Labels),
+            ("Judged", Labels),
+            ("Found", Prose),
+            ("May need", Numbers),
+            ("Advice", Prose),
+        ],
+    )
 }
 
 /// Mean time in each stage, for targets that tell.

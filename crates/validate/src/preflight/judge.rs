@@ -1,0 +1,271 @@
+//! From what was seen to judgements: a pure function, so that a full disk can be a test.
+
+use bigbatch_engine::backend::CudaDevice;
+use bigbatch_engine::units::bytes;
+
+use super::{Computes, Finding, Judgement, Subject};
+use crate::plan::{CellRules, Load, Plan};
+use Judgement::{Ok as Fine, Problem, Warning};
+
+const MIB: u64 = 1 << 20;
+/// A line of the journal and its share of the compressed records: measured lines take 300 to 350 bytes.
+const RECORD_DISK_BYTES: u64 = 400;
+/// A record in memory, its share of the vector's growth included.
+const RECORD_MEMORY_BYTES: u64 = 400;
+/// The reports, whose charts are thinned to a size that does not grow with the run.
+const REPORT_BYTES: u64 = 16 * MIB;
+/// Below this a process that starts a thread pool and reads a corpus is likely to be killed.
+const HOST_LEAST_BYTES: u64 = 256 * MIB;
+/// A card on which nothing runs may already read hundreds of MiB as used.
+const CARD_IDLE_BYTES: u64 = 1024 * MIB;
+/// The oldest compute capability that the kernels are made for: Ampere.
+const CAPABILITY_LEAST: (u32, u32) = (8, 0);
+
+/// What was seen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// The machine that the generator runs on.
+    pub host: Host,
+    /// Free and all bytes of the file system of the report, where they could be read.
+    pub disk: Option<(u64, u64)>,
+    /// What the plan asks for.
+    pub needs: Needs,
+    /// Where the target computes.
+    pub computes: Computes,
+}
+
+/// A machine's memory and processor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Host {
+    /// Memory that can be had without swapping.
+    pub free_bytes: Option<u64>,
+    /// All of it.
+    pub total_bytes: Option<u64>,
+    /// Threads that may run at once.
+    pub threads: usize,
+    /// Processors of the whole machine, which the load is of.
+    pub processors: usize,
+    /// Mean number of running and waiting processes of the last minute.
+    pub load: Option<f64>,
+}
+
+/// Requests that a plan sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// At least, warm-ups included, as far as cells have counts of their own.
+    pub requests_min: u64,
+    /// At most, about.
+    pub requests_max: u64,
+}
+
+impl Needs {
+    /// Those of a plan.
+    pub fn of(plan: &Plan) -> Needs {
+        let (mut least, mut most) = (0, 0);
+        for cell in plan.cells() {
+            let (wanted, limit) = counts(&plan.cell, &cell.load);
+            least += wanted;
+            most += limit;
+        }
+        let runs = plan.repeats as u64;
+        Needs { requests_min: runs * least, requests_max: runs * most }
+    }
+
+    fn disk(requests: u64) -> u64 {
+        REPORT_BYTES + requests.saturating_mul(RECORD_DISK_BYTES)
+    }
+}
+
+/// Requests of one run of a cell, its warm-up included: at least, and at most.
+fn counts(rules: &CellRules, load: &Load) -> (u64, u64) {
+    let limit = rules.requests_max as u64;
+    let arrivals = |rate_per_second: f64, seconds: f64| (rate_per_second * seconds) as u64;
+    let warm_up = |rate_per_second| arrivals(rate_per_second, rules.warmup_seconds);
+    match *load {
+        Load::Closed { concurrency } => {
+            let warm_up = (rules.warmup_requests_per_client * concurrency) as u64;
+            let cool_down = concurrency as u64;
+            (warm_up + rules.requests_wanted(concurrency) as u64, warm_up + limit + cool_down)
+        }
+        Load::Open { rate_per_second, seconds, .. } => {
+            let warm_up = warm_up(rate_per_second);
+            let wanted = seconds.map_or(rules.requests_wanted(1) as u64, |seconds| {
+                arrivals(rate_per_second, seconds).min(limit)
+            });
+            (warm_up + wanted, warm_up + if seconds.is_some() { wanted } else { limit })
+        }
+        Load::Ramp { from_per_second, to_per_second, seconds, .. } => {
+            let mean_per_second = (from_per_second + to_per_second) / 2.0;
+            let all = warm_up(from_per_second) + arrivals(mean_per_second, seconds).min(limit);
+            (all, all)
+        }
+        // Its file is read later.
+        Load::Replay { .. } => (0, limit),
+    }
+}
+
+/// Judges what was seen: the card, its memory and driver where this machine computes on one, then memory, disk
+/// and processor.
+pub fn judge(seen: &Seen) -> Vec<Finding> {
+    let mut findings = match &seen.computes {
+        Computes::Elsewhere => Vec::new(),
+        Computes::OnHost { .. } => {
+            vec![finding(Subject::Gpu, Fine, "none used: the engine runs on the CPU")]
+        }
+        Computes::OnCard { budget_bytes, card } => card_findings(*budget_bytes, card),
+    };
+    findings.extend([host_memory(seen), disk(seen), processor(&seen.host)]);
+    findings
+}
+
+fn finding(subject: Subject, judgement: Judgement, found: impl Into<String>) -> Finding {
+    Finding {
+        subject,
+        judgement,
+        found: found.into(),
+        free_bytes: None,
+        total_bytes: None,
+        needed_bytes: None,
+        advice: None,
+    }
+}
+
+fn card_findings(budget_bytes: u64, card: &Result<CudaDevice, String>) -> Vec<Finding> {
+    let card = match card {
+        Ok(card) => card,
+        Err(reason) => {
+            let advice = "give --device cpu, or see `bigbatch doctor`";
+            let none = finding(Subject::Gpu, Problem, reason);
+            return vec![Finding { advice: Some(advice.into()), ..none }];
+        }
+    };
+    let (major, minor) = card.capability;
+    let found = format!("{}, compute capability {major}.{minor}", card.name);
+    let gpu = if card.capability < CAPABILITY_LEAST {
+        let advice = "8.0 (Ampere) or newer is needed: give another --device, or --device cpu";
+        Finding { advice: Some(advice.into()), ..finding(Subject::Gpu, Problem, found) }
+    } else {
+        finding(Subject::Gpu, Fine, found)
+    };
+    let driver = card.driver_version.as_deref().unwrap_or("of unknown version");
+    let (cuda_major, cuda_minor) = card.cuda_version;
+    let driver = format!("driver {driver}, for CUDA up to {cuda_major}.{cuda_minor}");
+    vec![gpu, card_memory(budget_bytes, card), finding(Subject::Driver, Fine, driver)]
+}
+
+fn card_memory(budget_bytes: u64, card: &CudaDevice) -> Finding {
+    let total = card.memory_bytes;
+    let (judgement, found, advice) = match card.free_bytes {
+        None => (
+            Warning,
+            format!("{} in all; how much is free is not told", bytes(total)),
+            Some("install the driver's libnvidia-ml, which tells it".to_owned()),
+        ),
+        Some(free) => {
+            let found = format!("{} of {} free", bytes(free), bytes(total));
+            let used = total.saturating_sub(free);
+            let advice = if free < budget_bytes {
+                Some(format!(
+                    "the budget of {} does not fit: free the card (see `nvidia-smi`), or lower --memory-budget",
+                    bytes(budget_bytes)
+                ))
+            } else if used > CARD_IDLE_BYTES {
+                Some("others use the card, and its time may be theirs too: see `nvidia-smi`".into())
+            } else {
+                None
+            };
+            let judgement = match (free < budget_bytes, &advice) {
+                (true, _) => Problem,
+                (false, Some(_)) => Warning,
+                (false, None) => Fine,
+            };
+            (judgement, found, advice)
+        }
+    };
+    Finding {
+        free_bytes: card.free_bytes,
+        total_bytes: Some(total),
+        needed_bytes: Some(budget_bytes),
+        advice,
+        ..finding(Subject::CardMemory, judgement, found)
+    }
+}
+
+fn host_memory(seen: &Seen) -> Finding {
+    let Host { free_bytes, total_bytes, .. } = seen.host;
+    let budget_bytes = match seen.computes {
+        Computes::OnHost { budget_bytes } => budget_bytes,
+        Computes::OnCard { .. } | Computes::Elsewhere => 0,
+    };
+    let records = seen.needs.requests_max.saturating_mul(RECORD_MEMORY_BYTES);
+    let needed = HOST_LEAST_BYTES.saturating_add(budget_bytes).saturating_add(records);
+    let (judgement, found, advice) = match free_bytes {
+        None => (Warning, "how much is free is not told".to_owned(), None),
+        Some(free) => {
+            let of = total_bytes.map_or(String::new(), |total| format!(" of {}", bytes(total)));
+            let found = format!("{}{of} free", bytes(free));
+            let lack = format!("the run may need {}", bytes(needed));
+            if free < HOST_LEAST_BYTES {
+                (Problem, found, Some(format!("{lack}: end other programs")))
+            } else if free < needed {
+                let lower = if budget_bytes > 0 { ", or lower --memory-budget" } else { "" };
+                (Warning, found, Some(format!("{lack}: end other programs{lower}")))
+            } else {
+                (Fine, found, None)
+            }
+        }
+    };
+    Finding {
+        free_bytes,
+        total_bytes,
+        needed_bytes: Some(needed),
+        advice,
+        ..finding(Subject::HostMemory, judgement, found)
+    }
+}
+
+fn disk(seen: &Seen) -> Finding {
+    let least = Needs::disk(seen.needs.requests_min);
+    let most = Needs::disk(seen.needs.requests_max);
+    let (judgement, found, advice) = match seen.disk {
+        None => (Warning, "how much is free is not told".to_owned(), None),
+        Some((free, _)) => {
+            let found = format!("{} free", bytes(free));
+            let needs = |needed| {
+                let needed = bytes(needed);
+                Some(format!("the results may need {needed}: free space, or give another --out"))
+            };
+            if free < least {
+                (Problem, found, needs(least))
+            } else if free < most {
+                (Warning, found, needs(most))
+            } else {
+                (Fine, found, None)
+            }
+        }
+    };
+    Finding {
+        free_bytes: seen.disk.map(|(free, _)| free),
+        total_bytes: seen.disk.map(|(_, total)| total),
+        needed_bytes: Some(most),
+        advice,
+        ..finding(Subject::Disk, judgement, found)
+    }
+}
+
+/// Half of the processors busy with other work is enough to make latencies those of a shared machine.
+fn processor(host: &Host) -> Finding {
+    let load = host.load.map_or(String::new(), |load| format!(", load {load:.1} before the run"));
+    let found = format!("{} threads{load}", host.threads);
+    let advice = if host.load.is_some_and(|load| load > host.processors as f64 / 2.0) {
+        Some(
+            "other work shares the processor: let it end, or latencies are longer than the target's own",
+        )
+    } else if host.threads == 1 {
+        Some("the generator has no thread to itself: give it more processors")
+    } else {
+        None
+    };
+    let judgement = if advice.is_some() { Warning } else { Fine };
+    Finding { advice: advice.map(str::to_owned), ..finding(Subject::Processor, judgement, found) }
+}

@@ -1,0 +1,93 @@
+//! What there is, as the operating system tells.
+
+use std::fs;
+use std::path::Path;
+
+use super::judge::{Host, Needs, Seen, judge};
+use super::{Computes, Finding};
+use crate::plan::Plan;
+
+/// Looks at this machine before `plan` runs on it and its report goes to `out`, a directory that exists.
+pub fn look(plan: &Plan, out: &Path, computes: Computes) -> Vec<Finding> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let meminfo = read("/proc/meminfo");
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    // A container sees the load of its whole host, and its processors.
+    let processors =
+        read("/proc/cpuinfo").lines().filter(|line| line.starts_with("processor")).count();
+    let host = Host {
+        free_bytes: least(field(&meminfo, "MemAvailable:"), room_of_group()),
+        total_bytes: least(field(&meminfo, "MemTotal:"), limit_of_group()),
+        threads,
+        processors: processors.max(threads),
+        load: load(&read("/proc/loadavg")),
+    };
+    judge(&Seen { host, disk: disk(out), needs: Needs::of(plan), computes })
+}
+
+/// Free bytes for this user and all bytes of the file system that holds `path`.
+fn disk(path: &Path) -> Option<(u64, u64)> {
+    let told = rustix::fs::statvfs(path).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize);
+    Some((bytes(told.f_bavail), bytes(told.f_blocks)))
+}
+
+fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.into_iter().chain(other).min()
+}
+
+/// A field of `/proc/meminfo`, in bytes.
+fn field(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// What all processes that wait for a processor, or have one, were in the last minute, on average.
+fn load(loadavg: &str) -> Option<f64> {
+    loadavg.split_whitespace().next()?.parse().ok()
+}
+
+/// The memory limit of this process's control group, version 2, where there is one.
+fn limit_of_group() -> Option<u64> {
+    fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?.trim().parse().ok()
+}
+
+fn room_of_group() -> Option<u64> {
+    let current: u64 =
+        fs::read_to_string("/sys/fs/cgroup/memory.current").ok()?.trim().parse().ok()?;
+    let stat = fs::read_to_string("/sys/fs/cgroup/memory.stat").ok()?;
+    Some(room(limit_of_group()?, current, &stat))
+}
+
+/// What is left of a limit; files that were read and not used since make room when it is needed.
+fn room(limit: u64, current: u64, stat: &str) -> u64 {
+    let idle = stat.lines().find_map(|line| line.strip_prefix("inactive_file ")?.parse().ok());
+    limit.saturating_sub(current.saturating_sub(idle.unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_the_system_writes() {
+        let meminfo = "MemTotal:       2048 kB\nMemFree:  1 kB\nMemAvailable:   1024 kB\n";
+        assert_eq!(field(meminfo, "MemAvailable:"), Some(1 << 20));
+        assert_eq!(field("", "MemAvailable:"), None);
+        assert_eq!((load("9.42 8.1 7.0 3/400 123\n"), load("")), (Some(9.42), None));
+        let stat = "anon 5\nfile 900\ninactive_file 300\n";
+        assert_eq!((room(1000, 800, stat), room(1000, 800, ""), room(10, 800, "")), (500, 200, 0));
+        assert_eq!(
+            (least(Some(2), None), least(Some(2), Some(1)), least(None, None)),
+            (Some(2), Some(1), None)
+        );
+    }
+
+    #[test]
+    fn a_file_system_has_no_more_free_than_it_has() {
+        let (free, total) = disk(Path::new(".")).expect("a directory that exists");
+        assert!(total > 0 && free <= total, "{free} {total}");
+        assert_eq!(disk(Path::new("no/such/place")), None);
+    }
+}
