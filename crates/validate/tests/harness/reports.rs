@@ -85,6 +85,23 @@ async fn a_page_gets_its_tables_and_keeps_its_words() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_pages_of_docs_can_be_filled() {
+    let results = report("pages", "none").await.results;
+    for page in [
+        include_str!("../../../../docs/performance-validation.md"),
+        include_str!("../../../../docs/deployment-guide.md"),
+    ] {
+        let filled = fill(page, &results).expect("its markers are right");
+        assert!(page.matches("<!-- bigbatch ").count() >= 6, "{page}");
+        assert!(
+            !filled.contains("Not filled yet") && !filled.contains("\nNone in this run.\n"),
+            "{filled}"
+        );
+        assert_eq!(fill(&filled, &results), Ok(filled), "filled again it is the same");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_schema_of_results_json_is_what_it_was() {
     let report = report("schema", "none").await;
     let mut results = report.results;
