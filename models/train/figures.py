@@ -1,0 +1,56 @@
+"""Figures with their intervals."""
+
+import json
+import math
+import pathlib
+
+import numpy as np
+
+
+def wilson(hits, n, z=1.959964):
+    """A share with its 95 % interval (Wilson 1927)."""
+    if n == 0:
+        return {"value": None, "low": None, "high": None, "n": 0}
+    p = hits / n
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return {"value": p, "low": middle - half, "high": middle + half, "n": n}
+
+
+def f1_of(tp, fp, fn):
+    return 2 * tp / (2 * tp + fp + fn) if tp else 0.0
+
+
+def f1(per_item, seed=0, rounds=1000):
+    """F1 over items' (tp, fp, fn), with a 95 % percentile bootstrap over items."""
+    counts = np.asarray(per_item, dtype=np.int64).reshape(-1, 3)
+    tp, fp, fn = counts.sum(0)
+    rng = np.random.default_rng(seed)
+    draws = sorted(f1_of(*counts[rng.integers(0, len(counts), len(counts))].sum(0)) for _ in range(rounds))
+    return {
+        "value": f1_of(tp, fp, fn),
+        "low": draws[int(0.025 * rounds)],
+        "high": draws[int(0.975 * rounds)],
+        "precision": float(tp / (tp + fp)) if tp + fp else 0.0,
+        "recall": float(tp / (tp + fn)) if tp + fn else 0.0,
+        "n": len(counts),
+    }
+
+
+def confusion(truth, found, labels):
+    """Rows are the truth."""
+    table = [[0] * len(labels) for _ in labels]
+    for t, f in zip(truth, found):
+        table[t][f] += 1
+    return {"labels": list(labels), "rows": table}
+
+
+def save(out, metrics):
+    (pathlib.Path(out) / "metrics.json").write_text(json.dumps(metrics, indent=1, default=float) + "\n")
+
+
+def precision_check(wide, narrow):
+    """Agreement of f32 weights and their f16 copies, on the same probabilities' rows."""
+    wide, narrow = np.concatenate(wide), np.concatenate(narrow)
+    same = wide.argmax(-1) == narrow.argmax(-1)
+    return {"rows": len(wide), "same_label": float(same.mean()), "max_probability_difference": float(np.abs(wide - narrow).max())}

@@ -1,0 +1,122 @@
+"""Trains `embedded:intent`: CLINC150's 150 intents and out-of-scope, each label `domain/intent`.
+
+    python3 models/train/intent.py --data DATA --encoder encoder.pt --out OUT
+
+CLINC150 has 100 out-of-scope requests for training. Benign texts of s-labs and sentences of prose are
+added to them: without, a small model finds an intent in anything.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import ModernBertForSequenceClassification
+
+import encoder
+import figures
+import texts
+from command import arguments, evaluate_rows, logits_of
+
+OUT_OF_SCOPE = "out_of_scope"
+FOREIGN = 1500
+FOREIGN_PROSE = 400
+
+
+def labels():
+    domains = json.loads((pathlib.Path(__file__).parent / "clinc_domains.json").read_text(encoding="utf-8"))
+    return [OUT_OF_SCOPE] + [f"{domain}/{intent}" for domain in sorted(domains) for intent in sorted(domains[domain])]
+
+
+def domain_columns(names):
+    """Domain names, and a 0/1 matrix from labels to them."""
+    of = [n.split("/")[0] for n in names]
+    domains = sorted(set(of))
+    return domains, np.array([[float(d == o) for d in domains] for o in of])
+
+
+def numbered(rows, names):
+    by_intent = {n.split("/")[-1]: i for i, n in enumerate(names)} | {"oos": 0}
+    return [r["text"] for r in rows], np.array([by_intent[r["label"]] for r in rows])
+
+
+def training_rows(data, names, rng):
+    rows, targets = numbered(texts.read(data, "intent-train"), names)
+    foreign = [r["text"] for r in texts.read(data, "jailbreak-train") if r["label"] == 0 and r["source"] == "s-labs"]
+    blocks = [s for r in texts.read(data, "prose-train") if r["source"] != "linux-doc" for s in r["text"].split(". ") if 20 < len(s) < 120]
+    extra = [foreign[i] for i in rng.permutation(len(foreign))[:FOREIGN]] + [blocks[i] for i in rng.permutation(len(blocks))[:FOREIGN_PROSE]]
+    return rows + extra, np.append(targets, np.zeros(len(extra), int))
+
+
+def dressed(text, rng):
+    """CLINC150 is lower case without punctuation; people are not."""
+    pick = rng.random()
+    if pick < 0.4:
+        text = text[0].upper() + text[1:]
+    if pick < 0.25:
+        text += "?" if text.lower().split()[0] in {"what", "how", "can", "is", "do", "when", "where", "who", "will", "could"} else "."
+    if pick > 0.9:
+        text = ["please ", "hi, ", "hey, ", "ok, ", "could you tell me, "][int(rng.integers(5))] + text
+    return text
+
+
+def evaluate(probabilities, targets, names):
+    domains, matrix = domain_columns(names)
+    found, truth = probabilities.argmax(1), targets
+    inside = truth != 0
+    domain_truth = matrix[truth].argmax(1)
+    by_sum = (probabilities @ matrix).argmax(1)
+    by_label = matrix[found].argmax(1)
+    share = lambda hits: figures.wilson(int(hits.sum()), len(hits))
+    return {
+        "intent_accuracy_in_scope": share((found == truth)[inside]),
+        "intent_accuracy_all": share(found == truth),
+        "domain_accuracy_in_scope": share((by_sum == domain_truth)[inside]),
+        "domain_accuracy_all": share(by_sum == domain_truth),
+        "domain_accuracy_of_top_intent_all": share(by_label == domain_truth),
+        "out_of_scope_recall": share((found == 0)[~inside]),
+        "out_of_scope_precision": share((truth == 0)[found == 0]),
+        "confusion": figures.confusion(domain_truth, by_sum, domains),
+    }
+
+
+def main():
+    args = arguments(steps=2400, limit_s=120, batch=256)
+    device, rng = args.device, np.random.default_rng(31)
+    tok, names = texts.tokenizer(args.data), labels()
+    rows, targets = training_rows(args.data, names, rng)
+    held = {s: numbered(texts.read(args.data, f"intent-{s}"), names) for s in ("validation", "test")}
+    held = {s: (texts.ids_of(tok, t), y) for s, (t, y) in held.items()}
+    model = encoder.build(ModernBertForSequenceClassification, device, args.pretrained, seed=31, num_labels=len(names))
+    opt = encoder.Optimiser(model, args.steps, 1.5e-3, args.limit_s)
+    order = texts.batches([len(t) for t in rows], args.batch, rng)
+    score = lambda: (evaluate_rows(model, held["validation"][0], device).argmax(1) == held["validation"][1]).mean()
+    checkpoints = encoder.Checkpoints(opt, args.steps, score)
+    targets = torch.from_numpy(targets)
+    while not opt.done():
+        index = next(order)
+        ids, valid = texts.padded(texts.ids_of(tok, [dressed(rows[i], rng) for i in index]), device)
+        with encoder.autocast(device):
+            loss = F.cross_entropy(logits_of(model, ids, valid).float(), targets[index].to(device), label_smoothing=0.1)
+        opt.step(loss)
+        checkpoints.consider()
+    checkpoints.restore()
+    encoder.export(model, args.data, args.out, names)
+    narrow = encoder.reopen(ModernBertForSequenceClassification, args.out, device)
+    found = {s: evaluate_rows(narrow, ids, device) for s, (ids, _) in held.items()}
+    wide = [evaluate_rows(encoder.plain(model), ids, device) for ids, _ in held.values()]
+    figures.save(
+        args.out,
+        {
+            "model": "intent",
+            "held_out": {s: evaluate(found[s], held[s][1], names) for s in held},
+            "f16_against_f32": figures.precision_check(wide, list(found.values())),
+            "validation": checkpoints.history,
+            "training": opt.report() | {"encoder": args.encoder_report},
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

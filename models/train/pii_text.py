@@ -1,0 +1,72 @@
+"""Fills templates: text with the places of the personal data in it, in characters."""
+
+import random
+import re
+
+from pii_values import Values
+
+SLOT = re.compile(r"\{\{|\}\}|\{(\w+)\}")
+
+
+class Writer:
+    """Writes documents of one split from its own templates, values and filler sentences."""
+
+    def __init__(self, seed, sentences, negatives, documents, filler, test=False):
+        self.rng = random.Random(seed)
+        self.values = Values(self.rng, test)
+        self.sentences, self.negatives, self.documents, self.filler = sentences, negatives, documents, filler
+
+    def fill(self, template):
+        """One template: {"text", "spans": [[start, end, label], ...]}."""
+        self.values.start()
+        return self.expand(template)
+
+    def document(self):
+        """A document of one to five sentences, or a form, letter, log, chat, table."""
+        self.values.start()
+        kind = self.rng.random()
+        if kind < 0.42:
+            return self.expand(self.rng.choice(self.documents))
+        if kind < 0.60:
+            return self.expand(self.rng.choice(self.sentences))
+        if kind < 0.72:
+            return self.join([self.negative() for _ in range(self.rng.randrange(1, 5))])
+        return self.join([self.sentence() for _ in range(self.rng.randrange(2, 6))])
+
+    def negative(self):
+        from_prose = self.filler and self.rng.random() < 0.5
+        return {"text": self.rng.choice(self.filler), "spans": []} if from_prose else self.expand(self.rng.choice(self.negatives))
+
+    def sentence(self):
+        return self.expand(self.rng.choice(self.sentences)) if self.rng.random() < 0.6 else self.negative()
+
+    def join(self, parts):
+        glue = self.rng.choice([" ", " ", "\n", "\n\n"])
+        text, spans = "", []
+        for part in parts:
+            if text:
+                text += glue
+            spans += [[s + len(text), e + len(text), label] for s, e, label in part["spans"]]
+            text += part["text"]
+        return {"text": text, "spans": spans}
+
+    def expand(self, template):
+        text, spans, at = "", [], 0
+        template = template.replace("\\n", "\n")
+        for match in SLOT.finditer(template):
+            text += template[at : match.start()]
+            at = match.end()
+            slot = match.group(1)
+            if slot is None:
+                text += match.group(0)[0]
+            elif slot == "s":
+                part = self.sentence()
+                spans += [[s + len(text), e + len(text), label] for s, e, label in part["spans"]]
+                text += part["text"]
+            elif slot[0].isupper():
+                label, value = self.values.entity(slot)
+                spans.append([len(text), len(text) + len(value), label])
+                text += value
+            else:
+                text += self.values.distractor(slot)
+        return {"text": text + template[at:], "spans": spans}

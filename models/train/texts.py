@@ -1,0 +1,135 @@
+"""Training texts: reading, tokens, batches, and windows of real prose with something planted in them."""
+
+import json
+import lzma
+import pathlib
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+PAD, CLS, SEP, MASK = 0, 2, 3, 4
+LENGTHS = [256, 512, 1024, 2048, 4096, 8192, 16384, 32768]
+LENGTH_ODDS = np.array([16, 18, 18, 16, 14, 12, 3, 3]) / 100
+
+
+ROWS = None
+
+
+def read(data, name):
+    """Rows of a file; a trial reads ROWS of them, from all over the file."""
+    with lzma.open(pathlib.Path(data) / f"{name}.jsonl.xz", "rt", encoding="utf-8") as f:
+        rows = [json.loads(line) for line in f]
+    return rows if ROWS is None else rows[:: max(1, len(rows) // ROWS)]
+
+
+def tokenizer(data):
+    return Tokenizer.from_file(str(pathlib.Path(data) / "tokenizer.json"))
+
+
+def ids_of(tok, texts, special=True):
+    return [np.array(e.ids, dtype=np.int64) for e in tok.encode_batch(texts, add_special_tokens=special)]
+
+
+def padded(rows, device, fill=PAD, multiple=8):
+    """Rows of different lengths: a tensor, and which of its places are real."""
+    width = -(-max(map(len, rows)) // multiple) * multiple
+    out = np.full((len(rows), width), fill, dtype=np.int64)
+    valid = np.zeros((len(rows), width), dtype=bool)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = row
+        valid[i, : len(row)] = True
+    return torch.from_numpy(out).to(device, non_blocking=True), torch.from_numpy(valid).to(device, non_blocking=True)
+
+
+def batches(lengths, size, rng, pool=16):
+    """Indices for ever, in batches of similar length."""
+    lengths = np.asarray(lengths)
+    while True:
+        order = rng.permutation(len(lengths))
+        groups = []
+        for i in range(0, len(order), size * pool):
+            part = order[i : i + size * pool]
+            part = part[np.argsort(lengths[part], kind="stable")]
+            groups += [part[j : j + size] for j in range(0, len(part), size)]
+        for i in rng.permutation(len(groups)):
+            yield groups[i]
+
+
+class Prose:
+    """Tokens of documents end to end, and windows of them."""
+
+    def __init__(self, tok, rows, skip_names_of=("moby-dick",)):
+        encoded = tok.encode_batch([r["text"] for r in rows], add_special_tokens=False)
+        parts, names = [], []
+        for row, e in zip(rows, encoded):
+            ids = np.array(e.ids + [SEP], dtype=np.int64)
+            parts.append(ids)
+            hide = row["source"] in skip_names_of
+            names.append(self.capitalised(e.tokens) if hide else np.zeros(len(ids), bool))
+        self.ids = np.concatenate(parts)
+        self.maybe_name = np.concatenate(names)
+        ends = {i for t, i in tok.get_vocab().items() if t in {".", "!", "?"} or t.endswith("Ċ")}
+        self.ends = np.isin(self.ids, list(ends))
+
+    @staticmethod
+    def capitalised(tokens):
+        """Words of a novel that may be names: nobody has said which of them are."""
+        found, inside = np.zeros(len(tokens) + 1, bool), False
+        for i, t in enumerate(tokens):
+            if t.startswith("Ġ") or not t[0].isalpha():
+                inside = t.lstrip("Ġ")[:1].isupper()
+            elif t[0].isupper():
+                inside = True
+            found[i] = inside
+        return found
+
+    def window(self, n, rng):
+        start = int(rng.integers(0, len(self.ids) - n))
+        return slice(start, start + n)
+
+    def planted(self, length, pieces, rng):
+        """[CLS] ... [SEP] of exactly `length` tokens with each piece (an array of ids) at the end of a
+        sentence; returns ids, and for each token its piece's number and place in it, or -1."""
+        window = self.window(length - 2 - sum(map(len, pieces)), rng)
+        body, ends = self.ids[window], self.ends[window]
+        places = np.flatnonzero(ends) + 1
+        if len(places) == 0:
+            places = np.array([0, len(body)])
+        at = np.sort(rng.choice(places, len(pieces)))
+        ids, owner, offset = [[CLS]], [[-1]], [[-1]]
+        last = 0
+        for number, (place, piece) in enumerate(zip(at, pieces)):
+            for part, own in ((body[last:place], -1), (piece, number)):
+                ids.append(part)
+                owner.append(np.full(len(part), own))
+                offset.append(np.arange(len(part)) if own >= 0 else np.arange(last, place))
+            last = place
+        ids += [body[last:], [SEP]]
+        owner += [np.full(len(body) - last, -1), [-1]]
+        offset += [np.arange(last, len(body)), [-1]]
+        return np.concatenate(ids), np.concatenate(owner), np.concatenate(offset), window
+
+
+def long_length(rng, room=32768):
+    """A length, and how many windows of it make a batch of `room` tokens."""
+    length = min(int(rng.choice(LENGTHS, p=LENGTH_ODDS)), room)
+    return length, room // length
+
+
+def as_planted(text, rng):
+    """A piece with the white space that sets it off from the prose."""
+    before, after = [(" ", ""), ("\n", "\n"), ("\n\n", "\n\n"), ("\n\n", "")][int(rng.integers(4))]
+    return before + text + after
+
+
+def vary(text, rng):
+    """Now and then without capitals, in capitals, without the mark at the end."""
+    pick = rng.random()
+    if pick < 0.12:
+        text = text.lower()
+    elif pick < 0.15:
+        text = text.upper()
+    if rng.random() < 0.15:
+        text = text.rstrip(".?! ") or text
+    return text
