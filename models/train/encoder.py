@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from transformers import AttentionInterface, ModernBertConfig
 
 DROPOUT = 0.1
+PRINT_EVERY = 100
 ROPE = {
     "full_attention": {
         "rope_type": "yarn",
@@ -128,7 +129,7 @@ class Optimiser:
         self.adamw = torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.98), eps=1e-6, fused=fused)
         self.params = params
         self.shadow = [p.detach().clone() for p in params]
-        self.step_number, self.begin, self.shortened = 0, time.monotonic(), False
+        self.step_number, self.begin, self.shortened, self.total = 0, time.monotonic(), False, 0.0
 
     def progress(self):
         by_time = (time.monotonic() - self.begin) / self.limit_s
@@ -149,6 +150,10 @@ class Optimiser:
         self.adamw.step()
         self.adamw.zero_grad(set_to_none=True)
         self.step_number += 1
+        self.total += loss.detach()
+        if self.step_number % PRINT_EVERY == 0:
+            print(f"step {self.step_number} loss {float(self.total) / PRINT_EVERY:.3f} {self.report()['train_s']} s", flush=True)
+            self.total = 0.0
         keep = min(self.ema, (1 + self.step_number) / (10 + self.step_number))
         torch._foreach_lerp_(self.shadow, [p.detach() for p in self.params], 1 - keep)
 

@@ -65,7 +65,6 @@ def main():
     model = encoder.build(ModernBertForMaskedLM, device, seed=11)
     generator = torch.Generator(device).manual_seed(11)
     opt = encoder.Optimiser(model, args.steps, 3e-3, args.limit_s)
-    total = 0.0
     while not opt.done():
         long = opt.step_number % 8 == 7
         stream = tasks if opt.step_number % 5 in (1, 3) and not long else prose
@@ -74,10 +73,6 @@ def main():
         with encoder.autocast(device):
             loss = mlm_loss(model, ids, generator)
         opt.step(loss)
-        total += loss.detach()
-        if opt.step_number % 200 == 0:
-            print(f"pretrain: step {opt.step_number} loss {float(total) / 200:.3f} {opt.report()['train_s']} s", flush=True)
-            total = 0.0
     with opt.averaged():
         torch.save({"state": {k: v.cpu() for k, v in model.state_dict().items()}, "report": opt.report()}, args.out)
     print("pretrain:", opt.report(), flush=True)
