@@ -16,9 +16,11 @@ import gzip
 import hashlib
 import json
 import lzma
+import os
 import pathlib
 import random
 import re
+import sys
 import unicodedata
 import zlib
 
@@ -182,6 +184,9 @@ def needles(count=400):
 
 
 def main():
+    # Faker picks Italian towns from a set, whose order Python changes from run to run unless told.
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"PYTHONHASHSEED": "0"})
     parser = argparse.ArgumentParser()
     parser.add_argument("--sources", type=pathlib.Path, required=True)
     parser.add_argument("--clinc", type=pathlib.Path, required=True)
