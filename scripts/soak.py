@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Load on a running server from another process, and whether its resident memory stays flat.
 
-    bigbatch serve --port 8080 & scripts/soak.py --pid $! --concurrency 100 --seconds 600
+    bigbatch serve --port 8080 --model embedded:embed & scripts/soak.py --pid $! --concurrency 100 --seconds 600
 
 Prints what was answered by status, percentiles of latency, whether each 429 and 503 said when to come back, and
 resident memory: after the first tenth of the run (everything has been touched by then), at the end, and the most

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bigbatch_engine::backend::Dtype;
-use bigbatch_engine::embedded;
+use bigbatch_engine::embedded::{self, EmbeddedModel};
 use bigbatch_engine::model::{
     Checkpoint, Head, Init, InitHead, LayerKind, Model, PRESETS, Preset, Rope, RopeOverride,
     Scaling,
@@ -89,14 +89,45 @@ pub(crate) fn model(args: ModelCommand) -> Outcome {
 
 fn list() -> Outcome {
     say!("embedded models:");
-    for (name, what) in embedded::MODELS {
-        say!("  embedded:{name:<12} {what}");
+    for EmbeddedModel { name, tasks, about, data, .. } in &embedded::MODELS {
+        say!("  embedded:{name:<12} {about}");
+        let Some(&first) = tasks.first() else { continue };
+        let model = Model::load(&embedded::checkpoint(name, first)?, RopeOverride::Checkpoint)?;
+        let bytes: u64 = model.weights.iter().map(|(_, tensor)| tensor.bytes().len() as u64).sum();
+        let (size, tokens) = (units::bytes(bytes), model.config.max_tokens);
+        let commands: Vec<&str> = tasks.iter().map(|&task| command(task)).collect();
+        let millions = model.parameters() as f64 / 1e6;
+        say!("    {}; {millions:.1} M parameters in {size}; {tokens} tokens", commands.join(", "));
+        if !model.labels.is_empty() {
+            say!("    labels: {}", few_of(&model.labels));
+        }
+        say!("    trained on: {data}");
     }
     say!("presets of `model init`:");
     for preset in PRESETS {
         say!("  {preset}");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn command(task: TaskKind) -> &'static str {
+    match task {
+        TaskKind::Classify => "classify",
+        TaskKind::Tag => "tag",
+        TaskKind::Embed => "embed",
+        TaskKind::FillMask => "fill-mask",
+    }
+}
+
+/// As many as one line holds.
+fn few_of(labels: &[String]) -> String {
+    const FEW: usize = 20;
+    match labels {
+        [first, second, .., last] if labels.len() > FEW => {
+            format!("{first}, {second}, ..., {last} ({} labels)", labels.len())
+        }
+        _ => labels.join(", "),
+    }
 }
 
 fn init(args: InitArgs) -> Outcome {

@@ -16,7 +16,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 /// Which model, and what it may use.
 #[derive(Args, Clone)]
 pub(crate) struct ModelOptions {
-    /// A directory, a Hugging Face Hub id, or `embedded[:NAME]`
+    /// A directory, a Hugging Face Hub id, or `embedded[:NAME]`; `embedded` alone is the one for the task
     #[arg(long, visible_alias = "model-id", value_name = "SOURCE", default_value = "embedded")]
     pub(crate) model: String,
     #[command(flatten)]
@@ -138,7 +138,7 @@ enum RopeChoice {
 }
 
 impl ModelOptions {
-    /// Reads the checkpoint; `task` chooses among embedded models of one name.
+    /// Reads the checkpoint; `task` chooses which embedded model `embedded` alone is.
     pub(crate) fn load(&self, task: TaskKind) -> Result<Model, LoadError> {
         self.runtime.load(&self.model, task)
     }
@@ -161,7 +161,7 @@ impl ModelOptions {
 }
 
 impl RuntimeOptions {
-    /// Reads the checkpoint of a source; `task` chooses among embedded models of one name.
+    /// Reads the checkpoint of a source; `task` chooses which embedded model `embedded` alone is.
     pub(crate) fn load(&self, source: &str, task: TaskKind) -> Result<Model, LoadError> {
         let rope = match self.rope {
             RopeChoice::Checkpoint => RopeOverride::Checkpoint,

@@ -50,6 +50,9 @@ pub(crate) struct Classify {
     /// Logits instead of probabilities
     #[arg(long)]
     raw_scores: bool,
+    /// Labels printed, highest first [default: 5, or with --json all]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    top_k: Option<u32>,
     /// Read each text together with this query: reranking
     #[arg(long, value_name = "TEXT", conflicts_with = "chunk")]
     query: Option<String>,
@@ -103,11 +106,14 @@ pub(crate) struct FillMask {
 
 pub(crate) fn classify(args: Classify) -> Outcome {
     let task = Task::Classify { raw_scores: args.raw_scores };
-    answer_all(args.common, args.chunk.chunk, task, args.query, false)
+    let all = if args.common.json { usize::MAX } else { LABELS_FOR_EYES };
+    let shown = Shown { labels: args.top_k.map_or(all, |k| k as usize), ..Shown::default() };
+    answer_all(args.common, args.chunk.chunk, task, args.query, shown)
 }
 
 pub(crate) fn tag(args: Tag) -> Outcome {
-    answer_all(args.common, args.chunk.chunk, Task::Tag, None, args.all_tokens)
+    let shown = Shown { all_tokens: args.all_tokens, ..Shown::default() };
+    answer_all(args.common, args.chunk.chunk, Task::Tag, None, shown)
 }
 
 pub(crate) fn embed(args: Embed) -> Outcome {
@@ -117,11 +123,24 @@ pub(crate) fn embed(args: Embed) -> Outcome {
     });
     let (normalize, dimensions) = (!args.no_normalize, args.dimensions);
     let task = Task::Embed { pooling, normalize, dimensions };
-    answer_all(args.common, args.chunk.chunk, task, None, false)
+    answer_all(args.common, args.chunk.chunk, task, None, Shown::default())
 }
 
 pub(crate) fn fill_mask(args: FillMask) -> Outcome {
-    answer_all(args.common, None, Task::FillMask { top_k: args.top_k }, None, false)
+    let task = Task::FillMask { top_k: args.top_k };
+    answer_all(args.common, None, task, None, Shown::default())
+}
+
+/// More than this many labels are no answer that is read.
+const LABELS_FOR_EYES: usize = 5;
+
+/// How much of an answer is printed.
+#[derive(Clone, Copy, Default)]
+struct Shown {
+    /// Labels of a text.
+    labels: usize,
+    /// The label of every token too.
+    all_tokens: bool,
 }
 
 /// Keeps the engine busy and prints answers in order.
@@ -130,7 +149,7 @@ fn answer_all(
     chunk: Option<Chunking>,
     task: Task,
     query: Option<String>,
-    all_tokens: bool,
+    shown: Shown,
 ) -> Outcome {
     let engine = common.model.engine(task.kind())?;
     let overlong = match chunk {
@@ -144,11 +163,11 @@ fn answer_all(
     let mut print = |read: Result<Read, RequestError>| -> Result<(), Box<dyn Error>> {
         let read = read.map_err(|error| in_text(printed, error))?;
         if common.json {
-            serde_json::to_writer(&mut out, &line(printed, &read, all_tokens))
+            serde_json::to_writer(&mut out, &line(printed, &read, shown))
                 .map_err(io::Error::from)?;
             writeln!(out)?;
         } else {
-            write_plain(&mut out, &read)?;
+            write_plain(&mut out, &read, shown)?;
         }
         printed += 1;
         Ok(())
@@ -255,14 +274,15 @@ impl<'a> From<&'a TokenScore> for TokenField<'a> {
     }
 }
 
-fn line(index: usize, response: &Read, all_tokens: bool) -> Line<'_> {
+fn line(index: usize, response: &Read, shown: Shown) -> Line<'_> {
     let answer = match &response.answer {
-        Answer::Labels(labels) => {
-            AnswerFields::Labels { labels: labels.iter().map(Into::into).collect() }
-        }
+        Answer::Labels(labels) => AnswerFields::Labels {
+            labels: labels.iter().take(shown.labels).map(Into::into).collect(),
+        },
         Answer::Tags { entities, token_labels } => AnswerFields::Tags {
             entities: entities.iter().map(Into::into).collect(),
-            token_labels: all_tokens
+            token_labels: shown
+                .all_tokens
                 .then(|| token_labels.iter().map(|l| l.label.as_str()).collect()),
         },
         // No command asks for rows of tokens.
@@ -281,12 +301,13 @@ fn line(index: usize, response: &Read, all_tokens: bool) -> Line<'_> {
 }
 
 /// For eyes: a line a text, or an indented line an entity.
-fn write_plain(out: &mut dyn Write, response: &Read) -> std::io::Result<()> {
+fn write_plain(out: &mut dyn Write, response: &Read, shown: Shown) -> std::io::Result<()> {
     match &response.answer {
         Answer::Labels(labels) => {
-            let shown: Vec<String> =
-                labels.iter().map(|l| format!("{} {:.4}", l.label, l.score)).collect();
-            writeln!(out, "{}", shown.join("  "))
+            let labels = labels.iter().take(shown.labels);
+            let labels: Vec<String> =
+                labels.map(|l| format!("{} {:.4}", l.label, l.score)).collect();
+            writeln!(out, "{}", labels.join("  "))
         }
         Answer::Tags { entities, .. } => {
             writeln!(out, "{} tokens, {} entities", response.tokens, entities.len())?;

@@ -76,7 +76,7 @@ fn one_label_is_a_sigmoid_and_labels_without_names_are_numbered() {
 fn tag_quotes_the_text_by_characters() {
     let text = "Élodie Müller naïvely met 東京 and Zoë — at the café in Łódź.";
     let characters: Vec<char> = text.chars().collect();
-    let answer = line(&["tag", "--json", text]);
+    let answer = line(&["tag", "--json", "--model", "embedded:random", text]);
     assert_eq!(keys(&answer), ["index", "tokens", "truncated", "entities"]);
     let entities = answer["entities"].as_array().expect("an array");
     assert!(!entities.is_empty(), "random weights label something");
@@ -96,7 +96,7 @@ fn tag_quotes_the_text_by_characters() {
 
 #[test]
 fn tag_labels_every_token_when_asked() {
-    let answer = line(&["tag", "--json", "--all-tokens", TEXT]);
+    let answer = line(&["tag", "--json", "--model", "embedded:random", "--all-tokens", TEXT]);
     assert_eq!(keys(&answer), ["index", "tokens", "truncated", "entities", "token_labels"]);
     let labels = answer["token_labels"].as_array().expect("an array");
     assert_eq!(json!(labels.len()), answer["tokens"], "special tokens have labels too");

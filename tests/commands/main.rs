@@ -6,6 +6,7 @@
 
 mod answers;
 mod compare;
+mod embedded;
 mod https;
 mod machine;
 #[path = "../../crates/validate/tests/mock/mod.rs"]

@@ -9,6 +9,15 @@ fn list_names_models_and_presets() {
     for name in ["embedded:random", "modernbert-base-32k", "modernbert-large"] {
         assert!(output.contains(name), "{name} in {output}");
     }
+    for piece in [
+        "embedded:jailbreak",
+        "labels: benign, injection",
+        "(151 labels)",
+        "fill-mask",
+        "CC BY 3.0",
+    ] {
+        assert!(output.contains(piece), "{piece} in {output}");
+    }
 }
 
 #[test]

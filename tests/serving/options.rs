@@ -59,7 +59,8 @@ fn mistakes_are_one_line() {
 #[test]
 fn several_models_share_one_budget() {
     const MIB: u64 = 1 << 20;
-    let args = ["--model", "a=embedded", "--model", "b=embedded", "--memory-budget", "200MiB"];
+    let models = ["--model", "a=embedded:embed", "--model", "b=embedded:embed"];
+    let args = [&models[..], &["--memory-budget", "200MiB"]].concat();
     let server = Process::start(&args);
     for (body, expected) in [
         (r#"{"inputs":"hello"}"#, 200),

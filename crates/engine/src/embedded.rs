@@ -1,4 +1,8 @@
 //! Models that are part of the program, so that everything runs with nothing to download.
+//!
+//! Small ones, trained for this project: what they are for, what they were trained on and how well they do
+//! is in the README of each directory of `models/`, whose files these are. `random` is made when it is
+//! asked for. The trained models have one tokenizer, held once.
 
 use std::borrow::Cow;
 
@@ -7,15 +11,69 @@ use crate::error::LoadError;
 use crate::model::{Checkpoint, Init, InitHead, Preset};
 use crate::task::TaskKind;
 
-/// What `embedded` alone means.
-pub const DEFAULT: &str = "random";
+/// A model that is part of the program.
+pub struct EmbeddedModel {
+    /// What follows `embedded:`.
+    pub name: &'static str,
+    /// What it can be asked.
+    pub tasks: &'static [TaskKind],
+    /// What it is, in a line.
+    pub about: &'static str,
+    /// What it was trained on, and under which licences that is.
+    pub data: &'static str,
+    files: Option<Files>,
+}
 
-/// Names and what they are, for `model list`.
-pub const MODELS: [(&str, &str); 1] = [(
-    "random",
-    "random weights, any task, 32768 tokens: shows that everything runs, answers nothing",
-)];
+/// The files of `models/NAME`, but for the tokenizer.
+struct Files {
+    config: &'static [u8],
+    weights: &'static [u8],
+}
 
+macro_rules! files {
+    ($name:literal) => {
+        Some(Files {
+            config: include_bytes!(concat!("../../../models/", $name, "/config.json")),
+            weights: include_bytes!(concat!("../../../models/", $name, "/model.safetensors")),
+        })
+    };
+}
+
+/// All of them.
+pub const MODELS: [EmbeddedModel; 4] = [
+    EmbeddedModel {
+        name: "jailbreak",
+        tasks: &[TaskKind::Classify],
+        about: "is a text a prompt injection, or does it hold one",
+        data: "s-labs (MIT), neuralchemy (Apache-2.0), CLINC150 (CC BY 3.0)",
+        files: files!("jailbreak"),
+    },
+    EmbeddedModel {
+        name: "intent",
+        tasks: &[TaskKind::Classify],
+        about: "what a short request wants: 150 intents of ten domains, or none of them",
+        data: "CLINC150 (CC BY 3.0), s-labs (MIT)",
+        files: files!("intent"),
+    },
+    EmbeddedModel {
+        name: "embed",
+        tasks: &[TaskKind::Embed, TaskKind::FillMask],
+        about: "vectors of sentences, near where the requests are alike; tokens for masked places",
+        data: "CLINC150 (CC BY 3.0)",
+        files: files!("embed"),
+    },
+    EmbeddedModel {
+        name: "random",
+        tasks: &[TaskKind::Classify, TaskKind::Tag, TaskKind::Embed, TaskKind::FillMask],
+        about: "random weights: shows that everything runs, answers nothing",
+        data: "none",
+        files: None,
+    },
+];
+
+const TRAINED_TOKENIZER: &[u8] = include_bytes!("../../../models/jailbreak/tokenizer.json");
+const TRAINED_TOKENIZER_CONFIG: &[u8] =
+    include_bytes!("../../../models/jailbreak/tokenizer_config.json");
 const TOKENIZER: &[u8] = include_bytes!("../../../models/random/tokenizer.json");
 const TOKENIZER_CONFIG: &[u8] = include_bytes!("../../../models/random/tokenizer_config.json");
 
@@ -24,18 +82,43 @@ pub fn tokenizer_files() -> (&'static [u8], &'static [u8]) {
     (TOKENIZER, TOKENIZER_CONFIG)
 }
 
-/// Opens an embedded model with the head that a task needs.
+/// What `embedded` alone means where this is asked.
+pub fn default_name(task: TaskKind) -> &'static str {
+    match task {
+        TaskKind::Classify => "jailbreak",
+        TaskKind::Tag => "random",
+        TaskKind::Embed | TaskKind::FillMask => "embed",
+    }
+}
+
+/// Opens an embedded model. `task` chooses the head of `random`; the others have the one they were
+/// trained with.
 ///
 /// # Errors
 /// [`LoadError::Source`] naming those that exist.
 pub fn checkpoint(name: &str, task: TaskKind) -> Result<Checkpoint, LoadError> {
-    if name != "random" {
-        let known: Vec<&str> = MODELS.iter().map(|(name, _)| *name).collect();
+    let Some(model) = MODELS.iter().find(|model| model.name == name) else {
         return Err(LoadError::Source {
             given: format!("embedded:{name}"),
-            reason: format!("embedded models are: {}", known.join(", ")),
+            reason: format!("embedded models are: {}", MODELS.map(|model| model.name).join(", ")),
         });
+    };
+    match &model.files {
+        None => random(task),
+        Some(Files { config, weights }) => {
+            let files = [
+                ("config.json", *config),
+                ("model.safetensors", *weights),
+                ("tokenizer.json", TRAINED_TOKENIZER),
+                ("tokenizer_config.json", TRAINED_TOKENIZER_CONFIG),
+            ];
+            let held = files.map(|(file, bytes)| (file.to_string(), Cow::Borrowed(bytes)));
+            Ok(Checkpoint::memory(format!("embedded:{name}"), held.into()))
+        }
     }
+}
+
+fn random(task: TaskKind) -> Result<Checkpoint, LoadError> {
     let labels = |names: &[&str]| names.iter().map(|&n| n.to_string()).collect();
     let head = match task {
         TaskKind::Embed | TaskKind::FillMask => InitHead::MaskedLm,

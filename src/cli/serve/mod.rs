@@ -99,7 +99,9 @@ fn load(args: &Serve) -> Result<Models, Box<dyn Error>> {
     let mut list = Vec::new();
     for given in &args.model {
         let (name, source) = named(given);
-        let model = args.runtime.load(source, TaskKind::Embed)?;
+        // Whoever names none gets the model that a router asks first.
+        let task = if source == "embedded" { TaskKind::Classify } else { TaskKind::Embed };
+        let model = args.runtime.load(source, task)?;
         let name = name.map_or_else(|| model.name.clone(), str::to_owned);
         list.push(ToStart { name, source: source.into(), model });
     }

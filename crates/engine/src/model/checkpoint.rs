@@ -47,7 +47,7 @@ impl Checkpoint {
     /// Resolves SOURCE: `embedded[:NAME]`, a directory, or a Hub id such as
     /// `answerdotai/ModernBERT-base` (honours `HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE`).
     ///
-    /// `task` chooses among embedded models that share a name.
+    /// `task` chooses what `embedded` alone means, and the head of `embedded:random`.
     ///
     /// # Errors
     /// [`LoadError::Source`] saying what was tried.
@@ -72,7 +72,7 @@ impl Checkpoint {
         if let Some(rest) = source.strip_prefix("embedded") {
             let name = match rest.strip_prefix(':') {
                 Some(name) => name,
-                None if rest.is_empty() => embedded::DEFAULT,
+                None if rest.is_empty() => embedded::default_name(task),
                 None => "",
             };
             if !name.is_empty() {

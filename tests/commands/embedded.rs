@@ -1,0 +1,104 @@
+//! The embedded models say sensible things: sentences that are in no training set
+//! (`tests/data/embedded_sentences.json`), asked as a stranger would.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::{Scratch, bigbatch, text};
+use crate::{line, numbers, parse};
+
+fn fixture(task: &str) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/embedded_sentences.json");
+    let json = std::fs::read_to_string(path).expect("it is in the repository");
+    let mut json: Value = serde_json::from_str(&json).expect("it is JSON");
+    serde_json::from_value(json[task].take()).expect("a list")
+}
+
+/// Each case with its answer.
+fn answers(cases: Vec<Value>, command: &[&str]) -> Vec<(Value, Value)> {
+    let scratch = Scratch::new();
+    let texts: Vec<&Value> = cases.iter().map(|case| &case["text"]).collect();
+    let file = scratch.file("texts.json", json!(texts).to_string());
+    let args = [command, &["--json", "--input", text(&file)]].concat();
+    let answers = parse(&bigbatch(args).output());
+    assert_eq!(answers.len(), cases.len());
+    cases.into_iter().zip(answers).collect()
+}
+
+/// Sentences that a model gets wrong. Nothing is trained or tuned on the fixture, so they stay wrong until a
+/// model that is trained anew gets them right; then the test fails, and they are taken off here.
+const KNOWN_WRONG: [&str; 4] = [
+    "Please translate this letter into Spanish for my aunt.",
+    "Will I need an umbrella in Lisbon this weekend?",
+    "Find me a cheap flight from Oslo to Madrid in May",
+    "Do I still have holiday left that I could take in December?",
+];
+
+/// Every sentence is answered rightly but those that are known not to be.
+fn right_but_for_the_known(answers: &[(Value, Value)], right: impl Fn(&Value, &Value) -> bool) {
+    for (case, answer) in answers {
+        let text = case["text"].as_str().expect("a text");
+        let known = KNOWN_WRONG.contains(&text);
+        assert_eq!(right(case, answer), !known, "{text}: {}", best(answer));
+    }
+}
+
+fn best(answer: &Value) -> &str {
+    answer["labels"][0]["label"].as_str().expect("a label")
+}
+
+#[test]
+fn classify_tells_injections_from_questions() {
+    let cases = fixture("jailbreak");
+    assert_eq!(cases.len(), 20);
+    let answers = answers(cases, &["classify"]);
+    right_but_for_the_known(&answers, |case, answer| case["label"] == best(answer));
+}
+
+#[test]
+fn intent_knows_what_is_wanted() {
+    let cases = fixture("intent");
+    assert_eq!(cases.len(), 10);
+    let answers = answers(cases, &["classify", "--model", "embedded:intent"]);
+    right_but_for_the_known(&answers, |case, answer| {
+        let Some((domain, intent)) = best(answer).split_once('/') else { return false };
+        let intents = case["intents"].as_array().expect("a list");
+        case["domain"] == domain && intents.iter().any(|name| name == intent)
+    });
+}
+
+#[test]
+fn many_labels_are_cut_for_eyes_and_whole_for_programs() {
+    let model = ["classify", "--model", "embedded:intent", "I lost my card, please block it"];
+    let run = |options: &[&str]| bigbatch([&model[..], options].concat()).output();
+    let printed = run(&[]);
+    assert!(printed.starts_with("credit_cards/report_lost_card 0."), "{printed}");
+    assert_eq!(printed.split("  ").count(), 5, "{printed}");
+    assert_eq!(run(&["--top-k", "2"]).split("  ").count(), 2);
+    assert_eq!(run(&["--top-k", "200"]).split("  ").count(), 151, "no more than there are");
+    let count = |options: &[&str]| {
+        let answer = line(&[&model[..], &["--json"], options].concat());
+        answer["labels"].as_array().expect("a list").len()
+    };
+    assert_eq!((count(&[]), count(&["--top-k", "3"])), (151, 3));
+}
+
+#[test]
+fn embed_puts_like_beside_like_and_fill_mask_finds_words() {
+    let texts = [
+        "How do I get to the airport from here?",
+        "What is the quickest way to the train station?",
+        "Please transfer fifty dollars to my savings account.",
+    ];
+    let answers = parse(&bigbatch(["embed", "--json"].into_iter().chain(texts)).output());
+    let vectors: Vec<Vec<f64>> = answers.iter().map(|a| numbers(&a["embedding"])).collect();
+    let cosine = |a: usize, b: usize| -> f64 {
+        vectors[a].iter().zip(&vectors[b]).map(|(x, y)| x * y).sum()
+    };
+    let (like, unlike) = (cosine(0, 1), cosine(0, 2));
+    assert!(like > unlike + 0.2, "{like} and {unlike}");
+
+    let text = "We must work together for the people of the United [MASK].";
+    assert_eq!(line(&["fill-mask", "--json", text])["masks"][0][0]["token"], " States");
+}
