@@ -55,6 +55,23 @@ async fn a_tail_ratio_passes_fails_or_is_not_shown() {
     }
 }
 
+/// Latency that climbs and falls slowly: neighbours tell so little anew that ranks leave the p95 no upper end.
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_nothing_came_near_is_met_without_an_upper_end() {
+    for (limit_seconds, met) in [(1.0, true), (0.050, true), (0.045, false)] {
+        let law = |n: u64| (Duration::from_micros(20_000 + n % 300 * 100), alone(n));
+        let mut plan = plan(600);
+        plan.bars = vec![Bar { latency_seconds_p95_max: Some(limit_seconds), ..Bar::on(64, 1) }];
+        let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
+        let target = Arc::new(Simulated::new(law));
+        let report = run_async(&plan, target, &Pieces, &options, &Silent).await.expect("a report");
+        let [verdict] = of(&report, Criterion::LatencyP95)[..] else { panic!("one") };
+        assert_eq!(verdict.interval.high, None, "the premise: {verdict:?}");
+        assert_eq!(verdict.outcome == Outcome::Pass, met, "{verdict:?}");
+        assert_eq!(verdict.reason.contains("beyond the limit"), met, "{verdict:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn limits_over_the_whole_run_stand_beside_those_of_cells() {
     let mut plan = plan(1200);
