@@ -2,10 +2,13 @@
 
     python3 models/train/pii.py --data DATA --encoder encoder.pt --out OUT
 
-Half of the loss is documents made of templates, half is 256 to 32768 tokens of real prose with such
-documents planted. Prose is labelled O, but a novel's capitalised words are left out of the loss: some are
-names, and nobody has said which.
+Every step reads short documents, every second one also 256 to 32768 tokens of real prose with such documents
+planted. Prose is labelled O, but a novel's capitalised words are left out of the loss: some are names, and
+nobody has said which. Each document is changed every time it is read (pii_augment.py); batches are made by
+other processes while the model learns.
 """
+
+import os
 
 import numpy as np
 import torch
@@ -15,11 +18,13 @@ from transformers import ModernBertForTokenClassification
 import encoder
 import figures
 import texts
+from pii_augment import Augment
 from command import arguments, evaluate_rows, logits_any
 
 TYPES = ["ADDRESS", "CREDIT_CARD", "DATE_OF_BIRTH", "EMAIL", "IBAN", "IP_ADDRESS", "PERSON", "PHONE", "SSN"]
 LABELS = ["O"] + [f"{prefix}-{t}" for t in TYPES for prefix in "BI"]
 IGNORED = -100
+LONG_EVERY = 2
 
 
 def encode(tok, rows, special=True):
@@ -36,12 +41,6 @@ def encode(tok, rows, special=True):
             labels[[0, -1]] = IGNORED
         out.append((np.array(e.ids, dtype=np.int64), labels, e.offsets))
     return out
-
-
-def vary(row, rng):
-    """Now and then the whole document in lower case, where that moves no character."""
-    lower = row["text"].lower()
-    return row | {"text": lower} if rng.random() < 0.07 and len(lower) == len(row["text"]) else row
 
 
 def entities(text, labels, offsets):
@@ -71,12 +70,12 @@ def entities(text, labels, offsets):
 class Planter:
     """Long training examples."""
 
-    def __init__(self, tok, data, rows):
-        self.tok, self.rows = tok, rows
+    def __init__(self, tok, data, rows, augment):
+        self.tok, self.rows, self.augment = tok, rows, augment
         self.prose = texts.Prose(tok, texts.read(data, "prose-train"))
 
     def piece(self, rng):
-        row = vary(self.rows[int(rng.integers(len(self.rows)))], rng)
+        row = self.augment(self.rows[int(rng.integers(len(self.rows)))], rng)
         before, after = [(" ", ""), ("\n", "\n"), ("\n\n", "\n\n"), ("\n\n", "")][int(rng.integers(4))]
         spans = [[s + len(before), e + len(before), n] for s, e, n in row["spans"]]
         return encode(self.tok, [{"text": before + row["text"] + after, "spans": spans}], special=False)[0]
@@ -92,8 +91,9 @@ class Planter:
                 room -= len(piece[0])
                 pieces.append(piece)
             row, owner, offset, window = self.prose.planted(length, [p[0] for p in pieces], rng)
-            hidden = self.prose.maybe_name[window]
-            target = np.where((owner < 0) & (offset >= 0) & hidden[np.maximum(offset, 0)], IGNORED, 0)
+            in_prose = (owner < 0) & (offset >= 0)
+            hidden = self.prose.maybe_name[window][np.where(in_prose, offset, 0)]
+            target = np.where(in_prose & hidden, IGNORED, 0)
             for number, piece in enumerate(pieces):
                 inside = owner == number
                 target[inside] = piece[1][offset[inside]]
@@ -101,6 +101,35 @@ class Planter:
             ids.append(row)
             labels.append(target)
         return torch.from_numpy(np.stack(ids)), torch.from_numpy(np.stack(labels))
+
+
+class Steps(torch.utils.data.Dataset):
+    """The batch of each step: it depends on the step's number alone, whichever process makes it."""
+
+    def __init__(self, tok, rows, planter, augment, args):
+        self.tok, self.rows, self.planter, self.augment, self.long_tokens = tok, rows, planter, augment, args.long_tokens
+        order = texts.batches([len(r["text"]) for r in rows], args.batch, np.random.default_rng(41))
+        self.order = [next(order) for _ in range(args.steps)]
+
+    def __len__(self):
+        return len(self.order)
+
+    def __getitem__(self, step):
+        rng = np.random.default_rng([41, step])
+        near = encode(self.tok, [self.augment(self.rows[i], rng) for i in self.order[step]])
+        ids, valid = texts.padded([n[0] for n in near], "cpu")
+        labels, _ = texts.padded([n[1] for n in near], "cpu", fill=IGNORED)
+        long = None
+        if self.long_tokens and step % LONG_EVERY == 0:
+            long = self.planter.batch(*texts.long_length(rng, self.long_tokens), rng)
+        return ids, valid, labels, long
+
+
+def loader(steps, device):
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    workers = max(1, min(12, (os.cpu_count() or 2) - 2))
+    more = {"multiprocessing_context": "fork", "prefetch_factor": 8}
+    return torch.utils.data.DataLoader(steps, batch_size=None, num_workers=workers, pin_memory=device == "cuda", **more)
 
 
 def loss_of(model, ids, labels, valid):
@@ -149,32 +178,33 @@ def evaluate(model, tok, data, split, device):
 
 
 def main():
-    args = arguments(steps=2600, limit_s=170, batch=96)
-    device, rng = args.device, np.random.default_rng(41)
+    args = arguments(steps=2500, limit_s=100, batch=192)
+    device = args.device
     tok = texts.tokenizer(args.data)
     rows = texts.read(args.data, "pii-train")
-    planter = Planter(tok, args.data, rows)
+    augment = Augment(rows)
+    planter = Planter(tok, args.data, rows, augment) if args.long_tokens else None
     held = texts.read(args.data, "pii-validation")
     held_encoded = encode(tok, held)
+    steps = loader(Steps(tok, rows, planter, augment, args), device)
     model = encoder.build(ModernBertForTokenClassification, device, args.pretrained, seed=41, num_labels=len(LABELS))
 
     def score():
         counts, _ = count(held, held_encoded, probabilities_of(model, held_encoded, device))
         return figures.f1_of(*np.array(list(counts.values())).sum((0, 1)))
 
-    opt = encoder.Optimiser(model, args.steps, 1.5e-3, args.limit_s)
-    order = texts.batches([len(r["text"]) for r in rows], args.batch, rng)
+    put = lambda tensor: tensor.to(device, non_blocking=True)
+    opt = encoder.Optimiser(model, args.steps, 2e-3, args.limit_s)
     checkpoints = encoder.Checkpoints(opt, args.steps, score)
-    while not opt.done():
-        near = encode(tok, [vary(rows[i], rng) for i in next(order)])
-        ids, valid = texts.padded([n[0] for n in near], device)
-        labels, _ = texts.padded([n[1] for n in near], device, fill=IGNORED)
-        length, number = texts.long_length(rng, args.long_tokens)
-        long_ids, long_labels = planter.batch(length, number, rng)
+    for ids, valid, labels, long in steps:
         with encoder.autocast(device):
-            loss = loss_of(model, ids, labels, valid) + loss_of(model, long_ids.to(device), long_labels.to(device), None)
+            loss = loss_of(model, put(ids), put(labels), put(valid))
+            if long is not None:
+                loss = loss + loss_of(model, put(long[0]), put(long[1]), None)
         opt.step(loss)
         checkpoints.consider()
+        if opt.done():
+            break
     checkpoints.restore()
     encoder.export(model, args.data, args.out, LABELS)
     narrow = encoder.reopen(ModernBertForTokenClassification, args.out, device)

@@ -195,6 +195,45 @@ On {date} somebody signed in from {IP} as {EMAIL}.
 {FIRST} turned {num} last week; the birth date is {DOB}.
 My social is {SSN}, name {PERSON}.
 {PERSON} told {FIRST2} that the {product} costs {amount}.
+As far as I can tell, {EMAIL} belongs to {PERSON}.
+The caller withheld nothing: {PHONE} showed up on the screen.
+We could only verify the last name, {LAST}, and the year.
+Would {PERSON} kindly come to gate {num}?
+Our gardener {FIRST} trims the hedge every {weekday}.
+No reply from {FIRST} or {FIRST2} yet.
+In {month} {PERSON} handed the keys over to {title} {LAST2}.
+The plastic I used was {CARD}, a gift from {org}.
+They took {amount} off {CARD} without asking!
+The subscription renews on {date} using card {CARD}.
+Somebody typed {CARD} into the comment field.
+Beneficiary account {IBAN}, value {amount}, urgent.
+Why does the bank say {IBAN} does not exist?
+salary goes to {IBAN} from {month} on
+The firewall drops everything that {IP} sends.
+ping {IP} gives {num} ms, {IP2} times out
+Route traffic for {host} through {IP} after {time}.
+Tax form shows {SSN} in box a.
+He gave {SSN} as his social security no. and hung up.
+The baby arrived on {DOB}; we named her {FIRST}.
+Proof of age: {PERSON} was born {DOB}.
+my birthday is {DOB} so i should get the discount
+The flat at {ADDRESS} is still empty.
+Pick me up from {ADDRESS} around {time}.
+Can the technician come to {ADDRESS} on {date}?
+Dial {PHONE}, then ask for {FIRST}.
+whatsapp works best, {PHONE}
+My old number {PHONE} no longer works since {date}.
+""".strip().split("\n")
+
+VALIDATION_NEGATIVES = """
+Our offices in {city} stay closed until {date}.
+The {product} weighs {num} grams and costs {amount}.
+Pull request {num} was merged into release {version}.
+Locker {long} was opened at {time}.
+{org} hired {num} people in {city}.
+Docket {order}, filed {date}, has {num} pages.
+The digest {hash} does not match the one at {url}.
+Bus {num} skips the {city} stop on {weekday}.
 """.strip().split("\n")
 
 VALIDATION_DOCUMENTS = [
@@ -203,4 +242,16 @@ VALIDATION_DOCUMENTS = [
     '[{{"contact": "{PERSON}", "mobile": "{PHONE}"}}, {{"contact": "{PERSON2}", "mobile": "{PHONE2}"}}]',
     "{stamp} auth ok account={EMAIL} src={IP} took {num}ms",
     "{s} {s}",
+    "Visitor log {date}\n{time}  {PERSON}  {org}\n{time}  {PERSON2}  {org}",
+    "Guarantor: {PERSON}\nResident at: {ADDRESS}\nBorn: {DOB}\nSocial security: {SSN}",
+    "fax\nfrom {PERSON}, {PHONE}\nto {PERSON2}, {PHONE2}\n\n{s}",
+    '{{"event": "checkout", "buyer": {{"display": "{PERSON}", "mail": "{EMAIL}"}}, "pan": "{CARD}", "client": "{IP}", "ts": "{stamp}"}}',
+    "[customer]\nfull_name={PERSON}\nzip_and_street={ADDRESS}\niban={IBAN}\nplan={num}",
+    "{FIRST} > {s}\n{FIRST2} > sure\n{FIRST} > great, see you {weekday}",
+    "date,who,account,sum\n{date},{PERSON},{IBAN},{num}\n{date},{PERSON2},{IBAN2},{num}",
+    "Hey {FIRST},\n\n{s} {s}\n\nTalk soon,\n{FIRST2}",
+    "To whom it concerns: {s} {s} {title} {LAST}, {org}",
+    "{s}\n{s}\n{s}",
+    "<person first=\"{FIRST}\" last=\"{LAST}\" birth=\"{DOB}\" tel=\"{PHONE}\"/>",
+    "{time} dhcpd: lease {IP} for {host} until {time}\n{time} dhcpd: lease {IP2} released",
 ]

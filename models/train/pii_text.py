@@ -3,7 +3,11 @@
 import random
 import re
 
+import pii_carriers
+import pii_forms
+import pii_grammar
 from pii_values import Values
+from pii_values_wide import WideValues
 
 SLOT = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 
@@ -70,3 +74,38 @@ class Writer:
             else:
                 text += self.values.distractor(slot)
         return {"text": text + template[at:], "spans": spans}
+
+
+class WideWriter(Writer):
+    """Writes training documents of many layouts: of a grammar's phrases, random forms, and real sentences
+    with values put into them. `real` are such sentences, `plain` those that certainly name nobody."""
+
+    def __init__(self, seed, real, plain):
+        super().__init__(seed, [], [], [], plain)
+        self.values = WideValues(self.rng)
+        self.real = real
+        self.forms = pii_forms.Forms(self.rng, self.line)
+
+    def line(self):
+        """One line as a template: mostly a phrase, or a real sentence, with or without values."""
+        rng, kind = self.rng, self.rng.random()
+        if kind < 0.42:
+            return pii_grammar.template("any", rng)
+        if kind < 0.60:
+            return pii_grammar.template("neg", rng)
+        if kind < 0.86:
+            return pii_carriers.carried(rng.choice(self.real), rng)
+        return pii_carriers.safe(rng.choice(self.filler))
+
+    def document(self):
+        rng, kind = self.rng, self.rng.random()
+        self.values.start()
+        if kind < 0.30:
+            text = self.line()
+        elif kind < 0.55:
+            text = rng.choice([" ", " ", " ", "\n", "\n\n", " - ", "; "]).join(self.line() for _ in range(rng.randrange(2, 5)))
+        elif kind < 0.93:
+            text = self.forms.template()
+        else:
+            text = pii_carriers.soup(rng)
+        return self.expand(text)

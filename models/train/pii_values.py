@@ -25,9 +25,11 @@ def held_out(name):
 class Values:
     """A seeded source of values. With `test`, last names are those that training never draws."""
 
+    locales = LOCALES
+
     def __init__(self, rng, test=False):
         self.rng, self.test = rng, test
-        self.fakers = {name: Faker(name) for name in sorted(set(LOCALES + IBAN_LOCALES))}
+        self.fakers = {name: Faker(name) for name in sorted(set(self.locales + IBAN_LOCALES))}
         for name in sorted(self.fakers):
             self.fakers[name].seed_instance(rng.randrange(1 << 30))
         self.start()

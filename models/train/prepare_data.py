@@ -26,7 +26,7 @@ import zlib
 
 import pii_templates
 import pii_templates_heldout
-from pii_text import Writer
+from pii_text import WideWriter, Writer
 from tokenizer import train_tokenizer
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -34,7 +34,9 @@ EVAL = HERE.parent / "eval"
 FIXTURE = HERE.parent.parent / "tests" / "data" / "embedded_sentences.json"
 KERNEL_BYTES = 12_000_000
 KERNEL_TEST_BYTES = 900_000
-PII_DOCUMENTS = {"train": 24_000, "validation": 800, "test": 2_000}
+PII_DOCUMENTS = {"train": 24_000, "validation": 1_500, "test": 2_000}
+PII_WIDE_DOCUMENTS = 100_000
+TELLS_A_NAME = {"change_user_name", "user_name", "change_ai_name", "what_is_your_name"}
 FIRST_TEST_CHAPTER = 43
 FIRST_TEST_YEAR = 1985
 
@@ -156,7 +158,17 @@ def prose(root, counts):
     return rows
 
 
-def pii(counts, documents):
+def real_sentences(jailbreak, intent):
+    """Harmless questions and requests that name nobody, as far as capitals tell."""
+    texts = [r["text"] for r in intent if r["label"] not in TELLS_A_NAME]
+    texts += [r["text"] for r in jailbreak if r["label"] == 0]
+    odd = re.compile(r"[^.?!:\"'] (?!I\b)[A-Z]|@|\d{3}|\n|[<>{}]")
+    return [t for t in texts if 12 < len(t) < 200 and not odd.search(t)]
+
+
+def pii(counts, documents, sentences):
+    """Training text is templates' and, four times as much, WideWriter's; templates of validation and test,
+    and last names of the test, are in no training text."""
     kept = Kept(counts, "pii")
     kept.add(fixture_texts("pii"), "fixture")
     fill = {"train": [], "test": []}
@@ -168,10 +180,13 @@ def pii(counts, documents):
     train, held = pii_templates, pii_templates_heldout
     sets = {
         "train": Writer(1, train.SENTENCES, train.NEGATIVES, train.DOCUMENTS, fill["train"]),
-        "validation": Writer(2, train.VALIDATION_SENTENCES, train.NEGATIVES, train.VALIDATION_DOCUMENTS, fill["train"]),
+        "validation": Writer(2, train.VALIDATION_SENTENCES, train.VALIDATION_NEGATIVES, train.VALIDATION_DOCUMENTS, fill["train"]),
         "test": Writer(3, held.SENTENCES, held.NEGATIVES, held.DOCUMENTS, fill["test"], test=True),
     }
-    return {split: kept.add([sets[split].document() for _ in range(n)], split) for split, n in PII_DOCUMENTS.items()}
+    rows = {split: kept.add([sets[split].document() for _ in range(n)], split) for split, n in PII_DOCUMENTS.items()}
+    wide = WideWriter(5, sentences + fill["train"][::4], sentences + fill["train"])
+    rows["train"] += kept.add([wide.document() for _ in range(PII_WIDE_DOCUMENTS)], "wide train")
+    return rows
 
 
 def needles(count=400):
@@ -195,7 +210,8 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     counts = collections.Counter()
     documents = prose(args.sources, counts)
-    sets = {"jailbreak": jailbreak(args.sources, counts), "intent": intent(args.clinc, counts), "pii": pii(counts, documents)}
+    sets = {"jailbreak": jailbreak(args.sources, counts), "intent": intent(args.clinc, counts)}
+    sets["pii"] = pii(counts, documents, real_sentences(sets["jailbreak"]["train"], sets["intent"]["train"]))
     for split in ("train", "test"):
         write(args.out / f"prose-{split}.jsonl.xz", [r for r in documents if r["split"] == split])
     for name, splits in sets.items():

@@ -1,0 +1,81 @@
+"""Real sentences that carry made-up values: somebody's words, with a name where a pronoun stood, or with a
+value put in at any place, with or without a word that says what it is."""
+
+import re
+
+import pii_grammar
+
+SUBJECT = {"he", "she", "they", "we", "i", "someone", "everyone", "everybody", "nobody"}
+OBJECT = {"him", "me", "us", "them"}
+OWNER = {"his", "their", "my", "our"}
+AUXILIARY = {"am": "is", "have": "has", "are": "is", "were": "was", "do": "does", "'m": "'s"}
+KIN = r"\b(?:my|our|the) (?:mom|mother|dad|father|boss|friend|wife|husband|brother|sister|son|daughter|captain|doctor|president|senator|girlfriend|boyfriend|neighbor|people|man|woman)\b"
+WORD = re.compile(r"[A-Za-z']+")
+# Values whose shape says what they are, so that they need no other word.
+SHAPED = ["{EMAIL}", "{EMAIL}", "{PHONE}", "{PHONE}", "{CARD}", "{IBAN}", "{IP}", "{IP}", "{PERSON}", "{PERSON}", "{PERSON}", "{ADDRESS}", "{SSN}"]
+OTHERS = ["{order}", "{date}", "{amount}", "{version}", "{hash}", "{uuid}", "{stamp}", "{isbn}", "{mac}", "{url}", "{org}", "{city}", "{time}", "{long}", "{cword}", "{product}", "{num}"]
+CUED = ["<tel> {PHONE}", "<cc> {CARD}", "IBAN {IBAN}", "<ss> {SSN}", "<born> {DOB}", "<born2> {DOB}", "<born2>: {DOB}", "ip {IP}", "<id> <ref>", "<id> <ref>", "e-mail {EMAIL}", "<kin> {FIRST}", "<Kin> {LAST}", "{title} {LAST}", "<role> {PERSON}", "<lives> {ADDRESS}", "at {ADDRESS}", "account {IBAN}", "by {PERSON}", "from {PERSON}", "with {FIRST}", "for {FIRST} and {FIRST2}"]
+WRAPS = ["{v}", "{v}", "{v}", "({v})", ", {v},", "- {v} -", ": {v}", "\"{v}\"", "[{v}]", "'{v}'", "<{v}>", "= {v}", "/ {v} /", "*{v}*", "{v},", "{v}:", "{v}."]
+
+
+def safe(text):
+    """Braces are slots."""
+    return text.replace("{", "(").replace("}", ")")
+
+
+def renamed(sentence, rng):
+    """Pronouns, and words for people, become names. None if there are none."""
+    sentence = safe(sentence)
+    names = ["{FIRST}", "{FIRST}", "{PERSON}", "{title} {LAST}", "{PERSON2}", "{FIRST2}", "{LAST}"]
+    count = 0
+
+    def name():
+        nonlocal count
+        count += 1
+        return rng.choice(names)
+
+    if rng.random() < 0.9:
+        sentence = re.sub(KIN, lambda m: name() if rng.random() < 0.7 else m.group(0), sentence, flags=re.I)
+    words = re.split(r"(\s+)", sentence)
+    for i in range(0, len(words), 2):
+        plain = words[i].lower().strip(".,;:!?\"")
+        tail = words[i][len(words[i].rstrip(".,;:!?\"")) :]
+        if count >= 3 or rng.random() < 0.35:
+            continue
+        if plain in SUBJECT or plain in OBJECT:
+            words[i] = name() + tail
+            if plain in SUBJECT and i + 2 < len(words):
+                words[i + 2] = AUXILIARY.get(words[i + 2], words[i + 2])
+        elif plain in OWNER:
+            words[i] = name() + "'s" + tail
+        elif plain in {"i'm", "he's", "she's", "they're", "we're"}:
+            words[i] = name() + rng.choice([" is", "'s"])
+    return "".join(words) if count else None
+
+
+def inserted(sentence, rng):
+    """One to three values at any place between two words."""
+    words = safe(sentence).split(" ")
+    for _ in range(rng.choice([1, 1, 1, 2, 3])):
+        pick = rng.random()
+        value = rng.choice(SHAPED) if pick < 0.5 else rng.choice(CUED) if pick < 0.8 else rng.choice(OTHERS)
+        if "<" in value:
+            value = pii_grammar.REFERENCE.sub(lambda m: pii_grammar.template(m.group(1), rng).strip(".!?"), value)
+        at = rng.choice([0, len(words), rng.randrange(len(words) + 1), rng.randrange(len(words) + 1)])
+        words.insert(at, rng.choice(WRAPS).replace("{v}", value))
+    return " ".join(words)
+
+
+def carried(sentence, rng):
+    """A template made of a real sentence."""
+    made = renamed(sentence, rng) if rng.random() < 0.55 else None
+    return made or inserted(sentence, rng)
+
+
+def soup(rng):
+    """Values and words in a row, with nothing to say why."""
+    glue = rng.choice([" ", " ", "\n", ", ", "; ", " | ", "\t", " - ", "/", " / ", ". "])
+    kinds = [lambda: rng.choice(SHAPED), lambda: rng.choice(OTHERS), lambda: "{word}", lambda: rng.choice(CUED)]
+    parts = [rng.choices(kinds, [5, 3, 3, 2])[0]() for _ in range(rng.randrange(2, 8))]
+    parts = [pii_grammar.REFERENCE.sub(lambda m: pii_grammar.template(m.group(1), rng).strip(".!?"), p) for p in parts]
+    return glue.join(parts)
