@@ -78,11 +78,24 @@ def windowed(query, key, value, window, valid, scaling):
     return out[:, :, :n]
 
 
+def banded(query, window, valid):
+    """The mask of attention within `window` tokens for texts so short that blocks would be mostly padding."""
+    n = query.shape[2]
+    mask = None if valid is None else valid[:, None, None, :]
+    if n <= window + 1:
+        return mask
+    place = torch.arange(n, device=query.device)
+    near = (place[:, None] - place).abs() <= window
+    return near if mask is None else near & mask | torch.eye(n, dtype=torch.bool, device=query.device)
+
+
 def training_attention(module, query, key, value, attention_mask, scaling=None, **_):
     """transformers' attention for training: `attention_mask` says which tokens are real, or is None."""
     if module.sliding_window is None:
         mask = None if attention_mask is None else attention_mask[:, None, None, :]
         out = F.scaled_dot_product_attention(query, key, value, mask, scale=scaling)
+    elif query.shape[2] <= 3 * module.sliding_window:
+        out = F.scaled_dot_product_attention(query, key, value, banded(query, module.sliding_window - 1, attention_mask), scale=scaling)
     else:
         out = windowed(query, key, value, module.sliding_window - 1, attention_mask, scaling)
     return out.transpose(1, 2), None
