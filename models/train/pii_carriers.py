@@ -25,7 +25,6 @@ def safe(text):
 
 def renamed(sentence, rng):
     """Pronouns, and words for people, become names. None if there are none."""
-    sentence = safe(sentence)
     names = ["{FIRST}", "{FIRST}", "{PERSON}", "{title} {LAST}", "{PERSON2}", "{FIRST2}", "{LAST}"]
     count = 0
 
@@ -55,7 +54,7 @@ def renamed(sentence, rng):
 
 def inserted(sentence, rng):
     """One to three values at any place between two words."""
-    words = safe(sentence).split(" ")
+    words = sentence.split(" ")
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
         pick = rng.random()
         value = rng.choice(SHAPED) if pick < 0.5 else rng.choice(CUED) if pick < 0.8 else rng.choice(OTHERS)
@@ -66,8 +65,19 @@ def inserted(sentence, rng):
     return " ".join(words)
 
 
+def written(sentence, rng):
+    """A sentence as carefully typed as it might be: questions to assistants come without capitals."""
+    sentence = safe(sentence)
+    if rng.random() < 0.5 and sentence[:1].islower():
+        sentence = sentence[0].upper() + re.sub(r"\bi\b", "I", sentence[1:])
+        if sentence[-1:].isalnum() and rng.random() < 0.7:
+            sentence += rng.choice([".", ".", "?", "!"])
+    return sentence
+
+
 def carried(sentence, rng):
     """A template made of a real sentence."""
+    sentence = written(sentence, rng)
     made = renamed(sentence, rng) if rng.random() < 0.55 else None
     return made or inserted(sentence, rng)
 

@@ -95,7 +95,7 @@ class WideWriter(Writer):
             return pii_grammar.template("neg", rng)
         if kind < 0.86:
             return pii_carriers.carried(rng.choice(self.real), rng)
-        return pii_carriers.safe(rng.choice(self.filler))
+        return pii_carriers.written(rng.choice(self.filler), rng)
 
     def document(self):
         rng, kind = self.rng, self.rng.random()
