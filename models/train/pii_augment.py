@@ -28,6 +28,7 @@ class Augment:
             for carrier, _ in pieces(row):
                 words.update(w for w in WORD.findall(carrier) if w.islower())
         self.words = [w for w, n in words.items() if n >= 3]
+        self.known = set(self.words)
 
     @staticmethod
     def kind(name, value):
@@ -39,8 +40,8 @@ class Augment:
         if rng.random() < 0.5:
             parts = [(c, self.other(v, rng)) for c, v in parts]
         if rng.random() < 0.4:
-            share = rng.choice([0.05, 0.15, 0.3, 0.5])
-            parts = [(WORD.sub(lambda m: self.word(m.group(0), share, rng), c), v) for c, v in parts]
+            share, capitals = rng.choice([0.05, 0.15, 0.3, 0.5]), rng.choice([0.0, 0.0, 0.1, 0.3])
+            parts = [(WORD.sub(lambda m: self.word(m.group(0), share, capitals, rng), c), v) for c, v in parts]
         if rng.random() < 0.08:
             parts = [(slip(c, rng), v) for c, v in parts]
         pick = rng.random()
@@ -60,10 +61,16 @@ class Augment:
         pool = self.pools[self.kind(name, text)]
         return (pool[int(rng.integers(len(pool)))], name) if rng.random() < 0.7 else value
 
-    def word(self, word, share, rng):
-        if rng.random() >= share or not word.islower() or word in CUES:
+    def word(self, word, share, capitals, rng):
+        """Another word with the same capitals, or this one with a capital: that alone makes no name."""
+        if word in CUES or word.lower() not in self.known:
             return word
-        return self.words[int(rng.integers(len(self.words)))]
+        if word.islower() and rng.random() < capitals:
+            return word.capitalize()
+        if rng.random() >= share or not (word.islower() or word == word.capitalize()):
+            return word
+        other = self.words[int(rng.integers(len(self.words)))]
+        return other if word.islower() else other.capitalize()
 
 
 def pieces(row):
