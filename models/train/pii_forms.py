@@ -5,6 +5,7 @@ is worth remembering.
 """
 
 import json
+import re
 
 KEYS = {
     "PERSON": "name|full name|customer|customer name|contact|contact person|owner|holder|card holder|account holder|employee|patient|guest|passenger|recipient|sender|from|to|author|user|client|buyer|seller|tenant|landlord|student|signed by|approved by|manager|agent|attendee|participant|insured|beneficiary|payee|payer|driver|witness|doctor|assignee|reporter|prepared by|ship to|bill to|display name|real name|Nom|Nombre|Naam|Name|who|member|subscriber|applicant|next of kin|emergency contact|host|caller|lessee|donor|debtor|cc|attn|delivered to|person|title holder",
@@ -122,8 +123,6 @@ class Forms:
     @staticmethod
     def braces(text):
         """Doubles the braces that are JSON's, not a slot's."""
-        import re
-
         parts = re.split(r"(\{[A-Za-z]+\d?\})", text)
         return "".join(p if i % 2 else p.replace("{", "{{").replace("}", "}}") for i, p in enumerate(parts))
 
