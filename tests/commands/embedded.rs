@@ -69,6 +69,17 @@ fn intent_knows_what_is_wanted() {
 }
 
 #[test]
+fn tag_finds_personal_data() {
+    let cases = fixture("pii");
+    assert_eq!(cases.len(), 10);
+    for (case, answer) in answers(cases, &["tag"]) {
+        let entities = answer["entities"].as_array().expect("a list").iter();
+        let found: Vec<Value> = entities.map(|e| json!([e["label"], e["text"]])).collect();
+        assert_eq!(case["entities"], json!(found), "{}", case["text"]);
+    }
+}
+
+#[test]
 fn many_labels_are_cut_for_eyes_and_whole_for_programs() {
     let model = ["classify", "--model", "embedded:intent", "I lost my card, please block it"];
     let run = |options: &[&str]| bigbatch([&model[..], options].concat()).output();

@@ -40,7 +40,7 @@ macro_rules! files {
 }
 
 /// All of them.
-pub const MODELS: [EmbeddedModel; 4] = [
+pub const MODELS: [EmbeddedModel; 5] = [
     EmbeddedModel {
         name: "jailbreak",
         tasks: &[TaskKind::Classify],
@@ -54,6 +54,13 @@ pub const MODELS: [EmbeddedModel; 4] = [
         about: "what a short request wants: 150 intents of ten domains, or none of them",
         data: "CLINC150 (CC BY 3.0), s-labs (MIT)",
         files: files!("intent"),
+    },
+    EmbeddedModel {
+        name: "pii",
+        tasks: &[TaskKind::Tag],
+        about: "names, addresses, numbers and other personal data in a text",
+        data: "made-up documents: templates and a grammar of ours, Faker (MIT), sentences of all sets",
+        files: files!("pii"),
     },
     EmbeddedModel {
         name: "embed",
@@ -86,7 +93,7 @@ pub fn tokenizer_files() -> (&'static [u8], &'static [u8]) {
 pub fn default_name(task: TaskKind) -> &'static str {
     match task {
         TaskKind::Classify => "jailbreak",
-        TaskKind::Tag => "random",
+        TaskKind::Tag => "pii",
         TaskKind::Embed | TaskKind::FillMask => "embed",
     }
 }
