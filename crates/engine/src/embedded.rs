@@ -39,8 +39,8 @@ macro_rules! files {
     };
 }
 
-/// All of them.
-pub const MODELS: [EmbeddedModel; 5] = [
+/// All of them. A `static`: a `const` has its bytes in every crate that names it.
+pub static MODELS: [EmbeddedModel; 5] = [
     EmbeddedModel {
         name: "jailbreak",
         tasks: &[TaskKind::Classify],
@@ -78,11 +78,11 @@ pub const MODELS: [EmbeddedModel; 5] = [
     },
 ];
 
-const TRAINED_TOKENIZER: &[u8] = include_bytes!("../../../models/jailbreak/tokenizer.json");
-const TRAINED_TOKENIZER_CONFIG: &[u8] =
+static TRAINED_TOKENIZER: &[u8] = include_bytes!("../../../models/jailbreak/tokenizer.json");
+static TRAINED_TOKENIZER_CONFIG: &[u8] =
     include_bytes!("../../../models/jailbreak/tokenizer_config.json");
-const TOKENIZER: &[u8] = include_bytes!("../../../models/random/tokenizer.json");
-const TOKENIZER_CONFIG: &[u8] = include_bytes!("../../../models/random/tokenizer_config.json");
+static TOKENIZER: &[u8] = include_bytes!("../../../models/random/tokenizer.json");
+static TOKENIZER_CONFIG: &[u8] = include_bytes!("../../../models/random/tokenizer_config.json");
 
 /// The tokenizer that `model init` writes: `tokenizer.json` and `tokenizer_config.json`.
 pub fn tokenizer_files() -> (&'static [u8], &'static [u8]) {
@@ -105,9 +105,10 @@ pub fn default_name(task: TaskKind) -> &'static str {
 /// [`LoadError::Source`] naming those that exist.
 pub fn checkpoint(name: &str, task: TaskKind) -> Result<Checkpoint, LoadError> {
     let Some(model) = MODELS.iter().find(|model| model.name == name) else {
+        let known: Vec<&str> = MODELS.iter().map(|model| model.name).collect();
         return Err(LoadError::Source {
             given: format!("embedded:{name}"),
-            reason: format!("embedded models are: {}", MODELS.map(|model| model.name).join(", ")),
+            reason: format!("embedded models are: {}", known.join(", ")),
         });
     };
     match &model.files {
