@@ -95,7 +95,7 @@ pub enum Refusal {
     Unavailable(String),
 }
 
-/// Every value of [`Refusal::reason`], and [`OTHER_REASON`].
+/// Every value of [`Refusal::reason`], and `other`.
 pub const REASONS: [&str; 20] = [
     "syntax",
     "shape",

@@ -8,10 +8,10 @@
 //! ```
 //!
 //! - [`models`]: the models of this process, by name, each with its engine; one memory budget over all.
-//! - [`wire`]: what goes over the wire, one file a dialect. Types here live nowhere else.
-//! - [`routes`]: one file an endpoint or a family of them; thin.
-//! - [`run`]: from inputs to answers, all or nothing.
-//! - [`tokenizing`]: reading texts apart from their engines, on a bounded pool.
+//! - `wire`: what goes over the wire, one file a dialect. Types here live nowhere else.
+//! - `routes`: one file an endpoint or a family of them; thin.
+//! - `run`: from inputs to answers, all or nothing.
+//! - `tokenizing`: reading texts apart from their engines, on a bounded pool.
 //! - [`openapi`]: all of it as a document.
 //! - [`error`]: every refusal, and how each dialect spells it.
 //! - [`options`]: every limit, with its default.
