@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -40,13 +40,10 @@ impl FromRequest<Arc<App>> for Call {
             let mut named = named.iter();
             named.find(|(key, _)| *key == MODEL_PARAMETER).map(|(_, value)| value.to_owned())
         });
-        let headers = parts.headers.clone();
-        let limit_bytes = app.options.payload_limit_bytes;
-        let body = Bytes::from_request(Request::from_parts(parts, body), app).await;
-        let body = body.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge { limit_bytes },
-            _ => Refusal::Syntax(rejection.body_text()),
-        });
+        let headers = parts.headers;
+        // It was taken in within the server's limits, and the framework's own is another.
+        let body = to_bytes(body, usize::MAX).await;
+        let body = body.map_err(|error| Refusal::Syntax(error.to_string()));
         Ok(Call { started, headers, body, model })
     }
 }

@@ -166,3 +166,12 @@ async fn of_the_device() {
     }
     insta::assert_snapshot!(written);
 }
+
+/// The framework has a limit of its own, 2 MiB, which is not the server's.
+#[tokio::test]
+async fn a_body_may_be_as_large_as_the_payload_limit_says() {
+    let models = Models::new(vec![served("only", InitHead::MaskedLm, 512)]).unwrap();
+    let options = Options { payload_limit_bytes: 4_000_000, ..Options::default() };
+    let body = format!(r#"{{"inputs": "a", "model": "{}"}}"#, "x".repeat(3_000_000));
+    assert_eq!(post_to(&App::new(models, options), "/embed", body).await.status, 200);
+}
