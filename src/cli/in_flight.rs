@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use bigbatch_engine::chunk::{Chunking, Chunks};
+use bigbatch_engine::chunk::{Chunks, Overlong};
 use bigbatch_engine::engine::{Engine, Pending, Request, Response};
 use bigbatch_engine::error::RequestError;
 use bigbatch_engine::task::{Answer, Task};
@@ -14,13 +14,6 @@ use bigbatch_engine::tokenize::{Input, Truncate};
 /// Requests handed to the engine before the oldest text is waited for, and windows of one text: together at
 /// most what it admits.
 const ENOUGH: usize = 256;
-
-/// What becomes of a text that is too long.
-#[derive(Clone, Copy)]
-pub(crate) enum Overlong {
-    Truncate(Truncate),
-    Chunk(Chunking),
-}
 
 /// One text's answer.
 pub(crate) struct Read {

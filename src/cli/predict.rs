@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::{self, BufWriter, Write, stdout};
 use std::process::ExitCode;
 
-use bigbatch_engine::chunk::Chunking;
+use bigbatch_engine::chunk::{Chunking, Overlong};
 use bigbatch_engine::error::RequestError;
 use bigbatch_engine::model::Pooling;
 use bigbatch_engine::task::{Answer, Entity, LabelScore, Task, TokenScore};
@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::Outcome;
-use super::in_flight::{InFlight, Overlong, Read};
+use super::in_flight::{InFlight, Read};
 use super::options::ModelOptions;
 use super::texts::TextOptions;
 

@@ -17,7 +17,7 @@ use std::str::FromStr;
 use crate::entities::{Characters, entities};
 use crate::error::RequestError;
 use crate::task::{Answer, LabelScore, Task, to_unit_length};
-use crate::tokenize::{Input, Tokenizer, Tokens};
+use crate::tokenize::{Input, Tokenizer, Tokens, Truncate};
 
 /// How a text is cut into windows, and how their answers become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,6 +28,15 @@ pub struct Chunking {
     pub overlap: usize,
     /// For classification.
     pub merge: Merge,
+}
+
+/// What becomes of an input that is too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlong {
+    /// It is refused, or cut at one end.
+    Truncate(Truncate),
+    /// It is read in windows; so is one that would fit, if the windows are smaller.
+    Chunk(Chunking),
 }
 
 /// What becomes of a label's scores in several windows.
@@ -101,7 +110,7 @@ pub fn shares(windows: &[Range<usize>]) -> Vec<Range<usize>> {
 #[derive(Debug, Clone)]
 pub struct Chunks {
     text: String,
-    bare: Tokens,
+    /// With the special tokens around all of it.
     whole: Tokens,
     windows: Vec<Range<usize>>,
     parts: Vec<Tokens>,
@@ -123,7 +132,7 @@ impl Chunks {
         limit: usize,
     ) -> Result<Chunks, RequestError> {
         let bare = tokenizer.bare(&text)?;
-        Chunks::of(tokenizer, text, bare, chunking, limit)
+        Chunks::of(tokenizer, text, &bare, chunking, limit)
     }
 
     /// Cuts a text that was read before.
@@ -133,7 +142,7 @@ impl Chunks {
     pub fn of(
         tokenizer: &Tokenizer,
         text: String,
-        bare: Tokens,
+        bare: &Tokens,
         chunking: Chunking,
         limit: usize,
     ) -> Result<Chunks, RequestError> {
@@ -151,11 +160,11 @@ impl Chunks {
             ));
         }
         let windows = windows(bare.ids.len(), room, overlap);
-        let framed = |window: &Range<usize>| tokenizer.framed(&bare, window.clone());
+        let framed = |window: &Range<usize>| tokenizer.framed(bare, window.clone());
         let parts = windows.iter().map(framed).collect();
-        let whole = tokenizer.framed(&bare, 0..bare.ids.len());
+        let whole = tokenizer.framed(bare, 0..bare.ids.len());
         let before = tokenizer.frame_tokens_before();
-        Ok(Chunks { text, bare, whole, windows, parts, before, merge })
+        Ok(Chunks { text, whole, windows, parts, before, merge })
     }
 
     /// How many windows.
@@ -189,7 +198,7 @@ impl Chunks {
     pub fn inputs(&self) -> impl Iterator<Item = Input> + '_ {
         let characters = Characters::new(&self.text);
         self.windows.iter().zip(&self.parts).map(move |(window, part)| {
-            let spans = &self.bare.spans[window.clone()];
+            let spans = &self.whole.spans[self.before + window.start..self.before + window.end];
             let start = spans.iter().map(|span| span.start).min().unwrap_or(0);
             let end = spans.iter().map(|span| span.end).max().unwrap_or(0);
             let own = |span: &Range<usize>| {

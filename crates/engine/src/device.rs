@@ -60,7 +60,7 @@ pub struct DeviceOptions {
     pub max_batch_sequences: usize,
 }
 
-/// Where a budget went, and what another one would hold.
+/// Where a budget went, and which one would be the least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct MemoryPlan {
     /// Everything beside the arena: weights, tables, and on a device its context and code.
@@ -71,18 +71,6 @@ pub struct MemoryPlan {
     pub max_batch_tokens: usize,
     /// The smallest budget with which this model should start.
     pub least_budget_bytes: u64,
-}
-
-impl MemoryPlan {
-    /// Bytes of the arena a token. Nearly the same for every size: what goes by sequences is small.
-    pub fn bytes_per_token(&self) -> f64 {
-        self.arena_bytes as f64 / self.max_batch_tokens.max(1) as f64
-    }
-
-    /// Tokens of the largest batch that a budget should hold, were no batch too large to be useful.
-    pub fn batch_tokens_within(&self, budget_bytes: u64) -> usize {
-        (budget_bytes.saturating_sub(self.fixed_bytes) as f64 / self.bytes_per_token()) as usize
-    }
 }
 
 /// Tokens of a batch beyond which a larger one runs no faster, when nothing needs more.

@@ -39,6 +39,18 @@ pub enum Truncate {
     Left,
 }
 
+impl Truncate {
+    /// Which of `len` tokens are kept where there is room for `room`: all of them unless it cuts.
+    pub fn kept(self, len: usize, room: usize) -> Range<usize> {
+        let excess = len.saturating_sub(room);
+        match self {
+            Truncate::No => 0..len,
+            Truncate::Right => 0..len - excess,
+            Truncate::Left => excess..len,
+        }
+    }
+}
+
 /// Token ids and where they come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tokens {
@@ -242,12 +254,7 @@ impl Tokenizer {
             Input::Text(text) => self.encode_texts(text, None, limit, truncate)?,
             Input::Pair(text, pair) => self.encode_texts(text, Some(pair), limit, truncate)?,
             Input::Ids(ids) => {
-                let excess = ids.len().saturating_sub(limit);
-                let kept = match truncate {
-                    Truncate::No => 0..ids.len(),
-                    Truncate::Right => 0..ids.len() - excess,
-                    Truncate::Left => excess..ids.len(),
-                };
+                let kept = truncate.kept(ids.len(), limit);
                 let (truncated, spans) = (kept.len() < ids.len(), vec![0..0; kept.len()]);
                 Tokens { ids: ids[kept].to_vec(), spans, truncated }
             }

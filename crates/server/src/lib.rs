@@ -53,6 +53,7 @@ pub use models::{Models, Served};
 pub use observe::Observed;
 pub use options::{Options, Transport};
 pub use routes::{endpoints, router};
+use wire::vllm::{List, Usage};
 
 /// What every route sees.
 pub struct App {
@@ -95,6 +96,18 @@ impl App {
             started_unix_s: unix_s(),
             answers: AtomicU64::new(0),
         })
+    }
+
+    /// What vLLM's routes answer with: `data` under the head that all of them have.
+    fn list<T>(&self, kind: &str, served: &Served, data: Vec<T>, tokens: usize) -> List<T> {
+        List {
+            id: self.answer_id(kind),
+            object: "list",
+            created: unix_s(),
+            model: served.name.clone(),
+            data,
+            usage: Usage::of(tokens),
+        }
     }
 
     /// A name for an answer, unique in this process and hardly ever seen from another.

@@ -101,6 +101,14 @@ impl Models {
         if self.list.len() == 1 {
             return Ok(&self.list[0]);
         }
+        self.named(name)
+    }
+
+    /// The model of just this name.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownModel`] where none has it.
+    pub fn named(&self, name: &str) -> Result<&Arc<Served>, Refusal> {
         self.list.iter().find(|served| served.name == name).ok_or_else(|| {
             let known = self.list.iter().map(|served| served.name.as_str());
             Refusal::UnknownModel {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bigbatch_engine::chunk::{Chunking, Chunks};
+use bigbatch_engine::chunk::{Chunking, Chunks, Overlong};
 use bigbatch_engine::engine::{BatchInfo, Pending, Request, Response, Timings};
 use bigbatch_engine::error::RequestError;
 use bigbatch_engine::task::{Answer, Task};
@@ -11,7 +11,6 @@ use bigbatch_engine::tokenize::{Input, Truncate};
 use crate::App;
 use crate::error::Refusal;
 use crate::models::Served;
-use crate::wire::long::Overlong;
 
 /// One request's inputs and what is to be done with each.
 pub(crate) struct Job {
@@ -32,6 +31,11 @@ pub(crate) struct Answered {
     pub(crate) timings: Timings,
     /// The last one it was part of.
     pub(crate) batch: BatchInfo,
+}
+
+/// Tokens of all answers.
+pub(crate) fn tokens(answers: &[Answered]) -> usize {
+    answers.iter().map(|answer| answer.tokens).sum()
 }
 
 impl From<Response> for Answered {
@@ -166,15 +170,16 @@ impl App {
         task: &Task,
         truncate: Truncate,
     ) -> Result<Vec<Response>, RequestError> {
+        let stages = self.observe.model(&served.name);
         let submit = |input: Input| {
-            self.observe.submitted(&served.name);
+            stages.submitted();
             served.engine.submit(Request { input, task: task.clone(), truncate })
         };
         let pending = inputs.into_iter().map(submit).collect::<Result<Vec<Pending>, _>>()?;
         let mut responses = Vec::with_capacity(pending.len());
         for pending in pending {
             let response = pending.await?;
-            self.observe.answered(&served.name, &response);
+            stages.answer(&response);
             responses.push(response);
         }
         Ok(responses)

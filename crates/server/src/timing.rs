@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::run::Answered;
+use crate::run::{Answered, tokens};
 
 /// What the headers say of one request. Times are those of its inputs: the longest total, the mean of each
 /// stage, in whole milliseconds as the original has them.
@@ -28,7 +28,7 @@ pub(crate) fn headers(
     put("x-compute-type", if device.starts_with("cpu") { "cpu" } else { "gpu" }.into());
     put("x-compute-time", total.clone());
     put("x-compute-characters", characters.to_string());
-    put("x-compute-tokens", answers.iter().map(|answer| answer.tokens).sum::<usize>().to_string());
+    put("x-compute-tokens", tokens(answers).to_string());
     put("x-total-time", total);
     put("x-tokenization-time", mean(|answer| answer.timings.tokenize));
     put("x-queue-time", mean(|answer| answer.timings.queue));

@@ -294,7 +294,7 @@ impl Engine {
         self.shared.on_device.load(Ordering::Relaxed)
     }
 
-    /// Where the memory budget went, and what another one would hold.
+    /// Where the memory budget went, and which one would be the least.
     pub fn memory_plan(&self) -> MemoryPlan {
         self.shared.memory_plan
     }

@@ -180,25 +180,6 @@ impl Observed {
         });
     }
 
-    /// Counts an input that the engine was given.
-    pub(crate) fn submitted(&self, model: &str) {
-        self.model(model).inputs.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts an input that the engine answered.
-    pub(crate) fn answered(&self, model: &str, answer: &Response) {
-        let stages = self.model(model);
-        stages.answered.fetch_add(1, Ordering::Relaxed);
-        stages.truncated.fetch_add(u64::from(answer.truncated), Ordering::Relaxed);
-        stages.tokens.fetch_add(answer.tokens as u64, Ordering::Relaxed);
-        stages.length.record(answer.tokens as f64);
-        let times = answer.timings;
-        stages.tokenize_seconds.record(times.tokenize.as_secs_f64());
-        stages.queue_seconds.record(times.queue.as_secs_f64());
-        stages.inference_seconds.record((times.copy + times.compute).as_secs_f64());
-        stages.total_seconds.record(times.total.as_secs_f64());
-    }
-
     /// Requests that came and are not answered yet.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
@@ -221,7 +202,7 @@ impl Observed {
 
     /// Refusals by reason, those of 0 included.
     pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = self.reasons.iter().map(|count| count.load(Ordering::Relaxed));
+        let counts = self.reasons.iter().map(load);
         REASONS.iter().copied().zip(counts)
     }
 
@@ -230,6 +211,11 @@ impl Observed {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.iter().cloned().collect()
     }
+}
+
+/// A counter as it is now.
+pub(crate) fn load(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
 }
 
 /// The entry of this key; made where there is none. Keys are templates and names, hence few.
@@ -249,6 +235,24 @@ impl Route {
 }
 
 impl Stages {
+    /// Counts an input that the engine was given.
+    pub(crate) fn submitted(&self) {
+        self.inputs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts an input that the engine answered.
+    pub(crate) fn answer(&self, answer: &Response) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        self.truncated.fetch_add(u64::from(answer.truncated), Ordering::Relaxed);
+        self.tokens.fetch_add(answer.tokens as u64, Ordering::Relaxed);
+        self.length.record(answer.tokens as f64);
+        let times = answer.timings;
+        self.tokenize_seconds.record(times.tokenize.as_secs_f64());
+        self.queue_seconds.record(times.queue.as_secs_f64());
+        self.inference_seconds.record((times.copy + times.compute).as_secs_f64());
+        self.total_seconds.record(times.total.as_secs_f64());
+    }
+
     fn new() -> Stages {
         let [inputs, answered, truncated, tokens, batches_failed] =
             [const { AtomicU64::new(0) }; 5];

@@ -6,9 +6,9 @@
 
 use std::fmt::{Display, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
-use super::{ABOUT, Histogram, Snapshot, Stages};
+use super::{ABOUT, Histogram, Snapshot, Stages, load};
 use crate::App;
 use crate::models::{Kind, Served};
 
@@ -82,15 +82,16 @@ fn te_inputs(models: &Models, page: &mut Page) {
             .unwrap_or_else(|| Histogram::seconds().snapshot())
     };
     let all: fn(Kind) -> bool = |_| true;
-    let embed: fn(Kind) -> bool = |kind| matches!(kind, Kind::Embedding | Kind::MaskedLm);
-    let predict: fn(Kind) -> bool = |kind| !matches!(kind, Kind::Embedding | Kind::MaskedLm);
+    let predict: fn(Kind) -> bool = |kind| !kind.embeds();
     let stage: [(&str, Hist); 4] = [
         ("tokenization_duration", |s| &s.tokenize_seconds),
         ("queue_duration", |s| &s.queue_seconds),
         ("inference_duration", |s| &s.inference_seconds),
         ("duration", |s| &s.total_seconds),
     ];
-    for (prefix, kinds) in [("te_request", all), ("te_embed", embed), ("te_predict", predict)] {
+    for (prefix, kinds) in
+        [("te_request", all), ("te_embed", Kind::embeds), ("te_predict", predict)]
+    {
         if prefix != "te_request" {
             let sum = |pick: Count| -> u64 {
                 let own = models.iter().filter(|(served, _)| kinds(served.kind));
@@ -223,10 +224,6 @@ fn memory(models: &Models, page: &mut Page) {
 
 fn model(served: &Served) -> String {
     format!("model={}", quoted(&served.name))
-}
-
-fn load(count: &AtomicU64) -> u64 {
-    count.load(Ordering::Relaxed)
 }
 
 /// A label's value.

@@ -1,7 +1,6 @@
 //! `GET /dashboard/data`: the counters as they are now. A reader takes differences of two answers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 use axum::extract::State;
@@ -13,7 +12,7 @@ use bigbatch_engine::device::MemoryPlan;
 use serde::Serialize;
 
 use super::is_public;
-use crate::observe::{Refused, Route, Snapshot, Stages};
+use crate::observe::{Refused, Route, Snapshot, Stages, load};
 use crate::{App, Served};
 
 /// The whole answer.
@@ -45,16 +44,9 @@ struct ModelData {
     max_batch_sequences: usize,
     /// Inputs admitted and not answered.
     in_flight: usize,
-    arena: Arena,
+    arena: ArenaUsage,
     memory_plan: MemoryPlan,
     stages: StagesData,
-}
-
-#[derive(Serialize)]
-struct Arena {
-    capacity_bytes: u64,
-    planned_bytes: u64,
-    high_water_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -132,7 +124,6 @@ pub(super) async fn data(State(app): State<Arc<App>>) -> Response {
 
 fn model(served: &Served, stages: &Stages) -> ModelData {
     let Served { name, source, kind, engine } = served;
-    let ArenaUsage { capacity_bytes, planned_bytes, high_water_bytes } = engine.arena();
     let limits = engine.limits();
     ModelData {
         name: name.clone(),
@@ -144,7 +135,7 @@ fn model(served: &Served, stages: &Stages) -> ModelData {
         max_batch_tokens: limits.max_batch_tokens,
         max_batch_sequences: limits.max_batch_sequences,
         in_flight: engine.in_flight(),
-        arena: Arena { capacity_bytes, planned_bytes, high_water_bytes },
+        arena: engine.arena(),
         memory_plan: engine.memory_plan(),
         stages: StagesData {
             inputs: load(&stages.inputs),
@@ -190,8 +181,4 @@ fn buckets(snapshot: Snapshot) -> Buckets {
         sum: snapshot.sum(),
         buckets: snapshot.buckets().filter(|(_, _, count)| *count > 0).collect(),
     }
-}
-
-fn load(count: &AtomicU64) -> u64 {
-    count.load(Ordering::Relaxed)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use bigbatch_engine::chunk::Chunks;
+use bigbatch_engine::chunk::{Chunks, Overlong};
 use bigbatch_engine::error::RequestError;
 use bigbatch_engine::task::{Answer, Task};
 use bigbatch_engine::tokenize::{Input, Tokens, Truncate};
@@ -21,7 +21,6 @@ use crate::App;
 use crate::error::{OpenAi, Refusal};
 use crate::models::{Kind, Served};
 use crate::run::Answered;
-use crate::wire::long::Overlong;
 use crate::wire::ours::{Analysis, AnalyzeRequest, Finding, ModelResult, ReadAs};
 use crate::wire::tei::Prediction;
 
@@ -145,20 +144,16 @@ async fn run(
     let (tokenizer, limit) = (&served.engine.model().tokenizer, served.engine.max_tokens());
     let answered = match overlong {
         Overlong::Chunk(chunking) => {
-            let chunks = Chunks::of(tokenizer, text.clone(), bare.clone(), chunking, limit)?;
+            let chunks = Chunks::of(tokenizer, text.clone(), bare, chunking, limit)?;
             app.run_windows(served, &[chunks], &task).await?.pop()
         }
         Overlong::Truncate(truncate) => {
             let (own, room) = (bare.ids.len(), limit.saturating_sub(tokenizer.frame_tokens()));
-            let kept = match truncate {
-                _ if own <= room => 0..own,
-                Truncate::No => {
-                    let tokens = own + tokenizer.frame_tokens();
-                    return Err(RequestError::TooLong { tokens, limit }.into());
-                }
-                Truncate::Right => 0..room,
-                Truncate::Left => own - room..own,
-            };
+            let kept = truncate.kept(own, room);
+            if kept.len() > room {
+                let tokens = own + tokenizer.frame_tokens();
+                return Err(RequestError::TooLong { tokens, limit }.into());
+            }
             let input = Input::Tokens(text.clone(), tokenizer.framed(bare, kept));
             app.run_all(served, [input], &task, Truncate::No).await?.pop().map(Answered::from)
         }

@@ -9,13 +9,14 @@ use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use bigbatch_engine::chunk::Overlong;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Refusal;
 use crate::models::Served;
 use crate::run::Answered;
-use crate::wire::long::{Chunk, Direction, Overlong};
+use crate::wire::long::{self, Chunk, Direction};
 use crate::{App, json, timing};
 
 /// The part of `/models/{name}/...` that names the model.
@@ -83,7 +84,7 @@ pub(super) fn overlong(
     direction: Option<Direction>,
     chunk: Option<Chunk>,
 ) -> Result<Overlong, Refusal> {
-    Overlong::new(truncate, direction, chunk, app.options.auto_truncate)
+    long::overlong(truncate, direction, chunk, app.options.auto_truncate)
 }
 
 /// The same for vLLM's `truncate_prompt_tokens`.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use bigbatch_engine::chunk::Overlong;
 use bigbatch_engine::model::Head;
 use bigbatch_engine::task::{Answer, Task};
 use bigbatch_engine::tokenize::Input;
@@ -21,7 +22,6 @@ use crate::run::{Answered, Job};
 use crate::wire::both::RerankRequest;
 use crate::wire::hub::{EntityGroup, HubAnswer, HubInputs, HubParameters, HubRequest};
 use crate::wire::inputs::{Inputs, Read};
-use crate::wire::long::Overlong;
 use crate::wire::ours::five;
 use crate::wire::tei::Prediction;
 

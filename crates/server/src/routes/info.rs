@@ -10,7 +10,7 @@ use bigbatch_engine::model::Pooling;
 
 use super::docs::OpenAiErrors;
 use crate::App;
-use crate::error::{OpenAi, Refusal};
+use crate::error::OpenAi;
 use crate::models::{Kind, Served};
 use crate::wire::openai::{ModelCard, ModelList};
 use crate::wire::tei::{Info, LabelMaps, ModelInfo, ModelType};
@@ -57,12 +57,7 @@ pub(crate) async fn model(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
 ) -> Result<Json<ModelCard>, OpenAi> {
-    let found = app.models.iter().find(|served| served.name == name);
-    let unknown = || {
-        let known: Vec<&str> = app.models.iter().map(|served| served.name.as_str()).collect();
-        Refusal::UnknownModel { asked: name.clone(), known: known.join(", ") }
-    };
-    Ok(Json(card(&app, found.ok_or_else(unknown)?)))
+    Ok(Json(card(&app, app.models.named(&name)?)))
 }
 
 fn card(app: &App, served: &Served) -> ModelCard {

@@ -13,11 +13,11 @@ use super::predict::take_labels;
 use crate::App;
 use crate::error::{OpenAi, Refusal};
 use crate::models::Kind;
-use crate::run::{Answered, Job};
+use crate::run::{Answered, Job, tokens};
 use crate::wire::openai::{
     Embedding, EmbeddingUsage, Embeddings, EmbeddingsRequest, EncodingFormat, Numbers,
 };
-use crate::wire::vllm::{List, Pooled, PoolingRequest, PoolingTask, Usage};
+use crate::wire::vllm::{List, Pooled, PoolingRequest, PoolingTask};
 
 #[utoipa::path(post, path = "/v1/embeddings", tag = "OpenAI", request_body = EmbeddingsRequest,
     responses((status = 200, description = "A vector for each input", body = Embeddings), OpenAiErrors))]
@@ -34,7 +34,7 @@ pub(crate) async fn embeddings(
     let overlong = overlong_vllm(&app, served, truncate, prompt_tokens, request.chunk)?;
     let task = Task::Embed { pooling: None, normalize: true, dimensions: request.dimensions };
     let mut answers = app.run(served, Job { inputs: read.inputs, task, overlong }).await?;
-    let tokens = answers.iter().map(|answer| answer.tokens).sum();
+    let tokens = tokens(&answers);
     let embedding = |(index, vector)| {
         let embedding = request.encoding_format.vector(vector);
         Embedding { object: "embedding", embedding, index }
@@ -77,16 +77,10 @@ pub(crate) async fn pooling(State(app): State<Arc<App>>, call: Call) -> Result<R
     };
     let job = Job { inputs: read.inputs, task: task.clone(), overlong };
     let mut answers = app.run(served, job).await?;
-    let tokens = answers.iter().map(|answer| answer.tokens).sum();
+    let tokens = tokens(&answers);
     let data = numbers(&task, &mut answers, request.encoding_format).into_iter().enumerate();
-    let list = List {
-        id: app.answer_id("pooling"),
-        object: "list",
-        created: crate::unix_s(),
-        model: served.name.clone(),
-        data: data.map(|(index, data)| Pooled { index, object: "pooling", data }).collect(),
-        usage: Usage::of(tokens),
-    };
+    let data = data.map(|(index, data)| Pooled { index, object: "pooling", data }).collect();
+    let list = app.list("pooling", served, data, tokens);
     Ok(call.answer(served, read.characters, &answers, list))
 }
 

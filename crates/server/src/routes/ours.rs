@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use bigbatch_engine::chunk::Overlong;
 use bigbatch_engine::task::{Answer, Task, TokenScore};
 use bigbatch_engine::tokenize::Truncate;
 
@@ -14,7 +15,6 @@ use crate::error::Tei;
 use crate::models::Served;
 use crate::run::{Answered, Job};
 use crate::wire::hub::MaskFill;
-use crate::wire::long::Overlong;
 use crate::wire::ours::{FillMaskRequest, Filled, OneOrMany, ReadAs, TagRequest, Tagged};
 
 #[utoipa::path(post, path = "/tag", tag = "bigbatch", request_body = TagRequest,

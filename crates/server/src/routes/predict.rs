@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use bigbatch_engine::chunk::Overlong;
 use bigbatch_engine::task::{Answer, LabelScore, Task};
 
 use super::call::{Call, overlong, overlong_vllm};
 use super::docs::TeiErrors;
 use crate::App;
 use crate::error::{OpenAi, Refusal, Tei};
-use crate::run::{Answered, Job};
+use crate::models::Served;
+use crate::run::{Answered, Job, tokens};
 use crate::wire::both::ClassifyRequest;
-use crate::wire::inputs::{Inputs, Texts};
+use crate::wire::inputs::{Inputs, Read, Texts};
 use crate::wire::tei::{PredictRequest, Prediction, Predictions};
-use crate::wire::vllm::{Class, List, Usage};
+use crate::wire::vllm::{Class, List};
 
 #[utoipa::path(post, path = "/predict", tag = "text-embeddings-inference",
     request_body = PredictRequest,
@@ -27,10 +29,7 @@ pub(crate) async fn predict(State(app): State<Arc<App>>, call: Call) -> Result<R
     let served = call.served(&app, request.model.as_deref())?;
     let read = request.inputs.read().map_err(Refusal::Shape)?;
     let overlong = overlong(&app, request.truncate, request.truncation_direction, request.chunk)?;
-    let task = Task::Classify { raw_scores: request.raw_scores };
-    let mut answers = app.run(served, Job { inputs: read.inputs, task, overlong }).await?;
-    let labels = predictions(take_labels(&mut answers), read.single);
-    Ok(call.answer(served, read.characters, &answers, labels))
+    Ok(labels(&app, &call, served, read, overlong, request.raw_scores).await?)
 }
 
 #[utoipa::path(post, path = "/classify", tag = "text-embeddings-inference",
@@ -66,12 +65,23 @@ async fn flat(
     inputs: Texts,
 ) -> Result<Response, Tei> {
     let served = call.served(app, request.model.as_deref())?;
-    let read = inputs.read();
     let overlong = overlong(app, request.truncate, request.truncation_direction, request.chunk)?;
-    let task = Task::Classify { raw_scores: request.raw_scores };
-    let mut answers = app.run(served, Job { inputs: read.inputs, task, overlong }).await?;
-    let labels = predictions(take_labels(&mut answers), read.single);
-    Ok(call.answer(served, read.characters, &answers, labels))
+    Ok(labels(app, call, served, inputs.read(), overlong, request.raw_scores).await?)
+}
+
+/// All labels of what was read, as text-embeddings-inference lists them.
+async fn labels(
+    app: &App,
+    call: &Call,
+    served: &Arc<Served>,
+    Read { inputs, characters, single }: Read,
+    overlong: Overlong,
+    raw_scores: bool,
+) -> Result<Response, Refusal> {
+    let task = Task::Classify { raw_scores };
+    let mut answers = app.run(served, Job { inputs, task, overlong }).await?;
+    let labels = predictions(take_labels(&mut answers), single);
+    Ok(call.answer(served, characters, &answers, labels))
 }
 
 async fn classes(
@@ -87,7 +97,7 @@ async fn classes(
     let raw_scores = request.raw_scores || request.use_activation == Some(false);
     let task = Task::Classify { raw_scores };
     let mut answers = app.run(served, Job { inputs: read.inputs, task, overlong }).await?;
-    let tokens = answers.iter().map(|answer| answer.tokens).sum();
+    let tokens = tokens(&answers);
     let class = |(index, mut labels): (usize, Vec<LabelScore>)| {
         let label = labels.first().map_or_else(String::new, |likeliest| likeliest.label.clone());
         labels.sort_by_key(|label| label.id);
@@ -95,14 +105,7 @@ async fn classes(
         Class { index, label, num_classes: probs.len(), probs }
     };
     let data = take_labels(&mut answers).into_iter().enumerate().map(class).collect();
-    let list = List {
-        id: app.answer_id("classify"),
-        object: "list",
-        created: crate::unix_s(),
-        model: served.name.clone(),
-        data,
-        usage: Usage::of(tokens),
-    };
+    let list = app.list("classify", served, data, tokens);
     Ok(call.answer(served, read.characters, &answers, list))
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use bigbatch_engine::chunk::Overlong;
 use bigbatch_engine::task::Task;
 use bigbatch_engine::tokenize::Input;
 
@@ -17,12 +18,11 @@ use super::predict::take_labels;
 use crate::App;
 use crate::error::{OpenAi, Refusal, Tei};
 use crate::models::{Kind, Served};
-use crate::run::{Answered, Job};
+use crate::run::{Answered, Job, tokens};
 use crate::wire::both::RerankRequest;
-use crate::wire::long::Overlong;
 use crate::wire::tei::Rank;
 use crate::wire::vllm::{
-    Document, List, RerankDocument, RerankResult, RerankUsage, Reranked, Score, ScoreRequest, Usage,
+    Document, List, RerankDocument, RerankResult, RerankUsage, Reranked, Score, ScoreRequest,
 };
 
 /// What `/rerank` answers.
@@ -135,14 +135,7 @@ pub(crate) async fn score(State(app): State<Arc<App>>, call: Call) -> Result<Res
     let scored = scores(&app, served, (queries, documents), raw_scores, overlong).await?;
     let data = scored.scores.iter().enumerate();
     let data = data.map(|(index, &score)| Score { index, object: "score", score }).collect();
-    let list = List {
-        id: app.answer_id("score"),
-        object: "list",
-        created: crate::unix_s(),
-        model: served.name.clone(),
-        data,
-        usage: Usage::of(scored.tokens()),
-    };
+    let list = app.list("score", served, data, scored.tokens());
     Ok(call.answer(served, scored.characters, &scored.answers, list))
 }
 
@@ -155,7 +148,7 @@ struct Scored {
 
 impl Scored {
     fn tokens(&self) -> usize {
-        self.answers.iter().map(|answer| answer.tokens).sum()
+        tokens(&self.answers)
     }
 }
 

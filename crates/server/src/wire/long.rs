@@ -1,6 +1,6 @@
 //! What a request says of inputs that are too long: refuse (the default), cut, or read in windows.
 
-use bigbatch_engine::chunk::{Chunking, Merge};
+use bigbatch_engine::chunk::{Chunking, Merge, Overlong};
 use bigbatch_engine::tokenize::Truncate;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -40,39 +40,28 @@ pub(crate) enum MergeName {
     Max,
 }
 
-/// What becomes of an input that is too long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Overlong {
-    /// It is refused, or cut at one end.
-    Truncate(Truncate),
-    /// It is read in windows; so is one that would fit, if the windows are smaller.
-    Chunk(Chunking),
-}
-
-impl Overlong {
-    /// What a request's three fields mean; `auto` is the server's `--auto-truncate`.
-    pub(crate) fn new(
-        truncate: Option<bool>,
-        direction: Option<Direction>,
-        chunk: Option<Chunk>,
-        auto: bool,
-    ) -> Result<Overlong, Refusal> {
-        match (truncate, chunk) {
-            (Some(true), Some(_)) => {
-                Err(Refusal::Invalid("give `truncate` or `chunk`, not both".into()))
-            }
-            (_, Some(Chunk { size, overlap, merge })) => {
-                let merge = match merge {
-                    MergeName::Mean => Merge::Mean,
-                    MergeName::Max => Merge::Max,
-                };
-                Ok(Overlong::Chunk(Chunking { size, overlap, merge }))
-            }
-            (truncate, None) => Ok(Overlong::Truncate(match direction.unwrap_or_default() {
-                _ if !truncate.unwrap_or(auto) => Truncate::No,
-                Direction::Left => Truncate::Left,
-                Direction::Right => Truncate::Right,
-            })),
+/// What a request's three fields mean; `auto` is the server's `--auto-truncate`.
+pub(crate) fn overlong(
+    truncate: Option<bool>,
+    direction: Option<Direction>,
+    chunk: Option<Chunk>,
+    auto: bool,
+) -> Result<Overlong, Refusal> {
+    match (truncate, chunk) {
+        (Some(true), Some(_)) => {
+            Err(Refusal::Invalid("give `truncate` or `chunk`, not both".into()))
         }
+        (_, Some(Chunk { size, overlap, merge })) => {
+            let merge = match merge {
+                MergeName::Mean => Merge::Mean,
+                MergeName::Max => Merge::Max,
+            };
+            Ok(Overlong::Chunk(Chunking { size, overlap, merge }))
+        }
+        (truncate, None) => Ok(Overlong::Truncate(match direction.unwrap_or_default() {
+            _ if !truncate.unwrap_or(auto) => Truncate::No,
+            Direction::Left => Truncate::Left,
+            Direction::Right => Truncate::Right,
+        })),
     }
 }

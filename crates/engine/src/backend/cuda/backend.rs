@@ -261,7 +261,7 @@ impl State {
     }
 
     /// A linear operation over elements as a matrix product.
-    pub(super) fn gemm_call(
+    fn gemm_call(
         &self,
         x: Matrix,
         weight: crate::backend::WeightId,
@@ -277,16 +277,5 @@ impl State {
             }
         });
         GemmCall { x, weight: self.weights.elements(weight), bias, out, accumulate }
-    }
-
-    /// The product that an operation asks for, if it asks for one.
-    pub(super) fn product(&self, op: &Op) -> Option<GemmCall> {
-        match op {
-            Op::Linear { x, weight, bias, out, accumulate } if x.dtype != Dtype::F32 => {
-                let (x, out) = (self.matrix(x), self.matrix(out));
-                Some(self.gemm_call(x, *weight, *bias, out, *accumulate))
-            }
-            _ => None,
-        }
     }
 }

@@ -265,7 +265,7 @@ fn least_check_bytes(planner: &dyn Planner, dtype: Dtype) -> usize {
     let ops = planner.program(&rehearsal_batch(1, limits));
     ops.iter()
         .filter_map(GemmShape::of)
-        .map(|shape| shape.least_check_bytes(dtype))
+        .map(|(shape, _)| shape.least_check_bytes(dtype))
         .max()
         .unwrap_or(0)
 }
@@ -287,9 +287,9 @@ fn rehearse(backend: &mut CudaBackend, planner: &dyn Planner) -> Result<(), Devi
     let ops = planner.program(&largest);
     let state = &mut backend.state;
     let scratch = Scratch { address: state.arena.address(), bytes: state.arena.bytes() };
-    for call in ops.iter().filter_map(|op| state.product(op)).collect::<Vec<_>>() {
-        let State { stream, kernels, gemm, .. } = state;
-        gemm.plan(stream, kernels, call.shape(), call.x.rows, scratch)?;
+    let State { stream, kernels, gemm, .. } = state;
+    for (shape, rows) in ops.iter().filter_map(GemmShape::of) {
+        gemm.plan(stream, kernels, shape, rows, scratch)?;
     }
     for tokens in [limits.tokens, 1] {
         run(backend, planner, &rehearsal_batch(tokens, limits))?;

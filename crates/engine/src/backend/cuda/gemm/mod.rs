@@ -49,18 +49,19 @@ pub struct GemmShape {
 }
 
 impl GemmShape {
-    /// The shape of the product that an operation asks for, if it asks for one.
-    pub fn of(op: &Op) -> Option<GemmShape> {
+    /// The product that an operation asks for, if it asks for one, and its rows.
+    pub fn of(op: &Op) -> Option<(GemmShape, usize)> {
         match op {
             Op::Linear { x, bias, out, accumulate, .. } if x.dtype != Dtype::F32 => {
-                Some(GemmShape {
+                let shape = GemmShape {
                     outputs: out.cols,
                     inputs: x.cols,
                     accumulate: *accumulate,
                     bias: bias.is_some(),
                     f32_out: out.dtype == Dtype::F32,
                     x_stride: x.stride,
-                })
+                };
+                Some((shape, x.rows))
             }
             _ => None,
         }
