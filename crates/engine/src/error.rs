@@ -1,6 +1,7 @@
 //! Everything that can go wrong, typed, with one line for a person: what, where, what to do.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Why a model could not be loaded or an engine not be started. All of these are the caller's to mend.
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +159,8 @@ pub enum RequestError {
     Overloaded {
         /// The queue's bound.
         limit: usize,
+        /// How long the full queue will take, by the latest batches; `None` before any batch has run.
+        wait: Option<Duration>,
     },
     /// The model has no head for this task.
     #[error("this model does {has}, not {asked}")]

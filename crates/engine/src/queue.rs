@@ -89,7 +89,7 @@ impl<R: Placed, T: Placed> Queue<R, T> {
             return Err(RequestError::Stopped);
         }
         if self.taken.load(Ordering::Acquire) >= self.capacity {
-            return Err(RequestError::Overloaded { limit: self.capacity });
+            return Err(RequestError::Overloaded { limit: self.capacity, wait: None });
         }
         self.taken.fetch_add(1, Ordering::AcqRel);
         let id = state.next_id;

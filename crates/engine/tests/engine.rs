@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use bigbatch_engine::embedded;
 use bigbatch_engine::engine::{Engine, EngineOptions, Request, Response};
@@ -57,19 +58,28 @@ fn a_hundred_callers_get_their_own_answers_in_shared_batches() {
 fn a_full_queue_refuses_at_once_and_recovers() {
     let engine = engine(TaskKind::Classify, small(3));
     let long = "word ".repeat(1500);
-    let mut admitted = Vec::new();
-    let refused = loop {
-        match engine.submit(classify(&long)) {
-            Ok(pending) => admitted.push(pending),
-            Err(error) => break error,
+    let until_refused = || {
+        let mut admitted = Vec::new();
+        let refused = loop {
+            match engine.submit(classify(&long)) {
+                Ok(pending) => admitted.push(pending),
+                Err(error) => break error,
+            }
+            assert!(admitted.len() < 1000, "it never refuses");
+        };
+        let RequestError::Overloaded { limit, wait } = refused else { panic!("{refused}") };
+        assert_eq!(limit, 3);
+        for pending in admitted {
+            pending.wait().unwrap();
         }
-        assert!(admitted.len() < 1000, "it never refuses");
+        wait
     };
-    assert_eq!(refused, RequestError::Overloaded { limit: 3 });
-    for pending in admitted {
-        pending.wait().unwrap();
-    }
-    engine.submit(classify("again")).unwrap().wait().unwrap();
+    let begin = Instant::now();
+    until_refused();
+    engine.submit(classify(&long)).unwrap().wait().unwrap();
+    let longest = begin.elapsed();
+    let wait = until_refused().expect("batches have run");
+    assert!(wait > Duration::ZERO && wait < 3 * longest, "{wait:?} of {longest:?}");
 }
 
 #[test]

@@ -9,8 +9,10 @@ use bigbatch_engine::error::RequestError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// When a client that was refused because of load should come back, where nothing better is known.
-const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
+/// `Retry-After` where nothing predicts the wait, and the least that is said.
+const RETRY_AFTER_SECONDS_MIN: u64 = 1;
+/// The most that is said: a prediction from few batches may be far off.
+const RETRY_AFTER_SECONDS_MAX: u64 = 60;
 
 /// Why a request got no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,8 +67,13 @@ pub enum Refusal {
     #[error("{0} does not take this method; /docs says which")]
     Method(String),
     /// Too many requests wait.
-    #[error("{0}")]
-    Overloaded(String),
+    #[error("{message}")]
+    Overloaded {
+        /// One line for a person.
+        message: String,
+        /// How long those that wait will take, where it can be predicted.
+        wait: Option<Duration>,
+    },
     /// The device failed on this batch.
     #[error("{0}")]
     Backend(String),
@@ -137,7 +144,7 @@ impl From<RequestError> for Refusal {
                     "`inputs` must have less than {limit} tokens. Given: {tokens}; ask for truncation to cut it"
                 ))
             }
-            RequestError::Overloaded { .. } => Refusal::Overloaded(said),
+            RequestError::Overloaded { wait, .. } => Refusal::Overloaded { message: said, wait },
             RequestError::WrongTask { .. } => Refusal::WrongKind(said),
             RequestError::Invalid(_) => Refusal::Invalid(said),
             RequestError::Device(_) | RequestError::NotFinite => Refusal::Backend(said),
@@ -245,12 +252,22 @@ impl Refusal {
                 (openai_status, axum::Json(OpenAiErrorBody { error })).into_response()
             }
         };
-        if matches!(self, Refusal::Overloaded(_) | Refusal::Unavailable(_) | Refusal::Late { .. }) {
-            let seconds = HeaderValue::from(RETRY_AFTER_DEFAULT.as_secs());
-            response.headers_mut().insert(RETRY_AFTER, seconds);
+        if let Some(seconds) = self.retry_after_seconds() {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(Reason(self.reason()));
         response
+    }
+
+    /// When to come again, where coming again can help: once those that wait now are answered.
+    fn retry_after_seconds(&self) -> Option<u64> {
+        let wait = match self {
+            Refusal::Overloaded { wait, .. } => wait.unwrap_or_default(),
+            Refusal::Unavailable(_) | Refusal::Late { .. } => Duration::ZERO,
+            _ => return None,
+        };
+        let seconds = wait.as_secs_f64().ceil() as u64;
+        Some(seconds.clamp(RETRY_AFTER_SECONDS_MIN, RETRY_AFTER_SECONDS_MAX))
     }
 
     /// One of [`REASONS`]: what counters and logs call it.
@@ -266,7 +283,7 @@ impl Refusal {
             Refusal::TooMany { .. } => "too_many",
             Refusal::WrongKind(_) => "wrong_kind",
             Refusal::UnknownModel { .. } => "unknown_model",
-            Refusal::Overloaded(_) => "overloaded",
+            Refusal::Overloaded { .. } => "overloaded",
             Refusal::Backend(_) => "backend",
             Refusal::Unauthorized => "unauthorized",
             Refusal::Encoding => "encoding",
@@ -314,7 +331,7 @@ impl Refusal {
             }
             Refusal::NoRoute(_) => (S::NOT_FOUND, "Validation", S::NOT_FOUND, "not_found_error"),
             Refusal::Method(_) => (S::METHOD_NOT_ALLOWED, "Validation", S::METHOD_NOT_ALLOWED, BAD),
-            Refusal::Overloaded(_) => {
+            Refusal::Overloaded { .. } => {
                 (S::TOO_MANY_REQUESTS, "Overloaded", S::TOO_MANY_REQUESTS, "overloaded_error")
             }
             Refusal::Unauthorized => {

@@ -43,9 +43,8 @@ impl Tokenizing {
     ) -> Result<T, Refusal> {
         let place = Place(self.taken.clone());
         if self.taken.fetch_add(1, Ordering::AcqRel) >= MAX_WAITING {
-            return Err(Refusal::Overloaded(format!(
-                "{MAX_WAITING} requests wait to be tokenized; try again later"
-            )));
+            let message = format!("{MAX_WAITING} requests wait to be tokenized; try again later");
+            return Err(Refusal::Overloaded { message, wait: None });
         }
         let stopped = || Refusal::Unavailable("the server is stopping".into());
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| stopped())?;

@@ -243,6 +243,9 @@ impl Engine {
         let made = self.shared.queue.admit(|place| Raw { place, request, reply, admitted });
         let id = made.map_err(|error| match error {
             RequestError::Stopped => self.shared.gone(),
+            RequestError::Overloaded { limit, .. } => {
+                RequestError::Overloaded { limit, wait: self.shared.watch.wait(limit) }
+            }
             other => other,
         })?;
         let claim = Claim { shared: self.shared.clone(), id, answered: false };

@@ -81,6 +81,7 @@ struct State {
     /// Averages over the latest batches, newer ones weighing more.
     seconds: f64,
     flop: f64,
+    sequences: f64,
 }
 
 impl State {
@@ -124,6 +125,7 @@ impl Watch {
                 let share = if state.flop > 0.0 { NEWEST_SHARE } else { 1.0 };
                 state.seconds += share * (on_device.as_secs_f64() - state.seconds);
                 state.flop += share * (flop - state.flop);
+                state.sequences += share * (batch.sequences as f64 - state.sequences);
             }
             Err(lost) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
@@ -136,6 +138,13 @@ impl Watch {
             let (failed, lost) = (result.is_err(), matches!(result, Err(Some(_))));
             listener(&BatchReport { sequences, tokens, on_device, failed, lost });
         }
+    }
+
+    /// How long so many requests take, if they are like those of the latest batches.
+    pub(super) fn wait(&self, requests: usize) -> Option<Duration> {
+        let state = self.state();
+        let each = (state.sequences > 0.0).then(|| state.seconds / state.sequences)?;
+        Some(Duration::from_secs_f64((each * requests as f64).min(1e6)))
     }
 
     pub(super) fn pulse(&self) -> Pulse {

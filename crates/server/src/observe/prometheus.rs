@@ -206,7 +206,7 @@ fn memory(models: &Models, page: &mut Page) {
     page.head("bigbatch_model_info", "gauge", "1 for each model.");
     for (served, _) in models {
         let device = quoted(&served.engine.device().name);
-        let labels = format!("{},kind=\"{:?}\",device={device}", model(served), served.kind);
+        let labels = format!("{},kind=\"{}\",device={device}", model(served), served.kind.name());
         page.value("bigbatch_model_info", &labels, 1);
     }
     // One process, one device: whichever engine is asked.

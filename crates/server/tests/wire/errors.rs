@@ -1,5 +1,7 @@
 //! Every refusal, in the dialect of its route.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::Request;
 use axum::response::IntoResponse;
@@ -150,12 +152,15 @@ async fn of_load_with_a_time_to_come_again() {
 /// What cannot be brought about here: a device that fails, a server that stops.
 #[tokio::test]
 async fn of_the_device() {
+    let overloaded = |wait| Refusal::Overloaded { message: "the queue is full".into(), wait };
     let mut written = String::new();
     for dialect in [Dialect::Tei, Dialect::OpenAi] {
         for refusal in [
             Refusal::Backend("cuda:0: launch failed: out of order".into()),
             Refusal::Unavailable("the engine is stopped".into()),
-            Refusal::Overloaded("the queue is full".into()),
+            overloaded(None),
+            overloaded(Some(Duration::from_millis(3400))),
+            overloaded(Some(Duration::from_secs(3600))),
         ] {
             let (parts, body) = refusal.answer(dialect).into_response().into_parts();
             let bytes = body.collect().await.unwrap().to_bytes();
