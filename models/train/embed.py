@@ -19,7 +19,7 @@ import encoder
 import figures
 import texts
 from command import arguments
-from intent import dressed
+from intent import greeted
 from pretrain import mlm_loss
 
 TEMPERATURE = 0.05
@@ -80,7 +80,7 @@ def ranking(queries, documents, query_group, document_group):
 
 
 def main():
-    args = arguments(steps=1600, limit_s=120, batch=256)
+    args = arguments(steps=1600, limit_s=240, batch=256)
     device, rng = args.device, np.random.default_rng(51)
     tok = texts.tokenizer(args.data)
     splits = {s: [r for r in texts.read(args.data, f"intent-{s}") if r["label"] != "oos"] for s in ("train", "validation", "test")}
@@ -88,7 +88,9 @@ def main():
     unseen = {names[i] for i in np.random.default_rng(5).permutation(len(names))[:UNSEEN]}
     groups = {n: [r["text"] for r in splits["train"] if r["label"] == n] for n in names if n not in unseen}
     keys = list(groups)
-    prose = texts.Prose(tok, texts.read(args.data, "prose-train")).ids
+    prose_rows = texts.read(args.data, "prose-train")
+    prose = texts.Prose(tok, prose_rows).ids
+    capitals = texts.Capitals(r["text"] for r in prose_rows)
     model = encoder.build(ModernBertForMaskedLM, device, args.pretrained, seed=51)
     generator = torch.Generator(device).manual_seed(51)
     opt = encoder.Optimiser(model, args.steps, 8e-4, args.limit_s)
@@ -108,7 +110,7 @@ def main():
     while not opt.done():
         picked = rng.integers(0, len(keys), args.batch)
         two = [rng.choice(len(groups[keys[k]]), 2, replace=False) for k in picked]
-        requests = [dressed(groups[keys[k]][t[side]], rng) for side in (0, 1) for k, t in zip(picked, two)]
+        requests = [capitals.typed(greeted(groups[keys[k]][t[side]], rng), rng) for side in (0, 1) for k, t in zip(picked, two)]
         starts = rng.integers(0, len(prose) - 2 * PASSAGE, args.batch)
         gaps = rng.integers(0, PASSAGE, args.batch)
         passage = lambda s: np.concatenate([[texts.CLS], prose[s : s + PASSAGE], [texts.SEP]])

@@ -3,7 +3,8 @@
     python3 models/train/intent.py --data DATA --encoder encoder.pt --out OUT
 
 CLINC150 has 100 out-of-scope requests for training. Benign texts of s-labs and sentences of prose are
-added to them: without, a small model finds an intent in anything.
+added to them: without, a small model finds an intent in anything. CLINC150 is lower case without punctuation and
+they are not, so all are written both ways: else capitals alone would tell what is out of scope.
 """
 
 import json
@@ -49,16 +50,10 @@ def training_rows(data, names, rng):
     return rows + extra, np.append(targets, np.zeros(len(extra), int))
 
 
-def dressed(text, rng):
-    """CLINC150 is lower case without punctuation; people are not."""
-    pick = rng.random()
-    if pick < 0.4:
-        text = text[0].upper() + text[1:]
-    if pick < 0.25:
-        text += "?" if text.lower().split()[0] in {"what", "how", "can", "is", "do", "when", "where", "who", "will", "could"} else "."
-    if pick > 0.9:
-        text = ["please ", "hi, ", "hey, ", "ok, ", "could you tell me, "][int(rng.integers(5))] + text
-    return text
+def greeted(text, rng):
+    if rng.random() > 0.1:
+        return text
+    return ["please ", "hi, ", "hey, ", "ok, ", "could you tell me, "][int(rng.integers(5))] + text
 
 
 def evaluate(probabilities, targets, names):
@@ -94,9 +89,10 @@ def main():
     score = lambda: (evaluate_rows(model, held["validation"][0], device).argmax(1) == held["validation"][1]).mean()
     checkpoints = encoder.Checkpoints(opt, args.steps, score)
     targets = torch.from_numpy(targets)
+    capitals = texts.Capitals([r["text"] for name in ("prose", "jailbreak") for r in texts.read(args.data, f"{name}-train")])
     while not opt.done():
         index = next(order)
-        ids, valid = texts.padded(texts.ids_of(tok, [dressed(rows[i], rng) for i in index]), device)
+        ids, valid = texts.padded(texts.ids_of(tok, [capitals.typed(greeted(rows[i], rng), rng) for i in index]), device)
         with encoder.autocast(device):
             loss = F.cross_entropy(logits_of(model, ids, valid).float(), targets[index].to(device), label_smoothing=0.1)
         opt.step(loss)

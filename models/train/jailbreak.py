@@ -2,8 +2,8 @@
 
     python3 models/train/jailbreak.py --data DATA --encoder encoder.pt --out OUT
 
-Half of the loss is short texts (s-labs, neuralchemy, everyday requests of CLINC150 as benign ones), half
-is 256 to 32768 tokens of real prose in which an injection has, or has not, been planted; both kinds get
+Half of the loss is short texts (s-labs, neuralchemy; everyday requests of CLINC150 and of everyday.py as benign
+ones), half is 256 to 32768 tokens of real prose in which an injection has, or has not, been planted; both kinds get
 benign sentences planted, so that a foreign sentence alone says nothing.
 """
 
@@ -20,7 +20,7 @@ from command import arguments, evaluate_rows, logits_of
 LABELS = ["benign", "injection"]
 LONGEST_PLANTED = 160
 LONGEST_SHORT = 1024
-EVERYDAY = 4000
+EVERYDAY = 6000
 SHORT_PROSE = 3000
 
 
@@ -58,13 +58,14 @@ class Planter:
 def short_rows(data, rng):
     rows = texts.read(data, "jailbreak-train")
     requests = [r["text"] for r in texts.read(data, "intent-train")]
-    everyday = [requests[i] for i in rng.permutation(len(requests))[:EVERYDAY]]
-    polished = [t[0].upper() + t[1:] + ("?" if t.split()[0] in {"what", "how", "can", "is", "do", "when"} else ".") for t in everyday]
-    rows += [{"text": t, "label": 0, "source": "clinc150"} for t in everyday[::2] + polished[1::2]]
+    capitals = texts.Capitals([r["text"] for r in texts.read(data, "prose-train") + rows])
+    everyday = [capitals.typed(requests[i], rng) for i in rng.permutation(len(requests))[:EVERYDAY]]
+    everyday += [r["text"] for r in texts.read(data, "everyday-train")]
+    rows += [{"text": t, "label": 0, "source": "everyday"} for t in everyday]
     blocks = [b.strip() for r in texts.read(data, "prose-train") for b in r["text"].split("\n\n")]
     blocks = [b for b in blocks if 40 < len(b) < 1500]
     rows += [{"text": blocks[i], "label": 0, "source": "prose"} for i in rng.permutation(len(blocks))[:SHORT_PROSE]]
-    return rows, polished
+    return rows, everyday
 
 
 def best_threshold(scores, labels):
@@ -109,7 +110,7 @@ def validation_score(model, sets, device):
 
 
 def main():
-    args = arguments(steps=2600, limit_s=170)
+    args = arguments(steps=2600, limit_s=280)
     device, rng = args.device, np.random.default_rng(21)
     tok = texts.tokenizer(args.data)
     rows, everyday = short_rows(args.data, rng)

@@ -178,7 +178,7 @@ def evaluate(model, tok, data, split, device):
 
 
 def main():
-    args = arguments(steps=3000, limit_s=90, batch=192)
+    args = arguments(steps=3000, limit_s=240, batch=192)
     device = args.device
     tok = texts.tokenizer(args.data)
     rows = texts.read(args.data, "pii-train")

@@ -24,6 +24,7 @@ import sys
 import unicodedata
 import zlib
 
+import everyday
 import pii_templates
 import pii_templates_heldout
 from pii_text import WideWriter, Writer
@@ -36,6 +37,7 @@ KERNEL_BYTES = 12_000_000
 KERNEL_TEST_BYTES = 900_000
 PII_DOCUMENTS = {"train": 24_000, "validation": 1_500, "test": 2_000}
 PII_WIDE_DOCUMENTS = 100_000
+EVERYDAY_REQUESTS = 4_000
 TELLS_A_NAME = {"change_user_name", "user_name", "change_ai_name", "what_is_your_name"}
 FIRST_TEST_CHAPTER = 43
 FIRST_TEST_YEAR = 1985
@@ -101,6 +103,13 @@ def jailbreak(root, counts):
             rows += loaded if split == "test" else new
         sets[split] = [r for r in rows if r["text"].strip()]
     return sets
+
+
+def everyday_requests(counts):
+    """Harmless requests written for this project; in no test."""
+    rng, kept = random.Random(6), Kept(counts, "everyday")
+    kept.add(fixture_texts("jailbreak"), "fixture")
+    return kept.add([{"text": everyday.request(rng)} for _ in range(EVERYDAY_REQUESTS)], "train")
 
 
 def intent(clinc, counts):
@@ -218,6 +227,8 @@ def main():
         for split, rows in splits.items():
             write(args.out / f"{name}-{split}.jsonl.xz", rows)
     write(args.out / "needles-pii.jsonl.xz", needles())
+    requests = everyday_requests(counts)
+    write(args.out / "everyday-train.jsonl.xz", requests)
 
     rng = random.Random(7)
     sample = [r["text"] for r in sets["jailbreak"]["train"] + sets["intent"]["train"]] + [r["text"] for r in sets["pii"]["train"][:8000]]
@@ -228,7 +239,7 @@ def main():
     (args.out / "tokenizer_config.json").write_text(config, encoding="utf-8")
 
     sizes = {p.name: p.stat().st_size for p in sorted(args.out.iterdir()) if p.name != "data.json"}
-    rows = {f"{n} {s}": len(r) for n, splits in sets.items() for s, r in splits.items()}
+    rows = {f"{n} {s}": len(r) for n, splits in sets.items() for s, r in splits.items()} | {"everyday train": len(requests)}
     digests = {name: hashlib.sha256((args.out / name).read_bytes()).hexdigest() for name in sizes}
     summary = {"rows": rows, "dropped": dict(sorted(counts.items())), "bytes": sizes, "sha256": digests}
     (args.out / "data.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

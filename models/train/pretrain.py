@@ -52,7 +52,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--tokens", type=int, default=65536)
-    parser.add_argument("--limit-s", type=float, default=75)
+    parser.add_argument("--limit-s", type=float, default=120)
     parser.add_argument("--rows", type=int, help="for a trial: read this many rows of each file")
     args = parser.parse_args()
     texts.ROWS = args.rows

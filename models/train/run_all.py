@@ -18,7 +18,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODELS = ["jailbreak", "pii", "intent", "embed"]
-LIMIT_S = 420
+LIMIT_S = 480
 
 
 def start(script, log, *arguments):

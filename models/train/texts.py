@@ -1,14 +1,17 @@
 """Training texts: reading, tokens, batches, and windows of real prose with something planted in them."""
 
+import collections
 import json
 import lzma
 import pathlib
+import re
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 
 PAD, CLS, SEP, MASK = 0, 2, 3, 4
+QUESTION_WORDS = {"what", "what's", "how", "can", "is", "are", "do", "does", "when", "where", "who", "why", "which", "will", "could", "would", "should"}
 LENGTHS = [256, 512, 1024, 2048, 4096, 8192, 16384, 32768]
 LENGTH_ODDS = np.array([16, 18, 18, 16, 14, 12, 3, 3]) / 100
 
@@ -121,6 +124,38 @@ def as_planted(text, rng):
     """A piece with the white space that sets it off from the prose."""
     before, after = [(" ", ""), ("\n", "\n"), ("\n\n", "\n\n"), ("\n\n", "")][int(rng.integers(4))]
     return before + text + after
+
+
+class Capitals:
+    """Writes lower-case text as people do. Which words begin with a capital is counted in running text."""
+
+    LEAST_SEEN, LEAST_SHARE = 3, 0.8
+
+    def __init__(self, running_texts):
+        forms = collections.defaultdict(collections.Counter)
+        for text in running_texts:
+            for word in re.findall(r"(?<=[a-z,] )[A-Za-z][A-Za-z']*\b", text):
+                forms[word.lower()][word] += 1
+        self.form_of = {}
+        for word, counts in forms.items():
+            form, seen = counts.most_common(1)[0]
+            if form != word and seen >= max(self.LEAST_SEEN, self.LEAST_SHARE * counts.total()):
+                self.form_of[word] = form
+
+    def typed(self, text, rng):
+        """A third as it came but lower case and without a mark at its end, as CLINC150 is; the rest with
+        capitals and most of them with a mark. Now and then a word no list knows gets a capital, as a name would."""
+        if rng.random() < 0.35:
+            return text.lower().rstrip(".?! ") or text
+        text = re.sub(r"\b[a-z][a-z']*", lambda m: self.form_of.get(m[0], m[0]), text)
+        if rng.random() < 0.1:
+            start = int(rng.choice([m.start() for m in re.finditer(r"\b[a-z]", text)] or [0]))
+            text = text[:start] + text[start].upper() + text[start + 1 :]
+        if rng.random() < 0.85:
+            text = text[0].upper() + text[1:]
+        if text[-1].isalnum() and rng.random() < 0.6:
+            text += "?" if text.lower().split()[0] in QUESTION_WORDS else "."
+        return text
 
 
 def vary(text, rng):
