@@ -1,4 +1,4 @@
-"""Finds what is planted in long texts: recall by length and depth, for three ways of reading.
+"""Finds what is planted in long texts: recall by length and depth, for four ways of reading.
 
     python3 models/eval/needle.py --data DATA --bigbatch target/release/bigbatch --device cuda --out OUT
 
@@ -31,13 +31,11 @@ LENGTHS = [1024, 2048, 4096, 8192, 16384, 32768]
 DEPTHS = [0, 25, 50, 75, 100]
 PER_CELL = 50
 CUT_TOKENS = 512
-OVERLAP_TOKENS = 64
-READINGS = {
-    "whole": "the whole text at once",
-    "truncated": f"its first {CUT_TOKENS} tokens",
-    "chunked": f"windows of {CUT_TOKENS} tokens, {OVERLAP_TOKENS} of them shared with the window before",
+CHUNKS = {"chunked": (512, 64), "chunked by 4K": (4096, 256)}
+READINGS = {"whole": "the whole text at once", "truncated": f"its first {CUT_TOKENS} tokens"} | {
+    name: f"windows of {size} tokens, {overlap} of them shared with the window before" for name, (size, overlap) in CHUNKS.items()
 }
-SPARE_TOKENS = 24
+SPARE_TOKENS = 48
 """Room for tokens that arise where texts are joined."""
 CALIBRATION_LENGTHS = [1024, 4096, 16384]
 LONGEST_CALIBRATION_CHARACTERS = 300
@@ -130,12 +128,13 @@ def ask(args, task, source, reading, texts, folder):
     unique = list(dict.fromkeys(texts))
     command = [str(args.bigbatch), "classify" if task == "jailbreak" else "tag", "--model", source, "--device", args.device]
     command += ["--json"]
-    if reading == "chunked":
-        command += [f"--chunk={CUT_TOKENS},{OVERLAP_TOKENS}" + (",max" if task == "jailbreak" else "")]
+    if reading in CHUNKS:
+        size, overlap = CHUNKS[reading]
+        command += [f"--chunk={size},{overlap}" + (",max" if task == "jailbreak" else "")]
     shards = min(args.shards, len(unique))
 
     def run(shard):
-        path = folder / f"{task}-{reading}-{shard}.json"
+        path = folder / f"{shard}.json"
         path.write_text(json.dumps(unique[shard::shards]), encoding="utf-8")
         done = subprocess.run([*command, "--input", path], capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -220,7 +219,7 @@ def evaluate(task, source, args, tokenizer, prose, folder):
         entry = {"texts": len(rows), "texts_read": unique, "tokens": sum(tokens), "seconds": round(time.monotonic() - begin, 1)}
         if reading != "truncated":
             short = [t / row["length"] for row, t in zip(rows, tokens)]
-            assert max(short) <= 1 and min(short) > 0.93, (min(short), max(short))
+            assert max(short) <= 1 and min(short) > 0.9, (min(short), max(short))
         if task == "jailbreak":
             thresholds["validation haystacks"] = calibrate(source, reading, args, prose.calibration, folder)
         entry["at"] = {why: {"threshold": t, **cells_of(task, t, rows, answers, args)} for why, t in thresholds.items()}

@@ -220,12 +220,13 @@ class Checkpoints:
 
 
 def export(model, data, out, id2label=None):
-    """Writes a Hugging Face directory of f16 weights: what transformers and bigbatch read."""
+    """Writes a Hugging Face directory of f16 weights: what transformers and bigbatch read. They are numbers
+    that bf16 has too, so that a GPU which computes in bf16 has the same weights."""
     out = pathlib.Path(out)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     tied = {"decoder.weight"} if model.config.tie_word_embeddings else set()
-    tensors = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in model.state_dict().items() if k not in tied}
+    tensors = {k: v.detach().cpu().bfloat16().to(torch.float16).contiguous() for k, v in model.state_dict().items() if k not in tied}
     assert all(torch.isfinite(t).all() for t in tensors.values()), "a weight does not fit in f16"
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
     saved = model.config.to_dict()

@@ -110,7 +110,7 @@ def validation_score(model, sets, device):
 
 
 def main():
-    args = arguments(steps=2600, limit_s=280)
+    args = arguments(steps=3000, limit_s=330)
     device, rng = args.device, np.random.default_rng(21)
     tok = texts.tokenizer(args.data)
     rows, everyday = short_rows(args.data, rng)

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 PAD, CLS, SEP, MASK = 0, 2, 3, 4
 QUESTION_WORDS = {"what", "what's", "how", "can", "is", "are", "do", "does", "when", "where", "who", "why", "which", "will", "could", "would", "should"}
 LENGTHS = [256, 512, 1024, 2048, 4096, 8192, 16384, 32768]
-LENGTH_ODDS = np.array([16, 18, 18, 16, 14, 12, 3, 3]) / 100
+LENGTH_ODDS = np.array([12, 13, 15, 16, 16, 14, 7, 7]) / 100
 
 
 ROWS = None
