@@ -27,17 +27,29 @@ def rule(task, why, cells):
     return f"score of `injection` at least {cells['threshold']:g} (fixed by {why})"
 
 
+def in_short(result, results):
+    """All depths together, at the first threshold: percent found, and percent found where nothing was planted."""
+    rows = []
+    for reading, entry in result["readings"].items():
+        cells = next(iter(entry["at"].values()))
+        depths = list(zip(*cells["recall"]))
+        found = [100 * sum(f["value"] for f in column) / len(column) for column in depths]
+        rows.append([results["readings"][reading], *(f"{a:.0f} / {100 * b['value']:.0f}" for a, b in zip(found, cells["false_positives"]))])
+    return table(["read as", *map(thousands, results["lengths"])], rows)
+
+
 def markdown(results):
     lengths = [thousands(n) for n in results["lengths"]]
     parts = [
         "# Needles in long texts\n\n<!-- Written by models/eval/needle.py. -->\n",
         f"What is planted at a depth of a text of so many tokens is found in so many percent of {results['per_cell']} texts (95 % Wilson interval); device: {results['device']}. "
-        "[README.md](../README.md) says how. "
+        "[README.md](../README.md) says how, and what to make of it. "
         + ", ".join(f"{m} from {100 * least:.0f} %" for least, m in MARKS)
         + ".\n",
     ]
     for task, result in results["models"].items():
         parts.append(f"## {WHAT[task]}\n\n![recall by length and depth](needle-{task}.svg)\n")
+        parts.append("Percent found, all depths together / percent found where nothing was planted:\n\n" + in_short(result, results))
         for reading, entry in result["readings"].items():
             parts.append(f"### Read as {results['readings'][reading]}\n")
             for why, cells in entry["at"].items():

