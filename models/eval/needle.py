@@ -218,8 +218,8 @@ def evaluate(task, source, args, tokenizer, prose, folder):
         tokens = [answer["tokens"] for answer in answers]
         entry = {"texts": len(rows), "texts_read": unique, "tokens": sum(tokens), "seconds": round(time.monotonic() - begin, 1)}
         if reading != "truncated":
-            short = [t / row["length"] for row, t in zip(rows, tokens)]
-            assert max(short) <= 1 and min(short) > 0.9, (min(short), max(short))
+            short = [row["length"] - t for row, t in zip(rows, tokens)]
+            assert 0 <= min(short) and max(short) <= 2 * SPARE_TOKENS, (min(short), max(short))
         if task == "jailbreak":
             thresholds["validation haystacks"] = calibrate(source, reading, args, prose.calibration, folder)
         entry["at"] = {why: {"threshold": t, **cells_of(task, t, rows, answers, args)} for why, t in thresholds.items()}

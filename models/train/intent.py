@@ -47,10 +47,10 @@ def numbered(rows, names):
     return [r["text"] for r in rows], np.array([by_intent[r["label"]] for r in rows])
 
 
-def training_rows(data, names, rng):
-    rows, targets = numbered(texts.read(data, "intent-train"), names)
-    foreign = [r["text"] for r in texts.read(data, "jailbreak-train") if r["label"] == 0 and r["source"] == "s-labs"]
-    blocks = [s for r in texts.read(data, "prose-train") if r["source"] != "linux-doc" for s in r["text"].split(". ") if 20 < len(s) < 120]
+def training_rows(requests, prose, jailbreak, names, rng):
+    rows, targets = numbered(requests, names)
+    foreign = [r["text"] for r in jailbreak if r["label"] == 0 and r["source"] == "s-labs"]
+    blocks = [s for r in prose if r["source"] != "linux-doc" for s in r["text"].split(". ") if 20 < len(s) < 120]
     extra = [foreign[i] for i in rng.permutation(len(foreign))[:FOREIGN]] + [blocks[i] for i in rng.permutation(len(blocks))[:FOREIGN_PROSE]]
     return rows + extra, np.append(targets, np.zeros(len(extra), int))
 
@@ -85,7 +85,9 @@ def main():
     args = arguments(steps=4000, limit_s=300, batch=256)
     device, rng = args.device, np.random.default_rng(31)
     tok, names = texts.tokenizer(args.data), labels()
-    rows, targets = training_rows(args.data, names, rng)
+    requests, prose, jailbreak = (texts.read(args.data, f"{name}-train") for name in ("intent", "prose", "jailbreak"))
+    rows, targets = training_rows(requests, prose, jailbreak, names, rng)
+    capitals = texts.Capitals(r["text"] for r in prose + jailbreak)
     held = {s: numbered(texts.read(args.data, f"intent-{s}"), names) for s in ("validation", "test")}
     held = {s: (texts.ids_of(tok, t), y) for s, (t, y) in held.items()}
     model = encoder.build(ModernBertForSequenceClassification, device, args.pretrained, seed=31, num_labels=len(names))
@@ -94,7 +96,6 @@ def main():
     score = lambda: (evaluate_rows(model, held["validation"][0], device).argmax(1) == held["validation"][1]).mean()
     checkpoints = encoder.Checkpoints(opt, args.steps, score)
     targets = torch.from_numpy(targets)
-    capitals = texts.Capitals([r["text"] for name in ("prose", "jailbreak") for r in texts.read(args.data, f"{name}-train")])
     while not opt.done():
         index = next(order)
         ids, valid = texts.padded(texts.ids_of(tok, [capitals.typed(greeted(rows[i], rng), rng) for i in index]), device)

@@ -58,11 +58,12 @@ class Planter:
 def short_rows(data, rng):
     rows = texts.read(data, "jailbreak-train")
     requests = [r["text"] for r in texts.read(data, "intent-train")]
-    capitals = texts.Capitals([r["text"] for r in texts.read(data, "prose-train") + rows])
+    prose = texts.read(data, "prose-train")
+    capitals = texts.Capitals([r["text"] for r in prose + rows])
     everyday = [capitals.typed(requests[i], rng) for i in rng.permutation(len(requests))[:EVERYDAY]]
     everyday += [r["text"] for r in texts.read(data, "everyday-train")]
     rows += [{"text": t, "label": 0, "source": "everyday"} for t in everyday]
-    blocks = [b.strip() for r in texts.read(data, "prose-train") for b in r["text"].split("\n\n")]
+    blocks = [b.strip() for r in prose for b in r["text"].split("\n\n")]
     blocks = [b for b in blocks if 40 < len(b) < 1500]
     rows += [{"text": blocks[i], "label": 0, "source": "prose"} for i in rng.permutation(len(blocks))[:SHORT_PROSE]]
     return rows, everyday
