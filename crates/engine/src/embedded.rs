@@ -2,9 +2,12 @@
 //!
 //! Small ones, trained for this project: what they are for, what they were trained on and how well they do
 //! is in the README of each directory of `models/`, whose files these are. `random` is made when it is
-//! asked for. The trained models have one tokenizer, held once.
+//! asked for. The trained models have one tokenizer, held once, and their weights are packed by `build.rs`.
 
 use std::borrow::Cow;
+use std::io::Read;
+
+use flate2::read::ZlibDecoder;
 
 use crate::backend::Dtype;
 use crate::error::LoadError;
@@ -27,14 +30,14 @@ pub struct EmbeddedModel {
 /// The files of `models/NAME`, but for the tokenizer.
 struct Files {
     config: &'static [u8],
-    weights: &'static [u8],
+    packed_weights: &'static [u8],
 }
 
 macro_rules! files {
     ($name:literal) => {
         Some(Files {
             config: include_bytes!(concat!("../../../models/", $name, "/config.json")),
-            weights: include_bytes!(concat!("../../../models/", $name, "/model.safetensors")),
+            packed_weights: include_bytes!(concat!(env!("OUT_DIR"), "/", $name)),
         })
     };
 }
@@ -113,17 +116,25 @@ pub fn checkpoint(name: &str, task: TaskKind) -> Result<Checkpoint, LoadError> {
     };
     match &model.files {
         None => random(task),
-        Some(Files { config, weights }) => {
+        Some(Files { config, packed_weights }) => {
             let files = [
-                ("config.json", *config),
-                ("model.safetensors", *weights),
-                ("tokenizer.json", TRAINED_TOKENIZER),
-                ("tokenizer_config.json", TRAINED_TOKENIZER_CONFIG),
+                ("config.json", Cow::Borrowed(*config)),
+                ("model.safetensors", Cow::Owned(unpacked(packed_weights))),
+                ("tokenizer.json", Cow::Borrowed(TRAINED_TOKENIZER)),
+                ("tokenizer_config.json", Cow::Borrowed(TRAINED_TOKENIZER_CONFIG)),
             ];
-            let held = files.map(|(file, bytes)| (file.to_string(), Cow::Borrowed(bytes)));
+            let held = files.map(|(file, bytes)| (file.to_string(), bytes));
             Ok(Checkpoint::memory(format!("embedded:{name}"), held.into()))
         }
     }
+}
+
+/// The way back of `build.rs`.
+fn unpacked(packed: &[u8]) -> Vec<u8> {
+    let mut apart = Vec::new();
+    ZlibDecoder::new(packed).read_to_end(&mut apart).expect("build.rs packed it");
+    let (even, odd) = apart.split_at(apart.len().div_ceil(2));
+    (0..apart.len()).map(|i| if i % 2 == 0 { even[i / 2] } else { odd[i / 2] }).collect()
 }
 
 fn random(task: TaskKind) -> Result<Checkpoint, LoadError> {
