@@ -9,6 +9,7 @@ No measured figure is typed in by hand.
 
 import argparse
 import json
+import math
 import pathlib
 
 DEVICE = "one NVIDIA H100"
@@ -115,10 +116,13 @@ def held_out_intent(metrics):
     }
     test = metrics["held_out"]["test"]
     rows = [[label, test[key]["n"], share(test[key])] for key, label in names.items()]
+    sure = test["calibration"]
     return (
         "CLINC150's test set:\n\n"
         + table(["right", "requests", "share"], rows)
-        + "\nA domain's score is the sum of its intents'.\n\n"
+        + "\nA domain's score is the sum of its intents'.\n"
+        + f"\nThe score of the answer is {sure['mean_certainty']:.3f} in the mean, where {sure['share_right']:.3f} are right; the expected calibration error is "
+        f"{sure['expected_error']:.3f} (15 bins of equal width).\n\n"
         + confusion(test["confusion"], "by domain")
     )
 
@@ -173,11 +177,12 @@ def phase(report):
 def precision(found):
     if "min_cosine" in found:
         return f"the cosine of their vectors is at least {found['min_cosine']:.6f}"
-    return f"the label is the same for {100 * found['same_label']:.2f} % of {found['rows']} rows, probabilities differ by at most {found['max_probability_difference']:.4f}"
+    return f"the label is the same for {math.floor(1e4 * found['same_label']) / 100:.2f} % of {found['rows']} rows, probabilities differ by at most {found['max_probability_difference']:.4f}"
 
 
 def training(name, metrics):
     report = metrics["training"]
+    cooled = f"- Logits are divided by {metrics['temperature']:.3f}, which gives the least log loss on validation data; the last layer's weights have it.\n" if "temperature" in metrics else ""
     long = "half of the loss is on 256 to 32768 tokens of prose with something planted" if MODELS[name].get("long") else "its own training texts are short"
     return (
         f"- {report['parameters'] / 1e6:.2f} M parameters: four ModernBERT layers of width 128 (2 heads, feed-forward 192), every other one sees the whole text, the others 64 tokens to "
@@ -186,7 +191,7 @@ def training(name, metrics):
         f"The shared encoder saw up to 8192 tokens; {long}.\n"
         f"- The shared encoder: masked language modelling on prose and the training texts of all models, {phase(report['encoder'])}. Then this model: {phase(report)}. On {DEVICE}, "
         f"torch {report['torch']}, transformers {report['transformers']}; commands are in [models/train](../train/README.md).\n"
-        f"- Weights are f16, and numbers that bf16 has too. Against the f32 weights they were rounded from, {precision(metrics['f16_against_f32'])}.\n"
+        f"{cooled}- Weights are f16, and numbers that bf16 has too. Against the f32 weights they were rounded from, {precision(metrics['f16_against_f32'])}.\n"
     )
 
 

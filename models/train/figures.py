@@ -37,6 +37,14 @@ def f1(per_item, seed=0, rounds=1000):
     }
 
 
+def calibration(certainty, right, bins=15):
+    """How far certainty is from the share that is right: the expected calibration error of Guo et al. 2017, the
+    mean over bins of equal width, weighted by how many answers are in each."""
+    place = np.minimum((certainty * bins).astype(int), bins - 1)
+    gaps = [abs(right[place == b].sum() - certainty[place == b].sum()) for b in range(bins)]
+    return {"expected_error": sum(gaps) / len(right), "mean_certainty": certainty.mean(), "share_right": right.mean(), "n": len(right)}
+
+
 def confusion(truth, found, labels):
     """Rows are the truth."""
     table = [[0] * len(labels) for _ in labels]
