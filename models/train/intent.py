@@ -8,8 +8,8 @@ they are not, so all are written both ways: else capitals alone would tell what 
 
 Each request is read twice with different dropout and the two answers are pulled together (R-Drop, Liang et
 al. 2021). Half of what is read lacks some of its words: a model that may rely on all of them learns its training
-requests by heart and is sure of everything. What certainty is left too much is taken out by one temperature, fitted on
-validation data (Guo et al. 2017), which becomes part of the last layer's weights.
+requests by heart and is sure of everything. How sure it then is, one temperature sets, fitted on validation data
+(Guo et al. 2017); it becomes part of the last layer's weights.
 """
 
 import json
