@@ -8,6 +8,7 @@ mod histogram;
 mod prometheus;
 mod track;
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -21,22 +22,8 @@ pub(crate) use track::track;
 use crate::error::REASONS;
 use crate::life::{Life, Phase};
 
-/// Routes that only tell about the server: `te_request_*` and the log leave them out.
-const ABOUT: [&str; 13] = [
-    "/health",
-    "/ready",
-    "/ping",
-    "/metrics",
-    "/info",
-    "/docs",
-    "/models",
-    "/v1/models",
-    "/openapi.json",
-    "/api-doc/openapi.json",
-    "/dashboard",
-    "/dashboard/data",
-    "/playground",
-];
+/// What clients make up shares one name: a counter for each method or path sent would be the sender's to fill.
+const OTHER: &str = "other";
 
 /// Refusals that are remembered one by one.
 const RECENT: usize = 100;
@@ -47,13 +34,30 @@ pub struct Observed {
     /// When counting began.
     pub started: Instant,
     in_flight: AtomicUsize,
-    routes: RwLock<BTreeMap<String, Arc<Route>>>,
+    routes: RwLock<BTreeMap<Endpoint, Arc<Route>>>,
     reasons: [AtomicU64; REASONS.len()],
     recent: Mutex<VecDeque<Refused>>,
     models: RwLock<BTreeMap<String, Arc<Stages>>>,
 }
 
-/// Requests of one route, by its template (`/models/{model}/embed`).
+/// What is counted apart from others.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// One of HTTP's methods, or `other`.
+    pub method: &'static str,
+    /// The route's template (`/models/{model}/embed`), or `other`.
+    pub route: String,
+}
+
+impl Endpoint {
+    /// Whether something is to be computed. What is not asked by POST only tells about the server: `te_request_*`
+    /// and the log leave it out, and what no route takes.
+    pub(crate) fn computes(&self) -> bool {
+        self.method == "POST" && self.route != OTHER
+    }
+}
+
+/// Requests of one endpoint.
 #[derive(Debug)]
 pub struct Route {
     /// Answered with a status below 400.
@@ -138,8 +142,14 @@ impl Default for Observed {
 
 impl Observed {
     /// Counts a request that has ended; `latency` is from its head to its answer's.
-    pub fn request(&self, route: &str, request_id: &str, outcome: Outcome, latency: Duration) {
-        let counts = entry(&self.routes, route, Route::new);
+    pub fn request(
+        &self,
+        endpoint: &Endpoint,
+        request_id: &str,
+        outcome: Outcome,
+        latency: Duration,
+    ) {
+        let counts = entry(&self.routes, endpoint, Route::new);
         match outcome {
             Outcome::Ok => {
                 counts.ok.fetch_add(1, Ordering::Relaxed);
@@ -157,7 +167,7 @@ impl Observed {
                 recent.truncate(RECENT - 1);
                 recent.push_front(Refused {
                     at: SystemTime::now(),
-                    route: route.into(),
+                    route: endpoint.route.clone(),
                     status,
                     reason,
                     request_id: request_id.into(),
@@ -185,8 +195,8 @@ impl Observed {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// By route, those that were asked for at least once.
-    pub fn routes(&self) -> BTreeMap<String, Arc<Route>> {
+    /// By endpoint, those that were asked for at least once.
+    pub fn routes(&self) -> BTreeMap<Endpoint, Arc<Route>> {
         self.routes.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -219,12 +229,16 @@ pub(crate) fn load(count: &AtomicU64) -> u64 {
 }
 
 /// The entry of this key; made where there is none. Keys are templates and names, hence few.
-fn entry<T>(map: &RwLock<BTreeMap<String, Arc<T>>>, key: &str, make: fn() -> T) -> Arc<T> {
+fn entry<K: Ord + Borrow<Q>, Q: Ord + ToOwned<Owned = K> + ?Sized, T>(
+    map: &RwLock<BTreeMap<K, Arc<T>>>,
+    key: &Q,
+    make: fn() -> T,
+) -> Arc<T> {
     if let Some(found) = map.read().unwrap_or_else(PoisonError::into_inner).get(key) {
         return found.clone();
     }
     let mut map = map.write().unwrap_or_else(PoisonError::into_inner);
-    map.entry(key.into()).or_insert_with(|| Arc::new(make())).clone()
+    map.entry(key.to_owned()).or_insert_with(|| Arc::new(make())).clone()
 }
 
 impl Route {

@@ -8,7 +8,7 @@ use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use super::{ABOUT, Histogram, Snapshot, Stages, load};
+use super::{Endpoint, Histogram, Snapshot, Stages, load};
 use crate::App;
 use crate::models::{Kind, Served};
 
@@ -29,10 +29,14 @@ type Hist = fn(&Stages) -> &Histogram;
 type Count = fn(&Stages) -> &AtomicU64;
 type Models<'a> = [(&'a Served, Arc<Stages>)];
 
+fn labels(endpoint: &Endpoint) -> String {
+    format!("method=\"{}\",route={}", endpoint.method, quoted(&endpoint.route))
+}
+
 fn requests(app: &App, page: &mut Page) {
     let (mut ok, mut refused, mut latency) = (0, 0, Histogram::seconds().snapshot());
     let routes = app.observe.routes();
-    for (_, route) in routes.iter().filter(|(name, _)| !ABOUT.contains(&name.as_str())) {
+    for (_, route) in routes.iter().filter(|(endpoint, _)| endpoint.computes()) {
         ok += load(&route.ok);
         refused += load(&route.refused) + load(&route.abandoned);
         latency = latency.and(&route.seconds.snapshot());
@@ -43,19 +47,27 @@ fn requests(app: &App, page: &mut Page) {
     page.head("te_request_duration", "histogram", "Seconds of those answered.");
     page.histogram("te_request_duration", "", &latency);
 
-    page.head("bigbatch_requests_total", "counter", "Requests by route and how they ended.");
-    for (name, route) in &routes {
+    page.head(
+        "bigbatch_requests_total",
+        "counter",
+        "Requests by method, route and how they ended.",
+    );
+    for (endpoint, route) in &routes {
         let counts =
             [("ok", &route.ok), ("refused", &route.refused), ("abandoned", &route.abandoned)];
         for (outcome, count) in counts {
-            let labels = format!("route={},outcome=\"{outcome}\"", quoted(name));
+            let labels = format!("{},outcome=\"{outcome}\"", labels(endpoint));
             page.value("bigbatch_requests_total", &labels, load(count));
         }
     }
-    page.head("bigbatch_request_seconds", "histogram", "Seconds of those answered, by route.");
-    for (name, route) in &routes {
-        let labels = format!("route={}", quoted(name));
-        page.histogram("bigbatch_request_seconds", &labels, &route.seconds.snapshot());
+    page.head(
+        "bigbatch_request_seconds",
+        "histogram",
+        "Seconds of those answered, by method and route.",
+    );
+    for (endpoint, route) in &routes {
+        let seconds = route.seconds.snapshot();
+        page.histogram("bigbatch_request_seconds", &labels(endpoint), &seconds);
     }
     page.head("bigbatch_refusals_total", "counter", "Refusals by reason.");
     for (reason, count) in app.observe.refusals() {

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::{ABOUT, Observed, Outcome};
+use super::{Endpoint, OTHER, Observed, Outcome};
 use crate::App;
 use crate::error::{OTHER_REASON, Reason};
 
@@ -21,11 +21,10 @@ const LONGEST_ID: usize = 128;
 /// Counts the request when it is answered, or when its future is dropped because the client is gone.
 pub(crate) async fn track(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>();
-    // What no route takes shares one name: a counter for each path sent would be the sender's to fill.
-    let route = path.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
+    let route = path.map_or(OTHER, MatchedPath::as_str).to_owned();
     let id = request_id(request.headers());
-    let method = request.method().clone();
-    let mut counted = Counted::new(&app.observe, method, route, id.clone());
+    let endpoint = Endpoint { method: method(request.method()), route };
+    let mut counted = Counted::new(&app.observe, endpoint, id.clone());
     let mut response = next.run(request).await;
     counted.outcome = match (response.status(), response.extensions().get::<Reason>()) {
         (status, _) if status.as_u16() < 400 => Outcome::Ok,
@@ -36,6 +35,11 @@ pub(crate) async fn track(State(app): State<Arc<App>>, request: Request, next: N
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+fn method(method: &Method) -> &'static str {
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    known.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER)
 }
 
 /// The client's own, where it can be logged as it is; else a new one.
@@ -50,47 +54,42 @@ fn request_id(headers: &HeaderMap) -> String {
 /// A request between its coming and its end.
 struct Counted<'a> {
     observed: &'a Observed,
-    method: Method,
-    route: String,
+    endpoint: Endpoint,
     request_id: String,
     started: Instant,
     outcome: Outcome,
 }
 
 impl<'a> Counted<'a> {
-    fn new(
-        observed: &'a Observed,
-        method: Method,
-        route: String,
-        request_id: String,
-    ) -> Counted<'a> {
+    fn new(observed: &'a Observed, endpoint: Endpoint, request_id: String) -> Counted<'a> {
         observed.in_flight.fetch_add(1, Ordering::Relaxed);
         let (started, outcome) = (Instant::now(), Outcome::Abandoned);
-        Counted { observed, method, route, request_id, started, outcome }
+        Counted { observed, endpoint, request_id, started, outcome }
     }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        let Counted { observed, method, route, request_id, started, outcome } = self;
+        let Counted { observed, endpoint, request_id, started, outcome } = &*self;
         observed.in_flight.fetch_sub(1, Ordering::Relaxed);
         let latency = started.elapsed();
-        observed.request(route, request_id, *outcome, latency);
+        observed.request(endpoint, request_id, *outcome, latency);
+        let Endpoint { method, route } = endpoint;
         let latency_ms = latency.as_secs_f64() * 1e3;
         match *outcome {
             // What only looks at the server comes every few seconds and says nothing.
-            Outcome::Ok if ABOUT.contains(&route.as_str()) => {
-                tracing::debug!(request_id, %method, route, latency_ms, "answered");
+            Outcome::Ok if !endpoint.computes() => {
+                tracing::debug!(request_id, method, route, latency_ms, "answered");
             }
-            Outcome::Ok => tracing::info!(request_id, %method, route, latency_ms, "answered"),
+            Outcome::Ok => tracing::info!(request_id, method, route, latency_ms, "answered"),
             Outcome::Refused(status, reason) if status < 500 => {
-                tracing::info!(request_id, %method, route, status, reason, latency_ms, "refused");
+                tracing::info!(request_id, method, route, status, reason, latency_ms, "refused");
             }
             Outcome::Refused(status, reason) => {
-                tracing::warn!(request_id, %method, route, status, reason, latency_ms, "failed");
+                tracing::warn!(request_id, method, route, status, reason, latency_ms, "failed");
             }
             Outcome::Abandoned => {
-                tracing::info!(request_id, %method, route, latency_ms, "the client went away");
+                tracing::info!(request_id, method, route, latency_ms, "the client went away");
             }
         }
     }

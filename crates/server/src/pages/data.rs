@@ -12,7 +12,7 @@ use bigbatch_engine::device::MemoryPlan;
 use serde::Serialize;
 
 use super::is_public;
-use crate::observe::{Refused, Route, Snapshot, Stages, load};
+use crate::observe::{Endpoint, Refused, Route, Snapshot, Stages, load};
 use crate::{App, Served};
 
 /// The whole answer.
@@ -67,6 +67,7 @@ struct StagesData {
 
 #[derive(Serialize)]
 struct RouteData {
+    /// `POST /embed`.
     route: String,
     ok: u64,
     refused: u64,
@@ -101,8 +102,8 @@ pub(super) async fn data(State(app): State<Arc<App>>) -> Response {
     let observed = &app.observe;
     let device_memory = app.models.iter().next().and_then(|served| served.engine.device_memory());
     let routes = observed.routes();
-    let shown =
-        routes.iter().filter(|(route, _)| !is_public(route) && route.as_str() != super::DATA);
+    let of_pages = |path: &str| is_public(path) || path == super::DATA;
+    let shown = routes.iter().filter(|(asked, _)| asked.computes() || !of_pages(&asked.route));
     let refusals = observed.refusals().map(|(reason, count)| Count { reason, count });
     let data = Data {
         version: env!("CARGO_PKG_VERSION"),
@@ -114,7 +115,7 @@ pub(super) async fn data(State(app): State<Arc<App>>) -> Response {
             .map(|served| model(served, &observed.model(&served.name)))
             .collect(),
         device_memory,
-        routes: shown.map(|(name, route)| self::route(name, route)).collect(),
+        routes: shown.map(|(asked, route)| self::route(asked, route)).collect(),
         refusals: refusals.collect(),
         recent_refusals: observed.recent_refusals().into_iter().map(refused).collect(),
     };
@@ -154,9 +155,9 @@ fn model(served: &Served, stages: &Stages) -> ModelData {
     }
 }
 
-fn route(name: &str, route: &Route) -> RouteData {
+fn route(asked: &Endpoint, route: &Route) -> RouteData {
     RouteData {
-        route: name.into(),
+        route: format!("{} {}", asked.method, asked.route),
         ok: load(&route.ok),
         refused: load(&route.refused),
         abandoned: load(&route.abandoned),

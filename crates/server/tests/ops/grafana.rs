@@ -53,6 +53,10 @@ fn every_metric_of_the_dashboard_is_exported() {
 fn the_page_is_prometheus_text() {
     let server = Server::start(vec![served("a \"quoted\" name")], Setup::default());
     assert_eq!(status(&server.embed(r#"{"inputs":["hello","there"]}"#, "")), 200);
+    // None of these is to be computed.
+    server.get("/");
+    server.exchange(b"POST /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    server.exchange(b"BREW /embed HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     let answer = server.get("/metrics");
     let page = answer.split("\r\n\r\n").nth(1).expect("a body");
     for line in page.lines().filter(|line| !line.starts_with('#')) {
@@ -70,7 +74,9 @@ fn the_page_is_prometheus_text() {
         "te_embed_success 2\n",
         "te_predict_count 0\n",
         "te_request_input_length_count 2\n",
-        "bigbatch_requests_total{route=\"/embed\",outcome=\"ok\"} 1\n",
+        "bigbatch_requests_total{method=\"POST\",route=\"/embed\",outcome=\"ok\"} 1\n",
+        "bigbatch_requests_total{method=\"GET\",route=\"/\",outcome=\"ok\"} 1\n",
+        "bigbatch_requests_total{method=\"other\",route=\"/embed\",outcome=\"refused\"} 1\n",
         "bigbatch_inputs_total{model=\"a \\\"quoted\\\" name\"} 2\n",
     ] {
         assert!(page.contains(expected), "{expected} in {page}");
