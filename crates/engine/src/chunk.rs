@@ -113,9 +113,9 @@ pub struct Chunks {
     /// With the special tokens around all of it.
     whole: Tokens,
     windows: Vec<Range<usize>>,
-    parts: Vec<Tokens>,
-    /// Special tokens in front of each.
+    /// Special tokens in front of each, and in all.
     before: usize,
+    frame: usize,
     merge: Merge,
 }
 
@@ -152,19 +152,16 @@ impl Chunks {
         if size > limit {
             return invalid(format!("chunk size is {size} tokens, the limit is {limit}"));
         }
-        let room = size.saturating_sub(tokenizer.frame_tokens());
+        let (before, frame) = (tokenizer.frame_tokens_before(), tokenizer.frame_tokens());
+        let room = size.saturating_sub(frame);
         if room <= overlap {
-            let frame = tokenizer.frame_tokens();
             return invalid(format!(
                 "chunk size is {size} tokens, {frame} of them special: it must exceed the overlap, {overlap}"
             ));
         }
         let windows = windows(bare.ids.len(), room, overlap);
-        let framed = |window: &Range<usize>| tokenizer.framed(bare, window.clone());
-        let parts = windows.iter().map(framed).collect();
         let whole = tokenizer.framed(bare, 0..bare.ids.len());
-        let before = tokenizer.frame_tokens_before();
-        Ok(Chunks { text, whole, windows, parts, before, merge })
+        Ok(Chunks { text, whole, windows, before, frame, merge })
     }
 
     /// How many windows.
@@ -194,18 +191,26 @@ impl Chunks {
         }
     }
 
-    /// What to submit, a window each.
+    /// What to submit, a window each, made when it is asked for: windows may overlap until all of them together
+    /// are thousands of times the text, so a caller looks at [`Chunks::count`] first.
     pub fn inputs(&self) -> impl Iterator<Item = Input> + '_ {
         let characters = Characters::new(&self.text);
-        self.windows.iter().zip(&self.parts).map(move |(window, part)| {
-            let spans = &self.whole.spans[self.before + window.start..self.before + window.end];
-            let start = spans.iter().map(|span| span.start).min().unwrap_or(0);
-            let end = spans.iter().map(|span| span.end).max().unwrap_or(0);
-            let own = |span: &Range<usize>| {
+        let Tokens { ids, spans, .. } = &self.whole;
+        let after = ids.len() - (self.frame - self.before);
+        self.windows.iter().map(move |window| {
+            let window = self.before + window.start..self.before + window.end;
+            let own = &spans[window.clone()];
+            let start = own.iter().map(|span| span.start).min().unwrap_or(0);
+            let end = own.iter().map(|span| span.end).max().unwrap_or(0);
+            let moved = |span: &Range<usize>| {
                 if span.is_empty() { 0..0 } else { span.start - start..span.end - start }
             };
-            let spans = part.spans.iter().map(own).collect();
-            let tokens = Tokens { ids: part.ids.clone(), spans, truncated: false };
+            let special = |count| std::iter::repeat_n(0..0, count);
+            let spans = special(self.before)
+                .chain(own.iter().map(moved))
+                .chain(special(self.frame - self.before));
+            let ids = [&ids[..self.before], &ids[window], &ids[after..]].concat();
+            let tokens = Tokens { ids, spans: spans.collect(), truncated: false };
             Input::Tokens(characters.slice(&(start..end)).to_owned(), tokens)
         })
     }
@@ -279,9 +284,9 @@ impl Chunks {
     fn merge_vectors(&self, answers: Vec<Answer>) -> Vec<f32> {
         let mut sums: Vec<f64> = Vec::new();
         let mut total = 0.0;
-        for (answer, part) in answers.into_iter().zip(&self.parts) {
+        for (answer, window) in answers.into_iter().zip(&self.windows) {
             let Answer::Embedding(vector) = answer else { panic!("{OTHER_KIND}") };
-            let weight = part.ids.len() as f64;
+            let weight = (window.len() + self.frame) as f64;
             sums.resize(vector.len(), 0.0);
             sums.iter_mut().zip(vector).for_each(|(sum, x)| *sum += weight * f64::from(x));
             total += weight;

@@ -46,16 +46,22 @@ struct State<R, T> {
     tokenizing: usize,
     next_id: u64,
     closed: bool,
+    /// Nobody takes batches any more.
+    abandoned: bool,
 }
 
 impl<R, T> State<R, T> {
     /// Takes the ready requests at these indices, which ascend.
     fn take(&mut self, chosen: &[usize]) -> Vec<T> {
-        // From the back, so that the indices before stay right.
-        let mut batch: Vec<T> =
-            chosen.iter().rev().map(|&index| self.ready.remove(index)).collect();
-        batch.reverse();
-        batch
+        let Some(last) = chosen.last() else { return Vec::new() };
+        let (mut index, mut chosen) = (0, chosen.iter().peekable());
+        let is_chosen = |_: &mut T| {
+            let found = chosen.next_if_eq(&&index).is_some();
+            index += 1;
+            found
+        };
+        // One pass, which closes the gaps as it goes: this happens under the lock that admission needs.
+        self.ready.extract_if(..=*last, is_chosen).collect()
     }
 }
 
@@ -67,6 +73,7 @@ impl<R: Placed, T: Placed> Queue<R, T> {
             tokenizing: 0,
             next_id: 0,
             closed: false,
+            abandoned: false,
         };
         Queue {
             state: Mutex::new(state),
@@ -144,11 +151,16 @@ impl<R: Placed, T: Placed> Queue<R, T> {
     pub(crate) fn put_ready(&self, ready: Option<T>) {
         let mut state = self.lock();
         state.tokenizing -= 1;
-        if let Some(ready) = ready {
-            let at = state.ready.partition_point(|other| other.place().id < ready.place().id);
-            state.ready.insert(at, ready);
-        }
+        let late = match ready {
+            Some(ready) if !state.abandoned => {
+                let at = state.ready.partition_point(|other| other.place().id < ready.place().id);
+                state.ready.insert(at, ready);
+                None
+            }
+            late => late,
+        };
         drop(state);
+        drop(late);
         self.ready_came.notify_one();
     }
 
@@ -191,10 +203,12 @@ impl<R: Placed, T: Placed> Queue<R, T> {
         self.ready_came.notify_all();
     }
 
-    /// Closes the queue and drops what waits, whose callers hear that the engine is stopped.
+    /// Closes the queue and drops what waits, and later what is being tokenized, whose callers hear that the
+    /// engine is stopped.
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
         state.closed = true;
+        state.abandoned = true;
         let waiting = (std::mem::take(&mut state.raw), std::mem::take(&mut state.ready));
         drop(state);
         drop(waiting);
@@ -206,5 +220,51 @@ impl<R: Placed, T: Placed> Queue<R, T> {
         self.lock().closed = true;
         self.raw_came.notify_all();
         self.ready_came.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Waits(Place);
+
+    impl Placed for Waits {
+        fn place(&self) -> &Place {
+            &self.0
+        }
+    }
+
+    fn queue(requests: usize) -> Queue<Waits, Waits> {
+        let queue = Queue::new(requests);
+        for _ in 0..requests {
+            queue.admit(Waits).expect("there is room");
+        }
+        queue
+    }
+
+    #[test]
+    fn chosen_ones_leave_in_order_and_the_others_stay_in_order() {
+        let queue = queue(6);
+        while queue.taken() > 0 && !queue.lock().raw.is_empty() {
+            let raw = queue.take_raw();
+            queue.put_ready(raw);
+        }
+        let ids = |batch: &[Waits]| batch.iter().map(|w| w.0.id).collect::<Vec<u64>>();
+        let taken = queue.take_batch(|_| vec![1, 2, 4]).expect("some are ready");
+        assert_eq!(ids(&taken), [1, 2, 4]);
+        assert_eq!(ids(&queue.lock().ready), [0, 3, 5]);
+        assert!(queue.try_take_batch(|_| Some(Vec::new())).is_some_and(|none| none.is_empty()));
+    }
+
+    #[test]
+    fn what_is_being_tokenized_when_the_queue_is_abandoned_waits_for_nobody() {
+        let queue = queue(3);
+        let raw = queue.take_raw();
+        queue.abandon();
+        assert_eq!(queue.taken(), 1, "two waited");
+        queue.put_ready(raw);
+        assert_eq!(queue.taken(), 0);
+        assert!(queue.take_batch(|_| vec![0]).is_none());
     }
 }

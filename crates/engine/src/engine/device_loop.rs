@@ -17,6 +17,8 @@ use crate::schedule::{self, Waiting};
 
 /// Runs until the queue is closed and empty, or the device is lost.
 pub(super) fn device_loop(shared: &Shared, mut device: Device) {
+    // However it ends, a panic included: nobody waits for an answer that cannot come.
+    let _abandoned = Abandon(shared);
     let waiting = |ready: &[Ready]| ready.iter().map(Ready::waiting).collect::<Vec<Waiting>>();
     let choose = |ready: &[Ready]| schedule::next_batch(&waiting(ready), shared.limits);
     let choose_full = |ready: &[Ready]| schedule::next_full_batch(&waiting(ready), shared.limits);
@@ -38,8 +40,16 @@ pub(super) fn device_loop(shared: &Shared, mut device: Device) {
         free_since = Instant::now();
         if lost {
             let _ = ahead.map(|started| started.finish(shared, &mut device, free_since));
-            return shared.queue.abandon();
+            return;
         }
+    }
+}
+
+struct Abandon<'a>(&'a Shared);
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        self.0.queue.abandon();
     }
 }
 
@@ -322,5 +332,15 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn a_thread_that_ends_early_leaves_nobody_waiting() {
+        let (engine, seen, leave) = engine(false);
+        engine.on_batch(|_| panic!("planted"));
+        for pending in submit(&engine, &seen, &leave) {
+            assert!(matches!(last_error(pending), RequestError::Stopped));
+        }
+        assert!(matches!(engine.submit(request(1)), Err(RequestError::Stopped)));
     }
 }
