@@ -175,10 +175,9 @@ fn inspect(source: &str, tensors: bool) -> Outcome {
     let head = match &config.head {
         Head::Base => "none: embeddings".into(),
         Head::MaskedLm { .. } => "masked language model; embeddings".into(),
-        Head::Sequence { pooling, multi_label } => {
-            let activation =
-                if *multi_label || model.labels.len() == 1 { "sigmoid" } else { "softmax" };
-            format!("sequence classification, {pooling:?} pooling, {activation}").to_lowercase()
+        Head::Sequence { pooling, scoring } => {
+            let scoring = scoring.name();
+            format!("sequence classification, {pooling:?} pooling, {scoring}").to_lowercase()
         }
         Head::Token => "token classification".into(),
     };

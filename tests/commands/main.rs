@@ -8,6 +8,7 @@ mod answers;
 mod compare;
 mod embedded;
 mod https;
+mod hub;
 mod machine;
 #[path = "../../crates/validate/tests/mock/mod.rs"]
 mod mock;

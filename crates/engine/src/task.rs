@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::entities::entities;
 use crate::error::RequestError;
-use crate::model::{Head, MAX_MASKS, Model, Pooling};
+use crate::model::{Head, MAX_MASKS, Model, Pooling, Scoring};
 use crate::pack::Rows;
 use crate::tokenize::Tokens;
 
@@ -235,13 +235,10 @@ impl Task {
 }
 
 fn classify(model: &Model, logits: &[f32], raw_scores: bool) -> Vec<LabelScore> {
-    let multi_label = matches!(model.config.head, Head::Sequence { multi_label: true, .. });
-    let scores = if raw_scores {
-        logits.to_vec()
-    } else if multi_label || logits.len() == 1 {
-        logits.iter().map(|&x| sigmoid(x)).collect()
-    } else {
-        softmax(logits)
+    let scores = match model.scoring() {
+        Scoring::Softmax if !raw_scores => softmax(logits),
+        Scoring::Sigmoid if !raw_scores => logits.iter().map(|&x| sigmoid(x)).collect(),
+        _ => logits.to_vec(),
     };
     let label =
         |(id, score): (usize, f32)| LabelScore { id, label: model.labels[id].clone(), score };

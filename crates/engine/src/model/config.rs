@@ -29,11 +29,33 @@ pub enum Head {
     Sequence {
         /// `classifier_pooling`.
         pooling: Pooling,
-        /// `problem_type` is multi-label: sigmoid per label instead of softmax.
-        multi_label: bool,
+        /// What makes scores of logits.
+        scoring: Scoring,
     },
     /// One answer for a token (`ModernBertForTokenClassification`).
     Token,
+}
+
+/// What makes scores of a sequence's logits, as transformers' `text-classification` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scoring {
+    /// One label of several.
+    Softmax,
+    /// Each label by itself: `problem_type` is multi-label, or there is one label.
+    Sigmoid,
+    /// The logits are the answer: `problem_type` is regression.
+    None,
+}
+
+impl Scoring {
+    /// As `function_to_apply` names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scoring::Softmax => "softmax",
+            Scoring::Sigmoid => "sigmoid",
+            Scoring::None => "none",
+        }
+    }
 }
 
 /// How a sequence's hidden states become one row.
@@ -320,7 +342,7 @@ impl RawConfig {
                 tied: self.tie_word_embeddings,
             }),
             "ModernBertForSequenceClassification" => {
-                Ok(Head::Sequence { pooling: self.pooling()?, multi_label: self.multi_label()? })
+                Ok(Head::Sequence { pooling: self.pooling()?, scoring: self.scoring()? })
             }
             "ModernBertForTokenClassification" => Ok(Head::Token),
             other => Err(bad(format!(
@@ -341,10 +363,11 @@ impl RawConfig {
         }
     }
 
-    fn multi_label(&self) -> Result<bool, LoadError> {
+    fn scoring(&self) -> Result<Scoring, LoadError> {
         match self.problem_type.as_deref() {
-            None | Some("single_label_classification" | "regression") => Ok(false),
-            Some("multi_label_classification") => Ok(true),
+            None | Some("single_label_classification") => Ok(Scoring::Softmax),
+            Some("multi_label_classification") => Ok(Scoring::Sigmoid),
+            Some("regression") => Ok(Scoring::None),
             Some(other) => Err(bad(format!("problem_type '{other}' is not known"))),
         }
     }

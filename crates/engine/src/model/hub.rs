@@ -2,69 +2,109 @@
 
 use std::path::{Path, PathBuf};
 
-use hf_hub::api::sync::{ApiBuilder, ApiError};
-use hf_hub::{Cache, Repo};
+use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
+use hf_hub::{Cache, CacheRepo, Repo};
 
 use super::checkpoint::{Checkpoint, no_source};
 use super::weights::ShardIndex;
 use crate::error::LoadError;
 
 /// Read when they are there.
-const OPTIONAL: [&str; 2] = ["training_config.json", "1_Pooling/config.json"];
-
-/// Brings one file and says where it lies.
-type Get = Box<dyn Fn(&str) -> Result<PathBuf, String>>;
+const OPTIONAL: [&str; 5] = [
+    "tokenizer_config.json",
+    "training_config.json",
+    "config_sentence_transformers.json",
+    "modules.json",
+    "1_Pooling/config.json",
+];
 
 /// Brings the files into the cache of `HF_HOME` and opens the snapshot they lie in. With
 /// `HF_HUB_OFFLINE` set, only the cache is looked at.
 pub(super) fn fetch(id: &str) -> Result<Checkpoint, LoadError> {
-    let get = getter(id)?;
-    let required = |file: &str| get(file).map_err(|e| no_source(id, &e));
-
-    let config = required("config.json")?;
-    required("tokenizer.json")?;
-    if get("model.safetensors").is_err() {
-        let index = required("model.safetensors.index.json")?;
+    let files = Files::of(id)?;
+    let config = files.required("config.json")?;
+    files.required("tokenizer.json")?;
+    if files.optional("model.safetensors")?.is_none() {
+        let index = files.required("model.safetensors.index.json")?;
         for shard in shards(&index).map_err(|e| no_source(id, &e))? {
-            required(&shard)?;
+            files.required(&shard)?;
         }
     }
     for file in OPTIONAL {
-        // Absent from most repositories; one that cannot be fetched is as good as absent.
-        let _ = get(file);
+        files.optional(file)?;
     }
-    let snapshot = config.parent().ok_or_else(|| no_source(id, "the cache has no snapshot"))?;
-    Ok(Checkpoint::directory(snapshot).named(id))
+    snapshot(id, &config)
 }
 
 /// As [`fetch`], but brings the tokenizer only.
 pub(super) fn fetch_tokenizer(id: &str) -> Result<Checkpoint, LoadError> {
-    let get = getter(id)?;
-    let tokenizer = get("tokenizer.json").map_err(|e| no_source(id, &e))?;
-    // It only says which token is the mask.
-    let _ = get("tokenizer_config.json");
-    let snapshot = tokenizer.parent().ok_or_else(|| no_source(id, "the cache has no snapshot"))?;
+    let files = Files::of(id)?;
+    let tokenizer = files.required("tokenizer.json")?;
+    files.optional("tokenizer_config.json")?;
+    snapshot(id, &tokenizer)
+}
+
+fn snapshot(id: &str, file: &Path) -> Result<Checkpoint, LoadError> {
+    let snapshot = file.parent().ok_or_else(|| no_source(id, "the cache has no snapshot"))?;
     Ok(Checkpoint::directory(snapshot).named(id))
 }
 
-/// What brings files of the repository `id`.
-fn getter(id: &str) -> Result<Get, LoadError> {
-    let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|v| !v.is_empty() && v != "0");
-    let repo = Repo::model(id.to_string());
-    let cached = Cache::from_env().repo(repo.clone());
-    if offline {
-        return Ok(Box::new(move |file| {
-            cached.get(file).ok_or_else(|| {
-                format!("{file} is not in the cache and HF_HUB_OFFLINE forbids fetching it")
-            })
-        }));
+/// The files of one repository.
+struct Files<'a> {
+    id: &'a str,
+    from: From,
+}
+
+enum From {
+    Cache(CacheRepo),
+    Hub(ApiRepo),
+}
+
+impl Files<'_> {
+    fn of(id: &str) -> Result<Files<'_>, LoadError> {
+        let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|v| !v.is_empty() && v != "0");
+        let repo = Repo::model(id.to_string());
+        if offline {
+            return Ok(Files { id, from: From::Cache(Cache::from_env().repo(repo)) });
+        }
+        let mut builder = ApiBuilder::from_env().with_progress(false);
+        if let Ok(token) = std::env::var("HF_TOKEN") {
+            builder = builder.with_token(Some(token));
+        }
+        let api = builder.build().map_err(|e| no_source(id, &reason(&e)))?;
+        Ok(Files { id, from: From::Hub(api.repo(repo)) })
     }
-    let mut builder = ApiBuilder::from_env().with_progress(false);
-    if let Ok(token) = std::env::var("HF_TOKEN") {
-        builder = builder.with_token(Some(token));
+
+    /// Where a file lies; `None` where the repository has none. One that cannot be fetched is not absent:
+    /// without its pooling or its prompts a model answers, and wrongly.
+    fn optional(&self, file: &str) -> Result<Option<PathBuf>, LoadError> {
+        let api = match &self.from {
+            From::Cache(cache) => return Ok(cache.get(file)),
+            From::Hub(api) => api,
+        };
+        match api.get(file) {
+            Ok(path) => Ok(Some(path)),
+            Err(ApiError::RequestError(error))
+                if matches!(*error, ureq::Error::StatusCode(404)) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(no_source(self.id, &format!("{file}: {}", reason(&error)))),
+        }
     }
-    let api = builder.build().map_err(|e| no_source(id, &reason(&e)))?.repo(repo);
-    Ok(Box::new(move |file| api.get(file).map_err(|e| format!("{file}: {}", reason(&e)))))
+
+    fn required(&self, file: &str) -> Result<PathBuf, LoadError> {
+        let absent = || {
+            let why = match &self.from {
+                From::Cache(_) => "is not in the cache and HF_HUB_OFFLINE forbids fetching it",
+                From::Hub(_) => {
+                    "is not in this repository of the Hub, or there is no such repository"
+                }
+            };
+            no_source(self.id, &format!("{file} {why}"))
+        };
+        self.optional(file)?.ok_or_else(absent)
+    }
 }
 
 fn shards(index: &Path) -> Result<Vec<String>, String> {

@@ -18,7 +18,7 @@ mod workspace;
 
 pub use architecture::{Architecture, TensorSpec};
 pub use checkpoint::Checkpoint;
-pub use config::{Config, Head, LayerKind, Pooling};
+pub use config::{Config, Head, LayerKind, Pooling, Scoring};
 pub use init::{Init, InitHead, PRESETS, Preset};
 pub use prompts::Prompts;
 pub use rope::{Rope, RopeOverride, Scaling};
@@ -65,10 +65,16 @@ impl Model {
             *tied &= !weights.has_decoder_of_its_own();
         }
         let labels = labels(&config, &weights, checkpoint.name())?;
+        if let Head::Sequence { scoring: scoring @ Scoring::Softmax, .. } = &mut config.head
+            && labels.len() == 1
+        {
+            *scoring = Scoring::Sigmoid;
+        }
         let architecture = Architecture::new(&config, labels.len());
         architecture.check(&weights, checkpoint.name())?;
         let tokenizer = Tokenizer::open(checkpoint)?;
         tokenizer.check(config.vocab_size, checkpoint.name())?;
+        check_modules(checkpoint)?;
         let embedding_pooling = embedding_pooling(checkpoint)?;
         let prompts = Prompts::read(checkpoint)?;
         let name = checkpoint.name().into();
@@ -82,6 +88,14 @@ impl Model {
             embedding_pooling,
             prompts,
         })
+    }
+
+    /// What makes scores of logits; tokens have a softmax each.
+    pub fn scoring(&self) -> Scoring {
+        match self.config.head {
+            Head::Sequence { scoring, .. } => scoring,
+            _ => Scoring::Softmax,
+        }
     }
 
     /// Elements of all tensors.
@@ -112,6 +126,28 @@ fn labels(config: &Config, weights: &Weights, model: &str) -> Result<Vec<String>
         )));
     }
     Ok(config.labels.values().cloned().collect())
+}
+
+/// What sentence-transformers puts behind the model, all of which is computed here or left to the caller.
+fn check_modules(checkpoint: &Checkpoint) -> Result<(), LoadError> {
+    const FILE: &str = "modules.json";
+    const KNOWN: [&str; 3] = ["Transformer", "Pooling", "Normalize"];
+    #[derive(serde::Deserialize)]
+    struct Module {
+        #[serde(rename = "type")]
+        kind: String,
+    }
+    let bad = |reason: String| LoadError::Config { file: FILE.into(), reason };
+    let Some(json) = checkpoint.read(FILE)? else { return Ok(()) };
+    let modules: Vec<Module> = serde_json::from_slice(&json).map_err(|e| bad(e.to_string()))?;
+    let known = |kind: &str| kind.rsplit('.').next().is_some_and(|name| KNOWN.contains(&name));
+    match modules.iter().find(|module| !known(&module.kind)) {
+        None => Ok(()),
+        Some(Module { kind }) => Err(bad(format!(
+            "it has {kind}, which is not computed; known are {}",
+            KNOWN.join(", ")
+        ))),
+    }
 }
 
 fn embedding_pooling(checkpoint: &Checkpoint) -> Result<Pooling, LoadError> {

@@ -98,12 +98,16 @@ pub(super) fn resolve(
     let [full_type, sliding_type] = LAYER_TYPES;
     let full_theta = theta("global_rope_theta", raw.global_rope_theta, THETA_FULL)?;
     let sliding_theta = theta("local_rope_theta", raw.local_rope_theta, THETA_SLIDING)?;
-    let mut full = layer_params(raw, full_type, full_theta)?;
-    let mut sliding = layer_params(raw, sliding_type, sliding_theta)?;
+    let mut full = layer_params(raw, full_type, full_theta, wanted)?;
+    let mut sliding = layer_params(raw, sliding_type, sliding_theta, wanted)?;
     let mut max_tokens = max_positions;
 
-    let scaled =
-        |p: &Params| !matches!(p.get("rope_type").and_then(Value::as_str), Some("default"));
+    let scaled = |p: &Params| match p.get("rope_type").and_then(Value::as_str) {
+        Some("default") => false,
+        Some("yarn") => true,
+        // Of any other kind, which gives way to what the caller wants.
+        _ => wanted != RopeOverride::Yarn,
+    };
     if !scaled(&full) && !scaled(&sliding) {
         let side = side_scaling(training, wanted, max_positions)?;
         if let Some(side) = side {
@@ -138,7 +142,12 @@ fn theta(key: &str, given: Option<Option<f64>>, default: f64) -> Result<f64, Rea
 }
 
 /// One layer type's parameters after upstream's merging.
-fn layer_params(raw: &RawConfig, layer_type: &str, theta: f64) -> Result<Params, Reason> {
+fn layer_params(
+    raw: &RawConfig,
+    layer_type: &str,
+    theta: f64,
+    wanted: RopeOverride,
+) -> Result<Params, Reason> {
     let file = "config.json";
     let mut params = Params::new();
     if let Some(all) = &raw.rope_parameters {
@@ -165,16 +174,21 @@ fn layer_params(raw: &RawConfig, layer_type: &str, theta: f64) -> Result<Params,
         params.extend(scaling.iter().map(|(k, v)| (k.clone(), v.clone())));
     }
     if !params.contains_key("rope_type") {
-        if let Some(kind) = params.get("type").filter(|kind| kind.as_str() != Some("default")) {
-            return Err((
-                file,
-                format!(
-                    "rope scaling says type {kind} but no rope_type, which transformers would ignore; \
-                     write rope_type, or choose with --rope yarn|plain"
-                ),
-            ));
-        }
-        params.insert("rope_type".into(), "default".into());
+        let old = params.get("type").filter(|kind| kind.as_str() != Some("default"));
+        let kind = match (old, wanted) {
+            (Some(kind), RopeOverride::Checkpoint) => {
+                return Err((
+                    file,
+                    format!(
+                        "rope scaling says type {kind} but no rope_type, which transformers would \
+                         ignore; write rope_type, or choose with --rope yarn|plain"
+                    ),
+                ));
+            }
+            (Some(kind), RopeOverride::Yarn) if kind.as_str() == Some("yarn") => "yarn",
+            _ => "default",
+        };
+        params.insert("rope_type".into(), kind.into());
     }
     params.entry("rope_theta".into()).or_insert_with(|| theta.into());
     Ok(params)

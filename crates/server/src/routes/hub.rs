@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use bigbatch_engine::chunk::Overlong;
-use bigbatch_engine::model::Head;
 use bigbatch_engine::task::{Answer, Task};
 use bigbatch_engine::tokenize::Input;
 
@@ -86,9 +85,7 @@ impl Asked<'_> {
 
     async fn labels(self, inputs: Inputs) -> Result<Response, Refusal> {
         let read = inputs.read(None).map_err(Refusal::Shape)?;
-        let model = self.served.engine.model();
-        let multi_label = matches!(model.config.head, Head::Sequence { multi_label: true, .. });
-        let own = if multi_label || model.labels.len() == 1 { "sigmoid" } else { "softmax" };
+        let own = self.served.engine.model().scoring().name();
         let raw_scores = match self.parameters.function_to_apply.as_deref() {
             None => self.parameters.raw_scores.unwrap_or(false),
             Some("none") => true,
