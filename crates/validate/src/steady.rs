@@ -4,14 +4,16 @@
 //! taken on trust. The phase is cut into blocks; the series of their median latencies, and in a
 //! closed loop of their answers, are truncated by MSER (White, "An effective truncation heuristic
 //! for bias reduction in simulation output", 1997): the cut that leaves the smallest squared error
-//! of the mean of what remains. Three rules keep it from flattering a target:
+//! of the mean of what remains. Four rules keep it from flattering a target:
 //!
 //! - blocks are medians, smoothed over five neighbours, so a spike is no reason to cut;
 //! - a beginning goes only if it differs from the rest by more than a tenth and by more than blocks
 //!   of the rest differ among themselves, from its first block on; a bad stretch in the middle stays
 //!   in the figures;
 //! - a cut in the second half means that nothing steady was found. Then nothing is cut, and the
-//!   cell is "not steady".
+//!   cell is "not steady";
+//! - a failed request is never cut: where the beginning has one, the cell is "not steady" too, or a
+//!   target that refuses what comes first would seem to answer everything.
 
 use serde::{Deserialize, Serialize};
 
@@ -88,14 +90,22 @@ pub(crate) fn settle(
             Beginning::None => {}
         }
     }
+    let excluded =
+        |record: &RequestRecord| record.phase == Phase::Measured && record.intended_us < from_us;
+    let failed = records.iter().filter(|record| excluded(record) && !record.succeeded()).count();
+    if failed > 0 {
+        let reason = format!(
+            "its beginning differs from the rest, but {failed} requests failed there, and failures \
+             are not left out"
+        );
+        return Steady::NotSteady { reason };
+    }
     let excluded_seconds = (from_us - measured_us.0) as f64 / 1e6;
     measured_us.0 = from_us;
     let mut excluded_requests = 0;
-    for record in records.iter_mut() {
-        if record.phase == Phase::Measured && record.intended_us < from_us {
-            record.phase = Phase::Settling;
-            excluded_requests += 1;
-        }
+    for record in records.iter_mut().filter(|record| excluded(record)) {
+        record.phase = Phase::Settling;
+        excluded_requests += 1;
     }
     Steady::Found { excluded_requests, excluded_seconds }
 }
@@ -111,9 +121,8 @@ fn not_steady(what: &str, series: &[f64]) -> Steady {
 }
 
 /// Median latency of the answered requests of each block of equally many requests. A block without
-/// any says nothing and takes the value before it.
+/// any says nothing and takes the value before it, the first ones the first value there is.
 fn latencies(measured: &[&RequestRecord], blocks: usize) -> Vec<f64> {
-    let mut last = 0.0;
     let block = |block: usize| {
         let (from, to) = (at(measured.len(), blocks, block), at(measured.len(), blocks, block + 1));
         let answered: Vec<f64> = measured[from..to]
@@ -121,12 +130,15 @@ fn latencies(measured: &[&RequestRecord], blocks: usize) -> Vec<f64> {
             .filter(|record| record.succeeded())
             .map(|record| record.latency_us() as f64)
             .collect();
-        if !answered.is_empty() {
-            last = median(answered);
-        }
+        (!answered.is_empty()).then(|| median(answered))
+    };
+    let medians: Vec<Option<f64>> = (0..blocks).map(block).collect();
+    let mut last = medians.iter().copied().flatten().next().unwrap_or_default();
+    let filled = |value: Option<f64>| {
+        last = value.unwrap_or(last);
         last
     };
-    (0..blocks).map(block).collect()
+    medians.into_iter().map(filled).collect()
 }
 
 /// Answers in each block of equal length.
@@ -285,6 +297,29 @@ mod tests {
         assert_eq!(excluded(&found(1000, |n| if n < 20 { 9000.0 } else { 20.0 })), 0, "one block");
         let stretch = |n| if (200..350).contains(&n) { 90.0 } else { 20.0 };
         assert_eq!(excluded(&found(1000, stretch)), 0);
+    }
+
+    #[test]
+    fn failures_are_never_cut() {
+        // Refused at once, then answered at an even pace: nothing differs but the failures.
+        let refused = |requests: &mut [RequestRecord]| {
+            requests.iter_mut().for_each(|r| r.failure = Some(crate::target::FailureKind::Refused));
+        };
+        let mut requests = records(2000, |_| 20.0);
+        refused(&mut requests[..400]);
+        assert_eq!(excluded(&settle(&mut requests.clone(), &mut (0, 20_000_000), false)), 0);
+        // In a closed loop their answers are missing from the throughput, which would cut them.
+        let before = requests.clone();
+        let mut span = (0, 20_000_000);
+        let steady = settle(&mut requests, &mut span, true);
+        assert!(matches!(&steady, Steady::NotSteady { reason } if reason.contains("400 requests")));
+        assert_eq!((requests, span), (before, (0, 20_000_000)));
+        // A slow beginning in which one failed is kept with it.
+        let mut requests = records(1000, |n| if n < 200 { 60.0 } else { 20.0 });
+        refused(&mut requests[100..101]);
+        let steady = settle(&mut requests, &mut (0, 10_000_000), false);
+        assert!(matches!(steady, Steady::NotSteady { .. }), "{steady:?}");
+        assert!(requests.iter().all(|record| record.phase == Phase::Measured));
     }
 
     #[test]
