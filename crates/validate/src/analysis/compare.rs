@@ -5,7 +5,11 @@
 //! one-sided tests at 2.5 % are corrected for the number of cells and metrics by Holm's (1979) method,
 //! so that all of them together raise a false alarm in at most 2.5 % of comparisons. Non-inferior means
 //! that every interval lies within the margin. Anything else is inconclusive, and the smallest change
-//! that the comparison would have seen is told, so that nobody takes silence for sameness.
+//! that the comparison would have seen is told, so that nobody takes silence for sameness. So is a cell
+//! or a metric that only one side has.
+//!
+//! A latency that the second system no longer reaches, because too many of its requests fail, has no
+//! ratio. There the shares of failures are compared, by the same test and under the same correction.
 //!
 //! With a single run on a side there is no telling how much runs differ. The ratio then has an interval
 //! from the spread within the runs (the two intervals joined by MOVER on the logarithm, Zou and Donner
@@ -17,8 +21,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::journal::first_difference_in_words;
-use crate::plan::{Overall, Plan};
-use crate::results::{Figures, Results};
+use crate::plan::{CellSpec, Overall, Plan};
+use crate::results::{Cell, Figures, Results};
 use crate::stats::repeats::{RUNS_PUBLISHED, mean_and_variance, over_runs};
 use crate::stats::student::{critical, upper_tail};
 use crate::stats::{Interval, Shown, Spread};
@@ -39,7 +43,7 @@ pub struct Comparison {
     pub publishable: bool,
     /// Whether the runs of the two systems alternate, as far as the starts of their results tell.
     pub interleaved: bool,
-    /// One for each cell and metric that both have.
+    /// One for each cell and metric that either has; none if no cell was run on both sides.
     pub changes: Vec<Change>,
     /// In what else the two differ, where that should have been the same: each a sentence.
     pub differences: Vec<String>,
@@ -133,7 +137,8 @@ pub struct Worse {
     pub interval: Interval,
     /// Whether a side has a single run, so that the interval tells nothing of how much runs differ.
     pub within_run: bool,
-    /// One-sided p of "the ratio is within the margin".
+    /// One-sided p of "the ratio is within the margin", or of "no larger share of requests fails" where
+    /// only the second system fails too many for the latency to be reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p: Option<f64>,
     /// The smallest true ratio that would have been called a regression in four of five comparisons,
@@ -142,60 +147,96 @@ pub struct Worse {
     pub detectable_ratio: Option<f64>,
 }
 
+impl Worse {
+    /// Of so many runs, before anything is shown.
+    fn unknown(runs: (usize, usize)) -> Worse {
+        Worse {
+            runs,
+            ratio: None,
+            interval: Interval::default(),
+            within_run: false,
+            p: None,
+            detectable_ratio: None,
+        }
+    }
+}
+
+/// The difference of two means, by Welch (1947).
+struct Welch {
+    difference: f64,
+    error: f64,
+    degrees: usize,
+}
+
+impl Welch {
+    /// Second less first; both have at least two values.
+    fn of(first: &[f64], second: &[f64]) -> Welch {
+        let of = |values: &[f64]| {
+            let (mean, variance) = mean_and_variance(values);
+            (mean, variance / values.len() as f64)
+        };
+        let ((first_mean, first_square), (second_mean, second_square)) = (of(first), of(second));
+        let square = first_square + second_square;
+        let part = |square: f64, runs: usize| square * square / (runs - 1) as f64;
+        let parts = part(first_square, first.len()) + part(second_square, second.len());
+        let degrees = square * square / parts;
+        // Without any spread every number of degrees gives the same; a fraction is rounded down.
+        let fewest = first.len().min(second.len()) - 1;
+        let degrees = if degrees.is_finite() { (degrees as usize).max(fewest) } else { fewest };
+        Welch { difference: second_mean - first_mean, error: square.sqrt(), degrees }
+    }
+
+    /// One-sided p of "the difference is at most `tolerated`".
+    fn p(&self, tolerated: f64) -> f64 {
+        let beyond = self.difference - tolerated;
+        if self.error > 0.0 {
+            upper_tail(beyond / self.error, self.degrees)
+        } else {
+            f64::from(u8::from(beyond <= 0.0))
+        }
+    }
+}
+
 /// Compares the costs (the larger the worse) of repeated runs of two systems.
 pub fn compare_runs(before: &[f64], after: &[f64], margin: f64) -> Worse {
-    let runs = (before.len(), after.len());
-    let none = Worse {
-        runs,
-        ratio: None,
-        interval: Interval::default(),
-        within_run: false,
-        p: None,
-        detectable_ratio: None,
-    };
+    let none = Worse::unknown((before.len(), after.len()));
     let usable = |costs: &[f64]| {
         costs.len() >= 2 && costs.iter().all(|&cost| cost > 0.0 && cost.is_finite())
     };
     if !usable(before) || !usable(after) {
         return none;
     }
-    let of = |costs: &[f64]| {
-        let logs: Vec<f64> = costs.iter().map(|cost| cost.ln()).collect();
-        let (mean, variance) = mean_and_variance(&logs);
-        (mean, variance / costs.len() as f64)
-    };
-    let ((first, first_square), (second, second_square)) = (of(before), of(after));
-    let (log_ratio, square) = (second - first, first_square + second_square);
-    let part = |square: f64, runs: usize| square * square / (runs - 1) as f64;
-    let degrees = square * square / (part(first_square, runs.0) + part(second_square, runs.1));
-    // Without any spread every number of degrees gives the same; a fraction is rounded down.
-    let fewest = runs.0.min(runs.1) - 1;
-    let degrees = if degrees.is_finite() { (degrees as usize).max(fewest) } else { fewest };
-    let error = square.sqrt();
-    let beyond = log_ratio - (1.0 + margin).ln();
-    let p = if error > 0.0 {
-        upper_tail(beyond / error, degrees)
-    } else {
-        f64::from(u8::from(beyond <= 0.0))
-    };
-    let half = critical(TAIL, degrees) * error;
-    let seen = (critical(TAIL, degrees) + critical(1.0 - POWER, degrees)) * error;
+    let logs = |costs: &[f64]| costs.iter().map(|cost| cost.ln()).collect::<Vec<f64>>();
+    let welch = Welch::of(&logs(before), &logs(after));
+    let half = critical(TAIL, welch.degrees) * welch.error;
+    let seen = (critical(TAIL, welch.degrees) + critical(1.0 - POWER, welch.degrees)) * welch.error;
     Worse {
-        ratio: Some(log_ratio.exp()),
+        ratio: Some(welch.difference.exp()),
         interval: Interval {
-            low: Some((log_ratio - half).exp()),
-            high: Some((log_ratio + half).exp()),
+            low: Some((welch.difference - half).exp()),
+            high: Some((welch.difference + half).exp()),
         },
-        p: Some(p),
+        p: Some(welch.p((1.0 + margin).ln())),
         detectable_ratio: Some((1.0 + margin) * seen.exp()),
         ..none
     }
 }
 
+/// Where the second system fails too many requests for a latency to be reached and the first does not:
+/// whether a larger share of its requests fails, the run being the unit.
+fn compare_failures(before: &[&Figures], after: &[&Figures]) -> Worse {
+    let shares = |runs: &[&Figures]| -> Vec<f64> {
+        runs.iter().filter_map(|run| Some(1.0 - run.success_rate()?)).collect()
+    };
+    let (first, second) = (shares(before), shares(after));
+    let p = (first.len().min(second.len()) >= 2).then(|| Welch::of(&first, &second).p(0.0));
+    Worse { p, ..Worse::unknown((before.len(), after.len())) }
+}
+
 /// The same where a side has a single run: each side's cost with its interval, joined by MOVER. It has
 /// no p, so it shows nothing.
-fn compare_single(metric: Metric, before: &[Figures], after: &[Figures]) -> Option<Worse> {
-    let side = |runs: &[Figures]| -> Option<(f64, Interval)> {
+fn compare_single(metric: Metric, before: &[&Figures], after: &[&Figures]) -> Option<Worse> {
+    let side = |runs: &[&Figures]| -> Option<(f64, Interval)> {
         let costs: Vec<f64> = runs.iter().map(|run| metric.cost(run)).collect::<Option<_>>()?;
         match (over_runs(&costs), runs) {
             (Some(over), _) => Some((over.mean, over.interval)),
@@ -213,15 +254,13 @@ fn compare_single(metric: Metric, before: &[Figures], after: &[Figures]) -> Opti
     let down = joined(apart(first, of_first.high), apart(second, of_second.low));
     let up = joined(apart(second, of_second.high), apart(first, of_first.low));
     Some(Worse {
-        runs: (before.len(), after.len()),
         ratio: Some(ratio),
         interval: Interval {
             low: down.map(|down| ratio * (-down).exp()),
             high: up.map(|up| ratio * up.exp()),
         },
         within_run: true,
-        p: None,
-        detectable_ratio: None,
+        ..Worse::unknown((before.len(), after.len()))
     })
 }
 
@@ -244,40 +283,26 @@ fn holm(p: &[Option<f64>], level: f64) -> Vec<bool> {
 /// or more results; every run of a cell in them counts, but for the repeat that shows drift.
 pub fn compare(before: &[&Results], after: &[&Results], margin: f64) -> Comparison {
     let mut found = Vec::new();
-    for (spec, label) in specs(before) {
-        let figures = |side: &[&Results]| -> Vec<Figures> {
-            let cells = side.iter().flat_map(|results| &results.cells);
-            let runs = cells.filter(|cell| cell.repeats.is_none() && cell.spec == spec);
-            runs.filter_map(|cell| cell.figures().cloned()).collect()
-        };
-        let (before_runs, after_runs) = (figures(before), figures(after));
-        if before_runs.is_empty() || after_runs.is_empty() {
-            continue;
-        }
+    let mut in_common = false;
+    for (spec, label) in specs(before, after) {
+        let (before_runs, after_runs) = (runs(before, &spec), runs(after, &spec));
+        in_common |= !before_runs.is_empty() && !after_runs.is_empty();
         for metric in Metric::ALL {
-            let costs = |runs: &[Figures]| runs.iter().map(|run| metric.cost(run)).collect();
-            let costs: (Option<Vec<f64>>, Option<Vec<f64>>) =
-                (costs(&before_runs), costs(&after_runs));
-            if let (Some(first), Some(second)) = costs {
-                let broke = unreached(&second) && !unreached(&first);
-                let worse = if first.len().min(second.len()) < 2 {
-                    compare_single(metric, &before_runs, &after_runs)
-                } else {
-                    None
-                };
-                let worse = worse.unwrap_or_else(|| compare_runs(&first, &second, margin));
-                found.push((label.clone(), metric, worse, broke));
-            }
+            let worse = compare_cell(metric, &before_runs, &after_runs, margin);
+            found.extend(worse.map(|worse| (label.clone(), metric, worse)));
         }
     }
-    let p: Vec<Option<f64>> = found.iter().map(|(_, _, worse, _)| worse.p).collect();
+    if !in_common {
+        found.clear();
+    }
+    let p: Vec<Option<f64>> = found.iter().map(|(_, _, worse)| worse.p).collect();
     let changes: Vec<Change> = found
         .into_iter()
         .zip(holm(&p, TAIL))
-        .map(|((cell, metric, worse, broke), rejected)| {
+        .map(|((cell, metric, worse), rejected)| {
             let inside =
                 !worse.within_run && worse.interval.high.is_some_and(|high| high <= 1.0 + margin);
-            let outcome = match (rejected || broke, inside) {
+            let outcome = match (rejected, inside) {
                 (true, _) => Compared::Regression,
                 (false, true) => Compared::NonInferior,
                 (false, false) => Compared::Inconclusive,
@@ -296,15 +321,52 @@ pub fn compare(before: &[&Results], after: &[&Results], margin: f64) -> Comparis
     }
 }
 
+/// One metric of one cell; `None` if no run on either side tells it. Where some run does not, nothing
+/// is shown, and `runs` counts those that do.
+fn compare_cell(
+    metric: Metric,
+    before: &[&Figures],
+    after: &[&Figures],
+    margin: f64,
+) -> Option<Worse> {
+    let told = |runs: &[&Figures]| -> Vec<f64> {
+        runs.iter().filter_map(|run| metric.cost(run)).collect()
+    };
+    let (first, second) = (told(before), told(after));
+    let unknown = Worse::unknown((first.len(), second.len()));
+    if first.is_empty() && second.is_empty() {
+        return None;
+    }
+    if first.is_empty() || second.is_empty() || unknown.runs != (before.len(), after.len()) {
+        return Some(unknown);
+    }
+    if first.len().min(second.len()) < 2 {
+        return Some(compare_single(metric, before, after).unwrap_or(unknown));
+    }
+    let broke = unreached(&second) && !unreached(&first);
+    Some(if broke {
+        compare_failures(before, after)
+    } else {
+        compare_runs(&first, &second, margin)
+    })
+}
+
 /// Whether most runs did not reach the figure, because too many of their requests failed.
 fn unreached(costs: &[f64]) -> bool {
     2 * costs.iter().filter(|cost| cost.is_infinite()).count() > costs.len()
 }
 
-/// The cells of `side`, each once, in the order of the first results.
-fn specs(side: &[&Results]) -> Vec<(crate::plan::CellSpec, String)> {
-    let mut specs: Vec<(crate::plan::CellSpec, String)> = Vec::new();
-    for cell in side.iter().flat_map(|results| &results.cells) {
+/// The figures of a cell's runs, without the repeat that shows drift.
+fn runs<'a>(side: &[&'a Results], spec: &CellSpec) -> Vec<&'a Figures> {
+    let cells = side.iter().flat_map(|results| &results.cells);
+    let runs = cells.filter(|cell| cell.repeats.is_none() && cell.spec == *spec);
+    runs.filter_map(Cell::figures).collect()
+}
+
+/// The cells of either side, each once, in the order of the first results.
+fn specs(before: &[&Results], after: &[&Results]) -> Vec<(CellSpec, String)> {
+    let mut specs: Vec<(CellSpec, String)> = Vec::new();
+    for cell in before.iter().chain(after).flat_map(|results| &results.cells) {
         if !specs.iter().any(|(spec, _)| *spec == cell.spec) {
             specs.push((cell.spec.clone(), cell.spec.label()));
         }

@@ -39,8 +39,16 @@ pub fn render(comparison: &Comparison) -> String {
     out.push_str(
         "\nCost is latency, or the inverse of throughput: above 1 is slower, whatever is measured. The unit is \
          the run; p is that of “within the margin”, one-sided, and verdicts are corrected for the number of \
-         rows (Holm). The smallest regression seen is what four of five such comparisons would call one.\n",
+         rows (Holm). The smallest regression seen is what four of five such comparisons would call one. A row \
+         without a ratio has a p only where the second no longer reaches the latency: that of “no larger share \
+         of its requests fails”.\n",
     );
+    if comparison.changes.iter().any(one_sided) {
+        out.push_str(
+            "\nA row with no runs on a side is of a cell that was not run there, or of a figure that no run \
+             there tells; it shows nothing, so neither does the whole.\n",
+        );
+    }
     if comparison.changes.iter().any(|change| change.worse.within_run) {
         out.push_str(
             "\nA side has a single run: its intervals are within the run and tell nothing of how much runs \
@@ -58,6 +66,10 @@ pub fn render(comparison: &Comparison) -> String {
         );
     }
     out
+}
+
+fn one_sided(change: &Change) -> bool {
+    change.worse.runs.0.min(change.worse.runs.1) == 0
 }
 
 fn row(out: &mut String, change: &Change) {

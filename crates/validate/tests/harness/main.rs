@@ -4,6 +4,7 @@ mod advice;
 mod analysis;
 mod browser;
 mod cells;
+mod compare;
 mod edge;
 mod experiment;
 mod http;
