@@ -49,6 +49,12 @@ impl Place<'_> {
         self.percentile(|figures| &figures.latency_over_all.p95)
     }
 
+    /// Whether so many requests fail in every run that the p95 over all falls on one that is never answered.
+    pub(crate) fn p95_is_never_reached(&self) -> bool {
+        let never = |figures: &Figures| figures.latency_over_all.p95.shown == Shown::NotReached;
+        self.cells.iter().all(|(_, figures)| never(figures))
+    }
+
     /// A percentile in milliseconds.
     pub(crate) fn percentile(&self, of: fn(&Figures) -> &Percentile) -> Estimate {
         let exact = |figures: &Figures| match of(figures).shown {
@@ -63,26 +69,23 @@ impl Place<'_> {
         self.estimate(|figures| Some(figures.requests_per_second), |_| Interval::default())
     }
 
-    /// Any figure: its value in each run, and its interval within one.
+    /// Any figure: its value in each run, and its interval within one. Of several runs all must have it: one
+    /// alone would stand for the others.
     pub(crate) fn estimate(
         &self,
         of: impl Fn(&Figures) -> Option<f64>,
         within: impl Fn(&Figures) -> Interval,
     ) -> Estimate {
+        if let [(_, figures)] = self.cells[..] {
+            let (value, interval) = (of(figures), within(figures));
+            return Estimate { value, interval, basis: Basis::WithinRun };
+        }
         let values: Option<Vec<f64>> = self.cells.iter().map(|(_, figures)| of(figures)).collect();
         let over = values.as_deref().and_then(crate::stats::over_runs);
-        match (over, self.cells.first()) {
-            (Some(over), _) => Estimate {
-                value: Some(over.mean),
-                interval: over.interval,
-                basis: Basis::OverRuns(over.runs),
-            },
-            (None, Some((_, figures))) => {
-                Estimate { value: of(figures), interval: within(figures), basis: Basis::WithinRun }
-            }
-            (None, None) => {
-                Estimate { value: None, interval: Interval::default(), basis: Basis::WithinRun }
-            }
+        Estimate {
+            value: over.map(|over| over.mean),
+            interval: over.map(|over| over.interval).unwrap_or_default(),
+            basis: Basis::OverRuns(self.cells.len()),
         }
     }
 }

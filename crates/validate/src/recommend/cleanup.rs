@@ -8,7 +8,7 @@ use crate::stats::Interval;
 
 use super::{Advised, Recommendation, Support, Topic, Unit};
 
-/// Fragmentation that is acceptable, as the plan has it.
+/// Fragmentation that is acceptable, where the plan doesn't say.
 const FRAGMENTATION_MAX: f64 = 0.05;
 
 pub(super) fn advise(results: &Results) -> Vec<Recommendation> {
@@ -16,7 +16,8 @@ pub(super) fn advise(results: &Results) -> Vec<Recommendation> {
     let mut all: Vec<Recommendation> =
         memory.leaks.iter().map(|leak| of_leak(results, leak)).collect();
     if let Some(fragmentation) = memory.fragmentation {
-        all.push(of_fragmentation(fragmentation));
+        let most = results.plan.overall.fragmentation_max.unwrap_or(FRAGMENTATION_MAX);
+        all.push(of_fragmentation(fragmentation, most));
     }
     all.extend(results.analysis.cleanup.as_ref().and_then(of_experiment));
     if all.is_empty() {
@@ -160,14 +161,14 @@ fn capitalised(what: &str) -> String {
     format!("{first}{}", letters.as_str())
 }
 
-fn of_fragmentation(found: Fragmentation) -> Recommendation {
+fn of_fragmentation(found: Fragmentation, most: f64) -> Recommendation {
     let evidence = format!(
         "1 - largest free / free: {} on average, {} at most, over {} readings.",
         percent(found.mean),
         percent(found.max),
         count(found.readings)
     );
-    let advice = if found.max <= FRAGMENTATION_MAX {
+    let advice = if found.max <= most {
         format!(
             "Memory needs no defragmentation: at most {} of what was free could not be used in one piece.",
             percent(found.max)
@@ -193,6 +194,20 @@ fn of_fragmentation(found: Fragmentation) -> Recommendation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fragmentation_is_held_against_the_limit_given() {
+        let found =
+            Fragmentation { readings: 9, mean: 0.01, max: 0.03, max_at_ms: 0.0, max_cell: 0 };
+        for (most, needs_nothing) in [(FRAGMENTATION_MAX, true), (0.03, true), (0.02, false)] {
+            let advice = of_fragmentation(found, most).advice;
+            assert_eq!(
+                advice.contains("needs no defragmentation"),
+                needs_nothing,
+                "{most}: {advice}"
+            );
+        }
+    }
 
     #[test]
     fn only_device_memory_is_held_against_the_budget() {

@@ -72,9 +72,8 @@ pub(super) fn limits(results: &Results, wanted: Wanted) -> Vec<Limit<'_>> {
 }
 
 fn find(places: &[Place<'_>], target_ms: f64) -> Found {
-    let estimates: Vec<(usize, Estimate)> =
-        places.iter().map(|place| (place.concurrency, place.p95_over_all_ms())).collect();
-    let Some(&(fewest, first)) = estimates.first() else {
+    let points: Vec<Point> = places.iter().map(Point::of).collect();
+    let Some(&Point { clients: fewest, estimate: first, .. }) = points.first() else {
         return Found::NotShown { clients: 0 };
     };
     match first.interval.high {
@@ -85,27 +84,42 @@ fn find(places: &[Place<'_>], target_ms: f64) -> Found {
         }
         None => return Found::NotShown { clients: fewest },
     }
-    let (clients, until) = upper(&estimates, target_ms);
-    let lows: Vec<(usize, f64)> = estimates
+    let (clients, until) = upper(&points, target_ms);
+    let lows: Vec<(usize, f64)> = points
         .iter()
-        .map_while(|(clients, estimate)| Some((*clients, estimate.interval.low?)))
+        .map_while(|point| Some((point.clients, point.estimate.interval.low?)))
         .collect();
     Found::At { clients, high: crossing(&lows, target_ms), until }
 }
 
+/// The p95 at one concurrency.
+#[derive(Clone, Copy)]
+struct Point {
+    clients: usize,
+    estimate: Estimate,
+    /// Too many requests fail for one to be reached, and the sample shows no lower end either.
+    fails: bool,
+}
+
+impl Point {
+    fn of(place: &Place<'_>) -> Point {
+        let estimate = place.p95_over_all_ms();
+        let fails = place.p95_is_never_reached() && estimate.interval.low.is_none();
+        Point { clients: place.concurrency, estimate, fails }
+    }
+}
+
 /// Most clients with the upper end still within the target, whose fewest are.
-fn upper(estimates: &[(usize, Estimate)], target_ms: f64) -> (usize, Until) {
+fn upper(points: &[Point], target_ms: f64) -> (usize, Until) {
     let mut last: Option<(usize, f64)> = None;
-    for &(next, estimate) in estimates {
+    for &Point { clients: next, estimate, fails } in points {
         let clients = last.map_or(next, |(clients, _)| clients);
         match (estimate.interval.high, last) {
             (Some(high), _) if high <= target_ms => last = Some((next, high)),
             (Some(high), Some(from)) => {
                 return (between(from, (next, high), target_ms), Until::Crossing { next });
             }
-            (None, _) if estimate.value.is_none() && estimate.interval.low.is_none() => {
-                return (clients, Until::Failing { next });
-            }
+            (None, _) if fails => return (clients, Until::Failing { next }),
             (_, _) => return (clients, Until::TooFew { next }),
         }
     }
@@ -264,8 +278,8 @@ impl Limit<'_> {
                  higher. Add a higher concurrency to the plan."
             )),
             Found::At { until: Until::TooFew { next }, .. } => Some(format!(
-                "The p95 at C = {next} has no upper end: its sample is too small. More batches there \
-                 would show whether the limit lies higher."
+                "The p95 at C = {next} has no upper end: its sample is too small, or some of its runs have \
+                 none. More batches there would show whether the limit lies higher."
             )),
             Found::NotShown { clients } => Some(format!(
                 "The p95 {} has no upper end: the sample is too small (a p95 needs 100 batches), or too \
@@ -283,12 +297,12 @@ fn at(clients: usize) -> String {
 
 /// `C = 50: 1.2 s (1.1 s to 1.3 s, within run)`.
 fn measured(place: &Place<'_>) -> String {
-    let estimate = place.p95_over_all_ms();
+    let Point { estimate, fails, .. } = Point::of(place);
     let end = |end: Option<f64>| end.map_or("?".to_owned(), time);
-    let value = match (estimate.value, estimate.interval) {
-        (Some(ms), _) => time(ms),
-        (None, Interval { low: None, high: None }) => "not reached".to_owned(),
-        (None, _) => "not shown".to_owned(),
+    let value = match estimate.value {
+        Some(ms) => time(ms),
+        None if fails => "not reached".to_owned(),
+        None => "not shown".to_owned(),
     };
     let interval = match estimate.interval {
         Interval { low: None, high: None } => String::new(),
@@ -304,9 +318,10 @@ mod tests {
     use super::*;
     use crate::estimate::Basis;
 
-    fn point(clients: usize, low: f64, high: Option<f64>) -> (usize, Estimate) {
+    fn point(clients: usize, low: f64, high: Option<f64>) -> Point {
         let interval = Interval { low: Some(low), high };
-        (clients, Estimate { value: Some(low), interval, basis: Basis::WithinRun })
+        let estimate = Estimate { value: Some(low), interval, basis: Basis::WithinRun };
+        Point { clients, estimate, fails: false }
     }
 
     #[test]
@@ -322,8 +337,11 @@ mod tests {
     fn a_cell_without_an_upper_end_ends_the_range() {
         let cells = [point(1, 9.0, Some(10.0)), point(10, 20.0, None), point(50, 30.0, Some(40.0))];
         assert_eq!(upper(&cells, 60.0), (1, Until::TooFew { next: 10 }));
-        let never =
-            Estimate { value: None, interval: Interval::default(), basis: Basis::WithinRun };
-        assert_eq!(upper(&[cells[0], (10, never)], 60.0), (1, Until::Failing { next: 10 }));
+        let none = Estimate { value: None, interval: Interval::default(), basis: Basis::WithinRun };
+        let never = Point { clients: 10, estimate: none, fails: true };
+        assert_eq!(upper(&[cells[0], never], 60.0), (1, Until::Failing { next: 10 }));
+        // A single effective trial has no end either, and fails nothing.
+        let unsure = Point { fails: false, ..never };
+        assert_eq!(upper(&[cells[0], unsure], 60.0), (1, Until::TooFew { next: 10 }));
     }
 }

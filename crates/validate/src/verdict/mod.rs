@@ -12,6 +12,8 @@ mod whole_run;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use whole_run::tail_ratios;
+
 use crate::analysis::MemoryFindings;
 use crate::plan::{Bar, CellSpec, Plan};
 use crate::published::{percentile_over_runs, runs};

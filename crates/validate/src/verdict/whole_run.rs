@@ -4,7 +4,7 @@
 
 use crate::analysis::MemoryFindings;
 use crate::analysis::memory::{Leak, LeakVerdict};
-use crate::plan::{CellSpec, Load, Plan};
+use crate::plan::{Bar, CellSpec, Load, Plan};
 use crate::published::runs;
 use crate::results::Cell;
 use crate::stats::{TrialUnit, Trials};
@@ -13,17 +13,9 @@ use super::{Criterion, Outcome, Verdict, of_cell};
 
 pub(super) fn judge(plan: &Plan, cells: &[Cell], memory: &MemoryFindings) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
-    if let Some(limit) = plan.overall.tail_ratio_max {
-        let own = |spec: &CellSpec| {
-            let bars = plan.bars.iter().filter(|bar| bar.tail_ratio_max.is_some());
-            bars.filter_map(|bar| plan.cell_of(bar)).any(|of_bar| of_bar == *spec)
-        };
-        for spec in plan.cells() {
-            if !matches!(spec.load, Load::Ramp { .. }) && !own(&spec) {
-                let runs: Vec<&Cell> = runs(&spec, cells).collect();
-                verdicts.push(of_cell(spec.clone(), Criterion::TailRatio, limit, &runs));
-            }
-        }
+    for spec in plan.cells() {
+        let limit = plan.overall.tail_ratio_max.filter(|_| own_limit(plan, &spec).is_none());
+        verdicts.extend(limit.and_then(|limit| tail_ratio(&spec, cells, limit)));
     }
     let mut whole = |criterion, limit, judge: &dyn Fn(&mut Verdict)| {
         let mut verdict = Verdict::not_run(None, criterion, limit);
@@ -52,6 +44,28 @@ pub(super) fn judge(plan: &Plan, cells: &[Cell], memory: &MemoryFindings) -> Vec
         whole(Criterion::Leak, 0.0, &|verdict| leak(verdict, &memory.leaks));
     }
     verdicts
+}
+
+/// The tail ratio of every cell of the plan but ramps against its bar's limit, else that over the whole
+/// run, else `default`: the verdicts there are, and those there would be.
+pub(crate) fn tail_ratios(plan: &Plan, cells: &[Cell], default: f64) -> Vec<Verdict> {
+    let of_plan = plan.overall.tail_ratio_max.unwrap_or(default);
+    let judged =
+        |spec: &CellSpec| tail_ratio(spec, cells, own_limit(plan, spec).unwrap_or(of_plan));
+    plan.cells().iter().filter_map(judged).collect()
+}
+
+/// The limit that a cell's own bar sets.
+fn own_limit(plan: &Plan, spec: &CellSpec) -> Option<f64> {
+    let of_spec = |bar: &&Bar| plan.cell_of(bar).is_some_and(|of_bar| of_bar == *spec);
+    plan.bars.iter().filter(of_spec).find_map(|bar| bar.tail_ratio_max)
+}
+
+/// A ramp's latency is meant to grow, so that it has no ratio to limit.
+fn tail_ratio(spec: &CellSpec, cells: &[Cell], limit: f64) -> Option<Verdict> {
+    let runs: Vec<&Cell> = runs(spec, cells).collect();
+    let ramp = matches!(spec.load, Load::Ramp { .. });
+    (!ramp).then(|| of_cell(spec.clone(), Criterion::TailRatio, limit, &runs))
 }
 
 /// The greatest of so many readings.

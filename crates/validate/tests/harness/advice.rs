@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bigbatch_validate::plan::Bar;
+use bigbatch_validate::plan::{Arrival, Bar, Lengths, Load, Scenario};
 use bigbatch_validate::recommend::{
     Recommendation, Setting, Support, Topic, Unit, Wanted, recommend, settings,
 };
+use bigbatch_validate::results::Status;
+use bigbatch_validate::stats::Shown;
 use bigbatch_validate::target::{Answer, MemorySample, Prompt, Reply, Target, TargetInfo};
 use bigbatch_validate::{Plan, Results, RunOptions, Silent, run_async};
 use tokio::sync::Mutex;
@@ -40,9 +42,13 @@ impl Target for OneAtATime {
 }
 
 async fn queue(concurrency: &[usize], requests_per_client: usize) -> Results {
+    queues(concurrency, requests_per_client, 1).await
+}
+
+async fn queues(concurrency: &[usize], requests_per_client: usize, repeats: usize) -> Results {
     let mut plan = Plan::matrix("queue", &[64], concurrency);
     plan.cell.requests_per_client = requests_per_client;
-    plan.repeat_first = false;
+    (plan.repeats, plan.repeat_first) = (repeats, false);
     plan.bars = vec![Bar { latency_seconds_p95_max: Some(0.06), ..Bar::on(64, concurrency[0]) }];
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
     let target = Arc::new(OneAtATime(Mutex::new(())));
@@ -152,4 +158,98 @@ async fn a_sample_that_is_too_small_sets_no_limit() {
     assert!(advice.advice.starts_with("1 at once is shown"), "{advice:?}");
     assert!(advice.settings.is_empty(), "a server isn't throttled for want of data: {advice:?}");
     assert_eq!(about(&results.recommendations, Topic::Replicas).support, Support::Missing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_run_never_stands_for_the_others() {
+    let mut results = queues(&[1, 4], 150, 2).await;
+    let advice = recommend(&results, Wanted::default());
+    assert_eq!(about(&advice, Topic::Concurrency).support, Support::Partly, "the premise");
+    let last = results.cells.iter_mut().rfind(|cell| cell.spec.concurrency() == Some(1));
+    let Status::Run { figures } = &mut last.expect("a second run").status else { panic!("run") };
+    figures.latency_over_all.p95.shown = Shown::AtLeast { ms: 10.0, level: 0.9 };
+    let advice = recommend(&results, Wanted::default());
+    let advice = about(&advice, Topic::Concurrency);
+    assert_eq!((advice.support, advice.figure.as_ref()), (Support::Missing, None), "{advice:?}");
+    assert!(
+        advice.evidence[1].starts_with("p95 over all requests: C = 1: not shown;"),
+        "{advice:?}"
+    );
+}
+
+/// 20 ms for 64 tokens, but 40 ms for every twentieth; other lengths now and then take a second.
+struct Tailed(std::sync::atomic::AtomicU64);
+
+impl Target for Tailed {
+    fn describe(&self) -> TargetInfo {
+        TargetInfo::default()
+    }
+
+    fn send<'a>(&'a self, prompt: &'a Prompt) -> Answer<'a> {
+        let n = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let ms = match (prompt.tokens(), n % 20) {
+            (64, 19) => 40,
+            (64, _) => 20,
+            (_, 19) => 1000,
+            _ => 20,
+        };
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            Ok(Reply::default())
+        })
+    }
+
+    fn memory(&self) -> MemorySample {
+        MemorySample::default()
+    }
+}
+
+async fn tail_advice(change: impl FnOnce(&mut Plan)) -> Recommendation {
+    let mut plan = Plan::matrix("tails", &[64], &[1]);
+    (plan.cell.requests_min, plan.repeat_first) = (1200, false);
+    change(&mut plan);
+    let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
+    let target = Arc::new(Tailed(Default::default()));
+    let report = run_async(&plan, target, &Pieces, &options, &Silent).await;
+    about(&report.expect("it is set up").results.recommendations, Topic::TailLatency).clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn advice_on_the_tail_says_what_the_verdicts_say() {
+    let nothing = |limit: &str| {
+        format!("The tail needs nothing: p99 stays within {limit} times the median in every cell.")
+    };
+    assert_eq!(tail_advice(|_| ()).await.advice, nothing("3"), "p99 is twice the median");
+    // The plan's limits come first: a bar's own, then that over the whole run.
+    let own = |limit| Bar { tail_ratio_max: Some(limit), ..Bar::on(64, 1) };
+    let advice = tail_advice(|plan| plan.overall.tail_ratio_max = Some(2.5)).await;
+    assert_eq!(advice.advice, nothing("2.5"));
+    let advice = tail_advice(|plan| plan.overall.tail_ratio_max = Some(1.5)).await;
+    assert!(advice.advice.starts_with("The tail is beyond the bar"), "{advice:?}");
+    let advice = tail_advice(|plan| plan.bars = vec![own(1.5)]).await;
+    assert!(advice.advice.starts_with("The tail is beyond the bar"), "{advice:?}");
+    let advice = tail_advice(|plan| {
+        (plan.overall.tail_ratio_max, plan.bars) = (Some(1.5), vec![own(2.5)]);
+    });
+    assert_eq!(advice.await.advice, nothing("2.5"));
+    // A ramp has no ratio to limit, however long its tail.
+    let ramp = |plan: &mut Plan| {
+        plan.scenarios = vec![Scenario {
+            name: "rising".into(),
+            lengths: Lengths::Fixed(128),
+            load: Load::Ramp {
+                from_per_second: 50.0,
+                to_per_second: 100.0,
+                seconds: 20.0,
+                arrival: Arrival::Constant,
+                latency_seconds_p95_max: None,
+                failure_rate_max: 0.01,
+            },
+        }];
+    };
+    assert_eq!(tail_advice(ramp).await.advice, nothing("3"));
+    // Eight clients have 150 rounds, too few for a p99, though one has the larger ratio.
+    let advice = tail_advice(|plan| plan.concurrency = vec![1, 8]).await;
+    assert_eq!(advice.support, Support::Partly, "{advice:?}");
+    assert!(advice.missing.is_some_and(|missing| missing.contains("a p99 needs 400 rounds")));
 }
