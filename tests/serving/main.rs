@@ -1,6 +1,7 @@
 //! `bigbatch serve` as a process: options in layers, several models under one budget, signals, load.
 
 mod load;
+mod metrics;
 mod options;
 mod process;
 mod signals;

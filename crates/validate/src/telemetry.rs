@@ -66,11 +66,11 @@ const IDLE_POLL: Duration = Duration::from_millis(5);
 pub(crate) async fn idle_reading(target: &dyn Target, clock: Clock, moment: Moment) -> MemoryPoint {
     let until = Instant::now() + IDLE_WAIT;
     loop {
-        let point = reading(target, clock, moment);
-        let MemorySample { requests_in_flight, batches_in_flight, .. } = point.sample;
+        let MemorySample { requests_in_flight, batches_in_flight, .. } = target.memory();
         let idle = requests_in_flight.unwrap_or(0) + batches_in_flight.unwrap_or(0) == 0;
         if idle || Instant::now() >= until {
-            return point;
+            let at_ms = clock.now_us() as f64 / 1e3;
+            return MemoryPoint { at_ms, moment, sample: target.memory_now().await };
         }
         tokio::time::sleep(IDLE_POLL).await;
     }
@@ -179,6 +179,33 @@ fn fuller(one: MemoryPoint, other: MemoryPoint) -> MemoryPoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Tells an old reading until it is asked for a new one.
+    struct Late;
+
+    impl Target for Late {
+        fn describe(&self) -> crate::target::TargetInfo {
+            crate::target::TargetInfo::default()
+        }
+
+        fn send<'a>(&'a self, _: &'a crate::target::Prompt) -> crate::target::Answer<'a> {
+            Box::pin(async { Ok(crate::target::Reply::default()) })
+        }
+
+        fn memory(&self) -> MemorySample {
+            MemorySample { rss_bytes: Some(900), ..Default::default() }
+        }
+
+        fn memory_now(&self) -> crate::target::Reading<'_> {
+            Box::pin(async { MemorySample { rss_bytes: Some(100), ..Default::default() } })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_reading_begins_when_the_target_is_idle() {
+        let point = idle_reading(&Late, Clock::start(0), Moment::After).await;
+        assert_eq!(point.sample.rss_bytes, Some(100), "900 was read under load");
+    }
 
     #[test]
     fn a_thinned_series_keeps_its_peak() {

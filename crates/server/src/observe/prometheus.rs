@@ -2,11 +2,14 @@
 //!
 //! Names that begin with `te_` are text-embeddings-inference's and mean what they mean there: `te_request_*`
 //! counts requests to be computed, `te_embed_*` and `te_predict_*` count inputs (of models that give vectors,
-//! and of all others), durations are in seconds. Names that begin with `bigbatch_` are ours.
+//! and of all others), durations are in seconds. Names that begin with `bigbatch_` are ours, those that begin
+//! with `process_` every Prometheus client's.
 
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+
+use bigbatch_engine::backend::ArenaUsage;
 
 use super::{Endpoint, Histogram, Snapshot, Stages, load};
 use crate::App;
@@ -190,29 +193,51 @@ fn batches(models: &Models, page: &mut Page) {
     }
 }
 
+/// An arena at one moment, so that what is used and what is free add up.
+struct ArenaNow {
+    usage: ArenaUsage,
+    /// A batch on the device has the whole plan; between batches all of the arena is one free block.
+    used_bytes: u64,
+}
+
+impl ArenaNow {
+    fn of(served: &Served) -> ArenaNow {
+        let usage = served.engine.arena();
+        let busy = served.engine.batches_in_flight() > 0;
+        ArenaNow { usage, used_bytes: if busy { usage.planned_bytes } else { 0 } }
+    }
+}
+
 fn memory(models: &Models, page: &mut Page) {
-    type Reading = fn(&Served) -> u64;
-    let gauges: [(&str, &str, Reading); 5] = [
-        ("bigbatch_arena_capacity_bytes", "Reserved for activations.", |s| {
-            s.engine.arena().capacity_bytes
+    type Reading = fn(&Served, &ArenaNow) -> u64;
+    let gauges: [(&str, &str, Reading); 7] = [
+        ("bigbatch_arena_capacity_bytes", "Reserved for activations.", |_, arena| {
+            arena.usage.capacity_bytes
         }),
-        ("bigbatch_arena_planned_bytes", "What the largest batch touches.", |s| {
-            s.engine.arena().planned_bytes
+        ("bigbatch_arena_planned_bytes", "What the largest batch touches.", |_, arena| {
+            arena.usage.planned_bytes
         }),
-        ("bigbatch_arena_high_water_bytes", "The most that a batch has touched.", |s| {
-            s.engine.arena().high_water_bytes
+        ("bigbatch_arena_used_bytes", "Held by the batches on the device.", |_, arena| {
+            arena.used_bytes
         }),
-        ("bigbatch_max_batch_tokens", "Tokens of the largest batch.", |s| {
+        ("bigbatch_arena_largest_free_bytes", "The largest free block.", |_, arena| {
+            arena.usage.capacity_bytes.saturating_sub(arena.used_bytes)
+        }),
+        ("bigbatch_arena_high_water_bytes", "The most that a batch has touched.", |_, arena| {
+            arena.usage.high_water_bytes
+        }),
+        ("bigbatch_max_batch_tokens", "Tokens of the largest batch.", |s, _| {
             s.engine.limits().max_batch_tokens as u64
         }),
-        ("bigbatch_max_input_tokens", "Tokens of the longest input.", |s| {
+        ("bigbatch_max_input_tokens", "Tokens of the longest input.", |s, _| {
             s.engine.max_tokens() as u64
         }),
     ];
+    let arenas: Vec<ArenaNow> = models.iter().map(|(served, _)| ArenaNow::of(served)).collect();
     for (name, help, read) in gauges {
         page.head(name, "gauge", help);
-        for (served, _) in models {
-            page.value(name, &model(served), read(served));
+        for ((served, _), arena) in models.iter().zip(&arenas) {
+            page.value(name, &model(served), read(served, arena));
         }
     }
     page.head("bigbatch_model_info", "gauge", "1 for each model.");
@@ -222,16 +247,26 @@ fn memory(models: &Models, page: &mut Page) {
         page.value("bigbatch_model_info", &labels, 1);
     }
     // One process, one device: whichever engine is asked.
-    if let Some(memory) = models.first().and_then(|(served, _)| served.engine.device_memory()) {
-        let (process, card) = (memory.process_bytes.unwrap_or(0), memory.card_bytes.unwrap_or(0));
-        page.one(
-            "bigbatch_device_memory_bytes",
-            "gauge",
-            "Device memory of this process.",
-            process,
-        );
-        page.one("bigbatch_card_memory_bytes", "gauge", "Device memory of all processes.", card);
+    let device = models.first().and_then(|(served, _)| served.engine.device_memory());
+    let device = device.unwrap_or_default();
+    // What cannot be read is left out: a zero would be a reading.
+    for (name, help, bytes) in [
+        ("bigbatch_device_memory_bytes", "Device memory of this process.", device.process_bytes),
+        ("bigbatch_card_memory_bytes", "Device memory of all processes.", device.card_bytes),
+        ("process_resident_memory_bytes", "Resident memory of this process.", resident_bytes()),
+    ] {
+        if let Some(bytes) = bytes {
+            page.one(name, "gauge", help, bytes);
+        }
     }
+}
+
+/// Resident memory of this process; `None` where there is no `/proc`.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
 }
 
 fn model(served: &Served) -> String {

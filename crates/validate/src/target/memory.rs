@@ -9,7 +9,7 @@ use bigbatch_engine::backend::device_memory_of;
 use serde::{Deserialize, Serialize};
 
 /// One reading. What a target cannot tell is `None`, never zero.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct MemorySample {
     /// Resident memory of the target's process, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -35,7 +35,7 @@ pub struct MemorySample {
 }
 
 /// State of an arena, in bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct ArenaSample {
     /// All of it.
     pub capacity_bytes: u64,
@@ -45,6 +45,9 @@ pub struct ArenaSample {
     pub high_water_bytes: u64,
     /// Largest block that could be handed out now.
     pub largest_free_bytes: u64,
+    /// Where several arenas are added up here: the greatest fragmentation of any by itself, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fragmentation_max: Option<f64>,
 }
 
 impl ArenaSample {
@@ -55,7 +58,8 @@ impl ArenaSample {
 
     /// Share of the free bytes that no single block can hold, 0 to 1; see [`fragmentation`].
     pub fn fragmentation(&self) -> f64 {
-        fragmentation(self.free_bytes(), self.largest_free_bytes)
+        let of_one = || fragmentation(self.free_bytes(), self.largest_free_bytes);
+        self.fragmentation_max.unwrap_or_else(of_one)
     }
 }
 

@@ -27,6 +27,9 @@ pub use memory::{
 /// The future a target answers with.
 pub type Answer<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 
+/// The future of a reading of memory.
+pub type Reading<'a> = Pin<Box<dyn Future<Output = MemorySample> + Send + 'a>>;
+
 /// A system under test.
 ///
 /// `send` must resolve once the whole answer has arrived (the last byte, the device's output read
@@ -42,6 +45,13 @@ pub trait Target: Send + Sync {
     /// Memory right now. Called about ten times a second during the load, so it must be cheap and
     /// must not block: a target that has to ask over a network answers with its latest reading.
     fn memory(&self) -> MemorySample;
+
+    /// A reading that begins with this call: what an idle target holds must not be told by a reading that
+    /// began under load. A target whose [`memory`](Target::memory) is that already has nothing to add.
+    fn memory_now(&self) -> Reading<'_> {
+        let sample = self.memory();
+        Box::pin(async move { sample })
+    }
 
     /// Whether it runs in the harness's own process, and so shares its processor time.
     fn shares_process(&self) -> bool {

@@ -151,6 +151,21 @@ async fn memory_comes_from_the_metrics_page_and_keys_stay_with_the_target() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_idle_reading_asks_for_the_page_anew() {
+    let options = MockOptions { metrics: Some(PAGE.into()), ..mock(Speaks::TeiEmbed) };
+    let server = MockServer::start(options);
+    let mut options = HttpOptions::new(server.url());
+    options.metrics_url = Some(format!("{}/metrics", server.url()));
+    options.metrics_interval = std::time::Duration::from_secs(3600);
+    let target = connect(&options).await;
+    let before = server.metrics_seen().len();
+    for asked in 1..=3 {
+        assert_eq!(target.memory_now().await.rss_bytes, Some(1_500_000));
+        assert!(server.metrics_seen().len() >= before + asked);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn memory_comes_from_the_process_of_a_target_on_this_machine() {
     let server = MockServer::start(mock(Speaks::TeiEmbed));
     let mut options = HttpOptions::new(server.url());

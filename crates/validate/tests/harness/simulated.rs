@@ -122,6 +122,7 @@ impl Target for Simulated {
                 used_bytes: 100 << 20,
                 high_water_bytes: 200 << 20,
                 largest_free_bytes: 412 << 20,
+                fragmentation_max: None,
             }),
             ..MemorySample::default()
         }

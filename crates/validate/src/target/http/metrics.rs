@@ -3,6 +3,7 @@
 //! A task asks for the page again and again; readers get the latest reading at once. A page that could
 //! not be had leaves no reading at all: an old one would look like memory that stands still.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,19 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::client::Client;
-use crate::target::{ArenaSample, MemorySample};
+use crate::target::{ArenaSample, MemorySample, fragmentation};
+
+const RSS: &str = "process_resident_memory_bytes";
+const DEVICE: &str = "bigbatch_device_memory_bytes";
+const CARD: &str = "bigbatch_card_memory_bytes";
+const CAPACITY: &str = "bigbatch_arena_capacity_bytes";
+const USED: &str = "bigbatch_arena_used_bytes";
+const HIGH_WATER: &str = "bigbatch_arena_high_water_bytes";
+const LARGEST_FREE: &str = "bigbatch_arena_largest_free_bytes";
+
+/// The metrics that are read, as `bigbatch serve` exports them; of device and card only where its driver
+/// tells.
+pub const MEMORY_METRICS: [&str; 7] = [RSS, DEVICE, CARD, CAPACITY, USED, HIGH_WATER, LARGEST_FREE];
 
 /// No page is waited for longer.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,6 +32,8 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A task that reads a metrics page; it ends with this value.
 pub(super) struct Scraper {
     latest: Arc<Mutex<MemorySample>>,
+    client: Arc<Client>,
+    page: Uri,
     task: JoinHandle<()>,
 }
 
@@ -27,16 +42,23 @@ impl Scraper {
     pub(super) fn start(client: Client, page: Uri, every: Duration) -> Scraper {
         let latest = Arc::new(Mutex::new(MemorySample::default()));
         let shared = Arc::clone(&latest);
+        let client = Arc::new(client);
+        let (own_client, own_page) = (Arc::clone(&client), page.clone());
         let task = tokio::spawn(async move {
             let mut ticks = interval(every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                let sample = scrape(&client, page.clone()).await.unwrap_or_default();
+                let sample = scrape(&own_client, own_page.clone()).await;
                 *shared.lock().unwrap_or_else(PoisonError::into_inner) = sample;
             }
         });
-        Scraper { latest, task }
+        Scraper { latest, client, page, task }
+    }
+
+    /// A reading that begins now.
+    pub(super) async fn now(&self) -> MemorySample {
+        scrape(&self.client, self.page.clone()).await
     }
 
     /// The latest reading.
@@ -51,45 +73,58 @@ impl Drop for Scraper {
     }
 }
 
-async fn scrape(client: &Client, page: Uri) -> Option<MemorySample> {
-    let reply = timeout(PAGE_TIMEOUT, client.get(page)).await.ok()?.ok()?;
-    reply.status.is_success().then(|| sample(&String::from_utf8_lossy(&reply.body)))
+async fn scrape(client: &Client, page: Uri) -> MemorySample {
+    match timeout(PAGE_TIMEOUT, client.get(page)).await {
+        Ok(Ok(reply)) if reply.status.is_success() => sample(&String::from_utf8_lossy(&reply.body)),
+        _ => MemorySample::default(),
+    }
 }
 
 /// What a page in Prometheus' text format says of memory. Where a metric has several series, one a
-/// device say, they are added up; the largest free block is the largest of any.
+/// model say, they are added up; the largest free block is the largest of any, and each arena is
+/// fragmented by itself.
 pub(super) fn sample(page: &str) -> MemorySample {
-    let values = |metric: &str| -> Vec<u64> {
+    let series = |metric: &str| -> BTreeMap<&str, u64> {
         page.lines().filter_map(|line| value(line, metric)).collect()
     };
     let sum = |metric: &str| {
-        let values = values(metric);
-        (!values.is_empty()).then(|| values.iter().fold(0u64, |sum, &v| sum.saturating_add(v)))
+        let series = series(metric);
+        (!series.is_empty()).then(|| series.values().fold(0u64, |sum, &v| sum.saturating_add(v)))
     };
     let arena = || {
+        let (capacity, used) = (series(CAPACITY), series(USED));
+        let largest_free = series(LARGEST_FREE);
+        let of_one = |(labels, &largest): (&&str, &u64)| {
+            let free = capacity.get(labels)?.saturating_sub(*used.get(labels)?);
+            Some(fragmentation(free, largest))
+        };
+        let each = largest_free.iter().filter_map(of_one);
         Some(ArenaSample {
-            capacity_bytes: sum("bigbatch_arena_capacity_bytes")?,
-            used_bytes: sum("bigbatch_arena_used_bytes")?,
-            high_water_bytes: sum("bigbatch_arena_high_water_bytes")?,
-            largest_free_bytes: values("bigbatch_arena_largest_free_bytes").into_iter().max()?,
+            capacity_bytes: sum(CAPACITY)?,
+            used_bytes: sum(USED)?,
+            high_water_bytes: sum(HIGH_WATER)?,
+            largest_free_bytes: *largest_free.values().max()?,
+            fragmentation_max: (largest_free.len() > 1).then(|| each.fold(0.0, f64::max)),
         })
     };
     MemorySample {
-        rss_bytes: sum("process_resident_memory_bytes"),
+        rss_bytes: sum(RSS),
+        device_used_bytes: sum(DEVICE),
+        card_used_bytes: sum(CARD),
         arena: arena(),
         ..MemorySample::default()
     }
 }
 
-/// The value of one line of `metric`: `metric{label="x"} 1.5e+09 [timestamp]`.
-fn value(line: &str, metric: &str) -> Option<u64> {
+/// Labels and value of one line of `metric`: `metric{label="x"} 1.5e+09 [timestamp]`.
+fn value<'a>(line: &'a str, metric: &str) -> Option<(&'a str, u64)> {
     let rest = line.trim_start().strip_prefix(metric)?;
-    let after = match rest.strip_prefix('{') {
-        Some(labels) => &labels[labels.rfind('}')? + 1..],
-        None => rest.starts_with([' ', '\t']).then_some(rest)?,
+    let (labels, after) = match rest.strip_prefix('{') {
+        Some(labels) => labels.split_at(labels.rfind('}')? + 1),
+        None => ("", rest.starts_with([' ', '\t']).then_some(rest)?),
     };
     let number: f64 = after.split_whitespace().next()?.parse().ok()?;
-    (0.0..1e18).contains(&number).then_some(number as u64)
+    (0.0..1e18).contains(&number).then_some((labels, number as u64))
 }
 
 #[cfg(test)]
@@ -113,11 +148,37 @@ mod tests {
             used_bytes: 300,
             high_water_bytes: 400,
             largest_free_bytes: 900,
+            fragmentation_max: Some(0.0),
         };
         let expected =
             MemorySample { rss_bytes: Some(1 << 30), arena: Some(arena), ..Default::default() };
         assert_eq!(sample(page), expected);
         assert_eq!(sample("te_queue_size 4\n").arena, None);
+    }
+
+    #[test]
+    fn each_arena_is_fragmented_by_itself() {
+        let page = |largest: [u64; 2]| {
+            let models = ["{model=\"a\"}", "{model=\"b\"}"];
+            let series = |metric: &str, values: [u64; 2]| {
+                let line = |(labels, value)| format!("{metric}{labels} {value}\n");
+                models.iter().zip(values).map(line).collect::<String>()
+            };
+            series(CAPACITY, [1000, 100])
+                + &series(USED, [0, 0])
+                + &series(HIGH_WATER, [9, 9])
+                + &series(LARGEST_FREE, largest)
+                + DEVICE
+                + " 700\n"
+                + CARD
+                + " 800\n"
+        };
+        let whole = sample(&page([1000, 100]));
+        assert_eq!((whole.device_used_bytes, whole.card_used_bytes), (Some(700), Some(800)));
+        let fragmentation = |sample: MemorySample| sample.arena.expect("told").fragmentation();
+        assert_eq!(fragmentation(whole), 0.0, "two arenas are no fragments of one");
+        // The smaller one's half does not vanish beside the larger one.
+        assert_eq!(fragmentation(sample(&page([1000, 50]))), 0.5);
     }
 
     #[test]

@@ -38,11 +38,12 @@ pub use secrets::Secrets;
 use self::auto::{Asker, Found};
 use self::client::{Client, Exchange, Fault};
 use self::failure::{of_fault, of_status, presentable, words};
+pub use self::metrics::MEMORY_METRICS;
 use self::metrics::Scraper;
 use self::process::Process;
 use self::url::BaseUrl;
 use super::{
-    Answer, Failure, FailureKind, MemorySample, Outcome, Prompt, Reply, Target, TargetInfo,
+    Answer, Failure, FailureKind, MemorySample, Outcome, Prompt, Reading, Reply, Target, TargetInfo,
 };
 
 /// The short text that a target is tried with.
@@ -224,12 +225,28 @@ impl Target for HttpTarget {
     }
 
     fn memory(&self) -> MemorySample {
-        let told = self.scraper.as_ref().map(Scraper::latest).unwrap_or_default();
+        self.reading(self.scraper.as_ref().map(Scraper::latest).unwrap_or_default())
+    }
+
+    fn memory_now(&self) -> Reading<'_> {
+        Box::pin(async {
+            let told = match &self.scraper {
+                Some(scraper) => scraper.now().await,
+                None => MemorySample::default(),
+            };
+            self.reading(told)
+        })
+    }
+}
+
+impl HttpTarget {
+    /// What the metrics page told, and what this machine sees of the process now.
+    fn reading(&self, told: MemorySample) -> MemorySample {
         let seen = self.process.map(Process::memory).unwrap_or_default();
         MemorySample {
             rss_bytes: seen.rss_bytes.or(told.rss_bytes),
-            device_used_bytes: seen.device_used_bytes,
-            card_used_bytes: seen.card_used_bytes,
+            device_used_bytes: seen.device_used_bytes.or(told.device_used_bytes),
+            card_used_bytes: seen.card_used_bytes.or(told.card_used_bytes),
             requests_in_flight: Some(self.in_flight.load(Ordering::Relaxed)),
             ..told
         }
