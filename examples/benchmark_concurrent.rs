@@ -52,6 +52,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             );
             let mut plan = Plan::matrix("benchmark_concurrent", &TOKENS_CPU, &CONCURRENCY);
             plan.cell.time_limit_seconds = CELL_SECONDS_CPU;
+            // Shorter, so that a request that takes longer is a failure and not an endless warm-up.
+            plan.cell.request_timeout_seconds = 0.9 * CELL_SECONDS_CPU;
             plan
         }
     };

@@ -260,6 +260,7 @@ mod tests {
             spec: CellSpec::matrix(64, 1),
             run: 0,
             repeats: None,
+            sitting: 0,
             span_ms: None,
             status: Status::NotRun { reason: format!("number {index}") },
             memory: Vec::new(),

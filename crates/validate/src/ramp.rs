@@ -2,8 +2,10 @@
 //!
 //! The ramp is cut into blocks of equal time. A block is broken if more of its requests failed than
 //! the load allows, or if its p95 of latency is beyond the load's limit; where the plan sets no
-//! limit it is three times the p95 of the ramp's first tenth. The target broke at the first block
-//! that is broken and followed by a broken one, so that one bad moment is not taken for the end.
+//! limit it is three times the p95 of the ramp's first tenth. A p95 that falls on a failure is beyond
+//! any limit. The target broke at the first block that is broken and followed by a broken one, so that
+//! one bad moment is not taken for the end; blocks without requests, such as those of a ramp that was
+//! cut short, say nothing and are passed over.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +29,7 @@ pub struct Ramp {
     pub latency_ms_p95_max: Option<f64>,
     /// The share of failed requests beyond which a block is broken.
     pub failure_rate_max: f64,
-    /// Where the target broke; none if it kept up to the end.
+    /// Where the target broke; none if it kept up, to the end or to where the cell's time limit cut it.
     pub broke: Option<Broke>,
 }
 
@@ -102,12 +104,13 @@ pub(crate) fn ramp(load: &Load, records: &[RequestRecord], from_us: u64) -> Opti
         if block.failures as f64 > failure_rate_max * block.requests as f64 {
             Some(Broken::Failures)
         } else {
-            block.latency_ms_p95.is_some_and(late).then_some(Broken::Latency)
+            block.latency_ms_p95.is_none_or(late).then_some(Broken::Latency)
         }
     };
-    let broke = blocks.iter().enumerate().find_map(|(index, block)| {
+    let told: Vec<&RampBlock> = blocks.iter().filter(|block| block.requests > 0).collect();
+    let broke = told.iter().enumerate().find_map(|(index, block)| {
         let what = broken(block)?;
-        let lasts = blocks.get(index + 1).is_none_or(|next| broken(next).is_some());
+        let lasts = told.get(index + 1).is_none_or(|next| broken(next).is_some());
         lasts.then_some(Broke { rate_per_second: block.rate_per_second, what })
     });
     Some(Ramp { blocks, latency_ms_p95_max, failure_rate_max, broke })
@@ -123,4 +126,63 @@ fn p95_ms(records: &[&RequestRecord]) -> Option<f64> {
     answered.sort_unstable();
     let rank = nearest_rank(0.95, records.len());
     answered.get(rank - 1).map(|&us| us as f64 / 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Arrival;
+    use crate::target::FailureKind;
+
+    /// Twenty requests in each of the first `blocks` seconds of a ramp of twenty, one a block; of each block
+    /// `failed` say how many failed and how long the others took, in milliseconds.
+    fn of(blocks: u64, failure_rate_max: f64, law: impl Fn(u64) -> (u64, u64)) -> Ramp {
+        let load = Load::Ramp {
+            from_per_second: 10.0,
+            to_per_second: 30.0,
+            seconds: 20.0,
+            arrival: Arrival::Constant,
+            latency_seconds_p95_max: Some(0.1),
+            failure_rate_max,
+        };
+        let record = |n: u64| {
+            let (failed, ms) = law(n / 20);
+            RequestRecord {
+                cell: 0,
+                client: 0,
+                ordinal: n,
+                phase: Phase::Measured,
+                tokens: 8,
+                intended_us: n * 50_000,
+                sent_us: n * 50_000,
+                ended_us: n * 50_000 + ms * 1000,
+                failure: (n % 20 < failed).then_some(FailureKind::Refused),
+                message: None,
+                stages: None,
+                batch: None,
+            }
+        };
+        let records: Vec<RequestRecord> = (0..blocks * 20).map(record).collect();
+        ramp(&load, &records, 0).expect("a ramp")
+    }
+
+    #[test]
+    fn a_break_in_the_last_block_that_has_requests_counts() {
+        let late_from = |from: u64| move |block: u64| (0, if block >= from { 500 } else { 10 });
+        assert_eq!(of(20, 0.01, late_from(99)).broke, None);
+        for blocks in [20, 12] {
+            let broke = of(blocks, 0.01, late_from(blocks - 1)).broke.expect("it broke");
+            assert_eq!(broke.what, Broken::Latency, "{blocks}");
+        }
+        // One bad moment is not the end, whether or not the ramp was cut after it.
+        assert_eq!(of(12, 0.01, |block| (0, if block == 5 { 500 } else { 10 })).broke, None);
+    }
+
+    #[test]
+    fn a_p95_that_is_never_reached_is_late() {
+        // A tenth fails, which this load allows.
+        let broke = of(20, 0.5, |block| (if block >= 10 { 2 } else { 0 }, 10)).broke;
+        assert_eq!(broke.map(|broke| broke.what), Some(Broken::Latency));
+        assert_eq!(of(20, 0.5, |_| (1, 10)).broke, None, "a twentieth leaves the p95");
+    }
 }

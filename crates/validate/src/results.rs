@@ -38,9 +38,12 @@ pub struct Report {
 }
 
 impl Report {
-    /// The exit code of a program that ran this: 1 if a bar failed, else 0; under `strict` also 1
-    /// if a bar was not shown or its cell not run.
+    /// The exit code of a program that ran this: 1 if a bar failed or nothing at all was measured, else
+    /// 0; under `strict` also 1 if a bar was not shown or its cell not run.
     pub fn exit_code(&self, strict: bool) -> u8 {
+        if self.results.measured_nothing() {
+            return 1;
+        }
         match self.results.conclusion.outcome() {
             Some(crate::verdict::Outcome::Fail) => 1,
             None | Some(crate::verdict::Outcome::Pass) => 0,
@@ -96,6 +99,11 @@ pub struct Results {
 }
 
 impl Results {
+    /// Whether no cell at all was run.
+    pub fn measured_nothing(&self) -> bool {
+        self.cells.iter().all(|cell| cell.figures().is_none())
+    }
+
     /// The first run of each cell of the matrix by length and concurrency.
     pub fn matrix(&self) -> Vec<&Cell> {
         let first = |cell: &&Cell| cell.repeats.is_none() && cell.run == 0;
@@ -173,6 +181,9 @@ pub struct Cell {
     /// The index of the first cell, which this one runs again at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats: Option<usize>,
+    /// Which sitting of the run ran it, from 0: each time that a run is gone on with begins another.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub sitting: usize,
     /// Start and end of the cell, in milliseconds since the start of the run; absent if it never started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub span_ms: Option<(f64, f64)>,
@@ -180,6 +191,10 @@ pub struct Cell {
     pub status: Status,
     /// Memory before, during and after.
     pub memory: Vec<MemoryPoint>,
+}
+
+fn is_first(sitting: &usize) -> bool {
+    *sitting == 0
 }
 
 impl Cell {

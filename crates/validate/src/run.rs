@@ -171,7 +171,8 @@ pub async fn run_async(
     let clock = Clock::start(ended_us(&kept));
     let pacing = Pacing::of_this_runtime();
     let earlier = std::mem::take(&mut kept.cells);
-    let run = Run { plan, target, info, options, progress, clock, pools, pacing };
+    let sitting = kept.resumed_at.len();
+    let run = Run { plan, target, info, options, progress, clock, pools, pacing, sitting };
     let (cells, requests) = run.cells(earlier, journal).await;
 
     let analysis = analyse(&cells, &requests, &run.info);
@@ -241,6 +242,7 @@ struct Run<'a> {
     clock: Clock,
     pools: Pools,
     pacing: Pacing,
+    sitting: usize,
 }
 
 impl Run<'_> {
@@ -298,6 +300,7 @@ impl Run<'_> {
             spec,
             run,
             repeats,
+            sitting: self.sitting,
             span_ms: None,
             status: Status::NotRun { reason: String::new() },
             memory: Vec::new(),

@@ -6,6 +6,9 @@
 //! tests); a slope shown to stay within it is clean; anything else, and anything with fewer than
 //! eight plateaus, is inconclusive.
 //!
+//! A run that was gone on with is judged by its last sitting: between two the process may be another, and its
+//! memory begins anew.
+//!
 //! Resident memory is judged from the end of the heaviest load on: an allocator keeps what its largest load
 //! needed, so a run that happens to meet its light cells first would climb without a leak.
 
@@ -138,7 +141,7 @@ pub struct Leak {
     pub trend_p: Option<f64>,
     /// The growth that counts as none, in bytes a cell.
     pub tolerance_bytes_per_cell: f64,
-    /// The same in percent of the first plateau.
+    /// The same in percent of the first reading, or of an arena's whole capacity.
     pub tolerance_percent_per_cell: f64,
     /// Why, in one sentence.
     pub reason: String,
@@ -211,10 +214,15 @@ pub struct Aligned {
 pub(crate) fn find(ran: &[Ran]) -> MemoryFindings {
     let told = MemoryQuantity::told(ran);
     let aligned: Vec<AlignedSeries> = ran.iter().map(aligned).collect();
-    let heaviest_ms = heaviest_end_ms(&aligned);
+    let from = last_sitting(ran);
+    let heaviest_ms = heaviest_end_ms(&aligned[from..]);
     let leak = |&quantity: &MemoryQuantity| {
         let settled_ms = if quantity == MemoryQuantity::Rss { heaviest_ms } else { None };
-        leak(ran, quantity, settled_ms)
+        let mut leak = leak(&ran[from..], quantity, settled_ms)?;
+        if from > 0 {
+            leak.reason += "; those of earlier sittings are left out";
+        }
+        Some(leak)
     };
     MemoryFindings {
         returned: ran.iter().flat_map(|ran| returned(ran, &told)).collect(),
@@ -222,6 +230,13 @@ pub(crate) fn find(ran: &[Ran]) -> MemoryFindings {
         fragmentation: fragmentation(ran),
         aligned,
     }
+}
+
+/// Where the cells of the last sitting begin: a run that is gone on with may find a new process, whose
+/// memory begins anew.
+fn last_sitting(ran: &[Ran]) -> usize {
+    let last = ran.iter().map(|ran| ran.cell.sitting).max();
+    ran.iter().position(|ran| Some(ran.cell.sitting) == last).unwrap_or(0)
 }
 
 fn at_moment(points: &[MemoryPoint], moment: Moment) -> impl Iterator<Item = &MemoryPoint> {
@@ -427,6 +442,46 @@ mod tests {
             point(start + 8.0, Moment::After, 0),
         ];
         AlignedSeries { cell, points }
+    }
+
+    /// A cell before, under and after whose load resident memory was this.
+    fn cell(index: usize, sitting: usize, mib: u64) -> crate::results::Cell {
+        let point = |after_ms: f64, moment| MemoryPoint {
+            at_ms: 10.0 * index as f64 + after_ms,
+            moment,
+            sample: MemorySample { rss_bytes: Some(mib << 20), ..MemorySample::default() },
+        };
+        crate::results::Cell {
+            index,
+            spec: crate::plan::CellSpec::matrix(64, 1),
+            run: 0,
+            repeats: None,
+            sitting,
+            span_ms: None,
+            status: crate::results::Status::NotRun { reason: String::new() },
+            memory: vec![
+                point(0.0, Moment::Before),
+                point(4.0, Moment::During),
+                point(8.0, Moment::After),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_run_gone_on_with_is_judged_by_its_last_sitting() {
+        let verdict = |second: fn(usize) -> u64, first_mib: u64| {
+            let cells: Vec<_> = (0..24)
+                .map(|n| if n < 12 { cell(n, 0, first_mib) } else { cell(n, 1, second(n)) })
+                .collect();
+            let ran: Vec<Ran> =
+                cells.iter().map(|cell| Ran { cell, records: Vec::new() }).collect();
+            let [leak] = &find(&ran).leaks[..] else { panic!("one quantity") };
+            assert!(leak.reason.contains("earlier sittings are left out"), "{}", leak.reason);
+            leak.verdict
+        };
+        // A new process that begins low and grows, and one that begins high and stays there.
+        assert_eq!(verdict(|n| 100 + 5 * n as u64, 500), LeakVerdict::Leak);
+        assert_eq!(verdict(|_| 500, 100), LeakVerdict::Clean);
     }
 
     #[test]

@@ -86,7 +86,8 @@ impl Traffic {
     /// # Errors
     /// [`Error::ReportUnreadable`].
     pub fn recorded(path: &Path, limits: Limits) -> Result<Traffic, Error> {
-        let mut by_id: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        // An engine counts its batches from its own start, which may lie between two cells.
+        let mut batches: BTreeMap<(usize, u64), Vec<usize>> = BTreeMap::new();
         let unreadable = |fault: std::io::Error| Error::ReportUnreadable {
             path: path.to_owned(),
             message: fault.to_string(),
@@ -94,15 +95,15 @@ impl Traffic {
         let records = File::open(path).and_then(read_requests).map_err(unreadable)?;
         for record in records {
             if let Some(batch) = record.batch {
-                by_id.entry(batch.id).or_default().push(record.tokens);
+                batches.entry((record.cell, batch.id)).or_default().push(record.tokens);
             }
         }
         let holds = |lengths: &Vec<usize>| {
             lengths.len() <= limits.max_batch_sequences
                 && lengths.iter().sum::<usize>() <= limits.max_batch_tokens
         };
-        let told = by_id.len();
-        let batches: Vec<_> = by_id.into_values().filter(holds).collect();
+        let told = batches.len();
+        let batches: Vec<_> = batches.into_values().filter(holds).collect();
         let left_out = told - batches.len();
         let mut origin = format!("recorded in {}", path.display());
         if left_out > 0 {
@@ -131,6 +132,30 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits = Limits { max_batch_tokens: 1000, max_batch_sequences: 8, max_masks: 4 };
+
+    #[test]
+    fn batches_of_two_cells_are_two_though_an_engine_counted_both_from_0() {
+        let record = |cell: usize, id: u64, tokens: usize| crate::load::RequestRecord {
+            cell,
+            client: 0,
+            ordinal: 0,
+            phase: crate::load::Phase::Measured,
+            tokens,
+            intended_us: 0,
+            sent_us: 0,
+            ended_us: 1,
+            failure: None,
+            message: None,
+            stages: None,
+            batch: Some(crate::target::BatchRef { id, sequences: 1, tokens }),
+        };
+        let records = [record(0, 0, 5), record(0, 1, 6), record(1, 0, 7), record(1, 0, 8)];
+        let path = std::env::temp_dir().join(format!("bigbatch-traffic-{}", std::process::id()));
+        let mut file = File::create(&path).expect("writable");
+        crate::report::json::requests(&records, &mut file).expect("written");
+        let traffic = Traffic::recorded(&path, LIMITS).expect("readable");
+        assert_eq!(traffic.batches, [vec![5], vec![6], vec![7, 8]]);
+    }
 
     #[test]
     fn simulated_batches_are_seeded_varied_and_within_the_limits() {

@@ -76,6 +76,7 @@ impl Plan {
         check_seconds("cell.failure_pause_seconds", rules.failure_pause_seconds, 0.0)?;
         check_seconds("cell.warmup_seconds", rules.warmup_seconds, 0.0)?;
         check_count("cell.in_flight_max", rules.in_flight_max, 1, IN_FLIGHT_MAX)?;
+        self.check_warm_up()?;
         let most_clients = self.most_clients();
         let needed = rules.requests_min.max(rules.requests_per_client.saturating_mul(most_clients));
         if rules.requests_max < needed {
@@ -86,6 +87,24 @@ impl Plan {
             ));
         }
         Ok(())
+    }
+
+    /// A closed loop whose requests all time out must still come to be measured: else a target that hangs
+    /// would be "not run" instead of failing.
+    fn check_warm_up(&self) -> Result<(), String> {
+        let rules = &self.cell;
+        let closed = self.cells().iter().any(|cell| cell.concurrency().is_some());
+        let longest_seconds = rules.warmup_requests_per_client as f64
+            * (rules.request_timeout_seconds + rules.failure_pause_seconds);
+        if !closed || longest_seconds < rules.time_limit_seconds {
+            return Ok(());
+        }
+        Err(format!(
+            "cell.request_timeout_seconds = {} leaves a target that hangs in its warm-up for {longest_seconds} s \
+             of time_limit_seconds = {}, so that nothing would be measured; lower it or \
+             warmup_requests_per_client, or raise the limit",
+            rules.request_timeout_seconds, rules.time_limit_seconds
+        ))
     }
 
     fn check_bars(&self) -> Result<(), String> {
@@ -111,6 +130,12 @@ impl Plan {
             check_tail_ratio(&format!("{which}: tail_ratio_max"), bar.tail_ratio_max)?;
             if bar.success_rate_min.is_some_and(|rate| !(rate > 0.0 && rate <= 1.0)) {
                 return Err(format!("{which}: success_rate_min must be above 0 and at most 1"));
+            }
+            if bar.success_rate_min == Some(1.0) {
+                return Err(format!(
+                    "{which}: success_rate_min = 1 cannot be shown by any number of requests; write what \
+                     may fail, 0.999 for one in a thousand"
+                ));
             }
             if let Some(seconds) = bar.latency_seconds_p95_max {
                 check_seconds(&format!("{which}: latency_seconds_p95_max"), seconds, 1e-6)?;

@@ -64,8 +64,8 @@
 //!
 //! The measured phase of a cell ends once it has `requests_min`
 //! requests, `requests_per_client` for every client and, where the target tells its batches,
-//! `batches_min` of them; or at `requests_max`, or `time_limit_seconds` after its start. Unknown
-//! keys are refused, so that a misspelt bar cannot pass unnoticed.
+//! `batches_min` of them; or at `requests_max`, or `time_limit_seconds` after its start. An open load
+//! with `seconds`, a ramp and a replay end by themselves, or at `time_limit_seconds`. Unknown keys are refused, so that a misspelt bar cannot pass unnoticed.
 
 pub(crate) mod check;
 mod overall;
@@ -147,7 +147,8 @@ pub struct CellRules {
     pub requests_per_client: usize,
     /// At least this many batches among them, where the target tells (0: don't wait for batches).
     pub batches_min: usize,
-    /// No more measured requests than this.
+    /// No more measured requests than this, of loads that end by counts; one that lasts a time (an open
+    /// loop with seconds, a ramp) or a file sends what it says.
     pub requests_max: usize,
     /// The warm-up lasts until this many requests per client have ended.
     pub warmup_requests_per_client: usize,
@@ -363,9 +364,12 @@ mod tests {
             ("[cell]\nrequest_timeout_seconds = 0", "cell.request_timeout_seconds = 0"),
             ("[cell]\ntime_limit_seconds = nan", "cell.time_limit_seconds = NaN"),
             ("[cell]\nrequests_max = 99", "is below the 100 requests"),
+            ("[cell]\ntime_limit_seconds = 120", "cell.request_timeout_seconds = 120 leaves"),
+            ("[cell]\nwarmup_requests_per_client = 5", "for 600.5 s of time_limit_seconds = 600"),
             ("[[bar]]\ntokens = 512\nconcurrency = 1\nsuccess_rate_min = 0.5", "does not run"),
             ("[[bar]]\ntokens = 128\nconcurrency = 1", "sets no limit"),
             ("[[bar]]\ntokens = 128\nconcurrency = 1\nsuccess_rate_min = 1.5", "at most 1"),
+            ("[[bar]]\ntokens = 128\nconcurrency = 1\nsuccess_rate_min = 1", "write what may fail"),
             (
                 "[[bar]]\ntokens = 128\nconcurrency = 1\ntail_ratio_max = 0.5",
                 "tail_ratio_max = 0.5",

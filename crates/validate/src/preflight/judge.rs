@@ -4,7 +4,8 @@ use bigbatch_engine::backend::CudaDevice;
 use bigbatch_engine::units::bytes;
 
 use super::{Computes, Finding, Judgement, Subject};
-use crate::plan::{CellRules, Load, Plan};
+use crate::plan::{Load, Plan};
+use crate::workload::Trace;
 use Judgement::{Ok as Fine, Problem, Warning};
 
 const MIB: u64 = 1 << 20;
@@ -59,16 +60,18 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Those of a plan.
+    /// Those of a plan, the repeat of its first cell included, whichever that will be.
     pub fn of(plan: &Plan) -> Needs {
-        let (mut least, mut most) = (0, 0);
-        for cell in plan.cells() {
-            let (wanted, limit) = counts(&plan.cell, &cell.load);
-            least += wanted;
-            most += limit;
-        }
+        let cells: Vec<(u64, u64)> =
+            plan.cells().iter().map(|cell| counts(plan, &cell.load)).collect();
         let runs = plan.repeats as u64;
-        Needs { requests_min: runs * least, requests_max: runs * most }
+        let least = || cells.iter().map(|(least, _)| least);
+        let most = || cells.iter().map(|(_, most)| most);
+        let again = u64::from(plan.repeat_first);
+        Needs {
+            requests_min: runs * least().sum::<u64>() + again * least().min().unwrap_or(&0),
+            requests_max: runs * most().sum::<u64>() + again * most().max().unwrap_or(&0),
+        }
     }
 
     fn disk(requests: u64) -> u64 {
@@ -77,30 +80,37 @@ impl Needs {
 }
 
 /// Requests of one run of a cell, its warm-up included: at least, and at most.
-fn counts(rules: &CellRules, load: &Load) -> (u64, u64) {
+fn counts(plan: &Plan, load: &Load) -> (u64, u64) {
+    let rules = &plan.cell;
     let limit = rules.requests_max as u64;
     let arrivals = |rate_per_second: f64, seconds: f64| (rate_per_second * seconds) as u64;
     let warm_up = |rate_per_second| arrivals(rate_per_second, rules.warmup_seconds);
-    match *load {
-        Load::Closed { concurrency } => {
+    match load {
+        &Load::Closed { concurrency } => {
             let warm_up = (rules.warmup_requests_per_client * concurrency) as u64;
             let cool_down = concurrency as u64;
             (warm_up + rules.requests_wanted(concurrency) as u64, warm_up + limit + cool_down)
         }
-        Load::Open { rate_per_second, seconds, .. } => {
+        &Load::Open { rate_per_second, seconds, .. } => {
             let warm_up = warm_up(rate_per_second);
             let wanted = seconds.map_or(rules.requests_wanted(1) as u64, |seconds| {
-                arrivals(rate_per_second, seconds).min(limit)
+                arrivals(rate_per_second, seconds)
             });
             (warm_up + wanted, warm_up + if seconds.is_some() { wanted } else { limit })
         }
-        Load::Ramp { from_per_second, to_per_second, seconds, .. } => {
+        &Load::Ramp { from_per_second, to_per_second, seconds, .. } => {
             let mean_per_second = (from_per_second + to_per_second) / 2.0;
-            let all = warm_up(from_per_second) + arrivals(mean_per_second, seconds).min(limit);
+            let all = warm_up(from_per_second) + arrivals(mean_per_second, seconds);
             (all, all)
         }
-        // Its file is read later.
-        Load::Replay { .. } => (0, limit),
+        // What is wrong with its file is said when the prompts are cut.
+        Load::Replay { file, .. } => match Trace::load(&plan.folder.join(file)) {
+            Ok(trace) => {
+                let all = warm_up(trace.rate_per_second()) + trace.lines().len() as u64;
+                (all, all)
+            }
+            Err(_) => (0, limit),
+        },
     }
 }
 

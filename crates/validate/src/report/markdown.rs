@@ -11,7 +11,7 @@ use super::{format, method, words};
 
 /// The whole report.
 pub fn render(results: &Results) -> String {
-    let mut out = format!("# {}\n\n", escaped(&words::headline(&results.conclusion)));
+    let mut out = format!("# {}\n\n", escaped(&words::headline(results)));
     if let Some(rest) = words::headline_rest(&results.conclusion) {
         let _ = writeln!(out, "{}.\n", escaped(&rest));
     }

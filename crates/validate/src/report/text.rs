@@ -20,7 +20,7 @@ pub fn render(results: &Results) -> String {
         table(&mut out, &tables::verdicts(results));
     }
     out.push('\n');
-    out.push_str(&words::headline(&results.conclusion));
+    out.push_str(&words::headline(results));
     if let Some(rest) = words::headline_rest(&results.conclusion) {
         let _ = write!(out, " ({rest})");
     }

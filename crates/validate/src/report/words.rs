@@ -15,7 +15,12 @@ use super::format::{
 use super::tables::Field;
 
 /// The verdict in one line.
-pub(super) fn headline(conclusion: &Conclusion) -> String {
+pub(super) fn headline(results: &Results) -> String {
+    let conclusion = &results.conclusion;
+    if results.measured_nothing() {
+        let cells = results.cells.iter().filter(|cell| cell.repeats.is_none()).count();
+        return format!("Nothing was measured: none of {} was run", plural(cells, "cell"));
+    }
     let total = conclusion.total();
     let of = |number: usize| format!("{number} of {total} limits");
     match conclusion.outcome() {
@@ -264,7 +269,7 @@ pub(super) fn remark(cell: &Cell) -> String {
                 }
                 Steady::NotSteady { .. } => Some("not steady".to_owned()),
             };
-            let broke = figures.ramp.as_ref().map(broke);
+            let broke = figures.ramp.as_ref().map(|ramp| broke(ramp, figures.cut_by_time_limit));
             let late = figures.generator.bottleneck.as_ref();
             let late = late.map(|_| "the generator was the bottleneck".to_owned());
             let remarks = [failed, cut, steady, broke, late];
@@ -298,11 +303,16 @@ fn batches(number: usize) -> String {
     if number == 1 { "1 batch".into() } else { format!("{} batches", count(number)) }
 }
 
-/// Where a ramp broke its target.
-fn broke(ramp: &Ramp) -> String {
-    match &ramp.broke {
-        None => "kept up to the end of the ramp".into(),
-        Some(broke) => {
+/// Where a ramp broke its target. One that was cut short says nothing of the rates it did not come to.
+fn broke(ramp: &Ramp, cut: bool) -> String {
+    let reached = ramp.blocks.iter().rev().find(|block| block.requests > 0);
+    match (&ramp.broke, reached) {
+        (None, None) => "no request of the ramp was sent".into(),
+        (None, Some(last)) if cut => {
+            format!("kept up as far as it came, about {}/s", rate(last.rate_per_second))
+        }
+        (None, Some(_)) => "kept up to the end of the ramp".into(),
+        (Some(broke), _) => {
             let what = match broke.what {
                 Broken::Failures => "failures",
                 Broken::Latency => "latency",

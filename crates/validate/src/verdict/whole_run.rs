@@ -30,6 +30,11 @@ pub(super) fn judge(plan: &Plan, cells: &[Cell], memory: &MemoryFindings) -> Vec
         whole(Criterion::Fragmentation, limit, &|verdict| {
             let found = memory.fragmentation;
             readings(verdict, found.map(|found| (found.max, found.readings)), "of its arena");
+            if verdict.figure == Some(0.0) {
+                verdict.reason = "all that was free was one block at every reading, as it is by \
+                                  construction in an arena that is planned once, such as bigbatch's own"
+                    .into();
+            }
         });
     }
     if let Some(limit) = plan.overall.device_memory_bytes_max {

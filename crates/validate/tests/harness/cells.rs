@@ -1,12 +1,13 @@
 //! Whole runs against a target of known latency, on a clock that only the test moves.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::simulated::{Pieces, Simulated, alone, batched, corpus, failed};
 use bigbatch_validate::load::{Cancel, Phase, Progressed};
-use bigbatch_validate::plan::Bar;
+use bigbatch_validate::plan::{Arrival, Bar, Lengths, Load, Scenario};
 use bigbatch_validate::results::{Cell, Figures, Status};
 use bigbatch_validate::stats::Shown;
 use bigbatch_validate::target::{
@@ -179,7 +180,7 @@ async fn a_wrong_token_count_is_not_a_success() {
 #[tokio::test(start_paused = true)]
 async fn the_time_limit_keeps_what_was_measured_and_says_so() {
     let mut plan = plan(&[2]);
-    plan.cell.time_limit_seconds = 10.0;
+    (plan.cell.time_limit_seconds, plan.cell.request_timeout_seconds) = (10.0, 5.0);
     let report = run(&plan, Simulated::new(|n| (ms(1000), alone(n)))).await;
     let figures = figures(&report.results.cells[0]);
     assert!(figures.cut_by_time_limit);
@@ -191,16 +192,21 @@ async fn the_time_limit_keeps_what_was_measured_and_says_so() {
 #[tokio::test(start_paused = true)]
 async fn cells_that_cannot_be_run_are_not_run_with_a_reason() {
     let mut plan = plan(&[1]);
-    plan.tokens = vec![64, 16_384];
-    plan.cell.time_limit_seconds = 10.0;
-    plan.bars = [64, 16_384]
-        .map(|tokens| Bar { success_rate_min: Some(0.9), ..Bar::on(tokens, 1) })
+    plan.tokens = vec![16_384];
+    let load = Load::Open { rate_per_second: 1.0, arrival: Arrival::Constant, seconds: None };
+    plan.scenarios =
+        vec![Scenario { name: "slow to begin".into(), lengths: Lengths::Fixed(64), load }];
+    (plan.cell.time_limit_seconds, plan.cell.request_timeout_seconds) = (10.0, 5.0);
+    plan.cell.warmup_seconds = 20.0;
+    plan.bars = [Bar::on_scenario("slow to begin"), Bar::on(16_384, 1)]
+        .map(|bar| Bar { success_rate_min: Some(0.9), ..bar })
         .to_vec();
     let report = run(&plan, Simulated::new(|n| (ms(60_000), alone(n)))).await;
-    let reasons: Vec<_> = report
-        .results
-        .matrix()
+    let results = &report.results;
+    let reasons: Vec<_> = results
+        .scenarios()
         .iter()
+        .chain(&results.matrix())
         .map(|cell| match &cell.status {
             Status::NotRun { reason } => reason.clone(),
             Status::Run { .. } => panic!("{:?} was run", cell.spec),
@@ -214,7 +220,47 @@ async fn cells_that_cannot_be_run_are_not_run_with_a_reason() {
         ]
     );
     assert!(report.results.verdicts.iter().all(|verdict| verdict.outcome == Outcome::NotRun));
-    assert_eq!((report.exit_code(false), report.exit_code(true)), (0, 1));
+    assert_eq!((report.exit_code(false), report.exit_code(true)), (1, 1));
+    let text = bigbatch_validate::report::text::render(results);
+    assert!(text.contains("Nothing was measured: none of 2 cells was run (2 not run)"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_hangs_fails_the_quick_plan() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plans/quick.toml");
+    let plan = Plan::load(&file).expect("valid");
+    let report = run(&plan, Simulated::new(|n| (ms(3_600_000), alone(n)))).await;
+    for verdict in &report.results.verdicts {
+        assert_eq!(verdict.outcome, Outcome::Fail, "{verdict:?}");
+    }
+    assert_eq!(report.exit_code(false), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_run_of_several_does_not_pass_for_all() {
+    let mut plan = plan(&[1]);
+    (plan.repeats, plan.cell.requests_min) = (3, 200);
+    let bar =
+        Bar { success_rate_min: Some(0.9), latency_seconds_p95_max: Some(1.0), ..Bar::on(64, 1) };
+    plan.bars = vec![Bar { tail_ratio_max: Some(3.0), ..bar }];
+    plan.cell.requests_min = 1000;
+    let cancel = Cancel::new();
+    let options = RunOptions { corpus: corpus(), cancel: cancel.clone(), ..RunOptions::default() };
+    // It is cancelled after the first cell, whose last requests are number 1003 or so.
+    let law = move |n: u64| {
+        if n > 1200 {
+            cancel.cancel();
+        }
+        (ms(10), alone(n))
+    };
+    let target = Arc::new(Simulated::new(law));
+    let report = run_async(&plan, target, &Pieces, &options, &Silent).await.expect("a report");
+    let ran = report.results.cells.iter().filter(|cell| cell.figures().is_some()).count();
+    assert_eq!(ran, 1, "the premise");
+    for verdict in &report.results.verdicts {
+        assert_eq!(verdict.outcome, Outcome::NotShown, "{verdict:?}");
+        assert_eq!(verdict.reason, "2 of 3 runs were not run");
+    }
 }
 
 #[tokio::test(start_paused = true)]

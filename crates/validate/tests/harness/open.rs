@@ -241,6 +241,19 @@ async fn a_ramp_that_is_borne_breaks_nothing_and_failures_break_it() {
     assert!((58.0..=66.0).contains(&broke.rate_per_second), "{}", broke.rate_per_second);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_ramp_that_was_cut_short_did_not_keep_up_to_its_end() {
+    let mut plan = plan(Lengths::Fixed(64), ramp(60.0, None));
+    for (limit, said) in
+        [(600.0, "kept up to the end"), (31.0, "kept up as far as it came, about 48.0/s")]
+    {
+        plan.cell.time_limit_seconds = limit;
+        let report = run(&plan, Simulated::new(|n| (ms(20), alone(n)))).await;
+        let text = bigbatch_validate::report::markdown::render(&report.results);
+        assert!(text.contains(said), "{text}");
+    }
+}
+
 fn folder(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).expect("writable");

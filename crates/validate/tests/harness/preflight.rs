@@ -146,8 +146,11 @@ fn a_plan_needs_what_its_cells_send() {
     (plan.cell.requests_max, plan.cell.warmup_requests_per_client) = (1000, 2);
     plan.repeats = 3;
     // Of each length: 100 + 2 and 200 + 100 requests at least; 1000 + 2 + 1 and 1000 + 100 + 50 at most.
+    // One of them runs again at the end.
     let needs = Needs::of(&plan);
-    assert_eq!((needs.requests_min, needs.requests_max), (3 * 2 * 402, 3 * 2 * 2153));
+    assert_eq!((needs.requests_min, needs.requests_max), (3 * 2 * 402 + 102, 3 * 2 * 2153 + 1150));
+    plan.repeat_first = false;
+    assert_eq!(Needs::of(&plan), Needs { requests_min: 3 * 2 * 402, requests_max: 3 * 2 * 2153 });
     (plan.repeats, plan.cell.warmup_seconds) = (1, 2.0);
     (plan.tokens, plan.concurrency) = (Vec::new(), Vec::new());
     let load = Load::Ramp {
@@ -160,4 +163,18 @@ fn a_plan_needs_what_its_cells_send() {
     };
     plan.scenarios = vec![Scenario { name: "ramp".into(), lengths: Lengths::Fixed(64), load }];
     assert_eq!(Needs::of(&plan), Needs { requests_min: 220, requests_max: 220 });
+
+    // What lasts a time or a file isn't ended by a count.
+    plan.cell.requests_max = 100;
+    assert_eq!(Needs::of(&plan), Needs { requests_min: 220, requests_max: 220 });
+    let seconds = Some(10.0);
+    plan.scenarios[0].load =
+        Load::Open { rate_per_second: 50.0, arrival: Arrival::Constant, seconds };
+    assert_eq!(Needs::of(&plan), Needs { requests_min: 600, requests_max: 600 });
+    plan.folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let lines: String = (0..301).map(|n| format!("{},64\n", f64::from(n) / 10.0)).collect();
+    std::fs::write(plan.folder.join("needs.csv"), lines).expect("writable");
+    plan.scenarios[0].lengths = Lengths::Replayed;
+    plan.scenarios[0].load = Load::Replay { file: "needs.csv".into(), speed: 1.0 };
+    assert_eq!(Needs::of(&plan), Needs { requests_min: 321, requests_max: 321 });
 }

@@ -63,7 +63,7 @@ fn header(out: &mut Markup, results: &Results) {
     out.open("div", &[("class", &class), ("role", &"status")]);
     let sign = outcome.map_or("●", write::sign);
     out.element("span", &[("class", &"sign"), ("aria-hidden", &"true")], sign).raw("<div>\n");
-    out.element("strong", &[], words::headline(&results.conclusion));
+    out.element("strong", &[], words::headline(results));
     if let Some(rest) = words::headline_rest(&results.conclusion) {
         out.element("p", &[], rest);
     }
