@@ -43,6 +43,33 @@ pub(crate) struct Place<'a> {
     pub(crate) cells: Vec<(&'a Cell, &'a Figures)>,
 }
 
+/// The cells of the matrix that ran, all runs of a place together, without the repeat that shows drift; by
+/// length and concurrency.
+pub(crate) fn places<'a>(cells: impl Iterator<Item = &'a Cell>) -> Vec<Place<'a>> {
+    let mut ran: Vec<((usize, usize), &Cell, &Figures)> = cells
+        .filter(|cell| cell.repeats.is_none())
+        .filter_map(|cell| Some((cell.spec.place()?, cell, cell.figures()?)))
+        .collect();
+    ran.sort_by_key(|(place, cell, _)| (*place, cell.run));
+    let mut places: Vec<Place<'_>> = Vec::new();
+    for ((tokens, concurrency), cell, figures) in ran {
+        match places.last_mut() {
+            Some(place) if (place.tokens, place.concurrency) == (tokens, concurrency) => {
+                place.cells.push((cell, figures));
+            }
+            _ => places.push(Place { tokens, concurrency, cells: vec![(cell, figures)] }),
+        }
+    }
+    places
+}
+
+/// Answers per second over those of the same length at C = 1, at a place of `places` where this rate is
+/// reached; none where C = 1 was not measured.
+pub(crate) fn speedup(places: &[Place<'_>], place: &Place<'_>, rate: f64) -> Option<f64> {
+    let alone = places.iter().find(|at| at.tokens == place.tokens && at.concurrency == 1)?;
+    Some(rate / alone.requests_per_second().value.filter(|&alone| alone > 0.0)?)
+}
+
 impl Place<'_> {
     /// The p95 over all requests; a request that failed is one that is never answered.
     pub(crate) fn p95_over_all_ms(&self) -> Estimate {
@@ -57,16 +84,17 @@ impl Place<'_> {
 
     /// A percentile in milliseconds.
     pub(crate) fn percentile(&self, of: fn(&Figures) -> &Percentile) -> Estimate {
-        let exact = |figures: &Figures| match of(figures).shown {
-            Shown::Exactly { ms } => Some(ms),
-            Shown::AtLeast { .. } | Shown::NotReached | Shown::NoData => None,
-        };
-        self.estimate(exact, |figures| of(figures).interval_ms)
+        self.estimate(|figures| of(figures).shown.exactly(), |figures| of(figures).interval_ms)
     }
 
     /// Answers per second.
     pub(crate) fn requests_per_second(&self) -> Estimate {
         self.estimate(|figures| Some(figures.requests_per_second), |_| Interval::default())
+    }
+
+    /// Their tokens per second.
+    pub(crate) fn tokens_per_second(&self) -> Estimate {
+        self.estimate(|figures| Some(figures.tokens_per_second), |_| Interval::default())
     }
 
     /// Any figure: its value in each run, and its interval within one. Of several runs all must have it: one

@@ -28,7 +28,7 @@ impl Machine {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             cpu: cpu_model(&read("/proc/cpuinfo")).unwrap_or_default(),
             cpu_threads: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_bytes: memory_total(&read("/proc/meminfo")),
+            memory_bytes: proc_bytes(&read("/proc/meminfo"), "MemTotal"),
         }
     }
 }
@@ -38,10 +38,12 @@ fn cpu_model(cpuinfo: &str) -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-fn memory_total(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
+/// A field such as `MemTotal` of a file of `/proc` whose lines are `MemTotal:  2048 kB`, in bytes.
+pub(crate) fn proc_bytes(file: &str, field: &str) -> Option<u64> {
+    let value = |line: &str| Some(line.strip_prefix(field)?.strip_prefix(':')?.to_owned());
+    let value = file.lines().find_map(value)?;
+    let kib: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
 }
 
 /// A moment as ISO 8601 in UTC, from seconds since 1970.
@@ -85,6 +87,10 @@ mod tests {
             cpu_model("processor: 0\nmodel name\t: Some CPU\n").as_deref(),
             Some("Some CPU")
         );
-        assert_eq!(memory_total("MemTotal:       2048 kB\n"), Some(2 << 20));
+        let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1536 kB\nThreads:\t1\n";
+        assert_eq!(proc_bytes(status, "VmRSS"), Some(1536 * 1024));
+        assert_eq!(proc_bytes(status, "Vm"), None, "a field has its whole name");
+        assert_eq!(proc_bytes(status, "Threads"), None, "no bytes");
+        assert_eq!(proc_bytes("MemTotal:       2048 kB\n", "MemTotal"), Some(2 << 20));
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::{CellSpec, Plan};
 use crate::results::{Cell, Figures};
-use crate::stats::{OverRuns, Percentile, Shown, over_runs};
+use crate::stats::{OverRuns, Percentile, over_runs};
 
 /// The figures of a cell over its runs: geometric means with t intervals on the logarithm. One is
 /// absent if fewer than two runs have it, or one of them does not.
@@ -70,9 +70,6 @@ pub(crate) fn percentile_over_runs(
     runs: &[&Figures],
     of: fn(&Figures) -> &Percentile,
 ) -> Option<OverRuns> {
-    let exactly = |figures: &&Figures| match of(figures).shown {
-        Shown::Exactly { ms } => Some(ms),
-        _ => None,
-    };
+    let exactly = |figures: &&Figures| of(figures).shown.exactly();
     over_runs(&runs.iter().map(exactly).collect::<Option<Vec<f64>>>()?)
 }

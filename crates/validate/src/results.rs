@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::Analysis;
-use crate::estimate::Place;
+use crate::estimate::{Place, places};
 use crate::generator::Generator;
 use crate::load::RequestRecord;
 use crate::machine::Machine;
@@ -127,23 +127,7 @@ impl Results {
 
     /// What ran of the matrix, all runs of a place together, by length and concurrency.
     pub(crate) fn places(&self) -> Vec<Place<'_>> {
-        let mut ran: Vec<((usize, usize), &Cell, &Figures)> = self
-            .cells
-            .iter()
-            .filter(|cell| cell.repeats.is_none())
-            .filter_map(|cell| Some((cell.spec.place()?, cell, cell.figures()?)))
-            .collect();
-        ran.sort_by_key(|(place, cell, _)| (*place, cell.run));
-        let mut places: Vec<Place<'_>> = Vec::new();
-        for ((tokens, concurrency), cell, figures) in ran {
-            match places.last_mut() {
-                Some(place) if (place.tokens, place.concurrency) == (tokens, concurrency) => {
-                    place.cells.push((cell, figures));
-                }
-                _ => places.push(Place { tokens, concurrency, cells: vec![(cell, figures)] }),
-            }
-        }
-        places
+        places(self.cells.iter())
     }
 
     /// The lengths of which any cell of the matrix was run, ascending.

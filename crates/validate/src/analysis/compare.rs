@@ -89,9 +89,8 @@ impl Metric {
     /// does not tell.
     fn cost(self, figures: &Figures) -> Option<f64> {
         let latency = |spread: &Spread, of: fn(&Spread) -> Shown| match of(spread) {
-            Shown::Exactly { ms } if ms > 0.0 => Some(ms),
             Shown::NotReached => Some(f64::INFINITY),
-            _ => None,
+            shown => shown.exactly().filter(|&ms| ms > 0.0),
         };
         match self {
             Metric::LatencyP50 => latency(&figures.latency_over_all, |spread| spread.p50.shown),

@@ -9,12 +9,11 @@
 //! - The bottleneck of a cell is what was busy, not where requests waited: a long queue before a
 //!   busy device says that the device is the limit, before an idle one that handing over is.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::batch_time::{Batch, Outside, batches, closed_loop};
 use super::{Ran, Stage};
+use crate::estimate::{Place, places, speedup};
 use crate::load::RequestRecord;
 use crate::stats::trend::median;
 use crate::target::TargetInfo;
@@ -27,7 +26,7 @@ const SUCCESS_MIN: f64 = 0.99;
 /// What scaling comes to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scaling {
-    /// Closed-loop cells of one fixed length, ascending by length.
+    /// Cells of the matrix, ascending by length.
     pub lengths: Vec<LengthScaling>,
     /// What limits each cell that ran, where the target tells its stages.
     pub bottlenecks: Vec<Bottleneck>,
@@ -44,7 +43,7 @@ pub struct Scaling {
 pub struct LengthScaling {
     /// Tokens of each request.
     pub tokens: usize,
-    /// Ascending by concurrency; repeats of a cell are averaged.
+    /// Ascending by concurrency; of several runs the geometric mean, without the repeat that shows drift.
     pub points: Vec<ScalingPoint>,
 }
 
@@ -161,37 +160,26 @@ fn place(ran: &Ran) -> Option<(usize, usize)> {
 }
 
 fn lengths(ran: &[Ran]) -> Vec<LengthScaling> {
-    let mut by_length: BTreeMap<usize, BTreeMap<usize, Vec<&Ran>>> = BTreeMap::new();
-    for ran in ran {
-        if let Some((tokens, concurrency)) = place(ran) {
-            by_length.entry(tokens).or_default().entry(concurrency).or_default().push(ran);
-        }
-    }
-    let of_length = |(tokens, by_concurrency): (usize, BTreeMap<usize, Vec<&Ran>>)| {
-        let mut points: Vec<ScalingPoint> =
-            by_concurrency.into_iter().map(|(concurrency, ran)| point(concurrency, &ran)).collect();
-        let alone = points.iter().find(|point| point.concurrency == 1);
-        let alone = alone.map(|point| point.requests_per_second).filter(|&rate| rate > 0.0);
-        for point in &mut points {
-            point.speedup = alone.map(|alone| point.requests_per_second / alone);
-            point.efficiency = point.speedup.map(|speedup| speedup / point.concurrency as f64);
-        }
-        LengthScaling { tokens, points }
+    let places = places(ran.iter().map(|ran| ran.cell));
+    let of_length = |same: &[Place<'_>]| LengthScaling {
+        tokens: same[0].tokens,
+        points: same.iter().filter_map(|place| point(&places, place)).collect(),
     };
-    by_length.into_iter().map(of_length).collect()
+    places.chunk_by(|one, next| one.tokens == next.tokens).map(of_length).collect()
 }
 
-fn point(concurrency: usize, ran: &[&Ran]) -> ScalingPoint {
-    let figures = || ran.iter().filter_map(|ran| ran.cell.figures());
-    let count = figures().count().max(1) as f64;
-    ScalingPoint {
-        cells: ran.iter().map(|ran| ran.cell.index).collect(),
-        concurrency,
-        requests_per_second: figures().map(|f| f.requests_per_second).sum::<f64>() / count,
-        tokens_per_second: figures().map(|f| f.tokens_per_second).sum::<f64>() / count,
-        speedup: None,
-        efficiency: None,
-    }
+/// None where a run of several answered nothing, so that they have no mean.
+fn point(places: &[Place<'_>], place: &Place<'_>) -> Option<ScalingPoint> {
+    let requests_per_second = place.requests_per_second().value?;
+    let speedup = speedup(places, place, requests_per_second);
+    Some(ScalingPoint {
+        cells: place.cells.iter().map(|(cell, _)| cell.index).collect(),
+        concurrency: place.concurrency,
+        requests_per_second,
+        tokens_per_second: place.tokens_per_second().value?,
+        speedup,
+        efficiency: speedup.map(|speedup| speedup / place.concurrency as f64),
+    })
 }
 
 fn bottleneck(ran: &Ran, seen: &[Batch]) -> Option<Bottleneck> {

@@ -7,9 +7,7 @@
 //! request, such as the first after a start, moves it little; the slowest is reported beside it.
 
 use crate::analysis::edge::{Axis, Recovered, Recovery};
-use crate::stats::trend;
-
-const Z_95: f64 = 1.959_964;
+use crate::stats::{interval::Z, trend};
 
 /// Compares latencies in milliseconds, as one round that takes no time. `failed` requests came after and have no latency.
 pub(super) fn compare(
@@ -51,7 +49,7 @@ fn shift(before: &[f64], after: &[f64]) -> Option<(f64, f64, f64)> {
     let mut pairs: Vec<f64> = pairs.collect();
     pairs.sort_by(f64::total_cmp);
     let middle = median(&pairs)?;
-    let outside = n * m / 2.0 - Z_95 * (n * m * (n + m + 1.0) / 12.0).sqrt();
+    let outside = n * m / 2.0 - Z * (n * m * (n + m + 1.0) / 12.0).sqrt();
     if outside < 1.0 {
         return None;
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::judge::{Host, Needs, Seen, judge};
 use super::{Computes, Finding};
+use crate::machine::proc_bytes;
 use crate::plan::Plan;
 
 /// Looks at this machine before `plan` runs on it and its report goes to `out`, a directory that exists.
@@ -16,8 +17,8 @@ pub fn look(plan: &Plan, out: &Path, computes: Computes) -> Vec<Finding> {
     let processors =
         read("/proc/cpuinfo").lines().filter(|line| line.starts_with("processor")).count();
     let host = Host {
-        free_bytes: least(field(&meminfo, "MemAvailable:"), room_of_group()),
-        total_bytes: least(field(&meminfo, "MemTotal:"), limit_of_group()),
+        free_bytes: least(proc_bytes(&meminfo, "MemAvailable"), room_of_group()),
+        total_bytes: least(proc_bytes(&meminfo, "MemTotal"), limit_of_group()),
         threads,
         processors: processors.max(threads),
         load: load(&read("/proc/loadavg")),
@@ -34,13 +35,6 @@ fn disk(path: &Path) -> Option<(u64, u64)> {
 
 fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     one.into_iter().chain(other).min()
-}
-
-/// A field of `/proc/meminfo`, in bytes.
-fn field(meminfo: &str, name: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
 }
 
 /// What all processes that wait for a processor, or have one, were in the last minute, on average.
@@ -72,9 +66,6 @@ mod tests {
 
     #[test]
     fn reads_what_the_system_writes() {
-        let meminfo = "MemTotal:       2048 kB\nMemFree:  1 kB\nMemAvailable:   1024 kB\n";
-        assert_eq!(field(meminfo, "MemAvailable:"), Some(1 << 20));
-        assert_eq!(field("", "MemAvailable:"), None);
         assert_eq!((load("9.42 8.1 7.0 3/400 123\n"), load("")), (Some(9.42), None));
         let stat = "anon 5\nfile 900\ninactive_file 300\n";
         assert_eq!((room(1000, 800, stat), room(1000, 800, ""), room(10, 800, "")), (500, 200, 0));

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Two-sided 95 % point of the normal distribution.
-const Z: f64 = 1.959_963_984_540_054;
+pub(crate) const Z: f64 = 1.959_963_984_540_054;
 /// What each side of an interval may miss.
 const TAIL: f64 = 0.025;
 

@@ -32,6 +32,16 @@ pub enum Shown {
     NoData,
 }
 
+impl Shown {
+    /// The figure itself, where the sample supports it.
+    pub fn exactly(self) -> Option<f64> {
+        match self {
+            Shown::Exactly { ms } => Some(ms),
+            Shown::AtLeast { .. } | Shown::NotReached | Shown::NoData => None,
+        }
+    }
+}
+
 /// One percentile.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Percentile {

@@ -6,10 +6,8 @@
 //! 1975) with the correction for ties. All take the values as independent around the trend: a series
 //! that wanders like a random walk shows trends that are not there.
 
+use super::interval::Z;
 use super::student::normal_two_sided;
-
-/// Two-sided 95 % point of the normal distribution.
-const Z: f64 = 1.959_963_984_540_054;
 
 /// The trend of a series.
 #[derive(Debug, Clone, Copy, PartialEq)]

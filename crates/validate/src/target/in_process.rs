@@ -116,7 +116,11 @@ fn failure(error: RequestError) -> Failure {
         RequestError::TooLong { .. } => FailureKind::TooLong,
         _ => FailureKind::Server,
     };
-    Failure::new(kind, error.to_string())
+    let retry_after = match error {
+        RequestError::Overloaded { wait, .. } => wait,
+        _ => None,
+    };
+    Failure { retry_after, ..Failure::new(kind, error.to_string()) }
 }
 
 impl TokenCounter for Tokenizer {
@@ -128,5 +132,18 @@ impl TokenCounter for Tokenizer {
 
     fn count(&self, text: &str) -> usize {
         Tokenizer::count(self, text).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_says_when_to_come_back_as_a_server_would() {
+        for wait in [None, Some(Duration::from_millis(250))] {
+            let refused = failure(RequestError::Overloaded { limit: 4, wait });
+            assert_eq!((refused.kind, refused.retry_after), (FailureKind::Refused, wait));
+        }
     }
 }

@@ -8,6 +8,8 @@
 use bigbatch_engine::backend::device_memory_of;
 use serde::{Deserialize, Serialize};
 
+use crate::machine::proc_bytes;
+
 /// One reading. What a target cannot tell is `None`, never zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct MemorySample {
@@ -73,12 +75,12 @@ pub fn fragmentation(free_bytes: u64, largest_free_bytes: u64) -> f64 {
 
 /// Resident memory of this process in bytes, from `/proc/self/status`; `None` where there is none.
 pub fn process_rss_bytes() -> Option<u64> {
-    parse_vm_rss(&std::fs::read_to_string("/proc/self/status").ok()?)
+    proc_bytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS")
 }
 
 /// Resident memory of process `pid` in bytes; `None` once it has ended, or where there is no `/proc`.
 pub fn rss_bytes_of(pid: u32) -> Option<u64> {
-    parse_vm_rss(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+    proc_bytes(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS")
 }
 
 /// A reading of process `pid` from outside: resident memory, and device memory in builds with CUDA
@@ -93,22 +95,9 @@ pub fn process_memory(pid: u32) -> MemorySample {
     }
 }
 
-fn parse_vm_rss(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_resident_memory_from_a_status_file() {
-        let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1536 kB\nThreads:\t1\n";
-        assert_eq!(parse_vm_rss(status), Some(1536 * 1024));
-        assert_eq!(parse_vm_rss("Name:\tkthread\n"), None);
-    }
 
     #[test]
     fn a_process_is_read_by_its_id() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::simulated::{Pieces, corpus};
+use crate::simulated::{Pieces, Simulated, alone, corpus};
 use bigbatch_validate::analysis::memory::{LeakVerdict, MemoryQuantity};
 use bigbatch_validate::analysis::{Analysis, Stage};
 use bigbatch_validate::target::{
@@ -240,5 +240,28 @@ async fn every_reading_of_memory_says_what_ran() {
         assert!(2 * busy > series.points.len(), "{clients} clients, {busy} of {series:?}");
         let batches = series.points.iter().filter_map(|point| point.batch_tokens);
         assert!(batches.max() <= Some(BATCH_TOKENS));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn scaling_is_over_the_plans_runs_as_published_figures_are() {
+    let mut plan = Plan::matrix("over runs", &[64], &[1, 2]);
+    plan.repeats = 3;
+    // Later runs are slower.
+    let law = |n: u64| (Duration::from_millis(20 + n / 50), alone(n));
+    let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
+    let target = Arc::new(Simulated::new(law));
+    let report = run_async(&plan, target, &Pieces, &options, &Silent).await.expect("a report");
+    let results = &report.results;
+    let drift = results.cells.iter().find(|cell| cell.repeats.is_some()).expect("the first again");
+    let points = &results.analysis.scaling.lengths[0].points;
+    assert_eq!((points.len(), results.published.len()), (2, 2));
+    for (point, published) in points.iter().zip(&results.published) {
+        assert_eq!(point.cells.len(), 3, "{point:?}");
+        assert!(!point.cells.contains(&drift.index), "{point:?}");
+        let mean = published.requests_per_second.expect("three runs").mean;
+        assert!((point.requests_per_second / mean - 1.0).abs() < 1e-9, "{point:?} {mean}");
+        let speedup = point.requests_per_second / points[0].requests_per_second;
+        assert_eq!(point.efficiency, Some(speedup / point.concurrency as f64));
     }
 }

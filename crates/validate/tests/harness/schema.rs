@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use bigbatch_validate::Report;
+use bigbatch_validate::edge::EdgeRules;
+use bigbatch_validate::plan::{Arrival, LengthDist, Lengths, Load, Scenario, Weighted};
 use serde_json::Value;
 
 use crate::reports::report;
@@ -33,9 +36,159 @@ fn documented() -> BTreeSet<&'static str> {
     quoted.flat_map(|words| words.split(['.', ' ', ':'])).collect()
 }
 
+/// Puts in what a short run has no cause to write.
+fn fill(report: &mut Report) {
+    let results = &mut report.results;
+    results.resumed_at = vec!["2026-01-01T00:00:00Z".into()];
+    results.plan.edge = Some(EdgeRules::default());
+    results.plan.scenarios = vec![
+        scenario(Lengths::Fixed(64), Load::Closed { concurrency: 1 }),
+        scenario(
+            Lengths::Mix(vec![
+                Weighted { weight: 1.0, lengths: LengthDist::Fixed(8) },
+                Weighted {
+                    weight: 1.0,
+                    lengths: LengthDist::LogNormal { median: 8.0, sigma: 1.0, min: 1, max: 9 },
+                },
+                Weighted {
+                    weight: 1.0,
+                    lengths: LengthDist::Documents { path: "docs".into(), max: 9 },
+                },
+            ]),
+            Load::Open {
+                rate_per_second: 1.0,
+                arrival: Arrival::Gamma { cv: 3.0 },
+                seconds: Some(1.0),
+            },
+        ),
+        scenario(Lengths::Replayed, Load::Replay { file: "trace.csv".into(), speed: 1.0 }),
+    ];
+    results.plan.overall.no_leak = true;
+    results.plan.overall.tail_ratio_max = Some(3.0);
+    results.plan.overall.fragmentation_max = Some(0.05);
+    results.plan.overall.device_memory_bytes_max = Some(1);
+    results.plan.bars[0].tail_ratio_max = Some(3.0);
+    let read = results.cells.iter_mut().find(|cell| !cell.memory.is_empty());
+    let cell = read.expect("one was run");
+    (cell.sitting, cell.repeats) = (1, Some(0));
+    let sample = &mut cell.memory[0].sample;
+    (sample.device_used_bytes, sample.card_used_bytes) = (Some(1), Some(1));
+    (sample.batches, sample.batches_in_flight) = (Some(1), Some(1));
+    sample.requests_in_flight = Some(1);
+    sample.arena.as_mut().expect("told").fragmentation_max = Some(0.0);
+    let stages = report.requests.iter_mut().find_map(|record| record.stages.as_mut());
+    stages.expect("told").copy_us = Some(1);
+}
+
+fn scenario(lengths: Lengths, load: Load) -> Scenario {
+    Scenario { name: "one".into(), lengths, load }
+}
+
+/// Every word that a field may have for its value.
+fn words() -> Vec<Value> {
+    use bigbatch_validate::analysis::Stage;
+    use bigbatch_validate::analysis::edge::{Agreement, Axis, Recovered};
+    use bigbatch_validate::analysis::memory::{LeakVerdict, MemoryQuantity};
+    use bigbatch_validate::load::Phase;
+    use bigbatch_validate::preflight::{Judgement, Subject};
+    use bigbatch_validate::recommend::{Support, Topic, Unit};
+    use bigbatch_validate::stats::TrialUnit;
+    use bigbatch_validate::target::FailureKind;
+    use bigbatch_validate::verdict::{Criterion, Outcome};
+    use bigbatch_validate::{Broken, Moment};
+
+    let all = serde_json::json!([
+        Stage::ALL,
+        [Agreement::Agrees, Agreement::Short, Agreement::Beyond, Agreement::Unknown],
+        [Axis::Concurrency, Axis::Tokens, Axis::MemoryBudget],
+        [Recovered::Yes, Recovered::No, Recovered::Inconclusive],
+        [LeakVerdict::Clean, LeakVerdict::Leak, LeakVerdict::Inconclusive],
+        [
+            MemoryQuantity::Device,
+            MemoryQuantity::Card,
+            MemoryQuantity::ArenaUsed,
+            MemoryQuantity::Rss
+        ],
+        [Phase::WarmUp, Phase::Settling, Phase::Measured, Phase::CoolDown],
+        [Judgement::Ok, Judgement::Warning, Judgement::Problem],
+        [
+            Subject::Gpu,
+            Subject::CardMemory,
+            Subject::Driver,
+            Subject::HostMemory,
+            Subject::Disk,
+            Subject::Processor
+        ],
+        [Support::Shown, Support::Partly, Support::Missing],
+        [
+            Topic::Concurrency,
+            Topic::BatchTokens,
+            Topic::MemoryBudget,
+            Topic::Replicas,
+            Topic::Cleanup,
+            Topic::TailLatency,
+            Topic::ErrorHandling
+        ],
+        [
+            Unit::Requests,
+            Unit::Tokens,
+            Unit::Bytes,
+            Unit::RequestsPerSecond,
+            Unit::Milliseconds,
+            Unit::Ratio,
+            Unit::Share
+        ],
+        [
+            TrialUnit::Batches,
+            TrialUnit::Rounds,
+            TrialUnit::Runs,
+            TrialUnit::Readings,
+            TrialUnit::Plateaus
+        ],
+        [
+            FailureKind::Timeout,
+            FailureKind::Refused,
+            FailureKind::TooLong,
+            FailureKind::OutOfMemory,
+            FailureKind::Transport,
+            FailureKind::Server,
+            FailureKind::BadReply,
+            FailureKind::WrongTokenCount
+        ],
+        [
+            Criterion::SuccessRate,
+            Criterion::LatencyP95,
+            Criterion::TailRatio,
+            Criterion::Fragmentation,
+            Criterion::DeviceMemory,
+            Criterion::Leak
+        ],
+        [Outcome::Pass, Outcome::NotShown, Outcome::NotRun, Outcome::Fail],
+        [Broken::Failures, Broken::Latency],
+        [Moment::Before, Moment::During, Moment::After],
+        ["exactly", "at_least", "not_reached", "no_data", "found", "not_steady", "not_sought"],
+        ["open", "ramp", "replay", "constant", "poisson", "gamma"],
+    ]);
+    let groups = all.as_array().cloned().unwrap_or_default();
+    groups.iter().filter_map(Value::as_array).flatten().cloned().collect()
+}
+
+#[test]
+fn every_value_that_is_a_word_is_on_the_page() {
+    let documented = documented();
+    let words = words();
+    assert!(words.len() > 80, "{}", words.len());
+    let absent: Vec<&Value> = words
+        .iter()
+        .filter(|word| !word.as_str().is_some_and(|word| documented.contains(word)))
+        .collect();
+    assert!(absent.is_empty(), "say in docs/results-schema.md what these mean: {absent:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_field_has_its_name_on_the_page() {
-    let report = report("documented", "none").await;
+    let mut report = report("documented", "none").await;
+    fill(&mut report);
     let mut found = BTreeSet::new();
     names(&serde_json::to_value(&report.results).expect("JSON"), &mut found);
     names(&serde_json::to_value(&report.requests).expect("JSON"), &mut found);

@@ -2,7 +2,7 @@
 //! that the model of batch times was not fitted to.
 
 use crate::Results;
-use crate::estimate::Place;
+use crate::estimate::{Place, speedup};
 
 use super::super::format::{rate, tokens};
 use super::frame::{At, Axis, Frame, Scale, Size};
@@ -101,11 +101,8 @@ fn lines(results: &Results, which: Rate) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     let places = results.places();
     for place in &places {
-        let alone = places.iter().find(|at| at.tokens == place.tokens && at.concurrency == 1);
-        let per_client = |value: f64| {
-            let alone = mean(alone?).filter(|&alone| alone > 0.0)?;
-            Some(100.0 * value / (alone * place.concurrency as f64))
-        };
+        let per_client =
+            |value: f64| Some(100.0 * speedup(&places, place, value)? / place.concurrency as f64);
         let scale = |requests_per_second: f64| match which {
             Rate::Tokens => Some(requests_per_second * place.tokens as f64),
             Rate::Efficiency => per_client(requests_per_second),
