@@ -159,7 +159,7 @@ fn answer_all(
     };
     let mut in_flight = InFlight::new(&engine, task, overlong, query);
     let mut out = BufWriter::new(stdout().lock());
-    let mut printed = 0;
+    let (mut printed, mut cut) = (0, 0);
     let mut print = |read: Result<Read, RequestError>| -> Result<(), Box<dyn Error>> {
         let read = read.map_err(|error| in_text(printed, error))?;
         if common.json {
@@ -170,6 +170,7 @@ fn answer_all(
             write_plain(&mut out, &read, shown)?;
         }
         printed += 1;
+        cut += usize::from(read.truncated);
         Ok(())
     };
     let mut failed = None;
@@ -191,6 +192,10 @@ fn answer_all(
         print(oldest)?;
     }
     out.flush()?;
+    // Lines for eyes have no field that says so.
+    if cut > 0 && !common.json {
+        eprintln!("bigbatch: {cut} of {printed} texts were too long and are cut (--truncate)");
+    }
     failed.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
@@ -207,8 +212,7 @@ fn in_text(index: usize, error: RequestError) -> Box<dyn Error> {
 struct Line<'a> {
     index: usize,
     tokens: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    truncated: Option<bool>,
+    truncated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     chunks: Option<usize>,
     #[serde(flatten)]
@@ -293,11 +297,8 @@ fn line(index: usize, response: &Read, shown: Shown) -> Line<'_> {
             masks: masks.iter().map(|mask| mask.iter().map(Into::into).collect()).collect(),
         },
     };
-    let truncated = match answer {
-        AnswerFields::Masks { .. } => None,
-        _ => Some(response.truncated),
-    };
-    Line { index, tokens: response.tokens, truncated, chunks: response.chunks, answer }
+    let Read { tokens, truncated, chunks, .. } = *response;
+    Line { index, tokens, truncated, chunks, answer }
 }
 
 /// For eyes: a line a text, or an indented line an entity.

@@ -157,7 +157,7 @@ fn fill_mask_gives_the_likeliest_tokens_of_each_mask() {
     let answers = lines(&["fill-mask", "--json", "The [MASK] sailed at [MASK].", "One [MASK]"]);
     let masks = |answer: &Value| answer["masks"].as_array().expect("an array").clone();
     assert_eq!(answers.iter().map(|a| masks(a).len()).collect::<Vec<_>>(), [2, 1]);
-    assert_eq!(keys(&answers[0]), ["index", "tokens", "masks"]);
+    assert_eq!(keys(&answers[0]), ["index", "tokens", "truncated", "masks"]);
     for mask in answers.iter().flat_map(masks) {
         let candidates = mask.as_array().expect("an array");
         assert_eq!(candidates.len(), 5, "the default of --top-k");

@@ -89,6 +89,25 @@ fn the_models_own_length_is_a_limit_too() {
     assert_eq!(cut["embedding"], whole["embedding"]);
 }
 
+/// A line for eyes has no room for it: standard error says so once, whatever the command.
+#[test]
+fn a_cut_is_told() {
+    let long = "a ".repeat(100);
+    let masked = format!("[MASK] {long}");
+    let limit = ["--truncate", "--max-batch-tokens", "34"];
+    for command in ["classify", "tag", "embed", "fill-mask"] {
+        let texts = [masked.as_str(), "A [MASK]", masked.as_str()];
+        let done = bigbatch([&[command], &limit[..], &texts].concat()).run();
+        assert_eq!(done.code, Some(0), "{command}: {}", done.stderr);
+        let told = "bigbatch: 2 of 3 texts were too long and are cut (--truncate)\n";
+        assert_eq!(done.stderr, told, "{command}");
+        let whole = bigbatch([&[command], &limit[..], &["A [MASK]"]].concat()).run();
+        assert_eq!((whole.code, whole.stderr.as_str()), (Some(0), ""), "{command}");
+        let read = line(&[&[command, "--json"], &limit[..], &[masked.as_str()]].concat());
+        assert_eq!(read["truncated"], json!(true), "{command}");
+    }
+}
+
 #[test]
 fn chunks_read_what_is_too_long_and_say_how_many() {
     let long = "a ".repeat(100);
