@@ -140,6 +140,9 @@ fn init(args: InitArgs) -> Outcome {
             (json, br#"{"mask_token": "[MASK]"}"#.to_vec())
         }
     };
+    if !args.labels.is_empty() && !matches!(args.head, HeadChoice::Classify | HeadChoice::Tag) {
+        return Err("--labels: only --head classify and --head tag have labels".into());
+    }
     let labels = |default: &[&str]| {
         let default = || default.iter().map(|l| l.to_string()).collect();
         if args.labels.is_empty() { default() } else { args.labels.clone() }

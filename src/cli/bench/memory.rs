@@ -36,7 +36,7 @@ pub(super) struct MemoryBench {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Replay the batches that a validation wrote down instead
-    #[arg(long, value_name = "requests.jsonl.zst", conflicts_with_all = ["seed", "concurrency"])]
+    #[arg(long, value_name = "requests.jsonl.zst", conflicts_with_all = ["seed", "concurrency", "batches", "longest"])]
     requests: Option<PathBuf>,
     /// Timed passes over the traffic
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]

@@ -26,7 +26,13 @@ pub(crate) struct Bench {
 #[derive(Subcommand)]
 enum Part {
     /// Whole forward passes, ids in and rows out
-    Forward(BenchOptions),
+    Forward {
+        #[command(flatten)]
+        options: BenchOptions,
+        /// The share of each kind of operation, launched alone
+        #[arg(long)]
+        shares: bool,
+    },
     /// Attention alone, full and windowed, a layer
     Attention(BenchOptions),
     /// The model's linear layers alone, a product each
@@ -46,9 +52,6 @@ struct BenchOptions {
     /// Timed runs a figure, after some that are not
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     repeats: u16,
-    /// With `forward`: the share of each kind of operation, launched alone
-    #[arg(long)]
-    shares: bool,
 }
 
 /// A batch: sequences and the tokens of each.
@@ -66,7 +69,8 @@ fn cell(text: &str) -> Result<Cell, String> {
 
 pub(crate) fn bench(args: Bench) -> Outcome {
     match args.part {
-        Part::Forward(options) => Bed::open(&options)?.each_cell(&options, forward),
+        Part::Forward { options, shares } => Bed::open(&options)?
+            .each_cell(&options, if shares { forward_and_shares } else { forward }),
         Part::Attention(options) => Bed::open(&options)?.each_cell(&options, attention),
         Part::Gemm(options) => Bed::open(&options)?.each_cell(&options, gemm),
         Part::Memory(options) => memory::memory(&options),
@@ -181,6 +185,31 @@ fn forward(
     batch: &PackedBatch,
     options: &BenchOptions,
 ) -> Result<(), Box<dyn Error>> {
+    whole(bed, at, batch, options).map(drop)
+}
+
+fn forward_and_shares(
+    bed: &mut Bed,
+    at: Cell,
+    batch: &PackedBatch,
+    options: &BenchOptions,
+) -> Result<(), Box<dyn Error>> {
+    let whole = whole(bed, at, batch, options)?;
+    for (kind, select) in KINDS {
+        let spread = Spread::of(bed.device.time(batch, select, options.repeats.into())?);
+        let what = format!("  {kind} {:.1}%", 100.0 * spread.0 / whole.0);
+        bed.row(at, &what, &spread, 0.0)?;
+    }
+    Ok(())
+}
+
+/// The row of a whole forward pass.
+fn whole(
+    bed: &mut Bed,
+    at: Cell,
+    batch: &PackedBatch,
+    options: &BenchOptions,
+) -> Result<Spread, Box<dyn Error>> {
     let mut seconds = Vec::new();
     for repeat in 0..=options.repeats {
         let start = Instant::now();
@@ -191,14 +220,7 @@ fn forward(
     }
     let whole = Spread::of(seconds);
     bed.row(at, "forward, copies included", &whole, flops(&bed.model, at))?;
-    if options.shares {
-        for (kind, select) in KINDS {
-            let spread = Spread::of(bed.device.time(batch, select, options.repeats.into())?);
-            let what = format!("  {kind} {:.1}%", 100.0 * spread.0 / whole.0);
-            bed.row(at, &what, &spread, 0.0)?;
-        }
-    }
-    Ok(())
+    Ok(whole)
 }
 
 type Select = fn(&Op) -> bool;
