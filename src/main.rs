@@ -21,7 +21,7 @@ fn main() -> ExitCode {
             }
             None => {
                 eprintln!("bigbatch: {error}");
-                ExitCode::from(if cli::is_device_lost(error.as_ref()) { 3 } else { 2 })
+                ExitCode::from(cli::exit_code(error.as_ref()))
             }
         },
     }

@@ -97,11 +97,28 @@ pub(crate) fn output_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a i
     error.downcast_ref()
 }
 
-/// Whether a device failed in a way that only a new process mends.
-pub(crate) fn is_device_lost(error: &(dyn Error + 'static)) -> bool {
+/// 3 where a device failed in a way that only a new process mends, else 2.
+pub(crate) fn exit_code(error: &(dyn Error + 'static)) -> u8 {
     let load = error.downcast_ref::<LoadError>();
     let device = error.downcast_ref::<DeviceError>();
-    device.is_some_and(DeviceError::is_fatal)
+    let lost = device.is_some_and(DeviceError::is_fatal)
         || matches!(load, Some(LoadError::Device(device)) if device.is_fatal())
-        || matches!(error.downcast_ref::<RequestError>(), Some(RequestError::DeviceLost(_)))
+        || matches!(error.downcast_ref::<RequestError>(), Some(RequestError::DeviceLost(_)));
+    if lost { 3 } else { 2 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_device_has_an_exit_code_of_its_own() {
+        let (device, reason) = ("cuda:0".to_owned(), "planted".to_owned());
+        let poisoned = DeviceError::Poisoned { device, call: "launch", reason };
+        assert_eq!(exit_code(&poisoned), 3);
+        assert_eq!(exit_code(&LoadError::Device(poisoned)), 3);
+        assert_eq!(exit_code(&RequestError::DeviceLost("planted".into())), 3);
+        assert_eq!(exit_code(&RequestError::Device("planted".into())), 2);
+        assert_eq!(exit_code(&std::io::Error::other("planted")), 2);
+    }
 }

@@ -44,6 +44,10 @@ fn command_lines_that_make_no_sense() {
         &["bench", "memory", "--requests", "a", "--seed", "1"],
         &["bench", "memory", "--device", "cpu", "--requests", "no-such-file"],
         &["validate", "--target", "elsewhere"],
+        &["serve", "--header-limit", "8191"],
+        &["serve", "--header-limit", "17MiB"],
+        &["serve", "--cors-allow-origin", "https://a/"],
+        &["serve", "--cors-allow-origin", "https://a, https://b"],
     ] {
         let Done { code, stderr, .. } = bigbatch(args).run();
         assert_eq!(code, Some(2), "{args:?}: {stderr}");

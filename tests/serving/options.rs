@@ -36,10 +36,11 @@ fn mistakes_are_one_line() {
     let scratch = Scratch::new();
     let unknown = scratch.file("unknown.toml", "max_batch_token = 1\n");
     let empty = scratch.file("keys", "\n");
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["--config", text(&unknown)], "unknown key `max_batch_token`"),
         (&["--config", "no-such-file"], "cannot read no-such-file"),
         (&["--api-key-file", text(&empty)], "holds no key"),
+        (&["--api-key", " "], "the key is empty"),
         (&["--tls-cert", "no-such", "--tls-key", "no-such"], "--tls-cert: no-such"),
         (&["--model", "a=embedded", "--model", "a=embedded"], "two models have one name"),
         (
@@ -54,6 +55,15 @@ fn mistakes_are_one_line() {
         assert_eq!(done.code, Some(2), "{args:?}: {}", done.stderr);
         assert!(last.starts_with("bigbatch: ") && last.contains(says), "{args:?}: {}", done.stderr);
     }
+}
+
+/// A secret that came out empty must not open the server to all.
+#[test]
+fn an_empty_key_in_the_environment_is_refused() {
+    let done = bigbatch(["serve", "--port", "0"]).env("API_KEY", "").run();
+    assert_eq!(done.code, Some(2), "{}", done.stderr);
+    assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
+    assert!(done.stderr.starts_with("bigbatch: --api-key or API_KEY: "), "{}", done.stderr);
 }
 
 #[test]

@@ -27,10 +27,12 @@ pub enum Refusal {
     #[error("the content type must be application/json")]
     ContentType,
     /// More bytes than the limit.
-    #[error("the body is larger than {limit_bytes} bytes, the limit (--payload-limit)")]
+    #[error("the body is larger than {limit_bytes} bytes, the limit ({flag})")]
     TooLarge {
         /// The limit.
         limit_bytes: usize,
+        /// What sets it.
+        flag: &'static str,
     },
     /// Nothing to work on.
     #[error("{0}")]
@@ -42,12 +44,14 @@ pub enum Refusal {
     #[error("{0}")]
     TooLong(String),
     /// More inputs than the limit.
-    #[error("{count} inputs, the limit is {limit} (--max-client-batch-size)")]
+    #[error("{count} inputs, the limit is {limit} ({flag})")]
     TooMany {
         /// Inputs sent.
         count: usize,
         /// The limit.
         limit: usize,
+        /// What sets it.
+        flag: &'static str,
     },
     /// The model does something else.
     #[error("{0}")]
@@ -183,7 +187,7 @@ impl Dialect {
 pub(crate) struct TeiError {
     /// One line for a person.
     error: String,
-    /// `Validation`, `Empty`, `Overloaded`, `Backend`, `Unhealthy` or `Tokenizer`.
+    /// `Validation`, `Empty`, `Overloaded`, `Backend`, `Unhealthy` or `Unauthorized`.
     error_type: &'static str,
 }
 
@@ -192,7 +196,8 @@ pub(crate) struct TeiError {
 pub(crate) struct OpenAiError {
     /// One line for a person.
     message: String,
-    /// `invalid_request_error`, `not_found_error`, `overloaded_error` or `server_error`.
+    /// `invalid_request_error`, `authentication_error`, `not_found_error`, `overloaded_error` or
+    /// `server_error`.
     r#type: &'static str,
     /// The field at fault, where it is known.
     param: Option<&'static str>,

@@ -21,6 +21,8 @@ const POLITE_BYTES: usize = 16 << 20;
 /// And for so long.
 const POLITE: Duration = Duration::from_secs(1);
 
+const PAYLOAD_LIMIT: &str = "--payload-limit";
+
 #[derive(Clone, Copy, PartialEq)]
 enum Encoding {
     Identity,
@@ -35,11 +37,11 @@ pub(crate) async fn intake(options: &Options, request: Request) -> Result<Reques
         return Ok(Request::from_parts(parts, Body::empty()));
     }
     let encoding = encoding(&parts.headers)?;
-    let limit_bytes = match encoding {
-        Encoding::Identity => options.payload_limit_bytes,
-        _ => options.compressed_limit_bytes,
+    let (limit_bytes, flag) = match encoding {
+        Encoding::Identity => (options.payload_limit_bytes, PAYLOAD_LIMIT),
+        _ => (options.compressed_limit_bytes, "--compressed-limit"),
     };
-    let refusal = Refusal::TooLarge { limit_bytes };
+    let refusal = Refusal::TooLarge { limit_bytes, flag };
     let announced = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let announced = announced.and_then(|value| value.parse::<u64>().ok()).unwrap_or(0);
     // A client that asks first has sent nothing yet.
@@ -118,7 +120,7 @@ fn decompress(sent: &[u8], encoding: Encoding, limit_bytes: usize) -> Result<Byt
     };
     read.map_err(|error| Refusal::Syntax(format!("the body does not decompress: {error}")))?;
     if out.len() > limit_bytes {
-        return Err(Refusal::TooLarge { limit_bytes });
+        return Err(Refusal::TooLarge { limit_bytes, flag: PAYLOAD_LIMIT });
     }
     Ok(out.into())
 }

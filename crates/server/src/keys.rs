@@ -1,7 +1,7 @@
 //! API keys: who may ask.
 //!
-//! A key file holds one key a line; empty lines and lines that begin with `#` are skipped, white space around
-//! a key is not part of it. Only digests are kept, and every one of them is compared in constant time, so that
+//! A key file holds one key a line; empty lines and lines that begin with `#` are skipped. White space around
+//! a key, from wherever it comes, is not part of it: secrets are often mounted with a line's end. Only digests are kept, and every one of them is compared in constant time, so that
 //! the time of a refusal tells neither the length nor the beginning of a key. Keys are never shown or logged.
 
 use std::path::PathBuf;
@@ -34,6 +34,9 @@ pub enum KeysError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// A key of no characters opens to nobody, and was meant to be another.
+    #[error("--api-key or API_KEY: the key is empty; give one, or leave the option out")]
+    EmptyKey,
     /// The file would open the server to nobody.
     #[error("--api-key-file: {path} holds no key; write one a line", path = path.display())]
     Empty {
@@ -43,12 +46,15 @@ pub enum KeysError {
 }
 
 impl Keys {
-    /// A key as it is, those of a file, or both.
+    /// A key, those of a file, or both.
     ///
     /// # Errors
     /// [`KeysError`].
     pub fn load(single: Option<&str>, file: Option<PathBuf>) -> Result<Keys, KeysError> {
-        let single = single.map(|key| hash(key.as_bytes()));
+        let single = match single.map(str::trim) {
+            Some("") => return Err(KeysError::EmptyKey),
+            key => key.map(|key| hash(key.as_bytes())),
+        };
         let keys = Keys { single, file, from_file: RwLock::default() };
         keys.reload()?;
         Ok(keys)
@@ -129,6 +135,15 @@ mod tests {
         }
         assert!(!keys.allow(&HeaderMap::new()));
         assert!(Keys::default().allow(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn space_around_a_key_is_not_part_of_it_and_one_of_nothing_else_is_refused() {
+        let keys = Keys::load(Some(" secret\n"), None).expect("loads");
+        assert!(keys.allow(&given("Bearer secret")));
+        for empty in ["", "\n", "  "] {
+            assert!(matches!(Keys::load(Some(empty), None), Err(KeysError::EmptyKey)), "{empty:?}");
+        }
     }
 
     #[test]

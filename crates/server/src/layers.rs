@@ -1,52 +1,63 @@
 //! What every request passes before its route, outermost first: it is counted, pages of other origins are
-//! told whether they may call, a key is asked for, a server that stops refuses, the body is taken in within
-//! its limits, and the answer may take only so long.
+//! told whether they may call, and a server that stops says so to connections that are kept. Routes that are
+//! not open also ask for a key, refuse when the server stops, take the body in within its limits, and answer
+//! within their time.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{CONNECTION, WWW_AUTHENTICATE};
+use axum::http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, Version};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower::{Layer, ServiceExt};
+use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
+use crate::App;
 use crate::error::{Dialect, Refusal};
 use crate::intake::intake;
 use crate::life::Phase;
 use crate::observe::track;
-use crate::{App, pages};
+use crate::options::Origin;
 
-/// Paths that need no key: a supervisor, a load balancer and a metrics collector have none. The pages, in
-/// which a key can be typed, need none either.
-const OPEN: [&str; 4] = ["/health", "/ready", "/ping", "/metrics"];
+/// Routes that need a key where there are keys.
+pub(crate) fn guard_all(routes: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
+    routes.layer(from_fn_with_state(app.clone(), guard))
+}
 
-/// The routes with everything around them.
+/// All routes, with what the open ones pass too.
 pub(crate) fn around(routes: Router, app: &Arc<App>) -> Router {
-    routes
-        .layer(from_fn_with_state(app.clone(), guard))
-        .layer(cors(&app.options.cors_allow_origin))
-        .layer(from_fn_with_state(app.clone(), track))
+    let mut all = routes.layer(from_fn_with_state(app.clone(), part));
+    let origins = &app.options.cors_allow_origin;
+    if !origins.is_empty() {
+        let cors = cors(origins);
+        all = all.layer(from_fn(move |request, next| cross_origin(cors.clone(), request, next)));
+    }
+    all.layer(from_fn_with_state(app.clone(), track))
+}
+
+/// Asks clients that keep their connection to leave while the server drains: when it closes, their next
+/// request would meet a closed connection.
+async fn part(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let old = is_old(&request);
+    let response = next.run(request).await;
+    // HTTP/2 has a frame of its own for this, which is sent when the server closes.
+    if old && app.life.phase() >= Phase::Draining { close(response) } else { response }
 }
 
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let dialect = Dialect::of(path);
-    let open = OPEN.contains(&path) || pages::is_public(path);
-    let open = open && request.method() == Method::GET;
-    if !open && !app.keys.allow(request.headers()) {
+    let dialect = Dialect::of(request.uri().path());
+    if !app.keys.allow(request.headers()) {
         return unauthorized(dialect);
-    }
-    if open {
-        return next.run(request).await;
     }
     if app.life.phase() >= Phase::Closing {
         let said = "the server is stopping; send this to another replica";
-        return close(Refusal::Unavailable(said.into()).answer(dialect));
+        return Refusal::Unavailable(said.into()).answer(dialect);
     }
-    let old = request.version() < Version::HTTP_2;
+    let old = is_old(&request);
     let request = match intake(&app.options, request).await {
         Ok(request) => request,
         // The rest of the body may still be on its way: nothing after it on this connection can be read.
@@ -55,6 +66,11 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     };
     let limit = app.options.request_timeout;
     tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| late(limit, dialect))
+}
+
+/// Before HTTP/2: `connection` is a header that means something.
+fn is_old(request: &Request) -> bool {
+    request.version() < Version::HTTP_2
 }
 
 fn unauthorized(dialect: Dialect) -> Response {
@@ -72,17 +88,27 @@ fn close(mut response: Response) -> Response {
     response
 }
 
-fn cors(origins: &[String]) -> CorsLayer {
+/// The layer answers every OPTIONS itself; only those by which a browser asks whether it may call are its.
+async fn cross_origin(cors: CorsLayer, request: Request, next: Next) -> Response {
+    let asks = request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    if request.method() == Method::OPTIONS && !asks {
+        return next.run(request).await;
+    }
+    let answer: Result<Response, Infallible> = cors.layer(next).oneshot(request).await;
+    match answer {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+fn cors(origins: &[Origin]) -> CorsLayer {
     let layer = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers(Any)
+        // Not `*`, which leaves Authorization out.
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(Any);
-    if origins.is_empty() {
-        return CorsLayer::new();
-    }
-    if origins.iter().any(|origin| origin == "*") {
+    if origins.iter().any(Origin::is_any) {
         return layer.allow_origin(Any);
     }
-    let origins = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
-    layer.allow_origin(AllowOrigin::list(origins))
+    layer.allow_origin(AllowOrigin::list(origins.iter().map(Origin::value)))
 }

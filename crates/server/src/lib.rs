@@ -51,7 +51,7 @@ pub use keys::Keys;
 pub use life::{Life, Phase};
 pub use models::{Models, Served};
 pub use observe::Observed;
-pub use options::{Options, Transport};
+pub use options::{Options, Origin, Transport};
 pub use routes::{endpoints, router};
 use wire::vllm::{List, Usage};
 
@@ -86,13 +86,14 @@ impl App {
         for served in models.iter() {
             observe.watch(&served.name, &served.engine, life.clone());
         }
+        let tokenizing = tokenizing::Tokenizing::like(&models.first().engine);
         Arc::new(App {
             models,
             options,
             observe,
             keys,
             life,
-            tokenizing: tokenizing::Tokenizing::default(),
+            tokenizing,
             started_unix_s: unix_s(),
             answers: AtomicU64::new(0),
         })

@@ -55,6 +55,8 @@ impl App {
     ) -> Result<Vec<Answered>, Refusal> {
         self.check_count(job.inputs.len(), "inputs")?;
         self.check_task(served, &job.task)?;
+        self.check_places(served, job.inputs.len())?;
+        self.check_answer(served, &job)?;
         match job.overlong {
             Overlong::Chunk(chunking) => {
                 self.run_chunked(served, job.inputs, job.task, chunking).await
@@ -71,9 +73,20 @@ impl App {
         let limit = self.options.max_client_batch_size;
         match count {
             0 => Err(Refusal::Empty(format!("`{field}` cannot be empty"))),
-            _ if count > limit => Err(Refusal::TooMany { count, limit }),
+            _ if count > limit => {
+                Err(Refusal::TooMany { count, limit, flag: "--max-client-batch-size" })
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Refuses more than the engine ever admits: coming back later would not help.
+    pub(crate) fn check_places(&self, served: &Served, count: usize) -> Result<(), Refusal> {
+        let limit = served.engine.max_concurrent_requests();
+        if count > limit {
+            return Err(Refusal::TooMany { count, limit, flag: "--max-concurrent-requests" });
+        }
+        Ok(())
     }
 
     /// Refuses values beyond the model or the server's limits.
@@ -94,6 +107,34 @@ impl App {
         Ok(())
     }
 
+    /// Refuses an answer with a row for each token that would not fit into memory beside others: the rows, and
+    /// the JSON that they become, are held whole. Tokens are not known yet, and are at most as many as bytes.
+    fn check_answer(&self, served: &Served, job: &Job) -> Result<(), Refusal> {
+        let model = served.engine.model();
+        let width = match job.task {
+            Task::EmbedAll => model.config.hidden_size,
+            Task::TokenScores { .. } => model.labels.len(),
+            _ => return Ok(()),
+        };
+        let frame = model.tokenizer.frame_tokens();
+        let tokens = |input: &Input| match input {
+            Input::Text(text) => text.len() + frame,
+            Input::Pair(first, second) => first.len() + second.len() + 2 * frame,
+            Input::Ids(ids) => ids.len(),
+            Input::Tokens(_, tokens) => tokens.ids.len(),
+        };
+        let most = served.engine.max_tokens();
+        let rows: usize = job.inputs.iter().map(|input| tokens(input).min(most)).sum();
+        let (bytes, limit) = (rows * width * size_of::<f32>(), self.options.answer_limit_bytes);
+        if bytes > limit {
+            return Err(Refusal::TooLong(format!(
+                "the answer could have {rows} rows of {width} numbers, {bytes} bytes; \
+                 the limit is {limit} (--answer-limit)"
+            )));
+        }
+        Ok(())
+    }
+
     async fn run_chunked(
         &self,
         served: &Arc<Served>,
@@ -101,7 +142,8 @@ impl App {
         task: Task,
         chunking: Chunking,
     ) -> Result<Vec<Answered>, Refusal> {
-        task.check(served.engine.model())?;
+        // Before the texts are read: that costs.
+        Chunks::task(&task)?;
         let text = |input| match input {
             Input::Text(text) => Ok(text),
             _ => Err(Refusal::Invalid("`chunk` is for single texts, not for pairs or ids".into())),
@@ -124,13 +166,16 @@ impl App {
         chunks: &[Chunks],
         task: &Task,
     ) -> Result<Vec<Answered>, Refusal> {
-        self.check_task(served, task)?;
-        let (count, limit) =
-            (chunks.iter().map(Chunks::count).sum::<usize>(), self.options.max_chunks);
-        if count > limit {
-            return Err(Refusal::TooLong(format!(
-                "`chunk` makes {count} windows, the limit is {limit} (--max-chunks)"
-            )));
+        let count = chunks.iter().map(Chunks::count).sum::<usize>();
+        let places = served.engine.max_concurrent_requests();
+        for (limit, flag) in
+            [(self.options.max_chunks, "--max-chunks"), (places, "--max-concurrent-requests")]
+        {
+            if count > limit {
+                return Err(Refusal::TooLong(format!(
+                    "`chunk` makes {count} windows, the limit is {limit} ({flag})"
+                )));
+            }
         }
         let each = Chunks::task(task)?;
         let inputs = chunks.iter().flat_map(Chunks::inputs);

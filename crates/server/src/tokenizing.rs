@@ -1,29 +1,22 @@
 //! Reading texts apart from their engines: for windows, for several models over one text, for `/tokenize`.
 //!
-//! An engine's own requests are tokenized by its own threads. What is read here is bounded like there: as
-//! many texts at once as there are cores, so many waiting, and no async thread is ever held.
+//! An engine's own requests are tokenized by its own threads. What is read here is bounded like there, by the
+//! same options: as many requests at once as an engine has threads for (`--tokenizer-threads`), so many at work
+//! or waiting as an engine admits (`--max-concurrent-requests`), and no async thread is ever held.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bigbatch_engine::engine::Engine;
 use tokio::sync::Semaphore;
 
 use crate::error::Refusal;
-
-/// Requests that may wait; as many as an engine admits.
-const MAX_WAITING: usize = 512;
 
 /// The pool.
 pub(crate) struct Tokenizing {
     permits: Arc<Semaphore>,
     taken: Arc<AtomicUsize>,
-}
-
-impl Default for Tokenizing {
-    fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-        Tokenizing { permits: Arc::new(Semaphore::new(cores)), taken: Arc::default() }
-    }
+    places: usize,
 }
 
 /// A place in the pool, from admission to the end of the work.
@@ -36,14 +29,24 @@ impl Drop for Place {
 }
 
 impl Tokenizing {
+    /// Bounded as this engine's own.
+    pub(crate) fn like(engine: &Engine) -> Tokenizing {
+        Tokenizing::new(engine.tokenizer_threads(), engine.max_concurrent_requests())
+    }
+
+    fn new(threads: usize, places: usize) -> Tokenizing {
+        Tokenizing { permits: Arc::new(Semaphore::new(threads)), taken: Arc::default(), places }
+    }
+
     /// Runs this away from the async threads, or refuses at once.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Refusal> {
         let place = Place(self.taken.clone());
-        if self.taken.fetch_add(1, Ordering::AcqRel) >= MAX_WAITING {
-            let message = format!("{MAX_WAITING} requests wait to be tokenized; try again later");
+        if self.taken.fetch_add(1, Ordering::AcqRel) >= self.places {
+            let places = self.places;
+            let message = format!("{places} requests wait to be tokenized; try again later");
             return Err(Refusal::Overloaded { message, wait: None });
         }
         let stopped = || Refusal::Unavailable("the server is stopping".into());
@@ -56,5 +59,34 @@ impl Tokenizing {
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|_| Refusal::Invalid("the tokenizer failed on this text".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_more_than_there_are_places_for_is_refused_and_the_rest_wait_their_turn() {
+        let pool = Tokenizing::new(1, 2);
+        let (go, gate) = mpsc::channel::<()>();
+        let first = pool.run(move || gate.recv().is_ok());
+        let second = pool.run(|| "second");
+        let third = async {
+            // At once: it does not wait for a place.
+            tokio::select! {
+                biased;
+                refused = pool.run(|| ()) => {
+                    assert!(matches!(refused, Err(Refusal::Overloaded { .. })), "{refused:?}");
+                }
+                () = std::future::ready(()) => panic!("it waits"),
+            }
+            go.send(()).expect("the first waits");
+        };
+        let (first, second, ()) = tokio::join!(first, second, third);
+        assert_eq!((first, second), (Ok(true), Ok("second")));
+        assert_eq!(pool.run(|| 1).await, Ok(1));
     }
 }

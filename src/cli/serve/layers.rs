@@ -135,11 +135,7 @@ impl Layers<'_> {
             let others = OTHER_NAMES.iter().filter(|(of, _)| *of == id).map(|(_, name)| *name);
             let names = std::iter::once(own.as_str()).chain(others);
             let found = names.filter_map(|name| Some((name, variable(name)?)));
-            // Containers set HOSTNAME to a name, which is no address to listen on.
-            let mut usable = found.filter(|(name, value)| {
-                let address = value.to_str().is_some_and(|text| text.parse::<IpAddr>().is_ok());
-                !value.is_empty() && (*name != "HOSTNAME" || address)
-            });
+            let mut usable = found.filter(|(name, value)| is_meant(id, name, value));
             if let Some((name, value)) = usable.next() {
                 self.add(id, vec![value], &format!("environment variable {name}"))?;
             }
@@ -207,6 +203,19 @@ impl Layers<'_> {
         self.origins.insert(id.into(), origin.into());
         self.added.extend(arguments);
         Ok(())
+    }
+}
+
+/// Whether a variable was set for us, and not by something that uses its name otherwise.
+fn is_meant(id: &str, name: &str, value: &OsStr) -> bool {
+    let text = value.to_string_lossy();
+    match name {
+        // Containers set it to a name, which is no address to listen on.
+        "HOSTNAME" => text.parse::<IpAddr>().is_ok(),
+        // Kubernetes tells every container of a service called `bigbatch`: tcp://10.0.0.7:8080.
+        "BIGBATCH_PORT" if text.starts_with("tcp://") => false,
+        // An empty variable is as none, but a key that came out empty must not open the server to all.
+        _ => !value.is_empty() || id == SECRET,
     }
 }
 
@@ -304,6 +313,15 @@ mod tests {
         assert!(said("port = ").contains("bad.toml"));
         let bad = read(&[], &[("MAX_BATCH_TOKENS", "lots")]).err().unwrap_or_default();
         assert!(bad.starts_with("environment variable MAX_BATCH_TOKENS: invalid value"), "{bad}");
+    }
+
+    #[test]
+    fn a_kubernetes_service_link_is_no_port() {
+        let of = |variables: &[_]| values(&read(&[], variables).expect("reads"), "port");
+        let link = ("BIGBATCH_PORT", "tcp://10.0.0.7:8080");
+        assert_eq!(of(&[link]), ["8080"]);
+        assert_eq!(of(&[link, ("PORT", "9")]), ["9"]);
+        assert_eq!(of(&[("BIGBATCH_PORT", "9")]), ["9"]);
     }
 
     #[test]

@@ -39,11 +39,7 @@ pub(crate) fn serve(args: Serve) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(listen(args, Arc::new(keys), tls.map(Arc::new)))?;
     let code = match ended {
-        Ended::Drained => 0,
-        Ended::Cut { connections } => {
-            tracing::warn!(connections, "not done within --drain-timeout and cut off");
-            0
-        }
+        Ended::Drained | Ended::Cut { .. } => 0,
         Ended::DeviceLost => {
             tracing::error!("the device is lost; this process must be started again");
             3
@@ -64,7 +60,10 @@ async fn listen(
         .map_err(|error| format!("--host and --port: cannot listen on {address}: {error}"))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     say!("listening on {scheme}://{}", listener.local_addr()?);
-    let (door, transport) = (Door::default(), args.transport());
+    let (door, options, transport) = (Door::default(), args.options(), args.transport());
+    for warning in args.contradictions(&options, &transport) {
+        tracing::warn!("{warning}");
+    }
     let life = door.life().clone();
     tokio::spawn(obey(
         Signals::new()?,
@@ -75,21 +74,34 @@ async fn listen(
     ));
     let serving = bigbatch_server::serve::serve(listener, tls, transport, door.clone());
     let mut serving = std::pin::pin!(serving);
-    let options = args.options();
-    let load = tokio::task::spawn_blocking(move || load(&args).map_err(|error| error.to_string()));
-    tokio::select! {
-        ended = &mut serving => return Ok(ended?),
-        models = load => {
-            let models = models??;
-            door.open(router(App::guarded(models, options, keys, life)));
-            tracing::info!("ready");
-        }
+    let app = tokio::select! {
+        ended = &mut serving => return Ok(ended),
+        models = loaded(args) => App::guarded(models?, options, keys, life),
+    };
+    let observe = app.observe.clone();
+    door.open(router(app));
+    tracing::info!("ready");
+    let ended = serving.await;
+    if let Ended::Cut { connections } = ended {
+        let requests = observe.in_flight();
+        tracing::warn!(
+            requests,
+            connections,
+            "accepted, not answered within --drain-timeout, cut off"
+        );
     }
-    Ok(serving.await?)
+    Ok(ended)
+}
+
+/// Loads the models away from the async threads. Errors keep their type: a lost device has an exit code of
+/// its own.
+async fn loaded(args: Serve) -> Result<Models, Box<dyn Error>> {
+    let models = tokio::task::spawn_blocking(move || load(&args)).await?;
+    models.map_err(|error| -> Box<dyn Error> { error })
 }
 
 /// Reads and starts the models, and runs each once.
-fn load(args: &Serve) -> Result<Models, Box<dyn Error>> {
+fn load(args: &Serve) -> Result<Models, Box<dyn Error + Send + Sync>> {
     let defaults = EngineOptions::default();
     let options = EngineOptions {
         device: args.runtime.device()?,
@@ -206,7 +218,21 @@ fn log(args: &Serve) -> Result<(), Box<dyn Error>> {
 
 #[cfg(test)]
 mod tests {
-    use super::named;
+    use bigbatch_engine::error::LoadError;
+    use clap::Parser;
+
+    use super::{loaded, named};
+    use crate::cli::{Cli, Command};
+
+    #[tokio::test]
+    async fn what_fails_at_start_up_keeps_its_type() {
+        let args = ["bigbatch", "serve", "--device", "cpu", "--dtype", "bf16"];
+        let Ok(Cli { command: Command::Serve(args) }) = Cli::try_parse_from(args) else {
+            panic!("these are options of `serve`");
+        };
+        let error = loaded(*args).await.err().expect("a CPU computes in f32 only");
+        assert!(matches!(error.downcast_ref(), Some(LoadError::Option { .. })), "{error}");
+    }
 
     #[test]
     fn a_name_is_not_part_of_a_path() {

@@ -200,11 +200,6 @@ impl Observed {
         self.routes.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// By model.
-    pub fn models(&self) -> BTreeMap<String, Arc<Stages>> {
-        self.models.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// The counters of one model, which begin when they are first asked for.
     pub fn model(&self, name: &str) -> Arc<Stages> {
         entry(&self.models, name, Stages::new)

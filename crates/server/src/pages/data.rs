@@ -11,7 +11,7 @@ use bigbatch_engine::backend::{ArenaUsage, DeviceMemory};
 use bigbatch_engine::device::MemoryPlan;
 use serde::Serialize;
 
-use super::is_public;
+use super::is_of_pages;
 use crate::observe::{Endpoint, Refused, Route, Snapshot, Stages, load};
 use crate::{App, Served};
 
@@ -102,8 +102,7 @@ pub(super) async fn data(State(app): State<Arc<App>>) -> Response {
     let observed = &app.observe;
     let device_memory = app.models.iter().next().and_then(|served| served.engine.device_memory());
     let routes = observed.routes();
-    let of_pages = |path: &str| is_public(path) || path == super::DATA;
-    let shown = routes.iter().filter(|(asked, _)| asked.computes() || !of_pages(&asked.route));
+    let shown = routes.iter().filter(|(asked, _)| asked.computes() || !is_of_pages(&asked.route));
     let refusals = observed.refusals().map(|(reason, count)| Count { reason, count });
     let data = Data {
         version: env!("CARGO_PKG_VERSION"),

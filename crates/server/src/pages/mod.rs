@@ -35,13 +35,29 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// Path, content type, content.
 type File = (&'static str, &'static str, &'static str);
 
+/// A page: its content after the head and the navigation that all of them have.
+macro_rules! page {
+    ($name:literal) => {
+        concat!(
+            include_str!("assets/head.html"),
+            "<title>bigbatch: ",
+            $name,
+            "</title>\n<script type=\"module\" src=\"/assets/",
+            $name,
+            ".js\"></script>\n",
+            include_str!("assets/top.html"),
+            include_str!(concat!("assets/", $name, ".html")),
+        )
+    };
+}
+
 const HOME: &str = include_str!("assets/home.html");
 
 /// Everything but the page at `/`.
 const FILES: [File; 12] = [
-    ("/dashboard", HTML, include_str!("assets/dashboard.html")),
-    ("/playground", HTML, include_str!("assets/playground.html")),
-    ("/docs", HTML, include_str!("assets/docs.html")),
+    ("/dashboard", HTML, page!("dashboard")),
+    ("/playground", HTML, page!("playground")),
+    ("/docs", HTML, page!("docs")),
     ("/assets/answers.js", SCRIPT, include_str!("assets/answers.js")),
     ("/assets/chart.js", SCRIPT, include_str!("assets/chart.js")),
     ("/assets/common.js", SCRIPT, include_str!("assets/common.js")),
@@ -56,18 +72,22 @@ const FILES: [File; 12] = [
 /// Where the live page's figures are. It tells about the server's use, so it needs a key as the API does.
 const DATA: &str = "/dashboard/data";
 
-/// The pages, what they are made of, and the live page's figures.
-pub(crate) fn router() -> Router<Arc<App>> {
-    let mut router = Router::new().route("/", get(home)).route(DATA, get(data::data));
-    for (path, kind, text) in FILES {
-        router = router.route(path, get(move || async move { file(kind, text) }));
-    }
-    router
+/// The pages and what they are made of, for everyone.
+pub(crate) fn files() -> Router<Arc<App>> {
+    let page = |router: Router<Arc<App>>, (path, kind, text): File| {
+        router.route(path, get(move || async move { file(kind, text) }))
+    };
+    FILES.into_iter().fold(Router::new().route("/", get(home)), page)
 }
 
-/// Whether anyone may read this path: a page or a part of one.
-pub(crate) fn is_public(path: &str) -> bool {
-    path == "/" || FILES.iter().any(|(public, _, _)| *public == path)
+/// The live page's figures.
+pub(crate) fn data() -> Router<Arc<App>> {
+    Router::new().route(DATA, get(data::data))
+}
+
+/// Whether a page is here, or a part of one.
+fn is_of_pages(path: &str) -> bool {
+    path == "/" || path == DATA || FILES.iter().any(|(own, _, _)| *own == path)
 }
 
 /// A page for browsers, a line of JSON for programs.

@@ -21,6 +21,7 @@ use crate::App;
 use crate::error::{OpenAi, Refusal};
 use crate::models::{Kind, Served};
 use crate::run::Answered;
+use crate::wire::inputs::prompted;
 use crate::wire::ours::{Analysis, AnalyzeRequest, Finding, ModelResult, ReadAs};
 use crate::wire::tei::Prediction;
 
@@ -53,7 +54,7 @@ pub(crate) async fn analyze(State(app): State<Arc<App>>, call: Call) -> Result<R
         let app = app.clone();
         running.spawn(async move {
             let answered = match text {
-                Some(Ok(text)) => run(&app, &served, &text, overlong).await,
+                Some(Ok(text)) => run(&app, &served, text, overlong).await,
                 Some(Err(error)) => Err(error.into()),
                 None => Err(Refusal::Invalid("the text was not read".into())),
             };
@@ -98,12 +99,12 @@ struct Reading {
 }
 
 /// What models have in common that read a text alike: the tokenizer, and the prompt before the text.
-type ReadingKey = (u64, String);
+type ReadingKey = (u64, Option<String>);
 
 fn reading(served: &Served) -> Result<ReadingKey, Refusal> {
     let before = if served.kind.embeds() { prompt(served, None)? } else { None };
     let fingerprint = served.engine.model().tokenizer.fingerprint();
-    Ok((fingerprint, before.unwrap_or_default().to_owned()))
+    Ok((fingerprint, before.map(str::to_owned)))
 }
 
 /// Tokenizes the text as often as models read it differently.
@@ -118,7 +119,7 @@ async fn read_once(
         if readings.contains_key(&key) {
             continue;
         }
-        let (text, reader) = (format!("{}{text}", key.1), served.clone());
+        let (text, reader) = (prompted(key.1.as_deref(), text.to_owned()), served.clone());
         let read = move || {
             let bare = reader.engine.model().tokenizer.bare(&text)?;
             Ok(Arc::new(Reading { text, bare }))
@@ -131,7 +132,7 @@ async fn read_once(
 async fn run(
     app: &App,
     served: &Arc<Served>,
-    Reading { text, bare }: &Reading,
+    reading: Arc<Reading>,
     overlong: Overlong,
 ) -> Result<Answered, Refusal> {
     let task = match served.kind {
@@ -141,13 +142,19 @@ async fn run(
         Kind::Classifier | Kind::Reranker => Task::Classify { raw_scores: false },
         Kind::TokenClassifier => Task::Tag,
     };
-    let (tokenizer, limit) = (&served.engine.model().tokenizer, served.engine.max_tokens());
+    let limit = served.engine.max_tokens();
     let answered = match overlong {
         Overlong::Chunk(chunking) => {
-            let chunks = Chunks::of(tokenizer, text.clone(), bare, chunking, limit)?;
+            let reader = served.clone();
+            let cut = move || {
+                let (Reading { text, bare }, model) = (&*reading, reader.engine.model());
+                Chunks::of(&model.tokenizer, text.clone(), bare, chunking, limit)
+            };
+            let chunks = app.tokenizing.run(cut).await??;
             app.run_windows(served, &[chunks], &task).await?.pop()
         }
         Overlong::Truncate(truncate) => {
+            let (Reading { text, bare }, tokenizer) = (&*reading, &served.engine.model().tokenizer);
             let (own, room) = (bare.ids.len(), limit.saturating_sub(tokenizer.frame_tokens()));
             let kept = truncate.kept(own, room);
             if kept.len() > room {

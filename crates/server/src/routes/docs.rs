@@ -21,13 +21,22 @@ pub(crate) enum TeiErrors {
     /// The body is no JSON, or nothing to work on
     #[response(status = 400)]
     Empty(TeiError),
+    /// No key, or one that is not known
+    #[response(status = 401)]
+    Unauthorized(TeiError),
     /// No such model
     #[response(status = 404)]
     UnknownModel(TeiError),
+    /// The path takes another method
+    #[response(status = 405)]
+    Method(TeiError),
+    /// The body did not come in time
+    #[response(status = 408)]
+    SlowBody(TeiError),
     /// The body has too many bytes
     #[response(status = 413)]
     TooLarge(TeiError),
-    /// The body is not declared to be JSON
+    /// The body is not declared to be JSON, or compressed in a way that is not taken
     #[response(status = 415)]
     ContentType(TeiError),
     /// Too long, too many, or values that cannot be honoured
@@ -51,13 +60,22 @@ pub(crate) enum OpenAiErrors {
     /// Anything about the request that cannot be honoured
     #[response(status = 400)]
     Invalid(OpenAiErrorBody),
+    /// No key, or one that is not known
+    #[response(status = 401)]
+    Unauthorized(OpenAiErrorBody),
     /// No such model
     #[response(status = 404)]
     UnknownModel(OpenAiErrorBody),
+    /// The path takes another method
+    #[response(status = 405)]
+    Method(OpenAiErrorBody),
+    /// The body did not come in time
+    #[response(status = 408)]
+    SlowBody(OpenAiErrorBody),
     /// The body has too many bytes
     #[response(status = 413)]
     TooLarge(OpenAiErrorBody),
-    /// The body is not declared to be JSON
+    /// The body is not declared to be JSON, or compressed in a way that is not taken
     #[response(status = 415)]
     ContentType(OpenAiErrorBody),
     /// Too many requests wait; Retry-After says when to come again

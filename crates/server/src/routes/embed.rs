@@ -14,6 +14,7 @@ use crate::App;
 use crate::error::{Refusal, Tei};
 use crate::models::Served;
 use crate::run::{Answered, Job};
+use crate::wire::inputs::prompted;
 use crate::wire::openai::RowsOf;
 use crate::wire::tei::{EmbedAllRequest, EmbedRequest, SimilarityInput, SimilarityRequest};
 
@@ -43,7 +44,7 @@ pub(crate) async fn embed_all(State(app): State<Arc<App>>, call: Call) -> Result
     let served = call.served(&app, request.model.as_deref())?;
     let prompt = prompt(served, request.prompt_name.as_deref())?;
     let read = request.inputs.read(prompt).map_err(Refusal::Shape)?;
-    let overlong = overlong(&app, request.truncate, request.truncation_direction, None)?;
+    let overlong = overlong(&app, request.truncate, request.truncation_direction, request.chunk)?;
     let job = Job { inputs: read.inputs, task: Task::EmbedAll, overlong };
     let mut answers = app.run(served, job).await?;
     let rows: Vec<RowsOf> = answers.iter_mut().filter_map(take_rows).collect();
@@ -58,8 +59,9 @@ pub(crate) async fn embed_all(State(app): State<Arc<App>>, call: Call) -> Result
 pub(crate) async fn similarity(State(app): State<Arc<App>>, call: Call) -> Result<Response, Tei> {
     let request: SimilarityRequest = call.read()?;
     let served = call.served(&app, request.model.as_deref())?;
-    let parameters = request.parameters;
-    let overlong = overlong(&app, parameters.truncate, parameters.truncation_direction, None)?;
+    let parameters = request.parameters.unwrap_or_default();
+    let (truncate, direction) = (parameters.truncate, parameters.truncation_direction);
+    let overlong = overlong(&app, truncate, direction, parameters.chunk)?;
     let prompt = prompt(served, parameters.prompt_name.as_deref())?;
     let (cosines, answers, characters) =
         similarities(&app, served, request.inputs, prompt, overlong).await?;
@@ -101,16 +103,16 @@ pub(super) async fn cosines(
     overlong: Overlong,
 ) -> Result<(Vec<f32>, Vec<Answered>), Refusal> {
     let (lefts, rights) = (left.len(), right.len());
-    let input = |text: String| match prompt {
-        Some(prompt) if !text.is_empty() => Input::Text(format!("{prompt}{text}")),
-        _ => Input::Text(text),
+    let job = |texts: Vec<String>| {
+        let inputs = texts.into_iter().map(|text| Input::Text(prompted(prompt, text))).collect();
+        let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
+        Job { inputs, task, overlong }
     };
-    let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
-    let mut answers = Vec::with_capacity(lefts + rights);
-    for side in [left, right] {
-        let inputs = side.into_iter().map(input).collect();
-        answers.extend(app.run(served, Job { inputs, task: task.clone(), overlong }).await?);
-    }
+    app.check_places(served, lefts + rights)?;
+    // Both at once: one after the other would wait in the queue twice.
+    let (mut answers, of_right) =
+        tokio::try_join!(app.run(served, job(left)), app.run(served, job(right)))?;
+    answers.extend(of_right);
     let vectors = take_vectors(&mut answers);
     let (left, right) = vectors.split_at(lefts);
     let cosine = |n: usize| {

@@ -8,14 +8,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bigbatch_engine::engine::{Engine, Pulse};
 
 use crate::App;
+use crate::error::{Dialect, Refusal};
 use crate::life::Phase;
 use crate::options::Options;
+
+pub(super) const HEALTH: &str = "/health";
+pub(super) const PING: &str = "/ping";
+pub(super) const READY: &str = "/ready";
+
+/// Seconds after which to ask again: health may come back from one batch to the next, and these answers cost
+/// nothing.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// How many times what its size predicts a batch may take.
 const STUCK_FACTOR: u32 = 10;
@@ -34,7 +43,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
         }
     }
     match app.life.phase() {
-        Phase::Loading => unwell("models are being loaded\n".into()),
+        Phase::Loading => unwell(LOADING.into()),
         _ => (StatusCode::OK, "ok\n").into_response(),
     }
 }
@@ -45,15 +54,26 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     match app.life.phase() {
         Phase::Ready => (StatusCode::OK, "ready\n").into_response(),
-        Phase::Loading => unwell("models are being loaded\n".into()),
+        Phase::Loading => unwell(LOADING.into()),
         Phase::Lost => unwell("the device is lost\n".into()),
         Phase::Draining | Phase::Closing => unwell("draining\n".into()),
     }
 }
 
+const LOADING: &str = "models are being loaded\n";
+
+/// What is said on every path while there are no routes yet.
+pub(crate) fn loading(path: &str) -> Response {
+    if [HEALTH, PING, READY].contains(&path) {
+        return unwell(LOADING.into());
+    }
+    let said = "models are being loaded; /ready tells when they are";
+    Refusal::Unavailable(said.into()).answer(Dialect::of(path))
+}
+
 /// A 503 for whoever looks after the server.
-pub(crate) fn unwell(why: String) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], why).into_response()
+fn unwell(why: String) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, RETRY_AFTER_SECONDS)], why).into_response()
 }
 
 async fn check(engine: &Engine, options: &Options) -> Result<(), String> {

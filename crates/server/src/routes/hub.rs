@@ -20,7 +20,7 @@ use crate::models::{Kind, Served};
 use crate::run::{Answered, Job};
 use crate::wire::both::RerankRequest;
 use crate::wire::hub::{EntityGroup, HubAnswer, HubInputs, HubParameters, HubRequest};
-use crate::wire::inputs::{Inputs, Read};
+use crate::wire::inputs::{Inputs, Read, one_or_many};
 use crate::wire::ours::five;
 use crate::wire::tei::Prediction;
 
@@ -31,7 +31,7 @@ use crate::wire::tei::Prediction;
 /// What the model is for.
 pub(crate) async fn hub(State(app): State<Arc<App>>, call: Call) -> Result<Response, Tei> {
     let mut request: HubRequest = call.read()?;
-    let parameters = std::mem::take(&mut request.parameters).or(request.beside);
+    let parameters = request.parameters.take().unwrap_or_default().or(request.beside);
     let served = call.served(&app, request.model.as_deref())?;
     if let (Some(query), Some(texts)) = (request.query, request.texts) {
         return ranks(&app, &call, rerank_request(query, request.model, &parameters), texts).await;
@@ -127,12 +127,8 @@ impl Asked<'_> {
             }
             _ => Vec::new(),
         };
-        let mut lists: Vec<Vec<EntityGroup>> = answers.iter_mut().map(groups).collect();
-        let body = if read.single {
-            HubAnswer::Entities(lists.pop().unwrap_or_default())
-        } else {
-            HubAnswer::EntitiesOfMany(lists)
-        };
+        let lists = answers.iter_mut().map(groups).collect();
+        let body = one_or_many(lists, read.single, HubAnswer::Entities, HubAnswer::EntitiesOfMany);
         Ok(self.call.answer(self.served, read.characters, &answers, body))
     }
 
@@ -159,14 +155,12 @@ impl Asked<'_> {
         let of_each = texts.iter().zip(&answers);
         let of_each =
             of_each.map(|(text, answered)| fills(self.served, text, answered, self.overlong));
-        let mut lists: Vec<_> = of_each.flatten().collect();
-        let body = match lists.pop() {
-            Some(only) if single && lists.is_empty() => HubAnswer::Fills(only),
-            last => {
-                lists.extend(last);
-                HubAnswer::FillsOfMany(lists)
-            }
-        };
+        let body = one_or_many(
+            of_each.flatten().collect(),
+            single,
+            HubAnswer::Fills,
+            HubAnswer::FillsOfMany,
+        );
         Ok(self.call.answer(self.served, characters, &answers, body))
     }
 }
@@ -189,5 +183,6 @@ fn rerank_request(
         truncate: parameters.truncate,
         truncation_direction: parameters.truncation_direction,
         truncate_prompt_tokens: None,
+        chunk: parameters.chunk,
     }
 }

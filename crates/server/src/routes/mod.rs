@@ -22,9 +22,9 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::error::{Dialect, Refusal};
-use crate::layers::around;
+use crate::layers::{around, guard_all};
 use crate::{App, pages};
-pub(crate) use health::unwell;
+pub(crate) use health::loading;
 
 type Route = (&'static str, MethodRouter<Arc<App>>);
 
@@ -60,12 +60,18 @@ fn others() -> Vec<(&'static str, Route)> {
         ("get", ("/models", get(info::models))),
         ("get", ("/v1/models", get(info::models))),
         ("get", ("/v1/models/{name}", get(info::model))),
-        ("get", ("/health", get(health::health))),
-        ("get", ("/ping", get(health::health))),
-        ("get", ("/ready", get(health::ready))),
-        ("get", ("/metrics", get(metrics::metrics))),
         ("get", ("/openapi.json", get(docs::openapi))),
         ("get", ("/api-doc/openapi.json", get(docs::openapi))),
+    ]
+}
+
+/// What needs no key, all of it by GET: a supervisor, a load balancer and a metrics collector have none.
+fn open() -> Vec<Route> {
+    vec![
+        (health::HEALTH, get(health::health)),
+        (health::PING, get(health::health)),
+        (health::READY, get(health::ready)),
+        ("/metrics", get(metrics::metrics)),
     ]
 }
 
@@ -95,22 +101,29 @@ pub fn endpoints() -> Vec<(&'static str, String)> {
     let of_inference =
         of_inference.flat_map(|path| [("post", path.to_owned()), ("post", of_model(path))]);
     let rest = others().into_iter().map(|(method, (path, _))| (method, path.to_owned()));
-    of_inference.chain(rest).collect()
+    let open = open().into_iter().map(|(path, _)| ("get", path.to_owned()));
+    of_inference.chain(rest).chain(open).collect()
 }
 
 /// Everything that is served.
 pub fn router(app: Arc<App>) -> Router {
-    let mut router = Router::new();
+    let mut guarded = pages::data();
     for (path, method) in inference() {
-        router = router.route(&of_model(path), method.clone()).route(path, method);
+        guarded = guarded.route(&of_model(path), method.clone()).route(path, method);
     }
     for (_, (path, method)) in others() {
-        router = router.route(path, method);
+        guarded = guarded.route(path, method);
     }
-    let routes = router
-        .merge(pages::router())
+    let method = async |uri: Uri| refuse(&uri, Refusal::Method);
+    let guarded = guarded
         .fallback(async |uri: Uri| refuse(&uri, Refusal::NoRoute))
-        .method_not_allowed_fallback(async |uri: Uri| refuse(&uri, Refusal::Method))
+        .method_not_allowed_fallback(method);
+    let routes = open()
+        .into_iter()
+        .fold(pages::files(), |open, (path, method)| open.route(path, method))
+        .merge(guard_all(guarded, &app))
+        // Of those that are open; the others have it already, behind the guard.
+        .method_not_allowed_fallback(method)
         .with_state(app.clone());
     around(routes, &app)
 }

@@ -15,6 +15,7 @@ use crate::error::Tei;
 use crate::models::Served;
 use crate::run::{Answered, Job};
 use crate::wire::hub::MaskFill;
+use crate::wire::inputs::one_or_many;
 use crate::wire::ours::{FillMaskRequest, Filled, OneOrMany, ReadAs, TagRequest, Tagged};
 
 #[utoipa::path(post, path = "/tag", tag = "bigbatch", request_body = TagRequest,
@@ -29,7 +30,7 @@ pub(crate) async fn tag(State(app): State<Arc<App>>, call: Call) -> Result<Respo
     let job = Job { inputs: read.inputs, task: Task::Tag, overlong };
     let mut answers = app.run(served, job).await?;
     let tagged = answers.iter_mut().filter_map(|answered| tagged(answered, request.all_tokens));
-    let body = one_or_many(tagged.collect(), read.single);
+    let body = one_or_many(tagged.collect(), read.single, OneOrMany::One, OneOrMany::Many);
     Ok(call.answer(served, read.characters, &answers, body))
 }
 
@@ -42,14 +43,14 @@ pub(crate) async fn fill_mask(State(app): State<Arc<App>>, call: Call) -> Result
     let served = call.served(&app, request.model.as_deref())?;
     let (texts, single) = request.inputs.clone().list();
     let read = request.inputs.read();
-    let overlong = overlong(&app, request.truncate, request.truncation_direction, None)?;
+    let overlong = overlong(&app, request.truncate, request.truncation_direction, request.chunk)?;
     let job = Job { inputs: read.inputs, task: Task::FillMask { top_k: request.top_k }, overlong };
     let answers = app.run(served, job).await?;
     let filled = texts.iter().zip(&answers).map(|(text, answered)| Filled {
         masks: fills(served, text, answered, overlong),
         read: ReadAs::from(answered),
     });
-    let body = one_or_many(filled.collect(), single);
+    let body = one_or_many(filled.collect(), single, OneOrMany::One, OneOrMany::Many);
     Ok(call.answer(served, read.characters, &answers, body))
 }
 
@@ -99,14 +100,4 @@ pub(super) fn fills(
     };
     let fills = masks.iter().zip(places);
     fills.map(|(mask, &at)| mask.iter().map(|candidate| fill(at, candidate)).collect()).collect()
-}
-
-fn one_or_many<T>(mut answers: Vec<T>, single: bool) -> OneOrMany<T> {
-    match answers.pop() {
-        Some(answer) if single && answers.is_empty() => OneOrMany::One(answer),
-        last => {
-            answers.extend(last);
-            OneOrMany::Many(answers)
-        }
-    }
 }

@@ -15,7 +15,7 @@ use crate::error::{OpenAi, Refusal, Tei};
 use crate::models::Served;
 use crate::run::{Answered, Job, tokens};
 use crate::wire::both::ClassifyRequest;
-use crate::wire::inputs::{Inputs, Read, Texts};
+use crate::wire::inputs::{Inputs, Read, Texts, one_or_many};
 use crate::wire::tei::{PredictRequest, Prediction, Predictions};
 use crate::wire::vllm::{Class, List};
 
@@ -121,9 +121,5 @@ pub(super) fn take_labels(answers: &mut [Answered]) -> Vec<Vec<LabelScore>> {
 /// As they go over the wire: of a single input without a list around them.
 pub(super) fn predictions(labels: Vec<Vec<LabelScore>>, single: bool) -> Predictions {
     let list = |labels: Vec<LabelScore>| labels.into_iter().map(Prediction::from).collect();
-    let mut lists = labels.into_iter().map(list);
-    match lists.len() {
-        1 if single => Predictions::One(lists.next().unwrap_or_default()),
-        _ => Predictions::Many(lists.collect()),
-    }
+    one_or_many(labels.into_iter().map(list).collect(), single, Predictions::One, Predictions::Many)
 }

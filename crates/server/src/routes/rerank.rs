@@ -74,7 +74,7 @@ pub(super) async fn ranks(
     if served.kind != Kind::Reranker {
         return Err(Tei(not_a_reranker(served)));
     }
-    let overlong = overlong(app, request.truncate, request.truncation_direction, None)?;
+    let overlong = overlong(app, request.truncate, request.truncation_direction, request.chunk)?;
     let kept = if request.return_text { texts.clone() } else { Vec::new() };
     let queries = vec![request.query];
     let scored = scores(app, served, (queries, texts), request.raw_scores, overlong).await?;
@@ -95,7 +95,7 @@ async fn documents_ranked(
     let served = call.served(app, request.model.as_deref())?;
     app.check_count(documents.len(), "documents")?;
     let (truncate, prompt_tokens) = (request.truncate, request.truncate_prompt_tokens);
-    let overlong = overlong_vllm(app, served, truncate, prompt_tokens, None)?;
+    let overlong = overlong_vllm(app, served, truncate, prompt_tokens, request.chunk)?;
     let texts: Vec<String> = documents.into_iter().map(Document::text).collect();
     let kept = request.return_documents.unwrap_or(true).then(|| texts.clone());
     let raw_scores = request.use_activation == Some(false);
@@ -130,7 +130,7 @@ pub(crate) async fn score(State(app): State<Arc<App>>, call: Call) -> Result<Res
         ))));
     }
     let (truncate, prompt_tokens) = (request.truncate, request.truncate_prompt_tokens);
-    let overlong = overlong_vllm(&app, served, truncate, prompt_tokens, None)?;
+    let overlong = overlong_vllm(&app, served, truncate, prompt_tokens, request.chunk)?;
     let raw_scores = request.use_activation == Some(false);
     let scored = scores(&app, served, (queries, documents), raw_scores, overlong).await?;
     let data = scored.scores.iter().enumerate();

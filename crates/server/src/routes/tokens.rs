@@ -11,6 +11,7 @@ use super::docs::TeiErrors;
 use super::embed::prompt;
 use crate::App;
 use crate::error::{Refusal, Tei};
+use crate::wire::inputs::prompted;
 use crate::wire::tei::{DecodeRequest, Ids, SimpleToken, TokenizeRequest};
 
 #[utoipa::path(post, path = "/tokenize", tag = "text-embeddings-inference",
@@ -23,14 +24,13 @@ pub(crate) async fn tokenize(State(app): State<Arc<App>>, call: Call) -> Result<
     let served = call.served(&app, request.model.as_deref())?;
     // Unlike for a vector, the model's default prompt is put before a text only where it is named.
     let named = request.prompt_name.as_deref().map(|name| prompt(served, Some(name)));
-    let before = named.transpose()?.flatten().unwrap_or_default().to_owned();
+    let before = named.transpose()?.flatten().map(str::to_owned);
     let (texts, _) = request.inputs.list();
     app.check_count(texts.len(), "inputs")?;
     let characters = texts.iter().map(|text| text.chars().count()).sum();
     let (reader, special) = (served.clone(), request.add_special_tokens);
     let tokens = move |text: String| {
-        let text = if text.is_empty() { text } else { format!("{before}{text}") };
-        reader.engine.model().tokenizer.tokens(&text, special)
+        reader.engine.model().tokenizer.tokens(&prompted(before.as_deref(), text), special)
     };
     let tokens = move || texts.into_iter().map(tokens).collect::<Result<Vec<_>, _>>();
     let tokens = app.tokenizing.run(tokens).await??;

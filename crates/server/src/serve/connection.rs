@@ -26,7 +26,7 @@ use crate::options::Transport;
 /// How long a connection may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Said to a connection too many.
+/// Said to a connection too many. To come back in a second: others may end at any moment, and nothing tells when.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
     content-length: 0\r\n\r\n";
 

@@ -22,10 +22,9 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 pub use self::tls::{Tls, TlsError};
-use crate::error::{Dialect, Refusal};
 use crate::life::{Life, Phase};
 use crate::options::Transport;
-use crate::routes::unwell;
+use crate::routes::loading;
 
 /// How long to wait when the operating system gives no more sockets.
 const NO_SOCKETS: Duration = Duration::from_millis(100);
@@ -83,26 +82,14 @@ impl Door {
     }
 }
 
-fn loading(path: &str) -> Response {
-    match path {
-        "/health" | "/ready" | "/ping" => unwell("models are being loaded\n".into()),
-        path => {
-            let said = "models are being loaded; /ready tells when they are";
-            Refusal::Unavailable(said.into()).answer(Dialect::of(path))
-        }
-    }
-}
-
-/// Serves until the phase is past draining and what was under way is done.
-///
-/// # Errors
-/// The listener's, if it breaks for good.
+/// Serves until the phase is past draining and what was under way is done. A listener that gives no connection
+/// is asked again, for as long as it takes.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
     limits: Transport,
     door: Door,
-) -> io::Result<Ended> {
+) -> Ended {
     let limits = Arc::new(limits);
     let most = limits.max_connections.clamp(1, 1 << 20);
     let places = Arc::new(Semaphore::new(most));
@@ -140,11 +127,11 @@ pub async fn serve(
     let limit = if lost() { LOST_TIMEOUT } else { limits.drain_timeout };
     let all_done = places.acquire_many(most as u32);
     let done = tokio::time::timeout(limit, all_done).await.is_ok();
-    Ok(match (lost(), done) {
+    match (lost(), done) {
         (true, _) => Ended::DeviceLost,
         (false, true) => Ended::Drained,
         (false, false) => Ended::Cut { connections: most - places.available_permits() },
-    })
+    }
 }
 
 /// Whether it is one client's failure and not the listener's.

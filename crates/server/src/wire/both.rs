@@ -48,4 +48,6 @@ pub(crate) struct RerankRequest {
     pub(crate) truncate: Option<bool>,
     pub(crate) truncation_direction: Option<Direction>,
     pub(crate) truncate_prompt_tokens: Option<i64>,
+    /// Of a model of embeddings; a reranker, which reads pairs, refuses it.
+    pub(crate) chunk: Option<Chunk>,
 }

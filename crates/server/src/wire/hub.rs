@@ -17,8 +17,7 @@ pub(crate) struct HubRequest {
     pub(crate) query: Option<String>,
     /// A reranker's.
     pub(crate) texts: Option<Vec<String>>,
-    #[serde(default)]
-    pub(crate) parameters: HubParameters,
+    pub(crate) parameters: Option<HubParameters>,
     /// The same options, beside `inputs`.
     #[serde(flatten)]
     pub(crate) beside: HubParameters,

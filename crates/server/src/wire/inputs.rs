@@ -33,6 +33,30 @@ pub(crate) struct Read {
     pub(crate) single: bool,
 }
 
+/// Of what was a single input its answer by itself, else a list.
+pub(crate) fn one_or_many<T, Out>(
+    mut answers: Vec<T>,
+    single: bool,
+    one: fn(T) -> Out,
+    many: fn(Vec<T>) -> Out,
+) -> Out {
+    match answers.pop() {
+        Some(answer) if single && answers.is_empty() => one(answer),
+        last => {
+            answers.extend(last);
+            many(answers)
+        }
+    }
+}
+
+/// A text with its prompt before it. An empty one stays empty, and is refused as such.
+pub(crate) fn prompted(prompt: Option<&str>, text: String) -> String {
+    match prompt {
+        Some(prompt) if !text.is_empty() => format!("{prompt}{text}"),
+        _ => text,
+    }
+}
+
 impl Inputs {
     /// Those that are texts.
     pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
@@ -54,10 +78,7 @@ impl Inputs {
         let mut characters = 0;
         let mut text = |text: String| {
             characters += text.chars().count();
-            match prompt {
-                Some(prompt) if !text.is_empty() => Input::Text(format!("{prompt}{text}")),
-                _ => Input::Text(text),
-            }
+            Input::Text(prompted(prompt, text))
         };
         let ids = |ids: Vec<u32>| match prompt {
             Some(_) => Err("a prompt cannot be put before token ids".to_owned()),

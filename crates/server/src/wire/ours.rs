@@ -75,6 +75,8 @@ pub(crate) struct FillMaskRequest {
     pub(crate) top_k: usize,
     pub(crate) truncate: Option<bool>,
     pub(crate) truncation_direction: Option<Direction>,
+    /// Refused: what fills a mask depends on the window that it is read in.
+    pub(crate) chunk: Option<Chunk>,
     pub(crate) model: Option<String>,
 }
 

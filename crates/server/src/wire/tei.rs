@@ -40,6 +40,8 @@ pub(crate) struct EmbedAllRequest {
     pub(crate) truncate: Option<bool>,
     pub(crate) truncation_direction: Option<Direction>,
     pub(crate) prompt_name: Option<String>,
+    /// Refused: a token's row depends on the window that it is read in.
+    pub(crate) chunk: Option<Chunk>,
     pub(crate) model: Option<String>,
 }
 
@@ -92,8 +94,7 @@ pub(crate) struct Rank {
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct SimilarityRequest {
     pub(crate) inputs: SimilarityInput,
-    #[serde(default)]
-    pub(crate) parameters: SimilarityParameters,
+    pub(crate) parameters: Option<SimilarityParameters>,
     pub(crate) model: Option<String>,
 }
 
@@ -110,6 +111,7 @@ pub(crate) struct SimilarityParameters {
     pub(crate) truncate: Option<bool>,
     pub(crate) truncation_direction: Option<Direction>,
     pub(crate) prompt_name: Option<String>,
+    pub(crate) chunk: Option<Chunk>,
 }
 
 /// `POST /tokenize`.

@@ -102,6 +102,8 @@ pub(crate) struct ScoreRequest {
     pub(crate) use_activation: Option<bool>,
     pub(crate) truncate: Option<bool>,
     pub(crate) truncate_prompt_tokens: Option<i64>,
+    /// Of a model of embeddings; a reranker, which reads pairs, refuses it.
+    pub(crate) chunk: Option<Chunk>,
 }
 
 /// One pair's score.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bigbatch_engine::error::DeviceError;
 use bigbatch_server::serve::Ended;
-use bigbatch_server::{Options, Phase, Transport};
+use bigbatch_server::{Keys, Options, Phase, Transport};
 
 use crate::support::{
     Gate, PATIENCE, Server, Setup, post, read_all, served, served_around, status,
@@ -69,6 +69,28 @@ fn what_was_accepted_is_answered_after_the_server_has_begun_to_stop() {
 }
 
 #[test]
+fn who_keeps_a_connection_is_asked_to_leave_while_the_server_drains() {
+    let server = Server::start(vec![served("a")], Setup::default());
+    let kept = |request: &str| request.replace("connection: close\r\n", "");
+    let get = "GET /ready HTTP/1.1\r\nhost: x\r\n\r\n".to_owned();
+    let post = kept(&String::from_utf8(post("/embed", "", GOOD.as_bytes())).expect("text"));
+    let mut stream = server.connect();
+    stream.write_all(get.as_bytes()).expect("the server listens");
+    let mut answer = [0; 512];
+    let read = stream.read(&mut answer).expect("an answer");
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    assert!(status(&answer) == 200 && !answer.contains("connection: close"), "{answer}");
+    server.app.life.enter(Phase::Draining);
+    for (mut stream, request, code) in [(stream, &post, 200), (server.connect(), &get, 503)] {
+        stream.write_all(request.as_bytes()).expect("the server still serves");
+        // Read to the end of the connection, which the server brings about.
+        let answer = read_all(&mut stream);
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+        assert_eq!(status(&answer), code, "{answer}");
+    }
+}
+
+#[test]
 fn a_drain_that_takes_too_long_is_cut() {
     let gate = Gate::default();
     gate.shut();
@@ -111,7 +133,7 @@ fn a_lost_device_answers_everybody_and_ends_the_server() {
     }
     let Server { ended, runtime, app, .. } = server;
     let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, ended).await });
-    let ended = ended.expect("in time").expect("no panic").expect("no error");
+    let ended = ended.expect("in time").expect("no panic");
     assert_eq!((ended, app.life.phase()), (Ended::DeviceLost, Phase::Lost));
 }
 
@@ -124,6 +146,49 @@ fn an_answer_that_does_not_come_is_a_503() {
     let answer = server.embed(GOOD, "");
     assert!(status(&answer) == 503 && answer.contains("retry-after"), "{answer}");
     gate.open();
+}
+
+#[test]
+fn a_full_queue_says_when_to_come_back() {
+    let gate = Gate::default();
+    gate.shut();
+    let server = Server::start(vec![gate.served_of(1)], Setup::default());
+    let mut first = server.connect();
+    first.write_all(&post("/embed", "", GOOD.as_bytes())).expect("the server listens");
+    server.until("/metrics", |page| page.contains("te_queue_size 1\n"));
+    for (path, body, says) in [
+        ("/embed", GOOD, r#""error_type":"Overloaded""#),
+        ("/v1/embeddings", r#"{"input":"a"}"#, r#""type":"overloaded_error""#),
+    ] {
+        let answer = server.exchange(&post(path, "", body.as_bytes()));
+        assert!(status(&answer) == 429 && answer.contains("retry-after: 1\r\n"), "{answer}");
+        assert!(answer.contains(says), "{answer}");
+    }
+    gate.open();
+    assert_eq!(status(&read_all(&mut first)), 200);
+    assert_eq!(status(&server.embed(GOOD, "")), 200);
+}
+
+#[test]
+fn both_sides_of_a_comparison_wait_together() {
+    let gate = Gate::default();
+    gate.shut();
+    let server = Server::start(vec![gate.served()], Setup::default());
+    let mut both: Vec<_> = [
+        ("/similarity", r#"{"inputs":{"source_sentence":"a","sentences":["b","c"]}}"#),
+        ("/score", r#"{"queries":"a","documents":["b","c"]}"#),
+    ]
+    .map(|(path, body)| {
+        let mut stream = server.connect();
+        stream.write_all(&post(path, "", body.as_bytes())).expect("the server listens");
+        stream
+    })
+    .into();
+    server.until("/metrics", |page| page.contains("te_queue_size 6\n"));
+    gate.open();
+    for stream in &mut both {
+        assert_eq!(status(&read_all(stream)), 200);
+    }
 }
 
 #[test]
@@ -145,8 +210,16 @@ fn pages_of_other_origins_call_only_where_allowed() {
     let ask = "OPTIONS /embed HTTP/1.1\r\nhost: x\r\norigin: https://a.example\r\n\
         access-control-request-method: POST\r\nconnection: close\r\n\r\n";
     let allowed = "access-control-allow-origin: https://a.example\r\n";
+    let headers = "access-control-request-headers: authorization\r\n";
+    let ask = ask.replace(
+        "access-control-request-method",
+        &format!("{headers}access-control-request-method"),
+    );
     let options = |origins: &[&str]| Options {
-        cors_allow_origin: origins.iter().map(|&origin| origin.into()).collect(),
+        cors_allow_origin: origins
+            .iter()
+            .map(|origin| origin.parse().expect("an origin"))
+            .collect(),
         ..Options::default()
     };
     for (origins, allows) in
@@ -156,5 +229,49 @@ fn pages_of_other_origins_call_only_where_allowed() {
         let server = Server::start(vec![served("a")], setup);
         let answer = server.exchange(ask.as_bytes());
         assert_eq!(answer.contains(allowed), allows, "{origins:?}: {answer}");
+        // By name: `*` would not cover it.
+        let named = answer.contains("access-control-allow-headers: authorization\r\n");
+        assert!(named || !allows, "{origins:?}: {answer}");
     }
+}
+
+/// HAProxy's checks are such, where nobody told it otherwise; so is whoever tries what needs no key.
+#[test]
+fn an_options_that_asks_for_no_method_is_no_preflight() {
+    for origins in [&["https://a.example"][..], &[]] {
+        let options = Options {
+            cors_allow_origin: origins
+                .iter()
+                .map(|origin| origin.parse().expect("an origin"))
+                .collect(),
+            ..Options::default()
+        };
+        let keys = Keys::load(Some("right"), None).expect("a key");
+        let server = Server::start(vec![served("a")], Setup { options, keys, ..Setup::default() });
+        for (path, code) in [("/", 401), ("/ready", 405), ("/embed", 401), ("/nothing", 401)] {
+            let ask = format!("OPTIONS {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            let answer = server.exchange(ask.as_bytes());
+            assert_eq!(status(&answer), code, "{path}: {answer}");
+        }
+    }
+}
+
+#[test]
+fn head_is_get_without_the_answer() {
+    let keys = Keys::load(Some("right"), None).expect("a key");
+    let server = Server::start(vec![served("a")], Setup { keys, ..Setup::default() });
+    let head = |path: &str| {
+        server.exchange(
+            format!("HEAD {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes(),
+        )
+    };
+    for path in ["/health", "/ready", "/ping", "/metrics", "/", "/docs"] {
+        let answer = head(path);
+        assert!(status(&answer) == 200 && answer.ends_with("\r\n\r\n"), "{path}: {answer}");
+    }
+    for path in ["/info", "/dashboard/data", "/nothing"] {
+        assert_eq!(status(&head(path)), 401, "{path}");
+    }
+    server.app.life.enter(Phase::Draining);
+    assert_eq!(status(&head("/ready")), 503);
 }

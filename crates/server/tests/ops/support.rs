@@ -33,7 +33,7 @@ pub(crate) struct Setup {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) app: Arc<App>,
-    pub(crate) ended: JoinHandle<std::io::Result<Ended>>,
+    pub(crate) ended: JoinHandle<Ended>,
     pub(crate) runtime: Runtime,
 }
 
@@ -93,7 +93,7 @@ impl Server {
     pub(crate) fn stop(self) -> Ended {
         self.app.life.enter(Phase::Closing);
         let Server { ended, runtime, .. } = self;
-        runtime.block_on(ended).expect("no panic").expect("no error of the listener")
+        runtime.block_on(ended).expect("no panic")
     }
 }
 
@@ -146,8 +146,16 @@ pub(crate) fn served(name: &str) -> Served {
 pub(crate) fn served_around(
     begin: impl FnMut() -> Result<(), DeviceError> + Send + 'static,
 ) -> Served {
+    of_places(options().max_concurrent_requests, begin)
+}
+
+fn of_places(
+    max_concurrent_requests: usize,
+    begin: impl FnMut() -> Result<(), DeviceError> + Send + 'static,
+) -> Served {
+    let options = EngineOptions { max_concurrent_requests, ..options() };
     let around = |host| Box::new(Around { host, begin: Box::new(begin) }) as Box<dyn Backend>;
-    Served::new("m", "embedded", Engine::start_around(model(), &options(), around).expect("starts"))
+    Served::new("m", "embedded", Engine::start_around(model(), &options, around).expect("starts"))
 }
 
 /// Holds batches up while it is shut; opened by the end of the test at the latest.
@@ -158,8 +166,13 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn served(&self) -> Served {
+        self.served_of(options().max_concurrent_requests)
+    }
+
+    /// With so many places in the queue.
+    pub(crate) fn served_of(&self, places: usize) -> Served {
         let gate = self.clone();
-        served_around(move || {
+        of_places(places, move || {
             gate.pass();
             Ok(())
         })

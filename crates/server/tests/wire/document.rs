@@ -60,3 +60,14 @@ async fn every_reference_leads_somewhere_and_no_operation_is_there_twice() {
     let distinct: BTreeSet<&str> = ids.iter().map(|id| id.split('"').next().unwrap()).collect();
     assert_eq!(distinct.len(), ids.len());
 }
+
+#[tokio::test]
+async fn every_endpoint_that_computes_tells_what_it_refuses_with() {
+    let document = document().await;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let Some(responses) = item.pointer("/post/responses") else { continue };
+        for status in ["200", "400", "401", "404", "405", "408", "413", "415", "429", "503"] {
+            assert!(responses.get(status).is_some(), "{path}: {status}");
+        }
+    }
+}

@@ -44,6 +44,9 @@ async fn of_text_embeddings_inference() {
         ("/embed", json!({"inputs": [5], "chunk": {}})),
         ("/embed", json!({"inputs": too_long(), "chunk": {"size": 4}})),
         ("/embed_all", json!({"inputs": "a", "model": "pii"})),
+        ("/embed_all", json!({"inputs": "a", "chunk": {}})),
+        ("/rerank", json!({"query": "q", "texts": ["a"], "model": "rank", "chunk": {}})),
+        ("/fill_mask", json!({"inputs": "[MASK]", "chunk": {}})),
         ("/predict", json!({"inputs": "a"})),
         ("/predict", json!({"inputs": ["a", "b", "c"], "model": "intent"})),
         ("/predict", json!({"inputs": [["a", "b", "c"]], "model": "intent"})),
@@ -83,6 +86,7 @@ async fn of_openai_and_vllm() {
         ("/pooling", json!({"input": "a", "task": "token_embed", "dimensions": 4})),
         ("/score", json!({"queries": ["a", "b"], "documents": ["a", "b", "c"], "model": "rank"})),
         ("/score", json!({"queries": [], "documents": ["a"], "model": "rank"})),
+        ("/score", json!({"queries": "q", "documents": ["a"], "model": "rank", "chunk": {}})),
         ("/v1/rerank", json!({"query": "q", "texts": ["a"]})),
         ("/rerank", json!({"query": "q", "documents": ["a"], "model": "intent"})),
         ("/v1/nothing", json!({})),
@@ -126,27 +130,81 @@ async fn one_model_answers_to_every_name() {
     assert_eq!(reply.await.status, 200);
 }
 
+/// What no patience helps with is no 429.
 #[tokio::test]
-async fn of_load_with_a_time_to_come_again() {
-    let head = InitHead::Sequence(labels(&["a", "b"]));
-    let models = Models::new(vec![served("busy", head, 1)]).unwrap();
-    let app = App::new(models, Options::default());
-    let texts: Vec<String> = (0..32).map(|n| format!("text {n}")).collect();
-    let mut written = String::new();
-    for (path, body) in [
-        ("/predict", json!({"inputs": texts.iter().map(|t| vec![t]).collect::<Vec<_>>()})),
-        ("/classify", json!({"input": texts})),
+async fn of_more_than_the_engine_ever_admits() {
+    let app = |name, head| {
+        App::new(Models::new(vec![served(name, head, 4)]).unwrap(), Options::default())
+    };
+    let classes = app("classes", InitHead::Sequence(labels(&["a", "b"])));
+    let vectors = app("vectors", InitHead::Base);
+    let texts = ["a"; 5];
+    let compared = json!({"inputs": {"source_sentence": "a", "sentences": texts[1..]}});
+    for (app, path, body, status) in [
+        (&classes, "/predict", json!({"inputs": texts.map(|text| [text])}), 422),
+        (&classes, "/classify", json!({"input": texts}), 400),
+        (&classes, "/predict", json!({"inputs": too_long(), "chunk": {"size": 32}}), 422),
+        (&vectors, "/similarity", compared, 422),
+        (&vectors, "/score", json!({"queries": "a", "documents": texts[1..]}), 400),
     ] {
-        let reply = post_to(&app, path, body.to_string()).await;
-        written += &told(path, &reply);
-        // What was given up runs to its end first.
-        while app.models.iter().any(|served| served.engine.in_flight() > 0) {
-            std::thread::yield_now();
-        }
-        let after = post_to(&app, "/predict", r#"{"inputs": "a text"}"#).await;
-        assert_eq!(after.status, 200, "it recovers: {}", after.text);
+        let reply = post_to(app, path, body.to_string()).await;
+        assert_eq!(reply.status, status, "{path}: {}", reply.text);
+        assert!(
+            reply.text.contains("the limit is 4 (--max-concurrent-requests)"),
+            "{}",
+            reply.text
+        );
+        assert_eq!(reply.header("retry-after"), None);
     }
-    insta::assert_snapshot!(written);
+    let fits = json!({"inputs": texts[1..].iter().map(|text| [text]).collect::<Vec<_>>()});
+    assert_eq!(post_to(&classes, "/predict", fits.to_string()).await.status, 200);
+}
+
+/// Three rows of 64 numbers, by bytes of text and the special tokens around it.
+#[tokio::test]
+async fn of_answers_with_more_rows_than_the_limit() {
+    let options = |answer_limit_bytes| Options { answer_limit_bytes, ..Options::default() };
+    let app = |limit| {
+        let models = vec![
+            served("vectors", InitHead::Base, 512),
+            served("tags", InitHead::Token(labels(&["O", "B-A"])), 512),
+        ];
+        App::new(Models::new(models).unwrap(), options(limit))
+    };
+    let hidden = app(0).models.first().engine.model().config.hidden_size;
+    let (enough, too_little) = (app(3 * 4 * hidden), app(3 * 4 * hidden - 1));
+    for (path, body, refused) in [
+        ("/embed_all", json!({"inputs": "a"}), 422),
+        ("/embed_all", json!({"inputs": [[5, 6], [7]]}), 422),
+        ("/pooling", json!({"input": "a", "task": "token_embed"}), 400),
+    ] {
+        let reply = post_to(&enough, path, body.to_string()).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text);
+        let reply = post_to(&too_little, path, body.to_string()).await;
+        assert_eq!(reply.status, refused, "{path}: {}", reply.text);
+        assert!(reply.text.contains("(--answer-limit)"), "{}", reply.text);
+    }
+    let tags = json!({"input": "a", "model": "tags"}).to_string();
+    assert_eq!(post_to(&app(3 * 4 * 2), "/pooling", tags.clone()).await.status, 200);
+    assert_eq!(post_to(&app(3 * 4 * 2 - 1), "/pooling", tags).await.status, 400);
+    // One row a text is no matter.
+    let one = json!({"inputs": "a", "model": "vectors"}).to_string();
+    assert_eq!(post_to(&app(0), "/embed", one).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_too_large_is_told_which_limit_it_passed() {
+    let options =
+        Options { payload_limit_bytes: 100, compressed_limit_bytes: 50, ..Options::default() };
+    let app = App::new(Models::new(vec![served("m", InitHead::Base, 512)]).unwrap(), options);
+    for (encoding, length, limit) in [
+        ("identity", 101, "100 bytes, the limit (--payload-limit)"),
+        ("gzip", 51, "50 bytes, the limit (--compressed-limit)"),
+    ] {
+        let request = Request::post("/embed").header("content-encoding", encoding);
+        let reply = send(&app, request.body(Body::from("x".repeat(length))).unwrap()).await;
+        assert!(reply.status == 413 && reply.text.contains(limit), "{encoding}: {}", reply.text);
+    }
 }
 
 /// What cannot be brought about here: a device that fails, a server that stops.

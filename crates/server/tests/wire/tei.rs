@@ -138,3 +138,23 @@ async fn a_cut_is_told_and_keeps_the_side_that_was_asked_for() {
     let short = post("/embed", &json!({"inputs": "short", "truncate": true})).await;
     assert_eq!(short.header("x-truncated"), None);
 }
+
+/// Clients that have a field for options send null where there are none.
+#[tokio::test]
+async fn no_parameters_may_be_null() {
+    let inputs = json!({"source_sentence": "a", "sentences": ["b"]});
+    let without = ok("/similarity", json!({"inputs": inputs})).await;
+    for path in ["/similarity", "/"] {
+        let null = json!({"inputs": inputs, "parameters": null});
+        assert_eq!(ok(path, null).await, without, "{path}");
+    }
+}
+
+/// A text longer than the model is compared by the mean of its windows, as `/embed` reads it.
+#[tokio::test]
+async fn a_comparison_may_read_in_windows() {
+    let inputs = json!({"source_sentence": too_long(), "sentences": [too_long(), "b"]});
+    let reply = post("/similarity", &json!({"inputs": inputs, "parameters": {"chunk": {}}})).await;
+    assert_eq!((reply.status, reply.header("x-chunks")), (200, Some("5")), "{}", reply.text);
+    assert!((floats(&reply.json())[0] - 1.0).abs() < 1e-5, "{}", reply.text);
+}

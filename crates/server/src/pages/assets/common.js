@@ -24,6 +24,9 @@ function fill(element, attributes, children) {
 
 export const find = (id) => document.getElementById(id);
 
+// Which of the pages this is, in the navigation that all of them have.
+document.querySelector(`nav a[href="${location.pathname}"]`)?.setAttribute("aria-current", "page");
+
 const KEY = "bigbatch-key";
 
 /** Connects the key field at the top of the page; the key stays in this tab's session storage. */
