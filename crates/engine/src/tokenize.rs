@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy};
-use tokenizers::{Encoding, PostProcessor};
+use tokenizers::{Encoding, PostProcessor, PostProcessorWrapper};
 
 use crate::entities::Characters;
 use crate::error::{LoadError, RequestError};
@@ -84,7 +84,10 @@ struct Frame {
 
 /// A loaded tokenizer.
 pub struct Tokenizer {
+    /// Without its post-processor.
     inner: tokenizers::Tokenizer,
+    /// Apart, because some trim offsets, and would twice: whatever encodes a text applies it once.
+    post_processor: Option<PostProcessorWrapper>,
     frame: Frame,
     fingerprint: u64,
     mask_id: Option<u32>,
@@ -103,6 +106,8 @@ impl Tokenizer {
             .map_err(|e| bad(format!("tokenizer.json is not readable ({e})")))?;
         inner.with_truncation(None).map_err(|e| bad(e.to_string()))?;
         inner.with_padding(None);
+        let post_processor = inner.get_post_processor().cloned();
+        inner.with_post_processor(None::<PostProcessorWrapper>);
         let named = match checkpoint.read("tokenizer_config.json")? {
             None => None,
             Some(json) => {
@@ -115,10 +120,43 @@ impl Tokenizer {
         let candidates = named.iter().map(String::as_str).chain(["[MASK]", "<mask>"]);
         let mask_id = candidates.filter_map(|token| inner.token_to_id(token)).next();
         let vocab_end = inner.get_vocab(true).values().max().map_or(0, |id| id + 1);
-        let frame = frame(&inner).map_err(|e| bad(e.to_string()))?;
         let mut hasher = DefaultHasher::new();
         json.hash(&mut hasher);
-        Ok(Tokenizer { inner, frame, fingerprint: hasher.finish(), mask_id, vocab_end })
+        let (frame, fingerprint) = (Frame::default(), hasher.finish());
+        let mut tokenizer =
+            Tokenizer { inner, post_processor, frame, fingerprint, mask_id, vocab_end };
+        tokenizer.frame = tokenizer.read_frame().map_err(|e| bad(e.to_string()))?;
+        Ok(tokenizer)
+    }
+
+    /// Puts special tokens around, if they are wanted, and makes offsets what the tokenizer says they are.
+    fn post_process(
+        &self,
+        first: Encoding,
+        second: Option<Encoding>,
+        special: bool,
+    ) -> tokenizers::Result<Encoding> {
+        match &self.post_processor {
+            Some(processor) => processor.process(first, second, special),
+            None => self.inner.post_process(first, second, special),
+        }
+    }
+
+    /// All of one text, with offsets in characters.
+    fn read(&self, text: &str, special: bool) -> Result<Encoding, RequestError> {
+        let read = self.inner.encode_char_offsets(text, false);
+        read.and_then(|read| self.post_process(read, None, special)).map_err(invalid)
+    }
+
+    /// What the post-processor puts around one text, whatever the text.
+    fn read_frame(&self) -> tokenizers::Result<Frame> {
+        let framed = self.post_process(self.inner.encode("a", false)?, None, true)?;
+        let special = framed.get_special_tokens_mask();
+        let before = special.iter().take_while(|&&mask| mask == 1).count();
+        let after = special[before..].iter().rev().take_while(|&&mask| mask == 1).count();
+        let ids = framed.get_ids();
+        let (before, after) = (ids[..before].to_vec(), ids[ids.len() - after..].to_vec());
+        Ok(Frame { before, after })
     }
 
     /// Reads the tokenizer of SOURCE, as [`Checkpoint::resolve`] reads it, without its model.
@@ -152,7 +190,7 @@ impl Tokenizer {
         if text.is_empty() {
             return Err(RequestError::Empty);
         }
-        let encoding = self.inner.encode_char_offsets(text, false).map_err(invalid)?;
+        let encoding = self.read(text, false)?;
         let spans = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
         Ok(Tokens { ids: encoding.get_ids().to_vec(), spans, truncated: false })
     }
@@ -175,7 +213,7 @@ impl Tokenizer {
         if text.is_empty() {
             return Err(RequestError::Empty);
         }
-        let encoding = self.inner.encode_char_offsets(text, special).map_err(invalid)?;
+        let encoding = self.read(text, special)?;
         let characters = Characters::new(text);
         let piece = |at: usize| {
             let (start, end) = encoding.get_offsets()[at];
@@ -282,7 +320,7 @@ impl Tokenizer {
             None => None,
             Some(pair) => Some(self.inner.encode_char_offsets(pair, false).map_err(invalid)?),
         };
-        let special = self.inner.get_post_processor().map_or(0, |p| p.added_tokens(pair.is_some()));
+        let special = self.post_processor.as_ref().map_or(0, |p| p.added_tokens(pair.is_some()));
         let length = |e: &Option<Encoding>| e.as_ref().map_or(0, Encoding::len);
         let before = first.len() + length(&second);
         let mut truncated = false;
@@ -308,7 +346,7 @@ impl Tokenizer {
                     .map_err(invalid)?;
             truncated = true;
         }
-        let encoding = self.inner.post_process(first, second, true).map_err(invalid)?;
+        let encoding = self.post_process(first, second, true).map_err(invalid)?;
         let own = |i: usize, &(start, end): &(usize, usize)| {
             let special = encoding.get_special_tokens_mask().get(i).is_some_and(|&m| m == 1);
             let other_text = encoding.token_to_sequence(i).is_some_and(|sequence| sequence != 0);
@@ -326,6 +364,7 @@ impl Tokenizer {
     pub fn byte_spans(&self, text: &str) -> Result<Vec<(usize, usize)>, RequestError> {
         self.inner
             .encode(text, false)
+            .and_then(|encoding| self.post_process(encoding, None, false))
             .map(|encoding| encoding.get_offsets().to_vec())
             .map_err(invalid)
     }
@@ -335,22 +374,11 @@ impl Tokenizer {
     /// # Errors
     /// [`RequestError::Invalid`] when the tokenizer fails on the text.
     pub fn count(&self, text: &str) -> Result<usize, RequestError> {
-        self.inner.encode_fast(text, true).map(|encoding| encoding.len()).map_err(invalid)
+        let read = self.inner.encode_fast(text, false);
+        read.and_then(|read| self.post_process(read, None, true)).map(|e| e.len()).map_err(invalid)
     }
 }
 
 fn invalid(error: tokenizers::Error) -> RequestError {
     RequestError::Invalid(format!("cannot tokenize: {error}"))
-}
-
-/// What the post-processor puts around one text, whatever the text.
-fn frame(inner: &tokenizers::Tokenizer) -> tokenizers::Result<Frame> {
-    let bare = inner.encode("a", false)?;
-    let framed = inner.post_process(bare, None, true)?;
-    let special = framed.get_special_tokens_mask();
-    let before = special.iter().take_while(|&&mask| mask == 1).count();
-    let after = special[before..].iter().rev().take_while(|&&mask| mask == 1).count();
-    let ids = framed.get_ids();
-    let (before, after) = (ids[..before].to_vec(), ids[ids.len() - after..].to_vec());
-    Ok(Frame { before, after })
 }

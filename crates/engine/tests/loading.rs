@@ -7,6 +7,7 @@ use bigbatch_engine::embedded;
 use bigbatch_engine::model::{
     Checkpoint, Config, Init, InitHead, Model, Preset, RopeOverride, Scaling, Scoring,
 };
+use bigbatch_engine::tokenize::{Input, Tokenizer, Truncate};
 use serde_json::{Value, json};
 
 /// A small checkpoint whose config has `more`, with other files beside it.
@@ -82,4 +83,28 @@ fn what_the_caller_says_of_positions_is_done() {
     );
     assert_eq!(scaling(linear(), RopeOverride::Plain).unwrap(), Scaling::None);
     assert!(yarn(&scaling(linear(), RopeOverride::Yarn).unwrap(), 4.0));
+}
+
+#[test]
+fn offsets_are_trimmed_once() {
+    let made = checkpoint(InitHead::Token(vec!["O".into()]), json!({}), &[]);
+    let mut tokenizer: Value =
+        serde_json::from_slice(&made.require("tokenizer.json").unwrap()).unwrap();
+    // What RoBERTa's has: the space before a word is part of its token and not of its place.
+    let end = |token: &str| json!([token, 1]);
+    tokenizer["post_processor"] = json!({"type": "RobertaProcessing", "sep": end("[SEP]"),
+        "cls": end("[CLS]"), "trim_offsets": true, "add_prefix_space": false});
+    let bytes = tokenizer.to_string().into_bytes();
+    let file = ("tokenizer.json".to_owned(), Cow::Owned(bytes));
+    let tokenizer = Tokenizer::open(&Checkpoint::memory("made", vec![file])).unwrap();
+    let text = "Call John now";
+    let spans = tokenizer.bare(text).unwrap().spans;
+    let starts: Vec<usize> = spans.iter().map(|span| span.start).collect();
+    assert!(starts.contains(&5) && starts.contains(&10), "{spans:?}");
+    let encoded = tokenizer.encode(&Input::Text(text.into()), 64, Truncate::No).unwrap();
+    assert_eq!(encoded.spans[1..encoded.spans.len() - 1], spans);
+    let told = tokenizer.tokens(text, true).unwrap();
+    let told: Vec<_> = told.into_iter().filter_map(|piece| piece.span).collect();
+    assert_eq!(told, spans);
+    assert_eq!(tokenizer.count(text).unwrap(), encoded.ids.len());
 }
