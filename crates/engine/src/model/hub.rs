@@ -57,7 +57,7 @@ struct Files<'a> {
 
 enum From {
     Cache(CacheRepo),
-    Hub(ApiRepo),
+    Hub(Box<ApiRepo>),
 }
 
 impl Files<'_> {
@@ -72,7 +72,7 @@ impl Files<'_> {
             builder = builder.with_token(Some(token));
         }
         let api = builder.build().map_err(|e| no_source(id, &reason(&e)))?;
-        Ok(Files { id, from: From::Hub(api.repo(repo)) })
+        Ok(Files { id, from: From::Hub(Box::new(api.repo(repo))) })
     }
 
     /// Where a file lies; `None` where the repository has none. One that cannot be fetched is not absent:
