@@ -1,4 +1,4 @@
-//! Sizes as people write them.
+//! Sizes as people write them, and as `/proc` does.
 
 /// Bytes with a binary unit, three significant digits: `2 GiB`, `310 MiB`.
 pub fn bytes(n: u64) -> String {
@@ -52,6 +52,13 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     Ok(total as u64)
 }
 
+/// A field such as `MemTotal` of a file of `/proc` whose lines are `MemTotal:  2048 kB`, in bytes.
+pub fn proc_bytes(file: &str, field: &str) -> Option<u64> {
+    let value = file.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    let kib: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,5 +80,14 @@ mod tests {
         assert_eq!(bytes(325_000_000), "310 MiB");
         assert_eq!(bytes(1_700_000_000), "1.58 GiB");
         assert_eq!(bytes_at_least((1 << 20) + 1), "2 MiB");
+    }
+
+    #[test]
+    fn fields_of_proc_are_bytes() {
+        let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1536 kB\nThreads:\t1\n";
+        assert_eq!(proc_bytes(status, "VmRSS"), Some(1536 * 1024));
+        assert_eq!(proc_bytes(status, "Vm"), None, "a field has its whole name");
+        assert_eq!(proc_bytes(status, "Threads"), None, "no bytes");
+        assert_eq!(proc_bytes("MemTotal:       2048 kB\n", "MemTotal"), Some(2 << 20));
     }
 }

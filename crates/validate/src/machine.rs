@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use bigbatch_engine::units::proc_bytes;
 use serde::{Deserialize, Serialize};
 
 /// What a reader needs to know to compare figures. No host or user names.
@@ -36,14 +37,6 @@ impl Machine {
 fn cpu_model(cpuinfo: &str) -> Option<String> {
     let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())
-}
-
-/// A field such as `MemTotal` of a file of `/proc` whose lines are `MemTotal:  2048 kB`, in bytes.
-pub(crate) fn proc_bytes(file: &str, field: &str) -> Option<u64> {
-    let value = |line: &str| Some(line.strip_prefix(field)?.strip_prefix(':')?.to_owned());
-    let value = file.lines().find_map(value)?;
-    let kib: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
 }
 
 /// A moment as ISO 8601 in UTC, from seconds since 1970.
@@ -87,10 +80,5 @@ mod tests {
             cpu_model("processor: 0\nmodel name\t: Some CPU\n").as_deref(),
             Some("Some CPU")
         );
-        let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1536 kB\nThreads:\t1\n";
-        assert_eq!(proc_bytes(status, "VmRSS"), Some(1536 * 1024));
-        assert_eq!(proc_bytes(status, "Vm"), None, "a field has its whole name");
-        assert_eq!(proc_bytes(status, "Threads"), None, "no bytes");
-        assert_eq!(proc_bytes("MemTotal:       2048 kB\n", "MemTotal"), Some(2 << 20));
     }
 }

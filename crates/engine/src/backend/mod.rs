@@ -146,6 +146,14 @@ pub struct ArenaUsage {
     pub high_water_bytes: u64,
 }
 
+impl ArenaUsage {
+    /// Used while so many batches are on the device. Any has the whole plan, and the rest is free in one block;
+    /// between batches that is all of the arena.
+    pub fn used_bytes(&self, batches_in_flight: usize) -> u64 {
+        if batches_in_flight > 0 { self.planned_bytes } else { 0 }
+    }
+}
+
 /// Memory of a device as its driver's management library reports it, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct DeviceMemory {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use bigbatch_engine::backend::ArenaUsage;
+use bigbatch_engine::units::proc_bytes;
 
 use super::{Endpoint, Histogram, Snapshot, Stages, load};
 use crate::App;
@@ -196,15 +197,13 @@ fn batches(models: &Models, page: &mut Page) {
 /// An arena at one moment, so that what is used and what is free add up.
 struct ArenaNow {
     usage: ArenaUsage,
-    /// A batch on the device has the whole plan; between batches all of the arena is one free block.
     used_bytes: u64,
 }
 
 impl ArenaNow {
     fn of(served: &Served) -> ArenaNow {
         let usage = served.engine.arena();
-        let busy = served.engine.batches_in_flight() > 0;
-        ArenaNow { usage, used_bytes: if busy { usage.planned_bytes } else { 0 } }
+        ArenaNow { usage, used_bytes: usage.used_bytes(served.engine.batches_in_flight()) }
     }
 }
 
@@ -263,10 +262,7 @@ fn memory(models: &Models, page: &mut Page) {
 
 /// Resident memory of this process; `None` where there is no `/proc`.
 fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
+    proc_bytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS")
 }
 
 fn model(served: &Served) -> String {

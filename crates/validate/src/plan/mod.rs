@@ -65,7 +65,8 @@
 //! The measured phase of a cell ends once it has `requests_min`
 //! requests, `requests_per_client` for every client and, where the target tells its batches,
 //! `batches_min` of them; or at `requests_max`, or `time_limit_seconds` after its start. An open load
-//! with `seconds`, a ramp and a replay end by themselves, or at `time_limit_seconds`. Unknown keys are refused, so that a misspelt bar cannot pass unnoticed.
+//! with `seconds`, a ramp and a replay end by themselves, or at `time_limit_seconds`. Unknown
+//! keys are refused, so that a misspelt bar cannot pass unnoticed.
 
 pub(crate) mod check;
 mod overall;

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use bigbatch_engine::units::proc_bytes;
+
 use super::judge::{Host, Needs, Seen, judge};
 use super::{Computes, Finding};
-use crate::machine::proc_bytes;
 use crate::plan::Plan;
 
 /// Looks at this machine before `plan` runs on it and its report goes to `out`, a directory that exists.

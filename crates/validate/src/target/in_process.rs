@@ -73,9 +73,8 @@ impl Target for InProcess {
     fn memory(&self) -> MemorySample {
         let arena = self.engine.arena();
         let device = self.engine.device_memory().unwrap_or_default();
-        // A batch on the device has the whole plan; between batches all of the arena is one free block.
         let batches_in_flight = self.engine.batches_in_flight();
-        let used_bytes = if batches_in_flight > 0 { arena.planned_bytes } else { 0 };
+        let used_bytes = arena.used_bytes(batches_in_flight);
         MemorySample {
             rss_bytes: process_rss_bytes(),
             device_used_bytes: device.process_bytes,

@@ -6,9 +6,8 @@
 //! a series leaks is for the analysis to say.
 
 use bigbatch_engine::backend::device_memory_of;
+use bigbatch_engine::units::proc_bytes;
 use serde::{Deserialize, Serialize};
-
-use crate::machine::proc_bytes;
 
 /// One reading. What a target cannot tell is `None`, never zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
