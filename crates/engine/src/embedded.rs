@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::io::Read;
+use std::sync::LazyLock;
 
 use flate2::read::ZlibDecoder;
 
@@ -30,14 +31,17 @@ pub struct EmbeddedModel {
 /// The files of `models/NAME`, but for the tokenizer.
 struct Files {
     config: &'static [u8],
-    packed_weights: &'static [u8],
+    /// Unpacked when they are first asked for.
+    weights: LazyLock<Vec<u8>>,
 }
 
 macro_rules! files {
     ($name:literal) => {
         Some(Files {
             config: include_bytes!(concat!("../../../models/", $name, "/config.json")),
-            packed_weights: include_bytes!(concat!(env!("OUT_DIR"), "/", $name)),
+            weights: LazyLock::new(|| {
+                unpacked(include_bytes!(concat!(env!("OUT_DIR"), "/", $name)))
+            }),
         })
     };
 }
@@ -116,14 +120,14 @@ pub fn checkpoint(name: &str, task: TaskKind) -> Result<Checkpoint, LoadError> {
     };
     match &model.files {
         None => random(task),
-        Some(Files { config, packed_weights }) => {
+        Some(Files { config, weights }) => {
             let files = [
-                ("config.json", Cow::Borrowed(*config)),
-                ("model.safetensors", Cow::Owned(unpacked(packed_weights))),
-                ("tokenizer.json", Cow::Borrowed(TRAINED_TOKENIZER)),
-                ("tokenizer_config.json", Cow::Borrowed(TRAINED_TOKENIZER_CONFIG)),
+                ("config.json", *config),
+                ("model.safetensors", weights),
+                ("tokenizer.json", TRAINED_TOKENIZER),
+                ("tokenizer_config.json", TRAINED_TOKENIZER_CONFIG),
             ];
-            let held = files.map(|(file, bytes)| (file.to_string(), bytes));
+            let held = files.map(|(file, bytes)| (file.to_string(), Cow::Borrowed(bytes)));
             Ok(Checkpoint::memory(format!("embedded:{name}"), held.into()))
         }
     }
