@@ -17,7 +17,7 @@ use std::str::FromStr;
 use crate::entities::{Characters, entities};
 use crate::error::RequestError;
 use crate::task::{Answer, LabelScore, Task, to_unit_length};
-use crate::tokenize::{Input, Tokenizer, Tokens, Truncate};
+use crate::tokenize::{Frame, Input, Tokenizer, Tokens, Truncate};
 
 /// How a text is cut into windows, and how their answers become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,12 +110,10 @@ pub fn shares(windows: &[Range<usize>]) -> Vec<Range<usize>> {
 #[derive(Debug, Clone)]
 pub struct Chunks {
     text: String,
-    /// With the special tokens around all of it.
-    whole: Tokens,
+    bare: Tokens,
     windows: Vec<Range<usize>>,
-    /// Special tokens in front of each, and in all.
-    before: usize,
-    frame: usize,
+    /// Around each.
+    frame: Frame,
     merge: Merge,
 }
 
@@ -152,16 +150,15 @@ impl Chunks {
         if size > limit {
             return invalid(format!("chunk size is {size} tokens, the limit is {limit}"));
         }
-        let (before, frame) = (tokenizer.frame_tokens_before(), tokenizer.frame_tokens());
-        let room = size.saturating_sub(frame);
+        let room = size.saturating_sub(tokenizer.frame_tokens());
         if room <= overlap {
+            let frame = tokenizer.frame_tokens();
             return invalid(format!(
                 "chunk size is {size} tokens, {frame} of them special: it must exceed the overlap, {overlap}"
             ));
         }
         let windows = windows(bare.ids.len(), room, overlap);
-        let whole = tokenizer.framed(bare, 0..bare.ids.len());
-        Ok(Chunks { text, whole, windows, before, frame, merge })
+        Ok(Chunks { text, bare: bare.clone(), windows, frame: tokenizer.frame().clone(), merge })
     }
 
     /// How many windows.
@@ -171,7 +168,7 @@ impl Chunks {
 
     /// Tokens of the whole text, special ones included once.
     pub fn tokens(&self) -> usize {
-        self.whole.ids.len()
+        self.bare.ids.len() + self.frame.len()
     }
 
     /// What each window is asked, for a task on the whole text.
@@ -195,22 +192,16 @@ impl Chunks {
     /// are thousands of times the text, so a caller looks at [`Chunks::count`] first.
     pub fn inputs(&self) -> impl Iterator<Item = Input> + '_ {
         let characters = Characters::new(&self.text);
-        let Tokens { ids, spans, .. } = &self.whole;
-        let after = ids.len() - (self.frame - self.before);
         self.windows.iter().map(move |window| {
-            let window = self.before + window.start..self.before + window.end;
-            let own = &spans[window.clone()];
+            let own = &self.bare.spans[window.clone()];
             let start = own.iter().map(|span| span.start).min().unwrap_or(0);
             let end = own.iter().map(|span| span.end).max().unwrap_or(0);
-            let moved = |span: &Range<usize>| {
+            let moved = |span: Range<usize>| {
                 if span.is_empty() { 0..0 } else { span.start - start..span.end - start }
             };
-            let special = |count| std::iter::repeat_n(0..0, count);
-            let spans = special(self.before)
-                .chain(own.iter().map(moved))
-                .chain(special(self.frame - self.before));
-            let ids = [&ids[..self.before], &ids[window], &ids[after..]].concat();
-            let tokens = Tokens { ids, spans: spans.collect(), truncated: false };
+            let Tokens { ids, spans, .. } = self.frame.around(&self.bare, window.clone());
+            let spans = spans.into_iter().map(moved).collect();
+            let tokens = Tokens { ids, spans, truncated: false };
             Input::Tokens(characters.slice(&(start..end)).to_owned(), tokens)
         })
     }
@@ -265,7 +256,7 @@ impl Chunks {
     /// Labels first, then entities over all of them: one that a window's end cuts in two is whole again,
     /// and one in an overlap is there once.
     fn merge_tags(&self, answers: Vec<Answer>) -> Answer {
-        let before = self.before;
+        let before = self.frame.before.len();
         let last = answers.len() - 1;
         let mut token_labels = Vec::with_capacity(self.tokens());
         let shares = shares(&self.windows);
@@ -276,7 +267,8 @@ impl Chunks {
             let end = if n == last { own.len() } else { before + share.end - window.start };
             token_labels.extend(own.drain(first..end));
         }
-        let entities = entities(&self.text, &token_labels, &self.whole.spans);
+        let whole = self.frame.around(&self.bare, 0..self.bare.ids.len());
+        let entities = entities(&self.text, &token_labels, &whole.spans);
         Answer::Tags { entities, token_labels }
     }
 
@@ -286,7 +278,7 @@ impl Chunks {
         let mut total = 0.0;
         for (answer, window) in answers.into_iter().zip(&self.windows) {
             let Answer::Embedding(vector) = answer else { panic!("{OTHER_KIND}") };
-            let weight = (window.len() + self.frame) as f64;
+            let weight = (window.len() + self.frame.len()) as f64;
             sums.resize(vector.len(), 0.0);
             sums.iter_mut().zip(vector).for_each(|(sum, x)| *sum += weight * f64::from(x));
             total += weight;

@@ -246,10 +246,7 @@ mod tests {
     #[test]
     fn chosen_ones_leave_in_order_and_the_others_stay_in_order() {
         let queue = queue(6);
-        while queue.taken() > 0 && !queue.lock().raw.is_empty() {
-            let raw = queue.take_raw();
-            queue.put_ready(raw);
-        }
+        (0..6).for_each(|_| queue.put_ready(queue.take_raw()));
         let ids = |batch: &[Waits]| batch.iter().map(|w| w.0.id).collect::<Vec<u64>>();
         let taken = queue.take_batch(|_| vec![1, 2, 4]).expect("some are ready");
         assert_eq!(ids(&taken), [1, 2, 4]);

@@ -77,9 +77,26 @@ pub struct TokenPiece {
 
 /// The special tokens around one text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Frame {
-    before: Vec<u32>,
+pub(crate) struct Frame {
+    pub(crate) before: Vec<u32>,
     after: Vec<u32>,
+}
+
+impl Frame {
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.before.len() + self.after.len()
+    }
+
+    /// Some of a text's tokens with these around them; their spans are those of the text.
+    pub(crate) fn around(&self, bare: &Tokens, range: Range<usize>) -> Tokens {
+        let Frame { before, after } = self;
+        let ids = [before, &bare.ids[range.clone()], after].concat();
+        let special = |count: usize| std::iter::repeat_n(0..0, count);
+        let own = bare.spans[range.clone()].iter().cloned();
+        let spans = special(before.len()).chain(own).chain(special(after.len())).collect();
+        Tokens { ids, spans, truncated: range.len() < bare.ids.len() }
+    }
 }
 
 /// A loaded tokenizer.
@@ -174,12 +191,12 @@ impl Tokenizer {
 
     /// Special tokens that are put around one text.
     pub fn frame_tokens(&self) -> usize {
-        self.frame.before.len() + self.frame.after.len()
+        self.frame.len()
     }
 
-    /// How many of those stand before it.
-    pub fn frame_tokens_before(&self) -> usize {
-        self.frame.before.len()
+    /// Those tokens.
+    pub(crate) fn frame(&self) -> &Frame {
+        &self.frame
     }
 
     /// Tokens of a whole text without the special ones, however many: what [`Tokenizer::framed`] takes.
@@ -197,12 +214,7 @@ impl Tokenizer {
 
     /// Some of a text's tokens with the special ones around them, as a model reads them.
     pub fn framed(&self, bare: &Tokens, range: Range<usize>) -> Tokens {
-        let Frame { before, after } = &self.frame;
-        let ids = [before, &bare.ids[range.clone()], after].concat();
-        let special = |count: usize| std::iter::repeat_n(0..0, count);
-        let own = bare.spans[range.clone()].iter().cloned();
-        let spans = special(before.len()).chain(own).chain(special(after.len())).collect();
-        Tokens { ids, spans, truncated: range.len() < bare.ids.len() }
+        self.frame.around(bare, range)
     }
 
     /// Every token of a text, with or without the special ones.
