@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use bigbatch_engine::chunk::{Chunks, Overlong};
 use bigbatch_engine::engine::{Engine, Pending, Request, Response};
 use bigbatch_engine::error::RequestError;
+use bigbatch_engine::model::prompted;
 use bigbatch_engine::task::{Answer, Task};
 use bigbatch_engine::tokenize::{Input, Truncate};
 
@@ -57,7 +58,10 @@ impl<'a> InFlight<'a> {
 
     /// Hands a text over. One of very many windows waits here for its own first ones.
     pub(crate) fn submit(&mut self, text: String) -> Result<(), RequestError> {
-        let text = self.prompted(text)?;
+        let text = match self.task {
+            Task::Embed { .. } => prompted(self.engine.model().prompts.get(None)?, text),
+            _ => text,
+        };
         let mut on_its_way = OnItsWay { chunks: None, done: Vec::new(), pending: VecDeque::new() };
         let submit = |input, task: &Task, truncate| {
             self.engine.submit(Request { input, task: task.clone(), truncate })
@@ -88,16 +92,6 @@ impl<'a> InFlight<'a> {
         }
         self.texts.push_back(on_its_way);
         Ok(())
-    }
-
-    /// A text to be embedded comes after the model's default prompt, where it has one.
-    fn prompted(&self, text: String) -> Result<String, RequestError> {
-        let embeds = matches!(self.task, Task::Embed { .. }) && !text.is_empty();
-        let prompt = if embeds { self.engine.model().prompts.get(None)? } else { None };
-        Ok(match prompt {
-            Some(prompt) => format!("{prompt}{text}"),
-            None => text,
-        })
     }
 
     /// Waits for the oldest text; `None` when there is none.

@@ -1,8 +1,9 @@
 //! API keys: who may ask.
 //!
 //! A key file holds one key a line; empty lines and lines that begin with `#` are skipped. White space around
-//! a key, from wherever it comes, is not part of it: secrets are often mounted with a line's end. Only digests are kept, and every one of them is compared in constant time, so that
-//! the time of a refusal tells neither the length nor the beginning of a key. Keys are never shown or logged.
+//! a key, from wherever it comes, is not part of it: secrets are often mounted with a line's end. Only digests are
+//! kept, and every one of them is compared in constant time, so that the time of a refusal tells neither the length nor
+//! the beginning of a key. Keys are never shown or logged.
 
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};

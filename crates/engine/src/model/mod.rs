@@ -20,7 +20,7 @@ pub use architecture::{Architecture, TensorSpec};
 pub use checkpoint::Checkpoint;
 pub use config::{Config, Head, LayerKind, Pooling, Scoring};
 pub use init::{Init, InitHead, PRESETS, Preset};
-pub use prompts::Prompts;
+pub use prompts::{Prompts, prompted};
 pub use rope::{Rope, RopeOverride, Scaling};
 pub use weights::{Tensor, Weights};
 pub use workspace::{MAX_MASKS, Workspace};

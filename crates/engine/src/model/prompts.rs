@@ -21,6 +21,14 @@ pub struct Prompts {
     default_prompt_name: Option<String>,
 }
 
+/// A text with its prompt before it. An empty one stays empty, and is refused as such.
+pub fn prompted(prompt: Option<&str>, text: String) -> String {
+    match prompt {
+        Some(prompt) if !text.is_empty() => format!("{prompt}{text}"),
+        _ => text,
+    }
+}
+
 impl Prompts {
     /// Reads the checkpoint's file; without one there are none.
     ///

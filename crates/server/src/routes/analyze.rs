@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::response::Response;
 use bigbatch_engine::chunk::{Chunks, Overlong};
 use bigbatch_engine::error::RequestError;
+use bigbatch_engine::model::prompted;
 use bigbatch_engine::task::{Answer, Task};
 use bigbatch_engine::tokenize::{Input, Tokens, Truncate};
 use tokio::task::JoinSet;
@@ -21,7 +22,6 @@ use crate::App;
 use crate::error::{OpenAi, Refusal};
 use crate::models::{Kind, Served};
 use crate::run::Answered;
-use crate::wire::inputs::prompted;
 use crate::wire::ours::{Analysis, AnalyzeRequest, Finding, ModelResult, ReadAs};
 use crate::wire::tei::Prediction;
 

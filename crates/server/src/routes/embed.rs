@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use bigbatch_engine::chunk::Overlong;
+use bigbatch_engine::model::prompted;
 use bigbatch_engine::task::{Answer, Task};
 use bigbatch_engine::tokenize::Input;
 
@@ -14,7 +15,6 @@ use crate::App;
 use crate::error::{Refusal, Tei};
 use crate::models::Served;
 use crate::run::{Answered, Job};
-use crate::wire::inputs::prompted;
 use crate::wire::openai::RowsOf;
 use crate::wire::tei::{EmbedAllRequest, EmbedRequest, SimilarityInput, SimilarityRequest};
 

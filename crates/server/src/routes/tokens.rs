@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use bigbatch_engine::model::prompted;
 use bigbatch_engine::tokenize::TokenPiece;
 
 use super::call::Call;
@@ -11,7 +12,6 @@ use super::docs::TeiErrors;
 use super::embed::prompt;
 use crate::App;
 use crate::error::{Refusal, Tei};
-use crate::wire::inputs::prompted;
 use crate::wire::tei::{DecodeRequest, Ids, SimpleToken, TokenizeRequest};
 
 #[utoipa::path(post, path = "/tokenize", tag = "text-embeddings-inference",

@@ -1,5 +1,6 @@
 //! What a request reads: a text, several, pairs, token ids, several lists of them.
 
+use bigbatch_engine::model::prompted;
 use bigbatch_engine::tokenize::Input;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -46,14 +47,6 @@ pub(crate) fn one_or_many<T, Out>(
             answers.extend(last);
             many(answers)
         }
-    }
-}
-
-/// A text with its prompt before it. An empty one stays empty, and is refused as such.
-pub(crate) fn prompted(prompt: Option<&str>, text: String) -> String {
-    match prompt {
-        Some(prompt) if !text.is_empty() => format!("{prompt}{text}"),
-        _ => text,
     }
 }
 
