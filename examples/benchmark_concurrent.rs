@@ -10,10 +10,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use bigbatch_engine::device::DeviceKind;
-use bigbatch_engine::engine::{Engine, EngineOptions};
-use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
-use bigbatch_engine::task::TaskKind;
+use bigbatch_engine::{
+    Checkpoint, DeviceKind, Engine, EngineOptions, Model, RopeOverride, TaskKind,
+};
 use bigbatch_validate::report::text;
 use bigbatch_validate::target::{InProcess, Target};
 use bigbatch_validate::{Plan, RunOptions, Terminal, run};

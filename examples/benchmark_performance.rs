@@ -5,12 +5,10 @@
 
 use std::error::Error;
 
-use bigbatch_engine::device::DeviceKind;
-use bigbatch_engine::engine::{Engine, EngineOptions, Request, Response};
-use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
-use bigbatch_engine::task::{Task, TaskKind};
-use bigbatch_engine::tokenize::{Input, Truncate};
-use bigbatch_engine::units;
+use bigbatch_engine::{
+    Checkpoint, DeviceKind, Engine, EngineOptions, Input, Model, Request, Response, RopeOverride,
+    Task, TaskKind, Truncate, units,
+};
 use bigbatch_validate::target::process_rss_bytes;
 use bigbatch_validate::workload::{Corpus, Workload};
 use clap::Parser;

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[cfg(feature = "cuda")]
-use bigbatch_engine::backend::Dtype;
-use bigbatch_engine::device::{Device, DeviceKind, DeviceOptions};
-use bigbatch_engine::engine::EngineOptions;
-use bigbatch_engine::model::{Checkpoint, Model, Pooling, RopeOverride};
-use bigbatch_engine::pack::{PackedBatch, Rows, Sequence};
+use bigbatch_engine::Dtype;
+use bigbatch_engine::{
+    Checkpoint, Device, DeviceKind, DeviceOptions, EngineOptions, Model, PackedBatch, Pooling,
+    RopeOverride, Rows, Sequence,
+};
 use clap::{Parser, ValueEnum};
 use serde::Deserialize;
 

@@ -2,9 +2,7 @@
 
 use std::process::ExitCode;
 
-use bigbatch_engine::device::Device;
-use bigbatch_engine::task::TaskKind;
-use bigbatch_engine::units;
+use bigbatch_engine::{Device, TaskKind, units};
 use bigbatch_validate::Machine;
 use clap::Args;
 
@@ -62,7 +60,7 @@ fn cuda_devices() -> std::io::Result<()> {
 /// The devices of this machine, or why there are none.
 #[cfg(feature = "cuda")]
 fn cuda_devices() -> std::io::Result<()> {
-    match bigbatch_engine::backend::cuda::device::list() {
+    match bigbatch_engine::backend::cuda::driver::device::list() {
         Ok(devices) if devices.is_empty() => say!("cuda            no device"),
         Err(error) => say!("cuda            {error}"),
         Ok(devices) => {

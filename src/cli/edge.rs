@@ -4,10 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use bigbatch_engine::engine::{Engine, EngineOptions};
-use bigbatch_engine::model::Model;
-use bigbatch_engine::task::TaskKind;
-use bigbatch_engine::units;
+use bigbatch_engine::{Engine, EngineOptions, Model, TaskKind, units};
 use bigbatch_validate::analysis::EdgeFindings;
 use bigbatch_validate::analysis::edge::{Axis, Edge};
 use bigbatch_validate::edge::{EdgeTarget, Predicted, StartRefused, Started};

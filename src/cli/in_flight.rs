@@ -5,12 +5,10 @@
 
 use std::collections::VecDeque;
 
-use bigbatch_engine::chunk::{Chunks, Overlong};
-use bigbatch_engine::engine::{Engine, Pending, Request, Response};
-use bigbatch_engine::error::RequestError;
-use bigbatch_engine::model::prompted;
-use bigbatch_engine::task::{Answer, Task};
-use bigbatch_engine::tokenize::{Input, Truncate};
+use bigbatch_engine::{
+    Answer, Chunks, Engine, Input, Overlong, Pending, Request, RequestError, Response, Task,
+    Truncate, prompted,
+};
 
 /// Requests handed to the engine before the oldest text is waited for, and windows of one text: together at
 /// most what it admits.

@@ -18,7 +18,7 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
-use bigbatch_engine::error::{DeviceError, LoadError, RequestError};
+use bigbatch_engine::{DeviceError, LoadError, RequestError};
 use clap::{FromArgMatches, Parser, Subcommand};
 
 /// Any error ends the program with one line and exit code 2.

@@ -3,14 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bigbatch_engine::backend::Dtype;
 use bigbatch_engine::embedded::{self, EmbeddedModel};
-use bigbatch_engine::model::{
-    Checkpoint, Head, Init, InitHead, LayerKind, Model, PRESETS, Preset, Rope, RopeOverride,
-    Scaling,
+use bigbatch_engine::{
+    Checkpoint, Dtype, Head, Init, InitHead, LayerKind, Model, PRESETS, Preset, Rope, RopeOverride,
+    Scaling, TaskKind, units,
 };
-use bigbatch_engine::task::TaskKind;
-use bigbatch_engine::units;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Outcome, say};

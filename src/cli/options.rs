@@ -3,13 +3,11 @@
 use std::error::Error;
 
 #[cfg(feature = "cuda")]
-use bigbatch_engine::backend::Dtype;
-use bigbatch_engine::device::{DeviceKind, DeviceOptions};
-use bigbatch_engine::engine::{Engine, EngineOptions};
-use bigbatch_engine::error::LoadError;
-use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
-use bigbatch_engine::task::TaskKind;
-use bigbatch_engine::units;
+use bigbatch_engine::Dtype;
+use bigbatch_engine::{
+    Checkpoint, DeviceKind, DeviceOptions, Engine, EngineOptions, LoadError, Model, RopeOverride,
+    TaskKind, units,
+};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 

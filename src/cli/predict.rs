@@ -4,11 +4,10 @@ use std::error::Error;
 use std::io::{self, BufWriter, Write, stdout};
 use std::process::ExitCode;
 
-use bigbatch_engine::chunk::{Chunking, Overlong};
-use bigbatch_engine::error::RequestError;
-use bigbatch_engine::model::Pooling;
-use bigbatch_engine::task::{Answer, Entity, LabelScore, Task, TokenScore};
-use bigbatch_engine::tokenize::Truncate;
+use bigbatch_engine::{
+    Answer, Chunking, Entity, LabelScore, Overlong, Pooling, RequestError, Task, TokenScore,
+    Truncate,
+};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 

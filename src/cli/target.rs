@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use bigbatch_engine::tokenize::Tokenizer;
+use bigbatch_engine::Tokenizer;
 use bigbatch_validate::target::HttpOptions;
 use bigbatch_validate::target::http::{Api, HttpVersion, Secrets};
 use clap::Args;

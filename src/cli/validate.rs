@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "cuda")]
 use bigbatch_engine::backend::cuda_device;
-use bigbatch_engine::device::DeviceKind;
-use bigbatch_engine::error::LoadError;
-use bigbatch_engine::task::TaskKind;
+use bigbatch_engine::{DeviceKind, LoadError, TaskKind};
 use bigbatch_validate::analysis::EdgeFindings;
 use bigbatch_validate::edge::{EdgeRules, find, find_async};
 use bigbatch_validate::preflight::{self, Computes};

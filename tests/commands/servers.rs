@@ -1,6 +1,6 @@
 //! `validate --target URL`: from the command line to the report, against a mock server.
 
-use bigbatch_engine::tokenize::Tokenizer;
+use bigbatch_engine::Tokenizer;
 use bigbatch_validate::report::json;
 use serde_json::Value;
 

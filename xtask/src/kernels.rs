@@ -1,10 +1,10 @@
 //! Compiles every kernel for every architecture and element type, and refuses what must not land: a
 //! source that does not compile, a compiler warning, or local memory, which the device context has none of.
 
-use bigbatch_engine::backend::Dtype;
-use bigbatch_engine::backend::cuda::compile::{Arch, Compiler, SOURCES, Source, Target};
-use bigbatch_engine::backend::cuda::libraries;
-use bigbatch_engine::backend::cuda::resources::{Resources, warnings};
+use bigbatch_engine::Dtype;
+use bigbatch_engine::backend::cuda::driver::libraries;
+use bigbatch_engine::backend::cuda::driver::resources::{Resources, warnings};
+use bigbatch_engine::backend::cuda::kernels::compile::{Arch, Compiler, SOURCES, Source, Target};
 
 /// Prints one line a kernel.
 ///

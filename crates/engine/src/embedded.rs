@@ -10,9 +10,10 @@ use std::sync::LazyLock;
 
 use flate2::read::ZlibDecoder;
 
-use crate::backend::Dtype;
+use crate::checkpoint::Checkpoint;
+use crate::dtype::Dtype;
 use crate::error::LoadError;
-use crate::model::{Checkpoint, Init, InitHead, Preset};
+use crate::model::{Init, InitHead, Preset};
 use crate::task::TaskKind;
 
 /// A model that is part of the program.

@@ -8,25 +8,24 @@
 //!
 //! | step | where |
 //! |---|---|
-//! | what is asked, and what is answered | [`task`] |
-//! | text to tokens, nothing cut silently | [`tokenize`] |
-//! | texts longer than the model, in windows | [`chunk`] |
-//! | admission, a bounded place for each request | `queue` |
-//! | which requests run next: a pure function | [`schedule`] |
-//! | sequences end to end, no padding | [`pack`] |
-//! | the loop that takes, packs, runs, answers | [`engine`] |
-//! | token ids in, rows out | [`device`] |
-//! | the forward pass as a list of launches | [`model`] |
-//! | what a launch does on a CPU (or a GPU) | [`backend`] |
+//! | what is asked and answered | [`Task`], [`Answer`]: `task.rs` |
+//! | a model's files: directory, Hub, memory | [`Checkpoint`]: `checkpoint/` |
+//! | text to tokens, windows, entities | [`Tokenizer`], [`Chunks`], [`Entity`]: `text/` |
+//! | admission, a bounded place for each request | `engine/queue.rs` |
+//! | which requests run next: a pure function; sequences end to end | [`schedule`], [`PackedBatch`]: `batch/` |
+//! | the loop that takes, packs, runs, answers | [`Engine`]: `engine/` |
+//! | token ids in, rows out | [`Device`]: `device/` |
+//! | the forward pass as a list of operations | [`Model`]: `model/` |
+//! | what an operation does on a CPU or a GPU | [`backend`] |
 //!
 //! This crate has no HTTP, no async runtime and no wire format; those are the server's. It does not train,
 //! and it runs one family of models well instead of many.
 //!
 //! ```
-//! use bigbatch_engine::engine::{Engine, EngineOptions, Request};
-//! use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
-//! use bigbatch_engine::task::{Answer, Task, TaskKind};
-//! use bigbatch_engine::tokenize::{Input, Truncate};
+//! use bigbatch_engine::{
+//!     Answer, Checkpoint, Engine, EngineOptions, Input, Model, Request, RopeOverride, Task, TaskKind,
+//!     Truncate,
+//! };
 //!
 //! let checkpoint = Checkpoint::resolve("embedded:random", TaskKind::Classify)?;
 //! let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
@@ -43,16 +42,38 @@
 //! ```
 
 pub mod backend;
-pub mod chunk;
-pub mod device;
+mod batch;
+mod checkpoint;
+mod device;
+mod dtype;
 pub mod embedded;
-pub mod engine;
-mod entities;
-pub mod error;
-pub mod model;
-pub mod pack;
-mod queue;
-pub mod schedule;
-pub mod task;
-pub mod tokenize;
+mod engine;
+mod error;
+mod model;
+mod pooling;
+mod task;
+mod text;
 pub mod units;
+
+pub use backend::{ArenaUsage, CudaDevice, DeviceMemory, device_memory_of};
+pub use batch::schedule;
+pub use batch::{Limits, PackedBatch, Rows, Sequence};
+pub use checkpoint::{Checkpoint, FileBytes, Tensor, Weights};
+pub use device::{
+    Device, DeviceInfo, DeviceKind, DeviceOptions, MemoryMeter, MemoryPlan, OutputRows, Running,
+};
+pub use dtype::Dtype;
+pub use engine::{
+    BatchInfo, BatchReport, Engine, EngineOptions, Pending, Pulse, Request, Response, RunningBatch,
+    Timings,
+};
+pub use error::{DeviceError, LoadError, RequestError};
+pub use model::{
+    Architecture, Config, Head, Init, InitHead, LayerKind, MAX_MASKS, Model, PRESETS, Preset,
+    Prompts, Rope, RopeOverride, Scaling, Scoring, TensorSpec, Workspace, modernbert, prompted,
+};
+pub use pooling::Pooling;
+pub use task::{Answer, Task, TaskKind, TokenScore};
+pub use text::chunk::{Chunking, Chunks, Merge, Overlong, shares, windows};
+pub use text::entities::{Entity, LabelScore};
+pub use text::tokenize::{Input, TokenPiece, Tokenizer, Tokens, Truncate};

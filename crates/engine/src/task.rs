@@ -1,12 +1,11 @@
 //! What can be asked of a model, and answers made of the rows that a device returns.
 
-use std::ops::Range;
-
-use crate::entities::entities;
+use crate::batch::Rows;
 use crate::error::RequestError;
-use crate::model::{Head, MAX_MASKS, Model, Pooling, Scoring};
-use crate::pack::Rows;
-use crate::tokenize::Tokens;
+use crate::model::{Head, MAX_MASKS, Model, Scoring};
+use crate::pooling::Pooling;
+use crate::text::entities::{Entity, LabelScore, entities};
+use crate::text::tokenize::Tokens;
 
 /// The kinds of task, one a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,30 +51,6 @@ pub enum Task {
         /// How many.
         top_k: usize,
     },
-}
-
-/// A label and how sure the model is of it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LabelScore {
-    /// Its place in `id2label`.
-    pub id: usize,
-    /// From `id2label`.
-    pub label: String,
-    /// Probability, or the logit where raw scores were asked for.
-    pub score: f32,
-}
-
-/// A labelled stretch of the text.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Entity {
-    /// Without the `B-` or `I-`.
-    pub label: String,
-    /// Characters of the text, without surrounding white space.
-    pub span: Range<usize>,
-    /// Those characters.
-    pub text: String,
-    /// Mean probability of its tokens' labels.
-    pub score: f32,
 }
 
 /// A candidate for a masked place.

@@ -3,12 +3,10 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use bigbatch_engine::chunk::{Chunking, Chunks, Merge, shares, windows};
-use bigbatch_engine::embedded;
-use bigbatch_engine::engine::{Engine, EngineOptions, Request};
-use bigbatch_engine::model::{Model, RopeOverride};
-use bigbatch_engine::task::{Answer, LabelScore, Task, TaskKind};
-use bigbatch_engine::tokenize::{Input, Tokenizer, Truncate};
+use bigbatch_engine::{
+    Answer, Chunking, Chunks, Engine, EngineOptions, Input, LabelScore, Merge, Model, Request,
+    RopeOverride, Task, TaskKind, Tokenizer, Truncate, embedded, shares, windows,
+};
 use proptest::prelude::*;
 
 fn tokenizer() -> &'static Tokenizer {

@@ -8,16 +8,13 @@ use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use bigbatch_engine::backend::cuda::device as cuda_device;
-use bigbatch_engine::backend::cuda::memory::allocations_after_startup;
-use bigbatch_engine::backend::{Dtype, View};
-use bigbatch_engine::device::{Device, DeviceKind, DeviceOptions};
-use bigbatch_engine::embedded;
-use bigbatch_engine::engine::EngineOptions;
-use bigbatch_engine::error::{DeviceError, LoadError};
-use bigbatch_engine::model::{Init, InitHead, Model, Pooling, Preset, RopeOverride};
-use bigbatch_engine::pack::{PackedBatch, Rows, Sequence};
-use bigbatch_engine::units;
+use bigbatch_engine::backend::View;
+use bigbatch_engine::backend::cuda::driver::device as cuda_device;
+use bigbatch_engine::backend::cuda::driver::memory::allocations_after_startup;
+use bigbatch_engine::{
+    Device, DeviceError, DeviceKind, DeviceOptions, Dtype, EngineOptions, Init, InitHead,
+    LoadError, Model, PackedBatch, Pooling, Preset, RopeOverride, Rows, Sequence, embedded, units,
+};
 
 /// Least cosine of bf16 hidden states and the oracle's, over all positions (DESIGN section 3).
 const LEAST_COSINE: f64 = 0.9995;

@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bigbatch_engine::backend::cuda::device;
+use bigbatch_engine::backend::cuda::driver::device;
 
 #[allow(dead_code)]
-#[path = "../src/backend/cuda/symbols.rs"]
+#[path = "../src/backend/cuda/driver/symbols.rs"]
 mod symbols;
 
 /// Set for the process that opens the driver.

@@ -7,10 +7,10 @@
 use std::path::{Path, PathBuf};
 
 use bigbatch_engine::embedded::{self, EmbeddedModel};
-use bigbatch_engine::engine::{Engine, EngineOptions, Request};
-use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
-use bigbatch_engine::task::{Answer, Task, TaskKind};
-use bigbatch_engine::tokenize::{Input, Truncate};
+use bigbatch_engine::{
+    Answer, Checkpoint, Engine, EngineOptions, Input, Model, Request, RopeOverride, Task, TaskKind,
+    Truncate,
+};
 use serde_json::Value;
 
 const LOGITS_TOLERANCE: f32 = 2e-5;

@@ -4,12 +4,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bigbatch_engine::embedded;
-use bigbatch_engine::engine::{Engine, EngineOptions, Request, Response};
-use bigbatch_engine::error::RequestError;
-use bigbatch_engine::model::{Model, RopeOverride};
-use bigbatch_engine::task::{Answer, Task, TaskKind};
-use bigbatch_engine::tokenize::{Input, Truncate};
+use bigbatch_engine::{
+    Answer, Engine, EngineOptions, Input, Model, Request, RequestError, Response, RopeOverride,
+    Task, TaskKind, Truncate, embedded,
+};
 
 fn engine(task: TaskKind, options: EngineOptions) -> Engine {
     let checkpoint = embedded::checkpoint("random", task).unwrap();

@@ -7,8 +7,7 @@
 use std::io::{Write, stderr};
 use std::path::Path;
 
-use bigbatch_engine::model::Checkpoint;
-use bigbatch_engine::tokenize::{Input, Tokenizer, Truncate};
+use bigbatch_engine::{Checkpoint, Input, Tokenizer, Truncate};
 use serde::Deserialize;
 
 const DIRECTORY: &str = "BIGBATCH_MODERNBERT_TOKENIZER";

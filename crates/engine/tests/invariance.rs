@@ -1,11 +1,9 @@
 //! A text alone and the same text in any batch give the same bits.
 
-use bigbatch_engine::device::{Device, DeviceOptions};
-use bigbatch_engine::embedded;
-use bigbatch_engine::engine::EngineOptions;
-use bigbatch_engine::model::{Model, Pooling, RopeOverride};
-use bigbatch_engine::pack::{PackedBatch, Rows, Sequence};
-use bigbatch_engine::task::TaskKind;
+use bigbatch_engine::{
+    Device, DeviceOptions, EngineOptions, Model, PackedBatch, Pooling, RopeOverride, Rows,
+    Sequence, TaskKind, embedded,
+};
 use proptest::prelude::*;
 
 fn device(task: TaskKind, threads: usize) -> Device {

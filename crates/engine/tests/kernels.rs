@@ -6,11 +6,11 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use bigbatch_engine::backend::{Backend, Dtype, Op, View};
-use bigbatch_engine::device::{Device, DeviceKind, DeviceOptions};
-use bigbatch_engine::engine::EngineOptions;
-use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
-use bigbatch_engine::pack::{PackedBatch, Rows, Sequence};
+use bigbatch_engine::backend::{Backend, Op, View};
+use bigbatch_engine::{
+    Checkpoint, Device, DeviceKind, DeviceOptions, Dtype, EngineOptions, Model, PackedBatch,
+    RopeOverride, Rows, Sequence,
+};
 use half::{bf16, f16};
 
 /// Lengths at the edges of tiles (64, 128, 192) and of the window (32), and beyond several.
@@ -45,7 +45,7 @@ fn kinds() -> Vec<(DeviceKind, Dtype)> {
 
 #[cfg(feature = "cuda")]
 fn cuda_kinds() -> Vec<(DeviceKind, Dtype)> {
-    match bigbatch_engine::backend::cuda::device::list() {
+    match bigbatch_engine::backend::cuda::driver::device::list() {
         Ok(devices) if !devices.is_empty() => {
             [Dtype::Bf16, Dtype::F16].map(|dtype| (DeviceKind::Cuda(0, dtype), dtype)).into()
         }
@@ -82,7 +82,7 @@ fn on_each(test: impl Fn(&mut Bench)) {
         let device = start(&model, kind);
         let oracle = start(&model, DeviceKind::Reference);
         let mut random = fastrand::Rng::with_seed(11);
-        let wants = Rows::Pooled(bigbatch_engine::model::Pooling::Mean);
+        let wants = Rows::Pooled(bigbatch_engine::Pooling::Mean);
         let texts: Vec<Vec<u32>> =
             LENGTHS.map(|len| (0..len).map(|_| random.u32(0..256)).collect()).into();
         let mut batch =

@@ -2,12 +2,10 @@
 
 use std::borrow::Cow;
 
-use bigbatch_engine::backend::Dtype;
-use bigbatch_engine::embedded;
-use bigbatch_engine::model::{
-    Checkpoint, Config, Init, InitHead, Model, Preset, RopeOverride, Scaling, Scoring,
+use bigbatch_engine::{
+    Checkpoint, Config, Dtype, Init, InitHead, Input, Model, Preset, RopeOverride, Scaling,
+    Scoring, Tokenizer, Truncate, embedded,
 };
-use bigbatch_engine::tokenize::{Input, Tokenizer, Truncate};
 use serde_json::{Value, json};
 
 /// A small checkpoint whose config has `more`, with other files beside it.

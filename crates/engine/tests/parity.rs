@@ -6,13 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use bigbatch_engine::backend::reference;
-use bigbatch_engine::device::{Device, DeviceKind, DeviceOptions};
-use bigbatch_engine::engine::EngineOptions;
-use bigbatch_engine::error::RequestError;
-use bigbatch_engine::model::{Checkpoint, Head, Model, Pooling, RopeOverride};
-use bigbatch_engine::pack::{PackedBatch, Rows, Sequence};
-use bigbatch_engine::task::{Answer, Task};
-use bigbatch_engine::tokenize::{Input, Tokens, Truncate};
+use bigbatch_engine::{
+    Answer, Checkpoint, Device, DeviceKind, DeviceOptions, EngineOptions, Head, Input, Model,
+    PackedBatch, Pooling, RequestError, RopeOverride, Rows, Sequence, Task, Tokens, Truncate,
+};
 use serde_json::Value;
 
 const HIDDEN_TOLERANCE: f32 = 2e-5;
@@ -200,9 +197,8 @@ fn texts_encode_as_the_python_tokenizers_do() {
     let text = std::fs::read_to_string(goldens().join("text.json")).unwrap();
     let golden: Value = serde_json::from_str(&text).unwrap();
     let checkpoint =
-        bigbatch_engine::embedded::checkpoint("random", bigbatch_engine::task::TaskKind::Embed)
-            .unwrap();
-    let tokenizer = bigbatch_engine::tokenize::Tokenizer::open(&checkpoint).unwrap();
+        bigbatch_engine::embedded::checkpoint("random", bigbatch_engine::TaskKind::Embed).unwrap();
+    let tokenizer = bigbatch_engine::Tokenizer::open(&checkpoint).unwrap();
     let ids_of = |entry: &Value| -> Vec<u32> {
         entry["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
     };

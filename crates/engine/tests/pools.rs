@@ -8,12 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bigbatch_engine::backend::allocators::Allocator;
-use bigbatch_engine::backend::cuda::device::{self, Device};
+use bigbatch_engine::backend::cuda::driver::device::{self, Device};
 use bigbatch_engine::backend::cuda::pools::{DeviceArena, DevicePerOperation, StreamOrdered};
 use bigbatch_engine::backend::device_memory_of;
-use bigbatch_engine::error::DeviceError;
-use bigbatch_engine::model::buffers::Buffer;
-use bigbatch_engine::units;
+use bigbatch_engine::modernbert::buffers::Buffer;
+use bigbatch_engine::{DeviceError, units};
 
 const MIB: usize = 1 << 20;
 

@@ -1,8 +1,7 @@
 //! Properties of the batch plan and of packing, for any queue.
 
-use bigbatch_engine::model::Pooling;
-use bigbatch_engine::pack::{PackedBatch, Rows, Sequence};
-use bigbatch_engine::schedule::{Limits, Waiting, next_batch, next_full_batch};
+use bigbatch_engine::schedule::{Waiting, next_batch, next_full_batch};
+use bigbatch_engine::{Limits, PackedBatch, Pooling, Rows, Sequence};
 use proptest::prelude::*;
 
 const LIMITS: Limits = Limits { max_batch_tokens: 1000, max_batch_sequences: 8, max_masks: 16 };

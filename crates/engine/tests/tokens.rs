@@ -2,12 +2,10 @@
 
 use std::sync::LazyLock;
 
-use bigbatch_engine::embedded;
-use bigbatch_engine::engine::{Engine, EngineOptions, Request, Response};
-use bigbatch_engine::error::RequestError;
-use bigbatch_engine::model::{Model, RopeOverride};
-use bigbatch_engine::task::{Answer, Task, TaskKind};
-use bigbatch_engine::tokenize::{Input, Tokenizer, Tokens, Truncate};
+use bigbatch_engine::{
+    Answer, Engine, EngineOptions, Input, Model, Request, RequestError, Response, RopeOverride,
+    Task, TaskKind, Tokenizer, Tokens, Truncate, embedded,
+};
 use proptest::prelude::*;
 
 fn engine(task: TaskKind) -> Engine {

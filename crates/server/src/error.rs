@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bigbatch_engine::error::RequestError;
+use bigbatch_engine::RequestError;
 use serde::Serialize;
 use utoipa::ToSchema;
 

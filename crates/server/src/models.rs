@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use bigbatch_engine::engine::Engine;
-use bigbatch_engine::model::Head;
+use bigbatch_engine::{Engine, Head};
 
 use crate::error::Refusal;
 

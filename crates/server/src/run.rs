@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use bigbatch_engine::chunk::{Chunking, Chunks, Overlong};
-use bigbatch_engine::engine::{BatchInfo, Pending, Request, Response, Timings};
-use bigbatch_engine::error::RequestError;
-use bigbatch_engine::task::{Answer, Task};
-use bigbatch_engine::tokenize::{Input, Truncate};
+use bigbatch_engine::{
+    Answer, BatchInfo, Chunking, Chunks, Input, Overlong, Pending, Request, RequestError, Response,
+    Task, Timings, Truncate,
+};
 
 use crate::App;
 use crate::error::Refusal;

@@ -7,10 +7,7 @@
 //! the driver says of the whole process, so an engine is told what the process may use with it: what those
 //! before it use and its share. What the first context and libraries take is set aside before sharing.
 
-use bigbatch_engine::device::{Device, DeviceKind};
-use bigbatch_engine::engine::{Engine, EngineOptions};
-use bigbatch_engine::error::LoadError;
-use bigbatch_engine::model::Model;
+use bigbatch_engine::{Device, DeviceKind, Engine, EngineOptions, LoadError, Model};
 
 use crate::models::Served;
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bigbatch_engine::engine::Engine;
+use bigbatch_engine::Engine;
 use tokio::sync::Semaphore;
 
 use crate::error::Refusal;

@@ -14,7 +14,7 @@ pub use judge::{Host, Needs, Seen, judge};
 pub use look::look;
 
 use crate::Error;
-use bigbatch_engine::backend::CudaDevice;
+use bigbatch_engine::CudaDevice;
 
 /// What was looked at, and what it means for the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,11 +6,7 @@ use std::process::ExitCode;
 
 use bigbatch_engine::backend::allocators::caching::Caching;
 use bigbatch_engine::backend::allocators::host::{HostArena, HostPerOperation};
-use bigbatch_engine::device::{Device, DeviceKind};
-use bigbatch_engine::error::{DeviceError, LoadError};
-use bigbatch_engine::schedule::Limits;
-use bigbatch_engine::task::TaskKind;
-use bigbatch_engine::units;
+use bigbatch_engine::{Device, DeviceError, DeviceKind, Limits, LoadError, TaskKind, units};
 use bigbatch_validate::experiment::{Maker, MemoryExperiment, Strategy, Subject, Traffic, compare};
 use bigbatch_validate::report::{OutputDir, experiment};
 use clap::Args;
@@ -119,7 +115,7 @@ fn strategies(
 
 #[cfg(feature = "cuda")]
 fn on_device(ordinal: usize, arena_bytes: usize) -> Result<Strategies, DeviceError> {
-    use bigbatch_engine::backend::cuda::device::Device;
+    use bigbatch_engine::backend::cuda::driver::device::Device;
     use bigbatch_engine::backend::cuda::pools::{DeviceArena, DevicePerOperation, StreamOrdered};
 
     let device = Device::open(ordinal)?;

@@ -7,10 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use bigbatch_engine::backend::{Ceilings, Op};
-use bigbatch_engine::device::Device;
-use bigbatch_engine::model::{LayerKind, Model, Pooling};
-use bigbatch_engine::pack::{PackedBatch, Rows, Sequence};
-use bigbatch_engine::task::TaskKind;
+use bigbatch_engine::{Device, LayerKind, Model, PackedBatch, Pooling, Rows, Sequence, TaskKind};
 use clap::{Args, Subcommand};
 
 use super::options::ModelOptions;

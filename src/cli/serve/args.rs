@@ -4,8 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bigbatch_engine::engine::EngineOptions;
-use bigbatch_engine::units;
+use bigbatch_engine::{EngineOptions, units};
 use bigbatch_server::{Options, Origin, Transport};
 use clap::{Args, ValueEnum};
 

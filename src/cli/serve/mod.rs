@@ -10,8 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bigbatch_engine::engine::EngineOptions;
-use bigbatch_engine::task::TaskKind;
+use bigbatch_engine::{EngineOptions, TaskKind};
 use bigbatch_server::serve::{Door, Ended, Tls};
 use bigbatch_server::startup::{self, ToStart};
 use bigbatch_server::{App, Keys, Life, Models, Phase, router};
@@ -218,7 +217,7 @@ fn log(args: &Serve) -> Result<(), Box<dyn Error>> {
 
 #[cfg(test)]
 mod tests {
-    use bigbatch_engine::error::LoadError;
+    use bigbatch_engine::LoadError;
     use clap::Parser;
 
     use super::{loaded, named};

@@ -1,4 +1,5 @@
-use super::{ArenaUsage, Dtype, View};
+use super::{ArenaUsage, View};
+use crate::dtype::Dtype;
 
 /// The arena of a host backend: one allocation of f32, made at start-up, that every view lies in.
 pub(super) struct HostArena {

@@ -1,7 +1,7 @@
 //! What a forward pass asks of a device.
 //!
 //! A forward pass is data: a list of [`Op`]s over [`View`]s of one arena, written once by
-//! [`crate::model::forward`]. A backend uploads a packed batch, launches the operations one by one in
+//! [`crate::model::modernbert::forward`]. A backend uploads a packed batch, launches the operations one by one in
 //! order, and copies rows back. Nothing here knows what a layer or a head is, and nothing above knows
 //! how a device multiplies. Because the list is plain data the engine may stop between any two launches
 //! and go on later, and a backend may record a prefix of the list and replay it.
@@ -19,16 +19,14 @@ pub mod cuda;
 pub mod reference;
 
 mod host_arena;
-mod mapped_file;
 mod tables;
 mod view;
 
-pub use mapped_file::MappedFile;
 pub use tables::{RopeTable, WeightTable, converted_bytes};
-pub use view::{Dtype, View};
+pub use view::View;
 
+use crate::batch::PackedBatch;
 use crate::error::DeviceError;
-use crate::pack::PackedBatch;
 
 /// A weight tensor, by its place in the model's list of tensors ([`crate::model::Architecture`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -167,7 +165,7 @@ pub struct DeviceMemory {
 /// without a driver, or where it is not plain which device is meant. Takes tens of microseconds.
 pub fn device_memory_of(pid: u32) -> Option<DeviceMemory> {
     #[cfg(feature = "cuda")]
-    return cuda::nvml::memory_of(pid);
+    return cuda::driver::nvml::memory_of(pid);
     #[cfg(not(feature = "cuda"))]
     {
         let _ = pid;
@@ -198,7 +196,7 @@ pub struct CudaDevice {
 /// [`DeviceError::Unavailable`] where the machine has no driver, one that is too old, or no such device.
 #[cfg(feature = "cuda")]
 pub fn cuda_device(ordinal: usize) -> Result<CudaDevice, DeviceError> {
-    cuda::device::look(ordinal)
+    cuda::driver::device::look(ordinal)
 }
 
 /// Rates that no operation exceeds, measured.

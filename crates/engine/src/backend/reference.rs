@@ -5,8 +5,8 @@
 
 use super::host_arena::HostArena;
 use super::{ArenaUsage, Backend, Ceilings, Fetch, NormWeights, Op, RopeTable, View, WeightTable};
+use crate::batch::PackedBatch;
 use crate::error::DeviceError;
-use crate::pack::PackedBatch;
 
 /// Longer batches take minutes: attention alone is quadratic, in scalar code.
 pub const MAX_TOKENS: usize = 2048;

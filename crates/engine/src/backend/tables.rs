@@ -1,5 +1,7 @@
+use crate::checkpoint::Tensor;
+use crate::checkpoint::Weights;
 use crate::error::LoadError;
-use crate::model::{Rope, Tensor, TensorSpec, Weights};
+use crate::model::{Rope, TensorSpec};
 
 use super::WeightId;
 

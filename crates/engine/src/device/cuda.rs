@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::{Device, DeviceInfo, DeviceOptions, MemoryPlan, least_batch_tokens};
+use crate::backend::Op;
 use crate::backend::cuda::BatchLimits;
 use crate::backend::cuda::start::{self, CudaOptions, Planned, Planner};
-use crate::backend::{Dtype, Op};
+use crate::batch::PackedBatch;
+use crate::dtype::Dtype;
 use crate::error::LoadError;
-use crate::model::forward;
+use crate::model::modernbert::forward;
 use crate::model::{MAX_MASKS, Model, Workspace};
-use crate::pack::PackedBatch;
 
 /// A batch beyond this runs no faster a token: every kernel fills the largest device.
 const USEFUL_BATCH_TOKENS: usize = 65_536;

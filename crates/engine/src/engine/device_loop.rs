@@ -9,11 +9,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{BatchInfo, Ready, Response, Shared, Timings};
+use crate::batch::schedule::{self, Waiting};
+use crate::batch::{PackedBatch, Rows, Sequence};
 use crate::device::{Device, Running};
 use crate::error::{DeviceError, RequestError};
 use crate::model::{Head, Model};
-use crate::pack::{PackedBatch, Rows, Sequence};
-use crate::schedule::{self, Waiting};
 
 /// Runs until the queue is closed and empty, or the device is lost.
 pub(super) fn device_loop(shared: &Shared, mut device: Device) {
@@ -194,10 +194,11 @@ mod tests {
 
     use super::*;
     use crate::backend::{ArenaUsage, Backend, Ceilings, Fetch, Op, View};
+    use crate::checkpoint::Checkpoint;
     use crate::engine::{Engine, EngineOptions, Request};
-    use crate::model::{Checkpoint, RopeOverride};
+    use crate::model::RopeOverride;
     use crate::task::{Answer, Task, TaskKind};
-    use crate::tokenize::{Input, Truncate};
+    use crate::text::tokenize::{Input, Truncate};
 
     /// A host backend that says it runs behind, and tells what it is asked to do. Its first `begin` waits
     /// until it may go on.

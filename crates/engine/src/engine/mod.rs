@@ -4,6 +4,7 @@
 //! thread, whose loop is `device_loop`. Nobody waits on a lock while the device computes.
 
 mod device_loop;
+mod queue;
 mod watch;
 
 use std::future::Future;
@@ -16,17 +17,17 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use self::device_loop::device_loop;
+use self::queue::{Place, Placed, Queue};
 use self::watch::Watch;
 pub use self::watch::{BatchReport, Pulse, RunningBatch};
 use crate::backend::{ArenaUsage, Backend, DeviceMemory};
+use crate::batch::Limits;
+use crate::batch::Rows;
 use crate::device::{Device, DeviceInfo, DeviceOptions, MemoryMeter, MemoryPlan};
 use crate::error::{LoadError, RequestError};
 use crate::model::{MAX_MASKS, Model};
-use crate::pack::Rows;
-use crate::queue::{Place, Placed, Queue};
-use crate::schedule::Limits;
 use crate::task::{Answer, Task};
-use crate::tokenize::{Input, Tokens, Truncate};
+use crate::text::tokenize::{Input, Tokens, Truncate};
 
 /// How an engine is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

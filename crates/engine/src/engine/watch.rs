@@ -11,11 +11,11 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Claim, Engine, Pending, Ready};
+use crate::batch::PackedBatch;
 use crate::error::RequestError;
 use crate::model::{Config, Head, LayerKind};
-use crate::pack::PackedBatch;
 use crate::task::Task;
-use crate::tokenize::{Input, Truncate};
+use crate::text::tokenize::{Input, Truncate};
 
 /// No batch is predicted to take less.
 const LEAST: Duration = Duration::from_millis(100);

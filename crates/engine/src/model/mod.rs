@@ -4,31 +4,21 @@
 //! the tensors, [`Weights`] maps them, [`Workspace`] places the activations, and [`forward`] writes the
 //! launches down. There is one model definition; devices differ below it, in [`crate::backend`].
 
-mod architecture;
-pub mod buffers;
-mod checkpoint;
-mod config;
-pub mod forward;
-mod hub;
-mod init;
+pub mod modernbert;
 mod prompts;
-mod rope;
-mod weights;
-mod workspace;
 
-pub use architecture::{Architecture, TensorSpec};
-pub use checkpoint::Checkpoint;
-pub use config::{Config, Head, LayerKind, Pooling, Scoring};
-pub use init::{Init, InitHead, PRESETS, Preset};
+pub use modernbert::{
+    Architecture, Config, Head, Init, InitHead, LayerKind, MAX_MASKS, PRESETS, Preset, Rope,
+    RopeOverride, Scaling, Scoring, TensorSpec, Workspace,
+};
 pub use prompts::{Prompts, prompted};
-pub use rope::{Rope, RopeOverride, Scaling};
-pub use weights::{Tensor, Weights};
-pub use workspace::{MAX_MASKS, Workspace};
 
 use serde_json::Value;
 
+use crate::checkpoint::{Checkpoint, Weights};
 use crate::error::LoadError;
-use crate::tokenize::Tokenizer;
+use crate::pooling::Pooling;
+use crate::text::tokenize::Tokenizer;
 
 /// A loaded checkpoint, checked but not yet on a device.
 pub struct Model {

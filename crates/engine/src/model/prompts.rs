@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::Checkpoint;
+use crate::checkpoint::Checkpoint;
 use crate::error::{LoadError, RequestError};
 
 const FILE: &str = "config_sentence_transformers.json";

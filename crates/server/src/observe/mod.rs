@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use bigbatch_engine::engine::{Engine, Response};
+use bigbatch_engine::{Engine, Response};
 pub use histogram::{Histogram, Snapshot};
 pub(crate) use prometheus::page;
 pub(crate) use track::track;

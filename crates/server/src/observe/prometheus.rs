@@ -9,7 +9,7 @@ use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use bigbatch_engine::backend::ArenaUsage;
+use bigbatch_engine::ArenaUsage;
 use bigbatch_engine::units::proc_bytes;
 
 use super::{Endpoint, Histogram, Snapshot, Stages, load};

@@ -7,8 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
-use bigbatch_engine::backend::{ArenaUsage, DeviceMemory};
-use bigbatch_engine::device::MemoryPlan;
+use bigbatch_engine::{ArenaUsage, DeviceMemory, MemoryPlan};
 use serde::Serialize;
 
 use super::is_of_pages;

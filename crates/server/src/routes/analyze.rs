@@ -8,11 +8,9 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use bigbatch_engine::chunk::{Chunks, Overlong};
-use bigbatch_engine::error::RequestError;
-use bigbatch_engine::model::prompted;
-use bigbatch_engine::task::{Answer, Task};
-use bigbatch_engine::tokenize::{Input, Tokens, Truncate};
+use bigbatch_engine::{
+    Answer, Chunks, Input, Overlong, RequestError, Task, Tokens, Truncate, prompted,
+};
 use tokio::task::JoinSet;
 
 use super::call::{Call, overlong};

@@ -9,7 +9,7 @@ use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use bigbatch_engine::chunk::Overlong;
+use bigbatch_engine::Overlong;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use bigbatch_engine::chunk::Overlong;
-use bigbatch_engine::model::prompted;
-use bigbatch_engine::task::{Answer, Task};
-use bigbatch_engine::tokenize::Input;
+use bigbatch_engine::{Answer, Input, Overlong, Task, prompted};
 
 use super::call::{Call, overlong};
 use super::docs::TeiErrors;

@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bigbatch_engine::engine::{Engine, Pulse};
+use bigbatch_engine::{Engine, Pulse};
 
 use crate::App;
 use crate::error::{Dialect, Refusal};
@@ -118,7 +118,7 @@ fn judge(pulse: &Pulse, options: &Options) -> Option<Result<(), String>> {
 mod tests {
     use std::time::Instant;
 
-    use bigbatch_engine::engine::RunningBatch;
+    use bigbatch_engine::RunningBatch;
 
     use super::*;
 

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use bigbatch_engine::chunk::Overlong;
-use bigbatch_engine::task::{Answer, Task};
-use bigbatch_engine::tokenize::Input;
+use bigbatch_engine::{Answer, Input, Overlong, Task};
 
 use super::call::{Call, overlong};
 use super::docs::TeiErrors;
@@ -114,7 +112,7 @@ impl Asked<'_> {
         }
         let read = inputs.read(None).map_err(Refusal::Shape)?;
         let mut answers = self.run(read.inputs, Task::Tag).await?;
-        let group = |entity: bigbatch_engine::task::Entity| EntityGroup {
+        let group = |entity: bigbatch_engine::Entity| EntityGroup {
             entity_group: entity.label,
             score: entity.score,
             word: entity.text,

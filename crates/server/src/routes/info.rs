@@ -5,8 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use bigbatch_engine::backend::Dtype;
-use bigbatch_engine::model::Pooling;
+use bigbatch_engine::{Dtype, Pooling};
 
 use super::docs::OpenAiErrors;
 use crate::App;

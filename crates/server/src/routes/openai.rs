@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use bigbatch_engine::task::Task;
+use bigbatch_engine::Task;
 
 use super::call::{Call, overlong_vllm};
 use super::docs::OpenAiErrors;
@@ -90,7 +90,7 @@ fn numbers(task: &Task, answers: &mut [Answered], format: EncodingFormat) -> Vec
             take_vectors(answers).into_iter().map(|vector| format.vector(vector)).collect()
         }
         Task::Classify { .. } => {
-            let by_id = |mut labels: Vec<bigbatch_engine::task::LabelScore>| {
+            let by_id = |mut labels: Vec<bigbatch_engine::LabelScore>| {
                 labels.sort_by_key(|label| label.id);
                 format.vector(labels.iter().map(|label| label.score).collect())
             };

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use bigbatch_engine::chunk::Overlong;
-use bigbatch_engine::task::{Answer, Task, TokenScore};
-use bigbatch_engine::tokenize::Truncate;
+use bigbatch_engine::{Answer, Overlong, Task, TokenScore, Truncate};
 
 use super::call::{Call, overlong};
 use super::docs::TeiErrors;

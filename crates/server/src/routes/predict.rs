@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use bigbatch_engine::chunk::Overlong;
-use bigbatch_engine::task::{Answer, LabelScore, Task};
+use bigbatch_engine::{Answer, LabelScore, Overlong, Task};
 
 use super::call::{Call, overlong, overlong_vllm};
 use super::docs::TeiErrors;

@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use bigbatch_engine::chunk::Overlong;
-use bigbatch_engine::task::Task;
-use bigbatch_engine::tokenize::Input;
+use bigbatch_engine::{Input, Overlong, Task};
 
 use super::call::{Call, overlong, overlong_vllm};
 use super::docs::{OpenAiErrors, TeiErrors};
@@ -175,7 +173,7 @@ async fn scores(
     let inputs = texts.into_iter().enumerate().map(pair).collect();
     let task = Task::Classify { raw_scores };
     let mut answers = app.run(served, Job { inputs, task, overlong }).await?;
-    let first = |labels: Vec<bigbatch_engine::task::LabelScore>| labels.first().map(|l| l.score);
+    let first = |labels: Vec<bigbatch_engine::LabelScore>| labels.first().map(|l| l.score);
     let scores = take_labels(&mut answers).into_iter().filter_map(first).collect();
     Ok(Scored { scores, answers, characters })
 }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use bigbatch_engine::model::prompted;
-use bigbatch_engine::tokenize::TokenPiece;
+use bigbatch_engine::{TokenPiece, prompted};
 
 use super::call::Call;
 use super::docs::TeiErrors;

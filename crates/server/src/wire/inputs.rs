@@ -1,7 +1,6 @@
 //! What a request reads: a text, several, pairs, token ids, several lists of them.
 
-use bigbatch_engine::model::prompted;
-use bigbatch_engine::tokenize::Input;
+use bigbatch_engine::{Input, prompted};
 use serde::Deserialize;
 use utoipa::ToSchema;
 

@@ -1,7 +1,6 @@
 //! What a request says of inputs that are too long: refuse (the default), cut, or read in windows.
 
-use bigbatch_engine::chunk::{Chunking, Merge, Overlong};
-use bigbatch_engine::tokenize::Truncate;
+use bigbatch_engine::{Chunking, Merge, Overlong, Truncate};
 use serde::Deserialize;
 use utoipa::ToSchema;
 

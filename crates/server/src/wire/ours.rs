@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bigbatch_engine::task::Entity;
+use bigbatch_engine::Entity;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use bigbatch_engine::task::LabelScore;
+use bigbatch_engine::LabelScore;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use bigbatch_engine::error::DeviceError;
+use bigbatch_engine::DeviceError;
 use bigbatch_server::serve::Ended;
 use bigbatch_server::{Keys, Options, Phase, Transport};
 

@@ -6,11 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bigbatch_engine::backend::{ArenaUsage, Backend, Ceilings, Fetch, Op, View};
-use bigbatch_engine::engine::{Engine, Request};
-use bigbatch_engine::error::DeviceError;
-use bigbatch_engine::pack::PackedBatch;
-use bigbatch_engine::task::Task;
-use bigbatch_engine::tokenize::{Input, Truncate};
+use bigbatch_engine::{DeviceError, Engine, Input, PackedBatch, Request, Task, Truncate};
 use bigbatch_server::Served;
 
 use crate::support::{Server, Setup, model, options, post};

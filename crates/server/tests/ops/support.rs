@@ -7,11 +7,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bigbatch_engine::backend::{ArenaUsage, Backend, Ceilings, Fetch, Op, View};
-use bigbatch_engine::engine::{Engine, EngineOptions};
-use bigbatch_engine::error::DeviceError;
-use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
-use bigbatch_engine::pack::PackedBatch;
-use bigbatch_engine::task::TaskKind;
+use bigbatch_engine::{
+    Checkpoint, DeviceError, Engine, EngineOptions, Model, PackedBatch, RopeOverride, TaskKind,
+};
 use bigbatch_server::serve::{Door, Ended, Tls, serve};
 use bigbatch_server::{App, Keys, Models, Options, Phase, Served, Transport, router};
 use tokio::runtime::Runtime;

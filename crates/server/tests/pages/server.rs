@@ -5,11 +5,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use bigbatch_engine::backend::Dtype;
-use bigbatch_engine::device::DeviceOptions;
 use bigbatch_engine::embedded::tokenizer_files;
-use bigbatch_engine::engine::{Engine, EngineOptions};
-use bigbatch_engine::model::{Init, InitHead, Model, Preset, RopeOverride};
+use bigbatch_engine::{
+    DeviceOptions, Dtype, Engine, EngineOptions, Init, InitHead, Model, Preset, RopeOverride,
+};
 use bigbatch_server::{App, Keys, Life, Models, Options, Phase, Served, router};
 
 /// Runs a script wherever it is taken for markup.

@@ -6,10 +6,9 @@ use std::sync::{Arc, LazyLock};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request};
-use bigbatch_engine::backend::Dtype;
-use bigbatch_engine::embedded;
-use bigbatch_engine::engine::{Engine, EngineOptions};
-use bigbatch_engine::model::{Init, InitHead, Model, Preset, RopeOverride};
+use bigbatch_engine::{
+    Dtype, Engine, EngineOptions, Init, InitHead, Model, Preset, RopeOverride, embedded,
+};
 use bigbatch_server::{App, Models, Options, Served, router};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};

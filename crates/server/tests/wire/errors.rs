@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use axum::response::IntoResponse;
-use bigbatch_engine::model::InitHead;
+use bigbatch_engine::InitHead;
 use bigbatch_server::error::{Dialect, Refusal};
 use bigbatch_server::{App, Models, Options};
 use http_body_util::BodyExt;

@@ -3,7 +3,7 @@
 //!
 //! A runtime that works operation by operation allocates every result and frees it after its last
 //! use. Which buffers those are, how large, and how long they live, is read off the engine's own list
-//! of operations for each batch ([`bigbatch_engine::model::buffers`]). The same sequence of births and
+//! of operations for each batch ([`bigbatch_engine::modernbert::buffers`]). The same sequence of births and
 //! deaths then goes through each [`Allocator`]: the planned arena, the driver's pools, allocation per
 //! operation, a cache as eager frameworks have it. Buffers are written to, so that memory is really
 //! there and work is under way when it is freed, but nothing is computed.
@@ -20,9 +20,9 @@ mod traffic;
 
 use std::collections::VecDeque;
 
+use bigbatch_engine::DeviceError;
 use bigbatch_engine::backend::allocators::Allocator;
-use bigbatch_engine::error::DeviceError;
-use bigbatch_engine::model::buffers::{BatchBuffers, BufferPlan};
+use bigbatch_engine::modernbert::buffers::{BatchBuffers, BufferPlan};
 use serde::{Deserialize, Serialize};
 
 pub use traffic::{Traffic, TrafficSummary};

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use bigbatch_engine::DeviceError;
 use bigbatch_engine::backend::allocators::{Allocator, Usage};
-use bigbatch_engine::error::DeviceError;
-use bigbatch_engine::model::buffers::{BatchBuffers, Buffer};
+use bigbatch_engine::modernbert::buffers::{BatchBuffers, Buffer};
 
 use crate::target::fragmentation as of_free;
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
-use bigbatch_engine::schedule::{Limits, Waiting, next_batch};
+use bigbatch_engine::Limits;
+use bigbatch_engine::schedule::{Waiting, next_batch};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;

@@ -1,6 +1,6 @@
 //! From what was seen to judgements: a pure function, so that a full disk can be a test.
 
-use bigbatch_engine::backend::CudaDevice;
+use bigbatch_engine::CudaDevice;
 use bigbatch_engine::units::bytes;
 
 use super::{Computes, Finding, Judgement, Subject};

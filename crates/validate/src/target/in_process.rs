@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use bigbatch_engine::engine::{Engine, Request, Response};
-use bigbatch_engine::error::RequestError;
-use bigbatch_engine::model::Head;
-use bigbatch_engine::task::Task;
-use bigbatch_engine::tokenize::{Input, Tokenizer, Truncate};
+use bigbatch_engine::{
+    Engine, Head, Input, Request, RequestError, Response, Task, Tokenizer, Truncate,
+};
 
 use super::{
     Answer, ArenaSample, BatchRef, Failure, FailureKind, MemorySample, Prompt, Reply, StageTimes,

@@ -5,7 +5,7 @@
 //! report can lay memory beside load without guessing from clocks. Nothing here interprets: whether
 //! a series leaks is for the analysis to say.
 
-use bigbatch_engine::backend::device_memory_of;
+use bigbatch_engine::device_memory_of;
 use bigbatch_engine::units::proc_bytes;
 use serde::{Deserialize, Serialize};
 

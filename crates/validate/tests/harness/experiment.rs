@@ -3,12 +3,10 @@
 use bigbatch_engine::backend::allocators::caching::Caching;
 use bigbatch_engine::backend::allocators::host::{HostArena, HostPerOperation};
 use bigbatch_engine::backend::allocators::{Allocator, Free, Usage};
-use bigbatch_engine::device::{Device, DeviceOptions};
-use bigbatch_engine::engine::EngineOptions;
-use bigbatch_engine::error::DeviceError;
-use bigbatch_engine::model::buffers::{Buffer, BufferPlan};
-use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
-use bigbatch_engine::task::TaskKind;
+use bigbatch_engine::modernbert::buffers::{Buffer, BufferPlan};
+use bigbatch_engine::{
+    Checkpoint, Device, DeviceError, DeviceOptions, EngineOptions, Model, RopeOverride, TaskKind,
+};
 use bigbatch_validate::experiment::{Maker, MemoryExperiment, Subject, Traffic, compare};
 use bigbatch_validate::report::OutputDir;
 use bigbatch_validate::report::experiment::{read, svg, write};

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use bigbatch_engine::engine::{Engine, EngineOptions};
-use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
-use bigbatch_engine::task::TaskKind;
+use bigbatch_engine::{Checkpoint, Engine, EngineOptions, Model, RopeOverride, TaskKind};
 use bigbatch_validate::target::{InProcess, Prompt, Target};
 
 fn in_process() -> InProcess {

@@ -1,6 +1,6 @@
 //! Preflight: each judgement on a machine that is made up.
 
-use bigbatch_engine::backend::CudaDevice;
+use bigbatch_engine::CudaDevice;
 use bigbatch_validate::Plan;
 use bigbatch_validate::plan::{Arrival, Lengths, Load, Scenario};
 use bigbatch_validate::preflight::Judgement::{Ok as Fine, Problem, Warning};

@@ -1,6 +1,6 @@
 //! Results in which every field and every finding is present, for the tests of what prints them.
 
-use bigbatch_engine::backend::CudaDevice;
+use bigbatch_engine::CudaDevice;
 use bigbatch_validate::analysis::edge::{
     Agreement, Axis, Edge, EdgeFailure, EdgeFindings, EdgeProbe, Recovered, Recovery,
 };

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use super::{Allocator, Free, Slots, Usage};
 use crate::error::DeviceError;
-use crate::model::buffers::Buffer;
+use crate::model::modernbert::buffers::Buffer;
 
 const ROUND: usize = 512;
 const SMALL: usize = 1 << 20;

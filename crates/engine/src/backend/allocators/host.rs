@@ -2,7 +2,7 @@
 
 use super::{Allocator, Places, Slots, Usage};
 use crate::error::DeviceError;
-use crate::model::buffers::Buffer;
+use crate::model::modernbert::buffers::Buffer;
 
 /// What the host's kernel gives memory in; touching one byte of each makes it real.
 const PAGE_BYTES: usize = 4096;

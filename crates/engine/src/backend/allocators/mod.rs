@@ -1,7 +1,7 @@
 //! Ways of finding memory for the buffers of a batch, for comparing the engine's with others.
 //!
 //! The engine itself uses none of these: its arena is planned ([`crate::model::Workspace`]) and its batches
-//! ask nobody. An experiment replays the buffers that a batch would ask for ([`crate::model::buffers`])
+//! ask nobody. An experiment replays the buffers that a batch would ask for ([`crate::model::modernbert::buffers`])
 //! through each, and reads what it costs in time and memory.
 //!
 //! * [`host`]: the arena and allocation per operation in host memory, really done.
@@ -13,7 +13,7 @@ pub mod caching;
 pub mod host;
 
 use crate::error::DeviceError;
-use crate::model::buffers::Buffer;
+use crate::model::modernbert::buffers::Buffer;
 
 /// What an allocator holds at one moment, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use super::gemm;
-use crate::backend::{Ceilings, Dtype, View};
+use crate::backend::{Ceilings, View};
+use crate::dtype::Dtype;
 
 /// Rows, inner dimension and columns of the product: the base model's `Wqkv` over 4096 tokens.
 const PRODUCT: (usize, usize, usize) = (4096, 768, 2304);

@@ -122,7 +122,7 @@ pub(super) unsafe fn multiply(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::Dtype;
+    use crate::dtype::Dtype;
 
     fn product(x: &[f32], w: &[f32], rows: usize, n: usize, k: usize) -> Vec<f32> {
         let mut out = vec![0.0; rows * n];

@@ -19,8 +19,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::host_arena::HostArena;
 use super::{ArenaUsage, Backend, Ceilings, Fetch, Op, RopeTable, View, WeightTable};
+use crate::batch::PackedBatch;
 use crate::error::DeviceError;
-use crate::pack::PackedBatch;
 
 /// A thread pool, weights, tables and one arena.
 pub struct CpuBackend {

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use super::device::{Device, Stream};
+use super::driver::device::{Device, Stream};
+use super::driver::memory::Arena;
 use super::gemm::{Gemm, GemmCall};
 use super::graphs::{Player, Step};
 use super::inputs::{Inputs, Lists};
 use super::kernels::{Kernels, Matrix, NormAddresses};
-use super::memory::Arena;
 use super::outputs::Outputs;
 use super::start::StartReport;
 use super::weights::DeviceWeights;
-use crate::backend::{ArenaUsage, Backend, Ceilings, Dtype, Fetch, NormWeights, Op, View};
+use crate::backend::{ArenaUsage, Backend, Ceilings, Fetch, NormWeights, Op, View};
+use crate::batch::PackedBatch;
+use crate::dtype::Dtype;
 use crate::error::DeviceError;
-use crate::pack::PackedBatch;
 
 /// What the launches of a batch work on.
 pub(super) struct State {

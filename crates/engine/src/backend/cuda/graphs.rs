@@ -13,10 +13,10 @@ use cudarc::driver::result;
 use cudarc::driver::sys::{self, CUgraphInstantiate_flags, CUstreamCaptureMode};
 
 use super::backend::State;
-use super::device::{Device, Stream};
-use super::fault::At;
+use super::driver::device::{Device, Stream};
+use super::driver::fault::At;
 use super::inputs::{Lists, Padding};
-use super::worklist;
+use super::kernels::worklist;
 use crate::backend::Op;
 use crate::error::DeviceError;
 
@@ -213,7 +213,8 @@ fn with_rows(op: &Op, rows: usize) -> Op {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{Dtype, NormWeights, RopeId, View, WeightId};
+    use crate::backend::{NormWeights, RopeId, View, WeightId};
+    use crate::dtype::Dtype;
 
     fn ops(rows: usize) -> Vec<Op> {
         let view = |offset, cols| View::new(offset, rows, cols, Dtype::Bf16);

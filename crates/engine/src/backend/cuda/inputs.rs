@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use cudarc::driver::result;
 
-use super::device::{Device, Event, Stream};
-use super::fault::At;
+use super::driver::device::{Device, Event, Stream};
+use super::driver::fault::At;
+use super::driver::memory::Pinned;
 use super::kernels::ATTENTION_ROWS;
-use super::memory::Pinned;
-use super::worklist::{self, NO_TILE, Tile};
+use super::kernels::worklist::{self, NO_TILE, Tile};
+use crate::batch::PackedBatch;
 use crate::error::DeviceError;
-use crate::pack::PackedBatch;
 
 /// What a batch may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,13 @@
 //! The CUDA backend: the whole device side of a model inside one fixed budget of device memory.
 //!
 //! Nothing is linked and no toolkit is needed to build. At start-up the driver, NVRTC and cuBLASLt are found
-//! and opened ([`libraries`]), our kernels are compiled for the card at hand ([`compile`], kept by
-//! [`cache`]), a slim context is made ([`device`]), and [`start`] puts a model on it: weights, an arena of
-//! what the budget leaves ([`memory`]), algorithms for every matrix product ([`gemm`]), graphs of small
+//! and opened ([`driver::libraries`]), our kernels are compiled for the card at hand ([`kernels::compile`],
+//! kept by [`kernels::cache`]), a slim context is made ([`driver::device`]), and [`start`] puts a model on it: weights, an arena of
+//! what the budget leaves ([`driver::memory`]), algorithms for every matrix product ([`gemm`]), graphs of small
 //! batches. From then on [`CudaBackend`] runs batches and allocates nothing.
 //!
 //! A row's bits never depend on what is beside it: attention's tiles start at the sequence's own start
-//! ([`worklist`]), sums have a fixed order, and an algorithm of cuBLASLt runs only if it gives the bits that
+//! ([`kernels::worklist`]), sums have a fixed order, and an algorithm of cuBLASLt runs only if it gives the bits that
 //! every other bucket's gives.
 //!
 //! Every error is one line. A fault that poisons the process ([`crate::error::DeviceError::Poisoned`]) is
@@ -17,26 +17,16 @@
 //! nothing that needs a driver newer than CUDA 12.0, and no knowledge of layers or heads.
 
 mod backend;
-pub mod cache;
-pub mod compile;
-pub mod device;
-mod fault;
+pub mod driver;
 pub mod gemm;
 mod graphs;
 mod inputs;
 pub mod kernels;
-pub mod libraries;
-pub mod memory;
-mod module;
-pub(in crate::backend) mod nvml;
 mod outputs;
 pub mod pools;
-pub mod resources;
 pub mod start;
-mod symbols;
 mod timing;
 mod weights;
-pub mod worklist;
 
 pub use backend::CudaBackend;
 pub use inputs::{BatchLimits, input_bytes};

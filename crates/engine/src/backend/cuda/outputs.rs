@@ -10,11 +10,12 @@ use cudarc::driver::sys;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use super::device::{Device, Event, Stream};
-use super::fault::At;
+use super::driver::device::{Device, Event, Stream};
+use super::driver::fault::At;
+use super::driver::memory::Pinned;
 use super::kernels::Matrix;
-use super::memory::Pinned;
-use crate::backend::{Dtype, Fetch};
+use crate::backend::Fetch;
+use crate::dtype::Dtype;
 use crate::error::DeviceError;
 
 /// Of each buffer. Enough that a copy takes much longer than its launch.

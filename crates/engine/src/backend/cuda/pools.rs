@@ -1,5 +1,5 @@
 //! Device memory for an experiment's buffers: one arena, the driver's stream-ordered pool, and allocation
-//! per operation. The engine's own backend uses none of these; [`super::memory`] is its arena.
+//! per operation. The engine's own backend uses none of these; [`super::driver::memory`] is its arena.
 //!
 //! Work stays under way as it does with kernels: each buffer is written on the stream when it is made
 //! (`cuMemsetD8Async`), so that a free which waits for the device (`cuMemFree`) waits here too.
@@ -13,11 +13,11 @@ use std::sync::Arc;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUmemPool_attribute as Attribute, CUresult};
 
-use super::device::{Device, Stream};
-use super::fault::At;
+use super::driver::device::{Device, Stream};
+use super::driver::fault::At;
 use crate::backend::allocators::{Allocator, Places, Slots, Usage};
 use crate::error::DeviceError;
-use crate::model::buffers::Buffer;
+use crate::model::modernbert::buffers::Buffer;
 
 /// Writes a slot's memory, where it has any, on the stream.
 fn write(stream: &Stream, memory: Option<(sys::CUdeviceptr, usize)>) -> Result<(), DeviceError> {

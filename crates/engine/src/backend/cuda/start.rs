@@ -10,19 +10,20 @@
 use std::sync::Arc;
 
 use super::backend::{CudaBackend, State};
-use super::cache::Cache;
-use super::device::{Device, Stream};
+use super::driver::device::{Device, Stream};
+use super::driver::memory::{self, Arena};
 use super::gemm::{Choice, Gemm, GemmShape, Scratch};
 use super::graphs::{self, Graph, Player};
 use super::inputs::{BatchLimits, Inputs, Padding, input_bytes};
+use super::kernels::cache::Cache;
 use super::kernels::{HEAD_DIM, Kernels, MAX_HIDDEN};
-use super::memory::{self, Arena};
 use super::outputs::Outputs;
 use super::weights::DeviceWeights;
-use crate::backend::{Backend, Dtype, Op, RopeTable};
+use crate::backend::{Backend, Op, RopeTable};
+use crate::batch::PackedBatch;
+use crate::dtype::Dtype;
 use crate::error::{DeviceError, LoadError};
 use crate::model::Model;
-use crate::pack::PackedBatch;
 use crate::units;
 
 /// What to run on.

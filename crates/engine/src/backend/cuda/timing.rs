@@ -3,8 +3,8 @@
 use cudarc::driver::result;
 
 use super::backend::CudaBackend;
-use super::device::Event;
-use super::fault::At;
+use super::driver::device::Event;
+use super::driver::fault::At;
 use super::gemm::{GemmCall, Scratch};
 use super::kernels::Matrix;
 use crate::backend::{Ceilings, Op};

@@ -9,11 +9,14 @@ use std::sync::Arc;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use super::device::Device;
-use super::memory::DeviceBuffer;
-use crate::backend::{Dtype, RopeId, RopeTable, WeightId};
+use super::driver::device::Device;
+use super::driver::memory::DeviceBuffer;
+use crate::backend::{RopeId, RopeTable, WeightId};
+use crate::checkpoint::Tensor;
+use crate::checkpoint::Weights;
+use crate::dtype::Dtype;
 use crate::error::LoadError;
-use crate::model::{Tensor, TensorSpec, Weights};
+use crate::model::TensorSpec;
 
 const ALIGN_BYTES: usize = 256;
 

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys::{self, cudaDataType};
 
-use crate::backend::Dtype;
+use crate::dtype::Dtype;
 
 pub(super) fn data_type(dtype: Dtype) -> cudaDataType {
     match dtype {

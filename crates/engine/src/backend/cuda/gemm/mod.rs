@@ -18,12 +18,13 @@ use cudarc::cublaslt::{result, sys};
 pub use self::algorithm::Exclusion;
 use self::algorithm::{Algorithm, Problem};
 use self::descriptors::{Handle, Layout, Operation, Preference};
-use super::device::{Device, Stream};
-use super::fault::At;
+use super::driver::device::{Device, Stream};
+use super::driver::fault::At;
+use super::driver::libraries::{self, Library};
+use super::driver::memory::DeviceBuffer;
 use super::kernels::{Kernels, Matrix};
-use super::libraries::{self, Library};
-use super::memory::DeviceBuffer;
-use crate::backend::{Dtype, Op};
+use crate::backend::Op;
+use crate::dtype::Dtype;
 use crate::error::DeviceError;
 
 /// Room for the tile counters of Hopper's persistent algorithms (4 bytes in cuBLASLt 13.1), and none for

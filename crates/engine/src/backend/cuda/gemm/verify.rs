@@ -7,10 +7,10 @@ use cudarc::driver::result as driver;
 
 use super::algorithm::Algorithm;
 use super::{Exclusion, Gemm, GemmCall, GemmShape, Plan, Scratch};
-use crate::backend::Dtype;
-use crate::backend::cuda::device::{Device, Stream};
-use crate::backend::cuda::fault::At;
+use crate::backend::cuda::driver::device::{Device, Stream};
+use crate::backend::cuda::driver::fault::At;
 use crate::backend::cuda::kernels::{Kernels, Matrix};
+use crate::dtype::Dtype;
 use crate::error::DeviceError;
 
 /// Rows by which the second comparison is shifted: a multiple of 4, so that every row's address stays a

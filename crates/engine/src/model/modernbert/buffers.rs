@@ -12,11 +12,12 @@
 use std::collections::HashMap;
 
 use super::architecture::Architecture;
-use super::config::{Config, Head, Pooling};
+use super::config::{Config, Head};
 use super::forward::{self, Program};
 use super::workspace::Workspace;
 use crate::backend::{Op, View, WeightId};
-use crate::pack::{PackedBatch, Rows, Sequence};
+use crate::batch::{PackedBatch, Rows, Sequence};
+use crate::pooling::Pooling;
 
 /// A buffer from the step that makes it to the last one that needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -241,8 +242,9 @@ fn bytes(view: &View) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::Dtype;
-    use crate::model::{Checkpoint, Model, RopeOverride};
+    use crate::checkpoint::Checkpoint;
+    use crate::dtype::Dtype;
+    use crate::model::{Model, RopeOverride};
     use crate::task::TaskKind;
 
     fn plan(task: TaskKind) -> (Model, BufferPlan) {

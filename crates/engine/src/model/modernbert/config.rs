@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::rope::{self, Rope, RopeOverride};
 use crate::error::LoadError;
+use crate::pooling::Pooling;
 
 /// What the checkpoint computes beyond hidden states.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,16 +57,6 @@ impl Scoring {
             Scoring::None => "none",
         }
     }
-}
-
-/// How a sequence's hidden states become one row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Pooling {
-    /// The first token's row.
-    Cls,
-    /// The mean over all tokens of the sequence, special ones included.
-    Mean,
 }
 
 /// Which keys a layer sees.

@@ -16,9 +16,9 @@ use std::ffi::{CStr, CString, c_char};
 
 use cudarc::nvrtc::{result, sys};
 
+use super::super::driver::libraries::{self, Library, LibraryError};
 use super::cache::{Cache, Key};
-use super::libraries::{self, Library, LibraryError};
-use crate::backend::Dtype;
+use crate::dtype::Dtype;
 
 /// A compute capability and whether its architecture-specific instructions (`sm_90a`) are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,32 +143,32 @@ impl Source {
     }
 }
 
-const COMMON: &str = include_str!("kernels/common.cu");
+const COMMON: &str = include_str!("common.cu");
 
 /// All kernel sources.
 pub const SOURCES: &[Source] = &[
     Source::portable(
         "norm",
-        include_str!("kernels/norm.cu"),
+        include_str!("norm.cu"),
         &["embed_norm", "layer_norm", "act_norm", "act_norm_f32"],
     ),
-    Source::portable("rope", include_str!("kernels/rope.cu"), &["rope"]),
+    Source::portable("rope", include_str!("rope.cu"), &["rope"]),
     Source::portable(
         "attention",
-        include_str!("kernels/attention.cu"),
+        include_str!("attention.cu"),
         &["attention_full", "attention_window"],
     ),
     Source {
         name: "attention_sm90",
-        text: include_str!("kernels/attention_sm90.cu"),
+        text: include_str!("attention_sm90.cu"),
         entries: &["attention_full_sm90"],
         only: Some(90),
     },
-    Source::portable("geglu", include_str!("kernels/geglu.cu"), &["geglu"]),
-    Source::portable("pool", include_str!("kernels/pool.cu"), &["pool", "gather_rows"]),
+    Source::portable("geglu", include_str!("geglu.cu"), &["geglu"]),
+    Source::portable("pool", include_str!("pool.cu"), &["pool", "gather_rows"]),
     Source::portable(
         "linear_rows",
-        include_str!("kernels/linear_rows.cu"),
+        include_str!("linear_rows.cu"),
         &["linear_rows_ee", "linear_rows_ef", "linear_rows_fe", "linear_rows_ff"],
     ),
     Source::portable("startup", include_str!("startup.cu"), &["fill_random", "count_differences"]),

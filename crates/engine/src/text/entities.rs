@@ -5,7 +5,31 @@
 
 use std::ops::Range;
 
-use crate::task::{Entity, LabelScore};
+use super::characters::Characters;
+
+/// A label and how sure the model is of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelScore {
+    /// Its place in `id2label`.
+    pub id: usize,
+    /// From `id2label`.
+    pub label: String,
+    /// Probability, or the logit where raw scores were asked for.
+    pub score: f32,
+}
+
+/// A labelled stretch of the text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entity {
+    /// Without the `B-` or `I-`.
+    pub label: String,
+    /// Characters of the text, without surrounding white space.
+    pub span: Range<usize>,
+    /// Those characters.
+    pub text: String,
+    /// Mean probability of its tokens' labels.
+    pub score: f32,
+}
 
 /// Joins tokens into entities: `B-X` begins one, `I-X` goes on with an X or begins one where there is
 /// none, a label without a prefix goes on with itself, `O` is outside.
@@ -62,24 +86,6 @@ impl OpenEntity<'_> {
             text: text.into(),
             score,
         })
-    }
-}
-
-/// A text addressed by characters.
-pub(crate) struct Characters<'a> {
-    text: &'a str,
-    starts: Vec<usize>,
-}
-
-impl<'a> Characters<'a> {
-    pub(crate) fn new(text: &'a str) -> Self {
-        let ends = std::iter::once(text.len());
-        Characters { text, starts: text.char_indices().map(|(at, _)| at).chain(ends).collect() }
-    }
-
-    pub(crate) fn slice(&self, span: &Range<usize>) -> &'a str {
-        let last = self.starts.len() - 1;
-        &self.text[self.starts[span.start.min(last)]..self.starts[span.end.min(last)]]
     }
 }
 

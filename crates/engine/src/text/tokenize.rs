@@ -10,9 +10,9 @@ use serde_json::Value;
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy};
 use tokenizers::{Encoding, PostProcessor, PostProcessorWrapper};
 
-use crate::entities::Characters;
+use crate::checkpoint::Checkpoint;
 use crate::error::{LoadError, RequestError};
-use crate::model::Checkpoint;
+use crate::text::characters::Characters;
 
 /// What a request gives the model to read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 //! The batch is plain data. `cu_seqlens` (cumulative sequence lengths) tells where each sequence starts
 //! and ends; positions count from each sequence's own start. Cost follows real tokens only.
 
+use crate::pooling::Pooling;
+
 /// Token ids of one request, and what is wanted from its hidden states.
 #[derive(Debug, Clone, Copy)]
 pub struct Sequence<'a> {
@@ -16,7 +18,7 @@ pub struct Sequence<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rows {
     /// The mean of all of them, or the first: one row.
-    Pooled(crate::model::Pooling),
+    Pooled(Pooling),
     /// Those at these positions.
     At(Vec<u32>),
     /// Every one, through the head.
@@ -53,8 +55,8 @@ impl PackedBatch {
             batch.positions.extend(0..len);
             batch.cu_seqlens.push(start + len);
             match wants {
-                Rows::Pooled(crate::model::Pooling::Mean) => batch.segments.push((start, len)),
-                Rows::Pooled(crate::model::Pooling::Cls) => batch.segments.push((start, 1)),
+                Rows::Pooled(Pooling::Mean) => batch.segments.push((start, len)),
+                Rows::Pooled(Pooling::Cls) => batch.segments.push((start, 1)),
                 Rows::At(positions) => batch.mask_rows.extend(positions.iter().map(|p| start + p)),
                 Rows::All => {}
                 Rows::Hidden => {

@@ -12,14 +12,15 @@ use std::time::{Duration, Instant};
 use crate::backend::cpu::{self, CpuBackend};
 use crate::backend::reference::ReferenceBackend;
 use crate::backend::{
-    ArenaUsage, Backend, Ceilings, DeviceMemory, Dtype, Fetch, Op, RopeTable, View, WeightTable,
+    ArenaUsage, Backend, Ceilings, DeviceMemory, Fetch, Op, RopeTable, View, WeightTable,
     converted_bytes,
 };
+use crate::batch::PackedBatch;
+use crate::dtype::Dtype;
 use crate::error::{DeviceError, LoadError};
-use crate::model::buffers::BufferPlan;
-use crate::model::forward::{self, Program};
+use crate::model::modernbert::buffers::BufferPlan;
+use crate::model::modernbert::forward::{self, Program};
 use crate::model::{Architecture, Config, Model, Workspace};
-use crate::pack::PackedBatch;
 
 /// Where to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,14 +32,14 @@ pub enum DeviceKind {
     Reference,
     /// A CUDA device by its index, computing in bf16 or f16.
     #[cfg(feature = "cuda")]
-    Cuda(usize, crate::backend::Dtype),
+    Cuda(usize, crate::dtype::Dtype),
 }
 
 impl DeviceKind {
     /// The first CUDA device in bf16, where this build has CUDA and the machine a device; else the CPU.
     pub fn auto() -> DeviceKind {
         #[cfg(feature = "cuda")]
-        if crate::backend::cuda::device::list().is_ok_and(|devices| !devices.is_empty()) {
+        if crate::backend::cuda::driver::device::list().is_ok_and(|devices| !devices.is_empty()) {
             return DeviceKind::Cuda(0, Dtype::Bf16);
         }
         DeviceKind::Cpu

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, CacheRepo, Repo};
 
-use super::checkpoint::{Checkpoint, no_source};
-use super::weights::ShardIndex;
+use super::tensors::ShardIndex;
+use crate::checkpoint::{Checkpoint, no_source};
 use crate::error::LoadError;
 
 /// Read when they are there.

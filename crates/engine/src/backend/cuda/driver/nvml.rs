@@ -46,7 +46,7 @@ struct PciInfo {
 }
 
 /// The library and its functions, opened once.
-pub(super) struct Nvml {
+pub(in crate::backend::cuda) struct Nvml {
     driver: unsafe extern "C" fn(*mut c_char, c_uint) -> c_int,
     count: unsafe extern "C" fn(*mut c_uint) -> c_int,
     by_index: unsafe extern "C" fn(c_uint, *mut Handle) -> c_int,
@@ -56,11 +56,11 @@ pub(super) struct Nvml {
 }
 
 /// A device's place on the bus: domain, bus, device.
-pub(super) type PciAddress = (u32, u32, u32);
+pub(in crate::backend::cuda) type PciAddress = (u32, u32, u32);
 
 impl Nvml {
     /// The library, where the driver brought it and it works.
-    pub(super) fn get() -> Option<&'static Nvml> {
+    pub(in crate::backend::cuda) fn get() -> Option<&'static Nvml> {
         static NVML: std::sync::OnceLock<Option<Nvml>> = std::sync::OnceLock::new();
         NVML.get_or_init(Nvml::open).as_ref()
     }
@@ -93,7 +93,7 @@ impl Nvml {
     }
 
     /// The driver's version, `580.65.06` say.
-    pub(super) fn driver_version(&self) -> Option<String> {
+    pub(in crate::backend::cuda) fn driver_version(&self) -> Option<String> {
         let mut text = [0 as c_char; 96];
         // SAFETY: `text` has the length told, and more than NVML's own 80.
         let status = unsafe { (self.driver)(text.as_mut_ptr(), text.len() as c_uint) };
@@ -102,7 +102,7 @@ impl Nvml {
     }
 
     /// Used bytes of every device.
-    pub(super) fn used_everywhere(&self) -> Vec<(PciAddress, u64)> {
+    pub(in crate::backend::cuda) fn used_everywhere(&self) -> Vec<(PciAddress, u64)> {
         let mut count = 0;
         // SAFETY: `count` is live.
         if unsafe { (self.count)(&mut count) } != SUCCESS {
@@ -156,7 +156,7 @@ impl Nvml {
     }
 
     /// The device at this address.
-    pub(super) fn device(&'static self, address: PciAddress) -> Option<Device> {
+    pub(in crate::backend::cuda) fn device(&'static self, address: PciAddress) -> Option<Device> {
         self.devices().into_iter().find(|device| self.address(device.handle) == Some(address))
     }
 }
@@ -179,7 +179,7 @@ pub(in crate::backend) fn memory_of(pid: u32) -> Option<DeviceMemory> {
 }
 
 /// One device, as NVML sees it.
-pub(super) struct Device {
+pub(in crate::backend::cuda) struct Device {
     nvml: &'static Nvml,
     handle: Handle,
 }
@@ -191,17 +191,17 @@ unsafe impl Sync for Device {}
 
 impl Device {
     /// Used bytes, of all processes and the driver's own.
-    pub(super) fn used_bytes(&self) -> Option<u64> {
+    pub(in crate::backend::cuda) fn used_bytes(&self) -> Option<u64> {
         self.nvml.used(self.handle)
     }
 
     /// Bytes that nobody holds.
-    pub(super) fn free_bytes(&self) -> Option<u64> {
+    pub(in crate::backend::cuda) fn free_bytes(&self) -> Option<u64> {
         Some(self.nvml.memory(self.handle)?.free)
     }
 
     /// What this process uses, where NVML lists it.
-    pub(super) fn own_bytes(&self) -> Option<u64> {
+    pub(in crate::backend::cuda) fn own_bytes(&self) -> Option<u64> {
         self.bytes_of(std::process::id())
     }
 

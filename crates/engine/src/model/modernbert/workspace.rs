@@ -11,8 +11,9 @@
 
 use super::architecture::Architecture;
 use super::config::{Config, Head};
-use crate::backend::{Dtype, View, cpu};
-use crate::pack::PackedBatch;
+use crate::backend::{View, cpu};
+use crate::batch::PackedBatch;
+use crate::dtype::Dtype;
 
 /// At most this many masked positions in a batch: their logits are vocab_size f32 each.
 pub const MAX_MASKS: usize = 64;

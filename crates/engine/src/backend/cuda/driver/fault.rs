@@ -10,7 +10,7 @@ use cudarc::driver::sys::CUresult;
 use crate::error::DeviceError;
 
 /// Puts the device's name and the call's to a status.
-pub(super) trait At<T> {
+pub(in crate::backend::cuda) trait At<T> {
     fn at(self, device: &str, call: &'static str) -> Result<T, DeviceError>;
 }
 
@@ -39,7 +39,7 @@ impl<T> At<T> for Result<T, CublasError> {
 }
 
 /// Name and explanation of a driver status.
-pub(super) fn describe(status: CUresult) -> String {
+pub(in crate::backend::cuda) fn describe(status: CUresult) -> String {
     let error = DriverError(status);
     let text = |text: Result<&CStr, DriverError>| text.map(|t| t.to_string_lossy().into_owned());
     match (text(error.error_name()), text(error.error_string())) {

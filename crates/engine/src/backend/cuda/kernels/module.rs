@@ -7,20 +7,20 @@ use cudarc::driver::result;
 use cudarc::driver::sys::{self, CUfunction_attribute as FunctionAttribute};
 
 use super::compile::Target;
-use super::device::{Device, Stream};
-use super::fault::At;
+use crate::backend::cuda::driver::device::{Device, Stream};
+use crate::backend::cuda::driver::fault::At;
 use crate::error::DeviceError;
 
 /// A kernel argument: a device address, or a number.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Arg {
+pub(in crate::backend::cuda) enum Arg {
     Address(u64),
     Int(i32),
     Float(f32),
 }
 
 impl Arg {
-    pub(super) fn int(value: usize) -> Arg {
+    pub(in crate::backend::cuda) fn int(value: usize) -> Arg {
         debug_assert!(value <= i32::MAX as usize);
         Arg::Int(value as i32)
     }
@@ -38,7 +38,7 @@ impl Arg {
 const MAX_ARGS: usize = 10;
 
 /// A loaded module, unloaded when dropped.
-pub(super) struct Module {
+pub(in crate::backend::cuda) struct Module {
     device: Arc<Device>,
     handle: sys::CUmodule,
 }
@@ -47,7 +47,10 @@ pub(super) struct Module {
 unsafe impl Send for Module {}
 
 impl Module {
-    pub(super) fn load(device: &Arc<Device>, image: &[u8]) -> Result<Module, DeviceError> {
+    pub(in crate::backend::cuda) fn load(
+        device: &Arc<Device>,
+        image: &[u8],
+    ) -> Result<Module, DeviceError> {
         device.bind()?;
         // SAFETY: an ELF image made by NVRTC, or read back from a private cache with its checksum.
         let handle = unsafe { result::module::load_data(image.as_ptr().cast()) }
@@ -55,7 +58,10 @@ impl Module {
         Ok(Module { device: device.clone(), handle })
     }
 
-    pub(super) fn function(&self, name: &'static str) -> Result<Function, DeviceError> {
+    pub(in crate::backend::cuda) fn function(
+        &self,
+        name: &'static str,
+    ) -> Result<Function, DeviceError> {
         let symbol = CString::new(name).unwrap_or_default();
         // SAFETY: the module is loaded, and lives as long as the functions taken from it.
         let handle = unsafe { result::module::get_function(self.handle, symbol) }
@@ -73,21 +79,21 @@ impl Drop for Module {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Function {
+pub(in crate::backend::cuda) struct Function {
     handle: sys::CUfunction,
-    pub(super) name: &'static str,
+    pub(in crate::backend::cuda) name: &'static str,
 }
 
 // SAFETY: a handle that is valid in the whole process while its module is loaded.
 unsafe impl Send for Function {}
 
 /// Blocks in either direction.
-pub(super) type Grid = (usize, usize);
+pub(in crate::backend::cuda) type Grid = (usize, usize);
 
 impl Function {
     /// Enqueues. Arguments must be those that the source declares, in order, and their addresses in range;
     /// only the checked methods of [`Kernels`] call this.
-    pub(super) fn launch(
+    pub(in crate::backend::cuda) fn launch(
         &self,
         stream: &Stream,
         grid: Grid,
@@ -122,7 +128,7 @@ impl Function {
 }
 
 /// Lets a kernel have this much dynamic shared memory.
-pub(super) fn allow_shared(
+pub(in crate::backend::cuda) fn allow_shared(
     device: &Device,
     target: Target,
     function: &Function,

@@ -5,6 +5,8 @@
 //! pure so that a policy by predicted time, deadlines and aging can take its place and be tested by
 //! properties alone.
 
+use super::Limits;
+
 /// What the scheduler knows of a waiting request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
@@ -12,17 +14,6 @@ pub struct Waiting {
     pub tokens: usize,
     /// Masked positions whose logits are wanted; at most [`Limits::max_masks`].
     pub masks: usize,
-}
-
-/// What one batch may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Tokens of all sequences.
-    pub max_batch_tokens: usize,
-    /// Sequences.
-    pub max_batch_sequences: usize,
-    /// Masked positions.
-    pub max_masks: usize,
 }
 
 /// Indices of the requests to run next, in order of arrival. Empty only for an empty queue.

@@ -1,8 +1,8 @@
 //! Which tensors a configuration needs, under the names that checkpoints use.
 
 use super::config::{Config, Head, LayerKind};
-use super::weights::Weights;
 use crate::backend::{NormWeights, WeightId};
+use crate::checkpoint::Weights;
 use crate::error::LoadError;
 
 /// A tensor that the model needs.

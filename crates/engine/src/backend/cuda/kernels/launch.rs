@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::cache::Cache;
 use super::compile::{Compiler, SOURCES, Target};
-use super::device::{Device, Stream};
 use super::module::{Arg, Function, Module, allow_shared};
-use crate::backend::Dtype;
+use crate::backend::cuda::driver::device::{Device, Stream};
+use crate::dtype::Dtype;
 use crate::error::DeviceError;
 
 /// The head dimension that the attention and RoPE kernels are written for.
@@ -153,7 +153,7 @@ impl Kernels {
     }
 
     /// `out[t] = norm(embedding[ids[t]])`.
-    pub(super) fn embed_norm(
+    pub(in crate::backend::cuda) fn embed_norm(
         &self,
         stream: &Stream,
         ids: u64,
@@ -177,7 +177,7 @@ impl Kernels {
     }
 
     /// `out = norm(x)`; elements or f32, both of one type.
-    pub(super) fn norm(
+    pub(in crate::backend::cuda) fn norm(
         &self,
         stream: &Stream,
         x: Matrix,
@@ -205,7 +205,11 @@ impl Kernels {
     }
 
     /// erf-GELU of every element, in place; elements or f32.
-    pub(super) fn gelu(&self, stream: &Stream, x: Matrix) -> Result<(), DeviceError> {
+    pub(in crate::backend::cuda) fn gelu(
+        &self,
+        stream: &Stream,
+        x: Matrix,
+    ) -> Result<(), DeviceError> {
         assert_eq!(x.stride, x.cols);
         let args = [
             Arg::Address(x.address),
@@ -222,7 +226,7 @@ impl Kernels {
     }
 
     /// Rotates queries and keys in place.
-    pub(super) fn rope(
+    pub(in crate::backend::cuda) fn rope(
         &self,
         stream: &Stream,
         qkv: Matrix,
@@ -250,7 +254,7 @@ impl Kernels {
     }
 
     /// Full attention over the `tiles` entries at `list`.
-    pub(super) fn attention_full(
+    pub(in crate::backend::cuda) fn attention_full(
         &self,
         stream: &Stream,
         qkv: Matrix,
@@ -276,7 +280,7 @@ impl Kernels {
     }
 
     /// Windowed attention over the `tiles` entries at `list`.
-    pub(super) fn attention_window(
+    pub(in crate::backend::cuda) fn attention_window(
         &self,
         stream: &Stream,
         qkv: Matrix,
@@ -297,7 +301,11 @@ impl Kernels {
     }
 
     /// `x[:, ..n] = gelu(x[:, ..n]) * x[:, n..]`.
-    pub(super) fn geglu(&self, stream: &Stream, x: Matrix) -> Result<(), DeviceError> {
+    pub(in crate::backend::cuda) fn geglu(
+        &self,
+        stream: &Stream,
+        x: Matrix,
+    ) -> Result<(), DeviceError> {
         self.check_dense(x);
         let intermediate = x.cols / 2;
         let args = [
@@ -312,7 +320,7 @@ impl Kernels {
     }
 
     /// Means of segments: `bounds` holds first and end row of each, `starts` the index of each pair.
-    pub(super) fn pool(
+    pub(in crate::backend::cuda) fn pool(
         &self,
         stream: &Stream,
         x: Matrix,
@@ -334,7 +342,7 @@ impl Kernels {
     }
 
     /// `out[r] = x[rows[r]]`.
-    pub(super) fn gather(
+    pub(in crate::backend::cuda) fn gather(
         &self,
         stream: &Stream,
         x: Matrix,
@@ -355,7 +363,7 @@ impl Kernels {
     }
 
     /// `out = x w^T + bias` in f32, for few outputs or few rows; `x` in elements or f32.
-    pub(super) fn linear_rows(
+    pub(in crate::backend::cuda) fn linear_rows(
         &self,
         stream: &Stream,
         x: Matrix,
@@ -380,7 +388,7 @@ impl Kernels {
     }
 
     /// Fills with elements uniform in (-1, 1); `bytes` is rounded down to 16.
-    pub(super) fn fill_random(
+    pub(in crate::backend::cuda) fn fill_random(
         &self,
         stream: &Stream,
         address: u64,
@@ -394,7 +402,7 @@ impl Kernels {
     }
 
     /// Adds to the u32 at `count` how many 16-byte vectors differ.
-    pub(super) fn count_differences(
+    pub(in crate::backend::cuda) fn count_differences(
         &self,
         stream: &Stream,
         a: u64,

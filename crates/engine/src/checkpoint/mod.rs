@@ -1,13 +1,19 @@
 //! Where a model's files come from: a directory, the Hugging Face Hub, or the program itself.
 
+mod hub;
+mod mapped_file;
+mod tensors;
+
 use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::backend::MappedFile;
 use crate::embedded;
 use crate::error::LoadError;
 use crate::task::TaskKind;
+
+pub(crate) use mapped_file::MappedFile;
+pub use tensors::{Tensor, Weights};
 
 /// The files of one model under their standard names.
 pub struct Checkpoint {
@@ -52,7 +58,7 @@ impl Checkpoint {
     /// # Errors
     /// [`LoadError::Source`] saying what was tried.
     pub fn resolve(source: &str, task: TaskKind) -> Result<Checkpoint, LoadError> {
-        Checkpoint::find(source, task, super::hub::fetch)
+        Checkpoint::find(source, task, hub::fetch)
     }
 
     /// As [`Checkpoint::resolve`], for the tokenizer alone: of a Hub model nothing else is fetched, and
@@ -61,7 +67,7 @@ impl Checkpoint {
     /// # Errors
     /// [`LoadError::Source`] saying what was tried.
     pub fn resolve_tokenizer(source: &str) -> Result<Checkpoint, LoadError> {
-        Checkpoint::find(source, TaskKind::Embed, super::hub::fetch_tokenizer)
+        Checkpoint::find(source, TaskKind::Embed, hub::fetch_tokenizer)
     }
 
     fn find(
@@ -109,7 +115,7 @@ impl Checkpoint {
     }
 
     /// The same files under the name that the user gave.
-    pub(super) fn named(self, name: &str) -> Checkpoint {
+    fn named(self, name: &str) -> Checkpoint {
         Checkpoint { name: name.into(), ..self }
     }
 

@@ -27,7 +27,7 @@ pub fn allocations_after_startup() -> u64 {
 }
 
 /// Declares start-up over, or begun again for another model or device.
-pub(super) fn set_started(started: bool) {
+pub(in crate::backend::cuda) fn set_started(started: bool) {
     STARTED.store(started, Ordering::Relaxed);
 }
 
@@ -38,23 +38,26 @@ fn count_allocation() {
 }
 
 /// Reads what this process uses of one device.
-pub(super) struct Meter {
+pub(in crate::backend::cuda) struct Meter {
     nvml: Option<nvml::Device>,
     idle_bytes: Option<u64>,
 }
 
 impl Meter {
     /// `idle_bytes` is the device's use before this process touched it.
-    pub(super) fn new(nvml: Option<nvml::Device>, idle_bytes: Option<u64>) -> Meter {
+    pub(in crate::backend::cuda) fn new(
+        nvml: Option<nvml::Device>,
+        idle_bytes: Option<u64>,
+    ) -> Meter {
         Meter { nvml, idle_bytes }
     }
 
     /// What all processes and the driver use of the device.
-    pub(super) fn card_bytes(&self) -> Option<u64> {
+    pub(in crate::backend::cuda) fn card_bytes(&self) -> Option<u64> {
         self.nvml.as_ref()?.used_bytes()
     }
 
-    pub(super) fn used_bytes(&self) -> Option<u64> {
+    pub(in crate::backend::cuda) fn used_bytes(&self) -> Option<u64> {
         let nvml = self.nvml.as_ref()?;
         let growth = || Some(nvml.used_bytes()?.saturating_sub(self.idle_bytes?));
         nvml.own_bytes().or_else(growth)
@@ -112,7 +115,7 @@ impl DeviceBuffer {
     }
 
     /// Device address of the first byte.
-    pub(super) fn address(&self) -> u64 {
+    pub(in crate::backend::cuda) fn address(&self) -> u64 {
         self.address
     }
 
@@ -192,7 +195,7 @@ impl Pinned {
         unsafe { std::slice::from_raw_parts_mut(self.address.cast::<u8>(), self.bytes) }
     }
 
-    pub(super) fn address(&self) -> *mut c_void {
+    pub(in crate::backend::cuda) fn address(&self) -> *mut c_void {
         self.address
     }
 }
@@ -246,7 +249,7 @@ impl Arena {
     }
 
     /// Device address of the first byte; it never moves.
-    pub(super) fn address(&self) -> u64 {
+    pub(in crate::backend::cuda) fn address(&self) -> u64 {
         self.address
     }
 
@@ -259,7 +262,11 @@ impl Arena {
     ///
     /// # Errors
     /// The driver's.
-    pub(super) fn write(&mut self, offset: usize, data: &[u8]) -> Result<(), DeviceError> {
+    pub(in crate::backend::cuda) fn write(
+        &mut self,
+        offset: usize,
+        data: &[u8],
+    ) -> Result<(), DeviceError> {
         assert!(offset + data.len() <= self.bytes(), "write past the end of the arena");
         self.device.bind()?;
         let label = self.device.label();

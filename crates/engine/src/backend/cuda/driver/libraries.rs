@@ -245,7 +245,7 @@ fn check(library: Library) -> Result<(), LibraryError> {
 }
 
 /// Folders that hold what the kernel driver installs, best first.
-pub(super) fn driver_folders() -> Vec<PathBuf> {
+pub(in crate::backend::cuda) fn driver_folders() -> Vec<PathBuf> {
     Folders::from_environment().of(Library::Driver)
 }
 

@@ -9,11 +9,11 @@ use std::sync::{Arc, OnceLock};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 
-use super::compile::Arch;
 use super::fault::{At, describe};
 use super::libraries::{self, Library};
 use super::memory::Meter;
 use super::nvml::{Nvml, PciAddress};
+use crate::backend::cuda::kernels::compile::Arch;
 use crate::backend::{CudaDevice, DeviceMemory};
 use crate::error::DeviceError;
 
@@ -149,12 +149,12 @@ impl Device {
         if self.properties.driver_version.0 >= 13 { libraries::MAJORS } else { &[12] }
     }
 
-    pub(super) fn handle(&self) -> sys::CUdevice {
+    pub(in crate::backend::cuda) fn handle(&self) -> sys::CUdevice {
         self.handle
     }
 
     /// Makes the context current on this thread.
-    pub(super) fn bind(&self) -> Result<(), DeviceError> {
+    pub(in crate::backend::cuda) fn bind(&self) -> Result<(), DeviceError> {
         // SAFETY: the context lives as long as `self`.
         unsafe { result::ctx::set_current(self.context) }.at(&self.label, "cuCtxSetCurrent")
     }
@@ -341,7 +341,7 @@ impl Stream {
         &self.device
     }
 
-    pub(super) fn handle(&self) -> sys::CUstream {
+    pub(in crate::backend::cuda) fn handle(&self) -> sys::CUstream {
         self.handle
     }
 

@@ -7,8 +7,9 @@
 use super::architecture::{Architecture, HeadWeights, LayerWeights, LinearWeights};
 use super::config::{Config, Head, LayerKind};
 use super::workspace::Workspace;
-use crate::backend::{Dtype, Op, RopeId, View};
-use crate::pack::PackedBatch;
+use crate::backend::{Op, RopeId, View};
+use crate::batch::PackedBatch;
+use crate::dtype::Dtype;
 
 /// Rotary table of full-attention layers.
 pub const ROPE_FULL: RopeId = RopeId(0);

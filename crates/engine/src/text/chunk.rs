@@ -14,10 +14,11 @@
 use std::ops::Range;
 use std::str::FromStr;
 
-use crate::entities::{Characters, entities};
 use crate::error::RequestError;
-use crate::task::{Answer, LabelScore, Task, to_unit_length};
-use crate::tokenize::{Frame, Input, Tokenizer, Tokens, Truncate};
+use crate::task::{Answer, Task, to_unit_length};
+use crate::text::characters::Characters;
+use crate::text::entities::{LabelScore, entities};
+use crate::text::tokenize::{Frame, Input, Tokenizer, Tokens, Truncate};
 
 /// How a text is cut into windows, and how their answers become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

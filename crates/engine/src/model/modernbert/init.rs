@@ -11,12 +11,12 @@ use safetensors::tensor::{Dtype as StDtype, View as StView};
 use serde_json::{Value, json};
 
 use super::architecture::{Architecture, Role, TensorSpec};
-use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::rope::RopeOverride;
-use crate::backend::Dtype;
+use crate::checkpoint::Checkpoint;
+use crate::dtype::Dtype;
 use crate::error::LoadError;
-use crate::tokenize::Tokenizer;
+use crate::text::tokenize::Tokenizer;
 
 /// A named set of sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
-use super::checkpoint::{Checkpoint, FileBytes};
-use crate::backend::Dtype;
+use crate::checkpoint::{Checkpoint, FileBytes};
+use crate::dtype::Dtype;
 use crate::error::LoadError;
 
 /// All tensors of a checkpoint by name, without the `model.` prefix that some have and some lack.

@@ -1,0 +1,19 @@
+//! ModernBERT: what its configuration asks for, its tensors, where activations lie, and its forward pass.
+//!
+//! [`Config`] and [`Rope`] read `config.json`, [`Architecture`] lists the tensors, [`Workspace`] places the
+//! activations, [`forward`] writes the operations down, and [`Init`] draws random weights. Nothing here reads
+//! weights or runs an operation: see [`crate::checkpoint`] and [`crate::backend`].
+
+mod architecture;
+pub mod buffers;
+mod config;
+pub mod forward;
+mod init;
+mod rope;
+mod workspace;
+
+pub use architecture::{Architecture, TensorSpec};
+pub use config::{Config, Head, LayerKind, Scoring};
+pub use init::{Init, InitHead, PRESETS, Preset};
+pub use rope::{Rope, RopeOverride, Scaling};
+pub use workspace::{MAX_MASKS, Workspace};
