@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bigbatch_engine::device::DeviceKind;
 use bigbatch_engine::engine::{Engine, EngineOptions};
-use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
+use bigbatch_engine::model::{Model, RopeOverride};
 use bigbatch_engine::task::TaskKind;
 use bigbatch_validate::report::text;
 use bigbatch_validate::target::{InProcess, Target};
@@ -57,7 +57,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             plan
         }
     };
-    let checkpoint = Checkpoint::resolve(&args.model, TaskKind::Embed)?;
+    let checkpoint = bigbatch_models::resolve(&args.model, TaskKind::Embed)?;
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
     let budget = options.device.memory_budget_bytes;
     let engine = Engine::start(model, &options)?;

@@ -7,7 +7,7 @@ use std::error::Error;
 
 use bigbatch_engine::device::DeviceKind;
 use bigbatch_engine::engine::{Engine, EngineOptions, Request, Response};
-use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
+use bigbatch_engine::model::{Model, RopeOverride};
 use bigbatch_engine::task::{Task, TaskKind};
 use bigbatch_engine::tokenize::{Input, Truncate};
 use bigbatch_engine::units;
@@ -33,7 +33,7 @@ struct Args {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    let checkpoint = Checkpoint::resolve(&args.model, TaskKind::Embed)?;
+    let checkpoint = bigbatch_models::resolve(&args.model, TaskKind::Embed)?;
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
     let mut options = EngineOptions::default();
     options.device.kind = DeviceKind::auto();

@@ -7,7 +7,7 @@ use bigbatch_engine::backend::Dtype;
 use bigbatch_engine::device::{DeviceKind, DeviceOptions};
 use bigbatch_engine::engine::{Engine, EngineOptions};
 use bigbatch_engine::error::LoadError;
-use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
+use bigbatch_engine::model::{Model, RopeOverride};
 use bigbatch_engine::task::TaskKind;
 use bigbatch_engine::units;
 use clap::parser::ValueSource;
@@ -168,7 +168,7 @@ impl RuntimeOptions {
             RopeChoice::Yarn => RopeOverride::Yarn,
             RopeChoice::Plain => RopeOverride::Plain,
         };
-        Model::load(&Checkpoint::resolve(source, task)?, rope)
+        Model::load(&bigbatch_models::resolve(source, task)?, rope)
     }
 
     /// Options of the device side.

@@ -24,11 +24,11 @@
 //!
 //! ```
 //! use bigbatch_engine::engine::{Engine, EngineOptions, Request};
-//! use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
+//! use bigbatch_engine::model::{Model, RopeOverride};
 //! use bigbatch_engine::task::{Answer, Task, TaskKind};
 //! use bigbatch_engine::tokenize::{Input, Truncate};
 //!
-//! let checkpoint = Checkpoint::resolve("embedded:random", TaskKind::Classify)?;
+//! let checkpoint = bigbatch_models::checkpoint("random", TaskKind::Classify)?;
 //! let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
 //! let engine = Engine::start(model, &EngineOptions::default())?;
 //! let request = Request {
@@ -45,7 +45,6 @@
 pub mod backend;
 pub mod chunk;
 pub mod device;
-pub mod embedded;
 pub mod engine;
 mod entities;
 pub mod error;

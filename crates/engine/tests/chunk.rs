@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use bigbatch_engine::chunk::{Chunking, Chunks, Merge, shares, windows};
-use bigbatch_engine::embedded;
 use bigbatch_engine::engine::{Engine, EngineOptions, Request};
 use bigbatch_engine::model::{Model, RopeOverride};
 use bigbatch_engine::task::{Answer, LabelScore, Task, TaskKind};
@@ -13,7 +12,7 @@ use proptest::prelude::*;
 
 fn tokenizer() -> &'static Tokenizer {
     static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
-        Tokenizer::open(&embedded::checkpoint("random", TaskKind::Tag).unwrap()).unwrap()
+        Tokenizer::open(&bigbatch_models::checkpoint("random", TaskKind::Tag).unwrap()).unwrap()
     });
     &TOKENIZER
 }
@@ -90,7 +89,7 @@ fn a_command_line_says_all_of_it() {
 #[test]
 fn an_engine_reads_windows_as_it_reads_texts() {
     for kind in [TaskKind::Tag, TaskKind::Embed, TaskKind::Classify] {
-        let checkpoint = embedded::checkpoint("random", kind).unwrap();
+        let checkpoint = bigbatch_models::checkpoint("random", kind).unwrap();
         let model = Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap();
         let engine = Engine::start(model, &EngineOptions::default()).unwrap();
         let task = match kind {

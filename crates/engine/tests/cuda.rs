@@ -12,7 +12,6 @@ use bigbatch_engine::backend::cuda::device as cuda_device;
 use bigbatch_engine::backend::cuda::memory::allocations_after_startup;
 use bigbatch_engine::backend::{Dtype, View};
 use bigbatch_engine::device::{Device, DeviceKind, DeviceOptions};
-use bigbatch_engine::embedded;
 use bigbatch_engine::engine::EngineOptions;
 use bigbatch_engine::error::{DeviceError, LoadError};
 use bigbatch_engine::model::{Init, InitHead, Model, Pooling, Preset, RopeOverride};
@@ -40,7 +39,7 @@ fn device_turn() -> Option<MutexGuard<'static, ()>> {
 
 fn model(preset: &str, head: InitHead) -> Model {
     let init = Init { preset: Preset::named(preset).unwrap(), head, seed: 7, dtype: Dtype::F32 };
-    let (tokenizer, config) = embedded::tokenizer_files();
+    let (tokenizer, config) = bigbatch_models::tokenizer_files();
     let checkpoint =
         init.checkpoint(preset, Cow::Borrowed(tokenizer), Cow::Borrowed(config)).unwrap();
     Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap()

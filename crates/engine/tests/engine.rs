@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bigbatch_engine::embedded;
 use bigbatch_engine::engine::{Engine, EngineOptions, Request, Response};
 use bigbatch_engine::error::RequestError;
 use bigbatch_engine::model::{Model, RopeOverride};
@@ -12,7 +11,7 @@ use bigbatch_engine::task::{Answer, Task, TaskKind};
 use bigbatch_engine::tokenize::{Input, Truncate};
 
 fn engine(task: TaskKind, options: EngineOptions) -> Engine {
-    let checkpoint = embedded::checkpoint("random", task).unwrap();
+    let checkpoint = bigbatch_models::checkpoint("random", task).unwrap();
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap();
     Engine::start(model, &options).unwrap()
 }

@@ -1,7 +1,6 @@
 //! A text alone and the same text in any batch give the same bits.
 
 use bigbatch_engine::device::{Device, DeviceOptions};
-use bigbatch_engine::embedded;
 use bigbatch_engine::engine::EngineOptions;
 use bigbatch_engine::model::{Model, Pooling, RopeOverride};
 use bigbatch_engine::pack::{PackedBatch, Rows, Sequence};
@@ -9,7 +8,7 @@ use bigbatch_engine::task::TaskKind;
 use proptest::prelude::*;
 
 fn device(task: TaskKind, threads: usize) -> Device {
-    let checkpoint = embedded::checkpoint("random", task).unwrap();
+    let checkpoint = bigbatch_models::checkpoint("random", task).unwrap();
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap();
     let options =
         DeviceOptions { threads, max_batch_tokens: Some(4096), ..EngineOptions::default().device };

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use bigbatch_engine::backend::Dtype;
-use bigbatch_engine::embedded;
 use bigbatch_engine::model::{
     Checkpoint, Config, Init, InitHead, Model, Preset, RopeOverride, Scaling, Scoring,
 };
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 /// A small checkpoint whose config has `more`, with other files beside it.
 fn checkpoint(head: InitHead, more: Value, files: &[(&str, Value)]) -> Checkpoint {
     let preset = Preset::named("random").unwrap();
-    let (tokenizer, tokenizer_config) = embedded::tokenizer_files();
+    let (tokenizer, tokenizer_config) = bigbatch_models::tokenizer_files();
     let init = Init { preset, head, seed: 0, dtype: Dtype::F32 };
     let made = init.checkpoint("made", tokenizer.into(), tokenizer_config.into()).unwrap();
     let mut config: Value = serde_json::from_slice(&made.require("config.json").unwrap()).unwrap();

@@ -200,8 +200,7 @@ fn texts_encode_as_the_python_tokenizers_do() {
     let text = std::fs::read_to_string(goldens().join("text.json")).unwrap();
     let golden: Value = serde_json::from_str(&text).unwrap();
     let checkpoint =
-        bigbatch_engine::embedded::checkpoint("random", bigbatch_engine::task::TaskKind::Embed)
-            .unwrap();
+        bigbatch_models::checkpoint("random", bigbatch_engine::task::TaskKind::Embed).unwrap();
     let tokenizer = bigbatch_engine::tokenize::Tokenizer::open(&checkpoint).unwrap();
     let ids_of = |entry: &Value| -> Vec<u32> {
         entry["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()

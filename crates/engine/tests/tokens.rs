@@ -2,7 +2,6 @@
 
 use std::sync::LazyLock;
 
-use bigbatch_engine::embedded;
 use bigbatch_engine::engine::{Engine, EngineOptions, Request, Response};
 use bigbatch_engine::error::RequestError;
 use bigbatch_engine::model::{Model, RopeOverride};
@@ -11,7 +10,7 @@ use bigbatch_engine::tokenize::{Input, Tokenizer, Tokens, Truncate};
 use proptest::prelude::*;
 
 fn engine(task: TaskKind) -> Engine {
-    let checkpoint = embedded::checkpoint("random", task).unwrap();
+    let checkpoint = bigbatch_models::checkpoint("random", task).unwrap();
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap();
     let mut options = EngineOptions::default();
     options.device.max_batch_tokens = Some(1024);
@@ -137,7 +136,7 @@ proptest! {
     #[test]
     fn a_frame_around_all_tokens_is_the_whole_text(text in "[ a-zA-Z0-9.\u{e9}\u{4e2d}\u{1f600}]{1,80}") {
         static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
-            Tokenizer::open(&embedded::checkpoint("random", TaskKind::Embed).unwrap()).unwrap()
+            Tokenizer::open(&bigbatch_models::checkpoint("random", TaskKind::Embed).unwrap()).unwrap()
         });
         let tokenizer = &*TOKENIZER;
         let whole = tokenizer.encode(&Input::Text(text.clone()), 4096, Truncate::No).unwrap();

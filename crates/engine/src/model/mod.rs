@@ -19,6 +19,8 @@ mod workspace;
 pub use architecture::{Architecture, TensorSpec};
 pub use checkpoint::Checkpoint;
 pub use config::{Config, Head, LayerKind, Pooling, Scoring};
+#[cfg(test)]
+pub(crate) use init::smallest;
 pub use init::{Init, InitHead, PRESETS, Preset};
 pub use prompts::{Prompts, prompted};
 pub use rope::{Rope, RopeOverride, Scaling};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bigbatch_engine::backend::{ArenaUsage, Backend, Ceilings, Fetch, Op, View};
 use bigbatch_engine::engine::{Engine, EngineOptions};
 use bigbatch_engine::error::DeviceError;
-use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
+use bigbatch_engine::model::{Model, RopeOverride};
 use bigbatch_engine::pack::PackedBatch;
 use bigbatch_engine::task::TaskKind;
 use bigbatch_server::serve::{Door, Ended, Tls, serve};
@@ -128,7 +128,7 @@ pub(crate) fn status(answer: &str) -> u16 {
 }
 
 pub(crate) fn model() -> Model {
-    let checkpoint = Checkpoint::resolve("embedded", TaskKind::Embed).expect("embedded");
+    let checkpoint = bigbatch_models::checkpoint("embed", TaskKind::Embed).expect("embedded");
     Model::load(&checkpoint, RopeOverride::Checkpoint).expect("loads")
 }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use bigbatch_engine::backend::Dtype;
 use bigbatch_engine::device::DeviceOptions;
-use bigbatch_engine::embedded::tokenizer_files;
 use bigbatch_engine::engine::{Engine, EngineOptions};
 use bigbatch_engine::model::{Init, InitHead, Model, Preset, RopeOverride};
 use bigbatch_server::{App, Keys, Life, Models, Options, Phase, Served, router};
@@ -84,7 +83,7 @@ impl Server {
 
 fn engine(head: InitHead) -> Engine {
     let preset = Preset::named("random").expect("it is known");
-    let (tokenizer, config) = tokenizer_files();
+    let (tokenizer, config) = bigbatch_models::tokenizer_files();
     let init = Init { preset, head, seed: 0, dtype: Dtype::F32 };
     let checkpoint =
         init.checkpoint("random", Cow::Borrowed(tokenizer), Cow::Borrowed(config)).expect("sound");

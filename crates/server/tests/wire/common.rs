@@ -7,7 +7,6 @@ use std::sync::{Arc, LazyLock};
 use axum::body::Body;
 use axum::http::{HeaderMap, Request};
 use bigbatch_engine::backend::Dtype;
-use bigbatch_engine::embedded;
 use bigbatch_engine::engine::{Engine, EngineOptions};
 use bigbatch_engine::model::{Init, InitHead, Model, Preset, RopeOverride};
 use bigbatch_server::{App, Models, Options, Served, router};
@@ -20,7 +19,7 @@ pub(crate) const LIMIT: usize = 256;
 
 fn model(head: InitHead) -> Model {
     let init = Init { preset: Preset::named("random").unwrap(), head, seed: 0, dtype: Dtype::F32 };
-    let (tokenizer, config) = embedded::tokenizer_files();
+    let (tokenizer, config) = bigbatch_models::tokenizer_files();
     let checkpoint =
         init.checkpoint("test", Cow::Borrowed(tokenizer), Cow::Borrowed(config)).unwrap();
     Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap()

@@ -7,14 +7,14 @@ use bigbatch_engine::device::{Device, DeviceOptions};
 use bigbatch_engine::engine::EngineOptions;
 use bigbatch_engine::error::DeviceError;
 use bigbatch_engine::model::buffers::{Buffer, BufferPlan};
-use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
+use bigbatch_engine::model::{Model, RopeOverride};
 use bigbatch_engine::task::TaskKind;
 use bigbatch_validate::experiment::{Maker, MemoryExperiment, Subject, Traffic, compare};
 use bigbatch_validate::report::OutputDir;
 use bigbatch_validate::report::experiment::{read, svg, write};
 
 fn plan() -> BufferPlan {
-    let checkpoint = Checkpoint::resolve("embedded:random", TaskKind::Embed).expect("embedded");
+    let checkpoint = bigbatch_models::checkpoint("random", TaskKind::Embed).expect("embedded");
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint).expect("loads");
     let options = DeviceOptions { max_batch_tokens: Some(300), ..EngineOptions::default().device };
     Device::start(&model, &options).expect("starts").buffer_plan()

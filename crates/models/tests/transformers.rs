@@ -1,16 +1,16 @@
-//! The trained models of the program: they are the files of `models/`, and answer as `transformers` does.
+//! The trained models hold the files of their directories and answer as `transformers` does.
 //!
-//! What `transformers` says was written by `scripts/embedded_goldens.py`; tolerances are those of
-//! `parity.rs`. Whether the answers are any good is told in the models' READMEs and tried in
-//! `tests/commands/`.
+//! `python/goldens/embedded_goldens.py` wrote the answers of `transformers`; the tolerances are those of
+//! `crates/engine/tests/parity.rs`. This does not test whether the answers are any good: the models' READMEs
+//! give figures, and `tests/commands/embedded.rs` asks a few questions.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use bigbatch_engine::embedded::{self, EmbeddedModel};
 use bigbatch_engine::engine::{Engine, EngineOptions, Request};
 use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
 use bigbatch_engine::task::{Answer, Task, TaskKind};
 use bigbatch_engine::tokenize::{Input, Truncate};
+use bigbatch_models::EmbeddedModel;
 use serde_json::Value;
 
 const LOGITS_TOLERANCE: f32 = 2e-5;
@@ -18,20 +18,20 @@ const PROBABILITY_TOLERANCE: f32 = 5e-6;
 /// What the longest golden has, and room.
 const BATCH_TOKENS: usize = 12_288;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn trained() -> impl Iterator<Item = (&'static str, TaskKind)> {
-    let trained = embedded::MODELS.iter().filter(|model| model.name != "random");
+    let trained = bigbatch_models::MODELS.iter().filter(|model| model.name != "random");
     trained.map(|EmbeddedModel { name, tasks, .. }| (*name, tasks[0]))
 }
 
 #[test]
 fn they_are_the_files_of_their_directories() {
     for (name, task) in trained() {
-        let held = embedded::checkpoint(name, task).unwrap();
-        let written = Checkpoint::directory(&root().join("models").join(name));
+        let held = bigbatch_models::checkpoint(name, task).unwrap();
+        let written = Checkpoint::directory(&here().join(name));
         for file in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
         {
             let same = held.require(file).unwrap() == written.require(file).unwrap();
@@ -129,11 +129,11 @@ impl Asked<'_> {
 
 #[test]
 fn they_answer_as_transformers_does() {
-    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/embedded.json");
+    let goldens = here().join("tests/data/transformers.json");
     let goldens: Value = serde_json::from_str(&std::fs::read_to_string(goldens).unwrap()).unwrap();
-    let prose = std::fs::read_to_string(root().join("crates/validate/corpus/prose.txt")).unwrap();
+    let prose = std::fs::read_to_string(here().join("../validate/corpus/prose.txt")).unwrap();
     for (name, kind) in trained() {
-        let checkpoint = embedded::checkpoint(name, kind).unwrap();
+        let checkpoint = bigbatch_models::checkpoint(name, kind).unwrap();
         let model = Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap();
         let mut options = EngineOptions::default();
         options.device.max_batch_tokens = Some(BATCH_TOKENS);
