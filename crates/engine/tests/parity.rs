@@ -1,4 +1,4 @@
-//! The engine against `transformers`: goldens written by `scripts/goldens.py`, at fixed tolerances.
+//! The engine against `transformers`: goldens written by `python/goldens/goldens.py`, at fixed tolerances.
 //!
 //! Each case is a small checkpoint and what `transformers` computes with it in f32. The fast backend runs
 //! all lengths; the reference backend, the oracle of the other tests, runs those it is meant for.
