@@ -1,9 +1,9 @@
 """Holds a GPU's bf16 rows against `transformers` in float32 on the same random full-size weights.
 
-    python3 python/goldens/gpu_parity.py --bigbatch BIN --gpu-suite BIN --work DIR
+    python3 python/goldens/gpu_parity.py --bigbatch BIN --xtask BIN --work DIR
 
 On a machine with a GPU, torch and transformers. Makes checkpoints with `bigbatch model init`, runs packed
-batches of mixed lengths through `gpu-suite`, and compares:
+batches of mixed lengths through `xtask rows`, and compares:
 
 - hidden states: the least cosine over all positions of every sequence, YaRN and plain, at least 0.9995;
 - labels of sequences, labels of tokens, masked tokens: the same argmax wherever float32's best leads by
@@ -45,7 +45,7 @@ def rows(args, model, rope, sequences, wanted):
     work.mkdir(parents=True, exist_ok=True)
     batches = work / "batches.json"
     batches.write_text(json.dumps([{"sequences": sequences, "rows": wanted}]))
-    command = [args.gpu_suite, "--model", model, "--on", args.on, "--rope", rope]
+    command = [args.xtask, "rows", "--model", model, "--on", args.on, "--rope", rope]
     subprocess.run(command + ["--batches", batches, "--out", work], check=True, stdout=subprocess.DEVNULL)
     return torch.from_numpy(numpy.fromfile(work / "0.f32", dtype="<f4")).cuda()
 
@@ -153,7 +153,7 @@ def heads(args, table):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bigbatch", required=True)
-    parser.add_argument("--gpu-suite", required=True)
+    parser.add_argument("--xtask", required=True)
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--on", default="bf16", choices=["bf16", "f16"])
     args = parser.parse_args()

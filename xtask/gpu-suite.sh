@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# The whole suite for a machine with a GPU, from binaries built elsewhere; no cargo there. Needs python3 with
-# torch and transformers for parity and peers, and compute-sanitizer for the sanitizers.
+# Runs every check that needs a GPU, with binaries that were built on another machine, so the machine with the
+# GPU needs no cargo. It needs python3 with torch and transformers for parity and peers, and compute-sanitizer.
 #
-#     scripts/gpu-suite.sh build [examples]   # where cargo is: target/gpu-suite.tar.gz, with the examples
-#     scripts/gpu-suite.sh run [WORK [PART ...]]   # where the GPU is: everything, or parts; a summary last
+#     xtask/gpu-suite.sh build [examples]        # on a machine with cargo: writes target/gpu-suite.tar.gz
+#     xtask/gpu-suite.sh run [WORK [PART ...]]   # on a machine with a GPU: all parts or those named
 #
-# `build` checks sizes: tree and binaries, as they travel, stay within 48 MiB, the two examples on top where
-# they are asked for; the program with its models within 25 MB.
+# `build` fails if the tree and the packed binaries together exceed 48 MiB, or the program with its models
+# 25 MB. `build examples` adds the two benchmark examples, which the 48 MiB do not include. `run` keeps the output
+# of each part in WORK, a temporary directory by default, and ends with a table of the parts.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 BIN=target/gpu-suite
+BUILT="${CARGO_TARGET_DIR:-target}/release"
 LIMIT_MIB=48
 PROGRAM_MB=25
 
@@ -21,8 +23,8 @@ build() {
     set -e
     rm -rf "$BIN" "$BIN.tar.gz"
     mkdir -p "$BIN"
-    cargo build --release --features bigbatch/cuda,gpu-suite/cuda -p bigbatch -p gpu-suite
-    cp target/release/bigbatch target/release/gpu-suite "$BIN"
+    cargo build --release --features bigbatch/cuda,xtask/cuda -p bigbatch -p xtask
+    cp "$BUILT/bigbatch" "$BUILT/xtask" "$BIN"
     for name in cuda kernels pools; do
         local path
         path=$(cargo test --release --no-run --features cuda -p bigbatch-engine --test "$name" 2>&1 |
@@ -38,7 +40,7 @@ build() {
     ((bytes <= LIMIT_MIB << 20 && program <= PROGRAM_MB * 1000000))
     if [[ "${1:-}" == examples ]]; then
         cargo build --release --features cuda,flash-attn --examples
-        cp target/release/examples/benchmark_{concurrent,performance} "$BIN"
+        cp "$BUILT"/examples/benchmark_{concurrent,performance} "$BIN"
         strip "$BIN"/benchmark_*
         archive
     fi
@@ -48,7 +50,7 @@ SUMMARY=()
 PARTS=()
 FAILED=0
 
-# Runs one part under a time limit in seconds and keeps its output.
+# Runs one part under a time limit in seconds and keeps its output in $WORK.
 part() {
     local name=$1 limit=$2 start=$SECONDS verdict=ok
     shift 2
@@ -64,7 +66,7 @@ part() {
     SUMMARY+=("$(printf '%-28s %-7s %4d s' "$name" "$verdict" $((SECONDS - start)))")
 }
 
-# Our kernels only: the library's are not ours to mend, and take minutes under a tool.
+# Only this repository's kernels: those of cuBLASLt take minutes under a tool, and we cannot mend them.
 OURS=(--kernel-name kns=attention --kernel-name kns=norm --kernel-name kns=rope --kernel-name kns=geglu
     --kernel-name kns=pool)
 
@@ -90,18 +92,18 @@ P
     part kernels 120 "$BIN/kernels-tests"
     part pools 120 "$BIN/pools-tests" --nocapture
     part engine-on-cuda 240 "$BIN/cuda-tests" --nocapture
-    part parity 240 python3 scripts/gpu_parity.py --bigbatch "$BIN/bigbatch" --gpu-suite "$BIN/gpu-suite" --work "$WORK"
+    part parity 240 python3 python/goldens/gpu_parity.py --bigbatch "$BIN/bigbatch" --xtask "$BIN/xtask" --work "$WORK"
     for tool in memcheck synccheck; do
-        sanitize "$tool" "$BIN/gpu-suite" --model "$WORK/tiny" --batches "$WORK/tiny.json" --out "$WORK/tiny-rows"
+        sanitize "$tool" "$BIN/xtask" rows --model "$WORK/tiny" --batches "$WORK/tiny.json" --out "$WORK/tiny-rows"
     done
-    # racecheck fails inside the engine's process even when it is to look at no kernel at all, so the kernels
-    # are loaded by themselves for it; attention alone, because the tool takes minutes over all.
-    sanitize racecheck python3 benches/kernels/check.py --tiny --only attention
+    # racecheck fails inside the engine's process even if every kernel is filtered out, so check.py loads the
+    # kernels without the engine; only attention, because the tool takes minutes for all.
+    sanitize racecheck python3 python/kernels/check.py --tiny --only attention
     part doctor 60 "$BIN/bigbatch" doctor --device cuda --model "$WORK/base32k"
     part forward 60 "$BIN/bigbatch" bench forward --device cuda --model "$WORK/base32k" --repeats 10 --shares --cells "$cells"
     part attention 60 "$BIN/bigbatch" bench attention --device cuda --model "$WORK/base32k" --repeats 10 --cells 64x1024,8x8192,2x32768
     part gemm 60 "$BIN/bigbatch" bench gemm --device cuda --model "$WORK/base32k" --repeats 10 --cells 1x1024,8x8192
-    part torch-beside-it 180 python3 benches/peers/torch_modernbert.py --cells "$cells"
+    part torch-beside-it 180 python3 python/peers/torch_modernbert.py --cells "$cells"
     part bench-memory 60 "$BIN/bigbatch" bench memory --device cuda --model "$WORK/base32k"
     if [[ -x "$BIN/benchmark_performance" ]]; then
         part benchmark_performance 60 "$BIN/benchmark_performance" --model "$WORK/base32k"
@@ -121,5 +123,5 @@ P
 case "${1:-}" in
 build) build "${@:2}" ;;
 run) run "${@:2}" ;;
-*) echo "usage: scripts/gpu-suite.sh build [examples] | run [WORK [PART ...]]" >&2; exit 2 ;;
+*) echo "usage: xtask/gpu-suite.sh build [examples] | run [WORK [PART ...]]" >&2; exit 2 ;;
 esac
