@@ -1,4 +1,4 @@
-"""LangChain's embeddings class for text-embeddings-inference, given our URL as its model."""
+"""Tests LangChain's embeddings class for text-embeddings-inference, with the server's URL as its model."""
 
 import asyncio
 import unittest

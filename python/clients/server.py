@@ -1,4 +1,4 @@
-"""A bigbatch server on a free port, for one test case. The program is named by BIGBATCH."""
+"""A bigbatch server on a free port, for one test case. The variable BIGBATCH names the program."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ LISTENING = "listening on "
 
 
 class Server:
-    """One process with one tiny model of random weights and of the head asked for."""
+    """One process that serves one tiny model with random weights and the given head."""
 
     def __init__(self, head, labels=()):
         program = os.environ["BIGBATCH"]
@@ -38,7 +38,7 @@ class Server:
             time.sleep(0.02)
 
     def ready(self):
-        """It listens before its model is loaded, and refuses with 503 until then."""
+        """Returns whether the model is loaded: until then the server answers 503."""
         try:
             return urllib.request.urlopen(f"{self.url}/ready").status == 200
         except urllib.error.HTTPError:

@@ -1,4 +1,4 @@
-"""huggingface_hub's InferenceClient, pointed at our URL. It posts to the URL itself."""
+"""Tests huggingface_hub's InferenceClient with the server's URL, to which it posts directly."""
 
 import unittest
 

@@ -1,4 +1,4 @@
-"""OpenAI's client, whose base URL is our /v1. Without `encoding_format` it asks for base64."""
+"""Tests OpenAI's client with the server's /v1 as its base URL. Without `encoding_format` it requests base64."""
 
 import unittest
 

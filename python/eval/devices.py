@@ -1,9 +1,9 @@
-"""Do two devices give the test texts the same labels? bf16 on a GPU and f32 on the CPU, say.
+"""Compares the labels that two devices give the test texts, such as bf16 on a GPU and f32 on the CPU.
 
     python3 python/eval/devices.py --data DATA --bigbatch target/release/bigbatch --devices cpu cuda
 
-Every text of the held-out sets (of `pii` every token) is labelled on both; prints a JSON object with the
-share that agrees for each model, and ends with 1 where it is below 99.9 %.
+Every text of the held-out sets (every token for `pii`) is labelled on both devices. Prints a JSON object with
+the share that agrees per model, and exits with 1 if a share is below 99.9 %.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main():
     parser.add_argument("--bigbatch", type=pathlib.Path, required=True)
     parser.add_argument("--devices", nargs=2, default=["cpu", "cuda"])
     parser.add_argument("--models", nargs="+", default=[f"{name}=embedded:{name}" for name in SETS], metavar="NAME=SOURCE")
-    parser.add_argument("--rows", type=int, help="for a trial: only so many texts")
+    parser.add_argument("--rows", type=int, help="for a trial: read only this many texts")
     args = parser.parse_args()
     args.bigbatch = args.bigbatch.resolve()
     results = {}

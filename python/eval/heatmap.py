@@ -1,4 +1,4 @@
-"""Heat maps of needle.py's figures: as Markdown, and as an SVG a model."""
+"""Heat maps of needle.py's figures: as Markdown, and as one SVG per model."""
 
 CELL, LEFT, TOP, GAP = 46, 78, 64, 40
 MARKS = [(0.95, "🟩"), (0.8, "🟨"), (0.5, "🟧"), (0.0, "🟥")]
@@ -28,7 +28,7 @@ def rule(task, why, cells):
 
 
 def in_short(result, results):
-    """All depths together, at the first threshold: percent found, and percent found where nothing was planted."""
+    """Averages over depths, at the first threshold: percent found, and percent found where nothing was planted."""
     rows = []
     for reading, entry in result["readings"].items():
         cells = next(iter(entry["at"].values()))
@@ -42,14 +42,14 @@ def markdown(results):
     lengths = [thousands(n) for n in results["lengths"]]
     parts = [
         "# Needles in long texts\n\n<!-- Written by python/eval/needle.py. -->\n",
-        f"What is planted at a depth of a text of so many tokens is found in so many percent of {results['per_cell']} texts (95 % Wilson interval); device: {results['device']}. "
-        "[README.md](../README.md) says how, and what to make of it. "
+        f"A cell gives the percentage of {results['per_cell']} texts in which the needle was found, with its 95 % Wilson interval, by depth and by length in tokens; device: {results['device']}. "
+        "[README.md](../README.md) describes the test and how to read its results. "
         + ", ".join(f"{m} from {100 * least:.0f} %" for least, m in MARKS)
         + ".\n",
     ]
     for task, result in results["models"].items():
         parts.append(f"## {WHAT[task]}\n\n![recall by length and depth](needle-{task}.svg)\n")
-        parts.append("Percent found, all depths together / percent found where nothing was planted:\n\n" + in_short(result, results))
+        parts.append("Percent found, averaged over depths / percent found where nothing was planted:\n\n" + in_short(result, results))
         for reading, entry in result["readings"].items():
             parts.append(f"### Read as {results['readings'][reading]}\n")
             for why, cells in entry["at"].items():
@@ -61,14 +61,14 @@ def markdown(results):
 
 
 def colour(share):
-    """From a warm red over yellow to green, the same for everyone's figures."""
+    """Returns a colour from red over yellow to green for a share of 0 to 1."""
     low, middle, high = (214, 80, 70), (245, 210, 110), (72, 160, 110)
     a, b, t = (low, middle, share * 2) if share < 0.5 else (middle, high, share * 2 - 1)
     return "#" + "".join(f"{round(x + (y - x) * t):02x}" for x, y in zip(a, b))
 
 
 def svg(task, result, results):
-    """One panel a reading, at the first threshold; the row below is of texts without a needle."""
+    """Draws one panel per reading, at the first threshold; the bottom row is for texts without a needle."""
     lengths, depths = results["lengths"], results["depths"]
     panel = len(lengths) * CELL
     width = LEFT + len(result["readings"]) * (panel + GAP)

@@ -1,9 +1,9 @@
-"""Finds what is planted in long texts: recall by length and depth, for four ways of reading.
+"""Measures how often planted sentences are found in long texts, by length and depth, for four ways of reading.
 
     python3 python/eval/needle.py --data DATA --bigbatch target/release/bigbatch --device cuda --out OUT
 
-DATA is what python/train/prepare_data.py wrote. README.md beside this file says what is planted in what, what
-counts as found, and what is reused. Writes needle.json, needle.md and an SVG a model.
+DATA is the directory written by python/train/prepare_data.py. README.md beside this file defines what is planted,
+what counts as found and what is reused. Writes needle.json, needle.md and one SVG per model.
 """
 
 import argparse
@@ -37,13 +37,13 @@ READINGS = {"whole": "the whole text at once", "truncated": f"its first {CUT_TOK
     name: f"windows of {size} tokens, {overlap} of them shared with the window before" for name, (size, overlap) in CHUNKS.items()
 }
 SPARE_TOKENS = 48
-"""Room for tokens that arise where texts are joined."""
+"""Reserve for tokens that arise where texts are joined."""
 CALIBRATION_LENGTHS = [1024, 4096, 16384]
 LONGEST_CALIBRATION_CHARACTERS = 300
 CALIBRATION_SHARE = 4
-"""Each fourth held-out document fixes thresholds and is in no haystack: training prose is too well known to."""
+"""Each fourth held-out document fixes thresholds and is in no haystack; training prose is too well known to the model."""
 NOT_IN_PROSE = {"EMAIL", "PHONE", "CREDIT_CARD", "IBAN", "IP_ADDRESS", "SSN"}
-"""prepare_data.py drops paragraphs that hold such; names and places of novels and speeches stay."""
+"""Kinds whose paragraphs prepare_data.py drops; names and places of novels and speeches stay."""
 
 
 def rows_of(path):
@@ -52,7 +52,7 @@ def rows_of(path):
 
 
 class Prose:
-    """Held-out documents end to end, by tokens and by characters."""
+    """Held-out documents laid end to end, by tokens and by characters."""
 
     def __init__(self, tokenizer, rows):
         self.tokenizer, self.calibration = tokenizer, None
@@ -69,7 +69,7 @@ class Prose:
         self.sentences = np.array([m.end() for m in re.finditer(r"[.!?][\"')]*\s+(?=\S)|\n\n+", self.text)])
 
     def haystack(self, tokens, rng):
-        """Characters of a window that begins with a sentence and has at most `tokens` tokens."""
+        """Returns the characters of a window that begins with a sentence and has at most `tokens` tokens."""
         latest = self.begins[len(self.begins) - tokens - 1]
         starts = self.sentences[self.sentences < latest]
         start = int(starts[rng.integers(len(starts))])
@@ -77,7 +77,7 @@ class Prose:
         return start, int(self.ends[first + tokens - 1])
 
     def planted(self, window, needle, depth, inline):
-        """The window with the needle at a sentence's end near `depth` percent; and the needle's characters."""
+        """Puts the needle into the window at the end of a sentence near `depth` percent; also returns the needle's characters."""
         start, end = window
         inside = self.sentences[(self.sentences > start) & (self.sentences < end)]
         target = start + (end - start) * depth / 100
@@ -91,7 +91,7 @@ class Prose:
 
 
 def needles_of(task, data):
-    """(text, spans) each; an injection is found by the text's score, so it has none."""
+    """Returns the needles with their spans; an injection is found by the text's score and has none."""
     if task == "jailbreak":
         return [{"text": t, "spans": []} for t in json.loads((HERE / "injections.json").read_text(encoding="utf-8"))]
     rows = rows_of(data / "needles-pii.jsonl.xz")
@@ -99,7 +99,7 @@ def needles_of(task, data):
 
 
 def haystacks(task, args, prose, rng):
-    """Every text that is asked about: {"length", "depth" or None, "text", "spans"}."""
+    """Makes every text to read: {"length", "depth" or None, "text", "spans"}."""
     needles = needles_of(task, args.data)
     order = rng.permutation(len(needles))
     texts = []
@@ -117,7 +117,7 @@ def haystacks(task, args, prose, rng):
 
 
 def cut(tokenizer, texts):
-    """What a stack that cuts at 512 tokens reads."""
+    """Cuts a text as a stack with a limit of 512 tokens does."""
     heads = [t[: 12 * CUT_TOKENS] for t in texts]
     encoded = tokenizer.encode_batch(heads, add_special_tokens=False)
     room = CUT_TOKENS - 2
@@ -125,7 +125,7 @@ def cut(tokenizer, texts):
 
 
 def ask(args, task, source, reading, texts, folder):
-    """The program's answers, in order. Equal texts are read once; shards run side by side."""
+    """Returns the program's answers in order. Equal texts are read once; shards run side by side."""
     unique = list(dict.fromkeys(texts))
     command = [str(args.bigbatch), "classify" if task == "jailbreak" else "tag", "--model", source, "--device", args.device]
     command += ["--json"]
@@ -153,7 +153,7 @@ def injection_score(answer):
 
 
 def found(task, threshold, row, answer):
-    """Whether the planted thing was found; of a text without one, whether something was."""
+    """Returns whether the needle was found, or for a text without one, whether anything was."""
     if task == "jailbreak":
         return injection_score(answer) >= threshold
     if row["depth"] is None:
@@ -163,7 +163,7 @@ def found(task, threshold, row, answer):
 
 
 def best_threshold(scores, planted):
-    """The threshold of the highest F1; of equals, the middle one."""
+    """Returns the threshold of the highest F1, the middle one of several."""
     tries = np.linspace(0.02, 0.98, 193)
     hit = scores[None] >= tries[:, None]
     f1 = np.array([figures.f1_of((h & planted).sum(), (h & ~planted).sum(), (~h & planted).sum()) for h in hit])
@@ -172,8 +172,8 @@ def best_threshold(scores, planted):
 
 
 def calibrate(source, reading, args, prose, folder):
-    """A reading's threshold, from injections of the validation set in windows of prose that is kept for this,
-    and from the same windows without."""
+    """Returns a reading's threshold, fitted on injections of the validation set in windows of prose reserved for
+    this, and on the same windows without an injection."""
     rng = np.random.default_rng(62)
     rows = [r["text"] for r in rows_of(args.data / "jailbreak-validation.jsonl.xz") if r["label"] == 1]
     rows = [text for text in rows if len(text) <= LONGEST_CALIBRATION_CHARACTERS]
@@ -186,7 +186,7 @@ def calibrate(source, reading, args, prose, folder):
             texts += [prose.text[slice(*window)], prose.planted(window, needle, int(rng.integers(101)), inline=i % 2 == 0)[0]]
             planted += [False, True]
     if reading == "truncated":
-        # What was planted behind the cut cannot be found by any threshold.
+        # No threshold can find what was planted behind the cut.
         texts = cut(prose.tokenizer, texts)
         planted = [p and text != texts[i - 1] for i, (p, text) in enumerate(zip(planted, texts))]
     answers, _ = ask(args, "jailbreak", source, reading, texts, folder)
@@ -240,8 +240,8 @@ def main():
     parser.add_argument("--depths", type=int, nargs="+", default=DEPTHS)
     parser.add_argument("--per-cell", type=int, default=PER_CELL)
     parser.add_argument("--readings", nargs="+", choices=READINGS, default=list(READINGS))
-    parser.add_argument("--calibration", type=int, default=40, help="texts a length with a needle, and as many without, that fix the threshold")
-    parser.add_argument("--shards", type=int, default=max(1, (os.cpu_count() or 1) // 4), help="programs side by side")
+    parser.add_argument("--calibration", type=int, default=40, help="texts per length with a needle, and as many without, that fix the threshold")
+    parser.add_argument("--shards", type=int, default=max(1, (os.cpu_count() or 1) // 4), help="processes side by side")
     args = parser.parse_args()
     args.bigbatch = args.bigbatch.resolve()
     args.out.mkdir(parents=True, exist_ok=True)

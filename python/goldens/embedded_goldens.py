@@ -1,12 +1,12 @@
-"""Writes what `transformers` makes of the embedded models: crates/models/tests/data/transformers.json.
+"""Writes the answers of `transformers` for the embedded models: crates/models/tests/data/transformers.json.
 
     pip install torch==2.11.0 transformers==5.17.0 tokenizers==0.23.3
     python3 python/goldens/embedded_goldens.py [--only NAME ...]
 
-Each directory of `crates/models/` with weights is read as `transformers` reads it, f16 weights in float32 on the
-CPU. Long inputs are the beginning of the corpus that `validate` cuts prompts from, so only their length in
-characters is written; one of them is longer than the 8192 tokens that YaRN stretches. Of many rows or columns
-only some are kept; crates/models/tests/transformers.rs says how they are compared.
+Each directory of `crates/models/` with weights is loaded by `transformers`, f16 weights in float32 on the
+CPU. Long inputs are the first characters of the corpus that `validate` cuts prompts from, so the file holds
+only their length in characters; one is longer than the 8192 tokens that YaRN stretches. Of large outputs only
+some rows or columns are written; crates/models/tests/transformers.rs compares them.
 """
 
 import argparse

@@ -1,20 +1,20 @@
-"""Writes the engine's parity goldens: tiny random models and what `transformers` computes with them.
+"""Writes the engine's parity goldens: tiny random models and the outputs of `transformers` for them.
 
     pip install torch==2.11.0 transformers==5.17.0 tokenizers==0.23.3
     python3 python/goldens/goldens.py [--only CASE ...] [--exact]
 
-Each case of `CASES` becomes crates/engine/tests/goldens/CASE/ with config.json, model.safetensors (or
-shards) and expected.json; text.json beside them holds tokenizer goldens. The README there says what
-the files hold. The model is loaded back from the written files, in float32 on the CPU, so what is
-tested is what is stored. `--exact` also runs the independent float64 forward pass of
-modernbert_reference.py and prints how far float32 is from it.
+Each entry of `CASES` becomes crates/engine/tests/goldens/CASE/ with config.json, model.safetensors (or
+shards) and expected.json; text.json beside them holds tokenizer goldens. The README there describes the
+files. The model is loaded back from the written files, in float32 on the CPU, so that the goldens test what
+is stored. `--exact` also runs the independent float64 forward pass of modernbert_reference.py and prints how
+far float32 is from it.
 
-Weights are `transformers`' own initialisation made sharp (rows of q and k times 2.5, attn.Wo and mlp.Wo
-times 4), or a model without RoPE or without the window would pass almost any test; here also mlp.Wi
-times 3 and head.dense times 8, so that GELU sees inputs where its tanh approximation is off. Norm
-weights and biases are perturbed so that a missing or exchanged one shows. A tiny model needs a larger
-initializer_range to have scores of the size that a full one has; long inputs get a smaller one, since
-`transformers` rounds RoPE's angles to float32 (1e-3 off at 20000), which would show.
+The weights are the initialisation of `transformers`, sharpened: rows of q and k times 2.5, attn.Wo and
+mlp.Wo times 4. Without that a model without RoPE or without the window would pass almost any test. In
+addition mlp.Wi is multiplied by 3 and head.dense by 8, so that GELU gets inputs where its tanh
+approximation is off. Norm weights and biases are perturbed, so that a missing or exchanged one shows. A tiny
+model needs a larger initializer_range for scores as large as a full model's. Long inputs get a smaller one,
+because `transformers` rounds RoPE's angles to float32 (1e-3 off at 20000), which would show.
 """
 
 import argparse
@@ -193,7 +193,7 @@ CASES = {
     },
 }
 
-# What every config.json says beside its case's own keys.
+# Keys of every config.json beside those of its case.
 COMMON = {
     "model_type": "modernbert",
     "hidden_activation": "gelu",
@@ -230,7 +230,7 @@ PAIRS = [
 
 
 def input_ids(spec):
-    """The ids that a spec stands for (see the README)."""
+    """Returns the token ids of a spec, by the formula in the README."""
     span = spec["vocab"] - spec["first"]
     start = spec["seed"] * 104729
     ids = [spec["first"] + ((i + 1) * 7919 + start + (i * i) // 3) % span for i in range(spec["len"])]
@@ -241,7 +241,7 @@ def input_ids(spec):
 
 
 def sharpen(model, hidden):
-    """Makes attention and MLP matter, and every norm and bias its own."""
+    """Scales attention and MLP weights up and gives every norm and bias values of its own."""
     with torch.no_grad():
         for layer in model.base_model.layers:
             layer.attn.Wqkv.weight[: 2 * hidden] *= 2.5
@@ -263,7 +263,7 @@ def save(tensors, path):
 
 
 def store(model, directory, dtype, shards):
-    """Writes the model's parameters, rounded to `dtype`; a tied decoder is left out."""
+    """Writes the model's parameters, rounded to `dtype`, without a tied decoder."""
     tensors = {n: p.detach().to(dtype).clone() for n, p in model.named_parameters()}
     if shards == 1:
         save(tensors, directory / "model.safetensors")
@@ -280,8 +280,8 @@ def store(model, directory, dtype, shards):
     (directory / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
-def told_config(case):
-    """The config that the files of a case mean together."""
+def merged_config(case):
+    """Merges config.json and training_config.json of a case."""
     config = {**COMMON, **copy.deepcopy(case["config"])}
     return with_training_config(config, case.get("training_config"))
 
@@ -302,7 +302,7 @@ def write_model(case, directory):
     store(model, directory, DTYPES[case["store"]], case.get("shards", 1))
     model, report = head.from_pretrained(
         directory,
-        config=transformers.ModernBertConfig.from_dict(told_config(case)),
+        config=transformers.ModernBertConfig.from_dict(merged_config(case)),
         dtype=torch.float32,
         attn_implementation="sdpa",
         output_loading_info=True,
@@ -313,7 +313,7 @@ def write_model(case, directory):
 
 
 def numbers(tensor):
-    """Nested lists of floats with 9 significant digits: enough to give back any f32."""
+    """Converts to nested lists of floats with 9 significant digits, which restore any f32."""
     if tensor.dim() == 0:
         return float(f"{tensor.item():.9g}")
     return [numbers(t) for t in tensor]
@@ -324,7 +324,7 @@ def normalized(row):
 
 
 def probabilities(config, logits):
-    """What the text-classification pipeline makes of logits."""
+    """Returns the scores that the text-classification pipeline computes from logits."""
     if config.get("problem_type") == "multi_label_classification" or logits.shape[-1] == 1:
         return torch.sigmoid(logits)
     return torch.softmax(logits, dim=-1)
@@ -332,7 +332,7 @@ def probabilities(config, logits):
 
 @torch.no_grad()
 def outputs(model, ids):
-    """Final hidden states (length, hidden) and logits, from one pass through the model's own head."""
+    """Returns final hidden states (length, hidden) and logits of one pass through the model's own head."""
     seen = []
     hook = model.base_model.register_forward_hook(lambda _m, _i, out: seen.append(out.last_hidden_state[0]))
     out = model(input_ids=torch.tensor([ids], device=model.device))
@@ -341,7 +341,7 @@ def outputs(model, ids):
 
 
 def summary(config, hidden, logits, rows):
-    """The part of expected.json that says what came out for one input."""
+    """Returns the outputs for one input as expected.json stores them."""
     length = len(hidden)
     rows = sorted({r for r in [*rows, length // 2, length - 1] if r < length})
 
@@ -386,7 +386,7 @@ def print_exactness(name, config, model, ids, hidden, logits):
 def write_case(name, case, exact):
     directory = GOLDENS / name
     model = write_model(case, directory)
-    config = told_config(case)
+    config = merged_config(case)
     lines = []
     for n, length in enumerate(case["lengths"]):
         spec = {"kind": "formula", "seed": case["seed"] + n, "len": length, "first": FIRST_ID}

@@ -1,17 +1,17 @@
-"""Holds a GPU's bf16 rows against `transformers` in float32 on the same random full-size weights.
+"""Compares a GPU's bf16 rows with `transformers` in float32 on the same random full-size weights.
 
     python3 python/goldens/gpu_parity.py --bigbatch BIN --xtask BIN --work DIR
 
-On a machine with a GPU, torch and transformers. Makes checkpoints with `bigbatch model init`, runs packed
-batches of mixed lengths through `xtask rows`, and compares:
+Needs a GPU, torch and transformers. Makes checkpoints with `bigbatch model init`, runs packed batches of
+mixed lengths through `xtask rows`, and compares:
 
-- hidden states: the least cosine over all positions of every sequence, YaRN and plain, at least 0.9995;
-- labels of sequences, labels of tokens, masked tokens: the same argmax wherever float32's best leads by
-  more than 0.05;
-- planted faults: against references without RoPE, with swapped thetas, without YaRN, without the window and
-  with a window of 63, the same comparison must fail.
+- hidden states: the lowest cosine over all positions of every sequence, YaRN and plain, is at least 0.9995;
+- labels of sequences, labels of tokens, masked tokens: the argmax is the same wherever the best float32 logit
+  leads by more than 0.05;
+- planted faults: the same comparison fails against references without RoPE, with swapped thetas, without
+  YaRN, without the window and with a window of 63.
 
-Prints a table; exit code 1 if anything is not as it should be.
+Prints a table; the exit code is 1 if any row fails.
 """
 
 import argparse
@@ -72,7 +72,7 @@ class Table:
 
     def row(self, what, figure, fine):
         self.bad += not fine
-        print(f"{what:<64} {figure:>24}  {'ok' if fine else 'NOT AS IT SHOULD BE'}", flush=True)
+        print(f"{what:<64} {figure:>24}  {'ok' if fine else 'FAILED'}", flush=True)
 
 
 @torch.inference_mode()

@@ -1,11 +1,10 @@
 """A second, independent ModernBERT forward pass, in any float type, with switchable faults.
 
-It is written from the model's description, not from `transformers`, and computes in float64 with
-float64 angles by default, so that it says how far float32 rounding moves the goldens; and each fault
-in `FAULTS` is one that real servers had, so that it says how far the goldens' tolerances lie from a
-wrong answer. It takes a parsed `config.json` in the legacy or the new layout (already merged with
-`training_config.json`) and a dict of float tensors. Nothing here is fast; queries go in tiles so that
-a long sequence fits in memory.
+It is written from the model's description, not from `transformers`, and computes in float64 with float64
+angles by default: its distance from the goldens is the effect of float32 rounding. Each fault in `FAULTS` is
+one that a real server had: its distance is how far the goldens' tolerances lie from a wrong answer. It takes
+a parsed `config.json` in the legacy or the new layout, already merged with `training_config.json`, and a dict
+of float tensors. It is not fast; queries go in tiles, so that a long sequence fits in memory.
 """
 
 import json
@@ -34,7 +33,7 @@ QUERY_TILE = 1024
 
 
 def with_training_config(config, training):
-    """A config with what `training_config.json` says of RoPE put where config.json would say it."""
+    """Returns the config with the RoPE keys of `training_config.json` in the places of config.json."""
     if not training or not training.get("rope_scaling_type"):
         return config
     original = training["rope_original_max_position_embeddings"]
@@ -47,14 +46,14 @@ def with_training_config(config, training):
 
 
 def read_config(directory):
-    """config.json of a model directory, `training_config.json` honoured."""
+    """Reads config.json of a model directory and merges `training_config.json` into it."""
     config = json.loads((directory / "config.json").read_text())
     side = directory / "training_config.json"
     return with_training_config(config, json.loads(side.read_text()) if side.is_file() else None)
 
 
 def rope_parameters(config):
-    """RoPE parameters by layer type, from the legacy or the new layout."""
+    """Returns RoPE parameters by layer type, from the legacy or the new layout."""
     given = config.get("rope_parameters") or {}
     merged = {}
     for kind, legacy, theta in [
@@ -74,7 +73,7 @@ def layer_types(config):
 
 
 def frequencies(parameters, max_positions, dim, faults):
-    """Inverse frequencies (dim / 2, f64) and the factor on cos and sin."""
+    """Returns inverse frequencies (dim / 2, f64) and the factor on cos and sin."""
     theta = parameters["rope_theta"]
     k = torch.arange(0, dim, 2, dtype=torch.float64)
     plain = theta ** (-k / dim)
@@ -82,7 +81,7 @@ def frequencies(parameters, max_positions, dim, faults):
     if kind == "default" or "no-yarn" in faults:
         return plain, 1.0
     if kind != "yarn":
-        raise ValueError(f"rope_type {kind} is not one this reference knows")
+        raise ValueError(f"rope_type {kind} is unknown; this reference knows default and yarn")
     factor = parameters["factor"]
     original = parameters.get("original_max_position_embeddings") or max_positions
 
@@ -127,7 +126,7 @@ class Reference:
         return F.gelu(x, approximate="tanh" if fault in self.faults else "none")
 
     def tables(self, kind, length):
-        """cos and sin (length, dim)."""
+        """Returns cos and sin (length, dim)."""
         inverse, scaling = frequencies(
             self.rope[kind], self.config.get("max_position_embeddings", 8192), self.dim, self.faults
         )
@@ -141,7 +140,7 @@ class Reference:
         return (angles.cos() * scaling).to(self.dtype), (angles.sin() * scaling).to(self.dtype)
 
     def attention(self, q, k, v, reach):
-        """Softmax attention (heads, length, dim); keys within `reach` of the query, None for all."""
+        """Computes softmax attention (heads, length, dim) over keys within `reach` of the query, or all if None."""
         scale = self.dim ** (-1.0 if "scale-twice" in self.faults else -0.5)
         length, out = q.shape[1], torch.empty_like(q)
         for start in range(0, length, QUERY_TILE):
@@ -180,7 +179,7 @@ class Reference:
 
     @torch.no_grad()
     def hidden(self, ids):
-        """Final hidden states (length, hidden)."""
+        """Returns final hidden states (length, hidden)."""
         x = self.norm("embeddings.norm", self.tensors["embeddings.tok_embeddings.weight"][ids])
         tables = {kind: self.tables(kind, len(ids)) for kind in set(self.types)}
         for i in range(len(self.types)):
@@ -189,7 +188,7 @@ class Reference:
 
     @torch.no_grad()
     def logits(self, hidden):
-        """What the head named in `architectures` makes of them; None for the base model."""
+        """Applies the head named in `architectures`; returns None for the base model."""
         head = self.config["architectures"][0].removeprefix("ModernBert")
         if head == "Model":
             return None

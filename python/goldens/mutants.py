@@ -1,12 +1,12 @@
-"""Shows that the parity goldens catch the faults that real servers had.
+"""Shows that the parity goldens catch faults that real servers have had.
 
     python3 python/goldens/mutants.py [--max-length 1000]
 
-Runs modernbert_reference.py, in float32, over the committed goldens: once without a fault, then once
-for each fault it knows, and prints the largest deviation of hidden states, logits, probabilities and
-embeddings over all cases, as multiples of the tolerances that the engine's tests use, which case
-shows it best and how many cases show it at all. Exits 1 if the sound model is out of tolerance or a
-fault is caught by less than MARGIN times.
+Runs modernbert_reference.py in float32 over the committed goldens, once without a fault and once with each
+fault it knows. Prints the largest deviation of hidden states, logits, probabilities and embeddings over all
+cases, as multiples of the tolerances that the engine's tests use, the case that shows it best and how many
+cases show it at all. Exits 1 if the model without a fault is out of tolerance or a fault is caught by less
+than MARGIN times the tolerance.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def worst(found, expected):
 
 
 def deviations(model, entry):
-    """Largest deviation of each kind of output from one input's expected ones."""
+    """Returns the largest deviation of each kind of output from the expected output of one input."""
     hidden = model.hidden(goldens.input_ids(entry["ids"]))
     logits = model.logits(hidden)
     rows = entry["hidden_rows"]
@@ -58,7 +58,7 @@ def deviations(model, entry):
 
 
 def scan(cases, faults, max_length):
-    """Per kind of output (multiple of the tolerance, case, length) at its worst; and the cases out of tolerance."""
+    """Returns the worst (multiple of the tolerance, case, length) per kind of output, and the cases out of tolerance."""
     best = {kind: (0.0, "-", 0) for kind in TOLERANCES}
     caught = set()
     for name, (config, tensors, inputs) in cases.items():

@@ -1,12 +1,12 @@
-"""Runs `transformers` in float32 over a model directory, to compare with what bigbatch says of it.
+"""Runs `transformers` in float32 over a model directory, for comparison with bigbatch's answers.
 
     python3 python/goldens/parity.py MODEL_DIR --ids-file ids.json --out out.json [--rows 0,64,2047 | --rows all]
 
-ids.json holds one list of token ids, or a list of such lists (special tokens included). out.json gets
-one object a list: `embedding_mean` and `embedding_cls` (L2-normalised), `hidden_rows`, and the head's
-`logits`, or `logits_rows` where it has one row a token; all as in the goldens' expected.json. The middle
-and the last row are always among them. The head is the one that config.json names in `architectures`;
-`training_config.json` is honoured. TF32 is off; `--device cuda` runs on a GPU, still in float32.
+ids.json holds one list of token ids or a list of such lists, special tokens included. out.json gets one
+object per list: `embedding_mean` and `embedding_cls` (L2-normalised), `hidden_rows`, and the head's `logits`,
+or `logits_rows` if the head has one row per token; all as in the goldens' expected.json. The middle and the
+last row are always included. The head is the one that `architectures` in config.json names;
+`training_config.json` is honoured. TF32 is off; `--device cuda` runs on a GPU, also in float32.
 """
 
 import argparse

@@ -1,9 +1,11 @@
-"""Check every kernel against an f64 reference on a GPU: python check.py [--arch sm_90a] [-D NAME=VALUE].
+"""Checks every kernel against a float64 reference on a GPU.
 
-Outputs are poisoned with NaN first, inputs are fresh random values (also large ones), and invariance is checked by bits:
-a sequence alone, in a mixed batch, among NaN neighbours, with the work list reversed, and 200 times over.
-`--tiny` shrinks everything to what compute-sanitizer gets through in a minute. Exits 1 if anything fails; the last lines
-are the table.
+    python3 python/kernels/check.py [--arch sm_90a] [-D NAME=VALUE] [--tiny] [--only KERNEL]
+
+Outputs are poisoned with NaN first, inputs are fresh random values (also large ones), and invariance is compared
+bit for bit: a sequence alone, in a mixed batch, among NaN neighbours, with the work list reversed, and 200 times
+over. `--tiny` shrinks everything to what compute-sanitizer gets through in a minute. Exits 1 if any check fails;
+the last lines are a table of all kernels.
 """
 
 import argparse
@@ -34,7 +36,7 @@ def ulp(reference, dtype):
 
 
 def worst(out, reference, allowed):
-    """Largest error in units of what is allowed; NaN counts as infinite."""
+    """Returns the largest error in units of the tolerance; NaN counts as infinite."""
     return torch.nan_to_num((out.double() - reference).abs() / allowed, nan=float("inf")).max().item()
 
 
@@ -43,7 +45,7 @@ def randn(*shape, dtype, scale=1.0):
 
 
 def guarded(x):
-    """A copy of x between NaNs: reading beyond either end shows up."""
+    """Copies x between NaNs, so that reading beyond either end shows."""
     pad = 128 * x.shape[1]
     whole = torch.full((x.numel() + 2 * pad,), float("nan"), device="cuda", dtype=x.dtype)
     whole[pad : pad + x.numel()] = x.flatten()
@@ -161,7 +163,7 @@ def check_linear(k):
 
 
 def attention_reference(qkv, heads, picks, window):
-    """f64 attention of the query rows `picks` of one sequence."""
+    """Computes float64 attention of the query rows `picks` of one sequence."""
     length = len(qkv)
     q, key, value = qkv.view(length, 3, heads, 64).permute(1, 2, 0, 3)
     out = []

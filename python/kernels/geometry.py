@@ -1,4 +1,8 @@
-"""Launch geometry of each kernel, as the comment that opens its file states it; the engine has the same in Rust."""
+"""Launch geometry of each kernel, as the comment at the top of its file states it.
+
+The engine has the same in Rust, below `backend/cuda`. check.py and timing.py launch kernels through this
+module.
+"""
 
 import os
 import re
@@ -7,7 +11,7 @@ from nvrtc import KERNELS, Module
 
 
 def defines(name, overrides=()):
-    """The integer #defines of a kernel file, evaluated in order."""
+    """Returns the integer #defines of a kernel file, evaluated in order."""
     values = {k: int(v or 1) for k, _, v in (item.partition("=") for item in overrides)}
     with open(os.path.join(KERNELS, name)) as file:
         for line in file:
@@ -25,7 +29,7 @@ def blocks(count, per_block):
 
 
 def default_arch(torch):
-    """The target that unlocks everything the present card has."""
+    """Returns the compilation target that enables every feature of the present card."""
     major, minor = torch.cuda.get_device_capability()
     return f"sm_{major}{minor}" + ("a" if major == 9 else "")
 
@@ -46,7 +50,7 @@ class Kernels:
             self.size.update(defines(n, variant))
 
     def empty(self, *shape, dtype=None):
-        """Poisoned output: an element that no thread writes stays NaN."""
+        """Allocates an output of NaN, so that an element which no thread writes shows."""
         return self.torch.full(shape, float("nan"), device="cuda", dtype=dtype or self.dtype)
 
     def _norm(self, kernel, rows, *args):
@@ -105,11 +109,11 @@ class Kernels:
         return out
 
     def full_attentions(self):
-        """The kernels that compute full attention here: `mma` everywhere, `wgmma` on Hopper."""
+        """Returns the kernels that compute full attention here: `mma` everywhere, `wgmma` on Hopper."""
         return [n for n, f in (("mma", "attention.cu"), ("wgmma", "attention_sm90.cu")) if f in self.modules]
 
     def tiles(self, lens, kind="mma", reverse=False):
-        """The work list of an attention kernel: one entry per query tile, longest sequence first."""
+        """Returns the work list of an attention kernel: one entry per query tile, longest sequence first."""
         step, items, start = self.size["ATTN90_ROWS" if kind == "wgmma" else "ATTN_ROWS"], [], 0
         for length in lens:
             items += [(start, length, first, 0) for first in range(0, length, step)]

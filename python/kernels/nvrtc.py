@@ -1,8 +1,10 @@
-"""Compile the engine's CUDA kernels with NVRTC and launch them, through ctypes alone.
+"""Compiles the engine's CUDA kernels with NVRTC and launches them, through ctypes alone.
 
-Compiling needs no GPU: `python nvrtc.py [--arch sm_80 --arch sm_90a] [-D NAME=VALUE]` prints registers, shared memory
-and local memory per kernel, and fails if a kernel uses local memory or the compiler warns. NVRTC is found through
-NVRTC_PATH, on the loader's path, or inside an installed `nvidia` wheel.
+    python3 python/kernels/nvrtc.py [--arch sm_80 --arch sm_90a] [-D NAME=VALUE] [FILE.cu ...]
+
+Compiling needs no GPU. Prints registers, shared memory and local memory per kernel, and fails if a kernel uses
+local memory or the compiler warns. NVRTC is found through NVRTC_PATH, on the loader's path, or inside an installed
+`nvidia` wheel.
 """
 
 import argparse
@@ -32,13 +34,13 @@ def _nvrtc():
 
 
 def source(name):
-    """The text the engine compiles: common.cu, then the file."""
+    """Returns the text that the engine compiles: common.cu, then the file."""
     with open(os.path.join(KERNELS, "common.cu")) as common, open(os.path.join(KERNELS, name)) as kernel:
         return common.read() + kernel.read()
 
 
 def compile_cubin(name, arch, defines=(), text=None):
-    """(cubin, log) of one kernel file; raises with the compiler's words."""
+    """Compiles one kernel file to (cubin, log); raises RuntimeError with the compiler's log."""
     lib = _nvrtc()
     program = ctypes.c_void_p()
     code = (text or source(name)).encode()
@@ -101,7 +103,7 @@ class Module:
 
 
 def resources(log):
-    """[(kernel, registers, static shared bytes, local bytes)] from `ptxas -v`'s words."""
+    """Parses the output of `ptxas -v`: [(kernel, registers, static shared bytes, local bytes)]."""
     rows, kernel, local = [], None, 0
     for line in log.splitlines():
         found = re.search(r"Compiling entry function '(\w+)'", line)

@@ -1,8 +1,10 @@
-"""Time the kernels beside torch's best, on one GPU: python timing.py [--arch sm_90a] [--variant "NAME=VALUE ..."].
+"""Times the kernels beside torch's best, on one GPU.
 
-Every figure is the median of CUDA-event times over captured graphs (10 launches each), with the spread (10th to 90th
-percentile) and the ceiling it is held to: bytes moved over this card's own copy rate, or FLOPs. `--variant` (repeated)
-times attention again with other macros.
+    python3 python/kernels/timing.py [--arch sm_90a] [--variant "NAME=VALUE ..."] [--only memory,attention,mixed]
+
+Every figure is the median of CUDA-event times over captured graphs (10 launches each), with its spread (10th to
+90th percentile) and its ceiling: bytes moved over this card's own copy rate, or FLOPs. `--variant` (repeated) times
+attention again with other macros.
 """
 
 import argparse
@@ -16,7 +18,7 @@ HEADS, HIDDEN, WIDTH = 12, 768, 1152
 
 
 def measure(function, repeats=20, inner=10):
-    """(median, p10, p90) milliseconds of one call."""
+    """Returns (median, p10, p90) of one call in milliseconds."""
     torch.cuda.synchronize()  # the inputs were made on another stream
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
@@ -85,7 +87,7 @@ def memory_bound(k):
 
 
 def peers(qkv, batch, length, window):
-    """(name, function) of torch's attentions on the same packed values; v is made contiguous outside the timing."""
+    """Returns (name, function) of torch's attentions on the same packed values; copies to contiguous are not timed."""
     q, key, value = (t.contiguous() for t in qkv.view(-1, 3, HEADS, 64).unbind(1))
     cu = torch.arange(0, batch * length + 1, length, device="cuda", dtype=torch.int32)
     side = -1 if window is None else window
@@ -135,7 +137,7 @@ def attention(kernels, shapes):
 
 
 def mixed(k):
-    """One long sequence among many short ones: no idle blocks means the sum of what each part takes alone."""
+    """Times one long sequence among many short ones: without idle blocks it takes the sum of its parts."""
     parts = {"1 x 32768": [32768], "128 x 256": [256] * 128, "both": [256] * 64 + [32768] + [256] * 64}
     for kind in k.full_attentions():
         alone = []

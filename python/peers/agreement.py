@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Compares this harness with oha against the mock server; see python/peers/agreement.sh, which builds all three.
+"""Compares this harness with oha against the mock server. agreement.sh builds all three and runs it.
 
-The unit is the run: each generator measures each latency law several times, in turn and in alternating
-order, and each run gives one p50, p95 and p99. For each the ratio harness / oha is estimated from the runs
-with a t interval on the logarithm. "agree" means that the interval lies within +-5 %; "differ" that it lies
-outside, "unclear" anything else. The law's exact percentile stands beside them: both generators should be
-a little above it, by the time of the network, HTTP and the kernel.
+The unit is the run: each generator measures each latency law several times, in turn and in alternating order,
+and each run gives one p50, p95 and p99. The ratio harness / oha of each percentile is estimated from the runs
+with a t interval on the logarithm. "agree" means that the interval lies within +-5 %, "differ" that it lies
+outside, "unclear" anything else. The table also gives the law's exact percentile: both generators should be a
+little above it, by the time that network, HTTP and kernel take.
 """
 
 import argparse
@@ -79,7 +79,7 @@ batches_min = 0
 
 
 def compare(ours, theirs):
-    """Ratio of geometric means with its interval, by Welch's t with the smaller sample's freedom."""
+    """Returns the ratio of geometric means and its interval, by Welch's t with the smaller sample's degrees of freedom."""
     ours, theirs = ([math.log(x) for x in xs] for xs in (ours, theirs))
     ratio = statistics.mean(ours) - statistics.mean(theirs)
     error = math.sqrt(statistics.variance(ours) / len(ours) + statistics.variance(theirs) / len(theirs))
@@ -93,7 +93,7 @@ def compare(ours, theirs):
 
 
 def agreement(args):
-    print(f"{args.runs} runs each in turn, {args.requests} requests a run, closed loop, C={args.concurrency}\n")
+    print(f"{args.runs} runs each in turn, {args.requests} requests per run, closed loop, C={args.concurrency}\n")
     print("| law (ms) | | exact ms | oha ms | bigbatch ms | bigbatch / oha, 95 % interval | |")
     print("|---|---|---|---|---|---|---|")
     for law in LAWS:
@@ -129,7 +129,7 @@ tokens = 64
 load = { kind = "open", rate_per_second = 2000, arrival = "constant" }
 """
     print("\n2000 requests/s, constant arrivals, latency law constant 5 ms: latency from the intended start")
-    print("less the server's own time, by request (20 s a run)\n")
+    print("less the server's own time, by request (20 s per run)\n")
     for number in range(args.runs):
         with tempfile.TemporaryDirectory() as directory, mock(args, "constant:5", number) as (url, _):
             out, _ = run_harness(args, url, plan, directory)
@@ -146,7 +146,7 @@ def main():
     parser.add_argument("--requests", type=int, default=4000)
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--rate", action="store_true")
-    parser.add_argument("--prefix", type=str.split, default=[], help="'chrt -r 10' on a machine that others use")
+    parser.add_argument("--prefix", type=str.split, default=[], help="runs all three under this command, such as 'chrt -r 10' on a shared machine")
     args = parser.parse_args()
     agreement(args)
     if args.rate:

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Measures a mock server of known latency with this harness and with oha, an independent load generator,
-# in turn, and compares what they say. With --rate also how much this harness adds at 2000 requests/s.
+# Measures a mock server of known latency with this harness and with oha, an independent load generator, in turn,
+# and compares their percentiles. With --rate it also measures the latency that this harness adds at 2000
+# requests/s.
 #
 #     python/peers/agreement.sh [--runs 5] [--requests 4000] [--concurrency 16] [--rate]
-#         [--prefix 'chrt -r 10']      # of all three, on a machine that others use
+#         [--prefix 'chrt -r 10']      # for all three, on a shared machine
 #
 # Builds what it needs in release mode; oha comes from the cargo registry and stays in the target directory.
 set -euo pipefail

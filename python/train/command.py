@@ -1,4 +1,4 @@
-"""What the training commands share: arguments, and probabilities of many texts."""
+"""Arguments of the training commands, and probabilities of many texts."""
 
 import argparse
 import pathlib
@@ -12,14 +12,14 @@ import texts
 
 def arguments(steps, limit_s, batch=192):
     parser = argparse.ArgumentParser()
-    parser.add_argument("--data", required=True, help="what prepare_data.py wrote")
-    parser.add_argument("--encoder", type=pathlib.Path, help="what pretrain.py wrote; without it, from nothing")
+    parser.add_argument("--data", required=True, help="directory written by prepare_data.py")
+    parser.add_argument("--encoder", type=pathlib.Path, help="file written by pretrain.py; without it training starts from random weights")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--limit-s", type=float, default=limit_s)
     parser.add_argument("--batch", type=int, default=batch)
-    parser.add_argument("--long-tokens", type=int, default=32768, help="tokens of long text in a step, and the longest one")
-    parser.add_argument("--rows", type=int, help="for a trial: read this many rows of each file")
+    parser.add_argument("--long-tokens", type=int, default=32768, help="tokens of long text per step, and the length of the longest text")
+    parser.add_argument("--rows", type=int, help="for a trial: read only this many rows of each file")
     args = parser.parse_args()
     texts.ROWS = args.rows
     args.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -29,13 +29,13 @@ def arguments(steps, limit_s, batch=192):
 
 
 def logits_of(model, ids, valid):
-    """What ModernBertForSequenceClassification computes with `cls` pooling."""
+    """Computes logits as ModernBertForSequenceClassification does with `cls` pooling."""
     return model.classifier(model.drop(model.head(encoder.hidden(model, ids, valid)[:, 0])))
 
 
 @torch.no_grad()
 def evaluate_rows(model, rows, device, tokens=65536, f=lambda out, valid: out.logits.softmax(-1)):
-    """Probabilities of each text, batched by length, in the rows' order, in f32."""
+    """Returns f32 probabilities of each text in the order of the rows; batches are made by length."""
     order = np.argsort([len(r) for r in rows], kind="stable")
     results, start = [None] * len(rows), 0
     while start < len(order):

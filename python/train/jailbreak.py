@@ -2,9 +2,9 @@
 
     python3 python/train/jailbreak.py --data DATA --encoder encoder.pt --out OUT
 
-Half of the loss is short texts (s-labs, neuralchemy; everyday requests of CLINC150 and of everyday.py as benign
-ones), half is 256 to 32768 tokens of real prose in which an injection has, or has not, been planted; both kinds get
-benign sentences planted, so that a foreign sentence alone says nothing.
+Half of the loss is on short texts: s-labs, neuralchemy, and everyday requests of CLINC150 and everyday.py as
+benign ones. The other half is on 256 to 32768 tokens of real prose, with or without a planted injection; benign
+sentences are planted in both, so that a foreign sentence alone is no evidence.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ SHORT_PROSE = 3000
 
 
 class Planter:
-    """Long training examples."""
+    """Makes long training examples."""
 
     def __init__(self, tok, data, rows, everyday):
         self.tok = tok
@@ -70,7 +70,7 @@ def short_rows(data, rng):
 
 
 def best_threshold(scores, labels):
-    """The threshold of the highest F1; of equals, the middle one."""
+    """Returns the threshold of the highest F1, the middle one of several."""
     tries = np.linspace(0.05, 0.95, 181)
     values = [figures.f1_of(*counts_at(scores, labels, t).sum(0)) for t in tries]
     best = np.flatnonzero(np.isclose(values, max(values)))
@@ -83,7 +83,7 @@ def counts_at(scores, labels, threshold):
 
 
 def evaluate(model, tok, data, device):
-    """Figures on every split and source; `at_half` is what the program says, its argmax."""
+    """Returns figures on every split and source; `at_half` is for the argmax, which the program answers."""
     figures_of, kept = {}, {}
     for split in ("validation", "test"):
         for source in ("s-labs", "neuralchemy"):

@@ -2,10 +2,10 @@
 
     python3 python/train/pii.py --data DATA --encoder encoder.pt --out OUT
 
-Every step reads short documents, every second one also 256 to 32768 tokens of real prose with such documents
-planted. Prose is labelled O, but a novel's capitalised words are left out of the loss: some are names, and
-nobody has said which. Each document is changed every time it is read (pii_augment.py); batches are made by
-other processes while the model learns.
+Every step reads short documents; every second step also reads 256 to 32768 tokens of real prose with such
+documents planted. Prose is labelled O, but a novel's capitalised words are left out of the loss: some are names,
+and no source labels them. Each document is changed every time it is read (pii_augment.py); other processes make
+the batches while the model learns.
 """
 
 import os
@@ -28,7 +28,7 @@ LONG_EVERY = 2
 
 
 def encode(tok, rows, special=True):
-    """Token ids, labels and character offsets of documents."""
+    """Returns token ids, labels and character offsets of documents."""
     out = []
     for row, e in zip(rows, tok.encode_batch([r["text"] for r in rows], add_special_tokens=special)):
         labels = np.zeros(len(e.ids), dtype=np.int64)
@@ -44,7 +44,7 @@ def encode(tok, rows, special=True):
 
 
 def entities(text, labels, offsets):
-    """Spans from labels, by the rule of the program: crates/engine/src/task.rs."""
+    """Merges labels into spans by the rule of the engine's `Entity`."""
     found, now = [], None
     for label, (start, end) in zip(labels, offsets):
         if end <= start:
@@ -68,7 +68,7 @@ def entities(text, labels, offsets):
 
 
 class Planter:
-    """Long training examples."""
+    """Makes long training examples."""
 
     def __init__(self, tok, data, rows, augment):
         self.tok, self.rows, self.augment = tok, rows, augment
@@ -104,7 +104,7 @@ class Planter:
 
 
 class Steps(torch.utils.data.Dataset):
-    """The batch of each step: it depends on the step's number alone, whichever process makes it."""
+    """Makes the batch of each step. It depends on the step's number alone, not on the process that makes it."""
 
     def __init__(self, tok, rows, planter, augment, args):
         self.tok, self.rows, self.planter, self.augment, self.long_tokens = tok, rows, planter, augment, args.long_tokens
@@ -142,7 +142,7 @@ def probabilities_of(model, encoded, device):
 
 
 def count(rows, encoded, probabilities):
-    """Per document and type: (tp, fp, fn) of exact spans with the right type."""
+    """Returns (tp, fp, fn) of exact spans with the right type, per document and type."""
     counts = {t: [] for t in TYPES}
     pairs = np.zeros((len(TYPES) + 1, len(TYPES) + 1), int)
     for row, (ids, _, offsets), p in zip(rows, encoded, probabilities):

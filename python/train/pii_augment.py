@@ -1,7 +1,7 @@
-"""What is done to a training document each time it is read, so that no carrier and no value is seen twice:
-other values of the same kind, other digits, other words around them, other capitals, slips of the keyboard.
+"""Changes a training document each time it is read, so that no carrier and no value is seen twice.
 
-Words that say what a value is stay: without "born" a date of birth is a date.
+It draws other values of the same kind, other digits, other words around them, other capitals and typing
+errors. Words that define a value stay: without "born", a date of birth is a date.
 """
 
 import collections
@@ -32,7 +32,7 @@ class Augment:
 
     @staticmethod
     def kind(name, value):
-        """Values that can stand for each other: first names alone are a kind of their own."""
+        """Returns the kind within which values can replace each other; first names alone are a kind of their own."""
         return name, name == "PERSON" and " " not in value, "\n" in value
 
     def __call__(self, row, rng):
@@ -62,7 +62,7 @@ class Augment:
         return (pool[int(rng.integers(len(pool)))], name) if rng.random() < 0.7 else value
 
     def word(self, word, share, capitals, rng):
-        """Another word with the same capitals, or this one with a capital: that alone makes no name."""
+        """Returns another word with the same capitals, or this one with a capital, which alone does not make a name."""
         if word in CUES or word.lower() not in self.known:
             return word
         if word.islower() and rng.random() < capitals:
@@ -74,7 +74,7 @@ class Augment:
 
 
 def pieces(row):
-    """[(carrier, (value, name)), ..., (carrier, None)]."""
+    """Splits a document into [(carrier, (value, name)), ..., (carrier, None)]."""
     out, at, text = [], 0, row["text"]
     for start, end, name in sorted(row["spans"]):
         out.append((text[at:start], (text[start:end], name)))
@@ -93,7 +93,7 @@ def joined(parts):
 
 
 def slip(text, rng):
-    """A letter dropped, doubled or exchanged with the next here and there, inside words."""
+    """Drops or doubles letters inside words, or exchanges them with the next, here and there."""
 
     def typo(match):
         word = match.group(0)

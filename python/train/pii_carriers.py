@@ -1,5 +1,7 @@
-"""Real sentences that carry made-up values: somebody's words, with a name where a pronoun stood, or with a
-value put in at any place, with or without a word that says what it is."""
+"""Real sentences that carry generated values.
+
+A name replaces a pronoun, or a value is inserted at any place, with or without a word that introduces it.
+"""
 
 import re
 
@@ -11,7 +13,7 @@ OWNER = {"his", "their", "my", "our"}
 AUXILIARY = {"am": "is", "have": "has", "are": "is", "were": "was", "do": "does", "'m": "'s"}
 KIN = r"\b(?:my|our|the) (?:mom|mother|dad|father|boss|friend|wife|husband|brother|sister|son|daughter|captain|doctor|president|senator|girlfriend|boyfriend|neighbor|people|man|woman)\b"
 WORD = re.compile(r"[A-Za-z']+")
-# Values whose shape says what they are, so that they need no other word.
+# Values that are recognisable by their shape, so that they need no introducing word.
 SHAPED = ["{EMAIL}", "{EMAIL}", "{PHONE}", "{PHONE}", "{CARD}", "{IBAN}", "{IP}", "{IP}", "{PERSON}", "{PERSON}", "{PERSON}", "{ADDRESS}", "{SSN}"]
 OTHERS = ["{order}", "{date}", "{amount}", "{version}", "{hash}", "{uuid}", "{stamp}", "{isbn}", "{mac}", "{url}", "{org}", "{city}", "{time}", "{long}", "{cword}", "{product}", "{num}"]
 CUED = ["<tel> {PHONE}", "<cc> {CARD}", "IBAN {IBAN}", "<ss> {SSN}", "<born> {DOB}", "<born2> {DOB}", "<born2>: {DOB}", "ip {IP}", "<id> <ref>", "<id> <ref>", "e-mail {EMAIL}", "<kin> {FIRST}", "<Kin> {LAST}", "{title} {LAST}", "<role> {PERSON}", "<lives> {ADDRESS}", "at {ADDRESS}", "account {IBAN}", "by {PERSON}", "from {PERSON}", "with {FIRST}", "for {FIRST} and {FIRST2}"]
@@ -19,12 +21,12 @@ WRAPS = ["{v}", "{v}", "{v}", "({v})", ", {v},", "- {v} -", ": {v}", "\"{v}\"", 
 
 
 def safe(text):
-    """Braces are slots."""
+    """Replaces braces, which would be slots, by parentheses."""
     return text.replace("{", "(").replace("}", ")")
 
 
 def renamed(sentence, rng):
-    """Pronouns, and words for people, become names. None if there are none."""
+    """Replaces pronouns and words for people by names; None if there are none."""
     names = ["{FIRST}", "{FIRST}", "{PERSON}", "{title} {LAST}", "{PERSON2}", "{FIRST2}", "{LAST}"]
     count = 0
 
@@ -53,7 +55,7 @@ def renamed(sentence, rng):
 
 
 def inserted(sentence, rng):
-    """One to three values at any place between two words."""
+    """Inserts one to three values at any place between two words."""
     words = sentence.split(" ")
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
         pick = rng.random()
@@ -66,7 +68,7 @@ def inserted(sentence, rng):
 
 
 def written(sentence, rng):
-    """A sentence as carefully typed as it might be: questions to assistants come without capitals."""
+    """Varies how carefully a sentence is typed: questions to assistants often come without capitals."""
     sentence = safe(sentence)
     if rng.random() < 0.5 and sentence[:1].islower():
         sentence = sentence[0].upper() + re.sub(r"\bi\b", "I", sentence[1:])
@@ -76,14 +78,14 @@ def written(sentence, rng):
 
 
 def carried(sentence, rng):
-    """A template made of a real sentence."""
+    """Makes a template of a real sentence."""
     sentence = written(sentence, rng)
     made = renamed(sentence, rng) if rng.random() < 0.55 else None
     return made or inserted(sentence, rng)
 
 
 def soup(rng):
-    """Values and words in a row, with nothing to say why."""
+    """Returns values and words in a row, without context."""
     glue = rng.choice([" ", " ", "\n", ", ", "; ", " | ", "\t", " - ", "/", " / ", ". "])
     kinds = [lambda: rng.choice(SHAPED), lambda: rng.choice(OTHERS), lambda: "{word}", lambda: rng.choice(CUED)]
     parts = [rng.choices(kinds, [5, 3, 3, 2])[0]() for _ in range(rng.randrange(2, 8))]

@@ -1,7 +1,7 @@
 """Structured documents of random layout: key and value lines, JSON, tables, logs, mail, chats, signatures.
 
-Keys, their order, case, separators and neighbours are drawn anew for every document, so that none of them
-is worth remembering.
+Keys, their order, case, separators and neighbours are drawn anew for every document, so that memorising any of
+them does not pay.
 """
 
 import json
@@ -59,7 +59,7 @@ def cased(key, style):
 
 
 class Forms:
-    """Random layouts as templates; `sentence` gives one line of text."""
+    """Makes templates of random layouts; `sentence` returns one line of text."""
 
     def __init__(self, rng, sentence):
         self.rng, self.sentence = rng, sentence
@@ -73,7 +73,7 @@ class Forms:
         return "{" + self.rng.choice(name) + (str(number) if number > 1 else "") + "}"
 
     def field(self, number=1):
-        """A key and its value's slot."""
+        """Returns a key and the slot of its value."""
         if self.rng.random() < 0.62:
             kind, key = self.pick(KEYS)
             return key, self.slot(kind, number)
@@ -83,7 +83,7 @@ class Forms:
         return key, slot
 
     def fields(self, low, high):
-        """Several, once each. Names and addresses of one record agree."""
+        """Returns several different fields. Names and addresses of one record agree."""
         found = {}
         for _ in range(self.rng.randrange(low, high)):
             key, slot = self.field(self.rng.choice([1, 1, 1, 2]))
@@ -122,7 +122,7 @@ class Forms:
 
     @staticmethod
     def braces(text):
-        """Doubles the braces that are JSON's, not a slot's."""
+        """Doubles the braces of JSON, which are not slots."""
         parts = re.split(r"(\{[A-Za-z]+\d?\})", text)
         return "".join(p if i % 2 else p.replace("{", "{{").replace("}", "}}") for i, p in enumerate(parts))
 

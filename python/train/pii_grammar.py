@@ -1,7 +1,7 @@
-"""Phrases put together by a small grammar: training sentences of many shapes.
+"""Training sentences of many shapes, put together by a small grammar.
 
-`<name>` expands to one alternative of that rule; what is left is a template for pii_text.Writer. The
-alternatives are separated by " | ". Nothing here is taken from the templates of validation or test.
+`<name>` expands to one alternative of that rule; the result is a template for pii_text.Writer. Alternatives
+are separated by " | ". Nothing here is taken from the templates of validation or test.
 """
 
 import re
@@ -78,10 +78,10 @@ REFERENCE = re.compile(r"<([A-Za-z_0-9]+)>")
 
 
 def template(name, rng):
-    """A template of a rule, with capitals and full stops as they come."""
+    """Expands a rule to a template, with random capitals and full stops."""
 
     def expand(match):
-        # What looks like a reference but is no rule, such as an address in angle brackets, stays.
+        # A reference to no rule, such as an address in angle brackets, stays as it is.
         rule = RULES.get(match.group(1))
         return REFERENCE.sub(expand, rng.choice(rule)) if rule else match.group(0)
 

@@ -1,6 +1,6 @@
-"""Templates of training and validation text. Upper-case slots are personal data, lower-case ones are not.
+"""Templates of training and validation text. Upper-case slots are personal data, lower-case slots are not.
 
-The test's templates are in pii_templates_heldout.py: written apart, none derived from these.
+The test's templates are in pii_templates_heldout.py; none of them was derived from these.
 """
 
 SENTENCES = """

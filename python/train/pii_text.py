@@ -1,4 +1,4 @@
-"""Fills templates: text with the places of the personal data in it, in characters."""
+"""Fills templates: text with the character spans of the personal data in it."""
 
 import random
 import re
@@ -21,12 +21,12 @@ class Writer:
         self.sentences, self.negatives, self.documents, self.filler = sentences, negatives, documents, filler
 
     def fill(self, template):
-        """One template: {"text", "spans": [[start, end, label], ...]}."""
+        """Fills one template: {"text", "spans": [[start, end, label], ...]}."""
         self.values.start()
         return self.expand(template)
 
     def document(self):
-        """A document of one to five sentences, or a form, letter, log, chat, table."""
+        """Returns a document of one to five sentences, or a form, letter, log, chat or table."""
         self.values.start()
         kind = self.rng.random()
         if kind < 0.42:
@@ -77,8 +77,8 @@ class Writer:
 
 
 class WideWriter(Writer):
-    """Writes training documents of many layouts: of a grammar's phrases, random forms, and real sentences
-    with values put into them. `real` are such sentences, `plain` those that certainly name nobody."""
+    """Writes training documents of many layouts: phrases of the grammar, random forms, and real sentences with
+    inserted values. `real` are such sentences, `plain` those that certainly name nobody."""
 
     def __init__(self, seed, real, plain):
         super().__init__(seed, [], [], [], plain)
@@ -87,7 +87,7 @@ class WideWriter(Writer):
         self.forms = pii_forms.Forms(self.rng, self.line)
 
     def line(self):
-        """One line as a template: mostly a phrase, or a real sentence, with or without values."""
+        """Returns one line as a template: mostly a phrase, else a real sentence, with or without values."""
         rng, kind = self.rng, self.rng.random()
         if kind < 0.42:
             return pii_grammar.template("any", rng)

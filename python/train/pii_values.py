@@ -1,7 +1,7 @@
-"""Made-up personal data, and things that look like it: what the templates' slots are filled with.
+"""Generated personal data, and values that resemble it, for the slots of templates.
 
-Names, addresses, card numbers and IBANs come from Faker in several locales; formats are varied here.
-Nothing belongs to anyone on purpose, but a made-up number may exist.
+Names, addresses, card numbers and IBANs come from Faker in several locales; this module varies formats. No value
+is taken from a real person, but a generated number may exist.
 """
 
 import datetime
@@ -18,12 +18,12 @@ HELD_OUT_SHARE = 8
 
 
 def held_out(name):
-    """One last name in eight is kept for the tests."""
+    """Returns whether a last name is kept for the tests, as one in eight is."""
     return zlib.crc32(name.lower().encode()) % HELD_OUT_SHARE == 0
 
 
 class Values:
-    """A seeded source of values. With `test`, last names are those that training never draws."""
+    """Draws values from a seed. With `test`, last names are those that training never draws."""
 
     locales = LOCALES
 
@@ -35,7 +35,7 @@ class Values:
         self.start()
 
     def start(self):
-        """A new document: a new person whom its slots agree on."""
+        """Starts a new document, with a new person for all its slots."""
         self.locale = self.rng.choice(LOCALES[:3] if self.rng.random() < 0.55 else LOCALES)
         self.faker = self.fakers[self.locale]
         self.people, self.organisation = {}, None
@@ -142,7 +142,7 @@ class Values:
         return text if self.rng.random() < 0.85 else text.replace("-", " ")
 
     def company(self):
-        """Companies are no personal data. Some are named like people, as they are in life."""
+        """Returns a company, which is not personal data. Some are named like people, as real ones are."""
         if self.organisation is None:
             word = self.faker.word().title()
             ends = ["Ltd", "GmbH", "Inc.", "Logistics", "Systems", "Bank", "Health", "Insurance", "Labs", "Media", "Foods"]
@@ -151,7 +151,7 @@ class Values:
         return self.organisation
 
     def entity(self, slot):
-        """A labelled slot: (label, value)."""
+        """Fills a labelled slot: (label, value)."""
         name = slot.rstrip("0123456789")
         key = slot[len(name) :]
         if name == "PERSON":
@@ -171,7 +171,7 @@ class Values:
         return label, simple[name]()
 
     def distractor(self, slot):
-        """An unlabelled slot: numbers, dates and names that are nobody's."""
+        """Fills an unlabelled slot: numbers, dates and names that are not personal data."""
         rng, d = self.rng, self.digits
         letters = lambda n: "".join(rng.choice(string.ascii_uppercase) for _ in range(n))
         table = {

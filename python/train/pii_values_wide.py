@@ -9,7 +9,7 @@ NAME_LOCALES = LOCALES + """
 fi_FI no_NO da_DK cs_CZ hu_HU ro_RO hr_HR sk_SK sl_SI et_EE lt_LT lv_LV id_ID vi_VN en_NG en_KE es_MX es_AR fr_CA
 nl_BE de_AT de_CH pt_PT en_IE en_NZ es_CO es_CL en_PK en_TH ig_NG zu_ZA tw_GH yo_NG ha_NG tr_TR az_AZ uz_UZ is_IS fr_CH sw
 """.split()
-# Country, and what its account numbers are made of: n digits, a letters, c either.
+# Country, and the characters of its account numbers: n digits, a letters, c either.
 IBAN_FORMS = """
 DE18n FR10n11c2n GB4a14n ES20n IT1a10n12c NL4a10n BE12n AT16n CH5n12c PL24n PT21n SE20n NO11n DK14n FI14n IE4a14n LU3n13c
 CZ20n SK20n HU24n RO4a16c BG4a6n8c HR17n SI15n EE16n LV4a13c LT16n GR7n16c CY8n16c MT4a5n18c IS22n TR5n1n16c UA6n19c SA2n18c
@@ -40,7 +40,7 @@ class WideValues(Values):
         return self.rng.choice(string.ascii_uppercase)
 
     def invented(self):
-        """A name of no language: the model cannot know all of them."""
+        """Returns a name of no language, because the model cannot know all names."""
         rng = self.rng
         heads, tails = "b c d f g h j k l m n p r s t v w z br ch dr gr kh kr sh st th tr".split(), "a e i o u ai au ea ie ou".split()
         ends = ["n", "r", "s", "l", "k", "m", "nd", "th", "tz", "ck", "ng", "va", "ski", "sson", "ez", "ini", "off", "man", "ova", ""]
@@ -191,7 +191,7 @@ class WideValues(Values):
         return text if self.rng.random() < 0.8 else text.replace("-", self.rng.choice([" ", " ", "."]))
 
     def distractor(self, slot):
-        """More of what is nobody's; other slots are as pii_values has them."""
+        """Fills more unlabelled slots; pii_values fills the others."""
         rng, d = self.rng, self.digits
         letters = lambda n: "".join(rng.choice(string.ascii_uppercase) for _ in range(n))
         name = slot.rstrip("0123456789")

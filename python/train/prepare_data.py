@@ -3,10 +3,10 @@
     python/train/fetch_sources.sh SOURCES
     python3 python/train/prepare_data.py --sources SOURCES --clinc clinc150_data_full.json --out DATA
 
-Writes JSON lines (xz) and the tokenizer. What is done about leaks, with the counts in DATA/data.json:
-texts are compared by their letters and digits alone; a test set stays as published; whatever else equals
-a text of a test set, a needle or a sentence of the fixture is dropped from training and validation, and
-validation texts are dropped from training.
+Writes JSON lines (xz) and the tokenizer. Leaks are removed, with their counts in DATA/data.json: texts are
+compared by their letters and digits alone. A test set stays as published. Any other text that equals a text of a
+test set, a needle or a sentence of the fixture is dropped from training and validation, and validation texts are
+dropped from training.
 """
 
 import argparse
@@ -44,7 +44,7 @@ FIRST_TEST_YEAR = 1985
 
 
 def key(text):
-    """What makes two texts the same: letters and digits, without case, accents, spaces, punctuation."""
+    """Returns the key by which texts are equal: letters and digits, without case, accents, spaces, punctuation."""
     plain = unicodedata.normalize("NFKD", text).lower()
     return "".join(c for c in plain if c.isalnum())
 
@@ -55,7 +55,7 @@ def write(path, rows):
 
 
 class Kept:
-    """Drops repeated texts and those of earlier sets; counts what it drops by reason."""
+    """Drops repeated texts and those of earlier sets, and counts them by reason."""
 
     def __init__(self, counts, name):
         self.seen, self.counts, self.name = {}, counts, name
@@ -106,7 +106,7 @@ def jailbreak(root, counts):
 
 
 def everyday_requests(counts):
-    """Harmless requests written for this project; in no test."""
+    """Returns harmless requests written for this project, which are in no test set."""
     rng, kept = random.Random(6), Kept(counts, "everyday")
     kept.add(fixture_texts("jailbreak"), "fixture")
     return kept.add([{"text": everyday.request(rng)} for _ in range(EVERYDAY_REQUESTS)], "train")
@@ -133,7 +133,7 @@ def split_of(name):
 
 
 def prose(root, counts):
-    """Documents of real text: {"split", "source", "text"}."""
+    """Returns documents of real text: {"split", "source", "text"}."""
     rows = []
     for number in range(1, 136):
         chapter = json.loads((root / "moby-dick" / "data" / f"chapter_{number}.json").read_text(encoding="utf-8"))
@@ -168,7 +168,7 @@ def prose(root, counts):
 
 
 def real_sentences(jailbreak, intent):
-    """Harmless questions and requests that name nobody, as far as capitals tell."""
+    """Returns harmless questions and requests that name nobody, as far as capitals show."""
     texts = [r["text"] for r in intent if r["label"] not in TELLS_A_NAME]
     texts += [r["text"] for r in jailbreak if r["label"] == 0]
     odd = re.compile(r"[^.?!:\"'] (?!I\b)[A-Z]|@|\d{3}|\n|[<>{}]")
@@ -176,8 +176,8 @@ def real_sentences(jailbreak, intent):
 
 
 def pii(counts, documents, sentences):
-    """Training text is templates' and, four times as much, WideWriter's; templates of validation and test,
-    and last names of the test, are in no training text."""
+    """Returns the pii sets. Four fifths of the training text are by WideWriter, the rest from templates;
+    templates of validation and test, and last names of the test, are in no training text."""
     kept = Kept(counts, "pii")
     kept.add(fixture_texts("pii"), "fixture")
     fill = {"train": [], "test": []}
@@ -199,7 +199,7 @@ def pii(counts, documents, sentences):
 
 
 def needles(count=400):
-    """PII sentences for the needle test, made of held-out templates and names."""
+    """Returns sentences with personal data for the needle test, from held-out templates and names."""
     writer = Writer(4, [], [], [], [], test=True)
     rows = []
     for label, templates in pii_templates_heldout.NEEDLES.items():
@@ -208,7 +208,7 @@ def needles(count=400):
 
 
 def main():
-    # Faker picks Italian towns from a set, whose order Python changes from run to run unless told.
+    # Faker picks Italian towns from a set, whose order changes from run to run without a fixed hash seed.
     if os.environ.get("PYTHONHASHSEED") != "0":
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"PYTHONHASHSEED": "0"})
     parser = argparse.ArgumentParser()

@@ -1,4 +1,4 @@
-"""Masked-language-model training of the shared encoder: prose, and the tasks' training texts.
+"""Trains the shared encoder as a masked language model, on prose and the training texts of all tasks.
 
     python3 python/train/pretrain.py --data DATA --out encoder.pt
 """
@@ -24,7 +24,7 @@ def task_stream(tok, data, rng):
 
 
 def mask_tokens(ids, generator):
-    """BERT's recipe: of the chosen, 80 % become [MASK], 10 % another token, 10 % stay."""
+    """Masks tokens by BERT's recipe: of the chosen, 80 % become [MASK], 10 % another token, 10 % stay."""
     chance = torch.rand(ids.shape, device=ids.device, generator=generator)
     chosen = (chance < MASKED) & (ids > texts.MASK)
     other = torch.randint(5, 4096, ids.shape, device=ids.device, generator=generator)
@@ -53,7 +53,7 @@ def main():
     parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--tokens", type=int, default=65536)
     parser.add_argument("--limit-s", type=float, default=120)
-    parser.add_argument("--rows", type=int, help="for a trial: read this many rows of each file")
+    parser.add_argument("--rows", type=int, help="for a trial: read only this many rows of each file")
     args = parser.parse_args()
     texts.ROWS = args.rows
     device = "cuda" if torch.cuda.is_available() else "cpu"

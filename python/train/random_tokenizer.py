@@ -3,10 +3,9 @@
     pip install tokenizers==0.23.3
     python3 python/train/random_tokenizer.py
 
-Writes tokenizer.json and tokenizer_config.json to crates/models/random/. BPE training has no randomness and ties
-are broken by the pair's ids, so the same library version writes the same bytes. Every byte is in the
-alphabet: no text is unknown. The special tokens behave as ModernBERT's do ([MASK] takes the space
-before it).
+Writes tokenizer.json and tokenizer_config.json to crates/models/random/. BPE training has no randomness and
+ties are broken by the pair's ids, so the same library version writes the same bytes. Every byte is in the
+alphabet: no text is unknown. The special tokens behave as ModernBERT's do ([MASK] takes the space before it).
 """
 
 import json

@@ -2,8 +2,9 @@
 
     python3 python/train/run_all.py --data DATA --out OUT [--work DIR]
 
-OUT gets four files: models.tar.gz (a directory a model, as in models/), encoder.pt, metrics.json (all
-models' figures, and whether the bars are met) and train.log. A model that fails fails alone.
+OUT gets four files: models.tar.gz (one directory per model, laid out as in crates/models/), encoder.pt,
+metrics.json (all models' figures, and whether the bars are met) and train.log. If one model fails, the others
+are still trained.
 """
 
 import argparse
@@ -27,7 +28,7 @@ def start(script, log, *arguments):
 
 
 def bars(metrics):
-    """Each bar with its figure."""
+    """Returns whether each bar is met, or which figure is missing."""
     look = {
         "jailbreak F1 on s-labs test >= 0.90": lambda: metrics["jailbreak"]["held_out"]["s-labs test"]["f1_at_half"]["value"] >= 0.90,
         "intent domain accuracy >= 0.90": lambda: metrics["intent"]["held_out"]["test"]["domain_accuracy_in_scope"]["value"] >= 0.90,
@@ -51,7 +52,7 @@ def main():
     parser.add_argument("--data", required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--work", type=pathlib.Path, default=None)
-    parser.add_argument("--smoke", action="store_true", help="a few tiny steps, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="a few tiny steps per model, to check that everything runs")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     work = args.work or pathlib.Path(tempfile.mkdtemp())

@@ -20,7 +20,7 @@ ROWS = None
 
 
 def read(data, name):
-    """Rows of a file; a trial reads ROWS of them, from all over the file."""
+    """Reads the rows of a file; a trial reads ROWS of them, spread over the file."""
     with lzma.open(pathlib.Path(data) / f"{name}.jsonl.xz", "rt", encoding="utf-8") as f:
         rows = [json.loads(line) for line in f]
     return rows if ROWS is None else rows[:: max(1, len(rows) // ROWS)]
@@ -35,7 +35,7 @@ def ids_of(tok, texts, special=True):
 
 
 def padded(rows, device, fill=PAD, multiple=8):
-    """Rows of different lengths: a tensor, and which of its places are real."""
+    """Pads rows of different lengths to one tensor; also returns which positions are real."""
     width = -(-max(map(len, rows)) // multiple) * multiple
     out = np.full((len(rows), width), fill, dtype=np.int64)
     valid = np.zeros((len(rows), width), dtype=bool)
@@ -46,7 +46,7 @@ def padded(rows, device, fill=PAD, multiple=8):
 
 
 def batches(lengths, size, rng, pool=16):
-    """Indices for ever, in batches of similar length."""
+    """Yields indices in batches of similar length, without end."""
     lengths = np.asarray(lengths)
     while True:
         order = rng.permutation(len(lengths))
@@ -60,7 +60,7 @@ def batches(lengths, size, rng, pool=16):
 
 
 class Prose:
-    """Tokens of documents end to end, and windows of them."""
+    """Tokens of documents laid end to end, and windows of them."""
 
     def __init__(self, tok, rows, skip_names_of=("moby-dick",)):
         encoded = tok.encode_batch([r["text"] for r in rows], add_special_tokens=False)
@@ -77,7 +77,7 @@ class Prose:
 
     @staticmethod
     def capitalised(tokens):
-        """Words of a novel that may be names: nobody has said which of them are."""
+        """Marks the tokens of capitalised words, which in a novel may be names that no source labels."""
         found, inside = np.zeros(len(tokens) + 1, bool), False
         for i, t in enumerate(tokens):
             if t.startswith("Ġ") or not t[0].isalpha():
@@ -92,8 +92,8 @@ class Prose:
         return slice(start, start + n)
 
     def planted(self, length, pieces, rng):
-        """[CLS] ... [SEP] of exactly `length` tokens with each piece (an array of ids) at the end of a
-        sentence; returns ids, and for each token its piece's number and place in it, or -1."""
+        """Builds [CLS] ... [SEP] of exactly `length` tokens with each piece (an array of ids) at the end of a
+        sentence. Returns the ids, and for each token its piece's number and position in it, or -1."""
         window = self.window(length - 2 - sum(map(len, pieces)), rng)
         body, ends = self.ids[window], self.ends[window]
         places = np.flatnonzero(ends) + 1
@@ -115,19 +115,19 @@ class Prose:
 
 
 def long_length(rng, room=32768):
-    """A length, and how many windows of it make a batch of `room` tokens."""
+    """Draws a length, and returns it with the number of windows that fill `room` tokens."""
     length = min(int(rng.choice(LENGTHS, p=LENGTH_ODDS)), room)
     return length, room // length
 
 
 def as_planted(text, rng):
-    """A piece with the white space that sets it off from the prose."""
+    """Returns a piece with the white space that separates it from the prose."""
     before, after = [(" ", ""), ("\n", "\n"), ("\n\n", "\n\n"), ("\n\n", "")][int(rng.integers(4))]
     return before + text + after
 
 
 class Capitals:
-    """Writes lower-case text as people do. Which words begin with a capital is counted in running text."""
+    """Capitalises lower-case text as people do, by counts of capitalised words in running text."""
 
     LEAST_SEEN, LEAST_SHARE = 3, 0.8
 
@@ -143,8 +143,8 @@ class Capitals:
                 self.form_of[word] = form
 
     def typed(self, text, rng):
-        """A third as it came but lower case and without a mark at its end, as CLINC150 is; the rest with
-        capitals and most of them with a mark. Now and then a word no list knows gets a capital, as a name would."""
+        """Writes a third of the texts in lower case without a mark at the end, as CLINC150 is, and the rest with
+        capitals and mostly a mark. Now and then a word on no list gets a capital, as a name would."""
         if rng.random() < 0.35:
             return text.lower().rstrip(".?! ") or text
         text = re.sub(r"\b[a-z][a-z']*", lambda m: self.form_of.get(m[0], m[0]), text)
@@ -159,7 +159,7 @@ class Capitals:
 
 
 def vary(text, rng):
-    """Now and then without capitals, in capitals, without the mark at the end."""
+    """Removes capitals or the mark at the end, or writes all in capitals, now and then."""
     pick = rng.random()
     if pick < 0.12:
         text = text.lower()

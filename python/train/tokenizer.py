@@ -1,8 +1,8 @@
-"""The tokenizer that the trained models share: byte-level BPE, 4096 tokens, digits and punctuation apart.
+"""Trains the tokenizer of the trained models: byte-level BPE, 4096 tokens, digits and punctuation apart.
 
-A digit, a punctuation mark or a run of letters is at least one token of its own (with the space before
-it), so that entities begin and end where tokens do, and a card number is digits rather than luck. There
-is no normalizer: the places of tokens are places in the text as it came.
+A digit, a punctuation mark or a run of letters is at least one token of its own (with the space before it), so
+entities begin and end at token boundaries, and a card number is always a run of digits. There is no normalizer:
+token offsets are offsets into the original text.
 """
 
 import json
