@@ -10,9 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use bigbatch_engine::{
-    Checkpoint, DeviceKind, Engine, EngineOptions, Model, RopeOverride, TaskKind,
-};
+use bigbatch_engine::{DeviceKind, Engine, EngineOptions, Model, RopeOverride, TaskKind};
 use bigbatch_validate::report::text;
 use bigbatch_validate::target::{InProcess, Target};
 use bigbatch_validate::{Plan, RunOptions, Terminal, run};
@@ -56,7 +54,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             plan
         }
     };
-    let checkpoint = Checkpoint::resolve(&args.model, TaskKind::Embed)?;
+    let checkpoint = bigbatch_models::resolve(&args.model, TaskKind::Embed)?;
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
     let budget = options.device.memory_budget_bytes;
     let engine = Engine::start(model, &options)?;

@@ -6,8 +6,8 @@
 use std::error::Error;
 
 use bigbatch_engine::{
-    Checkpoint, DeviceKind, Engine, EngineOptions, Input, Model, Request, Response, RopeOverride,
-    Task, TaskKind, Truncate, units,
+    DeviceKind, Engine, EngineOptions, Input, Model, Request, Response, RopeOverride, Task,
+    TaskKind, Truncate, units,
 };
 use bigbatch_validate::target::process_rss_bytes;
 use bigbatch_validate::workload::{Corpus, Workload};
@@ -31,7 +31,7 @@ struct Args {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    let checkpoint = Checkpoint::resolve(&args.model, TaskKind::Embed)?;
+    let checkpoint = bigbatch_models::resolve(&args.model, TaskKind::Embed)?;
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
     let mut options = EngineOptions::default();
     options.device.kind = DeviceKind::auto();

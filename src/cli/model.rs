@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bigbatch_engine::embedded::{self, EmbeddedModel};
 use bigbatch_engine::{
     Checkpoint, Dtype, Head, Init, InitHead, LayerKind, Model, PRESETS, Preset, Rope, RopeOverride,
     Scaling, TaskKind, units,
 };
+use bigbatch_models::EmbeddedModel;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Outcome, say};
@@ -86,10 +86,11 @@ pub(crate) fn model(args: ModelCommand) -> Outcome {
 
 fn list() -> Outcome {
     say!("embedded models:");
-    for EmbeddedModel { name, tasks, about, data, .. } in &embedded::MODELS {
+    for EmbeddedModel { name, tasks, about, data, .. } in &bigbatch_models::MODELS {
         say!("  embedded:{name:<12} {about}");
         let Some(&first) = tasks.first() else { continue };
-        let model = Model::load(&embedded::checkpoint(name, first)?, RopeOverride::Checkpoint)?;
+        let model =
+            Model::load(&bigbatch_models::checkpoint(name, first)?, RopeOverride::Checkpoint)?;
         let bytes: u64 = model.weights.iter().map(|(_, tensor)| tensor.bytes().len() as u64).sum();
         let (size, tokens) = (units::bytes(bytes), model.config.max_tokens);
         let commands: Vec<&str> = tasks.iter().map(|&task| command(task)).collect();
@@ -128,7 +129,7 @@ fn few_of(labels: &[String]) -> String {
 }
 
 fn init(args: InitArgs) -> Outcome {
-    let (embedded_tokenizer, embedded_config) = embedded::tokenizer_files();
+    let (embedded_tokenizer, embedded_config) = bigbatch_models::tokenizer_files();
     let (tokenizer, tokenizer_config) = match &args.tokenizer {
         None => (embedded_tokenizer.to_vec(), embedded_config.to_vec()),
         Some(path) => {
@@ -169,7 +170,7 @@ fn init(args: InitArgs) -> Outcome {
 }
 
 fn inspect(source: &str, tensors: bool) -> Outcome {
-    let checkpoint = Checkpoint::resolve(source, TaskKind::Embed)?;
+    let checkpoint = bigbatch_models::resolve(source, TaskKind::Embed)?;
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
     let config = &model.config;
     let head = match &config.head {

@@ -5,8 +5,8 @@ use std::error::Error;
 #[cfg(feature = "cuda")]
 use bigbatch_engine::Dtype;
 use bigbatch_engine::{
-    Checkpoint, DeviceKind, DeviceOptions, Engine, EngineOptions, LoadError, Model, RopeOverride,
-    TaskKind, units,
+    DeviceKind, DeviceOptions, Engine, EngineOptions, LoadError, Model, RopeOverride, TaskKind,
+    units,
 };
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
@@ -166,7 +166,7 @@ impl RuntimeOptions {
             RopeChoice::Yarn => RopeOverride::Yarn,
             RopeChoice::Plain => RopeOverride::Plain,
         };
-        Model::load(&Checkpoint::resolve(source, task)?, rope)
+        Model::load(&bigbatch_models::resolve(source, task)?, rope)
     }
 
     /// Options of the device side.

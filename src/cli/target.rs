@@ -95,7 +95,10 @@ impl TargetOptions {
             metrics_url: self.metrics_url.clone(),
             ..HttpOptions::new(self.target.clone())
         };
-        Ok(Some(Server { options, tokenizer: Tokenizer::load(source)? }))
+        Ok(Some(Server {
+            options,
+            tokenizer: Tokenizer::open(&bigbatch_models::resolve_tokenizer(source)?)?,
+        }))
     }
 
     /// The first option given that says nothing about this process.

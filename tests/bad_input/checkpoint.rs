@@ -57,7 +57,10 @@ fn sources_that_are_no_checkpoint() {
     for (source, says) in [
         (text(&file), "it is a file"),
         (text(&empty), "config.json"),
-        (text(&absent), "no such directory"),
+        (
+            text(&absent),
+            "no such directory, and it is neither a Hub id (OWNER/NAME) nor embedded[:NAME]",
+        ),
         ("somebody/some-model", "HF_HUB_OFFLINE"),
         ("embedded:nonsense", "embedded models are"),
         ("embedded:", "no model at"),

@@ -11,7 +11,9 @@ const PLAN: &str = "name = \"served\"\ntokens = [24]\nconcurrency = [2]\nrepeat_
     [cell]\nrequests_min = 20\nrequests_per_client = 1\nbatches_min = 0\nfailure_pause_seconds = 0\n";
 
 fn mock(speaks: Speaks) -> MockOptions {
-    let tokenizer = Tokenizer::load("embedded").expect("it is part of the program");
+    let tokenizer =
+        Tokenizer::open(&bigbatch_models::resolve_tokenizer("embedded").expect("resolves"))
+            .expect("reads");
     MockOptions::new(speaks).counting(move |text| tokenizer.count(text).unwrap_or(0))
 }
 

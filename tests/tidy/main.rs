@@ -17,14 +17,23 @@ const FILE_BYTES: u64 = 1_500_000;
 /// Tracked files that may be larger, each with the reason.
 const LARGE_FILES: [(&str, &str); 4] = [
     (
-        "models/jailbreak/model.safetensors",
+        "crates/models/jailbreak/model.safetensors",
         "part of the program: it answers with nothing to download",
     ),
-    ("models/intent/model.safetensors", "part of the program: it answers with nothing to download"),
-    ("models/pii/model.safetensors", "part of the program: it answers with nothing to download"),
-    ("models/embed/model.safetensors", "part of the program: it answers with nothing to download"),
+    (
+        "crates/models/intent/model.safetensors",
+        "part of the program: it answers with nothing to download",
+    ),
+    (
+        "crates/models/pii/model.safetensors",
+        "part of the program: it answers with nothing to download",
+    ),
+    (
+        "crates/models/embed/model.safetensors",
+        "part of the program: it answers with nothing to download",
+    ),
 ];
-/// All of `models/` together: what the embedded models may add to a clone and to the program.
+/// All of `crates/models` together: what the embedded models may add to a clone and to the program.
 const MODEL_BYTES: u64 = 10_000_000;
 
 struct File {
@@ -178,8 +187,8 @@ fn large_files_are_meant() {
 
 #[test]
 fn embedded_models_stay_small() {
-    let models = files().into_iter().filter(|path| path.starts_with("models"));
+    let models = files().into_iter().filter(|path| path.starts_with("crates/models"));
     let bytes = |path: PathBuf| std::fs::metadata(root().join(path)).map_or(0, |meta| meta.len());
     let total: u64 = models.map(bytes).sum();
-    assert!(total < MODEL_BYTES, "models/ has {total} bytes, the limit is {MODEL_BYTES}");
+    assert!(total < MODEL_BYTES, "crates/models has {total} bytes, the limit is {MODEL_BYTES}");
 }

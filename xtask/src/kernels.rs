@@ -1,15 +1,17 @@
-//! Compiles every kernel for every architecture and element type, and refuses what must not land: a
-//! source that does not compile, a compiler warning, or local memory, which the device context has none of.
+//! `xtask kernels`: compiles every kernel for every architecture and element type.
+//!
+//! It fails on what must not land: a source that does not compile, a compiler warning, or local memory, of
+//! which the engine's context reserves none.
 
 use bigbatch_engine::Dtype;
 use bigbatch_engine::backend::cuda::driver::libraries;
 use bigbatch_engine::backend::cuda::driver::resources::{Resources, warnings};
 use bigbatch_engine::backend::cuda::kernels::compile::{Arch, Compiler, SOURCES, Source, Target};
 
-/// Prints one line a kernel.
+/// Prints one line per kernel.
 ///
 /// # Errors
-/// What is wrong, all of it, one finding a line.
+/// All findings, one per line.
 pub(crate) fn report(architectures: &[String]) -> Result<(), String> {
     let targets = architectures
         .iter()

@@ -1,10 +1,11 @@
-//! Chores of this repository that need more than a shell line.
+//! Chores of this repository that need the engine's code.
 //!
-//! `cargo xtask kernels` compiles every CUDA kernel without a device, as the program itself would, and says
-//! what each costs.
+//! `cargo xtask kernels` compiles every CUDA kernel without a device and reports what each uses. `rows` runs
+//! batches on a device for `python/goldens/gpu_parity.py`. `gpu-suite.sh`, beside this crate, carries the
+//! program to a machine with a GPU, where it runs without cargo.
 
-#[cfg(feature = "kernels")]
 mod kernels;
+mod rows;
 
 use std::process::ExitCode;
 
@@ -25,25 +26,20 @@ enum Chore {
         #[arg(long, value_delimiter = ',', default_value = "sm_80,sm_89,sm_90a")]
         arch: Vec<String>,
     },
+    /// Run packed batches on a device and write the rows that it returns
+    Rows(rows::Arguments),
 }
 
 fn main() -> ExitCode {
-    let Chore::Kernels { arch } = Arguments::parse().chore;
-    match kernels(&arch) {
+    let result = match Arguments::parse().chore {
+        Chore::Kernels { arch } => kernels::report(&arch),
+        Chore::Rows(arguments) => rows::run(&arguments).map_err(|error| error.to_string()),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             eprintln!("xtask: {reason}");
             ExitCode::FAILURE
         }
     }
-}
-
-#[cfg(feature = "kernels")]
-fn kernels(arch: &[String]) -> Result<(), String> {
-    kernels::report(arch)
-}
-
-#[cfg(not(feature = "kernels"))]
-fn kernels(_: &[String]) -> Result<(), String> {
-    Err("built without the feature `kernels`; run it as `cargo xtask kernels`".into())
 }

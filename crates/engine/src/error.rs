@@ -30,6 +30,14 @@ pub enum LoadError {
         /// What was tried and what to do.
         reason: String,
     },
+    /// SOURCE has the form of no source that the engine knows.
+    #[error(
+        "no model at '{given}': there is no such directory, and it is not a Hub id (OWNER/NAME)"
+    )]
+    UnknownSource {
+        /// What was asked for.
+        given: String,
+    },
     /// `config.json` or a file beside it says something this engine does not do.
     #[error("{file}: {reason}")]
     Config {

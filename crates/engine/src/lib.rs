@@ -23,11 +23,10 @@
 //!
 //! ```
 //! use bigbatch_engine::{
-//!     Answer, Checkpoint, Engine, EngineOptions, Input, Model, Request, RopeOverride, Task, TaskKind,
-//!     Truncate,
+//!     Answer, Engine, EngineOptions, Input, Model, Request, RopeOverride, Task, TaskKind, Truncate,
 //! };
 //!
-//! let checkpoint = Checkpoint::resolve("embedded:random", TaskKind::Classify)?;
+//! let checkpoint = bigbatch_models::checkpoint("random", TaskKind::Classify)?;
 //! let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
 //! let engine = Engine::start(model, &EngineOptions::default())?;
 //! let request = Request {
@@ -46,7 +45,6 @@ mod batch;
 mod checkpoint;
 mod device;
 mod dtype;
-pub mod embedded;
 mod engine;
 mod error;
 mod model;

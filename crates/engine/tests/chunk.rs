@@ -5,13 +5,13 @@ use std::sync::LazyLock;
 
 use bigbatch_engine::{
     Answer, Chunking, Chunks, Engine, EngineOptions, Input, LabelScore, Merge, Model, Request,
-    RopeOverride, Task, TaskKind, Tokenizer, Truncate, embedded, shares, windows,
+    RopeOverride, Task, TaskKind, Tokenizer, Truncate, shares, windows,
 };
 use proptest::prelude::*;
 
 fn tokenizer() -> &'static Tokenizer {
     static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
-        Tokenizer::open(&embedded::checkpoint("random", TaskKind::Tag).unwrap()).unwrap()
+        Tokenizer::open(&bigbatch_models::checkpoint("random", TaskKind::Tag).unwrap()).unwrap()
     });
     &TOKENIZER
 }
@@ -88,7 +88,7 @@ fn a_command_line_says_all_of_it() {
 #[test]
 fn an_engine_reads_windows_as_it_reads_texts() {
     for kind in [TaskKind::Tag, TaskKind::Embed, TaskKind::Classify] {
-        let checkpoint = embedded::checkpoint("random", kind).unwrap();
+        let checkpoint = bigbatch_models::checkpoint("random", kind).unwrap();
         let model = Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap();
         let engine = Engine::start(model, &EngineOptions::default()).unwrap();
         let task = match kind {

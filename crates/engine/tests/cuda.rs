@@ -13,7 +13,7 @@ use bigbatch_engine::backend::cuda::driver::device as cuda_device;
 use bigbatch_engine::backend::cuda::driver::memory::allocations_after_startup;
 use bigbatch_engine::{
     Device, DeviceError, DeviceKind, DeviceOptions, Dtype, EngineOptions, Init, InitHead,
-    LoadError, Model, PackedBatch, Pooling, Preset, RopeOverride, Rows, Sequence, embedded, units,
+    LoadError, Model, PackedBatch, Pooling, Preset, RopeOverride, Rows, Sequence, units,
 };
 
 /// Least cosine of bf16 hidden states and the oracle's, over all positions (DESIGN section 3).
@@ -37,7 +37,7 @@ fn device_turn() -> Option<MutexGuard<'static, ()>> {
 
 fn model(preset: &str, head: InitHead) -> Model {
     let init = Init { preset: Preset::named(preset).unwrap(), head, seed: 7, dtype: Dtype::F32 };
-    let (tokenizer, config) = embedded::tokenizer_files();
+    let (tokenizer, config) = bigbatch_models::tokenizer_files();
     let checkpoint =
         init.checkpoint(preset, Cow::Borrowed(tokenizer), Cow::Borrowed(config)).unwrap();
     Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap()

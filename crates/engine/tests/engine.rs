@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use bigbatch_engine::{
     Answer, Engine, EngineOptions, Input, Model, Request, RequestError, Response, RopeOverride,
-    Task, TaskKind, Truncate, embedded,
+    Task, TaskKind, Truncate,
 };
 
 fn engine(task: TaskKind, options: EngineOptions) -> Engine {
-    let checkpoint = embedded::checkpoint("random", task).unwrap();
+    let checkpoint = bigbatch_models::checkpoint("random", task).unwrap();
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap();
     Engine::start(model, &options).unwrap()
 }

@@ -1,6 +1,6 @@
 //! ModernBERT's own tokenizer against ids that were checked with the `tokenizers` library.
 //!
-//! The tokenizer is no part of the repository. `scripts/modernbert_tokenizer.py DIR` rebuilds it, and
+//! The tokenizer is no part of the repository. `python/tools/modernbert_tokenizer.py DIR` rebuilds it, and
 //! this test reads the DIR that `BIGBATCH_MODERNBERT_TOKENIZER` names; `.ci/run` sees to both. Without
 //! the variable it says so and checks nothing.
 
@@ -24,7 +24,7 @@ fn modernbert_texts_have_their_gold_ids() {
         // Not `eprintln!`, which a passing test does not show.
         writeln!(
             stderr(),
-            "skipped: {DIRECTORY} is not set; run scripts/modernbert_tokenizer.py DIR"
+            "skipped: {DIRECTORY} is not set; run python/tools/modernbert_tokenizer.py DIR"
         )
         .expect("standard error is open");
         return;

@@ -2,12 +2,12 @@
 
 use bigbatch_engine::{
     Device, DeviceOptions, EngineOptions, Model, PackedBatch, Pooling, RopeOverride, Rows,
-    Sequence, TaskKind, embedded,
+    Sequence, TaskKind,
 };
 use proptest::prelude::*;
 
 fn device(task: TaskKind, threads: usize) -> Device {
-    let checkpoint = embedded::checkpoint("random", task).unwrap();
+    let checkpoint = bigbatch_models::checkpoint("random", task).unwrap();
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap();
     let options =
         DeviceOptions { threads, max_batch_tokens: Some(4096), ..EngineOptions::default().device };

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use bigbatch_engine::{
     Checkpoint, Config, Dtype, Init, InitHead, Input, Model, Preset, RopeOverride, Scaling,
-    Scoring, Tokenizer, Truncate, embedded,
+    Scoring, Tokenizer, Truncate,
 };
 use serde_json::{Value, json};
 
 /// A small checkpoint whose config has `more`, with other files beside it.
 fn checkpoint(head: InitHead, more: Value, files: &[(&str, Value)]) -> Checkpoint {
     let preset = Preset::named("random").unwrap();
-    let (tokenizer, tokenizer_config) = embedded::tokenizer_files();
+    let (tokenizer, tokenizer_config) = bigbatch_models::tokenizer_files();
     let init = Init { preset, head, seed: 0, dtype: Dtype::F32 };
     let made = init.checkpoint("made", tokenizer.into(), tokenizer_config.into()).unwrap();
     let mut config: Value = serde_json::from_slice(&made.require("config.json").unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! The engine against `transformers`: goldens written by `scripts/goldens.py`, at fixed tolerances.
+//! The engine against `transformers`: goldens written by `python/goldens/goldens.py`, at fixed tolerances.
 //!
 //! Each case is a small checkpoint and what `transformers` computes with it in f32. The fast backend runs
 //! all lengths; the reference backend, the oracle of the other tests, runs those it is meant for.
@@ -197,7 +197,7 @@ fn texts_encode_as_the_python_tokenizers_do() {
     let text = std::fs::read_to_string(goldens().join("text.json")).unwrap();
     let golden: Value = serde_json::from_str(&text).unwrap();
     let checkpoint =
-        bigbatch_engine::embedded::checkpoint("random", bigbatch_engine::TaskKind::Embed).unwrap();
+        bigbatch_models::checkpoint("random", bigbatch_engine::TaskKind::Embed).unwrap();
     let tokenizer = bigbatch_engine::Tokenizer::open(&checkpoint).unwrap();
     let ids_of = |entry: &Value| -> Vec<u32> {
         entry["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()

@@ -4,12 +4,12 @@ use std::sync::LazyLock;
 
 use bigbatch_engine::{
     Answer, Engine, EngineOptions, Input, Model, Request, RequestError, Response, RopeOverride,
-    Task, TaskKind, Tokenizer, Tokens, Truncate, embedded,
+    Task, TaskKind, Tokenizer, Tokens, Truncate,
 };
 use proptest::prelude::*;
 
 fn engine(task: TaskKind) -> Engine {
-    let checkpoint = embedded::checkpoint("random", task).unwrap();
+    let checkpoint = bigbatch_models::checkpoint("random", task).unwrap();
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap();
     let mut options = EngineOptions::default();
     options.device.max_batch_tokens = Some(1024);
@@ -135,7 +135,7 @@ proptest! {
     #[test]
     fn a_frame_around_all_tokens_is_the_whole_text(text in "[ a-zA-Z0-9.\u{e9}\u{4e2d}\u{1f600}]{1,80}") {
         static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
-            Tokenizer::open(&embedded::checkpoint("random", TaskKind::Embed).unwrap()).unwrap()
+            Tokenizer::open(&bigbatch_models::checkpoint("random", TaskKind::Embed).unwrap()).unwrap()
         });
         let tokenizer = &*TOKENIZER;
         let whole = tokenizer.encode(&Input::Text(text.clone()), 4096, Truncate::No).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p bigbatch-validate --example mock_server -- --port 8080 --latency constant:5`
 //!
-//! For checking load generators, this one and others: `scripts/agreement.sh` does. It prints its URL and
+//! For checking load generators, this one and others: `python/peers/agreement.sh` does. It prints its URL and
 //! runs until it is ended.
 
 #[path = "../tests/mock/mod.rs"]

@@ -1,4 +1,4 @@
-//! Where a model's files come from: a directory, the Hugging Face Hub, or the program itself.
+//! Where a model's files come from: a directory, the Hugging Face Hub, or the caller's memory.
 
 mod hub;
 mod mapped_file;
@@ -8,9 +8,7 @@ use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::embedded;
 use crate::error::LoadError;
-use crate::task::TaskKind;
 
 pub(crate) use mapped_file::MappedFile;
 pub use tensors::{Tensor, Weights};
@@ -31,7 +29,7 @@ enum Files {
 pub enum FileBytes {
     /// Mapped from disk.
     Mapped(MappedFile),
-    /// Part of the program, or made by it.
+    /// Held by the caller's program, or made by it.
     Held(Cow<'static, [u8]>),
 }
 
@@ -50,41 +48,29 @@ impl std::ops::Deref for FileBytes {
 const MAX_JSON_BYTES: u64 = 256 << 20;
 
 impl Checkpoint {
-    /// Resolves SOURCE: `embedded[:NAME]`, a directory, or a Hub id such as
-    /// `answerdotai/ModernBERT-base` (honours `HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE`).
-    ///
-    /// `task` chooses what `embedded` alone means, and the head of `embedded:random`.
+    /// Resolves SOURCE: a directory, or a Hub id such as `answerdotai/ModernBERT-base` (honours
+    /// `HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE`).
     ///
     /// # Errors
-    /// [`LoadError::Source`] saying what was tried.
-    pub fn resolve(source: &str, task: TaskKind) -> Result<Checkpoint, LoadError> {
-        Checkpoint::find(source, task, hub::fetch)
+    /// [`LoadError::UnknownSource`] when it is neither, [`LoadError::Source`] when it is one of them and
+    /// cannot be used.
+    pub fn resolve(source: &str) -> Result<Checkpoint, LoadError> {
+        Checkpoint::find(source, hub::fetch)
     }
 
-    /// As [`Checkpoint::resolve`], for the tokenizer alone: of a Hub model nothing else is fetched, and
-    /// a directory needs no weights.
+    /// Resolves SOURCE as [`Checkpoint::resolve`] does, for its tokenizer alone: only tokenizer files are
+    /// fetched from the Hub, and a directory needs no weights.
     ///
     /// # Errors
-    /// [`LoadError::Source`] saying what was tried.
+    /// As [`Checkpoint::resolve`].
     pub fn resolve_tokenizer(source: &str) -> Result<Checkpoint, LoadError> {
-        Checkpoint::find(source, TaskKind::Embed, hub::fetch_tokenizer)
+        Checkpoint::find(source, hub::fetch_tokenizer)
     }
 
     fn find(
         source: &str,
-        task: TaskKind,
         fetch: fn(&str) -> Result<Checkpoint, LoadError>,
     ) -> Result<Checkpoint, LoadError> {
-        if let Some(rest) = source.strip_prefix("embedded") {
-            let name = match rest.strip_prefix(':') {
-                Some(name) => name,
-                None if rest.is_empty() => embedded::default_name(task),
-                None => "",
-            };
-            if !name.is_empty() {
-                return embedded::checkpoint(name, task);
-            }
-        }
         let path = Path::new(source);
         if path.is_dir() {
             return Ok(Checkpoint::directory(path));
@@ -98,10 +84,7 @@ impl Checkpoint {
         if looks_like_hub_id(source) {
             return fetch(source);
         }
-        Err(no_source(
-            source,
-            "there is no such directory, and it is neither a Hub id (OWNER/NAME) nor embedded[:NAME]",
-        ))
+        Err(LoadError::UnknownSource { given: source.into() })
     }
 
     /// A directory on disk.

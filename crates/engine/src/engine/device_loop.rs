@@ -194,10 +194,9 @@ mod tests {
 
     use super::*;
     use crate::backend::{ArenaUsage, Backend, Ceilings, Fetch, Op, View};
-    use crate::checkpoint::Checkpoint;
     use crate::engine::{Engine, EngineOptions, Request};
-    use crate::model::RopeOverride;
-    use crate::task::{Answer, Task, TaskKind};
+    use crate::model::{InitHead, RopeOverride, smallest};
+    use crate::task::{Answer, Task};
     use crate::text::tokenize::{Input, Truncate};
 
     /// A host backend that says it runs behind, and tells what it is asked to do. Its first `begin` waits
@@ -252,8 +251,7 @@ mod tests {
     }
 
     fn model() -> Model {
-        let checkpoint = Checkpoint::resolve("embedded", TaskKind::Embed).expect("embedded");
-        Model::load(&checkpoint, RopeOverride::Checkpoint).expect("loads")
+        Model::load(&smallest(InitHead::MaskedLm), RopeOverride::Checkpoint).expect("loads")
     }
 
     fn request(words: usize) -> Request {

@@ -7,6 +7,8 @@
 pub mod modernbert;
 mod prompts;
 
+#[cfg(test)]
+pub(crate) use modernbert::smallest;
 pub use modernbert::{
     Architecture, Config, Head, Init, InitHead, LayerKind, MAX_MASKS, PRESETS, Preset, Rope,
     RopeOverride, Scaling, Scoring, TensorSpec, Workspace,

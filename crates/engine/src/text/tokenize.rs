@@ -176,14 +176,6 @@ impl Tokenizer {
         Ok(Frame { before, after })
     }
 
-    /// Reads the tokenizer of SOURCE, as [`Checkpoint::resolve`] reads it, without its model.
-    ///
-    /// # Errors
-    /// [`LoadError::Source`] when there is no such source, else as [`Tokenizer::open`].
-    pub fn load(source: &str) -> Result<Tokenizer, LoadError> {
-        Tokenizer::open(&Checkpoint::resolve_tokenizer(source)?)
-    }
-
     /// The same for two tokenizers that read one `tokenizer.json`, so that a text need not be read twice.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint

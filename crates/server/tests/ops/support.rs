@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bigbatch_engine::backend::{ArenaUsage, Backend, Ceilings, Fetch, Op, View};
 use bigbatch_engine::{
-    Checkpoint, DeviceError, Engine, EngineOptions, Model, PackedBatch, RopeOverride, TaskKind,
+    DeviceError, Engine, EngineOptions, Model, PackedBatch, RopeOverride, TaskKind,
 };
 use bigbatch_server::serve::{Door, Ended, Tls, serve};
 use bigbatch_server::{App, Keys, Models, Options, Phase, Served, Transport, router};
@@ -126,7 +126,7 @@ pub(crate) fn status(answer: &str) -> u16 {
 }
 
 pub(crate) fn model() -> Model {
-    let checkpoint = Checkpoint::resolve("embedded", TaskKind::Embed).expect("embedded");
+    let checkpoint = bigbatch_models::checkpoint("embed", TaskKind::Embed).expect("embedded");
     Model::load(&checkpoint, RopeOverride::Checkpoint).expect("loads")
 }
 

@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use bigbatch_engine::embedded::tokenizer_files;
 use bigbatch_engine::{
     DeviceOptions, Dtype, Engine, EngineOptions, Init, InitHead, Model, Preset, RopeOverride,
 };
@@ -83,7 +82,7 @@ impl Server {
 
 fn engine(head: InitHead) -> Engine {
     let preset = Preset::named("random").expect("it is known");
-    let (tokenizer, config) = tokenizer_files();
+    let (tokenizer, config) = bigbatch_models::tokenizer_files();
     let init = Init { preset, head, seed: 0, dtype: Dtype::F32 };
     let checkpoint =
         init.checkpoint("random", Cow::Borrowed(tokenizer), Cow::Borrowed(config)).expect("sound");

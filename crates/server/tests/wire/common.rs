@@ -6,9 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request};
-use bigbatch_engine::{
-    Dtype, Engine, EngineOptions, Init, InitHead, Model, Preset, RopeOverride, embedded,
-};
+use bigbatch_engine::{Dtype, Engine, EngineOptions, Init, InitHead, Model, Preset, RopeOverride};
 use bigbatch_server::{App, Models, Options, Served, router};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -19,7 +17,7 @@ pub(crate) const LIMIT: usize = 256;
 
 fn model(head: InitHead) -> Model {
     let init = Init { preset: Preset::named("random").unwrap(), head, seed: 0, dtype: Dtype::F32 };
-    let (tokenizer, config) = embedded::tokenizer_files();
+    let (tokenizer, config) = bigbatch_models::tokenizer_files();
     let checkpoint =
         init.checkpoint("test", Cow::Borrowed(tokenizer), Cow::Borrowed(config)).unwrap();
     Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap()

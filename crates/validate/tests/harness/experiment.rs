@@ -5,14 +5,14 @@ use bigbatch_engine::backend::allocators::host::{HostArena, HostPerOperation};
 use bigbatch_engine::backend::allocators::{Allocator, Free, Usage};
 use bigbatch_engine::modernbert::buffers::{Buffer, BufferPlan};
 use bigbatch_engine::{
-    Checkpoint, Device, DeviceError, DeviceOptions, EngineOptions, Model, RopeOverride, TaskKind,
+    Device, DeviceError, DeviceOptions, EngineOptions, Model, RopeOverride, TaskKind,
 };
 use bigbatch_validate::experiment::{Maker, MemoryExperiment, Subject, Traffic, compare};
 use bigbatch_validate::report::OutputDir;
 use bigbatch_validate::report::experiment::{read, svg, write};
 
 fn plan() -> BufferPlan {
-    let checkpoint = Checkpoint::resolve("embedded:random", TaskKind::Embed).expect("embedded");
+    let checkpoint = bigbatch_models::checkpoint("random", TaskKind::Embed).expect("embedded");
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint).expect("loads");
     let options = DeviceOptions { max_batch_tokens: Some(300), ..EngineOptions::default().device };
     Device::start(&model, &options).expect("starts").buffer_plan()

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use bigbatch_engine::{Checkpoint, Engine, EngineOptions, Model, RopeOverride, TaskKind};
+use bigbatch_engine::{Engine, EngineOptions, Model, RopeOverride, TaskKind};
 use bigbatch_validate::target::{InProcess, Prompt, Target};
 
 fn in_process() -> InProcess {
-    let checkpoint = Checkpoint::resolve("embedded:random", TaskKind::Embed).expect("embedded");
+    let checkpoint = bigbatch_models::checkpoint("random", TaskKind::Embed).expect("embedded");
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint).expect("loads");
     let mut options = EngineOptions::default();
     options.device.max_batch_tokens = Some(256);

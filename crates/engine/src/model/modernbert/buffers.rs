@@ -242,14 +242,11 @@ fn bytes(view: &View) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::Checkpoint;
     use crate::dtype::Dtype;
-    use crate::model::{Model, RopeOverride};
-    use crate::task::TaskKind;
+    use crate::model::{InitHead, Model, RopeOverride, smallest};
 
-    fn plan(task: TaskKind) -> (Model, BufferPlan) {
-        let checkpoint = Checkpoint::resolve("embedded:random", task).unwrap();
-        let model = Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap();
+    fn plan(head: InitHead) -> (Model, BufferPlan) {
+        let model = Model::load(&smallest(head), RopeOverride::Checkpoint).unwrap();
         let workspace = Workspace::plan(&model.config, &model.architecture, Dtype::F32, 512, 64);
         let plan = BufferPlan::new(&model.config, &model.architecture, &workspace);
         (model, plan)
@@ -265,7 +262,7 @@ mod tests {
 
     #[test]
     fn the_first_layers_buffers_live_as_its_formulas_say() {
-        let (model, plan) = plan(TaskKind::Embed);
+        let (model, plan) = plan(InitHead::MaskedLm);
         let (t, h) = (48, model.config.hidden_size);
         let batch = plan.of(&[16, 32]);
         assert_eq!(batch.tokens, t);
@@ -290,14 +287,20 @@ mod tests {
 
     #[test]
     fn every_buffer_is_needed_and_lies_inside_the_arena() {
-        for task in [TaskKind::Embed, TaskKind::Classify, TaskKind::Tag, TaskKind::FillMask] {
-            let (_, plan) = plan(task);
+        let labels = ["A", "B", "C"].map(String::from);
+        for head in [
+            InitHead::Base,
+            InitHead::MaskedLm,
+            InitHead::Sequence(labels.to_vec()),
+            InitHead::Token(labels.to_vec()),
+        ] {
+            let (_, plan) = plan(head.clone());
             for lengths in [vec![1], vec![512], vec![7; 64], vec![200, 1, 300]] {
                 let batch = plan.of(&lengths);
                 for buffer in &batch.buffers {
                     assert!(buffer.born <= buffer.dies && buffer.dies < batch.steps, "{buffer:?}");
                     let end = buffer.offset_bytes + buffer.bytes;
-                    assert!(end <= plan.capacity_bytes(), "{task:?} {lengths:?}: {buffer:?}");
+                    assert!(end <= plan.capacity_bytes(), "{head:?} {lengths:?}: {buffer:?}");
                 }
                 assert!(batch.buffers.is_sorted_by_key(|buffer| buffer.born));
                 // The residual stream alone is never gone before the end.

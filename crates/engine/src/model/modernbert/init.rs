@@ -263,6 +263,18 @@ impl Init {
     }
 }
 
+/// Makes the smallest preset with this head. For unit tests: what `bigbatch-models` makes has the types of
+/// another build of this crate.
+#[cfg(test)]
+pub(crate) fn smallest(head: InitHead) -> Checkpoint {
+    const TOKENIZER: &[u8] =
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/random/tokenizer.json"));
+    const CONFIG: &[u8] = br#"{"mask_token": "[MASK]"}"#;
+    let preset = Preset::named("random").expect("it is a preset");
+    let init = Init { preset, head, seed: 0, dtype: Dtype::F32 };
+    init.checkpoint("random", TOKENIZER.into(), CONFIG.into()).expect("presets are sound")
+}
+
 const INITIALIZER_RANGE: f64 = 0.02;
 /// Normals are redrawn beyond this many standard deviations.
 const CUTOFF: f64 = 2.0;

@@ -14,6 +14,8 @@ mod workspace;
 
 pub use architecture::{Architecture, TensorSpec};
 pub use config::{Config, Head, LayerKind, Scoring};
+#[cfg(test)]
+pub(crate) use init::smallest;
 pub use init::{Init, InitHead, PRESETS, Preset};
 pub use rope::{Rope, RopeOverride, Scaling};
 pub use workspace::{MAX_MASKS, Workspace};

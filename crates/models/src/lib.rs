@@ -1,0 +1,208 @@
+//! Models that are linked into a program, so that it runs with nothing to download.
+//!
+//! They are small and were trained for this project as demonstrations. The directories beside `src/` hold
+//! their files; the README in each says what the model is for, what it was trained on and how well it does.
+//! `random` has no weights in the repository: they are drawn when it is opened.
+//!
+//! This crate runs nothing: it makes [`Checkpoint`]s for `bigbatch-engine`, which does not depend on it. A
+//! program that opens whatever its user names calls [`resolve`]; `python/train/README.md` trains the models
+//! again.
+//!
+//! ```
+//! use bigbatch_engine::TaskKind;
+//!
+//! let checkpoint = bigbatch_models::resolve("embedded:pii", TaskKind::Tag)?;
+//! assert_eq!(checkpoint.name(), "embedded:pii");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::borrow::Cow;
+use std::io::Read;
+use std::sync::LazyLock;
+
+use bigbatch_engine::{Checkpoint, Dtype, Init, InitHead, LoadError, Preset, TaskKind};
+use flate2::read::ZlibDecoder;
+
+/// One model of this crate, as `bigbatch model list` describes it.
+pub struct EmbeddedModel {
+    /// The NAME of `embedded:NAME`.
+    pub name: &'static str,
+    /// The tasks it answers; the first is the one it was trained for.
+    pub tasks: &'static [TaskKind],
+    /// One line for a list.
+    pub about: &'static str,
+    /// Training sets and their licences.
+    pub data: &'static str,
+    files: Option<Files>,
+}
+
+/// What a trained model does not share with the others.
+struct Files {
+    config: &'static [u8],
+    /// Decompressed at the first use.
+    weights: LazyLock<Vec<u8>>,
+}
+
+macro_rules! files {
+    ($name:literal) => {
+        Some(Files {
+            config: include_bytes!(concat!("../", $name, "/config.json")),
+            weights: LazyLock::new(|| {
+                decompress(include_bytes!(concat!(env!("OUT_DIR"), "/", $name)))
+            }),
+        })
+    };
+}
+
+/// All models. A `static`, because a `const` would copy the weights into every crate that names it.
+pub static MODELS: [EmbeddedModel; 5] = [
+    EmbeddedModel {
+        name: "jailbreak",
+        tasks: &[TaskKind::Classify],
+        about: "is a text a prompt injection, or does it hold one",
+        data: "s-labs (MIT), neuralchemy (Apache-2.0), CLINC150 (CC BY 3.0)",
+        files: files!("jailbreak"),
+    },
+    EmbeddedModel {
+        name: "intent",
+        tasks: &[TaskKind::Classify],
+        about: "what a short request wants: 150 intents of ten domains, or none of them",
+        data: "CLINC150 (CC BY 3.0), s-labs (MIT)",
+        files: files!("intent"),
+    },
+    EmbeddedModel {
+        name: "pii",
+        tasks: &[TaskKind::Tag],
+        about: "names, addresses, numbers and other personal data in a text",
+        data: "generated documents: our templates and grammar, Faker (MIT), sentences of all sets",
+        files: files!("pii"),
+    },
+    EmbeddedModel {
+        name: "embed",
+        tasks: &[TaskKind::Embed, TaskKind::FillMask],
+        about: "vectors of sentences, close where the requests are alike; tokens for masked positions",
+        data: "CLINC150 (CC BY 3.0)",
+        files: files!("embed"),
+    },
+    EmbeddedModel {
+        name: "random",
+        tasks: &[TaskKind::Classify, TaskKind::Tag, TaskKind::Embed, TaskKind::FillMask],
+        about: "random weights: shows that everything runs; its answers mean nothing",
+        data: "none",
+        files: None,
+    },
+];
+
+/// The tokenizer of every trained model, so it is linked once.
+static TRAINED_TOKENIZER: &[u8] = include_bytes!("../jailbreak/tokenizer.json");
+static TRAINED_TOKENIZER_CONFIG: &[u8] = include_bytes!("../jailbreak/tokenizer_config.json");
+static RANDOM_TOKENIZER: &[u8] = include_bytes!("../random/tokenizer.json");
+static RANDOM_TOKENIZER_CONFIG: &[u8] = include_bytes!("../random/tokenizer_config.json");
+
+/// Resolves SOURCE as the command line does: `embedded[:NAME]`, else a directory or a Hub id as
+/// [`Checkpoint::resolve`] reads them.
+///
+/// `task` chooses the model of `embedded` without a name, and the head of `embedded:random`.
+///
+/// # Errors
+/// As [`checkpoint`] and [`Checkpoint::resolve`]; a source of no known form is a [`LoadError::Source`] that
+/// names all forms.
+pub fn resolve(source: &str, task: TaskKind) -> Result<Checkpoint, LoadError> {
+    match embedded_name(source, task) {
+        Some(name) => checkpoint(name, task),
+        None => Checkpoint::resolve(source).map_err(with_embedded),
+    }
+}
+
+/// Resolves SOURCE as [`resolve`] does, for its tokenizer alone: only tokenizer files are fetched from the
+/// Hub, and a directory needs no weights.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_tokenizer(source: &str) -> Result<Checkpoint, LoadError> {
+    // All trained models share one tokenizer, so any task will do.
+    match embedded_name(source, TaskKind::Embed) {
+        Some(name) => checkpoint(name, TaskKind::Embed),
+        None => Checkpoint::resolve_tokenizer(source).map_err(with_embedded),
+    }
+}
+
+/// Returns NAME of `embedded:NAME` or the default model of `embedded`; `None` for any other source.
+fn embedded_name(source: &str, task: TaskKind) -> Option<&str> {
+    match source.strip_prefix("embedded")? {
+        "" => Some(match task {
+            TaskKind::Classify => "jailbreak",
+            TaskKind::Tag => "pii",
+            TaskKind::Embed | TaskKind::FillMask => "embed",
+        }),
+        rest => rest.strip_prefix(':').filter(|name| !name.is_empty()),
+    }
+}
+
+/// Adds `embedded[:NAME]` to the forms of a source that the engine knows.
+fn with_embedded(error: LoadError) -> LoadError {
+    match error {
+        LoadError::UnknownSource { given } => LoadError::Source {
+            given,
+            reason: "there is no such directory, and it is neither a Hub id (OWNER/NAME) nor \
+                     embedded[:NAME]"
+                .into(),
+        },
+        other => other,
+    }
+}
+
+/// Returns the `tokenizer.json` and `tokenizer_config.json` that `model init` writes by default: those of
+/// `random`.
+pub fn tokenizer_files() -> (&'static [u8], &'static [u8]) {
+    (RANDOM_TOKENIZER, RANDOM_TOKENIZER_CONFIG)
+}
+
+/// Opens the model called `name`.
+///
+/// `task` chooses the head of `random`; a trained model has the head it was trained with.
+///
+/// # Errors
+/// [`LoadError::Source`] listing the names, if there is no such model.
+pub fn checkpoint(name: &str, task: TaskKind) -> Result<Checkpoint, LoadError> {
+    let Some(model) = MODELS.iter().find(|model| model.name == name) else {
+        let known: Vec<&str> = MODELS.iter().map(|model| model.name).collect();
+        return Err(LoadError::Source {
+            given: format!("embedded:{name}"),
+            reason: format!("embedded models are: {}", known.join(", ")),
+        });
+    };
+    match &model.files {
+        None => random(task),
+        Some(Files { config, weights }) => {
+            let files = [
+                ("config.json", *config),
+                ("model.safetensors", weights),
+                ("tokenizer.json", TRAINED_TOKENIZER),
+                ("tokenizer_config.json", TRAINED_TOKENIZER_CONFIG),
+            ];
+            let held = files.map(|(file, bytes)| (file.to_string(), Cow::Borrowed(bytes)));
+            Ok(Checkpoint::memory(format!("embedded:{name}"), held.into()))
+        }
+    }
+}
+
+/// Reverses what `build.rs` does to weights.
+fn decompress(compressed: &[u8]) -> Vec<u8> {
+    let mut halves = Vec::new();
+    ZlibDecoder::new(compressed).read_to_end(&mut halves).expect("build.rs compressed it");
+    let (even, odd) = halves.split_at(halves.len().div_ceil(2));
+    (0..halves.len()).map(|i| if i % 2 == 0 { even[i / 2] } else { odd[i / 2] }).collect()
+}
+
+fn random(task: TaskKind) -> Result<Checkpoint, LoadError> {
+    let labels = |names: &[&str]| names.iter().map(|&n| n.to_string()).collect();
+    let head = match task {
+        TaskKind::Embed | TaskKind::FillMask => InitHead::MaskedLm,
+        TaskKind::Classify => InitHead::Sequence(labels(&["LABEL_0", "LABEL_1", "LABEL_2"])),
+        TaskKind::Tag => InitHead::Token(labels(&["O", "B-RANDOM", "I-RANDOM"])),
+    };
+    let init = Init { preset: Preset::named("random")?, head, seed: 0, dtype: Dtype::F32 };
+    let (tokenizer, tokenizer_config) = tokenizer_files();
+    init.checkpoint("embedded:random", Cow::Borrowed(tokenizer), Cow::Borrowed(tokenizer_config))
+}

@@ -1,0 +1,66 @@
+"""Arguments of the training commands, and probabilities of many texts."""
+
+import argparse
+import pathlib
+
+import numpy as np
+import torch
+
+import encoder
+import texts
+
+
+def arguments(steps, limit_s, batch=192):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", required=True, help="directory written by prepare_data.py")
+    parser.add_argument("--encoder", type=pathlib.Path, help="file written by pretrain.py; without it training starts from random weights")
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--limit-s", type=float, default=limit_s)
+    parser.add_argument("--batch", type=int, default=batch)
+    parser.add_argument("--long-tokens", type=int, default=32768, help="tokens of long text per step, and the length of the longest text")
+    parser.add_argument("--rows", type=int, help="for a trial: read only this many rows of each file")
+    args = parser.parse_args()
+    texts.ROWS = args.rows
+    args.device = "cuda" if torch.cuda.is_available() else "cpu"
+    saved = torch.load(args.encoder, weights_only=True) if args.encoder else {"state": None, "report": None}
+    args.pretrained, args.encoder_report = saved["state"], saved["report"]
+    return args
+
+
+def logits_of(model, ids, valid):
+    """Computes logits as ModernBertForSequenceClassification does with `cls` pooling."""
+    return model.classifier(model.drop(model.head(encoder.hidden(model, ids, valid)[:, 0])))
+
+
+@torch.no_grad()
+def evaluate_rows(model, rows, device, tokens=65536, f=lambda out, valid: out.logits.softmax(-1)):
+    """Returns f32 probabilities of each text in the order of the rows; batches are made by length."""
+    order = np.argsort([len(r) for r in rows], kind="stable")
+    results, start = [None] * len(rows), 0
+    while start < len(order):
+        count = 1
+        while start + count < len(order) and (count + 1) * len(rows[order[start + count]]) <= tokens:
+            count += 1
+        index = order[start : start + count]
+        ids, valid = texts.padded([rows[i] for i in index], device)
+        if model.config._attn_implementation == "training":
+            out = f(_Logits(logits_any(model, ids, valid)), valid)
+        else:
+            out = f(model(input_ids=ids, attention_mask=valid.long()), valid)
+        for i, row in zip(index, out.float().cpu().numpy()):
+            results[i] = row
+        start += count
+    same = {r.shape for r in results}
+    return np.stack(results) if len(same) == 1 else results
+
+
+class _Logits:
+    def __init__(self, logits):
+        self.logits = logits
+
+
+def logits_any(model, ids, valid):
+    if type(model).__name__ == "ModernBertForSequenceClassification":
+        return logits_of(model, ids, valid)
+    return model.classifier(model.drop(model.head(encoder.hidden(model, ids, valid))))

@@ -1,0 +1,227 @@
+"""Trains `embedded:pii`: which characters of a text are personal data, as BIO labels of tokens.
+
+    python3 python/train/pii.py --data DATA --encoder encoder.pt --out OUT
+
+Every step reads short documents; every second step also reads 256 to 32768 tokens of real prose with such
+documents planted. Prose is labelled O, but a novel's capitalised words are left out of the loss: some are names,
+and no source labels them. Each document is changed every time it is read (pii_augment.py); other processes make
+the batches while the model learns.
+"""
+
+import os
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import ModernBertForTokenClassification
+
+import encoder
+import figures
+import texts
+from pii_augment import Augment
+from command import arguments, evaluate_rows, logits_any
+
+TYPES = ["ADDRESS", "CREDIT_CARD", "DATE_OF_BIRTH", "EMAIL", "IBAN", "IP_ADDRESS", "PERSON", "PHONE", "SSN"]
+LABELS = ["O"] + [f"{prefix}-{t}" for t in TYPES for prefix in "BI"]
+IGNORED = -100
+LONG_EVERY = 2
+
+
+def encode(tok, rows, special=True):
+    """Returns token ids, labels and character offsets of documents."""
+    out = []
+    for row, e in zip(rows, tok.encode_batch([r["text"] for r in rows], add_special_tokens=special)):
+        labels = np.zeros(len(e.ids), dtype=np.int64)
+        begins, ends = np.array(e.offsets, dtype=np.int64).reshape(-1, 2).T
+        for start, end, name in row["spans"]:
+            inside = np.flatnonzero((ends > start) & (begins < end) & (ends > begins))
+            labels[inside] = LABELS.index("I-" + name)
+            labels[inside[:1]] = LABELS.index("B-" + name)
+        if special:
+            labels[[0, -1]] = IGNORED
+        out.append((np.array(e.ids, dtype=np.int64), labels, e.offsets))
+    return out
+
+
+def entities(text, labels, offsets):
+    """Merges labels into spans by the rule of the engine's `Entity`."""
+    found, now = [], None
+    for label, (start, end) in zip(labels, offsets):
+        if end <= start:
+            continue
+        name = LABELS[label]
+        if name == "O":
+            now = None
+        elif now is not None and name[0] == "I" and now[2] == name[2:]:
+            now[1] = end
+        else:
+            now = [start, end, name[2:]]
+            found.append(now)
+    trimmed = []
+    for start, end, name in found:
+        raw = text[start:end]
+        start += len(raw) - len(raw.lstrip())
+        end -= len(raw) - len(raw.rstrip())
+        if end > start:
+            trimmed.append((start, end, name))
+    return trimmed
+
+
+class Planter:
+    """Makes long training examples."""
+
+    def __init__(self, tok, data, rows, augment):
+        self.tok, self.rows, self.augment = tok, rows, augment
+        self.prose = texts.Prose(tok, texts.read(data, "prose-train"))
+
+    def piece(self, rng):
+        row = self.augment(self.rows[int(rng.integers(len(self.rows)))], rng)
+        before, after = [(" ", ""), ("\n", "\n"), ("\n\n", "\n\n"), ("\n\n", "")][int(rng.integers(4))]
+        spans = [[s + len(before), e + len(before), n] for s, e, n in row["spans"]]
+        return encode(self.tok, [{"text": before + row["text"] + after, "spans": spans}], special=False)[0]
+
+    def batch(self, length, count, rng):
+        ids, labels = [], []
+        for _ in range(count):
+            pieces, room = [], length // 2
+            for _ in range(1 + int(rng.integers(1 + length // 400))):
+                piece = self.piece(rng)
+                if len(piece[0]) > room:
+                    break
+                room -= len(piece[0])
+                pieces.append(piece)
+            row, owner, offset, window = self.prose.planted(length, [p[0] for p in pieces], rng)
+            in_prose = (owner < 0) & (offset >= 0)
+            hidden = self.prose.maybe_name[window][np.where(in_prose, offset, 0)]
+            target = np.where(in_prose & hidden, IGNORED, 0)
+            for number, piece in enumerate(pieces):
+                inside = owner == number
+                target[inside] = piece[1][offset[inside]]
+            target[[0, -1]] = IGNORED
+            ids.append(row)
+            labels.append(target)
+        return torch.from_numpy(np.stack(ids)), torch.from_numpy(np.stack(labels))
+
+
+class Steps(torch.utils.data.Dataset):
+    """Makes the batch of each step. It depends on the step's number alone, not on the process that makes it."""
+
+    def __init__(self, tok, rows, planter, augment, args):
+        self.tok, self.rows, self.planter, self.augment, self.long_tokens = tok, rows, planter, augment, args.long_tokens
+        order = texts.batches([len(r["text"]) for r in rows], args.batch, np.random.default_rng(41))
+        self.order = [next(order) for _ in range(args.steps)]
+
+    def __len__(self):
+        return len(self.order)
+
+    def __getitem__(self, step):
+        rng = np.random.default_rng([41, step])
+        near = encode(self.tok, [self.augment(self.rows[i], rng) for i in self.order[step]])
+        ids, valid = texts.padded([n[0] for n in near], "cpu")
+        labels, _ = texts.padded([n[1] for n in near], "cpu", fill=IGNORED)
+        long = None
+        if self.long_tokens and step % LONG_EVERY == 0:
+            long = self.planter.batch(*texts.long_length(rng, self.long_tokens), rng)
+        return ids, valid, labels, long
+
+
+def loader(steps, device):
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    workers = max(1, min(12, (os.cpu_count() or 2) - 2))
+    more = {"multiprocessing_context": "fork", "prefetch_factor": 8}
+    return torch.utils.data.DataLoader(steps, batch_size=None, num_workers=workers, pin_memory=device == "cuda", **more)
+
+
+def loss_of(model, ids, labels, valid):
+    logits = logits_any(model, ids, valid).float()
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+
+
+def probabilities_of(model, encoded, device):
+    return evaluate_rows(model, [e[0] for e in encoded], device, tokens=32768)
+
+
+def count(rows, encoded, probabilities):
+    """Returns (tp, fp, fn) of exact spans with the right type, per document and type."""
+    counts = {t: [] for t in TYPES}
+    pairs = np.zeros((len(TYPES) + 1, len(TYPES) + 1), int)
+    for row, (ids, _, offsets), p in zip(rows, encoded, probabilities):
+        truth = {tuple(s) for s in row["spans"]}
+        found = set(entities(row["text"], p[: len(ids)].argmax(-1), offsets))
+        for t in TYPES:
+            a, b = {s for s in truth if s[2] == t}, {s for s in found if s[2] == t}
+            counts[t].append((len(a & b), len(b - a), len(a - b)))
+        by_place = {s[:2]: s[2] for s in found}
+        for s in truth:
+            said = by_place.get(s[:2])
+            pairs[TYPES.index(s[2]), TYPES.index(said) if said else -1] += 1
+        places = {s[:2] for s in truth}
+        for s in found:
+            pairs[-1, TYPES.index(s[2])] += s[:2] not in places
+    return counts, pairs
+
+
+def evaluate(model, tok, data, split, device):
+    rows = texts.read(data, f"pii-{split}")
+    encoded = encode(tok, rows)
+    probabilities = probabilities_of(model, encoded, device)
+    counts, pairs = count(rows, encoded, probabilities)
+    per_document = np.array(list(counts.values())).sum(0)
+    clean = [i for i, r in enumerate(rows) if not r["spans"]]
+    result = {
+        "entity_f1": figures.f1(per_document),
+        "by_type": {t: figures.f1(c) for t, c in counts.items()},
+        "documents_without_personal_data_where_some_was_found": figures.wilson(sum(per_document[i][1] > 0 for i in clean), len(clean)),
+        "confusion": {"labels": TYPES + ["nothing, or other bounds"], "rows": pairs.tolist()},
+    }
+    return result, np.concatenate([p[: len(e[0])] for p, e in zip(probabilities, encoded)])
+
+
+def main():
+    args = arguments(steps=3000, limit_s=240, batch=192)
+    device = args.device
+    tok = texts.tokenizer(args.data)
+    rows = texts.read(args.data, "pii-train")
+    augment = Augment(rows)
+    planter = Planter(tok, args.data, rows, augment) if args.long_tokens else None
+    held = texts.read(args.data, "pii-validation")
+    held_encoded = encode(tok, held)
+    steps = loader(Steps(tok, rows, planter, augment, args), device)
+    model = encoder.build(ModernBertForTokenClassification, device, args.pretrained, seed=41, num_labels=len(LABELS))
+
+    def score():
+        counts, _ = count(held, held_encoded, probabilities_of(model, held_encoded, device))
+        return figures.f1_of(*np.array(list(counts.values())).sum((0, 1)))
+
+    put = lambda tensor: tensor.to(device, non_blocking=True)
+    opt = encoder.Optimiser(model, args.steps, 2e-3, args.limit_s)
+    checkpoints = encoder.Checkpoints(opt, args.steps, score)
+    for ids, valid, labels, long in steps:
+        with encoder.autocast(device):
+            loss = loss_of(model, put(ids), put(labels), put(valid))
+            if long is not None:
+                loss = loss + loss_of(model, put(long[0]), put(long[1]), None)
+        opt.step(loss)
+        checkpoints.consider()
+        if opt.done():
+            break
+    checkpoints.restore()
+    encoder.export(model, args.data, args.out, LABELS)
+    narrow = encoder.reopen(ModernBertForTokenClassification, args.out, device)
+    validation, _ = evaluate(narrow, tok, args.data, "validation", device)
+    test, probabilities = evaluate(narrow, tok, args.data, "test", device)
+    _, wide = evaluate(encoder.plain(model), tok, args.data, "test", device)
+    figures.save(
+        args.out,
+        {
+            "model": "pii",
+            "held_out": {"validation": validation, "test": test},
+            "f16_against_f32": figures.precision_check([wide], [probabilities]),
+            "validation": checkpoints.history,
+            "training": opt.report() | {"encoder": args.encoder_report},
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
