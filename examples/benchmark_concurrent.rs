@@ -15,7 +15,7 @@ use bigbatch_engine::engine::{Engine, EngineOptions};
 use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
 use bigbatch_engine::task::TaskKind;
 use bigbatch_validate::report::text;
-use bigbatch_validate::target::{InProcess, Target};
+use bigbatch_validate::system::{InProcess, Target};
 use bigbatch_validate::{Plan, RunOptions, Terminal, run};
 use clap::Parser;
 

@@ -11,7 +11,7 @@ use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
 use bigbatch_engine::task::{Task, TaskKind};
 use bigbatch_engine::tokenize::{Input, Truncate};
 use bigbatch_engine::units;
-use bigbatch_validate::target::process_rss_bytes;
+use bigbatch_validate::system::process_rss_bytes;
 use bigbatch_validate::workload::{Corpus, Workload};
 use clap::Parser;
 

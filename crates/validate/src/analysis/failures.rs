@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Ran;
 use super::in_flight::InFlight;
 use crate::load::RequestRecord;
-use crate::target::FailureKind;
+use crate::system::FailureKind;
 
 /// Failures of one kind in one cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -10,10 +10,10 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Ran, Stage};
+use crate::figures::Figures;
 use crate::load::RequestRecord;
-use crate::results::Figures;
 use crate::stats::{Interval, Shown, nearest_rank};
-use crate::target::BatchRef;
+use crate::system::BatchRef;
 
 /// Median absolute deviations beyond the median that make a spike.
 const SPIKE_DEVIATIONS: f64 = 8.0;

@@ -7,7 +7,6 @@
 //! from a finding, never guessed; what the sample cannot tell is said to be inconclusive.
 
 mod batch_time;
-pub mod compare;
 pub mod edge;
 pub mod failures;
 pub mod latency;
@@ -21,9 +20,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::experiment::MemoryExperiment;
+use crate::figures::Cell;
 use crate::load::{Phase, RequestRecord};
-use crate::results::Cell;
-use crate::target::TargetInfo;
+use crate::system::TargetInfo;
 
 pub use edge::EdgeFindings;
 pub use failures::FailureGroup;

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::batch_time::{Batch, Outside, batches, closed_loop};
 use super::{Ran, Stage};
-use crate::estimate::{Place, places, speedup};
+use crate::figures::estimate::{Place, places, speedup};
 use crate::load::RequestRecord;
 use crate::stats::trend::median;
-use crate::target::TargetInfo;
+use crate::system::TargetInfo;
 
 /// A device that is busy for at least this share of the time is the limit.
 const BUSY: f64 = 0.85;

@@ -11,7 +11,7 @@ use super::phases::{Finished, Phases, Progressed, Quotas, Ticket};
 use super::schedule::Schedule;
 use super::{Cancel, Clock, Phase, RequestRecord, Sent, closed};
 use crate::plan::CellRules;
-use crate::target::{Prompt, Target};
+use crate::system::{Prompt, Target};
 use crate::workload::Dealer;
 
 /// How often the caller hears of a cell's progress.

@@ -10,6 +10,7 @@ mod closed;
 mod histogram;
 mod open;
 mod phases;
+pub mod records;
 mod schedule;
 
 use std::sync::Arc;
@@ -18,12 +19,12 @@ use std::time::Duration;
 
 pub(crate) use open::Pacing;
 pub use phases::Progressed;
-pub(crate) use schedule::{Schedule, normal};
+pub(crate) use schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::target::{BatchRef, Failure, FailureKind, Prompt, Reply, StageTimes, Target};
+use crate::system::{BatchRef, Failure, FailureKind, Prompt, Reply, StageTimes, Target};
 
 /// Which part of a cell a request belongs to, by its intended start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

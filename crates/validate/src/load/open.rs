@@ -25,7 +25,7 @@ use super::cell::Shared;
 use super::phases::Ticket;
 use super::schedule::Schedule;
 use super::{Sent, send};
-use crate::target::{Failure, FailureKind};
+use crate::system::{Failure, FailureKind};
 
 /// The pacer looks this often whether anyone still listens.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

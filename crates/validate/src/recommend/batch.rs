@@ -5,13 +5,12 @@
 //! waits longer. The size comes from the fitted model of batch times, and only within the sizes
 //! that were measured.
 
-use crate::Results;
 use crate::analysis::scaling::BatchTimeModel;
-use crate::report::format::{count, percent, time};
+use crate::format::{count, percent, time};
+use crate::results::Results;
 use crate::stats::Interval;
 
-use super::settings::Setting;
-use super::{Advised, Recommendation, Support, Topic, Unit};
+use crate::results::recommendation::{Advised, Recommendation, Setting, Support, Topic, Unit};
 
 /// The share of a batch's time that its fixed cost may be.
 const FIXED_SHARE: f64 = 0.02;

@@ -4,15 +4,16 @@
 //! arrivals come at random, and a queue at full use grows without end, so only a part of that rate
 //! can be planned with.
 
-use crate::Results;
-use crate::estimate::Place;
+use crate::figures::Cell;
+use crate::figures::estimate::Place;
+use crate::format::{count, rate, time, time_limit};
 use crate::plan::Load;
-use crate::report::format::{count, rate, time, time_limit};
-use crate::results::Cell;
+use crate::results::Results;
 use crate::stats::Interval;
 
+use super::Wanted;
 use super::concurrency::Limit;
-use super::{Advised, Recommendation, Support, Topic, Unit, Wanted};
+use crate::results::recommendation::{Advised, Recommendation, Support, Topic, Unit};
 
 /// Share of the closed loop's rate that is planned with. At 70 % an M/G/1 queue's mean wait is about
 /// 1.2 times (deterministic) to 2.3 times (exponential service) a service time.

@@ -3,11 +3,12 @@
 
 use std::fmt::Write;
 
-use crate::Results;
-use crate::recommend::Support;
+use crate::results::Results;
+use crate::results::recommendation::Support;
 
 use super::tables::{self, Field, Holds, Table};
-use super::{format, method, words};
+use super::{method, words};
+use crate::format;
 
 /// The whole report.
 pub fn render(results: &Results) -> String {

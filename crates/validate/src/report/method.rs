@@ -1,11 +1,11 @@
 //! How the figures were made and where, in the sentences that all reports share.
 
-use crate::Results;
+use crate::figures::{Cell, Figures};
 use crate::plan::Load;
-use crate::results::{Cell, Figures};
+use crate::results::Results;
 
-use super::format::{bytes, change, count, time};
 use super::words::cell_name;
+use crate::format::{bytes, change, count, time};
 
 /// How the figures were made, one paragraph each.
 pub(super) fn notes(results: &Results) -> Vec<String> {

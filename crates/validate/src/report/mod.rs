@@ -18,7 +18,6 @@ pub mod compact;
 pub mod comparison;
 pub mod experiment;
 pub mod fill;
-pub(crate) mod format;
 pub mod html;
 pub mod json;
 pub mod markdown;
@@ -32,8 +31,10 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::error::Error;
+use crate::load::records::write_requests;
 use crate::recommend::settings;
-use crate::{Error, Report, Results};
+use crate::results::{Report, Results};
 
 /// Name of the file in which a run keeps its finished cells, for `--resume`.
 pub const JOURNAL: &str = "progress.jsonl";
@@ -109,7 +110,7 @@ pub struct Written {
 pub fn write_reports(report: &Report, output: &OutputDir) -> Result<Written, Error> {
     let results = &report.results;
     Ok(Written {
-        requests: output.write(json::REQUESTS, |out| json::requests(&report.requests, out))?,
+        requests: output.write(json::REQUESTS, |out| write_requests(&report.requests, out))?,
         results: output.write(json::RESULTS, |out| json::results(results, out))?,
         rendered: write_rendered(results, output)?,
     })

@@ -1,18 +1,20 @@
 //! The sentences that all reports share.
 
 use crate::experiment::MemoryExperiment;
+use crate::figures::ramp::{Broken, Ramp};
+use crate::figures::steady::Steady;
+use crate::figures::{Cell, Figures, Status};
 use crate::plan::CellSpec;
-use crate::recommend::{Advised, Recommendation, Support, Unit};
-use crate::results::{Cell, Figures, Status};
+use crate::results::Results;
+use crate::results::recommendation::{Advised, Recommendation, Support, Unit};
 use crate::stats::{Interval, Percentile, Shown, Trials};
-use crate::target::FailureKind;
+use crate::system::FailureKind;
 use crate::verdict::{Conclusion, Criterion, Outcome, Verdict};
-use crate::{Broken, Ramp, Results, Steady};
 
-use super::format::{
+use super::tables::Field;
+use crate::format::{
     bytes, count, percent, percent_limit, rate, signed_bytes, time, time_limit, tokens,
 };
-use super::tables::Field;
 
 /// The verdict in one line.
 pub(super) fn headline(results: &Results) -> String {
@@ -249,7 +251,7 @@ fn budget(results: &Results) -> String {
 /// Greatest reading of one kind in the whole run.
 pub(super) fn peak(
     results: &Results,
-    of: impl Fn(&crate::target::MemorySample) -> Option<u64>,
+    of: impl Fn(&crate::system::MemorySample) -> Option<u64>,
 ) -> Option<u64> {
     let points = results.cells.iter().flat_map(|cell| &cell.memory);
     points.filter_map(|point| of(&point.sample)).max()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::simulated::{Pieces, Simulated, alone, corpus};
 use bigbatch_validate::analysis::memory::{LeakVerdict, MemoryQuantity};
 use bigbatch_validate::analysis::{Analysis, Stage};
-use bigbatch_validate::target::{
+use bigbatch_validate::system::{
     Answer, BatchRef, Failure, FailureKind, MemorySample, Prompt, Reply, StageTimes, Target,
     TargetInfo,
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bigbatch_engine::engine::{Engine, EngineOptions};
 use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
 use bigbatch_engine::task::TaskKind;
-use bigbatch_validate::target::{InProcess, Prompt, Target};
+use bigbatch_validate::system::{InProcess, Prompt, Target};
 
 fn in_process() -> InProcess {
     let checkpoint = Checkpoint::resolve("embedded:random", TaskKind::Embed).expect("embedded");

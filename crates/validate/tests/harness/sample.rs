@@ -18,11 +18,11 @@ use bigbatch_validate::analysis::scaling::{
 };
 use bigbatch_validate::analysis::{Analysis, Stage};
 use bigbatch_validate::experiment::{Held, MemoryExperiment, Strategy, Times, TrafficSummary};
+use bigbatch_validate::figures::Cell;
 use bigbatch_validate::preflight::{Computes, Finding, Host, Needs, Seen, judge};
 use bigbatch_validate::recommend::{Wanted, recommend};
-use bigbatch_validate::results::Cell;
 use bigbatch_validate::stats::{Interval, over_runs};
-use bigbatch_validate::target::FailureKind;
+use bigbatch_validate::system::FailureKind;
 use bigbatch_validate::{Moment, Published, Report, Results};
 
 /// Puts findings of every kind into a report whose first cells ran, and advises again.

@@ -1,13 +1,13 @@
 //! Failures over time: a lane for each kind, a bar for each cell from its first failure to its last,
 //! over the cells as bands.
 
-use crate::Results;
 use crate::analysis::FailureGroup;
-use crate::target::FailureKind;
+use crate::results::Results;
+use crate::system::FailureKind;
 
-use super::super::format::{count, time};
 use super::frame::{At, Axis, Frame, Scale, Size};
 use super::{Figure, bands, series_class, short};
+use crate::format::{count, time};
 
 const WIDTH: f64 = 860.0;
 const LANE: f64 = 30.0;

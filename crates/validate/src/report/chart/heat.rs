@@ -2,14 +2,14 @@
 //! the median up to the maximum, the colour its latency. A server that slows down grows darker to
 //! the right; a stall is one dark column.
 
-use crate::Results;
 use crate::analysis::latency::HeatMap;
+use crate::results::Results;
 
-use super::super::format::{count, time};
 use super::super::markup::Markup;
 use super::super::words;
 use super::Figure;
 use super::frame::At;
+use crate::format::{count, time};
 
 const WIDTH: f64 = 380.0;
 const LEFT: f64 = 44.0;

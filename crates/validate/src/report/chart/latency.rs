@@ -5,14 +5,14 @@
 //! a cell with failures ends below 100 % and runs on level and dashed. A diamond marks a p95 bar: the line
 //! should pass on its left.
 
-use crate::Results;
-use crate::results::{Cell, Figures};
+use crate::figures::{Cell, Figures};
+use crate::results::Results;
 use crate::stats::Spread;
 
-use super::super::format::{percent_limit, time, tokens};
 use super::super::words;
 use super::frame::{At, Axis, Frame, Scale, Size};
 use super::{Figure, series_class, time_tick};
+use crate::format::{percent_limit, time, tokens};
 
 const SIZE: Size = Size { width: 380.0, height: 280.0 };
 

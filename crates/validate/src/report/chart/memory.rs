@@ -1,13 +1,13 @@
 //! Memory over time, with the cells as bands behind it, and below it on the same axis of time what
 //! ran: the tokens of the requests under way. Idle plateaus, from which leaks are judged, are marked.
 
-use crate::Results;
-use crate::target::MemorySample;
+use crate::results::Results;
+use crate::system::MemorySample;
 
-use super::super::format::{bytes, count, time};
 use super::super::words;
 use super::frame::{At, Axis, Frame, Scale, Size};
 use super::{Figure, bands, short};
+use crate::format::{bytes, count, time};
 
 const SIZE: Size = Size { width: 860.0, height: 320.0 };
 const GIB: f64 = (1u64 << 30) as f64;

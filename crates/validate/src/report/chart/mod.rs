@@ -22,10 +22,10 @@ pub(super) use ramp::ramps;
 pub(super) use stages::stages;
 pub(super) use throughput::{Rate, throughput};
 
-use super::format::time;
 use super::markup::Markup;
 use super::words;
-use crate::Results;
+use crate::format::time;
+use crate::results::Results;
 use frame::Frame;
 
 /// Colours that the style defines as `s0`, `s1`, ...; a series beyond them starts over, dashed.

@@ -1,12 +1,13 @@
 //! A ramp: the p95 of latency against the rate, block by block, up to where the target broke.
 
-use crate::results::{Cell, Figures};
-use crate::{Broken, Ramp, Results};
+use crate::figures::ramp::{Broken, Ramp};
+use crate::figures::{Cell, Figures};
+use crate::results::Results;
 
-use super::super::format::{count, rate, time};
 use super::super::words;
 use super::Figure;
 use super::frame::{At, Axis, Frame, Scale, Size};
+use crate::format::{count, rate, time};
 
 const SIZE: Size = Size { width: 420.0, height: 280.0 };
 

@@ -1,15 +1,15 @@
 //! Where a request's time goes: one bar a cell, its stages as shares of the mean latency. The stages
 //! are those of the findings, or where there are none those that the figures tell.
 
-use crate::Results;
 use crate::analysis::Stage;
-use crate::results::Cell;
+use crate::figures::Cell;
+use crate::results::Results;
 
-use super::super::format::time;
 use super::super::markup::Markup;
 use super::super::words;
 use super::frame::At;
 use super::{Figure, series_class};
+use crate::format::time;
 
 const WIDTH: f64 = 860.0;
 const LEFT: f64 = 96.0;

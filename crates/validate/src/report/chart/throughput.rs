@@ -1,12 +1,12 @@
 //! Throughput and efficiency against concurrency, one line a length; rings are predictions for cells
 //! that the model of batch times was not fitted to.
 
-use crate::Results;
-use crate::estimate::{Place, speedup};
+use crate::figures::estimate::{Place, speedup};
+use crate::results::Results;
 
-use super::super::format::{rate, tokens};
 use super::frame::{At, Axis, Frame, Scale, Size};
 use super::{Figure, rate_tick, series_class};
+use crate::format::{rate, tokens};
 
 const SIZE: Size = Size { width: 420.0, height: 290.0 };
 

@@ -9,7 +9,7 @@ pub(super) mod strategies;
 mod test_results;
 mod write;
 
-use crate::Results;
+use crate::results::Results;
 
 use super::markup::Markup;
 use super::{method, tables, words};

@@ -1,11 +1,11 @@
 //! Part two: how throughput scales and what limits it, where the tail of latency comes from, and what
 //! memory does.
 
-use crate::Results;
+use crate::format::tokens;
 use crate::report::chart::{self, Figure, Rate};
-use crate::report::format::tokens;
 use crate::report::markup::Markup;
 use crate::report::{tables, words};
+use crate::results::Results;
 
 use super::write::{charts, details, end, note, part, section, table, titled, wide};
 

@@ -2,9 +2,8 @@
 //! page of its own.
 
 use crate::experiment::MemoryExperiment;
-use crate::report::chart;
 use crate::report::markup::Markup;
-use crate::report::{tables, words};
+use crate::report::{chart, tables, words};
 
 use super::write::{end, section, table, wide};
 use super::{begin, finish};

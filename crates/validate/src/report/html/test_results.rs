@@ -1,9 +1,8 @@
 //! Part one: what was run, which bars were met, and what failed.
 
-use crate::Results;
-use crate::report::chart;
 use crate::report::markup::Markup;
-use crate::report::{tables, words};
+use crate::report::{chart, tables, words};
+use crate::results::Results;
 
 use super::write::{charts, details, end, note, part, section, table, titled, wide};
 

@@ -1,9 +1,9 @@
 //! Tables of the search for the edge: where requests begin to be refused, and what came after.
 
-use crate::Results;
 use crate::analysis::EdgeFindings;
 use crate::analysis::edge::{Axis, Edge, EdgeFailure, Recovery};
-use crate::report::format::{bytes, count, time};
+use crate::format::{bytes, count, time};
+use crate::results::Results;
 
 use super::{Field, Labels, Numbers, Prose, Table, filled, plain};
 

@@ -1,11 +1,11 @@
 //! Tables of what the analysis found.
 
-use crate::Results;
 use crate::analysis::latency::Spike;
 use crate::analysis::scaling::ScalingPoint;
-use crate::report::format::{bytes, change, count, percent, rate, signed_bytes, time, tokens};
+use crate::figures::Cell;
+use crate::format::{bytes, change, count, percent, rate, signed_bytes, time, tokens};
 use crate::report::words;
-use crate::results::Cell;
+use crate::results::Results;
 
 use super::{Field, Labels, Numbers, Prose, Row, Table, filled, plain};
 

@@ -5,17 +5,17 @@ mod edges;
 mod findings;
 mod strategies;
 
-use crate::Results;
+use crate::figures::published::Published;
+use crate::figures::{Cell, Figures, Status};
 use crate::preflight::Finding;
-use crate::published::Published;
-use crate::results::{Cell, Figures, Status};
+use crate::results::Results;
 use crate::stats::interval::wilson;
 use crate::stats::{OverRuns, Percentile, Shown, Spread};
-use crate::target::MemorySample;
+use crate::system::MemorySample;
 use crate::verdict::Outcome;
 
-use super::format::{bytes, count, percent, rate, time};
 use super::words;
+use crate::format::{bytes, count, percent, rate, time};
 
 pub(super) use edges::{edge_failures, edges, recoveries};
 pub(super) use findings::{bottlenecks, failures, leaks, returned, scaling, spikes, tails};
