@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::cell::Shared;
 use super::phases::Ticket;
 use super::schedule::Schedule;
-use super::{Sent, send};
+use super::send::{Sent, send};
 use crate::system::{Failure, FailureKind};
 
 /// The pacer looks this often whether anyone still listens.

@@ -31,23 +31,23 @@ use std::time::Duration;
 use hyper::{StatusCode, Uri, Version};
 use tokio::time::timeout;
 
-pub use dialect::{Api, Endpoint, HttpVersion};
+pub use client::HttpVersion;
+pub use dialect::{Api, Endpoint};
 pub use error::TargetError;
 pub use secrets::Secrets;
 
-use self::auto::{Asker, Found};
+use self::auto::{Asker, Found, PROBE};
 use self::client::{Client, Exchange, Fault};
 use self::failure::{of_fault, of_status, presentable, words};
 pub use self::metrics::MEMORY_METRICS;
 use self::metrics::Scraper;
 use self::process::Process;
 use self::url::BaseUrl;
-use super::{
-    Answer, Failure, FailureKind, MemorySample, Outcome, Prompt, Reading, Reply, Target, TargetInfo,
+use crate::system::memory::MemorySample;
+use crate::system::target::{
+    Answer, Failure, FailureKind, Outcome, Prompt, Reading, Reply, Target, TargetInfo,
 };
 
-/// The short text that a target is tried with.
-const PROBE: &str = "Is anybody there?";
 /// How long that text is waited for. A slow target is measured all the same.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
