@@ -77,9 +77,6 @@ fn performance(out: &mut String, results: &Results) {
     }
     out.push_str("\n## Performance Analysis\n");
     section(out, "Throughput scaling", tables::scaling(results));
-    for sentence in words::batch_model(results) {
-        let _ = writeln!(out, "\n{}", escaped(&sentence));
-    }
     section(out, "Mean time of a request by stage", tables::stages(results));
     section(out, "What limits each cell", tables::bottlenecks(results));
     section(out, "Tail latency", tables::tails(results));

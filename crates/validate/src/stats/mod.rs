@@ -23,5 +23,6 @@ pub use interval::Interval;
 pub use latency::{Latencies, Percentile, Shown, Spread};
 pub use repeats::{OverRuns, over_runs};
 pub use sample::{TrialUnit, Trials, nearest_rank};
+pub(crate) use sample::{lower_middle, mean_of_middles};
 
 pub use trend::Trend;

@@ -35,19 +35,15 @@ fn throughput(out: &mut Markup, results: &Results) {
         return;
     }
     let lead = "Answers that arrived within the measured phase of each cell. Efficiency is the throughput \
-                over C times that at C = 1; a server that gains by batching exceeds 100 %. A ring is what \
-                the model of batch times predicts for a cell that it was not fitted to.";
+                over C times that at C = 1; a server that gains by batching exceeds 100 %.";
     section(out, "throughput", "Throughput scaling", lead);
     let lengths = results.lengths_run();
     let names: Vec<String> =
         lengths.iter().map(|&length| format!("{} tokens", tokens(length))).collect();
     out.add(chart::legend("Length:", &names));
     charts(out, drawn);
-    for sentence in words::batch_model(results) {
-        note(out, &sentence);
-    }
     if let Some(rows) = tables::scaling(results) {
-        details(out, "As a table, with predictions", &rows);
+        details(out, "As a table", &rows);
     }
     end(out);
 }

@@ -3,7 +3,7 @@
 use crate::analysis::latency::Spike;
 use crate::analysis::scaling::ScalingPoint;
 use crate::figures::Cell;
-use crate::format::{bytes, change, count, percent, rate, signed_bytes, time, tokens};
+use crate::format::{bytes, count, percent, rate, signed_bytes, time, tokens};
 use crate::report::words;
 use crate::results::Results;
 
@@ -21,34 +21,23 @@ fn cell_name(results: &Results, index: usize) -> Field {
     cell(results, index).map_or_else(|| format!("cell {index}"), Cell::name).into()
 }
 
-/// Throughput, speedup and efficiency at each concurrency, with predictions of held-out cells.
+/// Throughput, speedup and efficiency at each concurrency.
 pub(in super::super) fn scaling(results: &Results) -> Option<Table> {
-    let scaling = &results.analysis.scaling;
-    let held_out = |point: &ScalingPoint| {
-        let cells = scaling.held_out.iter().flat_map(|held_out| &held_out.cells);
-        cells.into_iter().find(|held| point.cells.contains(&held.cell))
+    let lengths = results.analysis.scaling.lengths.iter();
+    let points =
+        lengths.flat_map(|length| length.points.iter().map(|point| (length.tokens, point)));
+    let row = |(length, point): (usize, &ScalingPoint)| {
+        plain(vec![
+            tokens(length).into(),
+            point.concurrency.to_string().into(),
+            rate(point.requests_per_second).into(),
+            rate(point.tokens_per_second).into(),
+            point.speedup.map_or("–".into(), |speedup| format!("{speedup:.2}×").into()),
+            point.efficiency.map_or("–".into(), |share| ratio_percent(share).into()),
+        ])
     };
-    let mut rows = Vec::new();
-    for length in &scaling.lengths {
-        for point in &length.points {
-            let predicted = held_out(point);
-            let beside = |of: &crate::analysis::scaling::Predicted, unit: fn(f64) -> String| {
-                Field::noted(unit(of.predicted), change(of.predicted / of.measured))
-            };
-            rows.push(plain(vec![
-                tokens(length.tokens).into(),
-                point.concurrency.to_string().into(),
-                rate(point.requests_per_second).into(),
-                rate(point.tokens_per_second).into(),
-                point.speedup.map_or("–".into(), |speedup| format!("{speedup:.2}×").into()),
-                point.efficiency.map_or("–".into(), |share| ratio_percent(share).into()),
-                predicted.map_or("–".into(), |held| beside(&held.requests_per_second, rate)),
-                predicted.map_or("–".into(), |held| beside(&held.latency_ms_p50, time)),
-            ]));
-        }
-    }
     filled(
-        rows,
+        points.map(row).collect(),
         &[
             ("Tokens", Numbers),
             ("C", Numbers),
@@ -56,8 +45,6 @@ pub(in super::super) fn scaling(results: &Results) -> Option<Table> {
             ("Tok/s", Numbers),
             ("Over C = 1", Numbers),
             ("Efficiency", Numbers),
-            ("Predicted req/s", Numbers),
-            ("Predicted p50", Numbers),
         ],
     )
 }
