@@ -7,7 +7,6 @@ use crate::format::{bytes, count, percent, rate, signed_bytes, time, tokens};
 use crate::report::words;
 use crate::results::Results;
 
-use super::table::Holds::{Labels, Numbers, Prose};
 use super::table::{Field, Row, Table, filled, plain};
 
 /// Spikes that the report lists over all cells.
@@ -36,17 +35,7 @@ pub(in super::super) fn scaling(results: &Results) -> Option<Table> {
             point.efficiency.map_or("–".into(), |share| ratio_percent(share).into()),
         ])
     };
-    filled(
-        points.map(row).collect(),
-        &[
-            ("Tokens", Numbers),
-            ("C", Numbers),
-            ("Req/s", Numbers),
-            ("Tok/s", Numbers),
-            ("Over C = 1", Numbers),
-            ("Efficiency", Numbers),
-        ],
-    )
+    filled(points.map(row).collect(), "Tokens> | C> | Req/s> | Tok/s> | Over C = 1> | Efficiency>")
 }
 
 /// A share that may exceed 1.
@@ -69,10 +58,7 @@ pub(in super::super) fn bottlenecks(results: &Results) -> Option<Table> {
             ])
         })
         .collect();
-    filled(
-        rows,
-        &[("Cell", Labels), ("Limited by", Labels), ("Device busy", Numbers), ("Why", Prose)],
-    )
+    filled(rows, "Cell | Limited by | Device busy> | Why~")
 }
 
 /// p99 over p50 and the number of spikes of each cell.
@@ -96,16 +82,7 @@ pub(in super::super) fn tails(results: &Results) -> Option<Table> {
             ]))
         })
         .collect();
-    filled(
-        rows,
-        &[
-            ("Cell", Labels),
-            ("p99 / p50, within run", Numbers),
-            ("Spikes", Numbers),
-            ("Spike beyond", Numbers),
-            ("Longest", Numbers),
-        ],
-    )
+    filled(rows, "Cell | p99 / p50, within run> | Spikes> | Spike beyond> | Longest>")
 }
 
 fn worst(spikes: &[Spike]) -> Field {
@@ -124,18 +101,7 @@ pub(in super::super) fn spikes(results: &Results) -> Option<Table> {
         .take(SPIKES_LISTED)
         .map(|(cell, spike)| spike_row(results, cell, spike))
         .collect();
-    filled(
-        rows,
-        &[
-            ("At", Numbers),
-            ("Cell", Labels),
-            ("Latency", Numbers),
-            ("Tokens", Numbers),
-            ("Batch", Numbers),
-            ("Its size", Numbers),
-            ("From", Labels),
-        ],
-    )
+    filled(rows, "At> | Cell | Latency> | Tokens> | Batch> | Its size> | From")
 }
 
 fn spike_row(results: &Results, cell: usize, spike: &Spike) -> Row {
@@ -195,19 +161,7 @@ pub(in super::super) fn failures(results: &Results) -> Option<Table> {
         ])
     };
     let rows: Vec<Row> = results.analysis.failures.iter().map(row).collect();
-    filled(
-        rows,
-        &[
-            ("Kind", Labels),
-            ("Load", Labels),
-            ("Requests", Numbers),
-            ("First", Numbers),
-            ("Last", Numbers),
-            ("Tokens", Numbers),
-            ("Under way", Numbers),
-            ("Message", Prose),
-        ],
-    )
+    filled(rows, "Kind | Load | Requests> | First> | Last> | Tokens> | Under way> | Message~")
 }
 
 /// The verdict on a leak of each quantity.
@@ -225,18 +179,7 @@ pub(in super::super) fn leaks(results: &Results) -> Option<Table> {
         ])
     };
     let rows: Vec<Row> = results.analysis.memory.leaks.iter().map(row).collect();
-    filled(
-        rows,
-        &[
-            ("What", Labels),
-            ("Verdict", Labels),
-            ("Growth a cell", Numbers),
-            ("Tolerated", Numbers),
-            ("Plateaus", Numbers),
-            ("Trend, p", Numbers),
-            ("Why", Prose),
-        ],
-    )
+    filled(rows, "What | Verdict | Growth a cell> | Tolerated> | Plateaus> | Trend, p> | Why~")
 }
 
 /// Whether memory came back after each cell.
@@ -255,16 +198,5 @@ pub(in super::super) fn returned(results: &Results) -> Option<Table> {
             ])
         })
         .collect();
-    filled(
-        rows,
-        &[
-            ("Cell", Labels),
-            ("What", Labels),
-            ("Before", Numbers),
-            ("Peak", Numbers),
-            ("After", Numbers),
-            ("Tolerance", Numbers),
-            ("Returned", Labels),
-        ],
-    )
+    filled(rows, "Cell | What | Before> | Peak> | After> | Tolerance> | Returned")
 }
