@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bigbatch_engine::{DeviceKind, Engine, EngineOptions, Model, RopeOverride, TaskKind};
 use bigbatch_validate::report::text;
-use bigbatch_validate::target::{InProcess, Target};
+use bigbatch_validate::system::{InProcess, Target};
 use bigbatch_validate::{Plan, RunOptions, Terminal, run};
 use clap::Parser;
 

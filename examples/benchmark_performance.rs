@@ -9,7 +9,7 @@ use bigbatch_engine::{
     DeviceKind, Engine, EngineOptions, Input, Model, Request, Response, RopeOverride, Task,
     TaskKind, Truncate, units,
 };
-use bigbatch_validate::target::process_rss_bytes;
+use bigbatch_validate::system::process_rss_bytes;
 use bigbatch_validate::workload::{Corpus, Workload};
 use clap::Parser;
 

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bigbatch_validate::analysis::compare::{Compared, compare as compared};
 use bigbatch_validate::report::{comparison, json};
+use bigbatch_validate::results::compare::{Compared, compare as compared};
 use bigbatch_validate::{Error, Results};
 use clap::Args;
 

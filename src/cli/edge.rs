@@ -1,5 +1,5 @@
 //! `validate --edge`: starts engines of this process with the budgets that the search asks for, or takes a
-//! server as it runs, and prints what was found. The search itself is `bigbatch_validate::edge`.
+//! server as it runs, and prints what was found. The search itself is `bigbatch_validate::run::edge`.
 
 use std::io;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bigbatch_engine::{Engine, EngineOptions, Model, TaskKind, units};
 use bigbatch_validate::analysis::EdgeFindings;
 use bigbatch_validate::analysis::edge::{Axis, Edge};
-use bigbatch_validate::edge::{EdgeTarget, Predicted, StartRefused, Started};
-use bigbatch_validate::target::{InProcess, Target};
+use bigbatch_validate::run::edge::{EdgeTarget, Predicted, StartRefused, Started};
+use bigbatch_validate::system::{InProcess, Target};
 
 use super::options::ModelOptions;
 use super::say;

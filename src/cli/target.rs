@@ -7,8 +7,8 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use bigbatch_engine::Tokenizer;
-use bigbatch_validate::target::HttpOptions;
-use bigbatch_validate::target::http::{Api, HttpVersion, Secrets};
+use bigbatch_validate::system::HttpOptions;
+use bigbatch_validate::system::http::{Api, HttpVersion, Secrets};
 use clap::Args;
 
 use super::options::GivenModelOptions;

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use bigbatch_validate::figures::Status;
 use bigbatch_validate::plan::CellSpec;
 use bigbatch_validate::report::json;
-use bigbatch_validate::results::{Results, Status};
+use bigbatch_validate::results::Results;
 use bigbatch_validate::stats::{Interval, Percentile, Shown};
 
 use crate::support::{Done, Scratch, bigbatch, text};

@@ -1,7 +1,7 @@
 //! `validate --target URL`: from the command line to the report, against a mock server.
 
 use bigbatch_engine::Tokenizer;
-use bigbatch_validate::report::json;
+use bigbatch_validate::load::records::read_requests;
 use serde_json::Value;
 
 use crate::mock::{Fault, MODEL, MockOptions, MockServer, Speaks};
@@ -79,7 +79,7 @@ fn keys_of_the_command_line_are_in_no_output() {
         let bytes = std::fs::read(file.path()).expect("readable");
         let name = file.path().display().to_string();
         if name.ends_with(".zst") {
-            let records = json::read_requests(bytes.as_slice()).expect("records");
+            let records = read_requests(bytes.as_slice()).expect("records");
             outputs.push((name, format!("{records:?}")));
             continue;
         }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bigbatch_validate::load::records::read_requests;
 use bigbatch_validate::report;
 use serde_json::{Value, json};
 
@@ -54,7 +55,7 @@ fn a_plan_that_holds_ends_in_reports() {
     let cells = results["cells"].as_array().expect("an array");
     assert_eq!(cells.len(), 5, "four, and the first once more");
     let requests = std::fs::File::open(out.join("requests.jsonl.zst")).expect("it was written");
-    let requests = report::json::read_requests(requests).expect("records");
+    let requests = read_requests(requests).expect("records");
     let requests: Vec<Value> =
         requests.iter().map(|r| serde_json::to_value(r).expect("JSON")).collect();
     for (index, cell) in cells.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! What `validate --metrics-url` reads of a target's memory, on the page that `serve` shows.
 
-use bigbatch_validate::target::http::MEMORY_METRICS;
+use bigbatch_validate::system::http::MEMORY_METRICS;
 
 use crate::process::Process;
 

@@ -1,32 +1,37 @@
 //! The harness of the Big Batch Test Plan: it puts a system under the plan's loads, writes down what
 //! happened to every request, and says which of the plan's bars were met.
 //!
-//! # The path
+//! # The rooms
 //!
-//! A run walks through the modules in this order:
+//! Imports run one way: a room takes from those named before it, never from those after.
 //!
-//! 0. [`preflight`]: whether this machine can do it at all.
-//! 1. [`plan`]: what to run and what must hold, from TOML. Lengths times concurrencies make cells,
-//!    and so does every scenario.
-//! 2. [`workload`]: prompts of exactly the lengths wanted, different windows of real prose.
-//! 3. [`load`]: each cell's requests are sent, by clients that wait for their answers or by a schedule
-//!    that does not, through warm-up, measured phase and cool-down without a pause; every request
-//!    leaves a raw record. What they are sent to is a [`target`], seen through one small trait, so
-//!    that this process's engine and a competitor behind a URL are measured by the same code. A
-//!    finished cell goes to the run's journal, so that an interrupted run can be gone on with.
-//! 4. `telemetry`: beside the load, memory before, during and after, and how late this process wakes.
-//!    [`generator`] judges whether it was the generator that limited a cell.
-//! 5. [`stats`]: from raw records to percentiles and intervals, with what their sample supports.
-//! 6. [`analysis`]: how throughput scales, whether memory leaks, where the tail comes from.
-//! 7. [`verdict`]: each limit of each bar: pass, fail, not shown, or not run.
-//! 8. [`report`]: one value, [`Results`], as JSON, Markdown and a page with charts.
+//! 1. [`stats`]: percentiles, intervals and trends, with what their sample supports. `format`: numbers, bytes
+//!    and durations in words. [`Error`].
+//! 2. [`system`]: what is measured, seen through one small trait, so that this process's engine and a
+//!    competitor behind a URL are measured by the same code; and readings of its memory.
+//! 3. [`plan`]: what to run and what must hold, from TOML. Lengths times concurrencies make cells, and so does
+//!    every scenario.
+//! 4. [`workload`]: prompts of exactly the lengths wanted, different windows of real prose.
+//! 5. [`preflight`]: whether this machine can run a plan at all.
+//! 6. [`load`]: each cell's requests are sent, by clients that wait for their answers or by a schedule that does
+//!    not, through warm-up, measured phase and cool-down without a pause; every request leaves a raw record.
+//! 7. [`figures`]: from the raw records of a cell to what was measured in it, and whether the generator limited
+//!    it. [`experiment`]: memory strategies compared over the same traffic, for `bench memory`.
+//! 8. [`analysis`]: how throughput scales, whether memory leaks, where the tail comes from.
+//! 9. [`verdict`]: each limit of each bar: pass, fail, not shown, or not run.
+//! 10. [`results`]: one value, [`Results`], the schema of `results.json`, and two of them compared.
+//! 11. [`recommend`]: what an operator should set, with its evidence.
+//! 12. [`report`]: the results as JSON, Markdown and a page with charts.
+//! 13. [`run`](mod@run): takes a plan through 4 and 6 to 11, samples memory beside the load and keeps finished cells
+//!    in a journal, so that an interrupted run can be resumed. [`run::edge`] searches for the load that is refused.
 //!
-//! [`run()`] does 2 to 7, [`report::write_reports`] does 8:
+//! [`run()`] runs a plan, [`report::write_reports`] writes its files:
 //!
 //! ```
 //! use std::sync::Arc;
-//! use bigbatch_validate::target::{Answer, MemorySample, Prompt, Reply, Target, TargetInfo};
-//! use bigbatch_validate::workload::TokenCounter;
+//! use bigbatch_validate::system::{
+//!     Answer, MemorySample, Prompt, Reply, Target, TargetInfo, TokenCounter,
+//! };
 //! use bigbatch_validate::{Plan, RunOptions, Silent, report, run};
 //!
 //! /// Answers at once.
@@ -78,43 +83,29 @@
 //! It is not a profiler, it does not know what a model computes, and it judges no answer beyond its
 //! token count: that the answers are right is the business of the engine's parity tests.
 //! Intervals are within one run unless a plan repeats its cells; two systems are compared by
-//! [`analysis::compare`], over repeated runs of both.
+//! [`results::compare`], over repeated runs of both.
 
 pub mod analysis;
-mod cluster;
-pub mod edge;
 mod error;
-mod estimate;
 pub mod experiment;
-mod figures;
-pub mod generator;
-mod journal;
+pub mod figures;
+mod format;
 pub mod load;
-mod machine;
 pub mod plan;
 pub mod preflight;
-mod prepare;
-mod progress;
-mod published;
-mod ramp;
 pub mod recommend;
 pub mod report;
 pub mod results;
-mod run;
+pub mod run;
 pub mod stats;
-mod steady;
-pub mod target;
-mod telemetry;
+pub mod system;
 pub mod verdict;
 pub mod workload;
 
 pub use error::Error;
-pub use machine::Machine;
+pub use figures::{Broke, Broken, Published, Ramp, RampBlock, Steady};
 pub use plan::Plan;
-pub use progress::Terminal;
-pub use published::Published;
-pub use ramp::{Broke, Broken, Ramp, RampBlock};
+pub use preflight::Machine;
 pub use results::{Report, Results};
-pub use run::{Event, Progress, RunOptions, Silent, run, run_async, runtime};
-pub use steady::Steady;
-pub use telemetry::{MemoryPoint, Moment};
+pub use run::{Event, Progress, RunOptions, Silent, Terminal, run, run_async, runtime};
+pub use system::{MemoryPoint, Moment};

@@ -10,10 +10,10 @@ mod simulated;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bigbatch_validate::analysis::compare::{Worse, compare_runs};
 use bigbatch_validate::analysis::memory::{LeakVerdict, MemoryQuantity, judge_plateaus};
+use bigbatch_validate::figures::Figures;
 use bigbatch_validate::plan::{Arrival, Lengths, Load, Scenario};
-use bigbatch_validate::results::Figures;
+use bigbatch_validate::results::compare::{Worse, compare_runs};
 use bigbatch_validate::stats::interval::quantile_ranks;
 use bigbatch_validate::stats::{
     Clusters, Interval, Latencies, Percentile, TrialUnit, Trials, nearest_rank,

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::target::FailureKind;
+use crate::system::FailureKind;
 
 /// What the edge mode found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Ran;
 use super::in_flight::InFlight;
+use super::records::Ran;
 use crate::load::RequestRecord;
-use crate::target::FailureKind;
+use crate::system::FailureKind;
 
 /// Failures of one kind in one cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

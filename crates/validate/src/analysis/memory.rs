@@ -15,10 +15,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::in_flight::InFlight;
-use super::{Ran, device_span_us};
+use super::records::Ran;
+use super::stage::device_span_us;
 use crate::stats::{Interval, Trend};
-use crate::target::MemorySample;
-use crate::telemetry::{MemoryPoint, Moment};
+use crate::system::{MemoryPoint, MemorySample, Moment};
 
 /// Fewest idle plateaus that can tell of a leak.
 pub const PLATEAUS_MIN: usize = 8;
@@ -445,20 +445,20 @@ mod tests {
     }
 
     /// A cell before, under and after whose load resident memory was this.
-    fn cell(index: usize, sitting: usize, mib: u64) -> crate::results::Cell {
+    fn cell(index: usize, sitting: usize, mib: u64) -> crate::figures::Cell {
         let point = |after_ms: f64, moment| MemoryPoint {
             at_ms: 10.0 * index as f64 + after_ms,
             moment,
             sample: MemorySample { rss_bytes: Some(mib << 20), ..MemorySample::default() },
         };
-        crate::results::Cell {
+        crate::figures::Cell {
             index,
             spec: crate::plan::CellSpec::matrix(64, 1),
             run: 0,
             repeats: None,
             sitting,
             span_ms: None,
-            status: crate::results::Status::NotRun { reason: String::new() },
+            status: crate::figures::Status::NotRun { reason: String::new() },
             memory: vec![
                 point(0.0, Moment::Before),
                 point(4.0, Moment::During),

@@ -6,7 +6,7 @@ use bigbatch_engine::DeviceError;
 use bigbatch_engine::backend::allocators::{Allocator, Usage};
 use bigbatch_engine::modernbert::buffers::{BatchBuffers, Buffer};
 
-use crate::target::fragmentation as of_free;
+use crate::system::fragmentation as of_free;
 
 /// A batch's buffers by the steps at which they are made and freed.
 pub(super) struct Script<'a> {

@@ -9,8 +9,8 @@ use bigbatch_engine::Limits;
 use bigbatch_engine::schedule::{Waiting, next_batch};
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
-use crate::report::json::read_requests;
+use crate::error::Error;
+use crate::load::records::read_requests;
 
 /// Batches in a row at one concurrency before another is drawn.
 const BATCHES_A_LEVEL: usize = 5;
@@ -148,12 +148,12 @@ mod tests {
             failure: None,
             message: None,
             stages: None,
-            batch: Some(crate::target::BatchRef { id, sequences: 1, tokens }),
+            batch: Some(crate::system::BatchRef { id, sequences: 1, tokens }),
         };
         let records = [record(0, 0, 5), record(0, 1, 6), record(1, 0, 7), record(1, 0, 8)];
         let path = std::env::temp_dir().join(format!("bigbatch-traffic-{}", std::process::id()));
         let mut file = File::create(&path).expect("writable");
-        crate::report::json::requests(&records, &mut file).expect("written");
+        crate::load::records::write_requests(&records, &mut file).expect("written");
         let traffic = Traffic::recorded(&path, LIMITS).expect("readable");
         assert_eq!(traffic.batches, [vec![5], vec![6], vec![7, 8]]);
     }

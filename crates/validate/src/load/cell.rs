@@ -6,12 +6,15 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until};
 
+use super::cancel::Cancel;
+use super::closed;
 use super::open::{self, Pacing};
 use super::phases::{Finished, Phases, Progressed, Quotas, Ticket};
+use super::records::{Phase, RequestRecord};
 use super::schedule::Schedule;
-use super::{Cancel, Clock, Phase, RequestRecord, Sent, closed};
+use super::send::{Clock, Sent};
 use crate::plan::CellRules;
-use crate::target::{Prompt, Target};
+use crate::system::{Prompt, Target};
 use crate::workload::Dealer;
 
 /// How often the caller hears of a cell's progress.

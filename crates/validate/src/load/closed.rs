@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::cell::Shared;
-use super::{Sent, send};
+use super::send::{Sent, send};
 
 /// One client, until the cell is done.
 pub(super) async fn client(shared: Arc<Shared>, client: usize) {

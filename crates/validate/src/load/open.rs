@@ -24,8 +24,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::cell::Shared;
 use super::phases::Ticket;
 use super::schedule::Schedule;
-use super::{Sent, send};
-use crate::target::{Failure, FailureKind};
+use super::send::{Sent, send};
+use crate::system::{Failure, FailureKind};
 
 /// The pacer looks this often whether anyone still listens.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -9,12 +9,11 @@
 //! A schedule begins with the warm-up, at the load's first rate, and goes on beyond its measured
 //! part for as long as somebody takes arrivals from it; only a replay ends by itself.
 
-use std::f64::consts::TAU;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::plan::{Arrival, Load};
-use crate::workload::Trace;
+use crate::workload::{Trace, normal};
 
 /// Intended starts as offsets from the start of the cell, in order.
 #[derive(Debug, Clone)]
@@ -196,12 +195,6 @@ impl Gaps {
             }
         }
     }
-}
-
-/// A standard normal variate. Box and Muller (1958).
-pub(crate) fn normal(random: &mut fastrand::Rng) -> f64 {
-    let radius = (-2.0 * (1.0 - random.f64()).ln()).sqrt();
-    radius * (TAU * random.f64()).cos()
 }
 
 #[cfg(test)]

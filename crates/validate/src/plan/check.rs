@@ -2,7 +2,7 @@
 //! that names the key and says what would be right.
 
 use super::{Arrival, Bar, LengthDist, Lengths, Load, Plan, Scenario, Weighted};
-use crate::Error;
+use crate::error::Error;
 
 /// Longest sequence a plan may ask for.
 pub const TOKENS_MAX: usize = 1 << 20;

@@ -69,6 +69,8 @@
 //! keys are refused, so that a misspelt bar cannot pass unnoticed.
 
 pub(crate) mod check;
+pub(crate) mod difference;
+mod edge;
 mod overall;
 mod scenario;
 
@@ -80,11 +82,11 @@ use serde::{Deserialize, Serialize};
 pub use check::{
     CONCURRENCY_MAX, IN_FLIGHT_MAX, RATE_MAX, REPEATS_MAX, REQUESTS_MAX, SECONDS_MAX, TOKENS_MAX,
 };
+pub use edge::EdgeRules;
 pub use overall::Overall;
 pub use scenario::{Arrival, CellSpec, LengthDist, Lengths, Load, Scenario, Weighted};
 
-use crate::Error;
-use crate::edge::EdgeRules;
+use crate::error::Error;
 
 /// A test plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,12 +1,12 @@
 //! Whether memory has to be cleaned up, and how: from the readings of an idle target between cells.
 
-use crate::Results;
 use crate::analysis::memory::{Fragmentation, Leak, LeakVerdict, MemoryQuantity};
 use crate::experiment::{MemoryExperiment, Strategy};
-use crate::report::format::{bytes, count, percent, time};
+use crate::format::{bytes, count, percent, time};
+use crate::results::Results;
 use crate::stats::Interval;
 
-use super::{Advised, Recommendation, Support, Topic, Unit};
+use crate::results::recommendation::{Advised, Recommendation, Support, Topic, Unit};
 
 /// Fragmentation that is acceptable, where the plan doesn't say.
 const FRAGMENTATION_MAX: f64 = 0.05;

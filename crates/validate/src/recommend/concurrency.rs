@@ -6,13 +6,13 @@
 //! intervals cross the target; where their lower ends cross it is the end of its interval. The p95
 //! is over all requests, so that a server cannot meet it by failing.
 
-use crate::Results;
-use crate::estimate::{Estimate, Place};
-use crate::report::format::{count, time, time_limit, tokens};
+use crate::figures::estimate::{Estimate, Place};
+use crate::format::{count, time, time_limit, tokens};
+use crate::results::Results;
 use crate::stats::Interval;
 
-use super::settings::Setting;
-use super::{Advised, Recommendation, Support, Topic, Unit, Wanted};
+use super::Wanted;
+use crate::results::recommendation::{Advised, Recommendation, Setting, Support, Topic, Unit};
 
 /// What was found for one length.
 pub(super) struct Limit<'a> {
@@ -316,7 +316,7 @@ fn measured(place: &Place<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::estimate::Basis;
+    use crate::figures::estimate::Basis;
 
     fn point(clients: usize, low: f64, high: Option<f64>) -> Point {
         let interval = Interval { low: Some(low), high };

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::Results;
-use crate::report::format::{count, percent, time};
+use crate::format::{count, percent, time};
+use crate::results::Results;
 use crate::stats::interval::wilson;
-use crate::target::FailureKind;
+use crate::system::FailureKind;
 
 use super::concurrency::Limit;
-use super::settings::Setting;
-use super::{Advised, Recommendation, Support, Topic, Unit};
+use crate::results::recommendation::{Advised, Recommendation, Setting, Support, Topic, Unit};
 
 /// Kinds of failure beyond the edge that are named.
 const EDGE_FAILURES_LISTED: usize = 6;
@@ -82,7 +81,7 @@ fn round_up(ms: f64) -> f64 {
 fn retries(results: &Results) -> Recommendation {
     let mut kinds: BTreeMap<FailureKind, usize> = BTreeMap::new();
     let (mut requests, mut trials) = (0, 0);
-    for figures in results.cells.iter().filter_map(crate::results::Cell::figures) {
+    for figures in results.cells.iter().filter_map(crate::figures::Cell::figures) {
         requests += figures.requests;
         trials += figures.trials.count;
         for (&kind, &n) in &figures.failures {

@@ -4,14 +4,13 @@
 //! the budget it ran with, which it is known to be enough. Where the search for the edge found a
 //! least budget, not below that.
 
-use crate::Results;
 use crate::analysis::edge::Axis;
-use crate::report::format::{bytes, count, percent};
+use crate::format::{bytes, count, percent};
+use crate::results::Results;
 use crate::stats::Interval;
-use crate::target::MemorySample;
+use crate::system::MemorySample;
 
-use super::settings::Setting;
-use super::{Advised, Recommendation, Support, Topic, Unit};
+use crate::results::recommendation::{Advised, Recommendation, Setting, Support, Topic, Unit};
 
 /// Room beyond the highest reading.
 const HEADROOM: f64 = 0.10;

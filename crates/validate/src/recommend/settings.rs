@@ -3,53 +3,9 @@
 
 use std::fmt::Write;
 
-use serde::{Deserialize, Serialize};
-
-use super::Support;
-use crate::Results;
-use crate::report::format::bytes;
-
-/// One key of the configuration.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Setting {
-    /// The flag's long name with underscores.
-    pub key: String,
-    /// What to set it to.
-    pub value: Value,
-    /// Where the value comes from, in one line.
-    pub comment: String,
-}
-
-/// A value of the configuration.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Value {
-    /// Yes or no.
-    Switch(bool),
-    /// A count.
-    Number(u64),
-    /// Anything else, such as `2048MiB`.
-    Text(String),
-}
-
-impl Setting {
-    pub(super) fn number(key: &str, value: u64, comment: impl Into<String>) -> Setting {
-        Setting { key: key.into(), value: Value::Number(value), comment: comment.into() }
-    }
-
-    pub(super) fn switch(key: &str, value: bool, comment: impl Into<String>) -> Setting {
-        Setting { key: key.into(), value: Value::Switch(value), comment: comment.into() }
-    }
-
-    /// Bytes, which must be whole MiB.
-    pub(super) fn mebibytes(key: &str, mib: u64, comment: impl Into<String>) -> Setting {
-        Setting {
-            key: key.into(),
-            value: Value::Text(format!("{mib}MiB")),
-            comment: comment.into(),
-        }
-    }
-}
+use crate::format::bytes;
+use crate::results::Results;
+use crate::results::recommendation::{Support, Value};
 
 /// The file.
 pub fn toml(results: &Results) -> String {

@@ -3,17 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::Results;
 use crate::analysis::Stage;
 use crate::analysis::latency::{CellLatency, tail_ratio};
+use crate::figures::Cell;
+use crate::figures::published::runs;
+use crate::format::count;
 use crate::plan::{CellSpec, Load};
-use crate::published::runs;
-use crate::report::format::count;
-use crate::results::Cell;
+use crate::results::Results;
 use crate::stats::TrialUnit;
 use crate::verdict::{Outcome, Verdict, tail_ratios};
 
-use super::{Advised, Recommendation, Support, Topic, Unit};
+use crate::results::recommendation::{Advised, Recommendation, Support, Topic, Unit};
 
 /// p99 over p50 beyond which a tail is excessive, where the plan doesn't say.
 const RATIO_MAX: f64 = 3.0;

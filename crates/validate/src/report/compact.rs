@@ -6,10 +6,9 @@
 //! and allocators' timelines are gone, and so are their charts. The schema is that of any `results.json`, so
 //! reports and comparisons read it.
 
-use crate::Results;
-use crate::results::{Figures, Status};
-use crate::target::MemorySample;
-use crate::telemetry::MemoryPoint;
+use crate::figures::{Figures, Status};
+use crate::results::Results;
+use crate::system::{MemoryPoint, MemorySample};
 
 /// Points that a distribution keeps, the last included.
 const POINTS_MAX: usize = 25;

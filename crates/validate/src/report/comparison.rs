@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::analysis::compare::{Change, Compared, Comparison};
+use crate::results::compare::{Change, Compared, Comparison};
 
 use super::markdown::escaped;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::OutputDir;
 use super::chart::{self, At};
 use super::markup::Markup;
-use crate::Error;
+use crate::error::Error;
 use crate::experiment::MemoryExperiment;
 
 /// Name of the data's file.

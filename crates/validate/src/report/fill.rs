@@ -3,7 +3,7 @@
 //! Whatever stands between `<!-- bigbatch NAME -->` and `<!-- /bigbatch -->` is replaced by the table of that
 //! name, so that the figures of a page are those of one `results.json` and the words around them stay.
 
-use crate::Results;
+use crate::results::Results;
 
 use super::markdown::{self, escaped};
 use super::tables::{self, Table};

@@ -1,19 +1,17 @@
-//! `results.json` and `requests.jsonl.zst`, written and read back. The schema of the first is
-//! [`crate::results`], of a line of the second [`RequestRecord`].
+//! `results.json`, written and read back; its schema is [`crate::results`]. The raw records beside it are
+//! written by [`crate::load::records`].
 //!
-//! The first is kept small enough to commit and indented so that a diff of two of them is readable:
-//! what fits on a line is on one line. The second is compressed, because a long run has millions of
-//! records that resemble each other; `zstd -dc requests.jsonl.zst` prints it. Several files of
-//! records put one after the other are one such file.
+//! The file is kept small enough to commit and indented so that a diff of two of them is readable:
+//! what fits on a line is on one line.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::load::RequestRecord;
-use crate::results::SCHEMA_VERSION;
-use crate::{Error, Report, Results};
+use crate::error::Error;
+use crate::load::records::read_requests;
+use crate::results::{Report, Results, SCHEMA_VERSION};
 
 /// Name of the file of results.
 pub const RESULTS: &str = "results.json";
@@ -22,8 +20,6 @@ pub const REQUESTS: &str = "requests.jsonl.zst";
 
 /// Longest line that a whole object or array is put on.
 const LINE_WIDTH: usize = 110;
-/// zstd's own default, about a fifteenth of the text.
-const LEVEL: i32 = 3;
 
 /// Writes the results, indented.
 pub fn results(results: &Results, out: &mut dyn Write) -> io::Result<()> {
@@ -63,23 +59,6 @@ fn indented(value: &Value, indent: usize, out: &mut String) -> io::Result<()> {
     out.extend(std::iter::repeat_n(' ', indent));
     out.push(close);
     Ok(())
-}
-
-/// Writes one record a line, compressed.
-pub fn requests(records: &[RequestRecord], out: &mut dyn Write) -> io::Result<()> {
-    let mut out = zstd::Encoder::new(out, LEVEL)?;
-    for record in records {
-        serde_json::to_writer(&mut out, record)?;
-        out.write_all(b"\n")?;
-    }
-    out.finish()?;
-    Ok(())
-}
-
-/// Reads what [`requests`] wrote, once or several times into one file.
-pub fn read_requests(input: impl Read) -> io::Result<Vec<RequestRecord>> {
-    let lines = BufReader::new(zstd::Decoder::new(input)?).lines();
-    lines.map(|line| Ok(serde_json::from_str(&line?)?)).collect()
 }
 
 /// Reads the results and the raw records of a report's directory.

@@ -10,7 +10,8 @@
 //! - [`comparison`] writes a comparison of two systems;
 //! - [`experiment`] writes the data and the chart of `bench memory`.
 //!
-//! The tables and sentences of all of them come from `tables` and `words`, so they cannot disagree.
+//! The page and `report.md` are rendered from one list of `sections`; tables and sentences come from `tables` and
+//! `words`, so they cannot disagree.
 //! Strings that come from a target or a plan are escaped where they are printed.
 
 pub(crate) mod chart;
@@ -18,12 +19,12 @@ pub mod compact;
 pub mod comparison;
 pub mod experiment;
 pub mod fill;
-pub(crate) mod format;
 pub mod html;
 pub mod json;
 pub mod markdown;
 mod markup;
 mod method;
+mod sections;
 mod tables;
 pub mod text;
 pub(crate) mod words;
@@ -32,8 +33,10 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::error::Error;
+use crate::load::records::write_requests;
 use crate::recommend::settings;
-use crate::{Error, Report, Results};
+use crate::results::{Report, Results};
 
 /// Name of the file in which a run keeps its finished cells, for `--resume`.
 pub const JOURNAL: &str = "progress.jsonl";
@@ -109,7 +112,7 @@ pub struct Written {
 pub fn write_reports(report: &Report, output: &OutputDir) -> Result<Written, Error> {
     let results = &report.results;
     Ok(Written {
-        requests: output.write(json::REQUESTS, |out| json::requests(&report.requests, out))?,
+        requests: output.write(json::REQUESTS, |out| write_requests(&report.requests, out))?,
         results: output.write(json::RESULTS, |out| json::results(results, out))?,
         rendered: write_rendered(results, output)?,
     })

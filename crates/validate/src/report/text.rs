@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::Results;
+use crate::results::Results;
 
 use super::tables::{self, Holds, Table};
 use super::words;

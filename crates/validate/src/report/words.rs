@@ -1,18 +1,20 @@
 //! The sentences that all reports share.
 
 use crate::experiment::MemoryExperiment;
+use crate::figures::ramp::{Broken, Ramp};
+use crate::figures::steady::Steady;
+use crate::figures::{Cell, Figures, Status};
 use crate::plan::CellSpec;
-use crate::recommend::{Advised, Recommendation, Support, Unit};
-use crate::results::{Cell, Figures, Status};
-use crate::stats::{Interval, Percentile, Shown, Trials};
-use crate::target::FailureKind;
+use crate::results::Results;
+use crate::results::recommendation::{Advised, Recommendation, Support, Unit};
+use crate::stats::{Interval, Trials};
+use crate::system::FailureKind;
 use crate::verdict::{Conclusion, Criterion, Outcome, Verdict};
-use crate::{Broken, Ramp, Results, Steady};
 
-use super::format::{
+use super::tables::table::Field;
+use crate::format::{
     bytes, count, percent, percent_limit, rate, signed_bytes, time, time_limit, tokens,
 };
-use super::tables::Field;
 
 /// The verdict in one line.
 pub(super) fn headline(results: &Results) -> String {
@@ -70,32 +72,9 @@ pub(super) const PUBLISHED_LEAD: &str = "Each cell was run several times, in ran
      95 % t intervals on the logarithm: what another run of the same plan would show. C is the number of \
      clients that each wait for their answer.";
 
-/// A percentile as it may be printed.
-pub(crate) fn percentile(percentile: &Percentile) -> String {
-    match percentile.shown {
-        Shown::Exactly { ms } => time(ms),
-        Shown::AtLeast { ms, .. } => format!("≥ {}", time(ms)),
-        Shown::NotReached => "not reached".into(),
-        Shown::NoData => "–".into(),
-    }
-}
-
 /// A time or a dash.
 pub(super) fn optional_time(ms: Option<f64>) -> String {
     ms.map_or("–".into(), time)
-}
-
-/// A cell's name in charts and lists.
-pub(crate) fn cell_name(cell: &Cell) -> String {
-    let again = if cell.repeats.is_some() { " again" } else { "" };
-    format!("{}{again}", spec_name(&cell.spec))
-}
-
-fn spec_name(spec: &CellSpec) -> String {
-    match spec.place() {
-        Some((length, clients)) => format!("{} × {clients}", tokens(length)),
-        None => spec.label(),
-    }
 }
 
 /// How long a cell's texts are, as its row begins.
@@ -212,11 +191,11 @@ pub(super) fn highlights(results: &Results) -> Vec<(&'static str, String, String
     if let Some((published, over)) = best_over_runs {
         let figure = format!("{} tok/s", rate(over.mean));
         let interval = ends(over.interval, rate);
-        let note = format!("{interval} over {} runs, at {}", over.runs, spec_name(&published.spec));
+        let note = format!("{interval} over {} runs, at {}", over.runs, published.spec.name());
         highlights.push(("highest throughput", figure, note));
     } else if let Some((cell, figures)) = best {
         let figure = format!("{} tok/s", rate(figures.tokens_per_second));
-        highlights.push(("highest throughput", figure, format!("at {}", cell_name(cell))));
+        highlights.push(("highest throughput", figure, format!("at {}", cell.name())));
     }
     let requests: usize = run.iter().map(|(_, figures)| figures.requests).sum();
     let successes: usize = run.iter().map(|(_, figures)| figures.successes).sum();
@@ -249,7 +228,7 @@ fn budget(results: &Results) -> String {
 /// Greatest reading of one kind in the whole run.
 pub(super) fn peak(
     results: &Results,
-    of: impl Fn(&crate::target::MemorySample) -> Option<u64>,
+    of: impl Fn(&crate::system::MemorySample) -> Option<u64>,
 ) -> Option<u64> {
     let points = results.cells.iter().flat_map(|cell| &cell.memory);
     points.filter_map(|point| of(&point.sample)).max()
@@ -284,10 +263,10 @@ pub(super) fn reservations(results: &Results) -> Vec<String> {
     for cell in &results.cells {
         let Some(figures) = cell.figures() else { continue };
         if let Steady::NotSteady { reason } = &figures.steady {
-            all.push(format!("{}: not steady: {reason}.", cell_name(cell)));
+            all.push(format!("{}: not steady: {reason}.", cell.name()));
         }
         if let Some(reason) = &figures.generator.bottleneck {
-            all.push(format!("{}: the generator was the bottleneck: {reason}.", cell_name(cell)));
+            all.push(format!("{}: the generator was the bottleneck: {reason}.", cell.name()));
         }
     }
     all
@@ -320,36 +299,6 @@ fn broke(ramp: &Ramp, cut: bool) -> String {
             format!("broke at {}/s: {what}", rate(broke.rate_per_second))
         }
     }
-}
-
-/// The model of batch times and what it is worth.
-pub(super) fn batch_model(results: &Results) -> Vec<String> {
-    let scaling = &results.analysis.scaling;
-    let Some(model) = scaling.batch_time else { return Vec::new() };
-    let mut sentences = vec![format!(
-        "Time of a batch = {} + {:.3} µs × tokens + {:.4} ns × sum of squared lengths + {:.1} µs × sequences, \
-         fitted to {} batches by non-negative least squares: R² {:.3}, median error {:.1} %.",
-        time(model.base_ms),
-        model.per_token_us,
-        model.per_token_pair_ns,
-        model.per_sequence_us,
-        count(model.batches),
-        model.r2,
-        model.error_percent_median
-    )];
-    sentences.push(match &scaling.held_out {
-        Some(held_out) => format!(
-            "Each of {} cells predicted from the others: throughput off by {:.1} % (median) and {:.1} % \
-             (at most), median latency by {:.1} % and {:.1} %.",
-            count(held_out.cells.len()),
-            held_out.error_percent_median,
-            held_out.error_percent_max,
-            held_out.latency_error_percent_median,
-            held_out.latency_error_percent_max
-        ),
-        None => "It was not checked on held-out cells: the plan has too few.".into(),
-    });
-    sentences
 }
 
 /// How fragmented the arena was, if the target has one.

@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) use whole_run::tail_ratios;
 
 use crate::analysis::MemoryFindings;
+use crate::figures::published::{percentile_over_runs, runs};
+use crate::figures::{Cell, Figures, Status};
 use crate::plan::{Bar, CellSpec, Plan};
-use crate::published::{percentile_over_runs, runs};
-use crate::results::{Cell, Figures, Status};
 use crate::stats::{Interval, Shown, TrialUnit, Trials, interval::wilson};
 
 /// What a verdict says.

@@ -6,7 +6,7 @@
 //! show that the limit is missed but not that it is met.
 
 use crate::analysis::latency::tail_ratio;
-use crate::results::Figures;
+use crate::figures::Figures;
 use crate::stats::{TrialUnit, Trials, over_runs};
 
 use super::{Outcome, Verdict, against_most};

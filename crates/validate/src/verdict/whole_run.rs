@@ -4,9 +4,9 @@
 
 use crate::analysis::MemoryFindings;
 use crate::analysis::memory::{Leak, LeakVerdict};
+use crate::figures::Cell;
+use crate::figures::published::runs;
 use crate::plan::{Bar, CellSpec, Load, Plan};
-use crate::published::runs;
-use crate::results::Cell;
 use crate::stats::{TrialUnit, Trials};
 
 use super::{Criterion, Outcome, Verdict, of_cell};

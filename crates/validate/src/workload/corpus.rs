@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::Error;
+use crate::error::Error;
 
 const EMBEDDED: &str = include_str!("../../corpus/prose.txt");
 /// Fewer words than this would make prompts that are nearly the same.

@@ -1,12 +1,12 @@
 //! Lengths of a mixture, drawn one by one.
 
+use std::f64::consts::TAU;
 use std::fs;
 use std::path::Path;
 
-use super::TokenCounter;
-use crate::Error;
-use crate::load::normal;
+use crate::error::Error;
 use crate::plan::{LengthDist, Weighted};
+use crate::system::TokenCounter;
 
 /// Draws outside the ends of a distribution before the nearer end is taken.
 const DRAWS_MAX: usize = 1000;
@@ -106,6 +106,12 @@ fn documents(path: &Path, max: usize, counter: &dyn TokenCounter) -> Result<Vec<
         return Err(Error::DocumentsEmpty { path: path.to_owned() });
     }
     Ok(lengths)
+}
+
+/// A standard normal variate. Box and Muller (1958).
+pub(crate) fn normal(random: &mut fastrand::Rng) -> f64 {
+    let radius = (-2.0 * (1.0 - random.f64()).ln()).sqrt();
+    radius * (TAU * random.f64()).cos()
 }
 
 #[cfg(test)]

@@ -22,11 +22,11 @@ use std::sync::Arc;
 use std::thread;
 
 pub use corpus::Corpus;
-pub(crate) use lengths::Mixture;
+pub(crate) use lengths::{Mixture, normal};
 pub use trace::{Trace, TraceLine};
 
-use crate::Error;
-use crate::target::Prompt;
+use crate::error::Error;
+use crate::system::{Prompt, TokenCounter};
 
 /// Prompts prepared for a length hold about this many tokens together, more only where the plan's
 /// least number of requests needs it. Beyond that windows are used again, and the report says so.
@@ -35,17 +35,6 @@ const PREPARED_TOKENS: usize = 4 << 20;
 const END_MOVES_MAX: usize = 12;
 /// Starts that are tried for one window of a mixture before its length is given up.
 const STARTS_MAX: usize = 50;
-
-/// Counts tokens as the target does. Implemented for the engine's tokenizer; the harness needs no
-/// more of it than this.
-pub trait TokenCounter: Sync {
-    /// Byte spans of the tokens of `text` in order, without special tokens. Spans may overlap or be
-    /// empty, but their starts and ends never decrease.
-    fn offsets(&self, text: &str) -> Vec<(usize, usize)>;
-
-    /// Number of tokens of `text`, special tokens included.
-    fn count(&self, text: &str) -> usize;
-}
 
 /// A tokenised corpus, ready to cut prompts from.
 pub struct Workload<'a> {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::Error;
+use crate::error::Error;
 use crate::plan::{REQUESTS_MAX, SECONDS_MAX, TOKENS_MAX};
 
 /// One request of a [`Trace`].

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bigbatch_validate::figures::Status;
 use bigbatch_validate::plan::{Arrival, Bar, Lengths, Load, Scenario};
-use bigbatch_validate::recommend::{
-    Recommendation, Setting, Support, Topic, Unit, Wanted, recommend, settings,
+use bigbatch_validate::recommend::{Wanted, recommend, settings};
+use bigbatch_validate::results::recommendation::{
+    Recommendation, Setting, Support, Topic, Unit, Value,
 };
-use bigbatch_validate::results::Status;
 use bigbatch_validate::stats::Shown;
-use bigbatch_validate::target::{Answer, MemorySample, Prompt, Reply, Target, TargetInfo};
+use bigbatch_validate::system::{Answer, MemorySample, Prompt, Reply, Target, TargetInfo};
 use bigbatch_validate::{Plan, Results, RunOptions, Silent, run_async};
 use tokio::sync::Mutex;
 
@@ -74,7 +75,7 @@ async fn the_concurrency_limit_lies_on_the_line_between_measured_cells() {
         advice.settings,
         [Setting {
             key: "max_concurrent_requests".into(),
-            value: settings::Value::Number(limit),
+            value: Value::Number(limit),
             comment: comment.clone()
         }]
     );
@@ -106,13 +107,7 @@ async fn nothing_is_advised_beyond_what_was_measured() {
 async fn what_the_data_does_not_support_says_what_is_missing() {
     // Twenty rounds cannot bound a p95, and this target tells neither batches nor memory.
     let results = queue(&[5], 20).await;
-    for topic in [
-        Topic::Concurrency,
-        Topic::BatchTokens,
-        Topic::MemoryBudget,
-        Topic::Replicas,
-        Topic::Cleanup,
-    ] {
+    for topic in [Topic::Concurrency, Topic::MemoryBudget, Topic::Replicas, Topic::Cleanup] {
         let advice = about(&results.recommendations, topic);
         assert_eq!(
             (advice.support, advice.missing.is_some()),
@@ -130,7 +125,7 @@ async fn the_configuration_is_toml_with_known_keys_and_evidence() {
     let mut results = report(hostile, hostile).await.results;
     results.recommendations[0].settings.push(Setting {
         key: "max_concurrent_requests".into(),
-        value: settings::Value::Number(7),
+        value: Value::Number(7),
         comment: hostile.into(),
     });
     let text = settings::toml(&results);

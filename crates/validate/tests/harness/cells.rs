@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::simulated::{Pieces, Simulated, alone, batched, corpus, failed};
+use bigbatch_validate::figures::{Cell, Figures, Status};
 use bigbatch_validate::load::{Cancel, Phase, Progressed};
 use bigbatch_validate::plan::{Arrival, Bar, Lengths, Load, Scenario};
-use bigbatch_validate::results::{Cell, Figures, Status};
 use bigbatch_validate::stats::Shown;
-use bigbatch_validate::target::{
+use bigbatch_validate::system::{
     Answer, FailureKind, MemorySample, Prompt, Reply, Target, TargetInfo,
 };
 use bigbatch_validate::verdict::Outcome;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::simulated::{Pieces, Simulated, alone, corpus};
-use bigbatch_validate::analysis::compare::{Change, Compared, Comparison, Metric, compare};
+use bigbatch_validate::figures::{Figures, Status};
 use bigbatch_validate::plan::CellSpec;
 use bigbatch_validate::report::comparison::render;
-use bigbatch_validate::results::{Figures, Status};
+use bigbatch_validate::results::compare::{Change, Compared, Comparison, Metric, compare};
 use bigbatch_validate::stats::Shown;
 use bigbatch_validate::{Plan, Results, RunOptions, Silent, run_async};
 

@@ -7,11 +7,10 @@ use std::time::Duration;
 use bigbatch_validate::analysis::edge::{
     Agreement, Axis, Edge, EdgeFindings, EdgeProbe, Recovered,
 };
-use bigbatch_validate::edge::{
-    EdgeRules, EdgeTarget, Predicted, StartRefused, Started, find_async,
-};
 use bigbatch_validate::load::Cancel;
-use bigbatch_validate::target::{
+use bigbatch_validate::plan::EdgeRules;
+use bigbatch_validate::run::edge::{EdgeTarget, Predicted, StartRefused, Started, find_async};
+use bigbatch_validate::system::{
     Answer, Failure, FailureKind, MemorySample, Prompt, Reply, Target, TargetInfo,
 };
 

@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use bigbatch_validate::results::Figures;
-use bigbatch_validate::target::http::{Api, HttpVersion, Secrets};
-use bigbatch_validate::target::{HttpOptions, HttpTarget, Target};
-use bigbatch_validate::workload::TokenCounter;
+use bigbatch_validate::figures::Figures;
+use bigbatch_validate::system::http::{Api, HttpVersion, Secrets};
+use bigbatch_validate::system::{HttpOptions, HttpTarget, Target, TokenCounter};
 use bigbatch_validate::{Plan, Report, RunOptions, Silent, run_async};
 
 use crate::mock::{LONGEST, MODEL, MockOptions, MockServer, Speaks};

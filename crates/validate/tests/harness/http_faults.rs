@@ -7,9 +7,8 @@ use std::path::PathBuf;
 use bigbatch_validate::Report;
 use bigbatch_validate::load::Phase;
 use bigbatch_validate::report::{self, OutputDir};
-use bigbatch_validate::target::FailureKind;
-use bigbatch_validate::target::http::{Api, HttpVersion, Secrets};
-use bigbatch_validate::target::{HttpOptions, HttpTarget};
+use bigbatch_validate::system::http::{Api, HttpVersion, Secrets};
+use bigbatch_validate::system::{FailureKind, HttpOptions, HttpTarget};
 
 use crate::http::{figures, mock, plan, run};
 use crate::mock::{Fault, MockOptions, MockServer, SCRIPT, Speaks};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bigbatch_engine::{Engine, EngineOptions, Model, RopeOverride, TaskKind};
-use bigbatch_validate::target::{InProcess, Prompt, Target};
+use bigbatch_validate::system::{InProcess, Prompt, Target};
 
 fn in_process() -> InProcess {
     let checkpoint = bigbatch_models::checkpoint("random", TaskKind::Embed).expect("embedded");

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::simulated::{Pieces, Simulated, alone, corpus, failed};
+use bigbatch_validate::figures::{Cell, Figures, Status};
 use bigbatch_validate::load::{Phase, RequestRecord};
 use bigbatch_validate::plan::{Arrival, LengthDist, Lengths, Load, Scenario, Weighted};
-use bigbatch_validate::results::{Cell, Figures, Status};
 use bigbatch_validate::stats::Shown;
-use bigbatch_validate::target::{
+use bigbatch_validate::system::{
     Answer, FailureKind, MemorySample, Prompt, Reply, Target, TargetInfo,
 };
 use bigbatch_validate::{Broken, Error, Plan, Report, RunOptions, Silent, Steady, run_async};
@@ -337,7 +337,7 @@ impl Target for Counting {
     }
 
     fn send<'a>(&'a self, prompt: &'a Prompt) -> Answer<'a> {
-        use bigbatch_validate::workload::TokenCounter;
+        use bigbatch_validate::system::TokenCounter;
         let tokens = Pieces.count(prompt.text());
         Box::pin(async move {
             tokio::time::sleep(ms(10)).await;

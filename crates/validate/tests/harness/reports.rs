@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use crate::sample::with_findings;
 use crate::simulated::{Pieces, Simulated, batched, corpus, failed};
+use bigbatch_validate::load::records;
 use bigbatch_validate::plan::{Arrival, Bar, Lengths, Load, Scenario};
 use bigbatch_validate::recommend::{Wanted, recommend};
 use bigbatch_validate::report::compact::compact;
 use bigbatch_validate::report::fill::fill;
 use bigbatch_validate::report::{OutputDir, html, json, markdown, text, write_reports};
-use bigbatch_validate::target::FailureKind;
+use bigbatch_validate::system::FailureKind;
 use bigbatch_validate::{Machine, Plan, Report, RunOptions, Silent, run_async};
 
 /// Two lengths at two concurrencies, with failures, bars of every outcome, and a cell not run.
@@ -107,7 +108,7 @@ async fn the_schema_of_results_json_is_what_it_was() {
     let mut results = report.results;
     for cell in &mut results.cells {
         cell.memory.truncate(2);
-        if let bigbatch_validate::results::Status::Run { figures } = &mut cell.status {
+        if let bigbatch_validate::figures::Status::Run { figures } = &mut cell.status {
             figures.distribution.truncate(2);
         }
     }
@@ -204,9 +205,9 @@ async fn a_report_of_another_schema_or_cut_short_is_refused() {
 async fn records_of_several_runs_can_be_put_one_after_the_other() {
     let records = report("twice", "none").await.requests;
     let mut file = Vec::new();
-    json::requests(&records[..10], &mut file).expect("a vector takes it");
-    json::requests(&records[10..], &mut file).expect("a vector takes it");
-    assert!(json::read_requests(&file[..]).expect("records") == records);
+    records::write_requests(&records[..10], &mut file).expect("a vector takes it");
+    records::write_requests(&records[10..], &mut file).expect("a vector takes it");
+    assert!(records::read_requests(&file[..]).expect("records") == records);
     let plain: usize =
         records.iter().map(|record| serde_json::to_string(record).expect("JSON").len() + 1).sum();
     assert!(file.len() * 5 < plain, "{} of {plain} bytes", file.len());

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::simulated::{Pieces, Simulated, alone, corpus};
+use bigbatch_validate::figures::{Cell, Status};
 use bigbatch_validate::load::Cancel;
 use bigbatch_validate::plan::Bar;
-use bigbatch_validate::results::{Cell, Status};
 use bigbatch_validate::stats::TrialUnit;
 use bigbatch_validate::verdict::Outcome;
 use bigbatch_validate::{

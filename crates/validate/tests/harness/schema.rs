@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use bigbatch_validate::Report;
-use bigbatch_validate::edge::EdgeRules;
-use bigbatch_validate::plan::{Arrival, LengthDist, Lengths, Load, Scenario, Weighted};
+use bigbatch_validate::plan::{Arrival, EdgeRules, LengthDist, Lengths, Load, Scenario, Weighted};
 use serde_json::Value;
 
 use crate::reports::report;
@@ -91,9 +90,9 @@ fn words() -> Vec<Value> {
     use bigbatch_validate::analysis::memory::{LeakVerdict, MemoryQuantity};
     use bigbatch_validate::load::Phase;
     use bigbatch_validate::preflight::{Judgement, Subject};
-    use bigbatch_validate::recommend::{Support, Topic, Unit};
+    use bigbatch_validate::results::recommendation::{Support, Topic, Unit};
     use bigbatch_validate::stats::TrialUnit;
-    use bigbatch_validate::target::FailureKind;
+    use bigbatch_validate::system::FailureKind;
     use bigbatch_validate::verdict::{Criterion, Outcome};
     use bigbatch_validate::{Broken, Moment};
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bigbatch_validate::target::{
+use bigbatch_validate::system::{
     Answer, ArenaSample, BatchRef, Failure, FailureKind, MemorySample, Outcome, Prompt, Reply,
-    StageTimes, Target, TargetInfo,
+    StageTimes, Target, TargetInfo, TokenCounter,
 };
-use bigbatch_validate::workload::{Corpus, TokenCounter};
+use bigbatch_validate::workload::Corpus;
 
 /// Counts like a byte-pair tokenizer: pieces of up to four characters, of which the first of a
 /// word takes the blank before it along, so that a word costs more at the start of a text. Two

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use crate::simulated::{Pieces, corpus};
-use bigbatch_validate::target::Prompt;
-use bigbatch_validate::workload::{Corpus, TokenCounter, Workload};
+use bigbatch_validate::system::{Prompt, TokenCounter};
+use bigbatch_validate::workload::{Corpus, Workload};
 use proptest::prelude::*;
 
 fn prompts(corpus: &Corpus, tokens: usize, seed: u64, wanted: usize) -> Vec<Prompt> {

@@ -3,9 +3,9 @@
 
 use crate::experiment::MemoryExperiment;
 
-use super::super::format::bytes;
 use super::frame::{At, Axis, Frame, Scale, Size};
-use super::{Figure, series_class};
+use super::parts::{Figure, series_class};
+use crate::format::bytes;
 
 /// The chart's own size.
 pub(in super::super) const SIZE: Size = Size { width: 860.0, height: 340.0 };

@@ -1,10 +1,11 @@
 //! Part three: what to do, each advice with the figures it rests on.
 
-use crate::Results;
-use crate::recommend::{Recommendation, Support, settings};
-use crate::report::format::tokens;
+use crate::format::tokens;
+use crate::recommend::settings;
 use crate::report::markup::Markup;
 use crate::report::words;
+use crate::results::Results;
+use crate::results::recommendation::{Recommendation, Support};
 
 use super::write::{end, part, section};
 

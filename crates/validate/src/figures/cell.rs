@@ -1,0 +1,149 @@
+//! A cell of a run and what was measured in it, as `results.json` has them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::generator::Generator;
+use super::ramp::Ramp;
+use super::steady::Steady;
+use crate::plan::CellSpec;
+use crate::stats::{Spread, Trials};
+use crate::system::{FailureKind, MemoryPoint};
+
+/// One cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Place in the order run, from 0.
+    pub index: usize,
+    /// Lengths and load.
+    #[serde(flatten)]
+    pub spec: CellSpec,
+    /// Which of the plan's repeats of this cell it is, from 0.
+    pub run: usize,
+    /// The index of the first cell, which this one runs again at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<usize>,
+    /// Which sitting of the run ran it, from 0: each time that a run is gone on with begins another.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub sitting: usize,
+    /// Start and end of the cell, in milliseconds since the start of the run; absent if it never started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub span_ms: Option<(f64, f64)>,
+    /// What came of it.
+    pub status: Status,
+    /// Memory before, during and after.
+    pub memory: Vec<MemoryPoint>,
+}
+
+fn is_first(sitting: &usize) -> bool {
+    *sitting == 0
+}
+
+impl Cell {
+    /// Its name in charts and sentences.
+    pub(crate) fn name(&self) -> String {
+        let again = if self.repeats.is_some() { " again" } else { "" };
+        format!("{}{again}", self.spec.name())
+    }
+
+    /// Its figures, if it was run.
+    pub fn figures(&self) -> Option<&Figures> {
+        match &self.status {
+            Status::Run { figures } => Some(figures),
+            Status::NotRun { .. } => None,
+        }
+    }
+}
+
+/// What came of a cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "status")]
+pub enum Status {
+    /// It was run and measured.
+    Run {
+        /// What was measured.
+        figures: Box<Figures>,
+    },
+    /// It was not, which is neither a success nor a failure.
+    NotRun {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What was measured in a cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Length of the measured phase in seconds, from where it is steady.
+    pub measured_seconds: f64,
+    /// Whether the time limit ended it before the plan's counts were reached.
+    pub cut_by_time_limit: bool,
+    /// Measured requests, by intended start.
+    pub requests: usize,
+    /// Those that were answered.
+    pub successes: usize,
+    /// The others by kind.
+    pub failures: BTreeMap<FailureKind, usize>,
+    /// The size of the sample in independent units.
+    pub trials: Trials,
+    /// Latency over the successes, from the intended start to the last byte.
+    pub latency: Spread,
+    /// Latency over all requests, a failure counting as one that never ends.
+    pub latency_over_all: Spread,
+    /// Points of the distribution over all: (milliseconds, share at or below).
+    pub distribution: Vec<(f64, f64)>,
+    /// The same from the moment of sending: what a generator would have seen that forgets how long
+    /// its requests waited to be sent.
+    pub latency_over_all_from_sending: Spread,
+    /// Points of that distribution.
+    pub distribution_from_sending: Vec<(f64, f64)>,
+    /// Measured requests per second of the measured phase, by intended start.
+    pub offered_per_second: f64,
+    /// Answers per second that arrived within the measured phase.
+    pub requests_per_second: f64,
+    /// Their tokens per second.
+    pub tokens_per_second: f64,
+    /// Mean time of a successful request in each stage, where the target tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stages_ms_mean: Option<StageMeans>,
+    /// Mean batch that carried measured requests, where the target tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_mean: Option<BatchMean>,
+    /// Whether and where the measured phase was steady.
+    pub steady: Steady,
+    /// Where a ramp broke the target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<Ramp>,
+    /// The generator's own delay.
+    pub generator: Generator,
+}
+
+impl Figures {
+    /// Share of the requests that succeeded, 0 to 1; none without requests.
+    pub fn success_rate(&self) -> Option<f64> {
+        (self.requests > 0).then(|| self.successes as f64 / self.requests as f64)
+    }
+}
+
+/// Mean milliseconds in each stage.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct StageMeans {
+    /// Text to token ids.
+    pub tokenize: f64,
+    /// Waiting for a batch.
+    pub queue: f64,
+    /// In the forward pass of its batch, handing it to the device included.
+    pub compute: f64,
+    /// The rest of the latency: hand-over, transport, the generator.
+    pub other: f64,
+}
+
+/// Mean size of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct BatchMean {
+    /// Sequences.
+    pub sequences: f64,
+    /// Tokens.
+    pub tokens: f64,
+}

@@ -1,0 +1,75 @@
+//! Figures over the repeats of a cell, where the run is the unit.
+
+use serde::{Deserialize, Serialize};
+
+use super::cell::{Cell, Figures};
+use crate::plan::{CellSpec, Plan};
+use crate::stats::{OverRuns, Percentile, over_runs};
+
+/// The figures of a cell over its runs: geometric means with t intervals on the logarithm. One is
+/// absent if fewer than two runs have it, or one of them does not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Published {
+    /// The cell.
+    #[serde(flatten)]
+    pub spec: CellSpec,
+    /// Runs that were measured, of the plan's repeats.
+    pub runs: usize,
+    /// Requests of all runs.
+    pub requests: usize,
+    /// Those that were answered.
+    pub successes: usize,
+    /// Median latency over the successes, in milliseconds.
+    pub latency_ms_p50: Option<OverRuns>,
+    /// 95th percentile.
+    pub latency_ms_p95: Option<OverRuns>,
+    /// 99th percentile.
+    pub latency_ms_p99: Option<OverRuns>,
+    /// Answers per second.
+    pub requests_per_second: Option<OverRuns>,
+    /// Their tokens per second.
+    pub tokens_per_second: Option<OverRuns>,
+}
+
+/// The figures of every cell that was run more than once, in the plan's order.
+pub(crate) fn published(plan: &Plan, cells: &[Cell]) -> Vec<Published> {
+    plan.cells().iter().filter_map(|spec| of_cell(spec, cells)).collect()
+}
+
+fn of_cell(spec: &CellSpec, cells: &[Cell]) -> Option<Published> {
+    let runs: Vec<&Figures> = runs(spec, cells).filter_map(Cell::figures).collect();
+    if runs.len() < 2 {
+        return None;
+    }
+    let rate = |of: fn(&Figures) -> f64| {
+        over_runs(&runs.iter().map(|figures| of(figures)).collect::<Vec<_>>())
+    };
+    Some(Published {
+        spec: spec.clone(),
+        runs: runs.len(),
+        requests: runs.iter().map(|figures| figures.requests).sum(),
+        successes: runs.iter().map(|figures| figures.successes).sum(),
+        latency_ms_p50: percentile_over_runs(&runs, |figures| &figures.latency.p50),
+        latency_ms_p95: percentile_over_runs(&runs, |figures| &figures.latency.p95),
+        latency_ms_p99: percentile_over_runs(&runs, |figures| &figures.latency.p99),
+        requests_per_second: rate(|figures| figures.requests_per_second),
+        tokens_per_second: rate(|figures| figures.tokens_per_second),
+    })
+}
+
+/// The runs of a cell, without its repeat at the end that shows drift.
+pub(crate) fn runs<'a>(
+    spec: &'a CellSpec,
+    cells: &'a [Cell],
+) -> impl Iterator<Item = &'a Cell> + 'a {
+    cells.iter().filter(move |cell| cell.repeats.is_none() && cell.spec == *spec)
+}
+
+/// A percentile that every run's sample supports.
+pub(crate) fn percentile_over_runs(
+    runs: &[&Figures],
+    of: fn(&Figures) -> &Percentile,
+) -> Option<OverRuns> {
+    let exactly = |figures: &&Figures| of(figures).shown.exactly();
+    over_runs(&runs.iter().map(exactly).collect::<Option<Vec<f64>>>()?)
+}

@@ -1,0 +1,164 @@
+//! What a run found: the schema of `results.json`.
+//!
+//! Everything in the reports is computed here once, so that `report.md`, `report.html` and a later
+//! comparison can only say the same. Fields end in their unit. An absent optional field means that
+//! the target did not tell or that the figure does not exist; it never means zero. Whoever reads
+//! the file checks `schema_version` first; it goes up when a field changes its meaning or goes.
+
+pub mod compare;
+pub mod recommendation;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::analysis::Analysis;
+use crate::figures::estimate::{Place, places};
+use crate::figures::{Cell, Published};
+use crate::load::RequestRecord;
+use crate::plan::{CellSpec, Plan};
+use crate::preflight::Finding;
+use crate::preflight::machine::Machine;
+use crate::system::TargetInfo;
+use crate::verdict::{Conclusion, Verdict};
+
+pub use recommendation::Recommendation;
+
+/// Version of the schema below.
+pub const SCHEMA_VERSION: u32 = 2;
+
+/// A finished run: its results, and the raw records they were computed from.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// `results.json`.
+    pub results: Results,
+    /// `requests.jsonl.zst`, in the order of cells and then of intended starts.
+    pub requests: Vec<RequestRecord>,
+}
+
+impl Report {
+    /// The exit code of a program that ran this: 1 if a bar failed or nothing at all was measured, else
+    /// 0; under `strict` also 1 if a bar was not shown or its cell not run.
+    pub fn exit_code(&self, strict: bool) -> u8 {
+        if self.results.measured_nothing() {
+            return 1;
+        }
+        match self.results.conclusion.outcome() {
+            Some(crate::verdict::Outcome::Fail) => 1,
+            None | Some(crate::verdict::Outcome::Pass) => 0,
+            Some(_) => u8::from(strict),
+        }
+    }
+}
+
+/// Everything but the raw records.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Results {
+    /// [`SCHEMA_VERSION`] of the program that wrote it.
+    pub schema_version: u32,
+    /// Version of the harness.
+    pub harness_version: String,
+    /// Start of the run, UTC, ISO 8601.
+    pub started_at: String,
+    /// When it was gone on with after an interruption, each time; UTC, ISO 8601.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resumed_at: Vec<String>,
+    /// From the start of the first cell to the end of the last, in seconds, without the time between
+    /// sittings.
+    pub duration_seconds: f64,
+    /// Whether the run was cancelled.
+    pub interrupted: bool,
+    /// Counts of the verdicts.
+    pub conclusion: Conclusion,
+    /// The plan that was run.
+    pub plan: Plan,
+    /// What was measured.
+    pub target: TargetInfo,
+    /// Where the generator ran.
+    pub machine: Machine,
+    /// What was found of the machine before the run, or before its last sitting.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preflight: Vec<Finding>,
+    /// The prompts.
+    pub prompts: Prompts,
+    /// One for each bar's limit, in the plan's order.
+    pub verdicts: Vec<Verdict>,
+    /// In the order run.
+    pub cells: Vec<Cell>,
+    /// Figures over the repeats of each cell, where the plan has repeats.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<Published>,
+    /// The first cell against its repeat at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
+    /// What the raw records say beyond figures and verdicts.
+    pub analysis: Analysis,
+    /// What to do about it.
+    pub recommendations: Vec<Recommendation>,
+}
+
+impl Results {
+    /// Whether no cell at all was run.
+    pub fn measured_nothing(&self) -> bool {
+        self.cells.iter().all(|cell| cell.figures().is_none())
+    }
+
+    /// The first run of each cell of the matrix by length and concurrency.
+    pub fn matrix(&self) -> Vec<&Cell> {
+        let first = |cell: &&Cell| cell.repeats.is_none() && cell.run == 0;
+        let mut cells: Vec<&Cell> =
+            self.cells.iter().filter(first).filter(|cell| cell.spec.place().is_some()).collect();
+        cells.sort_by_key(|cell| cell.spec.place());
+        cells
+    }
+
+    /// The first run of each scenario, in the plan's order.
+    pub fn scenarios(&self) -> Vec<&Cell> {
+        let names = self.plan.scenarios.iter().map(|scenario| &scenario.name);
+        let first = |name| {
+            let of_name = |cell: &&Cell| {
+                cell.repeats.is_none() && cell.run == 0 && cell.spec.scenario.as_ref() == Some(name)
+            };
+            self.cells.iter().find(of_name)
+        };
+        names.filter_map(first).collect()
+    }
+
+    /// What ran of the matrix, all runs of a place together, by length and concurrency.
+    pub(crate) fn places(&self) -> Vec<Place<'_>> {
+        places(self.cells.iter())
+    }
+
+    /// The lengths of which any cell of the matrix was run, ascending.
+    pub fn lengths_run(&self) -> Vec<usize> {
+        let run = self.matrix().into_iter().filter(|cell| cell.figures().is_some());
+        let mut lengths: Vec<usize> = run.filter_map(|cell| cell.spec.tokens()).collect();
+        lengths.dedup();
+        lengths
+    }
+}
+
+/// Where the prompts came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prompts {
+    /// `embedded`, or the directory.
+    pub corpus: String,
+    /// Different prompts prepared for each length in tokens. A cell that sent more requests than
+    /// this sent some of them again.
+    pub distinct_by_tokens: BTreeMap<usize, usize>,
+    /// Prompts prepared for each scenario whose lengths are not fixed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prepared_by_scenario: BTreeMap<String, usize>,
+}
+
+/// The first cell against its repeat; ratios are last over first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    /// The cell.
+    #[serde(flatten)]
+    pub spec: CellSpec,
+    /// Ratio of the medians of latency.
+    pub latency_p50_ratio: Option<f64>,
+    /// Ratio of tokens per second.
+    pub tokens_per_second_ratio: Option<f64>,
+}

@@ -1,0 +1,335 @@
+//! The edge mode: raises concurrency and length, and lowers the memory budget, until requests are
+//! refused; compares where that happens with where it was predicted; and looks whether the normal
+//! load is as fast afterwards as before.
+//!
+//! Along each axis the search doubles (or halves) from the normal load until something is refused,
+//! then halves the gap. A probe of a concurrency is that many requests sent at once and waited for;
+//! of a length, one request; of a budget, a start of the target and one request of the longest
+//! length it says it takes. Every failure is kept with its kind, its time and the load it came under.
+//!
+//! It needs to start targets, which the harness cannot know how to do: [`EdgeTarget`] does, for an
+//! engine in this process say. Where nothing can be started anew, as behind a URL, the budget stays as
+//! it is and only concurrency and length rise.
+//!
+//! It is a search, not a measurement of speed: which load a system bears within a latency is for the
+//! plan's cells to say.
+
+mod recovery;
+mod search;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use self::search::Search;
+use crate::analysis::edge::{
+    Axis, Edge, EdgeFailure, EdgeFindings, EdgeProbe, Recovered, Recovery,
+};
+use crate::error::Error;
+use crate::load::{Cancel, Clock, Sent, send};
+use crate::plan::EdgeRules;
+use crate::system::{FailureKind, Prompt, Target, TokenCounter};
+use crate::workload::{Corpus, Workload};
+
+/// Starts the system whose edge is searched.
+pub trait EdgeTarget {
+    /// Starts it with the budget of a normal run, or with another one where the budget can be set.
+    /// Blocks until it serves. The one before has been dropped.
+    ///
+    /// # Errors
+    /// What it said as it refused.
+    fn start(&self, memory_budget_bytes: Option<u64>) -> Result<Started, StartRefused>;
+
+    /// The budget of a normal run; `None` where it cannot be set.
+    fn memory_budget_bytes(&self) -> Option<u64>;
+}
+
+/// A target that serves.
+pub struct Started {
+    /// The target.
+    pub target: Arc<dyn Target>,
+    /// What it predicts of its edges.
+    pub predicted: Predicted,
+}
+
+/// The last values that are predicted to work; `None` where nothing is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Predicted {
+    /// Requests at once.
+    pub concurrency: Option<u64>,
+    /// Tokens of a request.
+    pub tokens: Option<u64>,
+    /// The smallest budget.
+    pub memory_budget_bytes: Option<u64>,
+}
+
+/// A target that did not start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartRefused {
+    /// What it said, in one line.
+    pub message: String,
+}
+
+/// Budgets closer than this share are one.
+const BUDGET_RESOLUTION: f64 = 0.005;
+/// The smallest budget tried.
+const LEAST_BUDGET_BYTES: u64 = 1 << 20;
+
+/// Searches all edges on a runtime of its own. Blocks until it is done or cancelled.
+///
+/// # Errors
+/// The target does not start for a normal run, or no prompt of the normal length can be cut.
+pub fn find(
+    rules: &EdgeRules,
+    edge: &dyn EdgeTarget,
+    tokens: &dyn TokenCounter,
+    corpus: &Corpus,
+    cancel: &Cancel,
+) -> Result<EdgeFindings, Error> {
+    let runtime = crate::run::runtime()?;
+    runtime.block_on(find_async(rules, edge, tokens, corpus, cancel))
+}
+
+/// As [`find`], on the caller's runtime.
+///
+/// # Errors
+/// As [`find`].
+pub async fn find_async(
+    rules: &EdgeRules,
+    edge: &dyn EdgeTarget,
+    tokens: &dyn TokenCounter,
+    corpus: &Corpus,
+    cancel: &Cancel,
+) -> Result<EdgeFindings, Error> {
+    rules.check().map_err(|message| Error::PlanValue { origin: "edge".into(), message })?;
+    let workload = Workload::new(corpus, tokens, rules.tokens_max)?;
+    let normal = prompt(&workload, rules.tokens)?;
+    let clock = Clock::start(0);
+    let mut finder = Finder {
+        rules,
+        edge,
+        workload,
+        normal,
+        clock,
+        cancel,
+        budget_bytes: edge.memory_budget_bytes(),
+        findings: EdgeFindings::default(),
+    };
+    finder.all().await?;
+    Ok(finder.findings)
+}
+
+fn prompt(workload: &Workload<'_>, tokens: usize) -> Result<Prompt, Error> {
+    // A pool is never empty: no prompt at all is an error.
+    let mut prompts = workload.prompts(tokens, 0, 1)?;
+    Ok(prompts.swap_remove(0))
+}
+
+struct Finder<'a> {
+    rules: &'a EdgeRules,
+    edge: &'a dyn EdgeTarget,
+    workload: Workload<'a>,
+    normal: Prompt,
+    clock: Clock,
+    cancel: &'a Cancel,
+    budget_bytes: Option<u64>,
+    findings: EdgeFindings,
+}
+
+impl Finder<'_> {
+    async fn all(&mut self) -> Result<(), Error> {
+        let mut started = self.start()?;
+        let predicted = started.predicted;
+        // The first requests of a fresh start are no measure of the normal.
+        self.one_by_one(&started).await;
+        let (before, _) = self.one_by_one(&started).await;
+        for axis in [Axis::Concurrency, Axis::Tokens] {
+            self.upwards(axis, &started).await;
+            self.recovery(axis, &before, &started).await;
+        }
+        if let Some(budget) = self.budget_bytes {
+            drop(started);
+            self.budgets(budget, predicted.memory_budget_bytes).await;
+            started = self.start()?;
+            self.recovery(Axis::MemoryBudget, &before, &started).await;
+        }
+        Ok(())
+    }
+
+    fn start(&self) -> Result<Started, Error> {
+        self.edge.start(self.budget_bytes).map_err(|refused| Error::EdgeStart(refused.message))
+    }
+
+    /// Why the search has to stop.
+    fn stop(&self) -> Option<String> {
+        if self.cancel.is_cancelled() {
+            return Some("interrupted".into());
+        }
+        let limit = self.rules.time_limit_seconds;
+        let late = self.clock.now_us() as f64 > limit * 1e6;
+        late.then(|| format!("stopped at the time limit of {limit} s"))
+    }
+
+    async fn upwards(&mut self, axis: Axis, started: &Started) {
+        let (from, limit, predicted) = match axis {
+            Axis::Tokens => (self.rules.tokens, self.rules.tokens_max, started.predicted.tokens),
+            _ => (1, self.rules.concurrency_max, started.predicted.concurrency),
+        };
+        // The normal load works, or nothing does.
+        let mut search = Search::new(from as u64, limit.max(from) as u64, 0.0);
+        let mut probes = Vec::new();
+        let mut note = None;
+        while let Some(value) = search.next() {
+            note = self.stop();
+            if note.is_some() {
+                break;
+            }
+            let sent = match axis {
+                Axis::Tokens => prompt(&self.workload, value as usize).map(|prompt| (prompt, 1)),
+                _ => Ok((self.normal.clone(), value as usize)),
+            };
+            let (prompt, at_once) = match sent {
+                Ok(sent) => sent,
+                Err(error) => {
+                    note = Some(error.to_string());
+                    break;
+                }
+            };
+            let probe = self.at_once(axis, value, started, prompt, at_once).await;
+            search.tried(value, probe.works);
+            probes.push(probe);
+        }
+        let mut edge = Edge::new(axis, probes, predicted, self.rules.tolerance);
+        edge.note = note.or_else(|| {
+            edge.refused.is_none().then(|| format!("nothing was refused up to {limit}"))
+        });
+        self.findings.axes.push(edge);
+    }
+
+    async fn budgets(&mut self, budget: u64, predicted: Option<u64>) {
+        let mut search = Search::new(budget, LEAST_BUDGET_BYTES.min(budget), BUDGET_RESOLUTION);
+        let mut probes = Vec::new();
+        let mut note = None;
+        while let Some(value) = search.next() {
+            note = self.stop();
+            if note.is_some() {
+                break;
+            }
+            let probe = self.budget(value).await;
+            search.tried(value, probe.works);
+            probes.push(probe);
+        }
+        self.budget_bytes = Some(budget);
+        let mut edge = Edge::new(Axis::MemoryBudget, probes, predicted, self.rules.tolerance);
+        edge.note = note;
+        self.findings.axes.push(edge);
+    }
+
+    /// Starts with a budget and sends the longest request that the target then says it takes.
+    async fn budget(&mut self, value: u64) -> EdgeProbe {
+        self.budget_bytes = Some(value);
+        let at_ms = self.clock.now_us() as f64 / 1e3;
+        let axis = Axis::MemoryBudget;
+        match self.edge.start(Some(value)) {
+            Ok(started) => {
+                let longest = started.predicted.tokens.map_or(self.rules.tokens, |tokens| {
+                    (tokens as usize).min(self.rules.tokens_max)
+                });
+                let longest = prompt(&self.workload, longest);
+                let prompt = longest.unwrap_or_else(|_| self.normal.clone());
+                self.at_once(axis, value, &started, prompt, 1).await
+            }
+            Err(StartRefused { message }) => {
+                self.findings.failures.push(EdgeFailure {
+                    axis,
+                    value,
+                    first_at_ms: at_ms,
+                    last_at_ms: self.clock.now_us() as f64 / 1e3,
+                    kind: None,
+                    count: 1,
+                    concurrency: 0,
+                    tokens: 0,
+                    memory_budget_bytes: Some(value),
+                    message,
+                });
+                EdgeProbe { value, requests: 0, failed: 0, works: false }
+            }
+        }
+    }
+
+    /// Sends `count` requests at once, waits for all, and keeps what failed.
+    async fn at_once(
+        &mut self,
+        axis: Axis,
+        value: u64,
+        started: &Started,
+        prompt: Prompt,
+        count: usize,
+    ) -> EdgeProbe {
+        let timeout = Duration::from_secs_f64(self.rules.request_timeout_seconds);
+        let mut sending = JoinSet::new();
+        for _ in 0..count {
+            let (target, prompt) = (Arc::clone(&started.target), prompt.clone());
+            sending.spawn(async move { send(&*target, &prompt, Instant::now(), timeout).await });
+        }
+        let mut failures: BTreeMap<FailureKind, EdgeFailure> = BTreeMap::new();
+        let mut failed = 0;
+        for Sent { ended, outcome, .. } in sending.join_all().await {
+            let Err(failure) = outcome else { continue };
+            failed += 1;
+            let at_ms = self.clock.at(ended) as f64 / 1e3;
+            let entry = failures.entry(failure.kind).or_insert_with(|| EdgeFailure {
+                axis,
+                value,
+                first_at_ms: at_ms,
+                last_at_ms: at_ms,
+                kind: Some(failure.kind),
+                count: 0,
+                concurrency: count,
+                tokens: prompt.tokens(),
+                memory_budget_bytes: self.budget_bytes,
+                message: failure.message,
+            });
+            entry.count += 1;
+            entry.first_at_ms = entry.first_at_ms.min(at_ms);
+            entry.last_at_ms = entry.last_at_ms.max(at_ms);
+        }
+        self.findings.failures.extend(failures.into_values());
+        EdgeProbe { value, requests: count, failed, works: failed == 0 }
+    }
+
+    /// Latencies in milliseconds of the normal load, and how many requests failed.
+    async fn one_by_one(&self, started: &Started) -> (Vec<f64>, usize) {
+        let timeout = Duration::from_secs_f64(self.rules.request_timeout_seconds);
+        let (mut latencies, mut failed) = (Vec::new(), 0);
+        for _ in 0..self.rules.requests {
+            let intended = Instant::now();
+            let sent = send(&*started.target, &self.normal, intended, timeout).await;
+            match sent.outcome {
+                Ok(_) => latencies.push((sent.ended - intended).as_secs_f64() * 1e3),
+                Err(_) => failed += 1,
+            }
+        }
+        (latencies, failed)
+    }
+
+    /// Rounds of the normal load until one is as fast as before, or the time for it is over.
+    async fn recovery(&mut self, axis: Axis, before: &[f64], started: &Started) {
+        let normal = self.rules.ratio_normal_max;
+        let (clock, mut rounds) = (Instant::now(), 0);
+        let recovery = loop {
+            let (after, failed) = self.one_by_one(started).await;
+            rounds += 1;
+            let seconds = clock.elapsed().as_secs_f64();
+            let round = recovery::compare(axis, before, &after, failed, normal);
+            let recovered = round.verdict == Recovered::Yes;
+            if recovered || seconds >= self.rules.recovery_seconds || self.stop().is_some() {
+                break Recovery { rounds, seconds, ..round };
+            }
+        };
+        self.findings.recoveries.push(recovery);
+    }
+}

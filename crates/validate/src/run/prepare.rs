@@ -1,0 +1,189 @@
+//! Everything a run needs before its first request: the files that the plan names, and the prompts.
+//!
+//! Whatever can be wrong with a plan's files is found here, so that no load runs in vain.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Event, Progress, RunOptions};
+use crate::error::Error;
+use crate::plan::{CellSpec, Lengths, Load, Plan};
+use crate::results::Prompts;
+use crate::system::{TargetInfo, TokenCounter};
+use crate::workload::{Corpus, Mixture, PromptPool, Trace, Workload};
+
+/// The prompts of a run, and the traces that it replays.
+pub(crate) struct Pools {
+    tokens_max: Option<usize>,
+    by_tokens: BTreeMap<usize, PromptPool>,
+    by_scenario: BTreeMap<String, Scenario>,
+}
+
+/// A scenario whose lengths are not fixed.
+struct Scenario {
+    source: Source,
+    /// None if the target does not take its longest.
+    pool: Option<PromptPool>,
+}
+
+enum Source {
+    Mixture(Mixture),
+    Trace(Arc<Trace>),
+}
+
+impl Source {
+    /// None if the cell's length is fixed.
+    fn of(
+        spec: &CellSpec,
+        folder: &Path,
+        tokens: &dyn TokenCounter,
+    ) -> Result<Option<Source>, Error> {
+        match (&spec.lengths, &spec.load) {
+            (Lengths::Mix(parts), _) => {
+                Mixture::new(parts, folder, tokens).map(|mixture| Some(Source::Mixture(mixture)))
+            }
+            (Lengths::Replayed, Load::Replay { file, .. }) => {
+                let trace = Trace::load(&folder.join(file))?;
+                Ok(Some(Source::Trace(Arc::new(trace))))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn longest(&self) -> usize {
+        match self {
+            Source::Mixture(mixture) => mixture.longest(),
+            Source::Trace(trace) => trace.lines().iter().map(|line| line.tokens).max().unwrap_or(0),
+        }
+    }
+}
+
+impl Pools {
+    /// Reads the plan's files and cuts the prompts of every length that the target takes.
+    pub(crate) fn prepare(
+        plan: &Plan,
+        target: &TargetInfo,
+        tokens: &dyn TokenCounter,
+        options: &RunOptions,
+        progress: &dyn Progress,
+    ) -> Result<Pools, Error> {
+        let mut pools = Pools {
+            tokens_max: target.max_sequence_tokens,
+            by_tokens: BTreeMap::new(),
+            by_scenario: BTreeMap::new(),
+        };
+        let cells = plan.cells();
+        for cell in &cells {
+            if let (Some(source), Some(name)) =
+                (Source::of(cell, &plan.folder, tokens)?, &cell.scenario)
+            {
+                pools.by_scenario.insert(name.clone(), Scenario { source, pool: None });
+            }
+        }
+        let mut lengths: Vec<usize> = cells.iter().filter_map(CellSpec::tokens).collect();
+        lengths.retain(|&tokens| pools.too_long(tokens).is_none());
+        lengths.sort_unstable();
+        lengths.dedup();
+        let drawn = pools.by_scenario.values().map(|scenario| scenario.source.longest());
+        let drawn: Vec<usize> =
+            drawn.filter(|&longest| pools.too_long(longest).is_none()).collect();
+        let Some(longest) = lengths.iter().copied().chain(drawn).max() else { return Ok(pools) };
+        progress.event(Event::Preparing { tokens: &lengths, scenarios: pools.by_scenario.len() });
+
+        let clients = plan.most_clients();
+        // Besides the measured requests a cell sends its warm-up, and one for each client after.
+        let extra = clients * (plan.cell.warmup_requests_per_client + 1);
+        let needed = plan.cell.requests_wanted(clients) + extra;
+        let most = plan.cell.requests_max + extra;
+        let workload = Workload::new(&options.corpus, tokens, longest)?;
+        pools.by_tokens = workload.pools(&lengths, plan.seed, needed, most)?;
+        for scenario in pools.by_scenario.values_mut() {
+            if target.max_sequence_tokens.is_some_and(|most| scenario.source.longest() > most) {
+                continue;
+            }
+            scenario.pool = Some(match &scenario.source {
+                Source::Mixture(mixture) => workload.mixed(mixture, plan.seed, needed, most)?,
+                Source::Trace(trace) => workload.replayed(trace, plan.seed)?,
+            });
+        }
+        Ok(pools)
+    }
+
+    /// What the report says of the prompts.
+    pub(crate) fn summary(&self, corpus: &str) -> Prompts {
+        let of_scenario = |(name, scenario): (&String, &Scenario)| {
+            Some((name.clone(), scenario.pool.as_ref()?.len()))
+        };
+        Prompts {
+            corpus: corpus.to_owned(),
+            distinct_by_tokens: self
+                .by_tokens
+                .iter()
+                .map(|(&tokens, pool)| (tokens, pool.len()))
+                .collect(),
+            prepared_by_scenario: self.by_scenario.iter().filter_map(of_scenario).collect(),
+        }
+    }
+
+    /// A digest of every prompt, its text and its place: equal for runs that send the same.
+    pub(crate) fn digest(&self, corpus: &Corpus) -> String {
+        let mut digest = Fnv::new();
+        digest.add(corpus.text().as_bytes());
+        let of_scenarios = self.by_scenario.values().filter_map(|scenario| scenario.pool.as_ref());
+        for prompt in self.by_tokens.values().chain(of_scenarios).flat_map(PromptPool::prompts) {
+            digest.add(&prompt.range().start.to_le_bytes());
+            digest.add(&prompt.range().end.to_le_bytes());
+            digest.add(&prompt.tokens().to_le_bytes());
+        }
+        for scenario in self.by_scenario.values() {
+            if let Source::Trace(trace) = &scenario.source {
+                trace.lines().iter().for_each(|line| digest.add(&line.seconds.to_le_bytes()));
+            }
+        }
+        format!("{:016x}", digest.0)
+    }
+
+    /// The prompts of a cell, and the trace that it replays; or why it cannot be run.
+    pub(crate) fn of(&self, spec: &CellSpec) -> Result<(&PromptPool, Option<Arc<Trace>>), String> {
+        let missing = || "no prompts were prepared for it".to_owned();
+        if let Some(tokens) = spec.tokens() {
+            return match self.too_long(tokens) {
+                Some(reason) => Err(reason),
+                None => Ok((self.by_tokens.get(&tokens).ok_or_else(missing)?, None)),
+            };
+        }
+        let scenario = spec.scenario.as_ref().and_then(|name| self.by_scenario.get(name));
+        let scenario = scenario.ok_or_else(missing)?;
+        let longest = scenario.source.longest();
+        let pool = scenario.pool.as_ref().ok_or_else(|| match self.too_long(longest) {
+            Some(reason) => format!("{reason}, and this cell may ask for {longest}"),
+            None => missing(),
+        })?;
+        let trace = match &scenario.source {
+            Source::Trace(trace) => Some(Arc::clone(trace)),
+            Source::Mixture(_) => None,
+        };
+        Ok((pool, trace))
+    }
+
+    fn too_long(&self, tokens: usize) -> Option<String> {
+        let most = self.tokens_max.filter(|&most| tokens > most)?;
+        Some(format!("the target takes sequences of at most {most} tokens"))
+    }
+}
+
+/// The hash of Fowler, Noll and Vo (FNV-1a, 64 bits): the same on every machine and in every version.
+struct Fnv(u64);
+
+impl Fnv {
+    fn new() -> Fnv {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Progress of a plan: a bar on a terminal, a line a cell elsewhere.
+
+use std::io::{IsTerminal, stderr};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Event, Progress};
+use crate::figures::{Cell, Status};
+use crate::format::{bytes, time};
+use crate::load::Progressed;
+use crate::system::MemorySample;
+
+/// Shows a run's events on standard error.
+pub struct Terminal {
+    bar: Option<ProgressBar>,
+}
+
+impl Terminal {
+    /// Looks whether standard error is a terminal.
+    pub fn new() -> Terminal {
+        let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {per_sec} {msg}");
+        let bar = style.ok().filter(|_| stderr().is_terminal()).map(|style| {
+            let bar = ProgressBar::new(0);
+            bar.set_style(style);
+            bar
+        });
+        Terminal { bar }
+    }
+
+    fn line(&self, line: String) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => eprintln!("{line}"),
+        }
+    }
+}
+
+impl Progress for Terminal {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::Preflight { findings } => {
+                findings.iter().for_each(|finding| self.line(finding.line()));
+            }
+            Event::Preparing { tokens, scenarios } => {
+                let of = match scenarios {
+                    0 => String::new(),
+                    _ => format!(" and of {scenarios} scenarios"),
+                };
+                self.line(format!("cutting prompts of {tokens:?} tokens{of}"));
+            }
+            Event::Resumed { cells } => {
+                self.line(format!("finished cells taken over: {cells}"));
+            }
+            Event::JournalFailed { reason } => self.line(format!(
+                "a finished cell could not be written to the journal and is kept in memory: {reason}"
+            )),
+            Event::CellStarted { index, of, spec } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_prefix(format!("cell {}/{of}: {}", index + 1, spec.label()));
+                    bar.set_length(0);
+                    bar.reset();
+                }
+            }
+            Event::CellProgressed { progressed, memory, .. } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_length(progressed.wanted as u64);
+                    bar.set_position(progressed.ended as u64);
+                    bar.set_message(message(&progressed, &memory));
+                }
+            }
+            Event::CellFinished { cell } => self.line(line(cell)),
+        }
+    }
+}
+
+/// What stands behind the bar of a cell that goes on.
+fn message(progressed: &Progressed, memory: &MemorySample) -> String {
+    let ms = |us: Option<u64>| us.map(|us| time(us as f64 / 1e3));
+    let mut parts = Vec::new();
+    if !progressed.measuring {
+        parts.push("warm-up".to_owned());
+    }
+    parts.extend(ms(progressed.latency_us_p50).map(|p50| format!("p50 {p50}")));
+    parts.extend(ms(progressed.latency_us_p95).map(|p95| format!("p95 {p95}")));
+    let failed = (progressed.failed > 0).then(|| format!("{} failed", progressed.failed));
+    parts.extend(failed);
+    parts.extend(memory.device_used_bytes.or(memory.rss_bytes).map(bytes));
+    parts.join(", ")
+}
+
+fn line(cell: &Cell) -> String {
+    let at = match cell.spec.place() {
+        Some((tokens, concurrency)) => format!("{tokens:>6} tokens C={concurrency:<4}"),
+        None => cell.spec.label(),
+    };
+    match &cell.status {
+        Status::NotRun { reason } => format!("{at} not run: {reason}"),
+        Status::Run { figures } => format!(
+            "{at} {}/{} answered, {:.0} tokens/s, {:.1} requests/s, p50 {}, p95 {}{}",
+            figures.successes,
+            figures.requests,
+            figures.tokens_per_second,
+            figures.requests_per_second,
+            figures.latency.p50.label(),
+            figures.latency.p95.label(),
+            memory(cell)
+        ),
+    }
+}
+
+/// The most that the target held in the cell, where it tells.
+fn memory(cell: &Cell) -> String {
+    let most = |of: fn(&MemorySample) -> Option<u64>| {
+        cell.memory.iter().filter_map(|point| of(&point.sample)).max()
+    };
+    let device = most(|sample| sample.device_used_bytes).map(|most| ("device memory", most));
+    let told = device.or_else(|| Some(("resident memory", most(|sample| sample.rss_bytes)?)));
+    told.map_or(String::new(), |(what, most)| format!(", {what} up to {}", bytes(most)))
+}
+
+impl Default for Terminal {
+    fn default() -> Self {
+        Terminal::new()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_tells_latency_failures_and_memory() {
+        let mut memory = MemorySample { rss_bytes: Some(300 << 20), ..MemorySample::default() };
+        assert_eq!(message(&Progressed::default(), &memory), "warm-up, 300 MiB");
+        let mut progressed = Progressed {
+            measuring: true,
+            latency_us_p50: Some(12_300),
+            latency_us_p95: Some(1_500_000),
+            ..Progressed::default()
+        };
+        memory.device_used_bytes = Some(2 << 30);
+        assert_eq!(message(&progressed, &memory), "p50 12.3 ms, p95 1.50 s, 2.00 GiB");
+        progressed.failed = 3;
+        let told = message(&progressed, &MemorySample::default());
+        assert_eq!(told, "p50 12.3 ms, p95 1.50 s, 3 failed");
+    }
+}

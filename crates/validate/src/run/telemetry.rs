@@ -1,0 +1,219 @@
+//! Memory before, during and after each cell, and the lateness of the generator's own timer.
+//!
+//! A sampler runs beside the load and asks the target for its memory at a fixed interval. A long
+//! cell would make a long series, so when a series is full every two neighbours become one and the
+//! interval doubles; of the two the one with more memory is kept, because a peak must not vanish.
+//! The same timer tells how late this process wakes: if it is late, so are the latencies.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::load::Clock;
+use crate::system::{MemoryPoint, MemorySample, Moment, Target};
+
+/// Points that one cell's series may hold; even, so that it halves exactly.
+const SERIES_MAX: usize = 256;
+
+/// What telemetry saw of one cell.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Observed {
+    pub(crate) memory: Vec<MemoryPoint>,
+    /// How late each tick of the timer came, in microseconds.
+    pub(crate) lateness_us: Vec<u64>,
+}
+
+/// Takes one reading now.
+pub(crate) fn reading(target: &dyn Target, clock: Clock, moment: Moment) -> MemoryPoint {
+    MemoryPoint { at_ms: clock.now_us() as f64 / 1e3, moment, sample: target.memory() }
+}
+
+/// How long an idle reading waits for what a cell left under way.
+const IDLE_WAIT: Duration = Duration::from_secs(10);
+const IDLE_POLL: Duration = Duration::from_millis(5);
+
+/// Takes a reading once nothing is under way, as far as the target tells; a target that stays busy is read
+/// as it is after 10 s.
+pub(crate) async fn idle_reading(target: &dyn Target, clock: Clock, moment: Moment) -> MemoryPoint {
+    let until = Instant::now() + IDLE_WAIT;
+    loop {
+        let MemorySample { requests_in_flight, batches_in_flight, .. } = target.memory();
+        let idle = requests_in_flight.unwrap_or(0) + batches_in_flight.unwrap_or(0) == 0;
+        if idle || Instant::now() >= until {
+            let at_ms = clock.now_us() as f64 / 1e3;
+            return MemoryPoint { at_ms, moment, sample: target.memory_now().await };
+        }
+        tokio::time::sleep(IDLE_POLL).await;
+    }
+}
+
+/// A sampler at work.
+pub(crate) struct Sampler {
+    stop: Arc<AtomicBool>,
+    latest: watch::Receiver<MemorySample>,
+    task: JoinHandle<Observed>,
+}
+
+impl Sampler {
+    /// Starts sampling `target` every `every`.
+    pub(crate) fn start(target: Arc<dyn Target>, clock: Clock, every: Duration) -> Sampler {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (tell, latest) = watch::channel(MemorySample::default());
+        let task = tokio::spawn(sample(target, clock, every, Arc::clone(&stop), tell));
+        Sampler { stop, latest, task }
+    }
+
+    /// The latest reading; an empty one before the first.
+    pub(crate) fn latest(&self) -> MemorySample {
+        *self.latest.borrow()
+    }
+
+    /// Stops it, after the tick under way, and returns what it saw.
+    pub(crate) async fn stop(self) -> Observed {
+        self.stop.store(true, Ordering::SeqCst);
+        match self.task.await {
+            Ok(observed) => observed,
+            Err(fault) if fault.is_panic() => std::panic::resume_unwind(fault.into_panic()),
+            Err(_) => Observed::default(),
+        }
+    }
+}
+
+async fn sample(
+    target: Arc<dyn Target>,
+    clock: Clock,
+    every: Duration,
+    stop: Arc<AtomicBool>,
+    tell: watch::Sender<MemorySample>,
+) -> Observed {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut series = Series::new();
+    let mut lateness_us = Vec::new();
+    while !stop.load(Ordering::SeqCst) {
+        let due = ticks.tick().await;
+        lateness_us.push(Instant::now().saturating_duration_since(due).as_micros() as u64);
+        let point = reading(&*target, clock, Moment::During);
+        tell.send_replace(point.sample);
+        series.push(point);
+    }
+    Observed { memory: series.points, lateness_us }
+}
+
+/// A bounded series of readings.
+struct Series {
+    points: Vec<MemoryPoint>,
+    /// Readings that make one point, now.
+    stride: usize,
+    /// Readings that the last point holds.
+    held: usize,
+}
+
+impl Series {
+    fn new() -> Series {
+        Series { points: Vec::with_capacity(SERIES_MAX), stride: 1, held: 1 }
+    }
+
+    fn push(&mut self, point: MemoryPoint) {
+        match self.points.last_mut() {
+            Some(last) if self.held < self.stride => {
+                *last = fuller(*last, point);
+                self.held += 1;
+            }
+            _ => {
+                if self.points.len() == SERIES_MAX {
+                    self.points = self.points.chunks(2).map(|two| fuller(two[0], two[1])).collect();
+                    self.stride *= 2;
+                }
+                self.points.push(point);
+                self.held = 1;
+            }
+        }
+    }
+}
+
+/// At most `most` of a series, of each stretch the reading with the most memory.
+pub(crate) fn thinned(points: Vec<MemoryPoint>, most: usize) -> Vec<MemoryPoint> {
+    let stretch = points.len().div_ceil(most.max(1)).max(1);
+    points.chunks(stretch).filter_map(|part| part.iter().copied().reduce(fuller)).collect()
+}
+
+fn fuller(one: MemoryPoint, other: MemoryPoint) -> MemoryPoint {
+    let weight = |point: &MemoryPoint| {
+        let sample = &point.sample;
+        let arena = sample.arena.map_or(0, |arena| arena.used_bytes);
+        (sample.device_used_bytes, arena, sample.rss_bytes)
+    };
+    if weight(&other) > weight(&one) { other } else { one }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tells an old reading until it is asked for a new one.
+    struct Late;
+
+    impl Target for Late {
+        fn describe(&self) -> crate::system::TargetInfo {
+            crate::system::TargetInfo::default()
+        }
+
+        fn send<'a>(&'a self, _: &'a crate::system::Prompt) -> crate::system::Answer<'a> {
+            Box::pin(async { Ok(crate::system::Reply::default()) })
+        }
+
+        fn memory(&self) -> MemorySample {
+            MemorySample { rss_bytes: Some(900), ..Default::default() }
+        }
+
+        fn memory_now(&self) -> crate::system::Reading<'_> {
+            Box::pin(async { MemorySample { rss_bytes: Some(100), ..Default::default() } })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_reading_begins_when_the_target_is_idle() {
+        let point = idle_reading(&Late, Clock::start(0), Moment::After).await;
+        assert_eq!(point.sample.rss_bytes, Some(100), "900 was read under load");
+    }
+
+    #[test]
+    fn a_thinned_series_keeps_its_peak() {
+        let point = |at: usize| MemoryPoint {
+            at_ms: at as f64,
+            moment: Moment::During,
+            sample: MemorySample {
+                rss_bytes: Some(500 - at.abs_diff(77) as u64),
+                ..Default::default()
+            },
+        };
+        let thin = thinned((0..200).map(point).collect(), 16);
+        assert!((10..=16).contains(&thin.len()), "{}", thin.len());
+        assert!(thin.iter().any(|point| point.at_ms == 77.0));
+        assert_eq!(thinned(vec![point(1)], 16).len(), 1);
+        assert!(thinned(Vec::new(), 16).is_empty());
+    }
+
+    #[test]
+    fn a_long_series_stays_short_and_keeps_its_peak() {
+        let mut series = Series::new();
+        let point = |at: usize, bytes: u64| MemoryPoint {
+            at_ms: at as f64,
+            moment: Moment::During,
+            sample: MemorySample { rss_bytes: Some(bytes), ..Default::default() },
+        };
+        for at in 0..5000 {
+            series.push(point(at, if at == 3333 { 900 } else { 100 + (at % 7) as u64 }));
+        }
+        let peak = series.points.iter().max_by_key(|point| point.sample.rss_bytes).expect("points");
+        assert!(series.points.len() <= SERIES_MAX, "{} points", series.points.len());
+        assert_eq!((peak.at_ms, peak.sample.rss_bytes), (3333.0, Some(900)));
+        assert!(series.points.is_sorted_by(|one, next| one.at_ms < next.at_ms));
+        assert!(series.points.last().expect("points").at_ms > 4900.0, "covers the whole cell");
+    }
+}

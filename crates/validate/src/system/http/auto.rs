@@ -1,0 +1,243 @@
+//! Finding out what a target is: its dialect, the kind of its model, its limits.
+//!
+//! Only questions that change nothing are asked, most telling first: `/info` is text-embeddings-
+//! inference's, `/v1/models` says whether vLLM or another server of OpenAI's dialect answers. Which of
+//! vLLM's endpoints its model has is not told anywhere, so one short text is sent to each until one
+//! answers. What the user named is believed; then the questions only fill in the report.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::client::{Client, Exchange, Fault};
+use super::dialect::{Api, Endpoint};
+use super::error::TargetError;
+use super::failure::{presentable, words};
+use super::secrets::Secrets;
+use super::url::BaseUrl;
+use super::{openai, tei};
+use crate::system::target::TargetInfo;
+
+/// The short text that a target is tried with.
+pub(super) const PROBE: &str = "Is anybody there?";
+
+/// No question is waited for longer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What there is.
+pub(super) struct Found {
+    pub(super) endpoint: Endpoint,
+    pub(super) info: TargetInfo,
+    /// The model's name where the target says it.
+    pub(super) model: Option<String>,
+    /// The software, in words.
+    pub(super) software: &'static str,
+}
+
+/// Who asks whom.
+pub(super) struct Asker<'a> {
+    pub(super) client: &'a Client,
+    pub(super) url: &'a BaseUrl,
+    pub(super) secrets: &'a Secrets,
+}
+
+impl Asker<'_> {
+    /// Looks at the target; `api` and `endpoint` are what the user said of it.
+    pub(super) async fn find(
+        &self,
+        api: Api,
+        endpoint: Option<Endpoint>,
+        model: Option<&str>,
+    ) -> Result<Found, TargetError> {
+        let api = endpoint.map_or(api, Endpoint::api);
+        let mut tried = Vec::new();
+        if matches!(api, Api::Auto | Api::Tei) {
+            if let Some(found) = self.tei(endpoint, &mut tried).await? {
+                return Ok(found);
+            }
+            if api == Api::Tei {
+                let endpoint = endpoint.unwrap_or(Endpoint::TeiEmbed);
+                return Ok(plain(endpoint, "a server of text-embeddings-inference's dialect"));
+            }
+        }
+        let listed = self.models(&mut tried).await?;
+        let vllm = listed.as_ref().is_some_and(|listed| listed.owner == "vllm");
+        let mut found = match (endpoint, api) {
+            (Some(endpoint), _) => plain(endpoint, "a server"),
+            (None, Api::OpenAi) => {
+                plain(listed.as_ref().map_or(Endpoint::OpenAi, Listed::embeddings), "a server")
+            }
+            (None, _) if vllm || api == Api::Vllm => {
+                let name = model.or(listed.as_ref().map(|listed| listed.model.as_str()));
+                let candidates: &[Endpoint] = if api == Api::Vllm {
+                    &[Endpoint::VllmClassify, Endpoint::VllmPooling]
+                } else {
+                    &[Endpoint::OpenAi, Endpoint::VllmClassify, Endpoint::VllmPooling]
+                };
+                plain(self.first_answering(candidates, name).await?, "a server")
+            }
+            (None, _) => match &listed {
+                Some(listed) => plain(listed.embeddings(), "a server"),
+                None => {
+                    return Err(TargetError::NotRecognised {
+                        target: self.url.name(),
+                        tried: tried.join(", "),
+                    });
+                }
+            },
+        };
+        found.software = if vllm { "vLLM" } else { "a server of OpenAI's dialect" };
+        if vllm && let Ok(Some(reply)) = self.json("/version", &mut tried).await {
+            found.info.version = reply["version"].as_str().unwrap_or_default().to_owned();
+        }
+        if let Some(listed) = listed {
+            found.info.model = listed.model.clone();
+            found.info.max_sequence_tokens = listed.longest;
+            found.model = Some(listed.model);
+        }
+        Ok(found)
+    }
+
+    async fn tei(
+        &self,
+        endpoint: Option<Endpoint>,
+        tried: &mut Vec<String>,
+    ) -> Result<Option<Found>, TargetError> {
+        let Some(reply) = self.json("/info", tried).await? else { return Ok(None) };
+        let Some((info, own)) = tei::info(&reply) else { return Ok(None) };
+        let endpoint = endpoint.or(own).unwrap_or(Endpoint::TeiEmbed);
+        let found = plain(endpoint, "text-embeddings-inference or a server like it");
+        Ok(Some(Found { info, ..found }))
+    }
+
+    /// The list of models, with the version in its path or without.
+    async fn models(&self, tried: &mut Vec<String>) -> Result<Option<Listed>, TargetError> {
+        for path in ["/v1/models", "/models"] {
+            let reply = self.json(path, tried).await?;
+            if let Some((model, owner, longest)) = reply.as_ref().and_then(openai::first_model) {
+                let versioned = path.starts_with("/v1");
+                return Ok(Some(Listed { model, owner, longest, versioned }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first endpoint that answers a short text; the first of all where none does, so that its
+    /// answer is what the user is told.
+    async fn first_answering(
+        &self,
+        candidates: &[Endpoint],
+        model: Option<&str>,
+    ) -> Result<Endpoint, TargetError> {
+        for &endpoint in candidates {
+            if self.answers(endpoint, model, None).await
+                || self.task(endpoint, model).await.is_some()
+            {
+                return Ok(endpoint);
+            }
+        }
+        Ok(candidates[0])
+    }
+
+    /// The first of the endpoint's tasks with which it answers a short text. None where it has no tasks
+    /// or answers none: then the text is sent without.
+    pub(super) async fn task(
+        &self,
+        endpoint: Endpoint,
+        model: Option<&str>,
+    ) -> Option<&'static str> {
+        for &task in endpoint.tasks() {
+            if self.answers(endpoint, model, Some(task)).await {
+                return Some(task);
+            }
+        }
+        None
+    }
+
+    async fn answers(&self, endpoint: Endpoint, model: Option<&str>, task: Option<&str>) -> bool {
+        let body = endpoint.body(model, task, PROBE);
+        let asked = self.client.post(self.url.join(endpoint.path()), body);
+        let reply = timeout(ANSWER_TIMEOUT, asked).await.ok().and_then(Result::ok);
+        reply.is_some_and(|reply| reply.status.is_success())
+    }
+
+    /// The JSON at `path`, if there is any.
+    async fn json(
+        &self,
+        path: &str,
+        tried: &mut Vec<String>,
+    ) -> Result<Option<Value>, TargetError> {
+        let request = format!("GET {}{path}", self.url.name());
+        let reply = match timeout(ANSWER_TIMEOUT, self.client.get(self.url.join(path))).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(Fault::Connect(reason))) => return Err(self.unreachable(&reason)),
+            Ok(Err(fault)) => {
+                tried.push(format!("{path}: {}", presentable(fault.message(), self.secrets)));
+                return Ok(None);
+            }
+            Err(_) => {
+                tried.push(format!("{path}: no answer within {} s", ANSWER_TIMEOUT.as_secs()));
+                return Ok(None);
+            }
+        };
+        if let Some(error) = self.key_error(&request, &reply) {
+            return Err(error);
+        }
+        tried.push(format!("{path}: {}", reply.status.as_u16()));
+        if !reply.status.is_success() {
+            return Ok(None);
+        }
+        Ok(serde_json::from_slice(&reply.body).ok())
+    }
+
+    /// Whether a connection that begins with HTTP/2 gets any reply at all.
+    pub(super) async fn speaks_http2(&self) -> Result<(), TargetError> {
+        match timeout(ANSWER_TIMEOUT, self.client.get(self.url.join("/health"))).await {
+            Ok(Err(Fault::Connect(reason))) => Err(self.unreachable(&reason)),
+            Ok(Err(fault)) => Err(TargetError::Http2 {
+                target: self.url.name(),
+                reason: presentable(fault.message(), self.secrets),
+            }),
+            Ok(Ok(_)) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The error of a target that cannot be reached.
+    pub(super) fn unreachable(&self, reason: &str) -> TargetError {
+        TargetError::Unreachable {
+            target: self.url.name(),
+            reason: presentable(reason, self.secrets),
+        }
+    }
+
+    /// The error of a reply that wants another key.
+    pub(super) fn key_error(&self, request: &str, reply: &Exchange) -> Option<TargetError> {
+        matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN).then(|| {
+            TargetError::Key {
+                request: request.to_owned(),
+                status: reply.status.as_u16(),
+                message: presentable(&words(&reply.body), self.secrets),
+            }
+        })
+    }
+}
+
+/// The first of the models that a target lists.
+struct Listed {
+    model: String,
+    owner: String,
+    longest: Option<usize>,
+    versioned: bool,
+}
+
+impl Listed {
+    fn embeddings(&self) -> Endpoint {
+        if self.versioned { Endpoint::OpenAi } else { Endpoint::OpenAiPlain }
+    }
+}
+
+fn plain(endpoint: Endpoint, software: &'static str) -> Found {
+    Found { endpoint, info: TargetInfo::default(), model: None, software }
+}

@@ -1,0 +1,228 @@
+//! One HTTP exchange: a pooled connection, a request, the whole reply.
+//!
+//! Redirects are not followed and proxies of the environment are not used: what is measured is the
+//! URL that was given. A request is sent again only where hyper knows that none of it was written,
+//! because the server had closed an idle connection; any other failure is handed on.
+
+use std::error::Error;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, StatusCode, Uri, Version};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::error::TargetError;
+use super::retry_after::retry_after;
+
+/// How connections are spoken on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HttpVersion {
+    /// HTTP/1.1, or what TLS agrees on.
+    #[default]
+    Auto,
+    /// HTTP/1.1 with connections kept alive.
+    Http1,
+    /// HTTP/2, without asking first.
+    Http2,
+}
+
+impl FromStr for HttpVersion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<HttpVersion, String> {
+        match text {
+            "auto" => Ok(HttpVersion::Auto),
+            "1" => Ok(HttpVersion::Http1),
+            "2" => Ok(HttpVersion::Http2),
+            _ => Err("HTTP versions are auto, 1 and 2".into()),
+        }
+    }
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A reply beyond this is no answer to one text.
+const REPLY_BYTES_MAX: usize = 1 << 30;
+/// Of an error only so much is read.
+const ERROR_BYTES_MAX: usize = 64 << 10;
+/// Large enough that a long text or a large reply does not wait for window updates.
+const HTTP2_WINDOW_BYTES: u32 = 8 << 20;
+
+/// A client with its pool of connections.
+pub(super) struct Client {
+    inner: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    headers: HeaderMap,
+}
+
+/// A complete reply.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) status: StatusCode,
+    pub(super) version: Version,
+    pub(super) headers: HeaderMap,
+    /// Of an error status, its beginning.
+    pub(super) body: Vec<u8>,
+}
+
+impl Exchange {
+    /// How long the reply asks to wait.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        retry_after(&self.headers, SystemTime::now())
+    }
+
+    /// Whether it says that it is JSON.
+    pub(super) fn is_json(&self) -> bool {
+        let kind = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
+        let kind = kind.trim().to_ascii_lowercase();
+        kind == "application/json" || kind.ends_with("+json")
+    }
+}
+
+/// Why there is no complete reply.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// No connection could be made.
+    Connect(String),
+    /// The connection failed.
+    Broken(String),
+    /// What came is not HTTP, or has no end.
+    NotHttp(String),
+}
+
+impl Fault {
+    pub(super) fn message(&self) -> &str {
+        match self {
+            Fault::Connect(message) | Fault::Broken(message) | Fault::NotHttp(message) => message,
+        }
+    }
+}
+
+impl Client {
+    /// A client that sends `headers` with every request.
+    pub(super) fn new(version: HttpVersion, headers: &HeaderMap) -> Result<Client, TargetError> {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let tls = tls()?;
+        let schemes = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        let connector = match version {
+            HttpVersion::Auto => schemes.enable_all_versions().wrap_connector(http),
+            HttpVersion::Http1 => schemes.enable_http1().wrap_connector(http),
+            HttpVersion::Http2 => schemes.enable_http2().wrap_connector(http),
+        };
+        let inner = legacy::Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .http2_only(version == HttpVersion::Http2)
+            .http2_initial_stream_window_size(HTTP2_WINDOW_BYTES)
+            .http2_initial_connection_window_size(HTTP2_WINDOW_BYTES)
+            .build(connector);
+        let mut headers = headers.clone();
+        let agent = concat!("bigbatch-validate/", env!("CARGO_PKG_VERSION"));
+        headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(agent));
+        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
+        Ok(Client { inner, headers })
+    }
+
+    /// Sends JSON and waits for the last byte of the reply.
+    pub(super) async fn post(&self, uri: Uri, json: Vec<u8>) -> Result<Exchange, Fault> {
+        let mut request = self.request(Method::POST, uri, Bytes::from(json));
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.exchange(request).await
+    }
+
+    /// Asks for something.
+    pub(super) async fn get(&self, uri: Uri) -> Result<Exchange, Fault> {
+        self.exchange(self.request(Method::GET, uri, Bytes::new())).await
+    }
+
+    fn request(&self, method: Method, uri: Uri, body: Bytes) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Exchange, Fault> {
+        let response = self.inner.request(request).await.map_err(request_fault)?;
+        let (parts, body) = response.into_parts();
+        let most = if parts.status.is_success() { REPLY_BYTES_MAX } else { ERROR_BYTES_MAX };
+        let body = collect(body, most, !parts.status.is_success()).await?;
+        Ok(Exchange { status: parts.status, version: parts.version, headers: parts.headers, body })
+    }
+}
+
+/// The body up to `most` bytes. Beyond that it is cut, or there is no end to it.
+async fn collect(mut body: Incoming, most: usize, cut: bool) -> Result<Vec<u8>, Fault> {
+    // What a server says of its length is only believed so far.
+    let told = usize::try_from(body.size_hint().lower()).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(told.min(1 << 20));
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| body_fault(&error))?;
+        if let Some(data) = frame.data_ref() {
+            bytes.extend_from_slice(data);
+        }
+        if bytes.len() > most {
+            if !cut {
+                return Err(Fault::NotHttp(format!("the reply is longer than {most} bytes")));
+            }
+            bytes.truncate(most);
+            break;
+        }
+    }
+    Ok(bytes)
+}
+
+/// The certificates of this machine, or Mozilla's where it has none, as in a bare container.
+fn tls() -> Result<rustls::ClientConfig, TargetError> {
+    use hyper_rustls::ConfigBuilderExt;
+    let fault = |error: rustls::Error| TargetError::Tls(error.to_string());
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let builder = || {
+        rustls::ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+    };
+    let trusting = match builder().map_err(fault)?.with_native_roots() {
+        Ok(trusting) => trusting,
+        Err(_) => builder().map_err(fault)?.with_webpki_roots(),
+    };
+    Ok(trusting.with_no_client_auth())
+}
+
+fn request_fault(error: legacy::Error) -> Fault {
+    let hyper = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
+    if error.is_connect() {
+        Fault::Connect(chain(&error))
+    } else if hyper.is_some_and(hyper::Error::is_parse) {
+        Fault::NotHttp(chain(&error))
+    } else {
+        Fault::Broken(chain(&error))
+    }
+}
+
+fn body_fault(error: &hyper::Error) -> Fault {
+    if error.is_parse() { Fault::NotHttp(chain(error)) } else { Fault::Broken(chain(error)) }
+}
+
+/// An error with its causes, each said once.
+fn chain(error: &dyn Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !said.contains(&text) {
+            said = format!("{said}: {text}");
+        }
+        cause = error.source();
+    }
+    said
+}

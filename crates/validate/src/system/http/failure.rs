@@ -1,0 +1,150 @@
+//! From what a target said to the kind of failure that the report counts.
+//!
+//! Servers disagree about statuses, so the text counts too: memory that ran out comes as 424, 500 or
+//! 507, and a text that is too long as 400, 413 or 422. The order of the rules is part of them: a
+//! target without memory is that whatever the status, and 429 or 503 are refusals whatever they say.
+
+use serde_json::Value;
+
+use super::client::{Exchange, Fault};
+use super::secrets::Secrets;
+use crate::system::target::{Failure, FailureKind};
+
+/// Characters of a target's words that are kept.
+const MESSAGE_CHARS_MAX: usize = 240;
+
+/// What targets say when memory ran out, in lower case.
+const OUT_OF_MEMORY: [&str; 3] = ["out of memory", "out_of_memory", "outofmemory"];
+/// What they say of texts that are too long, in lower case.
+const TOO_LONG: [&str; 9] = [
+    "too long",
+    "too many tokens",
+    "must have less than",
+    "must have at most",
+    "maximum context length",
+    "context_length_exceeded",
+    "maximum sequence length",
+    "max_model_len",
+    "longer than the maximum",
+];
+
+/// The failure that a status other than 200 is.
+pub(super) fn of_status(exchange: &Exchange, secrets: &Secrets) -> Failure {
+    let status = exchange.status.as_u16();
+    let said = words(&exchange.body);
+    let mut failure = Failure::new(
+        kind(status, &said),
+        format!("HTTP {status}: {}", presentable(&said, secrets)),
+    );
+    failure.retry_after = exchange.retry_after();
+    failure
+}
+
+/// The failure that no reply is.
+pub(super) fn of_fault(fault: &Fault, secrets: &Secrets) -> Failure {
+    let kind = match fault {
+        Fault::Connect(_) | Fault::Broken(_) => FailureKind::Transport,
+        Fault::NotHttp(_) => FailureKind::BadReply,
+    };
+    Failure::new(kind, presentable(fault.message(), secrets))
+}
+
+fn kind(status: u16, said: &str) -> FailureKind {
+    let said = said.to_ascii_lowercase();
+    let has = |pieces: &[&str]| pieces.iter().any(|piece| said.contains(piece));
+    let words = || said.split(|c: char| !c.is_ascii_alphanumeric());
+    if has(&OUT_OF_MEMORY) || words().any(|word| word == "oom") {
+        return FailureKind::OutOfMemory;
+    }
+    match status {
+        429 | 503 => FailureKind::Refused,
+        413 => FailureKind::TooLong,
+        400 | 422 if has(&TOO_LONG) => FailureKind::TooLong,
+        _ => FailureKind::Server,
+    }
+}
+
+/// What an error's body says: the message where the dialects have it, else the text as it is.
+pub(super) fn words(body: &[u8]) -> String {
+    let told = serde_json::from_slice::<Value>(body).ok().and_then(|value| {
+        let error = &value["error"];
+        let candidates = [&error["message"], error, &value["message"], &value["detail"]];
+        let found = candidates.into_iter().find(|candidate| !candidate.is_null())?;
+        Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
+    });
+    told.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned())
+}
+
+/// One line of bounded length without secrets. Nothing of it is trusted: whoever prints it escapes it.
+pub(super) fn presentable(text: &str, secrets: &Secrets) -> String {
+    let text = secrets.redact(text);
+    let visible = |c: char| if c.is_control() { ' ' } else { c };
+    let line: String = text.chars().map(visible).collect();
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.is_empty() {
+        return "no message".into();
+    }
+    match line.char_indices().nth(MESSAGE_CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_come_from_status_and_words() {
+        use FailureKind::{OutOfMemory, Refused, Server, TooLong};
+        for (status, body, expected) in [
+            (429, r#"{"error":"Model is overloaded","error_type":"Overloaded"}"#, Refused),
+            (503, "", Refused),
+            (413, r#"{"error":"`inputs` must have less than 512 tokens. Given: 600"}"#, TooLong),
+            (422, r#"{"error":"`inputs` must have less than 512 tokens. Given: 600"}"#, TooLong),
+            (
+                400,
+                r#"{"error":{"message":"This model's maximum context length is 512 tokens.","code":400}}"#,
+                TooLong,
+            ),
+            (422, r#"{"error":"batch size 64 > maximum allowed batch size 32"}"#, Server),
+            (
+                424,
+                r#"{"error":"DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")"}"#,
+                OutOfMemory,
+            ),
+            (500, "CUDA out of memory. Tried to allocate 2.00 GiB", OutOfMemory),
+            (429, r#"{"error":"device OOM"}"#, OutOfMemory),
+            (500, "no room in the classroom", Server),
+            (424, r#"{"error":"backend","error_type":"Backend"}"#, Server),
+            (500, "<html>Internal Server Error</html>", Server),
+            (301, "", Server),
+        ] {
+            assert_eq!(kind(status, &words(body.as_bytes())), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn messages_are_found_in_every_dialect() {
+        for (body, expected) in [
+            (r#"{"error":"plain","error_type":"Backend"}"#, "plain"),
+            (r#"{"error":{"message":"nested"}}"#, "nested"),
+            (r#"{"object":"error","message":"old vLLM"}"#, "old vLLM"),
+            (r#"{"detail":"Not Found"}"#, "Not Found"),
+            (r#"{"detail":[{"loc":["body"]}]}"#, r#"[{"loc":["body"]}]"#),
+            ("plain text", "plain text"),
+        ] {
+            assert_eq!(words(body.as_bytes()), expected);
+        }
+    }
+
+    #[test]
+    fn messages_are_one_bounded_line_without_secrets() {
+        let secrets = Secrets::from_headers(&["X-Key: sesame99".into()]).expect("fine");
+        let text = format!("a\nb\u{7}\tsesame99 {}", "ä".repeat(1000));
+        let shown = presentable(&text, &secrets);
+        assert!(shown.starts_with("a b [hidden] ä") && shown.ends_with("..."), "{shown}");
+        assert_eq!(shown.chars().count(), MESSAGE_CHARS_MAX + 3);
+        assert_eq!(presentable(" \r\n", &secrets), "no message");
+    }
+}

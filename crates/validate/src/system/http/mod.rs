@@ -1,0 +1,350 @@
+//! A target behind a URL: text-embeddings-inference, OpenAI's embeddings, vLLM's pooling models.
+//!
+//! [`HttpTarget::connect`] looks at the target before any load: which [dialect](Endpoint) it speaks,
+//! what it says of itself, and whether one short text gets an answer. What no load can change (nobody
+//! answers, the API is another one, the key is missing) is an error there; everything else, errors and
+//! broken replies included, is left to be measured. After that each prompt is one POST on a pooled
+//! connection, and its reply is checked for its shape, its numbers and its token count, and dropped.
+//!
+//! It judges no answer, follows no redirect, uses no proxy and sends nothing twice. Whatever the target
+//! says is bounded, freed of the user's keys, and untrusted text to whoever prints it.
+
+mod auto;
+mod client;
+mod dialect;
+mod error;
+mod failure;
+mod metrics;
+mod openai;
+mod process;
+mod retry_after;
+mod secrets;
+mod shape;
+mod tei;
+mod url;
+mod vllm;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::{StatusCode, Uri, Version};
+use tokio::time::timeout;
+
+pub use client::HttpVersion;
+pub use dialect::{Api, Endpoint};
+pub use error::TargetError;
+pub use secrets::Secrets;
+
+use self::auto::{Asker, Found, PROBE};
+use self::client::{Client, Exchange, Fault};
+use self::failure::{of_fault, of_status, presentable, words};
+pub use self::metrics::MEMORY_METRICS;
+use self::metrics::Scraper;
+use self::process::Process;
+use self::url::BaseUrl;
+use crate::system::memory::MemorySample;
+use crate::system::target::{
+    Answer, Failure, FailureKind, Outcome, Prompt, Reading, Reply, Target, TargetInfo,
+};
+
+/// How long that text is waited for. A slow target is measured all the same.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a target is, and how to speak to it.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// `http://HOST[:PORT][/PATH]` or `https://...`; the endpoint is appended.
+    pub url: String,
+    /// The dialect.
+    pub api: Api,
+    /// The path of an endpoint of the dialect; without it the one that fits the target's model.
+    pub endpoint: Option<String>,
+    /// The model that requests name; without it the target's own name for its first.
+    pub model: Option<String>,
+    /// HTTP/1.1 or HTTP/2.
+    pub version: HttpVersion,
+    /// Headers of the user's.
+    pub secrets: Secrets,
+    /// A file with a key.
+    pub api_key_file: Option<PathBuf>,
+    /// The target's process, where it runs on this machine.
+    pub pid: Option<u32>,
+    /// A Prometheus page that tells the target's memory.
+    pub metrics_url: Option<String>,
+    /// How often that page is read.
+    pub metrics_interval: Duration,
+}
+
+impl HttpOptions {
+    /// A target at `url`, everything else found out.
+    pub fn new(url: impl Into<String>) -> HttpOptions {
+        HttpOptions {
+            url: url.into(),
+            api: Api::Auto,
+            endpoint: None,
+            model: None,
+            version: HttpVersion::Auto,
+            secrets: Secrets::default(),
+            api_key_file: None,
+            pid: None,
+            metrics_url: None,
+            metrics_interval: Duration::from_millis(250),
+        }
+    }
+}
+
+/// A target behind a URL.
+pub struct HttpTarget {
+    client: Client,
+    uri: Uri,
+    endpoint: Endpoint,
+    model: Option<String>,
+    /// What vLLM's `/pooling` is asked to do.
+    task: Option<&'static str>,
+    secrets: Secrets,
+    info: TargetInfo,
+    found: String,
+    process: Option<Process>,
+    scraper: Option<Scraper>,
+    in_flight: AtomicUsize,
+}
+
+/// Counts one request until it is answered or hung up on.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl UnderWay<'_> {
+    fn begin(in_flight: &AtomicUsize) -> UnderWay<'_> {
+        in_flight.fetch_add(1, Ordering::Relaxed);
+        UnderWay(in_flight)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl HttpTarget {
+    /// Looks at the target and tries it with one short text. Connections and background reading stay
+    /// on the caller's runtime, so the load must run there too ([`crate::run::run_async`]).
+    ///
+    /// # Errors
+    /// [`TargetError`], one line each, none with a key in it.
+    pub async fn connect(options: &HttpOptions) -> Result<HttpTarget, TargetError> {
+        let url = BaseUrl::parse(&options.url, "target's URL")?;
+        let endpoint = options.endpoint.as_deref();
+        let endpoint = endpoint.map(|path| Endpoint::find(options.api, path)).transpose()?;
+        let mut secrets = options.secrets.clone();
+        if let Some(file) = &options.api_key_file {
+            secrets.add_key_file(file)?;
+        }
+        if let Some(credentials) = url.credentials() {
+            secrets.add_basic(credentials);
+        }
+        if let Some(query) = url.query() {
+            secrets.hide(query);
+        }
+        let process = options.pid.map(Process::find).transpose()?;
+        let scraper = match &options.metrics_url {
+            Some(page) => Some(scraper(page, &url, &secrets, options)?),
+            None => None,
+        };
+        let client = Client::new(options.version, secrets.headers())?;
+        let asker = Asker { client: &client, url: &url, secrets: &secrets };
+        if options.version == HttpVersion::Http2 {
+            asker.speaks_http2().await?;
+        }
+        let model = options.model.as_deref();
+        let Found { endpoint, mut info, model: told, software } =
+            asker.find(options.api, endpoint, model).await?;
+        let model = options.model.clone().or(told);
+        let task = asker.task(endpoint, model.as_deref()).await;
+        let first = first_answer(&asker, endpoint, model.as_deref(), task).await?;
+
+        info.name = url.name();
+        if let Some(model) = &options.model {
+            info.model.clone_from(model);
+        }
+        redact(&mut info, &secrets);
+        let mut detail = |key: &str, value: &str| {
+            info.details.insert(key.to_owned(), value.to_owned());
+        };
+        detail("api", &format!("{}, POST {}", endpoint.api(), endpoint.path()));
+        if let Some(task) = task {
+            detail("task", task);
+        }
+        detail("first_request", &first.outcome);
+        detail("token_counts", first.token_counts);
+        detail("http", first.version);
+        let found = format!(
+            "{}: {software}{}; measuring POST {}",
+            info.name,
+            if info.model.is_empty() { String::new() } else { format!(" with {}", info.model) },
+            endpoint.path()
+        );
+        let uri = url.join(endpoint.path());
+        Ok(HttpTarget {
+            client,
+            uri,
+            endpoint,
+            model,
+            task,
+            secrets,
+            info,
+            found,
+            process,
+            scraper,
+            in_flight: AtomicUsize::new(0),
+        })
+    }
+
+    /// What was found there, as a line for a person.
+    pub fn found(&self) -> &str {
+        &self.found
+    }
+
+    async fn ask(&self, prompt: &Prompt) -> Outcome {
+        let _under_way = UnderWay::begin(&self.in_flight);
+        let body = self.endpoint.body(self.model.as_deref(), self.task, prompt.text());
+        match self.client.post(self.uri.clone(), body).await {
+            Ok(exchange) => read(self.endpoint, &exchange, &self.secrets),
+            Err(fault) => Err(of_fault(&fault, &self.secrets)),
+        }
+    }
+}
+
+impl Target for HttpTarget {
+    fn describe(&self) -> TargetInfo {
+        self.info.clone()
+    }
+
+    fn send<'a>(&'a self, prompt: &'a Prompt) -> Answer<'a> {
+        Box::pin(self.ask(prompt))
+    }
+
+    fn memory(&self) -> MemorySample {
+        self.reading(self.scraper.as_ref().map(Scraper::latest).unwrap_or_default())
+    }
+
+    fn memory_now(&self) -> Reading<'_> {
+        Box::pin(async {
+            let told = match &self.scraper {
+                Some(scraper) => scraper.now().await,
+                None => MemorySample::default(),
+            };
+            self.reading(told)
+        })
+    }
+}
+
+impl HttpTarget {
+    /// What the metrics page told, and what this machine sees of the process now.
+    fn reading(&self, told: MemorySample) -> MemorySample {
+        let seen = self.process.map(Process::memory).unwrap_or_default();
+        MemorySample {
+            rss_bytes: seen.rss_bytes.or(told.rss_bytes),
+            device_used_bytes: seen.device_used_bytes.or(told.device_used_bytes),
+            card_used_bytes: seen.card_used_bytes.or(told.card_used_bytes),
+            requests_in_flight: Some(self.in_flight.load(Ordering::Relaxed)),
+            ..told
+        }
+    }
+}
+
+fn read(endpoint: Endpoint, exchange: &Exchange, secrets: &Secrets) -> Outcome {
+    if exchange.status != StatusCode::OK {
+        return Err(of_status(exchange, secrets));
+    }
+    endpoint
+        .read(exchange)
+        .map_err(|fault| Failure::new(FailureKind::BadReply, presentable(&fault, secrets)))
+}
+
+/// Keys go to the page only where it is on the target's own server.
+fn scraper(
+    page: &str,
+    target: &BaseUrl,
+    secrets: &Secrets,
+    options: &HttpOptions,
+) -> Result<Scraper, TargetError> {
+    let page = BaseUrl::parse(page, "metrics URL")?;
+    let mut sent = if page.same_origin(target) { secrets.clone() } else { Secrets::default() };
+    if let Some(credentials) = page.credentials() {
+        sent.add_basic(credentials);
+    }
+    let client = Client::new(options.version, sent.headers())?;
+    Ok(Scraper::start(client, page.join(""), options.metrics_interval))
+}
+
+/// How the short text fared, where it says nothing against measuring.
+struct First {
+    outcome: String,
+    token_counts: &'static str,
+    version: &'static str,
+}
+
+async fn first_answer(
+    asker: &Asker<'_>,
+    endpoint: Endpoint,
+    model: Option<&str>,
+    task: Option<&'static str>,
+) -> Result<First, TargetError> {
+    let body = endpoint.body(model, task, PROBE);
+    let asked = asker.client.post(asker.url.join(endpoint.path()), body);
+    let unanswered = |outcome| First { outcome, token_counts: "not known", version: "not known" };
+    let exchange = match timeout(PROBE_TIMEOUT, asked).await {
+        Ok(Ok(exchange)) => exchange,
+        Ok(Err(Fault::Connect(reason))) => return Err(asker.unreachable(&reason)),
+        Ok(Err(fault)) => return Ok(unanswered(of_fault(&fault, asker.secrets).message)),
+        Err(_) => {
+            return Ok(unanswered(format!("no answer within {} s", PROBE_TIMEOUT.as_secs())));
+        }
+    };
+    let request = format!("POST {}{}", asker.url.name(), endpoint.path());
+    if let Some(error) = asker.key_error(&request, &exchange) {
+        return Err(error);
+    }
+    let said = words(&exchange.body);
+    if is_wrong_api(exchange.status, &said) {
+        return Err(TargetError::WrongApi {
+            request,
+            status: exchange.status.as_u16(),
+            message: presentable(&said, asker.secrets),
+        });
+    }
+    let outcome = read(endpoint, &exchange, asker.secrets);
+    let counts = match &outcome {
+        Ok(Reply { tokens: Some(_), .. }) => "checked against each reply",
+        Ok(_) => "not told by the target",
+        Err(_) => "not known",
+    };
+    let version = match exchange.version {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_11 => "HTTP/1.1",
+        _ => "HTTP/1.0",
+    };
+    let outcome = outcome.map_or_else(|failure| failure.message, |_| "answered".into());
+    Ok(First { outcome, token_counts: counts, version })
+}
+
+/// Whether a target that answers a short text so has nothing to measure at this endpoint. Statuses
+/// that come and go with load are not among them.
+fn is_wrong_api(status: StatusCode, said: &str) -> bool {
+    match status.as_u16() {
+        300..400 | 400 | 404 | 405 | 406 | 410 | 415 | 422 | 501 => true,
+        // What text-embeddings-inference says where the model is of the other kind.
+        424 => said.contains("is not a"),
+        _ => false,
+    }
+}
+
+fn redact(info: &mut TargetInfo, secrets: &Secrets) {
+    let fields = [&mut info.version, &mut info.model, &mut info.dtype, &mut info.device];
+    for text in fields.into_iter().chain(info.details.values_mut()) {
+        if !text.is_empty() {
+            *text = presentable(text, secrets);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The URL of a target: what is sent, and what may be shown.
+//!
+//! Credentials and queries are taken apart from the rest at once, so that the name can be printed
+//! anywhere. Errors say what is wrong without repeating the text.
+
+use hyper::Uri;
+use hyper::http::uri::{Authority, PathAndQuery, Scheme};
+
+use super::error::TargetError;
+
+/// A URL that endpoints are appended to.
+#[derive(Clone)]
+pub(super) struct BaseUrl {
+    scheme: Scheme,
+    authority: Authority,
+    /// Without a slash at its end.
+    path: String,
+    query: Option<String>,
+    credentials: Option<String>,
+}
+
+impl BaseUrl {
+    /// Reads a URL; `what` is what an error calls it.
+    pub(super) fn parse(text: &str, what: &'static str) -> Result<BaseUrl, TargetError> {
+        let wrong = |reason| TargetError::Url { what, reason };
+        let uri: Uri = text.trim().parse().map_err(|_| wrong("it is not a URL"))?;
+        let parts = uri.into_parts();
+        let scheme = parts.scheme.ok_or_else(|| wrong("it has no http:// in front"))?;
+        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+            return Err(wrong("it is neither http nor https"));
+        }
+        let whole = parts.authority.ok_or_else(|| wrong("it names no host"))?;
+        let (credentials, host) = match whole.as_str().rsplit_once('@') {
+            Some((credentials, host)) => (Some(decoded(credentials)), host),
+            None => (None, whole.as_str()),
+        };
+        let authority: Authority = host.parse().map_err(|_| wrong("it names no host"))?;
+        if authority.host().is_empty() {
+            return Err(wrong("it names no host"));
+        }
+        let rest = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let path = rest.path().trim_end_matches('/').to_owned();
+        let query = rest.query().map(str::to_owned);
+        Ok(BaseUrl { scheme, authority, path, query, credentials })
+    }
+
+    /// What reports call it: no credentials, no query.
+    pub(super) fn name(&self) -> String {
+        format!("{}://{}{}", self.scheme, self.authority, self.path)
+    }
+
+    /// `user:password`, where it has them.
+    pub(super) fn credentials(&self) -> Option<&str> {
+        self.credentials.as_deref()
+    }
+
+    /// The query, which may hold a key.
+    pub(super) fn query(&self) -> Option<&str> {
+        self.query.as_deref()
+    }
+
+    /// The URL of `endpoint`, which begins with a slash or is empty.
+    pub(super) fn join(&self, endpoint: &str) -> Uri {
+        let query = self.query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
+        let path = format!("{}{endpoint}", self.path);
+        let path = if path.is_empty() { "/" } else { &path };
+        Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(format!("{path}{query}"))
+            .build()
+            .expect("each part was read from a valid URL, and endpoints are plain paths")
+    }
+
+    /// Whether keys for one may be sent to the other.
+    pub(super) fn same_origin(&self, other: &BaseUrl) -> bool {
+        self.scheme == other.scheme && self.authority == other.authority
+    }
+}
+
+/// Percent-decoded; what isn't valid stays as it is.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let pair = after.get(..2).and_then(|pair| std::str::from_utf8(pair).ok());
+        match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()).filter(|_| first == b'%') {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_hold_neither_credentials_nor_queries() {
+        let url =
+            BaseUrl::parse("http://bob:p%40ss@host:81/base/?key=abc", "target").expect("fine");
+        assert_eq!(url.name(), "http://host:81/base");
+        assert_eq!(url.credentials(), Some("bob:p@ss"));
+        assert_eq!(url.join("/embed"), "http://host:81/base/embed?key=abc");
+        let bare = BaseUrl::parse("https://host", "target").expect("fine");
+        assert_eq!((bare.name().as_str(), bare.credentials()), ("https://host", None));
+        assert_eq!(bare.join("/v1/models"), "https://host/v1/models");
+        assert_eq!(bare.join(""), "https://host/");
+        let six = BaseUrl::parse("http://[::1]:80", "target").expect("fine");
+        assert_eq!(six.join("/x"), "http://[::1]:80/x");
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_without_repeating_it() {
+        for text in ["", "host:80", "/path", "ftp://secret@host", "http://", "http://se cret@h/"] {
+            let error = BaseUrl::parse(text, "target's URL").err().map(|error| error.to_string());
+            let error = error.unwrap_or_else(|| panic!("{text} was taken"));
+            assert!(error.starts_with("the target's URL cannot be used: "), "{error}");
+            assert!(!error.contains("cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn origins_are_scheme_host_and_port() {
+        let url = |text| BaseUrl::parse(text, "target").expect("fine");
+        assert!(url("http://a:1/x").same_origin(&url("http://u:p@a:1/metrics")));
+        assert!(!url("http://a:1").same_origin(&url("http://a:2")));
+        assert!(!url("http://a:1").same_origin(&url("https://a:1")));
+    }
+}

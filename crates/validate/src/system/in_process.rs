@@ -1,0 +1,146 @@
+//! The engine in this process: no network, no serialisation, the same trait.
+
+use std::time::Duration;
+
+use bigbatch_engine::{
+    Engine, Head, Input, Request, RequestError, Response, Task, Tokenizer, Truncate,
+};
+
+use super::memory::{ArenaSample, MemorySample, process_rss_bytes};
+use super::target::{
+    Answer, BatchRef, Failure, FailureKind, Prompt, Reply, StageTimes, Target, TargetInfo,
+    TokenCounter,
+};
+
+/// An engine under test.
+pub struct InProcess {
+    engine: Engine,
+    task: Task,
+    info: TargetInfo,
+}
+
+impl InProcess {
+    /// Measures `engine` with the task that its model is for. The report prints what the engine knows
+    /// of itself, and the budget and version that its caller knows.
+    pub fn new(engine: Engine, memory_budget_bytes: u64, version: &str) -> InProcess {
+        let task = match engine.model().config.head {
+            Head::Base | Head::MaskedLm { .. } => {
+                Task::Embed { pooling: None, normalize: true, dimensions: None }
+            }
+            Head::Sequence { .. } => Task::Classify { raw_scores: false },
+            Head::Token => Task::Tag,
+        };
+        let info = TargetInfo {
+            name: "in-process".into(),
+            version: version.into(),
+            model: engine.model().name.clone(),
+            dtype: engine.device().dtype.to_string(),
+            device: engine.device().name.clone(),
+            memory_budget_bytes: Some(memory_budget_bytes),
+            max_batch_tokens: Some(engine.limits().max_batch_tokens),
+            max_sequence_tokens: Some(engine.max_tokens()),
+            ..TargetInfo::default()
+        };
+        InProcess { engine, task, info }
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+impl Target for InProcess {
+    fn describe(&self) -> TargetInfo {
+        self.info.clone()
+    }
+
+    fn send<'a>(&'a self, prompt: &'a Prompt) -> Answer<'a> {
+        Box::pin(async {
+            let input = Input::Text(prompt.text().into());
+            let request = Request { input, task: self.task.clone(), truncate: Truncate::No };
+            let answer = async { self.engine.submit(request)?.await };
+            answer.await.map(reply).map_err(failure)
+        })
+    }
+
+    fn shares_process(&self) -> bool {
+        true
+    }
+
+    fn memory(&self) -> MemorySample {
+        let arena = self.engine.arena();
+        let device = self.engine.device_memory().unwrap_or_default();
+        let batches_in_flight = self.engine.batches_in_flight();
+        let used_bytes = arena.used_bytes(batches_in_flight);
+        MemorySample {
+            rss_bytes: process_rss_bytes(),
+            device_used_bytes: device.process_bytes,
+            card_used_bytes: device.card_bytes,
+            arena: Some(ArenaSample {
+                capacity_bytes: arena.capacity_bytes,
+                used_bytes,
+                high_water_bytes: arena.high_water_bytes,
+                largest_free_bytes: arena.capacity_bytes.saturating_sub(used_bytes),
+                fragmentation_max: None,
+            }),
+            requests_in_flight: Some(self.engine.in_flight()),
+            batches_in_flight: Some(batches_in_flight),
+            batches: Some(self.engine.batches()),
+        }
+    }
+}
+
+fn reply(response: Response) -> Reply {
+    let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let Response { tokens, timings, batch, .. } = response;
+    Reply {
+        tokens: Some(tokens),
+        stages: Some(StageTimes {
+            tokenize_us: us(timings.tokenize),
+            queue_us: us(timings.queue),
+            copy_us: Some(us(timings.copy)),
+            compute_us: us(timings.compute),
+            total_us: us(timings.total),
+        }),
+        batch: Some(BatchRef { id: batch.id, sequences: batch.sequences, tokens: batch.tokens }),
+    }
+}
+
+fn failure(error: RequestError) -> Failure {
+    let kind = match &error {
+        RequestError::Overloaded { .. } => FailureKind::Refused,
+        RequestError::TooLong { .. } => FailureKind::TooLong,
+        _ => FailureKind::Server,
+    };
+    let retry_after = match error {
+        RequestError::Overloaded { wait, .. } => wait,
+        _ => None,
+    };
+    Failure { retry_after, ..Failure::new(kind, error.to_string()) }
+}
+
+impl TokenCounter for Tokenizer {
+    fn offsets(&self, text: &str) -> Vec<(usize, usize)> {
+        // The prose is plain text: a tokenizer that fails on it yields no spans, and the workload then
+        // says that no prompt of the length can be cut.
+        self.byte_spans(text).unwrap_or_default()
+    }
+
+    fn count(&self, text: &str) -> usize {
+        Tokenizer::count(self, text).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_says_when_to_come_back_as_a_server_would() {
+        for wait in [None, Some(Duration::from_millis(250))] {
+            let refused = failure(RequestError::Overloaded { limit: 4, wait });
+            assert_eq!((refused.kind, refused.retry_after), (FailureKind::Refused, wait));
+        }
+    }
+}
