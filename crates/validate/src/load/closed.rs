@@ -9,18 +9,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::cell::Shared;
-use super::{Sent, send};
+use super::cell::LoadContext;
+use super::{Attempt, send};
 
 /// One client, until the cell is done.
-pub(super) async fn client(shared: Arc<Shared>, client: usize) {
+pub(super) async fn run_client(shared: Arc<LoadContext>, client: usize) {
     loop {
         let intended = Instant::now();
         let Some(ticket) = shared.phases.issue(intended) else { return };
-        let prompt = shared.dealer.prompt(ticket.ordinal);
-        let sent = send(&*shared.target, &prompt, intended, shared.timeout).await;
-        let pause = pause_after(&sent, shared.failure_pause);
-        shared.complete(client, ticket, &prompt, intended, sent);
+        let prompt = shared.prompts.prompt(ticket.ordinal);
+        let attempt = send(&*shared.target, &prompt, intended, shared.timeout).await;
+        let pause = pause_after(&attempt, shared.failure_pause);
+        shared.complete(client, ticket, &prompt, intended, attempt);
         if let Some(pause) = pause {
             tokio::time::sleep(pause).await;
         }
@@ -29,7 +29,7 @@ pub(super) async fn client(shared: Arc<Shared>, client: usize) {
     }
 }
 
-fn pause_after(sent: &Sent, failure_pause: Duration) -> Option<Duration> {
-    let failure = sent.outcome.as_ref().err()?;
+fn pause_after(attempt: &Attempt, failure_pause: Duration) -> Option<Duration> {
+    let failure = attempt.outcome.as_ref().err()?;
     Some(failure.retry_after.unwrap_or(failure_pause))
 }

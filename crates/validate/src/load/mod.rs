@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub(crate) use open::Pacing;
-pub use phases::Progressed;
+pub use phases::LoadProgress;
 pub(crate) use schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -154,7 +154,7 @@ impl Clock {
 }
 
 /// How one request ended, before it becomes a record.
-pub(crate) struct Sent {
+pub(crate) struct Attempt {
     pub(crate) sent: Instant,
     pub(crate) ended: Instant,
     pub(crate) outcome: Result<Reply, Failure>,
@@ -166,7 +166,7 @@ pub(crate) async fn send(
     prompt: &Prompt,
     intended: Instant,
     timeout: Duration,
-) -> Sent {
+) -> Attempt {
     let sent = Instant::now();
     let answer = tokio::time::timeout_at(intended + timeout, target.send(prompt)).await;
     let ended = Instant::now();
@@ -178,7 +178,7 @@ pub(crate) async fn send(
             Err(Failure::new(FailureKind::Timeout, message))
         }
     };
-    Sent { sent, ended, outcome }
+    Attempt { sent, ended, outcome }
 }
 
 fn check_tokens(reply: Reply, prompt: &Prompt) -> Result<Reply, Failure> {

@@ -21,14 +21,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::cell::Shared;
+use super::cell::LoadContext;
 use super::phases::Ticket;
 use super::schedule::Schedule;
-use super::{Sent, send};
+use super::{Attempt, send};
 use crate::system::{Failure, FailureKind};
 
 /// The pacer looks this often whether anyone still listens.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const CLOSED_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Who watches the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(crate) enum Pacing {
 impl Pacing {
     /// The runtime's timer if its clock stands still while a thread sleeps, as a simulated one does;
     /// else the thread.
-    pub(crate) fn of_this_runtime() -> Pacing {
+    pub(crate) fn for_current_runtime() -> Pacing {
         let before = Instant::now();
         thread::sleep(Duration::from_micros(1));
         if Instant::now() == before { Pacing::Timer } else { Pacing::Thread }
@@ -76,7 +76,7 @@ fn pace_by_sleeping(schedule: Schedule, start: Instant, sender: &UnboundedSender
             if left.is_zero() {
                 break;
             }
-            thread::sleep(left.min(LOOK_EVERY));
+            thread::sleep(left.min(CLOSED_CHECK_INTERVAL));
             if sender.is_closed() {
                 return;
             }
@@ -102,37 +102,42 @@ async fn pace_by_timer(schedule: Schedule, start: Instant, sender: UnboundedSend
 
 /// Makes a request of every arrival until the cell is done.
 pub(super) async fn dispatch(
-    shared: Arc<Shared>,
+    shared: Arc<LoadContext>,
     mut arrivals: UnboundedReceiver<Instant>,
     in_flight_max: usize,
 ) {
-    let places = Arc::new(Semaphore::new(in_flight_max));
+    let slots = Arc::new(Semaphore::new(in_flight_max));
     // Dropped with this task, which hangs up on all of them.
     let mut requests = JoinSet::new();
     while let Some(intended) = arrivals.recv().await {
         let Some(ticket) = shared.phases.issue(intended) else { break };
-        requests.spawn(request(Arc::clone(&shared), ticket, intended, Arc::clone(&places)));
+        requests.spawn(send_arrival(Arc::clone(&shared), ticket, intended, Arc::clone(&slots)));
         while requests.try_join_next().is_some() {}
     }
-    shared.phases.schedule_is_over(Instant::now());
+    shared.phases.end_schedule(Instant::now());
     while requests.join_next().await.is_some() {}
 }
 
-async fn request(shared: Arc<Shared>, ticket: Ticket, intended: Instant, places: Arc<Semaphore>) {
-    let prompt = shared.dealer.prompt(ticket.ordinal);
-    let sent = match timeout_at(intended + shared.timeout, places.acquire()).await {
-        Ok(_place) => send(&*shared.target, &prompt, intended, shared.timeout).await,
-        Err(_) => never_sent(shared.timeout),
+async fn send_arrival(
+    shared: Arc<LoadContext>,
+    ticket: Ticket,
+    intended: Instant,
+    slots: Arc<Semaphore>,
+) {
+    let prompt = shared.prompts.prompt(ticket.ordinal);
+    let attempt = match timeout_at(intended + shared.timeout, slots.acquire()).await {
+        Ok(_slot) => send(&*shared.target, &prompt, intended, shared.timeout).await,
+        Err(_) => attempt_without_slot(shared.timeout),
     };
-    shared.complete(0, ticket, &prompt, intended, sent);
+    shared.complete(0, ticket, &prompt, intended, attempt);
 }
 
 /// A request whose time ran out before it had a place among those in flight.
-fn never_sent(timeout: Duration) -> Sent {
+fn attempt_without_slot(timeout: Duration) -> Attempt {
     let now = Instant::now();
     let message = format!(
         "not sent within {} s: in_flight_max requests were under way",
         timeout.as_secs_f64()
     );
-    Sent { sent: now, ended: now, outcome: Err(Failure::new(FailureKind::Timeout, message)) }
+    Attempt { sent: now, ended: now, outcome: Err(Failure::new(FailureKind::Timeout, message)) }
 }

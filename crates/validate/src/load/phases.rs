@@ -19,16 +19,16 @@ use crate::plan::CellRules;
 /// When the phases of a cell end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Quotas {
-    warm_up: WarmUp,
+    warm_up: WarmUpEnd,
     requests: usize,
     batches: usize,
     requests_max: usize,
     /// How the measured phase ends.
-    ends: Ends,
+    ends: MeasuredEnd,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum WarmUp {
+enum WarmUpEnd {
     /// When this many requests have ended.
     Ended(usize),
     /// At the first intended start that is not before.
@@ -36,7 +36,7 @@ enum WarmUp {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ends {
+enum MeasuredEnd {
     /// When there are enough requests and batches.
     ByCounts,
     /// At this time, whatever was counted.
@@ -48,23 +48,23 @@ enum Ends {
 impl Quotas {
     pub(super) fn closed(rules: &CellRules, clients: usize) -> Quotas {
         Quotas {
-            warm_up: WarmUp::Ended(rules.warmup_requests_per_client * clients),
+            warm_up: WarmUpEnd::Ended(rules.warmup_requests_per_client * clients),
             requests: rules.requests_wanted(clients),
             batches: rules.batches_min,
             requests_max: rules.requests_max,
-            ends: Ends::ByCounts,
+            ends: MeasuredEnd::ByCounts,
         }
     }
 
     /// Of an open loop that starts at `start`.
     pub(super) fn open(rules: &CellRules, schedule: &Schedule, start: Instant) -> Quotas {
         let ends = match schedule.measured_to() {
-            Some(to) => Ends::At(start + to),
-            None if schedule.is_replay() => Ends::WithSchedule,
-            None => Ends::ByCounts,
+            Some(to) => MeasuredEnd::At(start + to),
+            None if schedule.is_replay() => MeasuredEnd::WithSchedule,
+            None => MeasuredEnd::ByCounts,
         };
         Quotas {
-            warm_up: WarmUp::Until(start + schedule.measured_from()),
+            warm_up: WarmUpEnd::Until(start + schedule.measured_from()),
             requests: schedule.measured_arrivals().unwrap_or(rules.requests_wanted(1)),
             batches: rules.batches_min,
             requests_max: rules.requests_max,
@@ -82,7 +82,7 @@ pub(super) struct Ticket {
 
 /// How far a cell has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Progressed {
+pub struct LoadProgress {
     /// Whether the warm-up is over.
     pub measuring: bool,
     /// Requests of the present phase that have ended.
@@ -100,7 +100,7 @@ pub struct Progressed {
 }
 
 #[derive(Debug)]
-struct State {
+struct PhaseState {
     quotas: Quotas,
     phase: Phase,
     issued: u64,
@@ -120,12 +120,12 @@ struct State {
 /// Shared by the clients of one cell.
 #[derive(Debug)]
 pub(super) struct Phases {
-    state: Mutex<State>,
+    state: Mutex<PhaseState>,
     pub(super) done: Notify,
 }
 
 /// What a cell leaves behind.
-pub(super) struct Finished {
+pub(super) struct PhaseOutput {
     pub(super) records: Vec<RequestRecord>,
     pub(super) measured_from: Option<Instant>,
     pub(super) measured_to: Option<Instant>,
@@ -133,8 +133,8 @@ pub(super) struct Finished {
 
 impl Phases {
     pub(super) fn new(quotas: Quotas) -> Phases {
-        let warm = matches!(quotas.warm_up, WarmUp::Ended(0));
-        let state = State {
+        let warm = matches!(quotas.warm_up, WarmUpEnd::Ended(0));
+        let state = PhaseState {
             quotas,
             phase: if warm { Phase::Measured } else { Phase::WarmUp },
             issued: 0,
@@ -152,14 +152,14 @@ impl Phases {
         Phases { state: Mutex::new(state), done: Notify::new() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PhaseState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A ticket for the request that is meant to start at `intended`; none when the cell is done.
     pub(super) fn issue(&self, intended: Instant) -> Option<Ticket> {
         let mut state = self.state();
-        if let WarmUp::Until(end) = state.quotas.warm_up {
+        if let WarmUpEnd::Until(end) = state.quotas.warm_up {
             if state.phase == Phase::WarmUp && intended >= end {
                 state.phase = Phase::Measured;
                 state.measuring_from = Some(end);
@@ -198,7 +198,7 @@ impl Phases {
             Phase::Settling | Phase::CoolDown => {}
         }
         state.records.push(record);
-        if let (Phase::WarmUp, WarmUp::Ended(enough)) = (state.phase, state.quotas.warm_up)
+        if let (Phase::WarmUp, WarmUpEnd::Ended(enough)) = (state.phase, state.quotas.warm_up)
             && state.warmed_up >= enough
         {
             state.phase = Phase::Measured;
@@ -211,7 +211,7 @@ impl Phases {
     }
 
     /// Ends the measured phase early if it is under way; returns the phase that was.
-    pub(super) fn time_is_up(&self, now: Instant) -> Phase {
+    pub(super) fn end_at_time_limit(&self, now: Instant) -> Phase {
         let mut state = self.state();
         let phase = state.phase;
         if phase == Phase::Measured {
@@ -222,7 +222,7 @@ impl Phases {
     }
 
     /// No more requests are going to come.
-    pub(super) fn schedule_is_over(&self, now: Instant) {
+    pub(super) fn end_schedule(&self, now: Instant) {
         let mut state = self.state();
         if state.phase == Phase::Measured {
             state.stop_measuring(now);
@@ -230,21 +230,21 @@ impl Phases {
         self.notify_if_done(&state);
     }
 
-    fn notify_if_done(&self, state: &State) {
+    fn notify_if_done(&self, state: &PhaseState) {
         if state.is_done() {
             self.done.notify_one();
         }
     }
 
-    pub(super) fn progressed(&self) -> Progressed {
+    pub(super) fn progress(&self) -> LoadProgress {
         let state = self.state();
         let measuring = state.phase != Phase::WarmUp;
-        Progressed {
+        LoadProgress {
             measuring,
             ended: if measuring { state.measured_ended } else { state.warmed_up },
             wanted: match (measuring, state.quotas.warm_up) {
-                (false, WarmUp::Ended(wanted)) => wanted,
-                (false, WarmUp::Until(_)) => 0,
+                (false, WarmUpEnd::Ended(wanted)) => wanted,
+                (false, WarmUpEnd::Until(_)) => 0,
                 (true, _) => state.quotas.requests,
             },
             failed: state.failed,
@@ -254,9 +254,9 @@ impl Phases {
         }
     }
 
-    pub(super) fn finish(&self) -> Finished {
+    pub(super) fn finish(&self) -> PhaseOutput {
         let mut state = self.state();
-        Finished {
+        PhaseOutput {
             records: std::mem::take(&mut state.records),
             measured_from: state.measuring_from,
             measured_to: state.measuring_to,
@@ -264,7 +264,7 @@ impl Phases {
     }
 }
 
-impl State {
+impl PhaseState {
     fn is_done(&self) -> bool {
         self.phase == Phase::CoolDown && self.measured_ended == self.measured_issued
     }
@@ -272,14 +272,14 @@ impl State {
     /// Whether a request meant to start at `intended` is no longer to be measured.
     fn is_beyond(&self, intended: Instant) -> bool {
         match self.quotas.ends {
-            Ends::ByCounts => self.measured_issued >= self.quotas.requests_max,
-            Ends::At(end) => intended >= end,
-            Ends::WithSchedule => false,
+            MeasuredEnd::ByCounts => self.measured_issued >= self.quotas.requests_max,
+            MeasuredEnd::At(end) => intended >= end,
+            MeasuredEnd::WithSchedule => false,
         }
     }
 
     fn has_enough(&self) -> bool {
-        if self.quotas.ends != Ends::ByCounts {
+        if self.quotas.ends != MeasuredEnd::ByCounts {
             return false;
         }
         let tells_batches = !self.batches.is_empty();
@@ -292,7 +292,7 @@ impl State {
     fn stop_measuring(&mut self, now: Instant) {
         self.phase = Phase::CoolDown;
         self.measuring_to = Some(match self.quotas.ends {
-            Ends::At(end) if now >= end => end,
+            MeasuredEnd::At(end) if now >= end => end,
             _ => self.scheduled.unwrap_or(now),
         });
     }

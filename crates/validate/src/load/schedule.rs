@@ -25,7 +25,7 @@ pub(crate) struct Schedule {
     seconds: Option<f64>,
     /// Sum of the gaps so far.
     reached: f64,
-    trace: Option<Replayed>,
+    trace: Option<TraceCursor>,
 }
 
 /// The rate over the measured part, in arrivals a second.
@@ -38,7 +38,7 @@ struct Rate {
 }
 
 #[derive(Debug, Clone)]
-struct Replayed {
+struct TraceCursor {
     trace: Arc<Trace>,
     speed: f64,
     next: usize,
@@ -66,7 +66,7 @@ impl Schedule {
             }
         };
         let replayed = match *load {
-            Load::Replay { speed, .. } => Some(Replayed { trace: trace?, speed, next: 0 }),
+            Load::Replay { speed, .. } => Some(TraceCursor { trace: trace?, speed, next: 0 }),
             _ => None,
         };
         Some(Schedule {
@@ -109,7 +109,7 @@ impl Schedule {
     }
 
     /// Seconds from the start at which the integral of the rate is `arrivals`.
-    fn when(&self, arrivals: f64) -> f64 {
+    fn seconds_at(&self, arrivals: f64) -> f64 {
         let Rate { from, to, seconds } = self.rate;
         let warm_up = self.warm_up_seconds * from;
         if arrivals <= warm_up || from == to {
@@ -136,7 +136,7 @@ impl Iterator for Schedule {
         let warm = self.trace.is_none() || self.reached < self.warm_up_seconds * self.rate.from;
         if warm {
             self.reached += self.gaps.next();
-            let seconds = self.when(self.reached);
+            let seconds = self.seconds_at(self.reached);
             if self.trace.is_none() || seconds < self.warm_up_seconds {
                 return Some(Duration::from_secs_f64(seconds));
             }
@@ -319,7 +319,7 @@ mod tests {
         fn the_integral_of_the_rate_counts_the_arrivals(load in any_load(), at in 0.0f64..1e4) {
             // Constant gaps put arrival n exactly where the integral is n.
             let schedule = schedule(&load, 1);
-            let seconds = schedule.when(at);
+            let seconds = schedule.seconds_at(at);
             let Rate { from, to, seconds: length } = schedule.rate;
             let since = (seconds - 2.0).max(0.0);
             let within = since.min(length);

@@ -1,7 +1,7 @@
 //! What a plan may ask for: every value is checked before any load runs, and a fault is one line
 //! that names the key and says what would be right.
 
-use super::{Arrival, Bar, LengthDist, Lengths, Load, Plan, Scenario, Weighted};
+use super::{Arrival, Bar, LengthComponent, LengthDist, Lengths, Load, Plan, Scenario};
 use crate::error::Error;
 
 /// Longest sequence a plan may ask for.
@@ -167,7 +167,7 @@ fn no_cell(bar: &Bar) -> &'static str {
 fn check_scenario(scenario: &Scenario) -> Result<(), String> {
     match &scenario.lengths {
         Lengths::Fixed(tokens) => check_count("tokens", *tokens, 1, TOKENS_MAX)?,
-        Lengths::Replayed => {}
+        Lengths::FromTrace => {}
         Lengths::Mix(parts) => {
             if parts.is_empty() || parts.len() > LEVELS_MAX {
                 let found = parts.len();
@@ -203,7 +203,7 @@ fn check_scenario(scenario: &Scenario) -> Result<(), String> {
     }
 }
 
-fn check_part(part: &Weighted) -> Result<(), String> {
+fn check_part(part: &LengthComponent) -> Result<(), String> {
     check_number("weight", part.weight, 1e-9, 1e9)?;
     match &part.lengths {
         LengthDist::Fixed(tokens) => check_count("tokens", *tokens, 1, TOKENS_MAX),

@@ -7,7 +7,7 @@ use serde_json::Value;
 const SHOWN_MAX: usize = 60;
 
 /// The first field in which two values differ, with both of its values, in words.
-pub(crate) fn first_difference_in_words<T: Serialize + PartialEq>(
+pub(crate) fn describe_first_difference<T: Serialize + PartialEq>(
     before: &T,
     now: &T,
 ) -> Option<String> {
@@ -18,7 +18,7 @@ pub(crate) fn first_difference_in_words<T: Serialize + PartialEq>(
         return Some("the two cannot be compared".into());
     };
     let (path, before, now) = first_difference(&before, &now)?;
-    Some(format!("{} was {}, now it is {}", path.join("."), shown(before), shown(now)))
+    Some(format!("{} was {}, now it is {}", path.join("."), abbreviate(before), abbreviate(now)))
 }
 
 fn first_difference<'a>(
@@ -39,7 +39,7 @@ fn first_difference<'a>(
 }
 
 /// A value in a few characters of one line.
-fn shown(value: &Value) -> String {
+fn abbreviate(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(SHOWN_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -84,7 +84,7 @@ pub use check::{
 };
 pub use edge::EdgeRules;
 pub use overall::Overall;
-pub use scenario::{Arrival, CellSpec, LengthDist, Lengths, Load, Scenario, Weighted};
+pub use scenario::{Arrival, CellSpec, LengthComponent, LengthDist, Lengths, Load, Scenario};
 
 use crate::error::Error;
 
@@ -311,7 +311,7 @@ impl Plan {
 
     /// The cell that `bar` is about; none if the plan has no such cell.
     pub fn cell_of(&self, bar: &Bar) -> Option<CellSpec> {
-        let about = |cell: &CellSpec| match cell.place() {
+        let about = |cell: &CellSpec| match cell.matrix_position() {
             Some((tokens, concurrency)) => {
                 (bar.tokens, bar.concurrency, &bar.scenario)
                     == (Some(tokens), Some(concurrency), &None)
@@ -441,8 +441,8 @@ success_rate_min = 0.99
             failure_rate_max: 0.01,
         };
         assert_eq!((cells[1].tokens(), &cells[1].load), (Some(512), &rising));
-        assert_eq!((&cells[2].lengths, cells[3].concurrency()), (&Lengths::Replayed, Some(8)));
-        assert!(cells.iter().all(|cell| cell.place().is_none()), "none is of the matrix");
+        assert_eq!((&cells[2].lengths, cells[3].concurrency()), (&Lengths::FromTrace, Some(8)));
+        assert!(cells.iter().all(|cell| cell.matrix_position().is_none()), "none is of the matrix");
         let json = serde_json::to_string(&plan).expect("a plan is JSON");
         assert_eq!(serde_json::from_str::<Plan>(&json).expect("reads back"), plan);
         for cell in cells {

@@ -80,15 +80,15 @@ pub enum Lengths {
     /// All the same.
     Fixed(usize),
     /// Drawn anew for each request: one of these by weight, then a length from it.
-    Mix(Vec<Weighted>),
+    Mix(Vec<LengthComponent>),
     /// Each line of the load's own file says.
-    Replayed,
+    FromTrace,
 }
 
 /// One part of a mixture of lengths.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "WeightedForm", into = "WeightedForm")]
-pub struct Weighted {
+#[serde(try_from = "LengthComponentForm", into = "LengthComponentForm")]
+pub struct LengthComponent {
     /// How often it is drawn, relative to the others.
     pub weight: f64,
     /// What is drawn from it.
@@ -123,7 +123,7 @@ pub enum LengthDist {
 
 /// What one cell puts on the target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "SpecForm", into = "SpecForm")]
+#[serde(try_from = "CellSpecForm", into = "CellSpecForm")]
 pub struct CellSpec {
     /// The scenario's name; none for a cell of the matrix.
     pub scenario: Option<String>,
@@ -147,7 +147,7 @@ impl CellSpec {
     pub fn tokens(&self) -> Option<usize> {
         match self.lengths {
             Lengths::Fixed(tokens) => Some(tokens),
-            Lengths::Mix(_) | Lengths::Replayed => None,
+            Lengths::Mix(_) | Lengths::FromTrace => None,
         }
     }
 
@@ -160,9 +160,9 @@ impl CellSpec {
     }
 
     /// Length and clients of a cell of the matrix; none for a scenario.
-    pub fn place(&self) -> Option<(usize, usize)> {
-        let place = (self.tokens()?, self.concurrency()?);
-        self.scenario.is_none().then_some(place)
+    pub fn matrix_position(&self) -> Option<(usize, usize)> {
+        let matrix_position = (self.tokens()?, self.concurrency()?);
+        self.scenario.is_none().then_some(matrix_position)
     }
 
     /// What a person calls it: the scenario's name, or length and clients.
@@ -179,7 +179,7 @@ impl Lengths {
     pub fn label(&self) -> String {
         match self {
             Lengths::Fixed(tokens) => tokens.to_string(),
-            Lengths::Replayed => "as in the file".into(),
+            Lengths::FromTrace => "as in the file".into(),
             Lengths::Mix(parts) => {
                 let parts: Vec<String> = parts.iter().map(|part| part.lengths.label()).collect();
                 parts.join(" or ")
@@ -257,7 +257,7 @@ struct ScenarioForm {
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    lengths: Option<Vec<Weighted>>,
+    lengths: Option<Vec<LengthComponent>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     concurrency: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -266,13 +266,13 @@ struct ScenarioForm {
 
 /// The written form of a cell, of which several keys may stand in a larger table.
 #[derive(Clone, Serialize, Deserialize)]
-struct SpecForm {
+struct CellSpecForm {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     scenario: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tokens: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    lengths: Option<Vec<Weighted>>,
+    lengths: Option<Vec<LengthComponent>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     concurrency: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -280,9 +280,9 @@ struct SpecForm {
 }
 
 /// Lengths and load from the keys that a plan or a report gives.
-fn joined(
+fn lengths_and_load(
     tokens: Option<usize>,
-    lengths: Option<Vec<Weighted>>,
+    lengths: Option<Vec<LengthComponent>>,
     concurrency: Option<usize>,
     load: Option<Load>,
 ) -> Result<(Lengths, Load), String> {
@@ -293,7 +293,7 @@ fn joined(
     };
     let replay = matches!(load, Load::Replay { .. });
     let lengths = match (tokens, lengths) {
-        (None, None) if replay => Lengths::Replayed,
+        (None, None) if replay => Lengths::FromTrace,
         _ if replay => return Err("a replay's file says how long its texts are".into()),
         (Some(tokens), None) => Lengths::Fixed(tokens),
         (None, Some(parts)) => Lengths::Mix(parts),
@@ -303,13 +303,13 @@ fn joined(
 }
 
 /// The keys for lengths and load.
-type Keys = (Option<usize>, Option<Vec<Weighted>>, Option<usize>, Option<Load>);
+type LengthLoadKeys = (Option<usize>, Option<Vec<LengthComponent>>, Option<usize>, Option<Load>);
 
-fn apart(lengths: Lengths, load: Load) -> Keys {
+fn split_keys(lengths: Lengths, load: Load) -> LengthLoadKeys {
     let (tokens, parts) = match lengths {
         Lengths::Fixed(tokens) => (Some(tokens), None),
         Lengths::Mix(parts) => (None, Some(parts)),
-        Lengths::Replayed => (None, None),
+        Lengths::FromTrace => (None, None),
     };
     match load {
         Load::Closed { concurrency } => (tokens, parts, Some(concurrency), None),
@@ -321,32 +321,34 @@ impl TryFrom<ScenarioForm> for Scenario {
     type Error = String;
 
     fn try_from(form: ScenarioForm) -> Result<Scenario, String> {
-        let (lengths, load) = joined(form.tokens, form.lengths, form.concurrency, form.load)
-            .map_err(|fault| format!("scenario {:?}: {fault}", form.name))?;
+        let (lengths, load) =
+            lengths_and_load(form.tokens, form.lengths, form.concurrency, form.load)
+                .map_err(|fault| format!("scenario {:?}: {fault}", form.name))?;
         Ok(Scenario { name: form.name, lengths, load })
     }
 }
 
 impl From<Scenario> for ScenarioForm {
     fn from(scenario: Scenario) -> ScenarioForm {
-        let (tokens, lengths, concurrency, load) = apart(scenario.lengths, scenario.load);
+        let (tokens, lengths, concurrency, load) = split_keys(scenario.lengths, scenario.load);
         ScenarioForm { name: scenario.name, tokens, lengths, concurrency, load }
     }
 }
 
-impl TryFrom<SpecForm> for CellSpec {
+impl TryFrom<CellSpecForm> for CellSpec {
     type Error = String;
 
-    fn try_from(form: SpecForm) -> Result<CellSpec, String> {
-        let (lengths, load) = joined(form.tokens, form.lengths, form.concurrency, form.load)?;
+    fn try_from(form: CellSpecForm) -> Result<CellSpec, String> {
+        let (lengths, load) =
+            lengths_and_load(form.tokens, form.lengths, form.concurrency, form.load)?;
         Ok(CellSpec { scenario: form.scenario, lengths, load })
     }
 }
 
-impl From<CellSpec> for SpecForm {
-    fn from(spec: CellSpec) -> SpecForm {
-        let (tokens, lengths, concurrency, load) = apart(spec.lengths, spec.load);
-        SpecForm { scenario: spec.scenario, tokens, lengths, concurrency, load }
+impl From<CellSpec> for CellSpecForm {
+    fn from(spec: CellSpec) -> CellSpecForm {
+        let (tokens, lengths, concurrency, load) = split_keys(spec.lengths, spec.load);
+        CellSpecForm { scenario: spec.scenario, tokens, lengths, concurrency, load }
     }
 }
 
@@ -354,7 +356,7 @@ impl From<CellSpec> for SpecForm {
 /// `documents`.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WeightedForm {
+struct LengthComponentForm {
     #[serde(default = "one")]
     weight: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -371,7 +373,7 @@ struct WeightedForm {
     documents: Option<PathBuf>,
 }
 
-const NO_KEYS: WeightedForm = WeightedForm {
+const NO_KEYS: LengthComponentForm = LengthComponentForm {
     weight: 1.0,
     tokens: None,
     median: None,
@@ -381,13 +383,13 @@ const NO_KEYS: WeightedForm = WeightedForm {
     documents: None,
 };
 
-impl TryFrom<WeightedForm> for Weighted {
+impl TryFrom<LengthComponentForm> for LengthComponent {
     type Error = String;
 
-    fn try_from(form: WeightedForm) -> Result<Weighted, String> {
+    fn try_from(form: LengthComponentForm) -> Result<LengthComponent, String> {
         let weight = form.weight;
         let lengths = match form {
-            WeightedForm {
+            LengthComponentForm {
                 tokens: Some(tokens),
                 median: None,
                 sigma: None,
@@ -396,7 +398,7 @@ impl TryFrom<WeightedForm> for Weighted {
                 documents: None,
                 ..
             } => LengthDist::Fixed(tokens),
-            WeightedForm {
+            LengthComponentForm {
                 tokens: None,
                 median: Some(median),
                 sigma: Some(sigma),
@@ -405,7 +407,7 @@ impl TryFrom<WeightedForm> for Weighted {
                 documents: None,
                 ..
             } => LengthDist::LogNormal { median, sigma, min, max },
-            WeightedForm {
+            LengthComponentForm {
                 tokens: None,
                 median: None,
                 sigma: None,
@@ -420,16 +422,18 @@ impl TryFrom<WeightedForm> for Weighted {
                     .into());
             }
         };
-        Ok(Weighted { weight, lengths })
+        Ok(LengthComponent { weight, lengths })
     }
 }
 
-impl From<Weighted> for WeightedForm {
-    fn from(part: Weighted) -> WeightedForm {
+impl From<LengthComponent> for LengthComponentForm {
+    fn from(part: LengthComponent) -> LengthComponentForm {
         let weight = part.weight;
         match part.lengths {
-            LengthDist::Fixed(tokens) => WeightedForm { weight, tokens: Some(tokens), ..NO_KEYS },
-            LengthDist::LogNormal { median, sigma, min, max } => WeightedForm {
+            LengthDist::Fixed(tokens) => {
+                LengthComponentForm { weight, tokens: Some(tokens), ..NO_KEYS }
+            }
+            LengthDist::LogNormal { median, sigma, min, max } => LengthComponentForm {
                 weight,
                 median: Some(median),
                 sigma: Some(sigma),
@@ -438,7 +442,7 @@ impl From<Weighted> for WeightedForm {
                 ..NO_KEYS
             },
             LengthDist::Documents { path, max } => {
-                WeightedForm { weight, documents: Some(path), max: Some(max), ..NO_KEYS }
+                LengthComponentForm { weight, documents: Some(path), max: Some(max), ..NO_KEYS }
             }
         }
     }

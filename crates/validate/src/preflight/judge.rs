@@ -3,10 +3,10 @@
 use bigbatch_engine::backend::CudaDevice;
 use bigbatch_engine::units::bytes;
 
-use super::{Computes, Finding, Judgement, Subject};
+use super::{ComputeLocation, Finding, Severity, Subject};
 use crate::plan::{Load, Plan};
 use crate::workload::Trace;
-use Judgement::{Ok as Fine, Problem, Warning};
+use Severity::{Ok as Fine, Problem, Warning};
 
 const MIB: u64 = 1 << 20;
 /// A line of the journal and its share of the compressed records: measured lines take 300 to 350 bytes.
@@ -24,15 +24,15 @@ const CAPABILITY_LEAST: (u32, u32) = (8, 0);
 
 /// What was seen.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
+pub struct MachineFacts {
     /// The machine that the generator runs on.
     pub host: Host,
     /// Free and all bytes of the file system of the report, where they could be read.
     pub disk: Option<(u64, u64)>,
     /// What the plan asks for.
-    pub needs: Needs,
+    pub needs: RequestCounts,
     /// Where the target computes.
-    pub computes: Computes,
+    pub computes: ComputeLocation,
 }
 
 /// A machine's memory and processor.
@@ -52,23 +52,23 @@ pub struct Host {
 
 /// Requests that a plan sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Needs {
+pub struct RequestCounts {
     /// At least, warm-ups included, as far as cells have counts of their own.
     pub requests_min: u64,
     /// At most, about.
     pub requests_max: u64,
 }
 
-impl Needs {
+impl RequestCounts {
     /// Those of a plan, the repeat of its first cell included, whichever that will be.
-    pub fn of(plan: &Plan) -> Needs {
+    pub fn for_plan(plan: &Plan) -> RequestCounts {
         let cells: Vec<(u64, u64)> =
             plan.cells().iter().map(|cell| counts(plan, &cell.load)).collect();
         let runs = plan.repeats as u64;
         let least = || cells.iter().map(|(least, _)| least);
         let most = || cells.iter().map(|(_, most)| most);
         let again = u64::from(plan.repeat_first);
-        Needs {
+        RequestCounts {
             requests_min: runs * least().sum::<u64>() + again * least().min().unwrap_or(&0),
             requests_max: runs * most().sum::<u64>() + again * most().max().unwrap_or(&0),
         }
@@ -116,19 +116,19 @@ fn counts(plan: &Plan, load: &Load) -> (u64, u64) {
 
 /// Judges what was seen: the card, its memory and driver where this machine computes on one, then memory, disk
 /// and processor.
-pub fn judge(seen: &Seen) -> Vec<Finding> {
+pub fn judge(seen: &MachineFacts) -> Vec<Finding> {
     let mut findings = match &seen.computes {
-        Computes::Elsewhere => Vec::new(),
-        Computes::OnHost { .. } => {
+        ComputeLocation::Remote => Vec::new(),
+        ComputeLocation::Host { .. } => {
             vec![finding(Subject::Gpu, Fine, "none used: the engine runs on the CPU")]
         }
-        Computes::OnCard { budget_bytes, card } => card_findings(*budget_bytes, card),
+        ComputeLocation::Card { budget_bytes, card } => card_findings(*budget_bytes, card),
     };
     findings.extend([host_memory(seen), disk(seen), processor(&seen.host)]);
     findings
 }
 
-fn finding(subject: Subject, judgement: Judgement, found: impl Into<String>) -> Finding {
+fn finding(subject: Subject, judgement: Severity, found: impl Into<String>) -> Finding {
     Finding {
         subject,
         judgement,
@@ -201,11 +201,11 @@ fn card_memory(budget_bytes: u64, card: &CudaDevice) -> Finding {
     }
 }
 
-fn host_memory(seen: &Seen) -> Finding {
+fn host_memory(seen: &MachineFacts) -> Finding {
     let Host { free_bytes, total_bytes, .. } = seen.host;
     let budget_bytes = match seen.computes {
-        Computes::OnHost { budget_bytes } => budget_bytes,
-        Computes::OnCard { .. } | Computes::Elsewhere => 0,
+        ComputeLocation::Host { budget_bytes } => budget_bytes,
+        ComputeLocation::Card { .. } | ComputeLocation::Remote => 0,
     };
     let records = seen.needs.requests_max.saturating_mul(RECORD_MEMORY_BYTES);
     let needed = HOST_LEAST_BYTES.saturating_add(budget_bytes).saturating_add(records);
@@ -234,9 +234,9 @@ fn host_memory(seen: &Seen) -> Finding {
     }
 }
 
-fn disk(seen: &Seen) -> Finding {
-    let least = Needs::disk(seen.needs.requests_min);
-    let most = Needs::disk(seen.needs.requests_max);
+fn disk(seen: &MachineFacts) -> Finding {
+    let least = RequestCounts::disk(seen.needs.requests_min);
+    let most = RequestCounts::disk(seen.needs.requests_max);
     let (judgement, found, advice) = match seen.disk {
         None => (Warning, "how much is free is not told".to_owned(), None),
         Some((free, _)) => {

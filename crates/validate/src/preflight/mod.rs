@@ -5,14 +5,14 @@
 //! figures doubtful, other work on the processor say, is a warning, and stands in the report beside them. Nothing
 //! is measured here, and of a target behind a URL only the generator's own side can be seen.
 
+mod inspect;
 mod judge;
-mod look;
 pub(crate) mod machine;
 
 use serde::{Deserialize, Serialize};
 
-pub use judge::{Host, Needs, Seen, judge};
-pub use look::look;
+pub use inspect::inspect;
+pub use judge::{Host, MachineFacts, RequestCounts, judge};
 pub use machine::Machine;
 
 use crate::error::Error;
@@ -24,7 +24,7 @@ pub struct Finding {
     /// What was looked at.
     pub subject: Subject,
     /// What it means for the run.
-    pub judgement: Judgement,
+    pub judgement: Severity,
     /// What is there, in words.
     pub found: String,
     /// Bytes that are free, of memory or a disk.
@@ -76,7 +76,7 @@ impl Subject {
 /// What a finding means for the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Judgement {
+pub enum Severity {
     /// Nothing stands in its way.
     Ok,
     /// It runs, but its figures may not be what they would be, or its end may not be reached.
@@ -85,13 +85,13 @@ pub enum Judgement {
     Problem,
 }
 
-impl Judgement {
+impl Severity {
     /// The judgement in a word.
     pub fn label(self) -> &'static str {
         match self {
-            Judgement::Ok => "ok",
-            Judgement::Warning => "warning",
-            Judgement::Problem => "problem",
+            Severity::Ok => "ok",
+            Severity::Warning => "warning",
+            Severity::Problem => "problem",
         }
     }
 }
@@ -107,16 +107,16 @@ impl Finding {
 
 /// Where the target computes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Computes {
+pub enum ComputeLocation {
     /// Behind a URL: its side is not seen.
-    Elsewhere,
+    Remote,
     /// On this machine's processor.
-    OnHost {
+    Host {
         /// Its memory budget.
         budget_bytes: u64,
     },
     /// On a card of this machine.
-    OnCard {
+    Card {
         /// Its memory budget, which it takes whole.
         budget_bytes: u64,
         /// The card, or why there is none.
@@ -129,7 +129,7 @@ pub enum Computes {
 /// # Errors
 /// [`Error::Preflight`], with every problem and what to do about it.
 pub fn refuse(findings: &[Finding]) -> Result<(), Error> {
-    let problem = |finding: &&Finding| finding.judgement == Judgement::Problem;
+    let problem = |finding: &&Finding| finding.judgement == Severity::Problem;
     let say = |finding: &Finding| {
         let Finding { subject, found, advice, .. } = finding;
         format!("{}: {found}; {}", subject.label(), advice.as_deref().unwrap_or("it stops the run"))

@@ -7,7 +7,7 @@ use crate::figures::{Cell, Figures, Status};
 use crate::plan::CellSpec;
 use crate::results::Results;
 use crate::results::recommendation::{Advised, Recommendation, Support, Unit};
-use crate::stats::{Interval, Percentile, Shown, Trials};
+use crate::stats::{Interval, Percentile, PercentileFigure, Trials};
 use crate::system::FailureKind;
 use crate::verdict::{Conclusion, Criterion, Outcome, Verdict};
 
@@ -75,10 +75,10 @@ pub(super) const PUBLISHED_LEAD: &str = "Each cell was run several times, in ran
 /// A percentile as it may be printed.
 pub(crate) fn percentile(percentile: &Percentile) -> String {
     match percentile.shown {
-        Shown::Exactly { ms } => time(ms),
-        Shown::AtLeast { ms, .. } => format!("≥ {}", time(ms)),
-        Shown::NotReached => "not reached".into(),
-        Shown::NoData => "–".into(),
+        PercentileFigure::Exactly { ms } => time(ms),
+        PercentileFigure::AtLeast { ms, .. } => format!("≥ {}", time(ms)),
+        PercentileFigure::NotReached => "not reached".into(),
+        PercentileFigure::NoData => "–".into(),
     }
 }
 
@@ -94,7 +94,7 @@ pub(crate) fn cell_name(cell: &Cell) -> String {
 }
 
 fn spec_name(spec: &CellSpec) -> String {
-    match spec.place() {
+    match spec.matrix_position() {
         Some((length, clients)) => format!("{} × {clients}", tokens(length)),
         None => spec.label(),
     }

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::figures::Cell;
 use crate::load::RequestRecord;
 use crate::plan::Plan;
-use crate::plan::difference::first_difference_in_words;
+use crate::plan::difference::describe_first_difference;
 use crate::system::TargetInfo;
 
 /// Version of the lines below.
@@ -26,7 +26,7 @@ const VERSION: u32 = 1;
 
 /// What a run must share with the one that it goes on from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Identity {
+pub(crate) struct RunIdentity {
     pub(crate) version: u32,
     pub(crate) plan: Plan,
     pub(crate) target: TargetInfo,
@@ -34,18 +34,18 @@ pub(crate) struct Identity {
     pub(crate) prompts_digest: String,
 }
 
-impl Identity {
-    pub(crate) fn new(plan: &Plan, target: &TargetInfo, prompts_digest: String) -> Identity {
+impl RunIdentity {
+    pub(crate) fn new(plan: &Plan, target: &TargetInfo, prompts_digest: String) -> RunIdentity {
         // Where the plan's file lies is no part of the plan, and is not written down.
         let plan = Plan { folder: PathBuf::new(), ..plan.clone() };
-        Identity { version: VERSION, plan, target: target.clone(), prompts_digest }
+        RunIdentity { version: VERSION, plan, target: target.clone(), prompts_digest }
     }
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Line {
-    Begun { at: String, identity: Box<Identity> },
+enum JournalLine {
+    Begun { at: String, identity: Box<RunIdentity> },
     Resumed { at: String },
     Request(RequestRecord),
     Cell(Box<Cell>),
@@ -53,7 +53,7 @@ enum Line {
 
 /// What an earlier sitting left.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {
+pub(crate) struct JournalContents {
     /// When the run began.
     pub(crate) begun_at: String,
     /// When it was gone on with, each time.
@@ -73,11 +73,14 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// Begins a journal, in place of any that is there.
-    pub(crate) fn begin(path: &Path, identity: Identity, at: &str) -> Result<Journal, Error> {
+    pub(crate) fn begin(path: &Path, identity: RunIdentity, at: &str) -> Result<Journal, Error> {
         let attempt = || {
             File::create(path)?;
             let mut journal = Journal::append(path, 0)?;
-            journal.line(&Line::Begun { at: at.to_owned(), identity: Box::new(identity) })?;
+            journal.push_line(&JournalLine::Begun {
+                at: at.to_owned(),
+                identity: Box::new(identity),
+            })?;
             journal.flush()?;
             Ok(journal)
         };
@@ -87,18 +90,19 @@ impl Journal {
     /// Goes on from the journal that is there; begins one if there is none.
     pub(crate) fn resume(
         path: &Path,
-        identity: Identity,
+        identity: RunIdentity,
         at: &str,
-    ) -> Result<(Journal, Kept), Error> {
+    ) -> Result<(Journal, JournalContents), Error> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(fault) if fault.kind() == ErrorKind::NotFound => {
-                let kept = Kept { begun_at: at.to_owned(), ..Kept::default() };
-                return Ok((Journal::begin(path, identity, at)?, kept));
+                let contents =
+                    JournalContents { begun_at: at.to_owned(), ..JournalContents::default() };
+                return Ok((Journal::begin(path, identity, at)?, contents));
             }
             Err(source) => return Err(unwritable(path)(source)),
         };
-        let (found, mut kept, whole_bytes) = read(file).map_err(unwritable(path))?;
+        let (found, mut contents, whole_bytes) = read(file).map_err(unwritable(path))?;
         let refused = |reason| Error::NotResumable { path: path.to_owned(), reason };
         let Some(found) = found else {
             return Err(refused("it has no readable first line".into()));
@@ -109,21 +113,21 @@ impl Journal {
         let attempt = || {
             let mut journal = Journal::append(path, whole_bytes)?;
             journal.file.set_len(whole_bytes)?;
-            journal.line(&Line::Resumed { at: at.to_owned() })?;
+            journal.push_line(&JournalLine::Resumed { at: at.to_owned() })?;
             journal.flush()?;
             Ok(journal)
         };
         let journal = attempt().map_err(unwritable(path))?;
-        kept.resumed_at.push(at.to_owned());
-        Ok((journal, kept))
+        contents.resumed_at.push(at.to_owned());
+        Ok((journal, contents))
     }
 
     /// Writes down a finished cell. After an error it is still to be written, with the next one.
-    pub(crate) fn keep(&mut self, cell: &Cell, records: &[RequestRecord]) -> io::Result<()> {
+    pub(crate) fn append_cell(&mut self, cell: &Cell, records: &[RequestRecord]) -> io::Result<()> {
         for record in records {
-            self.line(&Line::Request(record.clone()))?;
+            self.push_line(&JournalLine::Request(record.clone()))?;
         }
-        self.line(&Line::Cell(Box::new(cell.clone())))?;
+        self.push_line(&JournalLine::Cell(Box::new(cell.clone())))?;
         self.flush()
     }
 
@@ -132,7 +136,7 @@ impl Journal {
         Ok(Journal { file, whole_bytes, pending: Vec::new() })
     }
 
-    fn line(&mut self, line: &Line) -> io::Result<()> {
+    fn push_line(&mut self, line: &JournalLine) -> io::Result<()> {
         serde_json::to_writer(&mut self.pending, line)?;
         self.pending.push(b'\n');
         Ok(())
@@ -156,8 +160,8 @@ fn unwritable(path: &Path) -> impl Fn(io::Error) -> Error {
 }
 
 /// What a journal holds, and its length up to the end of the last whole cell.
-fn read(file: File) -> io::Result<(Option<Identity>, Kept, u64)> {
-    let (mut identity, mut kept) = (None, Kept::default());
+fn read(file: File) -> io::Result<(Option<RunIdentity>, JournalContents, u64)> {
+    let (mut identity, mut contents) = (None, JournalContents::default());
     let mut records = Vec::new();
     let (mut read_bytes, mut whole_bytes) = (0, 0);
     let mut reader = BufReader::new(file);
@@ -168,19 +172,19 @@ fn read(file: File) -> io::Result<(Option<Identity>, Kept, u64)> {
         // A line that was torn, and all after it, is as good as not written.
         let whole = text.last() == Some(&b'\n');
         let Some(line) = whole.then(|| serde_json::from_slice(&text).ok()).flatten() else {
-            return Ok((identity, kept, whole_bytes));
+            return Ok((identity, contents, whole_bytes));
         };
         match line {
-            Line::Request(record) => {
+            JournalLine::Request(record) => {
                 records.push(record);
                 continue;
             }
-            Line::Begun { at, identity: found } => {
-                (kept.begun_at, identity) = (at, Some(*found));
+            JournalLine::Begun { at, identity: found } => {
+                (contents.begun_at, identity) = (at, Some(*found));
             }
-            Line::Resumed { at } => kept.resumed_at.push(at),
-            Line::Cell(cell) => {
-                kept.cells.insert(cell.index, (*cell, std::mem::take(&mut records)));
+            JournalLine::Resumed { at } => contents.resumed_at.push(at),
+            JournalLine::Cell(cell) => {
+                contents.cells.insert(cell.index, (*cell, std::mem::take(&mut records)));
             }
         }
         whole_bytes = read_bytes;
@@ -188,8 +192,8 @@ fn read(file: File) -> io::Result<(Option<Identity>, Kept, u64)> {
 }
 
 /// The first thing in which the run of a journal differs from this one, in words.
-fn difference(found: &Identity, wanted: &Identity) -> Option<String> {
-    let words = first_difference_in_words(found, wanted)?;
+fn difference(found: &RunIdentity, wanted: &RunIdentity) -> Option<String> {
+    let words = describe_first_difference(found, wanted)?;
     if words.starts_with("prompts_digest ") {
         return Some(
             "the texts to send are others: the corpus, the tokenizer or a file that the plan names"
@@ -205,9 +209,9 @@ mod tests {
     use crate::figures::Status;
     use crate::plan::CellSpec;
 
-    fn identity(concurrency: usize) -> Identity {
+    fn identity(concurrency: usize) -> RunIdentity {
         let plan = Plan::matrix("a plan", &[64], &[1, concurrency]);
-        Identity::new(&plan, &TargetInfo::default(), "0".into())
+        RunIdentity::new(&plan, &TargetInfo::default(), "0".into())
     }
 
     fn cell(index: usize) -> Cell {
@@ -229,7 +233,7 @@ mod tests {
         folder.join(name)
     }
 
-    fn reopened(path: &Path) -> Kept {
+    fn reopened(path: &Path) -> JournalContents {
         Journal::resume(path, identity(2), "later").expect("resumable").1
     }
 
@@ -237,21 +241,24 @@ mod tests {
     fn what_is_torn_is_run_again_and_what_is_whole_is_kept() {
         let path = place("torn");
         let mut journal = Journal::begin(&path, identity(2), "once").expect("writable");
-        journal.keep(&cell(0), &[]).expect("written");
-        journal.keep(&cell(1), &[]).expect("written");
+        journal.append_cell(&cell(0), &[]).expect("written");
+        journal.append_cell(&cell(1), &[]).expect("written");
         let whole = std::fs::read(&path).expect("there");
         let lines = whole.iter().filter(|&&byte| byte == b'\n').count();
         assert_eq!(lines, 3, "the beginning and two cells");
         std::fs::write(&path, &whole[..whole.len() - 5]).expect("writable");
-        let kept = reopened(&path);
-        assert_eq!(kept.cells.keys().copied().collect::<Vec<_>>(), [0]);
-        assert_eq!((kept.begun_at.as_str(), kept.resumed_at), ("once", vec!["later".to_owned()]));
+        let contents = reopened(&path);
+        assert_eq!(contents.cells.keys().copied().collect::<Vec<_>>(), [0]);
+        assert_eq!(
+            (contents.begun_at.as_str(), contents.resumed_at),
+            ("once", vec!["later".to_owned()])
+        );
         // The torn cell is gone from the file too, so what comes after it can be read.
         let (mut journal, _) = Journal::resume(&path, identity(2), "later").expect("resumable");
-        journal.keep(&cell(1), &[]).expect("written");
-        let kept = reopened(&path);
-        assert_eq!(kept.cells.len(), 2);
-        assert_eq!(kept.cells[&1].0, cell(1));
+        journal.append_cell(&cell(1), &[]).expect("written");
+        let contents = reopened(&path);
+        assert_eq!(contents.cells.len(), 2);
+        assert_eq!(contents.cells[&1].0, cell(1));
     }
 
     #[test]
@@ -260,9 +267,9 @@ mod tests {
         let mut journal = Journal::begin(&path, identity(2), "once").expect("writable");
         // What cannot be written to stands for a full disk.
         let good = std::mem::replace(&mut journal.file, File::open(&path).expect("there"));
-        journal.keep(&cell(0), &[]).expect_err("not open for writing");
+        journal.append_cell(&cell(0), &[]).expect_err("not open for writing");
         journal.file = good;
-        journal.keep(&cell(1), &[]).expect("written");
+        journal.append_cell(&cell(1), &[]).expect("written");
         assert_eq!(reopened(&path).cells.len(), 2);
     }
 
@@ -292,8 +299,8 @@ mod tests {
     fn without_a_journal_there_is_nothing_to_go_on_from() {
         let path = place("none");
         let _ = std::fs::remove_file(&path);
-        let kept = reopened(&path);
-        assert!(kept.cells.is_empty() && kept.resumed_at.is_empty());
+        let contents = reopened(&path);
+        assert!(contents.cells.is_empty() && contents.resumed_at.is_empty());
         assert!(path.exists());
     }
 }

@@ -14,38 +14,37 @@ use crate::system::{TargetInfo, TokenCounter};
 use crate::workload::{Corpus, Mixture, PromptPool, Trace, Workload};
 
 /// The prompts of a run, and the traces that it replays.
-pub(crate) struct Pools {
+pub(crate) struct PromptPools {
     tokens_max: Option<usize>,
     by_tokens: BTreeMap<usize, PromptPool>,
-    by_scenario: BTreeMap<String, Scenario>,
+    by_scenario: BTreeMap<String, ScenarioPrompts>,
 }
 
 /// A scenario whose lengths are not fixed.
-struct Scenario {
-    source: Source,
+struct ScenarioPrompts {
+    source: LengthSource,
     /// None if the target does not take its longest.
     pool: Option<PromptPool>,
 }
 
-enum Source {
+enum LengthSource {
     Mixture(Mixture),
     Trace(Arc<Trace>),
 }
 
-impl Source {
+impl LengthSource {
     /// None if the cell's length is fixed.
-    fn of(
+    fn for_cell(
         spec: &CellSpec,
         folder: &Path,
         tokens: &dyn TokenCounter,
-    ) -> Result<Option<Source>, Error> {
+    ) -> Result<Option<LengthSource>, Error> {
         match (&spec.lengths, &spec.load) {
-            (Lengths::Mix(parts), _) => {
-                Mixture::new(parts, folder, tokens).map(|mixture| Some(Source::Mixture(mixture)))
-            }
-            (Lengths::Replayed, Load::Replay { file, .. }) => {
+            (Lengths::Mix(parts), _) => Mixture::new(parts, folder, tokens)
+                .map(|mixture| Some(LengthSource::Mixture(mixture))),
+            (Lengths::FromTrace, Load::Replay { file, .. }) => {
                 let trace = Trace::load(&folder.join(file))?;
-                Ok(Some(Source::Trace(Arc::new(trace))))
+                Ok(Some(LengthSource::Trace(Arc::new(trace))))
             }
             _ => Ok(None),
         }
@@ -53,13 +52,15 @@ impl Source {
 
     fn longest(&self) -> usize {
         match self {
-            Source::Mixture(mixture) => mixture.longest(),
-            Source::Trace(trace) => trace.lines().iter().map(|line| line.tokens).max().unwrap_or(0),
+            LengthSource::Mixture(mixture) => mixture.longest(),
+            LengthSource::Trace(trace) => {
+                trace.lines().iter().map(|line| line.tokens).max().unwrap_or(0)
+            }
         }
     }
 }
 
-impl Pools {
+impl PromptPools {
     /// Reads the plan's files and cuts the prompts of every length that the target takes.
     pub(crate) fn prepare(
         plan: &Plan,
@@ -67,8 +68,8 @@ impl Pools {
         tokens: &dyn TokenCounter,
         options: &RunOptions,
         progress: &dyn Progress,
-    ) -> Result<Pools, Error> {
-        let mut pools = Pools {
+    ) -> Result<PromptPools, Error> {
+        let mut pools = PromptPools {
             tokens_max: target.max_sequence_tokens,
             by_tokens: BTreeMap::new(),
             by_scenario: BTreeMap::new(),
@@ -76,9 +77,9 @@ impl Pools {
         let cells = plan.cells();
         for cell in &cells {
             if let (Some(source), Some(name)) =
-                (Source::of(cell, &plan.folder, tokens)?, &cell.scenario)
+                (LengthSource::for_cell(cell, &plan.folder, tokens)?, &cell.scenario)
             {
-                pools.by_scenario.insert(name.clone(), Scenario { source, pool: None });
+                pools.by_scenario.insert(name.clone(), ScenarioPrompts { source, pool: None });
             }
         }
         let mut lengths: Vec<usize> = cells.iter().filter_map(CellSpec::tokens).collect();
@@ -103,8 +104,10 @@ impl Pools {
                 continue;
             }
             scenario.pool = Some(match &scenario.source {
-                Source::Mixture(mixture) => workload.mixed(mixture, plan.seed, needed, most)?,
-                Source::Trace(trace) => workload.replayed(trace, plan.seed)?,
+                LengthSource::Mixture(mixture) => {
+                    workload.mixture_pool(mixture, plan.seed, needed, most)?
+                }
+                LengthSource::Trace(trace) => workload.trace_pool(trace, plan.seed)?,
             });
         }
         Ok(pools)
@@ -112,7 +115,7 @@ impl Pools {
 
     /// What the report says of the prompts.
     pub(crate) fn summary(&self, corpus: &str) -> Prompts {
-        let of_scenario = |(name, scenario): (&String, &Scenario)| {
+        let of_scenario = |(name, scenario): (&String, &ScenarioPrompts)| {
             Some((name.clone(), scenario.pool.as_ref()?.len()))
         };
         Prompts {
@@ -137,7 +140,7 @@ impl Pools {
             digest.add(&prompt.tokens().to_le_bytes());
         }
         for scenario in self.by_scenario.values() {
-            if let Source::Trace(trace) = &scenario.source {
+            if let LengthSource::Trace(trace) = &scenario.source {
                 trace.lines().iter().for_each(|line| digest.add(&line.seconds.to_le_bytes()));
             }
         }
@@ -145,7 +148,10 @@ impl Pools {
     }
 
     /// The prompts of a cell, and the trace that it replays; or why it cannot be run.
-    pub(crate) fn of(&self, spec: &CellSpec) -> Result<(&PromptPool, Option<Arc<Trace>>), String> {
+    pub(crate) fn for_cell(
+        &self,
+        spec: &CellSpec,
+    ) -> Result<(&PromptPool, Option<Arc<Trace>>), String> {
         let missing = || "no prompts were prepared for it".to_owned();
         if let Some(tokens) = spec.tokens() {
             return match self.too_long(tokens) {
@@ -161,8 +167,8 @@ impl Pools {
             None => missing(),
         })?;
         let trace = match &scenario.source {
-            Source::Trace(trace) => Some(Arc::clone(trace)),
-            Source::Mixture(_) => None,
+            LengthSource::Trace(trace) => Some(Arc::clone(trace)),
+            LengthSource::Mixture(_) => None,
         };
         Ok((pool, trace))
     }

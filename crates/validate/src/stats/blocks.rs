@@ -60,7 +60,7 @@ impl Clusters {
 
     /// Clusters of `size` consecutive latencies (microseconds, `None` for a failure), the last one of
     /// what remains.
-    pub fn of_consecutive(
+    pub fn from_consecutive(
         latencies_us: impl IntoIterator<Item = Option<u64>>,
         size: usize,
     ) -> Clusters {
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn independent_requests_count_one_by_one() {
         let mut rng = fastrand::Rng::with_seed(9);
-        let clusters = Clusters::of_consecutive((0..8000).map(|_| Some(rng.u64(0..1000))), 8);
+        let clusters = Clusters::from_consecutive((0..8000).map(|_| Some(rng.u64(0..1000))), 8);
         assert_eq!(clusters.count(), 1000);
         let mut sorted = clusters.values.clone();
         sorted.sort_unstable();
@@ -220,9 +220,9 @@ mod tests {
     #[test]
     fn nothing_breaks_on_constant_or_empty_samples() {
         assert_eq!(Clusters::new().effective_trials(0.5, &[]), 0.0);
-        let same = Clusters::of_consecutive(vec![Some(7); 60], 3);
+        let same = Clusters::from_consecutive(vec![Some(7); 60], 3);
         assert_eq!(same.effective_trials(0.95, &same.values), 20.0);
-        let failed = Clusters::of_consecutive(vec![None; 60], 3);
+        let failed = Clusters::from_consecutive(vec![None; 60], 3);
         assert_eq!(failed.effective_trials(0.5, &failed.values), 20.0);
     }
 }

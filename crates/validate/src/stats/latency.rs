@@ -13,7 +13,7 @@ const P99_BEYOND: f64 = 4.0;
 /// What may be printed of a percentile.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Shown {
+pub enum PercentileFigure {
     /// The figure itself.
     Exactly {
         /// Milliseconds.
@@ -32,12 +32,14 @@ pub enum Shown {
     NoData,
 }
 
-impl Shown {
+impl PercentileFigure {
     /// The figure itself, where the sample supports it.
     pub fn exactly(self) -> Option<f64> {
         match self {
-            Shown::Exactly { ms } => Some(ms),
-            Shown::AtLeast { .. } | Shown::NotReached | Shown::NoData => None,
+            PercentileFigure::Exactly { ms } => Some(ms),
+            PercentileFigure::AtLeast { .. }
+            | PercentileFigure::NotReached
+            | PercentileFigure::NoData => None,
         }
     }
 }
@@ -51,7 +53,7 @@ pub struct Percentile {
     /// on a failure.
     pub nearest_rank_ms: Option<f64>,
     /// What may be printed.
-    pub shown: Shown,
+    pub shown: PercentileFigure,
     /// Its 95 % interval in milliseconds, within this run.
     pub interval_ms: Interval,
     /// Independent values that the interval takes the requests to be worth: fewer than there are
@@ -156,17 +158,17 @@ impl Latencies {
 
     /// A percentile grows with its level, so where the sample supports only a lower level that
     /// level's value is a bound from below.
-    fn shown(&self, level: f64, beyond: f64, trials: Trials) -> Shown {
+    fn shown(&self, level: f64, beyond: f64, trials: Trials) -> PercentileFigure {
         if self.count() == 0 {
-            return Shown::NoData;
+            return PercentileFigure::NoData;
         }
         let supported = (1.0 - beyond / trials.count.max(1) as f64).max(0.5);
         let enough = supported >= level - 1e-9;
         let used = if enough { level } else { supported };
         match self.at_rank(nearest_rank(used, self.count())) {
-            None => Shown::NotReached,
-            Some(ms) if enough => Shown::Exactly { ms },
-            Some(ms) => Shown::AtLeast { ms, level: supported },
+            None => PercentileFigure::NotReached,
+            Some(ms) if enough => PercentileFigure::Exactly { ms },
+            Some(ms) => PercentileFigure::AtLeast { ms, level: supported },
         }
     }
 }
@@ -185,7 +187,7 @@ mod tests {
         let mut all: Vec<Option<u64>> = ms.map(|ms| Some(ms * 1000)).collect();
         all.extend(vec![None; failures]);
         fastrand::Rng::with_seed(3).shuffle(&mut all);
-        Latencies::new(Clusters::of_consecutive(all, 1))
+        Latencies::new(Clusters::from_consecutive(all, 1))
     }
 
     fn thousand() -> Latencies {
@@ -196,9 +198,9 @@ mod tests {
     fn percentiles_of_one_to_a_thousand() {
         let spread = thousand().spread(batches(1000));
         assert_eq!(spread.mean_ms, Some(500.5));
-        assert_eq!(spread.p50.shown, Shown::Exactly { ms: 500.0 });
-        assert_eq!(spread.p95.shown, Shown::Exactly { ms: 950.0 });
-        assert_eq!(spread.p99.shown, Shown::Exactly { ms: 990.0 });
+        assert_eq!(spread.p50.shown, PercentileFigure::Exactly { ms: 500.0 });
+        assert_eq!(spread.p95.shown, PercentileFigure::Exactly { ms: 950.0 });
+        assert_eq!(spread.p99.shown, PercentileFigure::Exactly { ms: 990.0 });
         assert_eq!(spread.max_ms, Some(1000.0));
         let interval = spread.p95.interval_ms;
         assert!(interval.low < Some(950.0) && interval.high > Some(950.0), "{interval:?}");
@@ -207,18 +209,27 @@ mod tests {
     #[test]
     fn few_batches_give_a_bound_from_the_level_they_support() {
         let spread = thousand().spread(batches(50));
-        assert_eq!(spread.p95.shown, Shown::AtLeast { ms: 900.0, level: 0.9 });
+        assert_eq!(spread.p95.shown, PercentileFigure::AtLeast { ms: 900.0, level: 0.9 });
         assert_eq!(spread.p95.nearest_rank_ms, Some(950.0));
-        assert_eq!(thousand().spread(batches(100)).p95.shown, Shown::Exactly { ms: 950.0 });
-        assert!(matches!(thousand().spread(batches(399)).p99.shown, Shown::AtLeast { .. }));
-        assert_eq!(thousand().spread(batches(400)).p99.shown, Shown::Exactly { ms: 990.0 });
+        assert_eq!(
+            thousand().spread(batches(100)).p95.shown,
+            PercentileFigure::Exactly { ms: 950.0 }
+        );
+        assert!(matches!(
+            thousand().spread(batches(399)).p99.shown,
+            PercentileFigure::AtLeast { .. }
+        ));
+        assert_eq!(
+            thousand().spread(batches(400)).p99.shown,
+            PercentileFigure::Exactly { ms: 990.0 }
+        );
     }
 
     #[test]
     fn the_interval_knows_of_batches() {
         // The same latencies, alone and in batches of twenty that share theirs.
         let together = (0..1000).map(|n| Some((n / 20 * 37 % 50 + 1) * 1000));
-        let together = Latencies::new(Clusters::of_consecutive(together, 20));
+        let together = Latencies::new(Clusters::from_consecutive(together, 20));
         let spread = together.spread(batches(50));
         assert!((25.0..=60.0).contains(&spread.p50.effective_trials), "{:?}", spread.p50);
         assert_eq!(spread.p95.interval_ms.high, None, "50 batches cannot bound a p95 from above");
@@ -231,10 +242,13 @@ mod tests {
         let all = shuffled(1..=940, 60);
         let spread = all.spread(batches(1000));
         assert_eq!(spread.count, 1000);
-        assert_eq!(spread.p50.shown, Shown::Exactly { ms: 500.0 });
-        assert_eq!(spread.p95.shown, Shown::NotReached);
+        assert_eq!(spread.p50.shown, PercentileFigure::Exactly { ms: 500.0 });
+        assert_eq!(spread.p95.shown, PercentileFigure::NotReached);
         assert_eq!(spread.max_ms, Some(940.0));
-        assert_eq!(Latencies::new(Clusters::new()).spread(batches(0)).p50.shown, Shown::NoData);
+        assert_eq!(
+            Latencies::new(Clusters::new()).spread(batches(0)).p50.shown,
+            PercentileFigure::NoData
+        );
     }
 
     #[test]
@@ -244,7 +258,7 @@ mod tests {
         assert_eq!(points.len(), 50);
         assert_eq!(points.last(), Some(&(900.0, 0.9)));
         assert!(points.is_sorted_by(|one, next| one.0 <= next.0 && one.1 < next.1));
-        let failed = Clusters::of_consecutive(vec![None; 3], 1);
+        let failed = Clusters::from_consecutive(vec![None; 3], 1);
         assert!(Latencies::new(failed).distribution(50).is_empty());
     }
 }

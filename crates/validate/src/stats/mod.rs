@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 
 pub use blocks::Clusters;
 pub use interval::Interval;
-pub use latency::{Latencies, Percentile, Shown, Spread};
-pub use repeats::{OverRuns, over_runs};
+pub use latency::{Latencies, Percentile, PercentileFigure, Spread};
+pub use repeats::{RunMean, mean_over_runs};
 pub use trend::Trend;
 
 /// What the size of a sample is counted in.
@@ -65,7 +65,7 @@ pub struct Trials {
 
 impl Trials {
     /// Batches where the target told any, else rounds of `clients` requests.
-    pub fn of(requests: usize, clients: usize, batches: usize) -> Trials {
+    pub fn new(requests: usize, clients: usize, batches: usize) -> Trials {
         if batches > 0 {
             return Trials { count: batches.min(requests), unit: TrialUnit::Batches };
         }
@@ -99,8 +99,8 @@ mod tests {
 
     #[test]
     fn trials_are_batches_where_told() {
-        assert_eq!(Trials::of(100, 10, 25), Trials { count: 25, unit: TrialUnit::Batches });
-        assert_eq!(Trials::of(100, 10, 0), Trials { count: 10, unit: TrialUnit::Rounds });
-        assert_eq!(Trials::of(0, 10, 0).count, 0);
+        assert_eq!(Trials::new(100, 10, 25), Trials { count: 25, unit: TrialUnit::Batches });
+        assert_eq!(Trials::new(100, 10, 0), Trials { count: 10, unit: TrialUnit::Rounds });
+        assert_eq!(Trials::new(0, 10, 0).count, 0);
     }
 }

@@ -15,7 +15,7 @@ pub const RUNS_PUBLISHED: usize = 5;
 
 /// A statistic over repeated runs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct OverRuns {
+pub struct RunMean {
     /// Runs that have the statistic.
     pub runs: usize,
     /// Their geometric mean, in the statistic's unit.
@@ -28,7 +28,7 @@ pub struct OverRuns {
 
 /// The interval over the statistics of repeated runs; `None` with fewer than two, or if one of them
 /// is not a positive number.
-pub fn over_runs(statistics: &[f64]) -> Option<OverRuns> {
+pub fn mean_over_runs(statistics: &[f64]) -> Option<RunMean> {
     let runs = statistics.len();
     let positive = |&value: &f64| value > 0.0 && value.is_finite();
     if runs < 2 || !statistics.iter().all(positive) {
@@ -37,7 +37,7 @@ pub fn over_runs(statistics: &[f64]) -> Option<OverRuns> {
     let logs: Vec<f64> = statistics.iter().map(|value| value.ln()).collect();
     let (mean, variance) = mean_and_variance(&logs);
     let half = critical(0.025, runs - 1) * (variance / runs as f64).sqrt();
-    Some(OverRuns {
+    Some(RunMean {
         runs,
         mean: mean.exp(),
         interval: Interval { low: Some((mean - half).exp()), high: Some((mean + half).exp()) },
@@ -61,7 +61,7 @@ mod tests {
     fn the_interval_of_five_runs_is_that_of_the_textbook() {
         // Logarithms 1 to 5: mean 3, standard deviation sqrt(2.5), t = 2.7764.
         let runs: Vec<f64> = (1..=5).map(|log| f64::from(log).exp()).collect();
-        let found = over_runs(&runs).expect("an interval");
+        let found = mean_over_runs(&runs).expect("an interval");
         let half = 2.776_445 * (2.5f64 / 5.0).sqrt();
         assert!((found.mean.ln() - 3.0).abs() < 1e-12);
         assert!((found.interval.low.expect("low").ln() - (3.0 - half)).abs() < 1e-5);
@@ -71,9 +71,9 @@ mod tests {
 
     #[test]
     fn one_run_has_no_interval_and_few_are_not_published() {
-        assert_eq!(over_runs(&[1.0]), None);
-        assert_eq!(over_runs(&[1.0, 0.0]), None);
-        let two = over_runs(&[1.0, 1.0]).expect("an interval");
+        assert_eq!(mean_over_runs(&[1.0]), None);
+        assert_eq!(mean_over_runs(&[1.0, 0.0]), None);
+        let two = mean_over_runs(&[1.0, 1.0]).expect("an interval");
         assert!(!two.publishable);
         assert_eq!(two.interval, Interval { low: Some(1.0), high: Some(1.0) });
     }

@@ -24,7 +24,7 @@ pub struct Trend {
 
 impl Trend {
     /// Of values at equal steps; `None` with fewer than four.
-    pub fn of(values: &[f64]) -> Option<Trend> {
+    pub fn fit(values: &[f64]) -> Option<Trend> {
         let n = values.len();
         if n < 4 {
             return None;
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_line_has_its_slope_and_no_doubt() {
         let line: Vec<f64> = (0..10).map(|step| 100.0 + 3.0 * f64::from(step)).collect();
-        let trend = Trend::of(&line).expect("a trend");
+        let trend = Trend::fit(&line).expect("a trend");
         assert_eq!((trend.slope, trend.low, trend.high), (3.0, 3.0, 3.0));
         assert!(trend.rises() && trend.stays_below(3.1) && !trend.stays_below(3.0));
     }
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn the_test_matches_a_worked_example() {
         // Of the 21 pairs 19 rise and 2 fall.
-        let trend = Trend::of(&[1.0, 2.0, 4.0, 3.0, 5.0, 7.0, 6.0]).expect("a trend");
+        let trend = Trend::fit(&[1.0, 2.0, 4.0, 3.0, 5.0, 7.0, 6.0]).expect("a trend");
         // S = 17, var = 7 * 6 * 19 / 18 = 44.333, z = 16 / 6.658.
         assert!((trend.p - normal_two_sided(16.0 / 44.333_f64.sqrt())).abs() < 1e-5);
     }
@@ -107,17 +107,17 @@ mod tests {
     fn one_early_step_is_no_trend() {
         let mut values = vec![120.0; 13];
         values[0] = 100.0;
-        let trend = Trend::of(&values).expect("a trend");
+        let trend = Trend::fit(&values).expect("a trend");
         assert!(!trend.rises() && trend.stays_below(0.1), "{trend:?}");
-        let flat = Trend::of(&[5.0; 9]).expect("a trend");
+        let flat = Trend::fit(&[5.0; 9]).expect("a trend");
         assert_eq!((flat.slope, flat.low, flat.high), (0.0, 0.0, 0.0));
-        assert_eq!(Trend::of(&[1.0, 2.0, 3.0]), None);
+        assert_eq!(Trend::fit(&[1.0, 2.0, 3.0]), None);
     }
 
     #[test]
     fn one_outlier_does_not_move_the_slope() {
         let mut values: Vec<f64> = (0..12).map(f64::from).collect();
         values[5] = 500.0;
-        assert!((Trend::of(&values).expect("a trend").slope - 1.0).abs() < 0.01);
+        assert!((Trend::fit(&values).expect("a trend").slope - 1.0).abs() < 0.01);
     }
 }

@@ -9,8 +9,8 @@ use bigbatch_engine::task::Task;
 use bigbatch_engine::tokenize::{Input, Tokenizer, Truncate};
 
 use super::{
-    Answer, ArenaSample, BatchRef, Failure, FailureKind, MemorySample, Prompt, Reply, StageTimes,
-    Target, TargetInfo, TokenCounter, process_rss_bytes,
+    ArenaSample, BatchRef, Failure, FailureKind, MemorySample, Prompt, Reply, ReplyFuture,
+    StageTimes, Target, TargetInfo, TokenCounter, process_rss_bytes,
 };
 
 /// An engine under test.
@@ -56,7 +56,7 @@ impl Target for InProcess {
         self.info.clone()
     }
 
-    fn send<'a>(&'a self, prompt: &'a Prompt) -> Answer<'a> {
+    fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a> {
         Box::pin(async {
             let input = Input::Text(prompt.text().into());
             let request = Request { input, task: self.task.clone(), truncate: Truncate::No };

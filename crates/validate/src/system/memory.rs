@@ -41,7 +41,7 @@ pub struct MemoryPoint {
     /// Milliseconds since the start of the run.
     pub at_ms: f64,
     /// Whether the target was idle (before or after the cell) or under load.
-    pub moment: Moment,
+    pub moment: MemoryPhase,
     /// The reading.
     #[serde(flatten)]
     pub sample: MemorySample,
@@ -50,7 +50,7 @@ pub struct MemoryPoint {
 /// When a reading was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Moment {
+pub enum MemoryPhase {
     /// Idle, before the cell's first request.
     Before,
     /// Under the cell's load.

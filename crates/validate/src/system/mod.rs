@@ -21,15 +21,15 @@ use serde::{Deserialize, Serialize};
 pub use http::{HttpOptions, HttpTarget};
 pub use in_process::InProcess;
 pub use memory::{
-    ArenaSample, MemoryPoint, MemorySample, Moment, fragmentation, process_memory,
+    ArenaSample, MemoryPhase, MemoryPoint, MemorySample, fragmentation, process_memory,
     process_rss_bytes, rss_bytes_of,
 };
 
 /// The future a target answers with.
-pub type Answer<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+pub type ReplyFuture<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 
 /// The future of a reading of memory.
-pub type Reading<'a> = Pin<Box<dyn Future<Output = MemorySample> + Send + 'a>>;
+pub type MemoryFuture<'a> = Pin<Box<dyn Future<Output = MemorySample> + Send + 'a>>;
 
 /// Counts tokens as the target does. Implemented for the engine's tokenizer; the harness needs no
 /// more of it than this.
@@ -52,7 +52,7 @@ pub trait Target: Send + Sync {
     fn describe(&self) -> TargetInfo;
 
     /// Sends one prompt and waits for its answer.
-    fn send<'a>(&'a self, prompt: &'a Prompt) -> Answer<'a>;
+    fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a>;
 
     /// Memory right now. Called about ten times a second during the load, so it must be cheap and
     /// must not block: a target that has to ask over a network answers with its latest reading.
@@ -60,7 +60,7 @@ pub trait Target: Send + Sync {
 
     /// A reading that begins with this call: what an idle target holds must not be told by a reading that
     /// began under load. A target whose [`memory`](Target::memory) is that already has nothing to add.
-    fn memory_now(&self) -> Reading<'_> {
+    fn memory_now(&self) -> MemoryFuture<'_> {
         let sample = self.memory();
         Box::pin(async move { sample })
     }

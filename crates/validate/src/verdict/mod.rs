@@ -18,7 +18,7 @@ use crate::analysis::MemoryFindings;
 use crate::figures::published::{percentile_over_runs, runs};
 use crate::figures::{Cell, Figures, Status};
 use crate::plan::{Bar, CellSpec, Plan};
-use crate::stats::{Interval, Shown, TrialUnit, Trials, interval::wilson};
+use crate::stats::{Interval, PercentileFigure, TrialUnit, Trials, interval::wilson};
 
 /// What a verdict says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -152,7 +152,7 @@ pub(crate) fn judge(plan: &Plan, cells: &[Cell], memory: &MemoryFindings) -> Vec
         let Some(spec) = plan.cell_of(bar) else { continue };
         let runs: Vec<&Cell> = runs(&spec, cells).collect();
         for (criterion, limit) in limits(bar) {
-            verdicts.push(of_cell(spec.clone(), criterion, limit, &runs));
+            verdicts.push(judge_cell(spec.clone(), criterion, limit, &runs));
         }
     }
     verdicts.extend(whole_run::judge(plan, cells, memory));
@@ -167,7 +167,7 @@ fn limits(bar: &Bar) -> impl Iterator<Item = (Criterion, f64)> {
 }
 
 /// A limit on the figures of a cell's runs.
-fn of_cell(spec: CellSpec, criterion: Criterion, limit: f64, runs: &[&Cell]) -> Verdict {
+fn judge_cell(spec: CellSpec, criterion: Criterion, limit: f64, runs: &[&Cell]) -> Verdict {
     let mut verdict = Verdict::not_run(Some(spec), criterion, limit);
     let measured: Vec<&Figures> = runs.iter().filter_map(|cell| cell.figures()).collect();
     match (measured.as_slice(), criterion) {
@@ -192,7 +192,7 @@ fn of_cell(spec: CellSpec, criterion: Criterion, limit: f64, runs: &[&Cell]) -> 
 }
 
 /// Holds the interval against a limit that is not to be exceeded; `more` of what would narrow it.
-fn against_most(verdict: &mut Verdict, more: &str) {
+fn judge_upper_limit(verdict: &mut Verdict, more: &str) {
     verdict.outcome = if verdict.interval.low.is_some_and(|low| low > verdict.limit) {
         Outcome::Fail
     } else if verdict.interval.high.is_some_and(|high| high <= verdict.limit) {
@@ -240,7 +240,7 @@ fn judge_latency(verdict: &mut Verdict, figures: &Figures) {
         verdict.outcome = Outcome::Fail;
         return;
     }
-    against_most(verdict, "batches");
+    judge_upper_limit(verdict, "batches");
     if verdict.interval.high.is_none() && stays_within(figures, verdict.limit) {
         verdict.outcome = Outcome::Pass;
         verdict.reason = format!(
@@ -249,7 +249,7 @@ fn judge_latency(verdict: &mut Verdict, figures: &Figures) {
             trials.unit.label()
         );
     }
-    if !matches!(p95.shown, Shown::Exactly { .. }) && verdict.outcome != Outcome::Fail {
+    if !matches!(p95.shown, PercentileFigure::Exactly { .. }) && verdict.outcome != Outcome::Fail {
         verdict.reason =
             format!("a p95 needs 100 {}, this cell has {}", trials.unit.label(), trials.count);
         verdict.outcome = Outcome::NotShown;
@@ -281,5 +281,5 @@ fn judge_latency_over_runs(verdict: &mut Verdict, runs: &[&Figures]) {
     };
     verdict.figure = Some(over_runs.mean);
     verdict.interval = over_runs.interval;
-    against_most(verdict, "runs");
+    judge_upper_limit(verdict, "runs");
 }

@@ -7,9 +7,9 @@
 
 use crate::analysis::latency::tail_ratio;
 use crate::figures::Figures;
-use crate::stats::{TrialUnit, Trials, over_runs};
+use crate::stats::{TrialUnit, Trials, mean_over_runs};
 
-use super::{Outcome, Verdict, against_most};
+use super::{Outcome, Verdict, judge_upper_limit};
 
 pub(super) fn judge(verdict: &mut Verdict, runs: &[&Figures]) {
     if runs.iter().any(|figures| figures.successes == 0 && figures.requests > 0) {
@@ -18,12 +18,12 @@ pub(super) fn judge(verdict: &mut Verdict, runs: &[&Figures]) {
         return;
     }
     match runs {
-        [figures] => within_run(verdict, figures),
-        _ => over(verdict, runs),
+        [figures] => judge_within_run(verdict, figures),
+        _ => judge_over_runs(verdict, runs),
     }
 }
 
-fn within_run(verdict: &mut Verdict, figures: &Figures) {
+fn judge_within_run(verdict: &mut Verdict, figures: &Figures) {
     let trials = figures.latency.trials;
     verdict.trials = Some(trials);
     let Some(tail) = tail_ratio(figures) else {
@@ -33,7 +33,7 @@ fn within_run(verdict: &mut Verdict, figures: &Figures) {
     };
     verdict.figure = Some(tail.ratio);
     verdict.interval = tail.interval;
-    against_most(verdict, "batches");
+    judge_upper_limit(verdict, "batches");
     if tail.at_least && verdict.outcome != Outcome::Fail {
         verdict.outcome = Outcome::NotShown;
         verdict.reason =
@@ -42,16 +42,16 @@ fn within_run(verdict: &mut Verdict, figures: &Figures) {
 }
 
 /// With the run as the unit.
-fn over(verdict: &mut Verdict, runs: &[&Figures]) {
+fn judge_over_runs(verdict: &mut Verdict, runs: &[&Figures]) {
     verdict.trials = Some(Trials { count: runs.len(), unit: TrialUnit::Runs });
     let exact = |figures: &&Figures| Some(tail_ratio(figures).filter(|tail| !tail.at_least)?.ratio);
     let ratios: Option<Vec<f64>> = runs.iter().map(exact).collect();
-    let Some(over_runs) = ratios.as_deref().and_then(over_runs) else {
+    let Some(over_runs) = ratios.as_deref().and_then(mean_over_runs) else {
         verdict.outcome = Outcome::NotShown;
         verdict.reason = "not every run had the batches that a p99 needs".into();
         return;
     };
     verdict.figure = Some(over_runs.mean);
     verdict.interval = over_runs.interval;
-    against_most(verdict, "runs");
+    judge_upper_limit(verdict, "runs");
 }

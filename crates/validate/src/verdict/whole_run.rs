@@ -9,7 +9,7 @@ use crate::figures::published::runs;
 use crate::plan::{Bar, CellSpec, Load, Plan};
 use crate::stats::{TrialUnit, Trials};
 
-use super::{Criterion, Outcome, Verdict, of_cell};
+use super::{Criterion, Outcome, Verdict, judge_cell};
 
 pub(super) fn judge(plan: &Plan, cells: &[Cell], memory: &MemoryFindings) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
@@ -29,7 +29,7 @@ pub(super) fn judge(plan: &Plan, cells: &[Cell], memory: &MemoryFindings) -> Vec
     if let Some(limit) = plan.overall.fragmentation_max {
         whole(Criterion::Fragmentation, limit, &|verdict| {
             let found = memory.fragmentation;
-            readings(verdict, found.map(|found| (found.max, found.readings)), "of its arena");
+            judge_readings(verdict, found.map(|found| (found.max, found.readings)), "of its arena");
             if verdict.figure == Some(0.0) {
                 verdict.reason = "all that was free was one block at every reading, as it is by \
                                   construction in an arena that is planned once, such as bigbatch's own"
@@ -42,11 +42,11 @@ pub(super) fn judge(plan: &Plan, cells: &[Cell], memory: &MemoryFindings) -> Vec
             let points = cells.iter().flat_map(|cell| &cell.memory);
             let used = points.filter_map(|point| point.sample.device_used_bytes);
             let most = used.clone().max().map(|most| (most as f64, used.count()));
-            readings(verdict, most, "of its device memory");
+            judge_readings(verdict, most, "of its device memory");
         });
     }
     if plan.overall.no_leak {
-        whole(Criterion::Leak, 0.0, &|verdict| leak(verdict, &memory.leaks));
+        whole(Criterion::Leak, 0.0, &|verdict| judge_leak(verdict, &memory.leaks));
     }
     verdicts
 }
@@ -70,11 +70,11 @@ fn own_limit(plan: &Plan, spec: &CellSpec) -> Option<f64> {
 fn tail_ratio(spec: &CellSpec, cells: &[Cell], limit: f64) -> Option<Verdict> {
     let runs: Vec<&Cell> = runs(spec, cells).collect();
     let ramp = matches!(spec.load, Load::Ramp { .. });
-    (!ramp).then(|| of_cell(spec.clone(), Criterion::TailRatio, limit, &runs))
+    (!ramp).then(|| judge_cell(spec.clone(), Criterion::TailRatio, limit, &runs))
 }
 
 /// The greatest of so many readings.
-fn readings(verdict: &mut Verdict, most: Option<(f64, usize)>, what: &str) {
+fn judge_readings(verdict: &mut Verdict, most: Option<(f64, usize)>, what: &str) {
     let Some((most, count)) = most else {
         verdict.outcome = Outcome::NotShown;
         verdict.reason = format!("the target tells nothing {what}");
@@ -86,7 +86,7 @@ fn readings(verdict: &mut Verdict, most: Option<(f64, usize)>, what: &str) {
 }
 
 /// The quantity that speaks most against: a leak, then one of which nothing is shown.
-fn leak(verdict: &mut Verdict, leaks: &[Leak]) {
+fn judge_leak(verdict: &mut Verdict, leaks: &[Leak]) {
     let rank = |leak: &&Leak| match leak.verdict {
         LeakVerdict::Leak => 2,
         LeakVerdict::Inconclusive => 1,
@@ -145,7 +145,7 @@ mod tests {
                 .filter_map(|(quantity, verdict)| Some(found(quantity, verdict?)))
                 .collect();
             let mut verdict = Verdict::not_run(None, Criterion::Leak, 0.0);
-            leak(&mut verdict, &leaks);
+            judge_leak(&mut verdict, &leaks);
             assert_eq!(verdict.outcome, expected, "{device:?} {rss:?}");
             assert!(verdict.reason.contains(named), "{}", verdict.reason);
         }
@@ -159,7 +159,7 @@ mod tests {
             (None, Outcome::NotShown),
         ] {
             let mut verdict = Verdict::not_run(None, Criterion::Fragmentation, 0.05);
-            readings(&mut verdict, most, "of its arena");
+            judge_readings(&mut verdict, most, "of its arena");
             assert_eq!((verdict.outcome, verdict.figure), (expected, most.map(|most| most.0)));
         }
     }

@@ -19,12 +19,12 @@ pub struct Corpus {
 impl Corpus {
     /// The public-domain prose that comes with the harness.
     pub fn embedded() -> Corpus {
-        Corpus { origin: "embedded".into(), text: joined(&[EMBEDDED]) }
+        Corpus { origin: "embedded".into(), text: concatenate(&[EMBEDDED]) }
     }
 
     /// Prose given as text; `origin` is what the report calls it.
     pub fn from_text(origin: impl Into<String>, text: &str) -> Result<Corpus, Error> {
-        Corpus { origin: origin.into(), text: joined(&[text]) }.checked()
+        Corpus { origin: origin.into(), text: concatenate(&[text]) }.require_words()
     }
 
     /// Every `.txt` file of a directory, in the order of their names.
@@ -46,7 +46,8 @@ impl Corpus {
             texts.push(fs::read_to_string(path).map_err(unreadable(path))?);
         }
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        Corpus { origin: directory.display().to_string(), text: joined(&texts) }.checked()
+        Corpus { origin: directory.display().to_string(), text: concatenate(&texts) }
+            .require_words()
     }
 
     /// What the report calls it.
@@ -59,7 +60,7 @@ impl Corpus {
         &self.text
     }
 
-    fn checked(self) -> Result<Corpus, Error> {
+    fn require_words(self) -> Result<Corpus, Error> {
         let words = self.text.split_whitespace().count();
         if words < WORDS_MIN {
             return Err(Error::CorpusTooSmall { origin: self.origin, words, needed: WORDS_MIN });
@@ -68,7 +69,7 @@ impl Corpus {
     }
 }
 
-fn joined(texts: &[&str]) -> String {
+fn concatenate(texts: &[&str]) -> String {
     let mut all = String::with_capacity(texts.iter().map(|text| text.len() + 2).sum());
     for text in texts {
         all.push_str(text.trim());

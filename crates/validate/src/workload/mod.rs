@@ -95,7 +95,7 @@ impl<'a> Workload<'a> {
 
     /// Prepares a pool of prompts whose lengths are drawn from `mixture`, at least `needed` and at
     /// most `most` of them.
-    pub(crate) fn mixed(
+    pub(crate) fn mixture_pool(
         &self,
         mixture: &Mixture,
         seed: u64,
@@ -109,12 +109,12 @@ impl<'a> Workload<'a> {
             tokens += length;
             lengths.push(length);
         }
-        Ok(PromptPool { prompts: self.each(&lengths, seed)?.into() })
+        Ok(PromptPool { prompts: self.prompts_of_lengths(&lengths, seed)?.into() })
     }
 
     /// Prepares the prompts of `trace`, one for each line, in its order. Beyond a number of tokens
     /// together, lines share the prompts of earlier ones of the same length.
-    pub(crate) fn replayed(&self, trace: &Trace, seed: u64) -> Result<PromptPool, Error> {
+    pub(crate) fn trace_pool(&self, trace: &Trace, seed: u64) -> Result<PromptPool, Error> {
         // Lines of each length among those that are cut; a line's place is its turn modulo this.
         let mut of_length: HashMap<usize, Vec<usize>> = HashMap::new();
         let (mut lengths, mut tokens) = (Vec::new(), 0);
@@ -131,13 +131,13 @@ impl<'a> Workload<'a> {
             place_of_line.push(places[*turn % places.len()]);
             *turn += 1;
         }
-        let cut = self.each(&lengths, seed)?;
+        let cut = self.prompts_of_lengths(&lengths, seed)?;
         Ok(PromptPool { prompts: place_of_line.iter().map(|&place| cut[place].clone()).collect() })
     }
 
     /// A prompt of each of `lengths`, in their order, from different windows as far as the corpus
     /// has them.
-    fn each(&self, lengths: &[usize], seed: u64) -> Result<Vec<Prompt>, Error> {
+    fn prompts_of_lengths(&self, lengths: &[usize], seed: u64) -> Result<Vec<Prompt>, Error> {
         let mut order: Vec<usize> = (0..self.starts.len()).collect();
         fastrand::Rng::with_seed(seed).shuffle(&mut order);
         // Tries of one length start half a ring away from those of its neighbours' first tries.
@@ -146,7 +146,7 @@ impl<'a> Workload<'a> {
         };
         let cut = |(place, &tokens): (usize, &usize)| {
             (tokens > self.special_tokens)
-                .then(|| (0..STARTS_MAX).find_map(|n| self.window(start(place, n), tokens)))
+                .then(|| (0..STARTS_MAX).find_map(|n| self.cut_window(start(place, n), tokens)))
                 .flatten()
                 .ok_or_else(|| Error::PromptLength {
                     tokens,
@@ -157,7 +157,7 @@ impl<'a> Workload<'a> {
                 })
         };
         let places: Vec<(usize, &usize)> = lengths.iter().enumerate().collect();
-        on_all_cores(&places, |&place| cut(place)).into_iter().collect()
+        map_on_all_cores(&places, |&place| cut(place)).into_iter().collect()
     }
 
     /// Up to `wanted` prompts of exactly `tokens` tokens, all different; fewer only where the
@@ -177,7 +177,7 @@ impl<'a> Workload<'a> {
         while prompts.len() < wanted && !rest.is_empty() {
             let (chunk, later) = rest.split_at(rest.len().min(wanted - prompts.len()));
             rest = later;
-            prompts.extend(self.windows(chunk, tokens));
+            prompts.extend(self.cut_windows(chunk, tokens));
             if prompts.is_empty() && chunk.len() >= 1000.min(order.len()) {
                 break;
             }
@@ -189,19 +189,19 @@ impl<'a> Workload<'a> {
     }
 
     /// The windows at `starts` that can be made exact, in order, cut on all cores.
-    fn windows(&self, starts: &[usize], tokens: usize) -> Vec<Prompt> {
-        let cut = on_all_cores(starts, |&start| self.window(start, tokens));
+    fn cut_windows(&self, starts: &[usize], tokens: usize) -> Vec<Prompt> {
+        let cut = map_on_all_cores(starts, |&start| self.cut_window(start, tokens));
         cut.into_iter().flatten().collect()
     }
 
     /// The window at word start number `start`, its end moved until the count is exact.
-    fn window(&self, start: usize, tokens: usize) -> Option<Prompt> {
+    fn cut_window(&self, start: usize, tokens: usize) -> Option<Prompt> {
         let (first, byte) = self.starts[start];
         let mut last = first + tokens - self.special_tokens - 1;
         let mut tried = Vec::new();
         while tried.len() < END_MOVES_MAX && !tried.contains(&last) {
             tried.push(last);
-            let range = byte..self.end_of(last);
+            let range = byte..self.token_end(last);
             let counted = self.counter.count(self.ring.get(range.clone())?);
             if counted == tokens {
                 return Prompt::new(Arc::clone(&self.ring), range, tokens);
@@ -212,14 +212,14 @@ impl<'a> Workload<'a> {
     }
 
     /// End in bytes of token `index`, counted on through as many turns as needed.
-    fn end_of(&self, index: usize) -> usize {
+    fn token_end(&self, index: usize) -> usize {
         let turn = index / self.ends.len();
         (turn * self.turn_bytes + self.ends[index % self.ends.len()]).min(self.ring.len())
     }
 }
 
 /// `made` of every item, in order.
-fn on_all_cores<I: Sync, T: Send>(items: &[I], made: impl Fn(&I) -> T + Sync) -> Vec<T> {
+fn map_on_all_cores<I: Sync, T: Send>(items: &[I], made: impl Fn(&I) -> T + Sync) -> Vec<T> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let share = items.len().div_ceil(threads).max(1);
     let made = &made;
@@ -270,29 +270,29 @@ impl PromptPool {
     }
 
     /// The prompts in an order of their own for each `seed`, round and round.
-    pub(crate) fn dealer(&self, seed: u64) -> Dealer {
+    pub(crate) fn shuffled_order(&self, seed: u64) -> PromptOrder {
         let mut order: Vec<u32> = (0..self.prompts.len() as u32).collect();
         fastrand::Rng::with_seed(seed).shuffle(&mut order);
-        Dealer { prompts: Arc::clone(&self.prompts), order, first: 0 }
+        PromptOrder { prompts: Arc::clone(&self.prompts), order, first: 0 }
     }
 
     /// The prompts in their own order, so that request number `first` gets the first of them.
-    pub(crate) fn dealer_in_order(&self, first: usize) -> Dealer {
+    pub(crate) fn file_order(&self, first: usize) -> PromptOrder {
         let order = (0..self.prompts.len() as u32).collect();
-        Dealer { prompts: Arc::clone(&self.prompts), order, first: first as u64 }
+        PromptOrder { prompts: Arc::clone(&self.prompts), order, first: first as u64 }
     }
 }
 
 /// One cell's order of the prompts of a pool.
 #[derive(Debug)]
-pub(crate) struct Dealer {
+pub(crate) struct PromptOrder {
     prompts: Arc<[Prompt]>,
     order: Vec<u32>,
     /// The request that gets the first prompt of the order; those before it get the last ones.
     first: u64,
 }
 
-impl Dealer {
+impl PromptOrder {
     /// The prompt of request number `ordinal`.
     pub(crate) fn prompt(&self, ordinal: u64) -> Prompt {
         let turn = self.order.len() as u64;

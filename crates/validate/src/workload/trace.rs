@@ -42,7 +42,7 @@ impl Trace {
             if line.is_empty() || line.starts_with('#') || heading {
                 continue;
             }
-            let (seconds, tokens) = line_of(line).map_err(|message| fault(number, message))?;
+            let (seconds, tokens) = parse_line(line).map_err(|message| fault(number, message))?;
             let since = seconds - *first_seconds.get_or_insert(seconds);
             if lines.last().is_some_and(|last| since < last.seconds) {
                 return Err(fault(
@@ -76,7 +76,7 @@ impl Trace {
     }
 }
 
-fn line_of(line: &str) -> Result<(f64, usize), String> {
+fn parse_line(line: &str) -> Result<(f64, usize), String> {
     let expected = || "expected seconds,tokens, such as 12.5,1024".to_owned();
     let (seconds, tokens) = line.split_once(',').ok_or_else(expected)?;
     let seconds: f64 = seconds.trim().parse().map_err(|_| expected())?;

@@ -76,8 +76,8 @@ impl Progress for CancelIn {
             Event::CellStarted { index, .. } => {
                 self.began.lock().expect("no panics").push(index);
             }
-            Event::CellProgressed { index, progressed, .. }
-                if index == self.index && progressed.measuring =>
+            Event::CellProgressed { index, progress, .. }
+                if index == self.index && progress.measuring =>
             {
                 self.cancel.cancel();
             }

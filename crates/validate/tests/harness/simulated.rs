@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bigbatch_validate::system::{
-    Answer, ArenaSample, BatchRef, Failure, FailureKind, MemorySample, Outcome, Prompt, Reply,
+    ArenaSample, BatchRef, Failure, FailureKind, MemorySample, Outcome, Prompt, Reply, ReplyFuture,
     StageTimes, Target, TargetInfo, TokenCounter,
 };
 use bigbatch_validate::workload::Corpus;
@@ -105,7 +105,7 @@ impl Target for Simulated {
         self.info.clone()
     }
 
-    fn send<'a>(&'a self, _: &'a Prompt) -> Answer<'a> {
+    fn send<'a>(&'a self, _: &'a Prompt) -> ReplyFuture<'a> {
         let (delay, outcome) = (self.law)(self.arrived.fetch_add(1, Ordering::SeqCst));
         Box::pin(async move {
             tokio::time::sleep(delay).await;

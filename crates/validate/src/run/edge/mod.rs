@@ -24,12 +24,12 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use self::search::Search;
+use self::search::AxisSearch;
 use crate::analysis::edge::{
     Axis, Edge, EdgeFailure, EdgeFindings, EdgeProbe, Recovered, Recovery,
 };
 use crate::error::Error;
-use crate::load::{Cancel, Clock, Sent, send};
+use crate::load::{Attempt, Cancel, Clock, send};
 use crate::plan::EdgeRules;
 use crate::system::{FailureKind, Prompt, Target, TokenCounter};
 use crate::workload::{Corpus, Workload};
@@ -41,23 +41,23 @@ pub trait EdgeTarget {
     ///
     /// # Errors
     /// What it said as it refused.
-    fn start(&self, memory_budget_bytes: Option<u64>) -> Result<Started, StartRefused>;
+    fn start(&self, memory_budget_bytes: Option<u64>) -> Result<EdgeInstance, StartError>;
 
     /// The budget of a normal run; `None` where it cannot be set.
     fn memory_budget_bytes(&self) -> Option<u64>;
 }
 
 /// A target that serves.
-pub struct Started {
+pub struct EdgeInstance {
     /// The target.
     pub target: Arc<dyn Target>,
     /// What it predicts of its edges.
-    pub predicted: Predicted,
+    pub predicted: EdgePrediction,
 }
 
 /// The last values that are predicted to work; `None` where nothing is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Predicted {
+pub struct EdgePrediction {
     /// Requests at once.
     pub concurrency: Option<u64>,
     /// Tokens of a request.
@@ -68,7 +68,7 @@ pub struct Predicted {
 
 /// A target that did not start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StartRefused {
+pub struct StartError {
     /// What it said, in one line.
     pub message: String,
 }
@@ -106,9 +106,9 @@ pub async fn find_async(
 ) -> Result<EdgeFindings, Error> {
     rules.check().map_err(|message| Error::PlanValue { origin: "edge".into(), message })?;
     let workload = Workload::new(corpus, tokens, rules.tokens_max)?;
-    let normal = prompt(&workload, rules.tokens)?;
+    let normal = cut_prompt(&workload, rules.tokens)?;
     let clock = Clock::start(0);
-    let mut finder = Finder {
+    let mut search = EdgeSearch {
         rules,
         edge,
         workload,
@@ -118,17 +118,17 @@ pub async fn find_async(
         budget_bytes: edge.memory_budget_bytes(),
         findings: EdgeFindings::default(),
     };
-    finder.all().await?;
-    Ok(finder.findings)
+    search.search_axes().await?;
+    Ok(search.findings)
 }
 
-fn prompt(workload: &Workload<'_>, tokens: usize) -> Result<Prompt, Error> {
+fn cut_prompt(workload: &Workload<'_>, tokens: usize) -> Result<Prompt, Error> {
     // A pool is never empty: no prompt at all is an error.
     let mut prompts = workload.prompts(tokens, 0, 1)?;
     Ok(prompts.swap_remove(0))
 }
 
-struct Finder<'a> {
+struct EdgeSearch<'a> {
     rules: &'a EdgeRules,
     edge: &'a dyn EdgeTarget,
     workload: Workload<'a>,
@@ -139,32 +139,32 @@ struct Finder<'a> {
     findings: EdgeFindings,
 }
 
-impl Finder<'_> {
-    async fn all(&mut self) -> Result<(), Error> {
-        let mut started = self.start()?;
-        let predicted = started.predicted;
+impl EdgeSearch<'_> {
+    async fn search_axes(&mut self) -> Result<(), Error> {
+        let mut instance = self.start()?;
+        let predicted = instance.predicted;
         // The first requests of a fresh start are no measure of the normal.
-        self.one_by_one(&started).await;
-        let (before, _) = self.one_by_one(&started).await;
+        self.send_one_by_one(&instance).await;
+        let (before, _) = self.send_one_by_one(&instance).await;
         for axis in [Axis::Concurrency, Axis::Tokens] {
-            self.upwards(axis, &started).await;
-            self.recovery(axis, &before, &started).await;
+            self.search_upwards(axis, &instance).await;
+            self.measure_recovery(axis, &before, &instance).await;
         }
         if let Some(budget) = self.budget_bytes {
-            drop(started);
-            self.budgets(budget, predicted.memory_budget_bytes).await;
-            started = self.start()?;
-            self.recovery(Axis::MemoryBudget, &before, &started).await;
+            drop(instance);
+            self.search_budgets(budget, predicted.memory_budget_bytes).await;
+            instance = self.start()?;
+            self.measure_recovery(Axis::MemoryBudget, &before, &instance).await;
         }
         Ok(())
     }
 
-    fn start(&self) -> Result<Started, Error> {
+    fn start(&self) -> Result<EdgeInstance, Error> {
         self.edge.start(self.budget_bytes).map_err(|refused| Error::EdgeStart(refused.message))
     }
 
     /// Why the search has to stop.
-    fn stop(&self) -> Option<String> {
+    fn stop_reason(&self) -> Option<String> {
         if self.cancel.is_cancelled() {
             return Some("interrupted".into());
         }
@@ -173,22 +173,24 @@ impl Finder<'_> {
         late.then(|| format!("stopped at the time limit of {limit} s"))
     }
 
-    async fn upwards(&mut self, axis: Axis, started: &Started) {
+    async fn search_upwards(&mut self, axis: Axis, instance: &EdgeInstance) {
         let (from, limit, predicted) = match axis {
-            Axis::Tokens => (self.rules.tokens, self.rules.tokens_max, started.predicted.tokens),
-            _ => (1, self.rules.concurrency_max, started.predicted.concurrency),
+            Axis::Tokens => (self.rules.tokens, self.rules.tokens_max, instance.predicted.tokens),
+            _ => (1, self.rules.concurrency_max, instance.predicted.concurrency),
         };
         // The normal load works, or nothing does.
-        let mut search = Search::new(from as u64, limit.max(from) as u64, 0.0);
+        let mut search = AxisSearch::new(from as u64, limit.max(from) as u64, 0.0);
         let mut probes = Vec::new();
         let mut note = None;
         while let Some(value) = search.next() {
-            note = self.stop();
+            note = self.stop_reason();
             if note.is_some() {
                 break;
             }
             let sent = match axis {
-                Axis::Tokens => prompt(&self.workload, value as usize).map(|prompt| (prompt, 1)),
+                Axis::Tokens => {
+                    cut_prompt(&self.workload, value as usize).map(|prompt| (prompt, 1))
+                }
                 _ => Ok((self.normal.clone(), value as usize)),
             };
             let (prompt, at_once) = match sent {
@@ -198,8 +200,8 @@ impl Finder<'_> {
                     break;
                 }
             };
-            let probe = self.at_once(axis, value, started, prompt, at_once).await;
-            search.tried(value, probe.works);
+            let probe = self.probe_at_once(axis, value, instance, prompt, at_once).await;
+            search.record(value, probe.works);
             probes.push(probe);
         }
         let mut edge = Edge::new(axis, probes, predicted, self.rules.tolerance);
@@ -209,17 +211,17 @@ impl Finder<'_> {
         self.findings.axes.push(edge);
     }
 
-    async fn budgets(&mut self, budget: u64, predicted: Option<u64>) {
-        let mut search = Search::new(budget, LEAST_BUDGET_BYTES.min(budget), BUDGET_RESOLUTION);
+    async fn search_budgets(&mut self, budget: u64, predicted: Option<u64>) {
+        let mut search = AxisSearch::new(budget, LEAST_BUDGET_BYTES.min(budget), BUDGET_RESOLUTION);
         let mut probes = Vec::new();
         let mut note = None;
         while let Some(value) = search.next() {
-            note = self.stop();
+            note = self.stop_reason();
             if note.is_some() {
                 break;
             }
-            let probe = self.budget(value).await;
-            search.tried(value, probe.works);
+            let probe = self.probe_budget(value).await;
+            search.record(value, probe.works);
             probes.push(probe);
         }
         self.budget_bytes = Some(budget);
@@ -229,20 +231,20 @@ impl Finder<'_> {
     }
 
     /// Starts with a budget and sends the longest request that the target then says it takes.
-    async fn budget(&mut self, value: u64) -> EdgeProbe {
+    async fn probe_budget(&mut self, value: u64) -> EdgeProbe {
         self.budget_bytes = Some(value);
         let at_ms = self.clock.now_us() as f64 / 1e3;
         let axis = Axis::MemoryBudget;
         match self.edge.start(Some(value)) {
-            Ok(started) => {
-                let longest = started.predicted.tokens.map_or(self.rules.tokens, |tokens| {
+            Ok(instance) => {
+                let longest = instance.predicted.tokens.map_or(self.rules.tokens, |tokens| {
                     (tokens as usize).min(self.rules.tokens_max)
                 });
-                let longest = prompt(&self.workload, longest);
+                let longest = cut_prompt(&self.workload, longest);
                 let prompt = longest.unwrap_or_else(|_| self.normal.clone());
-                self.at_once(axis, value, &started, prompt, 1).await
+                self.probe_at_once(axis, value, &instance, prompt, 1).await
             }
-            Err(StartRefused { message }) => {
+            Err(StartError { message }) => {
                 self.findings.failures.push(EdgeFailure {
                     axis,
                     value,
@@ -261,23 +263,23 @@ impl Finder<'_> {
     }
 
     /// Sends `count` requests at once, waits for all, and keeps what failed.
-    async fn at_once(
+    async fn probe_at_once(
         &mut self,
         axis: Axis,
         value: u64,
-        started: &Started,
+        instance: &EdgeInstance,
         prompt: Prompt,
         count: usize,
     ) -> EdgeProbe {
         let timeout = Duration::from_secs_f64(self.rules.request_timeout_seconds);
         let mut sending = JoinSet::new();
         for _ in 0..count {
-            let (target, prompt) = (Arc::clone(&started.target), prompt.clone());
+            let (target, prompt) = (Arc::clone(&instance.target), prompt.clone());
             sending.spawn(async move { send(&*target, &prompt, Instant::now(), timeout).await });
         }
         let mut failures: BTreeMap<FailureKind, EdgeFailure> = BTreeMap::new();
         let mut failed = 0;
-        for Sent { ended, outcome, .. } in sending.join_all().await {
+        for Attempt { ended, outcome, .. } in sending.join_all().await {
             let Err(failure) = outcome else { continue };
             failed += 1;
             let at_ms = self.clock.at(ended) as f64 / 1e3;
@@ -302,12 +304,12 @@ impl Finder<'_> {
     }
 
     /// Latencies in milliseconds of the normal load, and how many requests failed.
-    async fn one_by_one(&self, started: &Started) -> (Vec<f64>, usize) {
+    async fn send_one_by_one(&self, instance: &EdgeInstance) -> (Vec<f64>, usize) {
         let timeout = Duration::from_secs_f64(self.rules.request_timeout_seconds);
         let (mut latencies, mut failed) = (Vec::new(), 0);
         for _ in 0..self.rules.requests {
             let intended = Instant::now();
-            let sent = send(&*started.target, &self.normal, intended, timeout).await;
+            let sent = send(&*instance.target, &self.normal, intended, timeout).await;
             match sent.outcome {
                 Ok(_) => latencies.push((sent.ended - intended).as_secs_f64() * 1e3),
                 Err(_) => failed += 1,
@@ -317,16 +319,16 @@ impl Finder<'_> {
     }
 
     /// Rounds of the normal load until one is as fast as before, or the time for it is over.
-    async fn recovery(&mut self, axis: Axis, before: &[f64], started: &Started) {
+    async fn measure_recovery(&mut self, axis: Axis, before: &[f64], instance: &EdgeInstance) {
         let normal = self.rules.ratio_normal_max;
         let (clock, mut rounds) = (Instant::now(), 0);
         let recovery = loop {
-            let (after, failed) = self.one_by_one(started).await;
+            let (after, failed) = self.send_one_by_one(instance).await;
             rounds += 1;
             let seconds = clock.elapsed().as_secs_f64();
             let round = recovery::compare(axis, before, &after, failed, normal);
             let recovered = round.verdict == Recovered::Yes;
-            if recovered || seconds >= self.rules.recovery_seconds || self.stop().is_some() {
+            if recovered || seconds >= self.rules.recovery_seconds || self.stop_reason().is_some() {
                 break Recovery { rounds, seconds, ..round };
             }
         };

@@ -17,7 +17,7 @@ pub(super) fn compare(
     failed: usize,
     ratio_normal_max: f64,
 ) -> Recovery {
-    let shift = shift(before_ms, after_ms);
+    let shift = log_shift(before_ms, after_ms);
     let verdict = match shift {
         _ if failed > 0 => Recovered::No,
         Some((_, least, _)) if least.exp() > ratio_normal_max => Recovered::No,
@@ -41,7 +41,7 @@ pub(super) fn compare(
 }
 
 /// The shift of logarithms from one sample to the other, and its 95 % interval.
-fn shift(before: &[f64], after: &[f64]) -> Option<(f64, f64, f64)> {
+fn log_shift(before: &[f64], after: &[f64]) -> Option<(f64, f64, f64)> {
     let (n, m) = (before.len() as f64, after.len() as f64);
     // The clock's resolution is no latency of zero.
     let log = |ms: &f64| ms.max(1e-3).ln();
@@ -94,7 +94,7 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(1);
         let covered = (0..1000).filter(|_| {
             let (before, after) = (latencies(&mut random, 1.0), latencies(&mut random, 1.1));
-            let (_, least, most) = shift(&before, &after).expect("enough");
+            let (_, least, most) = log_shift(&before, &after).expect("enough");
             (least..=most).contains(&1.1f64.ln())
         });
         let covered = covered.count();

@@ -61,19 +61,21 @@ impl Exchange {
 
 /// Why there is no complete reply.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum ExchangeError {
     /// No connection could be made.
     Connect(String),
     /// The connection failed.
-    Broken(String),
+    Connection(String),
     /// What came is not HTTP, or has no end.
     NotHttp(String),
 }
 
-impl Fault {
+impl ExchangeError {
     pub(super) fn message(&self) -> &str {
         match self {
-            Fault::Connect(message) | Fault::Broken(message) | Fault::NotHttp(message) => message,
+            ExchangeError::Connect(message)
+            | ExchangeError::Connection(message)
+            | ExchangeError::NotHttp(message) => message,
         }
     }
 }
@@ -107,14 +109,14 @@ impl Client {
     }
 
     /// Sends JSON and waits for the last byte of the reply.
-    pub(super) async fn post(&self, uri: Uri, json: Vec<u8>) -> Result<Exchange, Fault> {
+    pub(super) async fn post(&self, uri: Uri, json: Vec<u8>) -> Result<Exchange, ExchangeError> {
         let mut request = self.request(Method::POST, uri, Bytes::from(json));
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.exchange(request).await
     }
 
     /// Asks for something.
-    pub(super) async fn get(&self, uri: Uri) -> Result<Exchange, Fault> {
+    pub(super) async fn get(&self, uri: Uri) -> Result<Exchange, ExchangeError> {
         self.exchange(self.request(Method::GET, uri, Bytes::new())).await
     }
 
@@ -126,7 +128,7 @@ impl Client {
         request
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Exchange, Fault> {
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Exchange, ExchangeError> {
         let response = self.inner.request(request).await.map_err(request_fault)?;
         let (parts, body) = response.into_parts();
         let most = if parts.status.is_success() { REPLY_BYTES_MAX } else { ERROR_BYTES_MAX };
@@ -136,7 +138,7 @@ impl Client {
 }
 
 /// The body up to `most` bytes. Beyond that it is cut, or there is no end to it.
-async fn collect(mut body: Incoming, most: usize, cut: bool) -> Result<Vec<u8>, Fault> {
+async fn collect(mut body: Incoming, most: usize, cut: bool) -> Result<Vec<u8>, ExchangeError> {
     // What a server says of its length is only believed so far.
     let told = usize::try_from(body.size_hint().lower()).unwrap_or(0);
     let mut bytes = Vec::with_capacity(told.min(1 << 20));
@@ -147,7 +149,9 @@ async fn collect(mut body: Incoming, most: usize, cut: bool) -> Result<Vec<u8>, 
         }
         if bytes.len() > most {
             if !cut {
-                return Err(Fault::NotHttp(format!("the reply is longer than {most} bytes")));
+                return Err(ExchangeError::NotHttp(format!(
+                    "the reply is longer than {most} bytes"
+                )));
             }
             bytes.truncate(most);
             break;
@@ -172,19 +176,23 @@ fn tls() -> Result<rustls::ClientConfig, TargetError> {
     Ok(trusting.with_no_client_auth())
 }
 
-fn request_fault(error: legacy::Error) -> Fault {
+fn request_fault(error: legacy::Error) -> ExchangeError {
     let hyper = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
     if error.is_connect() {
-        Fault::Connect(chain(&error))
+        ExchangeError::Connect(chain(&error))
     } else if hyper.is_some_and(hyper::Error::is_parse) {
-        Fault::NotHttp(chain(&error))
+        ExchangeError::NotHttp(chain(&error))
     } else {
-        Fault::Broken(chain(&error))
+        ExchangeError::Connection(chain(&error))
     }
 }
 
-fn body_fault(error: &hyper::Error) -> Fault {
-    if error.is_parse() { Fault::NotHttp(chain(error)) } else { Fault::Broken(chain(error)) }
+fn body_fault(error: &hyper::Error) -> ExchangeError {
+    if error.is_parse() {
+        ExchangeError::NotHttp(chain(error))
+    } else {
+        ExchangeError::Connection(chain(error))
+    }
 }
 
 /// An error with its causes, each said once.

@@ -9,9 +9,9 @@
 //! It judges no answer, follows no redirect, uses no proxy and sends nothing twice. Whatever the target
 //! says is bounded, freed of the user's keys, and untrusted text to whoever prints it.
 
-mod auto;
 mod client;
 mod dialect;
+mod discovery;
 mod error;
 mod failure;
 mod metrics;
@@ -35,15 +35,16 @@ pub use dialect::{Api, Endpoint, HttpVersion};
 pub use error::TargetError;
 pub use secrets::Secrets;
 
-use self::auto::{Asker, Found};
-use self::client::{Client, Exchange, Fault};
-use self::failure::{of_fault, of_status, presentable, words};
+use self::client::{Client, Exchange, ExchangeError};
+use self::discovery::{Discovery, Prober};
+use self::failure::{error_message, exchange_failure, sanitize, status_failure};
 pub use self::metrics::MEMORY_METRICS;
 use self::metrics::Scraper;
 use self::process::Process;
 use self::url::BaseUrl;
 use super::{
-    Answer, Failure, FailureKind, MemorySample, Outcome, Prompt, Reading, Reply, Target, TargetInfo,
+    Failure, FailureKind, MemoryFuture, MemorySample, Prompt, Reply, ReplyFuture, Target,
+    TargetInfo,
 };
 
 /// The short text that a target is tried with.
@@ -104,23 +105,23 @@ pub struct HttpTarget {
     task: Option<&'static str>,
     secrets: Secrets,
     info: TargetInfo,
-    found: String,
+    summary: String,
     process: Option<Process>,
     scraper: Option<Scraper>,
     in_flight: AtomicUsize,
 }
 
 /// Counts one request until it is answered or hung up on.
-struct UnderWay<'a>(&'a AtomicUsize);
+struct InFlightGuard<'a>(&'a AtomicUsize);
 
-impl UnderWay<'_> {
-    fn begin(in_flight: &AtomicUsize) -> UnderWay<'_> {
+impl InFlightGuard<'_> {
+    fn begin(in_flight: &AtomicUsize) -> InFlightGuard<'_> {
         in_flight.fetch_add(1, Ordering::Relaxed);
-        UnderWay(in_flight)
+        InFlightGuard(in_flight)
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -148,26 +149,26 @@ impl HttpTarget {
         }
         let process = options.pid.map(Process::find).transpose()?;
         let scraper = match &options.metrics_url {
-            Some(page) => Some(scraper(page, &url, &secrets, options)?),
+            Some(page) => Some(start_scraper(page, &url, &secrets, options)?),
             None => None,
         };
         let client = Client::new(options.version, secrets.headers())?;
-        let asker = Asker { client: &client, url: &url, secrets: &secrets };
+        let prober = Prober { client: &client, url: &url, secrets: &secrets };
         if options.version == HttpVersion::Http2 {
-            asker.speaks_http2().await?;
+            prober.check_http2().await?;
         }
         let model = options.model.as_deref();
-        let Found { endpoint, mut info, model: told, software } =
-            asker.find(options.api, endpoint, model).await?;
+        let Discovery { endpoint, mut info, model: told, software } =
+            prober.discover(options.api, endpoint, model).await?;
         let model = options.model.clone().or(told);
-        let task = asker.task(endpoint, model.as_deref()).await;
-        let first = first_answer(&asker, endpoint, model.as_deref(), task).await?;
+        let task = prober.find_task(endpoint, model.as_deref()).await;
+        let first = probe(&prober, endpoint, model.as_deref(), task).await?;
 
         info.name = url.name();
         if let Some(model) = &options.model {
             info.model.clone_from(model);
         }
-        redact(&mut info, &secrets);
+        redact_info(&mut info, &secrets);
         let mut detail = |key: &str, value: &str| {
             info.details.insert(key.to_owned(), value.to_owned());
         };
@@ -178,7 +179,7 @@ impl HttpTarget {
         detail("first_request", &first.outcome);
         detail("token_counts", first.token_counts);
         detail("http", first.version);
-        let found = format!(
+        let summary = format!(
             "{}: {software}{}; measuring POST {}",
             info.name,
             if info.model.is_empty() { String::new() } else { format!(" with {}", info.model) },
@@ -193,7 +194,7 @@ impl HttpTarget {
             task,
             secrets,
             info,
-            found,
+            summary,
             process,
             scraper,
             in_flight: AtomicUsize::new(0),
@@ -201,16 +202,16 @@ impl HttpTarget {
     }
 
     /// What was found there, as a line for a person.
-    pub fn found(&self) -> &str {
-        &self.found
+    pub fn summary(&self) -> &str {
+        &self.summary
     }
 
-    async fn ask(&self, prompt: &Prompt) -> Outcome {
-        let _under_way = UnderWay::begin(&self.in_flight);
+    async fn send_prompt(&self, prompt: &Prompt) -> Result<Reply, Failure> {
+        let _guard = InFlightGuard::begin(&self.in_flight);
         let body = self.endpoint.body(self.model.as_deref(), self.task, prompt.text());
         match self.client.post(self.uri.clone(), body).await {
-            Ok(exchange) => read(self.endpoint, &exchange, &self.secrets),
-            Err(fault) => Err(of_fault(&fault, &self.secrets)),
+            Ok(exchange) => interpret(self.endpoint, &exchange, &self.secrets),
+            Err(fault) => Err(exchange_failure(&fault, &self.secrets)),
         }
     }
 }
@@ -220,28 +221,28 @@ impl Target for HttpTarget {
         self.info.clone()
     }
 
-    fn send<'a>(&'a self, prompt: &'a Prompt) -> Answer<'a> {
-        Box::pin(self.ask(prompt))
+    fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a> {
+        Box::pin(self.send_prompt(prompt))
     }
 
     fn memory(&self) -> MemorySample {
-        self.reading(self.scraper.as_ref().map(Scraper::latest).unwrap_or_default())
+        self.merge_readings(self.scraper.as_ref().map(Scraper::latest).unwrap_or_default())
     }
 
-    fn memory_now(&self) -> Reading<'_> {
+    fn memory_now(&self) -> MemoryFuture<'_> {
         Box::pin(async {
             let told = match &self.scraper {
                 Some(scraper) => scraper.now().await,
                 None => MemorySample::default(),
             };
-            self.reading(told)
+            self.merge_readings(told)
         })
     }
 }
 
 impl HttpTarget {
     /// What the metrics page told, and what this machine sees of the process now.
-    fn reading(&self, told: MemorySample) -> MemorySample {
+    fn merge_readings(&self, told: MemorySample) -> MemorySample {
         let seen = self.process.map(Process::memory).unwrap_or_default();
         MemorySample {
             rss_bytes: seen.rss_bytes.or(told.rss_bytes),
@@ -253,17 +254,17 @@ impl HttpTarget {
     }
 }
 
-fn read(endpoint: Endpoint, exchange: &Exchange, secrets: &Secrets) -> Outcome {
+fn interpret(endpoint: Endpoint, exchange: &Exchange, secrets: &Secrets) -> Result<Reply, Failure> {
     if exchange.status != StatusCode::OK {
-        return Err(of_status(exchange, secrets));
+        return Err(status_failure(exchange, secrets));
     }
     endpoint
         .read(exchange)
-        .map_err(|fault| Failure::new(FailureKind::BadReply, presentable(&fault, secrets)))
+        .map_err(|fault| Failure::new(FailureKind::BadReply, sanitize(&fault, secrets)))
 }
 
 /// Keys go to the page only where it is on the target's own server.
-fn scraper(
+fn start_scraper(
     page: &str,
     target: &BaseUrl,
     secrets: &Secrets,
@@ -279,42 +280,43 @@ fn scraper(
 }
 
 /// How the short text fared, where it says nothing against measuring.
-struct First {
+struct ProbeReport {
     outcome: String,
     token_counts: &'static str,
     version: &'static str,
 }
 
-async fn first_answer(
-    asker: &Asker<'_>,
+async fn probe(
+    prober: &Prober<'_>,
     endpoint: Endpoint,
     model: Option<&str>,
     task: Option<&'static str>,
-) -> Result<First, TargetError> {
+) -> Result<ProbeReport, TargetError> {
     let body = endpoint.body(model, task, PROBE);
-    let asked = asker.client.post(asker.url.join(endpoint.path()), body);
-    let unanswered = |outcome| First { outcome, token_counts: "not known", version: "not known" };
+    let asked = prober.client.post(prober.url.join(endpoint.path()), body);
+    let unanswered =
+        |outcome| ProbeReport { outcome, token_counts: "not known", version: "not known" };
     let exchange = match timeout(PROBE_TIMEOUT, asked).await {
         Ok(Ok(exchange)) => exchange,
-        Ok(Err(Fault::Connect(reason))) => return Err(asker.unreachable(&reason)),
-        Ok(Err(fault)) => return Ok(unanswered(of_fault(&fault, asker.secrets).message)),
+        Ok(Err(ExchangeError::Connect(reason))) => return Err(prober.unreachable(&reason)),
+        Ok(Err(fault)) => return Ok(unanswered(exchange_failure(&fault, prober.secrets).message)),
         Err(_) => {
             return Ok(unanswered(format!("no answer within {} s", PROBE_TIMEOUT.as_secs())));
         }
     };
-    let request = format!("POST {}{}", asker.url.name(), endpoint.path());
-    if let Some(error) = asker.key_error(&request, &exchange) {
+    let request = format!("POST {}{}", prober.url.name(), endpoint.path());
+    if let Some(error) = prober.key_error(&request, &exchange) {
         return Err(error);
     }
-    let said = words(&exchange.body);
+    let said = error_message(&exchange.body);
     if is_wrong_api(exchange.status, &said) {
         return Err(TargetError::WrongApi {
             request,
             status: exchange.status.as_u16(),
-            message: presentable(&said, asker.secrets),
+            message: sanitize(&said, prober.secrets),
         });
     }
-    let outcome = read(endpoint, &exchange, asker.secrets);
+    let outcome = interpret(endpoint, &exchange, prober.secrets);
     let counts = match &outcome {
         Ok(Reply { tokens: Some(_), .. }) => "checked against each reply",
         Ok(_) => "not told by the target",
@@ -326,7 +328,7 @@ async fn first_answer(
         _ => "HTTP/1.0",
     };
     let outcome = outcome.map_or_else(|failure| failure.message, |_| "answered".into());
-    Ok(First { outcome, token_counts: counts, version })
+    Ok(ProbeReport { outcome, token_counts: counts, version })
 }
 
 /// Whether a target that answers a short text so has nothing to measure at this endpoint. Statuses
@@ -340,11 +342,11 @@ fn is_wrong_api(status: StatusCode, said: &str) -> bool {
     }
 }
 
-fn redact(info: &mut TargetInfo, secrets: &Secrets) {
+fn redact_info(info: &mut TargetInfo, secrets: &Secrets) {
     let fields = [&mut info.version, &mut info.model, &mut info.dtype, &mut info.device];
     for text in fields.into_iter().chain(info.details.values_mut()) {
         if !text.is_empty() {
-            *text = presentable(text, secrets);
+            *text = sanitize(text, secrets);
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::shape::{Numbers, One};
+use super::shape::{Numbers, SingleItem};
 
 /// Sent where neither the user nor the server names a model: the dialect requires one, and servers of
 /// one model take any.
@@ -19,27 +19,27 @@ pub(super) fn check_item<'a, Item: Deserialize<'a>>(
     reply: &'a [u8],
 ) -> Result<Option<usize>, serde_json::Error> {
     #[derive(Deserialize)]
-    struct Reply<Item> {
+    struct ItemList<Item> {
         #[serde(rename = "data")]
-        _data: One<Item>,
-        usage: Option<Usage>,
+        _data: SingleItem<Item>,
+        usage: Option<TokenUsage>,
     }
     #[derive(Deserialize)]
-    struct Usage {
+    struct TokenUsage {
         prompt_tokens: Option<usize>,
     }
-    serde_json::from_slice::<Reply<Item>>(reply)
+    serde_json::from_slice::<ItemList<Item>>(reply)
         .map(|reply| reply.usage.and_then(|usage| usage.prompt_tokens))
 }
 
 /// Whether a reply is one vector, and the tokens it counts.
 pub(super) fn check(reply: &[u8]) -> Result<Option<usize>, serde_json::Error> {
     #[derive(Deserialize)]
-    struct Item {
+    struct Embedding {
         #[serde(rename = "embedding")]
         _embedding: Numbers,
     }
-    check_item::<Item>(reply)
+    check_item::<Embedding>(reply)
 }
 
 /// The first model of a list of models: its name, who serves it, the longest text it takes.

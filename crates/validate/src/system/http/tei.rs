@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::dialect::Endpoint;
-use super::shape::{Numbers, One};
+use super::shape::{Numbers, SingleItem};
 use crate::system::{BatchRef, StageTimes, TargetInfo};
 
 /// The body of `/embed` or `/predict`.
@@ -21,7 +21,7 @@ pub(super) fn body(model: Option<&str>, text: &str) -> Value {
 
 /// Whether a reply of `/embed` is one vector.
 pub(super) fn check_embed(reply: &[u8]) -> Result<(), serde_json::Error> {
-    serde_json::from_slice::<One<Numbers>>(reply).map(|_| ())
+    serde_json::from_slice::<SingleItem<Numbers>>(reply).map(|_| ())
 }
 
 /// Whether a reply of `/predict` is a list of labels with scores.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::openai::{ANY_MODEL, check_item};
-use super::shape::{Nested, Numbers};
+use super::shape::{NestedNumbers, Numbers};
 
 /// What `/pooling` can be asked for; which of them a model has is not told anywhere. Rows for each token
 /// come first, as vLLM 0.11 and later take it to mean where nothing is said: other endpoints give one row
@@ -23,19 +23,19 @@ pub(super) fn body(model: Option<&str>, task: Option<&str>, text: &str) -> Value
 /// Whether a reply of `/classify` is the probabilities of one text, and the tokens it counts.
 pub(super) fn check_classify(reply: &[u8]) -> Result<Option<usize>, serde_json::Error> {
     #[derive(Deserialize)]
-    struct Item {
+    struct Classification {
         #[serde(rename = "probs")]
         _probs: Numbers,
     }
-    check_item::<Item>(reply)
+    check_item::<Classification>(reply)
 }
 
 /// Whether a reply of `/pooling` is rows of one text, and the tokens it counts.
 pub(super) fn check_pooling(reply: &[u8]) -> Result<Option<usize>, serde_json::Error> {
     #[derive(Deserialize)]
-    struct Item {
+    struct PooledRows {
         #[serde(rename = "data")]
-        _data: Nested,
+        _data: NestedNumbers,
     }
-    check_item::<Item>(reply)
+    check_item::<PooledRows>(reply)
 }

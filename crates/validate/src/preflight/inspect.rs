@@ -5,12 +5,12 @@ use std::path::Path;
 
 use bigbatch_engine::units::proc_bytes;
 
-use super::judge::{Host, Needs, Seen, judge};
-use super::{Computes, Finding};
+use super::judge::{Host, MachineFacts, RequestCounts, judge};
+use super::{ComputeLocation, Finding};
 use crate::plan::Plan;
 
 /// Looks at this machine before `plan` runs on it and its report goes to `out`, a directory that exists.
-pub fn look(plan: &Plan, out: &Path, computes: Computes) -> Vec<Finding> {
+pub fn inspect(plan: &Plan, out: &Path, computes: ComputeLocation) -> Vec<Finding> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let meminfo = read("/proc/meminfo");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -24,7 +24,7 @@ pub fn look(plan: &Plan, out: &Path, computes: Computes) -> Vec<Finding> {
         processors: processors.max(threads),
         load: load(&read("/proc/loadavg")),
     };
-    judge(&Seen { host, disk: disk(out), needs: Needs::of(plan), computes })
+    judge(&MachineFacts { host, disk: disk(out), needs: RequestCounts::for_plan(plan), computes })
 }
 
 /// Free bytes for this user and all bytes of the file system that holds `path`.

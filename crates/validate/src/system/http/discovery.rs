@@ -11,9 +11,9 @@ use hyper::StatusCode;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::client::{Client, Exchange, Fault};
+use super::client::{Client, Exchange, ExchangeError};
 use super::dialect::{Api, Endpoint};
-use super::failure::{presentable, words};
+use super::failure::{error_message, sanitize};
 use super::secrets::Secrets;
 use super::url::BaseUrl;
 use super::{PROBE, TargetError, openai, tei};
@@ -23,7 +23,7 @@ use crate::system::TargetInfo;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What there is.
-pub(super) struct Found {
+pub(super) struct Discovery {
     pub(super) endpoint: Endpoint,
     pub(super) info: TargetInfo,
     /// The model's name where the target says it.
@@ -33,38 +33,42 @@ pub(super) struct Found {
 }
 
 /// Who asks whom.
-pub(super) struct Asker<'a> {
+pub(super) struct Prober<'a> {
     pub(super) client: &'a Client,
     pub(super) url: &'a BaseUrl,
     pub(super) secrets: &'a Secrets,
 }
 
-impl Asker<'_> {
+impl Prober<'_> {
     /// Looks at the target; `api` and `endpoint` are what the user said of it.
-    pub(super) async fn find(
+    pub(super) async fn discover(
         &self,
         api: Api,
         endpoint: Option<Endpoint>,
         model: Option<&str>,
-    ) -> Result<Found, TargetError> {
+    ) -> Result<Discovery, TargetError> {
         let api = endpoint.map_or(api, Endpoint::api);
         let mut tried = Vec::new();
         if matches!(api, Api::Auto | Api::Tei) {
-            if let Some(found) = self.tei(endpoint, &mut tried).await? {
+            if let Some(found) = self.discover_tei(endpoint, &mut tried).await? {
                 return Ok(found);
             }
             if api == Api::Tei {
                 let endpoint = endpoint.unwrap_or(Endpoint::TeiEmbed);
-                return Ok(plain(endpoint, "a server of text-embeddings-inference's dialect"));
+                return Ok(Discovery::new(
+                    endpoint,
+                    "a server of text-embeddings-inference's dialect",
+                ));
             }
         }
-        let listed = self.models(&mut tried).await?;
+        let listed = self.first_model(&mut tried).await?;
         let vllm = listed.as_ref().is_some_and(|listed| listed.owner == "vllm");
         let mut found = match (endpoint, api) {
-            (Some(endpoint), _) => plain(endpoint, "a server"),
-            (None, Api::OpenAi) => {
-                plain(listed.as_ref().map_or(Endpoint::OpenAi, Listed::embeddings), "a server")
-            }
+            (Some(endpoint), _) => Discovery::new(endpoint, "a server"),
+            (None, Api::OpenAi) => Discovery::new(
+                listed.as_ref().map_or(Endpoint::OpenAi, ListedModel::embeddings),
+                "a server",
+            ),
             (None, _) if vllm || api == Api::Vllm => {
                 let name = model.or(listed.as_ref().map(|listed| listed.model.as_str()));
                 let candidates: &[Endpoint] = if api == Api::Vllm {
@@ -72,10 +76,10 @@ impl Asker<'_> {
                 } else {
                     &[Endpoint::OpenAi, Endpoint::VllmClassify, Endpoint::VllmPooling]
                 };
-                plain(self.first_answering(candidates, name).await?, "a server")
+                Discovery::new(self.first_answering(candidates, name).await?, "a server")
             }
             (None, _) => match &listed {
-                Some(listed) => plain(listed.embeddings(), "a server"),
+                Some(listed) => Discovery::new(listed.embeddings(), "a server"),
                 None => {
                     return Err(TargetError::NotRecognised {
                         target: self.url.name(),
@@ -85,7 +89,7 @@ impl Asker<'_> {
             },
         };
         found.software = if vllm { "vLLM" } else { "a server of OpenAI's dialect" };
-        if vllm && let Ok(Some(reply)) = self.json("/version", &mut tried).await {
+        if vllm && let Ok(Some(reply)) = self.get_json("/version", &mut tried).await {
             found.info.version = reply["version"].as_str().unwrap_or_default().to_owned();
         }
         if let Some(listed) = listed {
@@ -96,25 +100,28 @@ impl Asker<'_> {
         Ok(found)
     }
 
-    async fn tei(
+    async fn discover_tei(
         &self,
         endpoint: Option<Endpoint>,
         tried: &mut Vec<String>,
-    ) -> Result<Option<Found>, TargetError> {
-        let Some(reply) = self.json("/info", tried).await? else { return Ok(None) };
+    ) -> Result<Option<Discovery>, TargetError> {
+        let Some(reply) = self.get_json("/info", tried).await? else { return Ok(None) };
         let Some((info, own)) = tei::info(&reply) else { return Ok(None) };
         let endpoint = endpoint.or(own).unwrap_or(Endpoint::TeiEmbed);
-        let found = plain(endpoint, "text-embeddings-inference or a server like it");
-        Ok(Some(Found { info, ..found }))
+        let found = Discovery::new(endpoint, "text-embeddings-inference or a server like it");
+        Ok(Some(Discovery { info, ..found }))
     }
 
     /// The list of models, with the version in its path or without.
-    async fn models(&self, tried: &mut Vec<String>) -> Result<Option<Listed>, TargetError> {
+    async fn first_model(
+        &self,
+        tried: &mut Vec<String>,
+    ) -> Result<Option<ListedModel>, TargetError> {
         for path in ["/v1/models", "/models"] {
-            let reply = self.json(path, tried).await?;
+            let reply = self.get_json(path, tried).await?;
             if let Some((model, owner, longest)) = reply.as_ref().and_then(openai::first_model) {
                 let versioned = path.starts_with("/v1");
-                return Ok(Some(Listed { model, owner, longest, versioned }));
+                return Ok(Some(ListedModel { model, owner, longest, versioned }));
             }
         }
         Ok(None)
@@ -129,7 +136,7 @@ impl Asker<'_> {
     ) -> Result<Endpoint, TargetError> {
         for &endpoint in candidates {
             if self.answers(endpoint, model, None).await
-                || self.task(endpoint, model).await.is_some()
+                || self.find_task(endpoint, model).await.is_some()
             {
                 return Ok(endpoint);
             }
@@ -139,7 +146,7 @@ impl Asker<'_> {
 
     /// The first of the endpoint's tasks with which it answers a short text. None where it has no tasks
     /// or answers none: then the text is sent without.
-    pub(super) async fn task(
+    pub(super) async fn find_task(
         &self,
         endpoint: Endpoint,
         model: Option<&str>,
@@ -160,7 +167,7 @@ impl Asker<'_> {
     }
 
     /// The JSON at `path`, if there is any.
-    async fn json(
+    async fn get_json(
         &self,
         path: &str,
         tried: &mut Vec<String>,
@@ -168,9 +175,9 @@ impl Asker<'_> {
         let request = format!("GET {}{path}", self.url.name());
         let reply = match timeout(ANSWER_TIMEOUT, self.client.get(self.url.join(path))).await {
             Ok(Ok(reply)) => reply,
-            Ok(Err(Fault::Connect(reason))) => return Err(self.unreachable(&reason)),
+            Ok(Err(ExchangeError::Connect(reason))) => return Err(self.unreachable(&reason)),
             Ok(Err(fault)) => {
-                tried.push(format!("{path}: {}", presentable(fault.message(), self.secrets)));
+                tried.push(format!("{path}: {}", sanitize(fault.message(), self.secrets)));
                 return Ok(None);
             }
             Err(_) => {
@@ -189,12 +196,12 @@ impl Asker<'_> {
     }
 
     /// Whether a connection that begins with HTTP/2 gets any reply at all.
-    pub(super) async fn speaks_http2(&self) -> Result<(), TargetError> {
+    pub(super) async fn check_http2(&self) -> Result<(), TargetError> {
         match timeout(ANSWER_TIMEOUT, self.client.get(self.url.join("/health"))).await {
-            Ok(Err(Fault::Connect(reason))) => Err(self.unreachable(&reason)),
+            Ok(Err(ExchangeError::Connect(reason))) => Err(self.unreachable(&reason)),
             Ok(Err(fault)) => Err(TargetError::Http2 {
                 target: self.url.name(),
-                reason: presentable(fault.message(), self.secrets),
+                reason: sanitize(fault.message(), self.secrets),
             }),
             Ok(Ok(_)) | Err(_) => Ok(()),
         }
@@ -202,10 +209,7 @@ impl Asker<'_> {
 
     /// The error of a target that cannot be reached.
     pub(super) fn unreachable(&self, reason: &str) -> TargetError {
-        TargetError::Unreachable {
-            target: self.url.name(),
-            reason: presentable(reason, self.secrets),
-        }
+        TargetError::Unreachable { target: self.url.name(), reason: sanitize(reason, self.secrets) }
     }
 
     /// The error of a reply that wants another key.
@@ -214,26 +218,29 @@ impl Asker<'_> {
             TargetError::Key {
                 request: request.to_owned(),
                 status: reply.status.as_u16(),
-                message: presentable(&words(&reply.body), self.secrets),
+                message: sanitize(&error_message(&reply.body), self.secrets),
             }
         })
     }
 }
 
 /// The first of the models that a target lists.
-struct Listed {
+struct ListedModel {
     model: String,
     owner: String,
     longest: Option<usize>,
     versioned: bool,
 }
 
-impl Listed {
+impl ListedModel {
     fn embeddings(&self) -> Endpoint {
         if self.versioned { Endpoint::OpenAi } else { Endpoint::OpenAiPlain }
     }
 }
 
-fn plain(endpoint: Endpoint, software: &'static str) -> Found {
-    Found { endpoint, info: TargetInfo::default(), model: None, software }
+impl Discovery {
+    /// A target of which only the endpoint is known.
+    fn new(endpoint: Endpoint, software: &'static str) -> Discovery {
+        Discovery { endpoint, info: TargetInfo::default(), model: None, software }
+    }
 }
