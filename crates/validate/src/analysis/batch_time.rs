@@ -11,8 +11,9 @@
 
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
+use super::records::Ran;
 use super::scaling::BatchTimeModel;
-use super::{Ran, device_span_us};
+use super::stage::device_span_us;
 use crate::load::RequestRecord;
 
 /// Terms of the model.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Ran;
 use super::in_flight::InFlight;
+use super::records::Ran;
 use crate::load::RequestRecord;
 use crate::system::FailureKind;
 

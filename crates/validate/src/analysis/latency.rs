@@ -9,7 +9,8 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ran, Stage};
+use super::records::Ran;
+use super::stage::Stage;
 use crate::figures::Figures;
 use crate::load::RequestRecord;
 use crate::stats::{Interval, PercentileFigure, nearest_rank};

@@ -15,7 +15,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::in_flight::InFlight;
-use super::{Ran, device_span_us};
+use super::records::Ran;
+use super::stage::device_span_us;
 use crate::stats::{Interval, Trend};
 use crate::system::{MemoryPhase, MemoryPoint, MemorySample};
 

@@ -14,6 +14,8 @@ pub mod memory;
 pub mod scaling;
 
 mod in_flight;
+mod records;
+mod stage;
 
 use std::collections::BTreeMap;
 
@@ -21,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::experiment::MemoryExperiment;
 use crate::figures::Cell;
-use crate::load::{Phase, RequestRecord};
+use crate::load::RequestRecord;
 use crate::system::TargetInfo;
 
 pub use edge::EdgeFindings;
@@ -29,6 +31,9 @@ pub use failures::FailureGroup;
 pub use latency::LatencyFindings;
 pub use memory::MemoryFindings;
 pub use scaling::Scaling;
+pub use stage::Stage;
+
+use self::records::Ran;
 
 /// All findings of one run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -67,81 +72,4 @@ pub fn analyse(cells: &[Cell], requests: &[RequestRecord], target: &TargetInfo) 
         edge: None,
         cleanup: None,
     }
-}
-
-/// A cell that was run, with its raw records.
-pub(crate) struct Ran<'a> {
-    cell: &'a Cell,
-    records: Vec<&'a RequestRecord>,
-}
-
-impl Ran<'_> {
-    fn measured(&self) -> impl Iterator<Item = &RequestRecord> {
-        self.records.iter().copied().filter(|record| record.phase == Phase::Measured)
-    }
-}
-
-/// A stage of a request's way, for naming where time went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// From the intended start until the generator sent it.
-    Generator,
-    /// Text to token ids.
-    Tokenize,
-    /// Waiting for a batch.
-    Queue,
-    /// Handing the batch to the device.
-    Copy,
-    /// The batch on the device, its rows read back.
-    Compute,
-    /// The rest: from the target's answer to the last byte, transport included.
-    Reply,
-}
-
-impl Stage {
-    /// The stages in the order of a request's way.
-    pub const ALL: [Stage; 6] = [
-        Stage::Generator,
-        Stage::Tokenize,
-        Stage::Queue,
-        Stage::Copy,
-        Stage::Compute,
-        Stage::Reply,
-    ];
-
-    /// The stage in words.
-    pub fn label(self) -> &'static str {
-        match self {
-            Stage::Generator => "generator",
-            Stage::Tokenize => "tokenize",
-            Stage::Queue => "queue",
-            Stage::Copy => "copy",
-            Stage::Compute => "compute",
-            Stage::Reply => "reply",
-        }
-    }
-
-    /// What a request spent in each stage, in microseconds, in the order of [`Stage::ALL`]; `None`
-    /// if its target did not tell.
-    pub(crate) fn times_us(record: &RequestRecord) -> Option<[u64; 6]> {
-        let stages = record.stages?;
-        let told = stages.tokenize_us + stages.queue_us + stages.device_us();
-        Some([
-            record.lag_us(),
-            stages.tokenize_us,
-            stages.queue_us,
-            stages.copy_us.unwrap_or(0),
-            stages.compute_us,
-            record.latency_us().saturating_sub(record.lag_us() + told),
-        ])
-    }
-}
-
-/// When a request's batch was on the device, in microseconds since the start of the run, as far as its
-/// stages tell: they are laid end to end from its sending.
-pub(crate) fn device_span_us(record: &RequestRecord) -> Option<(u64, u64)> {
-    let stages = record.stages?;
-    let from = record.sent_us + stages.tokenize_us + stages.queue_us;
-    Some((from, from + stages.device_us()))
 }

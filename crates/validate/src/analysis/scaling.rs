@@ -12,7 +12,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::batch_time::{Batch, Outside, batches, closed_loop};
-use super::{Ran, Stage};
+use super::records::Ran;
+use super::stage::Stage;
 use crate::figures::estimate::{Place, places, speedup};
 use crate::load::RequestRecord;
 use crate::stats::trend::median;

@@ -41,9 +41,10 @@ fn is_first(sitting: &usize) -> bool {
 }
 
 impl Cell {
-    /// What a person calls it.
-    pub(crate) fn label(&self) -> String {
-        crate::report::words::cell_name(self)
+    /// Its name in charts and sentences.
+    pub(crate) fn name(&self) -> String {
+        let again = if self.repeats.is_some() { " again" } else { "" };
+        format!("{}{again}", self.spec.name())
     }
 
     /// Its figures, if it was run.

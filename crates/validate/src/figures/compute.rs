@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::cell::{BatchMean, Figures, StageMeans};
 use super::cluster::{clusters, clusters_by, in_flight_mean};
 use super::generator::{Generator, Seen};
 use super::ramp::ramp;
 use super::steady::Steady;
-use super::{BatchMean, Figures, StageMeans};
 use crate::load::{Phase, RequestRecord};
 use crate::plan::CellSpec;
 use crate::stats::{Latencies, Trials};

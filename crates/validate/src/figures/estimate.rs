@@ -1,7 +1,7 @@
 //! One figure of one place of the matrix, with its interval and what that interval means: over the
 //! runs of the place where it ran more than once, else within its only run.
 
-use super::{Cell, Figures};
+use super::cell::{Cell, Figures};
 use crate::stats::{Interval, Percentile, PercentileFigure};
 
 /// Where an interval comes from.

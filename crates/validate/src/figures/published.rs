@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cell, Figures};
+use super::cell::{Cell, Figures};
 use crate::plan::{CellSpec, Plan};
 use crate::stats::{Percentile, RunMean, mean_over_runs};
 

@@ -6,10 +6,13 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until};
 
+use super::cancel::Cancel;
+use super::closed;
 use super::open::{self, Pacing};
 use super::phases::{LoadProgress, PhaseOutput, Phases, Quotas, Ticket};
+use super::records::{Phase, RequestRecord};
 use super::schedule::Schedule;
-use super::{Attempt, Cancel, Clock, Phase, RequestRecord, closed};
+use super::send::{Attempt, Clock};
 use crate::plan::CellRules;
 use crate::system::{Prompt, Target};
 use crate::workload::PromptOrder;

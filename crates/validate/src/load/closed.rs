@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::cell::LoadContext;
-use super::{Attempt, send};
+use super::send::{Attempt, send};
 
 /// One client, until the cell is done.
 pub(super) async fn run_client(shared: Arc<LoadContext>, client: usize) {

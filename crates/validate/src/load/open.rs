@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::cell::LoadContext;
 use super::phases::Ticket;
 use super::schedule::Schedule;
-use super::{Attempt, send};
+use super::send::{Attempt, send};
 use crate::system::{Failure, FailureKind};
 
 /// The pacer looks this often whether anyone still listens.

@@ -13,7 +13,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::histogram::Histogram;
-use super::{Phase, RequestRecord, Schedule};
+use super::records::{Phase, RequestRecord};
+use super::schedule::Schedule;
 use crate::plan::CellRules;
 
 /// When the phases of a cell end.

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::format;
+
 /// When requests are sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -163,6 +165,14 @@ impl CellSpec {
     pub fn matrix_position(&self) -> Option<(usize, usize)> {
         let matrix_position = (self.tokens()?, self.concurrency()?);
         self.scenario.is_none().then_some(matrix_position)
+    }
+
+    /// A short name for charts and sentences: length × clients, or the scenario's name.
+    pub(crate) fn name(&self) -> String {
+        match self.matrix_position() {
+            Some((length, clients)) => format!("{} × {clients}", format::tokens(length)),
+            None => self.label(),
+        }
     }
 
     /// What a person calls it: the scenario's name, or length and clients.

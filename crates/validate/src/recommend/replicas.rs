@@ -97,7 +97,7 @@ fn of_open_loops(results: &Results, wanted: Wanted) -> Option<Recommendation> {
             "Plan with {} requests/s of the lengths of “{}” for each replica: random arrivals at that rate \
              keep their p95 within {}. For example {}.",
             rate(planned),
-            cell.label(),
+            cell.name(),
             time_limit(target_ms),
             examples(planned)
         ),

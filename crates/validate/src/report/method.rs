@@ -4,7 +4,6 @@ use crate::figures::{Cell, Figures};
 use crate::plan::Load;
 use crate::results::Results;
 
-use super::words::cell_name;
 use crate::format::{bytes, change, count, time};
 
 /// How the figures were made, one paragraph each.
@@ -65,7 +64,7 @@ pub(super) fn notes(results: &Results) -> Vec<String> {
             rules.warmup_seconds
         ));
     }
-    let order: Vec<String> = results.cells.iter().map(cell_name).collect();
+    let order: Vec<String> = results.cells.iter().map(Cell::name).collect();
     notes.push(format!(
         "Cells (tokens × clients) ran in random order, seed {}: {}.",
         results.plan.seed,

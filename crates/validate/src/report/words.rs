@@ -7,11 +7,11 @@ use crate::figures::{Cell, Figures, Status};
 use crate::plan::CellSpec;
 use crate::results::Results;
 use crate::results::recommendation::{Advised, Recommendation, Support, Unit};
-use crate::stats::{Interval, Percentile, PercentileFigure, Trials};
+use crate::stats::{Interval, Trials};
 use crate::system::FailureKind;
 use crate::verdict::{Conclusion, Criterion, Outcome, Verdict};
 
-use super::tables::Field;
+use super::tables::table::Field;
 use crate::format::{
     bytes, count, percent, percent_limit, rate, signed_bytes, time, time_limit, tokens,
 };
@@ -72,32 +72,9 @@ pub(super) const PUBLISHED_LEAD: &str = "Each cell was run several times, in ran
      95 % t intervals on the logarithm: what another run of the same plan would show. C is the number of \
      clients that each wait for their answer.";
 
-/// A percentile as it may be printed.
-pub(crate) fn percentile(percentile: &Percentile) -> String {
-    match percentile.shown {
-        PercentileFigure::Exactly { ms } => time(ms),
-        PercentileFigure::AtLeast { ms, .. } => format!("≥ {}", time(ms)),
-        PercentileFigure::NotReached => "not reached".into(),
-        PercentileFigure::NoData => "–".into(),
-    }
-}
-
 /// A time or a dash.
 pub(super) fn optional_time(ms: Option<f64>) -> String {
     ms.map_or("–".into(), time)
-}
-
-/// A cell's name in charts and lists.
-pub(crate) fn cell_name(cell: &Cell) -> String {
-    let again = if cell.repeats.is_some() { " again" } else { "" };
-    format!("{}{again}", spec_name(&cell.spec))
-}
-
-fn spec_name(spec: &CellSpec) -> String {
-    match spec.matrix_position() {
-        Some((length, clients)) => format!("{} × {clients}", tokens(length)),
-        None => spec.label(),
-    }
 }
 
 /// How long a cell's texts are, as its row begins.
@@ -214,11 +191,11 @@ pub(super) fn highlights(results: &Results) -> Vec<(&'static str, String, String
     if let Some((published, over)) = best_over_runs {
         let figure = format!("{} tok/s", rate(over.mean));
         let interval = ends(over.interval, rate);
-        let note = format!("{interval} over {} runs, at {}", over.runs, spec_name(&published.spec));
+        let note = format!("{interval} over {} runs, at {}", over.runs, published.spec.name());
         highlights.push(("highest throughput", figure, note));
     } else if let Some((cell, figures)) = best {
         let figure = format!("{} tok/s", rate(figures.tokens_per_second));
-        highlights.push(("highest throughput", figure, format!("at {}", cell_name(cell))));
+        highlights.push(("highest throughput", figure, format!("at {}", cell.name())));
     }
     let requests: usize = run.iter().map(|(_, figures)| figures.requests).sum();
     let successes: usize = run.iter().map(|(_, figures)| figures.successes).sum();
@@ -286,10 +263,10 @@ pub(super) fn reservations(results: &Results) -> Vec<String> {
     for cell in &results.cells {
         let Some(figures) = cell.figures() else { continue };
         if let Steady::NotSteady { reason } = &figures.steady {
-            all.push(format!("{}: not steady: {reason}.", cell_name(cell)));
+            all.push(format!("{}: not steady: {reason}.", cell.name()));
         }
         if let Some(reason) = &figures.generator.bottleneck {
-            all.push(format!("{}: the generator was the bottleneck: {reason}.", cell_name(cell)));
+            all.push(format!("{}: the generator was the bottleneck: {reason}.", cell.name()));
         }
     }
     all

@@ -8,7 +8,6 @@ use super::{Event, Progress};
 use crate::figures::{Cell, Status};
 use crate::format::{bytes, time};
 use crate::load::LoadProgress;
-use crate::report::words::percentile;
 use crate::system::MemorySample;
 
 /// Shows a run's events on standard error.
@@ -102,8 +101,8 @@ fn finished_line(cell: &Cell) -> String {
             figures.requests,
             figures.tokens_per_second,
             figures.requests_per_second,
-            percentile(&figures.latency.p50),
-            percentile(&figures.latency.p95),
+            figures.latency.p50.label(),
+            figures.latency.p95.label(),
             peak_memory(cell)
         ),
     }

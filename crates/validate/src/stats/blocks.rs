@@ -29,7 +29,7 @@
 //! All of this is within one run. It knows nothing of what differs from run to run: [`super::repeats`]
 //! does.
 
-use super::nearest_rank;
+use super::sample::nearest_rank;
 
 /// Stands for a request that was never answered.
 pub(super) const NEVER: u64 = u64::MAX;

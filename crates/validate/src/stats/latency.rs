@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::time;
+
 use super::blocks::{Clusters, NEVER};
 use super::interval::{Interval, quantile_ranks};
-use super::{Trials, nearest_rank};
+use super::sample::{Trials, nearest_rank};
 
 /// Fewest trials beyond a percentile for it to be shown as a figure: 100 for a p95, 400 for a p99.
 const P95_BEYOND: f64 = 5.0;
@@ -59,6 +61,18 @@ pub struct Percentile {
     /// Independent values that the interval takes the requests to be worth: fewer than there are
     /// batches where batches depend on their neighbours.
     pub effective_trials: f64,
+}
+
+impl Percentile {
+    /// As it may be printed: a time, a lower bound, or why there is none.
+    pub(crate) fn label(&self) -> String {
+        match self.shown {
+            PercentileFigure::Exactly { ms } => time(ms),
+            PercentileFigure::AtLeast { ms, .. } => format!("≥ {}", time(ms)),
+            PercentileFigure::NotReached => "not reached".into(),
+            PercentileFigure::NoData => "–".into(),
+        }
+    }
 }
 
 /// Mean, percentiles and maximum of a sample.

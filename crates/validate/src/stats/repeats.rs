@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Interval;
+use super::interval::Interval;
 use super::student::critical;
 
 /// Runs that a published figure needs.

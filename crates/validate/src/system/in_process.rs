@@ -8,9 +8,10 @@ use bigbatch_engine::model::Head;
 use bigbatch_engine::task::Task;
 use bigbatch_engine::tokenize::{Input, Tokenizer, Truncate};
 
-use super::{
-    ArenaSample, BatchRef, Failure, FailureKind, MemorySample, Prompt, Reply, ReplyFuture,
-    StageTimes, Target, TargetInfo, TokenCounter, process_rss_bytes,
+use super::memory::{ArenaSample, MemorySample, process_rss_bytes};
+use super::target::{
+    BatchRef, Failure, FailureKind, Prompt, Reply, ReplyFuture, StageTimes, Target, TargetInfo,
+    TokenCounter,
 };
 
 /// An engine under test.

@@ -4,7 +4,7 @@
 use crate::experiment::MemoryExperiment;
 
 use super::frame::{At, Axis, Frame, Scale, Size};
-use super::{Figure, series_class};
+use super::parts::{Figure, series_class};
 use crate::format::bytes;
 
 /// The chart's own size.

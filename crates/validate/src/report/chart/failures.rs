@@ -6,7 +6,7 @@ use crate::results::Results;
 use crate::system::FailureKind;
 
 use super::frame::{At, Axis, Frame, Scale, Size};
-use super::{Figure, bands, series_class, short};
+use super::parts::{Figure, bands, end_ms, series_class, short};
 use crate::format::{count, time};
 
 const WIDTH: f64 = 860.0;
@@ -22,7 +22,7 @@ pub(in super::super) fn failures(results: &Results) -> Option<(Figure, Vec<Strin
     let mut kinds: Vec<FailureKind> = groups.iter().map(|group| group.kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    let end = super::end_ms(results).filter(|_| !kinds.is_empty())?;
+    let end = end_ms(results).filter(|_| !kinds.is_empty())?;
     let x = Scale::linear(end / 1e3);
     let y = Scale::linear(kinds.len() as f64);
     let x = Axis {

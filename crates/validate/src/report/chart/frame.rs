@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::super::markup::Markup;
+use crate::report::markup::Markup;
 
 /// How values map to a length.
 #[derive(Debug, Clone, Copy)]

@@ -5,11 +5,11 @@
 use crate::analysis::latency::HeatMap;
 use crate::results::Results;
 
-use super::super::markup::Markup;
-use super::super::words;
-use super::Figure;
 use super::frame::At;
+use super::parts::Figure;
 use crate::format::{count, time};
+use crate::report::markup::Markup;
+use crate::report::words;
 
 const WIDTH: f64 = 380.0;
 const LEFT: f64 = 44.0;
@@ -46,7 +46,7 @@ pub(in super::super) fn heat_maps(results: &Results) -> Option<(Vec<Figure>, Mar
         .into_iter()
         .filter_map(|cell| {
             let found = results.analysis.latency.cells.iter().find(|of| of.cell == cell.index)?;
-            (!found.heat.windows.is_empty()).then(|| (words::cell_name(cell), &found.heat))
+            (!found.heat.windows.is_empty()).then(|| (cell.name(), &found.heat))
         })
         .collect();
     let all = || {

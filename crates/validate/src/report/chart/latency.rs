@@ -9,10 +9,10 @@ use crate::figures::{Cell, Figures};
 use crate::results::Results;
 use crate::stats::Spread;
 
-use super::super::words;
 use super::frame::{At, Axis, Frame, Scale, Size};
-use super::{Figure, series_class, time_tick};
+use super::parts::{Figure, series_class, time_tick};
 use crate::format::{percent_limit, time, tokens};
+use crate::report::words;
 
 const SIZE: Size = Size { width: 380.0, height: 280.0 };
 
@@ -59,7 +59,7 @@ fn chart(
     let mut frame = axes(&label, least, far);
     for (cell, figures) in cells {
         let class = class(levels, cell.spec.concurrency().unwrap_or_default());
-        let title = summary(&words::cell_name(cell), &figures.latency_over_all);
+        let title = summary(&cell.name(), &figures.latency_over_all);
         distribution(&mut frame, &class, &figures.distribution, far * 2.0, &title);
     }
     for (concurrency, ms) in bars {
@@ -87,7 +87,7 @@ fn scenario(results: &Results, cell: &Cell, figures: &Figures) -> Option<Figure>
     let times = || both.into_iter().flatten().map(|&(ms, _)| ms);
     let least = times().min_by(f64::total_cmp)?;
     let far = times().chain(bar).max_by(f64::total_cmp)?;
-    let name = words::cell_name(cell);
+    let name = cell.name();
     let mut frame = axes(&format!("Distribution of latency, {name}"), least, far);
     let lines = [
         (
@@ -127,8 +127,8 @@ fn axes(label: &str, least: f64, most: f64) -> Frame {
 fn summary(name: &str, spread: &Spread) -> String {
     format!(
         "{name}: p50 {}, p95 {}, max {}",
-        words::percentile(&spread.p50),
-        words::percentile(&spread.p95),
+        spread.p50.label(),
+        spread.p95.label(),
         words::optional_time(spread.max_ms)
     )
 }

@@ -1,13 +1,14 @@
 //! Memory over time, with the cells as bands behind it, and below it on the same axis of time what
 //! ran: the tokens of the requests under way. Idle plateaus, from which leaks are judged, are marked.
 
+use crate::figures::Cell;
 use crate::results::Results;
 use crate::system::MemorySample;
 
-use super::super::words;
 use super::frame::{At, Axis, Frame, Scale, Size};
-use super::{Figure, bands, short};
+use super::parts::{Figure, bands, end_ms, rate_tick, series_class, short};
 use crate::format::{bytes, count, time};
+use crate::report::words;
 
 const SIZE: Size = Size { width: 860.0, height: 320.0 };
 const GIB: f64 = (1u64 << 30) as f64;
@@ -29,7 +30,7 @@ pub(in super::super) fn memory(results: &Results) -> Option<(Figure, Vec<String>
     let told: Vec<(&str, Reading)> =
         SERIES.into_iter().filter(|(_, of)| words::peak(results, of).is_some()).collect();
     let peak = told.iter().filter_map(|(_, of)| words::peak(results, of)).max()? as f64;
-    let end = super::end_ms(results)?;
+    let end = end_ms(results)?;
     let budget = results.target.memory_budget_bytes.map(|budget| budget as f64);
     let top = budget.filter(|&budget| budget < 4.0 * peak).map_or(peak, |budget| budget.max(peak));
     let (unit, title) = if top >= 0.75 * GIB { (GIB, "memory, GiB") } else { (MIB, "memory, MiB") };
@@ -53,11 +54,7 @@ pub(in super::super) fn memory(results: &Results) -> Option<(Figure, Vec<String>
             .filter_map(|point| Some((point.at_ms / 1e3, of(&point.sample)? as f64 / unit)))
             .collect();
         let peak = words::peak(results, of).map(bytes).unwrap_or_default();
-        frame.line(
-            &super::series_class(index, told.len()),
-            &points,
-            &format!("{name}: peak {peak}"),
-        );
+        frame.line(&series_class(index, told.len()), &points, &format!("{name}: peak {peak}"));
     }
     plateaus(&mut frame, results, unit);
     let names = told.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -87,7 +84,7 @@ pub(in super::super) fn in_flight(results: &Results) -> Option<Figure> {
     let aligned = &results.analysis.memory.aligned;
     let points = || aligned.iter().flat_map(|series| &series.points);
     let most = points().map(|point| point.tokens_in_flight).max().filter(|&most| most > 0)?;
-    let x_scale = Scale::linear(super::end_ms(results)? / 1e3);
+    let x_scale = Scale::linear(end_ms(results)? / 1e3);
     let y_scale = Scale::linear(most as f64 * 1.35);
     let ticks = |scale: Scale, about| scale.ticks(about);
     let x = Axis {
@@ -98,7 +95,7 @@ pub(in super::super) fn in_flight(results: &Results) -> Option<Figure> {
     let y = Axis {
         scale: y_scale,
         title: "tokens",
-        ticks: ticks(y_scale, 3).into_iter().map(|tick| (tick, super::rate_tick(tick))).collect(),
+        ticks: ticks(y_scale, 3).into_iter().map(|tick| (tick, rate_tick(tick))).collect(),
     };
     let size = Size { width: SIZE.width, height: 170.0 };
     let mut frame = Frame::new(size, "Tokens of the requests under way over time", x, y);
@@ -111,7 +108,7 @@ pub(in super::super) fn in_flight(results: &Results) -> Option<Figure> {
             .collect();
         let most = series.points.iter().map(|point| point.requests_in_flight).max().unwrap_or(0);
         let cell = results.cells.iter().find(|cell| cell.index == series.cell);
-        let name = cell.map(words::cell_name).unwrap_or_default();
+        let name = cell.map(Cell::name).unwrap_or_default();
         frame.line("s2", &line, &format!("{name}: at most {} requests under way", count(most)));
     }
     Some(Figure { title: String::new(), svg: frame.finish() })

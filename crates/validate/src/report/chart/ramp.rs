@@ -4,9 +4,8 @@ use crate::figures::ramp::{Broken, Ramp};
 use crate::figures::{Cell, Figures};
 use crate::results::Results;
 
-use super::super::words;
-use super::Figure;
 use super::frame::{At, Axis, Frame, Scale, Size};
+use super::parts::{Figure, rate_tick, time_tick};
 use crate::format::{count, rate, time};
 
 const SIZE: Size = Size { width: 420.0, height: 280.0 };
@@ -32,14 +31,14 @@ fn chart(cell: &Cell, ramp: &Ramp) -> Option<Figure> {
     let x = Axis {
         scale: x_scale,
         title: "arrivals / s",
-        ticks: x_scale.ticks(5).into_iter().map(|tick| (tick, super::rate_tick(tick))).collect(),
+        ticks: x_scale.ticks(5).into_iter().map(|tick| (tick, rate_tick(tick))).collect(),
     };
     let y = Axis {
         scale: y_scale,
         title: "p95 latency (logarithmic)",
-        ticks: y_scale.ticks(4).into_iter().map(|tick| (tick, super::time_tick(tick))).collect(),
+        ticks: y_scale.ticks(4).into_iter().map(|tick| (tick, time_tick(tick))).collect(),
     };
-    let name = words::cell_name(cell);
+    let name = cell.name();
     let mut frame = Frame::new(SIZE, &format!("p95 latency against the rate, {name}"), x, y);
     if let Some(limit) = ramp.latency_ms_p95_max {
         frame.rule(limit, &format!("too late beyond {}", time(limit)));

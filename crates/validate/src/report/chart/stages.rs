@@ -5,11 +5,11 @@ use crate::analysis::Stage;
 use crate::figures::Cell;
 use crate::results::Results;
 
-use super::super::markup::Markup;
-use super::super::words;
 use super::frame::At;
-use super::{Figure, series_class};
+use super::parts::{Figure, series_class};
 use crate::format::time;
+use crate::report::markup::Markup;
+use crate::report::words;
 
 const WIDTH: f64 = 860.0;
 const LEFT: f64 = 96.0;
@@ -39,7 +39,7 @@ pub(in super::super) fn stages(results: &Results) -> Option<(Figure, Vec<String>
         let top = 4.0 + ROW * row as f64;
         let baseline = At(top + 16.0);
         let before = At(LEFT - 10.0);
-        let name = words::cell_name(cell);
+        let name = cell.name();
         out.element("text", &[("x", &before), ("y", &baseline), ("text-anchor", &"end")], &name);
         let mut x = LEFT;
         for (index, (stage, ms)) in stages.iter().copied().enumerate() {

@@ -5,7 +5,7 @@ use crate::figures::estimate::{Place, speedup};
 use crate::results::Results;
 
 use super::frame::{At, Axis, Frame, Scale, Size};
-use super::{Figure, rate_tick, series_class};
+use super::parts::{Figure, rate_tick, series_class};
 use crate::format::{rate, tokens};
 
 const SIZE: Size = Size { width: 420.0, height: 290.0 };

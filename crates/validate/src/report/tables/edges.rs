@@ -5,7 +5,8 @@ use crate::analysis::edge::{Axis, Edge, EdgeFailure, Recovery};
 use crate::format::{bytes, count, time};
 use crate::results::Results;
 
-use super::{Field, Labels, Numbers, Prose, Table, filled, plain};
+use super::table::Holds::{Labels, Numbers, Prose};
+use super::table::{Field, Holds, Table, filled, plain};
 
 /// A value of an axis in its unit.
 fn value(axis: Axis, value: u64) -> String {
@@ -19,7 +20,7 @@ fn table<T>(
     results: &Results,
     of: impl Fn(&EdgeFindings) -> &[T],
     row: impl Fn(&T) -> Vec<Field>,
-    labels: &[(&'static str, super::Holds)],
+    labels: &[(&'static str, Holds)],
 ) -> Option<Table> {
     let found = results.analysis.edge.as_ref()?;
     filled(of(found).iter().map(|item| plain(row(item))).collect(), labels)

@@ -7,7 +7,8 @@ use crate::format::{bytes, change, count, percent, rate, signed_bytes, time, tok
 use crate::report::words;
 use crate::results::Results;
 
-use super::{Field, Labels, Numbers, Prose, Row, Table, filled, plain};
+use super::table::Holds::{Labels, Numbers, Prose};
+use super::table::{Field, Row, Table, filled, plain};
 
 /// Spikes that the report lists over all cells.
 const SPIKES_LISTED: usize = 25;
@@ -17,7 +18,7 @@ fn cell(results: &Results, index: usize) -> Option<&Cell> {
 }
 
 fn cell_name(results: &Results, index: usize) -> Field {
-    cell(results, index).map_or_else(|| format!("cell {index}"), words::cell_name).into()
+    cell(results, index).map_or_else(|| format!("cell {index}"), Cell::name).into()
 }
 
 /// Throughput, speedup and efficiency at each concurrency, with predictions of held-out cells.

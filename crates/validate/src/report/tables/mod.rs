@@ -4,6 +4,7 @@
 mod edges;
 mod findings;
 mod strategies;
+pub(super) mod table;
 
 use crate::figures::published::Published;
 use crate::figures::{Cell, Figures, Status};
@@ -12,7 +13,6 @@ use crate::results::Results;
 use crate::stats::interval::wilson;
 use crate::stats::{Percentile, PercentileFigure, RunMean, Spread};
 use crate::system::MemorySample;
-use crate::verdict::Outcome;
 
 use super::words;
 use crate::format::{bytes, count, percent, rate, time};
@@ -20,86 +20,10 @@ use crate::format::{bytes, count, percent, rate, time};
 pub(super) use edges::{edge_failures, edges, recoveries};
 pub(super) use findings::{bottlenecks, failures, leaks, returned, scaling, spikes, tails};
 pub(super) use strategies::strategies;
+pub(super) use table::{Column, Field, Holds, Row, Stress, Table};
 
-/// A table.
-pub(super) struct Table {
-    pub(super) columns: Vec<Column>,
-    pub(super) rows: Vec<Row>,
-}
-
-/// A column and what it holds.
-pub(super) struct Column {
-    pub(super) label: &'static str,
-    pub(super) holds: Holds,
-}
-
-/// What a column holds, for its alignment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Holds {
-    Numbers,
-    Labels,
-    Prose,
-}
 use Holds::{Labels, Numbers, Prose};
-
-/// A row, and what is to be stressed about it.
-pub(super) struct Row {
-    pub(super) fields: Vec<Field>,
-    pub(super) stress: Stress,
-}
-
-/// A field, and below or behind it in small type what belongs to it: its interval, say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Field {
-    pub(super) text: String,
-    pub(super) note: Option<String>,
-}
-
-impl From<String> for Field {
-    fn from(text: String) -> Field {
-        Field { text, note: None }
-    }
-}
-
-impl From<&str> for Field {
-    fn from(text: &str) -> Field {
-        text.to_owned().into()
-    }
-}
-
-impl Field {
-    fn noted(text: impl Into<String>, note: String) -> Field {
-        Field { text: text.into(), note: (!note.is_empty()).then_some(note) }
-    }
-}
-
-/// What a row is, for its colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stress {
-    None,
-    /// A verdict.
-    Verdict(Outcome),
-    /// A cell that repeats another.
-    Muted,
-    /// A cell that was not run: between its first two fields and its last there is nothing.
-    NotRun,
-    /// A new length begins here.
-    Break,
-}
-
-/// A row of which nothing is to be stressed.
-fn plain(fields: Vec<Field>) -> Row {
-    Row { fields, stress: Stress::None }
-}
-
-fn columns(labels: &[(&'static str, Holds)]) -> Vec<Column> {
-    labels.iter().map(|&(label, holds)| Column { label, holds }).collect()
-}
-
-/// A table of these rows; none without any.
-fn filled(rows: Vec<Row>, labels: &[(&'static str, Holds)]) -> Option<Table> {
-    (!rows.is_empty()).then(|| Table { columns: columns(labels), rows })
-}
+use table::{columns, filled, plain};
 
 /// Every limit beside its figure.
 pub(super) fn verdicts(results: &Results) -> Table {
@@ -216,7 +140,7 @@ fn ranked(percentile: &Percentile) -> Field {
         | PercentileFigure::NotReached
         | PercentileFigure::NoData => String::new(),
     };
-    Field::noted(words::percentile(percentile), interval)
+    Field::noted(percentile.label(), interval)
 }
 
 /// The figures of every cell that was run more than once, over its runs.

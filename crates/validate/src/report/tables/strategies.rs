@@ -3,7 +3,8 @@
 use crate::experiment::{MemoryExperiment, Strategy};
 use crate::format::{bytes, count, percent, time};
 
-use super::{Field, Labels, Numbers, Row, Stress, Table, columns};
+use super::table::Holds::{Labels, Numbers};
+use super::table::{Field, Row, Stress, Table, columns};
 
 /// One row a strategy.
 pub(in super::super) fn strategies(experiment: &MemoryExperiment) -> Table {

@@ -5,6 +5,7 @@
 //! because the server had closed an idle connection; any other failure is handed on.
 
 use std::error::Error;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -17,8 +18,33 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::error::TargetError;
 use super::retry_after::retry_after;
-use super::{HttpVersion, TargetError};
+
+/// How connections are spoken on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HttpVersion {
+    /// HTTP/1.1, or what TLS agrees on.
+    #[default]
+    Auto,
+    /// HTTP/1.1 with connections kept alive.
+    Http1,
+    /// HTTP/2, without asking first.
+    Http2,
+}
+
+impl FromStr for HttpVersion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<HttpVersion, String> {
+        match text {
+            "auto" => Ok(HttpVersion::Auto),
+            "1" => Ok(HttpVersion::Http1),
+            "2" => Ok(HttpVersion::Http2),
+            _ => Err("HTTP versions are auto, 1 and 2".into()),
+        }
+    }
+}
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// A reply beyond this is no answer to one text.

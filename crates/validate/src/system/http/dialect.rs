@@ -6,8 +6,9 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::client::Exchange;
-use super::{TargetError, openai, tei, vllm};
-use crate::system::Reply;
+use super::error::TargetError;
+use super::{openai, tei, vllm};
+use crate::system::target::Reply;
 
 /// A wire dialect, or the wish to find out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -142,30 +143,5 @@ impl FromStr for Api {
         let all = [Api::Auto, Api::Tei, Api::OpenAi, Api::Vllm];
         let found = all.into_iter().find(|api| api.to_string() == text);
         found.ok_or_else(|| "APIs are auto, tei, openai and vllm".into())
-    }
-}
-
-/// How connections are spoken on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HttpVersion {
-    /// HTTP/1.1, or what TLS agrees on.
-    #[default]
-    Auto,
-    /// HTTP/1.1 with connections kept alive.
-    Http1,
-    /// HTTP/2, without asking first.
-    Http2,
-}
-
-impl FromStr for HttpVersion {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<HttpVersion, String> {
-        match text {
-            "auto" => Ok(HttpVersion::Auto),
-            "1" => Ok(HttpVersion::Http1),
-            "2" => Ok(HttpVersion::Http2),
-            _ => Err("HTTP versions are auto, 1 and 2".into()),
-        }
     }
 }

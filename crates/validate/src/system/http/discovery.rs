@@ -13,11 +13,15 @@ use tokio::time::timeout;
 
 use super::client::{Client, Exchange, ExchangeError};
 use super::dialect::{Api, Endpoint};
+use super::error::TargetError;
 use super::failure::{error_message, sanitize};
 use super::secrets::Secrets;
 use super::url::BaseUrl;
-use super::{PROBE, TargetError, openai, tei};
-use crate::system::TargetInfo;
+use super::{openai, tei};
+use crate::system::target::TargetInfo;
+
+/// The short text that a target is tried with.
+pub(super) const PROBE: &str = "Is anybody there?";
 
 /// No question is waited for longer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::client::{Exchange, ExchangeError};
 use super::secrets::Secrets;
-use crate::system::{Failure, FailureKind};
+use crate::system::target::{Failure, FailureKind};
 
 /// Characters of a target's words that are kept.
 const MESSAGE_CHARS_MAX: usize = 240;

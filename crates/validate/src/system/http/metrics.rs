@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::client::Client;
-use crate::system::{ArenaSample, MemorySample, fragmentation};
+use crate::system::memory::{ArenaSample, MemorySample, fragmentation};
 
 const RSS: &str = "process_resident_memory_bytes";
 const DEVICE: &str = "bigbatch_device_memory_bytes";

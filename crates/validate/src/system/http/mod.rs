@@ -31,24 +31,23 @@ use std::time::Duration;
 use hyper::{StatusCode, Uri, Version};
 use tokio::time::timeout;
 
-pub use dialect::{Api, Endpoint, HttpVersion};
+pub use client::HttpVersion;
+pub use dialect::{Api, Endpoint};
 pub use error::TargetError;
 pub use secrets::Secrets;
 
 use self::client::{Client, Exchange, ExchangeError};
-use self::discovery::{Discovery, Prober};
+use self::discovery::{Discovery, PROBE, Prober};
 use self::failure::{error_message, exchange_failure, sanitize, status_failure};
 pub use self::metrics::MEMORY_METRICS;
 use self::metrics::Scraper;
 use self::process::Process;
 use self::url::BaseUrl;
-use super::{
-    Failure, FailureKind, MemoryFuture, MemorySample, Prompt, Reply, ReplyFuture, Target,
-    TargetInfo,
+use crate::system::memory::MemorySample;
+use crate::system::target::{
+    Failure, FailureKind, MemoryFuture, Prompt, Reply, ReplyFuture, Target, TargetInfo,
 };
 
-/// The short text that a target is tried with.
-const PROBE: &str = "Is anybody there?";
 /// How long that text is waited for. A slow target is measured all the same.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -1,7 +1,7 @@
 //! Memory of a target that runs on this machine, by the number of its process.
 
-use super::TargetError;
-use crate::system::{MemorySample, process_memory, rss_bytes_of};
+use super::error::TargetError;
+use crate::system::memory::{MemorySample, process_memory, rss_bytes_of};
 
 /// A process of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

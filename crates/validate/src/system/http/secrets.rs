@@ -11,7 +11,7 @@ use hyper::header::{
     TRANSFER_ENCODING,
 };
 
-use super::TargetError;
+use super::error::TargetError;
 
 /// Headers that belong to the request itself.
 const OURS: [HeaderName; 4] = [CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING];

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::dialect::Endpoint;
 use super::shape::{Numbers, SingleItem};
-use crate::system::{BatchRef, StageTimes, TargetInfo};
+use crate::system::target::{BatchRef, StageTimes, TargetInfo};
 
 /// The body of `/embed` or `/predict`.
 pub(super) fn body(model: Option<&str>, text: &str) -> Value {

@@ -6,7 +6,7 @@
 use hyper::Uri;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 
-use super::TargetError;
+use super::error::TargetError;
 
 /// A URL that endpoints are appended to.
 #[derive(Clone)]

@@ -1,0 +1,16 @@
+//! The raw records of each cell, as the findings read them.
+
+use crate::figures::Cell;
+use crate::load::{Phase, RequestRecord};
+
+/// A cell that was run, with its raw records.
+pub(crate) struct Ran<'a> {
+    pub(super) cell: &'a Cell,
+    pub(super) records: Vec<&'a RequestRecord>,
+}
+
+impl Ran<'_> {
+    pub(super) fn measured(&self) -> impl Iterator<Item = &RequestRecord> {
+        self.records.iter().copied().filter(|record| record.phase == Phase::Measured)
+    }
+}

@@ -1,0 +1,83 @@
+//! The size of a sample in independent units, and ranks in a sorted sample.
+
+use serde::{Deserialize, Serialize};
+
+/// What the size of a sample is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrialUnit {
+    /// Batches that the target told.
+    Batches,
+    /// Rounds: requests divided by clients, the time in which every client is served once.
+    Rounds,
+    /// Runs of a cell.
+    Runs,
+    /// Readings of memory.
+    Readings,
+    /// Idle plateaus of memory.
+    Plateaus,
+}
+
+impl TrialUnit {
+    /// The unit in words.
+    pub fn label(self) -> &'static str {
+        match self {
+            TrialUnit::Batches => "batches",
+            TrialUnit::Rounds => "rounds",
+            TrialUnit::Runs => "runs",
+            TrialUnit::Readings => "readings",
+            TrialUnit::Plateaus => "plateaus",
+        }
+    }
+}
+
+/// The size of a sample in independent units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trials {
+    /// How many.
+    pub count: usize,
+    /// Of what.
+    pub unit: TrialUnit,
+}
+
+impl Trials {
+    /// Batches where the target told any, else rounds of `clients` requests.
+    pub fn new(requests: usize, clients: usize, batches: usize) -> Trials {
+        if batches > 0 {
+            return Trials { count: batches.min(requests), unit: TrialUnit::Batches };
+        }
+        Trials { count: requests.div_ceil(clients.max(1)), unit: TrialUnit::Rounds }
+    }
+}
+
+/// The nearest rank, from 1, of `level` (0 to 1) in a sample of `count`.
+pub fn nearest_rank(level: f64, count: usize) -> usize {
+    // The product of a level such as 0.95 and a count may land a hair above the whole number meant.
+    let rank = (level * count as f64 - 1e-9).ceil() as usize;
+    rank.clamp(1, count.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_ranks_of_known_samples() {
+        assert_eq!(nearest_rank(0.95, 100), 95);
+        assert_eq!(nearest_rank(0.95, 20), 19);
+        assert_eq!(nearest_rank(0.95, 21), 20);
+        assert_eq!(nearest_rank(0.5, 1), 1);
+        assert_eq!(nearest_rank(0.99, 10), 10);
+        for hundreds in 1..500 {
+            assert_eq!(nearest_rank(0.99, 100 * hundreds), 99 * hundreds);
+            assert_eq!(nearest_rank(0.95, 100 * hundreds), 95 * hundreds);
+        }
+    }
+
+    #[test]
+    fn trials_are_batches_where_told() {
+        assert_eq!(Trials::new(100, 10, 25), Trials { count: 25, unit: TrialUnit::Batches });
+        assert_eq!(Trials::new(100, 10, 0), Trials { count: 10, unit: TrialUnit::Rounds });
+        assert_eq!(Trials::new(0, 10, 0).count, 0);
+    }
+}
