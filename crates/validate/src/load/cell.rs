@@ -1,4 +1,4 @@
-//! One cell under load: what the closed and the open loop share.
+//! Runs one cell: starts its closed or open loop, supervises its phases and collects its records.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::plan::CellRules;
 use crate::system::{Prompt, Target};
 use crate::workload::PromptOrder;
 
-/// How often the caller hears of a cell's progress.
+/// Interval of progress reports.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What a cell needs to run.
+/// Everything that a cell's load needs.
 pub(crate) struct CellLoad<'a> {
     pub(crate) index: usize,
     pub(crate) traffic: Traffic,
@@ -29,9 +29,9 @@ pub(crate) struct CellLoad<'a> {
     pub(crate) pacing: Pacing,
 }
 
-/// Who decides when a request is sent.
+/// The source of intended starts.
 pub(crate) enum Traffic {
-    /// Clients that wait for their answers.
+    /// Clients that each wait for their answer.
     Closed { clients: usize },
     /// A schedule.
     Open(Box<Schedule>),
@@ -40,9 +40,9 @@ pub(crate) enum Traffic {
 /// Why the measured phase of a cell ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndReason {
-    /// It had what the plan asked for.
+    /// The cell has the requests and batches that the plan requires.
     Complete,
-    /// The time limit came first; what was measured until then counts.
+    /// The time limit came first. The requests measured until then count.
     TimeLimit,
     /// The time limit came during the warm-up.
     NeverWarm,
@@ -50,7 +50,7 @@ pub(crate) enum EndReason {
     Cancelled,
 }
 
-/// What a cell leaves behind.
+/// The records of a cell, and why it ended.
 pub(crate) struct LoadOutput {
     pub(crate) records: Vec<RequestRecord>,
     /// Start and end of the measured phase, in microseconds since the start of the run.
@@ -95,7 +95,7 @@ pub(crate) async fn run_load(
         }
     }
     let end_reason = supervise(&shared.phases, limit, cancel, report_progress).await;
-    // Hangs up on whatever is still under way: none of it is measured.
+    // Cancels the requests still in flight, none of which is measured.
     workers.shutdown().await;
     report_progress(shared.phases.progress());
     let PhaseOutput { mut records, measured_from, measured_to } = shared.phases.finish();
@@ -105,7 +105,7 @@ pub(crate) async fn run_load(
     LoadOutput { records, measured_us, end_reason }
 }
 
-/// Waits for the cell to be done, its time to be up, or the run to be cancelled.
+/// Waits until the cell is done, its time limit has passed, or the run is cancelled.
 async fn supervise(
     phases: &Phases,
     limit: Instant,
@@ -133,7 +133,7 @@ async fn supervise(
     }
 }
 
-/// What the clients or the requests of a cell share.
+/// State shared by the clients or requests of a cell.
 pub(super) struct LoadContext {
     cell: usize,
     pub(super) phases: Phases,
@@ -145,7 +145,7 @@ pub(super) struct LoadContext {
 }
 
 impl LoadContext {
-    /// Writes a request down that has ended.
+    /// Records a request that has ended.
     pub(super) fn complete(
         &self,
         client: usize,

@@ -1,10 +1,12 @@
-//! The life of a cell as a small state machine: warm-up, measured, cool-down, done.
+//! The phases of a cell as a state machine: warm-up, measured, cool-down, done.
 //!
-//! The load never pauses between phases, and requests count by their intended start. The warm-up of
-//! a closed loop ends at the completion that fills it, that of an open loop at a time of its
-//! schedule. At the other end requests are sent until the last measured one has its answer, so that
-//! the last ones are not measured on an emptying target; what is sent then is hung up on and does
-//! not count. A replay, which ends by itself, has no such load after it.
+//! The load does not pause between phases, and a request belongs to the phase of its intended start. The
+//! warm-up of a closed loop ends with its last required completion, that of an open loop at a time of its
+//! schedule. After the measured phase requests are still sent until the last measured one is answered, so
+//! that the last requests are not measured on a target that runs empty; these are cancelled and do not
+//! count. A replay ends with its file and has no cool-down.
+//!
+//! The steady part of the measured phase is found later, in [`crate::figures`].
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,32 +19,32 @@ use super::records::{Phase, RequestRecord};
 use super::schedule::Schedule;
 use crate::plan::CellRules;
 
-/// When the phases of a cell end.
+/// The conditions that end the phases of a cell.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Quotas {
     warm_up: WarmUpEnd,
     requests: usize,
     batches: usize,
     requests_max: usize,
-    /// How the measured phase ends.
+    /// Condition that ends the measured phase.
     ends: MeasuredEnd,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum WarmUpEnd {
-    /// When this many requests have ended.
+    /// After this many requests have ended.
     Ended(usize),
-    /// At the first intended start that is not before.
+    /// At the first intended start at or after this time.
     Until(Instant),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum MeasuredEnd {
-    /// When there are enough requests and batches.
+    /// At the required numbers of requests and batches.
     ByCounts,
-    /// At this time, whatever was counted.
+    /// At this time, regardless of counts.
     At(Instant),
-    /// With the schedule.
+    /// At the end of the schedule.
     WithSchedule,
 }
 
@@ -57,7 +59,7 @@ impl Quotas {
         }
     }
 
-    /// Of an open loop that starts at `start`.
+    /// The conditions of an open loop that starts at `start`.
     pub(super) fn open(rules: &CellRules, schedule: &Schedule, start: Instant) -> Quotas {
         let ends = match schedule.measured_to() {
             Some(to) => MeasuredEnd::At(start + to),
@@ -81,22 +83,22 @@ pub(super) struct Ticket {
     pub(super) phase: Phase,
 }
 
-/// How far a cell has come.
+/// The progress of a cell under load.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LoadProgress {
     /// Whether the warm-up is over.
     pub measuring: bool,
-    /// Requests of the present phase that have ended.
+    /// Requests of the current phase that have ended.
     pub ended: usize,
-    /// Requests of the present phase that must end, at least.
+    /// Fewest requests of the current phase that must end; 0 if it ends at a time.
     pub wanted: usize,
     /// Measured requests that failed.
     pub failed: usize,
     /// Different batches among the measured requests.
     pub batches: usize,
-    /// About the median latency of the measured requests that were answered so far, in microseconds.
+    /// Approximate median latency of the measured requests answered so far, in microseconds.
     pub latency_us_p50: Option<u64>,
-    /// About their 95th percentile.
+    /// Approximate 95th percentile of the same, in microseconds.
     pub latency_us_p95: Option<u64>,
 }
 
@@ -125,7 +127,7 @@ pub(super) struct Phases {
     pub(super) done: Notify,
 }
 
-/// What a cell leaves behind.
+/// The records of a cell, and the ends of its measured phase.
 pub(super) struct PhaseOutput {
     pub(super) records: Vec<RequestRecord>,
     pub(super) measured_from: Option<Instant>,
@@ -157,7 +159,8 @@ impl Phases {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A ticket for the request that is meant to start at `intended`; none when the cell is done.
+    /// Returns the number and phase of the request that is meant to start at `intended`; `None` when the
+    /// cell is done.
     pub(super) fn issue(&self, intended: Instant) -> Option<Ticket> {
         let mut state = self.state();
         if let WarmUpEnd::Until(end) = state.quotas.warm_up {
@@ -180,7 +183,7 @@ impl Phases {
         Some(ticket)
     }
 
-    /// Takes the record of a request that has ended and moves on to the next phase if it is time.
+    /// Takes the record of a request that has ended, and enters the next phase if its condition is met.
     pub(super) fn complete(&self, record: RequestRecord, now: Instant) {
         let mut state = self.state();
         match record.phase {
@@ -211,7 +214,7 @@ impl Phases {
         self.notify_if_done(&state);
     }
 
-    /// Ends the measured phase early if it is under way; returns the phase that was.
+    /// Ends the measured phase if it is running; returns the phase before the call.
     pub(super) fn end_at_time_limit(&self, now: Instant) -> Phase {
         let mut state = self.state();
         let phase = state.phase;
@@ -222,7 +225,7 @@ impl Phases {
         phase
     }
 
-    /// No more requests are going to come.
+    /// Ends the measured phase because the schedule has no more requests.
     pub(super) fn end_schedule(&self, now: Instant) {
         let mut state = self.state();
         if state.phase == Phase::Measured {
@@ -270,7 +273,7 @@ impl PhaseState {
         self.phase == Phase::CoolDown && self.measured_ended == self.measured_issued
     }
 
-    /// Whether a request meant to start at `intended` is no longer to be measured.
+    /// Returns true if a request meant to start at `intended` comes after the measured phase.
     fn is_beyond(&self, intended: Instant) -> bool {
         match self.quotas.ends {
             MeasuredEnd::ByCounts => self.measured_issued >= self.quotas.requests_max,
@@ -288,8 +291,8 @@ impl PhaseState {
         self.measured_ended >= self.quotas.requests && !batches_lack
     }
 
-    /// Ends the measured phase. That of an open loop ends at an intended start, so that no request
-    /// that was meant to start within it can be missing because it was late.
+    /// Ends the measured phase. In an open loop it ends at an intended start, so that no request meant to
+    /// start within the phase is missing because it was late.
     fn stop_measuring(&mut self, now: Instant) {
         self.phase = Phase::CoolDown;
         self.measuring_to = Some(match self.quotas.ends {

@@ -1,8 +1,10 @@
-//! What one cell puts on the target: how long its texts are, and when they are sent.
+//! The cells of a plan: how long their texts are, and when they are sent.
 //!
-//! A cell of the matrix is one fixed length under one closed loop, and that is all its written form
-//! says: `{"tokens": 1024, "concurrency": 50}`. Every other cell is a scenario with a name; where
-//! its length is fixed or its loop closed it still says so with the same two keys.
+//! A cell of the matrix is one fixed length under one closed loop and is written as these two numbers:
+//! `{"tokens": 1024, "concurrency": 50}`. Every other cell is a scenario with a name; a fixed length
+//! or a closed loop of a scenario is written with the same two keys. The `...Form` types are those
+//! written forms. How a load becomes requests is in [`crate::load`], how lengths become texts in
+//! [`crate::workload`].
 
 use std::path::PathBuf;
 
@@ -14,86 +16,86 @@ use crate::format;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Load {
-    /// Clients that each wait for their answer before they send again.
+    /// A closed loop: each client waits for its answer before it sends again.
     Closed {
-        /// How many.
+        /// Number of clients.
         concurrency: usize,
     },
-    /// Requests arrive at a rate, whether or not earlier ones have been answered.
+    /// An open loop: requests arrive at a rate, whether or not earlier ones have been answered.
     Open {
-        /// Mean arrivals in a second.
+        /// Mean arrivals per second.
         rate_per_second: f64,
-        /// How they are spread.
+        /// Distribution of the gaps between arrivals.
         #[serde(default)]
         arrival: Arrival,
-        /// How long the measured phase lasts; without it, until the cell has the requests and
-        /// batches that the plan asks of every cell.
+        /// Length of the measured phase. Without it the phase ends when the cell has the requests and
+        /// batches that [`CellRules`](super::CellRules) require.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<f64>,
     },
     /// An open loop whose rate rises linearly.
     Ramp {
-        /// Rate at the start of the measured phase, and throughout the warm-up.
+        /// Rate at the start of the measured phase and during the warm-up.
         from_per_second: f64,
-        /// Rate at its end.
+        /// Rate at the end of the measured phase.
         to_per_second: f64,
-        /// How long it takes.
+        /// Length of the measured phase.
         seconds: f64,
-        /// How arrivals are spread around the rate.
+        /// Distribution of the gaps between arrivals.
         #[serde(default)]
         arrival: Arrival,
-        /// A p95 of latency beyond this counts as broken; without it, three times the p95 of the
-        /// ramp's first tenth.
+        /// Upper limit on the p95 of latency; the ramp breaks beyond it. The default is three times
+        /// the p95 of the ramp's first tenth.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         latency_seconds_p95_max: Option<f64>,
-        /// A share of failed requests beyond this counts as broken.
+        /// Upper limit on the share of failed requests; the ramp breaks beyond it.
         #[serde(default = "one_percent")]
         failure_rate_max: f64,
     },
-    /// Arrivals and lengths from a file of `seconds,tokens` lines.
+    /// Arrivals and lengths from a file of `seconds,tokens` lines ([`Trace`](crate::workload::Trace)).
     Replay {
-        /// The file; a relative path starts at the plan's folder.
+        /// The file. A relative path starts at the plan's folder.
         file: PathBuf,
-        /// 2 sends everything in half the time.
+        /// Factor on the file's speed: 2 sends everything in half the time.
         #[serde(default = "one")]
         speed: f64,
     },
 }
 
-/// How the arrivals of an open loop are spread around its rate.
+/// Distribution of the gaps between the arrivals of an open loop.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Arrival {
-    /// Evenly.
+    /// Equal gaps.
     Constant,
-    /// Independently of each other: exponential gaps.
+    /// Exponential gaps: arrivals are independent.
     #[default]
     Poisson,
-    /// In bursts (`cv` above 1) or more evenly than chance (below 1): gamma-distributed gaps.
+    /// Gamma-distributed gaps: bursts for `cv` above 1, more even than Poisson below 1.
     Gamma {
-        /// Standard deviation of a gap over its mean; 1 is Poisson.
+        /// Coefficient of variation of the gaps: standard deviation over mean; 1 is Poisson.
         cv: f64,
     },
 }
 
-/// How many tokens requests have, special tokens included.
+/// Tokens per request, special tokens included.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Lengths {
-    /// All the same.
+    /// Every request has this many.
     Fixed(usize),
-    /// Drawn anew for each request: one of these by weight, then a length from it.
+    /// Drawn for each request: a component by its weight, then a length from the component.
     Mix(Vec<LengthComponent>),
-    /// Each line of the load's own file says.
+    /// Taken from each line of the replay's file.
     FromTrace,
 }
 
-/// One part of a mixture of lengths.
+/// One component of a mixture of lengths.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "LengthComponentForm", into = "LengthComponentForm")]
 pub struct LengthComponent {
-    /// How often it is drawn, relative to the others.
+    /// Weight relative to the other components.
     pub weight: f64,
-    /// What is drawn from it.
+    /// Distribution of the component's lengths.
     pub lengths: LengthDist,
 }
 
@@ -102,41 +104,41 @@ pub struct LengthComponent {
 pub enum LengthDist {
     /// Always this many tokens.
     Fixed(usize),
-    /// Log-normal, cut off at both ends by drawing again.
+    /// Log-normal, truncated at both ends by drawing again.
     LogNormal {
-        /// Median of the uncut distribution, in tokens.
+        /// Median before truncation, in tokens.
         median: f64,
-        /// Standard deviation of the logarithm.
+        /// Standard deviation of the natural logarithm.
         sigma: f64,
-        /// Shortest.
+        /// Shortest length, in tokens.
         min: usize,
-        /// Longest.
+        /// Longest length, in tokens.
         max: usize,
     },
-    /// The token counts of a person's own documents, each as likely as another.
+    /// The token counts of the user's own documents, each equally likely.
     Documents {
-        /// A directory of `.txt` files, a document each, or a file with a document a line; a
+        /// A directory of `.txt` files, one document each, or a file with one document per line. A
         /// relative path starts at the plan's folder.
         path: PathBuf,
-        /// Longer documents count as this long.
+        /// Length in tokens to which longer documents are counted.
         max: usize,
     },
 }
 
-/// What one cell puts on the target.
+/// One cell: the lengths of its texts and its load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "CellSpecForm", into = "CellSpecForm")]
 pub struct CellSpec {
-    /// The scenario's name; none for a cell of the matrix.
+    /// The scenario's name; `None` for a cell of the matrix.
     pub scenario: Option<String>,
-    /// How long its texts are.
+    /// Tokens per request.
     pub lengths: Lengths,
-    /// When they are sent.
+    /// When requests are sent.
     pub load: Load,
 }
 
 impl CellSpec {
-    /// A cell of the matrix.
+    /// Creates a cell of the matrix: `tokens` per request, `concurrency` clients.
     pub fn matrix(tokens: usize, concurrency: usize) -> CellSpec {
         CellSpec {
             scenario: None,
@@ -145,7 +147,7 @@ impl CellSpec {
         }
     }
 
-    /// Tokens of each request, where they are all the same.
+    /// Returns the tokens per request if they are all the same.
     pub fn tokens(&self) -> Option<usize> {
         match self.lengths {
             Lengths::Fixed(tokens) => Some(tokens),
@@ -153,7 +155,7 @@ impl CellSpec {
         }
     }
 
-    /// Clients, in a closed loop.
+    /// Returns the clients of a closed loop.
     pub fn concurrency(&self) -> Option<usize> {
         match self.load {
             Load::Closed { concurrency } => Some(concurrency),
@@ -161,13 +163,13 @@ impl CellSpec {
         }
     }
 
-    /// Length and clients of a cell of the matrix; none for a scenario.
+    /// Returns tokens and clients of a cell of the matrix, or `None` for a scenario.
     pub fn matrix_position(&self) -> Option<(usize, usize)> {
-        let matrix_position = (self.tokens()?, self.concurrency()?);
-        self.scenario.is_none().then_some(matrix_position)
+        let position = (self.tokens()?, self.concurrency()?);
+        self.scenario.is_none().then_some(position)
     }
 
-    /// A short name for charts and sentences: length × clients, or the scenario's name.
+    /// Names the cell briefly for charts and sentences: `1K × 50`, or the scenario's name.
     pub(crate) fn name(&self) -> String {
         match self.matrix_position() {
             Some((length, clients)) => format!("{} × {clients}", format::tokens(length)),
@@ -175,7 +177,7 @@ impl CellSpec {
         }
     }
 
-    /// What a person calls it: the scenario's name, or length and clients.
+    /// Names the cell for people: the scenario's name, or `1024 tokens, C=50`.
     pub fn label(&self) -> String {
         match &self.scenario {
             Some(name) => name.clone(),
@@ -185,7 +187,7 @@ impl CellSpec {
 }
 
 impl Lengths {
-    /// In a few words: `1024`, or what the mixture is.
+    /// Describes the lengths: `1024`, or the components of the mixture.
     pub fn label(&self) -> String {
         match self {
             Lengths::Fixed(tokens) => tokens.to_string(),
@@ -211,7 +213,7 @@ impl LengthDist {
 }
 
 impl Load {
-    /// In a few words: `50` for a closed loop of 50 clients, else the kind and its rate.
+    /// Describes the load: `50` for a closed loop of 50 clients, else its kind and rate.
     pub fn label(&self) -> String {
         match self {
             Load::Closed { concurrency } => concurrency.to_string(),
@@ -236,21 +238,21 @@ impl Arrival {
     }
 }
 
-/// `[[scenario]]` in a plan: a name, one of `tokens` and `lengths` (neither for a replay), and one
+/// A `[[scenario]]` of the file: a name, one of `tokens` and `lengths` (neither for a replay), and one
 /// of `concurrency` and `load`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ScenarioForm", into = "ScenarioForm")]
 pub struct Scenario {
-    /// What the report calls it; different for each scenario of a plan.
+    /// Name in reports; unique within a plan.
     pub name: String,
-    /// How long its texts are.
+    /// Tokens per request.
     pub lengths: Lengths,
-    /// When they are sent.
+    /// When requests are sent.
     pub load: Load,
 }
 
 impl Scenario {
-    /// The cell that it makes.
+    /// Returns the cell of the scenario.
     pub fn cell(&self) -> CellSpec {
         CellSpec {
             scenario: Some(self.name.clone()),
@@ -274,7 +276,7 @@ struct ScenarioForm {
     load: Option<Load>,
 }
 
-/// The written form of a cell, of which several keys may stand in a larger table.
+/// The written form of a cell. It may be flattened into a larger table, so unknown keys are accepted.
 #[derive(Clone, Serialize, Deserialize)]
 struct CellSpecForm {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -289,7 +291,7 @@ struct CellSpecForm {
     load: Option<Load>,
 }
 
-/// Lengths and load from the keys that a plan or a report gives.
+/// Reads lengths and load from the four keys of a plan or a report.
 fn lengths_and_load(
     tokens: Option<usize>,
     lengths: Option<Vec<LengthComponent>>,
@@ -304,7 +306,9 @@ fn lengths_and_load(
     let replay = matches!(load, Load::Replay { .. });
     let lengths = match (tokens, lengths) {
         (None, None) if replay => Lengths::FromTrace,
-        _ if replay => return Err("a replay's file says how long its texts are".into()),
+        _ if replay => {
+            return Err("a replay takes its lengths from its file; remove tokens and lengths".into());
+        }
         (Some(tokens), None) => Lengths::Fixed(tokens),
         (None, Some(parts)) => Lengths::Mix(parts),
         _ => return Err("give one of tokens (a fixed length) and lengths (a mixture)".into()),
@@ -312,7 +316,7 @@ fn lengths_and_load(
     Ok((lengths, load))
 }
 
-/// The keys for lengths and load.
+/// The keys `tokens`, `lengths`, `concurrency` and `load`.
 type LengthLoadKeys = (Option<usize>, Option<Vec<LengthComponent>>, Option<usize>, Option<Load>);
 
 fn split_keys(lengths: Lengths, load: Load) -> LengthLoadKeys {
@@ -362,8 +366,8 @@ impl From<CellSpec> for CellSpecForm {
     }
 }
 
-/// One part of a mixture as written: `tokens`, or `median` with `sigma`, `min` and `max`, or
-/// `documents`.
+/// The written form of a component: `tokens`, or `median` with `sigma`, `min` and `max`, or
+/// `documents` with `max`.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LengthComponentForm {
@@ -427,9 +431,11 @@ impl TryFrom<LengthComponentForm> for LengthComponent {
                 ..
             } => LengthDist::Documents { path, max },
             _ => {
-                return Err("a part of lengths has either tokens, or median, sigma, min and max, \
+                return Err(
+                    "a component of lengths has either tokens, or median, sigma, min and max, \
                             or documents and max"
-                    .into());
+                        .into(),
+                );
             }
         };
         Ok(LengthComponent { weight, lengths })

@@ -1,11 +1,12 @@
-//! The journal of a run: every finished cell on disk before the next one begins.
+//! The journal of a run: every finished cell is on disk before the next one begins.
 //!
-//! A line of JSON each: how the run began, and for every finished cell its raw records and then the
-//! cell. Lines are only ever appended, so whatever ends a run, an interrupt, a crash, a full disk,
-//! the cells before are whole. A cell whose own line is missing was not finished and is run again.
+//! It has one line of JSON for the run's identity and, per finished cell, one line per raw record
+//! followed by one line for the cell. Lines are only appended, so finished cells survive an interrupt, a
+//! crash or a full disk. A cell without its own line was not finished and is run again.
 //!
-//! A run goes on from a journal only if it would have written the same first line: the same plan,
-//! target and prompts. A cell that cannot be written now is kept in memory and written with the next.
+//! A run resumes from a journal only if it would have written the same identity: plan, target and
+//! prompts. A cell that cannot be written is written with the next one. The report's files are not
+//! written here but in [`crate::report`].
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -21,22 +22,22 @@ use crate::plan::Plan;
 use crate::plan::difference::describe_first_difference;
 use crate::system::TargetInfo;
 
-/// Version of the lines below.
+/// Version of the format of the lines.
 const VERSION: u32 = 1;
 
-/// What a run must share with the one that it goes on from.
+/// What must be equal for one run to resume another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RunIdentity {
     pub(crate) version: u32,
     pub(crate) plan: Plan,
     pub(crate) target: TargetInfo,
-    /// Of every prompt that was prepared.
+    /// Digest of the corpus and of all prompts.
     pub(crate) prompts_digest: String,
 }
 
 impl RunIdentity {
     pub(crate) fn new(plan: &Plan, target: &TargetInfo, prompts_digest: String) -> RunIdentity {
-        // Where the plan's file lies is no part of the plan, and is not written down.
+        // The folder of the plan's file is not part of the plan, and is not serialised.
         let plan = Plan { folder: PathBuf::new(), ..plan.clone() };
         RunIdentity { version: VERSION, plan, target: target.clone(), prompts_digest }
     }
@@ -51,28 +52,28 @@ enum JournalLine {
     Cell(Box<Cell>),
 }
 
-/// What an earlier sitting left.
+/// The contents of a journal: what earlier sittings finished.
 #[derive(Debug, Default)]
 pub(crate) struct JournalContents {
-    /// When the run began.
+    /// Start of the run, in ISO 8601.
     pub(crate) begun_at: String,
-    /// When it was gone on with, each time.
+    /// Start of each later sitting, in ISO 8601.
     pub(crate) resumed_at: Vec<String>,
-    /// Finished cells and their records, by index.
+    /// Finished cells with their records, by index.
     pub(crate) cells: BTreeMap<usize, (Cell, Vec<RequestRecord>)>,
 }
 
 /// A journal open for appending.
 pub(crate) struct Journal {
     file: File,
-    /// Length up to the end of the last whole cell.
+    /// Length of the file up to the end of the last complete cell.
     whole_bytes: u64,
-    /// What could not be written yet.
+    /// Lines that are not written yet.
     pending: Vec<u8>,
 }
 
 impl Journal {
-    /// Begins a journal, in place of any that is there.
+    /// Starts a journal, replacing an existing one.
     pub(crate) fn begin(path: &Path, identity: RunIdentity, at: &str) -> Result<Journal, Error> {
         let attempt = || {
             File::create(path)?;
@@ -87,7 +88,7 @@ impl Journal {
         attempt().map_err(unwritable(path))
     }
 
-    /// Goes on from the journal that is there; begins one if there is none.
+    /// Opens an existing journal and returns its contents; starts a journal if there is none.
     pub(crate) fn resume(
         path: &Path,
         identity: RunIdentity,
@@ -122,7 +123,7 @@ impl Journal {
         Ok((journal, contents))
     }
 
-    /// Writes down a finished cell. After an error it is still to be written, with the next one.
+    /// Writes a finished cell. After an error, the next call writes it too.
     pub(crate) fn append_cell(&mut self, cell: &Cell, records: &[RequestRecord]) -> io::Result<()> {
         for record in records {
             self.push_line(&JournalLine::Request(record.clone()))?;
@@ -145,7 +146,7 @@ impl Journal {
     fn flush(&mut self) -> io::Result<()> {
         let written = self.file.write_all(&self.pending).and_then(|()| self.file.sync_data());
         if let Err(fault) = written {
-            // Half a cell in the middle would hide the cells after it.
+            // An incomplete cell in the middle would hide the cells after it.
             self.file.set_len(self.whole_bytes)?;
             return Err(fault);
         }
@@ -159,7 +160,7 @@ fn unwritable(path: &Path) -> impl Fn(io::Error) -> Error {
     move |source| Error::JournalUnwritable { path: path.to_owned(), source }
 }
 
-/// What a journal holds, and its length up to the end of the last whole cell.
+/// Reads a journal: its identity, its contents, and its length up to the end of the last complete cell.
 fn read(file: File) -> io::Result<(Option<RunIdentity>, JournalContents, u64)> {
     let (mut identity, mut contents) = (None, JournalContents::default());
     let mut records = Vec::new();
@@ -169,7 +170,7 @@ fn read(file: File) -> io::Result<(Option<RunIdentity>, JournalContents, u64)> {
     loop {
         text.clear();
         read_bytes += reader.read_until(b'\n', &mut text)? as u64;
-        // A line that was torn, and all after it, is as good as not written.
+        // A torn line and everything after it count as not written.
         let whole = text.last() == Some(&b'\n');
         let Some(line) = whole.then(|| serde_json::from_slice(&text).ok()).flatten() else {
             return Ok((identity, contents, whole_bytes));
@@ -191,12 +192,12 @@ fn read(file: File) -> io::Result<(Option<RunIdentity>, JournalContents, u64)> {
     }
 }
 
-/// The first thing in which the run of a journal differs from this one, in words.
+/// Describes the first difference between the journal's run and this one.
 fn difference(found: &RunIdentity, wanted: &RunIdentity) -> Option<String> {
     let words = describe_first_difference(found, wanted)?;
     if words.starts_with("prompts_digest ") {
         return Some(
-            "the texts to send are others: the corpus, the tokenizer or a file that the plan names"
+            "the prompts differ: the corpus, the tokenizer or a file that the plan names has changed"
                 .into(),
         );
     }
@@ -227,7 +228,7 @@ mod tests {
         }
     }
 
-    fn place(name: &str) -> PathBuf {
+    fn scratch_file(name: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("bigbatch-journal-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("writable");
         folder.join(name)
@@ -239,7 +240,7 @@ mod tests {
 
     #[test]
     fn what_is_torn_is_run_again_and_what_is_whole_is_kept() {
-        let path = place("torn");
+        let path = scratch_file("torn");
         let mut journal = Journal::begin(&path, identity(2), "once").expect("writable");
         journal.append_cell(&cell(0), &[]).expect("written");
         journal.append_cell(&cell(1), &[]).expect("written");
@@ -263,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_cell_that_could_not_be_written_is_written_with_the_next() {
-        let path = place("full");
+        let path = scratch_file("full");
         let mut journal = Journal::begin(&path, identity(2), "once").expect("writable");
         // What cannot be written to stands for a full disk.
         let good = std::mem::replace(&mut journal.file, File::open(&path).expect("there"));
@@ -275,7 +276,7 @@ mod tests {
 
     #[test]
     fn another_run_is_refused_by_what_is_different() {
-        let path = place("other");
+        let path = scratch_file("other");
         Journal::begin(&path, identity(2), "once").expect("writable");
         let mut target = identity(2);
         target.target.device = "another".into();
@@ -284,7 +285,7 @@ mod tests {
         for (other, expected) in [
             (identity(3), "plan.concurrency was [1,2], now it is [1,3]"),
             (target, "target.device was \"\", now it is \"another\""),
-            (prompts, "the texts to send are others"),
+            (prompts, "the prompts differ"),
         ] {
             let error = Journal::resume(&path, other, "later").err().expect("refused").to_string();
             assert!(error.contains(expected), "{error}");
@@ -297,7 +298,7 @@ mod tests {
 
     #[test]
     fn without_a_journal_there_is_nothing_to_go_on_from() {
-        let path = place("none");
+        let path = scratch_file("none");
         let _ = std::fs::remove_file(&path);
         let contents = reopened(&path);
         assert!(contents.cells.is_empty() && contents.resumed_at.is_empty());

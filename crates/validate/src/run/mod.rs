@@ -1,4 +1,9 @@
-//! The run: prompts first, then every cell in random order, then figures and verdicts.
+//! The run of a plan: prepares the prompts, runs every cell in random order, computes figures and verdicts.
+//!
+//! `prepare.rs` reads the plan's files and cuts prompts, `journal.rs` keeps finished cells on disk,
+//! `telemetry.rs` reads memory beside the load, `progress.rs` prints. How the requests of a cell are sent
+//! is in [`crate::load`]; what its records come to, in [`crate::figures`]. Reports are written by
+//! [`crate::report`]. The search for limits is a run of its own kind: [`edge`].
 
 pub mod edge;
 mod journal;
@@ -37,22 +42,22 @@ use crate::workload::Corpus;
 
 pub use progress::Terminal;
 
-/// What a run may be told besides its plan.
+/// Options of a run beside its plan.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// Where prompts are cut from.
+    /// The prose from which prompts are cut.
     pub corpus: Corpus,
-    /// Raised to stop the run early.
+    /// The flag that stops the run early.
     pub cancel: Cancel,
-    /// How often memory is read during a cell.
+    /// Interval of memory readings under load.
     pub memory_interval: Duration,
-    /// Where finished cells are kept as the run goes on, if anywhere.
+    /// File for finished cells, from which the run can be resumed.
     pub journal: Option<PathBuf>,
-    /// Whether to go on with the cells that the journal lacks; else it is begun anew.
+    /// Whether to resume from the journal and run only the missing cells; else the journal is replaced.
     pub resume: bool,
-    /// What advice is asked for.
+    /// The goal of the recommendations.
     pub wanted: Wanted,
-    /// What was found of the machine, for the report.
+    /// Findings about the machine, for the report.
     pub preflight: Vec<Finding>,
 }
 
@@ -70,63 +75,63 @@ impl Default for RunOptions {
     }
 }
 
-/// What a run tells while it goes on.
+/// An event of a run, for its progress display.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// What preflight found of the machine.
+    /// Preflight has judged the machine.
     Preflight {
-        /// All of it.
+        /// All findings.
         findings: &'a [Finding],
     },
-    /// Prompts are being cut.
+    /// Cutting the prompts begins.
     Preparing {
-        /// Their fixed lengths in tokens.
+        /// The fixed lengths, in tokens.
         tokens: &'a [usize],
-        /// Scenarios of mixed or replayed lengths besides.
+        /// Number of scenarios with mixed or replayed lengths.
         scenarios: usize,
     },
-    /// Cells that an earlier sitting finished are taken over.
+    /// Cells finished in an earlier sitting were read from the journal and are not run again.
     Resumed {
-        /// How many.
+        /// Number of cells.
         cells: usize,
     },
-    /// A finished cell could not be written to the journal; it is kept in memory.
+    /// A finished cell could not be written to the journal. It is written with the next cell.
     JournalFailed {
-        /// Why, in one line.
+        /// The operating system's error, in one line.
         reason: &'a str,
     },
     /// A cell begins.
     CellStarted {
-        /// Its place in the order, from 0.
+        /// Position in the run's order, from 0.
         index: usize,
-        /// Cells in all.
+        /// Number of all cells.
         of: usize,
-        /// Its lengths and load.
+        /// Lengths and load of the cell.
         spec: &'a CellSpec,
     },
-    /// A cell goes on; told about five times a second.
+    /// A cell is running; sent about five times per second.
     CellProgressed {
-        /// Its place in the order, from 0.
+        /// Position in the run's order, from 0.
         index: usize,
-        /// How far it has come.
+        /// Requests, failures and latency so far.
         progress: LoadProgress,
         /// The latest reading of the target's memory.
         memory: MemorySample,
     },
     /// A cell has ended or was not run.
     CellFinished {
-        /// What came of it.
+        /// The cell with its figures, or the reason why it was not run.
         cell: &'a Cell,
     },
 }
 
-/// Hears what a run tells. How it is shown is the program's matter.
+/// Receives the events of a run.
 pub trait Progress: Sync {
-    /// Called from the run's own thread; must return soon.
+    /// Handles one event. Called from the run's thread, so it must return soon.
     fn event(&self, event: Event<'_>);
 }
 
-/// Hears nothing.
+/// Ignores all events.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
@@ -134,7 +139,10 @@ impl Progress for Silent {
     fn event(&self, _: Event<'_>) {}
 }
 
-/// Runs a plan against a target, on a runtime of its own. Blocks until it is done.
+/// Runs a plan against a target on a new runtime. Blocks until the run is done.
+///
+/// # Errors
+/// Those of [`run_async`], or [`Error::Runtime`].
 pub fn run(
     plan: &Plan,
     target: Arc<dyn Target>,
@@ -145,7 +153,10 @@ pub fn run(
     runtime()?.block_on(run_async(plan, target, tokens, options, progress))
 }
 
-/// A runtime as [`run`] makes it, for targets whose connections must outlive one call.
+/// Starts a runtime as [`run`] uses it, for targets whose connections must outlive one call.
+///
+/// # Errors
+/// [`Error::Runtime`] if its threads cannot be started.
 pub fn runtime() -> Result<Runtime, Error> {
     Builder::new_multi_thread()
         .worker_threads(LOAD_THREADS)
@@ -155,8 +166,12 @@ pub fn runtime() -> Result<Runtime, Error> {
         .map_err(Error::Runtime)
 }
 
-/// Runs a plan against a target on the caller's runtime, which needs its timer enabled. Prompts
-/// are cut on the calling thread before the first await of the load.
+/// Runs a plan against a target on the caller's runtime, whose timer must be enabled. Prompts are cut on
+/// the calling thread before the load's first await.
+///
+/// # Errors
+/// An invalid plan, an unreadable file that it names, prompts that cannot be cut, or a journal that cannot
+/// be used. All come before any load; failures under load are records.
 pub async fn run_async(
     plan: &Plan,
     target: Arc<dyn Target>,
@@ -172,7 +187,7 @@ pub async fn run_async(
     let prompts = pools.summary(options.corpus.origin());
     let now = utc(started_at);
     let (journal, mut contents) = open_journal(plan, &info, &pools, options, now)?;
-    // Whatever is wrong with what was given has been said by now, and in one line.
+    // All errors have been returned by now, so each is the only line on standard error.
     progress.event(Event::Preflight { findings: &options.preflight });
     if !contents.cells.is_empty() {
         progress.event(Event::Resumed { cells: contents.cells.len() });
@@ -211,7 +226,7 @@ pub async fn run_async(
     Ok(Report { results, requests })
 }
 
-/// The run's journal, and what it already holds.
+/// Opens the run's journal, if it has one, and returns the cells that it already holds.
 fn open_journal(
     plan: &Plan,
     target: &TargetInfo,
@@ -229,13 +244,13 @@ fn open_journal(
     Ok((Some(Journal::begin(path, identity, &now)?), nothing(now)))
 }
 
-/// When the last cell that is kept ended, in microseconds since the start of the run.
+/// Returns the end of the last finished cell, in microseconds since the start of the run.
 fn ended_us(contents: &JournalContents) -> u64 {
     let ends = contents.cells.values().filter_map(|(cell, _)| cell.span_ms);
     ends.fold(0.0, |latest: f64, (_, end)| latest.max(end * 1e3)) as u64
 }
 
-/// One cell in the order run.
+/// One cell at its position in the run's order.
 struct PlannedCell {
     index: usize,
     spec: CellSpec,
@@ -256,8 +271,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// All cells in random order, and at the end the first of them that could be run again.
-    /// Those in `earlier` were run before; the others go to `journal` as they end.
+    /// Runs all cells in random order, and at the end repeats the first that could be run. Cells in
+    /// `earlier` are taken from there; the others are written to `journal` as they end.
     async fn run_cells(
         &self,
         mut earlier: BTreeMap<usize, (Cell, Vec<RequestRecord>)>,
@@ -295,7 +310,7 @@ impl Run<'_> {
         (cells, requests)
     }
 
-    /// Writes a cell to the journal, unless it was left unfinished by an interruption.
+    /// Writes a cell to the journal, unless an interruption left it unfinished.
     fn append_to_journal(
         &self,
         journal: &mut Option<Journal>,
@@ -362,7 +377,7 @@ impl Run<'_> {
         (cell, records)
     }
 
-    /// What the cell needs to run, or why it cannot be.
+    /// Prepares the cell's load; the error is the reason why the cell cannot be run.
     fn prepare_load(&self, index: usize, spec: &CellSpec) -> Result<cell::CellLoad<'_>, String> {
         let rules = &self.plan.cell;
         let (pool, trace) = self.pools.for_cell(spec)?;
@@ -382,7 +397,7 @@ impl Run<'_> {
         Ok(cell::CellLoad { index, traffic, rules, prompts, pacing: self.pacing })
     }
 
-    /// What came of a cell, and its records.
+    /// Computes the cell's figures, or states why it has none; returns them with its records.
     fn cell_status(
         &self,
         spec: &CellSpec,
@@ -394,7 +409,7 @@ impl Run<'_> {
         let reason = match (end_reason, measured_us) {
             (EndReason::Cancelled, _) => "interrupted while it ran".to_owned(),
             (EndReason::NeverWarm, _) | (_, None) => {
-                format!("its warm-up was not over when its time limit of {limit} s was")
+                format!("its warm-up did not end within its time limit of {limit} s")
             }
             (end_reason, Some(mut measured_us)) => {
                 let steady = find_steady_part(&spec.load, &mut records, &mut measured_us);
@@ -413,7 +428,7 @@ impl Run<'_> {
     }
 }
 
-/// Finds the steady part of a load that is meant to have one.
+/// Finds the steady part of a load that is meant to have one; ramps and replays are not.
 fn find_steady_part(
     load: &Load,
     records: &mut [RequestRecord],
@@ -429,8 +444,8 @@ fn find_steady_part(
     }
 }
 
-/// Every cell as often as the plan repeats it, in random order over the whole run, so that a drift
-/// of the machine falls on all cells alike.
+/// Lists every cell with each of its runs, in random order over the whole run, so that a drift of the
+/// machine affects all cells alike.
 fn shuffle_cells(plan: &Plan) -> Vec<(CellSpec, usize)> {
     let runs = |spec: CellSpec| (0..plan.repeats).map(move |run| (spec.clone(), run));
     let mut cells: Vec<_> = plan.cells().into_iter().flat_map(runs).collect();
@@ -438,11 +453,11 @@ fn shuffle_cells(plan: &Plan) -> Vec<(CellSpec, usize)> {
     cells
 }
 
-/// Memory readings under load that the results keep of all cells together, so that a plan of many
-/// cells does not make a file of many megabytes.
+/// Memory readings under load that the results keep, over all cells, so that a plan of many cells does not
+/// make a file of many megabytes.
 const READINGS_MAX: usize = 1500;
 
-/// Readings under load that the results keep of each cell.
+/// Returns the readings under load that the results keep per cell.
 fn readings_max(plan: &Plan) -> usize {
     let cells = plan.cells().len() * plan.repeats + 1;
     (READINGS_MAX / cells).max(16)

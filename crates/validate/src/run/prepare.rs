@@ -1,6 +1,6 @@
-//! Everything a run needs before its first request: the files that the plan names, and the prompts.
+//! Prepares what a run needs before its first request: the files that the plan names, and the prompts.
 //!
-//! Whatever can be wrong with a plan's files is found here, so that no load runs in vain.
+//! Every fault of these files is an error here, before any load.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub(crate) struct PromptPools {
 /// A scenario whose lengths are not fixed.
 struct ScenarioPrompts {
     source: LengthSource,
-    /// None if the target does not take its longest.
+    /// `None` if the target does not accept the longest text.
     pool: Option<PromptPool>,
 }
 
@@ -33,7 +33,7 @@ enum LengthSource {
 }
 
 impl LengthSource {
-    /// None if the cell's length is fixed.
+    /// Reads the lengths of a cell; `None` if its length is fixed.
     fn for_cell(
         spec: &CellSpec,
         folder: &Path,
@@ -61,7 +61,7 @@ impl LengthSource {
 }
 
 impl PromptPools {
-    /// Reads the plan's files and cuts the prompts of every length that the target takes.
+    /// Reads the plan's files and cuts the prompts of every length that the target accepts.
     pub(crate) fn prepare(
         plan: &Plan,
         target: &TargetInfo,
@@ -93,7 +93,7 @@ impl PromptPools {
         progress.event(Event::Preparing { tokens: &lengths, scenarios: pools.by_scenario.len() });
 
         let clients = plan.most_clients();
-        // Besides the measured requests a cell sends its warm-up, and one for each client after.
+        // Beside the measured requests a cell sends its warm-up, and one request per client after them.
         let extra = clients * (plan.cell.warmup_requests_per_client + 1);
         let needed = plan.cell.requests_wanted(clients) + extra;
         let most = plan.cell.requests_max + extra;
@@ -113,7 +113,7 @@ impl PromptPools {
         Ok(pools)
     }
 
-    /// What the report says of the prompts.
+    /// Summarises the prompts for the report.
     pub(crate) fn summary(&self, corpus: &str) -> Prompts {
         let of_scenario = |(name, scenario): (&String, &ScenarioPrompts)| {
             Some((name.clone(), scenario.pool.as_ref()?.len()))
@@ -129,7 +129,8 @@ impl PromptPools {
         }
     }
 
-    /// A digest of every prompt, its text and its place: equal for runs that send the same.
+    /// Returns a digest of the corpus and of every prompt's position in it: equal for runs that send the
+    /// same texts.
     pub(crate) fn digest(&self, corpus: &Corpus) -> String {
         let mut digest = Fnv::new();
         digest.add(corpus.text().as_bytes());
@@ -147,7 +148,8 @@ impl PromptPools {
         format!("{:016x}", digest.0)
     }
 
-    /// The prompts of a cell, and the trace that it replays; or why it cannot be run.
+    /// Returns the prompts of a cell, and the trace that it replays; the error is the reason why the cell
+    /// cannot be run.
     pub(crate) fn for_cell(
         &self,
         spec: &CellSpec,
@@ -163,7 +165,7 @@ impl PromptPools {
         let scenario = scenario.ok_or_else(missing)?;
         let longest = scenario.source.longest();
         let pool = scenario.pool.as_ref().ok_or_else(|| match self.too_long(longest) {
-            Some(reason) => format!("{reason}, and this cell may ask for {longest}"),
+            Some(reason) => format!("{reason}, and this cell sends up to {longest}"),
             None => missing(),
         })?;
         let trace = match &scenario.source {
@@ -179,7 +181,7 @@ impl PromptPools {
     }
 }
 
-/// The hash of Fowler, Noll and Vo (FNV-1a, 64 bits): the same on every machine and in every version.
+/// The hash of Fowler, Noll and Vo (FNV-1a, 64 bits), which is equal on every machine and in every version.
 struct Fnv(u64);
 
 impl Fnv {

@@ -1,4 +1,4 @@
-//! Progress of a plan: a bar on a terminal, a line a cell elsewhere.
+//! The progress display of a run: a bar on a terminal, one line per cell elsewhere.
 
 use std::io::{IsTerminal, stderr};
 
@@ -10,13 +10,13 @@ use crate::format::{bytes, time};
 use crate::load::LoadProgress;
 use crate::system::MemorySample;
 
-/// Shows a run's events on standard error.
+/// Prints a run's events on standard error.
 pub struct Terminal {
     bar: Option<ProgressBar>,
 }
 
 impl Terminal {
-    /// Looks whether standard error is a terminal.
+    /// Creates the display, with a bar if standard error is a terminal.
     pub fn new() -> Terminal {
         let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {per_sec} {msg}");
         let bar = style.ok().filter(|_| stderr().is_terminal()).map(|style| {
@@ -42,17 +42,13 @@ impl Progress for Terminal {
                 findings.iter().for_each(|finding| self.print_line(finding.line()));
             }
             Event::Preparing { tokens, scenarios } => {
-                let of = match scenarios {
-                    0 => String::new(),
-                    _ => format!(" and of {scenarios} scenarios"),
-                };
-                self.print_line(format!("cutting prompts of {tokens:?} tokens{of}"));
+                self.print_line(preparing_line(tokens, scenarios));
             }
             Event::Resumed { cells } => {
-                self.print_line(format!("finished cells taken over: {cells}"));
+                self.print_line(format!("resuming: {cells} finished cells are in the journal"));
             }
             Event::JournalFailed { reason } => self.print_line(format!(
-                "a finished cell could not be written to the journal and is kept in memory: {reason}"
+                "cannot write a finished cell to the journal, it will be written with the next: {reason}"
             )),
             Event::CellStarted { index, of, spec } => {
                 if let Some(bar) = &self.bar {
@@ -73,7 +69,16 @@ impl Progress for Terminal {
     }
 }
 
-/// What stands behind the bar of a cell that goes on.
+/// Lists the lengths and scenarios whose prompts are cut: `cutting prompts: 512, 1024 tokens; 2 scenarios`.
+fn preparing_line(tokens: &[usize], scenarios: usize) -> String {
+    let lengths: Vec<String> = tokens.iter().map(usize::to_string).collect();
+    let lengths = (!lengths.is_empty()).then(|| format!("{} tokens", lengths.join(", ")));
+    let scenarios = (scenarios > 0).then(|| format!("{scenarios} scenarios"));
+    let parts: Vec<String> = lengths.into_iter().chain(scenarios).collect();
+    format!("cutting prompts: {}", parts.join("; "))
+}
+
+/// Returns the text beside the bar of a running cell: latency, failures and memory so far.
 fn status_message(progress: &LoadProgress, memory: &MemorySample) -> String {
     let ms = |us: Option<u64>| us.map(|us| time(us as f64 / 1e3));
     let mut parts = Vec::new();
@@ -108,7 +113,7 @@ fn finished_line(cell: &Cell) -> String {
     }
 }
 
-/// The most that the target held in the cell, where it tells.
+/// Returns the target's peak memory in the cell, if it reports any.
 fn peak_memory(cell: &Cell) -> String {
     let most = |of: fn(&MemorySample) -> Option<u64>| {
         cell.memory.iter().filter_map(|point| of(&point.sample)).max()
@@ -137,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bar_tells_latency_failures_and_memory() {
+    fn the_bar_shows_latency_failures_and_memory() {
         let mut memory = MemorySample { rss_bytes: Some(300 << 20), ..MemorySample::default() };
         assert_eq!(status_message(&LoadProgress::default(), &memory), "warm-up, 300 MiB");
         let mut progress = LoadProgress {

@@ -1,9 +1,10 @@
-//! Memory before, during and after each cell, and the lateness of the generator's own timer.
+//! Telemetry beside the load: memory before, during and after each cell, and the lateness of the
+//! generator's timer.
 //!
-//! A sampler runs beside the load and asks the target for its memory at a fixed interval. A long
-//! cell would make a long series, so when a series is full every two neighbours become one and the
-//! interval doubles; of the two the one with more memory is kept, because a peak must not vanish.
-//! The same timer tells how late this process wakes: if it is late, so are the latencies.
+//! A sampler reads the target's memory at a fixed interval. The series is bounded: when it is full, every
+//! two neighbours are merged and the interval doubles; the reading with more memory is kept, so that
+//! peaks survive. The same timer shows how late this process wakes, which adds to measured latencies.
+//! Lateness is judged in [`crate::figures`], memory in [`crate::analysis`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,28 +17,27 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::load::Clock;
 use crate::system::{MemoryPhase, MemoryPoint, MemorySample, Target};
 
-/// Points that one cell's series may hold; even, so that it halves exactly.
+/// Most points of one cell's series; even, so that it halves exactly.
 const SERIES_MAX: usize = 256;
 
-/// What telemetry saw of one cell.
+/// The telemetry of one cell.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Telemetry {
     pub(crate) memory: Vec<MemoryPoint>,
-    /// How late each tick of the timer came, in microseconds.
+    /// Lateness of each tick of the timer, in microseconds.
     pub(crate) lateness_us: Vec<u64>,
 }
 
-/// Takes one reading now.
+/// Reads the target's memory now.
 pub(crate) fn read_memory(target: &dyn Target, clock: Clock, moment: MemoryPhase) -> MemoryPoint {
     MemoryPoint { at_ms: clock.now_us() as f64 / 1e3, moment, sample: target.memory() }
 }
 
-/// How long an idle reading waits for what a cell left under way.
+/// Longest wait for the target to become idle.
 const IDLE_WAIT: Duration = Duration::from_secs(10);
 const IDLE_POLL: Duration = Duration::from_millis(5);
 
-/// Takes a reading once nothing is under way, as far as the target tells; a target that stays busy is read
-/// as it is after 10 s.
+/// Reads the target's memory once it reports no requests or batches in flight, or after [`IDLE_WAIT`].
 pub(crate) async fn read_when_idle(
     target: &dyn Target,
     clock: Clock,
@@ -55,7 +55,7 @@ pub(crate) async fn read_when_idle(
     }
 }
 
-/// A sampler at work.
+/// A running sampler.
 pub(crate) struct Sampler {
     stop: Arc<AtomicBool>,
     latest: watch::Receiver<MemorySample>,
@@ -63,7 +63,7 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// Starts sampling `target` every `every`.
+    /// Starts to sample `target` at the interval `every`.
     pub(crate) fn start(target: Arc<dyn Target>, clock: Clock, every: Duration) -> Sampler {
         let stop = Arc::new(AtomicBool::new(false));
         let (tell, latest) = watch::channel(MemorySample::default());
@@ -71,12 +71,12 @@ impl Sampler {
         Sampler { stop, latest, task }
     }
 
-    /// The latest reading; an empty one before the first.
+    /// Returns the latest reading; empty before the first.
     pub(crate) fn latest(&self) -> MemorySample {
         *self.latest.borrow()
     }
 
-    /// Stops it, after the tick under way, and returns what it saw.
+    /// Stops the sampler after its current tick and returns its telemetry.
     pub(crate) async fn stop(self) -> Telemetry {
         self.stop.store(true, Ordering::SeqCst);
         match self.task.await {
@@ -111,9 +111,9 @@ async fn sample(
 /// A bounded series of readings.
 struct Series {
     points: Vec<MemoryPoint>,
-    /// Readings that make one point, now.
+    /// Readings merged into one point, now.
     stride: usize,
-    /// Readings that the last point holds.
+    /// Readings merged into the last point.
     held: usize,
 }
 
@@ -141,7 +141,7 @@ impl Series {
     }
 }
 
-/// At most `most` of a series, of each stretch the reading with the most memory.
+/// Thins a series to at most `most` points: per stretch, the reading with the most memory.
 pub(crate) fn thin(points: Vec<MemoryPoint>, most: usize) -> Vec<MemoryPoint> {
     let stretch = points.len().div_ceil(most.max(1)).max(1);
     points.chunks(stretch).filter_map(|part| part.iter().copied().reduce(larger_reading)).collect()
@@ -160,7 +160,7 @@ fn larger_reading(one: MemoryPoint, other: MemoryPoint) -> MemoryPoint {
 mod tests {
     use super::*;
 
-    /// Tells an old reading until it is asked for a new one.
+    /// Returns an old reading from `memory` and a new one from `memory_now`.
     struct CachedTarget;
 
     impl Target for CachedTarget {

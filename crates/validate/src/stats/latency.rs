@@ -1,4 +1,4 @@
-//! Percentiles of latency, each with what its sample supports.
+//! Percentiles of latency, each with the figure that its sample supports and its 95 % interval.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,34 +8,35 @@ use super::blocks::{Clusters, NEVER};
 use super::interval::{Interval, quantile_ranks};
 use super::sample::{Trials, nearest_rank};
 
-/// Fewest trials beyond a percentile for it to be shown as a figure: 100 for a p95, 400 for a p99.
+/// Fewest trials beyond a percentile for it to be shown: 5 beyond a p95 takes 100 trials, 4 beyond a p99
+/// takes 400.
 const P95_BEYOND: f64 = 5.0;
 const P99_BEYOND: f64 = 4.0;
 
-/// What may be printed of a percentile.
+/// The figure of a percentile that its sample supports.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum PercentileFigure {
-    /// The figure itself.
+    /// The sample supports the percentile itself.
     Exactly {
         /// Milliseconds.
         ms: f64,
     },
-    /// Too few trials: the percentile is at least the lower one that they do support.
+    /// The sample is too small; the value of a lower level, which it supports, is a lower bound.
     AtLeast {
         /// Milliseconds.
         ms: f64,
-        /// The level, 0 to 1, whose figure this is.
+        /// The supported level, 0 to 1, to which `ms` belongs.
         level: f64,
     },
-    /// The rank falls on a request that was never answered.
+    /// The rank falls on a failed request.
     NotReached,
-    /// There are no requests to rank.
+    /// The sample is empty.
     NoData,
 }
 
 impl PercentileFigure {
-    /// The figure itself, where the sample supports it.
+    /// Returns the percentile in milliseconds if the sample supports it.
     pub fn exactly(self) -> Option<f64> {
         match self {
             PercentileFigure::Exactly { ms } => Some(ms),
@@ -49,17 +50,17 @@ impl PercentileFigure {
 /// One percentile.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Percentile {
-    /// 0.95 for a p95.
+    /// The level: 0.95 for a p95.
     pub level: f64,
-    /// The nearest-rank value whatever the sample supports, in milliseconds; none if the rank falls
-    /// on a failure.
+    /// The nearest-rank value in milliseconds, even if the sample is too small to support it; `None` if
+    /// the rank falls on a failure.
     pub nearest_rank_ms: Option<f64>,
-    /// What may be printed.
+    /// The figure that reports print.
     pub shown: PercentileFigure,
-    /// Its 95 % interval in milliseconds, within this run.
+    /// The 95 % interval within this run, in milliseconds.
     pub interval_ms: Interval,
-    /// Independent values that the interval takes the requests to be worth: fewer than there are
-    /// batches where batches depend on their neighbours.
+    /// Effective sample size of the interval: below the number of batches if batches depend on their
+    /// neighbours.
     pub effective_trials: f64,
 }
 
@@ -78,11 +79,11 @@ impl Percentile {
 /// Mean, percentiles and maximum of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// Requests ranked.
+    /// Number of requests.
     pub count: usize,
     /// The size of the sample in independent units.
     pub trials: Trials,
-    /// Mean of those that were answered, in milliseconds.
+    /// Mean of the answered requests, in milliseconds.
     pub mean_ms: Option<f64>,
     /// Median.
     pub p50: Percentile,
@@ -90,11 +91,11 @@ pub struct Spread {
     pub p95: Percentile,
     /// 99th percentile.
     pub p99: Percentile,
-    /// Longest that was answered, in milliseconds; always shown.
+    /// Longest latency of an answered request, in milliseconds.
     pub max_ms: Option<f64>,
 }
 
-/// Latencies in order, those of requests that never had an answer last.
+/// Latencies in ascending order; those of failed requests are last.
 #[derive(Debug, Clone)]
 pub struct Latencies {
     clusters: Clusters,
@@ -103,7 +104,7 @@ pub struct Latencies {
 }
 
 impl Latencies {
-    /// From the requests of one run in the order of their batches.
+    /// Sorts the requests of one run, given in the order of their batches.
     pub fn new(clusters: Clusters) -> Latencies {
         let mut sorted = clusters.values.clone();
         sorted.sort_unstable();
@@ -111,7 +112,7 @@ impl Latencies {
         Latencies { clusters, sorted, answered }
     }
 
-    /// Answered and unanswered requests together.
+    /// Returns the number of requests, failed ones included.
     pub fn count(&self) -> usize {
         self.sorted.len()
     }
@@ -120,7 +121,7 @@ impl Latencies {
         &self.sorted[..self.answered]
     }
 
-    /// The summary, with `trials` as the size of the sample.
+    /// Summarises the latencies; `trials` is the size of the sample.
     pub fn spread(&self, trials: Trials) -> Spread {
         let answered = self.answered_us();
         let sum: u64 = answered.iter().sum();
@@ -135,8 +136,8 @@ impl Latencies {
         }
     }
 
-    /// Points of the distribution function for a chart: (milliseconds, share of all requests at or
-    /// below), at most `most` of them and the last one always. It ends below 1 if requests failed.
+    /// Returns at most `most` points of the distribution function for a chart, the last one always:
+    /// (milliseconds, share of all requests at or below). It ends below 1 if requests failed.
     pub fn distribution(&self, most: usize) -> Vec<(f64, f64)> {
         let answered = self.answered_us();
         let steps = answered.len().min(most);
@@ -147,7 +148,7 @@ impl Latencies {
         (1..=steps).map(point).collect()
     }
 
-    /// The value of a rank from 1, in milliseconds; none beyond the answered requests.
+    /// Returns the value at a rank from 1, in milliseconds; `None` beyond the answered requests.
     fn at_rank(&self, rank: usize) -> Option<f64> {
         self.answered_us().get(rank.checked_sub(1)?).map(|&us| us as f64 / 1e3)
     }
@@ -170,8 +171,8 @@ impl Latencies {
         }
     }
 
-    /// A percentile grows with its level, so where the sample supports only a lower level that
-    /// level's value is a bound from below.
+    /// Returns the figure that `trials` support. A percentile grows with its level, so the value of a
+    /// lower, supported level is a lower bound.
     fn shown(&self, level: f64, beyond: f64, trials: Trials) -> PercentileFigure {
         if self.count() == 0 {
             return PercentileFigure::NoData;

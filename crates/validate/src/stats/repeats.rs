@@ -1,33 +1,33 @@
 //! Intervals over repeated runs: the run is the unit.
 //!
-//! Whatever differs from run to run (placement, clocks, neighbours, the order of cells) is in the
-//! spread of the runs' statistics and in nothing that one run can tell. The interval is Student's t
-//! on the logarithm, since latencies and rates vary by factors: what it bounds is the geometric mean
-//! over runs. From two runs on there is one; a published figure needs five.
+//! Differences between runs (placement, clocks, neighbours, the order of cells) show in the spread of
+//! the runs' statistics and cannot be estimated from one run. The interval is Student's t on the
+//! logarithm, since latencies and rates vary by factors; it bounds the geometric mean over runs. Two runs
+//! are enough for an interval; a published figure needs five.
 
 use serde::{Deserialize, Serialize};
 
 use super::interval::Interval;
 use super::student::critical;
 
-/// Runs that a published figure needs.
+/// Fewest runs of a published figure.
 pub const RUNS_PUBLISHED: usize = 5;
 
-/// A statistic over repeated runs.
+/// The mean of a statistic over repeated runs, with its interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RunMean {
-    /// Runs that have the statistic.
+    /// Number of runs.
     pub runs: usize,
-    /// Their geometric mean, in the statistic's unit.
+    /// Geometric mean, in the statistic's unit.
     pub mean: f64,
-    /// Its 95 % interval.
+    /// 95 % interval of the mean.
     pub interval: Interval,
-    /// Whether there are enough runs to publish it.
+    /// Whether there are at least [`RUNS_PUBLISHED`] runs.
     pub publishable: bool,
 }
 
-/// The interval over the statistics of repeated runs; `None` with fewer than two, or if one of them
-/// is not a positive number.
+/// Returns the geometric mean of the runs' statistics and its interval; `None` for fewer than two runs,
+/// or if a statistic is not a positive finite number.
 pub fn mean_over_runs(statistics: &[f64]) -> Option<RunMean> {
     let runs = statistics.len();
     let positive = |&value: &f64| value > 0.0 && value.is_finite();
@@ -45,7 +45,7 @@ pub fn mean_over_runs(statistics: &[f64]) -> Option<RunMean> {
     })
 }
 
-/// Mean and unbiased variance; of fewer than two values the variance is 0.
+/// Returns the mean and the unbiased variance; the variance of fewer than two values is 0.
 pub(crate) fn mean_and_variance(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;

@@ -1,5 +1,5 @@
-//! Whether a short series drifts: a slope that outliers do not move, a test for a trend, and whether
-//! the slope is shown to lie within a tolerance.
+//! The trend of a short series: a slope that is robust to outliers, a test of "no trend", and a test that
+//! the slope lies within a tolerance.
 //!
 //! The slope is the median of the slopes between all pairs (Theil 1950), its interval comes from the
 //! ranks of those slopes (Sen 1968), and the test counts rising and falling pairs (Mann 1945, Kendall
@@ -9,21 +9,21 @@
 use super::interval::Z;
 use super::student::normal_two_sided;
 
-/// The trend of a series.
+/// The trend of a series: its slope, the slope's interval, and a test of "no trend".
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Trend {
-    /// Per step from one value to the next.
+    /// Slope per step from one value to the next.
     pub slope: f64,
-    /// Lower end of its 95 % interval.
+    /// Lower end of the slope's 95 % interval.
     pub low: f64,
-    /// Upper end.
+    /// Upper end of the slope's 95 % interval.
     pub high: f64,
     /// Two-sided p of "no trend".
     pub p: f64,
 }
 
 impl Trend {
-    /// Of values at equal steps; `None` with fewer than four.
+    /// Fits the trend of values at equal steps; `None` for fewer than four values.
     pub fn fit(values: &[f64]) -> Option<Trend> {
         let n = values.len();
         if n < 4 {
@@ -46,7 +46,7 @@ impl Trend {
         let pairs = slopes.len() as f64;
         let low = ((pairs - Z * deviation) / 2.0).floor().max(1.0) as usize;
         let high = ((pairs + Z * deviation) / 2.0).ceil() as usize + 1;
-        // One off the score, because it moves in steps.
+        // Continuity correction: the score moves in steps.
         let z = if deviation > 0.0 { (score.abs() - 1.0).max(0.0) / deviation } else { 0.0 };
         Some(Trend {
             slope: median(&slopes),
@@ -56,20 +56,19 @@ impl Trend {
         })
     }
 
-    /// Whether the slope is shown to rise: the test rejects "no trend" at 5 %, and the whole interval
-    /// lies above zero.
+    /// Returns true if the test rejects "no trend" at 5 % and the whole interval lies above zero.
     pub fn rises(&self) -> bool {
         self.p <= 0.05 && self.low > 0.0
     }
 
-    /// Whether the slope is shown to lie below `tolerance`: two one-sided tests at 2.5 % each, which
-    /// is the interval lying within (Schuirmann 1987). Falling is within any tolerance.
+    /// Returns true if the whole interval lies below `tolerance`: the upper of Schuirmann's (1987) two
+    /// one-sided tests, at 2.5 %. The lower one is omitted: a falling slope is within any tolerance.
     pub fn stays_below(&self, tolerance: f64) -> bool {
         self.high < tolerance
     }
 }
 
-/// Variance of Mann and Kendall's score under "no trend", with ties.
+/// Returns the variance of Mann and Kendall's score under "no trend", corrected for ties.
 fn score_variance(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -78,7 +77,7 @@ fn score_variance(values: &[f64]) -> f64 {
     (term(values.len()) - ties) / 18.0
 }
 
-/// The median of values in order; there is at least one.
+/// Returns the median of values in ascending order, of which there is at least one.
 pub(crate) fn median(sorted: &[f64]) -> f64 {
     (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
 }

@@ -1,4 +1,4 @@
-//! The engine in this process: no network, no serialisation, the same trait.
+//! The engine in this process as a [`Target`]: without network and serialization.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ pub struct InProcess {
 }
 
 impl InProcess {
-    /// Measures `engine` with the task that its model is for. The report prints what the engine knows
-    /// of itself, and the budget and version that its caller knows.
+    /// Wraps `engine`, with the default task of its model's head. `memory_budget_bytes` and `version`
+    /// are for the report, which takes everything else from the engine.
     pub fn new(engine: Engine, memory_budget_bytes: u64, version: &str) -> InProcess {
         let task = match engine.model().config.head {
             Head::Base | Head::MaskedLm { .. } => {
@@ -46,7 +46,7 @@ impl InProcess {
         InProcess { engine, task, info }
     }
 
-    /// The engine.
+    /// Returns the engine.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
@@ -124,8 +124,8 @@ fn failure(error: RequestError) -> Failure {
 
 impl TokenCounter for Tokenizer {
     fn offsets(&self, text: &str) -> Vec<(usize, usize)> {
-        // The prose is plain text: a tokenizer that fails on it yields no spans, and the workload then
-        // says that no prompt of the length can be cut.
+        // A tokenizer that fails on plain prose yields no spans; the workload then reports that no prompt
+        // of the length can be cut.
         self.byte_spans(text).unwrap_or_default()
     }
 

@@ -1,4 +1,4 @@
-//! Lengths of a mixture, drawn one by one.
+//! Lengths drawn from a mixture, one per request.
 
 use std::f64::consts::TAU;
 use std::fs;
@@ -8,13 +8,13 @@ use crate::error::Error;
 use crate::plan::{LengthComponent, LengthDist};
 use crate::system::TokenCounter;
 
-/// Draws outside the ends of a distribution before the nearer end is taken.
+/// Draws outside the ends of a distribution before the nearer end is used.
 const DRAWS_MAX: usize = 1000;
 
-/// A mixture ready to be drawn from.
+/// A mixture of lengths whose documents have been read and counted.
 #[derive(Debug, Clone)]
 pub(crate) struct Mixture {
-    /// Each part, and the sum of the weights up to its end.
+    /// Components, each with the sum of the weights up to and including its own.
     parts: Vec<(f64, Component)>,
 }
 
@@ -26,7 +26,7 @@ enum Component {
 }
 
 impl Mixture {
-    /// Reads what the parts name. Relative paths start at `folder`.
+    /// Reads and counts the documents that `parts` name. Relative paths start at `folder`.
     pub(crate) fn new(
         parts: &[LengthComponent],
         folder: &Path,
@@ -49,7 +49,7 @@ impl Mixture {
         Ok(Mixture { parts: parts.iter().map(part).collect::<Result<_, Error>>()? })
     }
 
-    /// The longest that can be drawn.
+    /// Returns the longest length that can be drawn, in tokens.
     pub(crate) fn longest(&self) -> usize {
         let longest = |(_, part): &(f64, Component)| match part {
             Component::Fixed(tokens) => *tokens,
@@ -59,7 +59,7 @@ impl Mixture {
         self.parts.iter().map(longest).max().unwrap_or(0)
     }
 
-    /// The length of one request.
+    /// Draws the length of one request, in tokens.
     pub(crate) fn draw(&self, random: &mut fastrand::Rng) -> usize {
         let total = self.parts.last().map_or(0.0, |&(sum, _)| sum);
         let at = random.f64() * total;
@@ -81,7 +81,7 @@ impl Mixture {
     }
 }
 
-/// Token counts of a person's documents, none longer than `max`.
+/// Counts the tokens of the user's documents, each at most `max`.
 fn document_lengths(
     path: &Path,
     max: usize,
@@ -112,7 +112,7 @@ fn document_lengths(
     Ok(lengths)
 }
 
-/// A standard normal variate. Box and Muller (1958).
+/// Draws a standard normal variate (Box and Muller 1958).
 pub(crate) fn normal(random: &mut fastrand::Rng) -> f64 {
     let radius = (-2.0 * (1.0 - random.f64()).ln()).sqrt();
     radius * (TAU * random.f64()).cos()

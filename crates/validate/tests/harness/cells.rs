@@ -218,7 +218,7 @@ async fn cells_that_cannot_be_run_are_not_run_with_a_reason() {
     assert_eq!(
         reasons,
         [
-            "its warm-up was not over when its time limit of 10 s was",
+            "its warm-up did not end within its time limit of 10 s",
             "the target takes sequences of at most 8192 tokens",
         ]
     );

@@ -49,7 +49,7 @@ async fn each_misbehaviour_is_recorded_as_what_it_is_and_the_run_goes_on() {
         (Fault::TooLong, TooLong, "must have less than 16 tokens"),
         (Fault::Malformed, BadReply, "EOF while parsing"),
         (Fault::OtherShape, BadReply, "at line 1"),
-        (Fault::OtherType, BadReply, "does not say that it is JSON"),
+        (Fault::OtherType, BadReply, "content type is not JSON"),
         (Fault::WrongTokens, WrongTokenCount, "counted 33 tokens, the prompt has 32"),
         (Fault::HalfClosed, Transport, ""),
     ] {

@@ -325,7 +325,7 @@ async fn mixed_lengths_come_by_their_weights_and_are_exact() {
     plan.scenarios[0].lengths = Lengths::Mix(vec![long]);
     let report = run(&plan, Simulated::new(|n| (ms(1), alone(n)))).await;
     let Status::NotRun { reason } = &report.results.cells[0].status else { panic!("was run") };
-    assert!(reason.contains("at most 8192 tokens, and this cell may ask for 9000"), "{reason}");
+    assert!(reason.contains("at most 8192 tokens, and this cell sends up to 9000"), "{reason}");
 }
 
 /// Counts the tokens of what it is sent.

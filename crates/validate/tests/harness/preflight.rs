@@ -1,4 +1,4 @@
-//! Preflight: each judgement on a machine that is made up.
+//! Preflight: each judgement, on simulated machines.
 
 use bigbatch_engine::backend::CudaDevice;
 use bigbatch_validate::Plan;
@@ -116,9 +116,9 @@ fn a_refusal_is_one_line_with_what_to_do() {
     let refusal = refuse(&findings).expect_err("there are two problems").to_string();
     assert_eq!(
         refusal,
-        "this run would be pointless here: card memory: 1 GiB of 80 GiB free; the budget of 2 GiB does not \
-         fit: free the card (see `nvidia-smi`), or lower --memory-budget; disk: 10 MiB free; the results may \
-         need 16.4 MiB: free space, or give another --out"
+        "preflight stopped the run: card memory: 1 GiB of 80 GiB free; the memory budget of 2 GiB does not \
+         fit: end other programs on the card (see `nvidia-smi`), or lower --memory-budget; disk: 10 MiB free; \
+         the results may need 16.4 MiB: free space, or give another --out"
     );
 }
 

@@ -1,18 +1,17 @@
-//! The edge mode: raises concurrency and length, and lowers the memory budget, until requests are
-//! refused; compares where that happens with where it was predicted; and looks whether the normal
-//! load is as fast afterwards as before.
+//! The search for edges: raises concurrency and length, and lowers the memory budget, until requests
+//! fail; compares these edges with their predictions; and checks that the normal load is as fast after
+//! each axis as before.
 //!
-//! Along each axis the search doubles (or halves) from the normal load until something is refused,
-//! then halves the gap. A probe of a concurrency is that many requests sent at once and waited for;
-//! of a length, one request; of a budget, a start of the target and one request of the longest
-//! length it says it takes. Every failure is kept with its kind, its time and the load it came under.
+//! Along each axis the search doubles (or halves) from the normal load until a request fails, then halves
+//! the gap. A probe of a concurrency sends that many requests at once; of a length, one request; of a
+//! budget, it starts the target and sends one request of the longest length that the target reports.
+//! Every failure is recorded with its kind, its time and its load.
 //!
-//! It needs to start targets, which the harness cannot know how to do: [`EdgeTarget`] does, for an
-//! engine in this process say. Where nothing can be started anew, as behind a URL, the budget stays as
-//! it is and only concurrency and length rise.
+//! The caller starts targets, through [`EdgeTarget`]. A target that cannot be restarted, such as one
+//! behind a URL, keeps its budget, and only concurrency and length are searched.
 //!
-//! It is a search, not a measurement of speed: which load a system bears within a latency is for the
-//! plan's cells to say.
+//! This is not a measurement of speed: the load that a system bears within a latency is found by the
+//! plan's cells. The findings are compared and judged in [`crate::analysis::edge`].
 
 mod recovery;
 mod search;
@@ -34,54 +33,55 @@ use crate::plan::EdgeRules;
 use crate::system::{FailureKind, Prompt, Target, TokenCounter};
 use crate::workload::{Corpus, Workload};
 
-/// Starts the system whose edge is searched.
+/// Starts the target whose edges are searched.
 pub trait EdgeTarget {
-    /// Starts it with the budget of a normal run, or with another one where the budget can be set.
-    /// Blocks until it serves. The one before has been dropped.
+    /// Starts the target with `memory_budget_bytes`, or with its own budget if it cannot be set. Blocks
+    /// until it serves. The previous instance has been dropped.
     ///
     /// # Errors
-    /// What it said as it refused.
+    /// The target's message if it did not start.
     fn start(&self, memory_budget_bytes: Option<u64>) -> Result<EdgeInstance, StartError>;
 
-    /// The budget of a normal run; `None` where it cannot be set.
+    /// Returns the budget of a normal run, in bytes; `None` if it cannot be set.
     fn memory_budget_bytes(&self) -> Option<u64>;
 }
 
-/// A target that serves.
+/// A running target, with its predicted edges.
 pub struct EdgeInstance {
     /// The target.
     pub target: Arc<dyn Target>,
-    /// What it predicts of its edges.
+    /// The edges that its limits predict.
     pub predicted: EdgePrediction,
 }
 
-/// The last values that are predicted to work; `None` where nothing is known.
+/// The last values that are predicted to work; `None` if unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EdgePrediction {
-    /// Requests at once.
+    /// Most requests at once.
     pub concurrency: Option<u64>,
-    /// Tokens of a request.
+    /// Longest request, in tokens.
     pub tokens: Option<u64>,
-    /// The smallest budget.
+    /// Smallest memory budget, in bytes.
     pub memory_budget_bytes: Option<u64>,
 }
 
-/// A target that did not start.
+/// The error of a target that did not start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartError {
-    /// What it said, in one line.
+    /// The target's message, in one line.
     pub message: String,
 }
 
-/// Budgets closer than this share are one.
+/// Resolution of the search for a budget, as a share of the budget.
 const BUDGET_RESOLUTION: f64 = 0.005;
-/// The smallest budget tried.
+/// Smallest budget that is tried, in bytes.
 const LEAST_BUDGET_BYTES: u64 = 1 << 20;
 
-/// Searches all edges on a runtime of its own. Blocks until it is done or cancelled.
+/// Searches all edges on a new runtime. Blocks until the search is done or cancelled.
 ///
 /// # Errors
-/// The target does not start for a normal run, or no prompt of the normal length can be cut.
+/// Invalid rules, a corpus from which no prompt of the normal length can be cut, or a target that does not
+/// start with the budget of a normal run.
 pub fn find(
     rules: &EdgeRules,
     edge: &dyn EdgeTarget,
@@ -93,10 +93,10 @@ pub fn find(
     runtime.block_on(find_async(rules, edge, tokens, corpus, cancel))
 }
 
-/// As [`find`], on the caller's runtime.
+/// Searches all edges on the caller's runtime.
 ///
 /// # Errors
-/// As [`find`].
+/// Those of [`find`].
 pub async fn find_async(
     rules: &EdgeRules,
     edge: &dyn EdgeTarget,
@@ -123,7 +123,7 @@ pub async fn find_async(
 }
 
 fn cut_prompt(workload: &Workload<'_>, tokens: usize) -> Result<Prompt, Error> {
-    // A pool is never empty: no prompt at all is an error.
+    // `prompts` returns at least one prompt, or an error.
     let mut prompts = workload.prompts(tokens, 0, 1)?;
     Ok(prompts.swap_remove(0))
 }
@@ -143,7 +143,7 @@ impl EdgeSearch<'_> {
     async fn search_axes(&mut self) -> Result<(), Error> {
         let mut instance = self.start()?;
         let predicted = instance.predicted;
-        // The first requests of a fresh start are no measure of the normal.
+        // The first requests after a start are slower than normal.
         self.send_one_by_one(&instance).await;
         let (before, _) = self.send_one_by_one(&instance).await;
         for axis in [Axis::Concurrency, Axis::Tokens] {
@@ -163,7 +163,7 @@ impl EdgeSearch<'_> {
         self.edge.start(self.budget_bytes).map_err(|refused| Error::EdgeStart(refused.message))
     }
 
-    /// Why the search has to stop.
+    /// Returns the reason to stop the search early, if any.
     fn stop_reason(&self) -> Option<String> {
         if self.cancel.is_cancelled() {
             return Some("interrupted".into());
@@ -178,7 +178,7 @@ impl EdgeSearch<'_> {
             Axis::Tokens => (self.rules.tokens, self.rules.tokens_max, instance.predicted.tokens),
             _ => (1, self.rules.concurrency_max, instance.predicted.concurrency),
         };
-        // The normal load works, or nothing does.
+        // The search assumes that the normal load works.
         let mut search = AxisSearch::new(from as u64, limit.max(from) as u64, 0.0);
         let mut probes = Vec::new();
         let mut note = None;
@@ -230,7 +230,7 @@ impl EdgeSearch<'_> {
         self.findings.axes.push(edge);
     }
 
-    /// Starts with a budget and sends the longest request that the target then says it takes.
+    /// Starts the target with a budget and sends one request of the longest length that it then reports.
     async fn probe_budget(&mut self, value: u64) -> EdgeProbe {
         self.budget_bytes = Some(value);
         let at_ms = self.clock.now_us() as f64 / 1e3;
@@ -262,7 +262,7 @@ impl EdgeSearch<'_> {
         }
     }
 
-    /// Sends `count` requests at once, waits for all, and keeps what failed.
+    /// Sends `count` requests at once, waits for all, and records the failures by kind.
     async fn probe_at_once(
         &mut self,
         axis: Axis,
@@ -303,7 +303,7 @@ impl EdgeSearch<'_> {
         EdgeProbe { value, requests: count, failed, works: failed == 0 }
     }
 
-    /// Latencies in milliseconds of the normal load, and how many requests failed.
+    /// Sends one round of the normal load; returns latencies in milliseconds and the number of failures.
     async fn send_one_by_one(&self, instance: &EdgeInstance) -> (Vec<f64>, usize) {
         let timeout = Duration::from_secs_f64(self.rules.request_timeout_seconds);
         let (mut latencies, mut failed) = (Vec::new(), 0);
@@ -318,14 +318,14 @@ impl EdgeSearch<'_> {
         (latencies, failed)
     }
 
-    /// Rounds of the normal load until one is as fast as before, or the time for it is over.
+    /// Sends rounds of the normal load until one is as fast as before, or `recovery_seconds` have passed.
     async fn measure_recovery(&mut self, axis: Axis, before: &[f64], instance: &EdgeInstance) {
         let normal = self.rules.ratio_normal_max;
-        let (clock, mut rounds) = (Instant::now(), 0);
+        let (started, mut rounds) = (Instant::now(), 0);
         let recovery = loop {
             let (after, failed) = self.send_one_by_one(instance).await;
             rounds += 1;
-            let seconds = clock.elapsed().as_secs_f64();
+            let seconds = started.elapsed().as_secs_f64();
             let round = recovery::compare(axis, before, &after, failed, normal);
             let recovered = round.verdict == Recovered::Yes;
             if recovered || seconds >= self.rules.recovery_seconds || self.stop_reason().is_some() {

@@ -1,26 +1,26 @@
-//! The search along one axis: first in doublings until something is refused, then by halving the
-//! gap between the last that worked and the first that did not.
+//! The search along one axis: doubles the value until it fails, then halves the gap between the last value
+//! that worked and the first that failed. A pure state machine: probes are sent in `mod.rs`.
 
-/// Where to try next.
+/// The state of a search along one axis.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AxisSearch {
-    /// The last value known to work.
+    /// Last value known to work.
     works: u64,
-    /// The first known not to.
+    /// First value known to fail.
     refused: Option<u64>,
-    /// No value beyond this is tried.
+    /// Last value that is tried.
     limit: u64,
-    /// Stop when the gap is at most this share of the value that works, or 1.
+    /// Gap that ends the search, as a share of the value that works; at least 1.
     resolution: f64,
 }
 
 impl AxisSearch {
-    /// From a value known to work up (or down) to `limit`.
+    /// Starts a search from a value known to work, up or down to `limit`.
     pub(super) fn new(works: u64, limit: u64, resolution: f64) -> AxisSearch {
         AxisSearch { works, refused: None, limit, resolution }
     }
 
-    /// The next value to try; none when the edge is known well enough or the limit works.
+    /// Returns the next value to try; `None` once the gap is within the resolution, or the limit works.
     pub(super) fn next(&self) -> Option<u64> {
         let up = self.limit >= self.works;
         match self.refused {
@@ -37,7 +37,7 @@ impl AxisSearch {
         }
     }
 
-    /// What came of it.
+    /// Records the result of trying `value`.
     pub(super) fn record(&mut self, value: u64, works: bool) {
         if works {
             self.works = value;

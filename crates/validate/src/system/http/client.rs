@@ -1,8 +1,9 @@
-//! One HTTP exchange: a pooled connection, a request, the whole reply.
+//! HTTP exchanges: a request on a pooled connection, and its whole reply.
 //!
-//! Redirects are not followed and proxies of the environment are not used: what is measured is the
-//! URL that was given. A request is sent again only where hyper knows that none of it was written,
-//! because the server had closed an idle connection; any other failure is handed on.
+//! Redirects are not followed and proxies of the environment are not used: the given URL is measured. A
+//! request is sent again only if hyper knows that none of it was written, because the server had closed an
+//! idle connection; every other failure is returned. What a reply means is decided in `dialect.rs` and
+//! `failure.rs`.
 
 use std::error::Error;
 use std::str::FromStr;
@@ -21,15 +22,15 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use super::error::TargetError;
 use super::retry_after::retry_after;
 
-/// How connections are spoken on.
+/// The HTTP version of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HttpVersion {
-    /// HTTP/1.1, or what TLS agrees on.
+    /// HTTP/1.1, or what ALPN negotiates under TLS.
     #[default]
     Auto,
-    /// HTTP/1.1 with connections kept alive.
+    /// HTTP/1.1 with keep-alive.
     Http1,
-    /// HTTP/2, without asking first.
+    /// HTTP/2 with prior knowledge.
     Http2,
 }
 
@@ -47,9 +48,9 @@ impl FromStr for HttpVersion {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// A reply beyond this is no answer to one text.
+/// Largest reply to one text.
 const REPLY_BYTES_MAX: usize = 1 << 30;
-/// Of an error only so much is read.
+/// Bytes read of an error's body.
 const ERROR_BYTES_MAX: usize = 64 << 10;
 /// Large enough that a long text or a large reply does not wait for window updates.
 const HTTP2_WINDOW_BYTES: u32 = 8 << 20;
@@ -66,17 +67,17 @@ pub(super) struct Exchange {
     pub(super) status: StatusCode,
     pub(super) version: Version,
     pub(super) headers: HeaderMap,
-    /// Of an error status, its beginning.
+    /// For an error status, at most its first [`ERROR_BYTES_MAX`] bytes.
     pub(super) body: Vec<u8>,
 }
 
 impl Exchange {
-    /// How long the reply asks to wait.
+    /// Returns the wait that the reply requests.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         retry_after(&self.headers, SystemTime::now())
     }
 
-    /// Whether it says that it is JSON.
+    /// Returns true if the content type is JSON.
     pub(super) fn is_json(&self) -> bool {
         let kind = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
@@ -85,14 +86,14 @@ impl Exchange {
     }
 }
 
-/// Why there is no complete reply.
+/// The reason why there is no complete reply.
 #[derive(Debug)]
 pub(super) enum ExchangeError {
     /// No connection could be made.
     Connect(String),
-    /// The connection failed.
+    /// The connection broke.
     Connection(String),
-    /// What came is not HTTP, or has no end.
+    /// The reply is not HTTP, or exceeds [`REPLY_BYTES_MAX`].
     NotHttp(String),
 }
 
@@ -107,7 +108,7 @@ impl ExchangeError {
 }
 
 impl Client {
-    /// A client that sends `headers` with every request.
+    /// Creates a client that sends `headers` with every request.
     pub(super) fn new(version: HttpVersion, headers: &HeaderMap) -> Result<Client, TargetError> {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
@@ -134,14 +135,14 @@ impl Client {
         Ok(Client { inner, headers })
     }
 
-    /// Sends JSON and waits for the last byte of the reply.
+    /// Sends JSON and returns once the last byte of the reply has arrived.
     pub(super) async fn post(&self, uri: Uri, json: Vec<u8>) -> Result<Exchange, ExchangeError> {
         let mut request = self.request(Method::POST, uri, Bytes::from(json));
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.exchange(request).await
     }
 
-    /// Asks for something.
+    /// Requests a page.
     pub(super) async fn get(&self, uri: Uri) -> Result<Exchange, ExchangeError> {
         self.exchange(self.request(Method::GET, uri, Bytes::new())).await
     }
@@ -163,9 +164,9 @@ impl Client {
     }
 }
 
-/// The body up to `most` bytes. Beyond that it is cut, or there is no end to it.
+/// Reads a body of at most `most` bytes. A longer one is cut if `cut`, else an error.
 async fn collect(mut body: Incoming, most: usize, cut: bool) -> Result<Vec<u8>, ExchangeError> {
-    // What a server says of its length is only believed so far.
+    // The stated length is untrusted, so it reserves at most 1 MiB.
     let told = usize::try_from(body.size_hint().lower()).unwrap_or(0);
     let mut bytes = Vec::with_capacity(told.min(1 << 20));
     while let Some(frame) = body.frame().await {
@@ -186,7 +187,8 @@ async fn collect(mut body: Incoming, most: usize, cut: bool) -> Result<Vec<u8>, 
     Ok(bytes)
 }
 
-/// The certificates of this machine, or Mozilla's where it has none, as in a bare container.
+/// Configures TLS with the certificates of this machine, or with Mozilla's if it has none, as in a bare
+/// container.
 fn tls() -> Result<rustls::ClientConfig, TargetError> {
     use hyper_rustls::ConfigBuilderExt;
     let fault = |error: rustls::Error| TargetError::Tls(error.to_string());
@@ -221,7 +223,7 @@ fn body_fault(error: &hyper::Error) -> ExchangeError {
     }
 }
 
-/// An error with its causes, each said once.
+/// Joins an error and its causes, each once.
 fn chain(error: &dyn Error) -> String {
     let mut said = error.to_string();
     let mut cause = error.source();

@@ -1,9 +1,9 @@
-//! Finding out what a target is: its dialect, the kind of its model, its limits.
+//! Detects what a target is: its dialect, the kind of its model, its limits.
 //!
-//! Only questions that change nothing are asked, most telling first: `/info` is text-embeddings-
-//! inference's, `/v1/models` says whether vLLM or another server of OpenAI's dialect answers. Which of
-//! vLLM's endpoints its model has is not told anywhere, so one short text is sent to each until one
-//! answers. What the user named is believed; then the questions only fill in the report.
+//! Only requests without side effects are sent, the most specific first: `/info` belongs to
+//! text-embeddings-inference, `/v1/models` distinguishes vLLM from other servers of OpenAI's dialect. No
+//! route tells which of vLLM's endpoints a model supports, so one short text is sent to each until one
+//! answers. What the user named is not second-guessed; the requests then only fill in the report.
 
 use std::time::Duration;
 
@@ -23,20 +23,20 @@ use crate::system::target::TargetInfo;
 /// The short text that a target is tried with.
 pub(super) const PROBE: &str = "Is anybody there?";
 
-/// No question is waited for longer.
+/// Time limit of each request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What there is.
+/// What was found out about a target.
 pub(super) struct Discovery {
     pub(super) endpoint: Endpoint,
     pub(super) info: TargetInfo,
-    /// The model's name where the target says it.
+    /// The model's name, if the target lists its models.
     pub(super) model: Option<String>,
-    /// The software, in words.
+    /// The software, for the summary line.
     pub(super) software: &'static str,
 }
 
-/// Who asks whom.
+/// A client with the target's address, for requests before the load.
 pub(super) struct Prober<'a> {
     pub(super) client: &'a Client,
     pub(super) url: &'a BaseUrl,
@@ -44,7 +44,7 @@ pub(super) struct Prober<'a> {
 }
 
 impl Prober<'_> {
-    /// Looks at the target; `api` and `endpoint` are what the user said of it.
+    /// Detects the dialect, endpoint and model. What the user gave in `api`, `endpoint` and `model` holds.
     pub(super) async fn discover(
         &self,
         api: Api,
@@ -116,7 +116,7 @@ impl Prober<'_> {
         Ok(Some(Discovery { info, ..found }))
     }
 
-    /// The list of models, with the version in its path or without.
+    /// Returns the first model that the target lists, at `/v1/models` or at `/models`.
     async fn first_model(
         &self,
         tried: &mut Vec<String>,
@@ -131,8 +131,8 @@ impl Prober<'_> {
         Ok(None)
     }
 
-    /// The first endpoint that answers a short text; the first of all where none does, so that its
-    /// answer is what the user is told.
+    /// Returns the first endpoint that answers a short text; if none does, the first candidate, so that
+    /// the user sees its error.
     async fn first_answering(
         &self,
         candidates: &[Endpoint],
@@ -148,8 +148,8 @@ impl Prober<'_> {
         Ok(candidates[0])
     }
 
-    /// The first of the endpoint's tasks with which it answers a short text. None where it has no tasks
-    /// or answers none: then the text is sent without.
+    /// Returns the first of the endpoint's tasks with which it answers a short text. `None`, if the
+    /// endpoint has no tasks or answers none, sends texts without a task.
     pub(super) async fn find_task(
         &self,
         endpoint: Endpoint,
@@ -170,7 +170,7 @@ impl Prober<'_> {
         reply.is_some_and(|reply| reply.status.is_success())
     }
 
-    /// The JSON at `path`, if there is any.
+    /// Returns the JSON at `path`, if any, and notes the result in `tried`.
     async fn get_json(
         &self,
         path: &str,
@@ -199,7 +199,7 @@ impl Prober<'_> {
         Ok(serde_json::from_slice(&reply.body).ok())
     }
 
-    /// Whether a connection that begins with HTTP/2 gets any reply at all.
+    /// Checks that a connection that begins with HTTP/2 gets a reply of any status.
     pub(super) async fn check_http2(&self) -> Result<(), TargetError> {
         match timeout(ANSWER_TIMEOUT, self.client.get(self.url.join("/health"))).await {
             Ok(Err(ExchangeError::Connect(reason))) => Err(self.unreachable(&reason)),
@@ -211,12 +211,12 @@ impl Prober<'_> {
         }
     }
 
-    /// The error of a target that cannot be reached.
+    /// Makes the error for a target that cannot be reached.
     pub(super) fn unreachable(&self, reason: &str) -> TargetError {
         TargetError::Unreachable { target: self.url.name(), reason: sanitize(reason, self.secrets) }
     }
 
-    /// The error of a reply that wants another key.
+    /// Makes the error for a reply that rejects the key.
     pub(super) fn key_error(&self, request: &str, reply: &Exchange) -> Option<TargetError> {
         matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN).then(|| {
             TargetError::Key {
@@ -228,7 +228,7 @@ impl Prober<'_> {
     }
 }
 
-/// The first of the models that a target lists.
+/// The first model in a target's list of models.
 struct ListedModel {
     model: String,
     owner: String,

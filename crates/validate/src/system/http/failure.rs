@@ -1,8 +1,8 @@
-//! From what a target said to the kind of failure that the report counts.
+//! Classifies error replies and broken exchanges into the kinds of failure that reports count.
 //!
-//! Servers disagree about statuses, so the text counts too: memory that ran out comes as 424, 500 or
-//! 507, and a text that is too long as 400, 413 or 422. The order of the rules is part of them: a
-//! target without memory is that whatever the status, and 429 or 503 are refusals whatever they say.
+//! Servers disagree about statuses, so the message counts too: out of memory is 424, 500 or 507, and a
+//! text that is too long is 400, 413 or 422. The order of the rules matters: out of memory wins over any
+//! status, and 429 and 503 are refusals whatever the message.
 
 use serde_json::Value;
 
@@ -10,12 +10,12 @@ use super::client::{Exchange, ExchangeError};
 use super::secrets::Secrets;
 use crate::system::target::{Failure, FailureKind};
 
-/// Characters of a target's words that are kept.
+/// Characters of a target's message that are kept.
 const MESSAGE_CHARS_MAX: usize = 240;
 
-/// What targets say when memory ran out, in lower case.
+/// Messages of targets out of memory, in lower case.
 const OUT_OF_MEMORY: [&str; 3] = ["out of memory", "out_of_memory", "outofmemory"];
-/// What they say of texts that are too long, in lower case.
+/// Messages of targets for texts that are too long, in lower case.
 const TOO_LONG: [&str; 9] = [
     "too long",
     "too many tokens",
@@ -28,7 +28,7 @@ const TOO_LONG: [&str; 9] = [
     "longer than the maximum",
 ];
 
-/// The failure that a status other than 200 is.
+/// Classifies a reply with a status other than 200.
 pub(super) fn status_failure(exchange: &Exchange, secrets: &Secrets) -> Failure {
     let status = exchange.status.as_u16();
     let said = error_message(&exchange.body);
@@ -38,7 +38,7 @@ pub(super) fn status_failure(exchange: &Exchange, secrets: &Secrets) -> Failure 
     failure
 }
 
-/// The failure that no reply is.
+/// Classifies an exchange without a complete reply.
 pub(super) fn exchange_failure(fault: &ExchangeError, secrets: &Secrets) -> Failure {
     let kind = match fault {
         ExchangeError::Connect(_) | ExchangeError::Connection(_) => FailureKind::Transport,
@@ -62,7 +62,7 @@ fn kind(status: u16, said: &str) -> FailureKind {
     }
 }
 
-/// What an error's body says: the message where the dialects have it, else the text as it is.
+/// Returns the message of an error's body, in any of the dialects; else the body as text.
 pub(super) fn error_message(body: &[u8]) -> String {
     let told = serde_json::from_slice::<Value>(body).ok().and_then(|value| {
         let error = &value["error"];
@@ -73,7 +73,8 @@ pub(super) fn error_message(body: &[u8]) -> String {
     told.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned())
 }
 
-/// One line of bounded length without secrets. Nothing of it is trusted: whoever prints it escapes it.
+/// Cuts text to one line of at most [`MESSAGE_CHARS_MAX`] characters without secrets. It stays untrusted:
+/// whoever prints it escapes it.
 pub(super) fn sanitize(text: &str, secrets: &Secrets) -> String {
     let text = secrets.redact(text);
     let visible = |c: char| if c.is_control() { ' ' } else { c };

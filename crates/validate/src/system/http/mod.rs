@@ -1,13 +1,16 @@
 //! A target behind a URL: text-embeddings-inference, OpenAI's embeddings, vLLM's pooling models.
 //!
-//! [`HttpTarget::connect`] looks at the target before any load: which [dialect](Endpoint) it speaks,
-//! what it says of itself, and whether one short text gets an answer. What no load can change (nobody
-//! answers, the API is another one, the key is missing) is an error there; everything else, errors and
-//! broken replies included, is left to be measured. After that each prompt is one POST on a pooled
-//! connection, and its reply is checked for its shape, its numbers and its token count, and dropped.
+//! [`HttpTarget::connect`] examines the target before any load: its [dialect](Endpoint), its description
+//! of itself, and its answer to one short text. Faults that no load can change (no connection, another
+//! API, a missing key) are errors there; everything else, error statuses and broken replies included, is
+//! measured. Under load each prompt is one POST on a pooled connection; the reply is checked for its
+//! shape, its numbers and its token count, and dropped.
 //!
-//! It judges no answer, follows no redirect, uses no proxy and sends nothing twice. Whatever the target
-//! says is bounded, freed of the user's keys, and untrusted text to whoever prints it.
+//! It does not judge answers, follow redirects, use proxies or send a request twice. Text from a target
+//! is bounded in length, redacted of the user's keys, and untrusted: whoever prints it escapes it.
+//!
+//! `discovery.rs` finds the dialect; `tei.rs`, `openai.rs` and `vllm.rs` each have one; `client.rs`
+//! exchanges bytes; `failure.rs` classifies failures.
 
 mod client;
 mod dialect;
@@ -48,36 +51,36 @@ use crate::system::target::{
     Failure, FailureKind, MemoryFuture, Prompt, Reply, ReplyFuture, Target, TargetInfo,
 };
 
-/// How long that text is waited for. A slow target is measured all the same.
+/// Time limit of the short text's answer. A target that exceeds it is measured all the same.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where a target is, and how to speak to it.
+/// The address of a target, and the options of its requests.
 #[derive(Debug, Clone)]
 pub struct HttpOptions {
-    /// `http://HOST[:PORT][/PATH]` or `https://...`; the endpoint is appended.
+    /// `http://HOST[:PORT][/PATH]` or `https://...`; the endpoint's path is appended.
     pub url: String,
-    /// The dialect.
+    /// The dialect, or [`Api::Auto`] to detect it.
     pub api: Api,
-    /// The path of an endpoint of the dialect; without it the one that fits the target's model.
+    /// Path of an endpoint of the dialect. Without it, the endpoint for the target's kind of model.
     pub endpoint: Option<String>,
-    /// The model that requests name; without it the target's own name for its first.
+    /// Model named in requests. Without it, the first model that the target lists.
     pub model: Option<String>,
     /// HTTP/1.1 or HTTP/2.
     pub version: HttpVersion,
-    /// Headers of the user's.
+    /// Headers of the user, sent with every request.
     pub secrets: Secrets,
-    /// A file with a key.
+    /// File with a bearer key.
     pub api_key_file: Option<PathBuf>,
-    /// The target's process, where it runs on this machine.
+    /// PID of the target, if it runs on this machine.
     pub pid: Option<u32>,
-    /// A Prometheus page that tells the target's memory.
+    /// URL of a Prometheus page with the target's memory ([`MEMORY_METRICS`]).
     pub metrics_url: Option<String>,
-    /// How often that page is read.
+    /// Interval between readings of that page.
     pub metrics_interval: Duration,
 }
 
 impl HttpOptions {
-    /// A target at `url`, everything else found out.
+    /// Options for a target at `url`, of which everything else is detected.
     pub fn new(url: impl Into<String>) -> HttpOptions {
         HttpOptions {
             url: url.into(),
@@ -100,7 +103,7 @@ pub struct HttpTarget {
     uri: Uri,
     endpoint: Endpoint,
     model: Option<String>,
-    /// What vLLM's `/pooling` is asked to do.
+    /// Task of vLLM's `/pooling`.
     task: Option<&'static str>,
     secrets: Secrets,
     info: TargetInfo,
@@ -110,7 +113,7 @@ pub struct HttpTarget {
     in_flight: AtomicUsize,
 }
 
-/// Counts one request until it is answered or hung up on.
+/// Counts one request as in flight until it is answered or cancelled.
 struct InFlightGuard<'a>(&'a AtomicUsize);
 
 impl InFlightGuard<'_> {
@@ -127,11 +130,12 @@ impl Drop for InFlightGuard<'_> {
 }
 
 impl HttpTarget {
-    /// Looks at the target and tries it with one short text. Connections and background reading stay
-    /// on the caller's runtime, so the load must run there too ([`crate::run::run_async`]).
+    /// Detects the target's dialect and sends it one short text. Connections and the reading of metrics
+    /// stay on the caller's runtime, so the load must run there too ([`crate::run_async`]).
     ///
     /// # Errors
-    /// [`TargetError`], one line each, none with a key in it.
+    /// [`TargetError`] if no load could be measured: malformed options, no connection, a rejected key,
+    /// another API.
     pub async fn connect(options: &HttpOptions) -> Result<HttpTarget, TargetError> {
         let url = BaseUrl::parse(&options.url, "target's URL")?;
         let endpoint = options.endpoint.as_deref();
@@ -200,7 +204,7 @@ impl HttpTarget {
         })
     }
 
-    /// What was found there, as a line for a person.
+    /// Returns one line for people: URL, software, model, and the endpoint that is measured.
     pub fn summary(&self) -> &str {
         &self.summary
     }
@@ -240,7 +244,8 @@ impl Target for HttpTarget {
 }
 
 impl HttpTarget {
-    /// What the metrics page told, and what this machine sees of the process now.
+    /// Merges a reading of the metrics page with this machine's reading of the process, which has
+    /// precedence.
     fn merge_readings(&self, told: MemorySample) -> MemorySample {
         let seen = self.process.map(Process::memory).unwrap_or_default();
         MemorySample {
@@ -262,7 +267,7 @@ fn interpret(endpoint: Endpoint, exchange: &Exchange, secrets: &Secrets) -> Resu
         .map_err(|fault| Failure::new(FailureKind::BadReply, sanitize(&fault, secrets)))
 }
 
-/// Keys go to the page only where it is on the target's own server.
+/// Starts reading the metrics page. Keys are sent only if the page has the target's origin.
 fn start_scraper(
     page: &str,
     target: &BaseUrl,
@@ -278,13 +283,14 @@ fn start_scraper(
     Ok(Scraper::start(client, page.join(""), options.metrics_interval))
 }
 
-/// How the short text fared, where it says nothing against measuring.
+/// The result of the short text, for the report.
 struct ProbeReport {
     outcome: String,
     token_counts: &'static str,
     version: &'static str,
 }
 
+/// Sends the short text. An answer that rules out a measurement is an error.
 async fn probe(
     prober: &Prober<'_>,
     endpoint: Endpoint,
@@ -330,12 +336,12 @@ async fn probe(
     Ok(ProbeReport { outcome, token_counts: counts, version })
 }
 
-/// Whether a target that answers a short text so has nothing to measure at this endpoint. Statuses
-/// that come and go with load are not among them.
+/// Returns true if a status for the short text means that this endpoint cannot be measured. Statuses that
+/// depend on load are not among them.
 fn is_wrong_api(status: StatusCode, said: &str) -> bool {
     match status.as_u16() {
         300..400 | 400 | 404 | 405 | 406 | 410 | 415 | 422 | 501 => true,
-        // What text-embeddings-inference says where the model is of the other kind.
+        // Text-embeddings-inference, if the model is of the other kind ("is not a classifier").
         424 => said.contains("is not a"),
         _ => false,
     }

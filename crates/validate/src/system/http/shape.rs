@@ -1,17 +1,17 @@
-//! Replies seen as shapes: how many numbers, not which.
+//! Types that check the shape of a reply and keep none of its numbers.
 //!
-//! A reply is read to its end and every value in it must be a number where one belongs, but nothing
-//! is kept: a generator that stores vectors measures itself. JSON has no NaN and no infinity; servers
-//! write `null` for them, which is no number, and what overflows a double is refused by the parser.
+//! A reply is parsed to its end and its numbers must be numbers, but nothing is stored: a generator that
+//! stores vectors would measure itself. JSON has no NaN and no infinity; servers write `null` for them,
+//! which is not a number, and the parser rejects numbers that overflow a double.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 
-/// An array of numbers, at least one.
+/// A non-empty array of numbers.
 pub(super) struct Numbers;
 
-/// Numbers in arrays of any depth, at least one in each.
+/// Non-empty arrays of numbers, nested to any depth.
 pub(super) struct NestedNumbers;
 
 struct NumbersVisitor;
@@ -95,7 +95,7 @@ impl<'de> Visitor<'de> for NestedNumbersVisitor {
     }
 }
 
-/// Reads all elements; none at all is an error.
+/// Reads all elements; an empty array is an error.
 fn require_elements<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(
     seq: &mut A,
 ) -> Result<(), A::Error> {
@@ -106,7 +106,7 @@ fn require_elements<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(
     if count == 0 { Err(A::Error::custom("an array is empty")) } else { Ok(()) }
 }
 
-/// Exactly one item, as one text is sent at a time.
+/// An array of exactly one item, since a request has one text.
 pub(super) struct SingleItem<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for SingleItem<T> {
