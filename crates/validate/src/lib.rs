@@ -1,27 +1,31 @@
 //! The harness of the Big Batch Test Plan: it puts a system under the plan's loads, writes down what
 //! happened to every request, and says which of the plan's bars were met.
 //!
-//! # The path
+//! # The rooms
 //!
-//! A run walks through the modules in this order:
+//! Imports run one way: a room takes from those named before it, never from those after.
 //!
-//! 0. [`preflight`]: whether this machine can do it at all.
-//! 1. [`plan`]: what to run and what must hold, from TOML. Lengths times concurrencies make cells,
-//!    and so does every scenario.
-//! 2. [`workload`]: prompts of exactly the lengths wanted, different windows of real prose.
-//! 3. [`load`]: each cell's requests are sent, by clients that wait for their answers or by a schedule
-//!    that does not, through warm-up, measured phase and cool-down without a pause; every request
-//!    leaves a raw record. What they are sent to is a [`system`], seen through one small trait, so
-//!    that this process's engine and a competitor behind a URL are measured by the same code. A
-//!    finished cell goes to the run's journal, so that an interrupted run can be gone on with.
-//! 4. [`run`](mod@run): beside the load, memory before, during and after, and how late this process wakes.
-//!    [`figures::generator`] judges whether it was the generator that limited a cell.
-//! 5. [`stats`]: from raw records to percentiles and intervals, with what their sample supports.
-//! 6. [`analysis`]: how throughput scales, whether memory leaks, where the tail comes from.
-//! 7. [`verdict`]: each limit of each bar: pass, fail, not shown, or not run.
-//! 8. [`report`]: one value, [`Results`], as JSON, Markdown and a page with charts.
+//! 1. [`stats`]: percentiles, intervals and trends, with what their sample supports. `format`: numbers, bytes
+//!    and durations in words. [`Error`].
+//! 2. [`system`]: what is measured, seen through one small trait, so that this process's engine and a
+//!    competitor behind a URL are measured by the same code; and readings of its memory.
+//! 3. [`plan`]: what to run and what must hold, from TOML. Lengths times concurrencies make cells, and so does
+//!    every scenario.
+//! 4. [`workload`]: prompts of exactly the lengths wanted, different windows of real prose.
+//! 5. [`preflight`]: whether this machine can run a plan at all.
+//! 6. [`load`]: each cell's requests are sent, by clients that wait for their answers or by a schedule that does
+//!    not, through warm-up, measured phase and cool-down without a pause; every request leaves a raw record.
+//! 7. [`figures`]: from the raw records of a cell to what was measured in it, and whether the generator limited
+//!    it. [`experiment`]: memory strategies compared over the same traffic, for `bench memory`.
+//! 8. [`analysis`]: how throughput scales, whether memory leaks, where the tail comes from.
+//! 9. [`verdict`]: each limit of each bar: pass, fail, not shown, or not run.
+//! 10. [`results`]: one value, [`Results`], the schema of `results.json`, and two of them compared.
+//! 11. [`recommend`]: what an operator should set, with its evidence.
+//! 12. [`report`]: the results as JSON, Markdown and a page with charts.
+//! 13. [`run`](mod@run): takes a plan through 4 and 6 to 11, samples memory beside the load and keeps finished cells
+//!    in a journal, so that an interrupted run can be resumed. [`run::edge`] searches for the load that is refused.
 //!
-//! [`run()`] does 2 to 7, [`report::write_reports`] does 8:
+//! [`run()`] runs a plan, [`report::write_reports`] writes its files:
 //!
 //! ```
 //! use std::sync::Arc;

@@ -13,7 +13,7 @@ use super::records::Ran;
 use super::stage::Stage;
 use crate::figures::Figures;
 use crate::load::RequestRecord;
-use crate::stats::{Interval, PercentileFigure, nearest_rank};
+use crate::stats::{Interval, PercentileFigure, lower_middle, nearest_rank};
 use crate::system::BatchRef;
 
 /// Median absolute deviations beyond the median that make a spike.
@@ -158,11 +158,11 @@ pub(crate) fn tail_ratio(figures: &Figures) -> Option<TailRatio> {
 
 fn spikes(answered: &[&RequestRecord]) -> Spikes {
     let latency = |record: &RequestRecord| record.latency_us();
-    let Some(median) = median(answered.iter().map(|record| latency(record))) else {
+    let Some(median) = lower_middle(answered.iter().map(|record| latency(record)), u64::cmp) else {
         return Spikes::default();
     };
     let deviations = answered.iter().map(|record| latency(record).abs_diff(median));
-    let deviation = self::median(deviations).unwrap_or(0);
+    let deviation = lower_middle(deviations, u64::cmp).unwrap_or(0);
     let beyond = (SPIKE_DEVIATIONS * deviation as f64).max(SPIKE_SHARE * median as f64);
     let threshold = median as f64 + beyond;
     let mut found: Vec<&RequestRecord> =
@@ -207,15 +207,9 @@ fn usual_stages(answered: &[&RequestRecord]) -> Option<[u64; 6]> {
         answered.iter().filter_map(|record| Stage::times_us(record)).collect();
     let mut usual = [0; 6];
     for (n, usual) in usual.iter_mut().enumerate() {
-        *usual = median(told.iter().map(|times| times[n]))?;
+        *usual = lower_middle(told.iter().map(|times| times[n]), u64::cmp)?;
     }
     Some(usual)
-}
-
-fn median(values: impl Iterator<Item = u64>) -> Option<u64> {
-    let mut values: Vec<u64> = values.collect();
-    let middle = values.len().checked_sub(1)? / 2;
-    Some(*values.select_nth_unstable(middle).1)
 }
 
 fn heat(answered: &[&RequestRecord]) -> HeatMap {

@@ -6,7 +6,6 @@
 //! A finding names its cells by their index in the order run. What a target did not tell is absent
 //! from a finding, never guessed; what the sample cannot tell is said to be inconclusive.
 
-mod batch_time;
 pub mod edge;
 pub mod failures;
 pub mod latency;
@@ -24,7 +23,6 @@ use serde::{Deserialize, Serialize};
 use crate::experiment::MemoryExperiment;
 use crate::figures::Cell;
 use crate::load::RequestRecord;
-use crate::system::TargetInfo;
 
 pub use edge::EdgeFindings;
 pub use failures::FailureGroup;
@@ -55,7 +53,7 @@ pub struct Analysis {
 }
 
 /// Finds everything there is to find in the cells of a run and their raw records.
-pub fn analyse(cells: &[Cell], requests: &[RequestRecord], target: &TargetInfo) -> Analysis {
+pub fn analyse(cells: &[Cell], requests: &[RequestRecord]) -> Analysis {
     let mut by_cell: BTreeMap<usize, Vec<&RequestRecord>> = BTreeMap::new();
     for record in requests {
         by_cell.entry(record.cell).or_default().push(record);
@@ -65,7 +63,7 @@ pub fn analyse(cells: &[Cell], requests: &[RequestRecord], target: &TargetInfo) 
         .map(|cell| Ran { cell, records: by_cell.remove(&cell.index).unwrap_or_default() })
         .collect();
     Analysis {
-        scaling: scaling::find(&ran, target),
+        scaling: scaling::find(&ran),
         memory: memory::find(&ran),
         latency: latency::find(&ran),
         failures: failures::find(&ran),

@@ -18,6 +18,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::load::{Phase, RequestRecord};
+use crate::stats::lower_middle;
 
 /// Most blocks of a phase.
 const BLOCKS_MAX: usize = 40;
@@ -175,7 +176,7 @@ fn beginning(series: &[f64]) -> Beginning {
     let smooth = smoothed(series);
     let cut = mser(&smooth);
     let rest = median(smooth[cut..].to_vec());
-    let spread = median(series[cut..].iter().map(|value| (value - rest).abs()).collect());
+    let spread = median(series[cut..].iter().map(|value| (value - rest).abs()));
     let least = (MATERIAL * rest.abs()).max(DEVIATIONS * SIGMA_PER_MAD * spread);
     let material = |value: f64| (value - rest).abs() > least;
     if cut == 0 || !material(smooth[0]) || !material(median(smooth[..cut].to_vec())) {
@@ -209,10 +210,9 @@ fn smoothed(series: &[f64]) -> Vec<f64> {
     (0..series.len()).map(window).collect()
 }
 
-/// The middle value; of an even number the lower of the two.
-fn median(mut values: Vec<f64>) -> f64 {
-    let middle = (values.len() - 1) / 2;
-    *values.select_nth_unstable_by(middle, f64::total_cmp).1
+/// The lower median of at least one value.
+fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    lower_middle(values, f64::total_cmp).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@
 //! told goes into `recommended.toml` ([`settings::toml`]); the rest is for the client or the
 //! operator.
 
-mod batch;
 mod cleanup;
 mod concurrency;
 mod errors;
@@ -30,9 +29,8 @@ pub struct Wanted {
 pub fn recommend(results: &Results, wanted: Wanted) -> Vec<Recommendation> {
     let limits = concurrency::limits(results, wanted);
     let mut all = concurrency::advise(&limits);
-    all.push(batch::advise(results));
     all.push(memory::advise(results));
-    all.extend(replicas::advise(results, &limits, wanted));
+    all.push(replicas::advise(results, wanted));
     all.extend(cleanup::advise(results));
     all.push(tail::advise(results));
     all.extend(errors::advise(results, &limits));

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use crate::results::Results;
 use crate::results::recommendation::Support;
 
+use super::sections::{self, Block, Part};
 use super::tables::{self, Field, Holds, Table};
 use super::{method, words};
 use crate::format;
@@ -26,8 +27,10 @@ pub fn render(results: &Results) -> String {
         let note = if note.is_empty() { String::new() } else { format!(" ({})", escaped(&note)) };
         let _ = writeln!(out, "- {label}: **{}**{note}", escaped(&figure));
     }
-    test_results(&mut out, results);
-    performance(&mut out, results);
+    part(&mut out, sections::test_results(results));
+    if let Some(performance) = sections::performance(results) {
+        part(&mut out, performance);
+    }
     recommendations(&mut out, results);
     out.push_str("\n## Method\n\n");
     for note in method::notes(results) {
@@ -37,62 +40,37 @@ pub fn render(results: &Results) -> String {
     for (name, value) in method::particulars(results) {
         let _ = writeln!(out, "| {} | {} |", escaped(&name), escaped(&value));
     }
-    section(&mut out, "Preflight", tables::preflight(results));
+    if let Some(found) = tables::preflight(results) {
+        let _ = write!(out, "\n### Preflight\n\n{}", rows(&found));
+    }
     out
 }
 
-fn test_results(out: &mut String, results: &Results) {
-    out.push_str("\n## Test Results\n");
-    let verdicts = (!results.verdicts.is_empty()).then(|| tables::verdicts(results));
-    section(out, "Verdicts", verdicts);
-    if let Some(over_runs) = tables::published(results) {
-        section(out, "Cells, over runs", Some(over_runs));
-        let _ = writeln!(out, "\n{}", escaped(words::PUBLISHED_LEAD));
+/// A part without its charts; a section of charts alone is left out.
+fn part(out: &mut String, part: Part) {
+    let _ = writeln!(out, "\n## {}", part.title);
+    for section in part.sections {
+        let mut body = String::new();
+        section.blocks.into_iter().for_each(|one| block(&mut body, one));
+        if !body.is_empty() {
+            let _ = write!(out, "\n### {}\n\n{}\n{body}", section.title, escaped(&section.lead));
+        }
     }
-    section(out, "Cells", Some(tables::cells(results)));
-    let _ = writeln!(out, "\n{}", escaped(words::cells_lead(results)));
-    for (index, reservation) in words::reservations(results).iter().enumerate() {
-        let first = if index == 0 { "\n" } else { "" };
-        let _ = writeln!(out, "{first}- {}", escaped(reservation));
-    }
-    section(
-        out,
-        "Latency over all requests, failures counted as never answered",
-        tables::over_all(results),
-    );
-    section(
-        out,
-        "Scenarios: latency from the intended start and from sending",
-        tables::from_sending(results),
-    );
-    section(out, "Failures", tables::failures(results));
-    section(out, "The edge", tables::edges(results));
-    section(out, "Back to normal latency after searching the edge?", tables::recoveries(results));
-    section(out, "What was refused beyond the edge, and how", tables::edge_failures(results));
 }
 
-fn performance(out: &mut String, results: &Results) {
-    if results.cells.iter().all(|cell| cell.figures().is_none()) {
-        return;
-    }
-    out.push_str("\n## Performance Analysis\n");
-    section(out, "Throughput scaling", tables::scaling(results));
-    for sentence in words::batch_model(results) {
-        let _ = writeln!(out, "\n{}", escaped(&sentence));
-    }
-    section(out, "Mean time of a request by stage", tables::stages(results));
-    section(out, "What limits each cell", tables::bottlenecks(results));
-    section(out, "Tail latency", tables::tails(results));
-    section(out, "Longest spikes", tables::spikes(results));
-    section(out, "Memory", tables::memory(results));
-    section(out, "Does memory leak?", tables::leaks(results));
-    if let Some(sentence) = words::fragmentation(results) {
-        let _ = writeln!(out, "\n{}", escaped(&sentence));
-    }
-    if let Some(experiment) = &results.analysis.cleanup {
-        section(out, "Cleanup strategies compared", Some(tables::strategies(experiment)));
-        let _ = writeln!(out, "\n{}", escaped(&words::experiment(experiment)));
-    }
+fn block(out: &mut String, block: Block) {
+    let _ = match block {
+        Block::Heading(_) | Block::Legend(_) | Block::Charts(_) | Block::Wide(_) => Ok(()),
+        Block::Note(text) => writeln!(out, "\n{}", escaped(&text)),
+        Block::List(items) => {
+            let items = items.iter().map(|item| format!("- {}\n", escaped(item)));
+            write!(out, "\n{}", items.collect::<String>())
+        }
+        Block::Table(table) => write!(out, "\n{}", rows(&table)),
+        Block::Titled(title, table) | Block::Details(title, table) => {
+            write!(out, "\n#### {title}\n\n{}", rows(&table))
+        }
+    };
 }
 
 fn recommendations(out: &mut String, results: &Results) {
@@ -112,12 +90,6 @@ fn recommendations(out: &mut String, results: &Results) {
             let _ = writeln!(out, "- Missing: {}", escaped(missing));
         }
     }
-}
-
-fn section(out: &mut String, title: &str, table: Option<Table>) {
-    let Some(table) = table else { return };
-    let _ = writeln!(out, "\n### {title}\n");
-    out.push_str(&rows(&table));
 }
 
 /// A table alone.

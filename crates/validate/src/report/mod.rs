@@ -10,7 +10,8 @@
 //! - [`comparison`] writes a comparison of two systems;
 //! - [`experiment`] writes the data and the chart of `bench memory`.
 //!
-//! The tables and sentences of all of them come from `tables` and `words`, so they cannot disagree.
+//! The page and `report.md` are rendered from one list of `sections`; tables and sentences come from `tables` and
+//! `words`, so they cannot disagree.
 //! Strings that come from a target or a plan are escaped where they are printed.
 
 pub(crate) mod chart;
@@ -23,6 +24,7 @@ pub mod json;
 pub mod markdown;
 mod markup;
 mod method;
+mod sections;
 mod tables;
 pub mod text;
 pub(crate) mod words;

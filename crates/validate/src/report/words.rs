@@ -301,36 +301,6 @@ fn broke(ramp: &Ramp, cut: bool) -> String {
     }
 }
 
-/// The model of batch times and what it is worth.
-pub(super) fn batch_model(results: &Results) -> Vec<String> {
-    let scaling = &results.analysis.scaling;
-    let Some(model) = scaling.batch_time else { return Vec::new() };
-    let mut sentences = vec![format!(
-        "Time of a batch = {} + {:.3} µs × tokens + {:.4} ns × sum of squared lengths + {:.1} µs × sequences, \
-         fitted to {} batches by non-negative least squares: R² {:.3}, median error {:.1} %.",
-        time(model.base_ms),
-        model.per_token_us,
-        model.per_token_pair_ns,
-        model.per_sequence_us,
-        count(model.batches),
-        model.r2,
-        model.error_percent_median
-    )];
-    sentences.push(match &scaling.held_out {
-        Some(held_out) => format!(
-            "Each of {} cells predicted from the others: throughput off by {:.1} % (median) and {:.1} % \
-             (at most), median latency by {:.1} % and {:.1} %.",
-            count(held_out.cells.len()),
-            held_out.error_percent_median,
-            held_out.error_percent_max,
-            held_out.latency_error_percent_median,
-            held_out.latency_error_percent_max
-        ),
-        None => "It was not checked on held-out cells: the plan has too few.".into(),
-    });
-    sentences
-}
-
 /// How fragmented the arena was, if the target has one.
 pub(super) fn fragmentation(results: &Results) -> Option<String> {
     let found = results.analysis.memory.fragmentation?;

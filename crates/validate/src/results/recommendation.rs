@@ -10,7 +10,7 @@ use crate::stats::Interval;
 pub enum Topic {
     /// Requests under way at once.
     Concurrency,
-    /// Tokens of one batch.
+    /// Tokens of one batch; results of earlier versions may hold it, none is written.
     BatchTokens,
     /// Memory of the device.
     MemoryBudget,

@@ -200,7 +200,7 @@ pub async fn run_async(
     let run = Run { plan, target, info, options, progress, clock, pools, pacing, sitting };
     let (cells, requests) = run.run_cells(earlier, journal).await;
 
-    let analysis = analyse(&cells, &requests, &run.info);
+    let analysis = analyse(&cells, &requests);
     let verdicts = judge(plan, &cells, &analysis.memory);
     let mut results = Results {
         schema_version: SCHEMA_VERSION,

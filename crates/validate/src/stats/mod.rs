@@ -26,5 +26,6 @@ pub use interval::Interval;
 pub use latency::{Latencies, Percentile, PercentileFigure, Spread};
 pub use repeats::{RunMean, mean_over_runs};
 pub use sample::{TrialUnit, Trials, nearest_rank};
+pub(crate) use sample::{lower_middle, mean_of_middles};
 
 pub use trend::Trend;

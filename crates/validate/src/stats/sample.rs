@@ -1,5 +1,7 @@
 //! The size of a sample in independent units, and nearest ranks in a sorted sample.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 /// The unit in which the size of a sample is counted.
@@ -55,6 +57,24 @@ pub fn nearest_rank(level: f64, count: usize) -> usize {
     // The product of a level such as 0.95 and a count may land a hair above the whole number meant.
     let rank = (level * count as f64 - 1e-9).ceil() as usize;
     rank.clamp(1, count.max(1))
+}
+
+/// The median of sorted values: the mean of the two in the middle where their number is even. There is at
+/// least one.
+pub(crate) fn mean_of_middles(sorted: &[f64]) -> f64 {
+    (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
+}
+
+/// The median as one of the values: the lower of the two in the middle where their number is even. `None` without
+/// any.
+pub(crate) fn lower_middle<T>(
+    values: impl IntoIterator<Item = T>,
+    order: impl FnMut(&T, &T) -> Ordering,
+) -> Option<T> {
+    let mut values: Vec<T> = values.into_iter().collect();
+    let middle = values.len().checked_sub(1)? / 2;
+    values.select_nth_unstable_by(middle, order);
+    values.into_iter().nth(middle)
 }
 
 #[cfg(test)]

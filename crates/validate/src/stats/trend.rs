@@ -7,6 +7,7 @@
 //! that wanders like a random walk shows trends that are not there.
 
 use super::interval::Z;
+use super::sample::mean_of_middles;
 use super::student::normal_two_sided;
 
 /// The trend of a series: its slope, the slope's interval, and a test of "no trend".
@@ -49,7 +50,7 @@ impl Trend {
         // Continuity correction: the score moves in steps.
         let z = if deviation > 0.0 { (score.abs() - 1.0).max(0.0) / deviation } else { 0.0 };
         Some(Trend {
-            slope: median(&slopes),
+            slope: mean_of_middles(&slopes),
             low: slopes[low - 1],
             high: slopes[high.min(slopes.len()) - 1],
             p: normal_two_sided(z),
@@ -75,11 +76,6 @@ fn score_variance(values: &[f64]) -> f64 {
     let term = |n: usize| (n * (n - 1) * (2 * n + 5)) as f64;
     let ties: f64 = sorted.chunk_by(|one, next| one == next).map(|tied| term(tied.len())).sum();
     (term(values.len()) - ties) / 18.0
-}
-
-/// Returns the median of values in ascending order, of which there is at least one.
-pub(crate) fn median(sorted: &[f64]) -> f64 {
-    (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
 }
 
 #[cfg(test)]

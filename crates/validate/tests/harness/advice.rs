@@ -107,13 +107,7 @@ async fn nothing_is_advised_beyond_what_was_measured() {
 async fn what_the_data_does_not_support_says_what_is_missing() {
     // Twenty rounds cannot bound a p95, and this target tells neither batches nor memory.
     let results = queue(&[5], 20).await;
-    for topic in [
-        Topic::Concurrency,
-        Topic::BatchTokens,
-        Topic::MemoryBudget,
-        Topic::Replicas,
-        Topic::Cleanup,
-    ] {
+    for topic in [Topic::Concurrency, Topic::MemoryBudget, Topic::Replicas, Topic::Cleanup] {
         let advice = about(&results.recommendations, topic);
         assert_eq!(
             (advice.support, advice.missing.is_some()),

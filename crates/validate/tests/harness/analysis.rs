@@ -129,21 +129,6 @@ async fn run(faulty: bool) -> (Report, Analysis) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_cost_of_a_batch_is_found_and_predicts_cells_that_it_has_not_seen() {
-    let (_, analysis) = run(false).await;
-    let model = analysis.scaling.batch_time.expect("batches are told");
-    // The clock steps by milliseconds.
-    assert!((model.base_ms - COST.0).abs() < 1.0, "{model:?}");
-    assert!((model.per_token_us / 1e3 - COST.1).abs() < 0.01, "{model:?}");
-    assert!((model.per_token_pair_ns / 1e6 - COST.2).abs() < 6e-5, "{model:?}");
-    assert!(model.r2 > 0.99 && model.error_percent_median < 3.0, "{model:?}");
-    let held_out = analysis.scaling.held_out.expect("cells are left out");
-    assert_eq!(held_out.cells.len(), 10, "nine, and the first one's repeat");
-    assert!(held_out.error_percent_max < 6.0, "{held_out:#?}");
-    assert!(held_out.latency_error_percent_median < 6.0, "{held_out:#?}");
-}
-
-#[tokio::test(start_paused = true)]
 async fn scaling_and_what_limits_it_are_found() {
     let (_, analysis) = run(false).await;
     let lengths = &analysis.scaling.lengths;

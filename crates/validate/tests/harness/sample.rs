@@ -12,10 +12,7 @@ use bigbatch_validate::analysis::memory::{
     Aligned, AlignedSeries, Fragmentation, Leak, LeakVerdict, MemoryFindings, MemoryQuantity,
     Returned,
 };
-use bigbatch_validate::analysis::scaling::{
-    BatchTimeModel, Bottleneck, HeldOut, HeldOutCell, LengthScaling, Predicted, Scaling,
-    ScalingPoint,
-};
+use bigbatch_validate::analysis::scaling::{Bottleneck, LengthScaling, Scaling, ScalingPoint};
 use bigbatch_validate::analysis::{Analysis, Stage};
 use bigbatch_validate::experiment::{Held, MemoryExperiment, Strategy, Times, TrafficSummary};
 use bigbatch_validate::figures::Cell;
@@ -78,8 +75,6 @@ fn interval(low: f64, high: f64) -> Interval {
 }
 
 fn scaling(results: &Results) -> Scaling {
-    let predicted =
-        |measured: f64| Predicted { predicted: measured * 1.04, measured, error_percent: 4.0 };
     let matrix: Vec<&Cell> =
         results.matrix().into_iter().filter(|cell| cell.figures().is_some()).collect();
     let point = |cell: &&Cell| {
@@ -93,11 +88,6 @@ fn scaling(results: &Results) -> Scaling {
             efficiency: Some(1.0),
         }
     };
-    let held_out = |cell: &&Cell| HeldOutCell {
-        cell: cell.index,
-        requests_per_second: predicted(cell.figures().expect("it ran").requests_per_second),
-        latency_ms_p50: predicted(20.0),
-    };
     Scaling {
         lengths: vec![LengthScaling { tokens: 64, points: matrix.iter().map(point).collect() }],
         bottlenecks: matrix
@@ -110,22 +100,6 @@ fn scaling(results: &Results) -> Scaling {
                 evidence: "The device computes 93 % of the time.".into(),
             })
             .collect(),
-        batch_time: Some(BatchTimeModel {
-            base_ms: 0.4,
-            per_token_us: 4.0,
-            per_token_pair_ns: 0.02,
-            per_sequence_us: 3.0,
-            batches: 400,
-            r2: 0.998,
-            error_percent_median: 1.2,
-        }),
-        held_out: Some(HeldOut {
-            cells: matrix.iter().map(held_out).collect(),
-            error_percent_median: 4.0,
-            error_percent_max: 4.0,
-            latency_error_percent_median: 4.0,
-            latency_error_percent_max: 4.0,
-        }),
     }
 }
 

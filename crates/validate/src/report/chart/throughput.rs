@@ -1,10 +1,9 @@
-//! Throughput and efficiency against concurrency, one line a length; rings are predictions for cells
-//! that the model of batch times was not fitted to.
+//! Throughput and efficiency against concurrency, one line per length.
 
-use crate::figures::estimate::{Place, speedup};
+use crate::figures::estimate::speedup;
 use crate::results::Results;
 
-use super::frame::{At, Axis, Frame, Scale, Size};
+use super::frame::{Axis, Frame, Scale, Size};
 use super::parts::{Figure, rate_tick, series_class};
 use crate::format::{rate, tokens};
 
@@ -35,17 +34,16 @@ impl Rate {
     }
 }
 
-/// One length: (concurrency, value) as measured and as predicted.
+/// One length: (concurrency, value).
 struct Line {
     tokens: usize,
     measured: Vec<(usize, f64)>,
-    predicted: Vec<(usize, f64)>,
 }
 
 /// The chart, if any cell was run and, for efficiency, at C = 1 as well.
 pub(in super::super) fn throughput(results: &Results, which: Rate) -> Option<Figure> {
     let lines = lines(results, which);
-    let points = || lines.iter().flat_map(|line| line.measured.iter().chain(&line.predicted));
+    let points = || lines.iter().flat_map(|line| &line.measured);
     let most = points().map(|&(_, value)| value).max_by(f64::total_cmp)?;
     let mut levels: Vec<usize> = points().map(|&(clients, _)| clients).collect();
     levels.sort_unstable();
@@ -84,17 +82,6 @@ fn draw(frame: &mut Frame, line: &Line, class: &str, which: Rate) {
         let title = format!("{name}, C = {clients}: {}", which.printed(value));
         frame.dot(class, (clients as f64, value), &title);
     }
-    for &(clients, value) in &line.predicted {
-        let title = format!("{name}, C = {clients}, predicted: {}", which.printed(value));
-        ring(frame, class, (clients as f64, value), &title);
-    }
-}
-
-fn ring(frame: &mut Frame, class: &str, (x, y): (f64, f64), title: &str) {
-    let (cx, cy, class) = (At(frame.x(x)), At(frame.y(y)), format!("ring {class}"));
-    let out = frame.out();
-    out.open("circle", &[("class", &class), ("cx", &cx), ("cy", &cy), ("r", &"6.5")]);
-    out.element("title", &[], title).close("circle");
 }
 
 fn lines(results: &Results, which: Rate) -> Vec<Line> {
@@ -110,28 +97,14 @@ fn lines(results: &Results, which: Rate) -> Vec<Line> {
         let line = match lines.last_mut() {
             Some(line) if line.tokens == place.tokens => line,
             _ => {
-                lines.push(Line { tokens: place.tokens, measured: vec![], predicted: vec![] });
+                lines.push(Line { tokens: place.tokens, measured: vec![] });
                 let Some(line) = lines.last_mut() else { continue };
                 line
             }
         };
-        let measured = mean(place).and_then(scale);
+        let measured = place.requests_per_second().value.and_then(scale);
         line.measured.extend(measured.map(|value| (place.concurrency, value)));
-        let predicted = predicted(results, place).and_then(scale);
-        line.predicted.extend(predicted.map(|value| (place.concurrency, value)));
     }
     lines.retain(|line| !line.measured.is_empty());
     lines
-}
-
-fn mean(place: &Place<'_>) -> Option<f64> {
-    place.requests_per_second().value
-}
-
-/// Requests per second that the model says of a place it was not fitted to.
-fn predicted(results: &Results, place: &Place<'_>) -> Option<f64> {
-    let held_out = results.analysis.scaling.held_out.as_ref()?;
-    let ours = |index: usize| place.cells.iter().any(|(cell, _)| cell.index == index);
-    let held = held_out.cells.iter().find(|held| ours(held.cell))?;
-    Some(held.requests_per_second.predicted)
 }

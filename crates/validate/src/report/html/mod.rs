@@ -3,15 +3,14 @@
 //! paper. Its three parts are those of the plan: what was tested and found, how it performs, and
 //! what to do.
 
-mod performance;
 mod recommendations;
 pub(super) mod strategies;
-mod test_results;
 mod write;
 
 use crate::results::Results;
 
 use super::markup::Markup;
+use super::sections::{self, Part, Section};
 use super::{method, tables, words};
 
 const STYLE: &str = include_str!("../style.css");
@@ -21,8 +20,10 @@ pub fn render(results: &Results) -> String {
     let mut out = begin(&format!("{}: validation report", results.plan.name));
     header(&mut out, results);
     highlights(&mut out, results);
-    test_results::render(&mut out, results);
-    performance::render(&mut out, results);
+    part(&mut out, sections::test_results(results));
+    if let Some(performance) = sections::performance(results) {
+        part(&mut out, performance);
+    }
     recommendations::render(&mut out, results);
     how(&mut out, results);
     particulars(&mut out, results);
@@ -80,6 +81,18 @@ fn highlights(out: &mut Markup, results: &Results) {
         out.element("b", &[], figure).element("span", &[], note).raw("</dd></div>\n");
     }
     out.raw("</dl>\n");
+}
+
+fn part(out: &mut Markup, part: Part) {
+    write::part(out, part.id, part.title, part.lead);
+    part.sections.into_iter().for_each(|one| section(out, one));
+    write::end(out);
+}
+
+fn section(out: &mut Markup, section: Section) {
+    write::section(out, section.id, section.title, &section.lead);
+    section.blocks.into_iter().for_each(|block| write::block(out, block));
+    write::end(out);
 }
 
 fn how(out: &mut Markup, results: &Results) {

@@ -1,12 +1,9 @@
-//! Cleanup strategies compared: a section of the report where an experiment lies beside it, and a
-//! page of its own.
+//! `memory.html`: cleanup strategies compared, on a page of their own.
 
 use crate::experiment::MemoryExperiment;
-use crate::report::markup::Markup;
-use crate::report::{chart, tables, words};
+use crate::report::sections;
 
-use super::write::{end, section, table, wide};
-use super::{begin, finish};
+use super::{begin, finish, section};
 
 /// `memory.html`.
 pub(in super::super) fn page(experiment: &MemoryExperiment) -> String {
@@ -16,19 +13,6 @@ pub(in super::super) fn page(experiment: &MemoryExperiment) -> String {
     let facts = [&experiment.model, &experiment.device, &experiment.dtype];
     let facts: Vec<&str> = facts.into_iter().map(String::as_str).collect();
     out.element("p", &[("class", &"facts")], facts.join(" · ")).raw("</header>\n");
-    render(&mut out, experiment);
+    sections::strategies(experiment).into_iter().for_each(|one| section(&mut out, one));
     finish(out)
-}
-
-/// The table and the timeline.
-pub(super) fn render(out: &mut Markup, experiment: &MemoryExperiment) {
-    let lead = words::experiment(experiment);
-    section(out, "strategies", "The same traffic through each strategy", &lead);
-    table(out, &tables::strategies(experiment));
-    if let Some((timeline, names)) = chart::allocations(experiment) {
-        out.element("h4", &[], "Allocate and free, operation by operation");
-        out.add(chart::legend("", &names));
-        wide(out, timeline);
-    }
-    end(out);
 }

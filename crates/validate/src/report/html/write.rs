@@ -2,6 +2,7 @@
 
 use crate::report::chart::Figure;
 use crate::report::markup::Markup;
+use crate::report::sections::Block;
 use crate::report::tables::{Column, Field, Holds, Row, Stress, Table};
 use crate::verdict::Outcome;
 
@@ -27,8 +28,31 @@ pub(super) fn end(out: &mut Markup) {
     out.raw("</section>\n");
 }
 
-pub(super) fn note(out: &mut Markup, text: &str) {
-    out.element("p", &[("class", &"small")], text);
+/// Renders one block of a section.
+pub(super) fn block(out: &mut Markup, block: Block) {
+    match block {
+        Block::Heading(title) => {
+            out.element("h4", &[], title);
+        }
+        Block::Legend(legend) => {
+            out.add(legend);
+        }
+        Block::Charts(figures) => charts(out, figures),
+        Block::Wide(figure) => wide(out, figure),
+        Block::Note(text) => {
+            out.element("p", &[("class", &"small")], text);
+        }
+        Block::List(items) => {
+            out.raw("<ul class=\"small\">\n");
+            for item in items {
+                out.element("li", &[], item);
+            }
+            out.raw("</ul>\n");
+        }
+        Block::Table(rows) => table(out, &rows),
+        Block::Titled(title, rows) => titled(out, title, &rows),
+        Block::Details(summary, rows) => details(out, summary, &rows),
+    }
 }
 
 /// A table under a heading of its own.
@@ -37,7 +61,7 @@ pub(super) fn titled(out: &mut Markup, title: &str, rows: &Table) {
     table(out, rows);
 }
 
-pub(super) fn table(out: &mut Markup, table: &Table) {
+fn table(out: &mut Markup, table: &Table) {
     out.raw("<div class=\"scroll\"><table>\n<thead><tr>");
     for column in &table.columns {
         out.element("th", &[("class", &alignment(column.holds)), ("scope", &"col")], column.label);
@@ -112,7 +136,7 @@ fn alignment(holds: Holds) -> &'static str {
 }
 
 /// Small charts side by side.
-pub(super) fn charts(out: &mut Markup, charts: Vec<Figure>) {
+fn charts(out: &mut Markup, charts: Vec<Figure>) {
     out.raw("<div class=\"charts\">\n");
     for chart in charts {
         out.raw("<figure>\n").element("figcaption", &[], chart.title);
@@ -122,7 +146,7 @@ pub(super) fn charts(out: &mut Markup, charts: Vec<Figure>) {
 }
 
 /// A chart over the whole width, which scrolls within itself where the page is narrow.
-pub(super) fn wide(out: &mut Markup, chart: Figure) {
+fn wide(out: &mut Markup, chart: Figure) {
     out.raw("<figure class=\"wide\">\n");
     if !chart.title.is_empty() {
         out.element("figcaption", &[], chart.title);
@@ -131,7 +155,7 @@ pub(super) fn wide(out: &mut Markup, chart: Figure) {
 }
 
 /// A table that opens on demand.
-pub(super) fn details(out: &mut Markup, summary: &'static str, rows: &Table) {
+fn details(out: &mut Markup, summary: &'static str, rows: &Table) {
     out.raw("<details>").element("summary", &[], summary);
     table(out, rows);
     out.raw("</details>\n");

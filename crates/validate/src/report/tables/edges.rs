@@ -5,8 +5,7 @@ use crate::analysis::edge::{Axis, Edge, EdgeFailure, Recovery};
 use crate::format::{bytes, count, time};
 use crate::results::Results;
 
-use super::table::Holds::{Labels, Numbers, Prose};
-use super::table::{Field, Holds, Table, filled, plain};
+use super::table::{Field, Table, filled, plain};
 
 /// A value of an axis in its unit.
 fn value(axis: Axis, value: u64) -> String {
@@ -20,10 +19,10 @@ fn table<T>(
     results: &Results,
     of: impl Fn(&EdgeFindings) -> &[T],
     row: impl Fn(&T) -> Vec<Field>,
-    labels: &[(&'static str, Holds)],
+    columns: &'static str,
 ) -> Option<Table> {
     let found = results.analysis.edge.as_ref()?;
-    filled(of(found).iter().map(|item| plain(row(item))).collect(), labels)
+    filled(of(found).iter().map(|item| plain(row(item))).collect(), columns)
 }
 
 /// Where each axis ends, beside where it was predicted to.
@@ -42,16 +41,9 @@ pub(in super::super) fn edges(results: &Results) -> Option<Table> {
             edge.note.as_deref().unwrap_or_default().into(),
         ]
     };
-    let labels = [
-        ("What was moved", Labels),
-        ("Last that works", Numbers),
-        ("First refused", Numbers),
-        ("Predicted", Numbers),
-        ("Found", Labels),
-        ("Values tried", Numbers),
-        ("Remark", Prose),
-    ];
-    table(results, |found| &found.axes, row, &labels)
+    let labels = "What was moved | Last that works> | First refused> | Predicted> | Found | \
+         Values tried> | Remark~";
+    table(results, |found| &found.axes, row, labels)
 }
 
 /// Whether latency is back to normal after each search.
@@ -73,19 +65,9 @@ pub(in super::super) fn recoveries(results: &Results) -> Option<Table> {
             recovery.verdict.label().into(),
         ]
     };
-    let labels = [
-        ("After searching", Labels),
-        ("Requests a round", Numbers),
-        ("Failed", Numbers),
-        ("p50 before", Numbers),
-        ("p50 after", Numbers),
-        ("Max after", Numbers),
-        ("After / before", Numbers),
-        ("Normal", Numbers),
-        ("Rounds, time", Numbers),
-        ("Verdict", Labels),
-    ];
-    table(results, |found| &found.recoveries, row, &labels)
+    let labels = "After searching | Requests a round> | Failed> | p50 before> | p50 after> | \
+         Max after> | After / before> | Normal> | Rounds, time> | Verdict";
+    table(results, |found| &found.recoveries, row, labels)
 }
 
 /// Everything that was refused or failed during the search.
@@ -103,16 +85,7 @@ pub(in super::super) fn edge_failures(results: &Results) -> Option<Table> {
             failure.message.as_str().into(),
         ]
     };
-    let labels = [
-        ("What was moved", Labels),
-        ("To", Numbers),
-        ("Kind", Labels),
-        ("Count", Numbers),
-        ("At once", Numbers),
-        ("Tokens", Numbers),
-        ("Budget", Numbers),
-        ("Into the search", Numbers),
-        ("Message", Prose),
-    ];
-    table(results, |found| &found.failures, row, &labels)
+    let labels = "What was moved | To> | Kind | Count> | At once> | Tokens> | Budget> | \
+         Into the search> | Message~";
+    table(results, |found| &found.failures, row, labels)
 }

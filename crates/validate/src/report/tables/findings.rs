@@ -3,11 +3,10 @@
 use crate::analysis::latency::Spike;
 use crate::analysis::scaling::ScalingPoint;
 use crate::figures::Cell;
-use crate::format::{bytes, change, count, percent, rate, signed_bytes, time, tokens};
+use crate::format::{bytes, count, percent, rate, signed_bytes, time, tokens};
 use crate::report::words;
 use crate::results::Results;
 
-use super::table::Holds::{Labels, Numbers, Prose};
 use super::table::{Field, Row, Table, filled, plain};
 
 /// Spikes that the report lists over all cells.
@@ -21,45 +20,22 @@ fn cell_name(results: &Results, index: usize) -> Field {
     cell(results, index).map_or_else(|| format!("cell {index}"), Cell::name).into()
 }
 
-/// Throughput, speedup and efficiency at each concurrency, with predictions of held-out cells.
+/// Throughput, speedup and efficiency at each concurrency.
 pub(in super::super) fn scaling(results: &Results) -> Option<Table> {
-    let scaling = &results.analysis.scaling;
-    let held_out = |point: &ScalingPoint| {
-        let cells = scaling.held_out.iter().flat_map(|held_out| &held_out.cells);
-        cells.into_iter().find(|held| point.cells.contains(&held.cell))
+    let lengths = results.analysis.scaling.lengths.iter();
+    let points =
+        lengths.flat_map(|length| length.points.iter().map(|point| (length.tokens, point)));
+    let row = |(length, point): (usize, &ScalingPoint)| {
+        plain(vec![
+            tokens(length).into(),
+            point.concurrency.to_string().into(),
+            rate(point.requests_per_second).into(),
+            rate(point.tokens_per_second).into(),
+            point.speedup.map_or("–".into(), |speedup| format!("{speedup:.2}×").into()),
+            point.efficiency.map_or("–".into(), |share| ratio_percent(share).into()),
+        ])
     };
-    let mut rows = Vec::new();
-    for length in &scaling.lengths {
-        for point in &length.points {
-            let predicted = held_out(point);
-            let beside = |of: &crate::analysis::scaling::Predicted, unit: fn(f64) -> String| {
-                Field::noted(unit(of.predicted), change(of.predicted / of.measured))
-            };
-            rows.push(plain(vec![
-                tokens(length.tokens).into(),
-                point.concurrency.to_string().into(),
-                rate(point.requests_per_second).into(),
-                rate(point.tokens_per_second).into(),
-                point.speedup.map_or("–".into(), |speedup| format!("{speedup:.2}×").into()),
-                point.efficiency.map_or("–".into(), |share| ratio_percent(share).into()),
-                predicted.map_or("–".into(), |held| beside(&held.requests_per_second, rate)),
-                predicted.map_or("–".into(), |held| beside(&held.latency_ms_p50, time)),
-            ]));
-        }
-    }
-    filled(
-        rows,
-        &[
-            ("Tokens", Numbers),
-            ("C", Numbers),
-            ("Req/s", Numbers),
-            ("Tok/s", Numbers),
-            ("Over C = 1", Numbers),
-            ("Efficiency", Numbers),
-            ("Predicted req/s", Numbers),
-            ("Predicted p50", Numbers),
-        ],
-    )
+    filled(points.map(row).collect(), "Tokens> | C> | Req/s> | Tok/s> | Over C = 1> | Efficiency>")
 }
 
 /// A share that may exceed 1.
@@ -82,10 +58,7 @@ pub(in super::super) fn bottlenecks(results: &Results) -> Option<Table> {
             ])
         })
         .collect();
-    filled(
-        rows,
-        &[("Cell", Labels), ("Limited by", Labels), ("Device busy", Numbers), ("Why", Prose)],
-    )
+    filled(rows, "Cell | Limited by | Device busy> | Why~")
 }
 
 /// p99 over p50 and the number of spikes of each cell.
@@ -109,16 +82,7 @@ pub(in super::super) fn tails(results: &Results) -> Option<Table> {
             ]))
         })
         .collect();
-    filled(
-        rows,
-        &[
-            ("Cell", Labels),
-            ("p99 / p50, within run", Numbers),
-            ("Spikes", Numbers),
-            ("Spike beyond", Numbers),
-            ("Longest", Numbers),
-        ],
-    )
+    filled(rows, "Cell | p99 / p50, within run> | Spikes> | Spike beyond> | Longest>")
 }
 
 fn worst(spikes: &[Spike]) -> Field {
@@ -137,18 +101,7 @@ pub(in super::super) fn spikes(results: &Results) -> Option<Table> {
         .take(SPIKES_LISTED)
         .map(|(cell, spike)| spike_row(results, cell, spike))
         .collect();
-    filled(
-        rows,
-        &[
-            ("At", Numbers),
-            ("Cell", Labels),
-            ("Latency", Numbers),
-            ("Tokens", Numbers),
-            ("Batch", Numbers),
-            ("Its size", Numbers),
-            ("From", Labels),
-        ],
-    )
+    filled(rows, "At> | Cell | Latency> | Tokens> | Batch> | Its size> | From")
 }
 
 fn spike_row(results: &Results, cell: usize, spike: &Spike) -> Row {
@@ -208,19 +161,7 @@ pub(in super::super) fn failures(results: &Results) -> Option<Table> {
         ])
     };
     let rows: Vec<Row> = results.analysis.failures.iter().map(row).collect();
-    filled(
-        rows,
-        &[
-            ("Kind", Labels),
-            ("Load", Labels),
-            ("Requests", Numbers),
-            ("First", Numbers),
-            ("Last", Numbers),
-            ("Tokens", Numbers),
-            ("Under way", Numbers),
-            ("Message", Prose),
-        ],
-    )
+    filled(rows, "Kind | Load | Requests> | First> | Last> | Tokens> | Under way> | Message~")
 }
 
 /// The verdict on a leak of each quantity.
@@ -238,18 +179,7 @@ pub(in super::super) fn leaks(results: &Results) -> Option<Table> {
         ])
     };
     let rows: Vec<Row> = results.analysis.memory.leaks.iter().map(row).collect();
-    filled(
-        rows,
-        &[
-            ("What", Labels),
-            ("Verdict", Labels),
-            ("Growth a cell", Numbers),
-            ("Tolerated", Numbers),
-            ("Plateaus", Numbers),
-            ("Trend, p", Numbers),
-            ("Why", Prose),
-        ],
-    )
+    filled(rows, "What | Verdict | Growth a cell> | Tolerated> | Plateaus> | Trend, p> | Why~")
 }
 
 /// Whether memory came back after each cell.
@@ -268,16 +198,5 @@ pub(in super::super) fn returned(results: &Results) -> Option<Table> {
             ])
         })
         .collect();
-    filled(
-        rows,
-        &[
-            ("Cell", Labels),
-            ("What", Labels),
-            ("Before", Numbers),
-            ("Peak", Numbers),
-            ("After", Numbers),
-            ("Tolerance", Numbers),
-            ("Returned", Labels),
-        ],
-    )
+    filled(rows, "Cell | What | Before> | Peak> | After> | Tolerance> | Returned")
 }

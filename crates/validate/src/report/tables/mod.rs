@@ -22,7 +22,6 @@ pub(super) use findings::{bottlenecks, failures, leaks, returned, scaling, spike
 pub(super) use strategies::strategies;
 pub(super) use table::{Column, Field, Holds, Row, Stress, Table};
 
-use Holds::{Labels, Numbers, Prose};
 use table::{columns, filled, plain};
 
 /// Every limit beside its figure.
@@ -42,17 +41,10 @@ pub(super) fn verdicts(results: &Results) -> Table {
         stress: Stress::Verdict(verdict.outcome),
     };
     Table {
-        columns: columns(&[
-            ("Tokens", Numbers),
-            ("C", Numbers),
-            ("What", Labels),
-            ("Bar", Numbers),
-            ("Measured", Numbers),
-            ("95 % interval", Numbers),
-            ("Sample", Numbers),
-            ("Verdict", Labels),
-            ("Why", Prose),
-        ]),
+        columns: columns(
+            "Tokens> | C> | What | Bar> | Measured> | 95 % interval> | Sample> | Verdict | Why~",
+        )
+        .collect(),
         rows: results.verdicts.iter().map(row).collect(),
     }
 }
@@ -73,21 +65,11 @@ pub(super) fn cells(results: &Results) -> Table {
         rows.push(Row { fields: cell_row(cell), stress });
     }
     Table {
-        columns: columns(&[
-            ("Tokens", Numbers),
-            ("C", Numbers),
-            ("Success", Numbers),
-            ("Mean", Numbers),
-            ("p50", Numbers),
-            ("p95", Numbers),
-            ("p99", Numbers),
-            ("Max", Numbers),
-            ("Req/s", Numbers),
-            ("Tok/s", Numbers),
-            ("Seq/batch", Numbers),
-            ("Requests", Numbers),
-            ("Remarks", Prose),
-        ]),
+        columns: columns(
+            "Tokens> | C> | Success> | Mean> | p50> | p95> | p99> | Max> | Req/s> | Tok/s> | \
+         Seq/batch> | Requests> | Remarks~",
+        )
+        .collect(),
         rows,
     }
 }
@@ -166,18 +148,7 @@ pub(super) fn published(results: &Results) -> Option<Table> {
     let rows: Vec<Row> = results.published.iter().map(row).collect();
     filled(
         rows,
-        &[
-            ("Tokens", Numbers),
-            ("C", Numbers),
-            ("Runs", Numbers),
-            ("Success", Numbers),
-            ("p50", Numbers),
-            ("p95", Numbers),
-            ("p99", Numbers),
-            ("Req/s", Numbers),
-            ("Tok/s", Numbers),
-            ("Requests", Numbers),
-        ],
+        "Tokens> | C> | Runs> | Success> | p50> | p95> | p99> | Req/s> | Tok/s> | Requests>",
     )
 }
 
@@ -192,18 +163,7 @@ pub(super) fn over_all(results: &Results) -> Option<Table> {
         Some(plain(fields))
     };
     let rows: Vec<Row> = ordered(results).iter().filter_map(row).collect();
-    filled(
-        rows,
-        &[
-            ("Tokens", Numbers),
-            ("C", Numbers),
-            ("Failed", Numbers),
-            ("p50", Numbers),
-            ("p95", Numbers),
-            ("p99", Numbers),
-            ("Longest answered", Numbers),
-        ],
-    )
+    filled(rows, "Tokens> | C> | Failed> | p50> | p95> | p99> | Longest answered>")
 }
 
 /// Both latencies of the scenarios, over all requests.
@@ -221,55 +181,41 @@ pub(super) fn from_sending(results: &Results) -> Option<Table> {
     let rows: Vec<Row> = results.scenarios().iter().filter_map(row).collect();
     filled(
         rows,
-        &[
-            ("Tokens", Numbers),
-            ("Load", Labels),
-            ("Offered", Numbers),
-            ("p50 intended", Numbers),
-            ("p95", Numbers),
-            ("p99", Numbers),
-            ("Max", Numbers),
-            ("p50 from sending", Numbers),
-            ("p95", Numbers),
-            ("p99", Numbers),
-            ("Max", Numbers),
-        ],
+        "Tokens> | Load | Offered> | p50 intended> | p95> | p99> | Max> | \
+         p50 from sending> | p95> | p99> | Max>",
     )
 }
 
 /// Memory of every cell that was started.
 pub(super) fn memory(results: &Results) -> Option<Table> {
     type Reading = fn(&MemorySample) -> Option<u64>;
-    let readings: [(&'static str, &'static str, &'static str, Reading); 3] = [
-        ("Device before", "peak", "after", |sample| sample.device_used_bytes),
-        ("RSS before", "peak", "after", |sample| sample.rss_bytes),
-        ("Arena before", "peak", "after", |sample| sample.arena.map(|arena| arena.used_bytes)),
+    let readings: [(&'static str, Reading); 3] = [
+        ("Device before> | peak> | after>", |sample| sample.device_used_bytes),
+        ("RSS before> | peak> | after>", |sample| sample.rss_bytes),
+        ("Arena before> | peak> | after>", |sample| sample.arena.map(|arena| arena.used_bytes)),
     ];
     let told: Vec<_> =
-        readings.into_iter().filter(|(.., of)| words::peak(results, of).is_some()).collect();
+        readings.into_iter().filter(|(_, of)| words::peak(results, of).is_some()).collect();
     if told.is_empty() {
         return None;
     }
-    let mut labels = vec![("Tokens", Numbers), ("C", Numbers)];
-    for (before, peak, after, _) in &told {
-        labels.extend([(*before, Numbers), (*peak, Numbers), (*after, Numbers)]);
-    }
     let high_water: Reading = |sample| sample.arena.map(|arena| arena.high_water_bytes);
     let arena = words::peak(results, high_water).is_some();
-    labels.extend(arena.then_some(("Arena high water", Numbers)));
+    let heads = ["Tokens> | C>"].into_iter().chain(told.iter().map(|(heads, _)| *heads));
+    let heads = heads.chain(arena.then_some("Arena high water>"));
     let print = |bytes_read: Option<u64>| Field::from(bytes_read.map_or("–".into(), bytes));
     let row = |cell: &&Cell| {
         let (first, last) = (cell.memory.first()?, cell.memory.last()?);
         let mut fields = words::place(&cell.spec);
         let peak_of = |of: Reading| cell.memory.iter().filter_map(|point| of(&point.sample)).max();
-        for (.., of) in &told {
+        for (_, of) in &told {
             fields.extend([print(of(&first.sample)), print(peak_of(*of)), print(of(&last.sample))]);
         }
         fields.extend(arena.then(|| print(peak_of(high_water))));
         Some(plain(fields))
     };
     Some(Table {
-        columns: columns(&labels),
+        columns: heads.flat_map(columns).collect(),
         rows: ordered(results).iter().filter_map(row).collect(),
     })
 }
@@ -289,13 +235,7 @@ pub(super) fn preflight(results: &Results) -> Option<Table> {
     };
     filled(
         results.preflight.iter().map(row).collect(),
-        &[
-            ("What", Labels),
-            ("Judged", Labels),
-            ("Found", Prose),
-            ("May need", Numbers),
-            ("Advice", Prose),
-        ],
+        "What | Judged | Found~ | May need> | Advice~",
     )
 }
 
@@ -310,17 +250,7 @@ pub(super) fn stages(results: &Results) -> Option<Table> {
         Some(plain(fields))
     };
     let rows: Vec<Row> = ordered(results).iter().filter_map(row).collect();
-    filled(
-        rows,
-        &[
-            ("Tokens", Numbers),
-            ("C", Numbers),
-            ("Tokenise", Numbers),
-            ("Queue", Numbers),
-            ("Compute", Numbers),
-            ("Other", Numbers),
-        ],
-    )
+    filled(rows, "Tokens> | C> | Tokenise> | Queue> | Compute> | Other>")
 }
 
 /// The matrix by length and concurrency, the scenarios, and the repeat after them.

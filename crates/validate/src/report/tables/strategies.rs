@@ -3,24 +3,16 @@
 use crate::experiment::{MemoryExperiment, Strategy};
 use crate::format::{bytes, count, percent, time};
 
-use super::table::Holds::{Labels, Numbers};
 use super::table::{Field, Row, Stress, Table, columns};
 
 /// One row a strategy.
 pub(in super::super) fn strategies(experiment: &MemoryExperiment) -> Table {
     Table {
-        columns: columns(&[
-            ("Strategy", Labels),
-            ("In the allocator, a batch", Numbers),
-            ("p95", Numbers),
-            ("Whole batch", Numbers),
-            ("Calls a batch", Numbers),
-            ("High water", Numbers),
-            ("Held when idle", Numbers),
-            ("Fragmentation", Numbers),
-            ("Failed", Numbers),
-            ("Over budget", Numbers),
-        ]),
+        columns: columns(
+            "Strategy | In the allocator, a batch> | p95> | Whole batch> | Calls a batch> | \
+         High water> | Held when idle> | Fragmentation> | Failed> | Over budget>",
+        )
+        .collect(),
         rows: experiment.strategies.iter().map(row).collect(),
     }
 }

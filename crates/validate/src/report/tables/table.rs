@@ -72,11 +72,20 @@ pub(super) fn plain(fields: Vec<Field>) -> Row {
     Row { fields, stress: Stress::None }
 }
 
-pub(super) fn columns(labels: &[(&'static str, Holds)]) -> Vec<Column> {
-    labels.iter().map(|&(label, holds)| Column { label, holds }).collect()
+/// Columns from one line, as `"Tokens> | Verdict | Why~"`: `>` after a label is for numbers, `~` for prose, neither
+/// for labels.
+pub(super) fn columns(line: &'static str) -> impl Iterator<Item = Column> {
+    line.split(" | ").map(|label| {
+        let (label, holds) = match (label.strip_suffix('>'), label.strip_suffix('~')) {
+            (Some(label), _) => (label, Holds::Numbers),
+            (None, Some(label)) => (label, Holds::Prose),
+            (None, None) => (label, Holds::Labels),
+        };
+        Column { label, holds }
+    })
 }
 
 /// A table of these rows; none without any.
-pub(super) fn filled(rows: Vec<Row>, labels: &[(&'static str, Holds)]) -> Option<Table> {
-    (!rows.is_empty()).then(|| Table { columns: columns(labels), rows })
+pub(super) fn filled(rows: Vec<Row>, heads: &'static str) -> Option<Table> {
+    (!rows.is_empty()).then(|| Table { columns: columns(heads).collect(), rows })
 }

@@ -7,7 +7,7 @@
 //! such as the first after a start, has little influence; the slowest is reported beside the ratio.
 
 use crate::analysis::edge::{Axis, Recovered, Recovery};
-use crate::stats::{interval::Z, trend};
+use crate::stats::{interval::Z, mean_of_middles};
 
 /// Compares latencies in milliseconds as one round of zero seconds. `failed` requests of the second sample
 /// have no latency.
@@ -49,19 +49,18 @@ fn log_shift(before: &[f64], after: &[f64]) -> Option<(f64, f64, f64)> {
     let pairs = after.iter().flat_map(|a| before.iter().map(move |b| log(a) - log(b)));
     let mut pairs: Vec<f64> = pairs.collect();
     pairs.sort_by(f64::total_cmp);
-    let middle = median(&pairs)?;
     let outside = n * m / 2.0 - Z * (n * m * (n + m + 1.0) / 12.0).sqrt();
     if outside < 1.0 {
         return None;
     }
     let outside = outside.floor() as usize;
-    Some((middle, pairs[outside - 1], pairs[pairs.len() - outside]))
+    Some((mean_of_middles(&pairs), pairs[outside - 1], pairs[pairs.len() - outside]))
 }
 
 fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    (!sorted.is_empty()).then(|| trend::median(&sorted))
+    (!sorted.is_empty()).then(|| mean_of_middles(&sorted))
 }
 
 #[cfg(test)]
