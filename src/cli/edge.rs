@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bigbatch_engine::{Engine, EngineOptions, Model, TaskKind, units};
 use bigbatch_validate::analysis::EdgeFindings;
 use bigbatch_validate::analysis::edge::{Axis, Edge};
-use bigbatch_validate::run::edge::{EdgeTarget, Predicted, StartRefused, Started};
+use bigbatch_validate::run::edge::{EdgeInstance, EdgePrediction, EdgeTarget, StartError};
 use bigbatch_validate::system::{InProcess, Target};
 
 use super::options::ModelOptions;
@@ -35,16 +35,16 @@ impl InProcessEdge {
 }
 
 impl EdgeTarget for InProcessEdge {
-    fn start(&self, memory_budget_bytes: Option<u64>) -> Result<Started, StartRefused> {
+    fn start(&self, memory_budget_bytes: Option<u64>) -> Result<EdgeInstance, StartError> {
         let budget = memory_budget_bytes.unwrap_or(self.options.memory_budget_bytes());
-        let (engine, options) = self.engine(budget).map_err(|message| StartRefused { message })?;
-        let predicted = Predicted {
+        let (engine, options) = self.engine(budget).map_err(|message| StartError { message })?;
+        let predicted = EdgePrediction {
             concurrency: Some(options.max_concurrent_requests as u64),
             tokens: Some(engine.max_tokens() as u64),
             memory_budget_bytes: Some(engine.memory_plan().least_budget_bytes),
         };
         let target = Arc::new(InProcess::new(engine, budget, env!("CARGO_PKG_VERSION")));
-        Ok(Started { target, predicted })
+        Ok(EdgeInstance { target, predicted })
     }
 
     fn memory_budget_bytes(&self) -> Option<u64> {
@@ -64,10 +64,11 @@ impl RunningEdge {
 }
 
 impl EdgeTarget for RunningEdge {
-    fn start(&self, _: Option<u64>) -> Result<Started, StartRefused> {
+    fn start(&self, _: Option<u64>) -> Result<EdgeInstance, StartError> {
         let longest = self.target.describe().max_sequence_tokens;
-        let predicted = Predicted { tokens: longest.map(|n| n as u64), ..Predicted::default() };
-        Ok(Started { target: self.target.clone(), predicted })
+        let predicted =
+            EdgePrediction { tokens: longest.map(|n| n as u64), ..EdgePrediction::default() };
+        Ok(EdgeInstance { target: self.target.clone(), predicted })
     }
 
     fn memory_budget_bytes(&self) -> Option<u64> {

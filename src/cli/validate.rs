@@ -10,7 +10,7 @@ use bigbatch_engine::backend::cuda_device;
 use bigbatch_engine::{DeviceKind, LoadError, TaskKind};
 use bigbatch_validate::analysis::EdgeFindings;
 use bigbatch_validate::plan::EdgeRules;
-use bigbatch_validate::preflight::{self, Computes};
+use bigbatch_validate::preflight::{self, ComputeLocation};
 use bigbatch_validate::recommend::{Wanted, recommend};
 use bigbatch_validate::report::{self, OutputDir};
 use bigbatch_validate::run::edge::{find, find_async};
@@ -67,10 +67,10 @@ pub(crate) fn validate(args: Validate) -> Outcome {
     };
     let wanted = Wanted { p95_target_ms: args.p95_target.map(|seconds| seconds * 1e3) };
     let computes = match server {
-        Some(_) => Computes::Elsewhere,
+        Some(_) => ComputeLocation::Remote,
         None => computes(&args.model)?,
     };
-    let preflight = preflight::look(&plan, output.path(), computes);
+    let preflight = preflight::inspect(&plan, output.path(), computes);
     preflight::refuse(&preflight)?;
     let options = RunOptions {
         corpus,
@@ -107,15 +107,15 @@ pub(crate) fn validate(args: Validate) -> Outcome {
 }
 
 /// Where the engine of this process would compute; no device is started.
-fn computes(model: &ModelOptions) -> Result<Computes, LoadError> {
+fn computes(model: &ModelOptions) -> Result<ComputeLocation, LoadError> {
     let budget_bytes = model.memory_budget_bytes();
     Ok(match model.device()?.kind {
         #[cfg(feature = "cuda")]
         DeviceKind::Cuda(ordinal, _) => {
             let card = cuda_device(ordinal).map_err(|fault| fault.to_string());
-            Computes::OnCard { budget_bytes, card }
+            ComputeLocation::Card { budget_bytes, card }
         }
-        DeviceKind::Cpu | DeviceKind::Reference => Computes::OnHost { budget_bytes },
+        DeviceKind::Cpu | DeviceKind::Reference => ComputeLocation::Host { budget_bytes },
     })
 }
 
@@ -158,7 +158,7 @@ fn of_server(
 ) -> Result<Measured, Box<dyn Error>> {
     let runtime = bigbatch_validate::runtime()?;
     let target = Arc::new(runtime.block_on(HttpTarget::connect(&server.options))?);
-    eprintln!("{}", target.found());
+    eprintln!("{}", target.summary());
     stop_on_interrupt(options)?;
     let progress = Terminal::new();
     let run = run_async(plan, target.clone(), &server.tokenizer, options, &progress);

@@ -2,7 +2,7 @@
 //! not repeated.
 
 use crate::Rule;
-use crate::mock::{MockOptions, MockServer, Speaks};
+use crate::mock::{Dialect, MockOptions, MockServer};
 use crate::support::{Scratch, bigbatch, text};
 
 const PLAN: &str = "name = \"small\"\ntokens = [16]\nconcurrency = [1]\n";
@@ -14,10 +14,10 @@ fn servers_that_cannot_be_measured() {
     let out = scratch.path("out");
     let locked = MockServer::start(MockOptions {
         key: Some("the right one".into()),
-        ..MockOptions::new(Speaks::TeiEmbed)
+        ..MockOptions::new(Dialect::TeiEmbed)
     });
-    let tei = MockServer::start(MockOptions::new(Speaks::TeiEmbed));
-    let nothing = MockServer::start(MockOptions::new(Speaks::Nothing));
+    let tei = MockServer::start(MockOptions::new(Dialect::TeiEmbed));
+    let nothing = MockServer::start(MockOptions::new(Dialect::Nothing));
     let mut rule = Rule::default();
     for (url, options, says) in [
         (MockServer::nobody(), &[][..], "cannot reach http://127.0.0.1:"),
@@ -44,7 +44,7 @@ fn options_of_servers() {
     let out = scratch.path("out");
     let empty = scratch.file("empty", "\n");
     let lines = scratch.file("lines", "sk-hunter2\nsk-hunter3\n");
-    let server = MockServer::start(MockOptions::new(Speaks::TeiEmbed));
+    let server = MockServer::start(MockOptions::new(Dialect::TeiEmbed));
     let url = server.url();
     let served = ["--target", &url, "--tokenizer", "embedded"];
     let mut rule = Rule::default();

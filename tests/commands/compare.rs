@@ -6,7 +6,7 @@ use bigbatch_validate::figures::Status;
 use bigbatch_validate::plan::CellSpec;
 use bigbatch_validate::report::json;
 use bigbatch_validate::results::Results;
-use bigbatch_validate::stats::{Interval, Percentile, Shown};
+use bigbatch_validate::stats::{Interval, Percentile, PercentileFigure};
 
 use crate::support::{Done, Scratch, bigbatch, text};
 
@@ -39,7 +39,7 @@ fn with_factors(results: &Results, factors: [f64; 5], to: &Path) {
         let Status::Run { figures } = &mut cell.status else { panic!("it was run") };
         let stretch = |percentile: &mut Percentile| {
             let ms = 10.0 * factor;
-            percentile.shown = Shown::Exactly { ms };
+            percentile.shown = PercentileFigure::Exactly { ms };
             percentile.interval_ms = Interval { low: Some(0.95 * ms), high: Some(1.05 * ms) };
         };
         stretch(&mut figures.latency_over_all.p50);

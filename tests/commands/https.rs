@@ -13,7 +13,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-use crate::mock::{MockOptions, MockServer, Speaks};
+use crate::mock::{Dialect, MockOptions, MockServer};
 use crate::support::{Scratch, bigbatch, text};
 
 /// Speaks TLS on a port of its own and hands what it hears to `plain`, until the process ends.
@@ -55,7 +55,7 @@ fn a_server_behind_tls_is_measured_where_its_certificate_is_trusted() {
                 [cell]\nrequests_min = 20\nbatches_min = 0\n";
     let plan = scratch.file("plan.toml", plan);
     let out = scratch.path("out");
-    let server = MockServer::start(MockOptions::new(Speaks::TeiEmbed));
+    let server = MockServer::start(MockOptions::new(Dialect::TeiEmbed));
     let certified =
         generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
     let trusted = scratch.file("trusted.pem", certified.cert.pem());

@@ -4,30 +4,29 @@ use bigbatch_engine::Tokenizer;
 use bigbatch_validate::load::records::read_requests;
 use serde_json::Value;
 
-use crate::mock::{Fault, MODEL, MockOptions, MockServer, Speaks};
+use crate::mock::{Dialect, Fault, MODEL, MockOptions, MockServer};
 use crate::support::{Done, Scratch, bigbatch, text};
 
 const PLAN: &str = "name = \"served\"\ntokens = [24]\nconcurrency = [2]\nrepeat_first = false\n\
     [cell]\nrequests_min = 20\nrequests_per_client = 1\nbatches_min = 0\nfailure_pause_seconds = 0\n";
 
-fn mock(speaks: Speaks) -> MockOptions {
-    let tokenizer =
-        Tokenizer::open(&bigbatch_models::resolve_tokenizer("embedded").expect("resolves"))
-            .expect("reads");
-    MockOptions::new(speaks).counting(move |text| tokenizer.count(text).unwrap_or(0))
+fn mock(dialect: Dialect) -> MockOptions {
+    let checkpoint = bigbatch_models::resolve_tokenizer("embedded").expect("it is part of the program");
+    let tokenizer = Tokenizer::open(&checkpoint).expect("reads");
+    MockOptions::new(dialect).counting(move |text| tokenizer.count(text).unwrap_or(0))
 }
 
 #[test]
 fn a_server_is_measured_by_its_url() {
     let scratch = Scratch::new();
     let plan = scratch.file("plan.toml", PLAN);
-    for (speaks, options, endpoint) in [
-        (Speaks::TeiEmbed, &[][..], "/embed"),
-        (Speaks::OpenAi, &["--api", "openai", "--http", "2"], "/v1/embeddings"),
-        (Speaks::VllmClassify, &["--api", "vllm", "--endpoint", "classify"], "/classify"),
+    for (dialect, options, endpoint) in [
+        (Dialect::TeiEmbed, &[][..], "/embed"),
+        (Dialect::OpenAi, &["--api", "openai", "--http", "2"], "/v1/embeddings"),
+        (Dialect::VllmClassify, &["--api", "vllm", "--endpoint", "classify"], "/classify"),
     ] {
-        let server = MockServer::start(mock(speaks));
-        let (url, out) = (server.url(), scratch.path(&format!("{speaks:?}")));
+        let server = MockServer::start(mock(dialect));
+        let (url, out) = (server.url(), scratch.path(&format!("{dialect:?}")));
         let args = ["validate", "--plan", text(&plan), "--out", text(&out), "--target", &url];
         let args = [&args[..], &["--tokenizer", "embedded"], options].concat();
         let Done { code, stdout, stderr } = bigbatch(args).run();
@@ -52,7 +51,7 @@ fn keys_of_the_command_line_are_in_no_output() {
     let key = scratch.file("key", "sk-filesecret\n");
     let server = MockServer::start(MockOptions {
         key: Some("sk-filesecret".into()),
-        ..mock(Speaks::TeiEmbed).fault(Fault::Echo, 2)
+        ..mock(Dialect::TeiEmbed).fault(Fault::Echo, 2)
     });
     let out = scratch.path("out");
     let url = format!("{}/?token=querysecret", server.url());

@@ -152,7 +152,7 @@ fn a_run_that_was_cut_off_is_gone_on_with() {
 
     let Done { code, stdout, stderr } = validate(&plan, &out, &["--resume"]);
     assert_eq!(code, Some(0), "{stdout}{stderr}");
-    assert!(stderr.contains("finished cells taken over: 2"), "{stderr}");
+    assert!(stderr.contains("resuming: 2 finished cells are in the journal"), "{stderr}");
     let second = results(&out);
     let cells = |results: &Value| results["cells"].as_array().expect("an array").clone();
     assert_eq!((cells(&second).len(), &cells(&second)[..2]), (5, &cells(&first)[..2]));

@@ -11,7 +11,7 @@ mod mock;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use mock::{Latency, MockOptions, MockServer, Speaks};
+use mock::{Dialect, Latency, MockOptions, MockServer};
 
 const USAGE: &str = "usage: mock_server [--port N] [--speaks tei|predict|openai|classify|pooling] \
     [--latency constant:MS|exponential:MEAN_MS|bimodal:MS:RARE_MS:SHARE] [--seed N] [--dimensions N]";
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn options(args: &[String]) -> Option<MockOptions> {
-    let mut options = MockOptions { dimensions: 768, ..MockOptions::new(Speaks::TeiEmbed) };
+    let mut options = MockOptions { dimensions: 768, ..MockOptions::new(Dialect::TeiEmbed) };
     for pair in args.chunks(2) {
         let [name, value] = pair else { return None };
         match name.as_str() {
@@ -41,12 +41,12 @@ fn options(args: &[String]) -> Option<MockOptions> {
             "--dimensions" => options.dimensions = value.parse().ok().filter(|&n| n > 0)?,
             "--latency" => options.latency = latency(value)?,
             "--speaks" => {
-                options.speaks = match value.as_str() {
-                    "tei" => Speaks::TeiEmbed,
-                    "predict" => Speaks::TeiPredict,
-                    "openai" => Speaks::OpenAi,
-                    "classify" => Speaks::VllmClassify,
-                    "pooling" => Speaks::VllmPooling,
+                options.dialect = match value.as_str() {
+                    "tei" => Dialect::TeiEmbed,
+                    "predict" => Dialect::TeiPredict,
+                    "openai" => Dialect::OpenAi,
+                    "classify" => Dialect::VllmClassify,
+                    "pooling" => Dialect::VllmPooling,
                     _ => return None,
                 }
             }

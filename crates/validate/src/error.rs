@@ -1,144 +1,147 @@
-//! Everything that can stop a validation before or after the load, each as one line that says what
-//! went wrong, where, and what to do about it. A request that fails is not an error: it is a record.
+//! The errors that stop a validation before or after its load: one line each, which names what is
+//! wrong, where, and the next step.
+//!
+//! A failed request is not an error but a record ([`crate::load::RequestRecord`]). Errors of a target
+//! behind a URL are [`crate::system::http::TargetError`].
 
 use std::path::PathBuf;
 
-/// Why a validation could not be done. All of them are usage or input errors (exit code 2).
+/// The reason why a validation has no report. Each is a usage or input error (exit code 2).
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The plan file could not be read.
-    #[error("cannot read the plan {path}: {source}; give the path of a TOML plan", path = path.display())]
+    /// The plan's file is missing, unreadable or not UTF-8.
+    #[error("cannot read the plan {path}: {source}; give the path of a TOML file, such as plans/quick.toml", path = path.display())]
     PlanUnreadable {
-        /// The file that was asked for.
+        /// The plan's file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The plan is not the TOML that a plan is made of: broken syntax, an unknown key, a wrong type.
+    /// The plan has broken TOML syntax, an unknown key, or a value of the wrong type.
     #[error("{origin}:{line}: {message}")]
     PlanSyntax {
         /// The file, or the name under which the text was given.
         origin: String,
         /// Line of the first fault, from 1.
         line: usize,
-        /// What was expected.
+        /// The parser's message, on one line.
         message: String,
     },
-    /// The plan is well formed but asks for something that makes no sense.
+    /// A value of the plan is out of range or contradicts another.
     #[error("{origin}: {message}")]
     PlanValue {
         /// The file, or the name under which the text was given.
         origin: String,
-        /// Which key, what is wrong with it, what would be right.
+        /// The key, its value, and what is accepted.
         message: String,
     },
-    /// The corpus could not be read.
+    /// A directory or file of the corpus is missing or unreadable.
     #[error("cannot read the corpus {path}: {source}; give a directory of .txt files", path = path.display())]
     CorpusUnreadable {
-        /// The directory or file that failed.
+        /// The directory or file that could not be read.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The corpus was read but holds too little prose to cut prompts from.
+    /// The corpus has too few words to cut different prompts from.
     #[error(
-        "the corpus {origin} holds {words} words; prompts need at least {needed}, so add more .txt files"
+        "the corpus {origin} holds {words} words; prompts need at least {needed}: add .txt files to it"
     )]
     CorpusTooSmall {
-        /// Where the prose came from.
+        /// The corpus as the report names it: its directory, or `embedded`.
         origin: String,
-        /// Words found.
+        /// Words in the corpus.
         words: usize,
-        /// Words needed.
+        /// Fewest words that are accepted.
         needed: usize,
     },
-    /// No prompt of the wanted length could be cut.
+    /// The corpus has no window of this length.
     #[error("cannot cut a prompt of exactly {tokens} tokens: {reason}")]
     PromptLength {
-        /// The length that was asked for, special tokens included.
+        /// The requested length, special tokens included.
         tokens: usize,
-        /// Why not.
+        /// The cause.
         reason: String,
     },
-    /// The file of a replay could not be read.
+    /// A replay's file is missing, unreadable or not UTF-8.
     #[error("cannot read the replay {path}: {source}; give a file of seconds,tokens lines", path = path.display())]
     TraceUnreadable {
-        /// The file that was asked for.
+        /// The replay's file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A line of a replay is not what it should be.
+    /// A line of a replay is not `seconds,tokens`, is out of order or out of range.
     #[error("{origin}:{line}: {message}")]
     TraceSyntax {
         /// The file.
         origin: String,
         /// The line, from 1.
         line: usize,
-        /// What is wrong and what was expected.
+        /// The fault, and what was expected.
         message: String,
     },
-    /// The documents whose lengths are wanted could not be read.
-    #[error("cannot read the documents {path}: {source}; give a directory of .txt files, or a file with a document a line", path = path.display())]
+    /// The documents of a mixture of lengths are missing or unreadable.
+    #[error("cannot read the documents {path}: {source}; give a directory of .txt files, or a file with one document per line", path = path.display())]
     DocumentsUnreadable {
-        /// The directory or file that failed.
+        /// The directory or file that could not be read.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// There are no documents whose lengths could be taken.
-    #[error("{path} holds no document; give a directory of .txt files, or a file with a document a line", path = path.display())]
+    /// The documents of a mixture of lengths are all empty, or there are none.
+    #[error("{path} holds no document; give a directory of .txt files, or a file with one document per line", path = path.display())]
     DocumentsEmpty {
         /// The directory or file.
         path: PathBuf,
     },
-    /// The report directory cannot be created or written; checked before any load runs.
+    /// The report's directory cannot be created or written. Checked before any load.
     #[error("cannot write to the output directory {path}: {source}; choose another with --out", path = path.display())]
     OutputDirectory {
-        /// The directory that was asked for.
+        /// The report's directory.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The journal of a run could not be read or written.
-    #[error("cannot keep the journal {path}: {source}; free space there or choose another directory with --out", path = path.display())]
+    /// The run's journal cannot be read or written.
+    #[error("cannot read or write the journal {path}: {source}; free space there, or choose another directory with --out", path = path.display())]
     JournalUnwritable {
-        /// The file.
+        /// The journal's file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The journal that is there is of another run.
-    #[error("cannot resume from {path}: {reason}; use the same plan and target, or begin anew without --resume", path = path.display())]
+    /// `--resume` found the journal of a different run.
+    #[error("cannot resume from {path}: {reason}; use the same plan and target, or start over without --resume", path = path.display())]
     NotResumable {
-        /// The file.
+        /// The journal's file.
         path: PathBuf,
-        /// What is different.
+        /// The first difference between the two runs.
         reason: String,
     },
-    /// A report file could not be written after the run.
+    /// A file of the report cannot be written after the run.
     #[error("cannot write {path}: {source}; free space there or choose another directory", path = path.display())]
     ReportUnwritable {
-        /// The file.
+        /// The report's file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A report that was written earlier cannot be read.
+    /// An existing report cannot be read.
     #[error("cannot read {path}: {message}; give the directory of a finished report", path = path.display())]
     ReportUnreadable {
-        /// The file.
+        /// The report's file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The operating system's or the parser's message.
         message: String,
     },
-    /// The machine cannot do the run.
-    #[error("this run would be pointless here: {0}")]
+    /// Preflight found a problem: each with its advice, separated by semicolons.
+    #[error("preflight stopped the run: {0}")]
     Preflight(String),
-    /// The target whose edge is searched does not start for a normal run.
-    #[error("the target does not start: {0}")]
+    /// The search for edges could not start its target with the budget of a normal run.
+    #[error("the target did not start, so its edges cannot be searched: {0}")]
     EdgeStart(String),
-    /// The async runtime that drives the load could not be started.
+    /// The async runtime that generates the load cannot start its threads.
     #[error("cannot start the load generator's threads: {0}; raise the process's thread limit")]
     Runtime(std::io::Error),
 }

@@ -1,6 +1,9 @@
-//! Numbers for people: three significant digits and a unit beside each.
+//! Numbers as reports and progress lines print them: three significant digits, then the unit.
+//!
+//! JSON never passes through here: it keeps every digit. Sentences made of numbers are in
+//! [`crate::report`].
 
-/// A time given in milliseconds, as micro-, milliseconds or seconds.
+/// Prints a time in milliseconds as µs, ms or s.
 pub(crate) fn time(ms: f64) -> String {
     if ms > 0.0 && ms < 0.0995 {
         format!("{} µs", significant(ms * 1e3))
@@ -11,12 +14,12 @@ pub(crate) fn time(ms: f64) -> String {
     }
 }
 
-/// A limit given in milliseconds, without digits that its author did not write.
+/// Prints a limit in milliseconds with the digits of the plan: `2 s`, not `2.00 s`.
 pub(crate) fn time_limit(ms: f64) -> String {
     if ms < 1000.0 { format!("{ms} ms") } else { format!("{} s", ms / 1e3) }
 }
 
-/// A rate, with k or M.
+/// Prints a rate, with k or M from a thousand or a million on.
 pub(crate) fn rate(per_second: f64) -> String {
     match per_second {
         rate if rate < 999.5 => significant(rate),
@@ -25,7 +28,7 @@ pub(crate) fn rate(per_second: f64) -> String {
     }
 }
 
-/// Bytes, in MiB or GiB.
+/// Prints bytes in MiB or GiB.
 pub(crate) fn bytes(bytes: u64) -> String {
     let mib = bytes as f64 / (1u64 << 20) as f64;
     if mib < 1023.5 {
@@ -35,7 +38,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
     }
 }
 
-/// Bytes that may be negative, in KiB where they are few.
+/// Prints bytes that may be negative, in KiB below 1 MiB.
 pub(crate) fn signed_bytes(value: f64) -> String {
     let sign = if value < -0.5 { "-" } else { "" };
     let magnitude = value.abs();
@@ -46,8 +49,7 @@ pub(crate) fn signed_bytes(value: f64) -> String {
     }
 }
 
-/// A share of 1, to a tenth of a percent. Only what is whole is printed as 100 %, and only nothing
-/// as 0 %.
+/// Prints a share of 1 in percent, to a tenth. Only the whole is printed as 100 %, and only zero as 0 %.
 pub(crate) fn percent(share: f64) -> String {
     match share {
         share if share >= 1.0 - 1e-9 => "100 %".into(),
@@ -56,17 +58,17 @@ pub(crate) fn percent(share: f64) -> String {
     }
 }
 
-/// A share that its author wrote as a limit, without digits that were not written.
+/// Prints a limit on a share with the digits of the plan: `90 %`, not `90.0 %`.
 pub(crate) fn percent_limit(share: f64) -> String {
     format!("{} %", (share * 100.0 * 1e6).round() / 1e6)
 }
 
-/// A change, as a ratio of later to earlier.
+/// Prints the ratio of later to earlier as a signed change in percent.
 pub(crate) fn change(ratio: f64) -> String {
     format!("{:+.1} %", (ratio - 1.0) * 100.0)
 }
 
-/// A count, with commas.
+/// Prints a count with commas between thousands.
 pub(crate) fn count(count: usize) -> String {
     let digits = count.to_string();
     let mut out = String::new();
@@ -79,7 +81,7 @@ pub(crate) fn count(count: usize) -> String {
     out
 }
 
-/// A length in tokens: 8192 is 8K.
+/// Prints a length in tokens; multiples of 1024 as K: 8192 is `8K`.
 pub(crate) fn tokens(tokens: usize) -> String {
     if tokens >= 1024 && tokens.is_multiple_of(1024) {
         format!("{}K", tokens / 1024)
@@ -97,7 +99,7 @@ fn significant(value: f64) -> String {
     }
 }
 
-/// A moment as ISO 8601 in UTC, from seconds since 1970.
+/// Prints seconds since 1970 as ISO 8601 in UTC.
 pub(crate) fn utc(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     // Days are counted from 0000-03-01, so that the leap day is the last of its year; see Howard

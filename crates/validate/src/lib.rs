@@ -30,7 +30,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use bigbatch_validate::system::{
-//!     Answer, MemorySample, Prompt, Reply, Target, TargetInfo, TokenCounter,
+//!     ReplyFuture, MemorySample, Prompt, Reply, Target, TargetInfo, TokenCounter,
 //! };
 //! use bigbatch_validate::{Plan, RunOptions, Silent, report, run};
 //!
@@ -41,7 +41,7 @@
 //!     fn describe(&self) -> TargetInfo {
 //!         TargetInfo { name: "nothing".into(), ..TargetInfo::default() }
 //!     }
-//!     fn send<'a>(&'a self, _: &'a Prompt) -> Answer<'a> {
+//!     fn send<'a>(&'a self, _: &'a Prompt) -> ReplyFuture<'a> {
 //!         Box::pin(async { Ok(Reply::default()) })
 //!     }
 //!     fn memory(&self) -> MemorySample {
@@ -108,4 +108,4 @@ pub use plan::Plan;
 pub use preflight::Machine;
 pub use results::{Report, Results};
 pub use run::{Event, Progress, RunOptions, Silent, Terminal, run, run_async, runtime};
-pub use system::{MemoryPoint, Moment};
+pub use system::{MemoryPhase, MemoryPoint};

@@ -13,7 +13,7 @@ use super::records::Ran;
 use super::stage::Stage;
 use crate::figures::Figures;
 use crate::load::RequestRecord;
-use crate::stats::{Interval, Shown, lower_middle, nearest_rank};
+use crate::stats::{Interval, PercentileFigure, lower_middle, nearest_rank};
 use crate::system::BatchRef;
 
 /// Median absolute deviations beyond the median that make a spike.
@@ -143,9 +143,9 @@ pub(crate) fn tail_ratio(figures: &Figures) -> Option<TailRatio> {
     let (p50, p99) = (&figures.latency.p50, &figures.latency.p99);
     let median = p50.nearest_rank_ms.filter(|&ms| ms > 0.0)?;
     let (tail, at_least) = match p99.shown {
-        Shown::Exactly { ms } => (ms, false),
-        Shown::AtLeast { ms, .. } => (ms, true),
-        Shown::NotReached | Shown::NoData => return None,
+        PercentileFigure::Exactly { ms } => (ms, false),
+        PercentileFigure::AtLeast { ms, .. } => (ms, true),
+        PercentileFigure::NotReached | PercentileFigure::NoData => return None,
     };
     let over =
         |tail: Option<f64>, median: Option<f64>| Some(tail? / median.filter(|&ms| ms > 0.0)?);

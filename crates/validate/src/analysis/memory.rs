@@ -18,7 +18,7 @@ use super::in_flight::InFlight;
 use super::records::Ran;
 use super::stage::device_span_us;
 use crate::stats::{Interval, Trend};
-use crate::system::{MemoryPoint, MemorySample, Moment};
+use crate::system::{MemoryPhase, MemoryPoint, MemorySample};
 
 /// Fewest idle plateaus that can tell of a leak.
 pub const PLATEAUS_MIN: usize = 8;
@@ -200,7 +200,7 @@ pub struct Aligned {
     /// Of the reading, in milliseconds since the start of the run.
     pub at_ms: f64,
     /// Of the reading.
-    pub moment: Moment,
+    pub moment: MemoryPhase,
     /// Requests that were sent and had no answer yet.
     pub requests_in_flight: usize,
     /// Their tokens.
@@ -239,19 +239,19 @@ fn last_sitting(ran: &[Ran]) -> usize {
     ran.iter().position(|ran| Some(ran.cell.sitting) == last).unwrap_or(0)
 }
 
-fn at_moment(points: &[MemoryPoint], moment: Moment) -> impl Iterator<Item = &MemoryPoint> {
+fn at_moment(points: &[MemoryPoint], moment: MemoryPhase) -> impl Iterator<Item = &MemoryPoint> {
     points.iter().filter(move |point| point.moment == moment)
 }
 
 fn returned(ran: &Ran, told: &[MemoryQuantity]) -> Vec<Returned> {
     let memory = &ran.cell.memory;
     let of = |quantity: MemoryQuantity| {
-        let before = at_moment(memory, Moment::Before).next()?.sample;
-        let after_bytes = quantity.bytes(&at_moment(memory, Moment::After).last()?.sample)?;
+        let before = at_moment(memory, MemoryPhase::Before).next()?.sample;
+        let after_bytes = quantity.bytes(&at_moment(memory, MemoryPhase::After).last()?.sample)?;
         let before_bytes = quantity.bytes(&before)?;
         let share = quantity.tolerance_percent() / 100.0;
         let tolerance_bytes = (quantity.whole(&before)? as f64 * share) as u64;
-        let during = at_moment(memory, Moment::During);
+        let during = at_moment(memory, MemoryPhase::During);
         Some(Returned {
             cell: ran.cell.index,
             quantity,
@@ -272,19 +272,19 @@ fn plateaus(ran: &[Ran], quantity: MemoryQuantity) -> Vec<(f64, u64)> {
     let mut in_gap = false;
     for point in ran.iter().flat_map(|ran| &ran.cell.memory) {
         let Some(bytes) = quantity.bytes(&point.sample) else { continue };
-        if point.moment == Moment::During {
+        if point.moment == MemoryPhase::During {
             in_gap = false;
             continue;
         }
         match plateaus.last_mut() {
-            Some(last) if in_gap && point.moment == Moment::Before => {
+            Some(last) if in_gap && point.moment == MemoryPhase::Before => {
                 if bytes <= last.1 {
                     *last = (point.at_ms, bytes);
                 }
             }
             _ => plateaus.push((point.at_ms, bytes)),
         }
-        in_gap = point.moment == Moment::After;
+        in_gap = point.moment == MemoryPhase::After;
     }
     plateaus
 }
@@ -325,7 +325,7 @@ pub fn judge_plateaus(
     let percent = quantity.tolerance_percent();
     let tolerance = whole_bytes as f64 * percent / 100.0;
     let bytes: Vec<f64> = plateaus.iter().map(|&(_, bytes)| bytes as f64).collect();
-    let trend = Trend::of(&bytes);
+    let trend = Trend::fit(&bytes);
     let (verdict, reason) = match trend {
         _ if plateaus.len() < PLATEAUS_MIN => {
             let reason =
@@ -437,9 +437,9 @@ mod tests {
         };
         let start = 10.0 * cell as f64;
         let points = vec![
-            point(start, Moment::Before, 0),
-            point(start + 4.0, Moment::During, tokens_in_flight),
-            point(start + 8.0, Moment::After, 0),
+            point(start, MemoryPhase::Before, 0),
+            point(start + 4.0, MemoryPhase::During, tokens_in_flight),
+            point(start + 8.0, MemoryPhase::After, 0),
         ];
         AlignedSeries { cell, points }
     }
@@ -460,9 +460,9 @@ mod tests {
             span_ms: None,
             status: crate::figures::Status::NotRun { reason: String::new() },
             memory: vec![
-                point(0.0, Moment::Before),
-                point(4.0, Moment::During),
-                point(8.0, Moment::After),
+                point(0.0, MemoryPhase::Before),
+                point(4.0, MemoryPhase::During),
+                point(8.0, MemoryPhase::After),
             ],
         }
     }

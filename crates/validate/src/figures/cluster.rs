@@ -25,7 +25,7 @@ pub(crate) fn clusters_by(
     let latency = |record: &RequestRecord| record.succeeded().then(|| time_us(record));
     if by_end.iter().all(|record| record.batch.is_none()) {
         let stretch = in_flight_mean(&by_end).round().max(1.0) as usize;
-        return Clusters::of_consecutive(by_end.into_iter().map(latency), stretch);
+        return Clusters::from_consecutive(by_end.into_iter().map(latency), stretch);
     }
     let mut places = HashMap::new();
     let mut latest = 0;

@@ -41,8 +41,8 @@ pub(crate) fn figures(records: &[RequestRecord], about: About<'_>) -> Figures {
     let from_sending =
         Latencies::new(clusters_by(&measured, |record| record.ended_us - record.sent_us));
     let clients = spec.concurrency().unwrap_or_else(|| in_flight_mean(&measured).ceil() as usize);
-    let trials = Trials::of(measured.len(), clients, batches.len());
-    let trials_of_successes = Trials::of(successes.len(), clients, batches.len());
+    let trials = Trials::new(measured.len(), clients, batches.len());
+    let trials_of_successes = Trials::new(successes.len(), clients, batches.len());
     let seconds = (measured_us.1 - measured_us.0) as f64 / 1e6;
     let (answered, tokens) = answered_within(records, measured_us);
     let rate = |count: usize| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };

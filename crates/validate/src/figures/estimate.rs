@@ -2,7 +2,7 @@
 //! runs of the place where it ran more than once, else within its only run.
 
 use super::cell::{Cell, Figures};
-use crate::stats::{Interval, Percentile, Shown};
+use crate::stats::{Interval, Percentile, PercentileFigure};
 
 /// Where an interval comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(crate) struct Place<'a> {
 pub(crate) fn places<'a>(cells: impl Iterator<Item = &'a Cell>) -> Vec<Place<'a>> {
     let mut ran: Vec<((usize, usize), &Cell, &Figures)> = cells
         .filter(|cell| cell.repeats.is_none())
-        .filter_map(|cell| Some((cell.spec.place()?, cell, cell.figures()?)))
+        .filter_map(|cell| Some((cell.spec.matrix_position()?, cell, cell.figures()?)))
         .collect();
     ran.sort_by_key(|(place, cell, _)| (*place, cell.run));
     let mut places: Vec<Place<'_>> = Vec::new();
@@ -78,7 +78,8 @@ impl Place<'_> {
 
     /// Whether so many requests fail in every run that the p95 over all falls on one that is never answered.
     pub(crate) fn p95_is_never_reached(&self) -> bool {
-        let never = |figures: &Figures| figures.latency_over_all.p95.shown == Shown::NotReached;
+        let never =
+            |figures: &Figures| figures.latency_over_all.p95.shown == PercentileFigure::NotReached;
         self.cells.iter().all(|(_, figures)| never(figures))
     }
 
@@ -109,7 +110,7 @@ impl Place<'_> {
             return Estimate { value, interval, basis: Basis::WithinRun };
         }
         let values: Option<Vec<f64>> = self.cells.iter().map(|(_, figures)| of(figures)).collect();
-        let over = values.as_deref().and_then(crate::stats::over_runs);
+        let over = values.as_deref().and_then(crate::stats::mean_over_runs);
         Estimate {
             value: over.map(|over| over.mean),
             interval: over.map(|over| over.interval).unwrap_or_default(),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cell::{Cell, Figures};
 use crate::plan::{CellSpec, Plan};
-use crate::stats::{OverRuns, Percentile, over_runs};
+use crate::stats::{Percentile, RunMean, mean_over_runs};
 
 /// The figures of a cell over its runs: geometric means with t intervals on the logarithm. One is
 /// absent if fewer than two runs have it, or one of them does not.
@@ -20,15 +20,15 @@ pub struct Published {
     /// Those that were answered.
     pub successes: usize,
     /// Median latency over the successes, in milliseconds.
-    pub latency_ms_p50: Option<OverRuns>,
+    pub latency_ms_p50: Option<RunMean>,
     /// 95th percentile.
-    pub latency_ms_p95: Option<OverRuns>,
+    pub latency_ms_p95: Option<RunMean>,
     /// 99th percentile.
-    pub latency_ms_p99: Option<OverRuns>,
+    pub latency_ms_p99: Option<RunMean>,
     /// Answers per second.
-    pub requests_per_second: Option<OverRuns>,
+    pub requests_per_second: Option<RunMean>,
     /// Their tokens per second.
-    pub tokens_per_second: Option<OverRuns>,
+    pub tokens_per_second: Option<RunMean>,
 }
 
 /// The figures of every cell that was run more than once, in the plan's order.
@@ -42,7 +42,7 @@ fn of_cell(spec: &CellSpec, cells: &[Cell]) -> Option<Published> {
         return None;
     }
     let rate = |of: fn(&Figures) -> f64| {
-        over_runs(&runs.iter().map(|figures| of(figures)).collect::<Vec<_>>())
+        mean_over_runs(&runs.iter().map(|figures| of(figures)).collect::<Vec<_>>())
     };
     Some(Published {
         spec: spec.clone(),
@@ -69,7 +69,7 @@ pub(crate) fn runs<'a>(
 pub(crate) fn percentile_over_runs(
     runs: &[&Figures],
     of: fn(&Figures) -> &Percentile,
-) -> Option<OverRuns> {
+) -> Option<RunMean> {
     let exactly = |figures: &&Figures| of(figures).shown.exactly();
-    over_runs(&runs.iter().map(exactly).collect::<Option<Vec<f64>>>()?)
+    mean_over_runs(&runs.iter().map(exactly).collect::<Option<Vec<f64>>>()?)
 }

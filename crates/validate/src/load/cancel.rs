@@ -1,11 +1,11 @@
-//! The flag that ends a run early.
+//! The flag that stops a run early.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
-/// Tells a run to stop, from a signal handler say. Clones share one flag.
+/// A flag that stops a run, for example from a signal handler. Clones share one flag.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
     inner: Arc<CancelInner>,
@@ -18,18 +18,18 @@ struct CancelInner {
 }
 
 impl Cancel {
-    /// A flag that is not raised.
+    /// Creates a flag that is not raised.
     pub fn new() -> Cancel {
         Cancel::default()
     }
 
-    /// Stops the run: the cell under way and those after it become "not run: interrupted".
+    /// Stops the run: the running cell and those after it become "not run", as interrupted.
     pub fn cancel(&self) {
         self.inner.raised.store(true, Ordering::SeqCst);
         self.inner.wake.notify_waiters();
     }
 
-    /// Whether [`Cancel::cancel`] was called.
+    /// Returns true once [`Cancel::cancel`] was called.
     pub fn is_cancelled(&self) -> bool {
         self.inner.raised.load(Ordering::SeqCst)
     }

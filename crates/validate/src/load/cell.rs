@@ -1,4 +1,4 @@
-//! One cell under load: what the closed and the open loop share.
+//! Runs one cell: starts its closed or open loop, supervises its phases and collects its records.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,29 +9,29 @@ use tokio::time::{Instant, interval, sleep_until};
 use super::cancel::Cancel;
 use super::closed;
 use super::open::{self, Pacing};
-use super::phases::{Finished, Phases, Progressed, Quotas, Ticket};
+use super::phases::{LoadProgress, PhaseOutput, Phases, Quotas, Ticket};
 use super::records::{Phase, RequestRecord};
 use super::schedule::Schedule;
-use super::send::{Clock, Sent};
+use super::send::{Attempt, Clock};
 use crate::plan::CellRules;
 use crate::system::{Prompt, Target};
-use crate::workload::Dealer;
+use crate::workload::PromptOrder;
 
-/// How often the caller hears of a cell's progress.
-const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// Interval of progress reports.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What a cell needs to run.
-pub(crate) struct Cell<'a> {
+/// Everything that a cell's load needs.
+pub(crate) struct CellLoad<'a> {
     pub(crate) index: usize,
     pub(crate) traffic: Traffic,
     pub(crate) rules: &'a CellRules,
-    pub(crate) dealer: Dealer,
+    pub(crate) prompts: PromptOrder,
     pub(crate) pacing: Pacing,
 }
 
-/// Who decides when a request is sent.
+/// The source of intended starts.
 pub(crate) enum Traffic {
-    /// Clients that wait for their answers.
+    /// Clients that each wait for their answer.
     Closed { clients: usize },
     /// A schedule.
     Open(Box<Schedule>),
@@ -39,10 +39,10 @@ pub(crate) enum Traffic {
 
 /// Why the measured phase of a cell ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// It had what the plan asked for.
+pub(crate) enum EndReason {
+    /// The cell has the requests and batches that the plan requires.
     Complete,
-    /// The time limit came first; what was measured until then counts.
+    /// The time limit came first. The requests measured until then count.
     TimeLimit,
     /// The time limit came during the warm-up.
     NeverWarm,
@@ -50,33 +50,33 @@ pub(crate) enum Ended {
     Cancelled,
 }
 
-/// What a cell leaves behind.
-pub(crate) struct Driven {
+/// The records of a cell, and why it ended.
+pub(crate) struct LoadOutput {
     pub(crate) records: Vec<RequestRecord>,
     /// Start and end of the measured phase, in microseconds since the start of the run.
     pub(crate) measured_us: Option<(u64, u64)>,
-    pub(crate) ended: Ended,
+    pub(crate) end_reason: EndReason,
 }
 
 /// Runs one cell to its end.
-pub(crate) async fn drive(
-    cell: Cell<'_>,
+pub(crate) async fn run_load(
+    cell: CellLoad<'_>,
     target: &Arc<dyn Target>,
     clock: Clock,
     cancel: &Cancel,
-    progressed: &dyn Fn(Progressed),
-) -> Driven {
+    report_progress: &dyn Fn(LoadProgress),
+) -> LoadOutput {
     let start = Instant::now();
     let limit = start + cell.rules.time_limit();
     let quotas = match &cell.traffic {
         Traffic::Closed { clients } => Quotas::closed(cell.rules, *clients),
         Traffic::Open(schedule) => Quotas::open(cell.rules, schedule, start),
     };
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(LoadContext {
         cell: cell.index,
         phases: Phases::new(quotas),
         target: Arc::clone(target),
-        dealer: cell.dealer,
+        prompts: cell.prompts,
         timeout: cell.rules.request_timeout(),
         failure_pause: cell.rules.failure_pause(),
         clock,
@@ -85,7 +85,7 @@ pub(crate) async fn drive(
     match cell.traffic {
         Traffic::Closed { clients } => {
             for client in 0..clients {
-                workers.spawn(closed::client(Arc::clone(&shared), client));
+                workers.spawn(closed::run_client(Arc::clone(&shared), client));
             }
         }
         Traffic::Open(schedule) => {
@@ -94,68 +94,68 @@ pub(crate) async fn drive(
             workers.spawn(open::dispatch(Arc::clone(&shared), arrivals, most));
         }
     }
-    let ended = supervise(&shared.phases, limit, cancel, progressed).await;
-    // Hangs up on whatever is still under way: none of it is measured.
+    let end_reason = supervise(&shared.phases, limit, cancel, report_progress).await;
+    // Cancels the requests still in flight, none of which is measured.
     workers.shutdown().await;
-    progressed(shared.phases.progressed());
-    let Finished { mut records, measured_from, measured_to } = shared.phases.finish();
+    report_progress(shared.phases.progress());
+    let PhaseOutput { mut records, measured_from, measured_to } = shared.phases.finish();
     records.sort_by_key(|record| record.ordinal);
     let measured_us =
         measured_from.zip(measured_to).map(|(from, to)| (clock.at(from), clock.at(to)));
-    Driven { records, measured_us, ended }
+    LoadOutput { records, measured_us, end_reason }
 }
 
-/// Waits for the cell to be done, its time to be up, or the run to be cancelled.
+/// Waits until the cell is done, its time limit has passed, or the run is cancelled.
 async fn supervise(
     phases: &Phases,
     limit: Instant,
     cancel: &Cancel,
-    progressed: &dyn Fn(Progressed),
-) -> Ended {
-    let mut ticks = interval(PROGRESS_EVERY);
-    let mut ended = Ended::Complete;
+    report_progress: &dyn Fn(LoadProgress),
+) -> EndReason {
+    let mut ticks = interval(PROGRESS_INTERVAL);
+    let mut ended = EndReason::Complete;
     let mut limit_passed = false;
     loop {
         tokio::select! {
             biased;
-            () = cancel.cancelled() => return Ended::Cancelled,
+            () = cancel.cancelled() => return EndReason::Cancelled,
             () = phases.done.notified() => return ended,
             () = sleep_until(limit), if !limit_passed => {
                 limit_passed = true;
-                match phases.time_is_up(Instant::now()) {
-                    Phase::WarmUp => return Ended::NeverWarm,
-                    Phase::Measured => ended = Ended::TimeLimit,
+                match phases.end_at_time_limit(Instant::now()) {
+                    Phase::WarmUp => return EndReason::NeverWarm,
+                    Phase::Measured => ended = EndReason::TimeLimit,
                     Phase::Settling | Phase::CoolDown => {}
                 }
             }
-            _ = ticks.tick() => progressed(phases.progressed()),
+            _ = ticks.tick() => report_progress(phases.progress()),
         }
     }
 }
 
-/// What the clients or the requests of a cell share.
-pub(super) struct Shared {
+/// State shared by the clients or requests of a cell.
+pub(super) struct LoadContext {
     cell: usize,
     pub(super) phases: Phases,
     pub(super) target: Arc<dyn Target>,
-    pub(super) dealer: Dealer,
+    pub(super) prompts: PromptOrder,
     pub(super) timeout: Duration,
     pub(super) failure_pause: Duration,
     clock: Clock,
 }
 
-impl Shared {
-    /// Writes a request down that has ended.
+impl LoadContext {
+    /// Records a request that has ended.
     pub(super) fn complete(
         &self,
         client: usize,
         ticket: Ticket,
         prompt: &Prompt,
         intended: Instant,
-        sent: Sent,
+        attempt: Attempt,
     ) {
-        let ended = sent.ended;
-        let (reply, failure) = match sent.outcome {
+        let ended = attempt.ended;
+        let (reply, failure) = match attempt.outcome {
             Ok(reply) => (reply, None),
             Err(failure) => (Default::default(), Some(failure)),
         };
@@ -166,8 +166,8 @@ impl Shared {
             phase: ticket.phase,
             tokens: prompt.tokens(),
             intended_us: self.clock.at(intended),
-            sent_us: self.clock.at(sent.sent),
-            ended_us: self.clock.at(sent.ended),
+            sent_us: self.clock.at(attempt.sent),
+            ended_us: self.clock.at(attempt.ended),
             failure: failure.as_ref().map(|failure| failure.kind),
             message: failure.map(|failure| failure.message),
             stages: reply.stages,

@@ -1,18 +1,18 @@
-//! A running histogram for the live view: adding is a few instructions, a quantile one pass over some
-//! hundred counts, however many requests there are.
+//! A running histogram of latencies for the progress bar. No figure of a report comes from it: those are
+//! computed from the raw records.
 //!
-//! Buckets are as wide as a 32nd of the power of two that they lie in, so a quantile is within 1.6 % of a
-//! value that was added (the idea of Tene's HdrHistogram). No figure of a report comes from it: those are
-//! of the raw records.
+//! Adding takes a few instructions; a quantile is one pass over some hundred counts, however many requests
+//! there are. A bucket is as wide as a 32nd of the power of two that it lies in, so a quantile is within
+//! 1.6 % of a recorded value (the idea of Tene's HdrHistogram).
 
-/// Buckets of each power of two.
+/// Buckets per power of two.
 const STEPS: u64 = 1 << STEP_BITS;
 const STEP_BITS: u32 = 5;
 
-/// Counts by value.
+/// Counts of values by bucket.
 #[derive(Debug, Default)]
 pub(super) struct Histogram {
-    /// As long as the largest value needs.
+    /// Count per bucket, up to the bucket of the largest value.
     counts: Vec<u64>,
     total: u64,
 }
@@ -31,7 +31,7 @@ impl Histogram {
         self.total += 1;
     }
 
-    /// About the value at this share of all, by nearest rank; none before the first.
+    /// Returns the approximate quantile at `share` (0 to 1) by nearest rank; `None` without values.
     pub(super) fn quantile(&self, share: f64) -> Option<u64> {
         let rank = ((share * self.total as f64).ceil() as u64).max(1);
         let mut seen = 0;
@@ -43,13 +43,13 @@ impl Histogram {
     }
 }
 
-/// Values below [`STEPS`] have a bucket each; of larger ones only the highest bits tell.
+/// Returns the bucket of a value: one per value below [`STEPS`], then by the highest bits.
 fn bucket(value: u64) -> usize {
     let shift = value.max(1).ilog2().saturating_sub(STEP_BITS);
     (u64::from(shift) * STEPS + (value >> shift)) as usize
 }
 
-/// The middle of a bucket.
+/// Returns the value in the middle of a bucket.
 fn middle(bucket: usize) -> u64 {
     let bucket = bucket as u64;
     let shift = (bucket / STEPS).saturating_sub(1);

@@ -1,9 +1,10 @@
-//! Load: how requests are sent, and what is written down about each.
+//! Load: sends the requests of one cell and records each of them.
 //!
-//! This module holds what every kind of load shares: the raw [`RequestRecord`], sending one request
-//! with its timeout, and the way a cell is told to stop. In a closed loop a request is meant to start
-//! when its client is free; in an open loop its schedule says when. Everything else, from the phases
-//! of a cell to what is written down, is the same for both.
+//! `cell.rs` runs a cell; `closed.rs` and `open.rs` decide when a request is meant to start: when its
+//! client is free, or at the time of its `Schedule`. The phases of a cell (`phases.rs`), sending with a
+//! timeout (`send.rs`) and the raw [`RequestRecord`] are common to both. Figures are computed from the
+//! records in [`crate::figures`]; the order of cells and the readings beside the load are in
+//! [`run`](mod@crate::run).
 
 mod cancel;
 pub(crate) mod cell;
@@ -17,7 +18,7 @@ mod send;
 
 pub use cancel::Cancel;
 pub(crate) use open::Pacing;
-pub use phases::Progressed;
+pub use phases::LoadProgress;
 pub use records::{Phase, RequestRecord};
 pub(crate) use schedule::Schedule;
-pub(crate) use send::{Clock, Sent, send};
+pub(crate) use send::{Attempt, Clock, send};

@@ -1,16 +1,15 @@
-//! The open loop: every request starts when its [`Schedule`] says, whether or not earlier ones have
+//! The open loop: every request starts at the time of its [`Schedule`], whether or not earlier ones have
 //! been answered.
 //!
-//! A pacer follows the schedule and hands each intended start over at its moment; a dispatcher makes
-//! a task of each at once. So neither a slow answer nor a full house holds the next start back: where
-//! the plan's `in_flight_max` is reached the task waits for its place, in order, and that waiting is
-//! part of its latency and is counted as the generator's lag. Without that rule a target that stalls
-//! would be asked less while it stalls, and look better than it is ("coordinated omission", Tene,
-//! "How not to measure latency", 2013).
+//! A pacer sends each intended start of the schedule to a dispatcher at that time; the dispatcher spawns a
+//! task per request at once. Neither a slow answer nor a full target delays the next start: at the plan's
+//! `in_flight_max` the task waits for a slot, in order, and the wait counts as latency and as the
+//! generator's lag. Otherwise a target that stalls would receive fewer requests while it stalls, and its
+//! figures would be too good ("coordinated omission", Tene, "How not to measure latency", 2013).
 //!
 //! The timer of the async runtime wakes at whole milliseconds, which is too coarse for thousands of
-//! requests a second. So the pacer is a thread of its own that sleeps; the runtime's timer is only
-//! used where the runtime's clock is a simulated one.
+//! requests per second. The pacer is therefore a thread that sleeps; the runtime's timer is used only if
+//! the runtime's clock is simulated.
 
 use std::sync::Arc;
 use std::thread;
@@ -21,36 +20,36 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::cell::Shared;
+use super::cell::LoadContext;
 use super::phases::Ticket;
 use super::schedule::Schedule;
-use super::send::{Sent, send};
+use super::send::{Attempt, send};
 use crate::system::{Failure, FailureKind};
 
-/// The pacer looks this often whether anyone still listens.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Interval at which a sleeping pacer checks that its channel is still open.
+const CLOSED_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Who watches the clock.
+/// The clock that the pacer follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pacing {
-    /// A thread, on the time of the machine.
+    /// A sleeping thread, on the machine's clock.
     Thread,
-    /// The runtime's timer, on its time.
+    /// The runtime's timer, on the runtime's clock.
     Timer,
 }
 
 impl Pacing {
-    /// The runtime's timer if its clock stands still while a thread sleeps, as a simulated one does;
-    /// else the thread.
-    pub(crate) fn of_this_runtime() -> Pacing {
+    /// Chooses the timer if the runtime's clock stands still while a thread sleeps, as a simulated clock
+    /// does; else the thread.
+    pub(crate) fn for_current_runtime() -> Pacing {
         let before = Instant::now();
         thread::sleep(Duration::from_micros(1));
         if Instant::now() == before { Pacing::Timer } else { Pacing::Thread }
     }
 }
 
-/// Hands over each intended start of `schedule` when it has come. Ends with the schedule, or when
-/// nobody listens.
+/// Sends each intended start of `schedule` at its time. Ends with the schedule, or when the receiver is
+/// dropped.
 pub(super) fn pace(
     schedule: Schedule,
     start: Instant,
@@ -76,7 +75,7 @@ fn pace_by_sleeping(schedule: Schedule, start: Instant, sender: &UnboundedSender
             if left.is_zero() {
                 break;
             }
-            thread::sleep(left.min(LOOK_EVERY));
+            thread::sleep(left.min(CLOSED_CHECK_INTERVAL));
             if sender.is_closed() {
                 return;
             }
@@ -100,39 +99,45 @@ async fn pace_by_timer(schedule: Schedule, start: Instant, sender: UnboundedSend
     }
 }
 
-/// Makes a request of every arrival until the cell is done.
+/// Spawns a request per arrival until the cell is done.
 pub(super) async fn dispatch(
-    shared: Arc<Shared>,
+    shared: Arc<LoadContext>,
     mut arrivals: UnboundedReceiver<Instant>,
     in_flight_max: usize,
 ) {
-    let places = Arc::new(Semaphore::new(in_flight_max));
-    // Dropped with this task, which hangs up on all of them.
+    let slots = Arc::new(Semaphore::new(in_flight_max));
+    // Dropped with this task, which cancels all of them.
     let mut requests = JoinSet::new();
     while let Some(intended) = arrivals.recv().await {
         let Some(ticket) = shared.phases.issue(intended) else { break };
-        requests.spawn(request(Arc::clone(&shared), ticket, intended, Arc::clone(&places)));
+        requests.spawn(send_arrival(Arc::clone(&shared), ticket, intended, Arc::clone(&slots)));
         while requests.try_join_next().is_some() {}
     }
-    shared.phases.schedule_is_over(Instant::now());
+    shared.phases.end_schedule(Instant::now());
     while requests.join_next().await.is_some() {}
 }
 
-async fn request(shared: Arc<Shared>, ticket: Ticket, intended: Instant, places: Arc<Semaphore>) {
-    let prompt = shared.dealer.prompt(ticket.ordinal);
-    let sent = match timeout_at(intended + shared.timeout, places.acquire()).await {
-        Ok(_place) => send(&*shared.target, &prompt, intended, shared.timeout).await,
-        Err(_) => never_sent(shared.timeout),
+/// Waits for a slot, sends one request and records it.
+async fn send_arrival(
+    shared: Arc<LoadContext>,
+    ticket: Ticket,
+    intended: Instant,
+    slots: Arc<Semaphore>,
+) {
+    let prompt = shared.prompts.prompt(ticket.ordinal);
+    let attempt = match timeout_at(intended + shared.timeout, slots.acquire()).await {
+        Ok(_slot) => send(&*shared.target, &prompt, intended, shared.timeout).await,
+        Err(_) => attempt_without_slot(shared.timeout),
     };
-    shared.complete(0, ticket, &prompt, intended, sent);
+    shared.complete(0, ticket, &prompt, intended, attempt);
 }
 
-/// A request whose time ran out before it had a place among those in flight.
-fn never_sent(timeout: Duration) -> Sent {
+/// Makes the attempt of a request whose timeout passed before it got a slot.
+fn attempt_without_slot(timeout: Duration) -> Attempt {
     let now = Instant::now();
     let message = format!(
-        "not sent within {} s: in_flight_max requests were under way",
+        "not sent within {} s: in_flight_max requests were in flight",
         timeout.as_secs_f64()
     );
-    Sent { sent: now, ended: now, outcome: Err(Failure::new(FailureKind::Timeout, message)) }
+    Attempt { sent: now, ended: now, outcome: Err(Failure::new(FailureKind::Timeout, message)) }
 }

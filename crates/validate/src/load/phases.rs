@@ -1,10 +1,12 @@
-//! The life of a cell as a small state machine: warm-up, measured, cool-down, done.
+//! The phases of a cell as a state machine: warm-up, measured, cool-down, done.
 //!
-//! The load never pauses between phases, and requests count by their intended start. The warm-up of
-//! a closed loop ends at the completion that fills it, that of an open loop at a time of its
-//! schedule. At the other end requests are sent until the last measured one has its answer, so that
-//! the last ones are not measured on an emptying target; what is sent then is hung up on and does
-//! not count. A replay, which ends by itself, has no such load after it.
+//! The load does not pause between phases, and a request belongs to the phase of its intended start. The
+//! warm-up of a closed loop ends with its last required completion, that of an open loop at a time of its
+//! schedule. After the measured phase requests are still sent until the last measured one is answered, so
+//! that the last requests are not measured on a target that runs empty; these are cancelled and do not
+//! count. A replay ends with its file and has no cool-down.
+//!
+//! The steady part of the measured phase is found later, in [`crate::figures`].
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,55 +19,55 @@ use super::records::{Phase, RequestRecord};
 use super::schedule::Schedule;
 use crate::plan::CellRules;
 
-/// When the phases of a cell end.
+/// The conditions that end the phases of a cell.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Quotas {
-    warm_up: WarmUp,
+    warm_up: WarmUpEnd,
     requests: usize,
     batches: usize,
     requests_max: usize,
-    /// How the measured phase ends.
-    ends: Ends,
+    /// Condition that ends the measured phase.
+    ends: MeasuredEnd,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum WarmUp {
-    /// When this many requests have ended.
+enum WarmUpEnd {
+    /// After this many requests have ended.
     Ended(usize),
-    /// At the first intended start that is not before.
+    /// At the first intended start at or after this time.
     Until(Instant),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ends {
-    /// When there are enough requests and batches.
+enum MeasuredEnd {
+    /// At the required numbers of requests and batches.
     ByCounts,
-    /// At this time, whatever was counted.
+    /// At this time, regardless of counts.
     At(Instant),
-    /// With the schedule.
+    /// At the end of the schedule.
     WithSchedule,
 }
 
 impl Quotas {
     pub(super) fn closed(rules: &CellRules, clients: usize) -> Quotas {
         Quotas {
-            warm_up: WarmUp::Ended(rules.warmup_requests_per_client * clients),
+            warm_up: WarmUpEnd::Ended(rules.warmup_requests_per_client * clients),
             requests: rules.requests_wanted(clients),
             batches: rules.batches_min,
             requests_max: rules.requests_max,
-            ends: Ends::ByCounts,
+            ends: MeasuredEnd::ByCounts,
         }
     }
 
-    /// Of an open loop that starts at `start`.
+    /// The conditions of an open loop that starts at `start`.
     pub(super) fn open(rules: &CellRules, schedule: &Schedule, start: Instant) -> Quotas {
         let ends = match schedule.measured_to() {
-            Some(to) => Ends::At(start + to),
-            None if schedule.is_replay() => Ends::WithSchedule,
-            None => Ends::ByCounts,
+            Some(to) => MeasuredEnd::At(start + to),
+            None if schedule.is_replay() => MeasuredEnd::WithSchedule,
+            None => MeasuredEnd::ByCounts,
         };
         Quotas {
-            warm_up: WarmUp::Until(start + schedule.measured_from()),
+            warm_up: WarmUpEnd::Until(start + schedule.measured_from()),
             requests: schedule.measured_arrivals().unwrap_or(rules.requests_wanted(1)),
             batches: rules.batches_min,
             requests_max: rules.requests_max,
@@ -81,27 +83,27 @@ pub(super) struct Ticket {
     pub(super) phase: Phase,
 }
 
-/// How far a cell has come.
+/// The progress of a cell under load.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Progressed {
+pub struct LoadProgress {
     /// Whether the warm-up is over.
     pub measuring: bool,
-    /// Requests of the present phase that have ended.
+    /// Requests of the current phase that have ended.
     pub ended: usize,
-    /// Requests of the present phase that must end, at least.
+    /// Fewest requests of the current phase that must end; 0 if it ends at a time.
     pub wanted: usize,
     /// Measured requests that failed.
     pub failed: usize,
     /// Different batches among the measured requests.
     pub batches: usize,
-    /// About the median latency of the measured requests that were answered so far, in microseconds.
+    /// Approximate median latency of the measured requests answered so far, in microseconds.
     pub latency_us_p50: Option<u64>,
-    /// About their 95th percentile.
+    /// Approximate 95th percentile of the same, in microseconds.
     pub latency_us_p95: Option<u64>,
 }
 
 #[derive(Debug)]
-struct State {
+struct PhaseState {
     quotas: Quotas,
     phase: Phase,
     issued: u64,
@@ -121,12 +123,12 @@ struct State {
 /// Shared by the clients of one cell.
 #[derive(Debug)]
 pub(super) struct Phases {
-    state: Mutex<State>,
+    state: Mutex<PhaseState>,
     pub(super) done: Notify,
 }
 
-/// What a cell leaves behind.
-pub(super) struct Finished {
+/// The records of a cell, and the ends of its measured phase.
+pub(super) struct PhaseOutput {
     pub(super) records: Vec<RequestRecord>,
     pub(super) measured_from: Option<Instant>,
     pub(super) measured_to: Option<Instant>,
@@ -134,8 +136,8 @@ pub(super) struct Finished {
 
 impl Phases {
     pub(super) fn new(quotas: Quotas) -> Phases {
-        let warm = matches!(quotas.warm_up, WarmUp::Ended(0));
-        let state = State {
+        let warm = matches!(quotas.warm_up, WarmUpEnd::Ended(0));
+        let state = PhaseState {
             quotas,
             phase: if warm { Phase::Measured } else { Phase::WarmUp },
             issued: 0,
@@ -153,14 +155,15 @@ impl Phases {
         Phases { state: Mutex::new(state), done: Notify::new() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PhaseState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A ticket for the request that is meant to start at `intended`; none when the cell is done.
+    /// Returns the number and phase of the request that is meant to start at `intended`; `None` when the
+    /// cell is done.
     pub(super) fn issue(&self, intended: Instant) -> Option<Ticket> {
         let mut state = self.state();
-        if let WarmUp::Until(end) = state.quotas.warm_up {
+        if let WarmUpEnd::Until(end) = state.quotas.warm_up {
             if state.phase == Phase::WarmUp && intended >= end {
                 state.phase = Phase::Measured;
                 state.measuring_from = Some(end);
@@ -180,7 +183,7 @@ impl Phases {
         Some(ticket)
     }
 
-    /// Takes the record of a request that has ended and moves on to the next phase if it is time.
+    /// Takes the record of a request that has ended, and enters the next phase if its condition is met.
     pub(super) fn complete(&self, record: RequestRecord, now: Instant) {
         let mut state = self.state();
         match record.phase {
@@ -199,7 +202,7 @@ impl Phases {
             Phase::Settling | Phase::CoolDown => {}
         }
         state.records.push(record);
-        if let (Phase::WarmUp, WarmUp::Ended(enough)) = (state.phase, state.quotas.warm_up)
+        if let (Phase::WarmUp, WarmUpEnd::Ended(enough)) = (state.phase, state.quotas.warm_up)
             && state.warmed_up >= enough
         {
             state.phase = Phase::Measured;
@@ -211,8 +214,8 @@ impl Phases {
         self.notify_if_done(&state);
     }
 
-    /// Ends the measured phase early if it is under way; returns the phase that was.
-    pub(super) fn time_is_up(&self, now: Instant) -> Phase {
+    /// Ends the measured phase if it is running; returns the phase before the call.
+    pub(super) fn end_at_time_limit(&self, now: Instant) -> Phase {
         let mut state = self.state();
         let phase = state.phase;
         if phase == Phase::Measured {
@@ -222,8 +225,8 @@ impl Phases {
         phase
     }
 
-    /// No more requests are going to come.
-    pub(super) fn schedule_is_over(&self, now: Instant) {
+    /// Ends the measured phase because the schedule has no more requests.
+    pub(super) fn end_schedule(&self, now: Instant) {
         let mut state = self.state();
         if state.phase == Phase::Measured {
             state.stop_measuring(now);
@@ -231,21 +234,21 @@ impl Phases {
         self.notify_if_done(&state);
     }
 
-    fn notify_if_done(&self, state: &State) {
+    fn notify_if_done(&self, state: &PhaseState) {
         if state.is_done() {
             self.done.notify_one();
         }
     }
 
-    pub(super) fn progressed(&self) -> Progressed {
+    pub(super) fn progress(&self) -> LoadProgress {
         let state = self.state();
         let measuring = state.phase != Phase::WarmUp;
-        Progressed {
+        LoadProgress {
             measuring,
             ended: if measuring { state.measured_ended } else { state.warmed_up },
             wanted: match (measuring, state.quotas.warm_up) {
-                (false, WarmUp::Ended(wanted)) => wanted,
-                (false, WarmUp::Until(_)) => 0,
+                (false, WarmUpEnd::Ended(wanted)) => wanted,
+                (false, WarmUpEnd::Until(_)) => 0,
                 (true, _) => state.quotas.requests,
             },
             failed: state.failed,
@@ -255,9 +258,9 @@ impl Phases {
         }
     }
 
-    pub(super) fn finish(&self) -> Finished {
+    pub(super) fn finish(&self) -> PhaseOutput {
         let mut state = self.state();
-        Finished {
+        PhaseOutput {
             records: std::mem::take(&mut state.records),
             measured_from: state.measuring_from,
             measured_to: state.measuring_to,
@@ -265,22 +268,22 @@ impl Phases {
     }
 }
 
-impl State {
+impl PhaseState {
     fn is_done(&self) -> bool {
         self.phase == Phase::CoolDown && self.measured_ended == self.measured_issued
     }
 
-    /// Whether a request meant to start at `intended` is no longer to be measured.
+    /// Returns true if a request meant to start at `intended` comes after the measured phase.
     fn is_beyond(&self, intended: Instant) -> bool {
         match self.quotas.ends {
-            Ends::ByCounts => self.measured_issued >= self.quotas.requests_max,
-            Ends::At(end) => intended >= end,
-            Ends::WithSchedule => false,
+            MeasuredEnd::ByCounts => self.measured_issued >= self.quotas.requests_max,
+            MeasuredEnd::At(end) => intended >= end,
+            MeasuredEnd::WithSchedule => false,
         }
     }
 
     fn has_enough(&self) -> bool {
-        if self.quotas.ends != Ends::ByCounts {
+        if self.quotas.ends != MeasuredEnd::ByCounts {
             return false;
         }
         let tells_batches = !self.batches.is_empty();
@@ -288,12 +291,12 @@ impl State {
         self.measured_ended >= self.quotas.requests && !batches_lack
     }
 
-    /// Ends the measured phase. That of an open loop ends at an intended start, so that no request
-    /// that was meant to start within it can be missing because it was late.
+    /// Ends the measured phase. In an open loop it ends at an intended start, so that no request meant to
+    /// start within the phase is missing because it was late.
     fn stop_measuring(&mut self, now: Instant) {
         self.phase = Phase::CoolDown;
         self.measuring_to = Some(match self.quotas.ends {
-            Ends::At(end) if now >= end => end,
+            MeasuredEnd::At(end) if now >= end => end,
             _ => self.scheduled.unwrap_or(now),
         });
     }

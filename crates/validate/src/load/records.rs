@@ -1,7 +1,7 @@
 //! The raw records of a run: one per request, in `requests.jsonl.zst` one per line, compressed.
 //!
-//! A long run has millions of records that resemble each other. `zstd -dc requests.jsonl.zst` prints them.
-//! Several such files put one after the other are one such file.
+//! A long run has millions of similar records. `zstd -dc requests.jsonl.zst` prints them; concatenated
+//! files are a valid file.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
@@ -9,74 +9,77 @@ use serde::{Deserialize, Serialize};
 
 use crate::system::{BatchRef, FailureKind, StageTimes};
 
-/// zstd's own default, about a fifteenth of the text.
+/// zstd's default level; a file is about a fifteenth of its text.
 const LEVEL: i32 = 3;
 
-/// Which part of a cell a request belongs to, by its intended start.
+/// The phase of a cell to which a request belongs, by its intended start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Before the measured phase; the same load goes on into it without a gap.
+    /// Before the measured phase. The load continues into it without a gap.
     WarmUp,
-    /// Of the measured phase, but before the part of it that was found to be steady.
+    /// In the measured phase, but before its steady part; excluded from the figures.
     Settling,
-    /// Counts.
+    /// In the steady part of the measured phase; the figures come from these.
     Measured,
-    /// Load that only keeps the target busy until the last measured request has its answer.
+    /// After the measured phase, to keep the load up until the last measured request is answered.
     CoolDown,
 }
 
-/// Everything known about one request. Times are microseconds since the start of the run.
+/// The raw record of one request. Times are microseconds since the start of the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestRecord {
     /// Index of the cell in the order run.
     pub cell: usize,
-    /// Which client sent it; 0 in an open loop, where nobody waits.
+    /// Client of a closed loop, from 0; 0 in an open loop.
     pub client: usize,
-    /// Number of the request within its cell, in order of intended start.
+    /// Number within the cell, from 0, in order of intended start.
     pub ordinal: u64,
-    /// The phase it was started in.
+    /// The phase of its intended start.
     pub phase: Phase,
     /// Tokens of the prompt.
     pub tokens: usize,
-    /// When it was meant to be sent.
+    /// Intended start.
     pub intended_us: u64,
-    /// When it was sent.
+    /// Time of sending.
     pub sent_us: u64,
-    /// When its answer was complete, or it had failed.
+    /// Time of the complete answer, or of the failure.
     pub ended_us: u64,
-    /// How it failed; absent for a success.
+    /// Kind of the failure; absent for a success.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureKind>,
-    /// What the failure said.
+    /// Message of the failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Time in the target's stages, where it tells.
+    /// Time per stage of the target, if reported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stages: Option<StageTimes>,
-    /// The batch that carried it, where the target tells.
+    /// The batch that carried the request, if reported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchRef>,
 }
 
 impl RequestRecord {
-    /// From the intended start to the last byte, in microseconds.
+    /// Returns the time from the intended start to the last byte, in microseconds.
     pub fn latency_us(&self) -> u64 {
         self.ended_us - self.intended_us
     }
 
-    /// How late the generator sent it, in microseconds.
+    /// Returns the time from the intended start to sending, in microseconds.
     pub fn lag_us(&self) -> u64 {
         self.sent_us - self.intended_us
     }
 
-    /// Whether it was answered.
+    /// Returns true if the request was answered.
     pub fn succeeded(&self) -> bool {
         self.failure.is_none()
     }
 }
 
-/// Writes one record a line, compressed.
+/// Writes one record per line, compressed.
+///
+/// # Errors
+/// Those of writing to `out`.
 pub fn write_requests(records: &[RequestRecord], out: &mut dyn Write) -> io::Result<()> {
     let mut out = zstd::Encoder::new(out, LEVEL)?;
     for record in records {
@@ -87,7 +90,10 @@ pub fn write_requests(records: &[RequestRecord], out: &mut dyn Write) -> io::Res
     Ok(())
 }
 
-/// Reads what [`write_requests`] wrote, once or several times into one file.
+/// Reads the records of a file, or of several files concatenated.
+///
+/// # Errors
+/// Those of reading `input`; invalid zstd or a malformed line.
 pub fn read_requests(input: impl Read) -> io::Result<Vec<RequestRecord>> {
     let lines = BufReader::new(zstd::Decoder::new(input)?).lines();
     lines.map(|line| Ok(serde_json::from_str(&line?)?)).collect()

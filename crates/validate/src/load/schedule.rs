@@ -1,13 +1,12 @@
-//! The schedule of an open loop: when every request is meant to start.
+//! The schedule of an open loop: the intended start of every request.
 //!
-//! It depends on the load and a seed and on nothing that happens while it runs, so a target that
-//! stalls cannot slow it down, and the same seed gives the same starts again. Arrivals are a process
-//! of unit rate whose time is stretched by the load's rate: the n-th arrival comes when the
-//! integral of the rate reaches the n-th sum of gaps (Çınlar, "Introduction to Stochastic
+//! It depends only on the load and a seed, not on the target: a target that stalls cannot slow it down,
+//! and the same seed gives the same starts. Arrivals are a process of unit rate whose time is stretched by
+//! the load's rate: the n-th arrival comes when the integral of the rate reaches the n-th sum of gaps (Çınlar, "Introduction to Stochastic
 //! Processes", 1975, chapter 4). That holds for a constant rate and for a ramp alike.
 //!
-//! A schedule begins with the warm-up, at the load's first rate, and goes on beyond its measured
-//! part for as long as somebody takes arrivals from it; only a replay ends by itself.
+//! A schedule begins with the warm-up, at the load's first rate, and continues beyond its measured part for
+//! as long as arrivals are taken from it; only a replay ends, with its file.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,31 +20,32 @@ pub(crate) struct Schedule {
     gaps: Gaps,
     rate: Rate,
     warm_up_seconds: f64,
-    /// Length of the measured part; none if it ends by its counts.
+    /// Length of the measured part; `None` if it ends by counts.
     seconds: Option<f64>,
     /// Sum of the gaps so far.
     reached: f64,
-    trace: Option<Replayed>,
+    trace: Option<TraceCursor>,
 }
 
-/// The rate over the measured part, in arrivals a second.
+/// The rate over the measured part, in arrivals per second.
 #[derive(Debug, Clone, Copy)]
 struct Rate {
     from: f64,
     to: f64,
-    /// Over which it goes from one to the other; irrelevant if they are equal.
+    /// Time over which the rate changes linearly; without effect if both are equal.
     seconds: f64,
 }
 
+/// The next line of a replay's trace.
 #[derive(Debug, Clone)]
-struct Replayed {
+struct TraceCursor {
     trace: Arc<Trace>,
     speed: f64,
     next: usize,
 }
 
 impl Schedule {
-    /// The schedule of an open load; none for a closed loop, or a replay without its `trace`.
+    /// Creates the schedule of an open load; `None` for a closed loop, or for a replay without `trace`.
     pub(crate) fn new(
         load: &Load,
         trace: Option<Arc<Trace>>,
@@ -66,7 +66,7 @@ impl Schedule {
             }
         };
         let replayed = match *load {
-            Load::Replay { speed, .. } => Some(Replayed { trace: trace?, speed, next: 0 }),
+            Load::Replay { speed, .. } => Some(TraceCursor { trace: trace?, speed, next: 0 }),
             _ => None,
         };
         Some(Schedule {
@@ -79,22 +79,22 @@ impl Schedule {
         })
     }
 
-    /// From the start of the cell to the start of its measured part.
+    /// Returns the start of the measured part, as an offset from the start of the cell.
     pub(crate) fn measured_from(&self) -> Duration {
         Duration::from_secs_f64(self.warm_up_seconds)
     }
 
-    /// From the start of the cell to the end of its measured part, where that is a matter of time.
+    /// Returns the end of the measured part, as an offset from the start of the cell, if it ends at a time.
     pub(crate) fn measured_to(&self) -> Option<Duration> {
         Some(Duration::from_secs_f64(self.warm_up_seconds + self.seconds?))
     }
 
-    /// Whether it ends by itself.
+    /// Returns true if the schedule is a replay, which ends with its file.
     pub(crate) fn is_replay(&self) -> bool {
         self.trace.is_some()
     }
 
-    /// Arrivals that its measured part has, on average; none if its counts end it.
+    /// Returns the mean number of arrivals of the measured part; `None` if it ends by counts.
     pub(crate) fn measured_arrivals(&self) -> Option<usize> {
         match &self.trace {
             Some(replayed) => Some(replayed.trace.lines().len()),
@@ -102,14 +102,14 @@ impl Schedule {
         }
     }
 
-    /// Number of arrivals in the warm-up.
+    /// Returns the number of arrivals in the warm-up.
     pub(crate) fn warm_up_arrivals(&self) -> usize {
         let end = self.measured_from();
         self.clone().take_while(|&offset| offset < end).count()
     }
 
-    /// Seconds from the start at which the integral of the rate is `arrivals`.
-    fn when(&self, arrivals: f64) -> f64 {
+    /// Returns the seconds from the start at which the integral of the rate reaches `arrivals`.
+    fn seconds_at(&self, arrivals: f64) -> f64 {
         let Rate { from, to, seconds } = self.rate;
         let warm_up = self.warm_up_seconds * from;
         if arrivals <= warm_up || from == to {
@@ -120,8 +120,8 @@ impl Schedule {
         let since = if ramp >= whole {
             seconds + (ramp - whole) / to
         } else {
-            // from t + (to - from) t² / 2 seconds = ramp, in the form that stays exact for small
-            // differences.
+            // Solves from t + (to - from) t² / 2 seconds = ramp for t, in the form that stays exact for
+            // small differences.
             let slope = (to - from) / seconds;
             2.0 * ramp / (from + (from * from + 2.0 * slope * ramp).sqrt())
         };
@@ -136,7 +136,7 @@ impl Iterator for Schedule {
         let warm = self.trace.is_none() || self.reached < self.warm_up_seconds * self.rate.from;
         if warm {
             self.reached += self.gaps.next();
-            let seconds = self.when(self.reached);
+            let seconds = self.seconds_at(self.reached);
             if self.trace.is_none() || seconds < self.warm_up_seconds {
                 return Some(Duration::from_secs_f64(seconds));
             }
@@ -148,7 +148,7 @@ impl Iterator for Schedule {
     }
 }
 
-/// Gaps between arrivals, of mean one.
+/// Draws gaps between arrivals, of mean 1.
 #[derive(Debug, Clone)]
 struct Gaps {
     arrival: Arrival,
@@ -175,8 +175,8 @@ impl Gaps {
         normal(&mut self.random)
     }
 
-    /// A gamma variate of scale one. Marsaglia and Tsang (2000), "A simple method for generating
-    /// gamma variables"; below a shape of one by their boost from the shape above it.
+    /// Draws a gamma variate of scale 1 by Marsaglia and Tsang (2000), "A simple method for generating
+    /// gamma variables"; below a shape of 1 with their boost from the shape above it.
     fn gamma(&mut self, shape: f64) -> f64 {
         if shape < 1.0 {
             let power = (1.0 - self.random.f64()).powf(1.0 / shape);
@@ -319,7 +319,7 @@ mod tests {
         fn the_integral_of_the_rate_counts_the_arrivals(load in any_load(), at in 0.0f64..1e4) {
             // Constant gaps put arrival n exactly where the integral is n.
             let schedule = schedule(&load, 1);
-            let seconds = schedule.when(at);
+            let seconds = schedule.seconds_at(at);
             let Rate { from, to, seconds: length } = schedule.rate;
             let since = (seconds - 2.0).max(0.0);
             let within = since.min(length);

@@ -10,12 +10,12 @@ use crate::system::{Failure, FailureKind, Prompt, Reply, Target};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     start: Instant,
-    /// Where an earlier sitting of the run ended.
+    /// End of the run's earlier sittings.
     offset_us: u64,
 }
 
 impl Clock {
-    /// A clock that goes on from `offset_us`.
+    /// Starts a clock at `offset_us`.
     pub(crate) fn start(offset_us: u64) -> Clock {
         Clock { start: Instant::now(), offset_us }
     }
@@ -29,20 +29,20 @@ impl Clock {
     }
 }
 
-/// How one request ended, before it becomes a record.
-pub(crate) struct Sent {
+/// The times and the outcome of one request, from which its record is made.
+pub(crate) struct Attempt {
     pub(crate) sent: Instant,
     pub(crate) ended: Instant,
     pub(crate) outcome: Result<Reply, Failure>,
 }
 
-/// Sends one prompt now. The timeout runs from the intended start, as the latency does.
+/// Sends one prompt now. The timeout, like the latency, starts at the intended start.
 pub(crate) async fn send(
     target: &dyn Target,
     prompt: &Prompt,
     intended: Instant,
     timeout: Duration,
-) -> Sent {
+) -> Attempt {
     let sent = Instant::now();
     let answer = tokio::time::timeout_at(intended + timeout, target.send(prompt)).await;
     let ended = Instant::now();
@@ -54,7 +54,7 @@ pub(crate) async fn send(
             Err(Failure::new(FailureKind::Timeout, message))
         }
     };
-    Sent { sent, ended, outcome }
+    Attempt { sent, ended, outcome }
 }
 
 fn check_tokens(reply: Reply, prompt: &Prompt) -> Result<Reply, Failure> {

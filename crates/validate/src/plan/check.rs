@@ -1,28 +1,35 @@
-//! What a plan may ask for: every value is checked before any load runs, and a fault is one line
-//! that names the key and says what would be right.
+//! Range checks of every value of a plan, before any load. A fault is one line with the key, its value
+//! and what is accepted.
+//!
+//! Checks here need no file and no target. Whether the files that a plan names can be read is checked
+//! when the prompts are prepared ([`run`](mod@crate::run)); whether the machine can bear the run, in
+//! [`crate::preflight`].
 
-use super::{Arrival, Bar, LengthDist, Lengths, Load, Plan, Scenario, Weighted};
+use super::{Arrival, Bar, LengthComponent, LengthDist, Lengths, Load, Plan, Scenario};
 use crate::error::Error;
 
-/// Longest sequence a plan may ask for.
+/// Longest sequence of a plan, in tokens.
 pub const TOKENS_MAX: usize = 1 << 20;
-/// Most clients a plan may ask for.
+/// Most clients of one closed loop.
 pub const CONCURRENCY_MAX: usize = 10_000;
-/// Most requests a plan may ask of one cell.
+/// Most requests of one cell.
 pub const REQUESTS_MAX: usize = 10_000_000;
-/// Longest time a plan may name: one day.
+/// Longest time in a plan, in seconds: one day.
 pub const SECONDS_MAX: f64 = 86_400.0;
-/// Highest rate a plan may ask for.
+/// Highest rate of an open loop, in requests per second.
 pub const RATE_MAX: f64 = 1e6;
-/// Most requests an open loop may keep in flight.
+/// Most requests that an open loop may have in flight.
 pub const IN_FLIGHT_MAX: usize = 100_000;
-/// Most times a plan may ask for every cell.
+/// Most runs of each cell.
 pub const REPEATS_MAX: usize = 100;
-/// Most lengths, concurrencies and scenarios of a plan.
+/// Most lengths, concurrencies, scenarios, and components of a mixture.
 const LEVELS_MAX: usize = 64;
 
 impl Plan {
-    /// Checks every value; `origin` is what the error calls the plan.
+    /// Checks every value of the plan; errors name the plan `origin`.
+    ///
+    /// # Errors
+    /// [`Error::PlanValue`] for the first value that is out of range or contradicts another.
     pub fn check(&self, origin: &str) -> Result<(), Error> {
         let fault =
             self.check_lists().and_then(|()| self.check_rules()).and_then(|()| self.check_bars());
@@ -31,7 +38,7 @@ impl Plan {
 
     fn check_lists(&self) -> Result<(), String> {
         if self.name.trim().is_empty() {
-            return Err("name is empty; give the plan a name".into());
+            return Err("name is empty; give the plan a name for its reports".into());
         }
         check_count("repeats", self.repeats, 1, REPEATS_MAX)?;
         let matrix = !self.tokens.is_empty() || !self.concurrency.is_empty();
@@ -41,15 +48,15 @@ impl Plan {
         }
         if self.scenarios.len() > LEVELS_MAX {
             let found = self.scenarios.len();
-            return Err(format!("there are {found} scenarios; give at most {LEVELS_MAX}"));
+            return Err(format!("the plan has {found} scenarios; give at most {LEVELS_MAX}"));
         }
         for (index, scenario) in self.scenarios.iter().enumerate() {
             let which = format!("scenario {:?}", scenario.name);
             if scenario.name.trim().is_empty() {
-                return Err(format!("scenario {} has no name; give it one", index + 1));
+                return Err(format!("scenario {} has no name; give it a unique name", index + 1));
             }
             if self.scenarios[..index].iter().any(|earlier| earlier.name == scenario.name) {
-                return Err(format!("{which} comes twice; rename one"));
+                return Err(format!("{which} appears twice; rename one of them"));
             }
             check_scenario(scenario).map_err(|fault| format!("{which}: {fault}"))?;
         }
@@ -82,15 +89,15 @@ impl Plan {
         if rules.requests_max < needed {
             return Err(format!(
                 "cell.requests_max = {} is below the {needed} requests that requests_min and \
-                 requests_per_client ask for at concurrency {most_clients}; raise it or lower those",
+                 requests_per_client require at concurrency {most_clients}; raise requests_max or lower those",
                 rules.requests_max
             ));
         }
         Ok(())
     }
 
-    /// A closed loop whose requests all time out must still come to be measured: else a target that hangs
-    /// would be "not run" instead of failing.
+    /// Rejects a plan under which a hanging target is never measured: if every request of a closed loop's
+    /// warm-up timed out and took the whole time limit, the cell would be "not run" instead of failing.
     fn check_warm_up(&self) -> Result<(), String> {
         let rules = &self.cell;
         let closed = self.cells().iter().any(|cell| cell.concurrency().is_some());
@@ -100,9 +107,9 @@ impl Plan {
             return Ok(());
         }
         Err(format!(
-            "cell.request_timeout_seconds = {} leaves a target that hangs in its warm-up for {longest_seconds} s \
-             of time_limit_seconds = {}, so that nothing would be measured; lower it or \
-             warmup_requests_per_client, or raise the limit",
+            "cell.request_timeout_seconds = {} keeps a target that hangs in its warm-up for {longest_seconds} s \
+             of time_limit_seconds = {}, so nothing would be measured; lower request_timeout_seconds or \
+             warmup_requests_per_client, or raise time_limit_seconds",
             rules.request_timeout_seconds, rules.time_limit_seconds
         ))
     }
@@ -117,7 +124,7 @@ impl Plan {
             if self.bars[..index].iter().any(|earlier| self.cell_of(earlier) == Some(cell.clone()))
             {
                 return Err(format!(
-                    "{which} repeats an earlier bar of the same cell; merge the two"
+                    "{which} is for the same cell as an earlier bar; merge the two"
                 ));
             }
             let latency = bar.latency_seconds_p95_max.or(bar.tail_ratio_max);
@@ -129,12 +136,14 @@ impl Plan {
             }
             check_tail_ratio(&format!("{which}: tail_ratio_max"), bar.tail_ratio_max)?;
             if bar.success_rate_min.is_some_and(|rate| !(rate > 0.0 && rate <= 1.0)) {
-                return Err(format!("{which}: success_rate_min must be above 0 and at most 1"));
+                return Err(format!(
+                    "{which}: success_rate_min is out of range; give a share above 0 and at most 1, such as 0.99"
+                ));
             }
             if bar.success_rate_min == Some(1.0) {
                 return Err(format!(
-                    "{which}: success_rate_min = 1 cannot be shown by any number of requests; write what \
-                     may fail, 0.999 for one in a thousand"
+                    "{which}: success_rate_min = 1 cannot be shown by any number of requests; state the \
+                     share that may fail: 0.999 allows one in a thousand"
                 ));
             }
             if let Some(seconds) = bar.latency_seconds_p95_max {
@@ -145,35 +154,35 @@ impl Plan {
     }
 }
 
-/// A p99 is never below the median.
+/// Checks a limit on p99 / p50, whose least value is 1: a p99 is never below the median.
 pub(super) fn check_tail_ratio(key: &str, ratio: Option<f64>) -> Result<(), String> {
     ratio.map_or(Ok(()), |ratio| check_number(key, ratio, 1.0, 1e6))
 }
 
-/// Why a bar is about no cell.
+/// The end of the sentence for a bar that matches no cell.
 fn no_cell(bar: &Bar) -> &'static str {
     match (bar.tokens, bar.concurrency, &bar.scenario) {
         (Some(_), Some(_), None) => {
-            "is about a cell that the plan does not run; add its length to tokens and its \
+            "is for a cell that the plan does not run; add its length to tokens and its \
              concurrency to concurrency, or remove the bar"
         }
         (None, None, Some(_)) => {
-            "is about a scenario that the plan does not have; add it, or remove the bar"
+            "is for a scenario that the plan does not have; add the scenario, or remove the bar"
         }
-        _ => "does not say which cell; give tokens and concurrency, or scenario",
+        _ => "does not name its cell; give tokens and concurrency, or scenario",
     }
 }
 
 fn check_scenario(scenario: &Scenario) -> Result<(), String> {
     match &scenario.lengths {
         Lengths::Fixed(tokens) => check_count("tokens", *tokens, 1, TOKENS_MAX)?,
-        Lengths::Replayed => {}
+        Lengths::FromTrace => {}
         Lengths::Mix(parts) => {
             if parts.is_empty() || parts.len() > LEVELS_MAX {
                 let found = parts.len();
-                return Err(format!("lengths has {found} parts; give 1 to {LEVELS_MAX}"));
+                return Err(format!("lengths has {found} components; give 1 to {LEVELS_MAX}"));
             }
-            parts.iter().try_for_each(check_part)?;
+            parts.iter().try_for_each(check_component)?;
         }
     }
     match scenario.load {
@@ -203,7 +212,7 @@ fn check_scenario(scenario: &Scenario) -> Result<(), String> {
     }
 }
 
-fn check_part(part: &Weighted) -> Result<(), String> {
+fn check_component(part: &LengthComponent) -> Result<(), String> {
     check_number("weight", part.weight, 1e-9, 1e9)?;
     match &part.lengths {
         LengthDist::Fixed(tokens) => check_count("tokens", *tokens, 1, TOKENS_MAX),
@@ -211,7 +220,7 @@ fn check_part(part: &Weighted) -> Result<(), String> {
         &LengthDist::LogNormal { median, sigma, min, max } => {
             check_count("min", min, 1, TOKENS_MAX)?;
             check_count("max", max, min, TOKENS_MAX)?;
-            // Within its ends, the distribution is found again by drawing in reasonable time.
+            // A median within the ends keeps the number of draws that are thrown away small.
             check_number("median", median, min as f64, max as f64)?;
             check_number("sigma", sigma, 0.0, 4.0)
         }
@@ -243,7 +252,7 @@ fn check_levels(key: &str, levels: &[usize], most: usize) -> Result<(), String> 
     for (index, &level) in levels.iter().enumerate() {
         check_count(key, level, 1, most)?;
         if levels[..index].contains(&level) {
-            return Err(format!("{key} names {level} twice; remove one"));
+            return Err(format!("{key} lists {level} twice; remove one"));
         }
     }
     Ok(())

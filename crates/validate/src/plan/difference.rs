@@ -1,13 +1,13 @@
-//! The first difference between two plans, targets or other values that serialize.
+//! The first difference between two values that serialize, such as plans or targets, as a sentence.
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// Most characters of a value in a message.
-const SHOWN_MAX: usize = 60;
+/// Characters of a value that a message quotes.
+const VALUE_CHARS_MAX: usize = 60;
 
-/// The first field in which two values differ, with both of its values, in words.
-pub(crate) fn first_difference_in_words<T: Serialize + PartialEq>(
+/// Describes the first field in which two values differ: `plan.seed was 1, now it is 2`.
+pub(crate) fn describe_first_difference<T: Serialize + PartialEq>(
     before: &T,
     now: &T,
 ) -> Option<String> {
@@ -15,10 +15,10 @@ pub(crate) fn first_difference_in_words<T: Serialize + PartialEq>(
         return None;
     }
     let (Ok(before), Ok(now)) = (serde_json::to_value(before), serde_json::to_value(now)) else {
-        return Some("the two cannot be compared".into());
+        return Some("one of the two does not serialize".into());
     };
     let (path, before, now) = first_difference(&before, &now)?;
-    Some(format!("{} was {}, now it is {}", path.join("."), shown(before), shown(now)))
+    Some(format!("{} was {}, now it is {}", path.join("."), abbreviate(before), abbreviate(now)))
 }
 
 fn first_difference<'a>(
@@ -38,12 +38,12 @@ fn first_difference<'a>(
     (before != now).then(|| (Vec::new(), before, now))
 }
 
-/// A value in a few characters of one line.
-fn shown(value: &Value) -> String {
+/// Cuts a value's JSON to [`VALUE_CHARS_MAX`] characters.
+fn abbreviate(value: &Value) -> String {
     let text = value.to_string();
-    match text.char_indices().nth(SHOWN_MAX) {
+    match text.char_indices().nth(VALUE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
-        None if value.is_null() => "not given".into(),
+        None if value.is_null() => "absent".into(),
         None => text,
     }
 }

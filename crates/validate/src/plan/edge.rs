@@ -1,30 +1,30 @@
-//! The `[edge]` table of a plan: how far the search for edges goes.
+//! The plan's `[edge]` table: the normal load and the bounds of the search for edges ([`crate::run::edge`]).
 
 use serde::{Deserialize, Serialize};
 
 use super::check::{CONCURRENCY_MAX, TOKENS_MAX, check_count, check_number};
 
-/// How far to go. A plan's `[edge]` table; every key is optional.
+/// The normal load of the search for edges, and its bounds. Every key is optional.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EdgeRules {
-    /// Tokens of a request of the normal load.
+    /// Tokens per request of the normal load.
     pub tokens: usize,
-    /// Requests of the normal load, one after another, before and after each axis.
+    /// Requests of the normal load, sent one after another before and after each axis.
     pub requests: usize,
-    /// No more requests at once than this.
+    /// Most requests sent at once.
     pub concurrency_max: usize,
-    /// No longer request than this, in tokens.
+    /// Longest request, in tokens.
     pub tokens_max: usize,
-    /// When a request is given up.
+    /// Time after which a request counts as a timeout.
     pub request_timeout_seconds: f64,
-    /// No probe starts later than this after the search began.
+    /// Time from the start of the search after which no probe starts.
     pub time_limit_seconds: f64,
-    /// How far an edge may be from its prediction, as a share of it.
+    /// Largest difference of an edge from its prediction that still agrees, as a share of the prediction.
     pub tolerance: f64,
-    /// Latency up to this many times the one before is normal.
+    /// Largest ratio of latency after an axis to latency before it that counts as recovered.
     pub ratio_normal_max: f64,
-    /// How long rounds of the normal load go on after an axis, until one is normal.
+    /// Longest time after an axis in which rounds of the normal load are sent until one is normal.
     pub recovery_seconds: f64,
 }
 
@@ -45,7 +45,7 @@ impl Default for EdgeRules {
 }
 
 impl EdgeRules {
-    /// Checks every value; the error says which is wrong and what would be right.
+    /// Checks every value; the error names the key, its value and the accepted range.
     pub(crate) fn check(&self) -> Result<(), String> {
         for (key, value, most) in [
             ("edge.tokens", self.tokens, self.tokens_max),

@@ -1,9 +1,13 @@
-//! The plan: what is run, how long, and what must hold. A TOML file, or a value made in code.
+//! The plan: what is run, for how long, and what must hold, as a TOML file or a value built in code.
+//!
+//! A plan is data: it runs nothing ([`run`](mod@crate::run)) and judges nothing ([`crate::verdict`]). The files
+//! that it names are read when the prompts are prepared. `check.rs` has the range of every value,
+//! `scenario.rs` the cells, `edge.rs` the search for edges. An example:
 //!
 //! ```toml
 //! name = "example"
 //! tokens = [1024]             # lengths, special tokens included
-//! concurrency = [1, 50]       # clients that each wait for their answer before they send again
+//! concurrency = [1, 50]       # clients of a closed loop: each waits for its answer, then sends again
 //!
 //! [cell]                      # every key is optional; these are the defaults
 //! requests_min = 100
@@ -14,8 +18,8 @@
 //! request_timeout_seconds = 120
 //! time_limit_seconds = 600
 //! failure_pause_seconds = 0.1
-//! warmup_seconds = 5           # of an open loop
-//! in_flight_max = 4096         # of an open loop
+//! warmup_seconds = 5           # open loops only
+//! in_flight_max = 4096         # open loops only
 //!
 //! [[bar]]
 //! tokens = 1024
@@ -24,15 +28,14 @@
 //! latency_seconds_p95_max = 2
 //! tail_ratio_max = 3          # p99 over p50
 //!
-//! [overall]                   # what must hold over the whole run
-//! tail_ratio_max = 3          # in every cell whose bar has none of its own, but ramps
+//! [overall]                   # limits over the whole run
+//! tail_ratio_max = 3          # in every cell except ramps and those whose bar has its own
 //! fragmentation_max = 0.05    # 1 - largest free / free of the target's arena
 //! device_memory_bytes_max = 42949672960
-//! no_leak = true              # no memory that grows from cell to cell
+//! no_leak = true              # memory must not grow from cell to cell
 //! ```
 //!
-//! A cell of the matrix is one length at one concurrency. `[[scenario]]` adds cells of other kinds,
-//! each with a name:
+//! A cell of the matrix is one length at one concurrency. `[[scenario]]` adds named cells of other kinds:
 //!
 //! ```toml
 //! [[scenario]]
@@ -40,7 +43,7 @@
 //! lengths = [                 # a mixture by weight (default 1); or: tokens = 1024
 //!     { weight = 3, median = 400, sigma = 0.8, min = 16, max = 8192 },  # log-normal
 //!     { weight = 1, tokens = 1024 },
-//!     { weight = 1, documents = "docs", max = 8192 },  # as long as a person's own .txt files
+//!     { weight = 1, documents = "docs", max = 8192 },  # the lengths of your own .txt files
 //! ]
 //! load = { kind = "open", rate_per_second = 20, arrival = { gamma = { cv = 3 } } }
 //!
@@ -58,16 +61,17 @@
 //! success_rate_min = 0.99
 //! ```
 //!
-//! `arrival` is `"constant"`, `"poisson"` (the default) or `{ gamma = { cv = 3 } }`; an open load
-//! may have `seconds`, and a scenario may be a closed loop (`concurrency = 50`) of mixed lengths.
+//! `arrival` is `"constant"`, `"poisson"` (the default) or `{ gamma = { cv = 3 } }`. An open load
+//! may have `seconds`. A scenario may also be a closed loop (`concurrency = 50`) of mixed lengths.
 //! `repeats = 5` runs every cell five times, in random order over the whole run.
 //!
-//! The measured phase of a cell ends once it has `requests_min`
-//! requests, `requests_per_client` for every client and, where the target tells its batches,
-//! `batches_min` of them; or at `requests_max`, or `time_limit_seconds` after its start. An open load
-//! with `seconds`, a ramp and a replay end by themselves, or at `time_limit_seconds`. Unknown
-//! keys are refused, so that a misspelt bar cannot pass unnoticed.
+//! The measured phase of a cell ends once it has `requests_min` requests, `requests_per_client` of
+//! every client and, if the target reports its batches, `batches_min` batches. It ends early at
+//! `requests_max`, or `time_limit_seconds` after the cell's start. An open load with `seconds`, a ramp
+//! and a replay have an end of their own; `time_limit_seconds` cuts them too. Unknown keys are
+//! rejected, so that a misspelt bar cannot pass unnoticed.
 
+mod bar;
 pub(crate) mod check;
 pub(crate) mod difference;
 mod edge;
@@ -79,12 +83,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use bar::Bar;
 pub use check::{
     CONCURRENCY_MAX, IN_FLIGHT_MAX, RATE_MAX, REPEATS_MAX, REQUESTS_MAX, SECONDS_MAX, TOKENS_MAX,
 };
 pub use edge::EdgeRules;
 pub use overall::Overall;
-pub use scenario::{Arrival, CellSpec, LengthDist, Lengths, Load, Scenario, Weighted};
+pub use scenario::{Arrival, CellSpec, LengthComponent, LengthDist, Lengths, Load, Scenario};
 
 use crate::error::Error;
 
@@ -92,12 +97,12 @@ use crate::error::Error;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// What the report calls it.
+    /// Name of the plan in reports.
     pub name: String,
-    /// One sentence for the report's reader.
+    /// Purpose of the plan in one sentence, printed in the report.
     #[serde(default)]
     pub description: String,
-    /// Seed of everything random: prompts and the order of cells.
+    /// Seed of the choice of prompts, the arrivals and the order of cells.
     #[serde(default)]
     pub seed: u64,
     /// Lengths of the matrix in tokens, special tokens included.
@@ -106,28 +111,28 @@ pub struct Plan {
     /// Closed-loop clients of the matrix.
     #[serde(default)]
     pub concurrency: Vec<usize>,
-    /// How often every cell is run. The run is the independent unit of a published figure.
+    /// Runs of every cell. Published figures are intervals over these runs.
     #[serde(default = "once")]
     pub repeats: usize,
-    /// How one cell is run.
+    /// How long each cell runs.
     #[serde(default)]
     pub cell: CellRules,
-    /// Whether the first cell is run again at the end, to show drift.
+    /// Whether the first cell is repeated at the end, to show drift of the machine.
     #[serde(default = "yes")]
     pub repeat_first: bool,
-    /// Cells beyond the matrix.
+    /// Named cells beside the matrix.
     #[serde(default, rename = "scenario", skip_serializing_if = "Vec::is_empty")]
     pub scenarios: Vec<Scenario>,
-    /// What must hold.
+    /// Limits on single cells.
     #[serde(default, rename = "bar", skip_serializing_if = "Vec::is_empty")]
     pub bars: Vec<Bar>,
-    /// What must hold over the whole run.
+    /// Limits over the whole run.
     #[serde(default, skip_serializing_if = "Overall::is_empty")]
     pub overall: Overall,
-    /// Where to look for the edges after the cells; absent: don't.
+    /// The search for edges after the cells; none is made without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edge: Option<EdgeRules>,
-    /// The folder of the plan's file, where the relative paths in it start.
+    /// Folder of the plan's file; relative paths in the plan start here.
     #[serde(skip)]
     pub folder: PathBuf,
 }
@@ -140,31 +145,31 @@ fn yes() -> bool {
     true
 }
 
-/// How one cell is run.
+/// How long a cell runs, and when its requests are given up. `[cell]` in the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CellRules {
-    /// At least this many measured requests.
+    /// Fewest measured requests of a cell.
     pub requests_min: usize,
-    /// At least this many measured requests for each client.
+    /// Fewest measured requests per client of a closed loop.
     pub requests_per_client: usize,
-    /// At least this many batches among them, where the target tells (0: don't wait for batches).
+    /// Fewest batches among the measured requests, if the target reports batches; 0 waits for none.
     pub batches_min: usize,
-    /// No more measured requests than this, of loads that end by counts; one that lasts a time (an open
-    /// loop with seconds, a ramp) or a file sends what it says.
+    /// Most measured requests of a load that ends by counts. An open loop with `seconds`, a ramp and a
+    /// replay ignore it.
     pub requests_max: usize,
-    /// The warm-up lasts until this many requests per client have ended.
+    /// Requests per client whose completion ends the warm-up of a closed loop.
     pub warmup_requests_per_client: usize,
-    /// When a client gives up on a request.
+    /// Time from a request's intended start after which it counts as a timeout.
     pub request_timeout_seconds: f64,
-    /// From the start of the cell: no measured request is sent later than this.
+    /// Time from the start of the cell after which no measured request is sent.
     pub time_limit_seconds: f64,
-    /// How long a client waits after a failure that did not say when to come back.
+    /// Pause of a client after a failure that has no `Retry-After`.
     pub failure_pause_seconds: f64,
-    /// How long the warm-up of an open loop lasts, at its first rate.
+    /// Length of the warm-up of an open loop, at its first rate.
     pub warmup_seconds: f64,
-    /// Most requests that an open loop has under way at once. Beyond it a request waits, and its
-    /// waiting counts as latency and as the generator's lag.
+    /// Most requests that an open loop has in flight. Beyond it a request waits; the wait counts as
+    /// latency and as the generator's lag.
     pub in_flight_max: usize,
 }
 
@@ -186,27 +191,27 @@ impl Default for CellRules {
 }
 
 impl CellRules {
-    /// When a client gives up on a request.
+    /// [`CellRules::request_timeout_seconds`] as a duration.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_secs_f64(self.request_timeout_seconds)
     }
 
-    /// The cell's time limit.
+    /// [`CellRules::time_limit_seconds`] as a duration.
     pub fn time_limit(&self) -> Duration {
         Duration::from_secs_f64(self.time_limit_seconds)
     }
 
-    /// How long the warm-up of an open loop lasts.
+    /// [`CellRules::warmup_seconds`] as a duration.
     pub fn warmup(&self) -> Duration {
         Duration::from_secs_f64(self.warmup_seconds)
     }
 
-    /// The pause after a failure.
+    /// [`CellRules::failure_pause_seconds`] as a duration.
     pub fn failure_pause(&self) -> Duration {
         Duration::from_secs_f64(self.failure_pause_seconds)
     }
 
-    /// Fewest measured requests of a cell with `clients` clients, before batches are considered.
+    /// Returns the fewest measured requests of a cell with `clients` clients, regardless of batches.
     pub fn requests_wanted(&self, clients: usize) -> usize {
         self.requests_min
             .max(self.requests_per_client.saturating_mul(clients))
@@ -214,52 +219,8 @@ impl CellRules {
     }
 }
 
-/// What must hold in one cell: a cell of the matrix by `tokens` and `concurrency`, or a `scenario`.
-/// At least one of the limits is given.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Bar {
-    /// The cell's length.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<usize>,
-    /// The cell's concurrency.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub concurrency: Option<usize>,
-    /// The scenario's name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scenario: Option<String>,
-    /// Least share of requests that succeed, in 0 to 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub success_rate_min: Option<f64>,
-    /// Most seconds of the 95th percentile of latency over successful requests.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub latency_seconds_p95_max: Option<f64>,
-    /// Most times the median that the 99th percentile may be.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tail_ratio_max: Option<f64>,
-}
-
-impl Bar {
-    /// A bar on a cell of the matrix, with no limit yet.
-    pub fn on(tokens: usize, concurrency: usize) -> Bar {
-        Bar { tokens: Some(tokens), concurrency: Some(concurrency), ..Bar::default() }
-    }
-
-    /// A bar on a scenario, with no limit yet.
-    pub fn on_scenario(name: impl Into<String>) -> Bar {
-        Bar { scenario: Some(name.into()), ..Bar::default() }
-    }
-
-    fn label(&self) -> String {
-        let tokens = self.tokens.map(|tokens| format!("{tokens} tokens"));
-        let clients = self.concurrency.map(|clients| format!("concurrency {clients}"));
-        let scenario = self.scenario.as_ref().map(|name| format!("scenario {name:?}"));
-        [tokens, clients, scenario].into_iter().flatten().collect::<Vec<_>>().join(", ")
-    }
-}
-
 impl Plan {
-    /// A plan over a matrix of lengths and concurrencies, with default rules and no bars.
+    /// Creates a plan over a matrix of lengths (tokens) and concurrencies, with default rules and no bars.
     pub fn matrix(name: impl Into<String>, tokens: &[usize], concurrency: &[usize]) -> Plan {
         Plan {
             name: name.into(),
@@ -278,7 +239,10 @@ impl Plan {
         }
     }
 
-    /// Reads and checks a plan file.
+    /// Reads and checks a plan's file.
+    ///
+    /// # Errors
+    /// [`Error::PlanUnreadable`], or those of [`Plan::parse`].
     pub fn load(path: &Path) -> Result<Plan, Error> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| Error::PlanUnreadable { path: path.to_owned(), source })?;
@@ -287,7 +251,10 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Parses and checks a plan; `origin` is what errors call it.
+    /// Parses and checks a plan; errors name it `origin`.
+    ///
+    /// # Errors
+    /// [`Error::PlanSyntax`] with the line of the first fault, or [`Error::PlanValue`].
     pub fn parse(text: &str, origin: &str) -> Result<Plan, Error> {
         let plan: Plan = toml::from_str(text).map_err(|fault| {
             let start = fault.span().map_or(0, |span| span.start.min(text.len()));
@@ -301,7 +268,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The cells of the matrix, by length and then concurrency, and then the scenarios.
+    /// Returns the cells of the matrix, by length and then by concurrency, followed by the scenarios.
     pub fn cells(&self) -> Vec<CellSpec> {
         let by_length = self.tokens.iter().flat_map(|&tokens| {
             self.concurrency.iter().map(move |&concurrency| CellSpec::matrix(tokens, concurrency))
@@ -309,9 +276,9 @@ impl Plan {
         by_length.chain(self.scenarios.iter().map(Scenario::cell)).collect()
     }
 
-    /// The cell that `bar` is about; none if the plan has no such cell.
+    /// Returns the cell that `bar` limits, or `None` if the plan has no such cell.
     pub fn cell_of(&self, bar: &Bar) -> Option<CellSpec> {
-        let about = |cell: &CellSpec| match cell.place() {
+        let about = |cell: &CellSpec| match cell.matrix_position() {
             Some((tokens, concurrency)) => {
                 (bar.tokens, bar.concurrency, &bar.scenario)
                     == (Some(tokens), Some(concurrency), &None)
@@ -321,7 +288,7 @@ impl Plan {
         self.cells().into_iter().find(about)
     }
 
-    /// Clients of the closed loop with the most of them; 1 if there is none.
+    /// Returns the clients of the largest closed loop, or 1 if there is none.
     pub fn most_clients(&self) -> usize {
         self.cells().iter().filter_map(CellSpec::concurrency).max().unwrap_or(1)
     }
@@ -333,7 +300,7 @@ mod tests {
 
     const SMALL: &str = "name = \"small\"\ntokens = [128, 256]\nconcurrency = [1, 2]\n";
 
-    fn complaint(extra: &str) -> String {
+    fn parse_error(extra: &str) -> String {
         Plan::parse(&format!("{SMALL}{extra}"), "p.toml")
             .expect_err("the plan is wrong")
             .to_string()
@@ -350,11 +317,11 @@ mod tests {
 
     #[test]
     fn errors_are_one_line_that_names_file_line_and_key() {
-        let unknown = complaint("[cell]\nrequests_mim = 5\n");
+        let unknown = parse_error("[cell]\nrequests_mim = 5\n");
         assert!(unknown.starts_with("p.toml:5: unknown field `requests_mim`"), "{unknown}");
-        let wrong_type = complaint("seed = \"x\"\n");
+        let wrong_type = parse_error("seed = \"x\"\n");
         assert!(wrong_type.starts_with("p.toml:4: "), "{wrong_type}");
-        let broken = complaint("[[bar]\n");
+        let broken = parse_error("[[bar]\n");
         for text in [&unknown, &wrong_type, &broken] {
             assert_eq!(text.lines().count(), 1, "{text}");
         }
@@ -372,18 +339,18 @@ mod tests {
             ("[[bar]]\ntokens = 512\nconcurrency = 1\nsuccess_rate_min = 0.5", "does not run"),
             ("[[bar]]\ntokens = 128\nconcurrency = 1", "sets no limit"),
             ("[[bar]]\ntokens = 128\nconcurrency = 1\nsuccess_rate_min = 1.5", "at most 1"),
-            ("[[bar]]\ntokens = 128\nconcurrency = 1\nsuccess_rate_min = 1", "write what may fail"),
+            ("[[bar]]\ntokens = 128\nconcurrency = 1\nsuccess_rate_min = 1", "share that may fail"),
             (
                 "[[bar]]\ntokens = 128\nconcurrency = 1\ntail_ratio_max = 0.5",
                 "tail_ratio_max = 0.5",
             ),
             ("[overall]\ntail_ratio_max = 0", "overall.tail_ratio_max = 0 is out"),
             ("[overall]\nfragmentation_max = 5", "overall.fragmentation_max = 5 is out"),
-            ("[overall]\ndevice_memory_bytes_max = 0", "give bytes above 0"),
+            ("[overall]\ndevice_memory_bytes_max = 0", "give a number of bytes above 0"),
             ("[overall]\nleak = false", "unknown field `leak`"),
         ];
         for (extra, expected) in cases {
-            let text = complaint(extra);
+            let text = parse_error(extra);
             assert!(text.contains(expected), "{extra}: {text}");
         }
     }
@@ -441,8 +408,8 @@ success_rate_min = 0.99
             failure_rate_max: 0.01,
         };
         assert_eq!((cells[1].tokens(), &cells[1].load), (Some(512), &rising));
-        assert_eq!((&cells[2].lengths, cells[3].concurrency()), (&Lengths::Replayed, Some(8)));
-        assert!(cells.iter().all(|cell| cell.place().is_none()), "none is of the matrix");
+        assert_eq!((&cells[2].lengths, cells[3].concurrency()), (&Lengths::FromTrace, Some(8)));
+        assert!(cells.iter().all(|cell| cell.matrix_position().is_none()), "none is of the matrix");
         let json = serde_json::to_string(&plan).expect("a plan is JSON");
         assert_eq!(serde_json::from_str::<Plan>(&json).expect("reads back"), plan);
         for cell in cells {
@@ -464,18 +431,21 @@ success_rate_min = 0.99
             ("tokens = 8".into(), "one of concurrency"),
             (format!("tokens = 8\nconcurrency = 2\n{open}"), "one of concurrency"),
             (open.into(), "one of tokens"),
-            (format!("lengths = []\n{open}"), "0 parts"),
+            (format!("lengths = []\n{open}"), "0 components"),
             (format!("lengths = [{{ median = 9 }}]\n{open}"), "either tokens, or median"),
             (format!("tokens = 8\n{}", open.replace('1', "0")), "load.rate_per_second = 0"),
             (format!("tokens = 8\n{}", open.replace("rate", "rat")), "unknown field"),
-            ("tokens = 8\nload = { kind = \"replay\", file = \"x\" }".into(), "file says how long"),
+            (
+                "tokens = 8\nload = { kind = \"replay\", file = \"x\" }".into(),
+                "takes its lengths from its file",
+            ),
         ];
         for (keys, expected) in cases {
-            let text = complaint(&format!("[[scenario]]\nname = \"odd\"\n{keys}\n"));
+            let text = parse_error(&format!("[[scenario]]\nname = \"odd\"\n{keys}\n"));
             assert!(text.contains(expected), "{keys}: {text}");
             assert_eq!(text.lines().count(), 1, "{text}");
         }
-        let bar = complaint("[[bar]]\nscenario = \"none\"\nsuccess_rate_min = 0.5\n");
+        let bar = parse_error("[[bar]]\nscenario = \"none\"\nsuccess_rate_min = 0.5\n");
         assert!(bar.contains("a scenario that the plan does not have"), "{bar}");
     }
 

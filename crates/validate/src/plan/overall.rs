@@ -1,30 +1,30 @@
-//! Limits over the whole run, beside the bars of single cells: the plan's `[overall]`.
+//! The plan's `[overall]` table: limits over the whole run, beside the bars on single cells.
 
 use serde::{Deserialize, Serialize};
 
 use super::check::{check_number, check_tail_ratio};
 
-/// What must hold over the whole run. Every limit is optional.
+/// Limits over the whole run, each optional.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Overall {
-    /// Most times the median that the 99th percentile of latency over successful requests may be, in
-    /// every cell but ramps and those whose bar has a limit of its own.
+    /// Upper limit on p99 / p50 of latency over successful requests, in every cell except ramps and
+    /// those whose bar has its own limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tail_ratio_max: Option<f64>,
-    /// Greatest fragmentation of the target's arena (1 - largest free / free) at any reading, in 0 to 1.
+    /// Upper limit on the fragmentation of the target's arena (1 - largest free / free) at any reading, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fragmentation_max: Option<f64>,
-    /// Most device memory that the target may hold at any reading.
+    /// Upper limit on the target's device memory at any reading, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_memory_bytes_max: Option<u64>,
-    /// Whether none of the target's memory may grow from cell to cell.
+    /// Whether memory of the target that grows from cell to cell fails the run.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub no_leak: bool,
 }
 
 impl Overall {
-    /// Whether it limits nothing.
+    /// Returns true if no limit is set.
     pub fn is_empty(&self) -> bool {
         *self == Overall::default()
     }
@@ -36,7 +36,7 @@ impl Overall {
         }
         if self.device_memory_bytes_max == Some(0) {
             return Err(
-                "overall.device_memory_bytes_max = 0 is out of range; give bytes above 0".into()
+                "overall.device_memory_bytes_max = 0 is out of range; give a number of bytes above 0".into()
             );
         }
         Ok(())

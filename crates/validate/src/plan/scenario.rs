@@ -1,8 +1,10 @@
-//! What one cell puts on the target: how long its texts are, and when they are sent.
+//! The cells of a plan: how long their texts are, and when they are sent.
 //!
-//! A cell of the matrix is one fixed length under one closed loop, and that is all its written form
-//! says: `{"tokens": 1024, "concurrency": 50}`. Every other cell is a scenario with a name; where
-//! its length is fixed or its loop closed it still says so with the same two keys.
+//! A cell of the matrix is one fixed length under one closed loop and is written as these two numbers:
+//! `{"tokens": 1024, "concurrency": 50}`. Every other cell is a scenario with a name; a fixed length
+//! or a closed loop of a scenario is written with the same two keys. The `...Form` types are those
+//! written forms. How a load becomes requests is in [`crate::load`], how lengths become texts in
+//! [`crate::workload`].
 
 use std::path::PathBuf;
 
@@ -14,86 +16,86 @@ use crate::format;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Load {
-    /// Clients that each wait for their answer before they send again.
+    /// A closed loop: each client waits for its answer before it sends again.
     Closed {
-        /// How many.
+        /// Number of clients.
         concurrency: usize,
     },
-    /// Requests arrive at a rate, whether or not earlier ones have been answered.
+    /// An open loop: requests arrive at a rate, whether or not earlier ones have been answered.
     Open {
-        /// Mean arrivals in a second.
+        /// Mean arrivals per second.
         rate_per_second: f64,
-        /// How they are spread.
+        /// Distribution of the gaps between arrivals.
         #[serde(default)]
         arrival: Arrival,
-        /// How long the measured phase lasts; without it, until the cell has the requests and
-        /// batches that the plan asks of every cell.
+        /// Length of the measured phase. Without it the phase ends when the cell has the requests and
+        /// batches that [`CellRules`](super::CellRules) require.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<f64>,
     },
     /// An open loop whose rate rises linearly.
     Ramp {
-        /// Rate at the start of the measured phase, and throughout the warm-up.
+        /// Rate at the start of the measured phase and during the warm-up.
         from_per_second: f64,
-        /// Rate at its end.
+        /// Rate at the end of the measured phase.
         to_per_second: f64,
-        /// How long it takes.
+        /// Length of the measured phase.
         seconds: f64,
-        /// How arrivals are spread around the rate.
+        /// Distribution of the gaps between arrivals.
         #[serde(default)]
         arrival: Arrival,
-        /// A p95 of latency beyond this counts as broken; without it, three times the p95 of the
-        /// ramp's first tenth.
+        /// Upper limit on the p95 of latency; the ramp breaks beyond it. The default is three times
+        /// the p95 of the ramp's first tenth.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         latency_seconds_p95_max: Option<f64>,
-        /// A share of failed requests beyond this counts as broken.
+        /// Upper limit on the share of failed requests; the ramp breaks beyond it.
         #[serde(default = "one_percent")]
         failure_rate_max: f64,
     },
-    /// Arrivals and lengths from a file of `seconds,tokens` lines.
+    /// Arrivals and lengths from a file of `seconds,tokens` lines ([`Trace`](crate::workload::Trace)).
     Replay {
-        /// The file; a relative path starts at the plan's folder.
+        /// The file. A relative path starts at the plan's folder.
         file: PathBuf,
-        /// 2 sends everything in half the time.
+        /// Factor on the file's speed: 2 sends everything in half the time.
         #[serde(default = "one")]
         speed: f64,
     },
 }
 
-/// How the arrivals of an open loop are spread around its rate.
+/// Distribution of the gaps between the arrivals of an open loop.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Arrival {
-    /// Evenly.
+    /// Equal gaps.
     Constant,
-    /// Independently of each other: exponential gaps.
+    /// Exponential gaps: arrivals are independent.
     #[default]
     Poisson,
-    /// In bursts (`cv` above 1) or more evenly than chance (below 1): gamma-distributed gaps.
+    /// Gamma-distributed gaps: bursts for `cv` above 1, more even than Poisson below 1.
     Gamma {
-        /// Standard deviation of a gap over its mean; 1 is Poisson.
+        /// Coefficient of variation of the gaps: standard deviation over mean; 1 is Poisson.
         cv: f64,
     },
 }
 
-/// How many tokens requests have, special tokens included.
+/// Tokens per request, special tokens included.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Lengths {
-    /// All the same.
+    /// Every request has this many.
     Fixed(usize),
-    /// Drawn anew for each request: one of these by weight, then a length from it.
-    Mix(Vec<Weighted>),
-    /// Each line of the load's own file says.
-    Replayed,
+    /// Drawn for each request: a component by its weight, then a length from the component.
+    Mix(Vec<LengthComponent>),
+    /// Taken from each line of the replay's file.
+    FromTrace,
 }
 
-/// One part of a mixture of lengths.
+/// One component of a mixture of lengths.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "WeightedForm", into = "WeightedForm")]
-pub struct Weighted {
-    /// How often it is drawn, relative to the others.
+#[serde(try_from = "LengthComponentForm", into = "LengthComponentForm")]
+pub struct LengthComponent {
+    /// Weight relative to the other components.
     pub weight: f64,
-    /// What is drawn from it.
+    /// Distribution of the component's lengths.
     pub lengths: LengthDist,
 }
 
@@ -102,41 +104,41 @@ pub struct Weighted {
 pub enum LengthDist {
     /// Always this many tokens.
     Fixed(usize),
-    /// Log-normal, cut off at both ends by drawing again.
+    /// Log-normal, truncated at both ends by drawing again.
     LogNormal {
-        /// Median of the uncut distribution, in tokens.
+        /// Median before truncation, in tokens.
         median: f64,
-        /// Standard deviation of the logarithm.
+        /// Standard deviation of the natural logarithm.
         sigma: f64,
-        /// Shortest.
+        /// Shortest length, in tokens.
         min: usize,
-        /// Longest.
+        /// Longest length, in tokens.
         max: usize,
     },
-    /// The token counts of a person's own documents, each as likely as another.
+    /// The token counts of the user's own documents, each equally likely.
     Documents {
-        /// A directory of `.txt` files, a document each, or a file with a document a line; a
+        /// A directory of `.txt` files, one document each, or a file with one document per line. A
         /// relative path starts at the plan's folder.
         path: PathBuf,
-        /// Longer documents count as this long.
+        /// Length in tokens to which longer documents are counted.
         max: usize,
     },
 }
 
-/// What one cell puts on the target.
+/// One cell: the lengths of its texts and its load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "SpecForm", into = "SpecForm")]
+#[serde(try_from = "CellSpecForm", into = "CellSpecForm")]
 pub struct CellSpec {
-    /// The scenario's name; none for a cell of the matrix.
+    /// The scenario's name; `None` for a cell of the matrix.
     pub scenario: Option<String>,
-    /// How long its texts are.
+    /// Tokens per request.
     pub lengths: Lengths,
-    /// When they are sent.
+    /// When requests are sent.
     pub load: Load,
 }
 
 impl CellSpec {
-    /// A cell of the matrix.
+    /// Creates a cell of the matrix: `tokens` per request, `concurrency` clients.
     pub fn matrix(tokens: usize, concurrency: usize) -> CellSpec {
         CellSpec {
             scenario: None,
@@ -145,15 +147,15 @@ impl CellSpec {
         }
     }
 
-    /// Tokens of each request, where they are all the same.
+    /// Returns the tokens per request if they are all the same.
     pub fn tokens(&self) -> Option<usize> {
         match self.lengths {
             Lengths::Fixed(tokens) => Some(tokens),
-            Lengths::Mix(_) | Lengths::Replayed => None,
+            Lengths::Mix(_) | Lengths::FromTrace => None,
         }
     }
 
-    /// Clients, in a closed loop.
+    /// Returns the clients of a closed loop.
     pub fn concurrency(&self) -> Option<usize> {
         match self.load {
             Load::Closed { concurrency } => Some(concurrency),
@@ -161,21 +163,21 @@ impl CellSpec {
         }
     }
 
-    /// Length and clients of a cell of the matrix; none for a scenario.
-    pub fn place(&self) -> Option<(usize, usize)> {
-        let place = (self.tokens()?, self.concurrency()?);
-        self.scenario.is_none().then_some(place)
+    /// Returns tokens and clients of a cell of the matrix, or `None` for a scenario.
+    pub fn matrix_position(&self) -> Option<(usize, usize)> {
+        let position = (self.tokens()?, self.concurrency()?);
+        self.scenario.is_none().then_some(position)
     }
 
-    /// A short name for charts and sentences: length × clients, or the scenario's name.
+    /// Names the cell briefly for charts and sentences: `1K × 50`, or the scenario's name.
     pub(crate) fn name(&self) -> String {
-        match self.place() {
+        match self.matrix_position() {
             Some((length, clients)) => format!("{} × {clients}", format::tokens(length)),
             None => self.label(),
         }
     }
 
-    /// What a person calls it: the scenario's name, or length and clients.
+    /// Names the cell for people: the scenario's name, or `1024 tokens, C=50`.
     pub fn label(&self) -> String {
         match &self.scenario {
             Some(name) => name.clone(),
@@ -185,11 +187,11 @@ impl CellSpec {
 }
 
 impl Lengths {
-    /// In a few words: `1024`, or what the mixture is.
+    /// Describes the lengths: `1024`, or the components of the mixture.
     pub fn label(&self) -> String {
         match self {
             Lengths::Fixed(tokens) => tokens.to_string(),
-            Lengths::Replayed => "as in the file".into(),
+            Lengths::FromTrace => "as in the file".into(),
             Lengths::Mix(parts) => {
                 let parts: Vec<String> = parts.iter().map(|part| part.lengths.label()).collect();
                 parts.join(" or ")
@@ -211,7 +213,7 @@ impl LengthDist {
 }
 
 impl Load {
-    /// In a few words: `50` for a closed loop of 50 clients, else the kind and its rate.
+    /// Describes the load: `50` for a closed loop of 50 clients, else its kind and rate.
     pub fn label(&self) -> String {
         match self {
             Load::Closed { concurrency } => concurrency.to_string(),
@@ -236,21 +238,21 @@ impl Arrival {
     }
 }
 
-/// `[[scenario]]` in a plan: a name, one of `tokens` and `lengths` (neither for a replay), and one
+/// A `[[scenario]]` of the file: a name, one of `tokens` and `lengths` (neither for a replay), and one
 /// of `concurrency` and `load`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ScenarioForm", into = "ScenarioForm")]
 pub struct Scenario {
-    /// What the report calls it; different for each scenario of a plan.
+    /// Name in reports; unique within a plan.
     pub name: String,
-    /// How long its texts are.
+    /// Tokens per request.
     pub lengths: Lengths,
-    /// When they are sent.
+    /// When requests are sent.
     pub load: Load,
 }
 
 impl Scenario {
-    /// The cell that it makes.
+    /// Returns the cell of the scenario.
     pub fn cell(&self) -> CellSpec {
         CellSpec {
             scenario: Some(self.name.clone()),
@@ -267,32 +269,32 @@ struct ScenarioForm {
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    lengths: Option<Vec<Weighted>>,
+    lengths: Option<Vec<LengthComponent>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     concurrency: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     load: Option<Load>,
 }
 
-/// The written form of a cell, of which several keys may stand in a larger table.
+/// The written form of a cell. It may be flattened into a larger table, so unknown keys are accepted.
 #[derive(Clone, Serialize, Deserialize)]
-struct SpecForm {
+struct CellSpecForm {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     scenario: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tokens: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    lengths: Option<Vec<Weighted>>,
+    lengths: Option<Vec<LengthComponent>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     concurrency: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     load: Option<Load>,
 }
 
-/// Lengths and load from the keys that a plan or a report gives.
-fn joined(
+/// Reads lengths and load from the four keys of a plan or a report.
+fn lengths_and_load(
     tokens: Option<usize>,
-    lengths: Option<Vec<Weighted>>,
+    lengths: Option<Vec<LengthComponent>>,
     concurrency: Option<usize>,
     load: Option<Load>,
 ) -> Result<(Lengths, Load), String> {
@@ -303,8 +305,10 @@ fn joined(
     };
     let replay = matches!(load, Load::Replay { .. });
     let lengths = match (tokens, lengths) {
-        (None, None) if replay => Lengths::Replayed,
-        _ if replay => return Err("a replay's file says how long its texts are".into()),
+        (None, None) if replay => Lengths::FromTrace,
+        _ if replay => {
+            return Err("a replay takes its lengths from its file; remove tokens and lengths".into());
+        }
         (Some(tokens), None) => Lengths::Fixed(tokens),
         (None, Some(parts)) => Lengths::Mix(parts),
         _ => return Err("give one of tokens (a fixed length) and lengths (a mixture)".into()),
@@ -312,14 +316,14 @@ fn joined(
     Ok((lengths, load))
 }
 
-/// The keys for lengths and load.
-type Keys = (Option<usize>, Option<Vec<Weighted>>, Option<usize>, Option<Load>);
+/// The keys `tokens`, `lengths`, `concurrency` and `load`.
+type LengthLoadKeys = (Option<usize>, Option<Vec<LengthComponent>>, Option<usize>, Option<Load>);
 
-fn apart(lengths: Lengths, load: Load) -> Keys {
+fn split_keys(lengths: Lengths, load: Load) -> LengthLoadKeys {
     let (tokens, parts) = match lengths {
         Lengths::Fixed(tokens) => (Some(tokens), None),
         Lengths::Mix(parts) => (None, Some(parts)),
-        Lengths::Replayed => (None, None),
+        Lengths::FromTrace => (None, None),
     };
     match load {
         Load::Closed { concurrency } => (tokens, parts, Some(concurrency), None),
@@ -331,40 +335,42 @@ impl TryFrom<ScenarioForm> for Scenario {
     type Error = String;
 
     fn try_from(form: ScenarioForm) -> Result<Scenario, String> {
-        let (lengths, load) = joined(form.tokens, form.lengths, form.concurrency, form.load)
-            .map_err(|fault| format!("scenario {:?}: {fault}", form.name))?;
+        let (lengths, load) =
+            lengths_and_load(form.tokens, form.lengths, form.concurrency, form.load)
+                .map_err(|fault| format!("scenario {:?}: {fault}", form.name))?;
         Ok(Scenario { name: form.name, lengths, load })
     }
 }
 
 impl From<Scenario> for ScenarioForm {
     fn from(scenario: Scenario) -> ScenarioForm {
-        let (tokens, lengths, concurrency, load) = apart(scenario.lengths, scenario.load);
+        let (tokens, lengths, concurrency, load) = split_keys(scenario.lengths, scenario.load);
         ScenarioForm { name: scenario.name, tokens, lengths, concurrency, load }
     }
 }
 
-impl TryFrom<SpecForm> for CellSpec {
+impl TryFrom<CellSpecForm> for CellSpec {
     type Error = String;
 
-    fn try_from(form: SpecForm) -> Result<CellSpec, String> {
-        let (lengths, load) = joined(form.tokens, form.lengths, form.concurrency, form.load)?;
+    fn try_from(form: CellSpecForm) -> Result<CellSpec, String> {
+        let (lengths, load) =
+            lengths_and_load(form.tokens, form.lengths, form.concurrency, form.load)?;
         Ok(CellSpec { scenario: form.scenario, lengths, load })
     }
 }
 
-impl From<CellSpec> for SpecForm {
-    fn from(spec: CellSpec) -> SpecForm {
-        let (tokens, lengths, concurrency, load) = apart(spec.lengths, spec.load);
-        SpecForm { scenario: spec.scenario, tokens, lengths, concurrency, load }
+impl From<CellSpec> for CellSpecForm {
+    fn from(spec: CellSpec) -> CellSpecForm {
+        let (tokens, lengths, concurrency, load) = split_keys(spec.lengths, spec.load);
+        CellSpecForm { scenario: spec.scenario, tokens, lengths, concurrency, load }
     }
 }
 
-/// One part of a mixture as written: `tokens`, or `median` with `sigma`, `min` and `max`, or
-/// `documents`.
+/// The written form of a component: `tokens`, or `median` with `sigma`, `min` and `max`, or
+/// `documents` with `max`.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WeightedForm {
+struct LengthComponentForm {
     #[serde(default = "one")]
     weight: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -381,7 +387,7 @@ struct WeightedForm {
     documents: Option<PathBuf>,
 }
 
-const NO_KEYS: WeightedForm = WeightedForm {
+const NO_KEYS: LengthComponentForm = LengthComponentForm {
     weight: 1.0,
     tokens: None,
     median: None,
@@ -391,13 +397,13 @@ const NO_KEYS: WeightedForm = WeightedForm {
     documents: None,
 };
 
-impl TryFrom<WeightedForm> for Weighted {
+impl TryFrom<LengthComponentForm> for LengthComponent {
     type Error = String;
 
-    fn try_from(form: WeightedForm) -> Result<Weighted, String> {
+    fn try_from(form: LengthComponentForm) -> Result<LengthComponent, String> {
         let weight = form.weight;
         let lengths = match form {
-            WeightedForm {
+            LengthComponentForm {
                 tokens: Some(tokens),
                 median: None,
                 sigma: None,
@@ -406,7 +412,7 @@ impl TryFrom<WeightedForm> for Weighted {
                 documents: None,
                 ..
             } => LengthDist::Fixed(tokens),
-            WeightedForm {
+            LengthComponentForm {
                 tokens: None,
                 median: Some(median),
                 sigma: Some(sigma),
@@ -415,7 +421,7 @@ impl TryFrom<WeightedForm> for Weighted {
                 documents: None,
                 ..
             } => LengthDist::LogNormal { median, sigma, min, max },
-            WeightedForm {
+            LengthComponentForm {
                 tokens: None,
                 median: None,
                 sigma: None,
@@ -425,21 +431,25 @@ impl TryFrom<WeightedForm> for Weighted {
                 ..
             } => LengthDist::Documents { path, max },
             _ => {
-                return Err("a part of lengths has either tokens, or median, sigma, min and max, \
+                return Err(
+                    "a component of lengths has either tokens, or median, sigma, min and max, \
                             or documents and max"
-                    .into());
+                        .into(),
+                );
             }
         };
-        Ok(Weighted { weight, lengths })
+        Ok(LengthComponent { weight, lengths })
     }
 }
 
-impl From<Weighted> for WeightedForm {
-    fn from(part: Weighted) -> WeightedForm {
+impl From<LengthComponent> for LengthComponentForm {
+    fn from(part: LengthComponent) -> LengthComponentForm {
         let weight = part.weight;
         match part.lengths {
-            LengthDist::Fixed(tokens) => WeightedForm { weight, tokens: Some(tokens), ..NO_KEYS },
-            LengthDist::LogNormal { median, sigma, min, max } => WeightedForm {
+            LengthDist::Fixed(tokens) => {
+                LengthComponentForm { weight, tokens: Some(tokens), ..NO_KEYS }
+            }
+            LengthDist::LogNormal { median, sigma, min, max } => LengthComponentForm {
                 weight,
                 median: Some(median),
                 sigma: Some(sigma),
@@ -448,7 +458,7 @@ impl From<Weighted> for WeightedForm {
                 ..NO_KEYS
             },
             LengthDist::Documents { path, max } => {
-                WeightedForm { weight, documents: Some(path), max: Some(max), ..NO_KEYS }
+                LengthComponentForm { weight, documents: Some(path), max: Some(max), ..NO_KEYS }
             }
         }
     }

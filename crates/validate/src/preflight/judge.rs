@@ -1,74 +1,75 @@
-//! From what was seen to judgements: a pure function, so that a full disk can be a test.
+//! Judges the facts about a machine: a pure function, so that a full disk can be a test. The facts are
+//! read in `inspect.rs`.
 
 use bigbatch_engine::CudaDevice;
 use bigbatch_engine::units::bytes;
 
-use super::{Computes, Finding, Judgement, Subject};
+use super::{ComputeLocation, Finding, Severity, Subject};
 use crate::plan::{Load, Plan};
 use crate::workload::Trace;
-use Judgement::{Ok as Fine, Problem, Warning};
+use Severity::{Ok as Fine, Problem, Warning};
 
 const MIB: u64 = 1 << 20;
-/// A line of the journal and its share of the compressed records: measured lines take 300 to 350 bytes.
+/// Disk per request: a line of the journal (measured: 300 to 350 bytes) and a compressed record.
 const RECORD_DISK_BYTES: u64 = 400;
-/// A record in memory, its share of the vector's growth included.
+/// Memory per record, the vector's spare capacity included.
 const RECORD_MEMORY_BYTES: u64 = 400;
-/// The reports, whose charts are thinned to a size that does not grow with the run.
+/// Disk for the reports, whose size does not grow with the run.
 const REPORT_BYTES: u64 = 16 * MIB;
-/// Below this a process that starts a thread pool and reads a corpus is likely to be killed.
+/// Memory below which a process that starts a thread pool and reads a corpus is likely to be killed.
 const HOST_LEAST_BYTES: u64 = 256 * MIB;
-/// A card on which nothing runs may already read hundreds of MiB as used.
+/// Used memory up to which a card counts as idle; an idle card may report hundreds of MiB.
 const CARD_IDLE_BYTES: u64 = 1024 * MIB;
-/// The oldest compute capability that the kernels are made for: Ampere.
+/// The oldest compute capability that the kernels support: Ampere.
 const CAPABILITY_LEAST: (u32, u32) = (8, 0);
 
-/// What was seen.
+/// The facts about a machine and a plan from which findings are made.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
+pub struct MachineFacts {
     /// The machine that the generator runs on.
     pub host: Host,
-    /// Free and all bytes of the file system of the report, where they could be read.
+    /// (free, total) bytes of the report's file system, if they could be read.
     pub disk: Option<(u64, u64)>,
-    /// What the plan asks for.
-    pub needs: Needs,
+    /// Requests that the plan sends.
+    pub needs: RequestCounts,
     /// Where the target computes.
-    pub computes: Computes,
+    pub computes: ComputeLocation,
 }
 
 /// A machine's memory and processor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Host {
-    /// Memory that can be had without swapping.
+    /// Memory available without swapping.
     pub free_bytes: Option<u64>,
-    /// All of it.
+    /// Total memory.
     pub total_bytes: Option<u64>,
     /// Threads that may run at once.
     pub threads: usize,
-    /// Processors of the whole machine, which the load is of.
+    /// Processors of the whole machine, to which `load` refers.
     pub processors: usize,
-    /// Mean number of running and waiting processes of the last minute.
+    /// Mean number of running and waiting processes in the last minute.
     pub load: Option<f64>,
 }
 
-/// Requests that a plan sends.
+/// The number of requests that a plan sends, warm-ups included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Needs {
-    /// At least, warm-ups included, as far as cells have counts of their own.
+pub struct RequestCounts {
+    /// Lower bound for loads that end by counts; the expected number for others.
     pub requests_min: u64,
-    /// At most, about.
+    /// Approximate upper bound.
     pub requests_max: u64,
 }
 
-impl Needs {
-    /// Those of a plan, the repeat of its first cell included, whichever that will be.
-    pub fn of(plan: &Plan) -> Needs {
+impl RequestCounts {
+    /// Counts the requests of a plan, the repeat of its first cell included, whichever cell that is.
+    pub fn for_plan(plan: &Plan) -> RequestCounts {
         let cells: Vec<(u64, u64)> =
             plan.cells().iter().map(|cell| counts(plan, &cell.load)).collect();
         let runs = plan.repeats as u64;
         let least = || cells.iter().map(|(least, _)| least);
         let most = || cells.iter().map(|(_, most)| most);
         let again = u64::from(plan.repeat_first);
-        Needs {
+        RequestCounts {
             requests_min: runs * least().sum::<u64>() + again * least().min().unwrap_or(&0),
             requests_max: runs * most().sum::<u64>() + again * most().max().unwrap_or(&0),
         }
@@ -79,7 +80,7 @@ impl Needs {
     }
 }
 
-/// Requests of one run of a cell, its warm-up included: at least, and at most.
+/// Returns the fewest and the most requests of one run of a cell, warm-up included.
 fn counts(plan: &Plan, load: &Load) -> (u64, u64) {
     let rules = &plan.cell;
     let limit = rules.requests_max as u64;
@@ -103,7 +104,7 @@ fn counts(plan: &Plan, load: &Load) -> (u64, u64) {
             let all = warm_up(from_per_second) + arrivals(mean_per_second, seconds);
             (all, all)
         }
-        // What is wrong with its file is said when the prompts are cut.
+        // A fault of the file is an error when the prompts are prepared.
         Load::Replay { file, .. } => match Trace::load(&plan.folder.join(file)) {
             Ok(trace) => {
                 let all = warm_up(trace.rate_per_second()) + trace.lines().len() as u64;
@@ -114,21 +115,21 @@ fn counts(plan: &Plan, load: &Load) -> (u64, u64) {
     }
 }
 
-/// Judges what was seen: the card, its memory and driver where this machine computes on one, then memory, disk
-/// and processor.
-pub fn judge(seen: &Seen) -> Vec<Finding> {
+/// Judges a machine: the card, its memory and its driver, if the target computes on one, then host memory,
+/// disk and processor.
+pub fn judge(seen: &MachineFacts) -> Vec<Finding> {
     let mut findings = match &seen.computes {
-        Computes::Elsewhere => Vec::new(),
-        Computes::OnHost { .. } => {
+        ComputeLocation::Remote => Vec::new(),
+        ComputeLocation::Host { .. } => {
             vec![finding(Subject::Gpu, Fine, "none used: the engine runs on the CPU")]
         }
-        Computes::OnCard { budget_bytes, card } => card_findings(*budget_bytes, card),
+        ComputeLocation::Card { budget_bytes, card } => card_findings(*budget_bytes, card),
     };
     findings.extend([host_memory(seen), disk(seen), processor(&seen.host)]);
     findings
 }
 
-fn finding(subject: Subject, judgement: Judgement, found: impl Into<String>) -> Finding {
+fn finding(subject: Subject, judgement: Severity, found: impl Into<String>) -> Finding {
     Finding {
         subject,
         judgement,
@@ -144,7 +145,7 @@ fn card_findings(budget_bytes: u64, card: &Result<CudaDevice, String>) -> Vec<Fi
     let card = match card {
         Ok(card) => card,
         Err(reason) => {
-            let advice = "give --device cpu, or see `bigbatch doctor`";
+            let advice = "give --device cpu, or run `bigbatch doctor`";
             let none = finding(Subject::Gpu, Problem, reason);
             return vec![Finding { advice: Some(advice.into()), ..none }];
         }
@@ -152,7 +153,7 @@ fn card_findings(budget_bytes: u64, card: &Result<CudaDevice, String>) -> Vec<Fi
     let (major, minor) = card.capability;
     let found = format!("{}, compute capability {major}.{minor}", card.name);
     let gpu = if card.capability < CAPABILITY_LEAST {
-        let advice = "8.0 (Ampere) or newer is needed: give another --device, or --device cpu";
+        let advice = "compute capability 8.0 (Ampere) or newer is required: give another --device, or --device cpu";
         Finding { advice: Some(advice.into()), ..finding(Subject::Gpu, Problem, found) }
     } else {
         finding(Subject::Gpu, Fine, found)
@@ -168,19 +169,22 @@ fn card_memory(budget_bytes: u64, card: &CudaDevice) -> Finding {
     let (judgement, found, advice) = match card.free_bytes {
         None => (
             Warning,
-            format!("{} in all; how much is free is not told", bytes(total)),
-            Some("install the driver's libnvidia-ml, which tells it".to_owned()),
+            format!("{} in total; free memory is unknown", bytes(total)),
+            Some("install the driver's libnvidia-ml, which reports it".to_owned()),
         ),
         Some(free) => {
             let found = format!("{} of {} free", bytes(free), bytes(total));
             let used = total.saturating_sub(free);
             let advice = if free < budget_bytes {
                 Some(format!(
-                    "the budget of {} does not fit: free the card (see `nvidia-smi`), or lower --memory-budget",
+                    "the memory budget of {} does not fit: end other programs on the card (see `nvidia-smi`), or lower --memory-budget",
                     bytes(budget_bytes)
                 ))
             } else if used > CARD_IDLE_BYTES {
-                Some("others use the card, and its time may be theirs too: see `nvidia-smi`".into())
+                Some(
+                    "other programs use the card's memory and may use its time: see `nvidia-smi`"
+                        .into(),
+                )
             } else {
                 None
             };
@@ -201,16 +205,16 @@ fn card_memory(budget_bytes: u64, card: &CudaDevice) -> Finding {
     }
 }
 
-fn host_memory(seen: &Seen) -> Finding {
+fn host_memory(seen: &MachineFacts) -> Finding {
     let Host { free_bytes, total_bytes, .. } = seen.host;
     let budget_bytes = match seen.computes {
-        Computes::OnHost { budget_bytes } => budget_bytes,
-        Computes::OnCard { .. } | Computes::Elsewhere => 0,
+        ComputeLocation::Host { budget_bytes } => budget_bytes,
+        ComputeLocation::Card { .. } | ComputeLocation::Remote => 0,
     };
     let records = seen.needs.requests_max.saturating_mul(RECORD_MEMORY_BYTES);
     let needed = HOST_LEAST_BYTES.saturating_add(budget_bytes).saturating_add(records);
     let (judgement, found, advice) = match free_bytes {
-        None => (Warning, "how much is free is not told".to_owned(), None),
+        None => (Warning, "free memory is unknown".to_owned(), None),
         Some(free) => {
             let of = total_bytes.map_or(String::new(), |total| format!(" of {}", bytes(total)));
             let found = format!("{}{of} free", bytes(free));
@@ -234,11 +238,11 @@ fn host_memory(seen: &Seen) -> Finding {
     }
 }
 
-fn disk(seen: &Seen) -> Finding {
-    let least = Needs::disk(seen.needs.requests_min);
-    let most = Needs::disk(seen.needs.requests_max);
+fn disk(seen: &MachineFacts) -> Finding {
+    let least = RequestCounts::disk(seen.needs.requests_min);
+    let most = RequestCounts::disk(seen.needs.requests_max);
     let (judgement, found, advice) = match seen.disk {
-        None => (Warning, "how much is free is not told".to_owned(), None),
+        None => (Warning, "free space is unknown".to_owned(), None),
         Some((free, _)) => {
             let found = format!("{} free", bytes(free));
             let needs = |needed| {
@@ -263,16 +267,16 @@ fn disk(seen: &Seen) -> Finding {
     }
 }
 
-/// Half of the processors busy with other work is enough to make latencies those of a shared machine.
+/// Judges the processor. Other work on half of the processors is enough to distort latencies.
 fn processor(host: &Host) -> Finding {
     let load = host.load.map_or(String::new(), |load| format!(", load {load:.1} before the run"));
     let found = format!("{} threads{load}", host.threads);
     let advice = if host.load.is_some_and(|load| load > host.processors as f64 / 2.0) {
         Some(
-            "other work shares the processor: let it end, or latencies are longer than the target's own",
+            "other programs use the processor: end them, or latencies will exceed the target's own",
         )
     } else if host.threads == 1 {
-        Some("the generator has no thread to itself: give it more processors")
+        Some("the generator shares its only thread with other work: run it on more processors")
     } else {
         None
     };

@@ -1,11 +1,11 @@
-//! The machine that the generator runs on, as far as the operating system tells without tools.
+//! The machine that the generator runs on, for the report: read from `/proc`, without names of host or user.
 
 use std::fs;
 
 use bigbatch_engine::units::proc_bytes;
 use serde::{Deserialize, Serialize};
 
-/// What a reader needs to know to compare figures. No host or user names.
+/// The facts that a reader needs to compare figures. It has no names of host or user.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// Operating system and architecture.
@@ -14,14 +14,14 @@ pub struct Machine {
     pub kernel: String,
     /// Model of the processor.
     pub cpu: String,
-    /// Threads that may run at once.
+    /// Threads that can run at once.
     pub cpu_threads: usize,
     /// Main memory in bytes.
     pub memory_bytes: Option<u64>,
 }
 
 impl Machine {
-    /// Reads what there is; what there isn't is left empty.
+    /// Reads the facts; those that are unavailable stay empty.
     pub fn read() -> Machine {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         Machine {

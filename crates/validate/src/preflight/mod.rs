@@ -1,66 +1,67 @@
-//! Preflight: what the machine has, judged before a load runs on it.
+//! Preflight: judges the machine before a load runs on it.
 //!
-//! A run that cannot end well should say so in its first second and not in its last: a card that is too old or
-//! taken, a disk that does not hold the results. That is a problem, and the run is refused. What only makes
-//! figures doubtful, other work on the processor say, is a warning, and stands in the report beside them. Nothing
-//! is measured here, and of a target behind a URL only the generator's own side can be seen.
+//! A run that cannot succeed should fail in its first second: a card that is too old or occupied, a disk that
+//! is too small for the results. These are problems, and the run is refused. Whatever only makes figures
+//! doubtful, such as other work on the processor, is a warning and is printed in the report. Nothing is
+//! measured here; for a target behind a URL only the generator's machine is judged. Facts are read in
+//! `inspect.rs` and judged in `judge.rs`.
 
+mod inspect;
 mod judge;
-mod look;
 pub(crate) mod machine;
 
 use serde::{Deserialize, Serialize};
 
-pub use judge::{Host, Needs, Seen, judge};
-pub use look::look;
+pub use inspect::inspect;
+pub use judge::{Host, MachineFacts, RequestCounts, judge};
 pub use machine::Machine;
 
 use crate::error::Error;
 use bigbatch_engine::CudaDevice;
 
-/// What was looked at, and what it means for the run.
+/// One fact about the machine, and its consequence for the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What was looked at.
+    /// The part of the machine.
     pub subject: Subject,
-    /// What it means for the run.
-    pub judgement: Judgement,
-    /// What is there, in words.
+    /// The consequence for the run.
+    pub judgement: Severity,
+    /// The fact, in words.
     pub found: String,
-    /// Bytes that are free, of memory or a disk.
+    /// Free bytes of memory or disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_bytes: Option<u64>,
-    /// Bytes that there are in all.
+    /// Total bytes of memory or disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_bytes: Option<u64>,
     /// Bytes that the run may need.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needed_bytes: Option<u64>,
-    /// What to do about it, unless all is well.
+    /// The next step, unless nothing is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
 
-/// What is looked at.
+/// A part of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
-    /// The card that computes.
+    /// The card that the target computes on.
     Gpu,
-    /// Its memory, beside the memory budget.
+    /// The card's memory, compared with the memory budget.
     CardMemory,
-    /// Its driver, and the CUDA version that this supports.
+    /// The card's driver, and the CUDA version that it supports.
     Driver,
     /// Main memory.
     HostMemory,
     /// The file system of the report.
     Disk,
-    /// The generator's processor, and what else it has to do.
+    /// The generator's processor, and other work on it.
     Processor,
 }
 
 impl Subject {
-    /// The subject in words.
+    /// Returns the subject's name for people.
     pub fn label(self) -> &'static str {
         match self {
             Subject::Gpu => "GPU",
@@ -73,31 +74,31 @@ impl Subject {
     }
 }
 
-/// What a finding means for the run.
+/// The consequence of a finding for the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Judgement {
-    /// Nothing stands in its way.
+pub enum Severity {
+    /// None.
     Ok,
-    /// It runs, but its figures may not be what they would be, or its end may not be reached.
+    /// The run starts, but its figures may be distorted, or it may not reach its end.
     Warning,
-    /// It would be pointless.
+    /// The run is refused.
     Problem,
 }
 
-impl Judgement {
-    /// The judgement in a word.
+impl Severity {
+    /// Returns `ok`, `warning` or `problem`.
     pub fn label(self) -> &'static str {
         match self {
-            Judgement::Ok => "ok",
-            Judgement::Warning => "warning",
-            Judgement::Problem => "problem",
+            Severity::Ok => "ok",
+            Severity::Warning => "warning",
+            Severity::Problem => "problem",
         }
     }
 }
 
 impl Finding {
-    /// One line for a terminal.
+    /// Formats the finding as one line for a terminal.
     pub fn line(&self) -> String {
         let Finding { subject, judgement, found, advice, .. } = self;
         let advice = advice.as_ref().map_or(String::new(), |advice| format!("; {advice}"));
@@ -107,33 +108,37 @@ impl Finding {
 
 /// Where the target computes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Computes {
-    /// Behind a URL: its side is not seen.
-    Elsewhere,
+pub enum ComputeLocation {
+    /// Behind a URL; its machine is not judged.
+    Remote,
     /// On this machine's processor.
-    OnHost {
-        /// Its memory budget.
+    Host {
+        /// Memory budget of the engine.
         budget_bytes: u64,
     },
     /// On a card of this machine.
-    OnCard {
-        /// Its memory budget, which it takes whole.
+    Card {
+        /// Memory budget of the engine, which it allocates in full.
         budget_bytes: u64,
-        /// The card, or why there is none.
+        /// The card, or the reason why there is none.
         card: Result<CudaDevice, String>,
     },
 }
 
-/// Refuses a run in which a problem was found.
+/// Refuses a run if a finding is a problem.
 ///
 /// # Errors
-/// [`Error::Preflight`], with every problem and what to do about it.
+/// [`Error::Preflight`] with every problem and its next step.
 pub fn refuse(findings: &[Finding]) -> Result<(), Error> {
-    let problem = |finding: &&Finding| finding.judgement == Judgement::Problem;
-    let say = |finding: &Finding| {
+    let problem = |finding: &&Finding| finding.judgement == Severity::Problem;
+    let describe = |finding: &Finding| {
         let Finding { subject, found, advice, .. } = finding;
-        format!("{}: {found}; {}", subject.label(), advice.as_deref().unwrap_or("it stops the run"))
+        format!(
+            "{}: {found}; {}",
+            subject.label(),
+            advice.as_deref().unwrap_or("the run cannot start")
+        )
     };
-    let problems: Vec<String> = findings.iter().filter(problem).map(say).collect();
+    let problems: Vec<String> = findings.iter().filter(problem).map(describe).collect();
     if problems.is_empty() { Ok(()) } else { Err(Error::Preflight(problems.join("; "))) }
 }

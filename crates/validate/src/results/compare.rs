@@ -22,11 +22,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Results;
 use crate::figures::{Cell, Figures};
-use crate::plan::difference::first_difference_in_words;
+use crate::plan::difference::describe_first_difference;
 use crate::plan::{CellSpec, Overall, Plan};
-use crate::stats::repeats::{RUNS_PUBLISHED, mean_and_variance, over_runs};
+use crate::stats::repeats::{RUNS_PUBLISHED, mean_and_variance, mean_over_runs};
 use crate::stats::student::{critical, upper_tail};
-use crate::stats::{Interval, Shown, Spread};
+use crate::stats::{Interval, PercentileFigure, Spread};
 
 /// What each one-sided test may miss.
 const TAIL: f64 = 0.025;
@@ -89,8 +89,8 @@ impl Metric {
     /// A figure that is worse the larger it is: infinite if it was not reached, `None` if the sample
     /// does not tell.
     fn cost(self, figures: &Figures) -> Option<f64> {
-        let latency = |spread: &Spread, of: fn(&Spread) -> Shown| match of(spread) {
-            Shown::NotReached => Some(f64::INFINITY),
+        let latency = |spread: &Spread, of: fn(&Spread) -> PercentileFigure| match of(spread) {
+            PercentileFigure::NotReached => Some(f64::INFINITY),
             shown => shown.exactly().filter(|&ms| ms > 0.0),
         };
         match self {
@@ -238,7 +238,7 @@ fn compare_failures(before: &[&Figures], after: &[&Figures]) -> Worse {
 fn compare_single(metric: Metric, before: &[&Figures], after: &[&Figures]) -> Option<Worse> {
     let side = |runs: &[&Figures]| -> Option<(f64, Interval)> {
         let costs: Vec<f64> = runs.iter().map(|run| metric.cost(run)).collect::<Option<_>>()?;
-        match (over_runs(&costs), runs) {
+        match (mean_over_runs(&costs), runs) {
             (Some(over), _) => Some((over.mean, over.interval)),
             (None, [run]) => Some((costs[0], metric.within_run(run))),
             (None, _) => None,
@@ -406,7 +406,7 @@ fn differences(before: &[&Results], after: &[&Results]) -> Vec<String> {
         let mut all = before.iter().chain(after);
         found.extend(all.find_map(|other| {
             let fields = (load_of(&first.plan), load_of(&other.plan));
-            Some(format!("the plan differs: {}", first_difference_in_words(&fields.0, &fields.1)?))
+            Some(format!("the plan differs: {}", describe_first_difference(&fields.0, &fields.1)?))
         }));
     }
     found

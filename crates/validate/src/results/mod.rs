@@ -106,9 +106,13 @@ impl Results {
     /// The first run of each cell of the matrix by length and concurrency.
     pub fn matrix(&self) -> Vec<&Cell> {
         let first = |cell: &&Cell| cell.repeats.is_none() && cell.run == 0;
-        let mut cells: Vec<&Cell> =
-            self.cells.iter().filter(first).filter(|cell| cell.spec.place().is_some()).collect();
-        cells.sort_by_key(|cell| cell.spec.place());
+        let mut cells: Vec<&Cell> = self
+            .cells
+            .iter()
+            .filter(first)
+            .filter(|cell| cell.spec.matrix_position().is_some())
+            .collect();
+        cells.sort_by_key(|cell| cell.spec.matrix_position());
         cells
     }
 

@@ -1,11 +1,12 @@
-//! The journal of a run: every finished cell on disk before the next one begins.
+//! The journal of a run: every finished cell is on disk before the next one begins.
 //!
-//! A line of JSON each: how the run began, and for every finished cell its raw records and then the
-//! cell. Lines are only ever appended, so whatever ends a run, an interrupt, a crash, a full disk,
-//! the cells before are whole. A cell whose own line is missing was not finished and is run again.
+//! It has one line of JSON for the run's identity and, per finished cell, one line per raw record
+//! followed by one line for the cell. Lines are only appended, so finished cells survive an interrupt, a
+//! crash or a full disk. A cell without its own line was not finished and is run again.
 //!
-//! A run goes on from a journal only if it would have written the same first line: the same plan,
-//! target and prompts. A cell that cannot be written now is kept in memory and written with the next.
+//! A run resumes from a journal only if it would have written the same identity: plan, target and
+//! prompts. A cell that cannot be written is written with the next one. The report's files are not
+//! written here but in [`crate::report`].
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -18,87 +19,91 @@ use crate::error::Error;
 use crate::figures::Cell;
 use crate::load::RequestRecord;
 use crate::plan::Plan;
-use crate::plan::difference::first_difference_in_words;
+use crate::plan::difference::describe_first_difference;
 use crate::system::TargetInfo;
 
-/// Version of the lines below.
+/// Version of the format of the lines.
 const VERSION: u32 = 1;
 
-/// What a run must share with the one that it goes on from.
+/// What must be equal for one run to resume another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Identity {
+pub(crate) struct RunIdentity {
     pub(crate) version: u32,
     pub(crate) plan: Plan,
     pub(crate) target: TargetInfo,
-    /// Of every prompt that was prepared.
+    /// Digest of the corpus and of all prompts.
     pub(crate) prompts_digest: String,
 }
 
-impl Identity {
-    pub(crate) fn new(plan: &Plan, target: &TargetInfo, prompts_digest: String) -> Identity {
-        // Where the plan's file lies is no part of the plan, and is not written down.
+impl RunIdentity {
+    pub(crate) fn new(plan: &Plan, target: &TargetInfo, prompts_digest: String) -> RunIdentity {
+        // The folder of the plan's file is not part of the plan, and is not serialised.
         let plan = Plan { folder: PathBuf::new(), ..plan.clone() };
-        Identity { version: VERSION, plan, target: target.clone(), prompts_digest }
+        RunIdentity { version: VERSION, plan, target: target.clone(), prompts_digest }
     }
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Line {
-    Begun { at: String, identity: Box<Identity> },
+enum JournalLine {
+    Begun { at: String, identity: Box<RunIdentity> },
     Resumed { at: String },
     Request(RequestRecord),
     Cell(Box<Cell>),
 }
 
-/// What an earlier sitting left.
+/// The contents of a journal: what earlier sittings finished.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {
-    /// When the run began.
+pub(crate) struct JournalContents {
+    /// Start of the run, in ISO 8601.
     pub(crate) begun_at: String,
-    /// When it was gone on with, each time.
+    /// Start of each later sitting, in ISO 8601.
     pub(crate) resumed_at: Vec<String>,
-    /// Finished cells and their records, by index.
+    /// Finished cells with their records, by index.
     pub(crate) cells: BTreeMap<usize, (Cell, Vec<RequestRecord>)>,
 }
 
 /// A journal open for appending.
 pub(crate) struct Journal {
     file: File,
-    /// Length up to the end of the last whole cell.
+    /// Length of the file up to the end of the last complete cell.
     whole_bytes: u64,
-    /// What could not be written yet.
+    /// Lines that are not written yet.
     pending: Vec<u8>,
 }
 
 impl Journal {
-    /// Begins a journal, in place of any that is there.
-    pub(crate) fn begin(path: &Path, identity: Identity, at: &str) -> Result<Journal, Error> {
+    /// Starts a journal, replacing an existing one.
+    pub(crate) fn begin(path: &Path, identity: RunIdentity, at: &str) -> Result<Journal, Error> {
         let attempt = || {
             File::create(path)?;
             let mut journal = Journal::append(path, 0)?;
-            journal.line(&Line::Begun { at: at.to_owned(), identity: Box::new(identity) })?;
+            journal.push_line(&JournalLine::Begun {
+                at: at.to_owned(),
+                identity: Box::new(identity),
+            })?;
             journal.flush()?;
             Ok(journal)
         };
         attempt().map_err(unwritable(path))
     }
 
-    /// Goes on from the journal that is there; begins one if there is none.
+    /// Opens an existing journal and returns its contents; starts a journal if there is none.
     pub(crate) fn resume(
         path: &Path,
-        identity: Identity,
+        identity: RunIdentity,
         at: &str,
-    ) -> Result<(Journal, Kept), Error> {
+    ) -> Result<(Journal, JournalContents), Error> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(fault) if fault.kind() == ErrorKind::NotFound => {
-                let kept = Kept { begun_at: at.to_owned(), ..Kept::default() };
-                return Ok((Journal::begin(path, identity, at)?, kept));
+                let contents =
+                    JournalContents { begun_at: at.to_owned(), ..JournalContents::default() };
+                return Ok((Journal::begin(path, identity, at)?, contents));
             }
             Err(source) => return Err(unwritable(path)(source)),
         };
-        let (found, mut kept, whole_bytes) = read(file).map_err(unwritable(path))?;
+        let (found, mut contents, whole_bytes) = read(file).map_err(unwritable(path))?;
         let refused = |reason| Error::NotResumable { path: path.to_owned(), reason };
         let Some(found) = found else {
             return Err(refused("it has no readable first line".into()));
@@ -109,21 +114,21 @@ impl Journal {
         let attempt = || {
             let mut journal = Journal::append(path, whole_bytes)?;
             journal.file.set_len(whole_bytes)?;
-            journal.line(&Line::Resumed { at: at.to_owned() })?;
+            journal.push_line(&JournalLine::Resumed { at: at.to_owned() })?;
             journal.flush()?;
             Ok(journal)
         };
         let journal = attempt().map_err(unwritable(path))?;
-        kept.resumed_at.push(at.to_owned());
-        Ok((journal, kept))
+        contents.resumed_at.push(at.to_owned());
+        Ok((journal, contents))
     }
 
-    /// Writes down a finished cell. After an error it is still to be written, with the next one.
-    pub(crate) fn keep(&mut self, cell: &Cell, records: &[RequestRecord]) -> io::Result<()> {
+    /// Writes a finished cell. After an error, the next call writes it too.
+    pub(crate) fn append_cell(&mut self, cell: &Cell, records: &[RequestRecord]) -> io::Result<()> {
         for record in records {
-            self.line(&Line::Request(record.clone()))?;
+            self.push_line(&JournalLine::Request(record.clone()))?;
         }
-        self.line(&Line::Cell(Box::new(cell.clone())))?;
+        self.push_line(&JournalLine::Cell(Box::new(cell.clone())))?;
         self.flush()
     }
 
@@ -132,7 +137,7 @@ impl Journal {
         Ok(Journal { file, whole_bytes, pending: Vec::new() })
     }
 
-    fn line(&mut self, line: &Line) -> io::Result<()> {
+    fn push_line(&mut self, line: &JournalLine) -> io::Result<()> {
         serde_json::to_writer(&mut self.pending, line)?;
         self.pending.push(b'\n');
         Ok(())
@@ -141,7 +146,7 @@ impl Journal {
     fn flush(&mut self) -> io::Result<()> {
         let written = self.file.write_all(&self.pending).and_then(|()| self.file.sync_data());
         if let Err(fault) = written {
-            // Half a cell in the middle would hide the cells after it.
+            // An incomplete cell in the middle would hide the cells after it.
             self.file.set_len(self.whole_bytes)?;
             return Err(fault);
         }
@@ -155,9 +160,9 @@ fn unwritable(path: &Path) -> impl Fn(io::Error) -> Error {
     move |source| Error::JournalUnwritable { path: path.to_owned(), source }
 }
 
-/// What a journal holds, and its length up to the end of the last whole cell.
-fn read(file: File) -> io::Result<(Option<Identity>, Kept, u64)> {
-    let (mut identity, mut kept) = (None, Kept::default());
+/// Reads a journal: its identity, its contents, and its length up to the end of the last complete cell.
+fn read(file: File) -> io::Result<(Option<RunIdentity>, JournalContents, u64)> {
+    let (mut identity, mut contents) = (None, JournalContents::default());
     let mut records = Vec::new();
     let (mut read_bytes, mut whole_bytes) = (0, 0);
     let mut reader = BufReader::new(file);
@@ -165,34 +170,34 @@ fn read(file: File) -> io::Result<(Option<Identity>, Kept, u64)> {
     loop {
         text.clear();
         read_bytes += reader.read_until(b'\n', &mut text)? as u64;
-        // A line that was torn, and all after it, is as good as not written.
+        // A torn line and everything after it count as not written.
         let whole = text.last() == Some(&b'\n');
         let Some(line) = whole.then(|| serde_json::from_slice(&text).ok()).flatten() else {
-            return Ok((identity, kept, whole_bytes));
+            return Ok((identity, contents, whole_bytes));
         };
         match line {
-            Line::Request(record) => {
+            JournalLine::Request(record) => {
                 records.push(record);
                 continue;
             }
-            Line::Begun { at, identity: found } => {
-                (kept.begun_at, identity) = (at, Some(*found));
+            JournalLine::Begun { at, identity: found } => {
+                (contents.begun_at, identity) = (at, Some(*found));
             }
-            Line::Resumed { at } => kept.resumed_at.push(at),
-            Line::Cell(cell) => {
-                kept.cells.insert(cell.index, (*cell, std::mem::take(&mut records)));
+            JournalLine::Resumed { at } => contents.resumed_at.push(at),
+            JournalLine::Cell(cell) => {
+                contents.cells.insert(cell.index, (*cell, std::mem::take(&mut records)));
             }
         }
         whole_bytes = read_bytes;
     }
 }
 
-/// The first thing in which the run of a journal differs from this one, in words.
-fn difference(found: &Identity, wanted: &Identity) -> Option<String> {
-    let words = first_difference_in_words(found, wanted)?;
+/// Describes the first difference between the journal's run and this one.
+fn difference(found: &RunIdentity, wanted: &RunIdentity) -> Option<String> {
+    let words = describe_first_difference(found, wanted)?;
     if words.starts_with("prompts_digest ") {
         return Some(
-            "the texts to send are others: the corpus, the tokenizer or a file that the plan names"
+            "the prompts differ: the corpus, the tokenizer or a file that the plan names has changed"
                 .into(),
         );
     }
@@ -205,9 +210,9 @@ mod tests {
     use crate::figures::Status;
     use crate::plan::CellSpec;
 
-    fn identity(concurrency: usize) -> Identity {
+    fn identity(concurrency: usize) -> RunIdentity {
         let plan = Plan::matrix("a plan", &[64], &[1, concurrency]);
-        Identity::new(&plan, &TargetInfo::default(), "0".into())
+        RunIdentity::new(&plan, &TargetInfo::default(), "0".into())
     }
 
     fn cell(index: usize) -> Cell {
@@ -223,52 +228,55 @@ mod tests {
         }
     }
 
-    fn place(name: &str) -> PathBuf {
+    fn scratch_file(name: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("bigbatch-journal-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("writable");
         folder.join(name)
     }
 
-    fn reopened(path: &Path) -> Kept {
+    fn reopened(path: &Path) -> JournalContents {
         Journal::resume(path, identity(2), "later").expect("resumable").1
     }
 
     #[test]
     fn what_is_torn_is_run_again_and_what_is_whole_is_kept() {
-        let path = place("torn");
+        let path = scratch_file("torn");
         let mut journal = Journal::begin(&path, identity(2), "once").expect("writable");
-        journal.keep(&cell(0), &[]).expect("written");
-        journal.keep(&cell(1), &[]).expect("written");
+        journal.append_cell(&cell(0), &[]).expect("written");
+        journal.append_cell(&cell(1), &[]).expect("written");
         let whole = std::fs::read(&path).expect("there");
         let lines = whole.iter().filter(|&&byte| byte == b'\n').count();
         assert_eq!(lines, 3, "the beginning and two cells");
         std::fs::write(&path, &whole[..whole.len() - 5]).expect("writable");
-        let kept = reopened(&path);
-        assert_eq!(kept.cells.keys().copied().collect::<Vec<_>>(), [0]);
-        assert_eq!((kept.begun_at.as_str(), kept.resumed_at), ("once", vec!["later".to_owned()]));
+        let contents = reopened(&path);
+        assert_eq!(contents.cells.keys().copied().collect::<Vec<_>>(), [0]);
+        assert_eq!(
+            (contents.begun_at.as_str(), contents.resumed_at),
+            ("once", vec!["later".to_owned()])
+        );
         // The torn cell is gone from the file too, so what comes after it can be read.
         let (mut journal, _) = Journal::resume(&path, identity(2), "later").expect("resumable");
-        journal.keep(&cell(1), &[]).expect("written");
-        let kept = reopened(&path);
-        assert_eq!(kept.cells.len(), 2);
-        assert_eq!(kept.cells[&1].0, cell(1));
+        journal.append_cell(&cell(1), &[]).expect("written");
+        let contents = reopened(&path);
+        assert_eq!(contents.cells.len(), 2);
+        assert_eq!(contents.cells[&1].0, cell(1));
     }
 
     #[test]
     fn a_cell_that_could_not_be_written_is_written_with_the_next() {
-        let path = place("full");
+        let path = scratch_file("full");
         let mut journal = Journal::begin(&path, identity(2), "once").expect("writable");
         // What cannot be written to stands for a full disk.
         let good = std::mem::replace(&mut journal.file, File::open(&path).expect("there"));
-        journal.keep(&cell(0), &[]).expect_err("not open for writing");
+        journal.append_cell(&cell(0), &[]).expect_err("not open for writing");
         journal.file = good;
-        journal.keep(&cell(1), &[]).expect("written");
+        journal.append_cell(&cell(1), &[]).expect("written");
         assert_eq!(reopened(&path).cells.len(), 2);
     }
 
     #[test]
     fn another_run_is_refused_by_what_is_different() {
-        let path = place("other");
+        let path = scratch_file("other");
         Journal::begin(&path, identity(2), "once").expect("writable");
         let mut target = identity(2);
         target.target.device = "another".into();
@@ -277,7 +285,7 @@ mod tests {
         for (other, expected) in [
             (identity(3), "plan.concurrency was [1,2], now it is [1,3]"),
             (target, "target.device was \"\", now it is \"another\""),
-            (prompts, "the texts to send are others"),
+            (prompts, "the prompts differ"),
         ] {
             let error = Journal::resume(&path, other, "later").err().expect("refused").to_string();
             assert!(error.contains(expected), "{error}");
@@ -290,10 +298,10 @@ mod tests {
 
     #[test]
     fn without_a_journal_there_is_nothing_to_go_on_from() {
-        let path = place("none");
+        let path = scratch_file("none");
         let _ = std::fs::remove_file(&path);
-        let kept = reopened(&path);
-        assert!(kept.cells.is_empty() && kept.resumed_at.is_empty());
+        let contents = reopened(&path);
+        assert!(contents.cells.is_empty() && contents.resumed_at.is_empty());
         assert!(path.exists());
     }
 }

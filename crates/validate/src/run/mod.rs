@@ -1,4 +1,9 @@
-//! The run: prompts first, then every cell in random order, then figures and verdicts.
+//! The run of a plan: prepares the prompts, runs every cell in random order, computes figures and verdicts.
+//!
+//! `prepare.rs` reads the plan's files and cuts prompts, `journal.rs` keeps finished cells on disk,
+//! `telemetry.rs` reads memory beside the load, `progress.rs` prints. How the requests of a cell are sent
+//! is in [`crate::load`]; what its records come to, in [`crate::figures`]. Reports are written by
+//! [`crate::report`]. The search for limits is a run of its own kind: [`edge`].
 
 pub mod edge;
 mod journal;
@@ -13,9 +18,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::{Builder, Runtime};
 
-use self::journal::{Identity, Journal, Kept};
-use self::prepare::Pools;
-use self::telemetry::{Sampler, idle_reading, thinned};
+use self::journal::{Journal, JournalContents, RunIdentity};
+use self::prepare::PromptPools;
+use self::telemetry::{Sampler, read_when_idle, thin};
 use crate::analysis::analyse;
 use crate::error::Error;
 use crate::figures::compute::{About, figures};
@@ -24,35 +29,35 @@ use crate::figures::published::published;
 use crate::figures::steady::{Steady, settle};
 use crate::figures::{Cell, Status};
 use crate::format::utc;
-use crate::load::cell::{self, Driven, Ended, Traffic};
-use crate::load::{Cancel, Clock, Pacing, Progressed, RequestRecord, Schedule};
+use crate::load::cell::{self, EndReason, LoadOutput, Traffic};
+use crate::load::{Cancel, Clock, LoadProgress, Pacing, RequestRecord, Schedule};
 use crate::plan::{CellSpec, Load, Plan};
 use crate::preflight::Finding;
 use crate::preflight::machine::Machine;
 use crate::recommend::{Wanted, recommend};
 use crate::results::{Drift, Report, Results, SCHEMA_VERSION};
-use crate::system::{MemorySample, Moment, Target, TargetInfo, TokenCounter};
+use crate::system::{MemoryPhase, MemorySample, Target, TargetInfo, TokenCounter};
 use crate::verdict::{Conclusion, judge};
 use crate::workload::Corpus;
 
 pub use progress::Terminal;
 
-/// What a run may be told besides its plan.
+/// Options of a run beside its plan.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// Where prompts are cut from.
+    /// The prose from which prompts are cut.
     pub corpus: Corpus,
-    /// Raised to stop the run early.
+    /// The flag that stops the run early.
     pub cancel: Cancel,
-    /// How often memory is read during a cell.
+    /// Interval of memory readings under load.
     pub memory_interval: Duration,
-    /// Where finished cells are kept as the run goes on, if anywhere.
+    /// File for finished cells, from which the run can be resumed.
     pub journal: Option<PathBuf>,
-    /// Whether to go on with the cells that the journal lacks; else it is begun anew.
+    /// Whether to resume from the journal and run only the missing cells; else the journal is replaced.
     pub resume: bool,
-    /// What advice is asked for.
+    /// The goal of the recommendations.
     pub wanted: Wanted,
-    /// What was found of the machine, for the report.
+    /// Findings about the machine, for the report.
     pub preflight: Vec<Finding>,
 }
 
@@ -70,63 +75,63 @@ impl Default for RunOptions {
     }
 }
 
-/// What a run tells while it goes on.
+/// An event of a run, for its progress display.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// What preflight found of the machine.
+    /// Preflight has judged the machine.
     Preflight {
-        /// All of it.
+        /// All findings.
         findings: &'a [Finding],
     },
-    /// Prompts are being cut.
+    /// Cutting the prompts begins.
     Preparing {
-        /// Their fixed lengths in tokens.
+        /// The fixed lengths, in tokens.
         tokens: &'a [usize],
-        /// Scenarios of mixed or replayed lengths besides.
+        /// Number of scenarios with mixed or replayed lengths.
         scenarios: usize,
     },
-    /// Cells that an earlier sitting finished are taken over.
+    /// Cells finished in an earlier sitting were read from the journal and are not run again.
     Resumed {
-        /// How many.
+        /// Number of cells.
         cells: usize,
     },
-    /// A finished cell could not be written to the journal; it is kept in memory.
+    /// A finished cell could not be written to the journal. It is written with the next cell.
     JournalFailed {
-        /// Why, in one line.
+        /// The operating system's error, in one line.
         reason: &'a str,
     },
     /// A cell begins.
     CellStarted {
-        /// Its place in the order, from 0.
+        /// Position in the run's order, from 0.
         index: usize,
-        /// Cells in all.
+        /// Number of all cells.
         of: usize,
-        /// Its lengths and load.
+        /// Lengths and load of the cell.
         spec: &'a CellSpec,
     },
-    /// A cell goes on; told about five times a second.
+    /// A cell is running; sent about five times per second.
     CellProgressed {
-        /// Its place in the order, from 0.
+        /// Position in the run's order, from 0.
         index: usize,
-        /// How far it has come.
-        progressed: Progressed,
+        /// Requests, failures and latency so far.
+        progress: LoadProgress,
         /// The latest reading of the target's memory.
         memory: MemorySample,
     },
     /// A cell has ended or was not run.
     CellFinished {
-        /// What came of it.
+        /// The cell with its figures, or the reason why it was not run.
         cell: &'a Cell,
     },
 }
 
-/// Hears what a run tells. How it is shown is the program's matter.
+/// Receives the events of a run.
 pub trait Progress: Sync {
-    /// Called from the run's own thread; must return soon.
+    /// Handles one event. Called from the run's thread, so it must return soon.
     fn event(&self, event: Event<'_>);
 }
 
-/// Hears nothing.
+/// Ignores all events.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
@@ -134,7 +139,10 @@ impl Progress for Silent {
     fn event(&self, _: Event<'_>) {}
 }
 
-/// Runs a plan against a target, on a runtime of its own. Blocks until it is done.
+/// Runs a plan against a target on a new runtime. Blocks until the run is done.
+///
+/// # Errors
+/// Those of [`run_async`], or [`Error::Runtime`].
 pub fn run(
     plan: &Plan,
     target: Arc<dyn Target>,
@@ -145,7 +153,10 @@ pub fn run(
     runtime()?.block_on(run_async(plan, target, tokens, options, progress))
 }
 
-/// A runtime as [`run`] makes it, for targets whose connections must outlive one call.
+/// Starts a runtime as [`run`] uses it, for targets whose connections must outlive one call.
+///
+/// # Errors
+/// [`Error::Runtime`] if its threads cannot be started.
 pub fn runtime() -> Result<Runtime, Error> {
     Builder::new_multi_thread()
         .worker_threads(LOAD_THREADS)
@@ -155,8 +166,12 @@ pub fn runtime() -> Result<Runtime, Error> {
         .map_err(Error::Runtime)
 }
 
-/// Runs a plan against a target on the caller's runtime, which needs its timer enabled. Prompts
-/// are cut on the calling thread before the first await of the load.
+/// Runs a plan against a target on the caller's runtime, whose timer must be enabled. Prompts are cut on
+/// the calling thread before the load's first await.
+///
+/// # Errors
+/// An invalid plan, an unreadable file that it names, prompts that cannot be cut, or a journal that cannot
+/// be used. All come before any load; failures under load are records.
 pub async fn run_async(
     plan: &Plan,
     target: Arc<dyn Target>,
@@ -168,30 +183,30 @@ pub async fn run_async(
     let started_at =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let info = target.describe();
-    let pools = Pools::prepare(plan, &info, tokens, options, progress)?;
+    let pools = PromptPools::prepare(plan, &info, tokens, options, progress)?;
     let prompts = pools.summary(options.corpus.origin());
     let now = utc(started_at);
-    let (journal, mut kept) = journal(plan, &info, &pools, options, now)?;
-    // Whatever is wrong with what was given has been said by now, and in one line.
+    let (journal, mut contents) = open_journal(plan, &info, &pools, options, now)?;
+    // All errors have been returned by now, so each is the only line on standard error.
     progress.event(Event::Preflight { findings: &options.preflight });
-    if !kept.cells.is_empty() {
-        progress.event(Event::Resumed { cells: kept.cells.len() });
+    if !contents.cells.is_empty() {
+        progress.event(Event::Resumed { cells: contents.cells.len() });
     }
 
-    let clock = Clock::start(ended_us(&kept));
-    let pacing = Pacing::of_this_runtime();
-    let earlier = std::mem::take(&mut kept.cells);
-    let sitting = kept.resumed_at.len();
+    let clock = Clock::start(ended_us(&contents));
+    let pacing = Pacing::for_current_runtime();
+    let earlier = std::mem::take(&mut contents.cells);
+    let sitting = contents.resumed_at.len();
     let run = Run { plan, target, info, options, progress, clock, pools, pacing, sitting };
-    let (cells, requests) = run.cells(earlier, journal).await;
+    let (cells, requests) = run.run_cells(earlier, journal).await;
 
     let analysis = analyse(&cells, &requests);
     let verdicts = judge(plan, &cells, &analysis.memory);
     let mut results = Results {
         schema_version: SCHEMA_VERSION,
         harness_version: env!("CARGO_PKG_VERSION").to_owned(),
-        started_at: kept.begun_at,
-        resumed_at: kept.resumed_at,
+        started_at: contents.begun_at,
+        resumed_at: contents.resumed_at,
         duration_seconds: run.clock.now_us() as f64 / 1e6,
         interrupted: options.cancel.is_cancelled(),
         conclusion: Conclusion::of(&verdicts),
@@ -211,32 +226,32 @@ pub async fn run_async(
     Ok(Report { results, requests })
 }
 
-/// The run's journal, and what it already holds.
-fn journal(
+/// Opens the run's journal, if it has one, and returns the cells that it already holds.
+fn open_journal(
     plan: &Plan,
     target: &TargetInfo,
-    pools: &Pools,
+    pools: &PromptPools,
     options: &RunOptions,
     now: String,
-) -> Result<(Option<Journal>, Kept), Error> {
-    let nothing = |begun_at| Kept { begun_at, ..Kept::default() };
+) -> Result<(Option<Journal>, JournalContents), Error> {
+    let nothing = |begun_at| JournalContents { begun_at, ..JournalContents::default() };
     let Some(path) = &options.journal else { return Ok((None, nothing(now))) };
-    let identity = Identity::new(plan, target, pools.digest(&options.corpus));
+    let identity = RunIdentity::new(plan, target, pools.digest(&options.corpus));
     if options.resume {
-        let (journal, kept) = Journal::resume(path, identity, &now)?;
-        return Ok((Some(journal), kept));
+        let (journal, contents) = Journal::resume(path, identity, &now)?;
+        return Ok((Some(journal), contents));
     }
     Ok((Some(Journal::begin(path, identity, &now)?), nothing(now)))
 }
 
-/// When the last cell that is kept ended, in microseconds since the start of the run.
-fn ended_us(kept: &Kept) -> u64 {
-    let ends = kept.cells.values().filter_map(|(cell, _)| cell.span_ms);
+/// Returns the end of the last finished cell, in microseconds since the start of the run.
+fn ended_us(contents: &JournalContents) -> u64 {
+    let ends = contents.cells.values().filter_map(|(cell, _)| cell.span_ms);
     ends.fold(0.0, |latest: f64, (_, end)| latest.max(end * 1e3)) as u64
 }
 
-/// One cell in the order run.
-struct Place {
+/// One cell at its position in the run's order.
+struct PlannedCell {
     index: usize,
     spec: CellSpec,
     run: usize,
@@ -250,30 +265,32 @@ struct Run<'a> {
     options: &'a RunOptions,
     progress: &'a dyn Progress,
     clock: Clock,
-    pools: Pools,
+    pools: PromptPools,
     pacing: Pacing,
     sitting: usize,
 }
 
 impl Run<'_> {
-    /// All cells in random order, and at the end the first of them that could be run again.
-    /// Those in `earlier` were run before; the others go to `journal` as they end.
-    async fn cells(
+    /// Runs all cells in random order, and at the end repeats the first that could be run. Cells in
+    /// `earlier` are taken from there; the others are written to `journal` as they end.
+    async fn run_cells(
         &self,
         mut earlier: BTreeMap<usize, (Cell, Vec<RequestRecord>)>,
         mut journal: Option<Journal>,
     ) -> (Vec<Cell>, Vec<RequestRecord>) {
-        let order = order(self.plan);
+        let order = shuffle_cells(self.plan);
         let of = order.len() + usize::from(self.plan.repeat_first);
         let mut cells: Vec<Cell> = Vec::with_capacity(of);
         let mut requests = Vec::new();
         for index in 0..of {
-            let place = match order.get(index) {
-                Some((spec, run)) => Place { index, spec: spec.clone(), run: *run, repeats: None },
+            let planned = match order.get(index) {
+                Some((spec, run)) => {
+                    PlannedCell { index, spec: spec.clone(), run: *run, repeats: None }
+                }
                 None => match cells.iter().find(|cell| cell.figures().is_some()) {
                     Some(first) => {
                         let (spec, run) = (first.spec.clone(), self.plan.repeats);
-                        Place { index, spec, run, repeats: Some(first.index) }
+                        PlannedCell { index, spec, run, repeats: Some(first.index) }
                     }
                     None => break,
                 },
@@ -283,28 +300,34 @@ impl Run<'_> {
                 requests.extend(records);
                 continue;
             }
-            self.progress.event(Event::CellStarted { index, of, spec: &place.spec });
-            let (cell, records) = self.cell(place).await;
+            self.progress.event(Event::CellStarted { index, of, spec: &planned.spec });
+            let (cell, records) = self.run_cell(planned).await;
             self.progress.event(Event::CellFinished { cell: &cell });
-            self.keep(&mut journal, &cell, &records);
+            self.append_to_journal(&mut journal, &cell, &records);
             cells.push(cell);
             requests.extend(records);
         }
         (cells, requests)
     }
 
-    /// Writes a cell to the journal, unless it was left unfinished by an interruption.
-    fn keep(&self, journal: &mut Option<Journal>, cell: &Cell, records: &[RequestRecord]) {
+    /// Writes a cell to the journal, unless an interruption left it unfinished.
+    fn append_to_journal(
+        &self,
+        journal: &mut Option<Journal>,
+        cell: &Cell,
+        records: &[RequestRecord],
+    ) {
         if cell.figures().is_none() && self.options.cancel.is_cancelled() {
             return;
         }
-        if let Some(Err(fault)) = journal.as_mut().map(|journal| journal.keep(cell, records)) {
+        if let Some(Err(fault)) = journal.as_mut().map(|journal| journal.append_cell(cell, records))
+        {
             self.progress.event(Event::JournalFailed { reason: &fault.to_string() });
         }
     }
 
-    async fn cell(&self, place: Place) -> (Cell, Vec<RequestRecord>) {
-        let Place { index, spec, run, repeats } = place;
+    async fn run_cell(&self, planned: PlannedCell) -> (Cell, Vec<RequestRecord>) {
+        let PlannedCell { index, spec, run, repeats } = planned;
         let mut cell = Cell {
             index,
             spec,
@@ -318,7 +341,7 @@ impl Run<'_> {
         let ready = if self.options.cancel.is_cancelled() {
             Err("interrupted before it started".to_owned())
         } else {
-            self.ready(index, &cell.spec)
+            self.prepare_load(index, &cell.spec)
         };
         let ready = match ready {
             Ok(ready) => ready,
@@ -328,71 +351,72 @@ impl Run<'_> {
             }
         };
 
-        cell.memory.push(idle_reading(&*self.target, self.clock, Moment::Before).await);
+        cell.memory.push(read_when_idle(&*self.target, self.clock, MemoryPhase::Before).await);
         let from = self.clock.now_us();
         let every = self.options.memory_interval;
         let cpu = CpuMeter::start();
         let sampler = Sampler::start(Arc::clone(&self.target), self.clock, every);
-        let progressed = |progressed| {
+        let report_progress = |progress| {
             let memory = sampler.latest();
-            self.progress.event(Event::CellProgressed { index, progressed, memory });
+            self.progress.event(Event::CellProgressed { index, progress, memory });
         };
         let cancel = &self.options.cancel;
-        let driven = cell::drive(ready, &self.target, self.clock, cancel, &progressed).await;
-        let observed = sampler.stop().await;
+        let output =
+            cell::run_load(ready, &self.target, self.clock, cancel, &report_progress).await;
+        let telemetry = sampler.stop().await;
         let generator = Seen {
-            lateness_us: observed.lateness_us,
+            lateness_us: telemetry.lateness_us,
             cpu_cores: cpu.cores(),
             shared_with_target: self.target.shares_process(),
         };
-        cell.memory.extend(thinned(observed.memory, readings_max(self.plan)));
-        cell.memory.push(idle_reading(&*self.target, self.clock, Moment::After).await);
+        cell.memory.extend(thin(telemetry.memory, readings_max(self.plan)));
+        cell.memory.push(read_when_idle(&*self.target, self.clock, MemoryPhase::After).await);
         cell.span_ms = Some((from as f64 / 1e3, self.clock.now_us() as f64 / 1e3));
-        let (status, records) = self.status(&cell.spec, driven, generator);
+        let (status, records) = self.cell_status(&cell.spec, output, generator);
         cell.status = status;
         (cell, records)
     }
 
-    /// What the cell needs to run, or why it cannot be.
-    fn ready(&self, index: usize, spec: &CellSpec) -> Result<cell::Cell<'_>, String> {
+    /// Prepares the cell's load; the error is the reason why the cell cannot be run.
+    fn prepare_load(&self, index: usize, spec: &CellSpec) -> Result<cell::CellLoad<'_>, String> {
         let rules = &self.plan.cell;
-        let (pool, trace) = self.pools.of(spec)?;
+        let (pool, trace) = self.pools.for_cell(spec)?;
         let seed = self.plan.seed ^ (index as u64 + 1).rotate_left(48);
         let schedule = Schedule::new(&spec.load, trace, rules.warmup(), seed);
-        let (traffic, dealer) = match (&spec.load, schedule) {
+        let (traffic, prompts) = match (&spec.load, schedule) {
             (Load::Closed { concurrency }, _) => {
-                (Traffic::Closed { clients: *concurrency }, pool.dealer(seed))
+                (Traffic::Closed { clients: *concurrency }, pool.shuffled_order(seed))
             }
             (Load::Replay { .. }, Some(schedule)) => {
-                let dealer = pool.dealer_in_order(schedule.warm_up_arrivals());
-                (Traffic::Open(Box::new(schedule)), dealer)
+                let prompts = pool.file_order(schedule.warm_up_arrivals());
+                (Traffic::Open(Box::new(schedule)), prompts)
             }
-            (_, Some(schedule)) => (Traffic::Open(Box::new(schedule)), pool.dealer(seed)),
+            (_, Some(schedule)) => (Traffic::Open(Box::new(schedule)), pool.shuffled_order(seed)),
             (_, None) => return Err("its trace is missing".into()),
         };
-        Ok(cell::Cell { index, traffic, rules, dealer, pacing: self.pacing })
+        Ok(cell::CellLoad { index, traffic, rules, prompts, pacing: self.pacing })
     }
 
-    /// What came of a cell, and its records.
-    fn status(
+    /// Computes the cell's figures, or states why it has none; returns them with its records.
+    fn cell_status(
         &self,
         spec: &CellSpec,
-        driven: Driven,
+        output: LoadOutput,
         generator: Seen,
     ) -> (Status, Vec<RequestRecord>) {
         let limit = self.plan.cell.time_limit_seconds;
-        let Driven { mut records, measured_us, ended } = driven;
-        let reason = match (ended, measured_us) {
-            (Ended::Cancelled, _) => "interrupted while it ran".to_owned(),
-            (Ended::NeverWarm, _) | (_, None) => {
-                format!("its warm-up was not over when its time limit of {limit} s was")
+        let LoadOutput { mut records, measured_us, end_reason } = output;
+        let reason = match (end_reason, measured_us) {
+            (EndReason::Cancelled, _) => "interrupted while it ran".to_owned(),
+            (EndReason::NeverWarm, _) | (_, None) => {
+                format!("its warm-up did not end within its time limit of {limit} s")
             }
-            (ended, Some(mut measured_us)) => {
-                let steady = settled(&spec.load, &mut records, &mut measured_us);
+            (end_reason, Some(mut measured_us)) => {
+                let steady = find_steady_part(&spec.load, &mut records, &mut measured_us);
                 let about = About {
                     spec,
                     measured_us,
-                    cut_by_time_limit: ended == Ended::TimeLimit,
+                    cut_by_time_limit: end_reason == EndReason::TimeLimit,
                     steady,
                     generator,
                 };
@@ -404,8 +428,12 @@ impl Run<'_> {
     }
 }
 
-/// Finds the steady part of a load that is meant to have one.
-fn settled(load: &Load, records: &mut [RequestRecord], measured_us: &mut (u64, u64)) -> Steady {
+/// Finds the steady part of a load that is meant to have one; ramps and replays are not.
+fn find_steady_part(
+    load: &Load,
+    records: &mut [RequestRecord],
+    measured_us: &mut (u64, u64),
+) -> Steady {
     match load {
         Load::Ramp { .. } => Steady::NotSought { reason: "the rate of a ramp rises".into() },
         Load::Replay { .. } => {
@@ -416,20 +444,20 @@ fn settled(load: &Load, records: &mut [RequestRecord], measured_us: &mut (u64, u
     }
 }
 
-/// Every cell as often as the plan repeats it, in random order over the whole run, so that a drift
-/// of the machine falls on all cells alike.
-fn order(plan: &Plan) -> Vec<(CellSpec, usize)> {
+/// Lists every cell with each of its runs, in random order over the whole run, so that a drift of the
+/// machine affects all cells alike.
+fn shuffle_cells(plan: &Plan) -> Vec<(CellSpec, usize)> {
     let runs = |spec: CellSpec| (0..plan.repeats).map(move |run| (spec.clone(), run));
     let mut cells: Vec<_> = plan.cells().into_iter().flat_map(runs).collect();
     fastrand::Rng::with_seed(plan.seed).shuffle(&mut cells);
     cells
 }
 
-/// Memory readings under load that the results keep of all cells together, so that a plan of many
-/// cells does not make a file of many megabytes.
+/// Memory readings under load that the results keep, over all cells, so that a plan of many cells does not
+/// make a file of many megabytes.
 const READINGS_MAX: usize = 1500;
 
-/// Readings under load that the results keep of each cell.
+/// Returns the readings under load that the results keep per cell.
 fn readings_max(plan: &Plan) -> usize {
     let cells = plan.cells().len() * plan.repeats + 1;
     (READINGS_MAX / cells).max(16)

@@ -1,6 +1,6 @@
-//! Everything a run needs before its first request: the files that the plan names, and the prompts.
+//! Prepares what a run needs before its first request: the files that the plan names, and the prompts.
 //!
-//! Whatever can be wrong with a plan's files is found here, so that no load runs in vain.
+//! Every fault of these files is an error here, before any load.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,38 +14,37 @@ use crate::system::{TargetInfo, TokenCounter};
 use crate::workload::{Corpus, Mixture, PromptPool, Trace, Workload};
 
 /// The prompts of a run, and the traces that it replays.
-pub(crate) struct Pools {
+pub(crate) struct PromptPools {
     tokens_max: Option<usize>,
     by_tokens: BTreeMap<usize, PromptPool>,
-    by_scenario: BTreeMap<String, Scenario>,
+    by_scenario: BTreeMap<String, ScenarioPrompts>,
 }
 
 /// A scenario whose lengths are not fixed.
-struct Scenario {
-    source: Source,
-    /// None if the target does not take its longest.
+struct ScenarioPrompts {
+    source: LengthSource,
+    /// `None` if the target does not accept the longest text.
     pool: Option<PromptPool>,
 }
 
-enum Source {
+enum LengthSource {
     Mixture(Mixture),
     Trace(Arc<Trace>),
 }
 
-impl Source {
-    /// None if the cell's length is fixed.
-    fn of(
+impl LengthSource {
+    /// Reads the lengths of a cell; `None` if its length is fixed.
+    fn for_cell(
         spec: &CellSpec,
         folder: &Path,
         tokens: &dyn TokenCounter,
-    ) -> Result<Option<Source>, Error> {
+    ) -> Result<Option<LengthSource>, Error> {
         match (&spec.lengths, &spec.load) {
-            (Lengths::Mix(parts), _) => {
-                Mixture::new(parts, folder, tokens).map(|mixture| Some(Source::Mixture(mixture)))
-            }
-            (Lengths::Replayed, Load::Replay { file, .. }) => {
+            (Lengths::Mix(parts), _) => Mixture::new(parts, folder, tokens)
+                .map(|mixture| Some(LengthSource::Mixture(mixture))),
+            (Lengths::FromTrace, Load::Replay { file, .. }) => {
                 let trace = Trace::load(&folder.join(file))?;
-                Ok(Some(Source::Trace(Arc::new(trace))))
+                Ok(Some(LengthSource::Trace(Arc::new(trace))))
             }
             _ => Ok(None),
         }
@@ -53,22 +52,24 @@ impl Source {
 
     fn longest(&self) -> usize {
         match self {
-            Source::Mixture(mixture) => mixture.longest(),
-            Source::Trace(trace) => trace.lines().iter().map(|line| line.tokens).max().unwrap_or(0),
+            LengthSource::Mixture(mixture) => mixture.longest(),
+            LengthSource::Trace(trace) => {
+                trace.lines().iter().map(|line| line.tokens).max().unwrap_or(0)
+            }
         }
     }
 }
 
-impl Pools {
-    /// Reads the plan's files and cuts the prompts of every length that the target takes.
+impl PromptPools {
+    /// Reads the plan's files and cuts the prompts of every length that the target accepts.
     pub(crate) fn prepare(
         plan: &Plan,
         target: &TargetInfo,
         tokens: &dyn TokenCounter,
         options: &RunOptions,
         progress: &dyn Progress,
-    ) -> Result<Pools, Error> {
-        let mut pools = Pools {
+    ) -> Result<PromptPools, Error> {
+        let mut pools = PromptPools {
             tokens_max: target.max_sequence_tokens,
             by_tokens: BTreeMap::new(),
             by_scenario: BTreeMap::new(),
@@ -76,9 +77,9 @@ impl Pools {
         let cells = plan.cells();
         for cell in &cells {
             if let (Some(source), Some(name)) =
-                (Source::of(cell, &plan.folder, tokens)?, &cell.scenario)
+                (LengthSource::for_cell(cell, &plan.folder, tokens)?, &cell.scenario)
             {
-                pools.by_scenario.insert(name.clone(), Scenario { source, pool: None });
+                pools.by_scenario.insert(name.clone(), ScenarioPrompts { source, pool: None });
             }
         }
         let mut lengths: Vec<usize> = cells.iter().filter_map(CellSpec::tokens).collect();
@@ -92,7 +93,7 @@ impl Pools {
         progress.event(Event::Preparing { tokens: &lengths, scenarios: pools.by_scenario.len() });
 
         let clients = plan.most_clients();
-        // Besides the measured requests a cell sends its warm-up, and one for each client after.
+        // Beside the measured requests a cell sends its warm-up, and one request per client after them.
         let extra = clients * (plan.cell.warmup_requests_per_client + 1);
         let needed = plan.cell.requests_wanted(clients) + extra;
         let most = plan.cell.requests_max + extra;
@@ -103,16 +104,18 @@ impl Pools {
                 continue;
             }
             scenario.pool = Some(match &scenario.source {
-                Source::Mixture(mixture) => workload.mixed(mixture, plan.seed, needed, most)?,
-                Source::Trace(trace) => workload.replayed(trace, plan.seed)?,
+                LengthSource::Mixture(mixture) => {
+                    workload.mixture_pool(mixture, plan.seed, needed, most)?
+                }
+                LengthSource::Trace(trace) => workload.trace_pool(trace, plan.seed)?,
             });
         }
         Ok(pools)
     }
 
-    /// What the report says of the prompts.
+    /// Summarises the prompts for the report.
     pub(crate) fn summary(&self, corpus: &str) -> Prompts {
-        let of_scenario = |(name, scenario): (&String, &Scenario)| {
+        let of_scenario = |(name, scenario): (&String, &ScenarioPrompts)| {
             Some((name.clone(), scenario.pool.as_ref()?.len()))
         };
         Prompts {
@@ -126,7 +129,8 @@ impl Pools {
         }
     }
 
-    /// A digest of every prompt, its text and its place: equal for runs that send the same.
+    /// Returns a digest of the corpus and of every prompt's position in it: equal for runs that send the
+    /// same texts.
     pub(crate) fn digest(&self, corpus: &Corpus) -> String {
         let mut digest = Fnv::new();
         digest.add(corpus.text().as_bytes());
@@ -137,15 +141,19 @@ impl Pools {
             digest.add(&prompt.tokens().to_le_bytes());
         }
         for scenario in self.by_scenario.values() {
-            if let Source::Trace(trace) = &scenario.source {
+            if let LengthSource::Trace(trace) = &scenario.source {
                 trace.lines().iter().for_each(|line| digest.add(&line.seconds.to_le_bytes()));
             }
         }
         format!("{:016x}", digest.0)
     }
 
-    /// The prompts of a cell, and the trace that it replays; or why it cannot be run.
-    pub(crate) fn of(&self, spec: &CellSpec) -> Result<(&PromptPool, Option<Arc<Trace>>), String> {
+    /// Returns the prompts of a cell, and the trace that it replays; the error is the reason why the cell
+    /// cannot be run.
+    pub(crate) fn for_cell(
+        &self,
+        spec: &CellSpec,
+    ) -> Result<(&PromptPool, Option<Arc<Trace>>), String> {
         let missing = || "no prompts were prepared for it".to_owned();
         if let Some(tokens) = spec.tokens() {
             return match self.too_long(tokens) {
@@ -157,12 +165,12 @@ impl Pools {
         let scenario = scenario.ok_or_else(missing)?;
         let longest = scenario.source.longest();
         let pool = scenario.pool.as_ref().ok_or_else(|| match self.too_long(longest) {
-            Some(reason) => format!("{reason}, and this cell may ask for {longest}"),
+            Some(reason) => format!("{reason}, and this cell sends up to {longest}"),
             None => missing(),
         })?;
         let trace = match &scenario.source {
-            Source::Trace(trace) => Some(Arc::clone(trace)),
-            Source::Mixture(_) => None,
+            LengthSource::Trace(trace) => Some(Arc::clone(trace)),
+            LengthSource::Mixture(_) => None,
         };
         Ok((pool, trace))
     }
@@ -173,7 +181,7 @@ impl Pools {
     }
 }
 
-/// The hash of Fowler, Noll and Vo (FNV-1a, 64 bits): the same on every machine and in every version.
+/// The hash of Fowler, Noll and Vo (FNV-1a, 64 bits), which is equal on every machine and in every version.
 struct Fnv(u64);
 
 impl Fnv {

@@ -1,4 +1,4 @@
-//! Progress of a plan: a bar on a terminal, a line a cell elsewhere.
+//! The progress display of a run: a bar on a terminal, one line per cell elsewhere.
 
 use std::io::{IsTerminal, stderr};
 
@@ -7,16 +7,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Event, Progress};
 use crate::figures::{Cell, Status};
 use crate::format::{bytes, time};
-use crate::load::Progressed;
+use crate::load::LoadProgress;
 use crate::system::MemorySample;
 
-/// Shows a run's events on standard error.
+/// Prints a run's events on standard error.
 pub struct Terminal {
     bar: Option<ProgressBar>,
 }
 
 impl Terminal {
-    /// Looks whether standard error is a terminal.
+    /// Creates the display, with a bar if standard error is a terminal.
     pub fn new() -> Terminal {
         let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {per_sec} {msg}");
         let bar = style.ok().filter(|_| stderr().is_terminal()).map(|style| {
@@ -27,7 +27,7 @@ impl Terminal {
         Terminal { bar }
     }
 
-    fn line(&self, line: String) {
+    fn print_line(&self, line: String) {
         match &self.bar {
             Some(bar) => bar.println(line),
             None => eprintln!("{line}"),
@@ -39,20 +39,16 @@ impl Progress for Terminal {
     fn event(&self, event: Event<'_>) {
         match event {
             Event::Preflight { findings } => {
-                findings.iter().for_each(|finding| self.line(finding.line()));
+                findings.iter().for_each(|finding| self.print_line(finding.line()));
             }
             Event::Preparing { tokens, scenarios } => {
-                let of = match scenarios {
-                    0 => String::new(),
-                    _ => format!(" and of {scenarios} scenarios"),
-                };
-                self.line(format!("cutting prompts of {tokens:?} tokens{of}"));
+                self.print_line(preparing_line(tokens, scenarios));
             }
             Event::Resumed { cells } => {
-                self.line(format!("finished cells taken over: {cells}"));
+                self.print_line(format!("resuming: {cells} finished cells are in the journal"));
             }
-            Event::JournalFailed { reason } => self.line(format!(
-                "a finished cell could not be written to the journal and is kept in memory: {reason}"
+            Event::JournalFailed { reason } => self.print_line(format!(
+                "cannot write a finished cell to the journal, it will be written with the next: {reason}"
             )),
             Event::CellStarted { index, of, spec } => {
                 if let Some(bar) = &self.bar {
@@ -61,35 +57,44 @@ impl Progress for Terminal {
                     bar.reset();
                 }
             }
-            Event::CellProgressed { progressed, memory, .. } => {
+            Event::CellProgressed { progress, memory, .. } => {
                 if let Some(bar) = &self.bar {
-                    bar.set_length(progressed.wanted as u64);
-                    bar.set_position(progressed.ended as u64);
-                    bar.set_message(message(&progressed, &memory));
+                    bar.set_length(progress.wanted as u64);
+                    bar.set_position(progress.ended as u64);
+                    bar.set_message(status_message(&progress, &memory));
                 }
             }
-            Event::CellFinished { cell } => self.line(line(cell)),
+            Event::CellFinished { cell } => self.print_line(finished_line(cell)),
         }
     }
 }
 
-/// What stands behind the bar of a cell that goes on.
-fn message(progressed: &Progressed, memory: &MemorySample) -> String {
+/// Lists the lengths and scenarios whose prompts are cut: `cutting prompts: 512, 1024 tokens; 2 scenarios`.
+fn preparing_line(tokens: &[usize], scenarios: usize) -> String {
+    let lengths: Vec<String> = tokens.iter().map(usize::to_string).collect();
+    let lengths = (!lengths.is_empty()).then(|| format!("{} tokens", lengths.join(", ")));
+    let scenarios = (scenarios > 0).then(|| format!("{scenarios} scenarios"));
+    let parts: Vec<String> = lengths.into_iter().chain(scenarios).collect();
+    format!("cutting prompts: {}", parts.join("; "))
+}
+
+/// Returns the text beside the bar of a running cell: latency, failures and memory so far.
+fn status_message(progress: &LoadProgress, memory: &MemorySample) -> String {
     let ms = |us: Option<u64>| us.map(|us| time(us as f64 / 1e3));
     let mut parts = Vec::new();
-    if !progressed.measuring {
+    if !progress.measuring {
         parts.push("warm-up".to_owned());
     }
-    parts.extend(ms(progressed.latency_us_p50).map(|p50| format!("p50 {p50}")));
-    parts.extend(ms(progressed.latency_us_p95).map(|p95| format!("p95 {p95}")));
-    let failed = (progressed.failed > 0).then(|| format!("{} failed", progressed.failed));
+    parts.extend(ms(progress.latency_us_p50).map(|p50| format!("p50 {p50}")));
+    parts.extend(ms(progress.latency_us_p95).map(|p95| format!("p95 {p95}")));
+    let failed = (progress.failed > 0).then(|| format!("{} failed", progress.failed));
     parts.extend(failed);
     parts.extend(memory.device_used_bytes.or(memory.rss_bytes).map(bytes));
     parts.join(", ")
 }
 
-fn line(cell: &Cell) -> String {
-    let at = match cell.spec.place() {
+fn finished_line(cell: &Cell) -> String {
+    let at = match cell.spec.matrix_position() {
         Some((tokens, concurrency)) => format!("{tokens:>6} tokens C={concurrency:<4}"),
         None => cell.spec.label(),
     };
@@ -103,13 +108,13 @@ fn line(cell: &Cell) -> String {
             figures.requests_per_second,
             figures.latency.p50.label(),
             figures.latency.p95.label(),
-            memory(cell)
+            peak_memory(cell)
         ),
     }
 }
 
-/// The most that the target held in the cell, where it tells.
-fn memory(cell: &Cell) -> String {
+/// Returns the target's peak memory in the cell, if it reports any.
+fn peak_memory(cell: &Cell) -> String {
     let most = |of: fn(&MemorySample) -> Option<u64>| {
         cell.memory.iter().filter_map(|point| of(&point.sample)).max()
     };
@@ -137,19 +142,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bar_tells_latency_failures_and_memory() {
+    fn the_bar_shows_latency_failures_and_memory() {
         let mut memory = MemorySample { rss_bytes: Some(300 << 20), ..MemorySample::default() };
-        assert_eq!(message(&Progressed::default(), &memory), "warm-up, 300 MiB");
-        let mut progressed = Progressed {
+        assert_eq!(status_message(&LoadProgress::default(), &memory), "warm-up, 300 MiB");
+        let mut progress = LoadProgress {
             measuring: true,
             latency_us_p50: Some(12_300),
             latency_us_p95: Some(1_500_000),
-            ..Progressed::default()
+            ..LoadProgress::default()
         };
         memory.device_used_bytes = Some(2 << 30);
-        assert_eq!(message(&progressed, &memory), "p50 12.3 ms, p95 1.50 s, 2.00 GiB");
-        progressed.failed = 3;
-        let told = message(&progressed, &MemorySample::default());
+        assert_eq!(status_message(&progress, &memory), "p50 12.3 ms, p95 1.50 s, 2.00 GiB");
+        progress.failed = 3;
+        let told = status_message(&progress, &MemorySample::default());
         assert_eq!(told, "p50 12.3 ms, p95 1.50 s, 3 failed");
     }
 }

@@ -1,9 +1,10 @@
-//! Memory before, during and after each cell, and the lateness of the generator's own timer.
+//! Telemetry beside the load: memory before, during and after each cell, and the lateness of the
+//! generator's timer.
 //!
-//! A sampler runs beside the load and asks the target for its memory at a fixed interval. A long
-//! cell would make a long series, so when a series is full every two neighbours become one and the
-//! interval doubles; of the two the one with more memory is kept, because a peak must not vanish.
-//! The same timer tells how late this process wakes: if it is late, so are the latencies.
+//! A sampler reads the target's memory at a fixed interval. The series is bounded: when it is full, every
+//! two neighbours are merged and the interval doubles; the reading with more memory is kept, so that
+//! peaks survive. The same timer shows how late this process wakes, which adds to measured latencies.
+//! Lateness is judged in [`crate::figures`], memory in [`crate::analysis`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,31 +15,34 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::load::Clock;
-use crate::system::{MemoryPoint, MemorySample, Moment, Target};
+use crate::system::{MemoryPhase, MemoryPoint, MemorySample, Target};
 
-/// Points that one cell's series may hold; even, so that it halves exactly.
+/// Most points of one cell's series; even, so that it halves exactly.
 const SERIES_MAX: usize = 256;
 
-/// What telemetry saw of one cell.
+/// The telemetry of one cell.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Observed {
+pub(crate) struct Telemetry {
     pub(crate) memory: Vec<MemoryPoint>,
-    /// How late each tick of the timer came, in microseconds.
+    /// Lateness of each tick of the timer, in microseconds.
     pub(crate) lateness_us: Vec<u64>,
 }
 
-/// Takes one reading now.
-pub(crate) fn reading(target: &dyn Target, clock: Clock, moment: Moment) -> MemoryPoint {
+/// Reads the target's memory now.
+pub(crate) fn read_memory(target: &dyn Target, clock: Clock, moment: MemoryPhase) -> MemoryPoint {
     MemoryPoint { at_ms: clock.now_us() as f64 / 1e3, moment, sample: target.memory() }
 }
 
-/// How long an idle reading waits for what a cell left under way.
+/// Longest wait for the target to become idle.
 const IDLE_WAIT: Duration = Duration::from_secs(10);
 const IDLE_POLL: Duration = Duration::from_millis(5);
 
-/// Takes a reading once nothing is under way, as far as the target tells; a target that stays busy is read
-/// as it is after 10 s.
-pub(crate) async fn idle_reading(target: &dyn Target, clock: Clock, moment: Moment) -> MemoryPoint {
+/// Reads the target's memory once it reports no requests or batches in flight, or after [`IDLE_WAIT`].
+pub(crate) async fn read_when_idle(
+    target: &dyn Target,
+    clock: Clock,
+    moment: MemoryPhase,
+) -> MemoryPoint {
     let until = Instant::now() + IDLE_WAIT;
     loop {
         let MemorySample { requests_in_flight, batches_in_flight, .. } = target.memory();
@@ -51,15 +55,15 @@ pub(crate) async fn idle_reading(target: &dyn Target, clock: Clock, moment: Mome
     }
 }
 
-/// A sampler at work.
+/// A running sampler.
 pub(crate) struct Sampler {
     stop: Arc<AtomicBool>,
     latest: watch::Receiver<MemorySample>,
-    task: JoinHandle<Observed>,
+    task: JoinHandle<Telemetry>,
 }
 
 impl Sampler {
-    /// Starts sampling `target` every `every`.
+    /// Starts to sample `target` at the interval `every`.
     pub(crate) fn start(target: Arc<dyn Target>, clock: Clock, every: Duration) -> Sampler {
         let stop = Arc::new(AtomicBool::new(false));
         let (tell, latest) = watch::channel(MemorySample::default());
@@ -67,18 +71,18 @@ impl Sampler {
         Sampler { stop, latest, task }
     }
 
-    /// The latest reading; an empty one before the first.
+    /// Returns the latest reading; empty before the first.
     pub(crate) fn latest(&self) -> MemorySample {
         *self.latest.borrow()
     }
 
-    /// Stops it, after the tick under way, and returns what it saw.
-    pub(crate) async fn stop(self) -> Observed {
+    /// Stops the sampler after its current tick and returns its telemetry.
+    pub(crate) async fn stop(self) -> Telemetry {
         self.stop.store(true, Ordering::SeqCst);
         match self.task.await {
             Ok(observed) => observed,
             Err(fault) if fault.is_panic() => std::panic::resume_unwind(fault.into_panic()),
-            Err(_) => Observed::default(),
+            Err(_) => Telemetry::default(),
         }
     }
 }
@@ -89,7 +93,7 @@ async fn sample(
     every: Duration,
     stop: Arc<AtomicBool>,
     tell: watch::Sender<MemorySample>,
-) -> Observed {
+) -> Telemetry {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut series = Series::new();
@@ -97,19 +101,19 @@ async fn sample(
     while !stop.load(Ordering::SeqCst) {
         let due = ticks.tick().await;
         lateness_us.push(Instant::now().saturating_duration_since(due).as_micros() as u64);
-        let point = reading(&*target, clock, Moment::During);
+        let point = read_memory(&*target, clock, MemoryPhase::During);
         tell.send_replace(point.sample);
         series.push(point);
     }
-    Observed { memory: series.points, lateness_us }
+    Telemetry { memory: series.points, lateness_us }
 }
 
 /// A bounded series of readings.
 struct Series {
     points: Vec<MemoryPoint>,
-    /// Readings that make one point, now.
+    /// Readings merged into one point, now.
     stride: usize,
-    /// Readings that the last point holds.
+    /// Readings merged into the last point.
     held: usize,
 }
 
@@ -121,12 +125,13 @@ impl Series {
     fn push(&mut self, point: MemoryPoint) {
         match self.points.last_mut() {
             Some(last) if self.held < self.stride => {
-                *last = fuller(*last, point);
+                *last = larger_reading(*last, point);
                 self.held += 1;
             }
             _ => {
                 if self.points.len() == SERIES_MAX {
-                    self.points = self.points.chunks(2).map(|two| fuller(two[0], two[1])).collect();
+                    self.points =
+                        self.points.chunks(2).map(|two| larger_reading(two[0], two[1])).collect();
                     self.stride *= 2;
                 }
                 self.points.push(point);
@@ -136,13 +141,13 @@ impl Series {
     }
 }
 
-/// At most `most` of a series, of each stretch the reading with the most memory.
-pub(crate) fn thinned(points: Vec<MemoryPoint>, most: usize) -> Vec<MemoryPoint> {
+/// Thins a series to at most `most` points: per stretch, the reading with the most memory.
+pub(crate) fn thin(points: Vec<MemoryPoint>, most: usize) -> Vec<MemoryPoint> {
     let stretch = points.len().div_ceil(most.max(1)).max(1);
-    points.chunks(stretch).filter_map(|part| part.iter().copied().reduce(fuller)).collect()
+    points.chunks(stretch).filter_map(|part| part.iter().copied().reduce(larger_reading)).collect()
 }
 
-fn fuller(one: MemoryPoint, other: MemoryPoint) -> MemoryPoint {
+fn larger_reading(one: MemoryPoint, other: MemoryPoint) -> MemoryPoint {
     let weight = |point: &MemoryPoint| {
         let sample = &point.sample;
         let arena = sample.arena.map_or(0, |arena| arena.used_bytes);
@@ -155,15 +160,15 @@ fn fuller(one: MemoryPoint, other: MemoryPoint) -> MemoryPoint {
 mod tests {
     use super::*;
 
-    /// Tells an old reading until it is asked for a new one.
-    struct Late;
+    /// Returns an old reading from `memory` and a new one from `memory_now`.
+    struct CachedTarget;
 
-    impl Target for Late {
+    impl Target for CachedTarget {
         fn describe(&self) -> crate::system::TargetInfo {
             crate::system::TargetInfo::default()
         }
 
-        fn send<'a>(&'a self, _: &'a crate::system::Prompt) -> crate::system::Answer<'a> {
+        fn send<'a>(&'a self, _: &'a crate::system::Prompt) -> crate::system::ReplyFuture<'a> {
             Box::pin(async { Ok(crate::system::Reply::default()) })
         }
 
@@ -171,14 +176,14 @@ mod tests {
             MemorySample { rss_bytes: Some(900), ..Default::default() }
         }
 
-        fn memory_now(&self) -> crate::system::Reading<'_> {
+        fn memory_now(&self) -> crate::system::MemoryFuture<'_> {
             Box::pin(async { MemorySample { rss_bytes: Some(100), ..Default::default() } })
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_reading_begins_when_the_target_is_idle() {
-        let point = idle_reading(&Late, Clock::start(0), Moment::After).await;
+        let point = read_when_idle(&CachedTarget, Clock::start(0), MemoryPhase::After).await;
         assert_eq!(point.sample.rss_bytes, Some(100), "900 was read under load");
     }
 
@@ -186,17 +191,17 @@ mod tests {
     fn a_thinned_series_keeps_its_peak() {
         let point = |at: usize| MemoryPoint {
             at_ms: at as f64,
-            moment: Moment::During,
+            moment: MemoryPhase::During,
             sample: MemorySample {
                 rss_bytes: Some(500 - at.abs_diff(77) as u64),
                 ..Default::default()
             },
         };
-        let thin = thinned((0..200).map(point).collect(), 16);
-        assert!((10..=16).contains(&thin.len()), "{}", thin.len());
-        assert!(thin.iter().any(|point| point.at_ms == 77.0));
-        assert_eq!(thinned(vec![point(1)], 16).len(), 1);
-        assert!(thinned(Vec::new(), 16).is_empty());
+        let short = thin((0..200).map(point).collect(), 16);
+        assert!((10..=16).contains(&short.len()), "{}", short.len());
+        assert!(short.iter().any(|point| point.at_ms == 77.0));
+        assert_eq!(thin(vec![point(1)], 16).len(), 1);
+        assert!(thin(Vec::new(), 16).is_empty());
     }
 
     #[test]
@@ -204,7 +209,7 @@ mod tests {
         let mut series = Series::new();
         let point = |at: usize, bytes: u64| MemoryPoint {
             at_ms: at as f64,
-            moment: Moment::During,
+            moment: MemoryPhase::During,
             sample: MemorySample { rss_bytes: Some(bytes), ..Default::default() },
         };
         for at in 0..5000 {

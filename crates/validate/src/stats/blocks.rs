@@ -1,8 +1,7 @@
-//! How many independent values the requests of one run are worth, when batches share their fate and
-//! follow one another.
+//! The effective sample size of the requests of one run, whose batches depend on their neighbours.
 //!
-//! The requests are clusters (batches, or stretches of consecutive answers where the target tells
-//! none) in order of time. Around a quantile `q` of level `p` each cluster has a residual: how many
+//! The requests are clusters in order of time: batches, or runs of consecutive answers if the target
+//! reports no batches. Around a quantile `q` of level `p` each cluster has a residual: how many
 //! of its requests lie at or below `q`, less `p` times its size. The long-run variance of these
 //! residuals is that of the share below `q`, so
 //!
@@ -26,41 +25,40 @@
 //! it, and the smaller number of trials counts. 1.75 is the factor for which the simulated intervals of
 //! p95 and p99 cover 95 % best over independent, autoregressive and M/M/1 batches.
 //!
-//! All of this is within one run. It knows nothing of what differs from run to run: [`super::repeats`]
-//! does.
+//! All of this is within one run. Variance from run to run is the subject of [`super::repeats`].
 
 use super::sample::nearest_rank;
 
-/// Stands for a request that was never answered.
+/// The latency of a request that was never answered.
 pub(super) const NEVER: u64 = u64::MAX;
-/// How much more lies beyond the second level at which the variance is taken.
+/// Factor on the share beyond the quantile, for the second level at which the variance is taken.
 const BEYOND: f64 = 1.75;
-/// Longer series are summed over neighbours until they are at most this long.
+/// Most clusters of a series; longer series sum neighbours.
 const CLUSTERS_MAX: usize = 4096;
-/// The least share of the plain variance that the long-run one may be; clusters that alternate
-/// would otherwise count as arbitrarily many.
+/// Lower bound of the long-run variance, as a share of the plain variance. Without it, clusters that
+/// alternate would count as arbitrarily many.
 const VARIANCE_SHARE_MIN: f64 = 0.5;
-/// Fewer clusters than this show no dependence between them.
+/// Fewest clusters for which dependence between them is estimated.
 const CLUSTERS_MIN: usize = 10;
 
-/// Latencies of one run in clusters that share their fate, in order of time.
+/// Latencies of one run in clusters (batches), in order of time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Clusters {
-    /// In microseconds, cluster after cluster; [`NEVER`] if it was not answered.
+    /// Microseconds, cluster after cluster; [`NEVER`] for a failure.
     pub(super) values: Vec<u64>,
-    /// Where each cluster ends in `values`.
+    /// End of each cluster in `values`.
     ends: Vec<usize>,
 }
 
 impl Clusters {
-    /// No clusters.
+    /// Creates an empty series.
     pub fn new() -> Clusters {
         Clusters::default()
     }
 
-    /// Clusters of `size` consecutive latencies (microseconds, `None` for a failure), the last one of
-    /// what remains.
-    pub fn of_consecutive(
+    /// Groups consecutive latencies (microseconds, `None` for a failure) into clusters of `size`; the
+    /// last may be smaller.
+    pub fn from_consecutive(
         latencies_us: impl IntoIterator<Item = Option<u64>>,
         size: usize,
     ) -> Clusters {
@@ -79,7 +77,7 @@ impl Clusters {
         self.ends.push(self.values.len());
     }
 
-    /// Adds a request to the last cluster: its latency in microseconds, or `None` if it failed.
+    /// Adds a request to the last cluster: its latency in microseconds, or `None` for a failure.
     pub fn push(&mut self, latency_us: Option<u64>) {
         if self.ends.is_empty() {
             self.begin();
@@ -90,17 +88,17 @@ impl Clusters {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of clusters.
     pub fn count(&self) -> usize {
         self.ends.len()
     }
 
-    /// How many independent values the requests are worth for the quantile `level`, given all of
-    /// them in order.
+    /// Returns the effective number of independent values for the quantile `level`; `sorted` has all
+    /// values in ascending order.
     pub(super) fn effective_trials(&self, level: f64, sorted: &[u64]) -> f64 {
         let beyond = (1.0 - level) * BEYOND;
         let own = self.effective_at(level, sorted);
-        // Near the median there is nothing rare to be missed.
+        // The second level matters only for high quantiles, beyond which events are rare.
         if beyond < 0.5 { own.min(self.effective_at(1.0 - beyond, sorted)) } else { own }
     }
 
@@ -109,7 +107,7 @@ impl Clusters {
         let Some(&quantile) = sorted.get(nearest_rank(level, sorted.len()) - 1) else {
             return 0.0;
         };
-        // A rank on a failure: what varies is the share that was answered at all.
+        // A rank on a failure: the share that varies is the share of answered requests.
         let quantile = quantile.min(NEVER - 1);
         let below = sorted.partition_point(|&value| value <= quantile) as f64 / count;
         let residuals = self.residuals(quantile, below);
@@ -118,7 +116,7 @@ impl Clusters {
         if trials.is_finite() { trials.min(count) } else { clusters }
     }
 
-    /// Of each cluster, how many lie at or below `quantile`, less the share `below` of its size.
+    /// Returns for each cluster the number of values at or below `quantile`, minus `below` times its size.
     fn residuals(&self, quantile: u64, below: f64) -> Vec<f64> {
         let merged = self.count().div_ceil(CLUSTERS_MAX).max(1);
         let mut from = 0;
@@ -133,7 +131,7 @@ impl Clusters {
     }
 }
 
-/// The variance of a sum of `values` in order, per value. They have mean zero.
+/// Returns the variance of a sum of the ordered `values`, per value. Their mean is zero.
 fn long_run_variance(values: &[f64]) -> f64 {
     let n = values.len();
     let covariance = |lag: usize| {
@@ -156,7 +154,7 @@ fn long_run_variance(values: &[f64]) -> f64 {
         sum += 2.0 * smallest;
         lag += 2;
     }
-    // Each autocovariance around the sample's own mean is short by the variance of that mean.
+    // Each autocovariance around the sample's own mean is too small by the variance of that mean.
     let lost = ((2 * lag) as f64 / n as f64).min(0.6);
     sum.max(VARIANCE_SHARE_MIN * plain) / (1.0 - lost)
 }
@@ -209,7 +207,7 @@ mod tests {
     #[test]
     fn independent_requests_count_one_by_one() {
         let mut rng = fastrand::Rng::with_seed(9);
-        let clusters = Clusters::of_consecutive((0..8000).map(|_| Some(rng.u64(0..1000))), 8);
+        let clusters = Clusters::from_consecutive((0..8000).map(|_| Some(rng.u64(0..1000))), 8);
         assert_eq!(clusters.count(), 1000);
         let mut sorted = clusters.values.clone();
         sorted.sort_unstable();
@@ -220,9 +218,9 @@ mod tests {
     #[test]
     fn nothing_breaks_on_constant_or_empty_samples() {
         assert_eq!(Clusters::new().effective_trials(0.5, &[]), 0.0);
-        let same = Clusters::of_consecutive(vec![Some(7); 60], 3);
+        let same = Clusters::from_consecutive(vec![Some(7); 60], 3);
         assert_eq!(same.effective_trials(0.95, &same.values), 20.0);
-        let failed = Clusters::of_consecutive(vec![None; 60], 3);
+        let failed = Clusters::from_consecutive(vec![None; 60], 3);
         assert_eq!(failed.effective_trials(0.5, &failed.values), 20.0);
     }
 }

@@ -1,22 +1,22 @@
-//! Intervals at 95 % that assume nothing about the shape of a distribution.
+//! 95 % intervals of shares and quantiles that assume no shape of the distribution.
 
 use serde::{Deserialize, Serialize};
 
 /// Two-sided 95 % point of the normal distribution.
 pub(crate) const Z: f64 = 1.959_963_984_540_054;
-/// What each side of an interval may miss.
+/// Probability outside each end of an interval.
 const TAIL: f64 = 0.025;
 
-/// An interval; an end that the sample cannot give is `None`.
+/// An interval. An end that the sample is too small for is `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// Lower end.
+    /// Lower end, in the figure's unit.
     pub low: Option<f64>,
-    /// Upper end.
+    /// Upper end, in the figure's unit.
     pub high: Option<f64>,
 }
 
-/// Wilson's interval of a share: `share` of `trials` succeeded. `None` without trials.
+/// Returns Wilson's interval of a share (0 to 1) of `trials`; `None` without trials.
 ///
 /// Wilson (1927), "Probable inference, the law of succession, and statistical inference".
 pub fn wilson(share: f64, trials: usize) -> Option<Interval> {
@@ -32,19 +32,19 @@ pub fn wilson(share: f64, trials: usize) -> Option<Interval> {
     Some(Interval { low: Some(low), high: Some(high) })
 }
 
-/// Ranks of an interval for a quantile, out of `trials` independent values in order.
+/// The ranks in a sorted sample that bound a quantile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RankInterval {
-    /// Rank, from 1, of the lower end; `None` if the sample gives none.
+    /// Rank of the lower end, from 1; `None` if the sample is too small.
     pub low: Option<usize>,
-    /// Rank of the upper end; `None` if the sample gives none.
+    /// Rank of the upper end, from 1; `None` if the sample is too small.
     pub high: Option<usize>,
 }
 
-/// The distribution-free interval of the quantile `level` from order statistics.
+/// Returns the distribution-free interval of the quantile `level` (0 to 1) of `trials` independent values.
 ///
 /// The number of values at or below the true quantile is binomial, so the ranks between which it
-/// lies with 97.5 % on each side bound the quantile whatever the distribution is. See David and
+/// lies with 97.5 % on each side bound the quantile of any distribution. See David and
 /// Nagaraja, "Order Statistics", 3rd edition, section 7.1.
 pub fn quantile_ranks(level: f64, trials: usize) -> RankInterval {
     let n = trials;

@@ -1,4 +1,4 @@
-//! Percentiles of latency, each with what its sample supports.
+//! Percentiles of latency, each with the figure that its sample supports and its 95 % interval.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,38 +8,41 @@ use super::blocks::{Clusters, NEVER};
 use super::interval::{Interval, quantile_ranks};
 use super::sample::{Trials, nearest_rank};
 
-/// Fewest trials beyond a percentile for it to be shown as a figure: 100 for a p95, 400 for a p99.
+/// Fewest trials beyond a percentile for it to be shown: 5 beyond a p95 takes 100 trials, 4 beyond a p99
+/// takes 400.
 const P95_BEYOND: f64 = 5.0;
 const P99_BEYOND: f64 = 4.0;
 
-/// What may be printed of a percentile.
+/// The figure of a percentile that its sample supports.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Shown {
-    /// The figure itself.
+pub enum PercentileFigure {
+    /// The sample supports the percentile itself.
     Exactly {
         /// Milliseconds.
         ms: f64,
     },
-    /// Too few trials: the percentile is at least the lower one that they do support.
+    /// The sample is too small; the value of a lower level, which it supports, is a lower bound.
     AtLeast {
         /// Milliseconds.
         ms: f64,
-        /// The level, 0 to 1, whose figure this is.
+        /// The supported level, 0 to 1, to which `ms` belongs.
         level: f64,
     },
-    /// The rank falls on a request that was never answered.
+    /// The rank falls on a failed request.
     NotReached,
-    /// There are no requests to rank.
+    /// The sample is empty.
     NoData,
 }
 
-impl Shown {
-    /// The figure itself, where the sample supports it.
+impl PercentileFigure {
+    /// Returns the percentile in milliseconds if the sample supports it.
     pub fn exactly(self) -> Option<f64> {
         match self {
-            Shown::Exactly { ms } => Some(ms),
-            Shown::AtLeast { .. } | Shown::NotReached | Shown::NoData => None,
+            PercentileFigure::Exactly { ms } => Some(ms),
+            PercentileFigure::AtLeast { .. }
+            | PercentileFigure::NotReached
+            | PercentileFigure::NoData => None,
         }
     }
 }
@@ -47,17 +50,17 @@ impl Shown {
 /// One percentile.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Percentile {
-    /// 0.95 for a p95.
+    /// The level: 0.95 for a p95.
     pub level: f64,
-    /// The nearest-rank value whatever the sample supports, in milliseconds; none if the rank falls
-    /// on a failure.
+    /// The nearest-rank value in milliseconds, even if the sample is too small to support it; `None` if
+    /// the rank falls on a failure.
     pub nearest_rank_ms: Option<f64>,
-    /// What may be printed.
-    pub shown: Shown,
-    /// Its 95 % interval in milliseconds, within this run.
+    /// The figure that reports print.
+    pub shown: PercentileFigure,
+    /// The 95 % interval within this run, in milliseconds.
     pub interval_ms: Interval,
-    /// Independent values that the interval takes the requests to be worth: fewer than there are
-    /// batches where batches depend on their neighbours.
+    /// Effective sample size of the interval: below the number of batches if batches depend on their
+    /// neighbours.
     pub effective_trials: f64,
 }
 
@@ -65,10 +68,10 @@ impl Percentile {
     /// As it may be printed: a time, a lower bound, or why there is none.
     pub(crate) fn label(&self) -> String {
         match self.shown {
-            Shown::Exactly { ms } => time(ms),
-            Shown::AtLeast { ms, .. } => format!("≥ {}", time(ms)),
-            Shown::NotReached => "not reached".into(),
-            Shown::NoData => "–".into(),
+            PercentileFigure::Exactly { ms } => time(ms),
+            PercentileFigure::AtLeast { ms, .. } => format!("≥ {}", time(ms)),
+            PercentileFigure::NotReached => "not reached".into(),
+            PercentileFigure::NoData => "–".into(),
         }
     }
 }
@@ -76,11 +79,11 @@ impl Percentile {
 /// Mean, percentiles and maximum of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// Requests ranked.
+    /// Number of requests.
     pub count: usize,
     /// The size of the sample in independent units.
     pub trials: Trials,
-    /// Mean of those that were answered, in milliseconds.
+    /// Mean of the answered requests, in milliseconds.
     pub mean_ms: Option<f64>,
     /// Median.
     pub p50: Percentile,
@@ -88,11 +91,11 @@ pub struct Spread {
     pub p95: Percentile,
     /// 99th percentile.
     pub p99: Percentile,
-    /// Longest that was answered, in milliseconds; always shown.
+    /// Longest latency of an answered request, in milliseconds.
     pub max_ms: Option<f64>,
 }
 
-/// Latencies in order, those of requests that never had an answer last.
+/// Latencies in ascending order; those of failed requests are last.
 #[derive(Debug, Clone)]
 pub struct Latencies {
     clusters: Clusters,
@@ -101,7 +104,7 @@ pub struct Latencies {
 }
 
 impl Latencies {
-    /// From the requests of one run in the order of their batches.
+    /// Sorts the requests of one run, given in the order of their batches.
     pub fn new(clusters: Clusters) -> Latencies {
         let mut sorted = clusters.values.clone();
         sorted.sort_unstable();
@@ -109,7 +112,7 @@ impl Latencies {
         Latencies { clusters, sorted, answered }
     }
 
-    /// Answered and unanswered requests together.
+    /// Returns the number of requests, failed ones included.
     pub fn count(&self) -> usize {
         self.sorted.len()
     }
@@ -118,7 +121,7 @@ impl Latencies {
         &self.sorted[..self.answered]
     }
 
-    /// The summary, with `trials` as the size of the sample.
+    /// Summarises the latencies; `trials` is the size of the sample.
     pub fn spread(&self, trials: Trials) -> Spread {
         let answered = self.answered_us();
         let sum: u64 = answered.iter().sum();
@@ -133,8 +136,8 @@ impl Latencies {
         }
     }
 
-    /// Points of the distribution function for a chart: (milliseconds, share of all requests at or
-    /// below), at most `most` of them and the last one always. It ends below 1 if requests failed.
+    /// Returns at most `most` points of the distribution function for a chart, the last one always:
+    /// (milliseconds, share of all requests at or below). It ends below 1 if requests failed.
     pub fn distribution(&self, most: usize) -> Vec<(f64, f64)> {
         let answered = self.answered_us();
         let steps = answered.len().min(most);
@@ -145,7 +148,7 @@ impl Latencies {
         (1..=steps).map(point).collect()
     }
 
-    /// The value of a rank from 1, in milliseconds; none beyond the answered requests.
+    /// Returns the value at a rank from 1, in milliseconds; `None` beyond the answered requests.
     fn at_rank(&self, rank: usize) -> Option<f64> {
         self.answered_us().get(rank.checked_sub(1)?).map(|&us| us as f64 / 1e3)
     }
@@ -168,19 +171,19 @@ impl Latencies {
         }
     }
 
-    /// A percentile grows with its level, so where the sample supports only a lower level that
-    /// level's value is a bound from below.
-    fn shown(&self, level: f64, beyond: f64, trials: Trials) -> Shown {
+    /// Returns the figure that `trials` support. A percentile grows with its level, so the value of a
+    /// lower, supported level is a lower bound.
+    fn shown(&self, level: f64, beyond: f64, trials: Trials) -> PercentileFigure {
         if self.count() == 0 {
-            return Shown::NoData;
+            return PercentileFigure::NoData;
         }
         let supported = (1.0 - beyond / trials.count.max(1) as f64).max(0.5);
         let enough = supported >= level - 1e-9;
         let used = if enough { level } else { supported };
         match self.at_rank(nearest_rank(used, self.count())) {
-            None => Shown::NotReached,
-            Some(ms) if enough => Shown::Exactly { ms },
-            Some(ms) => Shown::AtLeast { ms, level: supported },
+            None => PercentileFigure::NotReached,
+            Some(ms) if enough => PercentileFigure::Exactly { ms },
+            Some(ms) => PercentileFigure::AtLeast { ms, level: supported },
         }
     }
 }
@@ -199,7 +202,7 @@ mod tests {
         let mut all: Vec<Option<u64>> = ms.map(|ms| Some(ms * 1000)).collect();
         all.extend(vec![None; failures]);
         fastrand::Rng::with_seed(3).shuffle(&mut all);
-        Latencies::new(Clusters::of_consecutive(all, 1))
+        Latencies::new(Clusters::from_consecutive(all, 1))
     }
 
     fn thousand() -> Latencies {
@@ -210,9 +213,9 @@ mod tests {
     fn percentiles_of_one_to_a_thousand() {
         let spread = thousand().spread(batches(1000));
         assert_eq!(spread.mean_ms, Some(500.5));
-        assert_eq!(spread.p50.shown, Shown::Exactly { ms: 500.0 });
-        assert_eq!(spread.p95.shown, Shown::Exactly { ms: 950.0 });
-        assert_eq!(spread.p99.shown, Shown::Exactly { ms: 990.0 });
+        assert_eq!(spread.p50.shown, PercentileFigure::Exactly { ms: 500.0 });
+        assert_eq!(spread.p95.shown, PercentileFigure::Exactly { ms: 950.0 });
+        assert_eq!(spread.p99.shown, PercentileFigure::Exactly { ms: 990.0 });
         assert_eq!(spread.max_ms, Some(1000.0));
         let interval = spread.p95.interval_ms;
         assert!(interval.low < Some(950.0) && interval.high > Some(950.0), "{interval:?}");
@@ -221,18 +224,27 @@ mod tests {
     #[test]
     fn few_batches_give_a_bound_from_the_level_they_support() {
         let spread = thousand().spread(batches(50));
-        assert_eq!(spread.p95.shown, Shown::AtLeast { ms: 900.0, level: 0.9 });
+        assert_eq!(spread.p95.shown, PercentileFigure::AtLeast { ms: 900.0, level: 0.9 });
         assert_eq!(spread.p95.nearest_rank_ms, Some(950.0));
-        assert_eq!(thousand().spread(batches(100)).p95.shown, Shown::Exactly { ms: 950.0 });
-        assert!(matches!(thousand().spread(batches(399)).p99.shown, Shown::AtLeast { .. }));
-        assert_eq!(thousand().spread(batches(400)).p99.shown, Shown::Exactly { ms: 990.0 });
+        assert_eq!(
+            thousand().spread(batches(100)).p95.shown,
+            PercentileFigure::Exactly { ms: 950.0 }
+        );
+        assert!(matches!(
+            thousand().spread(batches(399)).p99.shown,
+            PercentileFigure::AtLeast { .. }
+        ));
+        assert_eq!(
+            thousand().spread(batches(400)).p99.shown,
+            PercentileFigure::Exactly { ms: 990.0 }
+        );
     }
 
     #[test]
     fn the_interval_knows_of_batches() {
         // The same latencies, alone and in batches of twenty that share theirs.
         let together = (0..1000).map(|n| Some((n / 20 * 37 % 50 + 1) * 1000));
-        let together = Latencies::new(Clusters::of_consecutive(together, 20));
+        let together = Latencies::new(Clusters::from_consecutive(together, 20));
         let spread = together.spread(batches(50));
         assert!((25.0..=60.0).contains(&spread.p50.effective_trials), "{:?}", spread.p50);
         assert_eq!(spread.p95.interval_ms.high, None, "50 batches cannot bound a p95 from above");
@@ -245,10 +257,13 @@ mod tests {
         let all = shuffled(1..=940, 60);
         let spread = all.spread(batches(1000));
         assert_eq!(spread.count, 1000);
-        assert_eq!(spread.p50.shown, Shown::Exactly { ms: 500.0 });
-        assert_eq!(spread.p95.shown, Shown::NotReached);
+        assert_eq!(spread.p50.shown, PercentileFigure::Exactly { ms: 500.0 });
+        assert_eq!(spread.p95.shown, PercentileFigure::NotReached);
         assert_eq!(spread.max_ms, Some(940.0));
-        assert_eq!(Latencies::new(Clusters::new()).spread(batches(0)).p50.shown, Shown::NoData);
+        assert_eq!(
+            Latencies::new(Clusters::new()).spread(batches(0)).p50.shown,
+            PercentileFigure::NoData
+        );
     }
 
     #[test]
@@ -258,7 +273,7 @@ mod tests {
         assert_eq!(points.len(), 50);
         assert_eq!(points.last(), Some(&(900.0, 0.9)));
         assert!(points.is_sorted_by(|one, next| one.0 <= next.0 && one.1 < next.1));
-        let failed = Clusters::of_consecutive(vec![None; 3], 1);
+        let failed = Clusters::from_consecutive(vec![None; 3], 1);
         assert!(Latencies::new(failed).distribution(50).is_empty());
     }
 }

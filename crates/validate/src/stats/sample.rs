@@ -1,16 +1,16 @@
-//! The size of a sample in independent units, and ranks in a sorted sample.
+//! The size of a sample in independent units, and nearest ranks in a sorted sample.
 
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-/// What the size of a sample is counted in.
+/// The unit in which the size of a sample is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrialUnit {
-    /// Batches that the target told.
+    /// Batches, as reported by the target.
     Batches,
-    /// Rounds: requests divided by clients, the time in which every client is served once.
+    /// Rounds of a closed loop: requests / clients, for targets that report no batches.
     Rounds,
     /// Runs of a cell.
     Runs,
@@ -21,7 +21,7 @@ pub enum TrialUnit {
 }
 
 impl TrialUnit {
-    /// The unit in words.
+    /// Returns the unit's plural for reports.
     pub fn label(self) -> &'static str {
         match self {
             TrialUnit::Batches => "batches",
@@ -36,15 +36,15 @@ impl TrialUnit {
 /// The size of a sample in independent units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trials {
-    /// How many.
+    /// Number of units.
     pub count: usize,
-    /// Of what.
+    /// The unit.
     pub unit: TrialUnit,
 }
 
 impl Trials {
-    /// Batches where the target told any, else rounds of `clients` requests.
-    pub fn of(requests: usize, clients: usize, batches: usize) -> Trials {
+    /// Counts batches if the target reported any, else rounds of `clients` requests.
+    pub fn new(requests: usize, clients: usize, batches: usize) -> Trials {
         if batches > 0 {
             return Trials { count: batches.min(requests), unit: TrialUnit::Batches };
         }
@@ -52,7 +52,7 @@ impl Trials {
     }
 }
 
-/// The nearest rank, from 1, of `level` (0 to 1) in a sample of `count`.
+/// Returns the nearest rank, from 1, of `level` (0 to 1) in a sample of `count` values.
 pub fn nearest_rank(level: f64, count: usize) -> usize {
     // The product of a level such as 0.95 and a count may land a hair above the whole number meant.
     let rank = (level * count as f64 - 1e-9).ceil() as usize;
@@ -96,8 +96,8 @@ mod tests {
 
     #[test]
     fn trials_are_batches_where_told() {
-        assert_eq!(Trials::of(100, 10, 25), Trials { count: 25, unit: TrialUnit::Batches });
-        assert_eq!(Trials::of(100, 10, 0), Trials { count: 10, unit: TrialUnit::Rounds });
-        assert_eq!(Trials::of(0, 10, 0).count, 0);
+        assert_eq!(Trials::new(100, 10, 25), Trials { count: 25, unit: TrialUnit::Batches });
+        assert_eq!(Trials::new(100, 10, 0), Trials { count: 10, unit: TrialUnit::Rounds });
+        assert_eq!(Trials::new(0, 10, 0).count, 0);
     }
 }

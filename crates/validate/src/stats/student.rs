@@ -1,8 +1,8 @@
-//! Student's t and the normal distribution, as far as intervals and tests need them.
+//! Tail probabilities of Student's t and of the normal distribution.
 
 use std::f64::consts::FRAC_2_PI;
 
-/// P(T > t) of Student's t with a whole number of degrees of freedom.
+/// Returns P(T > t) of Student's t with a whole number of degrees of freedom.
 ///
 /// The finite series of Abramowitz and Stegun, "Handbook of Mathematical Functions", 26.7.3-4.
 pub(crate) fn upper_tail(t: f64, degrees: usize) -> f64 {
@@ -24,7 +24,7 @@ pub(crate) fn upper_tail(t: f64, degrees: usize) -> f64 {
     if t >= 0.0 { tail } else { 1.0 - tail }
 }
 
-/// The t that is exceeded with probability `tail`, below one half.
+/// Returns the t that is exceeded with probability `tail`, which is below one half.
 pub(crate) fn critical(tail: f64, degrees: usize) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
     while upper_tail(high, degrees) > tail && high < 1e12 {
@@ -41,7 +41,7 @@ pub(crate) fn critical(tail: f64, degrees: usize) -> f64 {
     high
 }
 
-/// P(|Z| > z) of the standard normal distribution, to 1.5e-7.
+/// Returns P(|Z| > z) of the standard normal distribution, with an error of at most 1.5e-7.
 ///
 /// Abramowitz and Stegun, 7.1.26.
 pub(crate) fn normal_two_sided(z: f64) -> f64 {

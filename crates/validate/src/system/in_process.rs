@@ -1,4 +1,4 @@
-//! The engine in this process: no network, no serialisation, the same trait.
+//! The engine in this process as a [`Target`]: without network and serialization.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use bigbatch_engine::{
 
 use super::memory::{ArenaSample, MemorySample, process_rss_bytes};
 use super::target::{
-    Answer, BatchRef, Failure, FailureKind, Prompt, Reply, StageTimes, Target, TargetInfo,
+    BatchRef, Failure, FailureKind, Prompt, Reply, ReplyFuture, StageTimes, Target, TargetInfo,
     TokenCounter,
 };
 
@@ -20,8 +20,8 @@ pub struct InProcess {
 }
 
 impl InProcess {
-    /// Measures `engine` with the task that its model is for. The report prints what the engine knows
-    /// of itself, and the budget and version that its caller knows.
+    /// Wraps `engine`, with the default task of its model's head. `memory_budget_bytes` and `version`
+    /// are for the report, which takes everything else from the engine.
     pub fn new(engine: Engine, memory_budget_bytes: u64, version: &str) -> InProcess {
         let task = match engine.model().config.head {
             Head::Base | Head::MaskedLm { .. } => {
@@ -44,7 +44,7 @@ impl InProcess {
         InProcess { engine, task, info }
     }
 
-    /// The engine.
+    /// Returns the engine.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
@@ -55,7 +55,7 @@ impl Target for InProcess {
         self.info.clone()
     }
 
-    fn send<'a>(&'a self, prompt: &'a Prompt) -> Answer<'a> {
+    fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a> {
         Box::pin(async {
             let input = Input::Text(prompt.text().into());
             let request = Request { input, task: self.task.clone(), truncate: Truncate::No };
@@ -122,8 +122,8 @@ fn failure(error: RequestError) -> Failure {
 
 impl TokenCounter for Tokenizer {
     fn offsets(&self, text: &str) -> Vec<(usize, usize)> {
-        // The prose is plain text: a tokenizer that fails on it yields no spans, and the workload then
-        // says that no prompt of the length can be cut.
+        // A tokenizer that fails on plain prose yields no spans; the workload then reports that no prompt
+        // of the length can be cut.
         self.byte_spans(text).unwrap_or_default()
     }
 

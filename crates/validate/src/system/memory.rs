@@ -1,15 +1,14 @@
-//! Memory readings: what a target reports of itself, what the operating system says of a process,
-//! and what NVML says of a process and its card.
+//! Memory readings: from the target itself, from the operating system, and from NVML.
 //!
-//! A reading carries what ran when it was taken (requests under way, batches so far), so that a
-//! report can lay memory beside load without guessing from clocks. Nothing here interprets: whether
-//! a series leaks is for the analysis to say.
+//! A reading includes the load at its time (requests in flight, batches so far), so that a report can
+//! relate memory to load without comparing clocks. Readings are not interpreted here: leaks are judged in
+//! [`crate::analysis::memory`], and when readings are taken is decided in [`run`](mod@crate::run).
 
 use bigbatch_engine::device_memory_of;
 use bigbatch_engine::units::proc_bytes;
 use serde::{Deserialize, Serialize};
 
-/// One reading. What a target cannot tell is `None`, never zero.
+/// One reading. A quantity that the target does not report is `None`, never zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct MemorySample {
     /// Resident memory of the target's process, in bytes.
@@ -18,39 +17,39 @@ pub struct MemorySample {
     /// Device memory of the target's process, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_used_bytes: Option<u64>,
-    /// Memory of the whole card that is in use, by this process, others and the driver, in bytes.
+    /// Memory in use on the whole card, by this process, others and the driver, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card_used_bytes: Option<u64>,
-    /// The target's own arena.
+    /// The target's arena.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arena: Option<ArenaSample>,
-    /// Requests that the target has taken and not yet answered.
+    /// Requests that the target has accepted and not answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_in_flight: Option<usize>,
-    /// Batches that its device has, running or next.
+    /// Batches on the device, running or next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batches_in_flight: Option<usize>,
-    /// Batches that the target has started since its own start.
+    /// Batches started since the target's start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batches: Option<u64>,
 }
 
-/// One reading of memory and when it was taken.
+/// One memory reading with its time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MemoryPoint {
     /// Milliseconds since the start of the run.
     pub at_ms: f64,
     /// Whether the target was idle (before or after the cell) or under load.
-    pub moment: Moment,
+    pub moment: MemoryPhase,
     /// The reading.
     #[serde(flatten)]
     pub sample: MemorySample,
 }
 
-/// When a reading was taken.
+/// The time of a reading relative to the cell's load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Moment {
+pub enum MemoryPhase {
     /// Idle, before the cell's first request.
     Before,
     /// Under the cell's load.
@@ -59,36 +58,36 @@ pub enum Moment {
     After,
 }
 
-/// State of an arena, in bytes.
+/// The use of an arena, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct ArenaSample {
-    /// All of it.
+    /// Size of the arena.
     pub capacity_bytes: u64,
-    /// In use now: what the batch under way holds.
+    /// In use now, by the batch that runs.
     pub used_bytes: u64,
-    /// Most ever touched.
+    /// Most bytes ever in use.
     pub high_water_bytes: u64,
-    /// Largest block that could be handed out now.
+    /// Largest block that could be allocated now.
     pub largest_free_bytes: u64,
-    /// Where several arenas are added up here: the greatest fragmentation of any by itself, 0 to 1.
+    /// Greatest fragmentation of a single arena, 0 to 1, if these are the sums over several arenas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fragmentation_max: Option<f64>,
 }
 
 impl ArenaSample {
-    /// Bytes that nobody holds.
+    /// Returns the bytes not in use.
     pub fn free_bytes(&self) -> u64 {
         self.capacity_bytes.saturating_sub(self.used_bytes)
     }
 
-    /// Share of the free bytes that no single block can hold, 0 to 1; see [`fragmentation`].
+    /// Returns the share of the free bytes outside the largest free block, 0 to 1; see [`fragmentation`].
     pub fn fragmentation(&self) -> f64 {
         let of_one = || fragmentation(self.free_bytes(), self.largest_free_bytes);
         self.fragmentation_max.unwrap_or_else(of_one)
     }
 }
 
-/// 1 - largest free block / all free bytes: 0 when the free memory is one block, or when there is none.
+/// Returns 1 - largest free block / all free bytes: 0 if the free memory is one block, or if none is free.
 pub fn fragmentation(free_bytes: u64, largest_free_bytes: u64) -> f64 {
     if free_bytes == 0 {
         return 0.0;
@@ -96,18 +95,18 @@ pub fn fragmentation(free_bytes: u64, largest_free_bytes: u64) -> f64 {
     1.0 - largest_free_bytes.min(free_bytes) as f64 / free_bytes as f64
 }
 
-/// Resident memory of this process in bytes, from `/proc/self/status`; `None` where there is none.
+/// Returns the resident memory of this process in bytes; `None` without `/proc`.
 pub fn process_rss_bytes() -> Option<u64> {
     proc_bytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS")
 }
 
-/// Resident memory of process `pid` in bytes; `None` once it has ended, or where there is no `/proc`.
+/// Returns the resident memory of process `pid` in bytes; `None` once it has ended, or without `/proc`.
 pub fn rss_bytes_of(pid: u32) -> Option<u64> {
     proc_bytes(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS")
 }
 
-/// A reading of process `pid` from outside: resident memory, and device memory in builds with CUDA
-/// on a machine where NVML lists the process. What cannot be read is `None`.
+/// Reads the memory of process `pid` from outside: resident memory and, in builds with CUDA on a machine
+/// whose NVML lists the process, device memory.
 pub fn process_memory(pid: u32) -> MemorySample {
     let device = device_memory_of(pid).unwrap_or_default();
     MemorySample {

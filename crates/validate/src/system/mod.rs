@@ -1,8 +1,9 @@
-//! What is being measured, seen through one small trait.
+//! The system under test, behind one trait: [`Target`].
 //!
-//! The harness knows nothing of engines or wire formats: it hands a [`Prompt`] to a [`Target`] and
-//! gets an [`Outcome`] back. Whoever implements the trait, this process's engine or a competitor
-//! behind a URL, is measured by exactly the same code.
+//! The rest of the harness knows neither engines nor wire formats: it sends a [`Prompt`] and receives a
+//! [`Reply`] or a [`Failure`]. The engine in this process ([`InProcess`]) and a server behind a URL
+//! ([`HttpTarget`]) are therefore measured by the same code. When requests are sent is decided in
+//! [`crate::load`].
 
 pub mod http;
 mod in_process;
@@ -12,10 +13,10 @@ mod target;
 pub use http::{HttpOptions, HttpTarget};
 pub use in_process::InProcess;
 pub use memory::{
-    ArenaSample, MemoryPoint, MemorySample, Moment, fragmentation, process_memory,
+    ArenaSample, MemoryPhase, MemoryPoint, MemorySample, fragmentation, process_memory,
     process_rss_bytes, rss_bytes_of,
 };
 pub use target::{
-    Answer, BatchRef, Failure, FailureKind, Outcome, Prompt, Reading, Reply, StageTimes, Target,
+    BatchRef, Failure, FailureKind, MemoryFuture, Prompt, Reply, ReplyFuture, StageTimes, Target,
     TargetInfo, TokenCounter,
 };

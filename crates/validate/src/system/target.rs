@@ -1,4 +1,5 @@
-//! The contract between the harness and a system under test: what is sent, what comes back, how it fails.
+//! The contract between the harness and a system under test: prompts, replies, failures, and what the
+//! system reports of itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,77 +13,76 @@ use serde::{Deserialize, Serialize};
 
 use super::memory::MemorySample;
 
-/// The future a target answers with.
-pub type Answer<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+/// The future of [`Target::send`].
+pub type ReplyFuture<'a> = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>>;
 
-/// The future of a reading of memory.
-pub type Reading<'a> = Pin<Box<dyn Future<Output = MemorySample> + Send + 'a>>;
+/// The future of [`Target::memory_now`].
+pub type MemoryFuture<'a> = Pin<Box<dyn Future<Output = MemorySample> + Send + 'a>>;
 
-/// Counts tokens as the target does. Implemented for the engine's tokenizer; the harness needs no
-/// more of it than this.
+/// Counts tokens as the target does. Implemented for the engine's tokenizer.
 pub trait TokenCounter: Sync {
-    /// Byte spans of the tokens of `text` in order, without special tokens. Spans may overlap or be
-    /// empty, but their starts and ends never decrease.
+    /// Returns the byte spans of the tokens of `text` in order, without special tokens. Spans may overlap
+    /// or be empty, but their starts and ends never decrease.
     fn offsets(&self, text: &str) -> Vec<(usize, usize)>;
 
-    /// Number of tokens of `text`, special tokens included.
+    /// Returns the number of tokens of `text`, special tokens included.
     fn count(&self, text: &str) -> usize;
 }
 
 /// A system under test.
 ///
-/// `send` must resolve once the whole answer has arrived (the last byte, the device's output read
-/// back), so that the harness's clock measures finished work. Dropping the future is how the
-/// harness hangs up: the target should then free the request's place.
+/// [`Target::send`] must resolve when the whole answer has arrived (the last byte, the device's output
+/// read back), so that the harness times finished work. The harness cancels a request by dropping its
+/// future; the target should then free the request's slot.
 pub trait Target: Send + Sync {
-    /// What this is, as the report will print it. Called once, before the load.
+    /// Describes the target for the report. Called once, before the load.
     fn describe(&self) -> TargetInfo;
 
     /// Sends one prompt and waits for its answer.
-    fn send<'a>(&'a self, prompt: &'a Prompt) -> Answer<'a>;
+    fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a>;
 
-    /// Memory right now. Called about ten times a second during the load, so it must be cheap and
-    /// must not block: a target that has to ask over a network answers with its latest reading.
+    /// Returns the memory in use now. Called about ten times per second under load, so it must be cheap
+    /// and must not block: a target behind a network returns its latest reading.
     fn memory(&self) -> MemorySample;
 
-    /// A reading that begins with this call: what an idle target holds must not be told by a reading that
-    /// began under load. A target whose [`memory`](Target::memory) is that already has nothing to add.
-    fn memory_now(&self) -> Reading<'_> {
+    /// Takes a reading that begins with this call. It is used for idle memory, for which a reading that
+    /// began under load is wrong. The default suits targets whose [`memory`](Target::memory) reads anew.
+    fn memory_now(&self) -> MemoryFuture<'_> {
         let sample = self.memory();
         Box::pin(async move { sample })
     }
 
-    /// Whether it runs in the harness's own process, and so shares its processor time.
+    /// Returns true if the target runs in the harness's process, and so shares its processor time.
     fn shares_process(&self) -> bool {
         false
     }
 }
 
-/// What a target says of itself. Every string is untrusted and escaped where it is printed.
+/// A target's description of itself. Strings are untrusted; whoever prints them escapes them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetInfo {
     /// `in-process`, or the URL without credentials.
     pub name: String,
-    /// Version of the software that answers.
+    /// Version of the target's software.
     pub version: String,
-    /// The model, as its user named it.
+    /// The model, as the user named it.
     pub model: String,
-    /// Arithmetic, `f32` or `bf16` say.
+    /// Data type of the arithmetic, such as `f32` or `bf16`.
     pub dtype: String,
-    /// The device, in the words its driver uses.
+    /// Name of the device, from its driver.
     pub device: String,
-    /// The memory budget it was started with, in bytes.
+    /// Memory budget, in bytes.
     pub memory_budget_bytes: Option<u64>,
-    /// Most tokens it packs into one batch.
+    /// Most tokens per batch.
     pub max_batch_tokens: Option<usize>,
-    /// Longest sequence it takes, special tokens included; longer cells are "not run".
+    /// Longest sequence in tokens, special tokens included; cells that exceed it are "not run".
     pub max_sequence_tokens: Option<usize>,
-    /// Anything else worth printing, by name.
+    /// Further facts for the report, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, String>,
 }
 
-/// One text to send, of a known token count. It is a window into shared prose, so cloning is cheap.
+/// One text of a known token count. It is a window of shared prose, so cloning is cheap.
 #[derive(Clone)]
 pub struct Prompt {
     source: Arc<str>,
@@ -91,24 +91,24 @@ pub struct Prompt {
 }
 
 impl Prompt {
-    /// The window `range` (bytes) of `source`, which must lie on character boundaries inside it,
-    /// or `None` is returned. `tokens` counts special tokens.
+    /// Creates the window `range` (bytes) of `source`; `None` if its ends are outside `source` or inside
+    /// a character. `tokens` includes special tokens.
     pub fn new(source: Arc<str>, range: Range<usize>, tokens: usize) -> Option<Prompt> {
         source.get(range.clone())?;
         Some(Prompt { source, range, tokens })
     }
 
-    /// The text to send.
+    /// Returns the text to send.
     pub fn text(&self) -> &str {
         &self.source[self.range.clone()]
     }
 
-    /// The tokens it has, special tokens included.
+    /// Returns the text's tokens, special tokens included.
     pub fn tokens(&self) -> usize {
         self.tokens
     }
 
-    /// Where the window lies in its source, in bytes.
+    /// Returns the window's byte range in its source.
     pub fn range(&self) -> Range<usize> {
         self.range.clone()
     }
@@ -120,48 +120,45 @@ impl fmt::Debug for Prompt {
     }
 }
 
-/// How a request ended.
-pub type Outcome = Result<Reply, Failure>;
-
-/// A complete answer.
+/// The answer to one prompt, without its content.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reply {
-    /// Tokens the target counted, special ones included; where told it is checked against the
-    /// prompt, and a difference is a [`FailureKind::WrongTokenCount`].
+    /// Tokens that the target counted, special tokens included. A count that differs from the prompt's
+    /// makes the request a [`FailureKind::WrongTokenCount`].
     pub tokens: Option<usize>,
-    /// Where the time went inside the target, where it tells.
+    /// Time per stage inside the target, if reported.
     pub stages: Option<StageTimes>,
-    /// The batch that carried the request, where the target tells.
+    /// The batch that carried the request, if reported.
     pub batch: Option<BatchRef>,
 }
 
-/// Time a request spent in each stage of the target, in microseconds.
+/// Time of one request in each stage of the target, in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageTimes {
-    /// Text to token ids.
+    /// Tokenization.
     pub tokenize_us: u64,
     /// Waiting for a batch.
     pub queue_us: u64,
-    /// Handing its batch to the device, where that is told apart from the rest.
+    /// Copying the batch to the device, if reported separately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy_us: Option<u64>,
-    /// In the forward pass of its batch, the reading back included.
+    /// Forward pass of the batch, reading back included.
     pub compute_us: u64,
-    /// From acceptance to answer, as the target saw it.
+    /// From acceptance to answer, by the target's clock.
     pub total_us: u64,
 }
 
 impl StageTimes {
-    /// On the device, or being handed to it.
+    /// Returns the time of copying and computing together.
     pub fn device_us(&self) -> u64 {
         self.copy_us.unwrap_or(0) + self.compute_us
     }
 }
 
-/// The batch a request travelled in.
+/// The batch that carried a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchRef {
-    /// Unique within the target's life.
+    /// Unique between the target's start and its end.
     pub id: u64,
     /// Sequences in the batch.
     pub sequences: usize,
@@ -169,48 +166,48 @@ pub struct BatchRef {
     pub tokens: usize,
 }
 
-/// A request that got no usable answer.
+/// The failure of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Which kind, for counting.
+    /// The kind, by which reports count failures.
     pub kind: FailureKind,
-    /// One line for a person; kept in the raw record.
+    /// The cause in one line; kept in the raw record.
     pub message: String,
-    /// When the target asked to be tried again, where it said so.
+    /// The wait that the target requested before another attempt.
     pub retry_after: Option<Duration>,
 }
 
 impl Failure {
-    /// A failure of `kind` with its message.
+    /// Creates a failure without a requested wait.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
         Failure { kind, message: message.into(), retry_after: None }
     }
 }
 
-/// The kinds of failure that the report counts apart.
+/// The kinds of failure that reports count separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// No answer within the plan's request timeout.
     Timeout,
-    /// Refused because the target is busy (queue full, 429, 503).
+    /// The target is busy: queue full, 429, 503.
     Refused,
-    /// The target finds the text too long.
+    /// The text is too long for the target.
     TooLong,
     /// The target ran out of memory on this request.
     OutOfMemory,
-    /// The connection failed.
+    /// The connection could not be made, or broke.
     Transport,
-    /// Any other error that the target reported.
+    /// Any other error status of the target.
     Server,
-    /// An answer came that cannot be read.
+    /// The answer is not HTTP, not JSON, or of an unexpected shape.
     BadReply,
-    /// The target counted other tokens than the prompt has.
+    /// The target's token count differs from the prompt's.
     WrongTokenCount,
 }
 
 impl FailureKind {
-    /// The kind in words, for tables.
+    /// Returns the kind's name for tables.
     pub fn label(self) -> &'static str {
         match self {
             FailureKind::Timeout => "timeout",

@@ -1,11 +1,12 @@
-//! Verdicts: each limit of each bar against what was measured.
+//! Verdicts: compares each limit of the plan with what was measured.
 //!
-//! A limit passes when the whole 95 % interval of its figure is on the good side and fails when the
-//! whole interval is on the bad side. In between, or where the sample is too small for the figure,
-//! it is "not shown": the run says neither. A cell that was not run has the verdict "not run".
+//! A limit passes if the whole 95 % interval of its figure is within the limit, and fails if the whole
+//! interval is beyond it. If the interval contains the limit, or the sample is too small for the figure,
+//! the verdict is "not shown". A cell that was not run has the verdict "not run".
 //!
-//! Of a cell with several runs the p95 and the tail ratio are judged by their intervals over the runs;
-//! successes are pooled. Limits over the whole run come after those of the cells.
+//! For a cell with several runs, p95 and tail ratio are judged by their intervals over the runs; successes
+//! are pooled. Limits over the whole run (`whole_run.rs`) follow those of the cells. Figures are not
+//! computed here but in [`crate::figures`]; advice is in [`crate::recommend`].
 
 mod tail;
 mod whole_run;
@@ -18,24 +19,24 @@ use crate::analysis::MemoryFindings;
 use crate::figures::published::{percentile_over_runs, runs};
 use crate::figures::{Cell, Figures, Status};
 use crate::plan::{Bar, CellSpec, Plan};
-use crate::stats::{Interval, Shown, TrialUnit, Trials, interval::wilson};
+use crate::stats::{Interval, PercentileFigure, TrialUnit, Trials, interval::wilson};
 
-/// What a verdict says.
+/// The outcome of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The limit is met.
     Pass,
-    /// The sample does not tell.
+    /// The sample shows neither that the limit is met nor that it is missed.
     NotShown,
     /// The cell was not run.
     NotRun,
-    /// The limit is not met.
+    /// The limit is missed.
     Fail,
 }
 
 impl Outcome {
-    /// The outcome in words.
+    /// Returns the outcome's name for people.
     pub fn label(self) -> &'static str {
         match self {
             Outcome::Pass => "pass",
@@ -46,49 +47,49 @@ impl Outcome {
     }
 }
 
-/// What is limited.
+/// The quantity that a limit is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Criterion {
-    /// Share of requests that succeed; figures are 0 to 1.
+    /// Share of successful requests, 0 to 1.
     SuccessRate,
-    /// 95th percentile of latency over the successes; figures are milliseconds.
+    /// 95th percentile of latency over the successes, in milliseconds.
     LatencyP95,
-    /// 99th percentile of latency over the median; figures are ratios.
+    /// p99 / p50 of latency over the successes.
     TailRatio,
-    /// Greatest fragmentation of the target's arena; figures are 0 to 1.
+    /// Greatest fragmentation of the target's arena, 0 to 1.
     Fragmentation,
-    /// Most device memory that the target held; figures are bytes.
+    /// Greatest device memory of the target, in bytes.
     DeviceMemory,
-    /// Growth of memory from cell to cell; figures are bytes a cell, and the limit is what counts as
-    /// none of the quantity that is judged.
+    /// Growth of memory in bytes per cell; the limit is the growth that counts as none for the quantity
+    /// that is judged.
     Leak,
 }
 
-/// One limit, judged.
+/// One limit with its figure and outcome.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// The cell; none for a limit over the whole run.
+    /// The cell; `None` for a limit over the whole run.
     #[serde(flatten)]
     pub spec: Option<CellSpec>,
-    /// What is limited.
+    /// The quantity that is limited.
     pub criterion: Criterion,
     /// The limit, in the criterion's unit.
     pub limit: f64,
-    /// The figure, in the criterion's unit; none if there is none.
+    /// The figure, in the criterion's unit; `None` if it could not be computed.
     pub figure: Option<f64>,
     /// The 95 % interval of the figure.
     pub interval: Interval,
-    /// The sample that the interval comes from.
+    /// The size of the sample behind the interval.
     pub trials: Option<Trials>,
-    /// What it comes to.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Why, in one sentence without the figures, where it isn't plain from them.
+    /// The cause in one clause, unless the figures show it; empty otherwise.
     pub reason: String,
 }
 
 impl Verdict {
-    /// Before anything is known of it.
+    /// Creates the verdict of a limit whose cell was not run.
     fn not_run(spec: Option<CellSpec>, criterion: Criterion, limit: f64) -> Verdict {
         Verdict {
             spec,
@@ -103,14 +104,14 @@ impl Verdict {
     }
 }
 
-/// Counts of verdicts.
+/// The numbers of verdicts by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conclusion {
     /// Limits met.
     pub passed: usize,
     /// Limits not met.
     pub failed: usize,
-    /// Limits of which the sample does not tell.
+    /// Limits that are not shown to be met or missed.
     pub not_shown: usize,
     /// Limits of cells that were not run.
     pub not_run: usize,
@@ -128,12 +129,12 @@ impl Conclusion {
         }
     }
 
-    /// All limits together.
+    /// Returns the number of all limits.
     pub fn total(&self) -> usize {
         self.passed + self.failed + self.not_shown + self.not_run
     }
 
-    /// The worst outcome there is; none if the plan has no bars.
+    /// Returns the worst outcome; `None` if the plan has no limits.
     pub fn outcome(&self) -> Option<Outcome> {
         let order = [
             (self.failed, Outcome::Fail),
@@ -145,14 +146,14 @@ impl Conclusion {
     }
 }
 
-/// Judges every limit of the plan, in its order. The repeat of the first cell is not judged.
+/// Judges every limit of the plan, in the plan's order. The repeat of the first cell is not judged.
 pub(crate) fn judge(plan: &Plan, cells: &[Cell], memory: &MemoryFindings) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for bar in &plan.bars {
         let Some(spec) = plan.cell_of(bar) else { continue };
         let runs: Vec<&Cell> = runs(&spec, cells).collect();
         for (criterion, limit) in limits(bar) {
-            verdicts.push(of_cell(spec.clone(), criterion, limit, &runs));
+            verdicts.push(judge_cell(spec.clone(), criterion, limit, &runs));
         }
     }
     verdicts.extend(whole_run::judge(plan, cells, memory));
@@ -166,8 +167,8 @@ fn limits(bar: &Bar) -> impl Iterator<Item = (Criterion, f64)> {
     success.into_iter().chain(latency).chain(tail)
 }
 
-/// A limit on the figures of a cell's runs.
-fn of_cell(spec: CellSpec, criterion: Criterion, limit: f64, runs: &[&Cell]) -> Verdict {
+/// Judges one limit by the figures of a cell's runs.
+fn judge_cell(spec: CellSpec, criterion: Criterion, limit: f64, runs: &[&Cell]) -> Verdict {
     let mut verdict = Verdict::not_run(Some(spec), criterion, limit);
     let measured: Vec<&Figures> = runs.iter().filter_map(|cell| cell.figures()).collect();
     match (measured.as_slice(), criterion) {
@@ -191,20 +192,19 @@ fn of_cell(spec: CellSpec, criterion: Criterion, limit: f64, runs: &[&Cell]) -> 
     verdict
 }
 
-/// Holds the interval against a limit that is not to be exceeded; `more` of what would narrow it.
-fn against_most(verdict: &mut Verdict, more: &str) {
+/// Judges an upper limit by the verdict's interval; `more` names the units that would narrow it.
+fn judge_upper_limit(verdict: &mut Verdict, more: &str) {
     verdict.outcome = if verdict.interval.low.is_some_and(|low| low > verdict.limit) {
         Outcome::Fail
     } else if verdict.interval.high.is_some_and(|high| high <= verdict.limit) {
         Outcome::Pass
     } else {
-        verdict.reason =
-            format!("the interval reaches across the limit; more {more} would narrow it");
+        verdict.reason = format!("the interval contains the limit; more {more} would narrow it");
         Outcome::NotShown
     };
 }
 
-/// Over the trials of all runs together.
+/// Judges the success rate, over the trials of all runs together.
 fn judge_success(verdict: &mut Verdict, runs: &[&Figures]) {
     let sum = |of: fn(&Figures) -> usize| runs.iter().map(|figures| of(figures)).sum::<usize>();
     let (requests, trials) = (sum(|figures| figures.requests), sum(|figures| figures.trials.count));
@@ -223,8 +223,7 @@ fn judge_success(verdict: &mut Verdict, runs: &[&Figures]) {
     } else if interval.high < Some(verdict.limit) {
         Outcome::Fail
     } else {
-        verdict.reason =
-            "the interval reaches across the limit; more requests would narrow it".into();
+        verdict.reason = "the interval contains the limit; more requests would narrow it".into();
         Outcome::NotShown
     };
 }
@@ -240,46 +239,46 @@ fn judge_latency(verdict: &mut Verdict, figures: &Figures) {
         verdict.outcome = Outcome::Fail;
         return;
     }
-    against_most(verdict, "batches");
+    judge_upper_limit(verdict, "batches");
     if verdict.interval.high.is_none() && stays_within(figures, verdict.limit) {
         verdict.outcome = Outcome::Pass;
         verdict.reason = format!(
-            "the interval has no upper end, but none of {} {} came to half of the limit",
+            "the interval has no upper end, but no latency of {} {} exceeds half of the limit",
             trials.count,
             trials.unit.label()
         );
     }
-    if !matches!(p95.shown, Shown::Exactly { .. }) && verdict.outcome != Outcome::Fail {
+    if !matches!(p95.shown, PercentileFigure::Exactly { .. }) && verdict.outcome != Outcome::Fail {
         verdict.reason =
             format!("a p95 needs 100 {}, this cell has {}", trials.unit.label(), trials.count);
         verdict.outcome = Outcome::NotShown;
     }
 }
 
-/// Whether so many trials, none of which came even to half of the limit, show that 95 % stay within it. Where
-/// neighbours hardly differ, few effective trials are left and ranks have no upper end, however far the limit.
-/// Their number counts dependence around the p95, not around a limit that nothing came near; nearer to it they
-/// are all that counts, and too few.
+/// Returns true if no latency exceeds half of the limit and there are enough trials to show from this that
+/// 95 % stay within it. If neighbours hardly differ, few effective trials are left and the ranks have no
+/// upper end, however far the limit. Effective trials measure dependence around the p95, not around a limit
+/// that nothing comes near, so plain trials count here; nearer to the limit only effective trials do.
 fn stays_within(figures: &Figures, limit_ms: f64) -> bool {
     let none_beyond = figures.latency.max_ms.is_some_and(|most| 2.0 * most <= limit_ms);
     let within = wilson(1.0, figures.latency.trials.count).and_then(|interval| interval.low);
     none_beyond && within.is_some_and(|least| least >= 0.95)
 }
 
-/// With the run as the unit.
+/// Judges a p95 with the run as the unit.
 fn judge_latency_over_runs(verdict: &mut Verdict, runs: &[&Figures]) {
     verdict.trials = Some(Trials { count: runs.len(), unit: TrialUnit::Runs });
     if runs.iter().any(|figures| figures.successes == 0 && figures.requests > 0) {
-        verdict.reason = "a run had no answer".into();
+        verdict.reason = "one run has no answered request".into();
         verdict.outcome = Outcome::Fail;
         return;
     }
     let Some(over_runs) = percentile_over_runs(runs, |figures| &figures.latency.p95) else {
-        verdict.reason = "not every run had the batches that a p95 needs".into();
+        verdict.reason = "not every run has the batches that a p95 needs".into();
         verdict.outcome = Outcome::NotShown;
         return;
     };
     verdict.figure = Some(over_runs.mean);
     verdict.interval = over_runs.interval;
-    against_most(verdict, "runs");
+    judge_upper_limit(verdict, "runs");
 }

@@ -1,15 +1,15 @@
-//! The limit on p99 over p50 of latency.
+//! Judges the limit on p99 / p50 of latency.
 //!
-//! Within one run the interval of the ratio is made of the two percentiles' own and so is wider than
-//! need be: a verdict may be "not shown" where a finer interval would tell, never the other way round.
-//! Where the sample supports no p99, the ratio at the level it supports is a bound from below, which can
-//! show that the limit is missed but not that it is met.
+//! Within one run the interval of the ratio is composed of those of the two percentiles and is wider than
+//! necessary: a verdict may be "not shown" where a finer interval would pass or fail, never the reverse. If
+//! the sample does not support a p99, the ratio at the level that it supports is a lower bound: it can show
+//! that the limit is missed, but not that it is met.
 
 use crate::analysis::latency::tail_ratio;
 use crate::figures::Figures;
-use crate::stats::{TrialUnit, Trials, over_runs};
+use crate::stats::{TrialUnit, Trials, mean_over_runs};
 
-use super::{Outcome, Verdict, against_most};
+use super::{Outcome, Verdict, judge_upper_limit};
 
 pub(super) fn judge(verdict: &mut Verdict, runs: &[&Figures]) {
     if runs.iter().any(|figures| figures.successes == 0 && figures.requests > 0) {
@@ -18,12 +18,12 @@ pub(super) fn judge(verdict: &mut Verdict, runs: &[&Figures]) {
         return;
     }
     match runs {
-        [figures] => within_run(verdict, figures),
-        _ => over(verdict, runs),
+        [figures] => judge_within_run(verdict, figures),
+        _ => judge_over_runs(verdict, runs),
     }
 }
 
-fn within_run(verdict: &mut Verdict, figures: &Figures) {
+fn judge_within_run(verdict: &mut Verdict, figures: &Figures) {
     let trials = figures.latency.trials;
     verdict.trials = Some(trials);
     let Some(tail) = tail_ratio(figures) else {
@@ -33,7 +33,7 @@ fn within_run(verdict: &mut Verdict, figures: &Figures) {
     };
     verdict.figure = Some(tail.ratio);
     verdict.interval = tail.interval;
-    against_most(verdict, "batches");
+    judge_upper_limit(verdict, "batches");
     if tail.at_least && verdict.outcome != Outcome::Fail {
         verdict.outcome = Outcome::NotShown;
         verdict.reason =
@@ -41,17 +41,17 @@ fn within_run(verdict: &mut Verdict, figures: &Figures) {
     }
 }
 
-/// With the run as the unit.
-fn over(verdict: &mut Verdict, runs: &[&Figures]) {
+/// Judges the ratio with the run as the unit.
+fn judge_over_runs(verdict: &mut Verdict, runs: &[&Figures]) {
     verdict.trials = Some(Trials { count: runs.len(), unit: TrialUnit::Runs });
     let exact = |figures: &&Figures| Some(tail_ratio(figures).filter(|tail| !tail.at_least)?.ratio);
     let ratios: Option<Vec<f64>> = runs.iter().map(exact).collect();
-    let Some(over_runs) = ratios.as_deref().and_then(over_runs) else {
+    let Some(over_runs) = ratios.as_deref().and_then(mean_over_runs) else {
         verdict.outcome = Outcome::NotShown;
-        verdict.reason = "not every run had the batches that a p99 needs".into();
+        verdict.reason = "not every run has the batches that a p99 needs".into();
         return;
     };
     verdict.figure = Some(over_runs.mean);
     verdict.interval = over_runs.interval;
-    against_most(verdict, "runs");
+    judge_upper_limit(verdict, "runs");
 }

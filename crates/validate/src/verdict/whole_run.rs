@@ -1,6 +1,8 @@
-//! Limits over the whole run. Memory is read, not sampled from a population: a reading beyond its limit
-//! has failed it, and that none was is all that passing says. Whether memory leaks is the verdict of
-//! [`crate::analysis::memory`], which has an interval.
+//! Judges the limits over the whole run.
+//!
+//! Memory readings are not a sample of a population and have no interval: one reading beyond the limit
+//! fails it, and a pass only states that there was none. Leaks are judged in [`crate::analysis::memory`],
+//! with an interval.
 
 use crate::analysis::MemoryFindings;
 use crate::analysis::memory::{Leak, LeakVerdict};
@@ -9,7 +11,7 @@ use crate::figures::published::runs;
 use crate::plan::{Bar, CellSpec, Load, Plan};
 use crate::stats::{TrialUnit, Trials};
 
-use super::{Criterion, Outcome, Verdict, of_cell};
+use super::{Criterion, Outcome, Verdict, judge_cell};
 
 pub(super) fn judge(plan: &Plan, cells: &[Cell], memory: &MemoryFindings) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
@@ -29,11 +31,12 @@ pub(super) fn judge(plan: &Plan, cells: &[Cell], memory: &MemoryFindings) -> Vec
     if let Some(limit) = plan.overall.fragmentation_max {
         whole(Criterion::Fragmentation, limit, &|verdict| {
             let found = memory.fragmentation;
-            readings(verdict, found.map(|found| (found.max, found.readings)), "of its arena");
+            judge_readings(verdict, found.map(|found| (found.max, found.readings)), "its arena");
             if verdict.figure == Some(0.0) {
-                verdict.reason = "all that was free was one block at every reading, as it is by \
-                                  construction in an arena that is planned once, such as bigbatch's own"
-                    .into();
+                verdict.reason =
+                    "the free memory was one block at every reading; an arena that is planned \
+                                  once, such as bigbatch's, has this by construction"
+                        .into();
             }
         });
     }
@@ -42,17 +45,17 @@ pub(super) fn judge(plan: &Plan, cells: &[Cell], memory: &MemoryFindings) -> Vec
             let points = cells.iter().flat_map(|cell| &cell.memory);
             let used = points.filter_map(|point| point.sample.device_used_bytes);
             let most = used.clone().max().map(|most| (most as f64, used.count()));
-            readings(verdict, most, "of its device memory");
+            judge_readings(verdict, most, "its device memory");
         });
     }
     if plan.overall.no_leak {
-        whole(Criterion::Leak, 0.0, &|verdict| leak(verdict, &memory.leaks));
+        whole(Criterion::Leak, 0.0, &|verdict| judge_leak(verdict, &memory.leaks));
     }
     verdicts
 }
 
-/// The tail ratio of every cell of the plan but ramps against its bar's limit, else that over the whole
-/// run, else `default`: the verdicts there are, and those there would be.
+/// Judges the tail ratio of every cell except ramps, by the limit of its bar, else the limit over the whole
+/// run, else `default`. The result includes cells for which the plan has no limit.
 pub(crate) fn tail_ratios(plan: &Plan, cells: &[Cell], default: f64) -> Vec<Verdict> {
     let of_plan = plan.overall.tail_ratio_max.unwrap_or(default);
     let judged =
@@ -60,24 +63,24 @@ pub(crate) fn tail_ratios(plan: &Plan, cells: &[Cell], default: f64) -> Vec<Verd
     plan.cells().iter().filter_map(judged).collect()
 }
 
-/// The limit that a cell's own bar sets.
+/// Returns the tail ratio's limit in the cell's own bar.
 fn own_limit(plan: &Plan, spec: &CellSpec) -> Option<f64> {
     let of_spec = |bar: &&Bar| plan.cell_of(bar).is_some_and(|of_bar| of_bar == *spec);
     plan.bars.iter().filter(of_spec).find_map(|bar| bar.tail_ratio_max)
 }
 
-/// A ramp's latency is meant to grow, so that it has no ratio to limit.
+/// Judges the tail ratio of a cell; `None` for a ramp, whose latency is meant to grow.
 fn tail_ratio(spec: &CellSpec, cells: &[Cell], limit: f64) -> Option<Verdict> {
     let runs: Vec<&Cell> = runs(spec, cells).collect();
     let ramp = matches!(spec.load, Load::Ramp { .. });
-    (!ramp).then(|| of_cell(spec.clone(), Criterion::TailRatio, limit, &runs))
+    (!ramp).then(|| judge_cell(spec.clone(), Criterion::TailRatio, limit, &runs))
 }
 
-/// The greatest of so many readings.
-fn readings(verdict: &mut Verdict, most: Option<(f64, usize)>, what: &str) {
+/// Judges the greatest reading, given with the number of readings; `what` names the quantity.
+fn judge_readings(verdict: &mut Verdict, most: Option<(f64, usize)>, what: &str) {
     let Some((most, count)) = most else {
         verdict.outcome = Outcome::NotShown;
-        verdict.reason = format!("the target tells nothing {what}");
+        verdict.reason = format!("the target does not report {what}");
         return;
     };
     verdict.figure = Some(most);
@@ -85,8 +88,8 @@ fn readings(verdict: &mut Verdict, most: Option<(f64, usize)>, what: &str) {
     verdict.outcome = if most <= verdict.limit { Outcome::Pass } else { Outcome::Fail };
 }
 
-/// The quantity that speaks most against: a leak, then one of which nothing is shown.
-fn leak(verdict: &mut Verdict, leaks: &[Leak]) {
+/// Judges the leak verdicts of all quantities by the worst: a leak, then an inconclusive one.
+fn judge_leak(verdict: &mut Verdict, leaks: &[Leak]) {
     let rank = |leak: &&Leak| match leak.verdict {
         LeakVerdict::Leak => 2,
         LeakVerdict::Inconclusive => 1,
@@ -94,7 +97,7 @@ fn leak(verdict: &mut Verdict, leaks: &[Leak]) {
     };
     let Some(worst) = leaks.iter().max_by_key(rank) else {
         verdict.outcome = Outcome::NotShown;
-        verdict.reason = "the target tells nothing of its memory".into();
+        verdict.reason = "the target does not report its memory".into();
         return;
     };
     verdict.limit = worst.tolerance_bytes_per_cell;
@@ -138,14 +141,14 @@ mod tests {
             (Some(Clean), Some(Clean), Outcome::Pass, ""),
             (Some(Clean), Some(Inconclusive), Outcome::NotShown, "resident memory: because"),
             (Some(Leak), Some(Inconclusive), Outcome::Fail, "device memory: because"),
-            (None, None, Outcome::NotShown, "tells nothing of its memory"),
+            (None, None, Outcome::NotShown, "does not report its memory"),
         ] {
             let leaks: Vec<_> = [(Device, device), (Rss, rss)]
                 .into_iter()
                 .filter_map(|(quantity, verdict)| Some(found(quantity, verdict?)))
                 .collect();
             let mut verdict = Verdict::not_run(None, Criterion::Leak, 0.0);
-            leak(&mut verdict, &leaks);
+            judge_leak(&mut verdict, &leaks);
             assert_eq!(verdict.outcome, expected, "{device:?} {rss:?}");
             assert!(verdict.reason.contains(named), "{}", verdict.reason);
         }
@@ -159,7 +162,7 @@ mod tests {
             (None, Outcome::NotShown),
         ] {
             let mut verdict = Verdict::not_run(None, Criterion::Fragmentation, 0.05);
-            readings(&mut verdict, most, "of its arena");
+            judge_readings(&mut verdict, most, "its arena");
             assert_eq!((verdict.outcome, verdict.figure), (expected, most.map(|most| most.0)));
         }
     }

@@ -1,4 +1,4 @@
-//! The prose that prompts are cut from: embedded, or a directory of text files.
+//! The prose from which prompts are cut: embedded, or a directory of text files.
 
 use std::fs;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use crate::error::Error;
 
 const EMBEDDED: &str = include_str!("../../corpus/prose.txt");
-/// Fewer words than this would make prompts that are nearly the same.
+/// Fewest words of a corpus; with fewer, prompts would be nearly equal.
 const WORDS_MIN: usize = 1000;
 
-/// Prose to cut prompts from.
+/// Prose from which prompts are cut.
 #[derive(Debug, Clone)]
 pub struct Corpus {
     origin: String,
@@ -17,17 +17,23 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// The public-domain prose that comes with the harness.
+    /// Returns the public-domain prose of `corpus/prose.txt`.
     pub fn embedded() -> Corpus {
-        Corpus { origin: "embedded".into(), text: joined(&[EMBEDDED]) }
+        Corpus { origin: "embedded".into(), text: concatenate(&[EMBEDDED]) }
     }
 
-    /// Prose given as text; `origin` is what the report calls it.
+    /// Takes prose as text; reports name it `origin`.
+    ///
+    /// # Errors
+    /// [`Error::CorpusTooSmall`] below 1000 words.
     pub fn from_text(origin: impl Into<String>, text: &str) -> Result<Corpus, Error> {
-        Corpus { origin: origin.into(), text: joined(&[text]) }.checked()
+        Corpus { origin: origin.into(), text: concatenate(&[text]) }.require_words()
     }
 
-    /// Every `.txt` file of a directory, in the order of their names.
+    /// Reads every `.txt` file of a directory, in the order of their names.
+    ///
+    /// # Errors
+    /// [`Error::CorpusUnreadable`], or [`Error::CorpusTooSmall`] below 1000 words.
     pub fn from_directory(directory: &Path) -> Result<Corpus, Error> {
         let unreadable = |path: &Path| {
             let path = path.to_owned();
@@ -46,20 +52,21 @@ impl Corpus {
             texts.push(fs::read_to_string(path).map_err(unreadable(path))?);
         }
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        Corpus { origin: directory.display().to_string(), text: joined(&texts) }.checked()
+        Corpus { origin: directory.display().to_string(), text: concatenate(&texts) }
+            .require_words()
     }
 
-    /// What the report calls it.
+    /// Returns the name in reports: the directory, or `embedded`.
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// The prose. It ends in an empty line, so that it reads on from its end to its beginning.
+    /// Returns the prose. It ends in an empty line, so that it can be repeated.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    fn checked(self) -> Result<Corpus, Error> {
+    fn require_words(self) -> Result<Corpus, Error> {
         let words = self.text.split_whitespace().count();
         if words < WORDS_MIN {
             return Err(Error::CorpusTooSmall { origin: self.origin, words, needed: WORDS_MIN });
@@ -68,7 +75,7 @@ impl Corpus {
     }
 }
 
-fn joined(texts: &[&str]) -> String {
+fn concatenate(texts: &[&str]) -> String {
     let mut all = String::with_capacity(texts.iter().map(|text| text.len() + 2).sum());
     for text in texts {
         all.push_str(text.trim());

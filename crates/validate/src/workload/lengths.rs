@@ -1,47 +1,47 @@
-//! Lengths of a mixture, drawn one by one.
+//! Lengths drawn from a mixture, one per request.
 
 use std::f64::consts::TAU;
 use std::fs;
 use std::path::Path;
 
 use crate::error::Error;
-use crate::plan::{LengthDist, Weighted};
+use crate::plan::{LengthComponent, LengthDist};
 use crate::system::TokenCounter;
 
-/// Draws outside the ends of a distribution before the nearer end is taken.
+/// Draws outside the ends of a distribution before the nearer end is used.
 const DRAWS_MAX: usize = 1000;
 
-/// A mixture ready to be drawn from.
+/// A mixture of lengths whose documents have been read and counted.
 #[derive(Debug, Clone)]
 pub(crate) struct Mixture {
-    /// Each part, and the sum of the weights up to its end.
-    parts: Vec<(f64, Part)>,
+    /// Components, each with the sum of the weights up to and including its own.
+    parts: Vec<(f64, Component)>,
 }
 
 #[derive(Debug, Clone)]
-enum Part {
+enum Component {
     Fixed(usize),
     LogNormal { ln_median: f64, sigma: f64, min: usize, max: usize },
     Documents(Vec<usize>),
 }
 
 impl Mixture {
-    /// Reads what the parts name. Relative paths start at `folder`.
+    /// Reads and counts the documents that `parts` name. Relative paths start at `folder`.
     pub(crate) fn new(
-        parts: &[Weighted],
+        parts: &[LengthComponent],
         folder: &Path,
         counter: &dyn TokenCounter,
     ) -> Result<Mixture, Error> {
         let mut sum = 0.0;
-        let part = |weighted: &Weighted| {
+        let part = |weighted: &LengthComponent| {
             sum += weighted.weight;
             let part = match &weighted.lengths {
-                LengthDist::Fixed(tokens) => Part::Fixed(*tokens),
+                LengthDist::Fixed(tokens) => Component::Fixed(*tokens),
                 &LengthDist::LogNormal { median, sigma, min, max } => {
-                    Part::LogNormal { ln_median: median.ln(), sigma, min, max }
+                    Component::LogNormal { ln_median: median.ln(), sigma, min, max }
                 }
                 LengthDist::Documents { path, max } => {
-                    Part::Documents(documents(&folder.join(path), *max, counter)?)
+                    Component::Documents(document_lengths(&folder.join(path), *max, counter)?)
                 }
             };
             Ok((sum, part))
@@ -49,25 +49,25 @@ impl Mixture {
         Ok(Mixture { parts: parts.iter().map(part).collect::<Result<_, Error>>()? })
     }
 
-    /// The longest that can be drawn.
+    /// Returns the longest length that can be drawn, in tokens.
     pub(crate) fn longest(&self) -> usize {
-        let longest = |(_, part): &(f64, Part)| match part {
-            Part::Fixed(tokens) => *tokens,
-            Part::LogNormal { max, .. } => *max,
-            Part::Documents(lengths) => lengths.iter().copied().max().unwrap_or(0),
+        let longest = |(_, part): &(f64, Component)| match part {
+            Component::Fixed(tokens) => *tokens,
+            Component::LogNormal { max, .. } => *max,
+            Component::Documents(lengths) => lengths.iter().copied().max().unwrap_or(0),
         };
         self.parts.iter().map(longest).max().unwrap_or(0)
     }
 
-    /// The length of one request.
+    /// Draws the length of one request, in tokens.
     pub(crate) fn draw(&self, random: &mut fastrand::Rng) -> usize {
         let total = self.parts.last().map_or(0.0, |&(sum, _)| sum);
         let at = random.f64() * total;
         let index = self.parts.partition_point(|&(sum, _)| sum <= at);
         match &self.parts[index.min(self.parts.len() - 1)].1 {
-            Part::Fixed(tokens) => *tokens,
-            Part::Documents(lengths) => lengths[random.usize(..lengths.len())],
-            &Part::LogNormal { ln_median, sigma, min, max } => {
+            Component::Fixed(tokens) => *tokens,
+            Component::Documents(lengths) => lengths[random.usize(..lengths.len())],
+            &Component::LogNormal { ln_median, sigma, min, max } => {
                 let mut tokens = 0;
                 for _ in 0..DRAWS_MAX {
                     tokens = (ln_median + sigma * normal(random)).exp().round() as usize;
@@ -81,8 +81,12 @@ impl Mixture {
     }
 }
 
-/// Token counts of a person's documents, none longer than `max`.
-fn documents(path: &Path, max: usize, counter: &dyn TokenCounter) -> Result<Vec<usize>, Error> {
+/// Counts the tokens of the user's documents, each at most `max`.
+fn document_lengths(
+    path: &Path,
+    max: usize,
+    counter: &dyn TokenCounter,
+) -> Result<Vec<usize>, Error> {
     let unreadable = |source| Error::DocumentsUnreadable { path: path.to_owned(), source };
     let mut texts = Vec::new();
     if fs::metadata(path).map_err(unreadable)?.is_dir() {
@@ -108,7 +112,7 @@ fn documents(path: &Path, max: usize, counter: &dyn TokenCounter) -> Result<Vec<
     Ok(lengths)
 }
 
-/// A standard normal variate. Box and Muller (1958).
+/// Draws a standard normal variate (Box and Muller 1958).
 pub(crate) fn normal(random: &mut fastrand::Rng) -> f64 {
     let radius = (-2.0 * (1.0 - random.f64()).ln()).sqrt();
     radius * (TAU * random.f64()).cos()
@@ -130,9 +134,9 @@ mod tests {
     }
 
     fn drawn(parts: &[(f64, LengthDist)], count: usize) -> Vec<usize> {
-        let parts: Vec<Weighted> = parts
+        let parts: Vec<LengthComponent> = parts
             .iter()
-            .map(|(weight, lengths)| Weighted { weight: *weight, lengths: lengths.clone() })
+            .map(|(weight, lengths)| LengthComponent { weight: *weight, lengths: lengths.clone() })
             .collect();
         let mixture = Mixture::new(&parts, Path::new(""), &Bytes).expect("no files");
         let mut random = fastrand::Rng::with_seed(5);
@@ -172,7 +176,7 @@ mod tests {
         fs::write(folder.join("lines.jsonl"), "123\n\n1234\n").expect("writable");
         let of = |path: &str| {
             let lengths = LengthDist::Documents { path: path.into(), max: 8 };
-            let parts = [Weighted { weight: 1.0, lengths }];
+            let parts = [LengthComponent { weight: 1.0, lengths }];
             let mixture = Mixture::new(&parts, &folder, &Bytes).expect("readable");
             let mut random = fastrand::Rng::with_seed(5);
             let mut found: Vec<usize> = (0..100).map(|_| mixture.draw(&mut random)).collect();
@@ -182,7 +186,7 @@ mod tests {
         };
         assert_eq!(of(""), (8, vec![5, 8]));
         assert_eq!(of("lines.jsonl"), (4, vec![3, 4]));
-        let missing = Weighted {
+        let missing = LengthComponent {
             weight: 1.0,
             lengths: LengthDist::Documents { path: "none".into(), max: 8 },
         };

@@ -1,16 +1,17 @@
-//! Prompts of an exact token length, cut from real prose.
+//! Prompts of exact token lengths, cut from real prose.
 //!
-//! The corpus is tokenised once. A prompt is a window over it: it starts at a word, ends where the
-//! wanted number of tokens is reached, and is tokenised again to check, because a word at the start
-//! of a text may be cut into other tokens than in the middle of one. Where the check finds a
-//! difference the end moves until the count is exact, and a start for which that fails is skipped.
-//! The corpus is a ring, so a window may run over its end into its beginning.
+//! The corpus is tokenized once. A prompt is a window of it: it starts at a word and ends where the
+//! requested number of tokens is reached. It is tokenized again as a check, because a word at the start
+//! of a text may be split into other tokens than the same word inside a text. If the count differs, the
+//! end moves until the count is exact; a start for which that fails is skipped. The corpus is a ring: a
+//! window may continue over its end at its beginning.
 //!
-//! Windows are chosen by a seeded shuffle of the word starts: every prompt of a length is a
-//! different window, and the same seed gives the same prompts on every machine.
+//! Windows are chosen by a seeded shuffle of the word starts: every prompt of a length is a different
+//! window, and the same seed gives the same prompts on every machine. Lengths that differ between
+//! requests are drawn from a `Mixture` or read from a [`Trace`]; each gets its own window.
 //!
-//! Lengths that differ from request to request are drawn from a `Mixture` or read from a [`Trace`];
-//! then each gets its own window.
+//! When a prompt is sent is not decided here but in [`crate::load`]; which pools a plan needs, in
+//! [`run`](mod@crate::run).
 
 mod corpus;
 mod lengths;
@@ -28,29 +29,32 @@ pub use trace::{Trace, TraceLine};
 use crate::error::Error;
 use crate::system::{Prompt, TokenCounter};
 
-/// Prompts prepared for a length hold about this many tokens together, more only where the plan's
-/// least number of requests needs it. Beyond that windows are used again, and the report says so.
+/// Tokens that the prompts of one pool hold together, roughly; more only if the plan's smallest number of
+/// requests needs it. Beyond them windows are used again, which the report states.
 const PREPARED_TOKENS: usize = 4 << 20;
-/// How often the end of one window is moved before its start is given up.
+/// Moves of a window's end before its start is skipped.
 const END_MOVES_MAX: usize = 12;
-/// Starts that are tried for one window of a mixture before its length is given up.
+/// Starts tried for one window of a mixture before its length is an error.
 const STARTS_MAX: usize = 50;
 
-/// A tokenised corpus, ready to cut prompts from.
+/// A tokenized corpus from which prompts are cut.
 pub struct Workload<'a> {
     counter: &'a dyn TokenCounter,
-    /// The prose, once or repeated so often that the longest window fits behind every start.
+    /// The prose, repeated so often that the longest window fits behind every start.
     ring: Arc<str>,
-    /// End of each token of one turn of the ring, in bytes.
+    /// End of each token of one turn of the ring, as a byte offset.
     ends: Vec<usize>,
-    /// Every word start of one turn: (index of its first token, byte).
+    /// Word starts of one turn: (index of the first token, byte offset).
     starts: Vec<(usize, usize)>,
     turn_bytes: usize,
     special_tokens: usize,
 }
 
 impl<'a> Workload<'a> {
-    /// Tokenises `corpus` for windows of up to `tokens_max` tokens.
+    /// Tokenizes `corpus` for windows of up to `tokens_max` tokens.
+    ///
+    /// # Errors
+    /// [`Error::PromptLength`] if the tokenizer finds no words.
     pub fn new(
         corpus: &Corpus,
         counter: &'a dyn TokenCounter,
@@ -63,7 +67,10 @@ impl<'a> Workload<'a> {
         if starts.is_empty() {
             return Err(Error::PromptLength {
                 tokens: tokens_max,
-                reason: format!("the tokenizer finds no words in the corpus {}", corpus.origin()),
+                reason: format!(
+                    "the tokenizer finds no words in the corpus {}; give another --corpus or --tokenizer",
+                    corpus.origin()
+                ),
             });
         }
         let turns = 2 + tokens_max / spans.len();
@@ -77,8 +84,11 @@ impl<'a> Workload<'a> {
         })
     }
 
-    /// Prepares a pool of different prompts of exactly `tokens` tokens for each length. `needed`
-    /// is the least number of prompts that each length is going to use, `most` the greatest.
+    /// Prepares a pool of different prompts for each of `lengths` (tokens). A cell sends at least `needed`
+    /// and at most `most` prompts.
+    ///
+    /// # Errors
+    /// [`Error::PromptLength`] for the first length that no window of the corpus has.
     pub fn pools(
         &self,
         lengths: &[usize],
@@ -93,9 +103,8 @@ impl<'a> Workload<'a> {
         lengths.iter().map(pool).collect()
     }
 
-    /// Prepares a pool of prompts whose lengths are drawn from `mixture`, at least `needed` and at
-    /// most `most` of them.
-    pub(crate) fn mixed(
+    /// Prepares a pool of `needed` to `most` prompts whose lengths are drawn from `mixture`.
+    pub(crate) fn mixture_pool(
         &self,
         mixture: &Mixture,
         seed: u64,
@@ -109,16 +118,16 @@ impl<'a> Workload<'a> {
             tokens += length;
             lengths.push(length);
         }
-        Ok(PromptPool { prompts: self.each(&lengths, seed)?.into() })
+        Ok(PromptPool { prompts: self.prompts_of_lengths(&lengths, seed)?.into() })
     }
 
-    /// Prepares the prompts of `trace`, one for each line, in its order. Beyond a number of tokens
-    /// together, lines share the prompts of earlier ones of the same length.
-    pub(crate) fn replayed(&self, trace: &Trace, seed: u64) -> Result<PromptPool, Error> {
-        // Lines of each length among those that are cut; a line's place is its turn modulo this.
+    /// Prepares one prompt per line of `trace`, in its order. Beyond [`PREPARED_TOKENS`], a line shares
+    /// the prompt of an earlier line of the same length.
+    pub(crate) fn trace_pool(&self, trace: &Trace, seed: u64) -> Result<PromptPool, Error> {
+        // For each length, the indices of its prompts; lines take them in turn.
         let mut of_length: HashMap<usize, Vec<usize>> = HashMap::new();
         let (mut lengths, mut tokens) = (Vec::new(), 0);
-        let mut place_of_line = Vec::with_capacity(trace.lines().len());
+        let mut index_of_line = Vec::with_capacity(trace.lines().len());
         let mut turns: HashMap<usize, usize> = HashMap::new();
         for line in trace.lines() {
             let places = of_length.entry(line.tokens).or_default();
@@ -128,46 +137,49 @@ impl<'a> Workload<'a> {
                 tokens += line.tokens;
             }
             let turn = turns.entry(line.tokens).or_default();
-            place_of_line.push(places[*turn % places.len()]);
+            index_of_line.push(places[*turn % places.len()]);
             *turn += 1;
         }
-        let cut = self.each(&lengths, seed)?;
-        Ok(PromptPool { prompts: place_of_line.iter().map(|&place| cut[place].clone()).collect() })
+        let cut = self.prompts_of_lengths(&lengths, seed)?;
+        Ok(PromptPool { prompts: index_of_line.iter().map(|&index| cut[index].clone()).collect() })
     }
 
-    /// A prompt of each of `lengths`, in their order, from different windows as far as the corpus
-    /// has them.
-    fn each(&self, lengths: &[usize], seed: u64) -> Result<Vec<Prompt>, Error> {
+    /// Cuts one prompt per length, in order, from different windows as far as the corpus has them.
+    fn prompts_of_lengths(&self, lengths: &[usize], seed: u64) -> Result<Vec<Prompt>, Error> {
         let mut order: Vec<usize> = (0..self.starts.len()).collect();
         fastrand::Rng::with_seed(seed).shuffle(&mut order);
-        // Tries of one length start half a ring away from those of its neighbours' first tries.
+        // Further attempts of one length keep away from the first attempts of its neighbours.
         let start = |place: usize, attempt: usize| {
             order[(place + attempt * (order.len() / STARTS_MAX).max(1)) % order.len()]
         };
         let cut = |(place, &tokens): (usize, &usize)| {
             (tokens > self.special_tokens)
-                .then(|| (0..STARTS_MAX).find_map(|n| self.window(start(place, n), tokens)))
+                .then(|| (0..STARTS_MAX).find_map(|n| self.cut_window(start(place, n), tokens)))
                 .flatten()
                 .ok_or_else(|| Error::PromptLength {
                     tokens,
                     reason: format!(
-                        "no window of the corpus has that count, of which {} are special tokens",
+                        "no window of the corpus has that count ({} of them special tokens); give another --corpus or length",
                         self.special_tokens
                     ),
                 })
         };
         let places: Vec<(usize, &usize)> = lengths.iter().enumerate().collect();
-        on_all_cores(&places, |&place| cut(place)).into_iter().collect()
+        map_on_all_cores(&places, |&place| cut(place)).into_iter().collect()
     }
 
-    /// Up to `wanted` prompts of exactly `tokens` tokens, all different; fewer only where the
-    /// corpus has no more word starts.
+    /// Cuts up to `wanted` different prompts of exactly `tokens` tokens; fewer only if the corpus has no
+    /// more word starts.
+    ///
+    /// # Errors
+    /// [`Error::PromptLength`] if `tokens` leaves no room beside the special tokens, or no window has
+    /// that count.
     pub fn prompts(&self, tokens: usize, seed: u64, wanted: usize) -> Result<Vec<Prompt>, Error> {
         let fault = |reason: String| Error::PromptLength { tokens, reason };
         if tokens <= self.special_tokens {
             let special = self.special_tokens;
             return Err(fault(format!(
-                "the tokenizer adds {special} special tokens to every text"
+                "the tokenizer adds {special} special tokens to every text; give a longer one"
             )));
         }
         let mut order: Vec<usize> = (0..self.starts.len()).collect();
@@ -177,31 +189,33 @@ impl<'a> Workload<'a> {
         while prompts.len() < wanted && !rest.is_empty() {
             let (chunk, later) = rest.split_at(rest.len().min(wanted - prompts.len()));
             rest = later;
-            prompts.extend(self.windows(chunk, tokens));
+            prompts.extend(self.cut_windows(chunk, tokens));
             if prompts.is_empty() && chunk.len() >= 1000.min(order.len()) {
                 break;
             }
         }
         if prompts.is_empty() {
-            return Err(fault("no window of the corpus has that count; try another corpus".into()));
+            return Err(fault(
+                "no window of the corpus has that count; give another --corpus or length".into(),
+            ));
         }
         Ok(prompts)
     }
 
-    /// The windows at `starts` that can be made exact, in order, cut on all cores.
-    fn windows(&self, starts: &[usize], tokens: usize) -> Vec<Prompt> {
-        let cut = on_all_cores(starts, |&start| self.window(start, tokens));
+    /// Cuts the windows at `starts` on all cores, in order, and drops those that cannot be made exact.
+    fn cut_windows(&self, starts: &[usize], tokens: usize) -> Vec<Prompt> {
+        let cut = map_on_all_cores(starts, |&start| self.cut_window(start, tokens));
         cut.into_iter().flatten().collect()
     }
 
-    /// The window at word start number `start`, its end moved until the count is exact.
-    fn window(&self, start: usize, tokens: usize) -> Option<Prompt> {
+    /// Cuts the window at word start number `start`, moving its end until the count is exact.
+    fn cut_window(&self, start: usize, tokens: usize) -> Option<Prompt> {
         let (first, byte) = self.starts[start];
         let mut last = first + tokens - self.special_tokens - 1;
         let mut tried = Vec::new();
         while tried.len() < END_MOVES_MAX && !tried.contains(&last) {
             tried.push(last);
-            let range = byte..self.end_of(last);
+            let range = byte..self.token_end(last);
             let counted = self.counter.count(self.ring.get(range.clone())?);
             if counted == tokens {
                 return Prompt::new(Arc::clone(&self.ring), range, tokens);
@@ -211,15 +225,15 @@ impl<'a> Workload<'a> {
         None
     }
 
-    /// End in bytes of token `index`, counted on through as many turns as needed.
-    fn end_of(&self, index: usize) -> usize {
+    /// Returns the end of token `index` as a byte offset, counted on through the turns of the ring.
+    fn token_end(&self, index: usize) -> usize {
         let turn = index / self.ends.len();
         (turn * self.turn_bytes + self.ends[index % self.ends.len()]).min(self.ring.len())
     }
 }
 
-/// `made` of every item, in order.
-fn on_all_cores<I: Sync, T: Send>(items: &[I], made: impl Fn(&I) -> T + Sync) -> Vec<T> {
+/// Maps every item on all cores; results are in the order of the items.
+fn map_on_all_cores<I: Sync, T: Send>(items: &[I], made: impl Fn(&I) -> T + Sync) -> Vec<T> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let share = items.len().div_ceil(threads).max(1);
     let made = &made;
@@ -235,7 +249,7 @@ fn on_all_cores<I: Sync, T: Send>(items: &[I], made: impl Fn(&I) -> T + Sync) ->
     })
 }
 
-/// Tokens that begin a word: the byte before them is white space, or nothing.
+/// Returns the tokens that begin a word, as (index, byte offset): white space or nothing precedes them.
 fn word_starts(text: &str, spans: &[(usize, usize)]) -> Vec<(usize, usize)> {
     let start_of = |(index, &(start, end)): (usize, &(usize, usize))| {
         let token = text.get(start..end)?;
@@ -247,53 +261,53 @@ fn word_starts(text: &str, spans: &[(usize, usize)]) -> Vec<(usize, usize)> {
     spans.iter().enumerate().filter_map(start_of).collect()
 }
 
-/// Prompts of one length or of one mixture, shared by the cells that use them.
+/// Prompts of one length, mixture or trace, shared by the cells that send them.
 #[derive(Debug, Clone)]
 pub struct PromptPool {
     prompts: Arc<[Prompt]>,
 }
 
 impl PromptPool {
-    /// Number of different prompts.
+    /// Returns the number of prompts.
     pub fn len(&self) -> usize {
         self.prompts.len()
     }
 
-    /// True if there are none; a prepared pool never is.
+    /// Returns true if there are no prompts. A prepared pool is never empty.
     pub fn is_empty(&self) -> bool {
         self.prompts.is_empty()
     }
 
-    /// The prompts, in the order in which they were prepared.
+    /// Returns the prompts in the order in which they were prepared.
     pub(crate) fn prompts(&self) -> &[Prompt] {
         &self.prompts
     }
 
-    /// The prompts in an order of their own for each `seed`, round and round.
-    pub(crate) fn dealer(&self, seed: u64) -> Dealer {
+    /// Returns an endless order of the prompts, shuffled by `seed`.
+    pub(crate) fn shuffled_order(&self, seed: u64) -> PromptOrder {
         let mut order: Vec<u32> = (0..self.prompts.len() as u32).collect();
         fastrand::Rng::with_seed(seed).shuffle(&mut order);
-        Dealer { prompts: Arc::clone(&self.prompts), order, first: 0 }
+        PromptOrder { prompts: Arc::clone(&self.prompts), order, first: 0 }
     }
 
-    /// The prompts in their own order, so that request number `first` gets the first of them.
-    pub(crate) fn dealer_in_order(&self, first: usize) -> Dealer {
+    /// Returns the prompts in the order of their file; request number `first` gets the first of them.
+    pub(crate) fn file_order(&self, first: usize) -> PromptOrder {
         let order = (0..self.prompts.len() as u32).collect();
-        Dealer { prompts: Arc::clone(&self.prompts), order, first: first as u64 }
+        PromptOrder { prompts: Arc::clone(&self.prompts), order, first: first as u64 }
     }
 }
 
-/// One cell's order of the prompts of a pool.
+/// The order in which one cell sends the prompts of a pool.
 #[derive(Debug)]
-pub(crate) struct Dealer {
+pub(crate) struct PromptOrder {
     prompts: Arc<[Prompt]>,
     order: Vec<u32>,
-    /// The request that gets the first prompt of the order; those before it get the last ones.
+    /// Number of the request that gets the first prompt; requests before it get the last ones.
     first: u64,
 }
 
-impl Dealer {
-    /// The prompt of request number `ordinal`.
+impl PromptOrder {
+    /// Returns the prompt of request number `ordinal`.
     pub(crate) fn prompt(&self, ordinal: u64) -> Prompt {
         let turn = self.order.len() as u64;
         let place = ((ordinal % turn + turn - self.first % turn) % turn) as usize;

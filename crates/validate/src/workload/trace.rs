@@ -1,4 +1,4 @@
-//! A recorded load: when each request came, and how long it was.
+//! A recorded load for `replay` scenarios: when each request arrived, and its length.
 
 use std::fs;
 use std::path::Path;
@@ -11,13 +11,13 @@ use crate::plan::{REQUESTS_MAX, SECONDS_MAX, TOKENS_MAX};
 pub struct TraceLine {
     /// Seconds since the first line.
     pub seconds: f64,
-    /// Tokens, special tokens included.
+    /// Length in tokens, special tokens included.
     pub tokens: usize,
 }
 
-/// A file of `seconds,tokens` lines in order of time. A first line with those two words, empty lines
-/// and lines that begin with `#` are passed over. Only differences of time count, so seconds since
-/// any moment will do.
+/// The requests of a file of `seconds,tokens` lines in order of time. A first line with those two words,
+/// empty lines and lines that begin with `#` are ignored. Only differences of time count, so the seconds
+/// may have any origin.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trace {
     lines: Vec<TraceLine>,
@@ -25,13 +25,20 @@ pub struct Trace {
 
 impl Trace {
     /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`Error::TraceUnreadable`], or those of [`Trace::parse`].
     pub fn load(path: &Path) -> Result<Trace, Error> {
         let text = fs::read_to_string(path)
             .map_err(|source| Error::TraceUnreadable { path: path.to_owned(), source })?;
         Trace::parse(&text, &path.display().to_string())
     }
 
-    /// Parses and checks the text of a file; `origin` is what errors call it.
+    /// Parses and checks the text of a file; errors name it `origin`.
+    ///
+    /// # Errors
+    /// [`Error::TraceSyntax`] with the first line that is malformed, out of order or out of range, or if
+    /// there is no request.
     pub fn parse(text: &str, origin: &str) -> Result<Trace, Error> {
         let fault = |line, message| Error::TraceSyntax { origin: origin.to_owned(), line, message };
         let mut lines: Vec<TraceLine> = Vec::new();
@@ -42,17 +49,20 @@ impl Trace {
             if line.is_empty() || line.starts_with('#') || heading {
                 continue;
             }
-            let (seconds, tokens) = line_of(line).map_err(|message| fault(number, message))?;
+            let (seconds, tokens) = parse_line(line).map_err(|message| fault(number, message))?;
             let since = seconds - *first_seconds.get_or_insert(seconds);
             if lines.last().is_some_and(|last| since < last.seconds) {
                 return Err(fault(
                     number,
-                    "the time is before that of the line above; sort them".into(),
+                    "the time is before that of the line above; sort the lines by time".into(),
                 ));
             }
             if since > SECONDS_MAX || lines.len() == REQUESTS_MAX {
                 let most = format!("{SECONDS_MAX} seconds or {REQUESTS_MAX} lines");
-                return Err(fault(number, format!("a replay has at most {most}; cut it here")));
+                return Err(fault(
+                    number,
+                    format!("a replay has at most {most}; end the file here"),
+                ));
             }
             lines.push(TraceLine { seconds: since, tokens });
         }
@@ -62,12 +72,12 @@ impl Trace {
         Ok(Trace { lines })
     }
 
-    /// Its requests, in order of time; never empty.
+    /// Returns the requests in order of time; there is at least one.
     pub fn lines(&self) -> &[TraceLine] {
         &self.lines
     }
 
-    /// Mean arrivals in a second; one where the file has no two different times.
+    /// Returns the mean arrivals per second, or 1 if all times are equal.
     pub fn rate_per_second(&self) -> f64 {
         match self.lines.last() {
             Some(last) if last.seconds > 0.0 => (self.lines.len() - 1) as f64 / last.seconds,
@@ -76,13 +86,13 @@ impl Trace {
     }
 }
 
-fn line_of(line: &str) -> Result<(f64, usize), String> {
+fn parse_line(line: &str) -> Result<(f64, usize), String> {
     let expected = || "expected seconds,tokens, such as 12.5,1024".to_owned();
     let (seconds, tokens) = line.split_once(',').ok_or_else(expected)?;
     let seconds: f64 = seconds.trim().parse().map_err(|_| expected())?;
     let tokens: usize = tokens.trim().parse().map_err(|_| expected())?;
     if !seconds.is_finite() {
-        return Err(format!("{seconds} is not a time"));
+        return Err(format!("{seconds} is not a time; give seconds as a finite number"));
     }
     if !(1..=TOKENS_MAX).contains(&tokens) {
         return Err(format!("{tokens} tokens are out of range; give 1 to {TOKENS_MAX}"));

@@ -9,8 +9,8 @@ use bigbatch_validate::recommend::{Wanted, recommend, settings};
 use bigbatch_validate::results::recommendation::{
     Recommendation, Setting, Support, Topic, Unit, Value,
 };
-use bigbatch_validate::stats::Shown;
-use bigbatch_validate::system::{Answer, MemorySample, Prompt, Reply, Target, TargetInfo};
+use bigbatch_validate::stats::PercentileFigure;
+use bigbatch_validate::system::{MemorySample, Prompt, Reply, ReplyFuture, Target, TargetInfo};
 use bigbatch_validate::{Plan, Results, RunOptions, Silent, run_async};
 use tokio::sync::Mutex;
 
@@ -29,7 +29,7 @@ impl Target for OneAtATime {
         TargetInfo { name: "a queue".into(), ..TargetInfo::default() }
     }
 
-    fn send<'a>(&'a self, _: &'a Prompt) -> Answer<'a> {
+    fn send<'a>(&'a self, _: &'a Prompt) -> ReplyFuture<'a> {
         Box::pin(async {
             let _turn = self.0.lock().await;
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -162,7 +162,7 @@ async fn one_run_never_stands_for_the_others() {
     assert_eq!(about(&advice, Topic::Concurrency).support, Support::Partly, "the premise");
     let last = results.cells.iter_mut().rfind(|cell| cell.spec.concurrency() == Some(1));
     let Status::Run { figures } = &mut last.expect("a second run").status else { panic!("run") };
-    figures.latency_over_all.p95.shown = Shown::AtLeast { ms: 10.0, level: 0.9 };
+    figures.latency_over_all.p95.shown = PercentileFigure::AtLeast { ms: 10.0, level: 0.9 };
     let advice = recommend(&results, Wanted::default());
     let advice = about(&advice, Topic::Concurrency);
     assert_eq!((advice.support, advice.figure.as_ref()), (Support::Missing, None), "{advice:?}");
@@ -180,7 +180,7 @@ impl Target for Tailed {
         TargetInfo::default()
     }
 
-    fn send<'a>(&'a self, prompt: &'a Prompt) -> Answer<'a> {
+    fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a> {
         let n = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let ms = match (prompt.tokens(), n % 20) {
             (64, 19) => 40,

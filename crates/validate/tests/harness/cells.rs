@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use crate::simulated::{Pieces, Simulated, alone, batched, corpus, failed};
 use bigbatch_validate::figures::{Cell, Figures, Status};
-use bigbatch_validate::load::{Cancel, Phase, Progressed};
+use bigbatch_validate::load::{Cancel, LoadProgress, Phase};
 use bigbatch_validate::plan::{Arrival, Bar, Lengths, Load, Scenario};
-use bigbatch_validate::stats::Shown;
+use bigbatch_validate::stats::PercentileFigure;
 use bigbatch_validate::system::{
-    Answer, FailureKind, MemorySample, Prompt, Reply, Target, TargetInfo,
+    FailureKind, MemorySample, Prompt, Reply, ReplyFuture, Target, TargetInfo,
 };
 use bigbatch_validate::verdict::Outcome;
 use bigbatch_validate::{
@@ -44,7 +44,7 @@ async fn a_steady_target_gives_its_latency_and_its_rate() {
     // The hundredth answer ends the measured phase; what is under way then is still measured.
     assert!((100..110).contains(&figures.requests), "{}", figures.requests);
     assert_eq!(figures.latency.mean_ms, Some(20.0));
-    assert_eq!(figures.latency.p95.shown, Shown::Exactly { ms: 20.0 });
+    assert_eq!(figures.latency.p95.shown, PercentileFigure::Exactly { ms: 20.0 });
     assert_eq!(figures.latency.max_ms, Some(20.0));
     assert!((figures.requests_per_second - 500.0).abs() < 1.0, "{}", figures.requests_per_second);
     assert!((figures.tokens_per_second - 500.0 * 64.0).abs() < 64.0);
@@ -63,9 +63,9 @@ async fn percentiles_are_those_of_the_law() {
     plan.cell.requests_min = 1000;
     let report = run(&plan, Simulated::new(law)).await;
     let latency = figures(&report.results.cells[0]).latency;
-    assert_eq!(latency.p50.shown, Shown::Exactly { ms: 10.0 });
-    assert_eq!(latency.p95.shown, Shown::Exactly { ms: 50.0 });
-    assert_eq!(latency.p99.shown, Shown::Exactly { ms: 400.0 });
+    assert_eq!(latency.p50.shown, PercentileFigure::Exactly { ms: 10.0 });
+    assert_eq!(latency.p95.shown, PercentileFigure::Exactly { ms: 50.0 });
+    assert_eq!(latency.p99.shown, PercentileFigure::Exactly { ms: 400.0 });
     assert!((latency.mean_ms.expect("mean") - 24.5).abs() < 0.4, "{:?}", latency.mean_ms);
 }
 
@@ -113,8 +113,11 @@ async fn a_cell_goes_on_until_it_has_its_batches() {
     let figures = figures(&report.results.cells[0]);
     assert!((100..=102).contains(&figures.trials.count), "{:?}", figures.trials);
     assert!((990..=1020).contains(&figures.requests), "{}", figures.requests);
-    assert!(matches!(figures.latency.p95.shown, Shown::Exactly { .. }));
-    assert!(matches!(figures.latency.p99.shown, Shown::AtLeast { .. }), "100 batches are too few");
+    assert!(matches!(figures.latency.p95.shown, PercentileFigure::Exactly { .. }));
+    assert!(
+        matches!(figures.latency.p99.shown, PercentileFigure::AtLeast { .. }),
+        "100 batches are too few"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,10 +139,10 @@ async fn failures_are_counted_by_kind_and_never_flatter() {
     assert!(of(FailureKind::Refused) > 2 * of(FailureKind::OutOfMemory));
     assert_eq!(
         figures.latency.p95.shown,
-        Shown::AtLeast { ms: 30.0, level: figures_level(figures) }
+        PercentileFigure::AtLeast { ms: 30.0, level: figures_level(figures) }
     );
-    assert_eq!(figures.latency_over_all.p95.shown, Shown::NotReached);
-    assert_eq!(figures.latency_over_all.p50.shown, Shown::Exactly { ms: 30.0 });
+    assert_eq!(figures.latency_over_all.p95.shown, PercentileFigure::NotReached);
+    assert_eq!(figures.latency_over_all.p50.shown, PercentileFigure::Exactly { ms: 30.0 });
     let end = figures.distribution.last().expect("points").1;
     assert!((end - figures.success_rate().expect("rate")).abs() < 1e-9);
 }
@@ -186,7 +189,7 @@ async fn the_time_limit_keeps_what_was_measured_and_says_so() {
     assert!(figures.cut_by_time_limit);
     assert!((16..=20).contains(&figures.requests), "{}", figures.requests);
     assert_eq!(figures.successes, figures.requests, "what was sent in time was waited for");
-    assert!(matches!(figures.latency.p95.shown, Shown::AtLeast { .. }));
+    assert!(matches!(figures.latency.p95.shown, PercentileFigure::AtLeast { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,7 +218,7 @@ async fn cells_that_cannot_be_run_are_not_run_with_a_reason() {
     assert_eq!(
         reasons,
         [
-            "its warm-up was not over when its time limit of 10 s was",
+            "its warm-up did not end within its time limit of 10 s",
             "the target takes sequences of at most 8192 tokens",
         ]
     );
@@ -316,7 +319,7 @@ impl Target for Instantaneous {
         TargetInfo::default()
     }
 
-    fn send<'a>(&'a self, _: &'a Prompt) -> Answer<'a> {
+    fn send<'a>(&'a self, _: &'a Prompt) -> ReplyFuture<'a> {
         Box::pin(std::future::ready(Ok(Reply::default())))
     }
 
@@ -362,8 +365,8 @@ struct CancelInSecond(Cancel);
 
 impl Progress for CancelInSecond {
     fn event(&self, event: Event<'_>) {
-        if let Event::CellProgressed { index: 1, progressed, .. } = event
-            && progressed.measuring
+        if let Event::CellProgressed { index: 1, progress, .. } = event
+            && progress.measuring
         {
             self.0.cancel();
         }
@@ -389,12 +392,12 @@ async fn a_cancelled_run_keeps_the_cells_it_finished() {
 }
 
 /// Keeps the last that was told of a cell under way.
-struct Live(Mutex<Option<(Progressed, MemorySample)>>);
+struct Live(Mutex<Option<(LoadProgress, MemorySample)>>);
 
 impl Progress for Live {
     fn event(&self, event: Event<'_>) {
-        if let Event::CellProgressed { progressed, memory, .. } = event {
-            *self.0.lock().expect("not poisoned") = Some((progressed, memory));
+        if let Event::CellProgressed { progress, memory, .. } = event {
+            *self.0.lock().expect("not poisoned") = Some((progress, memory));
         }
     }
 }
@@ -408,11 +411,11 @@ async fn latency_and_memory_are_told_while_a_cell_runs() {
     let target = Arc::new(Simulated::new(service));
     let report = run_async(&plan(&[1]), target, &Pieces, &options, &live).await.expect("a report");
     let told = live.0.lock().expect("not poisoned").take();
-    let (progressed, memory) = told.expect("a cell went on");
+    let (progress, memory) = told.expect("a cell went on");
     let near =
         |us: Option<u64>, ms: f64| us.is_some_and(|us| (us as f64 / 1e3 / ms - 1.0).abs() < 0.016);
-    assert!(near(progressed.latency_us_p50, 50.0), "{progressed:?}");
-    assert!(near(progressed.latency_us_p95, 500.0), "{progressed:?}");
+    assert!(near(progress.latency_us_p50, 50.0), "{progress:?}");
+    assert!(near(progress.latency_us_p95, 500.0), "{progress:?}");
     let read = |point: &MemoryPoint| point.sample == memory;
     assert!(report.results.cells[0].memory.iter().any(read), "{memory:?}");
 }
@@ -421,7 +424,7 @@ async fn latency_and_memory_are_told_while_a_cell_runs() {
 async fn memory_is_read_before_during_and_after_each_cell() {
     let report = run(&plan(&[4]), Simulated::new(|n| (ms(100), alone(n)))).await;
     let memory = &report.results.cells[0].memory;
-    use bigbatch_validate::Moment::{After, Before, During};
+    use bigbatch_validate::MemoryPhase::{After, Before, During};
     assert_eq!(memory.first().map(|point| point.moment), Some(Before));
     assert_eq!(memory.last().map(|point| point.moment), Some(After));
     assert!(memory.iter().filter(|point| point.moment == During).count() >= 20);

@@ -8,7 +8,7 @@ use bigbatch_validate::figures::{Figures, Status};
 use bigbatch_validate::plan::CellSpec;
 use bigbatch_validate::report::comparison::render;
 use bigbatch_validate::results::compare::{Change, Compared, Comparison, Metric, compare};
-use bigbatch_validate::stats::Shown;
+use bigbatch_validate::stats::PercentileFigure;
 use bigbatch_validate::{Plan, Results, RunOptions, Silent, run_async};
 
 /// `runs` runs of a cell each of 1 and 2 clients, all of them with the same figures.
@@ -28,9 +28,12 @@ async fn measured(runs: usize) -> Results {
 /// A cell with this many failures of 100 requests, whose p95 is there if at most five failed.
 fn set(figures: &mut Figures, failed: usize) {
     (figures.requests, figures.successes) = (100, 100 - failed);
-    figures.latency_over_all.p50.shown = Shown::Exactly { ms: 10.0 };
-    figures.latency_over_all.p95.shown =
-        if failed > 5 { Shown::NotReached } else { Shown::Exactly { ms: 20.0 } };
+    figures.latency_over_all.p50.shown = PercentileFigure::Exactly { ms: 10.0 };
+    figures.latency_over_all.p95.shown = if failed > 5 {
+        PercentileFigure::NotReached
+    } else {
+        PercentileFigure::Exactly { ms: 20.0 }
+    };
     figures.tokens_per_second = 1000.0;
 }
 
@@ -83,7 +86,7 @@ async fn what_only_one_side_has_is_never_no_regression() {
     let mut few = whole.clone();
     change(&mut few, 1, |run, figures| {
         if run == 1 {
-            figures.latency_over_all.p95.shown = Shown::NoData;
+            figures.latency_over_all.p95.shown = PercentileFigure::NoData;
         }
     });
     let found = compared(&whole, &few);

@@ -9,9 +9,11 @@ use bigbatch_validate::analysis::edge::{
 };
 use bigbatch_validate::load::Cancel;
 use bigbatch_validate::plan::EdgeRules;
-use bigbatch_validate::run::edge::{EdgeTarget, Predicted, StartRefused, Started, find_async};
+use bigbatch_validate::run::edge::{
+    EdgeInstance, EdgePrediction, EdgeTarget, StartError, find_async,
+};
 use bigbatch_validate::system::{
-    Answer, Failure, FailureKind, MemorySample, Prompt, Reply, Target, TargetInfo,
+    Failure, FailureKind, MemorySample, Prompt, Reply, ReplyFuture, Target, TargetInfo,
 };
 
 use crate::simulated::{Pieces, corpus};
@@ -23,14 +25,14 @@ const LEAST_BUDGET: u64 = 300 << 20;
 /// What the simulated system is like.
 #[derive(Clone, Copy)]
 struct Law {
-    predicted: Predicted,
+    predicted: EdgePrediction,
     /// Milliseconds of an answer once more than the queue's length was asked for at once.
     ms_after_overload: u64,
     can_restart: bool,
 }
 
 const RIGHT: Law = Law {
-    predicted: Predicted {
+    predicted: EdgePrediction {
         concurrency: Some(QUEUE as u64),
         tokens: Some(LONGEST as u64),
         memory_budget_bytes: Some(LEAST_BUDGET),
@@ -49,7 +51,7 @@ impl Target for Limited {
     fn describe(&self) -> TargetInfo {
         TargetInfo::default()
     }
-    fn send<'a>(&'a self, prompt: &'a Prompt) -> Answer<'a> {
+    fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a> {
         Box::pin(async move {
             if prompt.tokens() > LONGEST {
                 return Err(Failure::new(FailureKind::TooLong, "it is too long"));
@@ -74,12 +76,12 @@ impl Target for Limited {
 }
 
 impl EdgeTarget for Law {
-    fn start(&self, memory_budget_bytes: Option<u64>) -> Result<Started, StartRefused> {
+    fn start(&self, memory_budget_bytes: Option<u64>) -> Result<EdgeInstance, StartError> {
         if memory_budget_bytes.is_some_and(|bytes| bytes < LEAST_BUDGET) {
-            return Err(StartRefused { message: "the budget is too small".into() });
+            return Err(StartError { message: "the budget is too small".into() });
         }
         let target = Limited { law: *self, in_flight: AtomicUsize::new(0), ms: 10.into() };
-        Ok(Started { target: Arc::new(target), predicted: self.predicted })
+        Ok(EdgeInstance { target: Arc::new(target), predicted: self.predicted })
     }
     fn memory_budget_bytes(&self) -> Option<u64> {
         self.can_restart.then_some(2 << 30)
@@ -131,7 +133,7 @@ async fn every_edge_is_found_where_it_is_and_agrees_with_a_right_prediction() {
 
 #[tokio::test(start_paused = true)]
 async fn wrong_predictions_and_a_system_that_stays_slow_are_told() {
-    let predicted = Predicted {
+    let predicted = EdgePrediction {
         concurrency: Some(64),
         tokens: Some(512),
         memory_budget_bytes: Some(LEAST_BUDGET / 2),
@@ -150,7 +152,7 @@ async fn wrong_predictions_and_a_system_that_stays_slow_are_told() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_restarted_is_searched_upwards_only() {
-    let law = Law { can_restart: false, predicted: Predicted::default(), ..RIGHT };
+    let law = Law { can_restart: false, predicted: EdgePrediction::default(), ..RIGHT };
     let found = found(law).await;
     let axes: Vec<Axis> = found.axes.iter().map(|edge| edge.axis).collect();
     assert_eq!(axes, [Axis::Concurrency, Axis::Tokens]);

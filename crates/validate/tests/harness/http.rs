@@ -8,14 +8,14 @@ use bigbatch_validate::system::http::{Api, HttpVersion, Secrets};
 use bigbatch_validate::system::{HttpOptions, HttpTarget, Target, TokenCounter};
 use bigbatch_validate::{Plan, Report, RunOptions, Silent, run_async};
 
-use crate::mock::{LONGEST, MODEL, MockOptions, MockServer, Speaks};
+use crate::mock::{Dialect, LONGEST, MODEL, MockOptions, MockServer};
 use crate::simulated::{Pieces, corpus};
 
 pub(crate) const TOKENS: usize = 32;
 
 /// A mock that counts as [`Pieces`] does.
-pub(crate) fn mock(speaks: Speaks) -> MockOptions {
-    MockOptions::new(speaks).counting(|text| Pieces.count(text))
+pub(crate) fn mock(dialect: Dialect) -> MockOptions {
+    MockOptions::new(dialect).counting(|text| Pieces.count(text))
 }
 
 /// One small cell.
@@ -43,62 +43,62 @@ async fn connect(options: &HttpOptions) -> HttpTarget {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn each_dialect_is_recognised_and_answers() {
-    for (speaks, endpoint, api, software) in [
-        (Speaks::TeiEmbed, "/embed", Api::Tei, "text-embeddings-inference"),
-        (Speaks::TeiPredict, "/predict", Api::Tei, "text-embeddings-inference"),
-        (Speaks::OpenAi, "/v1/embeddings", Api::OpenAi, "OpenAI"),
-        (Speaks::Infinity, "/embeddings", Api::OpenAi, "OpenAI"),
-        (Speaks::VllmEmbed, "/v1/embeddings", Api::OpenAi, "vLLM"),
-        (Speaks::VllmClassify, "/classify", Api::Vllm, "vLLM"),
-        (Speaks::VllmPooling, "/pooling", Api::Vllm, "vLLM"),
+    for (dialect, endpoint, api, software) in [
+        (Dialect::TeiEmbed, "/embed", Api::Tei, "text-embeddings-inference"),
+        (Dialect::TeiPredict, "/predict", Api::Tei, "text-embeddings-inference"),
+        (Dialect::OpenAi, "/v1/embeddings", Api::OpenAi, "OpenAI"),
+        (Dialect::Infinity, "/embeddings", Api::OpenAi, "OpenAI"),
+        (Dialect::VllmEmbed, "/v1/embeddings", Api::OpenAi, "vLLM"),
+        (Dialect::VllmClassify, "/classify", Api::Vllm, "vLLM"),
+        (Dialect::VllmPooling, "/pooling", Api::Vllm, "vLLM"),
     ] {
-        let server = MockServer::start(mock(speaks));
+        let server = MockServer::start(mock(dialect));
         let target = connect(&HttpOptions::new(server.url())).await;
-        let found = target.found().to_owned();
-        assert!(found.ends_with(&format!("measuring POST {endpoint}")), "{speaks:?}: {found}");
-        assert!(found.contains(software) && found.contains(MODEL), "{speaks:?}: {found}");
+        let found = target.summary().to_owned();
+        assert!(found.ends_with(&format!("measuring POST {endpoint}")), "{dialect:?}: {found}");
+        assert!(found.contains(software) && found.contains(MODEL), "{dialect:?}: {found}");
         let info = target.describe();
-        assert_eq!((info.name, info.model.as_str()), (server.url(), MODEL), "{speaks:?}");
+        assert_eq!((info.name, info.model.as_str()), (server.url(), MODEL), "{dialect:?}");
         assert_eq!(info.details["api"], format!("{api}, POST {endpoint}"));
-        assert_eq!(info.details["first_request"], "answered", "{speaks:?}");
-        assert_eq!(info.details["token_counts"], "checked against each reply", "{speaks:?}");
+        assert_eq!(info.details["first_request"], "answered", "{dialect:?}");
+        assert_eq!(info.details["token_counts"], "checked against each reply", "{dialect:?}");
         assert_eq!(info.details["http"], "HTTP/1.1");
         let task = info.details.get("task").map(String::as_str);
-        assert_eq!(task, (endpoint == "/pooling").then_some("token_classify"), "{speaks:?}");
+        assert_eq!(task, (endpoint == "/pooling").then_some("token_classify"), "{dialect:?}");
 
         let report = run(&plan(3), target).await;
         let figures = figures(&report);
         assert_eq!((figures.successes, &figures.failures), (figures.requests, &[].into()));
-        assert!(figures.requests >= 30, "{speaks:?}");
+        assert!(figures.requests >= 30, "{dialect:?}");
         assert!(report.requests.iter().all(|record| record.stages.is_some()));
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_the_user_names_is_believed() {
-    for (speaks, api, endpoint, expected) in [
-        (Speaks::TeiPredict, Api::Tei, Some("predict"), "/predict"),
-        (Speaks::TeiPredict, Api::Auto, Some("/predict"), "/predict"),
-        (Speaks::TeiEmbed, Api::Tei, None, "/embed"),
-        (Speaks::OpenAi, Api::OpenAi, None, "/v1/embeddings"),
-        (Speaks::Infinity, Api::OpenAi, None, "/embeddings"),
-        (Speaks::Infinity, Api::OpenAi, Some("embeddings"), "/embeddings"),
-        (Speaks::VllmPooling, Api::Vllm, Some("pooling"), "/pooling"),
-        (Speaks::VllmPooling, Api::Vllm, None, "/pooling"),
+    for (dialect, api, endpoint, expected) in [
+        (Dialect::TeiPredict, Api::Tei, Some("predict"), "/predict"),
+        (Dialect::TeiPredict, Api::Auto, Some("/predict"), "/predict"),
+        (Dialect::TeiEmbed, Api::Tei, None, "/embed"),
+        (Dialect::OpenAi, Api::OpenAi, None, "/v1/embeddings"),
+        (Dialect::Infinity, Api::OpenAi, None, "/embeddings"),
+        (Dialect::Infinity, Api::OpenAi, Some("embeddings"), "/embeddings"),
+        (Dialect::VllmPooling, Api::Vllm, Some("pooling"), "/pooling"),
+        (Dialect::VllmPooling, Api::Vllm, None, "/pooling"),
     ] {
-        let server = MockServer::start(mock(speaks));
+        let server = MockServer::start(mock(dialect));
         let mut options = HttpOptions::new(server.url());
         (options.api, options.endpoint) = (api, endpoint.map(str::to_owned));
         options.model = Some("mine".into());
         let target = connect(&options).await;
-        assert!(target.found().ends_with(&format!("POST {expected}")), "{}", target.found());
+        assert!(target.summary().ends_with(&format!("POST {expected}")), "{}", target.summary());
         assert_eq!(target.describe().model, "mine");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_the_target_tells_is_in_the_report() {
-    let server = MockServer::start(MockOptions { batch_headers: true, ..mock(Speaks::TeiEmbed) });
+    let server = MockServer::start(MockOptions { batch_headers: true, ..mock(Dialect::TeiEmbed) });
     let target = connect(&HttpOptions::new(format!("{}/", server.url()))).await;
     let info = target.describe();
     assert_eq!((info.version.as_str(), info.dtype.as_str()), ("1.9.3", "float16"));
@@ -116,7 +116,7 @@ async fn what_the_target_tells_is_in_the_report() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn http2_with_prior_knowledge() {
-    let server = MockServer::start(mock(Speaks::OpenAi));
+    let server = MockServer::start(mock(Dialect::OpenAi));
     let mut options = HttpOptions::new(server.url());
     options.version = HttpVersion::Http2;
     let target = connect(&options).await;
@@ -132,9 +132,9 @@ const PAGE: &str = "process_resident_memory_bytes 1.5e6\n\
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn memory_comes_from_the_metrics_page_and_keys_stay_with_the_target() {
-    let with_page = |speaks| MockOptions { metrics: Some(PAGE.into()), ..mock(speaks) };
-    let server = MockServer::start(with_page(Speaks::TeiEmbed));
-    let elsewhere = MockServer::start(with_page(Speaks::Nothing));
+    let with_page = |dialect| MockOptions { metrics: Some(PAGE.into()), ..mock(dialect) };
+    let server = MockServer::start(with_page(Dialect::TeiEmbed));
+    let elsewhere = MockServer::start(with_page(Dialect::Nothing));
     for page_of in [&server, &elsewhere] {
         let mut options = HttpOptions::new(server.url());
         options.secrets = Secrets::from_headers(&["X-Key: sesame99".into()]).expect("a header");
@@ -151,7 +151,7 @@ async fn memory_comes_from_the_metrics_page_and_keys_stay_with_the_target() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn an_idle_reading_asks_for_the_page_anew() {
-    let options = MockOptions { metrics: Some(PAGE.into()), ..mock(Speaks::TeiEmbed) };
+    let options = MockOptions { metrics: Some(PAGE.into()), ..mock(Dialect::TeiEmbed) };
     let server = MockServer::start(options);
     let mut options = HttpOptions::new(server.url());
     options.metrics_url = Some(format!("{}/metrics", server.url()));
@@ -166,7 +166,7 @@ async fn an_idle_reading_asks_for_the_page_anew() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn memory_comes_from_the_process_of_a_target_on_this_machine() {
-    let server = MockServer::start(mock(Speaks::TeiEmbed));
+    let server = MockServer::start(mock(Dialect::TeiEmbed));
     let mut options = HttpOptions::new(server.url());
     options.pid = Some(std::process::id());
     let target = connect(&options).await;

@@ -11,7 +11,7 @@ use bigbatch_validate::system::http::{Api, HttpVersion, Secrets};
 use bigbatch_validate::system::{FailureKind, HttpOptions, HttpTarget};
 
 use crate::http::{figures, mock, plan, run};
-use crate::mock::{Fault, MockOptions, MockServer, SCRIPT, Speaks};
+use crate::mock::{Dialect, Fault, MockOptions, MockServer, SCRIPT};
 
 async fn connect(server: &MockServer) -> HttpTarget {
     let target = HttpTarget::connect(&HttpOptions::new(server.url())).await;
@@ -49,13 +49,13 @@ async fn each_misbehaviour_is_recorded_as_what_it_is_and_the_run_goes_on() {
         (Fault::TooLong, TooLong, "must have less than 16 tokens"),
         (Fault::Malformed, BadReply, "EOF while parsing"),
         (Fault::OtherShape, BadReply, "at line 1"),
-        (Fault::OtherType, BadReply, "does not say that it is JSON"),
+        (Fault::OtherType, BadReply, "content type is not JSON"),
         (Fault::WrongTokens, WrongTokenCount, "counted 33 tokens, the prompt has 32"),
         (Fault::HalfClosed, Transport, ""),
     ] {
-        for speaks in [Speaks::TeiEmbed, Speaks::VllmClassify] {
-            let what = format!("{fault:?} of {speaks:?}");
-            let server = MockServer::start(mock(speaks).fault(fault, 4));
+        for dialect in [Dialect::TeiEmbed, Dialect::VllmClassify] {
+            let what = format!("{fault:?} of {dialect:?}");
+            let server = MockServer::start(mock(dialect).fault(fault, 4));
             let target = connect(&server).await;
             let before = server.posts();
             let report = run(&plan(1), target).await;
@@ -77,7 +77,7 @@ async fn each_misbehaviour_is_recorded_as_what_it_is_and_the_run_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn targets_that_never_finish_run_into_the_timeout() {
     for fault in [Fault::Hang, Fault::Trickle] {
-        let server = MockServer::start(mock(Speaks::OpenAi).fault(fault, 5));
+        let server = MockServer::start(mock(Dialect::OpenAi).fault(fault, 5));
         let target = connect(&server).await;
         let mut plan = plan(4);
         plan.cell.request_timeout_seconds = 0.1;
@@ -93,7 +93,7 @@ async fn targets_that_never_finish_run_into_the_timeout() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_target_that_dies_is_a_transport_failure_each_time() {
-    let server = MockServer::start(mock(Speaks::TeiEmbed));
+    let server = MockServer::start(mock(Dialect::TeiEmbed));
     let target = connect(&server).await;
     drop(server);
     let report = run(&plan(3), target).await;
@@ -113,11 +113,11 @@ async fn what_no_load_can_change_is_one_line_before_any() {
         "{says}"
     );
 
-    let nothing = MockServer::start(mock(Speaks::Nothing));
+    let nothing = MockServer::start(mock(Dialect::Nothing));
     let says = error(&HttpOptions::new(nothing.url())).await;
     assert!(says.contains("/info: 404, /v1/models: 404") && says.contains("--api tei"), "{says}");
 
-    let server = MockServer::start(mock(Speaks::TeiEmbed));
+    let server = MockServer::start(mock(Dialect::TeiEmbed));
     for (api, path) in [(Api::OpenAi, "/v1/embeddings"), (Api::Vllm, "/classify")] {
         let says = error(&HttpOptions { api, ..HttpOptions::new(server.url()) }).await;
         let expected = format!("POST {}{path} was answered with 404: Not Found", server.url());
@@ -132,7 +132,7 @@ async fn what_no_load_can_change_is_one_line_before_any() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_slow_or_sick_target_is_measured_all_the_same() {
     for fault in [Fault::Error500, Fault::Malformed, Fault::HalfClosed, Fault::Overloaded] {
-        let server = MockServer::start(mock(Speaks::OpenAi).fault(fault, 1));
+        let server = MockServer::start(mock(Dialect::OpenAi).fault(fault, 1));
         let report = run(&plan(2), connect(&server).await).await;
         assert_nothing_lost(&report);
         assert_eq!(figures(&report).successes, 0, "{fault:?}");
@@ -183,13 +183,13 @@ async fn keys_are_sent_and_never_seen_again() {
     let server = MockServer::start(MockOptions {
         key: Some("sk-verysecretkey".into()),
         model: "repeats sk-verysecretkey".into(),
-        ..mock(Speaks::TeiEmbed).fault(Fault::Echo, 2)
+        ..mock(Dialect::TeiEmbed).fault(Fault::Echo, 2)
     });
     let mut options = HttpOptions::new(server.url());
     options.secrets = Secrets::from_headers(&["X-Tenant: tenantsecret".into()]).expect("fine");
     options.api_key_file = Some(key_file.clone());
     let target = HttpTarget::connect(&options).await.unwrap_or_else(|error| panic!("{error}"));
-    let found = target.found().to_owned();
+    let found = target.summary().to_owned();
     let report = run(&plan(2), target).await;
     std::fs::remove_file(&key_file).expect("it is there");
     let mut all = written(&report, &scratch);
@@ -215,7 +215,7 @@ async fn markup_of_a_target_reaches_no_report_as_markup() {
     let scratch = Scratch::new("script");
     let server = MockServer::start(MockOptions {
         model: SCRIPT.into(),
-        ..mock(Speaks::TeiEmbed).fault(Fault::Script, 3)
+        ..mock(Dialect::TeiEmbed).fault(Fault::Script, 3)
     });
     let report = run(&plan(2), connect(&server).await).await;
     assert!(figures(&report).failures.contains_key(&FailureKind::Server));

@@ -8,10 +8,10 @@ use std::time::Duration;
 use crate::simulated::{Pieces, Simulated, alone, corpus, failed};
 use bigbatch_validate::figures::{Cell, Figures, Status};
 use bigbatch_validate::load::{Phase, RequestRecord};
-use bigbatch_validate::plan::{Arrival, LengthDist, Lengths, Load, Scenario, Weighted};
-use bigbatch_validate::stats::Shown;
+use bigbatch_validate::plan::{Arrival, LengthComponent, LengthDist, Lengths, Load, Scenario};
+use bigbatch_validate::stats::PercentileFigure;
 use bigbatch_validate::system::{
-    Answer, FailureKind, MemorySample, Prompt, Reply, Target, TargetInfo,
+    FailureKind, MemorySample, Prompt, Reply, ReplyFuture, Target, TargetInfo,
 };
 use bigbatch_validate::{Broken, Error, Plan, Report, RunOptions, Silent, Steady, run_async};
 use tokio::time::Instant;
@@ -64,7 +64,7 @@ async fn a_constant_rate_is_that_rate_through_all_phases() {
     };
     let report = run(&open(100.0, Arrival::Constant), Simulated::new(law)).await;
     let figures = figures(&report.results.cells[0]);
-    assert_eq!(figures.latency.p95.shown, Shown::Exactly { ms: 35.0 });
+    assert_eq!(figures.latency.p95.shown, PercentileFigure::Exactly { ms: 35.0 });
     assert!((figures.offered_per_second - 100.0).abs() < 2.0, "{}", figures.offered_per_second);
     assert!((figures.requests_per_second - 100.0).abs() < 2.0, "{}", figures.requests_per_second);
     assert_eq!(figures.generator.lag_ms_max, 0.0);
@@ -180,7 +180,7 @@ impl Target for Queue {
         TargetInfo { name: "queue".into(), ..TargetInfo::default() }
     }
 
-    fn send<'a>(&'a self, _: &'a Prompt) -> Answer<'a> {
+    fn send<'a>(&'a self, _: &'a Prompt) -> ReplyFuture<'a> {
         let mut free_at = self.free_at.lock().expect("no panics");
         let now = Instant::now();
         let done = free_at.map_or(now, |at| at.max(now)) + self.service;
@@ -268,7 +268,7 @@ async fn a_replay_sends_what_the_file_says_when_it_says() {
     lines.sort_unstable();
     let text: String =
         lines.iter().map(|(at, tokens)| format!("{},{tokens}\n", *at as f64 / 1e3)).collect();
-    let mut plan = plan(Lengths::Replayed, Load::Replay { file: "trace.csv".into(), speed: 1.0 });
+    let mut plan = plan(Lengths::FromTrace, Load::Replay { file: "trace.csv".into(), speed: 1.0 });
     plan.folder = folder("replay");
     std::fs::write(plan.folder.join("trace.csv"), text).expect("writable");
     let report = run(&plan, Simulated::new(|n| (ms(70), alone(n)))).await;
@@ -289,7 +289,7 @@ async fn a_replay_sends_what_the_file_says_when_it_says() {
 
 #[tokio::test(start_paused = true)]
 async fn faults_of_a_plans_files_come_before_any_load() {
-    let mut plan = plan(Lengths::Replayed, Load::Replay { file: "faulty.csv".into(), speed: 1.0 });
+    let mut plan = plan(Lengths::FromTrace, Load::Replay { file: "faulty.csv".into(), speed: 1.0 });
     plan.folder = folder("faulty");
     std::fs::write(plan.folder.join("faulty.csv"), "0,64\n1;64\n").expect("writable");
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
@@ -300,7 +300,7 @@ async fn faults_of_a_plans_files_come_before_any_load() {
 
 #[tokio::test(start_paused = true)]
 async fn mixed_lengths_come_by_their_weights_and_are_exact() {
-    let part = |weight, lengths| Weighted { weight, lengths };
+    let part = |weight, lengths| LengthComponent { weight, lengths };
     let log_normal = LengthDist::LogNormal { median: 100.0, sigma: 0.5, min: 20, max: 500 };
     let lengths =
         Lengths::Mix(vec![part(3.0, LengthDist::Fixed(16)), part(1.0, log_normal.clone())]);
@@ -318,14 +318,14 @@ async fn mixed_lengths_come_by_their_weights_and_are_exact() {
     let mean = tokens as f64 / measured.len() as f64;
     let rate = figures.tokens_per_second / figures.requests_per_second;
     assert!((rate / mean - 1.0).abs() < 0.05, "{rate} {mean}");
-    let long = Weighted {
+    let long = LengthComponent {
         weight: 1.0,
         lengths: LengthDist::LogNormal { median: 100.0, sigma: 0.5, min: 20, max: 9000 },
     };
     plan.scenarios[0].lengths = Lengths::Mix(vec![long]);
     let report = run(&plan, Simulated::new(|n| (ms(1), alone(n)))).await;
     let Status::NotRun { reason } = &report.results.cells[0].status else { panic!("was run") };
-    assert!(reason.contains("at most 8192 tokens, and this cell may ask for 9000"), "{reason}");
+    assert!(reason.contains("at most 8192 tokens, and this cell sends up to 9000"), "{reason}");
 }
 
 /// Counts the tokens of what it is sent.
@@ -336,7 +336,7 @@ impl Target for Counting {
         TargetInfo::default()
     }
 
-    fn send<'a>(&'a self, prompt: &'a Prompt) -> Answer<'a> {
+    fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a> {
         use bigbatch_validate::system::TokenCounter;
         let tokens = Pieces.count(prompt.text());
         Box::pin(async move {

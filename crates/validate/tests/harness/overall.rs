@@ -99,7 +99,7 @@ async fn limits_over_the_whole_run_stand_beside_those_of_cells() {
     assert!(reason.contains("by construction"), "{reason}");
     assert_eq!(
         one(Criterion::DeviceMemory),
-        (Outcome::NotShown, "the target tells nothing of its device memory")
+        (Outcome::NotShown, "the target does not report its device memory")
     );
     assert_eq!(one(Criterion::Leak).0, Outcome::Pass, "idle plateaus that stay level");
 

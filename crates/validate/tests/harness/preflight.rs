@@ -1,12 +1,12 @@
-//! Preflight: each judgement on a machine that is made up.
+//! Preflight: each judgement, on simulated machines.
 
 use bigbatch_engine::CudaDevice;
 use bigbatch_validate::Plan;
 use bigbatch_validate::plan::{Arrival, Lengths, Load, Scenario};
-use bigbatch_validate::preflight::Judgement::{Ok as Fine, Problem, Warning};
+use bigbatch_validate::preflight::Severity::{Ok as Fine, Problem, Warning};
 use bigbatch_validate::preflight::Subject::{CardMemory, Disk, Driver, Gpu, HostMemory, Processor};
 use bigbatch_validate::preflight::{
-    Computes, Finding, Host, Judgement, Needs, Seen, Subject, judge, refuse,
+    ComputeLocation, Finding, Host, MachineFacts, RequestCounts, Severity, Subject, judge, refuse,
 };
 
 const MIB: u64 = 1 << 20;
@@ -24,12 +24,12 @@ fn card() -> CudaDevice {
     }
 }
 
-fn on(card: Result<CudaDevice, String>) -> Computes {
-    Computes::OnCard { budget_bytes: 2 * GIB, card }
+fn on(card: Result<CudaDevice, String>) -> ComputeLocation {
+    ComputeLocation::Card { budget_bytes: 2 * GIB, card }
 }
 
-fn seen() -> Seen {
-    Seen {
+fn seen() -> MachineFacts {
+    MachineFacts {
         host: Host {
             free_bytes: Some(60 * GIB),
             total_bytes: Some(64 * GIB),
@@ -38,13 +38,13 @@ fn seen() -> Seen {
             load: Some(0.5),
         },
         disk: Some((50 * GIB, 100 * GIB)),
-        needs: Needs { requests_min: 1000, requests_max: 1_000_000 },
+        needs: RequestCounts { requests_min: 1000, requests_max: 1_000_000 },
         computes: on(Ok(card())),
     }
 }
 
 /// What is judged of each subject, after a change of the machine.
-fn judged(change: impl FnOnce(&mut Seen)) -> Vec<Finding> {
+fn judged(change: impl FnOnce(&mut MachineFacts)) -> Vec<Finding> {
     let mut seen = seen();
     change(&mut seen);
     judge(&seen)
@@ -69,20 +69,20 @@ fn a_machine_that_has_all_is_ok() {
 
 #[test]
 fn each_lack_is_found_by_itself() {
-    type Change = fn(&mut Seen);
+    type Change = fn(&mut MachineFacts);
     let with_card = |change: fn(&mut CudaDevice)| {
         let mut card = card();
         change(&mut card);
         on(Ok(card))
     };
-    let cards: [(Subject, Judgement, Computes); 5] = [
+    let cards: [(Subject, Severity, ComputeLocation); 5] = [
         (Gpu, Problem, on(Err("device cuda:0 is not available".into()))),
         (Gpu, Problem, with_card(|card| card.capability = (7, 5))),
         (CardMemory, Problem, with_card(|card| card.free_bytes = Some(2 * GIB - 1))),
         (CardMemory, Warning, with_card(|card| card.free_bytes = Some(70 * GIB))),
         (CardMemory, Warning, with_card(|card| card.free_bytes = None)),
     ];
-    let changes: [(Subject, Judgement, Change); 9] = [
+    let changes: [(Subject, Severity, Change); 9] = [
         (HostMemory, Problem, |seen| seen.host.free_bytes = Some(200 * MIB)),
         (HostMemory, Warning, |seen| seen.host.free_bytes = Some(300 * MIB)),
         (HostMemory, Warning, |seen| seen.host.free_bytes = None),
@@ -94,7 +94,7 @@ fn each_lack_is_found_by_itself() {
         // The load of a container's host says nothing of its few processors alone.
         (Processor, Fine, |seen| (seen.host.threads, seen.host.load) = (2, Some(6.0))),
     ];
-    let mut all: Vec<(Subject, Judgement, Vec<Finding>)> = Vec::new();
+    let mut all: Vec<(Subject, Severity, Vec<Finding>)> = Vec::new();
     for (subject, judgement, computes) in cards {
         all.push((subject, judgement, judged(|seen| seen.computes = computes)));
     }
@@ -116,25 +116,25 @@ fn a_refusal_is_one_line_with_what_to_do() {
     let refusal = refuse(&findings).expect_err("there are two problems").to_string();
     assert_eq!(
         refusal,
-        "this run would be pointless here: card memory: 1 GiB of 80 GiB free; the budget of 2 GiB does not \
-         fit: free the card (see `nvidia-smi`), or lower --memory-budget; disk: 10 MiB free; the results may \
-         need 16.4 MiB: free space, or give another --out"
+        "preflight stopped the run: card memory: 1 GiB of 80 GiB free; the memory budget of 2 GiB does not \
+         fit: end other programs on the card (see `nvidia-smi`), or lower --memory-budget; disk: 10 MiB free; \
+         the results may need 16.4 MiB: free space, or give another --out"
     );
 }
 
 #[test]
 fn a_budget_is_held_against_the_memory_that_it_is_of() {
-    let free = |computes: Computes| {
+    let free = |computes: ComputeLocation| {
         let findings = judged(|seen| {
             seen.computes = computes;
             seen.host.free_bytes = Some(3 * GIB);
         });
         of(&findings, HostMemory).judgement
     };
-    assert_eq!(free(Computes::OnHost { budget_bytes: GIB }), Fine);
-    assert_eq!(free(Computes::OnHost { budget_bytes: 3 * GIB }), Warning);
+    assert_eq!(free(ComputeLocation::Host { budget_bytes: GIB }), Fine);
+    assert_eq!(free(ComputeLocation::Host { budget_bytes: 3 * GIB }), Warning);
     assert_eq!(free(on(Ok(card()))), Fine);
-    let elsewhere = judged(|seen| seen.computes = Computes::Elsewhere);
+    let elsewhere = judged(|seen| seen.computes = ComputeLocation::Remote);
     let subjects: Vec<Subject> = elsewhere.iter().map(|finding| finding.subject).collect();
     assert_eq!(subjects, [HostMemory, Disk, Processor], "the generator's side alone");
 }
@@ -147,10 +147,13 @@ fn a_plan_needs_what_its_cells_send() {
     plan.repeats = 3;
     // Of each length: 100 + 2 and 200 + 100 requests at least; 1000 + 2 + 1 and 1000 + 100 + 50 at most.
     // One of them runs again at the end.
-    let needs = Needs::of(&plan);
+    let needs = RequestCounts::for_plan(&plan);
     assert_eq!((needs.requests_min, needs.requests_max), (3 * 2 * 402 + 102, 3 * 2 * 2153 + 1150));
     plan.repeat_first = false;
-    assert_eq!(Needs::of(&plan), Needs { requests_min: 3 * 2 * 402, requests_max: 3 * 2 * 2153 });
+    assert_eq!(
+        RequestCounts::for_plan(&plan),
+        RequestCounts { requests_min: 3 * 2 * 402, requests_max: 3 * 2 * 2153 }
+    );
     (plan.repeats, plan.cell.warmup_seconds) = (1, 2.0);
     (plan.tokens, plan.concurrency) = (Vec::new(), Vec::new());
     let load = Load::Ramp {
@@ -162,19 +165,31 @@ fn a_plan_needs_what_its_cells_send() {
         failure_rate_max: 0.01,
     };
     plan.scenarios = vec![Scenario { name: "ramp".into(), lengths: Lengths::Fixed(64), load }];
-    assert_eq!(Needs::of(&plan), Needs { requests_min: 220, requests_max: 220 });
+    assert_eq!(
+        RequestCounts::for_plan(&plan),
+        RequestCounts { requests_min: 220, requests_max: 220 }
+    );
 
     // What lasts a time or a file isn't ended by a count.
     plan.cell.requests_max = 100;
-    assert_eq!(Needs::of(&plan), Needs { requests_min: 220, requests_max: 220 });
+    assert_eq!(
+        RequestCounts::for_plan(&plan),
+        RequestCounts { requests_min: 220, requests_max: 220 }
+    );
     let seconds = Some(10.0);
     plan.scenarios[0].load =
         Load::Open { rate_per_second: 50.0, arrival: Arrival::Constant, seconds };
-    assert_eq!(Needs::of(&plan), Needs { requests_min: 600, requests_max: 600 });
+    assert_eq!(
+        RequestCounts::for_plan(&plan),
+        RequestCounts { requests_min: 600, requests_max: 600 }
+    );
     plan.folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let lines: String = (0..301).map(|n| format!("{},64\n", f64::from(n) / 10.0)).collect();
     std::fs::write(plan.folder.join("needs.csv"), lines).expect("writable");
-    plan.scenarios[0].lengths = Lengths::Replayed;
+    plan.scenarios[0].lengths = Lengths::FromTrace;
     plan.scenarios[0].load = Load::Replay { file: "needs.csv".into(), speed: 1.0 };
-    assert_eq!(Needs::of(&plan), Needs { requests_min: 321, requests_max: 321 });
+    assert_eq!(
+        RequestCounts::for_plan(&plan),
+        RequestCounts { requests_min: 321, requests_max: 321 }
+    );
 }

@@ -1,4 +1,4 @@
-//! Repeats, and runs that are interrupted and gone on with.
+//! Repeats, and runs that are interrupted and resumed.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -76,8 +76,8 @@ impl Progress for CancelIn {
             Event::CellStarted { index, .. } => {
                 self.began.lock().expect("no panics").push(index);
             }
-            Event::CellProgressed { index, progressed, .. }
-                if index == self.index && progressed.measuring =>
+            Event::CellProgressed { index, progress, .. }
+                if index == self.index && progress.measuring =>
             {
                 self.cancel.cancel();
             }
@@ -153,7 +153,7 @@ async fn another_plan_or_target_is_refused_before_any_load() {
     let mut texts = options(&path, true);
     texts.corpus = bigbatch_validate::workload::Corpus::embedded();
     let error = run(&plan, &texts, &Silent).await.expect_err("refused").to_string();
-    assert!(error.contains("the texts to send are others"), "{error}");
+    assert!(error.contains("the prompts differ"), "{error}");
 
     // Refusals change nothing: the right plan still goes on.
     let progress = CancelIn::new(usize::MAX, &options(&path, true));

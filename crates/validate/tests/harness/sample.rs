@@ -16,11 +16,13 @@ use bigbatch_validate::analysis::scaling::{Bottleneck, LengthScaling, Scaling, S
 use bigbatch_validate::analysis::{Analysis, Stage};
 use bigbatch_validate::experiment::{Held, MemoryExperiment, Strategy, Times, TrafficSummary};
 use bigbatch_validate::figures::Cell;
-use bigbatch_validate::preflight::{Computes, Finding, Host, Needs, Seen, judge};
+use bigbatch_validate::preflight::{
+    ComputeLocation, Finding, Host, MachineFacts, RequestCounts, judge,
+};
 use bigbatch_validate::recommend::{Wanted, recommend};
-use bigbatch_validate::stats::{Interval, over_runs};
+use bigbatch_validate::stats::{Interval, mean_over_runs};
 use bigbatch_validate::system::FailureKind;
-use bigbatch_validate::{Moment, Published, Report, Results};
+use bigbatch_validate::{MemoryPhase, Published, Report, Results};
 
 /// Puts findings of every kind into a report whose first cells ran, and advises again.
 pub(crate) fn with_findings(mut report: Report, message: &str) -> Report {
@@ -50,7 +52,7 @@ fn preflight(name: &str) -> Vec<Finding> {
         cuda_version: (13, 0),
         driver_version: Some("580.1".into()),
     };
-    judge(&Seen {
+    judge(&MachineFacts {
         host: Host {
             free_bytes: Some(60 << 30),
             total_bytes: Some(64 << 30),
@@ -59,8 +61,8 @@ fn preflight(name: &str) -> Vec<Finding> {
             load: Some(0.5),
         },
         disk: Some((50 << 30, 64 << 30)),
-        needs: Needs { requests_min: 1000, requests_max: 2000 },
-        computes: Computes::OnCard { budget_bytes: 2 << 30, card: Ok(card) },
+        needs: RequestCounts { requests_min: 1000, requests_max: 2000 },
+        computes: ComputeLocation::Card { budget_bytes: 2 << 30, card: Ok(card) },
     })
 }
 
@@ -114,8 +116,8 @@ fn memory(results: &Results) -> MemoryFindings {
             .map(|point| Aligned {
                 at_ms: point.at_ms,
                 moment: point.moment,
-                requests_in_flight: usize::from(point.moment == Moment::During) * 8,
-                tokens_in_flight: usize::from(point.moment == Moment::During) * 8 * 64,
+                requests_in_flight: usize::from(point.moment == MemoryPhase::During) * 8,
+                tokens_in_flight: usize::from(point.moment == MemoryPhase::During) * 8 * 64,
                 batch_tokens: Some(256),
             })
             .collect(),
@@ -217,7 +219,8 @@ fn failures(results: &Results, message: &str) -> Vec<FailureGroup> {
 
 /// As if the first cell had been run five times.
 fn published(results: &Results) -> Vec<Published> {
-    let over = |value: f64| over_runs(&[0.97, 0.99, 1.0, 1.01, 1.03].map(|factor| factor * value));
+    let over =
+        |value: f64| mean_over_runs(&[0.97, 0.99, 1.0, 1.01, 1.03].map(|factor| factor * value));
     let cell = ran(results).next().expect("one ran");
     vec![Published {
         spec: cell.spec.clone(),

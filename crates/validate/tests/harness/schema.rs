@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use bigbatch_validate::Report;
-use bigbatch_validate::plan::{Arrival, EdgeRules, LengthDist, Lengths, Load, Scenario, Weighted};
+use bigbatch_validate::plan::{
+    Arrival, EdgeRules, LengthComponent, LengthDist, Lengths, Load, Scenario,
+};
 use serde_json::Value;
 
 use crate::reports::report;
@@ -44,12 +46,12 @@ fn fill(report: &mut Report) {
         scenario(Lengths::Fixed(64), Load::Closed { concurrency: 1 }),
         scenario(
             Lengths::Mix(vec![
-                Weighted { weight: 1.0, lengths: LengthDist::Fixed(8) },
-                Weighted {
+                LengthComponent { weight: 1.0, lengths: LengthDist::Fixed(8) },
+                LengthComponent {
                     weight: 1.0,
                     lengths: LengthDist::LogNormal { median: 8.0, sigma: 1.0, min: 1, max: 9 },
                 },
-                Weighted {
+                LengthComponent {
                     weight: 1.0,
                     lengths: LengthDist::Documents { path: "docs".into(), max: 9 },
                 },
@@ -60,7 +62,7 @@ fn fill(report: &mut Report) {
                 seconds: Some(1.0),
             },
         ),
-        scenario(Lengths::Replayed, Load::Replay { file: "trace.csv".into(), speed: 1.0 }),
+        scenario(Lengths::FromTrace, Load::Replay { file: "trace.csv".into(), speed: 1.0 }),
     ];
     results.plan.overall.no_leak = true;
     results.plan.overall.tail_ratio_max = Some(3.0);
@@ -89,12 +91,12 @@ fn words() -> Vec<Value> {
     use bigbatch_validate::analysis::edge::{Agreement, Axis, Recovered};
     use bigbatch_validate::analysis::memory::{LeakVerdict, MemoryQuantity};
     use bigbatch_validate::load::Phase;
-    use bigbatch_validate::preflight::{Judgement, Subject};
+    use bigbatch_validate::preflight::{Severity, Subject};
     use bigbatch_validate::results::recommendation::{Support, Topic, Unit};
     use bigbatch_validate::stats::TrialUnit;
     use bigbatch_validate::system::FailureKind;
     use bigbatch_validate::verdict::{Criterion, Outcome};
-    use bigbatch_validate::{Broken, Moment};
+    use bigbatch_validate::{Broken, MemoryPhase};
 
     let all = serde_json::json!([
         Stage::ALL,
@@ -109,7 +111,7 @@ fn words() -> Vec<Value> {
             MemoryQuantity::Rss
         ],
         [Phase::WarmUp, Phase::Settling, Phase::Measured, Phase::CoolDown],
-        [Judgement::Ok, Judgement::Warning, Judgement::Problem],
+        [Severity::Ok, Severity::Warning, Severity::Problem],
         [
             Subject::Gpu,
             Subject::CardMemory,
@@ -164,7 +166,7 @@ fn words() -> Vec<Value> {
         ],
         [Outcome::Pass, Outcome::NotShown, Outcome::NotRun, Outcome::Fail],
         [Broken::Failures, Broken::Latency],
-        [Moment::Before, Moment::During, Moment::After],
+        [MemoryPhase::Before, MemoryPhase::During, MemoryPhase::After],
         ["exactly", "at_least", "not_reached", "no_data", "found", "not_steady", "not_sought"],
         ["open", "ramp", "replay", "constant", "poisson", "gamma"],
     ]);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bigbatch_validate::system::{
-    Answer, ArenaSample, BatchRef, Failure, FailureKind, MemorySample, Outcome, Prompt, Reply,
+    ArenaSample, BatchRef, Failure, FailureKind, MemorySample, Prompt, Reply, ReplyFuture,
     StageTimes, Target, TargetInfo, TokenCounter,
 };
 use bigbatch_validate::workload::Corpus;
@@ -46,7 +46,7 @@ pub(crate) fn corpus() -> Corpus {
     Corpus::from_text("words of the test", &words.join(" ")).expect("enough words")
 }
 
-type Law = Box<dyn Fn(u64) -> (Duration, Outcome) + Send + Sync>;
+type Law = Box<dyn Fn(u64) -> (Duration, Result<Reply, Failure>) + Send + Sync>;
 
 /// Answers request number n (from 0, in order of arrival) after the time and with the outcome that
 /// its law gives.
@@ -58,7 +58,7 @@ pub(crate) struct Simulated {
 
 impl Simulated {
     pub(crate) fn new(
-        law: impl Fn(u64) -> (Duration, Outcome) + Send + Sync + 'static,
+        law: impl Fn(u64) -> (Duration, Result<Reply, Failure>) + Send + Sync + 'static,
     ) -> Simulated {
         let info = TargetInfo {
             name: "simulated".into(),
@@ -76,12 +76,12 @@ impl Simulated {
 }
 
 /// A success in a batch of one.
-pub(crate) fn alone(n: u64) -> Outcome {
+pub(crate) fn alone(n: u64) -> Result<Reply, Failure> {
     batched(n, 1)
 }
 
 /// A success in batch `id` of `sequences`.
-pub(crate) fn batched(id: u64, sequences: usize) -> Outcome {
+pub(crate) fn batched(id: u64, sequences: usize) -> Result<Reply, Failure> {
     Ok(Reply {
         tokens: None,
         stages: Some(StageTimes {
@@ -96,7 +96,7 @@ pub(crate) fn batched(id: u64, sequences: usize) -> Outcome {
 }
 
 /// A failure of `kind`.
-pub(crate) fn failed(kind: FailureKind) -> Outcome {
+pub(crate) fn failed(kind: FailureKind) -> Result<Reply, Failure> {
     Err(Failure::new(kind, "the simulation said so"))
 }
 
@@ -105,7 +105,7 @@ impl Target for Simulated {
         self.info.clone()
     }
 
-    fn send<'a>(&'a self, _: &'a Prompt) -> Answer<'a> {
+    fn send<'a>(&'a self, _: &'a Prompt) -> ReplyFuture<'a> {
         let (delay, outcome) = (self.law)(self.arrived.fetch_add(1, Ordering::SeqCst));
         Box::pin(async move {
             tokio::time::sleep(delay).await;

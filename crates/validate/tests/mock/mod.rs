@@ -33,7 +33,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-pub(crate) use replies::{LONGEST, MODEL, Speaks};
+pub(crate) use replies::{Dialect, LONGEST, MODEL};
 use timer::Timer;
 
 /// How long an answer takes.
@@ -118,7 +118,7 @@ type Counter = Arc<dyn Fn(&str) -> usize + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct MockOptions {
     pub(crate) port: u16,
-    pub(crate) speaks: Speaks,
+    pub(crate) dialect: Dialect,
     pub(crate) model: String,
     pub(crate) latency: Latency,
     pub(crate) seed: u64,
@@ -137,10 +137,10 @@ pub(crate) struct MockOptions {
 }
 
 impl MockOptions {
-    pub(crate) fn new(speaks: Speaks) -> MockOptions {
+    pub(crate) fn new(dialect: Dialect) -> MockOptions {
         MockOptions {
             port: 0,
-            speaks,
+            dialect,
             model: MODEL.into(),
             latency: Latency::Constant(Duration::ZERO),
             seed: 0,
@@ -171,11 +171,11 @@ impl MockOptions {
 /// A running server; it ends with this value.
 pub(crate) struct MockServer {
     address: SocketAddr,
-    state: Arc<State>,
+    state: Arc<ServerState>,
     thread: Option<JoinHandle<()>>,
 }
 
-struct State {
+struct ServerState {
     options: MockOptions,
     timer: Timer,
     random: Mutex<fastrand::Rng>,
@@ -192,7 +192,7 @@ impl MockServer {
         let listener = listener.expect("a port of the loopback interface is free");
         listener.set_nonblocking(true).expect("sockets can");
         let address = listener.local_addr().expect("it is bound");
-        let state = Arc::new(State {
+        let state = Arc::new(ServerState {
             random: Mutex::new(fastrand::Rng::with_seed(options.seed)),
             options,
             timer: Timer::start(),
@@ -256,7 +256,7 @@ impl Drop for MockServer {
     }
 }
 
-async fn serve(listener: std::net::TcpListener, state: Arc<State>) {
+async fn serve(listener: std::net::TcpListener, state: Arc<ServerState>) {
     let listener = TcpListener::from_std(listener).expect("the runtime takes sockets");
     loop {
         let accepted = tokio::select! {
@@ -281,7 +281,7 @@ async fn serve(listener: std::net::TcpListener, state: Arc<State>) {
 
 type Body = Either<Full<Bytes>, Channel<Bytes, std::io::Error>>;
 
-impl State {
+impl ServerState {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let arrived = Instant::now();
         let (parts, body) = request.into_parts();
@@ -296,22 +296,22 @@ impl State {
         if let Some(refusal) = self.without_key(&parts.headers) {
             return refusal;
         }
-        let speaks = self.options.speaks;
+        let dialect = self.options.dialect;
         if parts.method == Method::GET {
-            return match speaks.get(path, &self.options.model) {
+            return match dialect.get(path, &self.options.model) {
                 Some(value) => json_reply(200, &value),
                 None => json_reply(404, &json!({"detail": "Not Found"})),
             };
         }
         let Ok(body) = body.collect().await.map(|body| body.to_bytes()) else {
-            return json_reply(400, &speaks.error(400, "the body was not complete"));
+            return json_reply(400, &dialect.error(400, "the body was not complete"));
         };
-        if let Some(refusal) = speaks.refuses(path, &body) {
-            return json_reply(400, &speaks.error(400, &refusal));
+        if let Some(refusal) = dialect.refuses(path, &body) {
+            return json_reply(400, &dialect.error(400, &refusal));
         }
         let text = text_of(&body);
         let count = self.options.count.as_ref().map_or(0, |count| count(&text));
-        let Some(reply) = speaks.post(path, &self.options.model, count, self.options.dimensions)
+        let Some(reply) = dialect.post(path, &self.options.model, count, self.options.dimensions)
         else {
             return json_reply(404, &json!({"detail": "Not Found"}));
         };
@@ -338,7 +338,7 @@ impl State {
         let given = given.unwrap_or("nothing");
         (given != format!("Bearer {key}")).then(|| {
             let message = format!("'{given}' opens nothing here");
-            json_reply(401, &self.options.speaks.error(401, &message))
+            json_reply(401, &self.options.dialect.error(401, &message))
         })
     }
 
@@ -351,8 +351,9 @@ impl State {
         arrived: Instant,
         headers: &HeaderMap,
     ) -> Response<Body> {
-        let error =
-            |status, message: &str| json_reply(status, &self.options.speaks.error(status, message));
+        let error = |status, message: &str| {
+            json_reply(status, &self.options.dialect.error(status, message))
+        };
         let text = reply.to_string();
         match fault {
             Fault::None => self.good(text, count, number, arrived),
@@ -409,7 +410,7 @@ impl State {
             .header("x-tokenization-time", "0")
             .header("x-queue-time", "0")
             .header("x-inference-time", format!("{ms:.3}"));
-        if self.options.speaks.is_tei() && self.options.count.is_some() {
+        if self.options.dialect.is_tei() && self.options.count.is_some() {
             response = response.header("x-compute-tokens", count);
         }
         if self.options.batch_headers {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 /// A kind of server, with the routes it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Speaks {
+pub(crate) enum Dialect {
     TeiEmbed,
     TeiPredict,
     OpenAi,
@@ -23,10 +23,10 @@ pub(crate) const LONGEST: usize = 4096;
 /// The one task that the model of a pooling server has.
 pub(crate) const POOLING_TASK: &str = "token_classify";
 
-impl Speaks {
+impl Dialect {
     /// The answer to a GET.
     pub(crate) fn get(self, path: &str, model: &str) -> Option<Value> {
-        use Speaks::{Infinity, Nothing, OpenAi, TeiEmbed, TeiPredict};
+        use Dialect::{Infinity, Nothing, OpenAi, TeiEmbed, TeiPredict};
         match (self, path) {
             (TeiEmbed, "/info") => Some(info(model, json!({"embedding": {"pooling": "mean"}}))),
             (TeiPredict, "/info") => Some(info(model, json!({"classifier": {"id2label": {}}}))),
@@ -55,17 +55,17 @@ impl Speaks {
         let vector = || (0..dimensions).map(|i| (i as f64 * 0.7).sin() * 0.05).collect::<Vec<_>>();
         let usage = json!({"prompt_tokens": tokens, "total_tokens": tokens});
         match (self, path) {
-            (Speaks::TeiEmbed, "/embed") => Some(json!([vector()])),
-            (Speaks::TeiPredict, "/predict") => Some(json!([
+            (Dialect::TeiEmbed, "/embed") => Some(json!([vector()])),
+            (Dialect::TeiPredict, "/predict") => Some(json!([
                 {"score": 0.75, "label": "safe"}, {"score": 0.25, "label": "jailbreak"}])),
-            (Speaks::OpenAi | Speaks::VllmEmbed, "/v1/embeddings")
-            | (Speaks::Infinity, "/embeddings") => Some(json!({
+            (Dialect::OpenAi | Dialect::VllmEmbed, "/v1/embeddings")
+            | (Dialect::Infinity, "/embeddings") => Some(json!({
                 "object": "list", "model": model, "usage": usage,
                 "data": [{"object": "embedding", "index": 0, "embedding": vector()}]})),
-            (Speaks::VllmClassify, "/classify") => Some(json!({
+            (Dialect::VllmClassify, "/classify") => Some(json!({
                 "id": "classify-1", "object": "list", "created": 1, "model": model, "usage": usage,
                 "data": [{"index": 0, "label": "safe", "probs": [0.75, 0.25], "num_classes": 2}]})),
-            (Speaks::VllmPooling, "/pooling") => Some(json!({
+            (Dialect::VllmPooling, "/pooling") => Some(json!({
                 "id": "pool-1", "object": "list", "created": 1, "model": model, "usage": usage,
                 "data": [{"index": 0, "object": "pooling", "data": [vector(), vector()]}]})),
             _ => None,
@@ -74,7 +74,7 @@ impl Speaks {
 
     /// Why it answers no such body, before anything is counted.
     pub(crate) fn refuses(self, path: &str, body: &[u8]) -> Option<String> {
-        let pooling = self == Speaks::VllmPooling && path == "/pooling";
+        let pooling = self == Dialect::VllmPooling && path == "/pooling";
         let body: Value = serde_json::from_slice(body).ok()?;
         (pooling && body["task"] != POOLING_TASK).then(|| {
             format!("Task {} is not supported, it must be one of ['{POOLING_TASK}'].", body["task"])
@@ -82,7 +82,7 @@ impl Speaks {
     }
 
     pub(crate) fn is_tei(self) -> bool {
-        matches!(self, Speaks::TeiEmbed | Speaks::TeiPredict)
+        matches!(self, Dialect::TeiEmbed | Dialect::TeiPredict)
     }
 
     /// An error in the dialect's own words.

@@ -10,16 +10,16 @@ use tokio::sync::oneshot;
 
 /// One thread that wakes whoever is due.
 pub(super) struct Timer {
-    shared: Arc<Shared>,
+    shared: Arc<TimerShared>,
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct TimerShared {
+    state: Mutex<TimerState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct TimerState {
     waiting: BinaryHeap<Reverse<Waiter>>,
     stopped: bool,
 }
@@ -31,8 +31,10 @@ struct Waiter {
 
 impl Timer {
     pub(super) fn start() -> Timer {
-        let shared =
-            Arc::new(Shared { state: Mutex::new(State::default()), changed: Condvar::new() });
+        let shared = Arc::new(TimerShared {
+            state: Mutex::new(TimerState::default()),
+            changed: Condvar::new(),
+        });
         let of_thread = Arc::clone(&shared);
         thread::spawn(move || of_thread.run());
         Timer { shared }
@@ -63,7 +65,7 @@ impl Drop for Timer {
     }
 }
 
-impl Shared {
+impl TimerShared {
     fn run(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while !state.stopped {

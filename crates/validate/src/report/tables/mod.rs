@@ -11,7 +11,7 @@ use crate::figures::{Cell, Figures, Status};
 use crate::preflight::Finding;
 use crate::results::Results;
 use crate::stats::interval::wilson;
-use crate::stats::{OverRuns, Percentile, Shown, Spread};
+use crate::stats::{Percentile, PercentileFigure, RunMean, Spread};
 use crate::system::MemorySample;
 
 use super::words;
@@ -117,15 +117,17 @@ fn spread(spread: &Spread) -> [Field; 5] {
 /// A percentile with its interval. Where only a bound may be printed, so is it with the interval.
 fn ranked(percentile: &Percentile) -> Field {
     let interval = match percentile.shown {
-        Shown::Exactly { .. } => words::ends(percentile.interval_ms, time),
-        Shown::AtLeast { .. } | Shown::NotReached | Shown::NoData => String::new(),
+        PercentileFigure::Exactly { .. } => words::ends(percentile.interval_ms, time),
+        PercentileFigure::AtLeast { .. }
+        | PercentileFigure::NotReached
+        | PercentileFigure::NoData => String::new(),
     };
     Field::noted(percentile.label(), interval)
 }
 
 /// The figures of every cell that was run more than once, over its runs.
 pub(super) fn published(results: &Results) -> Option<Table> {
-    let figure = |over: &Option<OverRuns>, unit: fn(f64) -> String| match over {
+    let figure = |over: &Option<RunMean>, unit: fn(f64) -> String| match over {
         None => "not shown".into(),
         Some(over) => Field::noted(unit(over.mean), words::ends(over.interval, unit)),
     };

@@ -1,18 +1,17 @@
-//! The edge mode: raises concurrency and length, and lowers the memory budget, until requests are
-//! refused; compares where that happens with where it was predicted; and looks whether the normal
-//! load is as fast afterwards as before.
+//! The search for edges: raises concurrency and length, and lowers the memory budget, until requests
+//! fail; compares these edges with their predictions; and checks that the normal load is as fast after
+//! each axis as before.
 //!
-//! Along each axis the search doubles (or halves) from the normal load until something is refused,
-//! then halves the gap. A probe of a concurrency is that many requests sent at once and waited for;
-//! of a length, one request; of a budget, a start of the target and one request of the longest
-//! length it says it takes. Every failure is kept with its kind, its time and the load it came under.
+//! Along each axis the search doubles (or halves) from the normal load until a request fails, then halves
+//! the gap. A probe of a concurrency sends that many requests at once; of a length, one request; of a
+//! budget, it starts the target and sends one request of the longest length that the target reports.
+//! Every failure is recorded with its kind, its time and its load.
 //!
-//! It needs to start targets, which the harness cannot know how to do: [`EdgeTarget`] does, for an
-//! engine in this process say. Where nothing can be started anew, as behind a URL, the budget stays as
-//! it is and only concurrency and length rise.
+//! The caller starts targets, through [`EdgeTarget`]. A target that cannot be restarted, such as one
+//! behind a URL, keeps its budget, and only concurrency and length are searched.
 //!
-//! It is a search, not a measurement of speed: which load a system bears within a latency is for the
-//! plan's cells to say.
+//! This is not a measurement of speed: the load that a system bears within a latency is found by the
+//! plan's cells. The findings are compared and judged in [`crate::analysis::edge`].
 
 mod recovery;
 mod search;
@@ -24,64 +23,65 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use self::search::Search;
+use self::search::AxisSearch;
 use crate::analysis::edge::{
     Axis, Edge, EdgeFailure, EdgeFindings, EdgeProbe, Recovered, Recovery,
 };
 use crate::error::Error;
-use crate::load::{Cancel, Clock, Sent, send};
+use crate::load::{Attempt, Cancel, Clock, send};
 use crate::plan::EdgeRules;
 use crate::system::{FailureKind, Prompt, Target, TokenCounter};
 use crate::workload::{Corpus, Workload};
 
-/// Starts the system whose edge is searched.
+/// Starts the target whose edges are searched.
 pub trait EdgeTarget {
-    /// Starts it with the budget of a normal run, or with another one where the budget can be set.
-    /// Blocks until it serves. The one before has been dropped.
+    /// Starts the target with `memory_budget_bytes`, or with its own budget if it cannot be set. Blocks
+    /// until it serves. The previous instance has been dropped.
     ///
     /// # Errors
-    /// What it said as it refused.
-    fn start(&self, memory_budget_bytes: Option<u64>) -> Result<Started, StartRefused>;
+    /// The target's message if it did not start.
+    fn start(&self, memory_budget_bytes: Option<u64>) -> Result<EdgeInstance, StartError>;
 
-    /// The budget of a normal run; `None` where it cannot be set.
+    /// Returns the budget of a normal run, in bytes; `None` if it cannot be set.
     fn memory_budget_bytes(&self) -> Option<u64>;
 }
 
-/// A target that serves.
-pub struct Started {
+/// A running target, with its predicted edges.
+pub struct EdgeInstance {
     /// The target.
     pub target: Arc<dyn Target>,
-    /// What it predicts of its edges.
-    pub predicted: Predicted,
+    /// The edges that its limits predict.
+    pub predicted: EdgePrediction,
 }
 
-/// The last values that are predicted to work; `None` where nothing is known.
+/// The last values that are predicted to work; `None` if unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Predicted {
-    /// Requests at once.
+pub struct EdgePrediction {
+    /// Most requests at once.
     pub concurrency: Option<u64>,
-    /// Tokens of a request.
+    /// Longest request, in tokens.
     pub tokens: Option<u64>,
-    /// The smallest budget.
+    /// Smallest memory budget, in bytes.
     pub memory_budget_bytes: Option<u64>,
 }
 
-/// A target that did not start.
+/// The error of a target that did not start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StartRefused {
-    /// What it said, in one line.
+pub struct StartError {
+    /// The target's message, in one line.
     pub message: String,
 }
 
-/// Budgets closer than this share are one.
+/// Resolution of the search for a budget, as a share of the budget.
 const BUDGET_RESOLUTION: f64 = 0.005;
-/// The smallest budget tried.
+/// Smallest budget that is tried, in bytes.
 const LEAST_BUDGET_BYTES: u64 = 1 << 20;
 
-/// Searches all edges on a runtime of its own. Blocks until it is done or cancelled.
+/// Searches all edges on a new runtime. Blocks until the search is done or cancelled.
 ///
 /// # Errors
-/// The target does not start for a normal run, or no prompt of the normal length can be cut.
+/// Invalid rules, a corpus from which no prompt of the normal length can be cut, or a target that does not
+/// start with the budget of a normal run.
 pub fn find(
     rules: &EdgeRules,
     edge: &dyn EdgeTarget,
@@ -93,10 +93,10 @@ pub fn find(
     runtime.block_on(find_async(rules, edge, tokens, corpus, cancel))
 }
 
-/// As [`find`], on the caller's runtime.
+/// Searches all edges on the caller's runtime.
 ///
 /// # Errors
-/// As [`find`].
+/// Those of [`find`].
 pub async fn find_async(
     rules: &EdgeRules,
     edge: &dyn EdgeTarget,
@@ -106,9 +106,9 @@ pub async fn find_async(
 ) -> Result<EdgeFindings, Error> {
     rules.check().map_err(|message| Error::PlanValue { origin: "edge".into(), message })?;
     let workload = Workload::new(corpus, tokens, rules.tokens_max)?;
-    let normal = prompt(&workload, rules.tokens)?;
+    let normal = cut_prompt(&workload, rules.tokens)?;
     let clock = Clock::start(0);
-    let mut finder = Finder {
+    let mut search = EdgeSearch {
         rules,
         edge,
         workload,
@@ -118,17 +118,17 @@ pub async fn find_async(
         budget_bytes: edge.memory_budget_bytes(),
         findings: EdgeFindings::default(),
     };
-    finder.all().await?;
-    Ok(finder.findings)
+    search.search_axes().await?;
+    Ok(search.findings)
 }
 
-fn prompt(workload: &Workload<'_>, tokens: usize) -> Result<Prompt, Error> {
-    // A pool is never empty: no prompt at all is an error.
+fn cut_prompt(workload: &Workload<'_>, tokens: usize) -> Result<Prompt, Error> {
+    // `prompts` returns at least one prompt, or an error.
     let mut prompts = workload.prompts(tokens, 0, 1)?;
     Ok(prompts.swap_remove(0))
 }
 
-struct Finder<'a> {
+struct EdgeSearch<'a> {
     rules: &'a EdgeRules,
     edge: &'a dyn EdgeTarget,
     workload: Workload<'a>,
@@ -139,32 +139,32 @@ struct Finder<'a> {
     findings: EdgeFindings,
 }
 
-impl Finder<'_> {
-    async fn all(&mut self) -> Result<(), Error> {
-        let mut started = self.start()?;
-        let predicted = started.predicted;
-        // The first requests of a fresh start are no measure of the normal.
-        self.one_by_one(&started).await;
-        let (before, _) = self.one_by_one(&started).await;
+impl EdgeSearch<'_> {
+    async fn search_axes(&mut self) -> Result<(), Error> {
+        let mut instance = self.start()?;
+        let predicted = instance.predicted;
+        // The first requests after a start are slower than normal.
+        self.send_one_by_one(&instance).await;
+        let (before, _) = self.send_one_by_one(&instance).await;
         for axis in [Axis::Concurrency, Axis::Tokens] {
-            self.upwards(axis, &started).await;
-            self.recovery(axis, &before, &started).await;
+            self.search_upwards(axis, &instance).await;
+            self.measure_recovery(axis, &before, &instance).await;
         }
         if let Some(budget) = self.budget_bytes {
-            drop(started);
-            self.budgets(budget, predicted.memory_budget_bytes).await;
-            started = self.start()?;
-            self.recovery(Axis::MemoryBudget, &before, &started).await;
+            drop(instance);
+            self.search_budgets(budget, predicted.memory_budget_bytes).await;
+            instance = self.start()?;
+            self.measure_recovery(Axis::MemoryBudget, &before, &instance).await;
         }
         Ok(())
     }
 
-    fn start(&self) -> Result<Started, Error> {
+    fn start(&self) -> Result<EdgeInstance, Error> {
         self.edge.start(self.budget_bytes).map_err(|refused| Error::EdgeStart(refused.message))
     }
 
-    /// Why the search has to stop.
-    fn stop(&self) -> Option<String> {
+    /// Returns the reason to stop the search early, if any.
+    fn stop_reason(&self) -> Option<String> {
         if self.cancel.is_cancelled() {
             return Some("interrupted".into());
         }
@@ -173,22 +173,24 @@ impl Finder<'_> {
         late.then(|| format!("stopped at the time limit of {limit} s"))
     }
 
-    async fn upwards(&mut self, axis: Axis, started: &Started) {
+    async fn search_upwards(&mut self, axis: Axis, instance: &EdgeInstance) {
         let (from, limit, predicted) = match axis {
-            Axis::Tokens => (self.rules.tokens, self.rules.tokens_max, started.predicted.tokens),
-            _ => (1, self.rules.concurrency_max, started.predicted.concurrency),
+            Axis::Tokens => (self.rules.tokens, self.rules.tokens_max, instance.predicted.tokens),
+            _ => (1, self.rules.concurrency_max, instance.predicted.concurrency),
         };
-        // The normal load works, or nothing does.
-        let mut search = Search::new(from as u64, limit.max(from) as u64, 0.0);
+        // The search assumes that the normal load works.
+        let mut search = AxisSearch::new(from as u64, limit.max(from) as u64, 0.0);
         let mut probes = Vec::new();
         let mut note = None;
         while let Some(value) = search.next() {
-            note = self.stop();
+            note = self.stop_reason();
             if note.is_some() {
                 break;
             }
             let sent = match axis {
-                Axis::Tokens => prompt(&self.workload, value as usize).map(|prompt| (prompt, 1)),
+                Axis::Tokens => {
+                    cut_prompt(&self.workload, value as usize).map(|prompt| (prompt, 1))
+                }
                 _ => Ok((self.normal.clone(), value as usize)),
             };
             let (prompt, at_once) = match sent {
@@ -198,8 +200,8 @@ impl Finder<'_> {
                     break;
                 }
             };
-            let probe = self.at_once(axis, value, started, prompt, at_once).await;
-            search.tried(value, probe.works);
+            let probe = self.probe_at_once(axis, value, instance, prompt, at_once).await;
+            search.record(value, probe.works);
             probes.push(probe);
         }
         let mut edge = Edge::new(axis, probes, predicted, self.rules.tolerance);
@@ -209,17 +211,17 @@ impl Finder<'_> {
         self.findings.axes.push(edge);
     }
 
-    async fn budgets(&mut self, budget: u64, predicted: Option<u64>) {
-        let mut search = Search::new(budget, LEAST_BUDGET_BYTES.min(budget), BUDGET_RESOLUTION);
+    async fn search_budgets(&mut self, budget: u64, predicted: Option<u64>) {
+        let mut search = AxisSearch::new(budget, LEAST_BUDGET_BYTES.min(budget), BUDGET_RESOLUTION);
         let mut probes = Vec::new();
         let mut note = None;
         while let Some(value) = search.next() {
-            note = self.stop();
+            note = self.stop_reason();
             if note.is_some() {
                 break;
             }
-            let probe = self.budget(value).await;
-            search.tried(value, probe.works);
+            let probe = self.probe_budget(value).await;
+            search.record(value, probe.works);
             probes.push(probe);
         }
         self.budget_bytes = Some(budget);
@@ -228,21 +230,21 @@ impl Finder<'_> {
         self.findings.axes.push(edge);
     }
 
-    /// Starts with a budget and sends the longest request that the target then says it takes.
-    async fn budget(&mut self, value: u64) -> EdgeProbe {
+    /// Starts the target with a budget and sends one request of the longest length that it then reports.
+    async fn probe_budget(&mut self, value: u64) -> EdgeProbe {
         self.budget_bytes = Some(value);
         let at_ms = self.clock.now_us() as f64 / 1e3;
         let axis = Axis::MemoryBudget;
         match self.edge.start(Some(value)) {
-            Ok(started) => {
-                let longest = started.predicted.tokens.map_or(self.rules.tokens, |tokens| {
+            Ok(instance) => {
+                let longest = instance.predicted.tokens.map_or(self.rules.tokens, |tokens| {
                     (tokens as usize).min(self.rules.tokens_max)
                 });
-                let longest = prompt(&self.workload, longest);
+                let longest = cut_prompt(&self.workload, longest);
                 let prompt = longest.unwrap_or_else(|_| self.normal.clone());
-                self.at_once(axis, value, &started, prompt, 1).await
+                self.probe_at_once(axis, value, &instance, prompt, 1).await
             }
-            Err(StartRefused { message }) => {
+            Err(StartError { message }) => {
                 self.findings.failures.push(EdgeFailure {
                     axis,
                     value,
@@ -260,24 +262,24 @@ impl Finder<'_> {
         }
     }
 
-    /// Sends `count` requests at once, waits for all, and keeps what failed.
-    async fn at_once(
+    /// Sends `count` requests at once, waits for all, and records the failures by kind.
+    async fn probe_at_once(
         &mut self,
         axis: Axis,
         value: u64,
-        started: &Started,
+        instance: &EdgeInstance,
         prompt: Prompt,
         count: usize,
     ) -> EdgeProbe {
         let timeout = Duration::from_secs_f64(self.rules.request_timeout_seconds);
         let mut sending = JoinSet::new();
         for _ in 0..count {
-            let (target, prompt) = (Arc::clone(&started.target), prompt.clone());
+            let (target, prompt) = (Arc::clone(&instance.target), prompt.clone());
             sending.spawn(async move { send(&*target, &prompt, Instant::now(), timeout).await });
         }
         let mut failures: BTreeMap<FailureKind, EdgeFailure> = BTreeMap::new();
         let mut failed = 0;
-        for Sent { ended, outcome, .. } in sending.join_all().await {
+        for Attempt { ended, outcome, .. } in sending.join_all().await {
             let Err(failure) = outcome else { continue };
             failed += 1;
             let at_ms = self.clock.at(ended) as f64 / 1e3;
@@ -301,13 +303,13 @@ impl Finder<'_> {
         EdgeProbe { value, requests: count, failed, works: failed == 0 }
     }
 
-    /// Latencies in milliseconds of the normal load, and how many requests failed.
-    async fn one_by_one(&self, started: &Started) -> (Vec<f64>, usize) {
+    /// Sends one round of the normal load; returns latencies in milliseconds and the number of failures.
+    async fn send_one_by_one(&self, instance: &EdgeInstance) -> (Vec<f64>, usize) {
         let timeout = Duration::from_secs_f64(self.rules.request_timeout_seconds);
         let (mut latencies, mut failed) = (Vec::new(), 0);
         for _ in 0..self.rules.requests {
             let intended = Instant::now();
-            let sent = send(&*started.target, &self.normal, intended, timeout).await;
+            let sent = send(&*instance.target, &self.normal, intended, timeout).await;
             match sent.outcome {
                 Ok(_) => latencies.push((sent.ended - intended).as_secs_f64() * 1e3),
                 Err(_) => failed += 1,
@@ -316,17 +318,17 @@ impl Finder<'_> {
         (latencies, failed)
     }
 
-    /// Rounds of the normal load until one is as fast as before, or the time for it is over.
-    async fn recovery(&mut self, axis: Axis, before: &[f64], started: &Started) {
+    /// Sends rounds of the normal load until one is as fast as before, or `recovery_seconds` have passed.
+    async fn measure_recovery(&mut self, axis: Axis, before: &[f64], instance: &EdgeInstance) {
         let normal = self.rules.ratio_normal_max;
-        let (clock, mut rounds) = (Instant::now(), 0);
+        let (started, mut rounds) = (Instant::now(), 0);
         let recovery = loop {
-            let (after, failed) = self.one_by_one(started).await;
+            let (after, failed) = self.send_one_by_one(instance).await;
             rounds += 1;
-            let seconds = clock.elapsed().as_secs_f64();
+            let seconds = started.elapsed().as_secs_f64();
             let round = recovery::compare(axis, before, &after, failed, normal);
             let recovered = round.verdict == Recovered::Yes;
-            if recovered || seconds >= self.rules.recovery_seconds || self.stop().is_some() {
+            if recovered || seconds >= self.rules.recovery_seconds || self.stop_reason().is_some() {
                 break Recovery { rounds, seconds, ..round };
             }
         };

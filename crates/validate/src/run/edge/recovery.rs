@@ -1,15 +1,16 @@
-//! Whether latency after is latency before: a ratio with its interval, from two samples of requests
-//! sent one after another.
+//! Compares latency after an axis with latency before it: a ratio with its interval, from two samples of
+//! requests sent one after another.
 //!
-//! Hodges and Lehmann, 1963: the median of all pairwise differences; its interval from the
-//! distribution of Mann and Whitney's statistic (normal approximation). Nothing is assumed of the
-//! distribution but that one is the other shifted; on logarithms a shift is a ratio. One slow
-//! request, such as the first after a start, moves it little; the slowest is reported beside it.
+//! The estimator is the median of all pairwise differences (Hodges and Lehmann 1963); its interval comes
+//! from the distribution of Mann and Whitney's statistic (normal approximation). The only assumption is
+//! that one distribution is the other, shifted; on logarithms a shift is a ratio. A single slow request,
+//! such as the first after a start, has little influence; the slowest is reported beside the ratio.
 
 use crate::analysis::edge::{Axis, Recovered, Recovery};
 use crate::stats::{interval::Z, mean_of_middles};
 
-/// Compares latencies in milliseconds, as one round that takes no time. `failed` requests came after and have no latency.
+/// Compares latencies in milliseconds as one round of zero seconds. `failed` requests of the second sample
+/// have no latency.
 pub(super) fn compare(
     axis: Axis,
     before_ms: &[f64],
@@ -17,7 +18,7 @@ pub(super) fn compare(
     failed: usize,
     ratio_normal_max: f64,
 ) -> Recovery {
-    let shift = shift(before_ms, after_ms);
+    let shift = log_shift(before_ms, after_ms);
     let verdict = match shift {
         _ if failed > 0 => Recovered::No,
         Some((_, least, _)) if least.exp() > ratio_normal_max => Recovered::No,
@@ -40,10 +41,10 @@ pub(super) fn compare(
     }
 }
 
-/// The shift of logarithms from one sample to the other, and its 95 % interval.
-fn shift(before: &[f64], after: &[f64]) -> Option<(f64, f64, f64)> {
+/// Returns the shift of the logarithms from `before` to `after`, and its 95 % interval: (shift, low, high).
+fn log_shift(before: &[f64], after: &[f64]) -> Option<(f64, f64, f64)> {
     let (n, m) = (before.len() as f64, after.len() as f64);
-    // The clock's resolution is no latency of zero.
+    // A latency below the clock's resolution counts as 1 µs, since zero has no logarithm.
     let log = |ms: &f64| ms.max(1e-3).ln();
     let pairs = after.iter().flat_map(|a| before.iter().map(move |b| log(a) - log(b)));
     let mut pairs: Vec<f64> = pairs.collect();
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn normal_slow_and_unclear_are_told_apart() {
+    fn normal_slow_and_unclear_are_distinguished() {
         assert_eq!(verdict(1.0, 0), Recovered::Yes);
         assert_eq!(verdict(1.1, 0), Recovered::Yes, "slower, but shown to be within the margin");
         assert_eq!(verdict(1.25, 0), Recovered::Inconclusive);
@@ -93,7 +94,7 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(1);
         let covered = (0..1000).filter(|_| {
             let (before, after) = (latencies(&mut random, 1.0), latencies(&mut random, 1.1));
-            let (_, least, most) = shift(&before, &after).expect("enough");
+            let (_, least, most) = log_shift(&before, &after).expect("enough");
             (least..=most).contains(&1.1f64.ln())
         });
         let covered = covered.count();

@@ -1,8 +1,9 @@
-//! One HTTP exchange: a pooled connection, a request, the whole reply.
+//! HTTP exchanges: a request on a pooled connection, and its whole reply.
 //!
-//! Redirects are not followed and proxies of the environment are not used: what is measured is the
-//! URL that was given. A request is sent again only where hyper knows that none of it was written,
-//! because the server had closed an idle connection; any other failure is handed on.
+//! Redirects are not followed and proxies of the environment are not used: the given URL is measured. A
+//! request is sent again only if hyper knows that none of it was written, because the server had closed an
+//! idle connection; every other failure is returned. What a reply means is decided in `dialect.rs` and
+//! `failure.rs`.
 
 use std::error::Error;
 use std::str::FromStr;
@@ -21,15 +22,15 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use super::error::TargetError;
 use super::retry_after::retry_after;
 
-/// How connections are spoken on.
+/// The HTTP version of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HttpVersion {
-    /// HTTP/1.1, or what TLS agrees on.
+    /// HTTP/1.1, or what ALPN negotiates under TLS.
     #[default]
     Auto,
-    /// HTTP/1.1 with connections kept alive.
+    /// HTTP/1.1 with keep-alive.
     Http1,
-    /// HTTP/2, without asking first.
+    /// HTTP/2 with prior knowledge.
     Http2,
 }
 
@@ -47,9 +48,9 @@ impl FromStr for HttpVersion {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// A reply beyond this is no answer to one text.
+/// Largest reply to one text.
 const REPLY_BYTES_MAX: usize = 1 << 30;
-/// Of an error only so much is read.
+/// Bytes read of an error's body.
 const ERROR_BYTES_MAX: usize = 64 << 10;
 /// Large enough that a long text or a large reply does not wait for window updates.
 const HTTP2_WINDOW_BYTES: u32 = 8 << 20;
@@ -66,17 +67,17 @@ pub(super) struct Exchange {
     pub(super) status: StatusCode,
     pub(super) version: Version,
     pub(super) headers: HeaderMap,
-    /// Of an error status, its beginning.
+    /// For an error status, at most its first [`ERROR_BYTES_MAX`] bytes.
     pub(super) body: Vec<u8>,
 }
 
 impl Exchange {
-    /// How long the reply asks to wait.
+    /// Returns the wait that the reply requests.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         retry_after(&self.headers, SystemTime::now())
     }
 
-    /// Whether it says that it is JSON.
+    /// Returns true if the content type is JSON.
     pub(super) fn is_json(&self) -> bool {
         let kind = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
@@ -85,27 +86,29 @@ impl Exchange {
     }
 }
 
-/// Why there is no complete reply.
+/// The reason why there is no complete reply.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum ExchangeError {
     /// No connection could be made.
     Connect(String),
-    /// The connection failed.
-    Broken(String),
-    /// What came is not HTTP, or has no end.
+    /// The connection broke.
+    Connection(String),
+    /// The reply is not HTTP, or exceeds [`REPLY_BYTES_MAX`].
     NotHttp(String),
 }
 
-impl Fault {
+impl ExchangeError {
     pub(super) fn message(&self) -> &str {
         match self {
-            Fault::Connect(message) | Fault::Broken(message) | Fault::NotHttp(message) => message,
+            ExchangeError::Connect(message)
+            | ExchangeError::Connection(message)
+            | ExchangeError::NotHttp(message) => message,
         }
     }
 }
 
 impl Client {
-    /// A client that sends `headers` with every request.
+    /// Creates a client that sends `headers` with every request.
     pub(super) fn new(version: HttpVersion, headers: &HeaderMap) -> Result<Client, TargetError> {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
@@ -132,15 +135,15 @@ impl Client {
         Ok(Client { inner, headers })
     }
 
-    /// Sends JSON and waits for the last byte of the reply.
-    pub(super) async fn post(&self, uri: Uri, json: Vec<u8>) -> Result<Exchange, Fault> {
+    /// Sends JSON and returns once the last byte of the reply has arrived.
+    pub(super) async fn post(&self, uri: Uri, json: Vec<u8>) -> Result<Exchange, ExchangeError> {
         let mut request = self.request(Method::POST, uri, Bytes::from(json));
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.exchange(request).await
     }
 
-    /// Asks for something.
-    pub(super) async fn get(&self, uri: Uri) -> Result<Exchange, Fault> {
+    /// Requests a page.
+    pub(super) async fn get(&self, uri: Uri) -> Result<Exchange, ExchangeError> {
         self.exchange(self.request(Method::GET, uri, Bytes::new())).await
     }
 
@@ -152,7 +155,7 @@ impl Client {
         request
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Exchange, Fault> {
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Exchange, ExchangeError> {
         let response = self.inner.request(request).await.map_err(request_fault)?;
         let (parts, body) = response.into_parts();
         let most = if parts.status.is_success() { REPLY_BYTES_MAX } else { ERROR_BYTES_MAX };
@@ -161,9 +164,9 @@ impl Client {
     }
 }
 
-/// The body up to `most` bytes. Beyond that it is cut, or there is no end to it.
-async fn collect(mut body: Incoming, most: usize, cut: bool) -> Result<Vec<u8>, Fault> {
-    // What a server says of its length is only believed so far.
+/// Reads a body of at most `most` bytes. A longer one is cut if `cut`, else an error.
+async fn collect(mut body: Incoming, most: usize, cut: bool) -> Result<Vec<u8>, ExchangeError> {
+    // The stated length is untrusted, so it reserves at most 1 MiB.
     let told = usize::try_from(body.size_hint().lower()).unwrap_or(0);
     let mut bytes = Vec::with_capacity(told.min(1 << 20));
     while let Some(frame) = body.frame().await {
@@ -173,7 +176,9 @@ async fn collect(mut body: Incoming, most: usize, cut: bool) -> Result<Vec<u8>, 
         }
         if bytes.len() > most {
             if !cut {
-                return Err(Fault::NotHttp(format!("the reply is longer than {most} bytes")));
+                return Err(ExchangeError::NotHttp(format!(
+                    "the reply is longer than {most} bytes"
+                )));
             }
             bytes.truncate(most);
             break;
@@ -182,7 +187,8 @@ async fn collect(mut body: Incoming, most: usize, cut: bool) -> Result<Vec<u8>, 
     Ok(bytes)
 }
 
-/// The certificates of this machine, or Mozilla's where it has none, as in a bare container.
+/// Configures TLS with the certificates of this machine, or with Mozilla's if it has none, as in a bare
+/// container.
 fn tls() -> Result<rustls::ClientConfig, TargetError> {
     use hyper_rustls::ConfigBuilderExt;
     let fault = |error: rustls::Error| TargetError::Tls(error.to_string());
@@ -198,22 +204,26 @@ fn tls() -> Result<rustls::ClientConfig, TargetError> {
     Ok(trusting.with_no_client_auth())
 }
 
-fn request_fault(error: legacy::Error) -> Fault {
+fn request_fault(error: legacy::Error) -> ExchangeError {
     let hyper = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
     if error.is_connect() {
-        Fault::Connect(chain(&error))
+        ExchangeError::Connect(chain(&error))
     } else if hyper.is_some_and(hyper::Error::is_parse) {
-        Fault::NotHttp(chain(&error))
+        ExchangeError::NotHttp(chain(&error))
     } else {
-        Fault::Broken(chain(&error))
+        ExchangeError::Connection(chain(&error))
     }
 }
 
-fn body_fault(error: &hyper::Error) -> Fault {
-    if error.is_parse() { Fault::NotHttp(chain(error)) } else { Fault::Broken(chain(error)) }
+fn body_fault(error: &hyper::Error) -> ExchangeError {
+    if error.is_parse() {
+        ExchangeError::NotHttp(chain(error))
+    } else {
+        ExchangeError::Connection(chain(error))
+    }
 }
 
-/// An error with its causes, each said once.
+/// Joins an error and its causes, each once.
 fn chain(error: &dyn Error) -> String {
     let mut said = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! The dialects and their endpoints: what is sent to each, and what a whole answer looks like.
+//! The dialects and their endpoints: the body of a request, and the check of a reply.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,10 +10,10 @@ use super::error::TargetError;
 use super::{openai, tei, vllm};
 use crate::system::target::Reply;
 
-/// A wire dialect, or the wish to find out.
+/// A wire dialect, or its detection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Api {
-    /// Ask the target.
+    /// Detect the dialect.
     #[default]
     Auto,
     /// Text-embeddings-inference.
@@ -51,7 +51,7 @@ impl Endpoint {
         Endpoint::VllmPooling,
     ];
 
-    /// Its path.
+    /// Returns the endpoint's path.
     pub fn path(self) -> &'static str {
         match self {
             Endpoint::TeiEmbed => "/embed",
@@ -63,7 +63,7 @@ impl Endpoint {
         }
     }
 
-    /// Its dialect.
+    /// Returns the endpoint's dialect.
     pub fn api(self) -> Api {
         match self {
             Endpoint::TeiEmbed | Endpoint::TeiPredict => Api::Tei,
@@ -72,10 +72,10 @@ impl Endpoint {
         }
     }
 
-    /// The endpoint of `api` that `path` names, with or without its slash.
+    /// Finds the endpoint of `api` with this path, which may lack its slash.
     ///
     /// # Errors
-    /// [`TargetError::Endpoint`] with those there are.
+    /// [`TargetError::Endpoint`] with the dialect's endpoints.
     pub fn find(api: Api, path: &str) -> Result<Endpoint, TargetError> {
         let of_api = Endpoint::ALL.into_iter().filter(|e| api == Api::Auto || e.api() == api);
         let name = path.trim().trim_matches('/');
@@ -85,7 +85,7 @@ impl Endpoint {
         })
     }
 
-    /// What it may be asked to do with a text, most usual first; nothing where it does one thing.
+    /// Returns the endpoint's tasks, most common first; empty if it has only one.
     pub(super) fn tasks(self) -> &'static [&'static str] {
         match self {
             Endpoint::VllmPooling => &vllm::POOLING_TASKS,
@@ -93,7 +93,7 @@ impl Endpoint {
         }
     }
 
-    /// The body that asks for the answer to `text`.
+    /// Builds the body of a request for `text`.
     pub(super) fn body(self, model: Option<&str>, task: Option<&str>, text: &str) -> Vec<u8> {
         let body: Value = match self.api() {
             Api::Tei | Api::Auto => tei::body(model, text),
@@ -103,7 +103,7 @@ impl Endpoint {
         body.to_string().into_bytes()
     }
 
-    /// Reads a reply of status 200, or says why it is none.
+    /// Checks a reply of status 200 and reads its headers; the error is the fault in one line.
     pub(super) fn read(self, exchange: &Exchange) -> Result<Reply, String> {
         let body = exchange.body.as_slice();
         let counted = match self {
@@ -115,7 +115,7 @@ impl Endpoint {
         };
         let counted = counted.map_err(|error| format!("{}: {error}", self.path()))?;
         if !exchange.is_json() {
-            return Err(format!("{}: the reply does not say that it is JSON", self.path()));
+            return Err(format!("{}: the reply's content type is not JSON", self.path()));
         }
         Ok(Reply {
             tokens: counted.or_else(|| tei::tokens(&exchange.headers)),

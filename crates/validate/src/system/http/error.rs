@@ -1,100 +1,100 @@
-//! Why a target behind a URL cannot be measured at all. Each is one line that says what to do, and
-//! none repeats a key, a header's value or the credentials of a URL.
+//! The errors of a target behind a URL that cannot be measured at all: one line each, with the next step.
+//!
+//! None repeats a key, a header's value or the credentials of a URL. Failures of single requests are
+//! records, classified in `failure.rs`.
 
 use std::path::PathBuf;
 
-/// What stops a run before any load. All are usage or input errors (exit code 2).
+/// The reason why a target cannot be measured. Each is a usage or input error (exit code 2).
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// The URL is not one. It is not repeated: it may hold a password.
+    /// A URL is malformed. It is not repeated, because it may contain a password.
     #[error("the {what} cannot be used: {reason}; give http://HOST[:PORT][/PATH] or https://...")]
     Url {
-        /// Which URL.
+        /// The URL's role: `target's URL` or `metrics URL`.
         what: &'static str,
-        /// What is wrong with it.
+        /// The fault.
         reason: &'static str,
     },
-    /// A header of the user's cannot be sent. Its value is not repeated.
+    /// A header of the user cannot be sent. Its value is not repeated.
     #[error("header {place} cannot be sent: {reason}; give 'Name: value'")]
     Header {
-        /// Which one, from 1 in the order given.
+        /// Position of the header in the order given, from 1.
         place: usize,
-        /// What is wrong with it.
+        /// The fault.
         reason: &'static str,
     },
-    /// The file with the key cannot be used.
-    #[error("cannot use the API key file {path}: {reason}; give a file whose one line is the key", path = path.display())]
+    /// The key file is unreadable, empty, or not one line.
+    #[error("cannot use the API key file {path}: {reason}; give a file with the key as its only line", path = path.display())]
     KeyFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
-    /// An endpoint that no dialect has, or not this one.
-    #[error("{given} is no endpoint of this API; those that can be measured are {known}")]
+    /// The dialect has no such endpoint.
+    #[error("{given} is no endpoint of this API; give --endpoint one of {known}")]
     Endpoint {
-        /// What was asked for.
+        /// The requested endpoint.
         given: String,
-        /// What there is.
+        /// The endpoints of the dialect, separated by commas.
         known: String,
     },
-    /// There is no process of that number.
+    /// No process has this PID.
     #[error(
         "there is no process {pid} on this machine; give the PID of the target, or --metrics-url for a target elsewhere"
     )]
     Process {
-        /// The number that was given.
+        /// The PID given.
         pid: u32,
     },
-    /// Nothing answers there.
-    #[error("cannot reach {target}: {reason}; is it running, and is the URL right?")]
+    /// No connection could be made.
+    #[error("cannot reach {target}: {reason}; check that it runs and that the URL is right")]
     Unreachable {
-        /// Its URL, without credentials.
+        /// The target's URL, without credentials.
         target: String,
-        /// What the connection said.
+        /// The cause, with the causes of the cause.
         reason: String,
     },
-    /// It does not speak HTTP/2 to someone who begins with it.
+    /// The target does not accept connections that begin with HTTP/2.
     #[error("{target} does not answer HTTP/2 ({reason}); use --http 1")]
     Http2 {
-        /// Its URL, without credentials.
+        /// The target's URL, without credentials.
         target: String,
-        /// What the connection said.
+        /// The connection's error.
         reason: String,
     },
-    /// It wants a key, or another one.
+    /// The target rejected the request's key, or its absence (401 or 403).
     #[error("{request} was refused with {status}: {message}; give --api-key-file or --header")]
     Key {
-        /// What was asked.
+        /// Method and URL of the request.
         request: String,
-        /// The status.
+        /// The reply's status.
         status: u16,
-        /// What the target said.
+        /// The target's message, sanitised.
         message: String,
     },
-    /// It is there, but does not speak this dialect.
+    /// The target answered a short text with a status that no load can change.
     #[error(
         "{request} was answered with {status}: {message}; check --api, --endpoint and --model-name"
     )]
     WrongApi {
-        /// What was asked.
+        /// Method and URL of the request.
         request: String,
-        /// The status.
+        /// The reply's status.
         status: u16,
-        /// What the target said.
+        /// The target's message, sanitised.
         message: String,
     },
-    /// `--api auto` recognised nothing.
-    #[error(
-        "cannot tell which API {target} speaks ({tried}); name it with --api tei, openai or vllm"
-    )]
+    /// `--api auto` did not recognise the target.
+    #[error("cannot tell which API {target} has ({tried}); give --api tei, openai or vllm")]
     NotRecognised {
-        /// Its URL, without credentials.
+        /// The target's URL, without credentials.
         target: String,
-        /// What was asked and answered.
+        /// The paths requested, with their results.
         tried: String,
     },
-    /// No certificates to check servers with.
-    #[error("cannot set up TLS: {0}")]
+    /// TLS cannot be configured.
+    #[error("cannot set up TLS: {0}; check the certificates of this machine")]
     Tls(String),
 }

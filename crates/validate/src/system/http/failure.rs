@@ -1,21 +1,21 @@
-//! From what a target said to the kind of failure that the report counts.
+//! Classifies error replies and broken exchanges into the kinds of failure that reports count.
 //!
-//! Servers disagree about statuses, so the text counts too: memory that ran out comes as 424, 500 or
-//! 507, and a text that is too long as 400, 413 or 422. The order of the rules is part of them: a
-//! target without memory is that whatever the status, and 429 or 503 are refusals whatever they say.
+//! Servers disagree about statuses, so the message counts too: out of memory is 424, 500 or 507, and a
+//! text that is too long is 400, 413 or 422. The order of the rules matters: out of memory wins over any
+//! status, and 429 and 503 are refusals whatever the message.
 
 use serde_json::Value;
 
-use super::client::{Exchange, Fault};
+use super::client::{Exchange, ExchangeError};
 use super::secrets::Secrets;
 use crate::system::target::{Failure, FailureKind};
 
-/// Characters of a target's words that are kept.
+/// Characters of a target's message that are kept.
 const MESSAGE_CHARS_MAX: usize = 240;
 
-/// What targets say when memory ran out, in lower case.
+/// Messages of targets out of memory, in lower case.
 const OUT_OF_MEMORY: [&str; 3] = ["out of memory", "out_of_memory", "outofmemory"];
-/// What they say of texts that are too long, in lower case.
+/// Messages of targets for texts that are too long, in lower case.
 const TOO_LONG: [&str; 9] = [
     "too long",
     "too many tokens",
@@ -28,25 +28,23 @@ const TOO_LONG: [&str; 9] = [
     "longer than the maximum",
 ];
 
-/// The failure that a status other than 200 is.
-pub(super) fn of_status(exchange: &Exchange, secrets: &Secrets) -> Failure {
+/// Classifies a reply with a status other than 200.
+pub(super) fn status_failure(exchange: &Exchange, secrets: &Secrets) -> Failure {
     let status = exchange.status.as_u16();
-    let said = words(&exchange.body);
-    let mut failure = Failure::new(
-        kind(status, &said),
-        format!("HTTP {status}: {}", presentable(&said, secrets)),
-    );
+    let said = error_message(&exchange.body);
+    let mut failure =
+        Failure::new(kind(status, &said), format!("HTTP {status}: {}", sanitize(&said, secrets)));
     failure.retry_after = exchange.retry_after();
     failure
 }
 
-/// The failure that no reply is.
-pub(super) fn of_fault(fault: &Fault, secrets: &Secrets) -> Failure {
+/// Classifies an exchange without a complete reply.
+pub(super) fn exchange_failure(fault: &ExchangeError, secrets: &Secrets) -> Failure {
     let kind = match fault {
-        Fault::Connect(_) | Fault::Broken(_) => FailureKind::Transport,
-        Fault::NotHttp(_) => FailureKind::BadReply,
+        ExchangeError::Connect(_) | ExchangeError::Connection(_) => FailureKind::Transport,
+        ExchangeError::NotHttp(_) => FailureKind::BadReply,
     };
-    Failure::new(kind, presentable(fault.message(), secrets))
+    Failure::new(kind, sanitize(fault.message(), secrets))
 }
 
 fn kind(status: u16, said: &str) -> FailureKind {
@@ -64,8 +62,8 @@ fn kind(status: u16, said: &str) -> FailureKind {
     }
 }
 
-/// What an error's body says: the message where the dialects have it, else the text as it is.
-pub(super) fn words(body: &[u8]) -> String {
+/// Returns the message of an error's body, in any of the dialects; else the body as text.
+pub(super) fn error_message(body: &[u8]) -> String {
     let told = serde_json::from_slice::<Value>(body).ok().and_then(|value| {
         let error = &value["error"];
         let candidates = [&error["message"], error, &value["message"], &value["detail"]];
@@ -75,8 +73,9 @@ pub(super) fn words(body: &[u8]) -> String {
     told.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned())
 }
 
-/// One line of bounded length without secrets. Nothing of it is trusted: whoever prints it escapes it.
-pub(super) fn presentable(text: &str, secrets: &Secrets) -> String {
+/// Cuts text to one line of at most [`MESSAGE_CHARS_MAX`] characters without secrets. It stays untrusted:
+/// whoever prints it escapes it.
+pub(super) fn sanitize(text: &str, secrets: &Secrets) -> String {
     let text = secrets.redact(text);
     let visible = |c: char| if c.is_control() { ' ' } else { c };
     let line: String = text.chars().map(visible).collect();
@@ -120,7 +119,7 @@ mod tests {
             (500, "<html>Internal Server Error</html>", Server),
             (301, "", Server),
         ] {
-            assert_eq!(kind(status, &words(body.as_bytes())), expected, "{status} {body}");
+            assert_eq!(kind(status, &error_message(body.as_bytes())), expected, "{status} {body}");
         }
     }
 
@@ -130,11 +129,11 @@ mod tests {
             (r#"{"error":"plain","error_type":"Backend"}"#, "plain"),
             (r#"{"error":{"message":"nested"}}"#, "nested"),
             (r#"{"object":"error","message":"old vLLM"}"#, "old vLLM"),
-            (r#"{"detail":"Not Found"}"#, "Not Found"),
+            (r#"{"detail":"Not Discovery"}"#, "Not Discovery"),
             (r#"{"detail":[{"loc":["body"]}]}"#, r#"[{"loc":["body"]}]"#),
             ("plain text", "plain text"),
         ] {
-            assert_eq!(words(body.as_bytes()), expected);
+            assert_eq!(error_message(body.as_bytes()), expected);
         }
     }
 
@@ -142,9 +141,9 @@ mod tests {
     fn messages_are_one_bounded_line_without_secrets() {
         let secrets = Secrets::from_headers(&["X-Key: sesame99".into()]).expect("fine");
         let text = format!("a\nb\u{7}\tsesame99 {}", "ä".repeat(1000));
-        let shown = presentable(&text, &secrets);
+        let shown = sanitize(&text, &secrets);
         assert!(shown.starts_with("a b [hidden] ä") && shown.ends_with("..."), "{shown}");
         assert_eq!(shown.chars().count(), MESSAGE_CHARS_MAX + 3);
-        assert_eq!(presentable(" \r\n", &secrets), "no message");
+        assert_eq!(sanitize(" \r\n", &secrets), "no message");
     }
 }

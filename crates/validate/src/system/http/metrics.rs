@@ -1,7 +1,7 @@
-//! Memory of a target elsewhere, from its Prometheus page.
+//! Memory of a remote target, from its Prometheus page.
 //!
-//! A task asks for the page again and again; readers get the latest reading at once. A page that could
-//! not be had leaves no reading at all: an old one would look like memory that stands still.
+//! A task reads the page at an interval; callers get the latest reading without waiting. If the page
+//! cannot be read there is no reading at all, because an old one would look like constant memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,14 +22,14 @@ const USED: &str = "bigbatch_arena_used_bytes";
 const HIGH_WATER: &str = "bigbatch_arena_high_water_bytes";
 const LARGEST_FREE: &str = "bigbatch_arena_largest_free_bytes";
 
-/// The metrics that are read, as `bigbatch serve` exports them; of device and card only where its driver
-/// tells.
+/// The metrics that are read, as `bigbatch serve` exports them. Those of device and card are exported only
+/// if the driver reports them.
 pub const MEMORY_METRICS: [&str; 7] = [RSS, DEVICE, CARD, CAPACITY, USED, HIGH_WATER, LARGEST_FREE];
 
-/// No page is waited for longer.
+/// Time limit of one reading of the page.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A task that reads a metrics page; it ends with this value.
+/// A task that reads a metrics page; it ends when this value is dropped.
 pub(super) struct Scraper {
     latest: Arc<Mutex<MemorySample>>,
     client: Arc<Client>,
@@ -38,7 +38,7 @@ pub(super) struct Scraper {
 }
 
 impl Scraper {
-    /// Starts to read the page every `every`, on the runtime of the caller.
+    /// Starts to read the page at the interval `every`, on the caller's runtime.
     pub(super) fn start(client: Client, page: Uri, every: Duration) -> Scraper {
         let latest = Arc::new(Mutex::new(MemorySample::default()));
         let shared = Arc::clone(&latest);
@@ -56,12 +56,12 @@ impl Scraper {
         Scraper { latest, client, page, task }
     }
 
-    /// A reading that begins now.
+    /// Takes a reading that begins now.
     pub(super) async fn now(&self) -> MemorySample {
         scrape(&self.client, self.page.clone()).await
     }
 
-    /// The latest reading.
+    /// Returns the latest reading; empty before the first.
     pub(super) fn latest(&self) -> MemorySample {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,9 +80,9 @@ async fn scrape(client: &Client, page: Uri) -> MemorySample {
     }
 }
 
-/// What a page in Prometheus' text format says of memory. Where a metric has several series, one a
-/// model say, they are added up; the largest free block is the largest of any, and each arena is
-/// fragmented by itself.
+/// Reads the memory metrics of a page in Prometheus' text format. Several series of a metric, such as one
+/// per model, are added up; the largest free block is the largest of any series, and fragmentation is
+/// computed per arena.
 pub(super) fn sample(page: &str) -> MemorySample {
     let series = |metric: &str| -> BTreeMap<&str, u64> {
         page.lines().filter_map(|line| value(line, metric)).collect()
@@ -116,7 +116,7 @@ pub(super) fn sample(page: &str) -> MemorySample {
     }
 }
 
-/// Labels and value of one line of `metric`: `metric{label="x"} 1.5e+09 [timestamp]`.
+/// Returns labels and value of a line of `metric`: `metric{label="x"} 1.5e+09 [timestamp]`.
 fn value<'a>(line: &'a str, metric: &str) -> Option<(&'a str, u64)> {
     let rest = line.trim_start().strip_prefix(metric)?;
     let (labels, after) = match rest.strip_prefix('{') {

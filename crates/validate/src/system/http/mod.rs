@@ -1,17 +1,20 @@
 //! A target behind a URL: text-embeddings-inference, OpenAI's embeddings, vLLM's pooling models.
 //!
-//! [`HttpTarget::connect`] looks at the target before any load: which [dialect](Endpoint) it speaks,
-//! what it says of itself, and whether one short text gets an answer. What no load can change (nobody
-//! answers, the API is another one, the key is missing) is an error there; everything else, errors and
-//! broken replies included, is left to be measured. After that each prompt is one POST on a pooled
-//! connection, and its reply is checked for its shape, its numbers and its token count, and dropped.
+//! [`HttpTarget::connect`] examines the target before any load: its [dialect](Endpoint), its description
+//! of itself, and its answer to one short text. Faults that no load can change (no connection, another
+//! API, a missing key) are errors there; everything else, error statuses and broken replies included, is
+//! measured. Under load each prompt is one POST on a pooled connection; the reply is checked for its
+//! shape, its numbers and its token count, and dropped.
 //!
-//! It judges no answer, follows no redirect, uses no proxy and sends nothing twice. Whatever the target
-//! says is bounded, freed of the user's keys, and untrusted text to whoever prints it.
+//! It does not judge answers, follow redirects, use proxies or send a request twice. Text from a target
+//! is bounded in length, redacted of the user's keys, and untrusted: whoever prints it escapes it.
+//!
+//! `discovery.rs` finds the dialect; `tei.rs`, `openai.rs` and `vllm.rs` each have one; `client.rs`
+//! exchanges bytes; `failure.rs` classifies failures.
 
-mod auto;
 mod client;
 mod dialect;
+mod discovery;
 mod error;
 mod failure;
 mod metrics;
@@ -36,48 +39,48 @@ pub use dialect::{Api, Endpoint};
 pub use error::TargetError;
 pub use secrets::Secrets;
 
-use self::auto::{Asker, Found, PROBE};
-use self::client::{Client, Exchange, Fault};
-use self::failure::{of_fault, of_status, presentable, words};
+use self::client::{Client, Exchange, ExchangeError};
+use self::discovery::{Discovery, PROBE, Prober};
+use self::failure::{error_message, exchange_failure, sanitize, status_failure};
 pub use self::metrics::MEMORY_METRICS;
 use self::metrics::Scraper;
 use self::process::Process;
 use self::url::BaseUrl;
 use crate::system::memory::MemorySample;
 use crate::system::target::{
-    Answer, Failure, FailureKind, Outcome, Prompt, Reading, Reply, Target, TargetInfo,
+    Failure, FailureKind, MemoryFuture, Prompt, Reply, ReplyFuture, Target, TargetInfo,
 };
 
-/// How long that text is waited for. A slow target is measured all the same.
+/// Time limit of the short text's answer. A target that exceeds it is measured all the same.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where a target is, and how to speak to it.
+/// The address of a target, and the options of its requests.
 #[derive(Debug, Clone)]
 pub struct HttpOptions {
-    /// `http://HOST[:PORT][/PATH]` or `https://...`; the endpoint is appended.
+    /// `http://HOST[:PORT][/PATH]` or `https://...`; the endpoint's path is appended.
     pub url: String,
-    /// The dialect.
+    /// The dialect, or [`Api::Auto`] to detect it.
     pub api: Api,
-    /// The path of an endpoint of the dialect; without it the one that fits the target's model.
+    /// Path of an endpoint of the dialect. Without it, the endpoint for the target's kind of model.
     pub endpoint: Option<String>,
-    /// The model that requests name; without it the target's own name for its first.
+    /// Model named in requests. Without it, the first model that the target lists.
     pub model: Option<String>,
     /// HTTP/1.1 or HTTP/2.
     pub version: HttpVersion,
-    /// Headers of the user's.
+    /// Headers of the user, sent with every request.
     pub secrets: Secrets,
-    /// A file with a key.
+    /// File with a bearer key.
     pub api_key_file: Option<PathBuf>,
-    /// The target's process, where it runs on this machine.
+    /// PID of the target, if it runs on this machine.
     pub pid: Option<u32>,
-    /// A Prometheus page that tells the target's memory.
+    /// URL of a Prometheus page with the target's memory ([`MEMORY_METRICS`]).
     pub metrics_url: Option<String>,
-    /// How often that page is read.
+    /// Interval between readings of that page.
     pub metrics_interval: Duration,
 }
 
 impl HttpOptions {
-    /// A target at `url`, everything else found out.
+    /// Options for a target at `url`, of which everything else is detected.
     pub fn new(url: impl Into<String>) -> HttpOptions {
         HttpOptions {
             url: url.into(),
@@ -100,38 +103,39 @@ pub struct HttpTarget {
     uri: Uri,
     endpoint: Endpoint,
     model: Option<String>,
-    /// What vLLM's `/pooling` is asked to do.
+    /// Task of vLLM's `/pooling`.
     task: Option<&'static str>,
     secrets: Secrets,
     info: TargetInfo,
-    found: String,
+    summary: String,
     process: Option<Process>,
     scraper: Option<Scraper>,
     in_flight: AtomicUsize,
 }
 
-/// Counts one request until it is answered or hung up on.
-struct UnderWay<'a>(&'a AtomicUsize);
+/// Counts one request as in flight until it is answered or cancelled.
+struct InFlightGuard<'a>(&'a AtomicUsize);
 
-impl UnderWay<'_> {
-    fn begin(in_flight: &AtomicUsize) -> UnderWay<'_> {
+impl InFlightGuard<'_> {
+    fn begin(in_flight: &AtomicUsize) -> InFlightGuard<'_> {
         in_flight.fetch_add(1, Ordering::Relaxed);
-        UnderWay(in_flight)
+        InFlightGuard(in_flight)
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl HttpTarget {
-    /// Looks at the target and tries it with one short text. Connections and background reading stay
-    /// on the caller's runtime, so the load must run there too ([`crate::run::run_async`]).
+    /// Detects the target's dialect and sends it one short text. Connections and the reading of metrics
+    /// stay on the caller's runtime, so the load must run there too ([`crate::run_async`]).
     ///
     /// # Errors
-    /// [`TargetError`], one line each, none with a key in it.
+    /// [`TargetError`] if no load could be measured: malformed options, no connection, a rejected key,
+    /// another API.
     pub async fn connect(options: &HttpOptions) -> Result<HttpTarget, TargetError> {
         let url = BaseUrl::parse(&options.url, "target's URL")?;
         let endpoint = options.endpoint.as_deref();
@@ -148,26 +152,26 @@ impl HttpTarget {
         }
         let process = options.pid.map(Process::find).transpose()?;
         let scraper = match &options.metrics_url {
-            Some(page) => Some(scraper(page, &url, &secrets, options)?),
+            Some(page) => Some(start_scraper(page, &url, &secrets, options)?),
             None => None,
         };
         let client = Client::new(options.version, secrets.headers())?;
-        let asker = Asker { client: &client, url: &url, secrets: &secrets };
+        let prober = Prober { client: &client, url: &url, secrets: &secrets };
         if options.version == HttpVersion::Http2 {
-            asker.speaks_http2().await?;
+            prober.check_http2().await?;
         }
         let model = options.model.as_deref();
-        let Found { endpoint, mut info, model: told, software } =
-            asker.find(options.api, endpoint, model).await?;
+        let Discovery { endpoint, mut info, model: told, software } =
+            prober.discover(options.api, endpoint, model).await?;
         let model = options.model.clone().or(told);
-        let task = asker.task(endpoint, model.as_deref()).await;
-        let first = first_answer(&asker, endpoint, model.as_deref(), task).await?;
+        let task = prober.find_task(endpoint, model.as_deref()).await;
+        let first = probe(&prober, endpoint, model.as_deref(), task).await?;
 
         info.name = url.name();
         if let Some(model) = &options.model {
             info.model.clone_from(model);
         }
-        redact(&mut info, &secrets);
+        redact_info(&mut info, &secrets);
         let mut detail = |key: &str, value: &str| {
             info.details.insert(key.to_owned(), value.to_owned());
         };
@@ -178,7 +182,7 @@ impl HttpTarget {
         detail("first_request", &first.outcome);
         detail("token_counts", first.token_counts);
         detail("http", first.version);
-        let found = format!(
+        let summary = format!(
             "{}: {software}{}; measuring POST {}",
             info.name,
             if info.model.is_empty() { String::new() } else { format!(" with {}", info.model) },
@@ -193,24 +197,24 @@ impl HttpTarget {
             task,
             secrets,
             info,
-            found,
+            summary,
             process,
             scraper,
             in_flight: AtomicUsize::new(0),
         })
     }
 
-    /// What was found there, as a line for a person.
-    pub fn found(&self) -> &str {
-        &self.found
+    /// Returns one line for people: URL, software, model, and the endpoint that is measured.
+    pub fn summary(&self) -> &str {
+        &self.summary
     }
 
-    async fn ask(&self, prompt: &Prompt) -> Outcome {
-        let _under_way = UnderWay::begin(&self.in_flight);
+    async fn send_prompt(&self, prompt: &Prompt) -> Result<Reply, Failure> {
+        let _guard = InFlightGuard::begin(&self.in_flight);
         let body = self.endpoint.body(self.model.as_deref(), self.task, prompt.text());
         match self.client.post(self.uri.clone(), body).await {
-            Ok(exchange) => read(self.endpoint, &exchange, &self.secrets),
-            Err(fault) => Err(of_fault(&fault, &self.secrets)),
+            Ok(exchange) => interpret(self.endpoint, &exchange, &self.secrets),
+            Err(fault) => Err(exchange_failure(&fault, &self.secrets)),
         }
     }
 }
@@ -220,28 +224,29 @@ impl Target for HttpTarget {
         self.info.clone()
     }
 
-    fn send<'a>(&'a self, prompt: &'a Prompt) -> Answer<'a> {
-        Box::pin(self.ask(prompt))
+    fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a> {
+        Box::pin(self.send_prompt(prompt))
     }
 
     fn memory(&self) -> MemorySample {
-        self.reading(self.scraper.as_ref().map(Scraper::latest).unwrap_or_default())
+        self.merge_readings(self.scraper.as_ref().map(Scraper::latest).unwrap_or_default())
     }
 
-    fn memory_now(&self) -> Reading<'_> {
+    fn memory_now(&self) -> MemoryFuture<'_> {
         Box::pin(async {
             let told = match &self.scraper {
                 Some(scraper) => scraper.now().await,
                 None => MemorySample::default(),
             };
-            self.reading(told)
+            self.merge_readings(told)
         })
     }
 }
 
 impl HttpTarget {
-    /// What the metrics page told, and what this machine sees of the process now.
-    fn reading(&self, told: MemorySample) -> MemorySample {
+    /// Merges a reading of the metrics page with this machine's reading of the process, which has
+    /// precedence.
+    fn merge_readings(&self, told: MemorySample) -> MemorySample {
         let seen = self.process.map(Process::memory).unwrap_or_default();
         MemorySample {
             rss_bytes: seen.rss_bytes.or(told.rss_bytes),
@@ -253,17 +258,17 @@ impl HttpTarget {
     }
 }
 
-fn read(endpoint: Endpoint, exchange: &Exchange, secrets: &Secrets) -> Outcome {
+fn interpret(endpoint: Endpoint, exchange: &Exchange, secrets: &Secrets) -> Result<Reply, Failure> {
     if exchange.status != StatusCode::OK {
-        return Err(of_status(exchange, secrets));
+        return Err(status_failure(exchange, secrets));
     }
     endpoint
         .read(exchange)
-        .map_err(|fault| Failure::new(FailureKind::BadReply, presentable(&fault, secrets)))
+        .map_err(|fault| Failure::new(FailureKind::BadReply, sanitize(&fault, secrets)))
 }
 
-/// Keys go to the page only where it is on the target's own server.
-fn scraper(
+/// Starts reading the metrics page. Keys are sent only if the page has the target's origin.
+fn start_scraper(
     page: &str,
     target: &BaseUrl,
     secrets: &Secrets,
@@ -278,43 +283,45 @@ fn scraper(
     Ok(Scraper::start(client, page.join(""), options.metrics_interval))
 }
 
-/// How the short text fared, where it says nothing against measuring.
-struct First {
+/// The result of the short text, for the report.
+struct ProbeReport {
     outcome: String,
     token_counts: &'static str,
     version: &'static str,
 }
 
-async fn first_answer(
-    asker: &Asker<'_>,
+/// Sends the short text. An answer that rules out a measurement is an error.
+async fn probe(
+    prober: &Prober<'_>,
     endpoint: Endpoint,
     model: Option<&str>,
     task: Option<&'static str>,
-) -> Result<First, TargetError> {
+) -> Result<ProbeReport, TargetError> {
     let body = endpoint.body(model, task, PROBE);
-    let asked = asker.client.post(asker.url.join(endpoint.path()), body);
-    let unanswered = |outcome| First { outcome, token_counts: "not known", version: "not known" };
+    let asked = prober.client.post(prober.url.join(endpoint.path()), body);
+    let unanswered =
+        |outcome| ProbeReport { outcome, token_counts: "not known", version: "not known" };
     let exchange = match timeout(PROBE_TIMEOUT, asked).await {
         Ok(Ok(exchange)) => exchange,
-        Ok(Err(Fault::Connect(reason))) => return Err(asker.unreachable(&reason)),
-        Ok(Err(fault)) => return Ok(unanswered(of_fault(&fault, asker.secrets).message)),
+        Ok(Err(ExchangeError::Connect(reason))) => return Err(prober.unreachable(&reason)),
+        Ok(Err(fault)) => return Ok(unanswered(exchange_failure(&fault, prober.secrets).message)),
         Err(_) => {
             return Ok(unanswered(format!("no answer within {} s", PROBE_TIMEOUT.as_secs())));
         }
     };
-    let request = format!("POST {}{}", asker.url.name(), endpoint.path());
-    if let Some(error) = asker.key_error(&request, &exchange) {
+    let request = format!("POST {}{}", prober.url.name(), endpoint.path());
+    if let Some(error) = prober.key_error(&request, &exchange) {
         return Err(error);
     }
-    let said = words(&exchange.body);
+    let said = error_message(&exchange.body);
     if is_wrong_api(exchange.status, &said) {
         return Err(TargetError::WrongApi {
             request,
             status: exchange.status.as_u16(),
-            message: presentable(&said, asker.secrets),
+            message: sanitize(&said, prober.secrets),
         });
     }
-    let outcome = read(endpoint, &exchange, asker.secrets);
+    let outcome = interpret(endpoint, &exchange, prober.secrets);
     let counts = match &outcome {
         Ok(Reply { tokens: Some(_), .. }) => "checked against each reply",
         Ok(_) => "not told by the target",
@@ -326,25 +333,25 @@ async fn first_answer(
         _ => "HTTP/1.0",
     };
     let outcome = outcome.map_or_else(|failure| failure.message, |_| "answered".into());
-    Ok(First { outcome, token_counts: counts, version })
+    Ok(ProbeReport { outcome, token_counts: counts, version })
 }
 
-/// Whether a target that answers a short text so has nothing to measure at this endpoint. Statuses
-/// that come and go with load are not among them.
+/// Returns true if a status for the short text means that this endpoint cannot be measured. Statuses that
+/// depend on load are not among them.
 fn is_wrong_api(status: StatusCode, said: &str) -> bool {
     match status.as_u16() {
         300..400 | 400 | 404 | 405 | 406 | 410 | 415 | 422 | 501 => true,
-        // What text-embeddings-inference says where the model is of the other kind.
+        // Text-embeddings-inference, if the model is of the other kind ("is not a classifier").
         424 => said.contains("is not a"),
         _ => false,
     }
 }
 
-fn redact(info: &mut TargetInfo, secrets: &Secrets) {
+fn redact_info(info: &mut TargetInfo, secrets: &Secrets) {
     let fields = [&mut info.version, &mut info.model, &mut info.dtype, &mut info.device];
     for text in fields.into_iter().chain(info.details.values_mut()) {
         if !text.is_empty() {
-            *text = presentable(text, secrets);
+            *text = sanitize(text, secrets);
         }
     }
 }

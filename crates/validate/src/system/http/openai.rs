@@ -1,48 +1,48 @@
-//! OpenAI's embeddings: `/v1/embeddings`, and `/embeddings` where a server leaves the version out.
+//! OpenAI's embeddings: `/v1/embeddings`, or `/embeddings` on servers without the version.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::shape::{Numbers, One};
+use super::shape::{Numbers, SingleItem};
 
-/// Sent where neither the user nor the server names a model: the dialect requires one, and servers of
-/// one model take any.
+/// The model of requests if neither the user nor the server names one: the dialect requires a name, and
+/// servers of a single model accept any.
 pub(super) const ANY_MODEL: &str = "default";
 
-/// The body of a request.
+/// Builds the body of a request.
 pub(super) fn body(model: Option<&str>, text: &str) -> Value {
     json!({"model": model.unwrap_or(ANY_MODEL), "input": text, "encoding_format": "float"})
 }
 
-/// Whether a reply is a list of one `Item`, and the tokens it counts.
+/// Checks that a reply is a list of one `Item`; returns its token count, if any.
 pub(super) fn check_item<'a, Item: Deserialize<'a>>(
     reply: &'a [u8],
 ) -> Result<Option<usize>, serde_json::Error> {
     #[derive(Deserialize)]
-    struct Reply<Item> {
+    struct ItemList<Item> {
         #[serde(rename = "data")]
-        _data: One<Item>,
-        usage: Option<Usage>,
+        _data: SingleItem<Item>,
+        usage: Option<TokenUsage>,
     }
     #[derive(Deserialize)]
-    struct Usage {
+    struct TokenUsage {
         prompt_tokens: Option<usize>,
     }
-    serde_json::from_slice::<Reply<Item>>(reply)
+    serde_json::from_slice::<ItemList<Item>>(reply)
         .map(|reply| reply.usage.and_then(|usage| usage.prompt_tokens))
 }
 
-/// Whether a reply is one vector, and the tokens it counts.
+/// Checks that a reply is one vector; returns its token count, if any.
 pub(super) fn check(reply: &[u8]) -> Result<Option<usize>, serde_json::Error> {
     #[derive(Deserialize)]
-    struct Item {
+    struct Embedding {
         #[serde(rename = "embedding")]
         _embedding: Numbers,
     }
-    check_item::<Item>(reply)
+    check_item::<Embedding>(reply)
 }
 
-/// The first model of a list of models: its name, who serves it, the longest text it takes.
+/// Returns the first model of a list of models: name, owner, and longest sequence in tokens.
 pub(super) fn first_model(reply: &Value) -> Option<(String, String, Option<usize>)> {
     let model = reply["data"].as_array()?.first()?;
     let name = model["id"].as_str()?.to_owned();

@@ -1,14 +1,13 @@
-//! `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date after which to come again.
+//! `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
 //!
-//! A date is counted from the reply's own `Date` where it has one, so that the server's clock need not
-//! agree with this machine's. Of the three forms of a date the two obsolete ones, which no one may
-//! generate any more, are not read.
+//! A date is relative to the reply's `Date` header, if present, so that the server's clock need not agree
+//! with this machine's. The two obsolete forms of a date, which servers must not generate, are ignored.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
-/// How long a reply asks to wait; none if it does not, or not in a form that is read.
+/// Returns the wait that a reply requests; `None` without the header, or in an unsupported form.
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: HeaderName| Some(headers.get(name)?.to_str().ok()?.trim());
     let asked = text(RETRY_AFTER)?;
@@ -20,7 +19,7 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     Some(Duration::from_secs(http_date(asked)?.saturating_sub(from)))
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT` in seconds since 1970.
+/// Parses `Sun, 06 Nov 1994 08:49:37 GMT` into seconds since 1970.
 fn http_date(text: &str) -> Option<u64> {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -37,8 +36,8 @@ fn http_date(text: &str) -> Option<u64> {
     Some(days_since_1970(year, month, day)? * 86_400 + time)
 }
 
-/// Days of the Gregorian calendar from 1 January 1970. Years begin in March here, so that a leap day is
-/// the last of its year.
+/// Returns the days of the Gregorian calendar since 1 January 1970. Years begin in March here, so that
+/// the leap day is the last of its year.
 fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let before_month = (153 * month + 2) / 5;

@@ -1,7 +1,7 @@
-//! What the user sends but never wants to see again: keys and headers.
+//! The user's keys and headers, which are sent and never printed.
 //!
-//! A target may repeat a key in an error, so everything that comes from one is searched for them
-//! before it is kept. Nothing here implements `Debug` in a way that shows a value.
+//! A target may repeat a key in an error, so everything from a target is redacted before it is kept. No
+//! `Debug` implementation here shows a value.
 
 use std::fmt;
 use std::path::Path;
@@ -13,16 +13,16 @@ use hyper::header::{
 
 use super::error::TargetError;
 
-/// Headers that belong to the request itself.
+/// Headers that the client sets.
 const OURS: [HeaderName; 4] = [CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING];
-/// Shorter values are no secrets, and taking them out would make messages unreadable.
+/// Shortest value that is redacted; redacting shorter ones would make messages unreadable.
 const HIDDEN_BYTES_MIN: usize = 4;
-/// What stands in a secret's place.
+/// Replacement of a secret.
 const HIDDEN: &str = "[hidden]";
-/// A key file beyond this is some other file.
+/// Largest key file; a larger file is some other file.
 const KEY_FILE_BYTES_MAX: u64 = 64 << 10;
 
-/// Headers to send, and the strings to take out of whatever comes back.
+/// Headers to send, and the strings to redact from everything that comes back.
 #[derive(Clone, Default)]
 pub struct Secrets {
     headers: HeaderMap,
@@ -36,42 +36,47 @@ impl fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// Reads headers written as `Name: value`.
+    /// Parses headers written as `Name: value`.
     ///
     /// # Errors
-    /// [`TargetError::Header`] with the place of the one that cannot be sent.
+    /// [`TargetError::Header`] with the position of the first header that cannot be sent.
     pub fn from_headers(headers: &[String]) -> Result<Secrets, TargetError> {
         let mut secrets = Secrets::default();
         for (index, header) in headers.iter().enumerate() {
             let wrong = |reason| TargetError::Header { place: index + 1, reason };
             let (name, value) = header.split_once(':').ok_or_else(|| wrong("it has no colon"))?;
             let name: HeaderName =
-                name.trim().parse().map_err(|_| wrong("its name is not one of a header"))?;
+                name.trim().parse().map_err(|_| wrong("its name is not a header's name"))?;
             if OURS.contains(&name) {
-                return Err(wrong("it belongs to the request itself"));
+                return Err(wrong("the client sets this header itself"));
             }
             secrets.add(name, value.trim()).ok_or_else(|| wrong("its value is not text"))?;
         }
         Ok(secrets)
     }
 
-    /// Adds the key of a file as `Authorization: Bearer KEY`.
+    /// Adds the key in a file as `Authorization: Bearer KEY`.
     ///
     /// # Errors
-    /// [`TargetError::KeyFile`] when it cannot be read or holds no key.
+    /// [`TargetError::KeyFile`] if the file is unreadable, empty, larger than 64 KiB, or not one line.
     pub fn add_key_file(&mut self, path: &Path) -> Result<(), TargetError> {
         let wrong = |reason: String| TargetError::KeyFile { path: path.to_owned(), reason };
         let bytes = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
         if bytes > KEY_FILE_BYTES_MAX {
-            return Err(wrong(format!("it has {bytes} bytes")));
+            return Err(wrong(format!(
+                "it has {bytes} bytes, and a key file at most {KEY_FILE_BYTES_MAX}"
+            )));
         }
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
         let key = text.trim();
         if key.is_empty() {
             return Err(wrong("it is empty".into()));
         }
-        self.add(AUTHORIZATION, &format!("Bearer {key}"))
-            .ok_or_else(|| wrong("it has more than one line, or characters that no key has".into()))
+        self.add(AUTHORIZATION, &format!("Bearer {key}")).ok_or_else(|| {
+            wrong(
+                "it has more than one line, or characters that are not allowed in a header".into(),
+            )
+        })
     }
 
     /// Adds `user:password` as basic authentication.
@@ -84,11 +89,11 @@ impl Secrets {
         let _ = self.add(AUTHORIZATION, &format!("Basic {}", base64(credentials.as_bytes())));
     }
 
-    /// Never shows `text` again.
+    /// Redacts `text` from now on.
     pub(super) fn hide(&mut self, text: &str) {
         if text.len() >= HIDDEN_BYTES_MIN {
             self.hidden.push(text.to_owned());
-            // Longest first, or a part would go and leave the rest.
+            // Longest first: replacing a secret's part first would leave the rest of it.
             self.hidden.sort_by_key(|text| std::cmp::Reverse(text.len()));
         }
     }
@@ -108,13 +113,13 @@ impl Secrets {
         &self.headers
     }
 
-    /// `text` without any secret.
+    /// Replaces every secret in `text`.
     pub(super) fn redact(&self, text: &str) -> String {
         self.hidden.iter().fold(text.to_owned(), |text, hidden| text.replace(hidden, HIDDEN))
     }
 }
 
-/// Base64 with padding, RFC 4648 section 4.
+/// Encodes as Base64 with padding (RFC 4648, section 4).
 fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);

@@ -1,21 +1,21 @@
-//! Replies seen as shapes: how many numbers, not which.
+//! Types that check the shape of a reply and keep none of its numbers.
 //!
-//! A reply is read to its end and every value in it must be a number where one belongs, but nothing
-//! is kept: a generator that stores vectors measures itself. JSON has no NaN and no infinity; servers
-//! write `null` for them, which is no number, and what overflows a double is refused by the parser.
+//! A reply is parsed to its end and its numbers must be numbers, but nothing is stored: a generator that
+//! stores vectors would measure itself. JSON has no NaN and no infinity; servers write `null` for them,
+//! which is not a number, and the parser rejects numbers that overflow a double.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 
-/// An array of numbers, at least one.
+/// A non-empty array of numbers.
 pub(super) struct Numbers;
 
-/// Numbers in arrays of any depth, at least one in each.
-pub(super) struct Nested;
+/// Non-empty arrays of numbers, nested to any depth.
+pub(super) struct NestedNumbers;
 
 struct NumbersVisitor;
-struct NestedVisitor;
+struct NestedNumbersVisitor;
 struct Number;
 struct NumberVisitor;
 
@@ -25,9 +25,9 @@ impl<'de> Deserialize<'de> for Numbers {
     }
 }
 
-impl<'de> Deserialize<'de> for Nested {
+impl<'de> Deserialize<'de> for NestedNumbers {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(NestedVisitor)
+        from.deserialize_any(NestedNumbersVisitor)
     }
 }
 
@@ -65,38 +65,40 @@ impl<'de> Visitor<'de> for NumbersVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Numbers, A::Error> {
-        some::<Number, A>(&mut seq)?;
+        require_elements::<Number, A>(&mut seq)?;
         Ok(Numbers)
     }
 }
 
-impl<'de> Visitor<'de> for NestedVisitor {
-    type Value = Nested;
+impl<'de> Visitor<'de> for NestedNumbersVisitor {
+    type Value = NestedNumbers;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("numbers, or arrays of them")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Nested, A::Error> {
-        some::<Nested, A>(&mut seq)?;
-        Ok(Nested)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<NestedNumbers, A::Error> {
+        require_elements::<NestedNumbers, A>(&mut seq)?;
+        Ok(NestedNumbers)
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Nested, E> {
-        Ok(Nested)
+    fn visit_f64<E: Error>(self, _: f64) -> Result<NestedNumbers, E> {
+        Ok(NestedNumbers)
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Nested, E> {
-        Ok(Nested)
+    fn visit_u64<E: Error>(self, _: u64) -> Result<NestedNumbers, E> {
+        Ok(NestedNumbers)
     }
 
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Nested, E> {
-        Ok(Nested)
+    fn visit_i64<E: Error>(self, _: i64) -> Result<NestedNumbers, E> {
+        Ok(NestedNumbers)
     }
 }
 
-/// Reads all elements; none at all is an error.
-fn some<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(seq: &mut A) -> Result<(), A::Error> {
+/// Reads all elements; an empty array is an error.
+fn require_elements<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(
+    seq: &mut A,
+) -> Result<(), A::Error> {
     let mut count = 0usize;
     while seq.next_element::<T>()?.is_some() {
         count += 1;
@@ -104,18 +106,18 @@ fn some<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(seq: &mut A) -> Result<(), 
     if count == 0 { Err(A::Error::custom("an array is empty")) } else { Ok(()) }
 }
 
-/// Exactly one item, as one text is sent at a time.
-pub(super) struct One<T>(pub(super) T);
+/// An array of exactly one item, since a request has one text.
+pub(super) struct SingleItem<T>(pub(super) T);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for One<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for SingleItem<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_seq(OneVisitor(std::marker::PhantomData)).map(One)
+        from.deserialize_seq(SingleItemVisitor(std::marker::PhantomData)).map(SingleItem)
     }
 }
 
-struct OneVisitor<T>(std::marker::PhantomData<T>);
+struct SingleItemVisitor<T>(std::marker::PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for OneVisitor<T> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for SingleItemVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -152,19 +154,21 @@ mod tests {
     #[test]
     fn nested_numbers_have_any_depth_and_no_holes() {
         for good in ["[1]", "[[1, 2], [3, 4]]", "[[[0.5]]]"] {
-            assert_eq!(error::<Nested>(good), None, "{good}");
+            assert_eq!(error::<NestedNumbers>(good), None, "{good}");
         }
         for bad in ["[]", "[[]]", "[[1], null]", "[[1], {}]", "\"AAAA\""] {
-            assert!(error::<Nested>(bad).is_some(), "{bad}");
+            assert!(error::<NestedNumbers>(bad).is_some(), "{bad}");
         }
         let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
-        assert!(error::<Nested>(&deep).is_some(), "refused, and the stack holds");
+        assert!(error::<NestedNumbers>(&deep).is_some(), "refused, and the stack holds");
     }
 
     #[test]
     fn one_text_has_one_answer() {
-        assert_eq!(error::<One<Numbers>>("[[1, 2]]"), None);
-        assert!(error::<One<Numbers>>("[]").is_some_and(|e| e.contains("no item")));
-        assert!(error::<One<Numbers>>("[[1], [2]]").is_some_and(|e| e.contains("several items")));
+        assert_eq!(error::<SingleItem<Numbers>>("[[1, 2]]"), None);
+        assert!(error::<SingleItem<Numbers>>("[]").is_some_and(|e| e.contains("no item")));
+        assert!(
+            error::<SingleItem<Numbers>>("[[1], [2]]").is_some_and(|e| e.contains("several items"))
+        );
     }
 }

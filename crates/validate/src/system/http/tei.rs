@@ -1,17 +1,17 @@
 //! Text-embeddings-inference: `/embed`, `/predict`, `/info`, and the headers of its replies.
 //!
-//! Truncation is switched off in every request, so that a long text is an error and not a shorter
-//! text. Times in headers are whole milliseconds there; fractions are read too.
+//! Every request switches truncation off, so that a long text is an error instead of a shorter text. The
+//! headers' times are whole milliseconds; fractions, as bigbatch writes them, are read too.
 
 use hyper::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::dialect::Endpoint;
-use super::shape::{Numbers, One};
+use super::shape::{Numbers, SingleItem};
 use crate::system::target::{BatchRef, StageTimes, TargetInfo};
 
-/// The body of `/embed` or `/predict`.
+/// Builds the body of `/embed` or `/predict`.
 pub(super) fn body(model: Option<&str>, text: &str) -> Value {
     match model {
         Some(model) => json!({"inputs": text, "truncate": false, "model": model}),
@@ -19,12 +19,12 @@ pub(super) fn body(model: Option<&str>, text: &str) -> Value {
     }
 }
 
-/// Whether a reply of `/embed` is one vector.
+/// Checks that a reply of `/embed` is one vector.
 pub(super) fn check_embed(reply: &[u8]) -> Result<(), serde_json::Error> {
-    serde_json::from_slice::<One<Numbers>>(reply).map(|_| ())
+    serde_json::from_slice::<SingleItem<Numbers>>(reply).map(|_| ())
 }
 
-/// Whether a reply of `/predict` is a list of labels with scores.
+/// Checks that a reply of `/predict` is a non-empty list of labels with scores.
 pub(super) fn check_predict(reply: &[u8]) -> Result<(), serde_json::Error> {
     #[derive(Deserialize)]
     struct Label {
@@ -40,12 +40,12 @@ pub(super) fn check_predict(reply: &[u8]) -> Result<(), serde_json::Error> {
     Ok(())
 }
 
-/// Tokens that the headers count.
+/// Returns the token count of the headers.
 pub(super) fn tokens(headers: &HeaderMap) -> Option<usize> {
     number(headers, "x-compute-tokens").map(|tokens| tokens as usize)
 }
 
-/// Times that the headers tell; `None` unless there is a total.
+/// Returns the times of the headers; `None` without a total.
 pub(super) fn stages(headers: &HeaderMap) -> Option<StageTimes> {
     let us = |name| number(headers, name).map(|ms| (ms * 1e3).round() as u64);
     Some(StageTimes {
@@ -57,7 +57,7 @@ pub(super) fn stages(headers: &HeaderMap) -> Option<StageTimes> {
     })
 }
 
-/// The batch, where the server says which: an addition of ours to TEI's headers.
+/// Returns the batch of the headers, which only bigbatch sends.
 pub(super) fn batch(headers: &HeaderMap) -> Option<BatchRef> {
     Some(BatchRef {
         id: text(headers, "x-batch-id")?.parse().ok()?,
@@ -70,12 +70,12 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
-/// A finite number that is not negative, and so small that it fits wherever it goes.
+/// Parses a number from 0 to 1e12, which fits every integer type that it is cast to.
 fn number(headers: &HeaderMap, name: &str) -> Option<f64> {
     text(headers, name)?.parse().ok().filter(|number| (0.0..1e12).contains(number))
 }
 
-/// What `/info` tells, if this is TEI's `/info`, and the endpoint for the kind of its model.
+/// Reads TEI's `/info`, and the endpoint for the kind of its model; `None` if the reply is not TEI's.
 pub(super) fn info(reply: &Value) -> Option<(TargetInfo, Option<Endpoint>)> {
     let said = |key: &str| reply[key].as_str().unwrap_or_default().to_owned();
     let number = |key: &str| reply[key].as_u64().and_then(|n| usize::try_from(n).ok());

@@ -1,26 +1,26 @@
-//! The URL of a target: what is sent, and what may be shown.
+//! The URL of a target, split into the part that may be printed and the secrets.
 //!
-//! Credentials and queries are taken apart from the rest at once, so that the name can be printed
-//! anywhere. Errors say what is wrong without repeating the text.
+//! Credentials and query are separated when the URL is parsed, so that [`BaseUrl::name`] can be printed
+//! anywhere. Errors name the fault without repeating the URL.
 
 use hyper::Uri;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 
 use super::error::TargetError;
 
-/// A URL that endpoints are appended to.
+/// A URL to which the paths of endpoints are appended.
 #[derive(Clone)]
 pub(super) struct BaseUrl {
     scheme: Scheme,
     authority: Authority,
-    /// Without a slash at its end.
+    /// Without a trailing slash.
     path: String,
     query: Option<String>,
     credentials: Option<String>,
 }
 
 impl BaseUrl {
-    /// Reads a URL; `what` is what an error calls it.
+    /// Parses a URL; errors name it `what`.
     pub(super) fn parse(text: &str, what: &'static str) -> Result<BaseUrl, TargetError> {
         let wrong = |reason| TargetError::Url { what, reason };
         let uri: Uri = text.trim().parse().map_err(|_| wrong("it is not a URL"))?;
@@ -44,22 +44,22 @@ impl BaseUrl {
         Ok(BaseUrl { scheme, authority, path, query, credentials })
     }
 
-    /// What reports call it: no credentials, no query.
+    /// Returns the URL for reports, without credentials and query.
     pub(super) fn name(&self) -> String {
         format!("{}://{}{}", self.scheme, self.authority, self.path)
     }
 
-    /// `user:password`, where it has them.
+    /// Returns `user:password`, if the URL has them.
     pub(super) fn credentials(&self) -> Option<&str> {
         self.credentials.as_deref()
     }
 
-    /// The query, which may hold a key.
+    /// Returns the query, which may contain a key.
     pub(super) fn query(&self) -> Option<&str> {
         self.query.as_deref()
     }
 
-    /// The URL of `endpoint`, which begins with a slash or is empty.
+    /// Appends `endpoint`, which begins with a slash or is empty.
     pub(super) fn join(&self, endpoint: &str) -> Uri {
         let query = self.query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
         let path = format!("{}{endpoint}", self.path);
@@ -72,13 +72,13 @@ impl BaseUrl {
             .expect("each part was read from a valid URL, and endpoints are plain paths")
     }
 
-    /// Whether keys for one may be sent to the other.
+    /// Returns true if keys for one URL may be sent to the other.
     pub(super) fn same_origin(&self, other: &BaseUrl) -> bool {
         self.scheme == other.scheme && self.authority == other.authority
     }
 }
 
-/// Percent-decoded; what isn't valid stays as it is.
+/// Decodes percent-encoding; invalid escapes stay as they are.
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,9 +1,9 @@
-//! Finding out what a target is: its dialect, the kind of its model, its limits.
+//! Detects what a target is: its dialect, the kind of its model, its limits.
 //!
-//! Only questions that change nothing are asked, most telling first: `/info` is text-embeddings-
-//! inference's, `/v1/models` says whether vLLM or another server of OpenAI's dialect answers. Which of
-//! vLLM's endpoints its model has is not told anywhere, so one short text is sent to each until one
-//! answers. What the user named is believed; then the questions only fill in the report.
+//! Only requests without side effects are sent, the most specific first: `/info` belongs to
+//! text-embeddings-inference, `/v1/models` distinguishes vLLM from other servers of OpenAI's dialect. No
+//! route tells which of vLLM's endpoints a model supports, so one short text is sent to each until one
+//! answers. What the user named is not second-guessed; the requests then only fill in the report.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use hyper::StatusCode;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::client::{Client, Exchange, Fault};
+use super::client::{Client, Exchange, ExchangeError};
 use super::dialect::{Api, Endpoint};
 use super::error::TargetError;
-use super::failure::{presentable, words};
+use super::failure::{error_message, sanitize};
 use super::secrets::Secrets;
 use super::url::BaseUrl;
 use super::{openai, tei};
@@ -23,52 +23,56 @@ use crate::system::target::TargetInfo;
 /// The short text that a target is tried with.
 pub(super) const PROBE: &str = "Is anybody there?";
 
-/// No question is waited for longer.
+/// Time limit of each request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What there is.
-pub(super) struct Found {
+/// What was found out about a target.
+pub(super) struct Discovery {
     pub(super) endpoint: Endpoint,
     pub(super) info: TargetInfo,
-    /// The model's name where the target says it.
+    /// The model's name, if the target lists its models.
     pub(super) model: Option<String>,
-    /// The software, in words.
+    /// The software, for the summary line.
     pub(super) software: &'static str,
 }
 
-/// Who asks whom.
-pub(super) struct Asker<'a> {
+/// A client with the target's address, for requests before the load.
+pub(super) struct Prober<'a> {
     pub(super) client: &'a Client,
     pub(super) url: &'a BaseUrl,
     pub(super) secrets: &'a Secrets,
 }
 
-impl Asker<'_> {
-    /// Looks at the target; `api` and `endpoint` are what the user said of it.
-    pub(super) async fn find(
+impl Prober<'_> {
+    /// Detects the dialect, endpoint and model. What the user gave in `api`, `endpoint` and `model` holds.
+    pub(super) async fn discover(
         &self,
         api: Api,
         endpoint: Option<Endpoint>,
         model: Option<&str>,
-    ) -> Result<Found, TargetError> {
+    ) -> Result<Discovery, TargetError> {
         let api = endpoint.map_or(api, Endpoint::api);
         let mut tried = Vec::new();
         if matches!(api, Api::Auto | Api::Tei) {
-            if let Some(found) = self.tei(endpoint, &mut tried).await? {
+            if let Some(found) = self.discover_tei(endpoint, &mut tried).await? {
                 return Ok(found);
             }
             if api == Api::Tei {
                 let endpoint = endpoint.unwrap_or(Endpoint::TeiEmbed);
-                return Ok(plain(endpoint, "a server of text-embeddings-inference's dialect"));
+                return Ok(Discovery::new(
+                    endpoint,
+                    "a server of text-embeddings-inference's dialect",
+                ));
             }
         }
-        let listed = self.models(&mut tried).await?;
+        let listed = self.first_model(&mut tried).await?;
         let vllm = listed.as_ref().is_some_and(|listed| listed.owner == "vllm");
         let mut found = match (endpoint, api) {
-            (Some(endpoint), _) => plain(endpoint, "a server"),
-            (None, Api::OpenAi) => {
-                plain(listed.as_ref().map_or(Endpoint::OpenAi, Listed::embeddings), "a server")
-            }
+            (Some(endpoint), _) => Discovery::new(endpoint, "a server"),
+            (None, Api::OpenAi) => Discovery::new(
+                listed.as_ref().map_or(Endpoint::OpenAi, ListedModel::embeddings),
+                "a server",
+            ),
             (None, _) if vllm || api == Api::Vllm => {
                 let name = model.or(listed.as_ref().map(|listed| listed.model.as_str()));
                 let candidates: &[Endpoint] = if api == Api::Vllm {
@@ -76,10 +80,10 @@ impl Asker<'_> {
                 } else {
                     &[Endpoint::OpenAi, Endpoint::VllmClassify, Endpoint::VllmPooling]
                 };
-                plain(self.first_answering(candidates, name).await?, "a server")
+                Discovery::new(self.first_answering(candidates, name).await?, "a server")
             }
             (None, _) => match &listed {
-                Some(listed) => plain(listed.embeddings(), "a server"),
+                Some(listed) => Discovery::new(listed.embeddings(), "a server"),
                 None => {
                     return Err(TargetError::NotRecognised {
                         target: self.url.name(),
@@ -89,7 +93,7 @@ impl Asker<'_> {
             },
         };
         found.software = if vllm { "vLLM" } else { "a server of OpenAI's dialect" };
-        if vllm && let Ok(Some(reply)) = self.json("/version", &mut tried).await {
+        if vllm && let Ok(Some(reply)) = self.get_json("/version", &mut tried).await {
             found.info.version = reply["version"].as_str().unwrap_or_default().to_owned();
         }
         if let Some(listed) = listed {
@@ -100,32 +104,35 @@ impl Asker<'_> {
         Ok(found)
     }
 
-    async fn tei(
+    async fn discover_tei(
         &self,
         endpoint: Option<Endpoint>,
         tried: &mut Vec<String>,
-    ) -> Result<Option<Found>, TargetError> {
-        let Some(reply) = self.json("/info", tried).await? else { return Ok(None) };
+    ) -> Result<Option<Discovery>, TargetError> {
+        let Some(reply) = self.get_json("/info", tried).await? else { return Ok(None) };
         let Some((info, own)) = tei::info(&reply) else { return Ok(None) };
         let endpoint = endpoint.or(own).unwrap_or(Endpoint::TeiEmbed);
-        let found = plain(endpoint, "text-embeddings-inference or a server like it");
-        Ok(Some(Found { info, ..found }))
+        let found = Discovery::new(endpoint, "text-embeddings-inference or a server like it");
+        Ok(Some(Discovery { info, ..found }))
     }
 
-    /// The list of models, with the version in its path or without.
-    async fn models(&self, tried: &mut Vec<String>) -> Result<Option<Listed>, TargetError> {
+    /// Returns the first model that the target lists, at `/v1/models` or at `/models`.
+    async fn first_model(
+        &self,
+        tried: &mut Vec<String>,
+    ) -> Result<Option<ListedModel>, TargetError> {
         for path in ["/v1/models", "/models"] {
-            let reply = self.json(path, tried).await?;
+            let reply = self.get_json(path, tried).await?;
             if let Some((model, owner, longest)) = reply.as_ref().and_then(openai::first_model) {
                 let versioned = path.starts_with("/v1");
-                return Ok(Some(Listed { model, owner, longest, versioned }));
+                return Ok(Some(ListedModel { model, owner, longest, versioned }));
             }
         }
         Ok(None)
     }
 
-    /// The first endpoint that answers a short text; the first of all where none does, so that its
-    /// answer is what the user is told.
+    /// Returns the first endpoint that answers a short text; if none does, the first candidate, so that
+    /// the user sees its error.
     async fn first_answering(
         &self,
         candidates: &[Endpoint],
@@ -133,7 +140,7 @@ impl Asker<'_> {
     ) -> Result<Endpoint, TargetError> {
         for &endpoint in candidates {
             if self.answers(endpoint, model, None).await
-                || self.task(endpoint, model).await.is_some()
+                || self.find_task(endpoint, model).await.is_some()
             {
                 return Ok(endpoint);
             }
@@ -141,9 +148,9 @@ impl Asker<'_> {
         Ok(candidates[0])
     }
 
-    /// The first of the endpoint's tasks with which it answers a short text. None where it has no tasks
-    /// or answers none: then the text is sent without.
-    pub(super) async fn task(
+    /// Returns the first of the endpoint's tasks with which it answers a short text. `None`, if the
+    /// endpoint has no tasks or answers none, sends texts without a task.
+    pub(super) async fn find_task(
         &self,
         endpoint: Endpoint,
         model: Option<&str>,
@@ -163,8 +170,8 @@ impl Asker<'_> {
         reply.is_some_and(|reply| reply.status.is_success())
     }
 
-    /// The JSON at `path`, if there is any.
-    async fn json(
+    /// Returns the JSON at `path`, if any, and notes the result in `tried`.
+    async fn get_json(
         &self,
         path: &str,
         tried: &mut Vec<String>,
@@ -172,9 +179,9 @@ impl Asker<'_> {
         let request = format!("GET {}{path}", self.url.name());
         let reply = match timeout(ANSWER_TIMEOUT, self.client.get(self.url.join(path))).await {
             Ok(Ok(reply)) => reply,
-            Ok(Err(Fault::Connect(reason))) => return Err(self.unreachable(&reason)),
+            Ok(Err(ExchangeError::Connect(reason))) => return Err(self.unreachable(&reason)),
             Ok(Err(fault)) => {
-                tried.push(format!("{path}: {}", presentable(fault.message(), self.secrets)));
+                tried.push(format!("{path}: {}", sanitize(fault.message(), self.secrets)));
                 return Ok(None);
             }
             Err(_) => {
@@ -192,52 +199,52 @@ impl Asker<'_> {
         Ok(serde_json::from_slice(&reply.body).ok())
     }
 
-    /// Whether a connection that begins with HTTP/2 gets any reply at all.
-    pub(super) async fn speaks_http2(&self) -> Result<(), TargetError> {
+    /// Checks that a connection that begins with HTTP/2 gets a reply of any status.
+    pub(super) async fn check_http2(&self) -> Result<(), TargetError> {
         match timeout(ANSWER_TIMEOUT, self.client.get(self.url.join("/health"))).await {
-            Ok(Err(Fault::Connect(reason))) => Err(self.unreachable(&reason)),
+            Ok(Err(ExchangeError::Connect(reason))) => Err(self.unreachable(&reason)),
             Ok(Err(fault)) => Err(TargetError::Http2 {
                 target: self.url.name(),
-                reason: presentable(fault.message(), self.secrets),
+                reason: sanitize(fault.message(), self.secrets),
             }),
             Ok(Ok(_)) | Err(_) => Ok(()),
         }
     }
 
-    /// The error of a target that cannot be reached.
+    /// Makes the error for a target that cannot be reached.
     pub(super) fn unreachable(&self, reason: &str) -> TargetError {
-        TargetError::Unreachable {
-            target: self.url.name(),
-            reason: presentable(reason, self.secrets),
-        }
+        TargetError::Unreachable { target: self.url.name(), reason: sanitize(reason, self.secrets) }
     }
 
-    /// The error of a reply that wants another key.
+    /// Makes the error for a reply that rejects the key.
     pub(super) fn key_error(&self, request: &str, reply: &Exchange) -> Option<TargetError> {
         matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN).then(|| {
             TargetError::Key {
                 request: request.to_owned(),
                 status: reply.status.as_u16(),
-                message: presentable(&words(&reply.body), self.secrets),
+                message: sanitize(&error_message(&reply.body), self.secrets),
             }
         })
     }
 }
 
-/// The first of the models that a target lists.
-struct Listed {
+/// The first model in a target's list of models.
+struct ListedModel {
     model: String,
     owner: String,
     longest: Option<usize>,
     versioned: bool,
 }
 
-impl Listed {
+impl ListedModel {
     fn embeddings(&self) -> Endpoint {
         if self.versioned { Endpoint::OpenAi } else { Endpoint::OpenAiPlain }
     }
 }
 
-fn plain(endpoint: Endpoint, software: &'static str) -> Found {
-    Found { endpoint, info: TargetInfo::default(), model: None, software }
+impl Discovery {
+    /// A target of which only the endpoint is known.
+    fn new(endpoint: Endpoint, software: &'static str) -> Discovery {
+        Discovery { endpoint, info: TargetInfo::default(), model: None, software }
+    }
 }

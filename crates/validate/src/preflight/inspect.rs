@@ -1,20 +1,20 @@
-//! What there is, as the operating system tells.
+//! Reads the facts about this machine from `/proc`, the control group and the file system.
 
 use std::fs;
 use std::path::Path;
 
 use bigbatch_engine::units::proc_bytes;
 
-use super::judge::{Host, Needs, Seen, judge};
-use super::{Computes, Finding};
+use super::judge::{Host, MachineFacts, RequestCounts, judge};
+use super::{ComputeLocation, Finding};
 use crate::plan::Plan;
 
-/// Looks at this machine before `plan` runs on it and its report goes to `out`, a directory that exists.
-pub fn look(plan: &Plan, out: &Path, computes: Computes) -> Vec<Finding> {
+/// Reads and judges this machine, for a run of `plan` with its report in `out`, an existing directory.
+pub fn inspect(plan: &Plan, out: &Path, computes: ComputeLocation) -> Vec<Finding> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let meminfo = read("/proc/meminfo");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    // A container sees the load of its whole host, and its processors.
+    // A container sees the load and the processors of its whole host.
     let processors =
         read("/proc/cpuinfo").lines().filter(|line| line.starts_with("processor")).count();
     let host = Host {
@@ -24,10 +24,10 @@ pub fn look(plan: &Plan, out: &Path, computes: Computes) -> Vec<Finding> {
         processors: processors.max(threads),
         load: load(&read("/proc/loadavg")),
     };
-    judge(&Seen { host, disk: disk(out), needs: Needs::of(plan), computes })
+    judge(&MachineFacts { host, disk: disk(out), needs: RequestCounts::for_plan(plan), computes })
 }
 
-/// Free bytes for this user and all bytes of the file system that holds `path`.
+/// Returns the bytes free for this user, and the total bytes, of the file system of `path`.
 fn disk(path: &Path) -> Option<(u64, u64)> {
     let told = rustix::fs::statvfs(path).ok()?;
     let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize);
@@ -38,12 +38,12 @@ fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     one.into_iter().chain(other).min()
 }
 
-/// What all processes that wait for a processor, or have one, were in the last minute, on average.
+/// Parses the mean number of running and waiting processes in the last minute.
 fn load(loadavg: &str) -> Option<f64> {
     loadavg.split_whitespace().next()?.parse().ok()
 }
 
-/// The memory limit of this process's control group, version 2, where there is one.
+/// Returns the memory limit of this process's control group (version 2), if it has one.
 fn limit_of_group() -> Option<u64> {
     fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?.trim().parse().ok()
 }
@@ -55,7 +55,7 @@ fn room_of_group() -> Option<u64> {
     Some(room(limit_of_group()?, current, &stat))
 }
 
-/// What is left of a limit; files that were read and not used since make room when it is needed.
+/// Returns the memory left of a limit. Inactive page cache counts as free: it is evicted when needed.
 fn room(limit: u64, current: u64, stat: &str) -> u64 {
     let idle = stat.lines().find_map(|line| line.strip_prefix("inactive_file ")?.parse().ok());
     limit.saturating_sub(current.saturating_sub(idle.unwrap_or(0)))
