@@ -4,9 +4,9 @@ mod bench;
 mod compare;
 mod doctor;
 mod edge;
-mod in_flight;
 mod model;
 mod options;
+mod pipeline;
 mod predict;
 mod report;
 mod serve;
@@ -61,11 +61,12 @@ pub(crate) enum Command {
 /// The command line; what `serve` is told by its environment or a file included. Ends the program where clap
 /// does: at `--help`, `--version` and wrong usage.
 pub(crate) fn parse() -> Result<Command, Box<dyn Error>> {
-    let layered = serve::layers::layered(std::env::args_os(), |name| std::env::var_os(name))?;
+    let layered =
+        serve::config_sources::layered(std::env::args_os(), |name| std::env::var_os(name))?;
     let mut cli = Cli::from_arg_matches(&layered.matches).unwrap_or_else(|error| error.exit());
     if let Command::Serve(args) = &mut cli.command {
         let own = layered.matches.subcommand_matches("serve");
-        args.printed = own.map(|own| serve::layers::print(own, &layered.origins));
+        args.printed = own.map(|own| serve::config_sources::print(own, &layered.origins));
     }
     Ok(cli.command)
 }

@@ -12,8 +12,8 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::Outcome;
-use super::in_flight::{InFlight, Read};
 use super::options::ModelOptions;
+use super::pipeline::{InFlight, Read};
 use super::texts::TextOptions;
 
 #[derive(Args)]

@@ -1,4 +1,4 @@
-//! The arguments of `serve`. Each is also an environment variable and a key of `--config`: see `layers`.
+//! The arguments of `serve`. Each is also an environment variable and a key of `--config`: see `config_sources`.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;

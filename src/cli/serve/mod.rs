@@ -1,7 +1,7 @@
 //! `serve`: the HTTP server.
 
 mod args;
-pub(super) mod layers;
+pub(super) mod config_sources;
 
 use std::error::Error;
 use std::io::IsTerminal;
