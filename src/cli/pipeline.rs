@@ -1,7 +1,8 @@
-//! Texts on their way through the engine, answered in the order in which they came.
+//! Feeds texts to the engine and returns their answers in the order of submission.
 //!
-//! A text read in windows is several requests. Enough of them are handed over to keep the engine busy, and
-//! never more than it admits.
+//! A text that is read in windows becomes several requests, whose answers are merged. The pipeline holds
+//! enough requests to keep the engine busy, and fewer than the engine admits. Parsing of options and printing
+//! of answers are in `predict`.
 
 use std::collections::VecDeque;
 
@@ -10,57 +11,64 @@ use bigbatch_engine::{
     Truncate, prompted,
 };
 
-/// Requests handed to the engine before the oldest text is waited for, and windows of one text: together at
-/// most what it admits.
-const ENOUGH: usize = 256;
+/// Maximum requests in flight before the pipeline waits for the oldest text, and maximum windows in flight of
+/// the text being submitted. The two add up to the 512 requests that the engine admits by default.
+const MAX_IN_FLIGHT: usize = 256;
 
-/// One text's answer.
-pub(crate) struct Read {
+/// The answer to one text.
+pub(crate) struct TextAnswer {
     pub(crate) answer: Answer,
+    /// Tokens of the text, special tokens included.
     pub(crate) tokens: usize,
+    /// Whether the text was cut to the model's length.
     pub(crate) truncated: bool,
-    /// Windows it was read in, where that was asked for.
+    /// Number of windows, with `--chunk` only.
     pub(crate) chunks: Option<usize>,
 }
 
-/// The texts.
-pub(crate) struct InFlight<'a> {
+/// A bounded queue of texts between the command line and the engine.
+pub(crate) struct Pipeline<'a> {
     engine: &'a Engine,
     task: Task,
     overlong: Overlong,
     query: Option<String>,
-    texts: VecDeque<OnItsWay>,
+    texts: VecDeque<PendingText>,
 }
 
-struct OnItsWay {
+/// A submitted text: its windows if it is read in windows, the responses so far, and those to wait for.
+#[derive(Default)]
+struct PendingText {
     chunks: Option<Chunks>,
     done: Vec<Response>,
     pending: VecDeque<Pending>,
 }
 
-impl<'a> InFlight<'a> {
-    /// None yet. With a query each text is read together with it.
+impl<'a> Pipeline<'a> {
+    /// Creates an empty pipeline. With a query, each text is read as a pair with it.
     pub(crate) fn new(
         engine: &'a Engine,
         task: Task,
         overlong: Overlong,
         query: Option<String>,
-    ) -> InFlight<'a> {
-        InFlight { engine, task, overlong, query, texts: VecDeque::new() }
+    ) -> Pipeline<'a> {
+        Pipeline { engine, task, overlong, query, texts: VecDeque::new() }
     }
 
-    /// Whether the oldest should be waited for before another text is submitted.
+    /// Returns whether to call [`Pipeline::pop_oldest`] before submitting another text.
     pub(crate) fn is_full(&self) -> bool {
-        self.texts.iter().map(|text| text.pending.len()).sum::<usize>() >= ENOUGH
+        self.texts.iter().map(|text| text.pending.len()).sum::<usize>() >= MAX_IN_FLIGHT
     }
 
-    /// Hands a text over. One of very many windows waits here for its own first ones.
+    /// Submits a text. Blocks on the text's own first windows if it has more than [`MAX_IN_FLIGHT`].
+    ///
+    /// # Errors
+    /// What the engine rejects: a text that is empty or too long, a task that the model has no head for.
     pub(crate) fn submit(&mut self, text: String) -> Result<(), RequestError> {
         let text = match self.task {
             Task::Embed { .. } => prompted(self.engine.model().prompts.get(None)?, text),
             _ => text,
         };
-        let mut on_its_way = OnItsWay { chunks: None, done: Vec::new(), pending: VecDeque::new() };
+        let mut pending_text = PendingText::default();
         let submit = |input, task: &Task, truncate| {
             self.engine.submit(Request { input, task: task.clone(), truncate })
         };
@@ -70,7 +78,7 @@ impl<'a> InFlight<'a> {
                     Some(query) => Input::Pair(query.clone(), text),
                     None => Input::Text(text),
                 };
-                on_its_way.pending.push_back(submit(input, &self.task, truncate)?);
+                pending_text.pending.push_back(submit(input, &self.task, truncate)?);
             }
             Overlong::Chunk(chunking) => {
                 self.task.check(self.engine.model())?;
@@ -78,23 +86,23 @@ impl<'a> InFlight<'a> {
                 let chunks = Chunks::split(tokenizer, text, chunking, limit)?;
                 let task = Chunks::task(&self.task)?;
                 for input in chunks.inputs() {
-                    if on_its_way.pending.len() == ENOUGH
-                        && let Some(first) = on_its_way.pending.pop_front()
+                    if pending_text.pending.len() == MAX_IN_FLIGHT
+                        && let Some(first) = pending_text.pending.pop_front()
                     {
-                        on_its_way.done.push(first.wait()?);
+                        pending_text.done.push(first.wait()?);
                     }
-                    on_its_way.pending.push_back(submit(input, &task, Truncate::No)?);
+                    pending_text.pending.push_back(submit(input, &task, Truncate::No)?);
                 }
-                on_its_way.chunks = Some(chunks);
+                pending_text.chunks = Some(chunks);
             }
         }
-        self.texts.push_back(on_its_way);
+        self.texts.push_back(pending_text);
         Ok(())
     }
 
-    /// Waits for the oldest text; `None` when there is none.
-    pub(crate) fn oldest(&mut self) -> Option<Result<Read, RequestError>> {
-        let OnItsWay { chunks, mut done, pending } = self.texts.pop_front()?;
+    /// Blocks until the oldest text is answered and returns its answer; `None` if the pipeline is empty.
+    pub(crate) fn pop_oldest(&mut self) -> Option<Result<TextAnswer, RequestError>> {
+        let PendingText { chunks, mut done, pending } = self.texts.pop_front()?;
         for pending in pending {
             match pending.wait() {
                 Ok(response) => done.push(response),
@@ -103,10 +111,10 @@ impl<'a> InFlight<'a> {
         }
         let Some(chunks) = chunks else {
             let Response { answer, tokens, truncated, .. } = done.pop()?;
-            return Some(Ok(Read { answer, tokens, truncated, chunks: None }));
+            return Some(Ok(TextAnswer { answer, tokens, truncated, chunks: None }));
         };
         let answers = done.into_iter().map(|response| response.answer).collect();
-        Some(Ok(Read {
+        Some(Ok(TextAnswer {
             answer: chunks.merge(&self.task, answers),
             tokens: chunks.tokens(),
             truncated: false,

@@ -1,5 +1,5 @@
-//! Servers that cannot be measured, and options that say nothing about them. Whatever may hold a key is
-//! not repeated.
+//! Servers that cannot be measured, and options that do not apply to the target. Values that may contain a key
+//! are never repeated.
 
 use crate::Rule;
 use crate::mock::{MockOptions, MockServer, Speaks};
@@ -57,11 +57,17 @@ fn options_of_servers() {
         (&["--target", &url], "needs --tokenizer"),
         (
             &[&served[..], &["--device", "auto"]].concat(),
-            "--device is of the engine in this process",
+            "--device configures the engine in this process",
         ),
-        (&[&served[..], &["--model-id", "embedded"]].concat(), "--model is of the engine"),
-        (&[&served[..], &["--memory-budget", "1GiB"]].concat(), "--memory-budget is of the engine"),
-        (&[&served[..], &["--max-batch-tokens", "64"]].concat(), "--max-batch-tokens is of the"),
+        (&[&served[..], &["--model-id", "embedded"]].concat(), "--model configures the engine"),
+        (
+            &[&served[..], &["--memory-budget", "1GiB"]].concat(),
+            "--memory-budget configures the engine",
+        ),
+        (
+            &[&served[..], &["--max-batch-tokens", "64"]].concat(),
+            "--max-batch-tokens configures the engine",
+        ),
         (&["--target", &url, "--tokenizer", "absent-directory"], "absent-directory"),
         (&[&served[..], &["--header", "hunter2"]].concat(), "header 1 cannot be sent"),
         (&[&served[..], &["--api-key-file", text(&empty)]].concat(), "it is empty"),

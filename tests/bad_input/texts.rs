@@ -38,7 +38,7 @@ fn files_of_texts() {
     for (what, content) in cases {
         let path = scratch.file("texts.json", content);
         let run = bigbatch(["embed", "--input", text(&path)]);
-        rule.check(what, run, "texts.json is not a JSON array of texts");
+        rule.check(what, run, "texts.json is not a JSON array of strings");
     }
     let path = scratch.file("texts.json", r#"["one", ""]"#);
     let run = bigbatch(["embed", "--input", text(&path)]);

@@ -99,7 +99,7 @@ fn a_cut_is_told() {
         let texts = [masked.as_str(), "A [MASK]", masked.as_str()];
         let done = bigbatch([&[command], &limit[..], &texts].concat()).run();
         assert_eq!(done.code, Some(0), "{command}: {}", done.stderr);
-        let told = "bigbatch: 2 of 3 texts were too long and are cut (--truncate)\n";
+        let told = "bigbatch: 2 of 3 texts were too long and were cut (--truncate)\n";
         assert_eq!(done.stderr, told, "{command}");
         let whole = bigbatch([&[command], &limit[..], &["A [MASK]"]].concat()).run();
         assert_eq!((whole.code, whole.stderr.as_str()), (Some(0), ""), "{command}");
