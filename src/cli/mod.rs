@@ -23,7 +23,7 @@ use std::io;
 use std::process::ExitCode;
 
 use bigbatch_engine::{DeviceError, LoadError, RequestError};
-use clap::{FromArgMatches, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 /// The exit code of a command that ran to its end, or the error that `main` prints in one line.
 pub(crate) type CommandResult = Result<ExitCode, Box<dyn Error>>;
@@ -62,20 +62,16 @@ pub(crate) enum Command {
     Model(model::ModelCommand),
 }
 
-/// Parses the command line; for `serve`, merges in the environment and the file of `--config`. Exits the
-/// process where clap does: at `--help`, `--version` and wrong usage.
+/// Parses the command line; for `serve` with the environment and the file of `--config`. Exits the process
+/// where clap does: at `--help`, `--version` and wrong usage.
 ///
 /// # Errors
 /// An environment variable or a key of the file that `serve` cannot use.
 pub(crate) fn parse() -> Result<Command, Box<dyn Error>> {
-    let merged = serve::config_sources::merge(std::env::args_os(), |name| std::env::var_os(name))?;
-    let mut cli = Cli::from_arg_matches(&merged.matches).unwrap_or_else(|error| error.exit());
-    if let Command::Serve(args) = &mut cli.command {
-        let serve = merged.matches.subcommand_matches("serve");
-        args.effective_config =
-            serve.map(|serve| serve::config_sources::render(serve, &merged.origins));
+    match Cli::parse().command {
+        Command::Serve(_) => Ok(Command::Serve(Box::new(serve::parse()?))),
+        command => Ok(command),
     }
-    Ok(cli.command)
 }
 
 pub(crate) fn run(command: Command) -> CommandResult {

@@ -91,8 +91,7 @@ fn list() -> CommandResult {
         say!("  embedded:{name:<12} {about}");
         let Some(&first) = tasks.first() else { continue };
         let model = Model::load(&embedded::checkpoint(name, first)?, RopeOverride::Checkpoint)?;
-        let bytes: u64 = model.weights.iter().map(|(_, tensor)| tensor.bytes().len() as u64).sum();
-        let (size, tokens) = (units::bytes(bytes), model.config.max_tokens);
+        let (size, tokens) = (units::bytes(weight_bytes(&model)), model.config.max_tokens);
         let commands: Vec<&str> = tasks.iter().map(|&task| command_name(task)).collect();
         let millions = model.parameters() as f64 / 1e6;
         say!("    {}; {millions:.1} M parameters in {size}; {tokens} tokens", commands.join(", "));
@@ -106,6 +105,10 @@ fn list() -> CommandResult {
         say!("  {preset}");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn weight_bytes(model: &Model) -> u64 {
+    model.weights.iter().map(|(_, tensor)| tensor.bytes().len() as u64).sum()
 }
 
 /// Returns the command that runs a task.
@@ -186,16 +189,16 @@ fn inspect(source: &str, tensors: bool) -> CommandResult {
         Head::Token => "token classification".into(),
     };
     let full = config.layers.iter().filter(|kind| **kind == LayerKind::Full).count();
-    let bytes: u64 = model.weights.iter().map(|(_, tensor)| tensor.bytes().len() as u64).sum();
+    let size = units::bytes(weight_bytes(&model));
     say!("model              {}", model.name);
     say!("head               {head}");
     if !model.labels.is_empty() {
         say!("labels             {}", model.labels.join(", "));
     }
-    say!("parameters         {:.1} M in {}", model.parameters() as f64 / 1e6, units::bytes(bytes));
+    say!("parameters         {:.1} M in {size}", model.parameters() as f64 / 1e6);
     say!("hidden size        {}", config.hidden_size);
     say!("intermediate size  {}", config.intermediate_size);
-    say!("heads              {} of {}", config.num_attention_heads, config.head_dim());
+    say!("attention heads    {} of {} dimensions", config.num_attention_heads, config.head_dim());
     say!(
         "layers             {} ({full} full, {} sliding, {} tokens to each side)",
         config.layers.len(),

@@ -43,8 +43,10 @@ impl TextOptions {
             if line.last() == Some(&b'\r') {
                 line.pop();
             }
-            String::from_utf8(line)
-                .map_err(|_| format!("line {number} of standard input is not valid UTF-8").into())
+            String::from_utf8(line).map_err(|_| {
+                format!("line {number} of standard input is not valid UTF-8; convert it first")
+                    .into()
+            })
         })))
     }
 }

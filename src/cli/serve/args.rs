@@ -53,7 +53,7 @@ pub(crate) struct Serve {
     /// Print all options as such a file, each with its source, and exit
     #[arg(long)]
     pub(super) print_config: bool,
-    /// The output of `--print-config`, filled in by `cli::parse`, which knows the sources.
+    /// The output of `--print-config`, set by `config_sources`, which knows the origins.
     #[arg(skip)]
     pub(crate) effective_config: Option<String>,
 }

@@ -11,19 +11,20 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Command, CommandFactory};
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use toml::{Table, Value};
 
+use super::args::Serve;
 use crate::cli::Cli;
 
 /// The variable or file key that set an option, by the option's id. Options that are absent are flags or
 /// defaults.
-pub(crate) type Origins = BTreeMap<String, String>;
+type Origins = BTreeMap<String, String>;
 
-/// The command line after merging, and where the merged values come from.
-pub(crate) struct MergedArgs {
-    pub(crate) matches: ArgMatches,
-    pub(crate) origins: Origins,
+/// The matches of `serve` after merging, and where the merged values come from.
+struct MergedArgs {
+    matches: ArgMatches,
+    origins: Origins,
 }
 
 /// Environment variables besides `BIGBATCH_*`: those of text-embeddings-inference, and `RUST_LOG`.
@@ -49,22 +50,33 @@ const FLAGS_ONLY: [&str; 3] = ["help", "config", "print_config"];
 /// The option whose value must not be printed or logged.
 const SECRET: &str = "api_key";
 
-/// Parses a command line; for `serve`, merges in the environment and the file of `--config`. Wrong usage of the
-/// command line itself exits the process, as clap does.
+/// Parses the command line of this process, which must be one of `serve`, with the environment and the file of
+/// `--config`.
 ///
 /// # Errors
 /// A value in the environment or the file that cannot be used: one line that names the variable, or the file
 /// and the key.
-pub(crate) fn merge(
+pub(crate) fn parse() -> Result<Serve, Box<dyn Error>> {
+    let MergedArgs { matches, origins } =
+        merge(std::env::args_os(), |name| std::env::var_os(name))?;
+    let mut args = Serve::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    args.effective_config = Some(render(&matches, &origins));
+    Ok(args)
+}
+
+/// Merges a command line of `serve` with the other sources. Wrong usage of the command line itself exits the
+/// process, as clap does.
+fn merge(
     argv: impl IntoIterator<Item = OsString>,
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Result<MergedArgs, Box<dyn Error>> {
     let mut argv: Vec<OsString> = argv.into_iter().collect();
-    let parse = |argv: &[OsString]| Cli::command().try_get_matches_from(argv);
-    let matches = parse(&argv).unwrap_or_else(|error| error.exit());
-    let Some(flags) = matches.subcommand_matches("serve") else {
-        return Ok(MergedArgs { matches, origins: Origins::new() });
+    let parse = |argv: &[OsString]| {
+        let matches = Cli::command().try_get_matches_from(argv);
+        let serve = matches.unwrap_or_else(|error| error.exit()).remove_subcommand();
+        serve.map(|(_, matches)| matches).unwrap_or_default()
     };
+    let flags = &parse(&argv);
     let command = serve_command();
     let mut sources =
         Sources { command: &command, flags, origins: Origins::new(), added: Vec::new() };
@@ -74,12 +86,11 @@ pub(crate) fn merge(
     }
     let Sources { origins, added, .. } = sources;
     argv.extend(added);
-    let matches = parse(&argv).unwrap_or_else(|error| error.exit());
-    Ok(MergedArgs { matches, origins })
+    Ok(MergedArgs { matches: parse(&argv), origins })
 }
 
 /// Renders the options as a file for `--config`, each with its origin in a comment.
-pub(crate) fn render(matches: &ArgMatches, origins: &Origins) -> String {
+fn render(matches: &ArgMatches, origins: &Origins) -> String {
     let mut out = String::from("# bigbatch serve --config FILE\n");
     for id in serve_command().get_arguments().map(|arg| arg.get_id().as_str()) {
         if FLAGS_ONLY.contains(&id) {
@@ -253,8 +264,7 @@ mod tests {
     }
 
     fn values(merged: &MergedArgs, id: &str) -> Vec<String> {
-        let serve = merged.matches.subcommand_matches("serve").expect("serve");
-        let raw = serve.get_raw(id).into_iter().flatten();
+        let raw = merged.matches.get_raw(id).into_iter().flatten();
         raw.map(|value| value.to_string_lossy().into_owned()).collect()
     }
 
@@ -289,8 +299,7 @@ mod tests {
         let args =
             ["--port=9", "--auto-truncate", "--api-key=hush", "--model=n=embedded", "--model=b"];
         let merged = read(&args, &[("PAYLOAD_LIMIT", "5MB")]).expect("reads");
-        let serve = merged.matches.subcommand_matches("serve").expect("serve");
-        let printed = render(serve, &merged.origins);
+        let printed = render(&merged.matches, &merged.origins);
         assert!(printed.contains("port = 9  # flag"), "{printed}");
         assert!(
             printed.contains("payload_limit = \"5MB\"  # environment variable PAYLOAD_LIMIT"),

@@ -2,7 +2,7 @@
 //! are in `args`; `config_sources` merges them with the environment and a file.
 
 mod args;
-pub(super) mod config_sources;
+mod config_sources;
 
 use std::error::Error;
 use std::io::IsTerminal;
@@ -19,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::args::LogFormat;
 pub(crate) use self::args::Serve;
+pub(super) use self::config_sources::parse;
 use super::{CommandResult, say};
 
 pub(crate) fn serve(args: Serve) -> CommandResult {
@@ -208,8 +209,12 @@ fn reload(keys: &Keys, tls: Option<&Tls>) {
 
 /// Sends log lines to standard error; standard output is for the address and `--print-config`.
 fn init_logging(args: &Serve) -> Result<(), Box<dyn Error>> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&args.log_level)
-        .map_err(|error| format!("--log-level {}: {error}", args.log_level))?;
+    let filter = tracing_subscriber::EnvFilter::try_new(&args.log_level).map_err(|error| {
+        format!(
+            "--log-level {}: {error}; use a level or a filter such as info,bigbatch_server=debug",
+            args.log_level
+        )
+    })?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
