@@ -34,11 +34,11 @@ fn servers_that_cannot_be_measured() {
         let args = [&args[..], &["--tokenizer", "embedded"], options].concat();
         rule.check(&format!("{url} {options:?}"), bigbatch(args), says);
     }
-    rule.holds();
+    rule.assert_held();
 }
 
 #[test]
-fn options_of_servers() {
+fn options_that_do_not_apply_to_the_target() {
     let scratch = Scratch::new();
     let plan = scratch.file("plan.toml", PLAN);
     let out = scratch.path("out");
@@ -79,6 +79,6 @@ fn options_of_servers() {
         assert!(!bigbatch(&args).run().stderr.contains("hunter"), "{options:?}");
         rule.check(&format!("{options:?}"), bigbatch(&args), says);
     }
-    rule.holds();
-    assert_eq!(server.posts(), 0, "nothing was sent");
+    rule.assert_held();
+    assert_eq!(server.posts(), 0, "no request was sent");
 }

@@ -7,7 +7,7 @@ use bigbatch_validate::report::json;
 use bigbatch_validate::results::{Results, Status};
 use bigbatch_validate::stats::{Interval, Percentile, Shown};
 
-use crate::support::{Done, Scratch, bigbatch, text};
+use crate::support::{RunOutput, Scratch, bigbatch, text};
 
 const PLAN: &str = r#"
 name = "five"
@@ -64,7 +64,7 @@ fn a_regression_exits_with_1_and_noise_is_inconclusive() {
     let before = write("before.json", EVEN);
     let slower = write("slower.json", EVEN.map(|factor| factor * 1.05));
     let noisy = write("noisy.json", UNEVEN);
-    let compare = |after: &Path, options: &[&str]| -> Done {
+    let compare = |after: &Path, options: &[&str]| -> RunOutput {
         bigbatch([&["compare", text(&before), text(after)], options].concat()).run()
     };
     for (after, options, code, word) in [
@@ -118,7 +118,7 @@ fn results_that_cannot_be_compared_exit_with_2_and_the_reason() {
         write_scaled(changed, EVEN, &other);
         bigbatch([&["compare", text(&before), text(&other)], options].concat()).run()
     };
-    let refused = |done: Done, pieces: &[&str]| {
+    let refused = |done: RunOutput, pieces: &[&str]| {
         assert_eq!((done.code, done.stdout.as_str()), (Some(2), ""), "{}", done.stderr);
         assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
         for piece in pieces {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bigbatch_validate::report::json;
 
-use crate::support::{Done, Scratch, bigbatch, text};
+use crate::support::{RunOutput, Scratch, bigbatch, text};
 
 const PLAN: &str = "name = \"once\"\ntokens = [16]\nconcurrency = [1, 2]\nrepeat_first = false\n\
                     [cell]\nrequests_min = 60\nbatches_min = 0\n";
@@ -18,7 +18,7 @@ fn run(scratch: &Scratch) -> PathBuf {
     out
 }
 
-fn report(run: &Path, options: &[&str]) -> Done {
+fn report(run: &Path, options: &[&str]) -> RunOutput {
     bigbatch([&["report", text(run)], options].concat()).run()
 }
 
