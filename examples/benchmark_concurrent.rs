@@ -1,9 +1,10 @@
-//! The plan's concurrency benchmark: C requests in flight at each length, mean, percentiles, success.
+//! The concurrency benchmark of the Big Batch Test Plan: latency and success rate with C requests in flight at
+//! each length.
 //!
 //! `cargo run --release --example benchmark_concurrent [-- --model SOURCE --plan FILE]`, on a GPU with
 //! `--features cuda` (or `cuda,flash-attn`).
 //!
-//! Thin over `bigbatch-validate`: what `bigbatch validate` measures, printed as a table.
+//! Prints the table of `bigbatch validate` and writes no report.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -16,19 +17,19 @@ use bigbatch_validate::system::{InProcess, Target};
 use bigbatch_validate::{Plan, RunOptions, Terminal, run};
 use clap::Parser;
 
-/// The plan's matrix on a GPU.
+/// Lengths on a GPU: those of the plan.
 const TOKENS: [usize; 3] = [1024, 4096, 8192];
-/// On a CPU the same concurrency, at lengths and for times that end within three minutes.
+/// Lengths and seconds per cell on a CPU, chosen so that the run ends within three minutes.
 const TOKENS_CPU: [usize; 3] = [128, 512, 1024];
 const CELL_SECONDS_CPU: f64 = 10.0;
 const CONCURRENCY: [usize; 4] = [1, 10, 50, 100];
 
 #[derive(Parser)]
 struct Args {
-    /// A directory, a Hugging Face Hub id, or `embedded[:NAME]`
+    /// Model: a directory, a Hugging Face Hub id, or `embedded[:NAME]`
     #[arg(long, default_value = "embedded")]
     model: String,
-    /// Another plan than C = 1, 10, 50, 100
+    /// Plan to run instead of C = 1, 10, 50, 100
     #[arg(long, value_name = "FILE.toml")]
     plan: Option<PathBuf>,
 }
@@ -45,11 +46,11 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         None => {
             println!(
                 "on the CPU: {TOKENS_CPU:?} tokens instead of the plan's {TOKENS:?}, at most \
-                 {CELL_SECONDS_CPU} s a cell"
+                 {CELL_SECONDS_CPU} s per cell"
             );
             let mut plan = Plan::matrix("benchmark_concurrent", &TOKENS_CPU, &CONCURRENCY);
             plan.cell.time_limit_seconds = CELL_SECONDS_CPU;
-            // Shorter, so that a request that takes longer is a failure and not an endless warm-up.
+            // Shorter than the cell: a request that takes longer must count as a failure, not extend the warm-up.
             plan.cell.request_timeout_seconds = 0.9 * CELL_SECONDS_CPU;
             plan
         }

@@ -1,7 +1,9 @@
-//! The plan's single-request benchmark: where the time of one request goes, at 512 to 32768 tokens.
+//! The single-request benchmark of the Big Batch Test Plan: the time of each stage of a request, at 512 to
+//! 32768 tokens.
 //!
 //! `cargo run --release --example benchmark_performance [-- --model SOURCE --max-tokens N]`, on a GPU with
-//! `--features cuda` (or `cuda,flash-attn`). Memory is the device's where there is one, else the process's.
+//! `--features cuda` (or `cuda,flash-attn`). The column `memory` is the device memory on a GPU, and the
+//! resident memory of the process on a CPU.
 
 use std::error::Error;
 
@@ -18,13 +20,13 @@ const TOKENS: [usize; 7] = [512, 1024, 2048, 4096, 8192, 16384, 32768];
 
 #[derive(Parser)]
 struct Args {
-    /// A directory, a Hugging Face Hub id, or `embedded[:NAME]`
+    /// Model: a directory, a Hugging Face Hub id, or `embedded[:NAME]`
     #[arg(long, default_value = "embedded")]
     model: String,
-    /// Leave longer inputs out
+    /// Longest input to measure, in tokens
     #[arg(long, default_value_t = 32768)]
     max_tokens: usize,
-    /// Timed requests a length, after one that is not
+    /// Timed requests per length, after one that is not timed
     #[arg(long, default_value_t = 5)]
     repeats: usize,
 }
@@ -40,16 +42,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let corpus = Corpus::embedded();
     let lengths: Vec<usize> =
         TOKENS.into_iter().filter(|&n| n <= args.max_tokens.min(engine.max_tokens())).collect();
-    let longest = lengths.last().copied().ok_or("--max-tokens leaves no length")?;
+    let longest = lengths
+        .last()
+        .copied()
+        .ok_or("no length fits: the shortest is 512 tokens; raise --max-tokens")?;
     let workload = Workload::new(&corpus, &engine.model().tokenizer, longest)?;
-    println!("medians of {} requests, milliseconds", args.repeats);
+    println!("median of {} requests, in milliseconds", args.repeats);
     println!(
         "{:>7} {:>10} {:>10} {:>10} {:>10} {:>12} {:>10}",
         "tokens", "tokenize", "copy", "forward", "total", "tokens/s", "memory"
     );
     for tokens in lengths {
         let mut responses = Vec::new();
-        // One more than is timed: the first touches memory that the others find warm.
+        // The first request is not timed: it touches memory that the others find warm.
         for prompt in workload.prompts(tokens, SEED, args.repeats + 1)? {
             let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
             let input = Input::Text(prompt.text().into());

@@ -1,8 +1,9 @@
 //! `bigbatch`: long-context ModernBERT encoders at high concurrency in a fixed memory budget.
 //!
-//! This program is glue. Inference lives in `bigbatch-engine`, the test plan in `bigbatch-validate`;
-//! here are the command line, what is printed, and the exit codes: 0 done, 1 a verdict failed, 2 bad
-//! usage or input, 3 the device is lost until the process is started again.
+//! The program parses the command line, prints, and maps outcomes to exit codes: 0 success, 1 a failed
+//! verdict or a regression, 2 bad usage or input, 3 a device that only a new process can use again. It has
+//! no logic of its own: inference is `bigbatch-engine`, HTTP `bigbatch-server`, test plans
+//! `bigbatch-validate`. Each command is a file below `cli`.
 
 mod cli;
 
@@ -13,10 +14,10 @@ fn main() -> ExitCode {
     match cli::parse().and_then(cli::run) {
         Ok(code) => code,
         Err(error) => match cli::output_error(error.as_ref()) {
-            // Whoever read our output has gone, as `head` does.
+            // The reader closed the pipe, as `head` does: not an error.
             Some(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Some(error) => {
-                eprintln!("bigbatch: standard output: {error}");
+                eprintln!("bigbatch: cannot write to standard output: {error}");
                 ExitCode::from(2)
             }
             None => {

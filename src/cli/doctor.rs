@@ -1,4 +1,5 @@
-//! `doctor`: what this machine can do, and the limits that would be set on it.
+//! `doctor`: prints the processor, memory and GPUs of this machine, and the limits that the options would set.
+//! Starts the device and loads the model, as the other commands do, but runs no batch.
 
 use std::process::ExitCode;
 
@@ -7,7 +8,7 @@ use bigbatch_validate::Machine;
 use clap::Args;
 
 use super::options::ModelOptions;
-use super::{Outcome, say};
+use super::{CommandResult, say};
 
 /// Arguments of `doctor`.
 #[derive(Args)]
@@ -16,7 +17,7 @@ pub(crate) struct Doctor {
     model: ModelOptions,
 }
 
-pub(crate) fn doctor(args: Doctor) -> Outcome {
+pub(crate) fn doctor(args: Doctor) -> CommandResult {
     say!("bigbatch        {}", env!("CARGO_PKG_VERSION"));
     let machine = Machine::read();
     say!("platform        {}, kernel {}", machine.platform, machine.kernel);
@@ -25,7 +26,7 @@ pub(crate) fn doctor(args: Doctor) -> Outcome {
         say!("memory          {}", units::bytes(memory_bytes));
     }
     say!("instruction set {}", bigbatch_engine::backend::cpu::instruction_set());
-    cuda_devices()?;
+    print_cuda_devices()?;
     let options = args.model.device()?;
     let model = args.model.load(TaskKind::Embed)?;
     let device = Device::start(&model, &options)?;
@@ -35,16 +36,16 @@ pub(crate) fn doctor(args: Doctor) -> Outcome {
     say!("memory budget   {}", units::bytes(options.memory_budget_bytes));
     #[cfg(feature = "cuda")]
     if let Some(report) = device.cuda_report() {
-        say!("used            {} as the driver reports it", units::bytes(report.used_bytes));
+        say!("used            {} according to the driver", units::bytes(report.used_bytes));
         say!("context         {}", units::bytes(report.context_bytes + report.loaded_bytes));
         say!("weights         {}", units::bytes(report.weight_bytes));
         say!("graphs          {} in {}", report.graphs.len(), units::bytes(report.graph_bytes));
         say!("cublasLt        {}", report.cublaslt_version);
     }
     say!("arena           {}", units::bytes(device.arena().capacity_bytes));
-    say!("batch           {} tokens", device.max_batch_tokens());
+    say!("largest batch   {} tokens", device.max_batch_tokens());
     say!(
-        "longest input   {} tokens (the model takes {})",
+        "longest input   {} tokens (limit of the model: {})",
         model.config.max_tokens.min(device.max_batch_tokens()),
         model.config.max_tokens
     );
@@ -52,16 +53,16 @@ pub(crate) fn doctor(args: Doctor) -> Outcome {
 }
 
 #[cfg(not(feature = "cuda"))]
-fn cuda_devices() -> std::io::Result<()> {
+fn print_cuda_devices() -> std::io::Result<()> {
     say!("cuda            not in this build; build with `--features cuda`");
     Ok(())
 }
 
-/// The devices of this machine, or why there are none.
+/// Prints one line per CUDA device, or why there is none.
 #[cfg(feature = "cuda")]
-fn cuda_devices() -> std::io::Result<()> {
+fn print_cuda_devices() -> std::io::Result<()> {
     match bigbatch_engine::backend::cuda::driver::device::list() {
-        Ok(devices) if devices.is_empty() => say!("cuda            no device"),
+        Ok(devices) if devices.is_empty() => say!("cuda            no device found"),
         Err(error) => say!("cuda            {error}"),
         Ok(devices) => {
             for (ordinal, device) in devices.iter().enumerate() {

@@ -1,5 +1,6 @@
-//! `validate --edge`: starts engines of this process with the budgets that the search asks for, or takes a
-//! server as it runs, and prints what was found. The search itself is `bigbatch_validate::run::edge`.
+//! The targets of `validate --edge`, and printing of its findings. A target starts engines with the memory
+//! budgets that the search requests, or wraps a running server. The search itself is in
+//! `bigbatch_validate`.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use bigbatch_validate::system::{InProcess, Target};
 use super::options::ModelOptions;
 use super::say;
 
-/// Engines of one model and device, with any budget.
+/// Starts engines in this process, for one model and device, with any memory budget.
 pub(super) struct InProcessEdge {
     options: ModelOptions,
     task: TaskKind,
@@ -24,7 +25,7 @@ impl InProcessEdge {
         InProcessEdge { options: options.clone(), task }
     }
 
-    fn engine(&self, budget: u64) -> Result<(Engine, EngineOptions), String> {
+    fn start_engine(&self, budget: u64) -> Result<(Engine, EngineOptions), String> {
         let mut device = self.options.device().map_err(|error| error.to_string())?;
         device.memory_budget_bytes = budget;
         let options = EngineOptions { device, ..EngineOptions::default() };
@@ -37,7 +38,8 @@ impl InProcessEdge {
 impl EdgeTarget for InProcessEdge {
     fn start(&self, memory_budget_bytes: Option<u64>) -> Result<EdgeInstance, StartError> {
         let budget = memory_budget_bytes.unwrap_or(self.options.memory_budget_bytes());
-        let (engine, options) = self.engine(budget).map_err(|message| StartError { message })?;
+        let (engine, options) =
+            self.start_engine(budget).map_err(|message| StartError { message })?;
         let predicted = EdgePrediction {
             concurrency: Some(options.max_concurrent_requests as u64),
             tokens: Some(engine.max_tokens() as u64),
@@ -52,7 +54,7 @@ impl EdgeTarget for InProcessEdge {
     }
 }
 
-/// A server that runs already: it is neither started nor given another budget.
+/// A running server, whose memory budget cannot be changed.
 pub(super) struct RunningEdge {
     target: Arc<dyn Target>,
 }
@@ -76,8 +78,8 @@ impl EdgeTarget for RunningEdge {
     }
 }
 
-/// A few lines for a terminal.
-pub(super) fn print(found: &EdgeFindings) -> io::Result<()> {
+/// Prints one line per axis, per kind of failure and per recovery.
+pub(super) fn print_findings(found: &EdgeFindings) -> io::Result<()> {
     for edge in &found.axes {
         let value = |value: Option<u64>| match (edge.axis, value) {
             (_, None) => "-".to_owned(),
@@ -86,7 +88,7 @@ pub(super) fn print(found: &EdgeFindings) -> io::Result<()> {
         };
         let Edge { works, refused, predicted, agreement, .. } = edge;
         say!(
-            "edge of {}: {} works, {} is refused, {} predicted: {}{}",
+            "edge of {}: {} works, {} is refused, {} was predicted: {}{}",
             edge.axis.label(),
             value(*works),
             value(*refused),
@@ -100,7 +102,7 @@ pub(super) fn print(found: &EdgeFindings) -> io::Result<()> {
         let load = if start {
             String::new()
         } else {
-            format!(" of {} requests of {} tokens", failure.concurrency, failure.tokens)
+            format!(" at {} concurrent requests of {} tokens", failure.concurrency, failure.tokens)
         };
         let budget = failure.memory_budget_bytes.map(units::bytes).unwrap_or_default();
         say!(

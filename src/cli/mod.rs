@@ -1,12 +1,16 @@
-//! The command line: one file a command.
+//! The command line: the commands, the exit codes of their errors, and printing.
+//!
+//! Each command is a file of its own; `options`, `target` and `texts` hold the options that several share.
+//! Values from the environment and from `--config`, for `serve` only, are merged in
+//! `serve/config_sources.rs`.
 
 mod bench;
 mod compare;
 mod doctor;
 mod edge;
-mod in_flight;
 mod model;
 mod options;
+mod pipeline;
 mod predict;
 mod report;
 mod serve;
@@ -19,10 +23,10 @@ use std::io;
 use std::process::ExitCode;
 
 use bigbatch_engine::{DeviceError, LoadError, RequestError};
-use clap::{FromArgMatches, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-/// Any error ends the program with one line and exit code 2.
-pub(crate) type Outcome = Result<ExitCode, Box<dyn Error>>;
+/// The exit code of a command that ran to its end, or the error that `main` prints in one line.
+pub(crate) type CommandResult = Result<ExitCode, Box<dyn Error>>;
 
 /// Serves long-context ModernBERT encoders at high concurrency in a fixed memory budget, and proves it.
 #[derive(Parser)]
@@ -34,43 +38,43 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Labels of texts
+    /// Classify texts
     Classify(predict::Classify),
-    /// Entities in texts: token classification
+    /// Extract entities from texts (token classification)
     Tag(predict::Tag),
-    /// Vectors of texts
+    /// Embed texts as vectors
     Embed(predict::Embed),
-    /// Tokens for the masked places of texts
+    /// Predict the tokens behind each [MASK] in texts
     FillMask(predict::FillMask),
-    /// Answer over HTTP
+    /// Serve models over HTTP
     Serve(Box<serve::Serve>),
     /// Run a test plan and write its report
     Validate(Box<validate::Validate>),
-    /// Whether one system is slower than another, from repeated runs of both
+    /// Test whether one system is slower than another, from repeated runs of both
     Compare(compare::Compare),
-    /// Write the reports of a finished run again
+    /// Regenerate the reports of a finished run
     Report(report::Report),
     /// Time one part of the engine
     Bench(bench::Bench),
-    /// What this machine can do, and the limits that would be set
+    /// Show what this machine can do and the limits that would apply
     Doctor(doctor::Doctor),
-    /// Look at checkpoints, or make one of random weights
+    /// Inspect checkpoints, create one with random weights, or list the embedded models
     Model(model::ModelCommand),
 }
 
-/// The command line; what `serve` is told by its environment or a file included. Ends the program where clap
-/// does: at `--help`, `--version` and wrong usage.
+/// Parses the command line; for `serve` with the environment and the file of `--config`. Exits the process
+/// where clap does: at `--help`, `--version` and wrong usage.
+///
+/// # Errors
+/// An environment variable or a key of the file that `serve` cannot use.
 pub(crate) fn parse() -> Result<Command, Box<dyn Error>> {
-    let layered = serve::layers::layered(std::env::args_os(), |name| std::env::var_os(name))?;
-    let mut cli = Cli::from_arg_matches(&layered.matches).unwrap_or_else(|error| error.exit());
-    if let Command::Serve(args) = &mut cli.command {
-        let own = layered.matches.subcommand_matches("serve");
-        args.printed = own.map(|own| serve::layers::print(own, &layered.origins));
+    match Cli::parse().command {
+        Command::Serve(_) => Ok(Command::Serve(Box::new(serve::parse()?))),
+        command => Ok(command),
     }
-    Ok(cli.command)
 }
 
-pub(crate) fn run(command: Command) -> Outcome {
+pub(crate) fn run(command: Command) -> CommandResult {
     match command {
         Command::Classify(args) => predict::classify(args),
         Command::Tag(args) => predict::tag(args),
@@ -86,18 +90,19 @@ pub(crate) fn run(command: Command) -> Outcome {
     }
 }
 
-/// Prints a line; an error ends the command instead of panicking.
+/// Prints a line to standard output; unlike `println!`, returns a write error instead of panicking.
 macro_rules! say {
     ($($arg:tt)*) => { std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($arg)*)))? };
 }
 pub(crate) use say;
 
-/// What standard output said, the only thing that commands hand on as it is.
+/// Returns the I/O error that `error` is, if it is one. Commands wrap errors of files in messages that name
+/// the file, so a bare one comes from standard output.
 pub(crate) fn output_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     error.downcast_ref()
 }
 
-/// 3 where a device failed in a way that only a new process mends, else 2.
+/// Returns 3 for a device failure that only a new process recovers from, else 2.
 pub(crate) fn exit_code(error: &(dyn Error + 'static)) -> u8 {
     let load = error.downcast_ref::<LoadError>();
     let device = error.downcast_ref::<DeviceError>();
@@ -112,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lost_device_has_an_exit_code_of_its_own() {
+    fn a_lost_device_exits_with_3() {
         let (device, reason) = ("cuda:0".to_owned(), "planted".to_owned());
         let poisoned = DeviceError::Poisoned { device, call: "launch", reason };
         assert_eq!(exit_code(&poisoned), 3);

@@ -1,4 +1,5 @@
-//! `model inspect`, `model init`, `model list`.
+//! `model inspect`, `model init` and `model list`: print what a checkpoint contains, write one with random
+//! weights, list the embedded models. Reading and validating checkpoints is the engine's.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use bigbatch_engine::{
 use bigbatch_models::EmbeddedModel;
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Outcome, say};
+use super::{CommandResult, say};
 
 /// Arguments of `model`.
 #[derive(Args)]
@@ -21,42 +22,42 @@ pub(crate) struct ModelCommand {
 
 #[derive(Subcommand)]
 enum Action {
-    /// What a checkpoint says of itself
+    /// Print the configuration and the sizes of a checkpoint
     Inspect {
-        /// A directory, a Hugging Face Hub id, or `embedded[:NAME]`
+        /// Checkpoint: a directory, a Hugging Face Hub id, or `embedded[:NAME]`
         #[arg(value_name = "SOURCE")]
         source: String,
-        /// Every tensor too
+        /// Also print the name, type and shape of every tensor
         #[arg(long)]
         tensors: bool,
     },
-    /// Write a checkpoint of random weights, for benchmarks and tests
+    /// Write a checkpoint with random weights, for benchmarks and tests
     Init(InitArgs),
-    /// Embedded models and presets
+    /// List the embedded models, and the presets of `model init`
     List,
 }
 
 #[derive(Args)]
 struct InitArgs {
-    /// Sizes; `model list` names them
+    /// Preset of sizes; `model list` prints their names
     #[arg(long, default_value = "modernbert-base-32k")]
     preset: String,
-    /// The same seed gives the same weights
+    /// Seed of the random weights
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// What follows the encoder
+    /// Head after the encoder
     #[arg(long, value_enum, default_value_t = HeadChoice::MaskedLm)]
     head: HeadChoice,
-    /// Labels of a classification head
+    /// Labels of the classify or tag head
     #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
     labels: Vec<String>,
-    /// Stored element type
+    /// Element type of the stored weights
     #[arg(long, value_enum, default_value_t = DtypeChoice::F32)]
     dtype: DtypeChoice,
-    /// A tokenizer.json [default: the embedded one]
+    /// Tokenizer to copy, a tokenizer.json [default: the embedded one]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
-    /// Where to write
+    /// Directory to write
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 }
@@ -76,7 +77,7 @@ enum DtypeChoice {
     F16,
 }
 
-pub(crate) fn model(args: ModelCommand) -> Outcome {
+pub(crate) fn model(args: ModelCommand) -> CommandResult {
     match args.action {
         Action::Inspect { source, tensors } => inspect(&source, tensors),
         Action::Init(args) => init(args),
@@ -84,20 +85,19 @@ pub(crate) fn model(args: ModelCommand) -> Outcome {
     }
 }
 
-fn list() -> Outcome {
+fn list() -> CommandResult {
     say!("embedded models:");
     for EmbeddedModel { name, tasks, about, data, .. } in &bigbatch_models::MODELS {
         say!("  embedded:{name:<12} {about}");
         let Some(&first) = tasks.first() else { continue };
         let model =
             Model::load(&bigbatch_models::checkpoint(name, first)?, RopeOverride::Checkpoint)?;
-        let bytes: u64 = model.weights.iter().map(|(_, tensor)| tensor.bytes().len() as u64).sum();
-        let (size, tokens) = (units::bytes(bytes), model.config.max_tokens);
-        let commands: Vec<&str> = tasks.iter().map(|&task| command(task)).collect();
+        let (size, tokens) = (units::bytes(weight_bytes(&model)), model.config.max_tokens);
+        let commands: Vec<&str> = tasks.iter().map(|&task| command_name(task)).collect();
         let millions = model.parameters() as f64 / 1e6;
         say!("    {}; {millions:.1} M parameters in {size}; {tokens} tokens", commands.join(", "));
         if !model.labels.is_empty() {
-            say!("    labels: {}", few_of(&model.labels));
+            say!("    labels: {}", summarize_labels(&model.labels));
         }
         say!("    trained on: {data}");
     }
@@ -108,7 +108,12 @@ fn list() -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn command(task: TaskKind) -> &'static str {
+fn weight_bytes(model: &Model) -> u64 {
+    model.weights.iter().map(|(_, tensor)| tensor.bytes().len() as u64).sum()
+}
+
+/// Returns the command that runs a task.
+fn command_name(task: TaskKind) -> &'static str {
     match task {
         TaskKind::Classify => "classify",
         TaskKind::Tag => "tag",
@@ -117,18 +122,18 @@ fn command(task: TaskKind) -> &'static str {
     }
 }
 
-/// As many as one line holds.
-fn few_of(labels: &[String]) -> String {
-    const FEW: usize = 20;
+/// Joins labels; of more than 20, only the first two and the last.
+fn summarize_labels(labels: &[String]) -> String {
+    const MAX_LISTED: usize = 20;
     match labels {
-        [first, second, .., last] if labels.len() > FEW => {
+        [first, second, .., last] if labels.len() > MAX_LISTED => {
             format!("{first}, {second}, ..., {last} ({} labels)", labels.len())
         }
         _ => labels.join(", "),
     }
 }
 
-fn init(args: InitArgs) -> Outcome {
+fn init(args: InitArgs) -> CommandResult {
     let (embedded_tokenizer, embedded_config) = bigbatch_models::tokenizer_files();
     let (tokenizer, tokenizer_config) = match &args.tokenizer {
         None => (embedded_tokenizer.to_vec(), embedded_config.to_vec()),
@@ -139,7 +144,9 @@ fn init(args: InitArgs) -> Outcome {
         }
     };
     if !args.labels.is_empty() && !matches!(args.head, HeadChoice::Classify | HeadChoice::Tag) {
-        return Err("--labels: only --head classify and --head tag have labels".into());
+        return Err(
+            "--labels needs --head classify or --head tag; other heads have no labels".into()
+        );
     }
     let labels = |default: &[&str]| {
         let default = || default.iter().map(|l| l.to_string()).collect();
@@ -169,7 +176,7 @@ fn init(args: InitArgs) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn inspect(source: &str, tensors: bool) -> Outcome {
+fn inspect(source: &str, tensors: bool) -> CommandResult {
     let checkpoint = bigbatch_models::resolve(source, TaskKind::Embed)?;
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
     let config = &model.config;
@@ -183,16 +190,16 @@ fn inspect(source: &str, tensors: bool) -> Outcome {
         Head::Token => "token classification".into(),
     };
     let full = config.layers.iter().filter(|kind| **kind == LayerKind::Full).count();
-    let bytes: u64 = model.weights.iter().map(|(_, tensor)| tensor.bytes().len() as u64).sum();
+    let size = units::bytes(weight_bytes(&model));
     say!("model              {}", model.name);
     say!("head               {head}");
     if !model.labels.is_empty() {
         say!("labels             {}", model.labels.join(", "));
     }
-    say!("parameters         {:.1} M in {}", model.parameters() as f64 / 1e6, units::bytes(bytes));
+    say!("parameters         {:.1} M in {size}", model.parameters() as f64 / 1e6);
     say!("hidden size        {}", config.hidden_size);
     say!("intermediate size  {}", config.intermediate_size);
-    say!("heads              {} of {}", config.num_attention_heads, config.head_dim());
+    say!("attention heads    {} of {} dimensions", config.num_attention_heads, config.head_dim());
     say!(
         "layers             {} ({full} full, {} sliding, {} tokens to each side)",
         config.layers.len(),
@@ -205,8 +212,8 @@ fn inspect(source: &str, tensors: bool) -> Outcome {
         model.tokenizer.vocab_end()
     );
     say!("longest input      {} tokens", config.max_tokens);
-    say!("rope, full         {}", rope(&config.rope_full));
-    say!("rope, sliding      {}", rope(&config.rope_sliding));
+    say!("rope, full         {}", describe_rope(&config.rope_full));
+    say!("rope, sliding      {}", describe_rope(&config.rope_sliding));
     if tensors {
         for (name, tensor) in model.weights.iter() {
             say!("{name}  {} {:?}", tensor.dtype, tensor.shape);
@@ -215,7 +222,7 @@ fn inspect(source: &str, tensors: bool) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn rope(rope: &Rope) -> String {
+fn describe_rope(rope: &Rope) -> String {
     let scaling = match &rope.scaling {
         Scaling::None => "plain".into(),
         Scaling::Linear { factor } => format!("linear, factor {factor}"),

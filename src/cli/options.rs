@@ -1,4 +1,5 @@
-//! Options that several commands share: the model, the device, the memory.
+//! Options that several commands share: the model, the device, the memory budget. Options about the texts
+//! are in `texts`, those about the system that `validate` measures in `target`.
 
 use std::error::Error;
 
@@ -11,58 +12,60 @@ use bigbatch_engine::{
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 
-/// Which model, and what it may use.
+/// The model, and the device and memory that it runs in.
 #[derive(Args, Clone)]
 pub(crate) struct ModelOptions {
-    /// A directory, a Hugging Face Hub id, or `embedded[:NAME]`; `embedded` alone is the one for the task
+    /// Model: a directory, a Hugging Face Hub id, or `embedded[:NAME]`; `embedded` picks the embedded
+    /// model for the task
     #[arg(long, visible_alias = "model-id", value_name = "SOURCE", default_value = "embedded")]
     pub(crate) model: String,
     #[command(flatten)]
     pub(crate) runtime: RuntimeOptions,
 }
 
-/// What models run on, and what they may use.
+/// The device, its arithmetic, and the memory and threads that models may use.
 #[derive(Args, Clone)]
 pub(crate) struct RuntimeOptions {
-    /// auto, cpu or `cuda[:N]`
-    #[arg(long, default_value = "auto", value_parser = device)]
+    /// Device: auto, cpu or `cuda[:N]`
+    #[arg(long, default_value = "auto", value_parser = parse_device)]
     device: DeviceChoice,
-    /// Element type of the computation
+    /// Element type of activations: f32 on the CPU; bf16 (auto) or f16 on CUDA
     #[arg(long, value_enum, default_value_t = DtypeChoice::Auto)]
     dtype: DtypeChoice,
-    /// All the memory the device may give; on a CPU everything but mapped weights
+    /// Device memory that the process may hold in total; on the CPU, all memory but the mapped weights
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = units::parse_bytes)]
     memory_budget: u64,
-    /// Tokens of one batch [default: as many as the budget holds, up to what is useful]
+    /// Maximum tokens per batch [default: as many as the memory budget holds, at most the larger of the
+    /// model's length and 16384 (CPU) or 65536 (CUDA)]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     max_batch_tokens: Option<u32>,
-    /// Rotary scaling: as the checkpoint says, or overridden
+    /// Rotary scaling: that of the checkpoint, or an override
     #[arg(long, value_enum, default_value_t = RopeChoice::Checkpoint)]
     rope: RopeChoice,
-    /// Threads that compute on a CPU [default: all cores]
+    /// Compute threads on the CPU [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 }
 
-/// Which of the [`ModelOptions`] were given and not left at their defaults. It has no options of its own;
-/// it has to be flattened before them, since whoever reads options takes them away.
-pub(crate) struct GivenModelOptions(Vec<String>);
+/// The names of the [`ModelOptions`] that the command line sets, as opposed to defaults. Adds no options of
+/// its own; flatten it before [`ModelOptions`], whose parser removes the values that it reads.
+pub(crate) struct ExplicitModelOptions(Vec<String>);
 
-impl GivenModelOptions {
-    /// The first of them, as it is written on a command line.
+impl ExplicitModelOptions {
+    /// Returns the first, as typed: `--device`.
     pub(crate) fn first(&self) -> Option<&str> {
         self.0.first().map(String::as_str)
     }
 }
 
-impl FromArgMatches for GivenModelOptions {
+impl FromArgMatches for ExplicitModelOptions {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let options = ModelOptions::augment_args(Command::new(""));
         let given = options.get_arguments().filter(|option| {
             matches.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine)
         });
         let named = given.filter_map(|option| Some(format!("--{}", option.get_long()?)));
-        Ok(GivenModelOptions(named.collect()))
+        Ok(ExplicitModelOptions(named.collect()))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -71,7 +74,7 @@ impl FromArgMatches for GivenModelOptions {
     }
 }
 
-impl Args for GivenModelOptions {
+impl Args for ExplicitModelOptions {
     fn augment_args(command: Command) -> Command {
         command
     }
@@ -88,31 +91,31 @@ enum DeviceChoice {
     Cuda(usize),
 }
 
-fn device(text: &str) -> Result<DeviceChoice, String> {
+fn parse_device(text: &str) -> Result<DeviceChoice, String> {
     match text {
         "auto" => Ok(DeviceChoice::Auto),
         "cpu" => Ok(DeviceChoice::Cpu),
         "cuda" => Ok(DeviceChoice::Cuda(0)),
         other => match other.strip_prefix("cuda:").map(str::parse) {
             Some(Ok(index)) => Ok(DeviceChoice::Cuda(index)),
-            _ => Err("devices are auto, cpu, cuda and cuda:N".into()),
+            _ => Err("use auto, cpu, cuda or cuda:N".into()),
         },
     }
 }
 
-/// A time in seconds, none included, less than a day.
-pub(crate) fn seconds_or_none(text: &str) -> Result<f64, String> {
+/// Parses seconds from 0 to below a day.
+pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..86_400.0).contains(&seconds) => Ok(seconds),
-        _ => Err("give seconds from 0 to 86400, such as 5 or 0.5".into()),
+        _ => Err("use seconds from 0 to below 86400, such as 5 or 0.5".into()),
     }
 }
 
-/// A time in seconds that is more than none and less than a day.
-pub(crate) fn seconds(text: &str) -> Result<f64, String> {
+/// Parses seconds above 0 and below a day.
+pub(crate) fn parse_positive_seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds > 0.0 && seconds < 86_400.0 => Ok(seconds),
-        _ => Err("give seconds above 0 and below 86400, such as 2 or 0.5".into()),
+        _ => Err("use seconds above 0 and below 86400, such as 2 or 0.5".into()),
     }
 }
 
@@ -136,30 +139,33 @@ enum RopeChoice {
 }
 
 impl ModelOptions {
-    /// Reads the checkpoint; `task` chooses which embedded model `embedded` alone is.
+    /// Loads the checkpoint; `task` picks the model that `embedded` stands for.
     pub(crate) fn load(&self, task: TaskKind) -> Result<Model, LoadError> {
         self.runtime.load(&self.model, task)
     }
 
-    /// What `--memory-budget` says.
+    /// The value of `--memory-budget`.
     pub(crate) fn memory_budget_bytes(&self) -> u64 {
         self.runtime.memory_budget
     }
 
-    /// Options of the device side.
+    /// Converts the options to those of the engine's device.
+    ///
+    /// # Errors
+    /// A `--device` or `--dtype` that this build or the device does not have.
     pub(crate) fn device(&self) -> Result<DeviceOptions, LoadError> {
         self.runtime.device()
     }
 
-    /// A running engine.
-    pub(crate) fn engine(&self, task: TaskKind) -> Result<Engine, Box<dyn Error>> {
+    /// Loads the model and starts an engine on it.
+    pub(crate) fn start_engine(&self, task: TaskKind) -> Result<Engine, Box<dyn Error>> {
         let device = self.device()?;
         Ok(Engine::start(self.load(task)?, &EngineOptions { device, ..EngineOptions::default() })?)
     }
 }
 
 impl RuntimeOptions {
-    /// Reads the checkpoint of a source; `task` chooses which embedded model `embedded` alone is.
+    /// Loads the checkpoint of `source`; `task` picks the model that `embedded` stands for.
     pub(crate) fn load(&self, source: &str, task: TaskKind) -> Result<Model, LoadError> {
         let rope = match self.rope {
             RopeChoice::Checkpoint => RopeOverride::Checkpoint,
@@ -169,7 +175,10 @@ impl RuntimeOptions {
         Model::load(&bigbatch_models::resolve(source, task)?, rope)
     }
 
-    /// Options of the device side.
+    /// Converts the options to those of the engine's device.
+    ///
+    /// # Errors
+    /// A `--device` or `--dtype` that this build or the device does not have.
     pub(crate) fn device(&self) -> Result<DeviceOptions, LoadError> {
         let defaults = EngineOptions::default().device;
         Ok(DeviceOptions {
@@ -184,9 +193,9 @@ impl RuntimeOptions {
     #[cfg(feature = "cuda")]
     fn device_kind(&self) -> Result<DeviceKind, LoadError> {
         let ordinal = match self.device {
-            DeviceChoice::Cpu => return self.cpu(),
+            DeviceChoice::Cpu => return self.cpu_kind(),
             DeviceChoice::Cuda(ordinal) => ordinal,
-            DeviceChoice::Auto if DeviceKind::auto() == DeviceKind::Cpu => return self.cpu(),
+            DeviceChoice::Auto if DeviceKind::auto() == DeviceKind::Cpu => return self.cpu_kind(),
             DeviceChoice::Auto => 0,
         };
         match self.dtype {
@@ -194,7 +203,7 @@ impl RuntimeOptions {
             DtypeChoice::F16 => Ok(DeviceKind::Cuda(ordinal, Dtype::F16)),
             DtypeChoice::F32 | DtypeChoice::Int8 => Err(LoadError::Option {
                 option: "--dtype",
-                reason: "CUDA computes in bf16 or f16; use --dtype auto, bf16 or f16".into(),
+                reason: "CUDA computes in bf16 or f16 only; use --dtype auto, bf16 or f16".into(),
             }),
         }
     }
@@ -202,21 +211,21 @@ impl RuntimeOptions {
     #[cfg(not(feature = "cuda"))]
     fn device_kind(&self) -> Result<DeviceKind, LoadError> {
         match self.device {
-            DeviceChoice::Auto | DeviceChoice::Cpu => self.cpu(),
+            DeviceChoice::Auto | DeviceChoice::Cpu => self.cpu_kind(),
             DeviceChoice::Cuda(_) => Err(LoadError::Option {
                 option: "--device",
-                reason: "this build has no CUDA; build with `--features cuda`, or use --device cpu"
+                reason: "this build has no CUDA backend; build with `--features cuda` or use --device cpu"
                     .into(),
             }),
         }
     }
 
-    fn cpu(&self) -> Result<DeviceKind, LoadError> {
+    fn cpu_kind(&self) -> Result<DeviceKind, LoadError> {
         match self.dtype {
             DtypeChoice::Auto | DtypeChoice::F32 => Ok(DeviceKind::Cpu),
             _ => Err(LoadError::Option {
                 option: "--dtype",
-                reason: "the CPU computes in f32; use --dtype auto or f32".into(),
+                reason: "the CPU computes in f32 only; use --dtype auto or f32".into(),
             }),
         }
     }

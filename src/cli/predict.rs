@@ -1,4 +1,5 @@
-//! `classify`, `tag`, `embed`, `fill-mask`: texts in, one answer a text out, in the order of the input.
+//! `classify`, `tag`, `embed`, `fill-mask`: their options, and printing of one answer per text in the order of
+//! the input. Texts are read by `texts` and run through the engine by `pipeline`.
 
 use std::error::Error;
 use std::io::{self, BufWriter, Write, stdout};
@@ -11,29 +12,31 @@ use bigbatch_engine::{
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::Outcome;
-use super::in_flight::{InFlight, Read};
+use super::CommandResult;
 use super::options::ModelOptions;
+use super::pipeline::{Pipeline, TextAnswer};
 use super::texts::TextOptions;
 
+/// Options of all four commands.
 #[derive(Args)]
-struct Common {
+struct CommonOptions {
     #[command(flatten)]
     texts: TextOptions,
     #[command(flatten)]
     model: ModelOptions,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
-    /// Cut texts that are too long instead of refusing them
+    /// Cut texts that exceed the longest input; without it they are an error
     #[arg(long)]
     truncate: bool,
 }
 
+/// The option of the three commands that can merge the answers of windows.
 #[derive(Args)]
-struct Chunk {
-    /// Read texts in windows of SIZE tokens [default: the model's length], each sharing OVERLAP with the one
-    /// before; labels' probabilities become their mean, or max
+struct ChunkOptions {
+    /// Read texts in windows of SIZE tokens [default: the model's length]; each shares OVERLAP tokens with the
+    /// one before, and MERGE (mean or max) combines the probabilities of labels
     #[arg(long, value_name = "SIZE[,OVERLAP[,MERGE]]", conflicts_with = "truncate", num_args = 0..=1,
         require_equals = true, default_missing_value = "")]
     chunk: Option<Chunking>,
@@ -43,16 +46,16 @@ struct Chunk {
 #[derive(Args)]
 pub(crate) struct Classify {
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
     #[command(flatten)]
-    chunk: Chunk,
-    /// Logits instead of probabilities
+    chunk: ChunkOptions,
+    /// Print logits instead of probabilities
     #[arg(long)]
     raw_scores: bool,
-    /// Labels printed, highest first [default: 5, or with --json all]
+    /// Print the K highest labels per text [default: 5; with --json, all]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     top_k: Option<u32>,
-    /// Read each text together with this query: reranking
+    /// Score each text as a pair with this query, for rerankers
     #[arg(long, value_name = "TEXT", conflicts_with = "chunk")]
     query: Option<String>,
 }
@@ -61,10 +64,10 @@ pub(crate) struct Classify {
 #[derive(Args)]
 pub(crate) struct Tag {
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
     #[command(flatten)]
-    chunk: Chunk,
-    /// The label of every token too, special ones included (with --json)
+    chunk: ChunkOptions,
+    /// With --json, also print the label of every token, special tokens included
     #[arg(long)]
     all_tokens: bool,
 }
@@ -73,16 +76,16 @@ pub(crate) struct Tag {
 #[derive(Args)]
 pub(crate) struct Embed {
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
     #[command(flatten)]
-    chunk: Chunk,
-    /// Pooling [default: as 1_Pooling/config.json says, else mean]
+    chunk: ChunkOptions,
+    /// Pooling of token vectors [default: that of 1_Pooling/config.json, else mean]
     #[arg(long, value_enum)]
     pooling: Option<PoolingChoice>,
-    /// Leave the vectors at their own length
+    /// Keep the length of the vectors instead of scaling them to 1
     #[arg(long)]
     no_normalize: bool,
-    /// Keep the first N dimensions (Matryoshka)
+    /// Keep the first N dimensions, for Matryoshka models
     #[arg(long, value_name = "N")]
     dimensions: Option<usize>,
 }
@@ -97,118 +100,119 @@ enum PoolingChoice {
 #[derive(Args)]
 pub(crate) struct FillMask {
     #[command(flatten)]
-    common: Common,
-    /// Candidates for each mask
+    common: CommonOptions,
+    /// Candidates per mask
     #[arg(long, value_name = "K", default_value_t = 5)]
     top_k: usize,
 }
 
-pub(crate) fn classify(args: Classify) -> Outcome {
+pub(crate) fn classify(args: Classify) -> CommandResult {
     let task = Task::Classify { raw_scores: args.raw_scores };
-    let all = if args.common.json { usize::MAX } else { LABELS_FOR_EYES };
-    let shown = Shown { labels: args.top_k.map_or(all, |k| k as usize), ..Shown::default() };
-    answer_all(args.common, args.chunk.chunk, task, args.query, shown)
+    let default = if args.common.json { usize::MAX } else { DEFAULT_TOP_K };
+    let top_k = args.top_k.map_or(default, |k| k as usize);
+    run_task(args.common, args.chunk.chunk, task, args.query, Detail { top_k, all_tokens: false })
 }
 
-pub(crate) fn tag(args: Tag) -> Outcome {
-    let shown = Shown { all_tokens: args.all_tokens, ..Shown::default() };
-    answer_all(args.common, args.chunk.chunk, Task::Tag, None, shown)
+pub(crate) fn tag(args: Tag) -> CommandResult {
+    let detail = Detail { all_tokens: args.all_tokens, ..Detail::default() };
+    run_task(args.common, args.chunk.chunk, Task::Tag, None, detail)
 }
 
-pub(crate) fn embed(args: Embed) -> Outcome {
+pub(crate) fn embed(args: Embed) -> CommandResult {
     let pooling = args.pooling.map(|pooling| match pooling {
         PoolingChoice::Mean => Pooling::Mean,
         PoolingChoice::Cls => Pooling::Cls,
     });
     let (normalize, dimensions) = (!args.no_normalize, args.dimensions);
     let task = Task::Embed { pooling, normalize, dimensions };
-    answer_all(args.common, args.chunk.chunk, task, None, Shown::default())
+    run_task(args.common, args.chunk.chunk, task, None, Detail::default())
 }
 
-pub(crate) fn fill_mask(args: FillMask) -> Outcome {
+pub(crate) fn fill_mask(args: FillMask) -> CommandResult {
     let task = Task::FillMask { top_k: args.top_k };
-    answer_all(args.common, None, task, None, Shown::default())
+    run_task(args.common, None, task, None, Detail::default())
 }
 
-/// More than this many labels are no answer that is read.
-const LABELS_FOR_EYES: usize = 5;
+/// Labels printed per text without `--json`: a person does not read 151 of them.
+const DEFAULT_TOP_K: usize = 5;
 
-/// How much of an answer is printed.
+/// How much of an answer to print.
 #[derive(Clone, Copy, Default)]
-struct Shown {
-    /// Labels of a text.
-    labels: usize,
-    /// The label of every token too.
+struct Detail {
+    /// Labels per text, of `classify`.
+    top_k: usize,
+    /// Whether to print the label of every token, of `tag --json`.
     all_tokens: bool,
 }
 
-/// Keeps the engine busy and prints answers in order.
-fn answer_all(
-    common: Common,
+/// Runs a task on all texts and prints their answers. After a text that fails, the answers of the texts before
+/// it are still printed.
+fn run_task(
+    common: CommonOptions,
     chunk: Option<Chunking>,
     task: Task,
     query: Option<String>,
-    shown: Shown,
-) -> Outcome {
-    let engine = common.model.engine(task.kind())?;
+    detail: Detail,
+) -> CommandResult {
+    let engine = common.model.start_engine(task.kind())?;
     let overlong = match chunk {
         Some(chunking) => Overlong::Chunk(chunking),
         None if common.truncate => Overlong::Truncate(Truncate::Right),
         None => Overlong::Truncate(Truncate::No),
     };
-    let mut in_flight = InFlight::new(&engine, task, overlong, query);
+    let mut pipeline = Pipeline::new(&engine, task, overlong, query);
     let mut out = BufWriter::new(stdout().lock());
     let (mut printed, mut cut) = (0, 0);
-    let mut print = |read: Result<Read, RequestError>| -> Result<(), Box<dyn Error>> {
-        let read = read.map_err(|error| in_text(printed, error))?;
+    let mut print = |answer: Result<TextAnswer, RequestError>| -> Result<(), Box<dyn Error>> {
+        let answer = answer.map_err(|error| name_text(printed, error))?;
         if common.json {
-            serde_json::to_writer(&mut out, &line(printed, &read, shown))
+            serde_json::to_writer(&mut out, &json_line(printed, &answer, detail))
                 .map_err(io::Error::from)?;
             writeln!(out)?;
         } else {
-            write_plain(&mut out, &read, shown)?;
+            write_text(&mut out, &answer, detail)?;
         }
         printed += 1;
-        cut += usize::from(read.truncated);
+        cut += usize::from(answer.truncated);
         Ok(())
     };
     let mut failed = None;
     for (index, text) in common.texts.iter()?.enumerate() {
         let submitted =
-            text.and_then(|text| in_flight.submit(text).map_err(|error| in_text(index, error)));
+            text.and_then(|text| pipeline.submit(text).map_err(|error| name_text(index, error)));
         if let Err(error) = submitted {
             failed = Some(error);
             break;
         }
-        while in_flight.is_full()
-            && let Some(oldest) = in_flight.oldest()
+        while pipeline.is_full()
+            && let Some(oldest) = pipeline.pop_oldest()
         {
             print(oldest)?;
         }
     }
-    // What came before a bad text is answered all the same.
-    while let Some(oldest) = in_flight.oldest() {
+    while let Some(oldest) = pipeline.pop_oldest() {
         print(oldest)?;
     }
     out.flush()?;
-    // Lines for eyes have no field that says so.
+    // JSON lines have a field for it.
     if cut > 0 && !common.json {
-        eprintln!("bigbatch: {cut} of {printed} texts were too long and are cut (--truncate)");
+        eprintln!("bigbatch: {cut} of {printed} texts were too long and were cut (--truncate)");
     }
     failed.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
-/// Names the text, counted from one, unless the fault is the device's.
-fn in_text(index: usize, error: RequestError) -> Box<dyn Error> {
+/// Prefixes an error with the number of its text, from 1. A lost device keeps its type, which decides the
+/// exit code.
+fn name_text(index: usize, error: RequestError) -> Box<dyn Error> {
     match error {
         RequestError::DeviceLost(_) => error.into(),
         _ => format!("text {}: {error}", index + 1).into(),
     }
 }
 
-/// A line of `--json`. Floats stay f32, so that they print with no more digits than they have.
+/// A line of `--json`. Scores stay f32, so that they print without the digits that f64 would add.
 #[derive(Serialize)]
-struct Line<'a> {
+struct JsonLine<'a> {
     index: usize,
     tokens: usize,
     truncated: bool,
@@ -277,18 +281,18 @@ impl<'a> From<&'a TokenScore> for TokenField<'a> {
     }
 }
 
-fn line(index: usize, response: &Read, shown: Shown) -> Line<'_> {
-    let answer = match &response.answer {
+fn json_line(index: usize, text: &TextAnswer, detail: Detail) -> JsonLine<'_> {
+    let answer = match &text.answer {
         Answer::Labels(labels) => AnswerFields::Labels {
-            labels: labels.iter().take(shown.labels).map(Into::into).collect(),
+            labels: labels.iter().take(detail.top_k).map(Into::into).collect(),
         },
         Answer::Tags { entities, token_labels } => AnswerFields::Tags {
             entities: entities.iter().map(Into::into).collect(),
-            token_labels: shown
+            token_labels: detail
                 .all_tokens
                 .then(|| token_labels.iter().map(|l| l.label.as_str()).collect()),
         },
-        // No command asks for rows of tokens.
+        // No command requests one row per token.
         Answer::Rows { rows: vector, .. } | Answer::Embedding(vector) => {
             AnswerFields::Embedding { embedding: vector }
         }
@@ -296,21 +300,21 @@ fn line(index: usize, response: &Read, shown: Shown) -> Line<'_> {
             masks: masks.iter().map(|mask| mask.iter().map(Into::into).collect()).collect(),
         },
     };
-    let Read { tokens, truncated, chunks, .. } = *response;
-    Line { index, tokens, truncated, chunks, answer }
+    let TextAnswer { tokens, truncated, chunks, .. } = *text;
+    JsonLine { index, tokens, truncated, chunks, answer }
 }
 
-/// For eyes: a line a text, or an indented line an entity.
-fn write_plain(out: &mut dyn Write, response: &Read, shown: Shown) -> std::io::Result<()> {
-    match &response.answer {
+/// Writes one line per text, and one indented line per entity.
+fn write_text(out: &mut dyn Write, text: &TextAnswer, detail: Detail) -> io::Result<()> {
+    match &text.answer {
         Answer::Labels(labels) => {
-            let labels = labels.iter().take(shown.labels);
+            let labels = labels.iter().take(detail.top_k);
             let labels: Vec<String> =
                 labels.map(|l| format!("{} {:.4}", l.label, l.score)).collect();
             writeln!(out, "{}", labels.join("  "))
         }
         Answer::Tags { entities, .. } => {
-            writeln!(out, "{} tokens, {} entities", response.tokens, entities.len())?;
+            writeln!(out, "{} tokens, {} entities", text.tokens, entities.len())?;
             for Entity { label, span, text, score } in entities {
                 writeln!(out, "  {label} {score:.4} [{}..{}) {text:?}", span.start, span.end)?;
             }
@@ -321,11 +325,11 @@ fn write_plain(out: &mut dyn Write, response: &Read, shown: Shown) -> std::io::R
             writeln!(out)
         }
         Answer::Masks(masks) => {
-            let shown = |mask: &Vec<TokenScore>| {
+            let candidates = |mask: &Vec<TokenScore>| {
                 let tokens = mask.iter().map(|t| format!("{:?} {:.4}", t.token, t.score));
                 tokens.collect::<Vec<_>>().join("  ")
             };
-            writeln!(out, "{}", masks.iter().map(shown).collect::<Vec<_>>().join("  |  "))
+            writeln!(out, "{}", masks.iter().map(candidates).collect::<Vec<_>>().join("  |  "))
         }
     }
 }

@@ -1,7 +1,7 @@
-//! `--target` and what goes with it: the engine of this process, or a server behind a URL.
+//! `--target` and its options: the system that `validate` measures, which is the engine in this process or a
+//! server behind a URL.
 //!
-//! Headers and URLs may hold keys, so none of them is checked by the parser of the command line, whose
-//! errors repeat what was given.
+//! Headers and URLs may contain keys, so clap does not validate them: its errors repeat the value.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -11,78 +11,82 @@ use bigbatch_validate::system::HttpOptions;
 use bigbatch_validate::system::http::{Api, HttpVersion, Secrets};
 use clap::Args;
 
-use super::options::GivenModelOptions;
+use super::options::ExplicitModelOptions;
 
 const IN_PROCESS: &str = "in-process";
 
-/// What to measure, and how to speak to it.
+/// The system to measure, and how to reach it.
 #[derive(Args)]
 pub(crate) struct TargetOptions {
-    /// What to measure: the engine of this process, or a server by its URL
+    /// System to measure: the engine in this process, or the URL of a server
     #[arg(long, value_name = "in-process|URL", default_value = IN_PROCESS)]
     target: String,
-    /// The URL's dialect: auto (ask the server), tei, openai or vllm [default: auto]
+    /// API of the server: auto (detect), tei, openai or vllm [default: auto]
     #[arg(long, value_name = "API")]
     api: Option<Api>,
-    /// One of the dialect's endpoints: /embed, /predict, /v1/embeddings, /embeddings, /classify or
-    /// /pooling [default: the one for the server's model]
+    /// Endpoint of the API: /embed, /predict, /v1/embeddings, /embeddings, /classify or /pooling [default:
+    /// the one for the server's model]
     #[arg(long, value_name = "PATH")]
     endpoint: Option<String>,
-    /// The URL's tokenizer, so that texts have exact lengths: a directory, a Hub id or `embedded[:NAME]`
+    /// Tokenizer of the server's model, to cut texts of exact lengths: a directory, a Hub id or
+    /// `embedded[:NAME]`
     #[arg(long, value_name = "SOURCE")]
     tokenizer: Option<String>,
-    /// The model that requests name [default: the first that the server lists]
+    /// Model named in requests [default: the first that the server lists]
     #[arg(long, value_name = "NAME")]
     model_name: Option<String>,
-    /// A header for every request to the URL; may be given several times
+    /// Header to send with every request; repeatable
     #[arg(long, value_name = "'Name: value'")]
     header: Vec<String>,
-    /// A file whose one line is sent to the URL as a bearer token
+    /// File with one line, sent to the server as a bearer token
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
-    /// The URL's process on this machine, to read its memory
+    /// Process of the server on this machine, to read its memory
     #[arg(long, value_name = "PID", conflicts_with = "metrics_url")]
     target_pid: Option<u32>,
-    /// A Prometheus page that tells the memory of a URL elsewhere
+    /// Prometheus page with the memory of a server on another machine
     #[arg(long, value_name = "URL")]
     metrics_url: Option<String>,
-    /// auto (HTTP/1.1, or what TLS agrees on), 1 or 2 [default: auto]
+    /// HTTP version: auto (1.1, or what TLS negotiates), 1 or 2 [default: auto]
     #[arg(long, value_name = "VERSION")]
     http: Option<HttpVersion>,
 }
 
-/// A server and the tokenizer of its model.
+/// How to reach a server, and the tokenizer of its model.
 pub(crate) struct Server {
     pub(crate) options: HttpOptions,
     pub(crate) tokenizer: Tokenizer,
 }
 
 impl TargetOptions {
-    /// The server to measure; none where it is this process's engine. Options of an engine, `given`, say
-    /// nothing of a server.
+    /// Returns the server to measure, or `None` for the engine in this process.
+    ///
+    /// # Errors
+    /// Options of the other kind of target: of a server without a URL, or any of `explicit`, the engine's
+    /// options, with one; a URL, header or tokenizer that cannot be used.
     pub(crate) fn server(
         &self,
-        given: &GivenModelOptions,
+        explicit: &ExplicitModelOptions,
     ) -> Result<Option<Server>, Box<dyn Error>> {
         if self.target == IN_PROCESS {
-            return match self.only_of_urls() {
-                Some(option) => Err(format!("{option} needs a server; give --target URL").into()),
+            return match self.first_server_option() {
+                Some(option) => Err(format!("{option} needs a server; set --target URL").into()),
                 None => Ok(None),
             };
         }
         if !self.target.contains("://") {
-            return Err("--target is neither in-process nor a URL; give http://HOST:PORT".into());
+            return Err("--target is neither in-process nor a URL; use http://HOST:PORT".into());
         }
-        if let Some(option) = given.first() {
+        if let Some(option) = explicit.first() {
             return Err(format!(
-                "{option} is of the engine in this process and changes nothing of --target URL; leave it out, \
-                 or give it to the server"
+                "{option} configures the engine in this process and has no effect on --target URL; remove it, \
+                 or pass it to the server"
             )
             .into());
         }
         let source = self.tokenizer.as_ref().ok_or(
-            "--target URL needs --tokenizer SOURCE: the tokenizer of the server's model, by which texts \
-             of exact lengths are cut",
+            "--target URL needs --tokenizer SOURCE, the tokenizer of the server's model, to cut texts of \
+             exact lengths",
         )?;
         let options = HttpOptions {
             api: self.api.unwrap_or_default(),
@@ -101,8 +105,8 @@ impl TargetOptions {
         }))
     }
 
-    /// The first option given that says nothing about this process.
-    fn only_of_urls(&self) -> Option<&'static str> {
+    /// Returns the first option on the command line that applies to servers only.
+    fn first_server_option(&self) -> Option<&'static str> {
         let given = [
             ("--api", self.api.is_some()),
             ("--endpoint", self.endpoint.is_some()),

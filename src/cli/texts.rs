@@ -1,4 +1,4 @@
-//! Where texts come from: the command line, a JSON file, or standard input a line each.
+//! Reads the texts of a command: from its arguments, a JSON file, or standard input, one per line.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, stdin};
@@ -6,28 +6,31 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// The texts of a command.
+/// The texts of a command, or where to read them.
 #[derive(Args, Clone)]
 pub(crate) struct TextOptions {
-    /// The texts; without any, standard input is read, one text a line
+    /// Texts; without any, reads standard input, one text per line
     #[arg(value_name = "TEXT", conflicts_with = "input")]
     texts: Vec<String>,
-    /// A JSON array of texts
+    /// Read the texts from a JSON array of strings
     #[arg(long, value_name = "FILE.json")]
     input: Option<PathBuf>,
 }
 
-/// An error that names the text it belongs to.
+/// A text, or an error that names the file or line that could not be read.
 pub(crate) type TextResult = Result<String, Box<dyn Error>>;
 
 impl TextOptions {
-    /// All texts in order. Standard input is read as it is asked for, not before.
+    /// Iterates over the texts in order. Standard input is read one line at a time, as the iterator advances.
+    ///
+    /// # Errors
+    /// A file of `--input` that cannot be read or is not a JSON array of strings.
     pub(crate) fn iter(self) -> Result<Box<dyn Iterator<Item = TextResult>>, Box<dyn Error>> {
         if let Some(path) = self.input {
             let at = path.display();
             let json = std::fs::read(&path).map_err(|e| format!("cannot read {at}: {e}"))?;
             let texts: Vec<String> = serde_json::from_slice(&json)
-                .map_err(|e| format!("{at} is not a JSON array of texts: {e}"))?;
+                .map_err(|e| format!("{at} is not a JSON array of strings: {e}"))?;
             return Ok(Box::new(texts.into_iter().map(Ok)));
         }
         if !self.texts.is_empty() {
@@ -36,12 +39,14 @@ impl TextOptions {
         let lines = BufReader::new(stdin()).split(b'\n').enumerate();
         Ok(Box::new(lines.map(|(index, line)| {
             let number = index + 1;
-            let mut line = line.map_err(|e| format!("standard input: {e}"))?;
+            let mut line = line.map_err(|e| format!("cannot read standard input: {e}"))?;
             if line.last() == Some(&b'\r') {
                 line.pop();
             }
-            String::from_utf8(line)
-                .map_err(|_| format!("line {number} of standard input is not valid UTF-8").into())
+            String::from_utf8(line).map_err(|_| {
+                format!("line {number} of standard input is not valid UTF-8; convert it first")
+                    .into()
+            })
         })))
     }
 }

@@ -1,4 +1,6 @@
-//! `validate`: runs a test plan against the engine or a server, and writes the report.
+//! `validate`: runs a test plan against the engine in this process or a server, then the search of `--edge`, and
+//! writes the report. Options of the target are in `target`, the search's engines in `edge`; the run itself is
+//! `bigbatch_validate`.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -20,45 +22,45 @@ use bigbatch_validate::{Plan, Report, RunOptions, Terminal, run_async};
 use clap::Args;
 
 use super::edge::{self, InProcessEdge, RunningEdge};
-use super::options::{GivenModelOptions, ModelOptions, seconds};
+use super::options::{ExplicitModelOptions, ModelOptions, parse_positive_seconds};
 use super::target::{Server, TargetOptions};
-use super::{Outcome, say};
+use super::{CommandResult, say};
 
 /// Arguments of `validate`.
 #[derive(Args)]
 pub(crate) struct Validate {
-    /// The plan
+    /// Test plan
     #[arg(long, value_name = "FILE.toml", default_value = "plans/quick.toml")]
     plan: PathBuf,
-    /// Where the report goes
+    /// Directory for the report and the results
     #[arg(long, value_name = "DIR", default_value = "bigbatch-report")]
     out: PathBuf,
-    /// Cut requests from the .txt files of this directory instead of the built-in prose
+    /// Cut prompts from the .txt files of this directory instead of the built-in prose
     #[arg(long, value_name = "DIR")]
     corpus: Option<PathBuf>,
-    /// Go on with the cells that an interrupted run of the same plan and target left in --out
+    /// Resume an interrupted run of the same plan and target in --out; finished cells are kept
     #[arg(long)]
     resume: bool,
-    /// Afterwards raise concurrency and length, and lower the memory budget, until requests are refused; an
-    /// `[edge]` table in the plan says how far, and asks for it too
+    /// After the cells, raise concurrency and length and lower the memory budget until requests fail; an
+    /// `[edge]` table in the plan sets the bounds, and enables the search by itself
     #[arg(long)]
     edge: bool,
     /// Recommend a concurrency for this p95 latency instead of the plan's bars
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_positive_seconds)]
     p95_target: Option<f64>,
-    /// A bar that could not be shown counts as failed
+    /// Exit with 1 also if a verdict is not shown or not run
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
     target: TargetOptions,
     #[command(flatten)]
-    given: GivenModelOptions,
+    explicit: ExplicitModelOptions,
     #[command(flatten)]
     model: ModelOptions,
 }
 
-pub(crate) fn validate(args: Validate) -> Outcome {
-    let server = args.target.server(&args.given)?;
+pub(crate) fn validate(args: Validate) -> CommandResult {
+    let server = args.target.server(&args.explicit)?;
     let plan = Plan::load(&args.plan)?;
     let output = OutputDir::create(&args.out)?;
     let corpus = match &args.corpus {
@@ -68,7 +70,7 @@ pub(crate) fn validate(args: Validate) -> Outcome {
     let wanted = Wanted { p95_target_ms: args.p95_target.map(|seconds| seconds * 1e3) };
     let computes = match server {
         Some(_) => ComputeLocation::Remote,
-        None => computes(&args.model)?,
+        None => locate_computation(&args.model)?,
     };
     let preflight = preflight::inspect(&plan, output.path(), computes);
     preflight::refuse(&preflight)?;
@@ -81,57 +83,58 @@ pub(crate) fn validate(args: Validate) -> Outcome {
         ..RunOptions::default()
     };
     let rules = plan.edge.clone().or(args.edge.then(EdgeRules::default));
-    let Measured { mut report, edges } = match server {
-        Some(server) => of_server(server, &plan, &options, rules.as_ref())?,
-        None => of_engine(&args.model, &plan, &options, rules.as_ref())?,
+    let Measurement { mut report, edges } = match server {
+        Some(server) => measure_server(server, &plan, &options, rules.as_ref())?,
+        None => measure_engine(&args.model, &plan, &options, rules.as_ref())?,
     };
-    // A search that ended in an error must not lose the run before it.
-    let fault = match edges {
+    // Writes the report of the run even if the search after it failed.
+    let search_error = match edges {
         Ok(found) => {
             report.results.analysis.edge = found;
             report.results.recommendations = recommend(&report.results, wanted);
             None
         }
-        Err(fault) => Some(fault),
+        Err(error) => Some(error),
     };
     let written = report::write_reports(&report, &output)?;
     say!("{}", report::text::render(&report.results).trim_end());
     if let Some(found) = &report.results.analysis.edge {
-        edge::print(found)?;
+        edge::print_findings(found)?;
     }
     say!("report: {}", written.rendered.html.display());
-    if let Some(fault) = fault {
-        return Err(fault.into());
+    if let Some(error) = search_error {
+        return Err(error.into());
     }
     Ok(ExitCode::from(report.exit_code(args.strict)))
 }
 
-/// Where the engine of this process would compute; no device is started.
-fn computes(model: &ModelOptions) -> Result<ComputeLocation, LoadError> {
+/// Returns where the engine in this process will compute, without starting a device.
+fn locate_computation(model: &ModelOptions) -> Result<ComputeLocation, LoadError> {
     let budget_bytes = model.memory_budget_bytes();
     Ok(match model.device()?.kind {
         #[cfg(feature = "cuda")]
         DeviceKind::Cuda(ordinal, _) => {
-            let card = cuda_device(ordinal).map_err(|fault| fault.to_string());
+            let card = cuda_device(ordinal).map_err(|error| error.to_string());
             ComputeLocation::Card { budget_bytes, card }
         }
         DeviceKind::Cpu | DeviceKind::Reference => ComputeLocation::Host { budget_bytes },
     })
 }
 
-/// A run, and the search after it.
-struct Measured {
+/// The report of a run, and the findings of the edge search after it, if there was one.
+struct Measurement {
     report: Report,
     edges: Result<Option<EdgeFindings>, bigbatch_validate::Error>,
 }
 
-fn of_engine(
+/// Runs the plan, and the edge search if `rules` ask for it, on the engine in this process.
+fn measure_engine(
     model: &ModelOptions,
     plan: &Plan,
     options: &RunOptions,
     rules: Option<&EdgeRules>,
-) -> Result<Measured, Box<dyn Error>> {
-    let engine = model.engine(TaskKind::Embed)?;
+) -> Result<Measurement, Box<dyn Error>> {
+    let engine = model.start_engine(TaskKind::Embed)?;
     let budget = model.memory_budget_bytes();
     let target = Arc::new(InProcess::new(engine, budget, env!("CARGO_PKG_VERSION")));
     stop_on_interrupt(options)?;
@@ -139,23 +142,24 @@ fn of_engine(
     let measured = target.clone() as Arc<dyn Target>;
     let report = bigbatch_validate::run(plan, measured, tokens, options, &Terminal::new())?;
     let Some(rules) = rules.filter(|_| !options.cancel.is_cancelled()) else {
-        return Ok(Measured { report, edges: Ok(None) });
+        return Ok(Measurement { report, edges: Ok(None) });
     };
-    // Its memory is needed: the search starts engines of its own.
+    // Frees the engine's memory for the engines that the search starts.
     drop(target);
     let tokens = model.load(TaskKind::Embed)?.tokenizer;
     let engines = InProcessEdge::new(model, TaskKind::Embed);
     let edges = find(rules, &engines, &tokens, &options.corpus, &options.cancel).map(Some);
-    Ok(Measured { report, edges })
+    Ok(Measurement { report, edges })
 }
 
-/// Connections belong to the runtime that made them, so one serves both the first look and the load.
-fn of_server(
+/// Runs the plan, and the edge search if `rules` ask for it, on a server. One runtime connects and sends the
+/// load, because connections belong to the runtime that opened them.
+fn measure_server(
     server: Server,
     plan: &Plan,
     options: &RunOptions,
     rules: Option<&EdgeRules>,
-) -> Result<Measured, Box<dyn Error>> {
+) -> Result<Measurement, Box<dyn Error>> {
     let runtime = bigbatch_validate::runtime()?;
     let target = Arc::new(runtime.block_on(HttpTarget::connect(&server.options))?);
     eprintln!("{}", target.summary());
@@ -164,14 +168,15 @@ fn of_server(
     let run = run_async(plan, target.clone(), &server.tokenizer, options, &progress);
     let report = runtime.block_on(run)?;
     let Some(rules) = rules.filter(|_| !options.cancel.is_cancelled()) else {
-        return Ok(Measured { report, edges: Ok(None) });
+        return Ok(Measurement { report, edges: Ok(None) });
     };
     let running = RunningEdge::new(target);
     let (tokens, corpus) = (&server.tokenizer, &options.corpus);
     let search = find_async(rules, &running, tokens, corpus, &options.cancel);
-    Ok(Measured { report, edges: runtime.block_on(search).map(Some) })
+    Ok(Measurement { report, edges: runtime.block_on(search).map(Some) })
 }
 
+/// Makes Ctrl-C cancel the run, whose finished cells are then reported.
 fn stop_on_interrupt(options: &RunOptions) -> Result<(), ctrlc::Error> {
     let cancel = options.cancel.clone();
     ctrlc::set_handler(move || cancel.cancel())

@@ -1,4 +1,4 @@
-//! Tokenizers that do not fit, sources that are no checkpoint, and `model init`.
+//! Tokenizers that do not match the model, sources without a checkpoint, and arguments of `model init`.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::Rule;
 use crate::support::{Scratch, bigbatch, text};
 
 #[test]
-fn tokenizers_that_do_not_fit() {
+fn tokenizers_that_do_not_match_the_model() {
     let scratch = Scratch::new();
     let dir = scratch.checkpoint("model", &[]);
     let good = std::fs::read(dir.join("tokenizer.json")).expect("just made");
@@ -43,11 +43,11 @@ fn tokenizers_that_do_not_fit() {
     rule.check("a damaged tokenizer_config.json", run, "tokenizer_config.json");
     std::fs::remove_file(dir.join("tokenizer.json")).expect("it is there");
     rule.check("none", bigbatch(["embed", "--model", text(&dir), "x"]), "tokenizer.json");
-    rule.holds();
+    rule.assert_held();
 }
 
 #[test]
-fn sources_that_are_no_checkpoint() {
+fn sources_without_a_checkpoint() {
     let scratch = Scratch::new();
     let file = scratch.file("a-file", "x");
     let empty = scratch.path("empty");
@@ -70,11 +70,11 @@ fn sources_that_are_no_checkpoint() {
         let what = format!("model inspect {source}");
         rule.check(&what, bigbatch(["model", "inspect", source]), says);
     }
-    rule.holds();
+    rule.assert_held();
 }
 
 #[test]
-fn checkpoints_that_cannot_be_made() {
+fn checkpoints_that_cannot_be_written() {
     let scratch = Scratch::new();
     let file = scratch.file("a-file", "x");
     let below = file.join("below");
@@ -89,5 +89,5 @@ fn checkpoints_that_cannot_be_made() {
         let all = ["model", "init"].into_iter().chain(args);
         rule.check(&args.join(" "), bigbatch(all), says);
     }
-    rule.holds();
+    rule.assert_held();
 }

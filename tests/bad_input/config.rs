@@ -1,4 +1,4 @@
-//! `config.json` and the files beside it that say something the engine does not compute.
+//! `config.json` and its side files with values that are invalid or that the engine does not compute.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ fn read(path: &Path) -> Value {
     serde_json::from_slice(&json).expect("it is JSON")
 }
 
-/// Runs `classify` on a checkpoint once for each case, with these top-level keys set; null removes one.
+/// Runs `classify` once per case on a checkpoint with these top-level keys set; null removes a key.
 fn cases(cases: &[(Value, &str)]) {
     let scratch = Scratch::new();
     let dir = scratch.checkpoint("model", &["--head", "classify"]);
@@ -31,7 +31,7 @@ fn cases(cases: &[(Value, &str)]) {
         let run = bigbatch(["classify", "--model", text(&dir), "a text"]);
         rule.check(&changes.to_string(), run, says);
     }
-    rule.holds();
+    rule.assert_held();
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn sizes_out_of_range() {
     let mut table = Vec::new();
     for key in keys {
         for value in &values {
-            // What is no integer at all is refused by the parser, which names the line.
+            // The JSON parser rejects values that are not integers, and names the line.
             let says = if value.is_i64() { key } else { "config.json: invalid" };
             table.push((json!({ key: value }), says));
         }
@@ -77,7 +77,7 @@ fn sizes_that_contradict_each_other() {
 }
 
 #[test]
-fn values_that_are_not_computed() {
+fn values_that_the_engine_does_not_compute() {
     let layer_types = ["full_attention", "linear_attention", "full_attention"].repeat(2);
     cases(&[
         (json!({"model_type": "bert"}), "model_type is bert"),
@@ -98,7 +98,7 @@ fn values_that_are_not_computed() {
 }
 
 #[test]
-fn rotary_scaling_that_is_not_computed() {
+fn rotary_scaling_that_the_engine_does_not_compute() {
     let yarn = |factor: Value| json!({"rope_scaling": {"rope_type": "yarn", "factor": factor}});
     let yarn_over = |original: Value| {
         let length = "original_max_position_embeddings";
@@ -188,5 +188,5 @@ fn damaged_files_and_side_files() {
     }
     std::fs::remove_file(dir.join("config.json")).expect("it is there");
     rule.check("no config.json", bigbatch(["embed", "--model", text(&dir), "x"]), "config.json");
-    rule.holds();
+    rule.assert_held();
 }

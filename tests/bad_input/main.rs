@@ -1,8 +1,9 @@
-//! The rule for input that cannot be used: exit code 2, one line on standard error that begins with
-//! `bigbatch: ` and says what is wrong, no panic, no hanging.
+//! Invalid input ends in exit code 2 and one line on standard error that starts with `bigbatch: ` and names the
+//! problem, without a panic or a hang.
 //!
-//! Each file holds tables of such inputs; all cases of a table run before it fails, and every one is
-//! named. `says` is a piece of the message, so that a case cannot pass by failing for another reason.
+//! Each file has tables of such inputs. All cases of a table run before the test fails, and the failure lists
+//! every case that broke the rule. `says` is a part of the expected message, so that a case cannot pass by
+//! failing for another reason.
 
 mod checkpoint;
 mod config;
@@ -17,29 +18,31 @@ mod targets;
 mod texts;
 mod weights;
 
-use support::{Bigbatch, Done};
+use support::{Bigbatch, RunOutput};
 
-/// Collects the cases that break the rule.
+/// Checks cases against the rule, and collects those that break it.
 #[derive(Default)]
 struct Rule {
     broken: Vec<String>,
 }
 
 impl Rule {
+    /// Runs a command that must fail with a message that contains `says`.
     fn check(&mut self, what: &str, run: Bigbatch, says: &str) {
-        let Done { code, stderr, .. } = run.run();
-        let kept = code == Some(2)
+        let RunOutput { code, stderr, .. } = run.run();
+        let holds = code == Some(2)
             && stderr.starts_with("bigbatch: ")
             && stderr.ends_with('\n')
             && stderr.lines().count() == 1
             && !stderr.contains("panicked")
             && stderr.contains(says);
-        if !kept {
-            self.broken.push(format!("{what}: wanted '{says}', got code {code:?} and: {stderr}"));
+        if !holds {
+            self.broken.push(format!("{what}: expected '{says}', got code {code:?} and: {stderr}"));
         }
     }
 
-    fn holds(self) {
+    /// Fails the test if a case broke the rule.
+    fn assert_held(self) {
         assert!(self.broken.is_empty(), "\n{}", self.broken.join("\n"));
     }
 }

@@ -1,10 +1,10 @@
-//! Options whose values cannot be honoured: by the parser, or by this machine and build.
+//! Options that clap rejects, and values that this machine or this build does not support.
 
 use crate::Rule;
-use crate::support::{Done, bigbatch};
+use crate::support::{RunOutput, bigbatch};
 
 #[test]
-fn command_lines_that_make_no_sense() {
+fn invalid_command_lines() {
     for args in [
         &[][..],
         &["dance"],
@@ -49,25 +49,25 @@ fn command_lines_that_make_no_sense() {
         &["serve", "--cors-allow-origin", "https://a/"],
         &["serve", "--cors-allow-origin", "https://a, https://b"],
     ] {
-        let Done { code, stderr, .. } = bigbatch(args).run();
+        let RunOutput { code, stderr, .. } = bigbatch(args).run();
         assert_eq!(code, Some(2), "{args:?}: {stderr}");
         assert!(!stderr.is_empty() && !stderr.contains("panicked"), "{args:?}: {stderr}");
     }
 }
 
 #[test]
-fn what_a_cpu_does_not_do() {
+fn element_types_that_the_cpu_does_not_compute_in() {
     let mut rule = Rule::default();
     for dtype in ["bf16", "f16", "int8"] {
         let run = bigbatch(["embed", "--device", "cpu", "--dtype", dtype, "x"]);
         rule.check(dtype, run, "--dtype");
     }
-    rule.holds();
+    rule.assert_held();
 }
 
 #[test]
 #[cfg(not(feature = "cuda"))]
-fn a_build_without_cuda_says_so() {
+fn a_build_without_cuda_names_the_feature() {
     let mut rule = Rule::default();
     for device in ["cuda", "cuda:0", "cuda:7"] {
         for command in ["embed", "classify", "tag", "fill-mask", "doctor"] {
@@ -78,13 +78,13 @@ fn a_build_without_cuda_says_so() {
             rule.check(&args.join(" "), bigbatch(args), "--features cuda");
         }
     }
-    rule.holds();
+    rule.assert_held();
 }
 
 #[test]
-fn a_budget_too_small_says_what_is_needed_and_that_is_enough() {
+fn the_budget_that_the_error_asks_for_is_enough() {
     let mut rule = Rule::default();
-    // Of several sizes some round down when they are printed with few digits.
+    // Several sizes, because some of them round down when printed with few digits.
     for tokens in ["16", "100", "512", "1111", "4000"] {
         let embed = |budget: &str| {
             bigbatch(["embed", "--max-batch-tokens", tokens, "--memory-budget", budget, "x"])
@@ -93,10 +93,10 @@ fn a_budget_too_small_says_what_is_needed_and_that_is_enough() {
         let stderr = embed("64KiB").run().stderr;
         let needed = stderr.split("at least ").nth(1).and_then(|rest| rest.split(" are").next());
         let needed = needed.expect("the message names the amount").to_owned();
-        let Done { code, stderr, .. } = embed(&needed).run();
+        let RunOutput { code, stderr, .. } = embed(&needed).run();
         if code != Some(0) {
             rule.broken.push(format!("{tokens} tokens with the {needed} asked for: {stderr}"));
         }
     }
-    rule.holds();
+    rule.assert_held();
 }

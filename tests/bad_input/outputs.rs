@@ -1,12 +1,12 @@
-//! Standard output that nobody reads, or that takes no more.
+//! Standard output that is closed or full.
 
 use std::fs::OpenOptions;
 use std::io::pipe;
 use std::process::Stdio;
 
-use crate::support::{Done, Scratch, bigbatch, text};
+use crate::support::{RunOutput, Scratch, bigbatch, text};
 
-/// Commands that print, each with little to do.
+/// Returns commands that print to standard output, each with little work.
 fn commands() -> (Scratch, Vec<Vec<String>>) {
     let scratch = Scratch::new();
     let plan = "name = \"one\"\ntokens = [16]\nconcurrency = [1]\nrepeat_first = false\n\
@@ -28,23 +28,23 @@ fn commands() -> (Scratch, Vec<Vec<String>>) {
 }
 
 #[test]
-fn a_reader_that_has_gone_is_no_error() {
+fn a_closed_pipe_is_no_error() {
     let (_scratch, commands) = commands();
     for args in commands {
         let (reader, writer) = pipe().expect("the system has pipes");
         drop(reader);
-        let Done { code, stderr, .. } = bigbatch(&args).run_with(Stdio::from(writer));
+        let RunOutput { code, stderr, .. } = bigbatch(&args).run_with(Stdio::from(writer));
         assert!(code == Some(0) && !stderr.contains("panicked"), "{args:?}: {code:?} {stderr}");
     }
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_disk_is_an_error_in_one_line() {
+fn a_full_disk_is_an_error_of_one_line() {
     let (_scratch, commands) = commands();
     for args in commands {
         let full = OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
-        let Done { code, stderr, .. } = bigbatch(&args).run_with(Stdio::from(full));
+        let RunOutput { code, stderr, .. } = bigbatch(&args).run_with(Stdio::from(full));
         let last = stderr.lines().last().unwrap_or_default();
         let clear = last.starts_with("bigbatch: ") && !stderr.contains("panicked");
         assert!(code == Some(2) && clear, "{args:?}: {code:?} {stderr}");

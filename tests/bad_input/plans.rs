@@ -1,4 +1,4 @@
-//! Plans, corpora and output directories of `validate`. All are looked at before any load runs.
+//! Plans, corpora and output directories of `validate`, which are checked before any load runs.
 
 use crate::Rule;
 use crate::support::{Scratch, bigbatch, text};
@@ -6,7 +6,7 @@ use crate::support::{Scratch, bigbatch, text};
 const PLAN: &str = "name = \"small\"\ntokens = [16]\nconcurrency = [1]\n";
 
 #[test]
-fn plans_that_cannot_be_run() {
+fn invalid_plans() {
     let scratch = Scratch::new();
     let out = scratch.path("out");
     let bar = "[[bar]]\ntokens = 16\nconcurrency = 1\n";
@@ -37,11 +37,11 @@ fn plans_that_cannot_be_run() {
     let plan = scratch.file("plan.toml", b"name = \"\xff\"\n");
     let run = bigbatch(["validate", "--plan", text(&plan), "--out", text(&out)]);
     rule.check("a plan that is not text", run, "plan.toml");
-    rule.holds();
+    rule.assert_held();
 }
 
 #[test]
-fn files_that_a_plan_names() {
+fn invalid_files_named_in_a_plan() {
     let scratch = Scratch::new();
     let out = scratch.path("out");
     scratch.file("bad.csv", "seconds,tokens\n0,16\n1;16\n");
@@ -65,11 +65,11 @@ fn files_that_a_plan_names() {
         let run = bigbatch(["validate", "--plan", text(&plan), "--out", text(&out)]);
         rule.check(&keys, run, says);
     }
-    rule.holds();
+    rule.assert_held();
 }
 
 #[test]
-fn places_that_cannot_be_written_or_read() {
+fn directories_that_cannot_be_written_or_read() {
     let scratch = Scratch::new();
     let plan = scratch.file("plan.toml", PLAN);
     let file = scratch.file("a-file", "x");
@@ -96,5 +96,5 @@ fn places_that_cannot_be_written_or_read() {
         }
         rule.check(&format!("{option} {}", path.display()), bigbatch(args), says);
     }
-    rule.holds();
+    rule.assert_held();
 }

@@ -1,5 +1,5 @@
-//! Servers that cannot be measured, and options that say nothing about them. Whatever may hold a key is
-//! not repeated.
+//! Servers that cannot be measured, and options that do not apply to the target. Values that may contain a key
+//! are never repeated.
 
 use crate::Rule;
 use crate::mock::{Dialect, MockOptions, MockServer};
@@ -34,11 +34,11 @@ fn servers_that_cannot_be_measured() {
         let args = [&args[..], &["--tokenizer", "embedded"], options].concat();
         rule.check(&format!("{url} {options:?}"), bigbatch(args), says);
     }
-    rule.holds();
+    rule.assert_held();
 }
 
 #[test]
-fn options_of_servers() {
+fn options_that_do_not_apply_to_the_target() {
     let scratch = Scratch::new();
     let plan = scratch.file("plan.toml", PLAN);
     let out = scratch.path("out");
@@ -57,11 +57,17 @@ fn options_of_servers() {
         (&["--target", &url], "needs --tokenizer"),
         (
             &[&served[..], &["--device", "auto"]].concat(),
-            "--device is of the engine in this process",
+            "--device configures the engine in this process",
         ),
-        (&[&served[..], &["--model-id", "embedded"]].concat(), "--model is of the engine"),
-        (&[&served[..], &["--memory-budget", "1GiB"]].concat(), "--memory-budget is of the engine"),
-        (&[&served[..], &["--max-batch-tokens", "64"]].concat(), "--max-batch-tokens is of the"),
+        (&[&served[..], &["--model-id", "embedded"]].concat(), "--model configures the engine"),
+        (
+            &[&served[..], &["--memory-budget", "1GiB"]].concat(),
+            "--memory-budget configures the engine",
+        ),
+        (
+            &[&served[..], &["--max-batch-tokens", "64"]].concat(),
+            "--max-batch-tokens configures the engine",
+        ),
         (&["--target", &url, "--tokenizer", "absent-directory"], "absent-directory"),
         (&[&served[..], &["--header", "hunter2"]].concat(), "header 1 cannot be sent"),
         (&[&served[..], &["--api-key-file", text(&empty)]].concat(), "it is empty"),
@@ -73,6 +79,6 @@ fn options_of_servers() {
         assert!(!bigbatch(&args).run().stderr.contains("hunter"), "{options:?}");
         rule.check(&format!("{options:?}"), bigbatch(&args), says);
     }
-    rule.holds();
-    assert_eq!(server.posts(), 0, "nothing was sent");
+    rule.assert_held();
+    assert_eq!(server.posts(), 0, "no request was sent");
 }

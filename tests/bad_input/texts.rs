@@ -1,4 +1,4 @@
-//! Texts that cannot be read or answered, and what fits and what does not.
+//! Texts that cannot be read, that exceed the longest input, or that do not suit the task.
 
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ fn texts_on_standard_input() {
         rule.check(what, bigbatch(["embed"]).stdin(stdin), says);
     }
     rule.check("an empty argument", bigbatch(["embed", "one", ""]), "text 2: the text is empty");
-    rule.holds();
+    rule.assert_held();
 }
 
 #[test]
@@ -38,18 +38,18 @@ fn files_of_texts() {
     for (what, content) in cases {
         let path = scratch.file("texts.json", content);
         let run = bigbatch(["embed", "--input", text(&path)]);
-        rule.check(what, run, "texts.json is not a JSON array of texts");
+        rule.check(what, run, "texts.json is not a JSON array of strings");
     }
     let path = scratch.file("texts.json", r#"["one", ""]"#);
     let run = bigbatch(["embed", "--input", text(&path)]);
     rule.check("an empty text", run, "text 2: the text is empty");
     let absent = scratch.path("absent.json");
     rule.check("no file", bigbatch(["embed", "--input", text(&absent)]), "absent.json");
-    rule.holds();
+    rule.assert_held();
 }
 
 #[test]
-fn a_text_that_is_too_long_is_refused_unless_it_may_be_cut() {
+fn a_text_that_is_too_long_is_an_error_without_truncate() {
     let long = "word ".repeat(500);
     let mut rule = Rule::default();
     let limits = ["--max-batch-tokens", "48"];
@@ -60,7 +60,7 @@ fn a_text_that_is_too_long_is_refused_unless_it_may_be_cut() {
         let answer: Value = serde_json::from_str(&line).expect("one JSON object");
         assert_eq!(answer["tokens"], 48, "{command}");
         assert_eq!(answer["truncated"], true, "{command}");
-        // The mark is for texts that were cut, not for the option.
+        // `truncated` marks texts that were cut, not the use of the option.
         let short = bigbatch([command, "--json", limits[0], limits[1], "--truncate", "short"]);
         let answer: Value = serde_json::from_str(&short.output()).expect("one JSON object");
         assert_eq!(answer["truncated"], false, "{command}");
@@ -72,11 +72,11 @@ fn a_text_that_is_too_long_is_refused_unless_it_may_be_cut() {
     {
         rule.check(chunk, bigbatch(["tag", limits[0], limits[1], chunk, "a text"]), said);
     }
-    rule.holds();
+    rule.assert_held();
 }
 
 #[test]
-fn tasks_that_the_model_has_no_head_for() {
+fn tasks_without_a_head_in_the_model() {
     let scratch = Scratch::new();
     let heads = ["base", "masked-lm", "classify", "tag"];
     let able = [
@@ -97,11 +97,11 @@ fn tasks_that_the_model_has_no_head_for() {
             }
         }
     }
-    rule.holds();
+    rule.assert_held();
 }
 
 #[test]
-fn values_that_do_not_fit_the_task() {
+fn option_values_that_the_task_rejects() {
     let mut rule = Rule::default();
     for (args, says) in [
         (["embed", "--dimensions", "0", "x"], "between 1 and 128"),
@@ -115,5 +115,5 @@ fn values_that_do_not_fit_the_task() {
     }
     let masks = "[MASK] ".repeat(2000);
     rule.check("too many masks", bigbatch(["fill-mask", &masks]), "2000 [MASK], the limit is");
-    rule.holds();
+    rule.assert_held();
 }

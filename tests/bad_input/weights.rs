@@ -1,4 +1,4 @@
-//! Weights that are damaged, incomplete, or made for another model.
+//! Weights that are damaged, incomplete, or of another model.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::Rule;
 use crate::support::{Scratch, bigbatch, text};
 
-/// A safetensors file taken apart: eight bytes of length, a JSON header, the tensors' bytes.
+/// The tensors of a safetensors file, which is eight bytes of length, a JSON header, and the tensors' bytes.
 struct Parts {
     tensors: Vec<(String, Value, Vec<u8>)>,
 }
@@ -49,7 +49,7 @@ impl Parts {
         &mut found.expect("the tensor is in the checkpoint").2
     }
 
-    /// Cuts a tensor off after so many rows.
+    /// Truncates a tensor to its first `rows` rows.
     fn cut(&mut self, name: &str, rows: usize) {
         let found = self.tensors.iter_mut().find(|(n, ..)| n == name);
         let (_, info, bytes) = found.expect("the tensor is in the checkpoint");
@@ -59,18 +59,18 @@ impl Parts {
     }
 }
 
-/// A checkpoint whose weights are replaced for each case.
-struct Damaged {
+/// A checkpoint whose weights each case replaces.
+struct DamagedWeights {
     scratch: Scratch,
     dir: PathBuf,
     rule: Rule,
 }
 
-impl Damaged {
-    fn new() -> Damaged {
+impl DamagedWeights {
+    fn new() -> DamagedWeights {
         let scratch = Scratch::new();
         let dir = scratch.checkpoint("model", &["--head", "classify", "--labels", "a,b,c"]);
-        Damaged { scratch, dir, rule: Rule::default() }
+        DamagedWeights { scratch, dir, rule: Rule::default() }
     }
 
     fn case(&mut self, what: &str, weights: &[u8], says: &str) {
@@ -86,7 +86,7 @@ impl Damaged {
 
 #[test]
 fn damaged_files() {
-    let mut damaged = Damaged::new();
+    let mut damaged = DamagedWeights::new();
     let whole = std::fs::read(damaged.dir.join("model.safetensors")).expect("just made");
     let header_end = 8 + whole.first_chunk().map_or(0, |n| u64::from_le_bytes(*n)) as usize;
     let longer = [&whole[..], &[0; 64]].concat();
@@ -113,13 +113,13 @@ fn damaged_files() {
     damaged.run("no file", "neither model.safetensors nor model.safetensors.index.json");
     std::fs::create_dir(damaged.dir.join("model.safetensors")).expect("writable");
     damaged.run("a directory in its place", "model.safetensors");
-    damaged.rule.holds();
+    damaged.rule.assert_held();
 }
 
 #[test]
 fn tensors_that_do_not_fit_the_config() {
     const MATRIX: &str = "model.layers.1.mlp.Wo.weight";
-    let mut damaged = Damaged::new();
+    let mut damaged = DamagedWeights::new();
     let path = damaged.scratch.path("model/model.safetensors");
     let mut case = |what: &str, damage: &dyn Fn(&mut Parts), says: &str| {
         let mut parts = Parts::read(&path);
@@ -158,12 +158,12 @@ fn tensors_that_do_not_fit_the_config() {
         parts.values("classifier.weight").as_chunks_mut().0.fill(f32::INFINITY.to_le_bytes());
     };
     case("weights that are not finite", &infinite, "not finite");
-    damaged.rule.holds();
+    damaged.rule.assert_held();
 }
 
 #[test]
 fn shards_that_do_not_fit_their_index() {
-    let mut damaged = Damaged::new();
+    let mut damaged = DamagedWeights::new();
     let path = damaged.dir.join("model.safetensors");
     std::fs::rename(&path, damaged.dir.join("one.safetensors")).expect("writable");
     let cases = [
@@ -179,5 +179,5 @@ fn shards_that_do_not_fit_their_index() {
         std::fs::write(path, index).expect("writable");
         damaged.run(what, says);
     }
-    damaged.rule.holds();
+    damaged.rule.assert_held();
 }

@@ -1,4 +1,4 @@
-//! The answers of `classify`, `tag`, `embed` and `fill-mask`.
+//! Answers of `classify`, `tag`, `embed` and `fill-mask`: their keys, ranges, order and options.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ fn close(a: &[f64], b: &[f64]) -> bool {
 }
 
 #[test]
-fn classify_gives_every_label_highest_first() {
+fn classify_returns_all_labels_highest_first() {
     let scratch = Scratch::new();
     let dir = scratch.checkpoint("three", &["--head", "classify", "--labels", "a,b,c"]);
     let model = ["classify", "--json", "--model", text(&dir), TEXT];
@@ -48,14 +48,14 @@ fn classify_gives_every_label_highest_first() {
 }
 
 #[test]
-fn one_label_is_a_sigmoid_and_labels_without_names_are_numbered() {
+fn one_label_has_a_sigmoid_and_unnamed_labels_are_numbered() {
     let scratch = Scratch::new();
     let dir = scratch.checkpoint("one", &["--head", "classify", "--labels", "relevant"]);
     let config = std::fs::read(dir.join("config.json")).expect("just made");
     let mut config: Value = serde_json::from_slice(&config).expect("it is JSON");
     config.as_object_mut().expect("it is an object").shift_remove("id2label");
     scratch.file("one/config.json", config.to_string());
-    // A reranker: the query and the text are read together.
+    // A reranker reads the query and the text as a pair.
     let pair = ["classify", "--json", "--model", text(&dir), "--query", "Who sailed?", TEXT];
     let answer = line(&pair);
     let raw = line(&[&pair[..], &["--raw-scores"]].concat());
@@ -67,35 +67,35 @@ fn one_label_is_a_sigmoid_and_labels_without_names_are_numbered() {
 
     let alone = line(&["classify", "--json", "--model", text(&dir), TEXT]);
     let query = line(&["classify", "--json", "--model", text(&dir), "Who sailed?"]);
-    // Each text alone is between [CLS] and [SEP]; of a pair the second [CLS] is left out.
+    // A single text has [CLS] and [SEP]; a pair has one [CLS] and two [SEP].
     let tokens = |answer: &Value| answer["tokens"].as_u64().expect("a count");
     assert_eq!(tokens(&answer), tokens(&alone) + tokens(&query) - 1);
 }
 
 #[test]
-fn tag_quotes_the_text_by_characters() {
+fn tag_returns_character_offsets_of_entities() {
     let text = "Élodie Müller naïvely met 東京 and Zoë — at the café in Łódź.";
     let characters: Vec<char> = text.chars().collect();
     let answer = line(&["tag", "--json", "--model", "embedded:random", text]);
     assert_eq!(keys(&answer), ["index", "tokens", "truncated", "entities"]);
     let entities = answer["entities"].as_array().expect("an array");
-    assert!(!entities.is_empty(), "random weights label something");
+    assert!(!entities.is_empty(), "random weights produce entities");
     let mut last_end = 0;
     for entity in entities {
         assert_eq!(keys(entity), ["label", "start", "end", "text", "score"]);
-        let place = |key: &str| entity[key].as_u64().expect("an offset") as usize;
-        let quoted: String = characters[place("start")..place("end")].iter().collect();
+        let offset = |key: &str| entity[key].as_u64().expect("an offset") as usize;
+        let quoted: String = characters[offset("start")..offset("end")].iter().collect();
         assert_eq!(entity["text"], json!(quoted), "{entity}");
         assert_eq!(quoted.trim(), quoted, "white space around an entity");
-        assert!(place("start") < place("end"), "{entity}");
-        assert!(place("start") + 1 >= last_end, "out of order: {answer}");
+        assert!(offset("start") < offset("end"), "{entity}");
+        assert!(offset("start") + 1 >= last_end, "out of order: {answer}");
         assert_eq!(entity["label"], "RANDOM", "without its B- or I-");
-        last_end = place("end");
+        last_end = offset("end");
     }
 }
 
 #[test]
-fn tag_labels_every_token_when_asked() {
+fn tag_all_tokens_labels_every_token() {
     let answer = line(&["tag", "--json", "--model", "embedded:random", "--all-tokens", TEXT]);
     assert_eq!(keys(&answer), ["index", "tokens", "truncated", "entities", "token_labels"]);
     let labels = answer["token_labels"].as_array().expect("an array");
@@ -106,7 +106,7 @@ fn tag_labels_every_token_when_asked() {
 }
 
 #[test]
-fn embed_normalises_pools_and_shortens() {
+fn embed_normalises_pools_and_cuts_dimensions() {
     let embed = |options: &[&str]| {
         let answer = line(&[&["embed", "--json", TEXT], options].concat());
         assert_eq!(keys(&answer), ["index", "tokens", "truncated", "embedding"]);
@@ -117,7 +117,10 @@ fn embed_normalises_pools_and_shortens() {
     assert!((length(&unit) - 1.0).abs() < 1e-6, "{}", length(&unit));
 
     let raw = embed(&["--no-normalize"]);
-    assert!((length(&raw) - 1.0).abs() > 0.01, "random weights give no unit vectors");
+    assert!(
+        (length(&raw) - 1.0).abs() > 0.01,
+        "raw vectors of random weights do not have length 1"
+    );
     let scaled: Vec<f64> = raw.iter().map(|x| x / length(&raw)).collect();
     assert!(close(&unit, &scaled));
 
@@ -131,7 +134,7 @@ fn embed_normalises_pools_and_shortens() {
 }
 
 #[test]
-fn embed_pools_as_the_checkpoint_says() {
+fn embed_uses_the_pooling_of_the_checkpoint() {
     let scratch = Scratch::new();
     let dir = scratch.checkpoint("model", &["--head", "base"]);
     std::fs::create_dir(dir.join("1_Pooling")).expect("writable");
@@ -148,12 +151,15 @@ fn embed_pools_as_the_checkpoint_says() {
     ] {
         scratch.file("model/1_Pooling/config.json", content);
         assert!(close(&embed(&[]), expected), "{content}");
-        assert!(close(&embed(&["--pooling", "mean"]), &mean), "the option goes first");
+        assert!(
+            close(&embed(&["--pooling", "mean"]), &mean),
+            "the option overrides the checkpoint"
+        );
     }
 }
 
 #[test]
-fn fill_mask_gives_the_likeliest_tokens_of_each_mask() {
+fn fill_mask_returns_the_likeliest_tokens_per_mask() {
     let answers = lines(&["fill-mask", "--json", "The [MASK] sailed at [MASK].", "One [MASK]"]);
     let masks = |answer: &Value| answer["masks"].as_array().expect("an array").clone();
     assert_eq!(answers.iter().map(|a| masks(a).len()).collect::<Vec<_>>(), [2, 1]);

@@ -1,4 +1,4 @@
-//! `compare` and `report`: what is made of finished runs.
+//! `compare` and `report` read finished runs: verdicts, exit codes, and the files that `report` writes.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use bigbatch_validate::report::json;
 use bigbatch_validate::results::Results;
 use bigbatch_validate::stats::{Interval, Percentile, PercentileFigure};
 
-use crate::support::{Done, Scratch, bigbatch, text};
+use crate::support::{RunOutput, Scratch, bigbatch, text};
 
 const PLAN: &str = r#"
 name = "five"
@@ -22,8 +22,8 @@ requests_min = 120
 batches_min = 0
 "#;
 
-/// Runs the plan and reads what it found.
-fn measured(scratch: &Scratch) -> Results {
+/// Runs the plan and reads its results.
+fn measure(scratch: &Scratch) -> Results {
     let plan = scratch.file("plan.toml", PLAN);
     let out = scratch.path("out");
     let args = ["validate", "--plan", text(&plan), "--out", text(&out)];
@@ -32,11 +32,11 @@ fn measured(scratch: &Scratch) -> Results {
     json::read_results(&out.join(json::RESULTS)).expect("it was written")
 }
 
-/// The same runs with every latency `factors` times as long, run by run.
-fn with_factors(results: &Results, factors: [f64; 5], to: &Path) {
+/// Writes a copy of the results in which the latencies of each run are multiplied by its factor.
+fn write_scaled(results: &Results, factors: [f64; 5], to: &Path) {
     let mut results = results.clone();
     for (cell, factor) in results.cells.iter_mut().zip(factors) {
-        let Status::Run { figures } = &mut cell.status else { panic!("it was run") };
+        let Status::Run { figures } = &mut cell.status else { panic!("every cell was run") };
         let stretch = |percentile: &mut Percentile| {
             let ms = 10.0 * factor;
             percentile.shown = PercentileFigure::Exactly { ms };
@@ -54,18 +54,18 @@ const EVEN: [f64; 5] = [0.999, 1.001, 1.0, 1.002, 0.998];
 const UNEVEN: [f64; 5] = [0.9, 1.1, 1.0, 1.05, 0.95];
 
 #[test]
-fn a_regression_is_exit_code_1_and_silence_is_not_sameness() {
+fn a_regression_exits_with_1_and_noise_is_inconclusive() {
     let scratch = Scratch::new();
-    let results = measured(&scratch);
+    let results = measure(&scratch);
     let write = |name: &str, factors: [f64; 5]| {
         let path = scratch.path(name);
-        with_factors(&results, factors, &path);
+        write_scaled(&results, factors, &path);
         path
     };
     let before = write("before.json", EVEN);
     let slower = write("slower.json", EVEN.map(|factor| factor * 1.05));
     let noisy = write("noisy.json", UNEVEN);
-    let compare = |after: &Path, options: &[&str]| -> Done {
+    let compare = |after: &Path, options: &[&str]| -> RunOutput {
         bigbatch([&["compare", text(&before), text(after)], options].concat()).run()
     };
     for (after, options, code, word) in [
@@ -85,13 +85,13 @@ fn a_regression_is_exit_code_1_and_silence_is_not_sameness() {
 }
 
 #[test]
-fn one_run_a_side_is_told_and_shows_nothing() {
+fn one_run_per_side_is_inconclusive_and_reported_as_such() {
     let scratch = Scratch::new();
-    let mut results = measured(&scratch);
+    let mut results = measure(&scratch);
     results.cells.truncate(1);
     let write = |name: &str, factor: f64| {
         let path = scratch.path(name);
-        with_factors(&results, [factor; 5], &path);
+        write_scaled(&results, [factor; 5], &path);
         path
     };
     let (before, after) = (write("before.json", 1.0), write("after.json", 1.5));
@@ -101,7 +101,7 @@ fn one_run_a_side_is_told_and_shows_nothing() {
     let done = compare(&[]);
     assert_eq!(done.code, Some(0), "{}{}", done.stdout, done.stderr);
     assert!(done.stdout.starts_with("**Inconclusive**"), "{}", done.stdout);
-    // Both sides are 5 % unsure: ln(1.05)² + ln(0.95)² is the square of 0.0708.
+    // Each side has an interval of 5 %: ln(1.05)² + ln(0.95)² is the square of 0.0708.
     let row = "| 1 and 1 | 1.500 | 1.397 to 1.610, within run |";
     assert!(done.stdout.contains(row), "{}", done.stdout);
     assert!(done.stdout.contains("no verdict rests on them"), "{}", done.stdout);
@@ -109,17 +109,17 @@ fn one_run_a_side_is_told_and_shows_nothing() {
 }
 
 #[test]
-fn what_cannot_be_compared_is_exit_code_2_and_says_why() {
+fn results_that_cannot_be_compared_exit_with_2_and_the_reason() {
     let scratch = Scratch::new();
-    let results = measured(&scratch);
+    let results = measure(&scratch);
     let before = scratch.path("before.json");
-    with_factors(&results, EVEN, &before);
+    write_scaled(&results, EVEN, &before);
     let other = scratch.path("other.json");
     let compare = |changed: &Results, options: &[&str]| {
-        with_factors(changed, EVEN, &other);
+        write_scaled(changed, EVEN, &other);
         bigbatch([&["compare", text(&before), text(&other)], options].concat()).run()
     };
-    let refused = |done: Done, pieces: &[&str]| {
+    let refused = |done: RunOutput, pieces: &[&str]| {
         assert_eq!((done.code, done.stdout.as_str()), (Some(2), ""), "{}", done.stderr);
         assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
         for piece in pieces {
@@ -139,7 +139,7 @@ fn what_cannot_be_compared_is_exit_code_2_and_says_why() {
     let done = compare(&changed, &["--anyway"]);
     assert_eq!(done.code, Some(0), "{}{}", done.stdout, done.stderr);
     assert!(done.stdout.contains("another device"), "{}", done.stdout);
-    // What must hold, and what a plan is called, decide no load.
+    // Neither the bars nor the name of a plan change the load.
     let mut changed = results.clone();
     changed.plan.name = "another name".into();
     changed.plan.bars.clear();
@@ -150,15 +150,15 @@ fn what_cannot_be_compared_is_exit_code_2_and_says_why() {
     refused(compare(&changed, &[]), &["other.json", "schema_version is "]);
     let mut changed = results;
     changed.cells.iter_mut().for_each(|cell| cell.spec = CellSpec::matrix(24, 1));
-    refused(compare(&changed, &[]), &["no cell in common"]);
+    refused(compare(&changed, &[]), &["no cell was run on both sides"]);
     let absent = scratch.path("absent.json");
     refused(bigbatch(["compare", text(&before), text(&absent)]).run(), &["absent.json"]);
 }
 
 #[test]
-fn a_report_is_written_again_from_its_results() {
+fn a_report_is_regenerated_from_its_results() {
     let scratch = Scratch::new();
-    measured(&scratch);
+    measure(&scratch);
     let out = scratch.path("out");
     let html = std::fs::read(out.join("report.html")).expect("it was written");
     std::fs::remove_file(out.join("report.html")).expect("it was there");
@@ -169,13 +169,13 @@ fn a_report_is_written_again_from_its_results() {
         "the same page"
     );
 
-    // Another target changes the advice and nothing that was measured.
+    // Another p95 target changes the advice and no measured figure.
     let done = bigbatch(["report", text(&out), "--p95-target", "30"]).run();
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     let markdown = std::fs::read_to_string(out.join("report.md")).expect("it was written");
     assert!(markdown.contains("The target is 30 s"), "{markdown}");
 
-    // What cleanup strategies cost this traffic goes into the same report.
+    // The experiment of `bench memory` on this traffic appears in the same report.
     let requests = out.join(json::REQUESTS);
     let bench =
         ["bench", "memory", "--requests", text(&requests), "--repeats", "2", "--out", text(&out)];

@@ -1,5 +1,5 @@
-//! The embedded models say sensible things: sentences that are in no training set
-//! (`tests/data/embedded_sentences.json`), asked as a stranger would.
+//! The embedded models answer sentences that are in no training set (`tests/data/embedded_sentences.json`)
+//! correctly, with the default options.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ fn fixture(task: &str) -> Vec<Value> {
     serde_json::from_value(json[task].take()).expect("a list")
 }
 
-/// Each case with its answer.
+/// Runs a command on the texts of all cases, and pairs each case with its answer.
 fn answers(cases: Vec<Value>, command: &[&str]) -> Vec<(Value, Value)> {
     let scratch = Scratch::new();
     let texts: Vec<&Value> = cases.iter().map(|case| &case["text"]).collect();
@@ -26,13 +26,13 @@ fn answers(cases: Vec<Value>, command: &[&str]) -> Vec<(Value, Value)> {
     cases.into_iter().zip(answers).collect()
 }
 
-/// Sentences that a model gets wrong. None of the fixture is in a training set (two faults that it showed, of
-/// capitals and of requests to translate, were mended for all texts), so they stay wrong until a model that is
-/// trained anew gets them right; then the test fails, and they are taken off here.
+/// Sentences that a model gets wrong. The fixture is in no training set; two faults that it exposed, with capitals
+/// and with requests to translate, were fixed for all texts. When a retrained model gets a sentence right, the
+/// test fails: remove the sentence here.
 const KNOWN_WRONG: [&str; 1] = ["Will I need an umbrella in Lisbon this weekend?"];
 
-/// Every sentence is answered rightly but those that are known not to be.
-fn right_but_for_the_known(answers: &[(Value, Value)], right: impl Fn(&Value, &Value) -> bool) {
+/// Asserts that every answer is correct, except those of [`KNOWN_WRONG`], which must be wrong.
+fn assert_correct_except_known(answers: &[(Value, Value)], right: impl Fn(&Value, &Value) -> bool) {
     for (case, answer) in answers {
         let text = case["text"].as_str().expect("a text");
         let known = KNOWN_WRONG.contains(&text);
@@ -45,19 +45,19 @@ fn best(answer: &Value) -> &str {
 }
 
 #[test]
-fn classify_tells_injections_from_questions() {
+fn classify_separates_injections_from_questions() {
     let cases = fixture("jailbreak");
     assert_eq!(cases.len(), 20);
     let answers = answers(cases, &["classify"]);
-    right_but_for_the_known(&answers, |case, answer| case["label"] == best(answer));
+    assert_correct_except_known(&answers, |case, answer| case["label"] == best(answer));
 }
 
 #[test]
-fn intent_knows_what_is_wanted() {
+fn intent_classifies_requests() {
     let cases = fixture("intent");
     assert_eq!(cases.len(), 10);
     let answers = answers(cases, &["classify", "--model", "embedded:intent"]);
-    right_but_for_the_known(&answers, |case, answer| {
+    assert_correct_except_known(&answers, |case, answer| {
         let Some((domain, intent)) = best(answer).split_once('/') else { return false };
         let intents = case["intents"].as_array().expect("a list");
         case["domain"] == domain && intents.iter().any(|name| name == intent)
@@ -76,7 +76,7 @@ fn tag_finds_personal_data() {
 }
 
 #[test]
-fn many_labels_are_cut_for_eyes_and_whole_for_programs() {
+fn text_output_has_five_labels_and_json_all() {
     let model = ["classify", "--model", "embedded:intent", "I lost my card, please block it"];
     let run = |options: &[&str]| bigbatch([&model[..], options].concat()).output();
     let printed = run(&[]);
@@ -86,7 +86,7 @@ fn many_labels_are_cut_for_eyes_and_whole_for_programs() {
     assert!(label == "credit_cards/report_lost_card" && (0.9..=1.0).contains(&score), "{printed}");
     assert_eq!(printed.split("  ").count(), 5, "{printed}");
     assert_eq!(run(&["--top-k", "2"]).split("  ").count(), 2);
-    assert_eq!(run(&["--top-k", "200"]).split("  ").count(), 151, "no more than there are");
+    assert_eq!(run(&["--top-k", "200"]).split("  ").count(), 151, "all labels of the model");
     let count = |options: &[&str]| {
         let answer = line(&[&model[..], &["--json"], options].concat());
         answer["labels"].as_array().expect("a list").len()
@@ -95,7 +95,7 @@ fn many_labels_are_cut_for_eyes_and_whole_for_programs() {
 }
 
 #[test]
-fn embed_puts_like_beside_like_and_fill_mask_finds_words() {
+fn embed_separates_topics_and_fill_mask_finds_words() {
     let texts = [
         "How do I get to the airport from here?",
         "What is the quickest way to the train station?",

@@ -1,4 +1,4 @@
-//! A target behind TLS, whose certificate this machine trusts or does not.
+//! `validate --target` over TLS, with a certificate that the machine trusts, and with one that it does not.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,7 +16,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use crate::mock::{Dialect, MockOptions, MockServer};
 use crate::support::{Scratch, bigbatch, text};
 
-/// Speaks TLS on a port of its own and hands what it hears to `plain`, until the process ends.
+/// Terminates TLS on a new port and forwards the plain bytes to port `plain`, until the process ends.
 fn terminate_tls(plain: u16, certified: &CertifiedKey<rcgen::KeyPair>) -> SocketAddr {
     let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).expect("a key");
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -36,7 +36,7 @@ fn terminate_tls(plain: u16, certified: &CertifiedKey<rcgen::KeyPair>) -> Socket
             while let Ok((stream, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
-                    // A client that does not trust the certificate ends the handshake.
+                    // A client that does not trust the certificate aborts the handshake.
                     let Ok(mut outside) = acceptor.accept(stream).await else { return };
                     let inside = TcpStream::connect(("127.0.0.1", plain)).await;
                     let _ =
@@ -49,7 +49,7 @@ fn terminate_tls(plain: u16, certified: &CertifiedKey<rcgen::KeyPair>) -> Socket
 }
 
 #[test]
-fn a_server_behind_tls_is_measured_where_its_certificate_is_trusted() {
+fn only_a_server_with_a_trusted_certificate_is_measured() {
     let scratch = Scratch::new();
     let plan = "name = \"tls\"\ntokens = [16]\nconcurrency = [2]\nrepeat_first = false\n\
                 [cell]\nrequests_min = 20\nbatches_min = 0\n";
@@ -70,7 +70,7 @@ fn a_server_behind_tls_is_measured_where_its_certificate_is_trusted() {
     };
     let done = validate(&trusted, &url);
     assert_eq!(done.code, Some(0), "{}{}", done.stdout, done.stderr);
-    assert!(server.posts() >= 20, "the requests came through");
+    assert!(server.posts() >= 20, "the requests reached the server");
     assert!(done.stdout.contains("100 %"), "{}", done.stdout);
 
     let before = server.posts();
@@ -82,5 +82,5 @@ fn a_server_behind_tls_is_measured_where_its_certificate_is_trusted() {
         assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
         assert!(done.stderr.contains("certificate"), "{}", done.stderr);
     }
-    assert_eq!(server.posts(), before, "nothing is sent to a server that is not trusted");
+    assert_eq!(server.posts(), before, "no request is sent to an untrusted server");
 }

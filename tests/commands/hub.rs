@@ -1,4 +1,4 @@
-//! A model of the Hub is the model of its directory, side files included, or it is refused.
+//! A model from the Hub equals the model from a directory, side files included; otherwise loading fails.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -14,11 +14,11 @@ use crate::support::{Bigbatch, Scratch, bigbatch, text};
 
 const ID: &str = "somebody/some-model";
 
-/// A Hub of one repository on a port of this machine: its files, and paths that it fails on. Returns its address.
+/// Starts a Hub with one repository, which answers 503 for the file `fails_on`. Returns its address.
 fn hub(files: BTreeMap<String, Vec<u8>>, fails_on: Option<&'static str>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = format!("http://{}", listener.local_addr().expect("bound"));
-    // Ends with the test's process.
+    // The thread ends with the test's process.
     thread::spawn(move || {
         for stream in listener.incoming() {
             answer(stream.expect("a client"), &files, fails_on);
@@ -64,7 +64,7 @@ fn answer(mut stream: TcpStream, files: &BTreeMap<String, Vec<u8>>, fails_on: Op
     };
     let length = body.len();
     let head = format!("{head}content-length: {length}\r\nconnection: close\r\n\r\n");
-    // A client that has heard enough is no fault of the test.
+    // A client may close the connection early.
     stream.write_all(&[head.as_bytes(), body].concat()).ok();
 }
 
@@ -87,7 +87,7 @@ fn embed_of_hub(scratch: &Scratch, address: &str) -> Bigbatch {
 }
 
 #[test]
-fn side_files_of_the_hub_count_as_those_of_a_directory() {
+fn side_files_of_the_hub_are_used_as_those_of_a_directory() {
     let scratch = Scratch::new();
     let dir = scratch.checkpoint("model", &["--head", "base"]);
     let put = |name: &str, json: serde_json::Value| {
@@ -103,13 +103,13 @@ fn side_files_of_the_hub_count_as_those_of_a_directory() {
     assert_ne!(plain, prompted);
     let address = hub(files_of(&dir), None);
     assert_eq!(vector(embed_of_hub(&scratch, &address)), prompted);
-    // From here on without it.
+    // The second run is offline and reads the cache.
     let cached = embed(ID).env("HF_HOME", scratch.path("cache"));
     assert_eq!(vector(cached), prompted);
 }
 
 #[test]
-fn a_side_file_that_cannot_be_fetched_is_not_taken_for_absent() {
+fn a_side_file_that_cannot_be_fetched_is_an_error() {
     let scratch = Scratch::new();
     let files = files_of(&scratch.checkpoint("model", &["--head", "base"]));
     let address = hub(files, Some("1_Pooling/config.json"));

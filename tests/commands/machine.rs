@@ -1,11 +1,11 @@
-//! `doctor` and `bench`: figures of this machine, so only their form can be checked.
+//! `doctor` and `bench`. Their figures depend on the machine, so the tests check form and consistency only.
 
 use serde_json::Value;
 
 use crate::support::{Scratch, bigbatch, text};
 
 #[test]
-fn doctor_tells_the_limits_it_would_set() {
+fn doctor_prints_the_limits_that_would_apply() {
     let output = bigbatch(["doctor", "--memory-budget", "64MiB"]).output();
     for piece in ["processor", "memory budget   64 MiB", "arena", "cuda", "longest input"] {
         assert!(output.contains(piece), "{piece} in {output}");
@@ -13,7 +13,7 @@ fn doctor_tells_the_limits_it_would_set() {
 }
 
 #[test]
-fn bench_forward_prints_a_row_a_batch() {
+fn bench_forward_prints_a_row_per_batch() {
     let args = ["bench", "forward", "--cells", "1x16,2x8,1x4096", "--repeats", "1"];
     let output = bigbatch(args.into_iter().chain(["--max-batch-tokens", "64"])).output();
     let row = |cell: &str| {
@@ -24,18 +24,18 @@ fn bench_forward_prints_a_row_a_batch() {
         let number = |word: &str| word.trim_end_matches('%').parse::<f64>().ok();
         let figures: Vec<f64> = row(cell).split_whitespace().filter_map(number).collect();
         let [median, min, max, tokens_per_second, rate, share] = figures[..] else {
-            panic!("six figures a row: {output}");
+            panic!("six figures per row: {output}");
         };
         assert!(0.0 < min && min <= median && median <= max, "{output}");
         assert!(tokens_per_second > 0.0 && rate > 0.0 && share >= 0.0, "{output}");
     }
-    // A batch that the device does not hold is not a failure, and not a figure either.
+    // A batch that the device does not hold is reported, and does not fail the command.
     assert!(row("1x4096").contains("not run"), "{output}");
     assert!(output.contains("ceiling"), "{output}");
 }
 
 #[test]
-fn bench_memory_replays_a_traffic_through_every_strategy() {
+fn bench_memory_replays_the_same_batches_through_every_strategy() {
     let scratch = Scratch::new();
     let out = scratch.path("out");
     let small = ["--batches", "4", "--longest", "120", "--repeats", "2", "--device", "cpu"];
@@ -50,16 +50,16 @@ fn bench_memory_replays_a_traffic_through_every_strategy() {
         assert!(table.contains(strategy["name"].as_str().expect("a name")), "{table}");
         assert_eq!(strategy["batches_failed"], 0);
         let timed = strategy["allocator_us"]["median"].is_number();
-        assert_eq!(strategy["simulated"], !timed, "measured, or a simulation");
+        assert_eq!(strategy["simulated"], !timed, "either timed or simulated");
     }
     assert_eq!(strategies.len(), 3, "arena, per operation, and the simulated cache");
     let image = std::fs::read_to_string(out.join("memory.svg")).expect("it was written");
-    assert!(image.starts_with("<svg xmlns"), "an image of its own");
+    assert!(image.starts_with("<svg xmlns"), "a standalone image");
 
     let page = std::fs::read_to_string(out.join("memory.html")).expect("it was written");
     assert!(page.contains("<table>") && page.contains("<svg"), "the table and the timeline");
 
     let again: Value =
         serde_json::from_str(&bigbatch(all.chain(["--json"])).output()).expect("JSON");
-    assert_eq!(again["demand"], found["demand"], "the same seed asks for the same buffers");
+    assert_eq!(again["demand"], found["demand"], "the same seed requests the same buffers");
 }

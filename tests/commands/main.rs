@@ -1,8 +1,7 @@
-//! What the commands print and write when all is well: one file a family of commands.
+//! Output and files of commands that succeed; one file per family of commands. Failures are in `bad_input`.
 //!
-//! The lines of `--json` are a contract with whoever reads them, so their keys are compared whole and in
-//! order. Numbers are checked for what must hold whatever the weights are; whether they are the right
-//! ones is the engine's parity tests' business.
+//! The lines of `--json` are an interface, so their keys are compared completely and in order. Numbers are
+//! checked for properties that hold for any weights; the engine's parity tests check that they are correct.
 
 mod answers;
 mod compare;
@@ -23,16 +22,19 @@ mod validate;
 use serde_json::Value;
 use support::bigbatch;
 
-/// Runs a command and parses its lines.
+/// Runs a command and parses its output as one JSON object per line.
 fn lines(args: &[&str]) -> Vec<Value> {
     parse(&bigbatch(args).output())
 }
 
 fn parse(output: &str) -> Vec<Value> {
-    output.lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect()
+    output
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("one JSON object per line"))
+        .collect()
 }
 
-/// Runs a command on one text.
+/// Runs a command that must print exactly one line, and parses it.
 fn line(args: &[&str]) -> Value {
     let mut lines = lines(args);
     assert_eq!(lines.len(), 1, "{args:?}");

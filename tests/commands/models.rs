@@ -1,10 +1,10 @@
-//! `model list`, `model init` and `model inspect`.
+//! `model list`, `model init` and `model inspect`: what they print and write.
 
 use crate::line;
 use crate::support::{Scratch, bigbatch, text};
 
 #[test]
-fn list_names_models_and_presets() {
+fn list_prints_models_and_presets() {
     let output = bigbatch(["model", "list"]).output();
     for name in ["embedded:random", "modernbert-base-32k", "modernbert-large"] {
         assert!(output.contains(name), "{name} in {output}");
@@ -21,7 +21,7 @@ fn list_names_models_and_presets() {
 }
 
 #[test]
-fn init_is_a_function_of_its_seed() {
+fn init_depends_on_its_seed_only() {
     let scratch = Scratch::new();
     let weights = |name: &str, options: &[&str]| {
         let dir = scratch.checkpoint(name, options);
@@ -39,11 +39,11 @@ fn init_is_a_function_of_its_seed() {
 }
 
 #[test]
-fn init_keeps_the_tokenizer_it_is_given() {
+fn init_copies_the_given_tokenizer() {
     let scratch = Scratch::new();
     let first = scratch.checkpoint("first", &[]);
     let mut tokenizer = std::fs::read(first.join("tokenizer.json")).expect("just made");
-    // Still the same JSON, no longer the embedded bytes.
+    // The same JSON in other bytes than the embedded tokenizer.
     tokenizer.push(b'\n');
     let file = scratch.file("mine.json", &tokenizer);
     let second = scratch.checkpoint("second", &["--tokenizer", text(&file)]);
@@ -53,7 +53,7 @@ fn init_keeps_the_tokenizer_it_is_given() {
 }
 
 #[test]
-fn inspect_tells_what_the_checkpoint_says() {
+fn inspect_prints_the_configuration_and_tensors() {
     let scratch = Scratch::new();
     let dir = scratch.checkpoint("model", &["--head", "tag", "--labels", "O,B-CITY"]);
     let inspect = |options: &[&str]| {
@@ -64,7 +64,7 @@ fn inspect_tells_what_the_checkpoint_says() {
     for piece in ["token classification", "O, B-CITY", "4096", "32768 tokens", "yarn, factor 4"] {
         assert!(output.contains(piece), "{piece} in {output}");
     }
-    assert!(!output.contains("classifier.weight"), "tensors only when asked: {output}");
+    assert!(!output.contains("classifier.weight"), "tensors only with --tensors: {output}");
     let tensors = inspect(&["--tensors"]);
     assert!(tensors.contains("classifier.weight  f32 [2, 128]"), "{tensors}");
     assert!(bigbatch(["model", "inspect", "embedded:random"]).output().contains("random"));

@@ -1,10 +1,10 @@
-//! `report`: what is made of a finished run besides its reports.
+//! `report --into` and `--compact`: pages filled with tables, and compact results.
 
 use std::path::{Path, PathBuf};
 
 use bigbatch_validate::report::json;
 
-use crate::support::{Done, Scratch, bigbatch, text};
+use crate::support::{RunOutput, Scratch, bigbatch, text};
 
 const PLAN: &str = "name = \"once\"\ntokens = [16]\nconcurrency = [1, 2]\nrepeat_first = false\n\
                     [cell]\nrequests_min = 60\nbatches_min = 0\n";
@@ -18,7 +18,7 @@ fn run(scratch: &Scratch) -> PathBuf {
     out
 }
 
-fn report(run: &Path, options: &[&str]) -> Done {
+fn report(run: &Path, options: &[&str]) -> RunOutput {
     bigbatch([&["report", text(run)], options].concat()).run()
 }
 
@@ -27,7 +27,7 @@ fn read(path: &Path) -> String {
 }
 
 #[test]
-fn tables_go_into_a_page_and_its_words_stay() {
+fn tables_are_replaced_and_prose_is_kept() {
     let scratch = Scratch::new();
     let out = run(&scratch);
     let page = scratch.file("page.md", PAGE);
@@ -42,7 +42,7 @@ fn tables_go_into_a_page_and_its_words_stay() {
     assert!(filled.ends_with("<!-- /bigbatch -->\n\nWords after.\n"), "{filled}");
     assert!(filled.contains("| 16 | 2 | 100 % (") && !filled.contains("old figures"), "{filled}");
 
-    // From the file alone the same tables, and no report beside it.
+    // A results file alone fills the same tables and writes no report.
     let alone = scratch.file("alone.json", read(&out.join(json::RESULTS)));
     let again = scratch.file("again.md", PAGE);
     let done = report(&alone, &["--into", text(&again)]);
@@ -50,7 +50,7 @@ fn tables_go_into_a_page_and_its_words_stay() {
     assert_eq!(read(&again), filled);
     assert!(!scratch.path("report.html").exists() && !done.stdout.contains("report:"));
 
-    // A page that cannot be filled stops all of it: the other page is as it was.
+    // A page that cannot be filled leaves the other page as it was.
     let bad = scratch.file("bad.md", "<!-- bigbatch nonsense -->\n<!-- /bigbatch -->\n");
     let kept = scratch.file("kept.md", PAGE);
     let done = report(&out, &["--into", text(&kept), "--into", text(&bad)]);
@@ -66,7 +66,7 @@ fn tables_go_into_a_page_and_its_words_stay() {
 }
 
 #[test]
-fn compact_results_are_results() {
+fn compact_results_are_accepted_by_report_and_compare() {
     let scratch = Scratch::new();
     let out = run(&scratch);
     let small = scratch.path("small.json");
@@ -86,5 +86,5 @@ fn compact_results_are_results() {
 
     let done = report(&small, &[]);
     assert_eq!(done.code, Some(2), "{}", done.stdout);
-    assert!(done.stderr.contains("give --into or --compact"), "{}", done.stderr);
+    assert!(done.stderr.contains("needs --into or --compact"), "{}", done.stderr);
 }

@@ -1,23 +1,24 @@
-//! `validate --target URL`: from the command line to the report, against a mock server.
+//! `validate --target URL` against a mock server: the report, and secrets that must not appear in it.
 
 use bigbatch_engine::Tokenizer;
 use bigbatch_validate::load::records::read_requests;
 use serde_json::Value;
 
 use crate::mock::{Dialect, Fault, MODEL, MockOptions, MockServer};
-use crate::support::{Done, Scratch, bigbatch, text};
+use crate::support::{RunOutput, Scratch, bigbatch, text};
 
 const PLAN: &str = "name = \"served\"\ntokens = [24]\nconcurrency = [2]\nrepeat_first = false\n\
     [cell]\nrequests_min = 20\nrequests_per_client = 1\nbatches_min = 0\nfailure_pause_seconds = 0\n";
 
 fn mock(dialect: Dialect) -> MockOptions {
-    let checkpoint = bigbatch_models::resolve_tokenizer("embedded").expect("it is part of the program");
+    let checkpoint =
+        bigbatch_models::resolve_tokenizer("embedded").expect("it is part of the program");
     let tokenizer = Tokenizer::open(&checkpoint).expect("reads");
     MockOptions::new(dialect).counting(move |text| tokenizer.count(text).unwrap_or(0))
 }
 
 #[test]
-fn a_server_is_measured_by_its_url() {
+fn a_server_is_measured_through_each_api() {
     let scratch = Scratch::new();
     let plan = scratch.file("plan.toml", PLAN);
     for (dialect, options, endpoint) in [
@@ -29,7 +30,7 @@ fn a_server_is_measured_by_its_url() {
         let (url, out) = (server.url(), scratch.path(&format!("{dialect:?}")));
         let args = ["validate", "--plan", text(&plan), "--out", text(&out), "--target", &url];
         let args = [&args[..], &["--tokenizer", "embedded"], options].concat();
-        let Done { code, stdout, stderr } = bigbatch(args).run();
+        let RunOutput { code, stdout, stderr } = bigbatch(args).run();
         assert_eq!(code, Some(0), "{stdout}{stderr}");
         let found = format!("with {MODEL}; measuring POST {endpoint}");
         assert!(stderr.contains(&url) && stderr.contains(&found), "{stderr}");
@@ -38,14 +39,17 @@ fn a_server_is_measured_by_its_url() {
         assert_eq!(results["target"]["name"], url.as_str());
         let judged = results["preflight"].as_array().expect("an array");
         let subjects: Vec<&str> = judged.iter().filter_map(|of| of["subject"].as_str()).collect();
-        assert_eq!(subjects, ["host_memory", "disk", "processor"], "this side alone");
+        assert_eq!(subjects, ["host_memory", "disk", "processor"], "the generator's side only");
         let figures = &results["cells"][0]["status"]["figures"];
-        assert_eq!(figures["successes"], figures["requests"], "every count was right: {figures}");
+        assert_eq!(
+            figures["successes"], figures["requests"],
+            "every token count matched: {figures}"
+        );
     }
 }
 
 #[test]
-fn keys_of_the_command_line_are_in_no_output() {
+fn secrets_of_the_command_line_are_in_no_output() {
     let scratch = Scratch::new();
     let plan = scratch.file("plan.toml", PLAN);
     let key = scratch.file("key", "sk-filesecret\n");
@@ -55,7 +59,7 @@ fn keys_of_the_command_line_are_in_no_output() {
     });
     let out = scratch.path("out");
     let url = format!("{}/?token=querysecret", server.url());
-    let Done { code, stdout, stderr } = bigbatch([
+    let RunOutput { code, stdout, stderr } = bigbatch([
         "validate",
         "--plan",
         text(&plan),
@@ -72,7 +76,7 @@ fn keys_of_the_command_line_are_in_no_output() {
     ])
     .run();
     assert_eq!(code, Some(0), "{stdout}{stderr}");
-    assert!(server.faults() > 5, "the server repeated them");
+    assert!(server.faults() > 5, "the server echoed the secrets");
     let mut outputs = vec![("stdout".to_owned(), stdout), ("stderr".to_owned(), stderr)];
     for file in std::fs::read_dir(&out).expect("it was made").flatten() {
         let bytes = std::fs::read(file.path()).expect("readable");
@@ -85,7 +89,7 @@ fn keys_of_the_command_line_are_in_no_output() {
         outputs.push((name, String::from_utf8_lossy(&bytes).into_owned()));
     }
     let records = outputs.iter().find(|(name, _)| name.contains("requests")).expect("written");
-    assert!(records.1.contains("[hidden]"), "what the server repeated is shown without them");
+    assert!(records.1.contains("[hidden]"), "echoed secrets are replaced");
     for (place, output) in outputs {
         for secret in ["filesecret", "headersecret", "querysecret"] {
             assert!(!output.contains(secret), "{secret} in {place}");

@@ -1,4 +1,4 @@
-//! How texts come in and how their answers are numbered, counted and ordered.
+//! Reading of texts, and the numbering, token counts, order and truncation of their answers.
 
 use serde_json::{Value, json};
 
@@ -10,8 +10,8 @@ fn tokens(answer: &Value) -> u64 {
 }
 
 #[test]
-fn six_hundred_lines_are_answered_in_their_order() {
-    // More than the command keeps in flight and than the engine admits, of lengths that batches mix.
+fn six_hundred_lines_are_answered_in_order() {
+    // More texts than the pipeline holds and the engine admits, with lengths that batches mix.
     let words = |i: usize| 1 + i * 7 % 41;
     let input: String =
         (0..600).map(|i| "a ".repeat(words(i)).trim_end().to_owned() + "\n").collect();
@@ -32,24 +32,24 @@ fn arguments_lines_and_files_give_the_same_answers() {
     assert_eq!(arguments.lines().count(), 3);
     let from_file = bigbatch(["embed", "--json", "--input", text(&file)]).output();
     assert_eq!(from_file, arguments);
-    // Line ends of either kind, the last one left out or not.
+    // Line ends of both kinds, with and without the last one.
     for stdin in [texts.join("\n"), texts.join("\r\n") + "\r\n"] {
         assert_eq!(bigbatch(["embed", "--json"]).stdin(stdin).output(), arguments);
     }
     assert_eq!(bigbatch(["embed", "--json"]).output(), "", "no text, no answer");
     let plain = bigbatch(["classify"].into_iter().chain(texts)).output();
-    assert_eq!(plain.lines().count(), 3, "without --json a line a text too");
+    assert_eq!(plain.lines().count(), 3, "one line per text without --json too");
 }
 
 #[test]
-fn a_text_of_a_file_may_hold_line_ends() {
+fn a_text_of_a_file_may_contain_line_ends() {
     let scratch = Scratch::new();
     let file = scratch.file("texts.json", r#"["one\ntwo", "three"]"#);
     assert_eq!(lines(&["embed", "--json", "--input", text(&file)]).len(), 2);
 }
 
 #[test]
-fn tokens_count_special_ones_and_nothing_is_cut_or_padded_unasked() {
+fn tokens_include_special_ones_and_truncation_and_padding_of_the_tokenizer_are_off() {
     assert_eq!(tokens(&line(&["embed", "--json", "a"])), 3, "[CLS] a [SEP]");
     let scratch = Scratch::new();
     let dir = scratch.checkpoint("model", &[]);
@@ -66,12 +66,12 @@ fn tokens_count_special_ones_and_nothing_is_cut_or_padded_unasked() {
         "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"
     });
     scratch.file("model/tokenizer.json", tokenizer.to_string());
-    assert_eq!(embed(), before, "what tokenizer.json asks for is switched off");
+    assert_eq!(embed(), before, "truncation and padding of tokenizer.json are ignored");
     assert!(tokens(&before) > 30);
 }
 
 #[test]
-fn the_models_own_length_is_a_limit_too() {
+fn the_length_of_the_model_is_a_limit() {
     let scratch = Scratch::new();
     let dir = scratch.checkpoint("model", &[]);
     let config = std::fs::read(dir.join("config.json")).expect("just made");
@@ -89,9 +89,9 @@ fn the_models_own_length_is_a_limit_too() {
     assert_eq!(cut["embedding"], whole["embedding"]);
 }
 
-/// A line for eyes has no room for it: standard error says so once, whatever the command.
+/// Text output has no field for truncation, so standard error reports it once.
 #[test]
-fn a_cut_is_told() {
+fn truncation_is_reported() {
     let long = "a ".repeat(100);
     let masked = format!("[MASK] {long}");
     let limit = ["--truncate", "--max-batch-tokens", "34"];
@@ -99,8 +99,8 @@ fn a_cut_is_told() {
         let texts = [masked.as_str(), "A [MASK]", masked.as_str()];
         let done = bigbatch([&[command], &limit[..], &texts].concat()).run();
         assert_eq!(done.code, Some(0), "{command}: {}", done.stderr);
-        let told = "bigbatch: 2 of 3 texts were too long and are cut (--truncate)\n";
-        assert_eq!(done.stderr, told, "{command}");
+        let warning = "bigbatch: 2 of 3 texts were too long and were cut (--truncate)\n";
+        assert_eq!(done.stderr, warning, "{command}");
         let whole = bigbatch([&[command], &limit[..], &["A [MASK]"]].concat()).run();
         assert_eq!((whole.code, whole.stderr.as_str()), (Some(0), ""), "{command}");
         let read = line(&[&[command, "--json"], &limit[..], &[masked.as_str()]].concat());
@@ -109,7 +109,7 @@ fn a_cut_is_told() {
 }
 
 #[test]
-fn chunks_read_what_is_too_long_and_say_how_many() {
+fn chunks_read_long_texts_and_are_counted() {
     let long = "a ".repeat(100);
     let long = long.trim_end();
     let limit = ["--max-batch-tokens", "34"];
@@ -121,7 +121,7 @@ fn chunks_read_what_is_too_long_and_say_how_many() {
         let chunk = "--chunk=12,5,max";
         let small = line(&[&[command, "--json", chunk], &limit[..], &[long]].concat());
         assert_eq!(small["chunks"], json!(19), "{command}");
-        // One window is the text itself.
+        // A text of one window has the answer that it has without --chunk.
         let plain = line(&[command, "--json", "a short text"]);
         let mut one = line(&[command, "--json", "--chunk", "a short text"]);
         let chunks = one.as_object_mut().expect("it is an object").shift_remove("chunks");
@@ -130,7 +130,7 @@ fn chunks_read_what_is_too_long_and_say_how_many() {
 }
 
 #[test]
-fn a_text_of_many_windows_fits_through_the_queue() {
+fn a_text_may_have_more_windows_than_the_engine_admits() {
     let long = "a ".repeat(1500);
     let read = line(&["classify", "--json", "--chunk=4", long.trim_end()]);
     assert_eq!((tokens(&read), &read["chunks"]), (1502, &json!(750)));

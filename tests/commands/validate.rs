@@ -1,4 +1,4 @@
-//! `validate`: a tiny plan from its file to the reports and the exit code.
+//! `validate` on the engine in this process: reports, preflight, exit codes, resuming, open loops and the edge.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use bigbatch_validate::load::records::read_requests;
 use bigbatch_validate::report;
 use serde_json::{Value, json};
 
-use crate::support::{Done, Scratch, bigbatch, text};
+use crate::support::{RunOutput, Scratch, bigbatch, text};
 
 const PLAN: &str = r#"
 name = "tiny"
@@ -22,14 +22,14 @@ fn bar(limit: &str) -> String {
     format!("{PLAN}\n[[bar]]\ntokens = 16\nconcurrency = 1\n{limit}\n")
 }
 
-/// A bar that anything meets.
+/// A bar that every run meets.
 const LOW: &str = "success_rate_min = 0.2";
-/// A bar that nothing meets: an answer within a microsecond.
+/// A bar that no run meets: an answer within a microsecond.
 const HIGH: &str = "latency_seconds_p95_max = 0.000001";
-/// A bar that thirty requests cannot show to be met.
+/// A bar that 30 requests cannot show to be met.
 const FINE: &str = "success_rate_min = 0.999";
 
-fn validate(plan: &Path, out: &Path, options: &[&str]) -> Done {
+fn validate(plan: &Path, out: &Path, options: &[&str]) -> RunOutput {
     let args = ["validate", "--plan", text(plan), "--out", text(out)];
     bigbatch([&args[..], options].concat()).run()
 }
@@ -40,11 +40,11 @@ fn results(out: &Path) -> Value {
 }
 
 #[test]
-fn a_plan_that_holds_ends_in_reports() {
+fn a_run_writes_its_reports() {
     let scratch = Scratch::new();
     let plan = scratch.file("plan.toml", bar(LOW));
     let out = scratch.path("new/out");
-    let Done { code, stdout, stderr } = validate(&plan, &out, &[]);
+    let RunOutput { code, stdout, stderr } = validate(&plan, &out, &[]);
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     let html = out.join("report.html");
     assert!(stdout.contains(text(&html)), "the report's path is printed: {stdout}");
@@ -53,7 +53,7 @@ fn a_plan_that_holds_ends_in_reports() {
     assert_eq!(results["conclusion"]["passed"], 1);
     assert_eq!(results["verdicts"][0]["outcome"], "pass");
     let cells = results["cells"].as_array().expect("an array");
-    assert_eq!(cells.len(), 5, "four, and the first once more");
+    assert_eq!(cells.len(), 5, "four cells, and the repeat of the first");
     let requests = std::fs::File::open(out.join("requests.jsonl.zst")).expect("it was written");
     let requests = read_requests(requests).expect("records");
     let requests: Vec<Value> =
@@ -63,7 +63,7 @@ fn a_plan_that_holds_ends_in_reports() {
         assert_eq!(figures["successes"], figures["requests"], "{cell}");
         let of_cell = |r: &&Value| r["cell"] == json!(index) && r["phase"] == "measured";
         let measured: Vec<&Value> = requests.iter().filter(of_cell).collect();
-        assert_eq!(json!(measured.len()), figures["requests"], "a record a request");
+        assert_eq!(json!(measured.len()), figures["requests"], "one record per request");
         assert!(measured.len() >= 30);
         assert!(measured.iter().all(|r| r["tokens"] == cell["tokens"]), "exact lengths");
     }
@@ -82,11 +82,11 @@ fn a_plan_that_holds_ends_in_reports() {
 }
 
 #[test]
-fn the_machine_is_judged_before_the_run() {
+fn preflight_checks_the_machine() {
     let scratch = Scratch::new();
     let plan = PLAN.replace("[16, 24]", "[16]").replace("[1, 3]", "[1]");
     let (plan, out) = (scratch.file("plan.toml", plan), scratch.path("out"));
-    let Done { code, stdout, stderr } = validate(&plan, &out, &["--device", "cpu"]);
+    let RunOutput { code, stdout, stderr } = validate(&plan, &out, &["--device", "cpu"]);
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     let found = results(&out)["preflight"].as_array().expect("an array").clone();
     let subjects: Vec<&str> = found.iter().filter_map(|of| of["subject"].as_str()).collect();
@@ -102,9 +102,9 @@ fn the_machine_is_judged_before_the_run() {
 }
 
 #[test]
-fn the_exit_code_is_the_verdict() {
+fn the_exit_code_follows_the_verdicts() {
     let scratch = Scratch::new();
-    // A p95 needs a hundred batches.
+    // A p95 needs 100 batches.
     let high = bar(HIGH).replace("requests_min = 30", "requests_min = 120");
     for (name, plan, options, code, outcome) in [
         ("fail", high, &[][..], 1, "fail"),
@@ -112,7 +112,7 @@ fn the_exit_code_is_the_verdict() {
         ("strict", bar(FINE), &["--strict"], 1, "not_shown"),
         ("no bar", PLAN.into(), &["--strict"], 0, ""),
     ] {
-        // One cell is enough to tell.
+        // One cell is enough.
         let plan = plan.replace("[16, 24]", "[16]").replace("[1, 3]", "[1]");
         let plan = scratch.file("plan.toml", plan);
         let out = scratch.path(name);
@@ -124,7 +124,7 @@ fn the_exit_code_is_the_verdict() {
 }
 
 #[test]
-fn a_corpus_of_ones_own_is_cut_instead() {
+fn prompts_are_cut_from_the_given_corpus() {
     let scratch = Scratch::new();
     std::fs::create_dir(scratch.path("prose")).expect("writable");
     let prose: String = (0..4000).map(|i| format!("word{} of the tale ", i % 97)).collect();
@@ -132,25 +132,25 @@ fn a_corpus_of_ones_own_is_cut_instead() {
     let plan = PLAN.replace("[16, 24]", "[16]").replace("[1, 3]", "[2]");
     let plan = scratch.file("plan.toml", plan);
     let (out, corpus) = (scratch.path("out"), scratch.path("prose"));
-    let Done { code, stdout, stderr } = validate(&plan, &out, &["--corpus", text(&corpus)]);
+    let RunOutput { code, stdout, stderr } = validate(&plan, &out, &["--corpus", text(&corpus)]);
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     assert_eq!(results(&out)["prompts"]["corpus"], json!(text(&corpus)));
 }
 
 #[test]
-fn a_run_that_was_cut_off_is_gone_on_with() {
+fn an_interrupted_run_is_resumed() {
     let scratch = Scratch::new();
     let (plan, out) = (scratch.file("plan.toml", PLAN), scratch.path("out"));
     assert_eq!(validate(&plan, &out, &[]).code, Some(0));
     let first = results(&out);
-    // What a process leaves that was killed in its third cell.
+    // The journal of a process that was killed in its third cell.
     let journal = out.join(report::JOURNAL);
     let whole = std::fs::read_to_string(&journal).expect("it was written");
     let cells: Vec<usize> = whole.match_indices("\n{\"cell\":").map(|(at, _)| at + 1).collect();
     let third = cells[1] + whole[cells[1]..].find('\n').expect("a line") + 1000;
     std::fs::write(&journal, &whole[..third]).expect("writable");
 
-    let Done { code, stdout, stderr } = validate(&plan, &out, &["--resume"]);
+    let RunOutput { code, stdout, stderr } = validate(&plan, &out, &["--resume"]);
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     assert!(stderr.contains("resuming: 2 finished cells are in the journal"), "{stderr}");
     let second = results(&out);
@@ -159,13 +159,13 @@ fn a_run_that_was_cut_off_is_gone_on_with() {
     assert_eq!(second["resumed_at"].as_array().map(Vec::len), Some(1));
 
     let other = scratch.file("other.toml", PLAN.replace("= 30", "= 31"));
-    let Done { code, stdout, stderr } = validate(&other, &out, &["--resume"]);
+    let RunOutput { code, stdout, stderr } = validate(&other, &out, &["--resume"]);
     assert_eq!((code, stdout.as_str()), (Some(2), ""));
     assert!(stderr.contains("plan.cell.requests_min was 30, now it is 31"), "{stderr}");
 }
 
 #[test]
-fn an_open_loop_and_a_replay_beside_the_plan() {
+fn scenarios_run_an_open_loop_and_a_replay() {
     let scratch = Scratch::new();
     scratch.file("trace.csv", "seconds,tokens\n0,16\n0.05,24\n0.3,16\n");
     let plan = scratch.file(
@@ -176,7 +176,7 @@ fn an_open_loop_and_a_replay_beside_the_plan() {
          [[scenario]]\nname = \"again\"\nload = { kind = \"replay\", file = \"trace.csv\" }\n",
     );
     let out = scratch.path("out");
-    let Done { code, stdout, stderr } = validate(&plan, &out, &[]);
+    let RunOutput { code, stdout, stderr } = validate(&plan, &out, &[]);
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     let results = results(&out);
     let named = |name: &str| {
@@ -185,7 +185,7 @@ fn an_open_loop_and_a_replay_beside_the_plan() {
     };
     assert_eq!(named("again")["status"]["figures"]["requests"], 3);
     let figures = &named("steady")["status"]["figures"];
-    // A machine that was busy at first has part of the second left out; the phase is the second all the same.
+    // On a machine that is busy at first, part of the phase is excluded; both parts add up to its second.
     let seconds = |value: &Value| value.as_f64().expect("a number");
     let steady = &figures["steady"];
     let excluded = steady.get("excluded_seconds").map_or(0.0, seconds);
@@ -194,13 +194,13 @@ fn an_open_loop_and_a_replay_beside_the_plan() {
 }
 
 #[test]
-fn an_edge_is_searched_after_the_cells_and_lies_where_the_engine_says() {
+fn the_edge_search_finds_the_limits_that_the_engine_predicts() {
     let scratch = Scratch::new();
     let edge = "[edge]\ntokens = 16\nrequests = 10\nconcurrency_max = 4\ntokens_max = 200\n";
     let plan = PLAN.replace("[16, 24]", "[16]").replace("[1, 3]", "[1]");
     let plan = scratch.file("plan.toml", format!("{plan}\n{edge}"));
     let out = scratch.path("out");
-    let Done { code, stdout, stderr } =
+    let RunOutput { code, stdout, stderr } =
         validate(&plan, &out, &["--device", "cpu", "--max-batch-tokens", "128"]);
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     let found = &results(&out)["analysis"]["edge"];

@@ -1,4 +1,4 @@
-//! Many clients at once, from another process, with the flags that are the default.
+//! Hundreds of concurrent clients against a server process with default options.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Barrier};
@@ -6,8 +6,8 @@ use std::thread;
 
 use crate::process::{Process, exchange, post, status};
 
-/// Each client asks so often, all of them at the same time; what they heard.
-fn clients(address: SocketAddr, count: usize, requests: usize) -> Vec<String> {
+/// Starts `count` clients at the same moment, each of which sends `requests` requests. Returns all responses.
+fn run_clients(address: SocketAddr, count: usize, requests: usize) -> Vec<String> {
     let text = "word ".repeat(200);
     let request = Arc::new(post("/embed", "", &format!(r#"{{"inputs":"{text}"}}"#)));
     let start = Arc::new(Barrier::new(count));
@@ -20,24 +20,28 @@ fn clients(address: SocketAddr, count: usize, requests: usize) -> Vec<String> {
         thread::Builder::new().stack_size(128 << 10).spawn(ask).expect("a thread")
     };
     let clients: Vec<_> = (0..count).map(client).collect();
-    clients.into_iter().flat_map(|client| client.join().expect("an answer to each")).collect()
+    clients
+        .into_iter()
+        .flat_map(|client| client.join().expect("a response to every request"))
+        .collect()
 }
 
-/// As many as there are, by status.
+/// Counts the responses with a status.
 fn count(answers: &[String], wanted: u16) -> usize {
     answers.iter().filter(|answer| status(answer) == wanted).count()
 }
 
 #[test]
-fn a_hundred_clients_see_no_error() {
+fn a_hundred_clients_get_no_error() {
     let server = Process::start(&[]);
-    let answers = clients(server.address, 100, 3);
+    let answers = run_clients(server.address, 100, 3);
     assert_eq!(count(&answers, 200), 300);
 }
 
-fn overload(clients_at_once: usize) {
+/// Sends one request from each of more clients than the server admits: it answers or rejects each, and recovers.
+fn overload(concurrent_clients: usize) {
     let server = Process::start(&[]);
-    let answers = clients(server.address, clients_at_once, 1);
+    let answers = run_clients(server.address, concurrent_clients, 1);
     let refused: Vec<&String> = answers.iter().filter(|answer| status(answer) != 200).collect();
     for answer in &refused {
         assert!([429, 503].contains(&status(answer)), "{answer}");
@@ -45,21 +49,21 @@ fn overload(clients_at_once: usize) {
     }
     println!("{} answered, {} refused", answers.len() - refused.len(), refused.len());
     assert!(count(&answers, 200) > 0);
-    // And it goes on.
-    let after = clients(server.address, 100, 1);
+    // The server recovers.
+    let after = run_clients(server.address, 100, 1);
     assert_eq!(count(&after, 200), 100);
     let page = server.until("/metrics", |page| page.contains("te_queue_size 0\n"));
     assert!(page.contains("bigbatch_batches_failed_total"), "{page}");
 }
 
 #[test]
-fn six_hundred_clients_are_answered_or_told_when_to_come_back() {
+fn six_hundred_clients_get_a_response_or_retry_after() {
     overload(600);
 }
 
-/// Needs more sockets than some machines give a process.
+/// Needs more sockets than some machines allow per process.
 #[test]
 #[ignore = "1000 sockets; cargo test --test serving -- --ignored --nocapture"]
-fn a_thousand_clients_are_answered_or_told_when_to_come_back() {
+fn a_thousand_clients_get_a_response_or_retry_after() {
     overload(1000);
 }

@@ -1,11 +1,12 @@
-//! `bigbatch serve` as a process: options in layers, several models under one budget, signals, load.
+//! `bigbatch serve` as a process: sources of options, several models within one budget, signals, load. Routes and
+//! wire formats are tested in `crates/server/tests`.
 
 mod load;
 mod metrics;
 mod options;
 mod process;
 mod signals;
-// Shared with tests that use more of it.
+// Shared with tests that use all of it.
 #[allow(dead_code)]
 #[path = "../support/mod.rs"]
 mod support;

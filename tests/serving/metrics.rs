@@ -1,11 +1,11 @@
-//! What `validate --metrics-url` reads of a target's memory, on the page that `serve` shows.
+//! `/metrics` of `serve` exports the memory figures that `validate --metrics-url` reads.
 
 use bigbatch_validate::system::http::MEMORY_METRICS;
 
 use crate::process::Process;
 
 #[test]
-fn what_the_harness_reads_is_exported() {
+fn memory_metrics_of_the_harness_are_exported() {
     let server = Process::start(&["--model", "a=embedded:embed", "--model", "b=embedded:embed"]);
     let page = server.get("/metrics");
     let values = |metric: &str| -> Vec<u64> {
@@ -20,7 +20,7 @@ fn what_the_harness_reads_is_exported() {
             "process_resident_memory_bytes" => 1,
             _ => 2,
         };
-        // A device's memory only where there is one, and never a zero for what cannot be read.
+        // Device memory is exported only with a device; a figure that cannot be read is absent, not zero.
         let found = values(metric);
         assert!(expected == 0 || found.len() == expected, "{metric}: {found:?} in {page}");
         assert!(expected == 2 || found.iter().all(|&bytes| bytes > 0), "{metric}: {found:?}");

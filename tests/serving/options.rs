@@ -1,15 +1,15 @@
-//! Options of `serve`: what is printed reads back, a recommended file is taken, models share a budget.
+//! Options of `serve`: files for `--config`, `--print-config`, errors, and several models within one budget.
 
 use crate::process::{Process, status};
 use crate::support::{Scratch, bigbatch, text};
 
-/// What `validate` writes as `recommended.toml`: each key that it can recommend, under comments.
+/// A `recommended.toml` as `validate` writes it, with every key that it can recommend.
 const RECOMMENDED: &str = "# What this run says in favour of these settings is in report.html beside it.\n\n\
     # Bound a batch.\nmax_batch_tokens = 2048\n\n# Budget.\nmemory_budget = \"300MiB\"\n\n\
     # Refuse what is too long.\nauto_truncate = false\n\n# Queue.\nmax_concurrent_requests = 64\n";
 
 #[test]
-fn a_recommended_file_is_taken_and_printed_back() {
+fn a_recommended_file_is_loaded_and_printed() {
     let scratch = Scratch::new();
     let file = scratch.file("recommended.toml", RECOMMENDED);
     let printed =
@@ -32,7 +32,7 @@ fn a_recommended_file_is_taken_and_printed_back() {
 }
 
 #[test]
-fn mistakes_are_one_line() {
+fn errors_are_one_line() {
     let scratch = Scratch::new();
     let unknown = scratch.file("unknown.toml", "max_batch_token = 1\n");
     let empty = scratch.file("keys", "\n");
@@ -42,7 +42,7 @@ fn mistakes_are_one_line() {
         (&["--api-key-file", text(&empty)], "holds no key"),
         (&["--api-key", " "], "the key is empty"),
         (&["--tls-cert", "no-such", "--tls-key", "no-such"], "--tls-cert: no-such"),
-        (&["--model", "a=embedded", "--model", "a=embedded"], "two models have one name"),
+        (&["--model", "a=embedded", "--model", "a=embedded"], "two models have the same name"),
         (
             &["--model", "a=embedded", "--model", "b=embedded", "--memory-budget", "1MiB"],
             "several models share",
@@ -57,7 +57,7 @@ fn mistakes_are_one_line() {
     }
 }
 
-/// A secret that came out empty must not open the server to all.
+/// A secret that expanded to nothing must not turn authentication off.
 #[test]
 fn an_empty_key_in_the_environment_is_refused() {
     let done = bigbatch(["serve", "--port", "0"]).env("API_KEY", "").run();

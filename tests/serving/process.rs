@@ -1,4 +1,4 @@
-//! A server in a process of its own, and a client of bytes.
+//! A server process, and a client that sends raw bytes.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,10 +7,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Nothing here takes a tenth of this.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// More than ten times what any wait in these tests takes.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Killed at the end of its test, if it has not ended.
+/// A running `bigbatch serve`, killed on drop.
 pub(crate) struct Process {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -22,7 +22,7 @@ impl Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bigbatch"));
         command.args(["serve", "--port", "0"]).args(args);
         command.env("HF_HUB_OFFLINE", "1").env("CUDA_VISIBLE_DEVICES", "");
-        // What these tests ask for is vectors, and `serve` by itself classifies.
+        // These tests request embeddings; the default model of `serve` classifies.
         command.env("BIGBATCH_MODEL", "embedded:embed");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("the program starts");
@@ -33,7 +33,7 @@ impl Process {
             BufReader::new(stdout).read_line(&mut line).ok();
             sender.send(line).ok();
         });
-        let line = line.recv_timeout(PATIENCE).expect("it says where it listens");
+        let line = line.recv_timeout(TIMEOUT).expect("the server prints its address");
         let address = line.trim().rsplit('/').next().and_then(|address| address.parse().ok());
         let address = address.unwrap_or_else(|| panic!("no address in '{line}'"));
         let process = Process { child, address };
@@ -47,14 +47,14 @@ impl Process {
         assert!(done.success());
     }
 
-    /// Waits for its end.
+    /// Waits for the process to exit and returns its exit code.
     pub(crate) fn code(mut self) -> Option<i32> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait().expect("it is ours") {
                 return status.code();
             }
-            assert!(Instant::now() < deadline, "it does not end");
+            assert!(Instant::now() < deadline, "the process does not exit");
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -72,35 +72,35 @@ impl Process {
         exchange(self.address, post("/embed", headers, body).as_bytes())
     }
 
-    /// Asks until the answer is as wished.
-    pub(crate) fn until(&self, path: &str, wished: impl Fn(&str) -> bool) -> String {
-        wait(|| Some(self.get(path)).filter(|answer| wished(answer)))
+    /// Requests a path until the response satisfies `condition`.
+    pub(crate) fn until(&self, path: &str, condition: impl Fn(&str) -> bool) -> String {
+        wait(|| Some(self.get(path)).filter(|answer| condition(answer)))
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Nothing to kill where it has ended.
+        // Fails if the process has exited.
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
-/// Asks until there is an answer.
-pub(crate) fn wait<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+/// Polls until `poll` returns a value.
+pub(crate) fn wait<T>(mut poll: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + TIMEOUT;
     loop {
-        if let Some(answer) = ask() {
-            return answer;
+        if let Some(value) = poll() {
+            return value;
         }
-        assert!(Instant::now() < deadline, "it never came");
+        assert!(Instant::now() < deadline, "timed out");
         thread::sleep(Duration::from_millis(10));
     }
 }
 
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("the server listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout can be set");
     stream
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn post(path: &str, headers: &str, body: &str) -> String {
     )
 }
 
-/// 0 where there is no answer.
+/// Returns the status of a response, 0 for an empty one.
 pub(crate) fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! SIGTERM loses nothing that was accepted; SIGHUP reads keys again.
+//! SIGTERM drains without losing an accepted request; SIGHUP reloads the API keys.
 
 use std::io::Write;
 
@@ -10,7 +10,7 @@ const GOOD: &str = r#"{"inputs":"hello"}"#;
 #[test]
 fn sigterm_drains_and_loses_nothing() {
     let server = Process::start(&["--drain-delay", "3", "--drain-timeout", "60"]);
-    // Accepted before the signal, and not even read to its end until the server refuses what is new.
+    // Accepted before the signal; its body ends only after the server has stopped accepting connections.
     let request = post("/embed", "", GOOD);
     let (start, rest) = request.split_at(request.len() - 5);
     let mut slow = server.connect();
@@ -22,10 +22,10 @@ fn sigterm_drains_and_loses_nothing() {
     server.signal("TERM");
     let answer = server.until("/ready", |answer| status(answer) == 503);
     assert!(answer.contains("draining"), "{answer}");
-    // It says that it should be sent nothing, and serves what is sent all the same.
+    // While /ready returns 503, requests are still served.
     assert_eq!(status(&server.embed(GOOD, "")), 200);
     assert_eq!(status(&server.get("/health")), 200);
-    // Then nobody is let in, and the connection without a request is closed.
+    // Then new connections are refused, and the connection without a request is closed.
     assert_eq!(status(&read_all(&mut kept)), 200);
     wait(|| std::net::TcpStream::connect(server.address).err());
     slow.write_all(rest.as_bytes()).expect("the server still reads this one");
@@ -35,7 +35,7 @@ fn sigterm_drains_and_loses_nothing() {
 }
 
 #[test]
-fn sighup_reads_the_keys_again() {
+fn sighup_reloads_the_keys() {
     let scratch = Scratch::new();
     let keys = scratch.file("keys", "# a team\none\n");
     let server = Process::start(&["--api-key-file", text(&keys)]);
@@ -45,7 +45,7 @@ fn sighup_reads_the_keys_again() {
     server.signal("HUP");
     wait(|| (ask("two") == 200).then_some(()));
     assert_eq!((ask("one"), ask("three")), (401, 200));
-    // A file that opens to nobody changes nothing.
+    // A file without a key keeps the old keys.
     scratch.file("keys", "# nobody\n");
     server.signal("HUP");
     assert_eq!(ask("two"), 200);

@@ -1,5 +1,5 @@
-//! What the tests of the program share: a scratch directory, small checkpoints, and a run of the built
-//! binary that cannot hang.
+//! Shared by the tests of the program: a scratch directory, small checkpoints, and runs of the built binary
+//! with a time limit.
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
@@ -10,17 +10,17 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// No command of these tests takes a tenth of this, even on a busy machine.
+/// More than ten times what the slowest command of these tests takes on a busy machine.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// What a run of the program left behind.
-pub(crate) struct Done {
+/// The exit code and the output of a run.
+pub(crate) struct RunOutput {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// One call of `bigbatch`.
+/// A command line of `bigbatch`, its environment and its standard input.
 pub(crate) struct Bigbatch {
     command: Command,
     stdin: Vec<u8>,
@@ -28,7 +28,7 @@ pub(crate) struct Bigbatch {
 
 pub(crate) fn bigbatch<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Bigbatch {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bigbatch"));
-    // No network, no model of the user's, and the CPU also where a build with CUDA would find a GPU.
+    // No network, no cached models, and the CPU even if a build with CUDA would find a GPU.
     let no_cache = std::env::temp_dir().join("bigbatch-test-without-a-hub-cache");
     command.args(args).env("HF_HUB_OFFLINE", "1").env("HF_HOME", no_cache);
     command.env("CUDA_VISIBLE_DEVICES", "");
@@ -41,25 +41,25 @@ impl Bigbatch {
         self
     }
 
-    // One of the binaries that include it has no use for it.
+    // Unused in one of the test binaries that include this file.
     #[allow(dead_code)]
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// Runs it to its end; kills it and fails the test at the time limit.
-    pub(crate) fn run(self) -> Done {
+    /// Runs the program to its end; at the time limit, kills it and fails the test.
+    pub(crate) fn run(self) -> RunOutput {
         self.run_with(Stdio::piped())
     }
 
-    /// As [`Bigbatch::run`]; whatever goes elsewhere than to a pipe isn't in [`Done::stdout`].
-    pub(crate) fn run_with(self, stdout: Stdio) -> Done {
+    /// As [`Bigbatch::run`], with another standard output. [`RunOutput::stdout`] is empty unless that is a pipe.
+    pub(crate) fn run_with(self, stdout: Stdio) -> RunOutput {
         let Bigbatch { mut command, stdin } = self;
         command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let mut input = child.stdin.take().expect("piped");
-        // A program that refuses its input early closes the pipe: no fault of the test.
+        // A program that rejects its input early closes the pipe, which is no failure of the test.
         thread::spawn(move || input.write_all(&stdin).ok());
         let out = collect(child.stdout.take());
         let err = collect(child.stderr.take());
@@ -69,12 +69,12 @@ impl Bigbatch {
             panic!("{command:?} did not end within {TIME_LIMIT:?}");
         };
         let code = child.wait().expect("it ended").code();
-        Done { code, stdout, stderr }
+        RunOutput { code, stdout, stderr }
     }
 
-    /// Runs it, expects exit code 0 and returns its standard output.
+    /// Runs the program, asserts exit code 0 and returns its standard output.
     pub(crate) fn output(self) -> String {
-        let Done { code, stdout, stderr } = self.run();
+        let RunOutput { code, stdout, stderr } = self.run();
         assert_eq!(code, Some(0), "standard error: {stderr}");
         stdout
     }
@@ -92,7 +92,7 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
     receiver
 }
 
-/// A directory of one test, removed with it.
+/// A temporary directory, removed on drop.
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
@@ -116,7 +116,7 @@ impl Scratch {
         path
     }
 
-    /// A small checkpoint of random weights; `options` are those of `model init`.
+    /// Writes a small checkpoint with random weights; `options` are those of `model init`.
     pub(crate) fn checkpoint(&self, name: &str, options: &[&str]) -> PathBuf {
         let dir = self.path(name);
         let init = ["model", "init", "--preset", "random"].map(OsStr::new);
@@ -128,12 +128,12 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Left over at worst in the temporary directory; a panic here would hide the test's own.
+        // At worst the directory is left behind; a panic here would hide the failure of the test.
         std::fs::remove_dir_all(&self.0).ok();
     }
 }
 
-/// Paths are made by these tests and hence UTF-8.
+/// Returns a path as text. Scratch paths are UTF-8.
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("scratch paths are UTF-8")
 }

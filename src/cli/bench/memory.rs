@@ -12,7 +12,7 @@ use bigbatch_validate::report::{OutputDir, experiment};
 use clap::Args;
 
 use crate::cli::options::ModelOptions;
-use crate::cli::{Outcome, say};
+use crate::cli::{CommandResult, say};
 
 #[derive(Args)]
 pub(super) struct MemoryBench {
@@ -46,7 +46,7 @@ pub(super) struct MemoryBench {
     out: Option<PathBuf>,
 }
 
-pub(super) fn memory(options: &MemoryBench) -> Outcome {
+pub(super) fn memory(options: &MemoryBench) -> CommandResult {
     let output = options.out.as_deref().map(OutputDir::create).transpose()?;
     let model = options.model.load(TaskKind::Embed)?;
     let device_options = options.model.device()?;

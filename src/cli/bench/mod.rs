@@ -1,8 +1,11 @@
-//! `bench`: one part of the engine at a time, each figure with its ceiling beside it.
+//! `bench forward`, `attention` and `gemm`: time one part of the engine on synthetic batches, and print each
+//! figure as a share of the device's measured ceiling. Load, queueing and tokenizing are not in these figures;
+//! `validate` measures those. `bench memory` is in `memory`.
 
 mod memory;
 
 use std::error::Error;
+use std::fmt;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -11,7 +14,7 @@ use bigbatch_engine::{Device, LayerKind, Model, PackedBatch, Pooling, Rows, Sequ
 use clap::{Args, Subcommand};
 
 use super::options::ModelOptions;
-use super::{Outcome, say};
+use super::{CommandResult, say};
 
 /// Arguments of `bench`.
 #[derive(Args)]
@@ -22,19 +25,19 @@ pub(crate) struct Bench {
 
 #[derive(Subcommand)]
 enum Part {
-    /// Whole forward passes, ids in and rows out
+    /// Time whole forward passes, from token ids to rows of floats
     Forward {
         #[command(flatten)]
         options: BenchOptions,
-        /// The share of each kind of operation, launched alone
+        /// Also time each kind of operation by itself, as a share of the forward pass
         #[arg(long)]
         shares: bool,
     },
-    /// Attention alone, full and windowed, a layer
+    /// Time attention by itself, full and windowed, per layer
     Attention(BenchOptions),
-    /// The model's linear layers alone, a product each
+    /// Time the linear layers by themselves, per matrix product
     Gemm(BenchOptions),
-    /// Ways of finding memory for the buffers of real batches, replayed side by side
+    /// Compare memory allocation strategies on the buffers of real batches
     Memory(memory::MemoryBench),
 }
 
@@ -42,60 +45,87 @@ enum Part {
 struct BenchOptions {
     #[command(flatten)]
     model: ModelOptions,
-    /// Batches of B sequences of S tokens
-    #[arg(long, value_name = "BxS,...", value_delimiter = ',', value_parser = cell,
+    /// Batches to time, each of B sequences of S tokens
+    #[arg(long, value_name = "BxS,...", value_delimiter = ',', value_parser = parse_shape,
           default_value = "1x128,1x512,8x512,1x2048")]
-    cells: Vec<Cell>,
-    /// Timed runs a figure, after some that are not
+    cells: Vec<BatchShape>,
+    /// Timed runs per figure, after untimed ones
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     repeats: u16,
 }
 
-/// A batch: sequences and the tokens of each.
+/// The shape of a batch of sequences of one length.
 #[derive(Clone, Copy)]
-struct Cell(usize, usize);
+struct BatchShape {
+    sequences: usize,
+    /// Tokens of each sequence.
+    tokens: usize,
+}
 
-fn cell(text: &str) -> Result<Cell, String> {
+impl BatchShape {
+    fn total_tokens(self) -> usize {
+        self.sequences * self.tokens
+    }
+}
+
+impl fmt::Display for BatchShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}x{}", self.sequences, self.tokens))
+    }
+}
+
+fn parse_shape(text: &str) -> Result<BatchShape, String> {
     let bad = || format!("'{text}' is not a batch; write 8x512 for 8 sequences of 512 tokens");
     let (b, s) = text.split_once('x').ok_or_else(bad)?;
     match (b.parse(), s.parse()) {
-        (Ok(b), Ok(s)) if (1..=4096).contains(&b) && (1..=1 << 20).contains(&s) => Ok(Cell(b, s)),
+        (Ok(sequences), Ok(tokens))
+            if (1..=4096).contains(&sequences) && (1..=1 << 20).contains(&tokens) =>
+        {
+            Ok(BatchShape { sequences, tokens })
+        }
         _ => Err(bad()),
     }
 }
 
-pub(crate) fn bench(args: Bench) -> Outcome {
+pub(crate) fn bench(args: Bench) -> CommandResult {
     match args.part {
-        Part::Forward { options, shares } => Bed::open(&options)?
-            .each_cell(&options, if shares { forward_and_shares } else { forward }),
-        Part::Attention(options) => Bed::open(&options)?.each_cell(&options, attention),
-        Part::Gemm(options) => Bed::open(&options)?.each_cell(&options, gemm),
+        Part::Forward { options, shares } => TestBed::start(&options)?
+            .measure_each(&options, if shares { forward_and_shares } else { forward }),
+        Part::Attention(options) => TestBed::start(&options)?.measure_each(&options, attention),
+        Part::Gemm(options) => TestBed::start(&options)?.measure_each(&options, gemm),
         Part::Memory(options) => memory::memory(&options),
     }
 }
 
-/// Measures one batch and prints its rows.
-type Figure = fn(&mut Bed, Cell, &PackedBatch, &BenchOptions) -> Result<(), Box<dyn Error>>;
+/// Times one batch and prints its rows of the table.
+type Measure =
+    fn(&mut TestBed, BatchShape, &PackedBatch, &BenchOptions) -> Result<(), Box<dyn Error>>;
 
-/// The device that is measured, and its ceilings.
-struct Bed {
+/// The device under test, its model and its measured ceilings.
+struct TestBed {
     model: Model,
     device: Device,
     ceilings: Ceilings,
 }
 
-/// Median, minimum and maximum, in seconds.
-struct Spread(f64, f64, f64);
+/// Median, minimum and maximum of timed runs, in seconds.
+struct Spread {
+    median: f64,
+    min: f64,
+    max: f64,
+}
 
 impl Spread {
     fn of(mut seconds: Vec<f64>) -> Spread {
         seconds.sort_by(f64::total_cmp);
-        Spread(seconds[seconds.len() / 2], seconds[0], seconds[seconds.len() - 1])
+        let (min, max) = (seconds[0], seconds[seconds.len() - 1]);
+        Spread { median: seconds[seconds.len() / 2], min, max }
     }
 }
 
-impl Bed {
-    fn open(options: &BenchOptions) -> Result<Bed, Box<dyn Error>> {
+impl TestBed {
+    /// Starts the device, measures its ceilings and prints the head of the table.
+    fn start(options: &BenchOptions) -> Result<TestBed, Box<dyn Error>> {
         let model = options.model.load(TaskKind::Embed)?;
         let mut device = Device::start(&model, &options.model.device()?)?;
         let ceilings = device.ceilings()?;
@@ -109,7 +139,7 @@ impl Bed {
         say!(
             "{:>12} {:<26} {:>10} {:>10} {:>10} {:>11} {:>9} {:>11}",
             "batch",
-            "what",
+            "operation",
             "ms median",
             "min",
             "max",
@@ -117,34 +147,50 @@ impl Bed {
             "TFLOP/s",
             "of ceiling"
         );
-        Ok(Bed { model, device, ceilings })
+        Ok(TestBed { model, device, ceilings })
     }
 
-    fn each_cell(mut self, options: &BenchOptions, figure: Figure) -> Outcome {
-        for &at in &options.cells {
-            let Cell(sequences, tokens) = at;
-            let most = self.device.max_batch_tokens();
-            if sequences * tokens > most || sequences > self.device.max_batch_sequences() {
-                say!("{:>12} not run: a batch holds {most} tokens", name(at));
+    /// Runs `measure` on each batch of `--cells` that the device holds.
+    fn measure_each(mut self, options: &BenchOptions, measure: Measure) -> CommandResult {
+        for &shape in &options.cells {
+            let max_tokens = self.device.max_batch_tokens();
+            let max_sequences = self.device.max_batch_sequences();
+            if shape.total_tokens() > max_tokens || shape.sequences > max_sequences {
+                say!(
+                    "{shape:>12} not run: a batch holds at most {max_tokens} tokens in {max_sequences} sequences"
+                );
                 continue;
             }
             let vocabulary = self.model.tokenizer.vocab_end();
-            // Ids all over the vocabulary: repeated ones would leave the embedding in the cache.
+            // Spread over the vocabulary: repeated ids would keep the embedding in the cache.
             let id = |i: u32| i.wrapping_mul(2_654_435_761) % vocabulary;
-            let ids: Vec<u32> = (0..(sequences * tokens) as u32).map(id).collect();
+            let ids: Vec<u32> = (0..shape.total_tokens() as u32).map(id).collect();
             let wants = Rows::Pooled(Pooling::Mean);
-            let pieces = ids.chunks(tokens).map(|token_ids| Sequence { token_ids, wants: &wants });
-            figure(&mut self, at, &PackedBatch::pack(pieces), options)?;
+            let sequences =
+                ids.chunks(shape.tokens).map(|token_ids| Sequence { token_ids, wants: &wants });
+            measure(&mut self, shape, &PackedBatch::pack(sequences), options)?;
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    /// One row; `flops` of 0 for what moves bytes only.
-    fn row(
+    /// Times the selected operations of all `layers`, and divides by their number.
+    fn time_per_layer(
+        &mut self,
+        batch: &PackedBatch,
+        select: impl Fn(&Op) -> bool,
+        options: &BenchOptions,
+        layers: usize,
+    ) -> Result<Spread, Box<dyn Error>> {
+        let all = self.device.time(batch, select, options.repeats.into())?;
+        Ok(Spread::of(all.into_iter().map(|seconds| seconds / layers as f64).collect()))
+    }
+
+    /// Prints a row of the table; with `flops` 0, without a rate.
+    fn print_row(
         &self,
-        at: Cell,
-        what: &str,
-        Spread(median, min, max): &Spread,
+        shape: BatchShape,
+        operation: &str,
+        &Spread { median, min, max }: &Spread,
         flops: f64,
     ) -> std::io::Result<()> {
         let rate = flops / median;
@@ -155,55 +201,50 @@ impl Bed {
             String::new()
         };
         say!(
-            "{:>12} {what:<26} {:>10} {:>10} {:>10} {:>11.0} {rates}",
-            name(at),
+            "{shape:>12} {operation:<26} {:>10} {:>10} {:>10} {:>11.0} {rates}",
             significant(median * 1e3),
             significant(min * 1e3),
             significant(max * 1e3),
-            (at.0 * at.1) as f64 / median,
+            shape.total_tokens() as f64 / median,
         );
         Ok(())
     }
 }
 
-/// A figure to four digits, however small: nothing but zero is printed as zero.
+/// Formats a figure with four significant digits, so that only zero is printed as zero.
 fn significant(figure: f64) -> String {
     let magnitude = if figure > 0.0 { figure.log10().floor() as i32 } else { 0 };
     format!("{figure:.*}", (3 - magnitude).clamp(0, 12) as usize)
 }
 
-fn name(Cell(sequences, tokens): Cell) -> String {
-    format!("{sequences}x{tokens}")
-}
-
 fn forward(
-    bed: &mut Bed,
-    at: Cell,
+    bed: &mut TestBed,
+    shape: BatchShape,
     batch: &PackedBatch,
     options: &BenchOptions,
 ) -> Result<(), Box<dyn Error>> {
-    whole(bed, at, batch, options).map(drop)
+    time_forward(bed, shape, batch, options).map(drop)
 }
 
 fn forward_and_shares(
-    bed: &mut Bed,
-    at: Cell,
+    bed: &mut TestBed,
+    shape: BatchShape,
     batch: &PackedBatch,
     options: &BenchOptions,
 ) -> Result<(), Box<dyn Error>> {
-    let whole = whole(bed, at, batch, options)?;
-    for (kind, select) in KINDS {
+    let whole = time_forward(bed, shape, batch, options)?;
+    for (kind, select) in OPERATION_KINDS {
         let spread = Spread::of(bed.device.time(batch, select, options.repeats.into())?);
-        let what = format!("  {kind} {:.1}%", 100.0 * spread.0 / whole.0);
-        bed.row(at, &what, &spread, 0.0)?;
+        let operation = format!("  {kind} {:.1}%", 100.0 * spread.median / whole.median);
+        bed.print_row(shape, &operation, &spread, 0.0)?;
     }
     Ok(())
 }
 
-/// The row of a whole forward pass.
-fn whole(
-    bed: &mut Bed,
-    at: Cell,
+/// Times whole forward passes, copies to and from the device included, and prints their row.
+fn time_forward(
+    bed: &mut TestBed,
+    shape: BatchShape,
     batch: &PackedBatch,
     options: &BenchOptions,
 ) -> Result<Spread, Box<dyn Error>> {
@@ -216,14 +257,14 @@ fn whole(
         }
     }
     let whole = Spread::of(seconds);
-    bed.row(at, "forward, copies included", &whole, flops(&bed.model, at))?;
+    bed.print_row(shape, "forward, copies included", &whole, flops(&bed.model, shape))?;
     Ok(whole)
 }
 
 type Select = fn(&Op) -> bool;
 
-/// Every operation of a forward pass, by what it is.
-const KINDS: [(&str, Select); 7] = [
+/// The operations of a forward pass by kind; together they cover all of it.
+const OPERATION_KINDS: [(&str, Select); 7] = [
     ("linear", |op| matches!(op, Op::Linear { .. } | Op::LinearRows { .. })),
     ("attention, full", |op| matches!(op, Op::Attention { window: None, .. })),
     ("attention, windowed", |op| matches!(op, Op::Attention { window: Some(_), .. })),
@@ -234,34 +275,34 @@ const KINDS: [(&str, Select); 7] = [
 ];
 
 fn attention(
-    bed: &mut Bed,
-    at: Cell,
+    bed: &mut TestBed,
+    shape: BatchShape,
     batch: &PackedBatch,
     options: &BenchOptions,
 ) -> Result<(), Box<dyn Error>> {
-    for (what, kind, select) in
-        [("full", LayerKind::Full, KINDS[1].1), ("windowed", LayerKind::Sliding, KINDS[2].1)]
-    {
+    for (operation, kind, select) in [
+        ("full", LayerKind::Full, OPERATION_KINDS[1].1),
+        ("windowed", LayerKind::Sliding, OPERATION_KINDS[2].1),
+    ] {
         let layers = bed.model.config.layers.iter().filter(|&&layer| layer == kind).count();
         if layers == 0 {
             continue;
         }
-        let all = bed.device.time(batch, select, options.repeats.into())?;
-        let spread = Spread::of(all.into_iter().map(|seconds| seconds / layers as f64).collect());
-        bed.row(at, what, &spread, attention_flops(&bed.model, at, kind))?;
+        let spread = bed.time_per_layer(batch, select, options, layers)?;
+        bed.print_row(shape, operation, &spread, attention_flops(&bed.model, shape, kind))?;
     }
     Ok(())
 }
 
 fn gemm(
-    bed: &mut Bed,
-    at: Cell,
+    bed: &mut TestBed,
+    shape: BatchShape,
     batch: &PackedBatch,
     options: &BenchOptions,
 ) -> Result<(), Box<dyn Error>> {
     let config = &bed.model.config;
     let (h, i, layers) = (config.hidden_size, config.intermediate_size, config.layers.len());
-    for (what, inputs, outputs, residual) in [
+    for (operation, inputs, outputs, residual) in [
         ("Wqkv", h, 3 * h, false),
         ("attn.Wo + residual", h, h, true),
         ("mlp.Wi", h, 2 * i, false),
@@ -273,30 +314,30 @@ fn gemm(
             }
             _ => false,
         };
-        let all = bed.device.time(batch, select, options.repeats.into())?;
-        let spread = Spread::of(all.into_iter().map(|seconds| seconds / layers as f64).collect());
+        let spread = bed.time_per_layer(batch, select, options, layers)?;
         let flops = 2.0 * (batch.tokens() * inputs * outputs) as f64;
-        bed.row(at, &format!("{what} {inputs}x{outputs}"), &spread, flops)?;
+        bed.print_row(shape, &format!("{operation} {inputs}x{outputs}"), &spread, flops)?;
     }
     Ok(())
 }
 
-/// Multiplications and additions of one layer's attention.
-fn attention_flops(model: &Model, Cell(sequences, tokens): Cell, kind: LayerKind) -> f64 {
+/// Returns the multiplications and additions of the attention of one layer.
+fn attention_flops(model: &Model, shape: BatchShape, kind: LayerKind) -> f64 {
     let seen = match kind {
-        LayerKind::Full => tokens,
-        LayerKind::Sliding => tokens.min(2 * model.config.window + 1),
+        LayerKind::Full => shape.tokens,
+        LayerKind::Sliding => shape.tokens.min(2 * model.config.window + 1),
     };
-    4.0 * (sequences * tokens) as f64 * (seen * model.config.hidden_size) as f64
+    4.0 * shape.total_tokens() as f64 * (seen * model.config.hidden_size) as f64
 }
 
-/// Multiplications and additions of the linear layers and of attention.
-fn flops(model: &Model, at: Cell) -> f64 {
+/// Returns the multiplications and additions of the linear layers and of attention, over all layers.
+fn flops(model: &Model, shape: BatchShape) -> f64 {
     let config = &model.config;
     let (h, i) = (config.hidden_size as f64, config.intermediate_size as f64);
     let linear = 2.0 * (4.0 * h * h + 3.0 * h * i) * config.layers.len() as f64;
-    let attention: f64 = config.layers.iter().map(|&kind| attention_flops(model, at, kind)).sum();
-    (at.0 * at.1) as f64 * linear + attention
+    let attention: f64 =
+        config.layers.iter().map(|&kind| attention_flops(model, shape, kind)).sum();
+    shape.total_tokens() as f64 * linear + attention
 }
 
 #[cfg(test)]
@@ -304,7 +345,7 @@ mod tests {
     use super::significant;
 
     #[test]
-    fn a_small_figure_keeps_its_digits() {
+    fn small_figures_keep_four_digits() {
         for (figure, printed) in [
             (0.0, "0.000"),
             (0.000_312_345, "0.0003123"),

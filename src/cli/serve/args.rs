@@ -1,4 +1,5 @@
-//! The arguments of `serve`. Each is also an environment variable and a key of `--config`: see `layers`.
+//! The options of `serve`, and their conversion to those of the server crate. Each option is also an
+//! environment variable and a key of `--config`: see `config_sources`.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -8,14 +9,19 @@ use bigbatch_engine::{EngineOptions, units};
 use bigbatch_server::{Options, Origin, Transport};
 use clap::{Args, ValueEnum};
 
-use crate::cli::options::{RuntimeOptions, seconds, seconds_or_none};
+use crate::cli::options::{RuntimeOptions, parse_positive_seconds, parse_seconds};
 
-/// Every option can also be set by an environment variable (`--drain-delay` by BIGBATCH_DRAIN_DELAY; those that
-/// text-embeddings-inference has by its names too, such as MODEL_ID or PORT) and by a line of the file of
-/// `--config` (`drain_delay = 5`). Flags win over the environment, the environment over the file.
+/// The end of `serve --help`.
+const SOURCES_HELP: &str = "\
+Every option can also be set by an environment variable (--drain-delay by BIGBATCH_DRAIN_DELAY; options of
+text-embeddings-inference also by its names, such as MODEL_ID or PORT) and by a line in the file of --config
+(drain_delay = 5). Flags override the environment, which overrides the file.";
+
+/// Arguments of `serve`.
 #[derive(Args)]
+#[command(after_help = SOURCES_HELP)]
 pub(crate) struct Serve {
-    /// A model to serve, under a name of its own; may be given several times, the first is the default
+    /// Model to serve, and the name that requests select it by; repeatable, the first is the default
     #[arg(
         long,
         visible_alias = "model-id",
@@ -29,127 +35,129 @@ pub(crate) struct Serve {
     pub(super) listen: Listen,
     #[command(flatten)]
     limits: Limits,
-    /// Requests of a model admitted at once, waiting or running; one more is refused
+    /// Maximum inputs in flight per model; beyond it, requests get 429
     #[arg(long, value_name = "N", default_value_t = EngineOptions::default().max_concurrent_requests as u32, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     pub(super) max_concurrent_requests: u32,
-    /// Threads of each model that tokenize [default: all cores, at most 16]
+    /// Tokenizer threads per model [default: all cores, at most 16]
     #[arg(long, alias = "tokenization-workers", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) tokenizer_threads: Option<u16>,
-    /// Log lines: text, or one JSON object each
+    /// Format of log lines: text, or one JSON object per line
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(super) log_format: LogFormat,
-    /// error, warn, info, debug or trace; or a filter such as `info,bigbatch_server=debug`
+    /// Log level: error, warn, info, debug, trace, or a filter such as `info,bigbatch_server=debug`
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(super) log_level: String,
-    /// A TOML file of these options, `-` written `_`
+    /// TOML file of these options, with `_` for `-` in their names
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Print all options as such a file, with where each comes from, and end
+    /// Print all options as such a file, each with its source, and exit
     #[arg(long)]
     pub(super) print_config: bool,
-    /// What `--print-config` prints.
+    /// The output of `--print-config`, set by `config_sources`, which knows the origins.
     #[arg(skip)]
-    pub(crate) printed: Option<String>,
+    pub(crate) effective_config: Option<String>,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 pub(super) enum LogFormat {
     Text,
     Json,
 }
 
-/// Where to listen, and to whom.
+/// The address to listen on, and who may connect.
 #[derive(Args)]
 pub(super) struct Listen {
     /// Address to listen on
     #[arg(long, visible_alias = "hostname", value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub(super) host: IpAddr,
-    /// Port to listen on; 0 takes a free one
+    /// Port to listen on; 0 picks a free one
     #[arg(long, short, value_name = "PORT", default_value_t = 8080)]
     pub(super) port: u16,
-    /// A key that clients must send as `Authorization: Bearer KEY`; better in API_KEY or a file, for command
-    /// lines are public
+    /// API key that clients must send as `Authorization: Bearer KEY`; prefer API_KEY or --api-key-file, since
+    /// other users of the machine can read command lines
     #[arg(long, value_name = "KEY")]
     pub(super) api_key: Option<String>,
-    /// A file of such keys, one a line, `#` begins a comment; read again at SIGHUP
+    /// File of API keys, one per line, `#` starts a comment; reloaded at SIGHUP
     #[arg(long, value_name = "FILE")]
     pub(super) api_key_file: Option<PathBuf>,
-    /// Certificate chain in PEM, for TLS; read again at SIGHUP
+    /// TLS certificate chain in PEM; reloaded at SIGHUP
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(super) tls_cert: Option<PathBuf>,
-    /// The certificate's key in PEM
+    /// Private key of the TLS certificate in PEM; reloaded at SIGHUP
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(super) tls_key: Option<PathBuf>,
-    /// An origin whose pages may call, or `*`; may be given several times
+    /// Origin whose pages may call the server, or `*` for any; repeatable
     #[arg(long, value_name = "ORIGIN")]
     cors_allow_origin: Vec<Origin>,
 }
 
-/// What clients may ask for. Sizes in bytes or like `2MiB`, times in seconds.
+/// Limits on requests and connections. Sizes are bytes or have a unit, such as `2MiB`.
 #[derive(Args)]
 struct Limits {
-    /// Inputs of one request
+    /// Maximum inputs per request
     #[arg(long, value_name = "N", default_value_t = Options::default().max_client_batch_size as u32, value_parser = clap::value_parser!(u32).range(1..))]
     max_client_batch_size: u32,
-    /// Bytes of a body, after decompression
+    /// Maximum size of a request body after decompression
     #[arg(long, value_name = "SIZE", default_value_t = Options::default().payload_limit_bytes as u64, value_parser = units::parse_bytes)]
     payload_limit: u64,
-    /// Bytes of a compressed body as it is sent
+    /// Maximum size of a compressed request body before decompression
     #[arg(long, value_name = "SIZE", default_value_t = Options::default().compressed_limit_bytes as u64, value_parser = units::parse_bytes)]
     compressed_limit: u64,
-    /// Cut inputs that are too long where a request does not say [default: false]
+    /// Cut inputs that are too long in requests that do not set `truncate` [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Options::default().auto_truncate, action = clap::ArgAction::Set, hide_default_value = true)]
     auto_truncate: bool,
-    /// Chunks that one request's inputs may be cut into
+    /// Maximum windows (chunks) per request, over all its inputs
     #[arg(long, value_name = "N", default_value_t = Options::default().max_chunks as u32, value_parser = clap::value_parser!(u32).range(1..))]
     max_chunks: u32,
-    /// The largest top_k
+    /// Maximum `top_k` of a request
     #[arg(long, value_name = "N", default_value_t = Options::default().max_top_k as u32, value_parser = clap::value_parser!(u32).range(1..))]
     max_top_k: u32,
-    /// The largest dimensions
+    /// Maximum `dimensions` of a request
     #[arg(long, value_name = "N", default_value_t = Options::default().max_dimensions as u32, value_parser = clap::value_parser!(u32).range(1..))]
     max_dimensions: u32,
-    /// Bytes of the numbers of an answer with a row for each token, as f32
+    /// Maximum size of a response with one row per token, counted as f32; as JSON it is about three times
+    /// larger
     #[arg(long, value_name = "SIZE", default_value_t = Options::default().answer_limit_bytes as u64, value_parser = units::parse_bytes)]
     answer_limit: u64,
-    /// From a body to its answer
-    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().request_timeout.as_secs_f64(), value_parser = seconds)]
+    /// Time limit from a request's body to its response
+    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().request_timeout.as_secs_f64(), value_parser = parse_positive_seconds)]
     request_timeout: f64,
-    /// From a request's head to the end of its body; also for a client that takes none of its answer
-    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().body_timeout.as_secs_f64(), value_parser = seconds)]
+    /// Time limit from a request's head to the end of its body, and for a client that stops reading its
+    /// response
+    #[arg(long, value_name = "SECONDS", default_value_t = Options::default().body_timeout.as_secs_f64(), value_parser = parse_positive_seconds)]
     body_timeout: f64,
-    /// For a request's head, and for agreeing on TLS
-    #[arg(long, value_name = "SECONDS", default_value_t = Transport::default().header_timeout.as_secs_f64(), value_parser = seconds)]
+    /// Time limit for a request's head and for the TLS handshake
+    #[arg(long, value_name = "SECONDS", default_value_t = Transport::default().header_timeout.as_secs_f64(), value_parser = parse_positive_seconds)]
     header_timeout: f64,
-    /// Bytes of a request's head
-    #[arg(long, value_name = "SIZE", default_value_t = Transport::default().header_limit_bytes as u64, value_parser = header_limit)]
+    /// Maximum size of a request's head, 8KiB to 16MiB
+    #[arg(long, value_name = "SIZE", default_value_t = Transport::default().header_limit_bytes as u64, value_parser = parse_header_limit)]
     header_limit: u64,
-    /// How long a connection may stay open without a request
-    #[arg(long, value_name = "SECONDS", default_value_t = Transport::default().keep_alive.as_secs_f64(), value_parser = seconds)]
+    /// Close connections that had no request for this long
+    #[arg(long, value_name = "SECONDS", default_value_t = Transport::default().keep_alive.as_secs_f64(), value_parser = parse_positive_seconds)]
     keep_alive: f64,
-    /// Connections at once; one more hears 503
+    /// Maximum open connections; beyond it, connections get 503
     #[arg(long, value_name = "N", default_value_t = Transport::default().max_connections as u32, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     max_connections: u32,
-    /// After SIGTERM, how long requests are still taken while /ready says 503
-    #[arg(long, value_name = "SECONDS", default_value_t = Transport::default().drain_delay.as_secs_f64(), value_parser = seconds_or_none)]
+    /// After SIGTERM, keep accepting requests for this long while /ready returns 503
+    #[arg(long, value_name = "SECONDS", default_value_t = Transport::default().drain_delay.as_secs_f64(), value_parser = parse_seconds)]
     drain_delay: f64,
-    /// After that, how long requests under way may take
-    #[arg(long, value_name = "SECONDS", default_value_t = Transport::default().drain_timeout.as_secs_f64(), value_parser = seconds_or_none)]
+    /// After that, wait this long for requests in flight before closing their connections
+    #[arg(long, value_name = "SECONDS", default_value_t = Transport::default().drain_timeout.as_secs_f64(), value_parser = parse_seconds)]
     drain_timeout: f64,
 }
 
-/// Bytes of a head: hyper needs room for a line or two, and every connection may take so much.
-fn header_limit(text: &str) -> Result<u64, String> {
+/// Parses the size of a head. hyper requires a buffer of at least 8 KiB, and every connection may fill its own.
+fn parse_header_limit(text: &str) -> Result<u64, String> {
     let bytes = units::parse_bytes(text)?;
     if (8 << 10..=16 << 20).contains(&bytes) {
         return Ok(bytes);
     }
-    Err("give a size from 8KiB to 16MiB".into())
+    Err("use a size from 8KiB to 16MiB".into())
 }
 
 impl Serve {
-    /// The application's options.
+    /// Converts the limits of requests.
     pub(super) fn options(&self) -> Options {
         let limits = &self.limits;
         Options {
@@ -168,21 +176,21 @@ impl Serve {
         }
     }
 
-    /// Options that stand in each other's way, each in a line.
-    pub(super) fn contradictions(&self, options: &Options, transport: &Transport) -> Vec<String> {
+    /// Describes options that contradict each other, one line per pair.
+    pub(super) fn conflicts(&self, options: &Options, transport: &Transport) -> Vec<String> {
         let mut found = Vec::new();
-        let (inputs, places) = (options.max_client_batch_size, self.max_concurrent_requests);
-        if inputs > places as usize {
+        let (inputs, admitted) = (options.max_client_batch_size, self.max_concurrent_requests);
+        if inputs > admitted as usize {
             found.push(format!(
-                "--max-client-batch-size is {inputs}, but a request of more than {places} inputs \
-                 (--max-concurrent-requests) is always refused"
+                "--max-client-batch-size is {inputs}, but requests with more than {admitted} inputs are always \
+                 rejected (--max-concurrent-requests); lower the former or raise the latter"
             ));
         }
         let (drain, request) = (transport.drain_timeout, options.request_timeout);
         if drain < request {
             found.push(format!(
-                "--drain-timeout is {} s, but a request may take {} s (--request-timeout): one under way \
-                 when the server stops may be cut off",
+                "--drain-timeout is {} s, but a request may take {} s (--request-timeout) and would be cut off \
+                 when the server stops; raise the former or lower the latter",
                 drain.as_secs_f64(),
                 request.as_secs_f64()
             ));
@@ -190,7 +198,7 @@ impl Serve {
         found
     }
 
-    /// The connections' options.
+    /// Converts the limits of connections and of draining.
     pub(super) fn transport(&self) -> Transport {
         let limits = &self.limits;
         Transport {
@@ -223,21 +231,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_given_is_as_the_libraries_have_it() {
+    fn defaults_are_those_of_the_server_crate() {
         let args = serve(&[]);
         assert_eq!(args.options(), Options::default());
         assert_eq!(args.transport(), Transport::default());
     }
 
     #[test]
-    fn options_that_stand_in_each_others_way_are_told() {
-        let told = |args: &[&str]| {
+    fn options_that_contradict_each_other_are_reported() {
+        let conflicts = |args: &[&str]| {
             let args = serve(args);
-            args.contradictions(&args.options(), &args.transport()).join("\n")
+            args.conflicts(&args.options(), &args.transport()).join("\n")
         };
-        assert_eq!(told(&["--drain-timeout=120"]), "");
-        let few = told(&["--drain-timeout=120", "--max-concurrent-requests=31"]);
+        assert_eq!(conflicts(&["--drain-timeout=120"]), "");
+        let few = conflicts(&["--drain-timeout=120", "--max-concurrent-requests=31"]);
         assert!(few.contains("more than 31 inputs") && few.lines().count() == 1, "{few}");
-        assert!(told(&["--drain-timeout=119.5"]).contains("--drain-timeout is 119.5 s"));
+        assert!(conflicts(&["--drain-timeout=119.5"]).contains("--drain-timeout is 119.5 s"));
     }
 }

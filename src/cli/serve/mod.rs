@@ -1,7 +1,8 @@
-//! `serve`: the HTTP server.
+//! `serve`: starts the HTTP server of `bigbatch-server`, loads its models, and stops it on signals. The options
+//! are in `args`; `config_sources` merges them with the environment and a file.
 
 mod args;
-pub(super) mod layers;
+mod config_sources;
 
 use std::error::Error;
 use std::io::IsTerminal;
@@ -18,19 +19,20 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::args::LogFormat;
 pub(crate) use self::args::Serve;
-use super::{Outcome, say};
+pub(super) use self::config_sources::parse;
+use super::{CommandResult, say};
 
-pub(crate) fn serve(args: Serve) -> Outcome {
+pub(crate) fn serve(args: Serve) -> CommandResult {
     if args.print_config {
-        say!("{}", args.printed.as_deref().unwrap_or_default().trim_end());
+        say!("{}", args.effective_config.as_deref().unwrap_or_default().trim_end());
         return Ok(ExitCode::SUCCESS);
     }
-    log(&args)?;
+    init_logging(&args)?;
     let keys = Keys::load(args.listen.api_key.as_deref(), args.listen.api_key_file.clone())?;
     if !args.listen.host.is_loopback() && !keys.required() {
         tracing::warn!(
             host = %args.listen.host,
-            "other machines can reach this address and no API key is needed; give --api-key-file"
+            "other machines can reach this address and no API key is required; set --api-key-file"
         );
     }
     let files = args.listen.tls_cert.clone().zip(args.listen.tls_key.clone());
@@ -40,11 +42,11 @@ pub(crate) fn serve(args: Serve) -> Outcome {
     let code = match ended {
         Ended::Drained | Ended::Cut { .. } => 0,
         Ended::DeviceLost => {
-            tracing::error!("the device is lost; this process must be started again");
+            tracing::error!("the device is lost; restart this process");
             3
         }
     };
-    // Not by returning: a device that hangs would be waited for when its engine is dropped.
+    // Exits here: returning would drop the engine, which blocks on a device that hangs.
     std::process::exit(code)
 }
 
@@ -60,11 +62,11 @@ async fn listen(
     let scheme = if tls.is_some() { "https" } else { "http" };
     say!("listening on {scheme}://{}", listener.local_addr()?);
     let (door, options, transport) = (Door::default(), args.options(), args.transport());
-    for warning in args.contradictions(&options, &transport) {
+    for warning in args.conflicts(&options, &transport) {
         tracing::warn!("{warning}");
     }
     let life = door.life().clone();
-    tokio::spawn(obey(
+    tokio::spawn(handle_signals(
         Signals::new()?,
         life.clone(),
         keys.clone(),
@@ -75,7 +77,7 @@ async fn listen(
     let mut serving = std::pin::pin!(serving);
     let app = tokio::select! {
         ended = &mut serving => return Ok(ended),
-        models = loaded(args) => App::guarded(models?, options, keys, life),
+        models = load_models_blocking(args) => App::guarded(models?, options, keys, life),
     };
     let observe = app.observe.clone();
     door.open(router(app));
@@ -86,21 +88,20 @@ async fn listen(
         tracing::warn!(
             requests,
             connections,
-            "accepted, not answered within --drain-timeout, cut off"
+            "closed connections whose requests were not answered within --drain-timeout"
         );
     }
     Ok(ended)
 }
 
-/// Loads the models away from the async threads. Errors keep their type: a lost device has an exit code of
-/// its own.
-async fn loaded(args: Serve) -> Result<Models, Box<dyn Error>> {
-    let models = tokio::task::spawn_blocking(move || load(&args)).await?;
+/// Runs [`load_models`] on a blocking thread. Errors keep their type, which decides the exit code.
+async fn load_models_blocking(args: Serve) -> Result<Models, Box<dyn Error>> {
+    let models = tokio::task::spawn_blocking(move || load_models(&args)).await?;
     models.map_err(|error| -> Box<dyn Error> { error })
 }
 
-/// Reads and starts the models, and runs each once.
-fn load(args: &Serve) -> Result<Models, Box<dyn Error + Send + Sync>> {
+/// Loads the models, starts their engines within one memory budget, and runs one batch on each.
+fn load_models(args: &Serve) -> Result<Models, Box<dyn Error + Send + Sync>> {
     let defaults = EngineOptions::default();
     let options = EngineOptions {
         device: args.runtime.device()?,
@@ -109,26 +110,27 @@ fn load(args: &Serve) -> Result<Models, Box<dyn Error + Send + Sync>> {
     };
     let mut list = Vec::new();
     for given in &args.model {
-        let (name, source) = named(given);
-        // Whoever names none gets the model that a router asks first.
+        let (name, source) = split_name(given);
+        // `embedded` is the classifier: the model that a router calls first.
         let task = if source == "embedded" { TaskKind::Classify } else { TaskKind::Embed };
         let model = args.runtime.load(source, task)?;
         let name = name.map_or_else(|| model.name.clone(), str::to_owned);
         list.push(ToStart { name, source: source.into(), model });
     }
     let models = Models::new(startup::start(list, &options)?)
-        .ok_or("two models have one name; give each --model a name of its own: NAME=SOURCE")?;
+        .ok_or("two models have the same name; give each --model its own: NAME=SOURCE")?;
     for served in models.iter() {
         served.engine.probe()?.wait()?;
         let (model, device) = (&served.name, &served.engine.device().name);
         let (kind, max_tokens) = (served.kind, served.engine.max_tokens());
-        tracing::info!(model, ?kind, device, max_tokens, "a model is loaded");
+        tracing::info!(model, ?kind, device, max_tokens, "loaded a model");
     }
     Ok(models)
 }
 
-/// `NAME=SOURCE`, or a source alone: a path may hold `=`, a name only letters, digits, `.`, `_` and `-`.
-fn named(given: &str) -> (Option<&str>, &str) {
+/// Splits `NAME=SOURCE`, or returns the source alone: paths may contain `=`, names only letters, digits, `.`,
+/// `_` and `-`.
+fn split_name(given: &str) -> (Option<&str>, &str) {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     match given.split_once('=') {
         Some((name, source)) if !name.is_empty() && name.chars().all(plain) => (Some(name), source),
@@ -136,6 +138,7 @@ fn named(given: &str) -> (Option<&str>, &str) {
     }
 }
 
+/// The signals that the server handles.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -151,8 +154,8 @@ impl Signals {
         })
     }
 
-    /// Waits to be told to end.
-    async fn end(&mut self) {
+    /// Waits for SIGTERM or SIGINT.
+    async fn stop(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -160,9 +163,9 @@ impl Signals {
     }
 }
 
-/// Does what signals say: SIGHUP reads keys and certificates again, SIGTERM and SIGINT end in good order, a
-/// second one without the delay.
-async fn obey(
+/// Handles signals until the server stops: SIGHUP reloads keys and certificates; SIGTERM or SIGINT drains for
+/// `drain_delay` and then stops accepting requests; a second one skips the delay.
+async fn handle_signals(
     mut signals: Signals,
     life: Arc<Life>,
     keys: Arc<Keys>,
@@ -178,32 +181,40 @@ async fn obey(
     }
     if life.phase() == Phase::Ready {
         life.enter(Phase::Draining);
-        tracing::info!(delay_seconds = drain_delay.as_secs_f64(), "draining: /ready says 503");
+        tracing::info!(delay_seconds = drain_delay.as_secs_f64(), "draining: /ready returns 503");
         tokio::select! {
             () = tokio::time::sleep(drain_delay) => {}
-            () = signals.end() => {}
+            () = signals.stop() => {}
         }
     }
-    tracing::info!("stopping: new requests are refused, those under way are answered");
+    tracing::info!("stopping: rejecting new requests, answering those in flight");
     life.enter(Phase::Closing);
 }
 
 fn reload(keys: &Keys, tls: Option<&Tls>) {
     match keys.reload() {
-        Ok(()) => tracing::info!("API keys are read again"),
-        Err(error) => tracing::error!(%error, "the API keys stay as they were"),
+        Ok(()) => tracing::info!("reloaded the API keys"),
+        Err(error) => {
+            tracing::error!(%error, "cannot reload the API keys; the old ones stay valid")
+        }
     }
     match tls.map(Tls::reload) {
         None => {}
-        Some(Ok(())) => tracing::info!("the certificate is read again"),
-        Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
+        Some(Ok(())) => tracing::info!("reloaded the TLS certificate"),
+        Some(Err(error)) => {
+            tracing::error!(%error, "cannot reload the TLS certificate; the old one stays in use")
+        }
     }
 }
 
-/// Log lines go to standard error; what is printed goes to standard output.
-fn log(args: &Serve) -> Result<(), Box<dyn Error>> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&args.log_level)
-        .map_err(|error| format!("--log-level {}: {error}", args.log_level))?;
+/// Sends log lines to standard error; standard output is for the address and `--print-config`.
+fn init_logging(args: &Serve) -> Result<(), Box<dyn Error>> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&args.log_level).map_err(|error| {
+        format!(
+            "--log-level {}: {error}; use a level or a filter such as info,bigbatch_server=debug",
+            args.log_level
+        )
+    })?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -220,25 +231,25 @@ mod tests {
     use bigbatch_engine::LoadError;
     use clap::Parser;
 
-    use super::{loaded, named};
+    use super::{load_models_blocking, split_name};
     use crate::cli::{Cli, Command};
 
     #[tokio::test]
-    async fn what_fails_at_start_up_keeps_its_type() {
+    async fn an_error_at_start_up_keeps_its_type() {
         let args = ["bigbatch", "serve", "--device", "cpu", "--dtype", "bf16"];
         let Ok(Cli { command: Command::Serve(args) }) = Cli::try_parse_from(args) else {
             panic!("these are options of `serve`");
         };
-        let error = loaded(*args).await.err().expect("a CPU computes in f32 only");
+        let error = load_models_blocking(*args).await.err().expect("a CPU computes in f32 only");
         assert!(matches!(error.downcast_ref(), Some(LoadError::Option { .. })), "{error}");
     }
 
     #[test]
-    fn a_name_is_not_part_of_a_path() {
-        assert_eq!(named("intent=models/a"), (Some("intent"), "models/a"));
-        assert_eq!(named("models/a"), (None, "models/a"));
-        assert_eq!(named("models/lr=3/a"), (None, "models/lr=3/a"));
-        assert_eq!(named("a=b=c"), (Some("a"), "b=c"));
-        assert_eq!(named("=x"), (None, "=x"));
+    fn an_equals_sign_in_a_path_is_not_a_name() {
+        assert_eq!(split_name("intent=models/a"), (Some("intent"), "models/a"));
+        assert_eq!(split_name("models/a"), (None, "models/a"));
+        assert_eq!(split_name("models/lr=3/a"), (None, "models/lr=3/a"));
+        assert_eq!(split_name("a=b=c"), (Some("a"), "b=c"));
+        assert_eq!(split_name("=x"), (None, "=x"));
     }
 }

@@ -1,8 +1,8 @@
-//! Options of `serve` in layers: flags, then environment variables, then `--config`, then defaults.
+//! Merges the sources of `serve`'s options: flags, then environment variables, then `--config`, then defaults.
 //!
-//! An option that the command line does not give is looked for in the environment and then in the file, and
-//! what is found is appended to the command line, which is then read as if it had been typed. So every option
-//! is known in every layer, under one name and with one syntax.
+//! An option that is missing on the command line is looked up in the environment and then in the file; its
+//! value is appended to the command line, which clap then parses as if it had been typed. So every source
+//! knows every option, under one name and with one syntax. The options themselves are in `args`.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -11,22 +11,24 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Command, CommandFactory};
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use toml::{Table, Value};
 
+use super::args::Serve;
 use crate::cli::Cli;
 
-/// By option, where it comes from: a variable or a file. The rest are flags and defaults.
-pub(crate) type Origins = BTreeMap<String, String>;
+/// The variable or file key that set an option, by the option's id. Options that are absent are flags or
+/// defaults.
+type Origins = BTreeMap<String, String>;
 
-/// A command line with the other layers under it.
-pub(crate) struct Layered {
-    pub(crate) matches: ArgMatches,
-    pub(crate) origins: Origins,
+/// The matches of `serve` after merging, and where the merged values come from.
+struct MergedArgs {
+    matches: ArgMatches,
+    origins: Origins,
 }
 
-/// Options that text-embeddings-inference also reads from the environment, and one of `tracing`'s.
-const OTHER_NAMES: [(&str, &str); 13] = [
+/// Environment variables besides `BIGBATCH_*`: those of text-embeddings-inference, and `RUST_LOG`.
+const ENVIRONMENT_ALIASES: [(&str, &str); 13] = [
     ("model", "MODEL_ID"),
     ("max_concurrent_requests", "MAX_CONCURRENT_REQUESTS"),
     ("max_batch_tokens", "MAX_BATCH_TOKENS"),
@@ -42,47 +44,59 @@ const OTHER_NAMES: [(&str, &str); 13] = [
     ("log_level", "RUST_LOG"),
 ];
 
-/// What only a command line can say.
+/// Options that only the command line can set.
 const FLAGS_ONLY: [&str; 3] = ["help", "config", "print_config"];
 
-/// Never printed.
+/// The option whose value must not be printed or logged.
 const SECRET: &str = "api_key";
 
-/// Reads a command line; wrong usage of it ends the program as clap does.
+/// Parses the command line of this process, which must be one of `serve`, with the environment and the file of
+/// `--config`.
 ///
 /// # Errors
-/// What is wrong in the environment or the file, in one line that names the variable, or the file and the key.
-pub(crate) fn layered(
-    argv: impl IntoIterator<Item = OsString>,
-    variable: impl Fn(&str) -> Option<OsString>,
-) -> Result<Layered, Box<dyn Error>> {
-    let mut argv: Vec<OsString> = argv.into_iter().collect();
-    let parse = |argv: &[OsString]| Cli::command().try_get_matches_from(argv);
-    let matches = parse(&argv).unwrap_or_else(|error| error.exit());
-    let Some(flags) = matches.subcommand_matches("serve") else {
-        return Ok(Layered { matches, origins: Origins::new() });
-    };
-    let command = command();
-    let mut layers =
-        Layers { command: &command, flags, origins: Origins::new(), added: Vec::new() };
-    layers.environment(variable)?;
-    if let Some(path) = flags.get_one::<std::path::PathBuf>("config") {
-        layers.file(path)?;
-    }
-    let Layers { origins, added, .. } = layers;
-    argv.extend(added);
-    let matches = parse(&argv).unwrap_or_else(|error| error.exit());
-    Ok(Layered { matches, origins })
+/// A value in the environment or the file that cannot be used: one line that names the variable, or the file
+/// and the key.
+pub(crate) fn parse() -> Result<Serve, Box<dyn Error>> {
+    let MergedArgs { matches, origins } =
+        merge(std::env::args_os(), |name| std::env::var_os(name))?;
+    let mut args = Serve::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    args.effective_config = Some(render(&matches, &origins));
+    Ok(args)
 }
 
-/// The options as a file for `--config`, each with its origin.
-pub(crate) fn print(matches: &ArgMatches, origins: &Origins) -> String {
+/// Merges a command line of `serve` with the other sources. Wrong usage of the command line itself exits the
+/// process, as clap does.
+fn merge(
+    argv: impl IntoIterator<Item = OsString>,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<MergedArgs, Box<dyn Error>> {
+    let mut argv: Vec<OsString> = argv.into_iter().collect();
+    let parse = |argv: &[OsString]| {
+        let matches = Cli::command().try_get_matches_from(argv);
+        let serve = matches.unwrap_or_else(|error| error.exit()).remove_subcommand();
+        serve.map(|(_, matches)| matches).unwrap_or_default()
+    };
+    let flags = &parse(&argv);
+    let command = serve_command();
+    let mut sources =
+        Sources { command: &command, flags, origins: Origins::new(), added: Vec::new() };
+    sources.add_environment(variable)?;
+    if let Some(path) = flags.get_one::<std::path::PathBuf>("config") {
+        sources.add_file(path)?;
+    }
+    let Sources { origins, added, .. } = sources;
+    argv.extend(added);
+    Ok(MergedArgs { matches: parse(&argv), origins })
+}
+
+/// Renders the options as a file for `--config`, each with its origin in a comment.
+fn render(matches: &ArgMatches, origins: &Origins) -> String {
     let mut out = String::from("# bigbatch serve --config FILE\n");
-    for id in command().get_arguments().map(|arg| arg.get_id().as_str()) {
+    for id in serve_command().get_arguments().map(|arg| arg.get_id().as_str()) {
         if FLAGS_ONLY.contains(&id) {
             continue;
         }
-        let values: Vec<_> = matches.get_raw(id).into_iter().flatten().map(scalar).collect();
+        let values: Vec<_> = matches.get_raw(id).into_iter().flatten().map(toml_literal).collect();
         let origin = match (origins.get(id), matches.value_source(id)) {
             (Some(origin), _) => origin,
             (None, Some(ValueSource::CommandLine)) => "flag",
@@ -98,14 +112,15 @@ pub(crate) fn print(matches: &ArgMatches, origins: &Origins) -> String {
     out
 }
 
-fn command() -> Command {
+/// Returns the clap definition of `serve`, with the arguments that clap adds.
+fn serve_command() -> Command {
     let mut cli = Cli::command();
     cli.build();
     cli.find_subcommand("serve").cloned().unwrap_or_default()
 }
 
-/// As TOML.
-fn scalar(raw: &OsStr) -> String {
+/// Renders a value as TOML: integers and booleans bare, anything else as a string.
+fn toml_literal(raw: &OsStr) -> String {
     let text = raw.to_string_lossy();
     match text.parse::<i64>().map(|n| n.to_string()) {
         Ok(same) if same == text => same,
@@ -114,16 +129,17 @@ fn scalar(raw: &OsStr) -> String {
     }
 }
 
-struct Layers<'a> {
+/// Collects the options that sources other than the command line set.
+struct Sources<'a> {
     command: &'a Command,
     flags: &'a ArgMatches,
     origins: Origins,
-    /// Arguments that stand for what was found.
+    /// Arguments to append to the command line: `--port=8080`.
     added: Vec<OsString>,
 }
 
-impl Layers<'_> {
-    fn environment(
+impl Sources<'_> {
+    fn add_environment(
         &mut self,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<(), Box<dyn Error>> {
@@ -132,10 +148,11 @@ impl Layers<'_> {
                 continue;
             }
             let own = format!("BIGBATCH_{}", id.to_ascii_uppercase());
-            let others = OTHER_NAMES.iter().filter(|(of, _)| *of == id).map(|(_, name)| *name);
+            let others =
+                ENVIRONMENT_ALIASES.iter().filter(|(of, _)| *of == id).map(|(_, name)| *name);
             let names = std::iter::once(own.as_str()).chain(others);
             let found = names.filter_map(|name| Some((name, variable(name)?)));
-            let mut usable = found.filter(|(name, value)| is_meant(id, name, value));
+            let mut usable = found.filter(|(name, value)| is_intended(id, name, value));
             if let Some((name, value)) = usable.next() {
                 self.add(id, vec![value], &format!("environment variable {name}"))?;
             }
@@ -143,7 +160,7 @@ impl Layers<'_> {
         Ok(())
     }
 
-    fn file(&mut self, path: &Path) -> Result<(), Box<dyn Error>> {
+    fn add_file(&mut self, path: &Path) -> Result<(), Box<dyn Error>> {
         let name = path.display();
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("--config: cannot read {name}: {error}"))?;
@@ -156,12 +173,14 @@ impl Layers<'_> {
                 .filter(|id| !FLAGS_ONLY.contains(id))
                 .find(|id| *id == key || (*id == "model" && key == "model_id"))
                 .ok_or_else(|| {
-                    format!("--config: {name}: unknown key `{key}`; keys are flags of `serve` with _ for -")
+                    format!("--config: {name}: unknown key `{key}`; keys are the options of `serve` with _ for -")
                 })?
                 .to_owned();
             let values = match value {
-                Value::Array(values) => values.into_iter().map(plain).collect::<Option<Vec<_>>>(),
-                value => plain(value).map(|value| vec![value]),
+                Value::Array(values) => {
+                    values.into_iter().map(flag_value).collect::<Option<Vec<_>>>()
+                }
+                value => flag_value(value).map(|value| vec![value]),
             };
             let values = values.ok_or_else(|| {
                 format!("--config: {name}: `{key}` must be a string, a number or a boolean")
@@ -178,7 +197,7 @@ impl Layers<'_> {
             || self.origins.contains_key(id)
     }
 
-    /// Adds an option, which must be right by itself.
+    /// Adds the values of an option, unless clap rejects them.
     fn add(&mut self, id: &str, values: Vec<OsString>, origin: &str) -> Result<(), Box<dyn Error>> {
         let flag = id.replace('_', "-");
         let argument = |value: OsString| {
@@ -189,13 +208,13 @@ impl Layers<'_> {
         let arguments: Vec<OsString> = values.into_iter().map(argument).collect();
         let alone = ["bigbatch".into(), "serve".into()].into_iter().chain(arguments.clone());
         match Cli::command().try_get_matches_from(alone) {
-            // What it requires may stand in another layer.
+            // An option that it requires may come from another source.
             Err(error) if error.kind() != clap::error::ErrorKind::MissingRequiredArgument => {
-                let said = error.to_string();
-                let line = said.lines().next().unwrap_or_default();
+                let message = error.to_string();
+                let line = message.lines().next().unwrap_or_default();
                 let line = line.strip_prefix("error: ").unwrap_or(line);
-                // The value of a key is not for the log.
-                let line = if id == SECRET { "it cannot be used" } else { line };
+                // clap's message repeats the value, which must not reach the log.
+                let line = if id == SECRET { "the value cannot be used" } else { line };
                 return Err(format!("{origin}: {line}").into());
             }
             _ => {}
@@ -206,21 +225,22 @@ impl Layers<'_> {
     }
 }
 
-/// Whether a variable was set for us, and not by something that uses its name otherwise.
-fn is_meant(id: &str, name: &str, value: &OsStr) -> bool {
+/// Returns whether a variable is meant for bigbatch, rather than set by software that uses its name otherwise.
+fn is_intended(id: &str, name: &str, value: &OsStr) -> bool {
     let text = value.to_string_lossy();
     match name {
-        // Containers set it to a name, which is no address to listen on.
+        // Container runtimes set it to a host name, which is no address to listen on.
         "HOSTNAME" => text.parse::<IpAddr>().is_ok(),
-        // Kubernetes tells every container of a service called `bigbatch`: tcp://10.0.0.7:8080.
+        // Kubernetes sets it beside a service called `bigbatch`: tcp://10.0.0.7:8080.
         "BIGBATCH_PORT" if text.starts_with("tcp://") => false,
-        // An empty variable is as none, but a key that came out empty must not open the server to all.
+        // An empty variable counts as unset, except for the key: a secret that expanded to nothing must not
+        // turn authentication off.
         _ => !value.is_empty() || id == SECRET,
     }
 }
 
-/// What a flag would be given.
-fn plain(value: Value) -> Option<OsString> {
+/// Renders a TOML scalar as the value of a flag; `None` for tables, arrays and dates.
+fn flag_value(value: Value) -> Option<OsString> {
     match value {
         Value::String(text) => Some(text.into()),
         Value::Integer(number) => Some(number.to_string().into()),
@@ -234,18 +254,17 @@ fn plain(value: Value) -> Option<OsString> {
 mod tests {
     use super::*;
 
-    fn read(args: &[&str], variables: &[(&str, &str)]) -> Result<Layered, String> {
+    fn read(args: &[&str], variables: &[(&str, &str)]) -> Result<MergedArgs, String> {
         let argv = ["bigbatch", "serve"].iter().chain(args).map(OsString::from);
         let variable = |name: &str| {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| OsString::from(value))
         };
-        layered(argv, variable).map_err(|error| error.to_string())
+        merge(argv, variable).map_err(|error| error.to_string())
     }
 
-    fn values(layered: &Layered, id: &str) -> Vec<String> {
-        let serve = layered.matches.subcommand_matches("serve").expect("serve");
-        let raw = serve.get_raw(id).into_iter().flatten();
+    fn values(merged: &MergedArgs, id: &str) -> Vec<String> {
+        let raw = merged.matches.get_raw(id).into_iter().flatten();
         raw.map(|value| value.to_string_lossy().into_owned()).collect()
     }
 
@@ -256,20 +275,20 @@ mod tests {
     }
 
     #[test]
-    fn flags_win_over_the_environment_and_that_over_the_file() {
+    fn flags_override_the_environment_which_overrides_the_file() {
         let path = file(
-            "layers.toml",
+            "sources.toml",
             "port = 1\nmax_batch_tokens = 1\nmax_chunks = 1\nmodel = [\"a=x\", \"b=y\"]\n",
         );
         let config = format!("--config={}", path.display());
         let environment =
             [("PORT", "2"), ("BIGBATCH_MAX_BATCH_TOKENS", "2"), ("MAX_BATCH_TOKENS", "3")];
-        let layered = read(&[&config, "--port=3"], &environment).expect("reads");
-        assert_eq!(values(&layered, "port"), ["3"]);
-        assert_eq!(values(&layered, "max_batch_tokens"), ["2"]);
-        assert_eq!(values(&layered, "max_chunks"), ["1"]);
-        assert_eq!(values(&layered, "model"), ["a=x", "b=y"]);
-        assert_eq!(values(&layered, "drain_delay"), ["5"]);
+        let merged = read(&[&config, "--port=3"], &environment).expect("reads");
+        assert_eq!(values(&merged, "port"), ["3"]);
+        assert_eq!(values(&merged, "max_batch_tokens"), ["2"]);
+        assert_eq!(values(&merged, "max_chunks"), ["1"]);
+        assert_eq!(values(&merged, "model"), ["a=x", "b=y"]);
+        assert_eq!(values(&merged, "drain_delay"), ["5"]);
         let with_model = read(&[&config, "--model=c"], &[]).expect("reads");
         assert_eq!(values(&with_model, "model"), ["c"]);
         std::fs::remove_file(path).expect("it is ours");
@@ -279,9 +298,8 @@ mod tests {
     fn what_is_printed_reads_back() {
         let args =
             ["--port=9", "--auto-truncate", "--api-key=hush", "--model=n=embedded", "--model=b"];
-        let layered = read(&args, &[("PAYLOAD_LIMIT", "5MB")]).expect("reads");
-        let serve = layered.matches.subcommand_matches("serve").expect("serve");
-        let printed = print(serve, &layered.origins);
+        let merged = read(&args, &[("PAYLOAD_LIMIT", "5MB")]).expect("reads");
+        let printed = render(&merged.matches, &merged.origins);
         assert!(printed.contains("port = 9  # flag"), "{printed}");
         assert!(
             printed.contains("payload_limit = \"5MB\"  # environment variable PAYLOAD_LIMIT"),
@@ -291,26 +309,26 @@ mod tests {
         let path = file("printed.toml", &printed);
         let again = read(&[&format!("--config={}", path.display())], &[]).expect("reads");
         for id in ["port", "payload_limit", "auto_truncate", "model", "header_limit"] {
-            assert_eq!(values(&again, id), values(&layered, id), "{id}");
+            assert_eq!(values(&again, id), values(&merged, id), "{id}");
         }
         std::fs::remove_file(path).expect("it is ours");
     }
 
     #[test]
     fn mistakes_name_the_variable_or_the_key() {
-        let said = |text: &str| {
+        let error = |text: &str| {
             let path = file("bad.toml", text);
             read(&[&format!("--config={}", path.display())], &[]).err().unwrap_or_default()
         };
-        assert!(said("drain_dellay = 5").contains("unknown key `drain_dellay`"));
-        assert!(said("print_config = true").contains("unknown key"));
+        assert!(error("drain_dellay = 5").contains("unknown key `drain_dellay`"));
+        assert!(error("print_config = true").contains("unknown key"));
         assert!(
-            said("port = \"many\"").contains("key `port`: invalid value 'many'"),
+            error("port = \"many\"").contains("key `port`: invalid value 'many'"),
             "{}",
-            said("port = \"many\"")
+            error("port = \"many\"")
         );
-        assert!(said("[port]\na = 1").contains("`port` must be"));
-        assert!(said("port = ").contains("bad.toml"));
+        assert!(error("[port]\na = 1").contains("`port` must be"));
+        assert!(error("port = ").contains("bad.toml"));
         let bad = read(&[], &[("MAX_BATCH_TOKENS", "lots")]).err().unwrap_or_default();
         assert!(bad.starts_with("environment variable MAX_BATCH_TOKENS: invalid value"), "{bad}");
     }
@@ -325,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_containers_hostname_is_no_address() {
+    fn the_hostname_of_a_container_is_no_address() {
         let of = |value| values(&read(&[], &[("HOSTNAME", value)]).expect("reads"), "host");
         assert_eq!(of("0.0.0.0"), ["0.0.0.0"]);
         assert_eq!(of("3f2a9c"), ["127.0.0.1"]);
