@@ -25,22 +25,21 @@
 //! logs what a request contains.
 
 pub mod error;
-mod intake;
+mod jobs;
 mod json;
 pub mod keys;
-mod layers;
-pub mod life;
+pub mod lifecycle;
+mod middleware;
 pub mod models;
 pub mod observe;
 pub mod openapi;
 pub mod options;
 mod pages;
 mod routes;
-mod run;
 pub mod serve;
 pub mod startup;
 mod timing;
-mod tokenizing;
+mod tokenizer_pool;
 mod wire;
 
 use std::sync::Arc;
@@ -48,7 +47,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use keys::Keys;
-pub use life::{Life, Phase};
+pub use lifecycle::{Life, Phase};
 pub use models::{Models, Served};
 pub use observe::Observed;
 pub use options::{Options, Origin, Transport};
@@ -67,7 +66,7 @@ pub struct App {
     pub keys: Arc<Keys>,
     /// Whether requests are taken.
     pub life: Arc<Life>,
-    tokenizing: tokenizing::Tokenizing,
+    tokenizer_pool: tokenizer_pool::TokenizerPool,
     started_unix_s: u64,
     answers: AtomicU64,
 }
@@ -86,14 +85,14 @@ impl App {
         for served in models.iter() {
             observe.watch(&served.name, &served.engine, life.clone());
         }
-        let tokenizing = tokenizing::Tokenizing::like(&models.first().engine);
+        let tokenizer_pool = tokenizer_pool::TokenizerPool::like(&models.first().engine);
         Arc::new(App {
             models,
             options,
             observe,
             keys,
             life,
-            tokenizing,
+            tokenizer_pool,
             started_unix_s: unix_s(),
             answers: AtomicU64::new(0),
         })

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::run::{Answered, tokens};
+use crate::jobs::{Answered, tokens};
 
 /// What the headers say of one request. Times are those of its inputs: the longest total, the mean of each
 /// stage, in whole milliseconds as the original has them.

@@ -12,7 +12,8 @@ use std::sync::atomic::AtomicU64;
 use bigbatch_engine::backend::ArenaUsage;
 use bigbatch_engine::units::proc_bytes;
 
-use super::{Endpoint, Histogram, Snapshot, Stages, load};
+use super::counters::{Endpoint, Stages, load};
+use super::histogram::{Histogram, Snapshot};
 use crate::App;
 use crate::models::{Kind, Served};
 

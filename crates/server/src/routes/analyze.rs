@@ -20,9 +20,9 @@ use super::docs::OpenAiErrors;
 use super::embed::prompt;
 use crate::App;
 use crate::error::{OpenAi, Refusal};
+use crate::jobs::Answered;
 use crate::models::{Kind, Served};
-use crate::run::Answered;
-use crate::wire::ours::{Analysis, AnalyzeRequest, Finding, ModelResult, ReadAs};
+use crate::wire::native::{Analysis, AnalyzeRequest, Finding, ModelResult, ReadAs};
 use crate::wire::tei::Prediction;
 
 #[utoipa::path(post, path = "/v1/analyze", tag = "bigbatch", request_body = AnalyzeRequest,
@@ -124,7 +124,7 @@ async fn read_once(
             let bare = reader.engine.model().tokenizer.bare(&text)?;
             Ok(Arc::new(Reading { text, bare }))
         };
-        readings.insert(key, app.tokenizing.run(read).await?);
+        readings.insert(key, app.tokenizer_pool.run(read).await?);
     }
     Ok(readings)
 }
@@ -150,7 +150,7 @@ async fn run(
                 let (Reading { text, bare }, model) = (&*reading, reader.engine.model());
                 Chunks::of(&model.tokenizer, text.clone(), bare, chunking, limit)
             };
-            let chunks = app.tokenizing.run(cut).await??;
+            let chunks = app.tokenizer_pool.run(cut).await??;
             app.run_windows(served, &[chunks], &task).await?.pop()
         }
         Overlong::Truncate(truncate) => {

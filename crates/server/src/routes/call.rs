@@ -14,9 +14,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Refusal;
+use crate::jobs::Answered;
 use crate::models::Served;
-use crate::run::Answered;
-use crate::wire::long::{self, Chunk, Direction};
+use crate::wire::overlong::{self, Chunk, Direction};
 use crate::{App, json, timing};
 
 /// The part of `/models/{name}/...` that names the model.
@@ -84,7 +84,7 @@ pub(super) fn overlong(
     direction: Option<Direction>,
     chunk: Option<Chunk>,
 ) -> Result<Overlong, Refusal> {
-    long::overlong(truncate, direction, chunk, app.options.auto_truncate)
+    overlong::overlong(truncate, direction, chunk, app.options.auto_truncate)
 }
 
 /// The same for vLLM's `truncate_prompt_tokens`.

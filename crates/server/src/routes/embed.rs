@@ -13,8 +13,8 @@ use super::call::{Call, overlong};
 use super::docs::TeiErrors;
 use crate::App;
 use crate::error::{Refusal, Tei};
+use crate::jobs::{Answered, Job};
 use crate::models::Served;
-use crate::run::{Answered, Job};
 use crate::wire::openai::RowsOf;
 use crate::wire::tei::{EmbedAllRequest, EmbedRequest, SimilarityInput, SimilarityRequest};
 

@@ -15,7 +15,7 @@ use bigbatch_engine::engine::{Engine, Pulse};
 
 use crate::App;
 use crate::error::{Dialect, Refusal};
-use crate::life::Phase;
+use crate::lifecycle::Phase;
 use crate::options::Options;
 
 pub(super) const HEALTH: &str = "/health";

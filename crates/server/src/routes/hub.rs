@@ -11,17 +11,17 @@ use bigbatch_engine::tokenize::Input;
 use super::call::{Call, overlong};
 use super::docs::TeiErrors;
 use super::embed::{prompt, similarities, take_vectors};
-use super::ours::fills;
+use super::native::fills;
 use super::predict::take_labels;
 use super::rerank::ranks;
 use crate::App;
 use crate::error::{Refusal, Tei};
+use crate::jobs::{Answered, Job};
 use crate::models::{Kind, Served};
-use crate::run::{Answered, Job};
-use crate::wire::both::RerankRequest;
 use crate::wire::hub::{EntityGroup, HubAnswer, HubInputs, HubParameters, HubRequest};
 use crate::wire::inputs::{Inputs, Read, one_or_many};
-use crate::wire::ours::five;
+use crate::wire::native::five;
+use crate::wire::shared::RerankRequest;
 use crate::wire::tei::Prediction;
 
 #[utoipa::path(post, path = "/", tag = "Hugging Face Hub", request_body = HubRequest,

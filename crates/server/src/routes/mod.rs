@@ -8,8 +8,8 @@ pub(crate) mod health;
 pub(crate) mod hub;
 pub(crate) mod info;
 pub(crate) mod metrics;
+pub(crate) mod native;
 pub(crate) mod openai;
-pub(crate) mod ours;
 pub(crate) mod predict;
 pub(crate) mod rerank;
 pub(crate) mod tokens;
@@ -22,7 +22,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::error::{Dialect, Refusal};
-use crate::layers::{around, guard_all};
+use crate::middleware::{around, guard_all};
 use crate::{App, pages};
 pub(crate) use health::loading;
 
@@ -47,8 +47,8 @@ fn inference() -> Vec<Route> {
         ("/embeddings", post(openai::embeddings)),
         ("/v1/embeddings", post(openai::embeddings)),
         ("/pooling", post(openai::pooling)),
-        ("/tag", post(ours::tag)),
-        ("/fill_mask", post(ours::fill_mask)),
+        ("/tag", post(native::tag)),
+        ("/fill_mask", post(native::fill_mask)),
     ]
 }
 

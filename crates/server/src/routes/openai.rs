@@ -12,8 +12,8 @@ use super::embed::{prompt, take_rows, take_vectors};
 use super::predict::take_labels;
 use crate::App;
 use crate::error::{OpenAi, Refusal};
+use crate::jobs::{Answered, Job, tokens};
 use crate::models::Kind;
-use crate::run::{Answered, Job, tokens};
 use crate::wire::openai::{
     Embedding, EmbeddingUsage, Embeddings, EmbeddingsRequest, EncodingFormat, Numbers,
 };

@@ -12,10 +12,10 @@ use super::call::{Call, overlong, overlong_vllm};
 use super::docs::TeiErrors;
 use crate::App;
 use crate::error::{OpenAi, Refusal, Tei};
+use crate::jobs::{Answered, Job, tokens};
 use crate::models::Served;
-use crate::run::{Answered, Job, tokens};
-use crate::wire::both::ClassifyRequest;
 use crate::wire::inputs::{Inputs, Read, Texts, one_or_many};
+use crate::wire::shared::ClassifyRequest;
 use crate::wire::tei::{PredictRequest, Prediction, Predictions};
 use crate::wire::vllm::{Class, List};
 

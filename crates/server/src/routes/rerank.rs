@@ -17,9 +17,9 @@ use super::embed::{cosines, prompt};
 use super::predict::take_labels;
 use crate::App;
 use crate::error::{OpenAi, Refusal, Tei};
+use crate::jobs::{Answered, Job, tokens};
 use crate::models::{Kind, Served};
-use crate::run::{Answered, Job, tokens};
-use crate::wire::both::RerankRequest;
+use crate::wire::shared::RerankRequest;
 use crate::wire::tei::Rank;
 use crate::wire::vllm::{
     Document, List, RerankDocument, RerankResult, RerankUsage, Reranked, Score, ScoreRequest,

@@ -33,7 +33,7 @@ pub(crate) async fn tokenize(State(app): State<Arc<App>>, call: Call) -> Result<
         reader.engine.model().tokenizer.tokens(&prompted(before.as_deref(), text), special)
     };
     let tokens = move || texts.into_iter().map(tokens).collect::<Result<Vec<_>, _>>();
-    let tokens = app.tokenizing.run(tokens).await??;
+    let tokens = app.tokenizer_pool.run(tokens).await??;
     let simple = |TokenPiece { id, text, special, span }: TokenPiece| {
         let (start, stop) = span.map_or((None, None), |span| (Some(span.start), Some(span.end)));
         SimpleToken { id, text, special, start, stop }
@@ -62,6 +62,6 @@ pub(crate) async fn decode(State(app): State<Arc<App>>, call: Call) -> Result<Re
     let (reader, skip) = (served.clone(), request.skip_special_tokens);
     let decode = move |ids: Vec<u32>| reader.engine.model().tokenizer.decode_all(&ids, skip);
     let decode = move || lists.into_iter().map(decode).collect::<Result<Vec<_>, _>>();
-    let texts = app.tokenizing.run(decode).await??;
+    let texts = app.tokenizer_pool.run(decode).await??;
     Ok(call.answer(served, 0, &[], texts))
 }

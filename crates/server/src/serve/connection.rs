@@ -18,9 +18,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
-use super::meter::{Meter, Metered};
+use super::timer::{Meter, Metered};
 use super::{Door, Tls};
-use crate::life::{Life, Phase};
+use crate::lifecycle::{Life, Phase};
 use crate::options::Transport;
 
 /// How long a connection may take to say goodbye.

@@ -6,7 +6,7 @@
 //! sends first.
 
 mod connection;
-mod meter;
+mod timer;
 mod tls;
 
 use std::future::Future;
@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 pub use self::tls::{Tls, TlsError};
-use crate::life::{Life, Phase};
+use crate::lifecycle::{Life, Phase};
 use crate::options::Transport;
 use crate::routes::loading;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::inputs::Inputs;
-use super::long::{Chunk, Direction};
+use super::overlong::{Chunk, Direction};
 use super::tei::{Prediction, SimilarityInput};
 
 /// `POST /` and `POST /invocations`: what is done depends on the model's kind.

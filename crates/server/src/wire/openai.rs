@@ -7,7 +7,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::inputs::Inputs;
-use super::long::Chunk;
+use super::overlong::Chunk;
 
 /// `POST /v1/embeddings`. `truncate`, `chunk` and `truncate_prompt_tokens` (vLLM's) are not OpenAI's.
 #[derive(Debug, Deserialize, ToSchema)]

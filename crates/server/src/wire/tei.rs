@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::inputs::{Inputs, PredictInputs, Texts};
-use super::long::{Chunk, Direction};
+use super::overlong::{Chunk, Direction};
 
 pub(crate) fn yes() -> bool {
     true

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::inputs::Inputs;
-use super::long::Chunk;
 use super::openai::{EncodingFormat, Numbers};
+use super::overlong::Chunk;
 
 /// Tokens read, as vLLM counts them.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]

@@ -5,6 +5,6 @@ mod common;
 mod document;
 mod errors;
 mod hub;
+mod native;
 mod openai;
-mod ours;
 mod tei;

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::inputs::{Inputs, Texts};
-use super::long::{Chunk, Direction};
+use super::overlong::{Chunk, Direction};
 use super::vllm::Document;
 
 /// `POST /classify`: `inputs` for labels in a flat list, `input` for vLLM's answer.

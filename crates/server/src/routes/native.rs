@@ -12,11 +12,11 @@ use super::call::{Call, overlong};
 use super::docs::TeiErrors;
 use crate::App;
 use crate::error::Tei;
+use crate::jobs::{Answered, Job};
 use crate::models::Served;
-use crate::run::{Answered, Job};
 use crate::wire::hub::MaskFill;
 use crate::wire::inputs::one_or_many;
-use crate::wire::ours::{FillMaskRequest, Filled, OneOrMany, ReadAs, TagRequest, Tagged};
+use crate::wire::native::{FillMaskRequest, Filled, OneOrMany, ReadAs, TagRequest, Tagged};
 
 #[utoipa::path(post, path = "/tag", tag = "bigbatch", request_body = TagRequest,
     responses((status = 200, description = "Entities with places in the whole text, counted in characters; \

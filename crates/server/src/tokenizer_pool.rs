@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use crate::error::Refusal;
 
 /// The pool.
-pub(crate) struct Tokenizing {
+pub(crate) struct TokenizerPool {
     permits: Arc<Semaphore>,
     taken: Arc<AtomicUsize>,
     places: usize,
@@ -28,14 +28,14 @@ impl Drop for Place {
     }
 }
 
-impl Tokenizing {
+impl TokenizerPool {
     /// Bounded as this engine's own.
-    pub(crate) fn like(engine: &Engine) -> Tokenizing {
-        Tokenizing::new(engine.tokenizer_threads(), engine.max_concurrent_requests())
+    pub(crate) fn like(engine: &Engine) -> TokenizerPool {
+        TokenizerPool::new(engine.tokenizer_threads(), engine.max_concurrent_requests())
     }
 
-    fn new(threads: usize, places: usize) -> Tokenizing {
-        Tokenizing { permits: Arc::new(Semaphore::new(threads)), taken: Arc::default(), places }
+    fn new(threads: usize, places: usize) -> TokenizerPool {
+        TokenizerPool { permits: Arc::new(Semaphore::new(threads)), taken: Arc::default(), places }
     }
 
     /// Runs this away from the async threads, or refuses at once.
@@ -70,7 +70,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_more_than_there_are_places_for_is_refused_and_the_rest_wait_their_turn() {
-        let pool = Tokenizing::new(1, 2);
+        let pool = TokenizerPool::new(1, 2);
         let (go, gate) = mpsc::channel::<()>();
         let first = pool.run(move || gate.recv().is_ok());
         let second = pool.run(|| "second");

@@ -1,7 +1,6 @@
 //! The one layer around every route: names each request, counts it and logs it, however it ends.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -9,9 +8,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::{Endpoint, OTHER, Observed, Outcome};
 use crate::App;
 use crate::error::{OTHER_REASON, Reason};
+use crate::observe::{Endpoint, OTHER, Observed, Outcome};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -62,7 +61,7 @@ struct Counted<'a> {
 
 impl<'a> Counted<'a> {
     fn new(observed: &'a Observed, endpoint: Endpoint, request_id: String) -> Counted<'a> {
-        observed.in_flight.fetch_add(1, Ordering::Relaxed);
+        observed.begin_request();
         let (started, outcome) = (Instant::now(), Outcome::Abandoned);
         Counted { observed, endpoint, request_id, started, outcome }
     }
@@ -71,7 +70,6 @@ impl<'a> Counted<'a> {
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         let Counted { observed, endpoint, request_id, started, outcome } = &*self;
-        observed.in_flight.fetch_sub(1, Ordering::Relaxed);
         let latency = started.elapsed();
         observed.request(endpoint, request_id, *outcome, latency);
         let Endpoint { method, route } = endpoint;

@@ -155,7 +155,7 @@ impl App {
             Chunks::split(&engine.model().tokenizer, text, chunking, engine.max_tokens())
         };
         let split = move || texts.into_iter().map(split).collect::<Result<Vec<Chunks>, _>>();
-        let chunks = self.tokenizing.run(split).await??;
+        let chunks = self.tokenizer_pool.run(split).await??;
         self.run_windows(served, &chunks, &task).await
     }
 

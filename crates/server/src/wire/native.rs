@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::hub::MaskFill;
 use super::inputs::Texts;
-use super::long::{Chunk, Direction};
+use super::overlong::{Chunk, Direction};
 use super::tei::Prediction;
 
 /// `POST /tag`.

@@ -3,6 +3,9 @@
 //! not open also ask for a key, refuse when the server stops, take the body in within its limits, and answer
 //! within their time.
 
+mod body;
+mod track;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +19,11 @@ use axum::response::Response;
 use tower::{Layer, ServiceExt};
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
+use self::body::intake;
+use self::track::track;
 use crate::App;
 use crate::error::{Dialect, Refusal};
-use crate::intake::intake;
-use crate::life::Phase;
-use crate::observe::track;
+use crate::lifecycle::Phase;
 use crate::options::Origin;
 
 /// Routes that need a key where there are keys.
