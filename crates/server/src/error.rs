@@ -1,13 +1,11 @@
-//! Every refusal, and how each dialect spells it.
+//! Why a request is refused, in no dialect.
+//!
+//! How a dialect spells a refusal is in its file below `wire`; [`Dialect::render`](crate::Dialect::render)
+//! picks it.
 
 use std::time::Duration;
 
-use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
 use bigbatch_engine::error::RequestError;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 /// `Retry-After` where nothing predicts the wait, and the least that is said.
 const RETRY_AFTER_SECONDS_MIN: u64 = 1;
@@ -157,115 +155,9 @@ impl From<RequestError> for Refusal {
     }
 }
 
-/// Whose error shape a route answers with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// `{"error", "error_type"}`.
-    Tei,
-    /// `{"error": {message, type, param, code}}`, used by OpenAI and vLLM alike.
-    OpenAi,
-}
-
-impl Dialect {
-    /// The dialect of a path, for what is refused before its body is read.
-    pub(crate) fn of(path: &str) -> Dialect {
-        let path = match path.strip_prefix("/models/") {
-            Some(rest) => rest.find('/').map_or("", |at| &rest[at..]),
-            None => path,
-        };
-        let open_ai = path.starts_with("/v1/") || path.starts_with("/v2/");
-        match path {
-            "/embeddings" | "/pooling" | "/score" => Dialect::OpenAi,
-            _ if open_ai => Dialect::OpenAi,
-            _ => Dialect::Tei,
-        }
-    }
-}
-
-/// A refusal as text-embeddings-inference spells it.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct TeiError {
-    /// One line for a person.
-    error: String,
-    /// `Validation`, `Empty`, `Overloaded`, `Backend`, `Unhealthy` or `Unauthorized`.
-    error_type: &'static str,
-}
-
-/// A refusal as OpenAI and vLLM spell it: what stands under `error`.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub(crate) struct OpenAiError {
-    /// One line for a person.
-    message: String,
-    /// `invalid_request_error`, `authentication_error`, `not_found_error`, `overloaded_error` or
-    /// `server_error`.
-    r#type: &'static str,
-    /// The field at fault, where it is known.
-    param: Option<&'static str>,
-    /// The status.
-    code: u16,
-}
-
-/// The body of such a refusal.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct OpenAiErrorBody {
-    error: OpenAiError,
-}
-
-/// What a handler of text-embeddings-inference's dialect fails with.
-#[derive(Debug)]
-pub(crate) struct Tei(pub(crate) Refusal);
-
-/// What a handler of OpenAI's and vLLM's dialect fails with.
-#[derive(Debug)]
-pub(crate) struct OpenAi(pub(crate) Refusal);
-
-impl<E: Into<Refusal>> From<E> for Tei {
-    fn from(error: E) -> Tei {
-        Tei(error.into())
-    }
-}
-
-impl<E: Into<Refusal>> From<E> for OpenAi {
-    fn from(error: E) -> OpenAi {
-        OpenAi(error.into())
-    }
-}
-
-impl IntoResponse for Tei {
-    fn into_response(self) -> Response {
-        self.0.answer(Dialect::Tei)
-    }
-}
-
-impl IntoResponse for OpenAi {
-    fn into_response(self) -> Response {
-        self.0.answer(Dialect::OpenAi)
-    }
-}
-
 impl Refusal {
-    /// As an answer of this dialect.
-    pub fn answer(self, dialect: Dialect) -> Response {
-        let (tei_status, error_type, openai_status, _) = self.spelling();
-        let message = self.to_string();
-        let mut response = match dialect {
-            Dialect::Tei => {
-                (tei_status, axum::Json(TeiError { error: message, error_type })).into_response()
-            }
-            Dialect::OpenAi => {
-                let error = self.openai();
-                (openai_status, axum::Json(OpenAiErrorBody { error })).into_response()
-            }
-        };
-        if let Some(seconds) = self.retry_after_seconds() {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response.extensions_mut().insert(Reason(self.reason()));
-        response
-    }
-
     /// When to come again, where coming again can help: once those that wait now are answered.
-    fn retry_after_seconds(&self) -> Option<u64> {
+    pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
         let wait = match self {
             Refusal::Overloaded { wait, .. } => wait.unwrap_or_default(),
             Refusal::Unavailable(_) | Refusal::Late { .. } => Duration::ZERO,
@@ -297,61 +189,6 @@ impl Refusal {
             Refusal::Unavailable(_) => "unavailable",
             Refusal::NoRoute(_) => "no_route",
             Refusal::Method(_) => "method",
-        }
-    }
-
-    /// What stands under `error` in OpenAI's dialect.
-    pub(crate) fn openai(&self) -> OpenAiError {
-        let (_, _, status, kind) = self.spelling();
-        let param = match self {
-            Refusal::Empty(_) | Refusal::TooLong(_) | Refusal::TooMany { .. } => Some("input"),
-            Refusal::UnknownModel { .. } => Some("model"),
-            _ => None,
-        };
-        OpenAiError { message: self.to_string(), r#type: kind, param, code: status.as_u16() }
-    }
-
-    /// TEI's status and type, OpenAI's status and type.
-    fn spelling(&self) -> (StatusCode, &'static str, StatusCode, &'static str) {
-        use StatusCode as S;
-        const BAD: &str = "invalid_request_error";
-        match self {
-            Refusal::Syntax(_) => (S::BAD_REQUEST, "Validation", S::BAD_REQUEST, BAD),
-            Refusal::Empty(_) => (S::BAD_REQUEST, "Empty", S::BAD_REQUEST, BAD),
-            Refusal::ContentType | Refusal::Encoding => {
-                (S::UNSUPPORTED_MEDIA_TYPE, "Validation", S::UNSUPPORTED_MEDIA_TYPE, BAD)
-            }
-            Refusal::TooLarge { .. } => {
-                (S::PAYLOAD_TOO_LARGE, "Validation", S::PAYLOAD_TOO_LARGE, BAD)
-            }
-            Refusal::Shape(_)
-            | Refusal::Invalid(_)
-            | Refusal::TooLong(_)
-            | Refusal::TooMany { .. } => {
-                (S::UNPROCESSABLE_ENTITY, "Validation", S::BAD_REQUEST, BAD)
-            }
-            Refusal::WrongKind(_) => (S::FAILED_DEPENDENCY, "Backend", S::BAD_REQUEST, BAD),
-            Refusal::UnknownModel { .. } => {
-                (S::NOT_FOUND, "Validation", S::NOT_FOUND, "not_found_error")
-            }
-            Refusal::NoRoute(_) => (S::NOT_FOUND, "Validation", S::NOT_FOUND, "not_found_error"),
-            Refusal::Method(_) => (S::METHOD_NOT_ALLOWED, "Validation", S::METHOD_NOT_ALLOWED, BAD),
-            Refusal::Overloaded { .. } => {
-                (S::TOO_MANY_REQUESTS, "Overloaded", S::TOO_MANY_REQUESTS, "overloaded_error")
-            }
-            Refusal::Unauthorized => {
-                (S::UNAUTHORIZED, "Unauthorized", S::UNAUTHORIZED, "authentication_error")
-            }
-            Refusal::SlowBody { .. } => (S::REQUEST_TIMEOUT, "Validation", S::REQUEST_TIMEOUT, BAD),
-            Refusal::Late { .. } => {
-                (S::SERVICE_UNAVAILABLE, "Overloaded", S::SERVICE_UNAVAILABLE, "overloaded_error")
-            }
-            Refusal::Backend(_) => {
-                (S::FAILED_DEPENDENCY, "Backend", S::INTERNAL_SERVER_ERROR, "server_error")
-            }
-            Refusal::Unavailable(_) => {
-                (S::SERVICE_UNAVAILABLE, "Unhealthy", S::SERVICE_UNAVAILABLE, "server_error")
-            }
         }
     }
 }

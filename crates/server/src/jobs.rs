@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bigbatch_engine::chunk::{Chunking, Chunks, Overlong};
 use bigbatch_engine::engine::{BatchInfo, Pending, Request, Response, Timings};
 use bigbatch_engine::error::RequestError;
-use bigbatch_engine::task::{Answer, Task};
+use bigbatch_engine::task::{Answer, LabelScore, Task};
 use bigbatch_engine::tokenize::{Input, Truncate};
 
-use crate::App;
+use crate::app::App;
 use crate::error::Refusal;
-use crate::models::Served;
+use crate::models::ServedModel;
 
 /// One request's inputs and what is to be done with each.
 pub(crate) struct Job {
@@ -20,7 +20,7 @@ pub(crate) struct Job {
 }
 
 /// One input's answer, however it was read.
-pub(crate) struct Answered {
+pub(crate) struct Output {
     pub(crate) answer: Answer,
     /// Tokens of the text that were read, special ones included once.
     pub(crate) tokens: usize,
@@ -34,36 +34,62 @@ pub(crate) struct Answered {
 }
 
 /// Tokens of all answers.
-pub(crate) fn tokens(answers: &[Answered]) -> usize {
-    answers.iter().map(|answer| answer.tokens).sum()
+pub(crate) fn count_tokens(outputs: &[Output]) -> usize {
+    outputs.iter().map(|output| output.tokens).sum()
 }
 
-impl From<Response> for Answered {
-    fn from(response: Response) -> Answered {
+/// Takes the vectors out of embeddings' outputs.
+pub(crate) fn take_vectors(outputs: &mut [Output]) -> Vec<Vec<f32>> {
+    let vector = |output: &mut Output| match &mut output.answer {
+        Answer::Embedding(vector) => Some(std::mem::take(vector)),
+        _ => None,
+    };
+    outputs.iter_mut().filter_map(vector).collect()
+}
+
+/// Takes the labels out of classifications' outputs, likeliest first.
+pub(crate) fn take_labels(outputs: &mut [Output]) -> Vec<Vec<LabelScore>> {
+    let labels = |output: &mut Output| match &mut output.answer {
+        Answer::Labels(labels) => Some(std::mem::take(labels)),
+        _ => None,
+    };
+    outputs.iter_mut().filter_map(labels).collect()
+}
+
+/// Takes the rows out of an output with a row per token, and returns them with their width.
+pub(crate) fn take_rows(output: &mut Output) -> Option<(Vec<f32>, usize)> {
+    match &mut output.answer {
+        Answer::Rows { rows, width } => Some((std::mem::take(rows), *width)),
+        _ => None,
+    }
+}
+
+impl From<Response> for Output {
+    fn from(response: Response) -> Output {
         let Response { tokens, truncated, answer, timings, batch } = response;
-        Answered { answer, tokens, truncated, chunks: None, timings, batch }
+        Output { answer, tokens, truncated, chunks: None, timings, batch }
     }
 }
 
 impl App {
     /// Runs a job on a model: one answer an input, in order. The first failure is the whole job's, and gives
     /// up what is still under way; dropping the future does too.
-    pub(crate) async fn run(
+    pub(crate) async fn run_job(
         &self,
-        served: &Arc<Served>,
+        served: &Arc<ServedModel>,
         job: Job,
-    ) -> Result<Vec<Answered>, Refusal> {
+    ) -> Result<Vec<Output>, Refusal> {
         self.check_count(job.inputs.len(), "inputs")?;
         self.check_task(served, &job.task)?;
-        self.check_places(served, job.inputs.len())?;
+        self.check_admission(served, job.inputs.len())?;
         self.check_answer(served, &job)?;
         match job.overlong {
             Overlong::Chunk(chunking) => {
-                self.run_chunked(served, job.inputs, job.task, chunking).await
+                self.run_in_chunks(served, job.inputs, job.task, chunking).await
             }
             Overlong::Truncate(truncate) => {
-                let responses = self.run_all(served, job.inputs, &job.task, truncate).await?;
-                Ok(responses.into_iter().map(Answered::from).collect())
+                let responses = self.submit_all(served, job.inputs, &job.task, truncate).await?;
+                Ok(responses.into_iter().map(Output::from).collect())
             }
         }
     }
@@ -81,7 +107,11 @@ impl App {
     }
 
     /// Refuses more than the engine ever admits: coming back later would not help.
-    pub(crate) fn check_places(&self, served: &Served, count: usize) -> Result<(), Refusal> {
+    pub(crate) fn check_admission(
+        &self,
+        served: &ServedModel,
+        count: usize,
+    ) -> Result<(), Refusal> {
         let limit = served.engine.max_concurrent_requests();
         if count > limit {
             return Err(Refusal::TooMany { count, limit, flag: "--max-concurrent-requests" });
@@ -90,7 +120,7 @@ impl App {
     }
 
     /// Refuses values beyond the model or the server's limits.
-    fn check_task(&self, served: &Served, task: &Task) -> Result<(), Refusal> {
+    fn check_task(&self, served: &ServedModel, task: &Task) -> Result<(), Refusal> {
         task.check(served.engine.model())?;
         let (name, value, limit, flag) = match *task {
             Task::FillMask { top_k } => ("top_k", top_k, self.options.max_top_k, "--max-top-k"),
@@ -109,7 +139,7 @@ impl App {
 
     /// Refuses an answer with a row for each token that would not fit into memory beside others: the rows, and
     /// the JSON that they become, are held whole. Tokens are not known yet, and are at most as many as bytes.
-    fn check_answer(&self, served: &Served, job: &Job) -> Result<(), Refusal> {
+    fn check_answer(&self, served: &ServedModel, job: &Job) -> Result<(), Refusal> {
         let model = served.engine.model();
         let width = match job.task {
             Task::EmbedAll => model.config.hidden_size,
@@ -135,13 +165,13 @@ impl App {
         Ok(())
     }
 
-    async fn run_chunked(
+    async fn run_in_chunks(
         &self,
-        served: &Arc<Served>,
+        served: &Arc<ServedModel>,
         inputs: Vec<Input>,
         task: Task,
         chunking: Chunking,
-    ) -> Result<Vec<Answered>, Refusal> {
+    ) -> Result<Vec<Output>, Refusal> {
         // Before the texts are read: that costs.
         Chunks::task(&task)?;
         let text = |input| match input {
@@ -156,20 +186,20 @@ impl App {
         };
         let split = move || texts.into_iter().map(split).collect::<Result<Vec<Chunks>, _>>();
         let chunks = self.tokenizer_pool.run(split).await??;
-        self.run_windows(served, &chunks, &task).await
+        self.run_chunks(served, &chunks, &task).await
     }
 
     /// Runs texts that were cut into windows.
-    pub(crate) async fn run_windows(
+    pub(crate) async fn run_chunks(
         &self,
-        served: &Served,
+        served: &ServedModel,
         chunks: &[Chunks],
         task: &Task,
-    ) -> Result<Vec<Answered>, Refusal> {
+    ) -> Result<Vec<Output>, Refusal> {
         let count = chunks.iter().map(Chunks::count).sum::<usize>();
-        let places = served.engine.max_concurrent_requests();
+        let capacity = served.engine.max_concurrent_requests();
         for (limit, flag) in
-            [(self.options.max_chunks, "--max-chunks"), (places, "--max-concurrent-requests")]
+            [(self.options.max_chunks, "--max-chunks"), (capacity, "--max-concurrent-requests")]
         {
             if count > limit {
                 return Err(Refusal::TooLong(format!(
@@ -179,38 +209,18 @@ impl App {
         }
         let each = Chunks::task(task)?;
         let inputs = chunks.iter().flat_map(Chunks::inputs);
-        let mut responses = self.run_all(served, inputs, &each, Truncate::No).await?.into_iter();
-        let answered = |chunks: &Chunks| {
-            let own: Vec<Response> = responses.by_ref().take(chunks.count()).collect();
-            let timings =
-                own.iter().map(|response| response.timings).fold(Timings::default(), |a, b| {
-                    Timings {
-                        tokenize: a.tokenize.max(b.tokenize),
-                        queue: a.queue.max(b.queue),
-                        copy: a.copy.max(b.copy),
-                        compute: a.compute.max(b.compute),
-                        total: a.total.max(b.total),
-                    }
-                });
-            let batch = own.last().map(|response| response.batch);
-            let batch = batch.unwrap_or(BatchInfo { id: 0, sequences: 0, tokens: 0 });
-            let answers = own.into_iter().map(|response| response.answer).collect();
-            Answered {
-                answer: chunks.merge(task, answers),
-                tokens: chunks.tokens(),
-                truncated: false,
-                chunks: Some(chunks.count()),
-                timings,
-                batch,
-            }
+        let mut responses = self.submit_all(served, inputs, &each, Truncate::No).await?.into_iter();
+        let output = |chunks: &Chunks| {
+            let own = responses.by_ref().take(chunks.count()).collect();
+            merge(chunks, task, own)
         };
-        Ok(chunks.iter().map(answered).collect())
+        Ok(chunks.iter().map(output).collect())
     }
 
     /// Submits all, then awaits all.
-    pub(crate) async fn run_all(
+    pub(crate) async fn submit_all(
         &self,
-        served: &Served,
+        served: &ServedModel,
         inputs: impl IntoIterator<Item = Input>,
         task: &Task,
         truncate: Truncate,
@@ -228,5 +238,29 @@ impl App {
             responses.push(response);
         }
         Ok(responses)
+    }
+}
+
+/// Merges the responses to the windows of one text.
+fn merge(chunks: &Chunks, task: &Task, responses: Vec<Response>) -> Output {
+    let longest = |a: Timings, b: Timings| Timings {
+        tokenize: a.tokenize.max(b.tokenize),
+        queue: a.queue.max(b.queue),
+        copy: a.copy.max(b.copy),
+        compute: a.compute.max(b.compute),
+        total: a.total.max(b.total),
+    };
+    let timings = responses.iter().map(|response| response.timings);
+    let timings = timings.fold(Timings::default(), longest);
+    let batch = responses.last().map(|response| response.batch);
+    let batch = batch.unwrap_or(BatchInfo { id: 0, sequences: 0, tokens: 0 });
+    let answers = responses.into_iter().map(|response| response.answer).collect();
+    Output {
+        answer: chunks.merge(task, answers),
+        tokens: chunks.tokens(),
+        truncated: false,
+        chunks: Some(chunks.count()),
+        timings,
+        batch,
     }
 }

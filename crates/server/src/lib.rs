@@ -24,9 +24,9 @@
 //! What it is not: it does not tokenize, batch or compute, it keeps no state between requests, and it never
 //! logs what a request contains.
 
+mod app;
 pub mod error;
 mod jobs;
-mod json;
 pub mod keys;
 pub mod lifecycle;
 mod middleware;
@@ -35,89 +35,18 @@ pub mod observe;
 pub mod openapi;
 pub mod options;
 mod pages;
+mod router;
 mod routes;
 pub mod serve;
 pub mod startup;
-mod timing;
 mod tokenizer_pool;
 mod wire;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
-
+pub use app::App;
 pub use keys::Keys;
-pub use lifecycle::{Life, Phase};
-pub use models::{Models, Served};
-pub use observe::Observed;
+pub use lifecycle::{Lifecycle, Phase};
+pub use models::{Models, ServedModel};
+pub use observe::Counters;
 pub use options::{Options, Origin, Transport};
-pub use routes::{endpoints, router};
-use wire::vllm::{List, Usage};
-
-/// What every route sees.
-pub struct App {
-    /// The models.
-    pub models: Models,
-    /// The limits.
-    pub options: Options,
-    /// The counters.
-    pub observe: Arc<Observed>,
-    /// Who may ask.
-    pub keys: Arc<Keys>,
-    /// Whether requests are taken.
-    pub life: Arc<Life>,
-    tokenizer_pool: tokenizer_pool::TokenizerPool,
-    started_unix_s: u64,
-    answers: AtomicU64,
-}
-
-impl App {
-    /// An application over these models, open to all and ready at once.
-    pub fn new(models: Models, options: Options) -> Arc<App> {
-        let life = Arc::new(Life::default());
-        life.enter(Phase::Ready);
-        App::guarded(models, options, Arc::default(), life)
-    }
-
-    /// An application that asks for keys and has a life of its own.
-    pub fn guarded(models: Models, options: Options, keys: Arc<Keys>, life: Arc<Life>) -> Arc<App> {
-        let observe = Arc::new(Observed::default());
-        for served in models.iter() {
-            observe.watch(&served.name, &served.engine, life.clone());
-        }
-        let tokenizer_pool = tokenizer_pool::TokenizerPool::like(&models.first().engine);
-        Arc::new(App {
-            models,
-            options,
-            observe,
-            keys,
-            life,
-            tokenizer_pool,
-            started_unix_s: unix_s(),
-            answers: AtomicU64::new(0),
-        })
-    }
-
-    /// What vLLM's routes answer with: `data` under the head that all of them have.
-    fn list<T>(&self, kind: &str, served: &Served, data: Vec<T>, tokens: usize) -> List<T> {
-        List {
-            id: self.answer_id(kind),
-            object: "list",
-            created: unix_s(),
-            model: served.name.clone(),
-            data,
-            usage: Usage::of(tokens),
-        }
-    }
-
-    /// A name for an answer, unique in this process and hardly ever seen from another.
-    fn answer_id(&self, prefix: &str) -> String {
-        let count = self.answers.fetch_add(1, Ordering::Relaxed);
-        format!("{prefix}-{:x}-{count:x}", self.started_unix_s)
-    }
-}
-
-/// Seconds since 1970.
-fn unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
+pub use router::{endpoints, router};
+pub use wire::Dialect;

@@ -19,17 +19,17 @@ pub enum Phase {
 
 /// The phase, told to whoever waits for another.
 #[derive(Debug)]
-pub struct Life {
+pub struct Lifecycle {
     phase: watch::Sender<Phase>,
 }
 
-impl Default for Life {
+impl Default for Lifecycle {
     fn default() -> Self {
-        Life { phase: watch::Sender::new(Phase::Loading) }
+        Lifecycle { phase: watch::Sender::new(Phase::Loading) }
     }
 }
 
-impl Life {
+impl Lifecycle {
     /// The phase now.
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()

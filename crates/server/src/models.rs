@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bigbatch_engine::engine::Engine;
 use bigbatch_engine::model::Head;
+use bigbatch_engine::task::Task;
 
 use crate::error::Refusal;
 
 /// What a model is for, as `/info` says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ModelKind {
     /// Vectors.
     Embedding,
     /// Vectors, and tokens for masked places.
@@ -22,59 +23,75 @@ pub enum Kind {
     TokenClassifier,
 }
 
-impl Kind {
+impl ModelKind {
     /// As it is written on the wire.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Embedding => "embedding",
-            Kind::MaskedLm => "masked_lm",
-            Kind::Classifier => "classifier",
-            Kind::Reranker => "reranker",
-            Kind::TokenClassifier => "token_classifier",
+            ModelKind::Embedding => "embedding",
+            ModelKind::MaskedLm => "masked_lm",
+            ModelKind::Classifier => "classifier",
+            ModelKind::Reranker => "reranker",
+            ModelKind::TokenClassifier => "token_classifier",
+        }
+    }
+
+    /// Returns the task of `/v1/analyze`, with its usual options.
+    pub(crate) fn default_task(self) -> Task {
+        match self {
+            ModelKind::Embedding | ModelKind::MaskedLm => {
+                Task::Embed { pooling: None, normalize: true, dimensions: None }
+            }
+            ModelKind::Classifier | ModelKind::Reranker => Task::Classify { raw_scores: false },
+            ModelKind::TokenClassifier => Task::Tag,
         }
     }
 
     /// Whether it gives vectors.
     pub fn embeds(self) -> bool {
-        matches!(self, Kind::Embedding | Kind::MaskedLm)
+        matches!(self, ModelKind::Embedding | ModelKind::MaskedLm)
     }
 }
 
 /// One model and its engine.
-pub struct Served {
+pub struct ServedModel {
     /// What requests call it.
     pub name: String,
     /// Where it came from.
     pub source: String,
     /// What it is for.
-    pub kind: Kind,
+    pub kind: ModelKind,
     /// What runs it.
     pub engine: Engine,
 }
 
-impl Served {
+impl ServedModel {
     /// A model under a name. `source` is what its user asked for.
-    pub fn new(name: impl Into<String>, source: impl Into<String>, engine: Engine) -> Served {
+    pub fn new(name: impl Into<String>, source: impl Into<String>, engine: Engine) -> ServedModel {
         let kind = match &engine.model().config.head {
-            Head::Base => Kind::Embedding,
-            Head::MaskedLm { .. } => Kind::MaskedLm,
-            Head::Sequence { .. } if engine.model().labels.len() == 1 => Kind::Reranker,
-            Head::Sequence { .. } => Kind::Classifier,
-            Head::Token => Kind::TokenClassifier,
+            Head::Base => ModelKind::Embedding,
+            Head::MaskedLm { .. } => ModelKind::MaskedLm,
+            Head::Sequence { .. } if engine.model().labels.len() == 1 => ModelKind::Reranker,
+            Head::Sequence { .. } => ModelKind::Classifier,
+            Head::Token => ModelKind::TokenClassifier,
         };
-        Served { name: name.into(), source: source.into(), kind, engine }
+        ServedModel { name: name.into(), source: source.into(), kind, engine }
+    }
+
+    /// Returns the prompt of this name, or the model's default one, if it has one.
+    pub(crate) fn prompt(&self, name: Option<&str>) -> Result<Option<&str>, Refusal> {
+        Ok(self.engine.model().prompts.get(name)?)
     }
 }
 
 /// All models; at least one, the first being the default.
 pub struct Models {
-    list: Vec<Arc<Served>>,
+    list: Vec<Arc<ServedModel>>,
 }
 
 impl Models {
     /// The models in the order given; `None` without any, or if two have one name.
-    pub fn new(list: Vec<Served>) -> Option<Models> {
-        let twice = |(index, served): (usize, &Served)| {
+    pub fn new(list: Vec<ServedModel>) -> Option<Models> {
+        let twice = |(index, served): (usize, &ServedModel)| {
             list[..index].iter().any(|other| other.name == served.name)
         };
         (!list.is_empty() && !list.iter().enumerate().any(twice))
@@ -82,12 +99,12 @@ impl Models {
     }
 
     /// The one that is meant where none is named.
-    pub fn first(&self) -> &Arc<Served> {
+    pub fn first(&self) -> &Arc<ServedModel> {
         &self.list[0]
     }
 
     /// In the order given.
-    pub fn iter(&self) -> impl Iterator<Item = &Served> {
+    pub fn iter(&self) -> impl Iterator<Item = &ServedModel> {
         self.list.iter().map(Arc::as_ref)
     }
 
@@ -96,7 +113,7 @@ impl Models {
     ///
     /// # Errors
     /// [`Refusal::UnknownModel`] where there are several and none has that name.
-    pub fn get(&self, name: Option<&str>) -> Result<&Arc<Served>, Refusal> {
+    pub fn get(&self, name: Option<&str>) -> Result<&Arc<ServedModel>, Refusal> {
         let Some(name) = name else { return Ok(&self.list[0]) };
         if self.list.len() == 1 {
             return Ok(&self.list[0]);
@@ -108,7 +125,7 @@ impl Models {
     ///
     /// # Errors
     /// [`Refusal::UnknownModel`] where none has it.
-    pub fn named(&self, name: &str) -> Result<&Arc<Served>, Refusal> {
+    pub fn named(&self, name: &str) -> Result<&Arc<ServedModel>, Refusal> {
         self.list.iter().find(|served| served.name == name).ok_or_else(|| {
             let known = self.list.iter().map(|served| served.name.as_str());
             Refusal::UnknownModel {

@@ -1,11 +1,21 @@
-//! Every endpoint and shape as an OpenAPI document, made by utoipa from the handlers and the wire types.
+//! The OpenAPI document: every endpoint and shape, made by utoipa from the handlers and the wire types, and the
+//! endpoint that serves it.
+//!
+//! Aliases and paths below `/models/NAME` are copies of the operation that the table names.
 
+use axum::Json;
+use axum::response::{IntoResponse, Response};
 use utoipa::OpenApi;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::{OpenApi as Document, Required};
 
-use crate::error::{OpenAiError, OpenAiErrorBody, TeiError};
 use crate::routes;
+use crate::routes::route::Route;
+use crate::wire::Dialect::Native;
+use crate::wire::openai::{OpenAiError, OpenAiErrorBody};
+use crate::wire::tei::TeiError;
+
+const PATH: &str = "/openapi.json";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,7 +38,7 @@ use crate::routes;
         routes::tokens::tokenize,
         routes::tokens::decode,
         routes::openai::embeddings,
-        routes::openai::pooling,
+        routes::pooling::pooling,
         routes::native::tag,
         routes::native::fill_mask,
         routes::analyze::analyze,
@@ -38,24 +48,40 @@ use crate::routes;
         routes::health::health,
         routes::health::ready,
         routes::metrics::metrics,
-        routes::docs::openapi,
+        openapi,
     )
 )]
-struct Annotated;
+struct ApiDoc;
 
-/// The document.
+/// Returns the document's own rows of the route table.
+pub(crate) fn routes() -> [Route; 2] {
+    [
+        Route::get(Native, PATH, openapi),
+        Route::get(Native, "/api-doc/openapi.json", openapi).alias_of(PATH),
+    ]
+}
+
+#[utoipa::path(get, path = "/openapi.json", tag = "bigbatch",
+    responses((status = 200, description = "This document", body = serde_json::Value)))]
+/// All endpoints as an OpenAPI document.
+async fn openapi() -> Response {
+    Json(document()).into_response()
+}
+
+/// Returns the document.
 pub fn document() -> Document {
-    let mut document = Annotated::openapi();
+    let mut document = ApiDoc::openapi();
     let paths = &mut document.paths.paths;
-    for (alias, path) in routes::ALIASES {
-        if let Some(item) = paths.get(path).cloned() {
-            paths.insert(alias.into(), renamed(item, alias));
+    let table: Vec<Route> = routes::table().into_iter().chain(routes()).collect();
+    for route in &table {
+        if let Some(item) = route.alias_of.and_then(|path| paths.get(path)).cloned() {
+            paths.insert(route.path.into(), with_own_ids(item, route.path));
         }
     }
-    for path in routes::inference_paths() {
-        let own = routes::of_model(path);
-        if let Some(item) = paths.get(path).cloned() {
-            let mut item = renamed(item, &own);
+    for route in &table {
+        let Some(own) = route.model_path() else { continue };
+        if let Some(item) = paths.get(route.path).cloned() {
+            let mut item = with_own_ids(item, &own);
             let name = ParameterBuilder::new()
                 .name("name")
                 .parameter_in(ParameterIn::Path)
@@ -69,8 +95,8 @@ pub fn document() -> Document {
     document
 }
 
-/// Operations are told apart by their ids.
-fn renamed(mut item: PathItem, path: &str) -> PathItem {
+/// Gives the operations of a copied item ids of their own: ids are unique in a document.
+fn with_own_ids(mut item: PathItem, path: &str) -> PathItem {
     let suffix: String = path.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
     for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
         let id = operation.operation_id.take().unwrap_or_default();

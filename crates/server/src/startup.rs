@@ -12,13 +12,13 @@ use bigbatch_engine::engine::{Engine, EngineOptions};
 use bigbatch_engine::error::LoadError;
 use bigbatch_engine::model::Model;
 
-use crate::models::Served;
+use crate::models::ServedModel;
 
 /// What a CUDA context and its libraries take, about; measured on an H100.
 const CONTEXT_BYTES: u64 = 400 << 20;
 
 /// A model that is read and not started.
-pub struct ToStart {
+pub struct UnstartedModel {
     /// What requests call it.
     pub name: String,
     /// Where it came from.
@@ -31,7 +31,10 @@ pub struct ToStart {
 ///
 /// # Errors
 /// [`LoadError`] of the first that does not start; one of the budget speaks of the whole budget.
-pub fn start(list: Vec<ToStart>, options: &EngineOptions) -> Result<Vec<Served>, LoadError> {
+pub fn start(
+    list: Vec<UnstartedModel>,
+    options: &EngineOptions,
+) -> Result<Vec<ServedModel>, LoadError> {
     let total = options.device.memory_budget_bytes;
     let on_device =
         options.device.kind != DeviceKind::Cpu && options.device.kind != DeviceKind::Reference;
@@ -40,8 +43,8 @@ pub fn start(list: Vec<ToStart>, options: &EngineOptions) -> Result<Vec<Served>,
         .map(|one| Device::weight_bytes(&one.model, options.device.kind))
         .collect::<Result<Vec<u64>, _>>()?;
     let mut used = 0;
-    let mut started: Vec<Served> = Vec::new();
-    for (index, ToStart { name, source, model }) in list.into_iter().enumerate() {
+    let mut started: Vec<ServedModel> = Vec::new();
+    for (index, UnstartedModel { name, source, model }) in list.into_iter().enumerate() {
         let aside = if on_device && index == 0 && weights.len() > 1 { CONTEXT_BYTES } else { 0 };
         let share = share(total, used + aside, &weights[index..]) + aside;
         let mut own = *options;
@@ -54,7 +57,7 @@ pub fn start(list: Vec<ToStart>, options: &EngineOptions) -> Result<Vec<Served>,
             Some(used) => used,
             None => used + plan.fixed_bytes + plan.arena_bytes,
         };
-        started.push(Served::new(name, source, engine));
+        started.push(ServedModel::new(name, source, engine));
     }
     Ok(started)
 }

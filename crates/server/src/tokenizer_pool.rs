@@ -16,13 +16,13 @@ use crate::error::Refusal;
 pub(crate) struct TokenizerPool {
     permits: Arc<Semaphore>,
     taken: Arc<AtomicUsize>,
-    places: usize,
+    capacity: usize,
 }
 
 /// A place in the pool, from admission to the end of the work.
-struct Place(Arc<AtomicUsize>);
+struct Slot(Arc<AtomicUsize>);
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -30,12 +30,16 @@ impl Drop for Place {
 
 impl TokenizerPool {
     /// Bounded as this engine's own.
-    pub(crate) fn like(engine: &Engine) -> TokenizerPool {
+    pub(crate) fn sized_as(engine: &Engine) -> TokenizerPool {
         TokenizerPool::new(engine.tokenizer_threads(), engine.max_concurrent_requests())
     }
 
     fn new(threads: usize, places: usize) -> TokenizerPool {
-        TokenizerPool { permits: Arc::new(Semaphore::new(threads)), taken: Arc::default(), places }
+        TokenizerPool {
+            permits: Arc::new(Semaphore::new(threads)),
+            taken: Arc::default(),
+            capacity: places,
+        }
     }
 
     /// Runs this away from the async threads, or refuses at once.
@@ -43,9 +47,9 @@ impl TokenizerPool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        let place = Place(self.taken.clone());
-        if self.taken.fetch_add(1, Ordering::AcqRel) >= self.places {
-            let places = self.places;
+        let slot = Slot(self.taken.clone());
+        if self.taken.fetch_add(1, Ordering::AcqRel) >= self.capacity {
+            let places = self.capacity;
             let message = format!("{places} requests wait to be tokenized; try again later");
             return Err(Refusal::Overloaded { message, wait: None });
         }
@@ -53,7 +57,7 @@ impl TokenizerPool {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| stopped())?;
         // The work goes on if its client goes away, and so holds its permit to its end.
         let work = move || {
-            let _held = (place, permit);
+            let _held = (slot, permit);
             work()
         };
         tokio::task::spawn_blocking(work)

@@ -17,9 +17,9 @@ use crate::options::Options;
 
 /// Beyond a limit, so much more is read and thrown away, so that a client which writes first and reads later
 /// gets its answer instead of a reset.
-const POLITE_BYTES: usize = 16 << 20;
+const DISCARD_BYTES: usize = 16 << 20;
 /// And for so long.
-const POLITE: Duration = Duration::from_secs(1);
+const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 const PAYLOAD_LIMIT: &str = "--payload-limit";
 
@@ -31,7 +31,7 @@ enum Encoding {
 }
 
 /// The request with its body in memory, decompressed.
-pub(crate) async fn intake(options: &Options, request: Request) -> Result<Request, Refusal> {
+pub(crate) async fn read_body(options: &Options, request: Request) -> Result<Request, Refusal> {
     let (mut parts, body) = request.into_parts();
     if body.is_end_stream() {
         return Ok(Request::from_parts(parts, Body::empty()));
@@ -79,10 +79,10 @@ async fn collect(
         let Ok(data) = frame.into_data() else { continue };
         if total <= limit_bytes && total + data.len() > limit_bytes {
             chunks.clear();
-            deadline = deadline.min(Instant::now() + POLITE);
+            deadline = deadline.min(Instant::now() + DISCARD_TIME);
         }
         total += data.len();
-        if total > limit_bytes + POLITE_BYTES {
+        if total > limit_bytes + DISCARD_BYTES {
             return Ok(None);
         }
         if total <= limit_bytes {

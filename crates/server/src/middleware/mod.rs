@@ -19,21 +19,23 @@ use axum::response::Response;
 use tower::{Layer, ServiceExt};
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
-use self::body::intake;
+use self::body::read_body;
 use self::track::track;
-use crate::App;
-use crate::error::{Dialect, Refusal};
+use crate::app::App;
+use crate::error::Refusal;
 use crate::lifecycle::Phase;
 use crate::options::Origin;
+use crate::routes::dialect_of;
+use crate::wire::Dialect;
 
 /// Routes that need a key where there are keys.
-pub(crate) fn guard_all(routes: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
+pub(crate) fn with_guard(routes: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
     routes.layer(from_fn_with_state(app.clone(), guard))
 }
 
 /// All routes, with what the open ones pass too.
-pub(crate) fn around(routes: Router, app: &Arc<App>) -> Router {
-    let mut all = routes.layer(from_fn_with_state(app.clone(), part));
+pub(crate) fn with_middleware(routes: Router, app: &Arc<App>) -> Router {
+    let mut all = routes.layer(from_fn_with_state(app.clone(), announce_drain));
     let origins = &app.options.cors_allow_origin;
     if !origins.is_empty() {
         let cors = cors(origins);
@@ -44,46 +46,46 @@ pub(crate) fn around(routes: Router, app: &Arc<App>) -> Router {
 
 /// Asks clients that keep their connection to leave while the server drains: when it closes, their next
 /// request would meet a closed connection.
-async fn part(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let old = is_old(&request);
+async fn announce_drain(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let http_1 = is_http_1(&request);
     let response = next.run(request).await;
     // HTTP/2 has a frame of its own for this, which is sent when the server closes.
-    if old && app.life.phase() >= Phase::Draining { close(response) } else { response }
+    if http_1 && app.life.phase() >= Phase::Draining { close(response) } else { response }
 }
 
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let dialect = Dialect::of(request.uri().path());
+    let dialect = dialect_of(request.uri().path());
     if !app.keys.allow(request.headers()) {
         return unauthorized(dialect);
     }
     if app.life.phase() >= Phase::Closing {
         let said = "the server is stopping; send this to another replica";
-        return Refusal::Unavailable(said.into()).answer(dialect);
+        return dialect.render(&Refusal::Unavailable(said.into()));
     }
-    let old = is_old(&request);
-    let request = match intake(&app.options, request).await {
+    let http_1 = is_http_1(&request);
+    let request = match read_body(&app.options, request).await {
         Ok(request) => request,
         // The rest of the body may still be on its way: nothing after it on this connection can be read.
-        Err(refusal) if old => return close(refusal.answer(dialect)),
-        Err(refusal) => return refusal.answer(dialect),
+        Err(refusal) if http_1 => return close(dialect.render(&refusal)),
+        Err(refusal) => return dialect.render(&refusal),
     };
     let limit = app.options.request_timeout;
     tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| late(limit, dialect))
 }
 
 /// Before HTTP/2: `connection` is a header that means something.
-fn is_old(request: &Request) -> bool {
+fn is_http_1(request: &Request) -> bool {
     request.version() < Version::HTTP_2
 }
 
 fn unauthorized(dialect: Dialect) -> Response {
-    let mut response = Refusal::Unauthorized.answer(dialect);
+    let mut response = dialect.render(&Refusal::Unauthorized);
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
 }
 
 fn late(limit: Duration, dialect: Dialect) -> Response {
-    Refusal::Late { seconds: limit.as_secs() }.answer(dialect)
+    dialect.render(&Refusal::Late { seconds: limit.as_secs() })
 }
 
 fn close(mut response: Response) -> Response {

@@ -8,9 +8,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use crate::App;
+use crate::app::App;
 use crate::error::{OTHER_REASON, Reason};
-use crate::observe::{Endpoint, OTHER, Observed, Outcome};
+use crate::observe::{Counters, Endpoint, OTHER, RequestOutcome};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -23,12 +23,12 @@ pub(crate) async fn track(State(app): State<Arc<App>>, request: Request, next: N
     let route = path.map_or(OTHER, MatchedPath::as_str).to_owned();
     let id = request_id(request.headers());
     let endpoint = Endpoint { method: method(request.method()), route };
-    let mut counted = Counted::new(&app.observe, endpoint, id.clone());
+    let mut recorder = RequestRecorder::new(&app.observe, endpoint, id.clone());
     let mut response = next.run(request).await;
-    counted.outcome = match (response.status(), response.extensions().get::<Reason>()) {
-        (status, _) if status.as_u16() < 400 => Outcome::Ok,
-        (status, Some(Reason(reason))) => Outcome::Refused(status.as_u16(), reason),
-        (status, None) => Outcome::Refused(status.as_u16(), OTHER_REASON),
+    recorder.outcome = match (response.status(), response.extensions().get::<Reason>()) {
+        (status, _) if status.as_u16() < 400 => RequestOutcome::Ok,
+        (status, Some(Reason(reason))) => RequestOutcome::Refused(status.as_u16(), reason),
+        (status, None) => RequestOutcome::Refused(status.as_u16(), OTHER_REASON),
     };
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -51,42 +51,42 @@ fn request_id(headers: &HeaderMap) -> String {
 }
 
 /// A request between its coming and its end.
-struct Counted<'a> {
-    observed: &'a Observed,
+struct RequestRecorder<'a> {
+    observed: &'a Counters,
     endpoint: Endpoint,
     request_id: String,
     started: Instant,
-    outcome: Outcome,
+    outcome: RequestOutcome,
 }
 
-impl<'a> Counted<'a> {
-    fn new(observed: &'a Observed, endpoint: Endpoint, request_id: String) -> Counted<'a> {
+impl<'a> RequestRecorder<'a> {
+    fn new(observed: &'a Counters, endpoint: Endpoint, request_id: String) -> RequestRecorder<'a> {
         observed.begin_request();
-        let (started, outcome) = (Instant::now(), Outcome::Abandoned);
-        Counted { observed, endpoint, request_id, started, outcome }
+        let (started, outcome) = (Instant::now(), RequestOutcome::Abandoned);
+        RequestRecorder { observed, endpoint, request_id, started, outcome }
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for RequestRecorder<'_> {
     fn drop(&mut self) {
-        let Counted { observed, endpoint, request_id, started, outcome } = &*self;
+        let RequestRecorder { observed, endpoint, request_id, started, outcome } = &*self;
         let latency = started.elapsed();
         observed.request(endpoint, request_id, *outcome, latency);
         let Endpoint { method, route } = endpoint;
         let latency_ms = latency.as_secs_f64() * 1e3;
         match *outcome {
             // What only looks at the server comes every few seconds and says nothing.
-            Outcome::Ok if !endpoint.computes() => {
+            RequestOutcome::Ok if !endpoint.computes() => {
                 tracing::debug!(request_id, method, route, latency_ms, "answered");
             }
-            Outcome::Ok => tracing::info!(request_id, method, route, latency_ms, "answered"),
-            Outcome::Refused(status, reason) if status < 500 => {
+            RequestOutcome::Ok => tracing::info!(request_id, method, route, latency_ms, "answered"),
+            RequestOutcome::Refused(status, reason) if status < 500 => {
                 tracing::info!(request_id, method, route, status, reason, latency_ms, "refused");
             }
-            Outcome::Refused(status, reason) => {
+            RequestOutcome::Refused(status, reason) => {
                 tracing::warn!(request_id, method, route, status, reason, latency_ms, "failed");
             }
-            Outcome::Abandoned => {
+            RequestOutcome::Abandoned => {
                 tracing::info!(request_id, method, route, latency_ms, "the client went away");
             }
         }

@@ -14,7 +14,7 @@ use bigbatch_engine::engine::{Engine, Response};
 
 use super::histogram::Histogram;
 use crate::error::REASONS;
-use crate::lifecycle::{Life, Phase};
+use crate::lifecycle::{Lifecycle, Phase};
 
 /// What clients make up shares one name: a counter for each method or path sent would be the sender's to fill.
 pub(crate) const OTHER: &str = "other";
@@ -24,14 +24,14 @@ const RECENT: usize = 100;
 
 /// All counters of the process.
 #[derive(Debug)]
-pub struct Observed {
+pub struct Counters {
     /// When counting began.
     pub started: Instant,
     in_flight: AtomicUsize,
-    routes: RwLock<BTreeMap<Endpoint, Arc<Route>>>,
+    routes: RwLock<BTreeMap<Endpoint, Arc<RouteCounters>>>,
     reasons: [AtomicU64; REASONS.len()],
-    recent: Mutex<VecDeque<Refused>>,
-    models: RwLock<BTreeMap<String, Arc<Stages>>>,
+    recent: Mutex<VecDeque<RefusalRecord>>,
+    models: RwLock<BTreeMap<String, Arc<ModelCounters>>>,
 }
 
 /// What is counted apart from others.
@@ -53,7 +53,7 @@ impl Endpoint {
 
 /// Requests of one endpoint.
 #[derive(Debug)]
-pub struct Route {
+pub struct RouteCounters {
     /// Answered with a status below 400.
     pub ok: AtomicU64,
     /// Answered with any other status.
@@ -66,7 +66,7 @@ pub struct Route {
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RequestOutcome {
     /// With a status below 400.
     Ok,
     /// With another status, for this reason: one of [`REASONS`].
@@ -77,7 +77,7 @@ pub enum Outcome {
 
 /// A refusal, without content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusalRecord {
     /// When.
     pub at: SystemTime,
     /// The route's template.
@@ -92,7 +92,7 @@ pub struct Refused {
 
 /// What the engine did for one model, input by input and batch by batch.
 #[derive(Debug)]
-pub struct Stages {
+pub struct ModelCounters {
     /// Inputs handed to the engine.
     pub inputs: AtomicU64,
     /// Inputs answered.
@@ -121,9 +121,9 @@ pub struct Stages {
     pub batch_seconds: Histogram,
 }
 
-impl Default for Observed {
+impl Default for Counters {
     fn default() -> Self {
-        Observed {
+        Counters {
             started: Instant::now(),
             in_flight: AtomicUsize::new(0),
             routes: RwLock::default(),
@@ -134,8 +134,8 @@ impl Default for Observed {
     }
 }
 
-impl Observed {
-    /// Counts a request that has begun; [`Observed::request`] counts its end.
+impl Counters {
+    /// Counts a request that has begun; [`Counters::request`] counts its end.
     pub(crate) fn begin_request(&self) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
     }
@@ -145,27 +145,27 @@ impl Observed {
         &self,
         endpoint: &Endpoint,
         request_id: &str,
-        outcome: Outcome,
+        outcome: RequestOutcome,
         latency: Duration,
     ) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        let counts = entry(&self.routes, endpoint, Route::new);
+        let counts = entry(&self.routes, endpoint, RouteCounters::new);
         match outcome {
-            Outcome::Ok => {
+            RequestOutcome::Ok => {
                 counts.ok.fetch_add(1, Ordering::Relaxed);
                 counts.seconds.record(latency.as_secs_f64());
             }
-            Outcome::Abandoned => {
+            RequestOutcome::Abandoned => {
                 counts.abandoned.fetch_add(1, Ordering::Relaxed);
             }
-            Outcome::Refused(status, reason) => {
+            RequestOutcome::Refused(status, reason) => {
                 counts.refused.fetch_add(1, Ordering::Relaxed);
                 if let Some(index) = REASONS.iter().position(|known| *known == reason) {
                     self.reasons[index].fetch_add(1, Ordering::Relaxed);
                 }
                 let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
                 recent.truncate(RECENT - 1);
-                recent.push_front(Refused {
+                recent.push_front(RefusalRecord {
                     at: SystemTime::now(),
                     route: endpoint.route.clone(),
                     status,
@@ -177,7 +177,7 @@ impl Observed {
     }
 
     /// Counts a model's batches from now on, and says when its device is lost.
-    pub(crate) fn watch(&self, model: &str, engine: &Engine, life: Arc<Life>) {
+    pub(crate) fn watch(&self, model: &str, engine: &Engine, life: Arc<Lifecycle>) {
         let stages = self.model(model);
         engine.on_batch(move |batch| {
             stages.batches_failed.fetch_add(u64::from(batch.failed), Ordering::Relaxed);
@@ -196,13 +196,13 @@ impl Observed {
     }
 
     /// By endpoint, those that were asked for at least once.
-    pub fn routes(&self) -> BTreeMap<Endpoint, Arc<Route>> {
+    pub fn routes(&self) -> BTreeMap<Endpoint, Arc<RouteCounters>> {
         self.routes.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The counters of one model, which begin when they are first asked for.
-    pub fn model(&self, name: &str) -> Arc<Stages> {
-        entry(&self.models, name, Stages::new)
+    pub fn model(&self, name: &str) -> Arc<ModelCounters> {
+        entry(&self.models, name, ModelCounters::new)
     }
 
     /// Refusals by reason, those of 0 included.
@@ -212,7 +212,7 @@ impl Observed {
     }
 
     /// The latest refusals, the newest first; at most 100.
-    pub fn recent_refusals(&self) -> Vec<Refused> {
+    pub fn recent_refusals(&self) -> Vec<RefusalRecord> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.iter().cloned().collect()
     }
@@ -236,14 +236,14 @@ fn entry<K: Ord + Borrow<Q>, Q: Ord + ToOwned<Owned = K> + ?Sized, T>(
     map.entry(key.to_owned()).or_insert_with(|| Arc::new(make())).clone()
 }
 
-impl Route {
-    fn new() -> Route {
+impl RouteCounters {
+    fn new() -> RouteCounters {
         let [ok, refused, abandoned] = [const { AtomicU64::new(0) }; 3];
-        Route { ok, refused, abandoned, seconds: Histogram::seconds() }
+        RouteCounters { ok, refused, abandoned, seconds: Histogram::seconds() }
     }
 }
 
-impl Stages {
+impl ModelCounters {
     /// Counts an input that the engine was given.
     pub(crate) fn submitted(&self) {
         self.inputs.fetch_add(1, Ordering::Relaxed);
@@ -262,10 +262,10 @@ impl Stages {
         self.total_seconds.record(times.total.as_secs_f64());
     }
 
-    fn new() -> Stages {
+    fn new() -> ModelCounters {
         let [inputs, answered, truncated, tokens, batches_failed] =
             [const { AtomicU64::new(0) }; 5];
-        Stages {
+        ModelCounters {
             inputs,
             answered,
             truncated,

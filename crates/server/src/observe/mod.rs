@@ -2,9 +2,10 @@
 
 mod counters;
 mod histogram;
-mod prometheus;
+pub(crate) mod prometheus;
 
-pub use counters::{Endpoint, Observed, Outcome, Refused, Route, Stages};
+pub use counters::{
+    Counters, Endpoint, ModelCounters, RefusalRecord, RequestOutcome, RouteCounters,
+};
 pub(crate) use counters::{OTHER, load};
 pub use histogram::{Histogram, Snapshot};
-pub(crate) use prometheus::page;

@@ -12,17 +12,16 @@ use std::sync::atomic::AtomicU64;
 use bigbatch_engine::backend::ArenaUsage;
 use bigbatch_engine::units::proc_bytes;
 
-use super::counters::{Endpoint, Stages, load};
+use super::counters::{Counters, Endpoint, ModelCounters, load};
 use super::histogram::{Histogram, Snapshot};
-use crate::App;
-use crate::models::{Kind, Served};
+use crate::models::{ModelKind, Models, ServedModel};
 
 /// The whole page.
-pub(crate) fn page(app: &App) -> String {
+pub(crate) fn page(models: &Models, counters: &Counters) -> String {
     let mut page = Page::default();
-    requests(app, &mut page);
-    let models: Vec<(&Served, Arc<Stages>)> =
-        app.models.iter().map(|served| (served, app.observe.model(&served.name))).collect();
+    requests(counters, &mut page);
+    let models: Vec<(&ServedModel, Arc<ModelCounters>)> =
+        models.iter().map(|served| (served, counters.model(&served.name))).collect();
     te_inputs(&models, &mut page);
     stages(&models, &mut page);
     batches(&models, &mut page);
@@ -30,17 +29,17 @@ pub(crate) fn page(app: &App) -> String {
     page.text
 }
 
-type Hist = fn(&Stages) -> &Histogram;
-type Count = fn(&Stages) -> &AtomicU64;
-type Models<'a> = [(&'a Served, Arc<Stages>)];
+type Hist = fn(&ModelCounters) -> &Histogram;
+type Count = fn(&ModelCounters) -> &AtomicU64;
+type ModelRows<'a> = [(&'a ServedModel, Arc<ModelCounters>)];
 
 fn labels(endpoint: &Endpoint) -> String {
     format!("method=\"{}\",route={}", endpoint.method, quoted(&endpoint.route))
 }
 
-fn requests(app: &App, page: &mut Page) {
+fn requests(counters: &Counters, page: &mut Page) {
     let (mut ok, mut refused, mut latency) = (0, 0, Histogram::seconds().snapshot());
-    let routes = app.observe.routes();
+    let routes = counters.routes();
     for (_, route) in routes.iter().filter(|(endpoint, _)| endpoint.computes()) {
         ok += load(&route.ok);
         refused += load(&route.refused) + load(&route.abandoned);
@@ -75,22 +74,22 @@ fn requests(app: &App, page: &mut Page) {
         page.histogram("bigbatch_request_seconds", &labels(endpoint), &seconds);
     }
     page.head("bigbatch_refusals_total", "counter", "Refusals by reason.");
-    for (reason, count) in app.observe.refusals() {
+    for (reason, count) in counters.refusals() {
         page.value("bigbatch_refusals_total", &format!("reason=\"{reason}\""), count);
     }
     page.one(
         "bigbatch_requests_in_flight",
         "gauge",
         "Requests not answered yet.",
-        app.observe.in_flight(),
+        counters.in_flight(),
     );
-    let uptime = app.observe.started.elapsed().as_secs_f64();
+    let uptime = counters.started.elapsed().as_secs_f64();
     page.one("bigbatch_uptime_seconds", "gauge", "Since the counters began.", uptime);
 }
 
 /// What text-embeddings-inference says of inputs and batches: all models together.
-fn te_inputs(models: &Models, page: &mut Page) {
-    let merged = |pick: Hist, kinds: fn(Kind) -> bool| {
+fn te_inputs(models: &ModelRows, page: &mut Page) {
+    let merged = |pick: Hist, kinds: fn(ModelKind) -> bool| {
         models
             .iter()
             .filter(|(served, _)| kinds(served.kind))
@@ -98,8 +97,8 @@ fn te_inputs(models: &Models, page: &mut Page) {
             .reduce(|all, more| all.and(&more))
             .unwrap_or_else(|| Histogram::seconds().snapshot())
     };
-    let all: fn(Kind) -> bool = |_| true;
-    let predict: fn(Kind) -> bool = |kind| !kind.embeds();
+    let all: fn(ModelKind) -> bool = |_| true;
+    let predict: fn(ModelKind) -> bool = |kind| !kind.embeds();
     let stage: [(&str, Hist); 4] = [
         ("tokenization_duration", |s| &s.tokenize_seconds),
         ("queue_duration", |s| &s.queue_seconds),
@@ -107,7 +106,7 @@ fn te_inputs(models: &Models, page: &mut Page) {
         ("duration", |s| &s.total_seconds),
     ];
     for (prefix, kinds) in
-        [("te_request", all), ("te_embed", Kind::embeds), ("te_predict", predict)]
+        [("te_request", all), ("te_embed", ModelKind::embeds), ("te_predict", predict)]
     {
         if prefix != "te_request" {
             let sum = |pick: Count| -> u64 {
@@ -140,7 +139,7 @@ fn te_inputs(models: &Models, page: &mut Page) {
     page.one("te_queue_size", "gauge", "Inputs admitted and not answered yet.", waiting);
 }
 
-fn stages(models: &Models, page: &mut Page) {
+fn stages(models: &ModelRows, page: &mut Page) {
     let counts: [(&str, &str, Count); 4] = [
         ("bigbatch_inputs_total", "Inputs given to the engine.", |s| &s.inputs),
         ("bigbatch_inputs_answered_total", "Inputs answered.", |s| &s.answered),
@@ -172,7 +171,7 @@ fn stages(models: &Models, page: &mut Page) {
     }
 }
 
-fn batches(models: &Models, page: &mut Page) {
+fn batches(models: &ModelRows, page: &mut Page) {
     let histograms: [(&str, &str, Hist); 3] = [
         ("bigbatch_batch_sequences", "Sequences of a batch.", |s| &s.batch_sequences),
         ("bigbatch_batch_tokens", "Tokens of a batch.", |s| &s.batch_tokens),
@@ -196,21 +195,21 @@ fn batches(models: &Models, page: &mut Page) {
 }
 
 /// An arena at one moment, so that what is used and what is free add up.
-struct ArenaNow {
+struct ArenaReading {
     usage: ArenaUsage,
     used_bytes: u64,
 }
 
-impl ArenaNow {
-    fn of(served: &Served) -> ArenaNow {
+impl ArenaReading {
+    fn of(served: &ServedModel) -> ArenaReading {
         let usage = served.engine.arena();
-        ArenaNow { usage, used_bytes: usage.used_bytes(served.engine.batches_in_flight()) }
+        ArenaReading { usage, used_bytes: usage.used_bytes(served.engine.batches_in_flight()) }
     }
 }
 
-fn memory(models: &Models, page: &mut Page) {
-    type Reading = fn(&Served, &ArenaNow) -> u64;
-    let gauges: [(&str, &str, Reading); 7] = [
+fn memory(models: &ModelRows, page: &mut Page) {
+    type Gauge = fn(&ServedModel, &ArenaReading) -> u64;
+    let gauges: [(&str, &str, Gauge); 7] = [
         ("bigbatch_arena_capacity_bytes", "Reserved for activations.", |_, arena| {
             arena.usage.capacity_bytes
         }),
@@ -233,7 +232,8 @@ fn memory(models: &Models, page: &mut Page) {
             s.engine.max_tokens() as u64
         }),
     ];
-    let arenas: Vec<ArenaNow> = models.iter().map(|(served, _)| ArenaNow::of(served)).collect();
+    let arenas: Vec<ArenaReading> =
+        models.iter().map(|(served, _)| ArenaReading::of(served)).collect();
     for (name, help, read) in gauges {
         page.head(name, "gauge", help);
         for ((served, _), arena) in models.iter().zip(&arenas) {
@@ -266,7 +266,7 @@ fn resident_bytes() -> Option<u64> {
     proc_bytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS")
 }
 
-fn model(served: &Served) -> String {
+fn model(served: &ServedModel) -> String {
     format!("model={}", quoted(&served.name))
 }
 

@@ -12,8 +12,9 @@ use bigbatch_engine::device::MemoryPlan;
 use serde::Serialize;
 
 use super::is_of_pages;
-use crate::observe::{Endpoint, Refused, Route, Snapshot, Stages, load};
-use crate::{App, Served};
+use crate::app::App;
+use crate::models::ServedModel;
+use crate::observe::{Endpoint, ModelCounters, RefusalRecord, RouteCounters, Snapshot, load};
 
 /// The whole answer.
 #[derive(Serialize)]
@@ -29,7 +30,7 @@ struct Data {
     routes: Vec<RouteData>,
     refusals: Vec<Count>,
     /// The newest first, without content.
-    recent_refusals: Vec<RefusedData>,
+    recent_refusals: Vec<RefusalData>,
 }
 
 #[derive(Serialize)]
@@ -82,7 +83,7 @@ struct Count {
 }
 
 #[derive(Serialize)]
-struct RefusedData {
+struct RefusalData {
     at_unix_ms: u64,
     route: String,
     status: u16,
@@ -122,8 +123,8 @@ pub(super) async fn data(State(app): State<Arc<App>>) -> Response {
     ([fresh], axum::Json(data)).into_response()
 }
 
-fn model(served: &Served, stages: &Stages) -> ModelData {
-    let Served { name, source, kind, engine } = served;
+fn model(served: &ServedModel, stages: &ModelCounters) -> ModelData {
+    let ServedModel { name, source, kind, engine } = served;
     let limits = engine.limits();
     ModelData {
         name: name.clone(),
@@ -154,7 +155,7 @@ fn model(served: &Served, stages: &Stages) -> ModelData {
     }
 }
 
-fn route(asked: &Endpoint, route: &Route) -> RouteData {
+fn route(asked: &Endpoint, route: &RouteCounters) -> RouteData {
     RouteData {
         route: format!("{} {}", asked.method, asked.route),
         ok: load(&route.ok),
@@ -164,9 +165,9 @@ fn route(asked: &Endpoint, route: &Route) -> RouteData {
     }
 }
 
-fn refused(refused: Refused) -> RefusedData {
+fn refused(refused: RefusalRecord) -> RefusalData {
     let since = refused.at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    RefusedData {
+    RefusalData {
         at_unix_ms: since.as_millis() as u64,
         route: refused.route,
         status: refused.status,

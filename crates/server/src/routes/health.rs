@@ -13,8 +13,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bigbatch_engine::engine::{Engine, Pulse};
 
-use crate::App;
-use crate::error::{Dialect, Refusal};
+use crate::app::App;
 use crate::lifecycle::Phase;
 use crate::options::Options;
 
@@ -62,13 +61,9 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
 
 const LOADING: &str = "models are being loaded\n";
 
-/// What is said on every path while there are no routes yet.
-pub(crate) fn loading(path: &str) -> Response {
-    if [HEALTH, PING, READY].contains(&path) {
-        return unwell(LOADING.into());
-    }
-    let said = "models are being loaded; /ready tells when they are";
-    Refusal::Unavailable(said.into()).answer(Dialect::of(path))
+/// Returns the answer of the health paths while models load; `None` for any other path.
+pub(crate) fn loading(path: &str) -> Option<Response> {
+    [HEALTH, PING, READY].contains(&path).then(|| unwell(LOADING.into()))
 }
 
 /// A 503 for whoever looks after the server.

@@ -8,11 +8,10 @@ use axum::response::{IntoResponse, Response};
 use bigbatch_engine::backend::Dtype;
 use bigbatch_engine::model::Pooling;
 
-use super::docs::OpenAiErrors;
-use crate::App;
-use crate::error::OpenAi;
-use crate::models::{Kind, Served};
-use crate::wire::openai::{ModelCard, ModelList};
+use crate::app::App;
+use crate::models::{ModelKind, ServedModel};
+use crate::wire::Dialect;
+use crate::wire::openai::{ModelCard, ModelList, OpenAiErrors};
 use crate::wire::tei::{Info, LabelMaps, ModelInfo, ModelType};
 
 #[utoipa::path(get, path = "/info", tag = "text-embeddings-inference",
@@ -56,11 +55,12 @@ pub(crate) async fn models(State(app): State<Arc<App>>) -> Json<ModelList> {
 pub(crate) async fn model(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
-) -> Result<Json<ModelCard>, OpenAi> {
-    Ok(Json(card(&app, app.models.named(&name)?)))
+) -> Result<Json<ModelCard>, Response> {
+    let served = app.models.named(&name).map_err(|refusal| Dialect::OpenAi.render(&refusal))?;
+    Ok(Json(card(&app, served)))
 }
 
-fn card(app: &App, served: &Served) -> ModelCard {
+fn card(app: &App, served: &ServedModel) -> ModelCard {
     ModelCard {
         id: served.name.clone(),
         object: "model",
@@ -72,7 +72,7 @@ fn card(app: &App, served: &Served) -> ModelCard {
     }
 }
 
-fn model_info(served: &Served) -> ModelInfo {
+fn model_info(served: &ServedModel) -> ModelInfo {
     let engine = &served.engine;
     ModelInfo {
         name: served.name.clone(),
@@ -87,7 +87,7 @@ fn model_info(served: &Served) -> ModelInfo {
     }
 }
 
-fn dtype(served: &Served) -> &'static str {
+fn dtype(served: &ServedModel) -> &'static str {
     match served.engine.device().dtype {
         Dtype::F32 => "float32",
         Dtype::Bf16 => "bfloat16",
@@ -95,21 +95,21 @@ fn dtype(served: &Served) -> &'static str {
     }
 }
 
-fn model_type(served: &Served) -> ModelType {
+fn model_type(served: &ServedModel) -> ModelType {
     let model = served.engine.model();
     let labels = || LabelMaps {
         id2label: model.labels.iter().cloned().enumerate().collect(),
         label2id: model.labels.iter().cloned().zip(0..).collect(),
     };
     match served.kind {
-        Kind::Embedding | Kind::MaskedLm => ModelType::Embedding {
+        ModelKind::Embedding | ModelKind::MaskedLm => ModelType::Embedding {
             pooling: match model.embedding_pooling {
                 Pooling::Cls => "cls",
                 Pooling::Mean => "mean",
             },
         },
-        Kind::Classifier => ModelType::Classifier(labels()),
-        Kind::Reranker => ModelType::Reranker(labels()),
-        Kind::TokenClassifier => ModelType::TokenClassifier(labels()),
+        ModelKind::Classifier => ModelType::Classifier(labels()),
+        ModelKind::Reranker => ModelType::Reranker(labels()),
+        ModelKind::TokenClassifier => ModelType::TokenClassifier(labels()),
     }
 }

@@ -6,11 +6,15 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 
-use crate::{App, observe};
+use crate::app::App;
+use crate::observe::prometheus;
 
 #[utoipa::path(get, path = "/metrics", tag = "text-embeddings-inference",
     responses((status = 200, description = "Counters in Prometheus' text format", body = String)))]
 /// The counters.
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], observe::page(&app))
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        prometheus::page(&app.models, &app.observe),
+    )
 }

@@ -1,8 +1,11 @@
-//! The endpoints, one file a family, and the table that the router and the document are both made of.
+//! The endpoints, one file per family, and the table of all.
+//!
+//! A handler gets the request and its model from [`call`] and returns an answer or a refusal; the dialect that
+//! its row names renders the refusal. Nothing here listens, checks keys or bounds bodies: `router` puts the
+//! table behind `middleware`. The document of the table is `openapi`'s, which adds its own two rows.
 
 pub(crate) mod analyze;
 mod call;
-pub(crate) mod docs;
 pub(crate) mod embed;
 pub(crate) mod health;
 pub(crate) mod hub;
@@ -10,127 +13,64 @@ pub(crate) mod info;
 pub(crate) mod metrics;
 pub(crate) mod native;
 pub(crate) mod openai;
+pub(crate) mod pooling;
 pub(crate) mod predict;
 pub(crate) mod rerank;
+pub(crate) mod route;
 pub(crate) mod tokens;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
-use axum::Router;
-use axum::http::Uri;
-use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use self::route::Route;
+use crate::wire::Dialect::{self, HubClient, Native, OpenAi, Tei, Vllm};
 
-use crate::error::{Dialect, Refusal};
-use crate::middleware::{around, guard_all};
-use crate::{App, pages};
-pub(crate) use health::loading;
-
-type Route = (&'static str, MethodRouter<Arc<App>>);
-
-/// Everything that asks a model, each also there as `/models/NAME/...`. All of it by POST.
-fn inference() -> Vec<Route> {
+/// Returns all endpoints but the OpenAPI document's and the pages.
+pub(crate) fn table() -> Vec<Route> {
     vec![
-        ("/", post(hub::hub)),
-        ("/invocations", post(hub::hub)),
-        ("/embed", post(embed::embed)),
-        ("/embed_all", post(embed::embed_all)),
-        ("/similarity", post(embed::similarity)),
-        ("/predict", post(predict::predict)),
-        ("/classify", post(predict::classify)),
-        ("/rerank", post(rerank::rerank)),
-        ("/v1/rerank", post(rerank::rerank_v1)),
-        ("/v2/rerank", post(rerank::rerank_v1)),
-        ("/score", post(rerank::score)),
-        ("/tokenize", post(tokens::tokenize)),
-        ("/decode", post(tokens::decode)),
-        ("/embeddings", post(openai::embeddings)),
-        ("/v1/embeddings", post(openai::embeddings)),
-        ("/pooling", post(openai::pooling)),
-        ("/tag", post(native::tag)),
-        ("/fill_mask", post(native::fill_mask)),
+        Route::model(HubClient, "/", hub::hub),
+        Route::model(HubClient, "/invocations", hub::hub).alias_of("/"),
+        Route::model(Tei, "/embed", embed::embed),
+        Route::model(Tei, "/embed_all", embed::embed_all),
+        Route::model(Tei, "/similarity", embed::similarity),
+        Route::model(Tei, "/predict", predict::predict),
+        // Also vLLM's, told apart by the body; a body of neither is refused as text-embeddings-inference does.
+        Route::model(Tei, "/classify", predict::classify),
+        Route::model(Tei, "/rerank", rerank::rerank),
+        Route::model(Vllm, "/v1/rerank", rerank::rerank_v1),
+        Route::model(Vllm, "/v2/rerank", rerank::rerank_v1).alias_of("/v1/rerank"),
+        Route::model(Vllm, "/score", rerank::score),
+        Route::model(Vllm, "/pooling", pooling::pooling),
+        Route::model(Tei, "/tokenize", tokens::tokenize),
+        Route::model(Tei, "/decode", tokens::decode),
+        Route::model(OpenAi, "/v1/embeddings", openai::embeddings),
+        Route::model(OpenAi, "/embeddings", openai::embeddings).alias_of("/v1/embeddings"),
+        Route::model(Native, "/tag", native::tag),
+        Route::model(Native, "/fill_mask", native::fill_mask),
+        // Ours, with OpenAI's errors as everything below /v1.
+        Route::models(OpenAi, "/v1/analyze", analyze::analyze),
+        Route::get(Tei, "/info", info::info),
+        Route::get(OpenAi, "/v1/models", info::models),
+        // Its refusals have never been OpenAI's.
+        Route::get(Tei, "/models", info::models).alias_of("/v1/models"),
+        Route::get(OpenAi, "/v1/models/{name}", info::model),
+        Route::get(Tei, health::HEALTH, health::health).open(),
+        Route::get(Native, health::PING, health::health).alias_of(health::HEALTH).open(),
+        Route::get(Native, health::READY, health::ready).open(),
+        Route::get(Tei, "/metrics", metrics::metrics).open(),
     ]
 }
 
-/// The rest: across all models, or about the server.
-fn others() -> Vec<(&'static str, Route)> {
-    vec![
-        ("post", ("/v1/analyze", post(analyze::analyze))),
-        ("get", ("/info", get(info::info))),
-        ("get", ("/models", get(info::models))),
-        ("get", ("/v1/models", get(info::models))),
-        ("get", ("/v1/models/{name}", get(info::model))),
-        ("get", ("/openapi.json", get(docs::openapi))),
-        ("get", ("/api-doc/openapi.json", get(docs::openapi))),
-    ]
-}
-
-/// What needs no key, all of it by GET: a supervisor, a load balancer and a metrics collector have none.
-fn open() -> Vec<Route> {
-    vec![
-        (health::HEALTH, get(health::health)),
-        (health::PING, get(health::health)),
-        (health::READY, get(health::ready)),
-        ("/metrics", get(metrics::metrics)),
-    ]
-}
-
-/// Paths that mean another: the document tells of the other one, and repeats it for these.
-pub(crate) const ALIASES: [(&str, &str); 6] = [
-    ("/ping", "/health"),
-    ("/invocations", "/"),
-    ("/embeddings", "/v1/embeddings"),
-    ("/v2/rerank", "/v1/rerank"),
-    ("/models", "/v1/models"),
-    ("/api-doc/openapi.json", "/openapi.json"),
-];
-
-/// A path of [`inference`] for the model that it names.
-pub(crate) fn of_model(path: &str) -> String {
-    format!("/models/{{{}}}{}", call::MODEL_PARAMETER, path.trim_end_matches('/'))
-}
-
-/// Paths that ask a model.
-pub(crate) fn inference_paths() -> Vec<&'static str> {
-    inference().into_iter().map(|(path, _)| path).collect()
-}
-
-/// Method and path of everything that is served, but for the pages for people.
-pub fn endpoints() -> Vec<(&'static str, String)> {
-    let of_inference = inference_paths().into_iter();
-    let of_inference =
-        of_inference.flat_map(|path| [("post", path.to_owned()), ("post", of_model(path))]);
-    let rest = others().into_iter().map(|(method, (path, _))| (method, path.to_owned()));
-    let open = open().into_iter().map(|(path, _)| ("get", path.to_owned()));
-    of_inference.chain(rest).chain(open).collect()
-}
-
-/// Everything that is served.
-pub fn router(app: Arc<App>) -> Router {
-    let mut guarded = pages::data();
-    for (path, method) in inference() {
-        guarded = guarded.route(&of_model(path), method.clone()).route(path, method);
-    }
-    for (_, (path, method)) in others() {
-        guarded = guarded.route(path, method);
-    }
-    let method = async |uri: Uri| refuse(&uri, Refusal::Method);
-    let guarded = guarded
-        .fallback(async |uri: Uri| refuse(&uri, Refusal::NoRoute))
-        .method_not_allowed_fallback(method);
-    let routes = open()
-        .into_iter()
-        .fold(pages::files(), |open, (path, method)| open.route(path, method))
-        .merge(guard_all(guarded, &app))
-        // Of those that are open; the others have it already, behind the guard.
-        .method_not_allowed_fallback(method)
-        .with_state(app.clone());
-    around(routes, &app)
-}
-
-/// In the dialect of paths of this kind.
-fn refuse(uri: &Uri, refusal: fn(String) -> Refusal) -> Response {
-    let dialect = Dialect::of(uri.path());
-    // A path is a client's own words: none of it goes further than back to that client.
-    refusal(uri.path().to_owned()).answer(dialect)
+/// Returns the dialect of a path, for what is refused before or without a handler. A path that is not in the
+/// table is OpenAI's if it has a version, else text-embeddings-inference's.
+pub(crate) fn dialect_of(path: &str) -> Dialect {
+    static DIALECTS: LazyLock<HashMap<&str, Dialect>> =
+        LazyLock::new(|| table().iter().map(|route| (route.path, route.dialect)).collect());
+    let path = match path.strip_prefix("/models/") {
+        Some(rest) => rest.find('/').map_or("", |at| &rest[at..]),
+        None => path,
+    };
+    let versioned = path.starts_with("/v1/") || path.starts_with("/v2/");
+    let unknown = if versioned { OpenAi } else { Tei };
+    DIALECTS.get(path).copied().unwrap_or(unknown)
 }

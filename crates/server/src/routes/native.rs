@@ -1,83 +1,75 @@
 //! `/tag` and `/fill_mask`: what text-embeddings-inference has no endpoint for.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::response::Response;
 use bigbatch_engine::chunk::Overlong;
 use bigbatch_engine::task::{Answer, Task, TokenScore};
 use bigbatch_engine::tokenize::Truncate;
 
-use super::call::{Call, overlong};
-use super::docs::TeiErrors;
-use crate::App;
-use crate::error::Tei;
-use crate::jobs::{Answered, Job};
-use crate::models::Served;
-use crate::wire::hub::MaskFill;
+use super::call::Call;
+use crate::error::Refusal;
+use crate::jobs::Output;
+use crate::models::ServedModel;
 use crate::wire::inputs::one_or_many;
-use crate::wire::native::{FillMaskRequest, Filled, OneOrMany, ReadAs, TagRequest, Tagged};
+use crate::wire::native::{
+    FillMaskAnswer, FillMaskRequest, InputStats, OneOrMany, TagAnswer, TagRequest,
+};
+use crate::wire::shared::MaskFill;
+use crate::wire::tei::TeiErrors;
 
 #[utoipa::path(post, path = "/tag", tag = "bigbatch", request_body = TagRequest,
     responses((status = 200, description = "Entities with places in the whole text, counted in characters; \
-        of an array a list of such answers", body = OneOrMany<Tagged>), TeiErrors))]
+        of an array a list of such answers", body = OneOrMany<TagAnswer>), TeiErrors))]
 /// The entities of texts.
-pub(crate) async fn tag(State(app): State<Arc<App>>, call: Call) -> Result<Response, Tei> {
-    let request: TagRequest = call.read()?;
-    let served = call.served(&app, request.model.as_deref())?;
-    let read = request.inputs.read();
-    let overlong = overlong(&app, request.truncate, request.truncation_direction, request.chunk)?;
-    let job = Job { inputs: read.inputs, task: Task::Tag, overlong };
-    let mut answers = app.run(served, job).await?;
-    let tagged = answers.iter_mut().filter_map(|answered| tagged(answered, request.all_tokens));
-    let body = one_or_many(tagged.collect(), read.single, OneOrMany::One, OneOrMany::Many);
-    Ok(call.answer(served, read.characters, &answers, body))
+pub(crate) async fn tag(call: Call, request: TagRequest) -> Result<Response, Refusal> {
+    let batch = request.inputs.into_batch();
+    let mut outputs = call.run(batch.inputs, Task::Tag, call.overlong()?).await?;
+    let tags = outputs.iter_mut().filter_map(|output| take_tags(output, request.all_tokens));
+    let body = one_or_many(tags.collect(), batch.single, OneOrMany::One, OneOrMany::Many);
+    Ok(call.answer(batch.characters, &outputs, body))
 }
 
 #[utoipa::path(post, path = "/fill_mask", tag = "bigbatch", request_body = FillMaskRequest,
     responses((status = 200, description = "Candidates for each mask of a text, likeliest first; of an array \
-        a list of such answers", body = OneOrMany<Filled>), TeiErrors))]
+        a list of such answers", body = OneOrMany<FillMaskAnswer>), TeiErrors))]
 /// Tokens for the masks of texts.
-pub(crate) async fn fill_mask(State(app): State<Arc<App>>, call: Call) -> Result<Response, Tei> {
-    let request: FillMaskRequest = call.read()?;
-    let served = call.served(&app, request.model.as_deref())?;
-    let (texts, single) = request.inputs.clone().list();
-    let read = request.inputs.read();
-    let overlong = overlong(&app, request.truncate, request.truncation_direction, request.chunk)?;
-    let job = Job { inputs: read.inputs, task: Task::FillMask { top_k: request.top_k }, overlong };
-    let answers = app.run(served, job).await?;
-    let filled = texts.iter().zip(&answers).map(|(text, answered)| Filled {
-        masks: fills(served, text, answered, overlong),
-        read: ReadAs::from(answered),
+pub(crate) async fn fill_mask(call: Call, request: FillMaskRequest) -> Result<Response, Refusal> {
+    let (texts, single) = request.inputs.clone().into_vec();
+    let batch = request.inputs.into_batch();
+    let overlong = call.overlong()?;
+    let task = Task::FillMask { top_k: request.top_k };
+    let outputs = call.run(batch.inputs, task, overlong).await?;
+    let answers = texts.iter().zip(&outputs).map(|(text, output)| FillMaskAnswer {
+        masks: mask_fills(&call.served, text, output, overlong),
+        read: InputStats::from(output),
     });
-    let body = one_or_many(filled.collect(), single, OneOrMany::One, OneOrMany::Many);
-    Ok(call.answer(served, read.characters, &answers, body))
+    let body = one_or_many(answers.collect(), single, OneOrMany::One, OneOrMany::Many);
+    Ok(call.answer(batch.characters, &outputs, body))
 }
 
-impl From<&Answered> for ReadAs {
-    fn from(answered: &Answered) -> ReadAs {
-        let Answered { tokens, truncated, chunks, .. } = *answered;
-        ReadAs { tokens, truncated, chunks }
+impl From<&Output> for InputStats {
+    fn from(output: &Output) -> InputStats {
+        let Output { tokens, truncated, chunks, .. } = *output;
+        InputStats { tokens, truncated, chunks }
     }
 }
 
 /// The tags out of an answer of tags.
-pub(super) fn tagged(answered: &mut Answered, all_tokens: bool) -> Option<Tagged> {
-    let read = ReadAs::from(&*answered);
-    let Answer::Tags { entities, token_labels } = &mut answered.answer else { return None };
+fn take_tags(output: &mut Output, all_tokens: bool) -> Option<TagAnswer> {
+    let read = InputStats::from(&*output);
+    let Answer::Tags { entities, token_labels } = &mut output.answer else { return None };
     let entities = std::mem::take(entities).into_iter().map(Into::into).collect();
     let labels = std::mem::take(token_labels).into_iter().map(|label| label.label);
-    Some(Tagged { entities, token_labels: all_tokens.then(|| labels.collect()), read })
+    Some(TagAnswer { entities, token_labels: all_tokens.then(|| labels.collect()), read })
 }
 
 /// For each mask of a text its candidates, with the text as it would then read.
-pub(super) fn fills(
-    served: &Served,
+pub(super) fn mask_fills(
+    served: &ServedModel,
     text: &str,
-    answered: &Answered,
+    output: &Output,
     overlong: Overlong,
 ) -> Vec<Vec<MaskFill>> {
-    let Answer::Masks(masks) = &answered.answer else { return Vec::new() };
+    let Answer::Masks(masks) = &output.answer else { return Vec::new() };
     let mask = served.engine.model().tokenizer.mask_token().unwrap_or_default();
     // A text cut at its beginning may have lost its first masks: those that are left are its last.
     let places: Vec<usize> = text.match_indices(&mask).map(|(at, _)| at).collect();

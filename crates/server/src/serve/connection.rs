@@ -18,9 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
-use super::timer::{Meter, Metered};
-use super::{Door, Tls};
-use crate::lifecycle::{Life, Phase};
+use super::gateway::Gateway;
+use super::timer::{ConnectionTimer, TimedStream};
+use super::tls::Tls;
+use crate::lifecycle::{Lifecycle, Phase};
 use crate::options::Transport;
 
 /// How long a connection may take to say goodbye.
@@ -34,30 +35,30 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconn
 const MAX_STREAMS: u32 = 256;
 
 /// Serves a connection that was accepted.
-pub(super) async fn drive(
+pub(super) async fn serve_connection(
     stream: TcpStream,
     tls: Option<Arc<Tls>>,
     limits: Arc<Transport>,
-    door: Door,
+    door: Gateway,
 ) {
-    let Some(tls) = tls else { return speak(stream, &limits, door).await };
+    let Some(tls) = tls else { return serve_http(stream, &limits, door).await };
     let agreed = tls.acceptor().accept(stream);
     match tokio::time::timeout(limits.header_timeout, agreed).await {
-        Ok(Ok(stream)) => speak(stream, &limits, door).await,
+        Ok(Ok(stream)) => serve_http(stream, &limits, door).await,
         Ok(Err(error)) => tracing::debug!(%error, "no TLS with a client"),
         Err(_) => tracing::debug!("a client took too long to agree on TLS"),
     }
 }
 
-async fn speak<S>(stream: S, limits: &Transport, door: Door)
+async fn serve_http<S>(stream: S, limits: &Transport, door: Gateway)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let meter = Meter::new(limits);
-    let io = TokioIo::new(Metered { stream, meter: meter.clone() });
-    let (entry, at_door) = (meter.clone(), door.clone());
+    let timer = ConnectionTimer::new(limits);
+    let io = TokioIo::new(TimedStream { stream, timer: timer.clone() });
+    let (entry, gateway) = (timer.clone(), door.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let (busy, answer) = (entry.enter(), at_door.answer(request.map(Body::new)));
+        let (busy, answer) = (entry.begin_request(), gateway.answer(request.map(Body::new)));
         async move {
             // The request is over when the last of its answer has been handed to the socket.
             let hold = move |body: Body| {
@@ -81,19 +82,19 @@ where
         .max_header_list_size(limits.header_limit_bytes as u32);
     let mut connection = pin!(builder.serve_connection(io, service));
     let mut closing = pin!(closing(door.life()));
-    let mut told = false;
+    let mut announced = false;
     let mut alarm = pin!(sleep_until(Instant::now()));
-    let mut last_call: Option<Instant> = None;
+    let mut close_at: Option<Instant> = None;
     poll_fn(|cx| {
-        if !told && closing.as_mut().poll(cx).is_ready() {
-            told = true;
+        if !announced && closing.as_mut().poll(cx).is_ready() {
+            announced = true;
             connection.as_mut().graceful_shutdown();
         }
         loop {
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            let Some(deadline) = last_call.or_else(|| meter.deadline()) else {
+            let Some(deadline) = close_at.or_else(|| timer.deadline()) else {
                 return Poll::Pending;
             };
             if alarm.deadline() != deadline {
@@ -102,23 +103,23 @@ where
             if alarm.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if last_call.is_some() {
+            if close_at.is_some() {
                 return Poll::Ready(());
             }
-            meter.expire();
+            timer.expire();
             connection.as_mut().graceful_shutdown();
-            last_call = Some(Instant::now() + GOODBYE);
+            close_at = Some(Instant::now() + GOODBYE);
         }
     })
     .await;
 }
 
-async fn closing(life: &Life) {
+async fn closing(life: &Lifecycle) {
     life.reached(Phase::Closing).await;
 }
 
 /// Tells a connection too many to come back later. `plain`: not over TLS, where it would be garbage.
-pub(super) async fn turn_away(mut stream: TcpStream, plain: bool) {
+pub(super) async fn reject_connection(mut stream: TcpStream, plain: bool) {
     if !plain {
         return;
     }

@@ -6,25 +6,21 @@
 //! sends first.
 
 mod connection;
+mod gateway;
 mod timer;
 mod tls;
 
-use std::future::Future;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::Request;
-use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tower::ServiceExt;
 
+pub use self::gateway::Gateway;
 pub use self::tls::{Tls, TlsError};
-use crate::lifecycle::{Life, Phase};
+use crate::lifecycle::Phase;
 use crate::options::Transport;
-use crate::routes::loading;
 
 /// How long to wait when the operating system gives no more sockets.
 const NO_SOCKETS: Duration = Duration::from_millis(100);
@@ -32,21 +28,9 @@ const NO_SOCKETS: Duration = Duration::from_millis(100);
 /// After the device is lost: how long those under way may take to hear of it.
 const LOST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What connections ask: the routes once there are models, and before that a word to come back.
-#[derive(Clone, Default)]
-pub struct Door {
-    inner: Arc<Inside>,
-}
-
-#[derive(Default)]
-struct Inside {
-    life: Arc<Life>,
-    routes: OnceLock<Router>,
-}
-
 /// How serving ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum Shutdown {
     /// Everything that was accepted has been answered.
     Drained,
     /// `--drain-timeout` passed with this many connections at work.
@@ -58,41 +42,17 @@ pub enum Ended {
     DeviceLost,
 }
 
-impl Door {
-    /// The phase, to be shared with the application.
-    pub fn life(&self) -> &Arc<Life> {
-        &self.inner.life
-    }
-
-    /// Lets requests in.
-    pub fn open(&self, routes: Router) {
-        let _ = self.inner.routes.set(routes);
-        self.inner.life.enter(Phase::Ready);
-    }
-
-    fn answer(&self, request: Request) -> impl Future<Output = Response> + use<> {
-        let routes = self.inner.routes.get().cloned();
-        async move {
-            let Some(routes) = routes else { return loading(request.uri().path()) };
-            match routes.oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            }
-        }
-    }
-}
-
 /// Serves until the phase is past draining and what was under way is done. A listener that gives no connection
 /// is asked again, for as long as it takes.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
     limits: Transport,
-    door: Door,
-) -> Ended {
+    door: Gateway,
+) -> Shutdown {
     let limits = Arc::new(limits);
     let most = limits.max_connections.clamp(1, 1 << 20);
-    let places = Arc::new(Semaphore::new(most));
+    let slots = Arc::new(Semaphore::new(most));
     let accept = async {
         loop {
             let (stream, _) = match listener.accept().await {
@@ -106,15 +66,16 @@ pub async fn serve(
             };
             // Small answers must not wait for more to send. Failing that, they are only late.
             let _ = stream.set_nodelay(true);
-            let Ok(place) = places.clone().try_acquire_owned() else {
+            let Ok(slot) = slots.clone().try_acquire_owned() else {
                 tracing::warn!(limit = most, "a connection too many (--max-connections)");
-                tokio::spawn(connection::turn_away(stream, tls.is_none()));
+                tokio::spawn(connection::reject_connection(stream, tls.is_none()));
                 continue;
             };
-            let work = connection::drive(stream, tls.clone(), limits.clone(), door.clone());
+            let work =
+                connection::serve_connection(stream, tls.clone(), limits.clone(), door.clone());
             tokio::spawn(async move {
                 work.await;
-                drop(place);
+                drop(slot);
             });
         }
     };
@@ -125,12 +86,12 @@ pub async fn serve(
     drop(listener);
     let lost = || door.life().phase() == Phase::Lost;
     let limit = if lost() { LOST_TIMEOUT } else { limits.drain_timeout };
-    let all_done = places.acquire_many(most as u32);
+    let all_done = slots.acquire_many(most as u32);
     let done = tokio::time::timeout(limit, all_done).await.is_ok();
     match (lost(), done) {
-        (true, _) => Ended::DeviceLost,
-        (false, true) => Ended::Drained,
-        (false, false) => Ended::Cut { connections: most - places.available_permits() },
+        (true, _) => Shutdown::DeviceLost,
+        (false, true) => Shutdown::Drained,
+        (false, false) => Shutdown::Cut { connections: most - slots.available_permits() },
     }
 }
 

@@ -1,6 +1,6 @@
 //! The clock of one connection: what it waits for, and since when.
 //!
-//! It sees bytes come (through [`Metered`], around the socket) and requests begin and end, and says when the
+//! It sees bytes come (through [`TimedStream`], around the socket) and requests begin and end, and says when the
 //! connection has to go: a request's head that takes too long, nothing asked for too long, an answer that
 //! nobody reads.
 
@@ -23,15 +23,15 @@ const TOO_SLOW: &[u8] =
 const HTTP_2: &[u8] = b"PRI";
 
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(super) struct ConnectionTimer {
     header: Duration,
     keep_alive: Duration,
     stall: Duration,
-    state: Mutex<State>,
+    state: Mutex<TimerState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct TimerState {
     /// Requests that are neither answered nor given up.
     busy: usize,
     /// When the last of them ended, or the connection began.
@@ -45,9 +45,9 @@ struct State {
     expired: bool,
 }
 
-impl Meter {
-    pub(super) fn new(limits: &Transport) -> Arc<Meter> {
-        let state = State {
+impl ConnectionTimer {
+    pub(super) fn new(limits: &Transport) -> Arc<ConnectionTimer> {
+        let state = TimerState {
             busy: 0,
             idle_since: Instant::now(),
             head_since: None,
@@ -56,7 +56,7 @@ impl Meter {
             http_2: false,
             expired: false,
         };
-        Arc::new(Meter {
+        Arc::new(ConnectionTimer {
             header: limits.header_timeout,
             keep_alive: limits.keep_alive,
             stall: limits.stall_timeout,
@@ -64,7 +64,7 @@ impl Meter {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TimerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -90,15 +90,15 @@ impl Meter {
     }
 
     /// A request has begun; it ends when what this returns is dropped.
-    pub(super) fn enter(self: &Arc<Self>) -> Busy {
+    pub(super) fn begin_request(self: &Arc<Self>) -> ActiveRequest {
         let mut state = self.state();
         state.busy += 1;
         state.any_request = true;
         state.head_since = None;
-        Busy(self.clone())
+        ActiveRequest(self.clone())
     }
 
-    fn came(&self, bytes: &[u8]) {
+    fn record_read(&self, bytes: &[u8]) {
         let mut state = self.state();
         if !state.any_request && state.head_since.is_none() {
             state.http_2 = bytes.starts_with(HTTP_2);
@@ -109,7 +109,7 @@ impl Meter {
         }
     }
 
-    fn wrote(&self, pending: bool) {
+    fn record_write(&self, pending: bool) {
         let mut state = self.state();
         if pending {
             state.stalled_since.get_or_insert_with(Instant::now);
@@ -120,9 +120,9 @@ impl Meter {
 }
 
 /// A request that is worked on.
-pub(super) struct Busy(Arc<Meter>);
+pub(super) struct ActiveRequest(Arc<ConnectionTimer>);
 
-impl Drop for Busy {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.busy -= 1;
@@ -130,24 +130,24 @@ impl Drop for Busy {
     }
 }
 
-/// A socket whose traffic the meter sees.
-pub(super) struct Metered<S> {
+/// A socket whose traffic the timer sees.
+pub(super) struct TimedStream<S> {
     pub(super) stream: S,
-    pub(super) meter: Arc<Meter>,
+    pub(super) timer: Arc<ConnectionTimer>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Metered<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let (expired, half_a_head) = {
-            let state = self.meter.state();
+        let (expired, in_head) = {
+            let state = self.timer.state();
             (state.expired, state.head_since.is_some() && !state.http_2)
         };
         if expired {
-            if half_a_head {
+            if in_head {
                 // One attempt: it fits into any socket's buffer that has been quiet.
                 let _ = Pin::new(&mut self.stream).poll_write(cx, TOO_SLOW);
                 let _ = Pin::new(&mut self.stream).poll_flush(cx);
@@ -158,26 +158,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Metered<S> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         let new = &buffer.filled()[before..];
         if !new.is_empty() {
-            self.meter.came(new);
+            self.timer.record_read(new);
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.meter.wrote(written.is_pending());
+        self.timer.record_write(written.is_pending());
         written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.meter.wrote(flushed.is_pending());
+        self.timer.record_write(flushed.is_pending());
         flushed
     }
 
@@ -191,7 +191,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
-        self.meter.wrote(written.is_pending());
+        self.timer.record_write(written.is_pending());
         written
     }
 

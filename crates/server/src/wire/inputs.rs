@@ -28,7 +28,8 @@ pub(crate) enum TextOrIds {
 }
 
 /// The engine's inputs, the characters of all texts, and whether it was one input and no array of them.
-pub(crate) struct Read {
+#[derive(Debug, Default)]
+pub(crate) struct InputBatch {
     pub(crate) inputs: Vec<Input>,
     pub(crate) characters: usize,
     pub(crate) single: bool,
@@ -66,7 +67,7 @@ impl Inputs {
     /// For the engine. A prompt is put before every text.
     ///
     /// `Err` where ids and texts are mixed, or a prompt would have to be put before ids.
-    pub(crate) fn read(self, prompt: Option<&str>) -> Result<Read, String> {
+    pub(crate) fn into_batch(self, prompt: Option<&str>) -> Result<InputBatch, String> {
         let mixed = || "an array mixes token ids with texts or arrays".to_owned();
         let mut characters = 0;
         let mut text = |text: String| {
@@ -92,7 +93,7 @@ impl Inputs {
                 (items.into_iter().map(input).collect::<Result<_, _>>()?, false)
             }
         };
-        Ok(Read { inputs, characters, single })
+        Ok(InputBatch { inputs, characters, single })
     }
 }
 
@@ -106,7 +107,7 @@ pub(crate) enum Texts {
 
 impl Texts {
     /// The texts, and whether it was one.
-    pub(crate) fn list(self) -> (Vec<String>, bool) {
+    pub(crate) fn into_vec(self) -> (Vec<String>, bool) {
         match self {
             Texts::One(text) => (vec![text], true),
             Texts::Many(texts) => (texts, false),
@@ -114,10 +115,10 @@ impl Texts {
     }
 
     /// For the engine.
-    pub(crate) fn read(self) -> Read {
-        let (texts, single) = self.list();
+    pub(crate) fn into_batch(self) -> InputBatch {
+        let (texts, single) = self.into_vec();
         let characters = texts.iter().map(|text| text.chars().count()).sum();
-        Read { inputs: texts.into_iter().map(Input::Text).collect(), characters, single }
+        InputBatch { inputs: texts.into_iter().map(Input::Text).collect(), characters, single }
     }
 }
 
@@ -138,7 +139,7 @@ pub(crate) enum PredictInputs {
 
 impl PredictInputs {
     /// For the engine. `Err` where an array holds neither one string nor two.
-    pub(crate) fn read(self) -> Result<Read, String> {
+    pub(crate) fn into_batch(self) -> Result<InputBatch, String> {
         let mut characters = 0;
         let mut sequence = |mut strings: Vec<String>| {
             characters += strings.iter().map(|text| text.chars().count()).sum::<usize>();
@@ -159,6 +160,13 @@ impl PredictInputs {
                 (batch.into_iter().map(sequence).collect::<Result<_, _>>()?, false)
             }
         };
-        Ok(Read { inputs, characters, single })
+        Ok(InputBatch { inputs, characters, single })
     }
+}
+
+/// One sentence and those it is compared with.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct SimilarityInput {
+    pub(crate) source_sentence: String,
+    pub(crate) sentences: Vec<String>,
 }

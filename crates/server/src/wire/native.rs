@@ -3,25 +3,23 @@
 use std::collections::BTreeMap;
 
 use bigbatch_engine::task::Entity;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::hub::MaskFill;
 use super::inputs::Texts;
-use super::overlong::{Chunk, Direction};
-use super::tei::Prediction;
+use super::openai::OpenAiError;
+use super::request::model_request;
+use super::shared::{MaskFill, Prediction, five};
+pub(super) use super::tei::render_refusal;
 
-/// `POST /tag`.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct TagRequest {
-    pub(crate) inputs: Texts,
-    /// The label of every token too, special ones included.
-    #[serde(default)]
-    pub(crate) all_tokens: bool,
-    pub(crate) truncate: Option<bool>,
-    pub(crate) truncation_direction: Option<Direction>,
-    pub(crate) chunk: Option<Chunk>,
-    pub(crate) model: Option<String>,
+model_request! {
+    /// `POST /tag`.
+    pub(crate) struct TagRequest {
+        pub(crate) inputs: Texts,
+        /// The label of every token too, special ones included.
+        #[serde(default)]
+        pub(crate) all_tokens: bool,
+    } + model, truncate, truncation_direction, chunk
 }
 
 /// A labelled stretch of a text.
@@ -45,7 +43,7 @@ impl From<Entity> for EntitySpan {
 
 /// How a text was read.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-pub(crate) struct ReadAs {
+pub(crate) struct InputStats {
     /// Tokens read, special ones included once.
     pub(crate) tokens: usize,
     /// Whether it was cut.
@@ -57,40 +55,32 @@ pub(crate) struct ReadAs {
 
 /// The tags of one text.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Tagged {
+pub(crate) struct TagAnswer {
     /// In order of place.
     pub(crate) entities: Vec<EntitySpan>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) token_labels: Option<Vec<String>>,
     #[serde(flatten)]
-    pub(crate) read: ReadAs,
+    pub(crate) read: InputStats,
 }
 
-/// `POST /fill_mask`.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct FillMaskRequest {
-    pub(crate) inputs: Texts,
-    /// Candidates for each mask.
-    #[serde(default = "five")]
-    pub(crate) top_k: usize,
-    pub(crate) truncate: Option<bool>,
-    pub(crate) truncation_direction: Option<Direction>,
-    /// Refused: what fills a mask depends on the window that it is read in.
-    pub(crate) chunk: Option<Chunk>,
-    pub(crate) model: Option<String>,
-}
-
-pub(crate) fn five() -> usize {
-    5
+model_request! {
+    /// `POST /fill_mask`.
+    pub(crate) struct FillMaskRequest {
+        pub(crate) inputs: Texts,
+        /// Candidates for each mask.
+        #[serde(default = "five")]
+        pub(crate) top_k: usize,
+    } + model, truncate, truncation_direction, chunk
 }
 
 /// The candidates of one text.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Filled {
+pub(crate) struct FillMaskAnswer {
     /// For each mask its candidates, likeliest first.
     pub(crate) masks: Vec<Vec<MaskFill>>,
     #[serde(flatten)]
-    pub(crate) read: ReadAs,
+    pub(crate) read: InputStats,
 }
 
 /// Of one text its answer, of an array a list of them.
@@ -101,16 +91,14 @@ pub(crate) enum OneOrMany<T> {
     Many(Vec<T>),
 }
 
-/// `POST /v1/analyze`: several models over one text.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct AnalyzeRequest {
-    #[serde(alias = "inputs", alias = "input")]
-    pub(crate) text: String,
-    /// By name; all of them without it.
-    pub(crate) models: Option<Vec<String>>,
-    pub(crate) truncate: Option<bool>,
-    pub(crate) truncation_direction: Option<Direction>,
-    pub(crate) chunk: Option<Chunk>,
+model_request! {
+    /// `POST /v1/analyze`: several models over one text.
+    pub(crate) struct AnalyzeRequest {
+        #[serde(alias = "inputs", alias = "input")]
+        pub(crate) text: String,
+        /// By name; all of them without it.
+        pub(crate) models: Option<Vec<String>>,
+    } + truncate, truncation_direction, chunk
 }
 
 /// Each model's result or error, by its name.
@@ -132,10 +120,10 @@ pub(crate) enum ModelResult {
         #[serde(flatten)]
         finding: Finding,
         #[serde(flatten)]
-        read: ReadAs,
+        read: InputStats,
     },
     Failed {
-        error: crate::error::OpenAiError,
+        error: OpenAiError,
     },
 }
 

@@ -4,71 +4,47 @@
 
 use std::collections::BTreeMap;
 
-use bigbatch_engine::task::LabelScore;
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
-use super::inputs::{Inputs, PredictInputs, Texts};
-use super::overlong::{Chunk, Direction};
+use super::inputs::{Inputs, PredictInputs, SimilarityInput, Texts};
+use super::request::model_request;
+use super::shared::{Prediction, yes};
+use crate::error::Refusal;
 
-pub(crate) fn yes() -> bool {
-    true
+model_request! {
+    /// `POST /embed`.
+    pub(crate) struct EmbedRequest {
+        pub(crate) inputs: Inputs,
+        /// One of the model's prompts, put before each text; without it the model's default, if it has one.
+        pub(crate) prompt_name: Option<String>,
+        /// Scale to unit length.
+        #[serde(default = "yes")]
+        pub(crate) normalize: bool,
+        /// Keep the first so many (Matryoshka).
+        pub(crate) dimensions: Option<usize>,
+    } + model, truncate, truncation_direction, chunk
 }
 
-/// `POST /embed`.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct EmbedRequest {
-    pub(crate) inputs: Inputs,
-    /// Cut what is too long; without it the server's `--auto-truncate` holds.
-    pub(crate) truncate: Option<bool>,
-    pub(crate) truncation_direction: Option<Direction>,
-    /// One of the model's prompts, put before each text; without it the model's default, if it has one.
-    pub(crate) prompt_name: Option<String>,
-    /// Scale to unit length.
-    #[serde(default = "yes")]
-    pub(crate) normalize: bool,
-    /// Keep the first so many (Matryoshka).
-    pub(crate) dimensions: Option<usize>,
-    pub(crate) chunk: Option<Chunk>,
-    pub(crate) model: Option<String>,
+model_request! {
+    /// `POST /embed_all`.
+    pub(crate) struct EmbedAllRequest {
+        pub(crate) inputs: Inputs,
+        pub(crate) prompt_name: Option<String>,
+    } + model, truncate, truncation_direction, chunk
 }
 
-/// `POST /embed_all`.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct EmbedAllRequest {
-    pub(crate) inputs: Inputs,
-    pub(crate) truncate: Option<bool>,
-    pub(crate) truncation_direction: Option<Direction>,
-    pub(crate) prompt_name: Option<String>,
-    /// Refused: a token's row depends on the window that it is read in.
-    pub(crate) chunk: Option<Chunk>,
-    pub(crate) model: Option<String>,
-}
-
-/// `POST /predict`.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct PredictRequest {
-    pub(crate) inputs: PredictInputs,
-    pub(crate) truncate: Option<bool>,
-    pub(crate) truncation_direction: Option<Direction>,
-    /// Logits instead of probabilities.
-    #[serde(default)]
-    pub(crate) raw_scores: bool,
-    pub(crate) chunk: Option<Chunk>,
-    pub(crate) model: Option<String>,
-}
-
-/// A label and its score.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Prediction {
-    pub(crate) score: f32,
-    pub(crate) label: String,
-}
-
-impl From<LabelScore> for Prediction {
-    fn from(LabelScore { label, score, .. }: LabelScore) -> Prediction {
-        Prediction { score, label }
-    }
+model_request! {
+    /// `POST /predict`.
+    pub(crate) struct PredictRequest {
+        pub(crate) inputs: PredictInputs,
+        /// Logits instead of probabilities.
+        #[serde(default)]
+        pub(crate) raw_scores: bool,
+    } + model, truncate, truncation_direction, chunk
 }
 
 /// Of one input its labels, of a batch a list of them.
@@ -90,38 +66,30 @@ pub(crate) struct Rank {
     pub(crate) score: f32,
 }
 
-/// `POST /similarity`.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct SimilarityRequest {
-    pub(crate) inputs: SimilarityInput,
-    pub(crate) parameters: Option<SimilarityParameters>,
-    pub(crate) model: Option<String>,
+model_request! {
+    /// `POST /similarity`.
+    pub(crate) struct SimilarityRequest {
+        pub(crate) inputs: SimilarityInput,
+        pub(crate) parameters: Option<SimilarityParameters>,
+    } + model
 }
 
-/// One sentence and those it is compared with.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct SimilarityInput {
-    pub(crate) source_sentence: String,
-    pub(crate) sentences: Vec<String>,
+model_request! {
+    /// Options of `/similarity`.
+    #[derive(Default)]
+    pub(crate) struct SimilarityParameters {
+        pub(crate) prompt_name: Option<String>,
+    } + truncate, truncation_direction, chunk
 }
 
-/// Options of `/similarity`.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-pub(crate) struct SimilarityParameters {
-    pub(crate) truncate: Option<bool>,
-    pub(crate) truncation_direction: Option<Direction>,
-    pub(crate) prompt_name: Option<String>,
-    pub(crate) chunk: Option<Chunk>,
-}
-
-/// `POST /tokenize`.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct TokenizeRequest {
-    pub(crate) inputs: Texts,
-    #[serde(default = "yes")]
-    pub(crate) add_special_tokens: bool,
-    pub(crate) prompt_name: Option<String>,
-    pub(crate) model: Option<String>,
+model_request! {
+    /// `POST /tokenize`.
+    pub(crate) struct TokenizeRequest {
+        pub(crate) inputs: Texts,
+        #[serde(default = "yes")]
+        pub(crate) add_special_tokens: bool,
+        pub(crate) prompt_name: Option<String>,
+    } + model
 }
 
 /// One token.
@@ -136,13 +104,13 @@ pub(crate) struct SimpleToken {
     pub(crate) stop: Option<usize>,
 }
 
-/// `POST /decode`.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct DecodeRequest {
-    pub(crate) ids: Ids,
-    #[serde(default = "yes")]
-    pub(crate) skip_special_tokens: bool,
-    pub(crate) model: Option<String>,
+model_request! {
+    /// `POST /decode`.
+    pub(crate) struct DecodeRequest {
+        pub(crate) ids: Ids,
+        #[serde(default = "yes")]
+        pub(crate) skip_special_tokens: bool,
+    } + model
 }
 
 /// Token ids, or several lists of them.
@@ -213,4 +181,79 @@ pub(crate) enum ModelType {
 pub(crate) struct LabelMaps {
     pub(crate) id2label: BTreeMap<usize, String>,
     pub(crate) label2id: BTreeMap<String, usize>,
+}
+
+/// The body of a refusal.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TeiError {
+    /// One line for a person.
+    error: String,
+    /// `Validation`, `Empty`, `Overloaded`, `Backend`, `Unhealthy` or `Unauthorized`.
+    error_type: &'static str,
+}
+
+/// Renders a refusal as text-embeddings-inference's clients read it.
+pub(super) fn render_refusal(refusal: &Refusal) -> Response {
+    let (status, error_type) = status_and_type(refusal);
+    (status, Json(TeiError { error: refusal.to_string(), error_type })).into_response()
+}
+
+fn status_and_type(refusal: &Refusal) -> (StatusCode, &'static str) {
+    use StatusCode as S;
+    match refusal {
+        Refusal::Syntax(_) => (S::BAD_REQUEST, "Validation"),
+        Refusal::Empty(_) => (S::BAD_REQUEST, "Empty"),
+        Refusal::Unauthorized => (S::UNAUTHORIZED, "Unauthorized"),
+        Refusal::UnknownModel { .. } | Refusal::NoRoute(_) => (S::NOT_FOUND, "Validation"),
+        Refusal::Method(_) => (S::METHOD_NOT_ALLOWED, "Validation"),
+        Refusal::SlowBody { .. } => (S::REQUEST_TIMEOUT, "Validation"),
+        Refusal::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "Validation"),
+        Refusal::ContentType | Refusal::Encoding => (S::UNSUPPORTED_MEDIA_TYPE, "Validation"),
+        Refusal::Shape(_) | Refusal::Invalid(_) | Refusal::TooLong(_) | Refusal::TooMany { .. } => {
+            (S::UNPROCESSABLE_ENTITY, "Validation")
+        }
+        Refusal::WrongKind(_) | Refusal::Backend(_) => (S::FAILED_DEPENDENCY, "Backend"),
+        Refusal::Overloaded { .. } => (S::TOO_MANY_REQUESTS, "Overloaded"),
+        Refusal::Late { .. } => (S::SERVICE_UNAVAILABLE, "Overloaded"),
+        Refusal::Unavailable(_) => (S::SERVICE_UNAVAILABLE, "Unhealthy"),
+    }
+}
+
+/// The refusals of an endpoint, for the OpenAPI document.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "read by the document's macro only")]
+pub(crate) enum TeiErrors {
+    /// The body is no JSON, or nothing to work on
+    #[response(status = 400)]
+    Empty(TeiError),
+    /// No key, or one that is not known
+    #[response(status = 401)]
+    Unauthorized(TeiError),
+    /// No such model
+    #[response(status = 404)]
+    UnknownModel(TeiError),
+    /// The path takes another method
+    #[response(status = 405)]
+    Method(TeiError),
+    /// The body did not come in time
+    #[response(status = 408)]
+    SlowBody(TeiError),
+    /// The body has too many bytes
+    #[response(status = 413)]
+    TooLarge(TeiError),
+    /// The body is not declared to be JSON, or compressed in a way that is not taken
+    #[response(status = 415)]
+    ContentType(TeiError),
+    /// Too long, too many, or values that cannot be honoured
+    #[response(status = 422)]
+    Validation(TeiError),
+    /// The model does something else, or the device failed
+    #[response(status = 424)]
+    Backend(TeiError),
+    /// Too many requests wait; Retry-After says when to come again
+    #[response(status = 429)]
+    Overloaded(TeiError),
+    /// The device is lost or the server stops; Retry-After says when to come again
+    #[response(status = 503)]
+    Unhealthy(TeiError),
 }

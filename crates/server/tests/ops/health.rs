@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use bigbatch_engine::error::DeviceError;
-use bigbatch_server::serve::Ended;
+use bigbatch_server::serve::Shutdown;
 use bigbatch_server::{Keys, Options, Phase, Transport};
 
 use crate::support::{
@@ -65,7 +65,7 @@ fn what_was_accepted_is_answered_after_the_server_has_begun_to_stop() {
     gate.open();
     let answer = read_all(&mut stream);
     assert_eq!(status(&answer), 200, "{answer}");
-    assert_eq!(server.stop(), Ended::Drained);
+    assert_eq!(server.stop(), Shutdown::Drained);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_drain_that_takes_too_long_is_cut() {
     server.until("/metrics", |page| page.contains("te_queue_size 1\n"));
     // Dropping the last engine would wait for its device.
     let app = server.app.clone();
-    assert_eq!(server.stop(), Ended::Cut { connections: 1 });
+    assert_eq!(server.stop(), Shutdown::Cut { connections: 1 });
     gate.open();
     drop(app);
 }
@@ -134,7 +134,7 @@ fn a_lost_device_answers_everybody_and_ends_the_server() {
     let Server { ended, runtime, app, .. } = server;
     let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, ended).await });
     let ended = ended.expect("in time").expect("no panic");
-    assert_eq!((ended, app.life.phase()), (Ended::DeviceLost, Phase::Lost));
+    assert_eq!((ended, app.life.phase()), (Shutdown::DeviceLost, Phase::Lost));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use bigbatch_engine::error::DeviceError;
 use bigbatch_engine::pack::PackedBatch;
 use bigbatch_engine::task::Task;
 use bigbatch_engine::tokenize::{Input, Truncate};
-use bigbatch_server::Served;
+use bigbatch_server::ServedModel;
 
 use crate::support::{Server, Setup, model, options, post};
 
@@ -59,7 +59,7 @@ fn percentile_ms(mut times: Vec<Duration>, percent: usize) -> f64 {
 fn http_adds_less_than_a_millisecond() {
     let around = |_| Box::new(Constant) as Box<dyn Backend>;
     let engine = Engine::start_around(model(), &options(), around).expect("starts");
-    let server = Server::start(vec![Served::new("m", "embedded", engine)], Setup::default());
+    let server = Server::start(vec![ServedModel::new("m", "embedded", engine)], Setup::default());
     let ids: Vec<u32> = (0..TOKENS as u32).map(|n| 10 + n % 200).collect();
     let list: Vec<String> = ids.iter().map(u32::to_string).collect();
     let body = format!(r#"{{"inputs":[[{}]]}}"#, list.join(","));

@@ -12,8 +12,8 @@ use bigbatch_engine::error::DeviceError;
 use bigbatch_engine::model::{Checkpoint, Model, RopeOverride};
 use bigbatch_engine::pack::PackedBatch;
 use bigbatch_engine::task::TaskKind;
-use bigbatch_server::serve::{Door, Ended, Tls, serve};
-use bigbatch_server::{App, Keys, Models, Options, Phase, Served, Transport, router};
+use bigbatch_server::serve::{Gateway, Shutdown, Tls, serve};
+use bigbatch_server::{App, Keys, Models, Options, Phase, ServedModel, Transport, router};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
@@ -33,19 +33,20 @@ pub(crate) struct Setup {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) app: Arc<App>,
-    pub(crate) ended: JoinHandle<Ended>,
+    pub(crate) ended: JoinHandle<Shutdown>,
     pub(crate) runtime: Runtime,
 }
 
 impl Server {
-    pub(crate) fn start(served: Vec<Served>, setup: Setup) -> Server {
+    pub(crate) fn start(served: Vec<ServedModel>, setup: Setup) -> Server {
         let runtime = Runtime::new().expect("a runtime starts");
         let bind = tokio::net::TcpListener::bind("127.0.0.1:0");
         let listener = runtime.block_on(bind).expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
-        let door = Door::default();
+        let door = Gateway::default();
         let models = Models::new(served).expect("names differ");
-        let app = App::guarded(models, setup.options, Arc::new(setup.keys), door.life().clone());
+        let app =
+            App::with_guards(models, setup.options, Arc::new(setup.keys), door.life().clone());
         door.open(router(app.clone()));
         let tls = setup.tls.map(Arc::new);
         let ended = runtime.spawn(serve(listener, tls, setup.transport, door));
@@ -90,7 +91,7 @@ impl Server {
     }
 
     /// Stops it and says how it ended.
-    pub(crate) fn stop(self) -> Ended {
+    pub(crate) fn stop(self) -> Shutdown {
         self.app.life.enter(Phase::Closing);
         let Server { ended, runtime, .. } = self;
         runtime.block_on(ended).expect("no panic")
@@ -138,24 +139,28 @@ pub(crate) fn options() -> EngineOptions {
     options
 }
 
-pub(crate) fn served(name: &str) -> Served {
-    Served::new(name, "embedded", Engine::start(model(), &options()).expect("starts"))
+pub(crate) fn served(name: &str) -> ServedModel {
+    ServedModel::new(name, "embedded", Engine::start(model(), &options()).expect("starts"))
 }
 
 /// An engine whose every batch begins with what a test wants.
 pub(crate) fn served_around(
     begin: impl FnMut() -> Result<(), DeviceError> + Send + 'static,
-) -> Served {
+) -> ServedModel {
     of_places(options().max_concurrent_requests, begin)
 }
 
 fn of_places(
     max_concurrent_requests: usize,
     begin: impl FnMut() -> Result<(), DeviceError> + Send + 'static,
-) -> Served {
+) -> ServedModel {
     let options = EngineOptions { max_concurrent_requests, ..options() };
     let around = |host| Box::new(Around { host, begin: Box::new(begin) }) as Box<dyn Backend>;
-    Served::new("m", "embedded", Engine::start_around(model(), &options, around).expect("starts"))
+    ServedModel::new(
+        "m",
+        "embedded",
+        Engine::start_around(model(), &options, around).expect("starts"),
+    )
 }
 
 /// Holds batches up while it is shut; opened by the end of the test at the latest.
@@ -165,12 +170,12 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn served(&self) -> Served {
+    pub(crate) fn served(&self) -> ServedModel {
         self.served_of(options().max_concurrent_requests)
     }
 
     /// With so many places in the queue.
-    pub(crate) fn served_of(&self, places: usize) -> Served {
+    pub(crate) fn served_of(&self, places: usize) -> ServedModel {
         let gate = self.clone();
         of_places(places, move || {
             gate.pass();

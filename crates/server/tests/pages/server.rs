@@ -10,7 +10,7 @@ use bigbatch_engine::device::DeviceOptions;
 use bigbatch_engine::embedded::tokenizer_files;
 use bigbatch_engine::engine::{Engine, EngineOptions};
 use bigbatch_engine::model::{Init, InitHead, Model, Preset, RopeOverride};
-use bigbatch_server::{App, Keys, Life, Models, Options, Phase, Served, router};
+use bigbatch_server::{App, Keys, Lifecycle, Models, Options, Phase, ServedModel, router};
 
 /// Runs a script wherever it is taken for markup.
 pub(crate) const HOSTILE: &str = "<img src=x onerror=\"window.hacked=1\">";
@@ -33,15 +33,19 @@ impl Server {
         let labels = vec!["calm".to_owned(), label("LABEL"), "third".to_owned()];
         let tags = vec!["O".to_owned(), format!("B-{HOSTILE}"), format!("I-{HOSTILE}")];
         let models = Models::new(vec![
-            Served::new(label("masked"), label("source"), engine(InitHead::MaskedLm)),
-            Served::new("labels", "source", engine(InitHead::Sequence(labels))),
-            Served::new("tags", "source", engine(InitHead::Token(tags))),
-            Served::new("ranks", "source", engine(InitHead::Sequence(vec![HOSTILE.to_owned()]))),
+            ServedModel::new(label("masked"), label("source"), engine(InitHead::MaskedLm)),
+            ServedModel::new("labels", "source", engine(InitHead::Sequence(labels))),
+            ServedModel::new("tags", "source", engine(InitHead::Token(tags))),
+            ServedModel::new(
+                "ranks",
+                "source",
+                engine(InitHead::Sequence(vec![HOSTILE.to_owned()])),
+            ),
         ]);
-        let life = Arc::new(Life::default());
+        let life = Arc::new(Lifecycle::default());
         life.enter(Phase::Ready);
         let models = models.expect("four names");
-        let app = App::guarded(models, Options::default(), Arc::new(keys), life);
+        let app = App::with_guards(models, Options::default(), Arc::new(keys), life);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

@@ -10,7 +10,7 @@ use bigbatch_engine::backend::Dtype;
 use bigbatch_engine::embedded;
 use bigbatch_engine::engine::{Engine, EngineOptions};
 use bigbatch_engine::model::{Init, InitHead, Model, Preset, RopeOverride};
-use bigbatch_server::{App, Models, Options, Served, router};
+use bigbatch_server::{App, Models, Options, ServedModel, router};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -26,7 +26,7 @@ fn model(head: InitHead) -> Model {
     Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap()
 }
 
-pub(crate) fn served(name: &str, head: InitHead, requests: usize) -> Served {
+pub(crate) fn served(name: &str, head: InitHead, requests: usize) -> ServedModel {
     let mut model = model(head);
     if name == "embed" {
         model.prompts = serde_json::from_str(r#"{"prompts": {"query": "query: "}}"#).unwrap();
@@ -38,7 +38,7 @@ pub(crate) fn served(name: &str, head: InitHead, requests: usize) -> Served {
     };
     options.device.max_batch_tokens = Some(LIMIT);
     options.device.threads = 1;
-    Served::new(name, format!("test/{name}"), Engine::start(model, &options).unwrap())
+    ServedModel::new(name, format!("test/{name}"), Engine::start(model, &options).unwrap())
 }
 
 pub(crate) fn labels(names: &[&str]) -> Vec<String> {

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
-use axum::response::IntoResponse;
 use bigbatch_engine::model::InitHead;
-use bigbatch_server::error::{Dialect, Refusal};
-use bigbatch_server::{App, Models, Options};
+use bigbatch_server::error::Refusal;
+use bigbatch_server::{App, Dialect, Models, Options};
 use http_body_util::BodyExt;
 use serde_json::json;
 
@@ -220,7 +219,7 @@ async fn of_the_device() {
             overloaded(Some(Duration::from_millis(3400))),
             overloaded(Some(Duration::from_secs(3600))),
         ] {
-            let (parts, body) = refusal.answer(dialect).into_response().into_parts();
+            let (parts, body) = dialect.render(&refusal).into_parts();
             let bytes = body.collect().await.unwrap().to_bytes();
             let text = String::from_utf8(bytes.to_vec()).unwrap();
             let reply = Reply { status: parts.status.as_u16(), headers: parts.headers, text };
