@@ -1,4 +1,4 @@
-//! `GET /dashboard/data`: the counters as they are now. A reader takes differences of two answers.
+//! `GET /dashboard/data`: a snapshot of the counters. The dashboard shows differences between two snapshots.
 
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -16,20 +16,20 @@ use crate::app::App;
 use crate::models::ServedModel;
 use crate::observe::{Endpoint, ModelCounters, RefusalRecord, RouteCounters, Snapshot, load};
 
-/// The whole answer.
+/// The answer.
 #[derive(Serialize)]
 struct Data {
     version: &'static str,
     uptime_s: f64,
-    /// Requests that came and are not answered yet, of any kind.
+    /// Requests received and not yet answered, of all endpoints.
     in_flight: usize,
     models: Vec<ModelData>,
-    /// As the device's driver tells; `null` on a host.
+    /// From the driver of the device; `null` on a CPU.
     device_memory: Option<DeviceMemory>,
-    /// Without the pages themselves.
+    /// Without the pages.
     routes: Vec<RouteData>,
     refusals: Vec<Count>,
-    /// The newest first, without content.
+    /// Newest first, without the content of the requests.
     recent_refusals: Vec<RefusalData>,
 }
 
@@ -43,7 +43,7 @@ struct ModelData {
     max_tokens: usize,
     max_batch_tokens: usize,
     max_batch_sequences: usize,
-    /// Inputs admitted and not answered.
+    /// Inputs admitted and not yet answered.
     in_flight: usize,
     arena: ArenaUsage,
     memory_plan: MemoryPlan,
@@ -68,7 +68,7 @@ struct StagesData {
 
 #[derive(Serialize)]
 struct RouteData {
-    /// `POST /embed`.
+    /// Method and route, such as `POST /embed`.
     route: String,
     ok: u64,
     refused: u64,
@@ -91,7 +91,7 @@ struct RefusalData {
     request_id: String,
 }
 
-/// A histogram; buckets are `[above, up to, how many]`, empty ones left out.
+/// A histogram; buckets are `[lower, upper, count]`, without empty ones.
 #[derive(Serialize)]
 struct Buckets {
     count: u64,
@@ -100,24 +100,25 @@ struct Buckets {
 }
 
 pub(super) async fn data(State(app): State<Arc<App>>) -> Response {
-    let observed = &app.observe;
+    let counters = &app.observe;
     let device_memory = app.models.iter().next().and_then(|served| served.engine.device_memory());
-    let routes = observed.routes();
-    let shown = routes.iter().filter(|(asked, _)| asked.computes() || !is_of_pages(&asked.route));
-    let refusals = observed.refusals().map(|(reason, count)| Count { reason, count });
+    let routes = counters.routes();
+    let rows =
+        routes.iter().filter(|(endpoint, _)| endpoint.computes() || !is_of_pages(&endpoint.route));
+    let refusals = counters.refusals().map(|(reason, count)| Count { reason, count });
     let data = Data {
         version: env!("CARGO_PKG_VERSION"),
-        uptime_s: observed.started.elapsed().as_secs_f64(),
-        in_flight: observed.in_flight(),
+        uptime_s: counters.started.elapsed().as_secs_f64(),
+        in_flight: counters.in_flight(),
         models: app
             .models
             .iter()
-            .map(|served| model(served, &observed.model(&served.name)))
+            .map(|served| model(served, &counters.model(&served.name)))
             .collect(),
         device_memory,
-        routes: shown.map(|(asked, route)| self::route(asked, route)).collect(),
+        routes: rows.map(|(endpoint, route)| self::route(endpoint, route)).collect(),
         refusals: refusals.collect(),
-        recent_refusals: observed.recent_refusals().into_iter().map(refused).collect(),
+        recent_refusals: counters.recent_refusals().into_iter().map(refused).collect(),
     };
     let fresh = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
     ([fresh], axum::Json(data)).into_response()
@@ -155,9 +156,9 @@ fn model(served: &ServedModel, stages: &ModelCounters) -> ModelData {
     }
 }
 
-fn route(asked: &Endpoint, route: &RouteCounters) -> RouteData {
+fn route(endpoint: &Endpoint, route: &RouteCounters) -> RouteData {
     RouteData {
-        route: format!("{} {}", asked.method, asked.route),
+        route: format!("{} {}", endpoint.method, endpoint.route),
         ok: load(&route.ok),
         refused: load(&route.refused),
         abandoned: load(&route.abandoned),
