@@ -1,6 +1,6 @@
 //! What every handler and every middleware sees: the models, the limits, the counters and the phase.
 //!
-//! It runs nothing itself: [`jobs`](crate::jobs) does, and `routes` decides what.
+//! It computes nothing: `jobs` runs the models, and `routes` decides what they run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

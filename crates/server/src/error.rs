@@ -7,96 +7,94 @@ use std::time::Duration;
 
 use bigbatch_engine::error::RequestError;
 
-/// `Retry-After` where nothing predicts the wait, and the least that is said.
+/// `Retry-After` where nothing predicts the wait, and its minimum elsewhere.
 const RETRY_AFTER_SECONDS_MIN: u64 = 1;
-/// The most that is said: a prediction from few batches may be far off.
+/// Maximum of `Retry-After`: a prediction from few batches may be far off.
 const RETRY_AFTER_SECONDS_MAX: u64 = 60;
 
 /// Why a request got no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The body is no JSON.
+    /// The body is not JSON.
     #[error("the body is not valid JSON: {0}")]
     Syntax(String),
-    /// The body is JSON of another shape than the endpoint takes.
+    /// The body is JSON, but not of the shape that the endpoint takes.
     #[error("{0}")]
     Shape(String),
     /// The body is not declared to be JSON.
     #[error("the content type must be application/json")]
     ContentType,
-    /// More bytes than the limit.
+    /// The body has more bytes than the limit.
     #[error("the body is larger than {limit_bytes} bytes, the limit ({flag})")]
     TooLarge {
-        /// The limit.
+        /// The limit in bytes.
         limit_bytes: usize,
-        /// What sets it.
+        /// The option that sets the limit.
         flag: &'static str,
     },
-    /// Nothing to work on.
+    /// The request has no input, or an empty one.
     #[error("{0}")]
     Empty(String),
-    /// A value that cannot be honoured.
+    /// A field has a value outside its range.
     #[error("{0}")]
     Invalid(String),
-    /// More tokens than the model or its budget takes.
+    /// The input has more tokens than the model or a limit allows.
     #[error("{0}")]
     TooLong(String),
-    /// More inputs than the limit.
-    #[error("{count} inputs, the limit is {limit} ({flag})")]
+    /// The request has more inputs than the limit.
+    #[error("the request has {count} inputs; the limit is {limit} ({flag})")]
     TooMany {
-        /// Inputs sent.
+        /// Number of inputs sent.
         count: usize,
-        /// The limit.
+        /// Maximum number of inputs.
         limit: usize,
-        /// What sets it.
+        /// The option that sets the limit.
         flag: &'static str,
     },
-    /// The model does something else.
+    /// The model has no head for this task.
     #[error("{0}")]
     WrongKind(String),
-    /// No such model.
-    #[error("no model is called '{asked}'; there are {known}")]
+    /// No model has the name that was sent.
+    #[error("no model is called '{name}'; this server has {known}")]
     UnknownModel {
-        /// The name sent.
-        asked: String,
-        /// The names that there are.
+        /// The name that was sent.
+        name: String,
+        /// The names of all models, joined by commas.
         known: String,
     },
-    /// No such endpoint.
+    /// No endpoint has this path.
     #[error("there is no {0}; /docs lists the endpoints")]
     NoRoute(String),
-    /// The endpoint takes another method.
-    #[error("{0} does not take this method; /docs says which")]
+    /// The path exists, but not for this method.
+    #[error("{0} does not support this method; /docs lists the methods")]
     Method(String),
-    /// Too many requests wait.
+    /// The queue is full.
     #[error("{message}")]
     Overloaded {
         /// One line for a person.
         message: String,
-        /// How long those that wait will take, where it can be predicted.
+        /// Predicted time until the queued requests are answered, where it can be predicted.
         wait: Option<Duration>,
     },
-    /// The device failed on this batch.
+    /// The device failed while it ran the batch of this request.
     #[error("{0}")]
     Backend(String),
-    /// No key, or one that is not known.
-    #[error(
-        "this server needs an API key: send `Authorization: Bearer KEY` with one that it knows"
-    )]
+    /// The API key is missing or unknown.
+    #[error("this server needs an API key; send `Authorization: Bearer KEY` with a valid key")]
     Unauthorized,
-    /// The body is compressed in a way that is not taken.
-    #[error("the body's content-encoding must be gzip, deflate or identity, and one of them only")]
+    /// The body has an unsupported `content-encoding`.
+    #[error("the content-encoding must be a single one of gzip, deflate and identity")]
     Encoding,
-    /// The body did not come in time.
-    #[error("the body did not come within {seconds} s (--body-timeout)")]
+    /// The body did not arrive in time.
+    #[error("the body did not arrive within {seconds} s (--body-timeout)")]
     SlowBody {
-        /// The limit.
+        /// The limit in seconds.
         seconds: u64,
     },
-    /// The answer did not come in time.
+    /// The request was not answered in time.
     #[error("no answer within {seconds} s (--request-timeout); try again later")]
     Late {
-        /// The limit.
+        /// The limit in seconds.
         seconds: u64,
     },
     /// The device is lost, or the server is stopping.
@@ -104,7 +102,7 @@ pub enum Refusal {
     Unavailable(String),
 }
 
-/// Every value of [`Refusal::reason`], and `other`.
+/// The values of [`Refusal::reason`], and `other`.
 pub const REASONS: [&str; 20] = [
     "syntax",
     "shape",
@@ -128,35 +126,35 @@ pub const REASONS: [&str; 20] = [
     OTHER_REASON,
 ];
 
-/// Why something was refused that never became a [`Refusal`].
+/// The reason of an error that the framework answered without a [`Refusal`].
 pub(crate) const OTHER_REASON: &str = "other";
 
-/// Rides on a refusal's response, for the counters.
+/// The reason for a refusal, in the extensions of its response, for the counters.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reason(pub(crate) &'static str);
 
 impl From<RequestError> for Refusal {
     fn from(error: RequestError) -> Refusal {
-        let said = error.to_string();
+        let message = error.to_string();
         match error {
-            RequestError::Empty => Refusal::Empty(said),
+            RequestError::Empty => Refusal::Empty(message),
             RequestError::TooLong { tokens, limit } => {
-                // TEI's own words stand at the front: clients look for them.
+                // The beginning is TEI's own message: clients search for it.
                 Refusal::TooLong(format!(
-                    "`inputs` must have less than {limit} tokens. Given: {tokens}; ask for truncation to cut it"
+                    "`inputs` must have less than {limit} tokens. Given: {tokens}; set `truncate` to cut it"
                 ))
             }
-            RequestError::Overloaded { wait, .. } => Refusal::Overloaded { message: said, wait },
-            RequestError::WrongTask { .. } => Refusal::WrongKind(said),
-            RequestError::Invalid(_) => Refusal::Invalid(said),
-            RequestError::Device(_) | RequestError::NotFinite => Refusal::Backend(said),
-            RequestError::DeviceLost(_) | RequestError::Stopped => Refusal::Unavailable(said),
+            RequestError::Overloaded { wait, .. } => Refusal::Overloaded { message, wait },
+            RequestError::WrongTask { .. } => Refusal::WrongKind(message),
+            RequestError::Invalid(_) => Refusal::Invalid(message),
+            RequestError::Device(_) | RequestError::NotFinite => Refusal::Backend(message),
+            RequestError::DeviceLost(_) | RequestError::Stopped => Refusal::Unavailable(message),
         }
     }
 }
 
 impl Refusal {
-    /// When to come again, where coming again can help: once those that wait now are answered.
+    /// Returns when to retry, where a retry can help: once the queued requests are answered.
     pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
         let wait = match self {
             Refusal::Overloaded { wait, .. } => wait.unwrap_or_default(),
@@ -167,7 +165,7 @@ impl Refusal {
         Some(seconds.clamp(RETRY_AFTER_SECONDS_MIN, RETRY_AFTER_SECONDS_MAX))
     }
 
-    /// One of [`REASONS`]: what counters and logs call it.
+    /// Returns the name of the refusal in counters and logs: one of [`REASONS`].
     pub fn reason(&self) -> &'static str {
         match self {
             Refusal::Syntax(_) => "syntax",

@@ -1,4 +1,8 @@
-//! From inputs to answers, all or nothing.
+//! Jobs: the inputs of one request and what to compute from them.
+//!
+//! All inputs are submitted to the engine before the first is awaited, and the first failure fails the job. Inputs
+//! that are too long are read in windows where the request asks for it. What a job's outputs look like on the
+//! wire is the business of `routes`.
 
 use std::sync::Arc;
 
@@ -12,28 +16,28 @@ use crate::app::App;
 use crate::error::Refusal;
 use crate::models::ServedModel;
 
-/// One request's inputs and what is to be done with each.
+/// The inputs of one request and the task for each of them.
 pub(crate) struct Job {
     pub(crate) inputs: Vec<Input>,
     pub(crate) task: Task,
     pub(crate) overlong: Overlong,
 }
 
-/// One input's answer, however it was read.
+/// The answer to one input, and how the input was read.
 pub(crate) struct Output {
     pub(crate) answer: Answer,
-    /// Tokens of the text that were read, special ones included once.
+    /// Number of tokens read; the special tokens around windows count once.
     pub(crate) tokens: usize,
     pub(crate) truncated: bool,
-    /// Windows it was read in; `None` where it was read whole.
+    /// Number of windows; `None` if the input was read whole.
     pub(crate) chunks: Option<usize>,
-    /// Of several windows each stage's longest.
+    /// The longest stage over all windows.
     pub(crate) timings: Timings,
-    /// The last one it was part of.
+    /// The batch that carried the input, or its last window.
     pub(crate) batch: BatchInfo,
 }
 
-/// Tokens of all answers.
+/// Returns the number of tokens of all outputs.
 pub(crate) fn count_tokens(outputs: &[Output]) -> usize {
     outputs.iter().map(|output| output.tokens).sum()
 }
@@ -72,8 +76,8 @@ impl From<Response> for Output {
 }
 
 impl App {
-    /// Runs a job on a model: one answer an input, in order. The first failure is the whole job's, and gives
-    /// up what is still under way; dropping the future does too.
+    /// Runs a job on a model and returns one output per input, in order. The first failure fails the job and
+    /// cancels the inputs that are still under way; dropping the future cancels them too.
     pub(crate) async fn run_job(
         &self,
         served: &Arc<ServedModel>,
@@ -94,7 +98,7 @@ impl App {
         }
     }
 
-    /// Refuses none, and more than the limit.
+    /// Rejects an empty request and one with more inputs than the limit.
     pub(crate) fn check_count(&self, count: usize, field: &str) -> Result<(), Refusal> {
         let limit = self.options.max_client_batch_size;
         match count {
@@ -106,7 +110,7 @@ impl App {
         }
     }
 
-    /// Refuses more than the engine ever admits: coming back later would not help.
+    /// Rejects a request with more inputs than the engine ever admits: a retry would not help.
     pub(crate) fn check_admission(
         &self,
         served: &ServedModel,
@@ -119,7 +123,7 @@ impl App {
         Ok(())
     }
 
-    /// Refuses values beyond the model or the server's limits.
+    /// Rejects a task that the model cannot do, or whose options exceed the server's limits.
     fn check_task(&self, served: &ServedModel, task: &Task) -> Result<(), Refusal> {
         task.check(served.engine.model())?;
         let (name, value, limit, flag) = match *task {
@@ -131,14 +135,14 @@ impl App {
         };
         if value > limit {
             return Err(Refusal::Invalid(format!(
-                "`{name}` is {value}, the limit is {limit} ({flag})"
+                "`{name}` is {value}; the limit is {limit} ({flag})"
             )));
         }
         Ok(())
     }
 
-    /// Refuses an answer with a row for each token that would not fit into memory beside others: the rows, and
-    /// the JSON that they become, are held whole. Tokens are not known yet, and are at most as many as bytes.
+    /// Rejects a request whose answer has a row per token and could exceed `--answer-limit`: the rows and their
+    /// JSON are held in memory whole. Texts are not tokenized yet, so their bytes bound their tokens.
     fn check_answer(&self, served: &ServedModel, job: &Job) -> Result<(), Refusal> {
         let model = served.engine.model();
         let width = match job.task {
@@ -172,11 +176,13 @@ impl App {
         task: Task,
         chunking: Chunking,
     ) -> Result<Vec<Output>, Refusal> {
-        // Before the texts are read: that costs.
+        // Before tokenizing, which is the expensive part.
         Chunks::task(&task)?;
         let text = |input| match input {
             Input::Text(text) => Ok(text),
-            _ => Err(Refusal::Invalid("`chunk` is for single texts, not for pairs or ids".into())),
+            _ => Err(Refusal::Invalid(
+                "`chunk` works on single texts; leave it out for pairs and token ids".into(),
+            )),
         };
         let texts = inputs.into_iter().map(text).collect::<Result<Vec<String>, _>>()?;
         let reader = served.clone();
@@ -189,7 +195,7 @@ impl App {
         self.run_chunks(served, &chunks, &task).await
     }
 
-    /// Runs texts that were cut into windows.
+    /// Runs texts that are already cut into windows and returns one output per text.
     pub(crate) async fn run_chunks(
         &self,
         served: &ServedModel,
@@ -203,7 +209,7 @@ impl App {
         {
             if count > limit {
                 return Err(Refusal::TooLong(format!(
-                    "`chunk` makes {count} windows, the limit is {limit} ({flag})"
+                    "`chunk` makes {count} windows; the limit is {limit} ({flag})"
                 )));
             }
         }
@@ -217,7 +223,7 @@ impl App {
         Ok(chunks.iter().map(output).collect())
     }
 
-    /// Submits all, then awaits all.
+    /// Submits all inputs, then awaits all responses.
     pub(crate) async fn submit_all(
         &self,
         served: &ServedModel,
@@ -227,14 +233,14 @@ impl App {
     ) -> Result<Vec<Response>, RequestError> {
         let stages = self.observe.model(&served.name);
         let submit = |input: Input| {
-            stages.submitted();
+            stages.record_submission();
             served.engine.submit(Request { input, task: task.clone(), truncate })
         };
         let pending = inputs.into_iter().map(submit).collect::<Result<Vec<Pending>, _>>()?;
         let mut responses = Vec::with_capacity(pending.len());
         for pending in pending {
             let response = pending.await?;
-            stages.answer(&response);
+            stages.record_response(&response);
             responses.push(response);
         }
         Ok(responses)

@@ -1,28 +1,25 @@
-//! HTTP around the engine: what clients of text-embeddings-inference, OpenAI's embeddings and vLLM's pooling
-//! already send, answered as they expect.
+//! HTTP around the engine: what clients of text-embeddings-inference, OpenAI's embeddings, vLLM's pooling models
+//! and `huggingface_hub` already send, answered as they expect.
 //!
-//! A request reads in one direction:
+//! A request passes these, top to bottom; each imports only from those below it:
 //!
-//! ```text
-//! bytes -> [json] -> [wire] types -> [models]: which engine -> [run]: submit, await -> [wire] types -> bytes
-//! ```
+//! - [`serve`]: the listener, connections, TLS, the shutdown.
+//! - [`router()`]: the route table, the OpenAPI document and the pages, behind the middleware.
+//! - `middleware`: counting, CORS, API keys, the body within its limits, the deadline of the answer.
+//! - [`openapi`]: the document of all endpoints.
+//! - `routes`: the table, and the handlers, one file per family. The table names the dialect of each endpoint.
+//! - `pages`: the dashboard, the playground and the API's documentation.
+//! - `jobs`: from inputs to outputs: checks, windows, submission to the engine.
+//! - [`App`]: the state that all of these share.
+//! - [`observe`]: the counters, and `/metrics`.
+//! - `tokenizer_pool`: tokenizing outside the engines, for windows, `/v1/analyze`, `/tokenize` and `/decode`.
+//! - [`models`]: the models by name, each with its engine; [`startup`] starts them under one memory budget.
+//! - `wire`: requests, answers and refusals on the wire, one file per [`Dialect`].
+//! - [`error`]: why a request is refused, in no dialect; [`options`]: every limit; [`keys`]: API keys;
+//!   [`lifecycle`]: the phase of the server.
 //!
-//! - [`models`]: the models of this process, by name, each with its engine; one memory budget over all.
-//! - `wire`: what goes over the wire, one file a dialect. Types here live nowhere else.
-//! - `routes`: one file an endpoint or a family of them; thin.
-//! - `run`: from inputs to answers, all or nothing.
-//! - `tokenizing`: reading texts apart from their engines, on a bounded pool.
-//! - [`openapi`]: all of it as a document.
-//! - [`error`]: every refusal, and how each dialect spells it.
-//! - [`options`]: every limit, with its default.
-//! - `layers`, `intake`: what every request passes before its route.
-//! - [`serve`]: connections, TLS, an orderly end; [`life`]: loading, ready, draining; [`keys`]: who may ask.
-//! - [`startup`]: several models under one memory budget.
-//! - [`observe`]: every counter; `/metrics` and the live page read it.
-//! - `pages`: the live page, the playground, the viewer of the API's description.
-//!
-//! What it is not: it does not tokenize, batch or compute, it keeps no state between requests, and it never
-//! logs what a request contains.
+//! It does not batch or compute: the engine does. It keeps no state between requests but counters, and never logs
+//! the content of a request.
 
 mod app;
 pub mod error;

@@ -1,23 +1,26 @@
-//! What the server as a whole does: it loads, serves, drains, stops, or has lost its device.
+//! The phase of the server: loading, ready, draining, closing, or its device lost.
+//!
+//! It only stores and announces the phase. Signals and a lost device change it (`serve` of the program,
+//! [`observe`](crate::observe)); `/ready`, the middleware and the listener act on it.
 
 use tokio::sync::watch;
 
-/// Where in its life the server is. Only ever goes forward.
+/// A phase of the server. Phases only advance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Models are being loaded.
     Loading,
-    /// Requests are taken.
+    /// Requests are accepted.
     Ready,
-    /// Requests are taken, but no new clients should come: `/ready` says 503.
+    /// Requests are accepted, but `/ready` answers 503 so that load balancers send new clients elsewhere.
     Draining,
-    /// What comes is refused, what is under way is answered.
+    /// New requests are refused; requests under way are answered.
     Closing,
-    /// A device is lost: as [`Phase::Closing`], and the process is to be started again.
+    /// A device is lost: as [`Phase::Closing`], and the process must be restarted.
     Lost,
 }
 
-/// The phase, told to whoever waits for another.
+/// The current phase, and a way to wait for a later one.
 #[derive(Debug)]
 pub struct Lifecycle {
     phase: watch::Sender<Phase>,
@@ -30,12 +33,12 @@ impl Default for Lifecycle {
 }
 
 impl Lifecycle {
-    /// The phase now.
+    /// Returns the current phase.
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()
     }
 
-    /// Goes on to a phase, unless it is past that.
+    /// Advances to `phase`; an earlier phase than the current one is ignored.
     pub fn enter(&self, phase: Phase) {
         self.phase.send_if_modified(|now| {
             let later = phase > *now;
@@ -44,8 +47,8 @@ impl Lifecycle {
         });
     }
 
-    /// Waits until the phase is this one or a later one.
-    pub async fn reached(&self, phase: Phase) {
+    /// Waits until the phase is `phase` or a later one.
+    pub async fn wait_for(&self, phase: Phase) {
         let mut changes = self.phase.subscribe();
         // The sender is `self`, which outlives this future.
         let _ = changes.wait_for(|now| *now >= phase).await;

@@ -1,5 +1,5 @@
-//! The OpenAPI document: every endpoint and shape, made by utoipa from the handlers and the wire types, and the
-//! endpoint that serves it.
+//! The OpenAPI document, which utoipa generates from the handlers and the wire types, and the endpoint that
+//! serves it.
 //!
 //! Aliases and paths below `/models/NAME` are copies of the operation that the table names.
 
@@ -9,8 +9,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::{OpenApi as Document, Required};
 
-use crate::routes;
-use crate::routes::route::Route;
+use crate::routes::{self, Route};
 use crate::wire::Dialect::Native;
 use crate::wire::openai::{OpenAiError, OpenAiErrorBody};
 use crate::wire::tei::TeiError;
@@ -22,7 +21,7 @@ const PATH: &str = "/openapi.json";
     info(
         title = "bigbatch",
         description = "Long-context ModernBERT encoders, in the dialects of text-embeddings-inference, \
-            OpenAI's embeddings and vLLM's pooling models. Fields that an endpoint does not know are ignored."
+            OpenAI's embeddings and vLLM's pooling models. Unknown fields are ignored."
     ),
     components(schemas(TeiError, OpenAiError, OpenAiErrorBody)),
     paths(
@@ -63,7 +62,7 @@ pub(crate) fn routes() -> [Route; 2] {
 
 #[utoipa::path(get, path = "/openapi.json", tag = "bigbatch",
     responses((status = 200, description = "This document", body = serde_json::Value)))]
-/// All endpoints as an OpenAPI document.
+/// Returns this OpenAPI document.
 async fn openapi() -> Response {
     Json(document()).into_response()
 }
@@ -86,7 +85,7 @@ pub fn document() -> Document {
                 .name("name")
                 .parameter_in(ParameterIn::Path)
                 .required(Required::True)
-                .description(Some("A model's name"))
+                .description(Some("Name of the model"))
                 .schema(Some(<String as utoipa::PartialSchema>::schema()));
             item.parameters = Some(vec![name.build().into()]);
             paths.insert(own, item);

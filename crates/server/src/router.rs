@@ -1,5 +1,6 @@
-//! Everything that is served, as one router: the route table, the OpenAPI document and the pages, behind the
-//! middleware.
+//! Assembles the router: the route table, the OpenAPI document and the pages, behind the middleware.
+//!
+//! It has no endpoint of its own: those are rows of the table in `routes`.
 
 use std::sync::Arc;
 
@@ -9,8 +10,7 @@ use axum::response::Response;
 
 use crate::app::App;
 use crate::error::Refusal;
-use crate::routes::route::Route;
-use crate::routes::{dialect_of, health};
+use crate::routes::{Route, dialect_of, health};
 use crate::{middleware, openapi, pages, routes};
 
 /// Returns the method and path of every endpoint, the pages excepted.
@@ -33,16 +33,16 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(method);
     let routes = open
         .merge(middleware::with_guard(guarded, &app))
-        // Of those that are open; the others have it already, behind the guard.
+        // For open paths; the others already have it, behind the guard.
         .method_not_allowed_fallback(method)
         .with_state(app.clone());
     middleware::with_middleware(routes, &app)
 }
 
-/// Returns the answer to every path while models load.
+/// Answers a request while models load.
 pub(crate) fn refuse_while_loading(path: &str) -> Response {
     health::loading(path).unwrap_or_else(|| {
-        let message = "models are being loaded; /ready tells when they are";
+        let message = "models are still loading; retry once /ready answers 200";
         dialect_of(path).render(&Refusal::Unavailable(message.into()))
     })
 }
@@ -59,7 +59,7 @@ fn table() -> impl Iterator<Item = Route> {
     routes::table().into_iter().chain(openapi::routes())
 }
 
-/// Refuses a path that has no handler. The path is the client's own words: they go back to that client only.
+/// Refuses a request that no handler takes. The path is the client's text, so only that client sees it again.
 fn refuse(uri: &Uri, refusal: fn(String) -> Refusal) -> Response {
     dialect_of(uri.path()).render(&refusal(uri.path().to_owned()))
 }

@@ -1,8 +1,7 @@
-//! Reading texts apart from their engines: for windows, for several models over one text, for `/tokenize`.
+//! A bounded pool for tokenizing outside the engines: for windows, for `/v1/analyze`, `/tokenize` and `/decode`.
 //!
-//! An engine's own requests are tokenized by its own threads. What is read here is bounded like there, by the
-//! same options: as many requests at once as an engine has threads for (`--tokenizer-threads`), so many at work
-//! or waiting as an engine admits (`--max-concurrent-requests`), and no async thread is ever held.
+//! An engine tokenizes whole texts on its own threads. This pool has the same bounds: `--tokenizer-threads` jobs
+//! at once, and `--max-concurrent-requests` jobs running or waiting. No async thread is blocked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,14 +11,14 @@ use tokio::sync::Semaphore;
 
 use crate::error::Refusal;
 
-/// The pool.
+/// The pool: permits to run, and slots for running and waiting jobs.
 pub(crate) struct TokenizerPool {
     permits: Arc<Semaphore>,
     taken: Arc<AtomicUsize>,
     capacity: usize,
 }
 
-/// A place in the pool, from admission to the end of the work.
+/// A slot in the pool, held from admission to the end of the job.
 struct Slot(Arc<AtomicUsize>);
 
 impl Drop for Slot {
@@ -29,7 +28,7 @@ impl Drop for Slot {
 }
 
 impl TokenizerPool {
-    /// Bounded as this engine's own.
+    /// Returns a pool with the bounds of this engine's own tokenizer threads.
     pub(crate) fn sized_as(engine: &Engine) -> TokenizerPool {
         TokenizerPool::new(engine.tokenizer_threads(), engine.max_concurrent_requests())
     }
@@ -42,7 +41,7 @@ impl TokenizerPool {
         }
     }
 
-    /// Runs this away from the async threads, or refuses at once.
+    /// Runs `work` on a blocking thread; refuses at once if all slots are taken.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -50,12 +49,15 @@ impl TokenizerPool {
         let slot = Slot(self.taken.clone());
         if self.taken.fetch_add(1, Ordering::AcqRel) >= self.capacity {
             let places = self.capacity;
-            let message = format!("{places} requests wait to be tokenized; try again later");
+            let message = format!(
+                "{places} requests wait for a tokenizer thread, the limit (--max-concurrent-requests); \
+                 try again later"
+            );
             return Err(Refusal::Overloaded { message, wait: None });
         }
         let stopped = || Refusal::Unavailable("the server is stopping".into());
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| stopped())?;
-        // The work goes on if its client goes away, and so holds its permit to its end.
+        // The work continues if its client disconnects, so it owns its slot and permit.
         let work = move || {
             let _held = (slot, permit);
             work()
@@ -73,13 +75,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_more_than_there_are_places_for_is_refused_and_the_rest_wait_their_turn() {
+    async fn a_job_beyond_the_slots_is_refused_and_the_others_wait_their_turn() {
         let pool = TokenizerPool::new(1, 2);
         let (go, gate) = mpsc::channel::<()>();
         let first = pool.run(move || gate.recv().is_ok());
         let second = pool.run(|| "second");
         let third = async {
-            // At once: it does not wait for a place.
+            // At once: it does not wait for a slot.
             tokio::select! {
                 biased;
                 refused = pool.run(|| ()) => {

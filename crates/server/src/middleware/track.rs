@@ -1,4 +1,4 @@
-//! The one layer around every route: names each request, counts it and logs it, however it ends.
+//! The outermost layer: gives each request an id, counts it and logs it, however it ends.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,10 +14,10 @@ use crate::observe::{Counters, Endpoint, OTHER, RequestOutcome};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// An id longer than this is not a client's but somebody's attempt to fill the logs.
+/// Maximum length of a client's request id; a longer one is replaced, because it would only fill the logs.
 const LONGEST_ID: usize = 128;
 
-/// Counts the request when it is answered, or when its future is dropped because the client is gone.
+/// Counts the request when it is answered, or when its future is dropped because the client has disconnected.
 pub(crate) async fn track(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>();
     let route = path.map_or(OTHER, MatchedPath::as_str).to_owned();
@@ -41,7 +41,7 @@ fn method(method: &Method) -> &'static str {
     known.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER)
 }
 
-/// The client's own, where it can be logged as it is; else a new one.
+/// Returns the client's `x-request-id` if it is short and printable, else a new id.
 fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
     let plain = |id: &&str| {
@@ -50,9 +50,9 @@ fn request_id(headers: &HeaderMap) -> String {
     given.filter(plain).map_or_else(|| format!("{:032x}", fastrand::u128(..)), str::to_owned)
 }
 
-/// A request between its coming and its end.
+/// Records the end of a request when it is dropped.
 struct RequestRecorder<'a> {
-    observed: &'a Counters,
+    counters: &'a Counters,
     endpoint: Endpoint,
     request_id: String,
     started: Instant,
@@ -60,22 +60,22 @@ struct RequestRecorder<'a> {
 }
 
 impl<'a> RequestRecorder<'a> {
-    fn new(observed: &'a Counters, endpoint: Endpoint, request_id: String) -> RequestRecorder<'a> {
-        observed.begin_request();
+    fn new(counters: &'a Counters, endpoint: Endpoint, request_id: String) -> RequestRecorder<'a> {
+        counters.begin_request();
         let (started, outcome) = (Instant::now(), RequestOutcome::Abandoned);
-        RequestRecorder { observed, endpoint, request_id, started, outcome }
+        RequestRecorder { counters, endpoint, request_id, started, outcome }
     }
 }
 
 impl Drop for RequestRecorder<'_> {
     fn drop(&mut self) {
-        let RequestRecorder { observed, endpoint, request_id, started, outcome } = &*self;
+        let RequestRecorder { counters, endpoint, request_id, started, outcome } = &*self;
         let latency = started.elapsed();
-        observed.request(endpoint, request_id, *outcome, latency);
+        counters.record_request(endpoint, request_id, *outcome, latency);
         let Endpoint { method, route } = endpoint;
         let latency_ms = latency.as_secs_f64() * 1e3;
         match *outcome {
-            // What only looks at the server comes every few seconds and says nothing.
+            // Health checks and scrapes come every few seconds.
             RequestOutcome::Ok if !endpoint.computes() => {
                 tracing::debug!(request_id, method, route, latency_ms, "answered");
             }
@@ -87,7 +87,7 @@ impl Drop for RequestRecorder<'_> {
                 tracing::warn!(request_id, method, route, status, reason, latency_ms, "failed");
             }
             RequestOutcome::Abandoned => {
-                tracing::info!(request_id, method, route, latency_ms, "the client went away");
+                tracing::info!(request_id, method, route, latency_ms, "client disconnected");
             }
         }
     }

@@ -1,8 +1,7 @@
-//! What the server counts: requests by route, refusals by reason, stages and batches by model.
+//! The counters themselves.
 //!
-//! Written in three places only: the one layer around every route (`track`), the one place that sees the
-//! engine's answers (`run`), and the engine's device thread, once a batch. Read by `/metrics` and the live page. It
-//! never holds what a request contains.
+//! Three places write them: `middleware/track` once per request, `jobs` once per input, and the engine's device
+//! thread once per batch. `/metrics` and the dashboard read them.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, VecDeque};
@@ -16,16 +15,16 @@ use super::histogram::Histogram;
 use crate::error::REASONS;
 use crate::lifecycle::{Lifecycle, Phase};
 
-/// What clients make up shares one name: a counter for each method or path sent would be the sender's to fill.
+/// The name that unknown methods and paths share: with one counter each, clients could fill the memory.
 pub(crate) const OTHER: &str = "other";
 
-/// Refusals that are remembered one by one.
+/// Number of refusals that are kept one by one.
 const RECENT: usize = 100;
 
-/// All counters of the process.
+/// The counters of the process.
 #[derive(Debug)]
 pub struct Counters {
-    /// When counting began.
+    /// The time at which counting began.
     pub started: Instant,
     in_flight: AtomicUsize,
     routes: RwLock<BTreeMap<Endpoint, Arc<RouteCounters>>>,
@@ -34,90 +33,90 @@ pub struct Counters {
     models: RwLock<BTreeMap<String, Arc<ModelCounters>>>,
 }
 
-/// What is counted apart from others.
+/// A method and route that are counted apart from others.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
-    /// One of HTTP's methods, or `other`.
+    /// A method of HTTP, or `other`.
     pub method: &'static str,
     /// The route's template (`/models/{model}/embed`), or `other`.
     pub route: String,
 }
 
 impl Endpoint {
-    /// Whether something is to be computed. What is not asked by POST only tells about the server: `te_request_*`
-    /// and the log leave it out, and what no route takes.
+    /// Returns whether a request to it makes a model compute: a POST to a known route. `te_request_*` and the
+    /// log at level info leave out all others.
     pub(crate) fn computes(&self) -> bool {
         self.method == "POST" && self.route != OTHER
     }
 }
 
-/// Requests of one endpoint.
+/// Counters of one endpoint.
 #[derive(Debug)]
 pub struct RouteCounters {
-    /// Answered with a status below 400.
+    /// Requests answered with a status below 400.
     pub ok: AtomicU64,
-    /// Answered with any other status.
+    /// Requests answered with any other status.
     pub refused: AtomicU64,
-    /// Given up by the client before it was answered.
+    /// Requests whose client disconnected before the answer.
     pub abandoned: AtomicU64,
-    /// From the head of the request to the head of the answer, of those answered with a status below 400.
+    /// Seconds from the head of the request to the head of the answer, for those with a status below 400.
     pub seconds: Histogram,
 }
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestOutcome {
-    /// With a status below 400.
+    /// Answered with a status below 400.
     Ok,
-    /// With another status, for this reason: one of [`REASONS`].
+    /// Answered with another status, for this reason: one of [`REASONS`].
     Refused(u16, &'static str),
-    /// The client went away.
+    /// The client disconnected before the answer.
     Abandoned,
 }
 
-/// A refusal, without content.
+/// One refusal, without the content of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusalRecord {
-    /// When.
+    /// The time of the answer.
     pub at: SystemTime,
     /// The route's template.
     pub route: String,
-    /// The status.
+    /// The HTTP status.
     pub status: u16,
     /// One of [`REASONS`].
     pub reason: &'static str,
-    /// As sent back in `x-request-id`.
+    /// The id in the answer's `x-request-id`.
     pub request_id: String,
 }
 
-/// What the engine did for one model, input by input and batch by batch.
+/// Counters of one model, per input and per batch.
 #[derive(Debug)]
 pub struct ModelCounters {
-    /// Inputs handed to the engine.
+    /// Inputs submitted to the engine.
     pub inputs: AtomicU64,
     /// Inputs answered.
     pub answered: AtomicU64,
-    /// Inputs that were cut.
+    /// Inputs that were truncated.
     pub truncated: AtomicU64,
-    /// Tokens of the inputs answered.
+    /// Tokens of all inputs answered.
     pub tokens: AtomicU64,
-    /// Tokens of an input answered.
+    /// Tokens per input answered.
     pub length: Histogram,
-    /// Waiting for a tokenizer thread, and tokenizing.
+    /// Seconds per input that it waited for a tokenizer thread and was tokenized.
     pub tokenize_seconds: Histogram,
-    /// Waiting for a batch.
+    /// Seconds per input that it waited for a batch.
     pub queue_seconds: Histogram,
-    /// The batch on the device, copies included.
+    /// Seconds per input that its batch took on the device, copies included.
     pub inference_seconds: Histogram,
-    /// All of it.
+    /// Seconds per input from submission to response.
     pub total_seconds: Histogram,
     /// Batches that failed.
     pub batches_failed: AtomicU64,
-    /// Sequences of a batch.
+    /// Sequences per batch.
     pub batch_sequences: Histogram,
-    /// Tokens of a batch.
+    /// Tokens per batch.
     pub batch_tokens: Histogram,
-    /// How long a batch had the device.
+    /// Seconds per batch that it occupied the device.
     pub batch_seconds: Histogram,
 }
 
@@ -135,13 +134,13 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Counts a request that has begun; [`Counters::request`] counts its end.
+    /// Counts a request that has begun; [`Counters::record_request`] counts its end.
     pub(crate) fn begin_request(&self) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a request that has ended; `latency` is from its head to its answer's.
-    pub fn request(
+    /// Counts a request that has ended; `latency` is the time from its head to the head of the answer.
+    pub fn record_request(
         &self,
         endpoint: &Endpoint,
         request_id: &str,
@@ -176,7 +175,7 @@ impl Counters {
         }
     }
 
-    /// Counts a model's batches from now on, and says when its device is lost.
+    /// Counts a model's batches from now on, and enters [`Phase::Lost`] when its device is lost.
     pub(crate) fn watch(&self, model: &str, engine: &Engine, life: Arc<Lifecycle>) {
         let stages = self.model(model);
         engine.on_batch(move |batch| {
@@ -190,40 +189,40 @@ impl Counters {
         });
     }
 
-    /// Requests that came and are not answered yet.
+    /// Returns the number of requests that have begun and have not ended.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// By endpoint, those that were asked for at least once.
+    /// Returns the counters of each endpoint that was requested at least once.
     pub fn routes(&self) -> BTreeMap<Endpoint, Arc<RouteCounters>> {
         self.routes.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The counters of one model, which begin when they are first asked for.
+    /// Returns the counters of one model; creates them at the first call.
     pub fn model(&self, name: &str) -> Arc<ModelCounters> {
         entry(&self.models, name, ModelCounters::new)
     }
 
-    /// Refusals by reason, those of 0 included.
+    /// Iterates over all reasons with their number of refusals, zeros included.
     pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.reasons.iter().map(load);
         REASONS.iter().copied().zip(counts)
     }
 
-    /// The latest refusals, the newest first; at most 100.
+    /// Returns the latest refusals, newest first; at most 100.
     pub fn recent_refusals(&self) -> Vec<RefusalRecord> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.iter().cloned().collect()
     }
 }
 
-/// A counter as it is now.
+/// Reads a counter.
 pub(crate) fn load(count: &AtomicU64) -> u64 {
     count.load(Ordering::Relaxed)
 }
 
-/// The entry of this key; made where there is none. Keys are templates and names, hence few.
+/// Returns the entry of a key; creates it if absent. Keys are route templates and model names, so they are few.
 fn entry<K: Ord + Borrow<Q>, Q: Ord + ToOwned<Owned = K> + ?Sized, T>(
     map: &RwLock<BTreeMap<K, Arc<T>>>,
     key: &Q,
@@ -244,13 +243,13 @@ impl RouteCounters {
 }
 
 impl ModelCounters {
-    /// Counts an input that the engine was given.
-    pub(crate) fn submitted(&self) {
+    /// Counts an input submitted to the engine.
+    pub(crate) fn record_submission(&self) {
         self.inputs.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts an input that the engine answered.
-    pub(crate) fn answer(&self, answer: &Response) {
+    /// Counts an input that the engine has answered.
+    pub(crate) fn record_response(&self, answer: &Response) {
         self.answered.fetch_add(1, Ordering::Relaxed);
         self.truncated.fetch_add(u64::from(answer.truncated), Ordering::Relaxed);
         self.tokens.fetch_add(answer.tokens as u64, Ordering::Relaxed);

@@ -1,4 +1,7 @@
-//! What the server counts, and how `/metrics` shows it.
+//! Counters of the server: requests by route, refusals by reason, stages and batches by model.
+//!
+//! `counters` holds them, `histogram` is their histogram, `prometheus` renders them for `/metrics`. The
+//! dashboard's JSON is in `pages`. Nothing here holds the content of a request.
 
 mod counters;
 mod histogram;

@@ -1,7 +1,7 @@
-//! `POST /v1/analyze`: several models over one text, which is tokenized once for each tokenizer that differs.
+//! `POST /v1/analyze`: several models over one text, which is tokenized once per distinct tokenizer.
 //!
-//! A router asks a handful of classifiers about every prompt; asked one by one, they read it as often as
-//! there are models. A model that fails says so in its place, and the others answer all the same.
+//! A semantic router runs a handful of classifiers on every prompt; one request per model would tokenize it once
+//! per model. The error of one model stands in place of its result; the others answer all the same.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -24,9 +24,9 @@ use crate::wire::openai::{self, OpenAiErrors};
 use crate::wire::shared::Prediction;
 
 #[utoipa::path(post, path = "/v1/analyze", tag = "bigbatch", request_body = AnalyzeRequest,
-    responses((status = 200, description = "Each model's result or error, by its name", body = Analysis),
+    responses((status = 200, description = "The result or error of each model, by its name", body = Analysis),
         OpenAiErrors))]
-/// What several models say of one text.
+/// Runs several models on one text.
 pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Response, Refusal> {
     let app = &call.app;
     if request.text.is_empty() {
@@ -54,7 +54,7 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
             let output = match text {
                 Some(Ok(text)) => run(&app, &served, text, overlong).await,
                 Some(Err(error)) => Err(error.into()),
-                None => Err(Refusal::Invalid("the text was not read".into())),
+                None => Err(Refusal::Invalid("the text was not tokenized".into())),
             };
             (name, served, output)
         });
@@ -77,7 +77,7 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
     Ok(call.answer(characters, &outputs, body))
 }
 
-/// Those asked for, or all.
+/// Returns the models that the request names, or all of them.
 fn choose_names(app: &App, requested: Option<Vec<String>>) -> Result<Vec<String>, Refusal> {
     let Some(names) = requested else {
         return Ok(app.models.iter().map(|served| served.name.clone()).collect());
@@ -85,18 +85,20 @@ fn choose_names(app: &App, requested: Option<Vec<String>>) -> Result<Vec<String>
     app.check_count(names.len(), "models")?;
     let twice = names.iter().enumerate().find(|(n, name)| names[..*n].contains(name));
     match twice {
-        Some((_, name)) => Err(Refusal::Invalid(format!("`models` names '{name}' twice"))),
+        Some((_, name)) => {
+            Err(Refusal::Invalid(format!("`models` names '{name}' twice; name each model once")))
+        }
         None => Ok(names),
     }
 }
 
-/// A text with the prompt that a model wants before it, and its tokens.
+/// A text with a model's prompt before it, and its tokens without special ones.
 struct TokenizedText {
     text: String,
     bare: Tokens,
 }
 
-/// What models have in common that read a text alike: the tokenizer, and the prompt before the text.
+/// Models that share it share the tokens: the fingerprint of the tokenizer, and the prompt before the text.
 type TextKey = (u64, Option<String>);
 
 fn text_key(served: &ServedModel) -> Result<TextKey, Refusal> {
@@ -105,7 +107,7 @@ fn text_key(served: &ServedModel) -> Result<TextKey, Refusal> {
     Ok((fingerprint, before.map(str::to_owned)))
 }
 
-/// Tokenizes the text as often as models read it differently.
+/// Tokenizes the text once per [`TextKey`].
 async fn tokenize_once(
     app: &App,
     text: &str,
@@ -158,7 +160,9 @@ async fn run(
             app.submit_all(served, [input], &task, Truncate::No).await?.pop().map(Output::from)
         }
     };
-    output.ok_or_else(|| Refusal::Unavailable("the engine gave no answer".into()))
+    output.ok_or_else(|| {
+        Refusal::Unavailable("the engine returned no answer; try again later".into())
+    })
 }
 
 fn take_result(served: &ServedModel, output: &mut Output) -> ModelResult {

@@ -23,7 +23,7 @@ use crate::error::Refusal;
 use crate::jobs::{Job, Output, count_tokens};
 use crate::models::ServedModel;
 use crate::wire::Dialect;
-use crate::wire::overlong::LengthFields;
+use crate::wire::request::LengthFields;
 use crate::wire::request::ModelRequest;
 use crate::wire::vllm::{List, Usage};
 

@@ -1,4 +1,4 @@
-//! Vectors, as text-embeddings-inference gives them: `/embed`, `/embed_all`, `/similarity`.
+//! Vectors in text-embeddings-inference's dialect: `/embed`, `/embed_all`, `/similarity`.
 
 use axum::response::Response;
 use bigbatch_engine::chunk::Overlong;
@@ -15,8 +15,8 @@ use crate::wire::shared::Matrix;
 use crate::wire::tei::{EmbedAllRequest, EmbedRequest, SimilarityRequest, TeiErrors};
 
 #[utoipa::path(post, path = "/embed", tag = "text-embeddings-inference", request_body = EmbedRequest,
-    responses((status = 200, description = "A vector for each input", body = Vec<Vec<f32>>), TeiErrors))]
-/// A vector for each input.
+    responses((status = 200, description = "One vector per input", body = Vec<Vec<f32>>), TeiErrors))]
+/// Computes one vector per input.
 pub(crate) async fn embed(call: Call, request: EmbedRequest) -> Result<Response, Refusal> {
     let prompt = call.served.prompt(request.prompt_name.as_deref())?;
     let batch = request.inputs.into_batch(prompt).map_err(Refusal::Shape)?;
@@ -30,9 +30,9 @@ pub(crate) async fn embed(call: Call, request: EmbedRequest) -> Result<Response,
 
 #[utoipa::path(post, path = "/embed_all", tag = "text-embeddings-inference",
     request_body = EmbedAllRequest,
-    responses((status = 200, description = "For each input a vector a token, special ones included",
+    responses((status = 200, description = "Per input one vector per token, special tokens included",
         body = Vec<Vec<Vec<f32>>>), TeiErrors))]
-/// For each input the final hidden state of every token.
+/// Computes the final hidden state of every token.
 pub(crate) async fn embed_all(call: Call, request: EmbedAllRequest) -> Result<Response, Refusal> {
     let prompt = call.served.prompt(request.prompt_name.as_deref())?;
     let batch = request.inputs.into_batch(prompt).map_err(Refusal::Shape)?;
@@ -43,9 +43,9 @@ pub(crate) async fn embed_all(call: Call, request: EmbedAllRequest) -> Result<Re
 
 #[utoipa::path(post, path = "/similarity", tag = "text-embeddings-inference",
     request_body = SimilarityRequest,
-    responses((status = 200, description = "The cosine of each sentence with the source sentence",
+    responses((status = 200, description = "The cosine of each sentence and the source sentence",
         body = Vec<f32>), TeiErrors))]
-/// How alike sentences are to one.
+/// Compares sentences with a source sentence.
 pub(crate) async fn similarity(
     call: Call,
     request: SimilarityRequest,

@@ -1,4 +1,4 @@
-//! `POST /` and `POST /invocations`: the model's own task, in the shapes that `huggingface_hub` reads.
+//! `POST /` and `POST /invocations`: the task of the model's kind, in the shapes that `huggingface_hub` reads.
 
 use axum::response::Response;
 use bigbatch_engine::chunk::Overlong;
@@ -19,10 +19,10 @@ use crate::wire::shared::{Prediction, five};
 use crate::wire::tei::TeiErrors;
 
 #[utoipa::path(post, path = "/", tag = "Hugging Face Hub", request_body = HubRequest,
-    responses((status = 200, description = "By the model's kind: vectors, labels of each text, entities, \
-        candidates for masks, ranks, or similarities where `inputs` has a source_sentence",
+    responses((status = 200, description = "By the model's kind: vectors, labels, entities, candidates for \
+        masks, ranks, or similarities if `inputs` has a source_sentence",
         body = HubAnswer), TeiErrors))]
-/// What the model is for.
+/// Runs the task of the model's kind.
 pub(crate) async fn hub(call: Call, mut request: HubRequest) -> Result<Response, Refusal> {
     let parameters = request.parameters.take().unwrap_or_default().or(request.beside);
     let length = parameters.length();
@@ -84,7 +84,7 @@ impl HubTask {
             Some(function) if function == own => false,
             Some(function) => {
                 return Err(Refusal::Invalid(format!(
-                    "function_to_apply is '{function}'; of this model it may be none or {own}"
+                    "function_to_apply is '{function}'; this model supports none and {own}"
                 )));
             }
         };
@@ -101,7 +101,7 @@ impl HubTask {
             && strategy != "simple"
         {
             return Err(Refusal::Invalid(format!(
-                "aggregation_strategy is '{strategy}'; there is simple (/tag gives every token's label)"
+                "aggregation_strategy is '{strategy}'; only simple is supported (/tag returns the label of every token)"
             )));
         }
         let batch = inputs.into_batch(None).map_err(Refusal::Shape)?;
@@ -124,7 +124,8 @@ impl HubTask {
         Ok(self.call.answer(batch.characters, &outputs, body))
     }
 
-    /// A masked language model fills where there is a mask, or options that only filling has.
+    /// Returns whether a masked language model fills masks instead of embedding: the text has a mask, or the
+    /// request an option of filling.
     fn wants_fills(&self, inputs: &Inputs) -> bool {
         let mask = self.call.served.engine.model().tokenizer.mask_token();
         let masked = |text: &str| mask.as_deref().is_some_and(|mask| text.contains(mask));
@@ -135,13 +136,15 @@ impl HubTask {
 
     async fn fill_masks(self, inputs: Inputs) -> Result<Response, Refusal> {
         if self.parameters.targets.is_some() {
-            return Err(Refusal::Invalid("`targets` is not supported; ask for `top_k`".into()));
+            return Err(Refusal::Invalid("`targets` is not supported; use `top_k`".into()));
         }
         let texts: Vec<String> = inputs.texts().map(str::to_owned).collect();
         let InputBatch { inputs, characters, single } =
             inputs.into_batch(None).map_err(Refusal::Shape)?;
         if texts.len() != inputs.len() {
-            return Err(Refusal::Invalid("masks are filled in texts, not in token ids".into()));
+            return Err(Refusal::Invalid(
+                "masks are filled in texts, not in token ids; send texts".into(),
+            ));
         }
         let top_k = self.parameters.top_k.unwrap_or_else(five);
         let outputs = self.run(inputs, Task::FillMask { top_k }).await?;

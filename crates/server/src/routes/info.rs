@@ -1,4 +1,4 @@
-//! What is served: `/info` as text-embeddings-inference tells it, `/v1/models` as OpenAI does.
+//! What is served: `/info` of text-embeddings-inference and `/v1/models` of OpenAI.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::wire::openai::{ModelCard, ModelList, OpenAiErrors};
 use crate::wire::tei::{Info, LabelMaps, ModelInfo, ModelType};
 
 #[utoipa::path(get, path = "/info", tag = "text-embeddings-inference",
-    responses((status = 200, description = "The first model and the limits; `models` has all", body = Info)))]
-/// The models and the limits.
+    responses((status = 200, description = "The first model and the limits; `models` lists all models", body = Info)))]
+/// Describes the models and the limits.
 pub(crate) async fn info(State(app): State<Arc<App>>) -> Response {
     let served = app.models.first();
     let (engine, options) = (&served.engine, &app.options);
@@ -42,16 +42,16 @@ pub(crate) async fn info(State(app): State<Arc<App>>) -> Response {
 
 #[utoipa::path(get, path = "/v1/models", tag = "OpenAI",
     responses((status = 200, description = "All models", body = ModelList)))]
-/// All models.
+/// Lists all models.
 pub(crate) async fn models(State(app): State<Arc<App>>) -> Json<ModelList> {
     let data = app.models.iter().map(|served| card(&app, served)).collect();
     Json(ModelList { object: "list", data })
 }
 
 #[utoipa::path(get, path = "/v1/models/{name}", tag = "OpenAI",
-    params(("name" = String, Path, description = "A model's name")),
-    responses((status = 200, description = "That model", body = ModelCard), OpenAiErrors))]
-/// One model.
+    params(("name" = String, Path, description = "Name of the model")),
+    responses((status = 200, description = "The model", body = ModelCard), OpenAiErrors))]
+/// Describes one model.
 pub(crate) async fn model(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,

@@ -1,4 +1,4 @@
-//! `GET /metrics`: the counters, as Prometheus reads them.
+//! `GET /metrics`: the counters in Prometheus' text format.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::observe::prometheus;
 
 #[utoipa::path(get, path = "/metrics", tag = "text-embeddings-inference",
     responses((status = 200, description = "Counters in Prometheus' text format", body = String)))]
-/// The counters.
+/// Returns the counters.
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],

@@ -1,4 +1,4 @@
-//! `/tag` and `/fill_mask`: what text-embeddings-inference has no endpoint for.
+//! `/tag` and `/fill_mask`: heads for which text-embeddings-inference has no endpoint.
 
 use axum::response::Response;
 use bigbatch_engine::chunk::Overlong;
@@ -17,9 +17,9 @@ use crate::wire::shared::MaskFill;
 use crate::wire::tei::TeiErrors;
 
 #[utoipa::path(post, path = "/tag", tag = "bigbatch", request_body = TagRequest,
-    responses((status = 200, description = "Entities with places in the whole text, counted in characters; \
-        of an array a list of such answers", body = OneOrMany<TagAnswer>), TeiErrors))]
-/// The entities of texts.
+    responses((status = 200, description = "Entities with offsets into the whole text, in characters; for an \
+        array, one such answer per text", body = OneOrMany<TagAnswer>), TeiErrors))]
+/// Finds entities in texts.
 pub(crate) async fn tag(call: Call, request: TagRequest) -> Result<Response, Refusal> {
     let batch = request.inputs.into_batch();
     let mut outputs = call.run(batch.inputs, Task::Tag, call.overlong()?).await?;
@@ -29,9 +29,9 @@ pub(crate) async fn tag(call: Call, request: TagRequest) -> Result<Response, Ref
 }
 
 #[utoipa::path(post, path = "/fill_mask", tag = "bigbatch", request_body = FillMaskRequest,
-    responses((status = 200, description = "Candidates for each mask of a text, likeliest first; of an array \
-        a list of such answers", body = OneOrMany<FillMaskAnswer>), TeiErrors))]
-/// Tokens for the masks of texts.
+    responses((status = 200, description = "Candidates per mask, likeliest first; for an array, one such \
+        answer per text", body = OneOrMany<FillMaskAnswer>), TeiErrors))]
+/// Fills the masks of texts.
 pub(crate) async fn fill_mask(call: Call, request: FillMaskRequest) -> Result<Response, Refusal> {
     let (texts, single) = request.inputs.clone().into_vec();
     let batch = request.inputs.into_batch();
@@ -53,7 +53,7 @@ impl From<&Output> for InputStats {
     }
 }
 
-/// The tags out of an answer of tags.
+/// Takes the tags out of an output; `None` for another task.
 fn take_tags(output: &mut Output, all_tokens: bool) -> Option<TagAnswer> {
     let read = InputStats::from(&*output);
     let Answer::Tags { entities, token_labels } = &mut output.answer else { return None };
@@ -62,7 +62,7 @@ fn take_tags(output: &mut Output, all_tokens: bool) -> Option<TagAnswer> {
     Some(TagAnswer { entities, token_labels: all_tokens.then(|| labels.collect()), read })
 }
 
-/// For each mask of a text its candidates, with the text as it would then read.
+/// Returns the candidates per mask of a text, each with the text that it makes.
 pub(super) fn mask_fills(
     served: &ServedModel,
     text: &str,
@@ -71,16 +71,16 @@ pub(super) fn mask_fills(
 ) -> Vec<Vec<MaskFill>> {
     let Answer::Masks(masks) = &output.answer else { return Vec::new() };
     let mask = served.engine.model().tokenizer.mask_token().unwrap_or_default();
-    // A text cut at its beginning may have lost its first masks: those that are left are its last.
-    let places: Vec<usize> = text.match_indices(&mask).map(|(at, _)| at).collect();
+    // A text truncated on the left may have lost its first masks.
+    let offsets: Vec<usize> = text.match_indices(&mask).map(|(at, _)| at).collect();
     let lost = match overlong {
-        Overlong::Truncate(Truncate::Left) => places.len().saturating_sub(masks.len()),
+        Overlong::Truncate(Truncate::Left) => offsets.len().saturating_sub(masks.len()),
         _ => 0,
     };
-    let places = &places[lost..];
+    let offsets = &offsets[lost..];
     let fill = |at: usize, candidate: &TokenScore| {
         let (before, after) = (&text[..at], &text[at + mask.len()..]);
-        // A mask takes the space before it in, and so does the token in its place.
+        // A mask absorbs the space before it, and so does the token in its place.
         let own_space = candidate.token.starts_with(char::is_whitespace);
         let before = if own_space { before.trim_end() } else { before };
         MaskFill {
@@ -90,6 +90,6 @@ pub(super) fn mask_fills(
             sequence: format!("{before}{}{after}", candidate.token),
         }
     };
-    let fills = masks.iter().zip(places);
+    let fills = masks.iter().zip(offsets);
     fills.map(|(mask, &at)| mask.iter().map(|candidate| fill(at, candidate)).collect()).collect()
 }

@@ -9,8 +9,8 @@ use crate::jobs::{count_tokens, take_vectors};
 use crate::wire::openai::{Embedding, Embeddings, EmbeddingsRequest, OpenAiErrors, TokenUsage};
 
 #[utoipa::path(post, path = "/v1/embeddings", tag = "OpenAI", request_body = EmbeddingsRequest,
-    responses((status = 200, description = "A vector for each input", body = Embeddings), OpenAiErrors))]
-/// A vector of unit length for each input.
+    responses((status = 200, description = "One vector per input", body = Embeddings), OpenAiErrors))]
+/// Computes one vector of unit length per input.
 pub(crate) async fn embeddings(
     call: Call,
     request: EmbeddingsRequest,

@@ -12,16 +12,18 @@ use crate::wire::shared::{EncodingFormat, Matrix, Numbers};
 use crate::wire::vllm::{List, PoolingOutput, PoolingRequest, PoolingTask};
 
 #[utoipa::path(post, path = "/pooling", tag = "vLLM", request_body = PoolingRequest,
-    responses((status = 200, description = "For each input a list of numbers, or for the tasks on tokens a \
-        list of such lists", body = List<PoolingOutput>), OpenAiErrors))]
-/// What the model gives, by task: vectors or scores, of texts or tokens.
+    responses((status = 200, description = "One list of numbers per input; for the tasks on tokens, one list \
+        per token", body = List<PoolingOutput>), OpenAiErrors))]
+/// Computes vectors or scores, per text or per token.
 pub(crate) async fn pooling(call: Call, request: PoolingRequest) -> Result<Response, Refusal> {
     let served = &call.served;
     let activate = request.use_activation.unwrap_or(true);
     let dimensions = request.dimensions;
     let task = request.task.unwrap_or_else(|| default_task(served.kind));
     if dimensions.is_some() && task != PoolingTask::Embed {
-        return Err(Refusal::Invalid("`dimensions` is for the task embed".into()));
+        return Err(Refusal::Invalid(
+            "`dimensions` is only for the task embed; leave it out".into(),
+        ));
     }
     let prompt = if served.kind.embeds() { served.prompt(None)? } else { None };
     let batch = request.input.into_batch(prompt).map_err(Refusal::Shape)?;
@@ -39,7 +41,8 @@ pub(crate) async fn pooling(call: Call, request: PoolingRequest) -> Result<Respo
     Ok(call.answer(batch.characters, &outputs, list))
 }
 
-/// Unlike a kind's own task, rows of scores for a token classifier and not entities: vLLM knows none.
+/// Returns the task for a request without one. A token classifier returns scores per token: vLLM has no
+/// entities.
 fn default_task(kind: ModelKind) -> PoolingTask {
     match kind {
         ModelKind::Embedding | ModelKind::MaskedLm => PoolingTask::Embed,

@@ -1,4 +1,4 @@
-//! Labels: `/predict` of text-embeddings-inference, and `/classify`, which a semantic router calls with
+//! Labels of texts: `/predict` of text-embeddings-inference, and `/classify`, which semantic routers call with
 //! `inputs` and vLLM's clients with `input`.
 
 use axum::response::Response;
@@ -8,16 +8,16 @@ use super::call::Call;
 use crate::error::Refusal;
 use crate::jobs::{count_tokens, take_labels};
 use crate::wire::inputs::{InputBatch, Inputs, Texts, one_or_many};
-use crate::wire::overlong::LengthFields;
+use crate::wire::request::LengthFields;
 use crate::wire::shared::{ClassifyRequest, Prediction};
 use crate::wire::tei::{PredictRequest, Predictions, TeiErrors};
 use crate::wire::vllm::{Class, List};
 
 #[utoipa::path(post, path = "/predict", tag = "text-embeddings-inference",
     request_body = PredictRequest,
-    responses((status = 200, description = "All labels, likeliest first; of a batch a list of them",
+    responses((status = 200, description = "All labels, likeliest first; for a batch, a list per input",
         body = Predictions), TeiErrors))]
-/// The labels of texts or pairs.
+/// Classifies texts or pairs of texts.
 pub(crate) async fn predict(call: Call, request: PredictRequest) -> Result<Response, Refusal> {
     let batch = request.inputs.into_batch().map_err(Refusal::Shape)?;
     list_labels(&call, batch, call.length, request.raw_scores).await
@@ -25,9 +25,9 @@ pub(crate) async fn predict(call: Call, request: PredictRequest) -> Result<Respo
 
 #[utoipa::path(post, path = "/classify", tag = "text-embeddings-inference",
     request_body = ClassifyRequest,
-    responses((status = 200, description = "To `inputs` a flat list of all labels, likeliest first (of an \
-        array a list of them); to `input` vLLM's list of classes", body = ClassifyAnswer), TeiErrors))]
-/// The labels of texts: a flat list for `inputs`, vLLM's answer for `input`.
+    responses((status = 200, description = "For `inputs`, a flat list of all labels, likeliest first (for an \
+        array, a list per text); for `input`, vLLM's list of classes", body = ClassifyAnswer), TeiErrors))]
+/// Classifies texts: a flat list for `inputs`, vLLM's answer for `input`.
 pub(crate) async fn classify(call: Call, request: ClassifyRequest) -> Result<Response, Refusal> {
     let ClassifyRequest { inputs, input, raw_scores, use_activation, .. } = request;
     if let Some(input) = input {

@@ -1,6 +1,6 @@
-//! Texts against a query: `/rerank` in both dialects, and vLLM's `/score`.
+//! Scores of texts against a query: `/rerank` in two dialects, and vLLM's `/score`.
 //!
-//! A reranker reads each pair together. With a model of embeddings vLLM's dialect takes cosines instead, as
+//! A reranker reads query and text together. With an embedding model vLLM's dialect answers with cosines, as
 //! vLLM does; text-embeddings-inference's refuses.
 
 use axum::response::Response;
@@ -14,7 +14,7 @@ use crate::error::Refusal;
 use crate::jobs::{Output, count_tokens, take_labels};
 use crate::models::{ModelKind, ServedModel};
 use crate::wire::openai::{OpenAiErrors, TokenUsage};
-use crate::wire::overlong::LengthFields;
+use crate::wire::request::LengthFields;
 use crate::wire::shared::{Document, RerankRequest};
 use crate::wire::tei::{Rank, TeiErrors};
 use crate::wire::vllm::{DocumentRanking, List, RerankDocument, RerankResult, Score, ScoreRequest};
@@ -30,9 +30,9 @@ pub(crate) enum RerankAnswer {
 
 #[utoipa::path(post, path = "/rerank", tag = "text-embeddings-inference",
     request_body = RerankRequest,
-    responses((status = 200, description = "Best first: to `texts` text-embeddings-inference's list, to \
-        `documents` vLLM's answer", body = RerankAnswer), TeiErrors))]
-/// Texts in the order of how well they answer a query.
+    responses((status = 200, description = "Best first: for `texts`, text-embeddings-inference's list; for \
+        `documents`, vLLM's answer", body = RerankAnswer), TeiErrors))]
+/// Ranks texts by how well they answer a query.
 pub(crate) async fn rerank(call: Call, mut request: RerankRequest) -> Result<Response, Refusal> {
     if let Some(texts) = request.texts.take() {
         let RerankRequest { query, raw_scores, return_text, .. } = request;
@@ -44,14 +44,14 @@ pub(crate) async fn rerank(call: Call, mut request: RerankRequest) -> Result<Res
 
 #[utoipa::path(post, path = "/v1/rerank", tag = "vLLM", request_body = RerankRequest,
     responses((status = 200, description = "Best first", body = DocumentRanking), OpenAiErrors))]
-/// Documents in the order of how well they answer a query.
+/// Ranks documents by how well they answer a query.
 pub(crate) async fn rerank_v1(call: Call, request: RerankRequest) -> Result<Response, Refusal> {
     rank_documents(&call, request).await
 }
 
 #[utoipa::path(post, path = "/score", tag = "vLLM", request_body = ScoreRequest,
-    responses((status = 200, description = "A score for each pair", body = List<Score>), OpenAiErrors))]
-/// The scores of pairs: one query with each document, or each with its own.
+    responses((status = 200, description = "One score per pair", body = List<Score>), OpenAiErrors))]
+/// Scores pairs: one query with each document, or each query with its own document.
 pub(crate) async fn score(call: Call, request: ScoreRequest) -> Result<Response, Refusal> {
     let (queries, _) = request.queries.into_vec();
     let (documents, _) = request.documents.into_vec();
@@ -60,7 +60,7 @@ pub(crate) async fn score(call: Call, request: ScoreRequest) -> Result<Response,
     if queries.len() != 1 && queries.len() != documents.len() {
         let (queries, documents) = (queries.len(), documents.len());
         return Err(Refusal::Invalid(format!(
-            "{queries} queries and {documents} documents: give one query, or as many of each"
+            "{queries} queries and {documents} documents; give one query, or as many queries as documents"
         )));
     }
     let raw_scores = request.use_activation == Some(false);

@@ -1,4 +1,4 @@
-//! What the tokenizer does, without the model: `/tokenize`, `/decode`.
+//! The tokenizer without the model: `/tokenize`, `/decode`.
 
 use axum::response::Response;
 use bigbatch_engine::model::prompted;
@@ -10,11 +10,11 @@ use crate::wire::tei::{DecodeRequest, Ids, SimpleToken, TeiErrors, TokenizeReque
 
 #[utoipa::path(post, path = "/tokenize", tag = "text-embeddings-inference",
     request_body = TokenizeRequest,
-    responses((status = 200, description = "For each text its tokens; places count characters",
+    responses((status = 200, description = "The tokens of each text; offsets count characters",
         body = Vec<Vec<SimpleToken>>), TeiErrors))]
-/// The tokens of texts.
+/// Tokenizes texts.
 pub(crate) async fn tokenize(call: Call, request: TokenizeRequest) -> Result<Response, Refusal> {
-    // Unlike for a vector, the model's default prompt is put before a text only where it is named.
+    // Unlike for vectors, the model's default prompt is used only if the request names it.
     let named = request.prompt_name.as_deref().map(|name| call.served.prompt(Some(name)));
     let before = named.transpose()?.flatten().map(str::to_owned);
     let (texts, _) = request.inputs.into_vec();
@@ -37,8 +37,8 @@ pub(crate) async fn tokenize(call: Call, request: TokenizeRequest) -> Result<Res
 
 #[utoipa::path(post, path = "/decode", tag = "text-embeddings-inference",
     request_body = DecodeRequest,
-    responses((status = 200, description = "A text for each list of ids", body = Vec<String>), TeiErrors))]
-/// Token ids as texts.
+    responses((status = 200, description = "One text per list of ids", body = Vec<String>), TeiErrors))]
+/// Decodes token ids to texts.
 pub(crate) async fn decode(call: Call, request: DecodeRequest) -> Result<Response, Refusal> {
     let lists = match request.ids {
         Ids::One(ids) if ids.is_empty() => Vec::new(),
@@ -47,7 +47,9 @@ pub(crate) async fn decode(call: Call, request: DecodeRequest) -> Result<Respons
     };
     call.app.check_count(lists.len(), "ids")?;
     if lists.iter().any(Vec::is_empty) {
-        return Err(Refusal::Empty("a list of ids is empty".into()));
+        return Err(Refusal::Empty(
+            "`ids` holds an empty list; give at least one id per list".into(),
+        ));
     }
     let (served, skip) = (call.served.clone(), request.skip_special_tokens);
     let decode = move |ids: Vec<u32>| served.engine.model().tokenizer.decode_all(&ids, skip);

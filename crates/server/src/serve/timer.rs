@@ -1,8 +1,7 @@
-//! The clock of one connection: what it waits for, and since when.
+//! The deadlines of one connection: a request head that takes too long, idleness, an answer that is not read.
 //!
-//! It sees bytes come (through [`TimedStream`], around the socket) and requests begin and end, and says when the
-//! connection has to go: a request's head that takes too long, nothing asked for too long, an answer that
-//! nobody reads.
+//! [`TimedStream`] wraps the socket and reports its traffic; the connection reports the begin and end of
+//! requests, and closes when the deadline has passed. The time of a handler is bounded by `middleware`.
 
 use std::io;
 use std::pin::Pin;
@@ -15,13 +14,14 @@ use tokio::time::Instant;
 
 use crate::options::Transport;
 
-/// What a client hears whose request's head took too long.
+/// The answer to a request head that took too long.
 const TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// What HTTP/2 begins with.
+/// The first bytes of an HTTP/2 connection.
 const HTTP_2: &[u8] = b"PRI";
 
+/// The deadlines of one connection, and the state that they depend on.
 #[derive(Debug)]
 pub(super) struct ConnectionTimer {
     header: Duration,
@@ -32,13 +32,13 @@ pub(super) struct ConnectionTimer {
 
 #[derive(Debug)]
 struct TimerState {
-    /// Requests that are neither answered nor given up.
+    /// Number of requests that are neither answered nor cancelled.
     busy: usize,
     /// When the last of them ended, or the connection began.
     idle_since: Instant,
-    /// When the head of a request began that has not ended.
+    /// When the first byte of an incomplete request head arrived.
     head_since: Option<Instant>,
-    /// Since when the client takes nothing.
+    /// When the client stopped reading.
     stalled_since: Option<Instant>,
     any_request: bool,
     http_2: bool,
@@ -68,7 +68,7 @@ impl ConnectionTimer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When the connection has to go, as things are; `None` while a request is worked on.
+    /// Returns when the connection has to close; `None` while a request is being answered.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let state = self.state();
         if let Some(since) = state.stalled_since {
@@ -84,12 +84,12 @@ impl ConnectionTimer {
         Some(state.idle_since + patience)
     }
 
-    /// The deadline has passed: what is read next is the end.
+    /// Marks the deadline as passed: the next read fails.
     pub(super) fn expire(&self) {
         self.state().expired = true;
     }
 
-    /// A request has begun; it ends when what this returns is dropped.
+    /// Marks the begin of a request, which ends when the returned guard is dropped.
     pub(super) fn begin_request(self: &Arc<Self>) -> ActiveRequest {
         let mut state = self.state();
         state.busy += 1;
@@ -103,7 +103,7 @@ impl ConnectionTimer {
         if !state.any_request && state.head_since.is_none() {
             state.http_2 = bytes.starts_with(HTTP_2);
         }
-        // Frames of HTTP/2 come also between requests.
+        // HTTP/2 also sends frames between requests.
         if state.busy == 0 && !(state.http_2 && state.any_request) {
             state.head_since.get_or_insert_with(Instant::now);
         }
@@ -119,7 +119,7 @@ impl ConnectionTimer {
     }
 }
 
-/// A request that is worked on.
+/// A request that is being answered.
 pub(super) struct ActiveRequest(Arc<ConnectionTimer>);
 
 impl Drop for ActiveRequest {
@@ -130,7 +130,7 @@ impl Drop for ActiveRequest {
     }
 }
 
-/// A socket whose traffic the timer sees.
+/// A socket that reports its traffic to the timer.
 pub(super) struct TimedStream<S> {
     pub(super) stream: S,
     pub(super) timer: Arc<ConnectionTimer>,
@@ -148,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimedStream<S> {
         };
         if expired {
             if in_head {
-                // One attempt: it fits into any socket's buffer that has been quiet.
+                // One attempt: it fits into the buffer of an idle socket.
                 let _ = Pin::new(&mut self.stream).poll_write(cx, TOO_SLOW);
                 let _ = Pin::new(&mut self.stream).poll_flush(cx);
             }

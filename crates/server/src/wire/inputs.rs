@@ -1,11 +1,11 @@
-//! What a request reads: a text, several, pairs, token ids, several lists of them.
+//! The inputs of a request: texts, pairs of texts or lists of token ids, as each endpoint takes them.
 
 use bigbatch_engine::model::prompted;
 use bigbatch_engine::tokenize::Input;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-/// What the embedding endpoints take.
+/// The inputs of the embedding endpoints.
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(
     untagged,
@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 pub(crate) enum Inputs {
     /// One text.
     Text(String),
-    /// Several, ids among them.
+    /// Several texts, one list of token ids, or several such lists.
     Many(Vec<TextOrIds>),
 }
 
@@ -27,7 +27,8 @@ pub(crate) enum TextOrIds {
     Ids(Vec<u32>),
 }
 
-/// The engine's inputs, the characters of all texts, and whether it was one input and no array of them.
+/// The inputs for the engine, the number of characters of all texts, and whether the request held a single
+/// input instead of an array.
 #[derive(Debug, Default)]
 pub(crate) struct InputBatch {
     pub(crate) inputs: Vec<Input>,
@@ -35,7 +36,7 @@ pub(crate) struct InputBatch {
     pub(crate) single: bool,
 }
 
-/// Of what was a single input its answer by itself, else a list.
+/// Unwraps the list if the request held a single input.
 pub(crate) fn one_or_many<T, Out>(
     mut answers: Vec<T>,
     single: bool,
@@ -52,7 +53,7 @@ pub(crate) fn one_or_many<T, Out>(
 }
 
 impl Inputs {
-    /// Those that are texts.
+    /// Iterates over the inputs that are texts.
     pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
         let (one, many) = match self {
             Inputs::Text(text) => (Some(text.as_str()), &[][..]),
@@ -64,18 +65,22 @@ impl Inputs {
         }))
     }
 
-    /// For the engine. A prompt is put before every text.
+    /// Converts to inputs for the engine, with a prompt before every text.
     ///
-    /// `Err` where ids and texts are mixed, or a prompt would have to be put before ids.
+    /// # Errors
+    /// Ids mixed with texts, or a prompt with ids.
     pub(crate) fn into_batch(self, prompt: Option<&str>) -> Result<InputBatch, String> {
-        let mixed = || "an array mixes token ids with texts or arrays".to_owned();
+        let mixed = || {
+            "an array mixes token ids with texts or arrays; send them in separate requests"
+                .to_owned()
+        };
         let mut characters = 0;
         let mut text = |text: String| {
             characters += text.chars().count();
             Input::Text(prompted(prompt, text))
         };
         let ids = |ids: Vec<u32>| match prompt {
-            Some(_) => Err("a prompt cannot be put before token ids".to_owned()),
+            Some(_) => Err("a prompt cannot be put before token ids; send texts".to_owned()),
             None => Ok(Input::Ids(ids)),
         };
         let (inputs, single) = match self {
@@ -106,7 +111,7 @@ pub(crate) enum Texts {
 }
 
 impl Texts {
-    /// The texts, and whether it was one.
+    /// Returns the texts, and whether the request held a single one.
     pub(crate) fn into_vec(self) -> (Vec<String>, bool) {
         match self {
             Texts::One(text) => (vec![text], true),
@@ -114,7 +119,7 @@ impl Texts {
         }
     }
 
-    /// For the engine.
+    /// Converts to inputs for the engine.
     pub(crate) fn into_batch(self) -> InputBatch {
         let (texts, single) = self.into_vec();
         let characters = texts.iter().map(|text| text.chars().count()).sum();
@@ -122,7 +127,7 @@ impl Texts {
     }
 }
 
-/// What `/predict` takes: a text, a pair, or a batch of either.
+/// The inputs of `/predict`: a text, a pair, or a batch of either.
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(
     untagged,
@@ -138,7 +143,10 @@ pub(crate) enum PredictInputs {
 }
 
 impl PredictInputs {
-    /// For the engine. `Err` where an array holds neither one string nor two.
+    /// Converts to inputs for the engine.
+    ///
+    /// # Errors
+    /// An array that holds neither one string nor two.
     pub(crate) fn into_batch(self) -> Result<InputBatch, String> {
         let mut characters = 0;
         let mut sequence = |mut strings: Vec<String>| {
@@ -164,7 +172,7 @@ impl PredictInputs {
     }
 }
 
-/// One sentence and those it is compared with.
+/// A sentence, and the sentences to compare it with.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct SimilarityInput {
     pub(crate) source_sentence: String,

@@ -2,15 +2,13 @@
 //! are.
 //!
 //! Field names, defaults and shapes are the originals'. Nothing here runs a model: `routes` does. Below the
-//! dialects lie `inputs` and `overlong` (what all of them read), `request` (the fields that they share),
-//! `shared` (bodies and answers of several) and `dialect` (their names).
+//! dialects lie `inputs` (texts, pairs and ids), `request` (what requests share) and `shared` (bodies and answers
+//! of several dialects).
 
-pub(crate) mod dialect;
 pub(crate) mod hub;
 pub(crate) mod inputs;
 pub(crate) mod native;
 pub(crate) mod openai;
-pub(crate) mod overlong;
 pub(crate) mod request;
 pub(crate) mod shared;
 pub(crate) mod tei;
@@ -20,7 +18,7 @@ use axum::http::HeaderValue;
 use axum::http::header::RETRY_AFTER;
 use axum::response::Response;
 
-pub use self::dialect::Dialect;
+pub use self::request::Dialect;
 use crate::error::{Reason, Refusal};
 
 impl Dialect {

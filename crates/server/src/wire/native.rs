@@ -1,4 +1,6 @@
-//! What no other server has: tags with places in the text, masks, several models over one text.
+//! Endpoints that no other server has: `/tag`, `/fill_mask`, `/v1/analyze`.
+//!
+//! Errors are text-embeddings-inference's, except below `/v1`, where the route table names OpenAI's.
 
 use std::collections::BTreeMap;
 
@@ -16,22 +18,22 @@ model_request! {
     /// `POST /tag`.
     pub(crate) struct TagRequest {
         pub(crate) inputs: Texts,
-        /// The label of every token too, special ones included.
+        /// Adds the label of every token, special ones included.
         #[serde(default)]
         pub(crate) all_tokens: bool,
     } + model, truncate, truncation_direction, chunk
 }
 
-/// A labelled stretch of a text.
+/// A labelled span of a text.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EntitySpan {
     pub(crate) label: String,
-    /// First character of the whole text.
+    /// Index of the first character in the whole text.
     pub(crate) start: usize,
-    /// Character after the last.
+    /// Index after the last character.
     pub(crate) end: usize,
     pub(crate) text: String,
-    /// Mean probability of its tokens' labels.
+    /// Mean probability of the labels of its tokens.
     pub(crate) score: f32,
 }
 
@@ -44,11 +46,11 @@ impl From<Entity> for EntitySpan {
 /// How a text was read.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub(crate) struct InputStats {
-    /// Tokens read, special ones included once.
+    /// Number of tokens read; the special tokens around windows count once.
     pub(crate) tokens: usize,
-    /// Whether it was cut.
+    /// Whether the text was truncated.
     pub(crate) truncated: bool,
-    /// Windows it was read in, where `chunk` was asked for.
+    /// Number of windows, if the request has `chunk`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) chunks: Option<usize>,
 }
@@ -56,7 +58,7 @@ pub(crate) struct InputStats {
 /// The tags of one text.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TagAnswer {
-    /// In order of place.
+    /// In the order of the text.
     pub(crate) entities: Vec<EntitySpan>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) token_labels: Option<Vec<String>>,
@@ -68,7 +70,7 @@ model_request! {
     /// `POST /fill_mask`.
     pub(crate) struct FillMaskRequest {
         pub(crate) inputs: Texts,
-        /// Candidates for each mask.
+        /// Number of candidates per mask.
         #[serde(default = "five")]
         pub(crate) top_k: usize,
     } + model, truncate, truncation_direction, chunk
@@ -77,13 +79,13 @@ model_request! {
 /// The candidates of one text.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct FillMaskAnswer {
-    /// For each mask its candidates, likeliest first.
+    /// The candidates per mask, likeliest first.
     pub(crate) masks: Vec<Vec<MaskFill>>,
     #[serde(flatten)]
     pub(crate) read: InputStats,
 }
 
-/// Of one text its answer, of an array a list of them.
+/// The answer to a single text, or a list of answers.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum OneOrMany<T> {
@@ -96,21 +98,21 @@ model_request! {
     pub(crate) struct AnalyzeRequest {
         #[serde(alias = "inputs", alias = "input")]
         pub(crate) text: String,
-        /// By name; all of them without it.
+        /// Names of the models; all models if absent.
         pub(crate) models: Option<Vec<String>>,
     } + truncate, truncation_direction, chunk
 }
 
-/// Each model's result or error, by its name.
+/// The result or error of each model, by its name.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Analysis {
     pub(crate) object: &'static str,
-    /// How often the text was tokenized: once for each tokenizer that differs.
+    /// Number of times the text was tokenized: once per distinct tokenizer and prompt.
     pub(crate) tokenizations: usize,
     pub(crate) results: BTreeMap<String, ModelResult>,
 }
 
-/// What one model says of the text.
+/// The result or error of one model.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum ModelResult {
@@ -127,14 +129,14 @@ pub(crate) enum ModelResult {
     },
 }
 
-/// By the model's kind.
+/// The result, by the model's kind.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Finding {
-    /// Of a classifier: all labels, likeliest first.
+    /// All labels, likeliest first: for a classifier or a reranker.
     Labels(Vec<Prediction>),
-    /// Of a token classifier.
+    /// For a token classifier.
     Entities(Vec<EntitySpan>),
-    /// Of the others.
+    /// For the other kinds.
     Embedding(Vec<f32>),
 }

@@ -140,34 +140,34 @@ fn status_and_type(refusal: &Refusal) -> (StatusCode, &'static str) {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "read by the document's macro only")]
 pub(crate) enum OpenAiErrors {
-    /// Anything about the request that cannot be honoured
+    /// The body is not JSON, or a field or input of it is invalid
     #[response(status = 400)]
     Invalid(OpenAiErrorBody),
-    /// No key, or one that is not known
+    /// The API key is missing or unknown
     #[response(status = 401)]
     Unauthorized(OpenAiErrorBody),
-    /// No such model
+    /// No model has this name
     #[response(status = 404)]
     UnknownModel(OpenAiErrorBody),
-    /// The path takes another method
+    /// The path does not support this method
     #[response(status = 405)]
     Method(OpenAiErrorBody),
-    /// The body did not come in time
+    /// The body did not arrive within --body-timeout
     #[response(status = 408)]
     SlowBody(OpenAiErrorBody),
-    /// The body has too many bytes
+    /// The body is larger than --payload-limit or --compressed-limit
     #[response(status = 413)]
     TooLarge(OpenAiErrorBody),
-    /// The body is not declared to be JSON, or compressed in a way that is not taken
+    /// The content type is not application/json, or the content-encoding is not supported
     #[response(status = 415)]
     ContentType(OpenAiErrorBody),
-    /// Too many requests wait; Retry-After says when to come again
+    /// The queue is full; retry after Retry-After seconds
     #[response(status = 429)]
     Overloaded(OpenAiErrorBody),
-    /// The device failed on this batch
+    /// The device failed while it ran the batch
     #[response(status = 500)]
     Backend(OpenAiErrorBody),
-    /// The device is lost or the server stops; Retry-After says when to come again
+    /// The answer is late, the device is lost, or the server is stopping; retry after Retry-After seconds
     #[response(status = 503)]
     Unhealthy(OpenAiErrorBody),
 }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::dialect::Dialect;
 use super::inputs::{Inputs, Texts};
+use super::request::Dialect;
 use super::request::model_request;
 use crate::error::Refusal;
 
@@ -27,7 +27,7 @@ pub(crate) fn five() -> usize {
 model_request! {
     /// `POST /classify`: `inputs` for labels in a flat list, `input` for vLLM's answer.
     pub(crate) struct ClassifyRequest {
-        /// Text-embeddings-inference's field; one text gives a flat list, an array a list of lists.
+        /// text-embeddings-inference's field; the answer is a flat list for one text, a list of lists for an array.
         pub(crate) inputs: Option<Texts>,
         /// vLLM's field.
         pub(crate) input: Option<Inputs>,

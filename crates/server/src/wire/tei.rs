@@ -1,6 +1,7 @@
 //! text-embeddings-inference 1.9: <https://github.com/huggingface/text-embeddings-inference>.
 //!
-//! Fields of our own in these requests are `model` and `chunk`; answers have the original's fields only.
+//! `model` and `chunk` are our own fields in these requests; answers have the original's fields only, `/info`
+//! excepted.
 
 use std::collections::BTreeMap;
 
@@ -19,12 +20,12 @@ model_request! {
     /// `POST /embed`.
     pub(crate) struct EmbedRequest {
         pub(crate) inputs: Inputs,
-        /// One of the model's prompts, put before each text; without it the model's default, if it has one.
+        /// Name of a prompt of the model, put before each text; the model's default prompt if absent.
         pub(crate) prompt_name: Option<String>,
-        /// Scale to unit length.
+        /// Scales vectors to unit length.
         #[serde(default = "yes")]
         pub(crate) normalize: bool,
-        /// Keep the first so many (Matryoshka).
+        /// Keeps the first so many dimensions (Matryoshka).
         pub(crate) dimensions: Option<usize>,
     } + model, truncate, truncation_direction, chunk
 }
@@ -47,7 +48,7 @@ model_request! {
     } + model, truncate, truncation_direction, chunk
 }
 
-/// Of one input its labels, of a batch a list of them.
+/// The labels of a single input, or a list of labels per input.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Predictions {
@@ -58,9 +59,9 @@ pub(crate) enum Predictions {
 /// One text against the query.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Rank {
-    /// Place in the request.
+    /// Index in the request.
     pub(crate) index: usize,
-    /// Where `return_text` asked for it.
+    /// Present if the request has `return_text`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) text: Option<String>,
     pub(crate) score: f32,
@@ -98,9 +99,9 @@ pub(crate) struct SimpleToken {
     pub(crate) id: u32,
     pub(crate) text: String,
     pub(crate) special: bool,
-    /// First character; null for special tokens.
+    /// Index of the first character; null for special tokens.
     pub(crate) start: Option<usize>,
-    /// Character after the last.
+    /// Index after the last character; null for special tokens.
     pub(crate) stop: Option<usize>,
 }
 
@@ -121,7 +122,7 @@ pub(crate) enum Ids {
     Many(Vec<Vec<u32>>),
 }
 
-/// `GET /info`: of the first model, and `models` of all of them.
+/// `GET /info`: the first model and the limits; `models` lists all models.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Info {
     pub(crate) model_id: String,
@@ -129,15 +130,15 @@ pub(crate) struct Info {
     /// `float32`, `bfloat16` or `float16`.
     pub(crate) model_dtype: &'static str,
     pub(crate) model_type: ModelType,
-    /// Requests admitted at once.
+    /// Maximum inputs in flight per model.
     pub(crate) max_concurrent_requests: usize,
-    /// Tokens of one input.
+    /// Maximum tokens per input.
     pub(crate) max_input_length: usize,
-    /// Tokens of one batch.
+    /// Maximum tokens per batch.
     pub(crate) max_batch_tokens: usize,
-    /// Sequences of one batch.
+    /// Maximum sequences per batch.
     pub(crate) max_batch_requests: Option<usize>,
-    /// Inputs of one request.
+    /// Maximum inputs per request.
     pub(crate) max_client_batch_size: usize,
     pub(crate) auto_truncate: bool,
     pub(crate) tokenization_workers: usize,
@@ -147,12 +148,12 @@ pub(crate) struct Info {
     pub(crate) models: Vec<ModelInfo>,
 }
 
-/// Ours: one of the models.
+/// One of the models; not in the original.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ModelInfo {
-    /// What requests call it.
+    /// The name by which requests choose it.
     pub(crate) name: String,
-    /// Where it came from.
+    /// The `SOURCE` that `--model` gave.
     pub(crate) source: String,
     /// `embedding`, `masked_lm`, `classifier`, `reranker` or `token_classifier`.
     pub(crate) kind: &'static str,
@@ -160,13 +161,13 @@ pub(crate) struct ModelInfo {
     pub(crate) dtype: &'static str,
     pub(crate) max_input_length: usize,
     pub(crate) max_batch_tokens: usize,
-    /// In the order of their ids; empty for embeddings.
+    /// Labels in the order of their ids; empty for embeddings.
     pub(crate) labels: Vec<String>,
-    /// Names of its prompts.
+    /// Names of the prompts.
     pub(crate) prompts: Vec<String>,
 }
 
-/// What a model is for. The last two are not the original's.
+/// What a model computes. The last variant is not the original's.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ModelType {
@@ -223,37 +224,37 @@ fn status_and_type(refusal: &Refusal) -> (StatusCode, &'static str) {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "read by the document's macro only")]
 pub(crate) enum TeiErrors {
-    /// The body is no JSON, or nothing to work on
+    /// The body is not JSON, or an input is missing or empty
     #[response(status = 400)]
     Empty(TeiError),
-    /// No key, or one that is not known
+    /// The API key is missing or unknown
     #[response(status = 401)]
     Unauthorized(TeiError),
-    /// No such model
+    /// No model has this name
     #[response(status = 404)]
     UnknownModel(TeiError),
-    /// The path takes another method
+    /// The path does not support this method
     #[response(status = 405)]
     Method(TeiError),
-    /// The body did not come in time
+    /// The body did not arrive within --body-timeout
     #[response(status = 408)]
     SlowBody(TeiError),
-    /// The body has too many bytes
+    /// The body is larger than --payload-limit or --compressed-limit
     #[response(status = 413)]
     TooLarge(TeiError),
-    /// The body is not declared to be JSON, or compressed in a way that is not taken
+    /// The content type is not application/json, or the content-encoding is not supported
     #[response(status = 415)]
     ContentType(TeiError),
-    /// Too long, too many, or values that cannot be honoured
+    /// Too many tokens or inputs, or a field of a wrong type or value
     #[response(status = 422)]
     Validation(TeiError),
-    /// The model does something else, or the device failed
+    /// The model has no head for this task, or the device failed
     #[response(status = 424)]
     Backend(TeiError),
-    /// Too many requests wait; Retry-After says when to come again
+    /// The queue is full; retry after Retry-After seconds
     #[response(status = 429)]
     Overloaded(TeiError),
-    /// The device is lost or the server stops; Retry-After says when to come again
+    /// The answer is late, the device is lost, or the server is stopping; retry after Retry-After seconds
     #[response(status = 503)]
     Unhealthy(TeiError),
 }

@@ -1,5 +1,5 @@
-//! What HTTP adds to a request: the server against a backend that takes always the same time, beside the same
-//! engine asked directly. Input is token ids, so nothing is tokenized.
+//! The time that HTTP adds to a request: the server over a backend of constant time, next to the same engine
+//! called directly. Inputs are token ids, so nothing is tokenized.
 
 use std::io::{Read, Write};
 use std::thread;
@@ -20,7 +20,7 @@ const TOKENS: usize = 1024;
 const REQUESTS: usize = 3000;
 const P99_MS_LIMIT: f64 = 1.0;
 
-/// Takes its time and answers ones.
+/// A backend that takes a constant time and returns ones.
 struct Constant;
 
 impl Backend for Constant {

@@ -17,10 +17,10 @@ use bigbatch_server::{App, Keys, Models, Options, Phase, ServedModel, Transport,
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-/// Nothing here takes a tenth of this.
+/// Far longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How a test wants its server.
+/// The options of a server under test.
 #[derive(Default)]
 pub(crate) struct Setup {
     pub(crate) options: Options,
@@ -62,7 +62,7 @@ impl Server {
     /// Sends bytes and reads until the server closes.
     pub(crate) fn exchange(&self, bytes: &[u8]) -> String {
         let mut stream = self.connect();
-        // A server that has refused already may have closed.
+        // The server may have refused and closed already.
         let _ = stream.write_all(bytes);
         read_all(&mut stream)
     }
@@ -77,7 +77,7 @@ impl Server {
         self.exchange(post("/embed", headers, body.as_bytes()).as_slice())
     }
 
-    /// Asks until the answer is as wished, or the test fails.
+    /// Repeats a GET until its answer satisfies `wished`; panics after [`PATIENCE`].
     pub(crate) fn until(&self, path: &str, wished: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -90,7 +90,7 @@ impl Server {
         }
     }
 
-    /// Stops it and says how it ended.
+    /// Stops the server and returns how it shut down.
     pub(crate) fn stop(self) -> Shutdown {
         self.app.life.enter(Phase::Closing);
         let Server { ended, runtime, .. } = self;
@@ -123,7 +123,7 @@ pub(crate) fn read_all(stream: &mut (impl Read + ?Sized)) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
-/// 0 where there is no answer.
+/// Returns the status of an answer; 0 without an answer.
 pub(crate) fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
 }
@@ -143,19 +143,20 @@ pub(crate) fn served(name: &str) -> ServedModel {
     ServedModel::new(name, "embedded", Engine::start(model(), &options()).expect("starts"))
 }
 
-/// An engine whose every batch begins with what a test wants.
-pub(crate) fn served_around(
+/// Returns an engine that calls `begin` before each batch.
+pub(crate) fn served_with_hook(
     begin: impl FnMut() -> Result<(), DeviceError> + Send + 'static,
 ) -> ServedModel {
-    of_places(options().max_concurrent_requests, begin)
+    served_with_capacity(options().max_concurrent_requests, begin)
 }
 
-fn of_places(
+fn served_with_capacity(
     max_concurrent_requests: usize,
     begin: impl FnMut() -> Result<(), DeviceError> + Send + 'static,
 ) -> ServedModel {
     let options = EngineOptions { max_concurrent_requests, ..options() };
-    let around = |host| Box::new(Around { host, begin: Box::new(begin) }) as Box<dyn Backend>;
+    let around =
+        |host| Box::new(HookedBackend { host, begin: Box::new(begin) }) as Box<dyn Backend>;
     ServedModel::new(
         "m",
         "embedded",
@@ -163,7 +164,7 @@ fn of_places(
     )
 }
 
-/// Holds batches up while it is shut; opened by the end of the test at the latest.
+/// Holds batches back while it is shut.
 #[derive(Clone, Default)]
 pub(crate) struct Gate {
     shut: Arc<(Mutex<bool>, Condvar)>,
@@ -171,13 +172,13 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn served(&self) -> ServedModel {
-        self.served_of(options().max_concurrent_requests)
+        self.served_with(options().max_concurrent_requests)
     }
 
-    /// With so many places in the queue.
-    pub(crate) fn served_of(&self, places: usize) -> ServedModel {
+    /// Returns an engine that admits at most `capacity` requests.
+    pub(crate) fn served_with(&self, capacity: usize) -> ServedModel {
         let gate = self.clone();
-        of_places(places, move || {
+        served_with_capacity(capacity, move || {
             gate.pass();
             Ok(())
         })
@@ -194,17 +195,17 @@ impl Gate {
 
     pub(crate) fn pass(&self) {
         let shut = self.shut.0.lock().expect("nobody panics with it");
-        // So that a test which has failed also ends.
+        // The time-out lets a test that has failed end.
         drop(self.shut.1.wait_timeout_while(shut, PATIENCE, |shut| *shut));
     }
 }
 
-struct Around {
+struct HookedBackend {
     host: Box<dyn Backend>,
     begin: Box<dyn FnMut() -> Result<(), DeviceError> + Send>,
 }
 
-impl Backend for Around {
+impl Backend for HookedBackend {
     fn begin(&mut self, batch: &PackedBatch) -> Result<(), DeviceError> {
         (self.begin)()?;
         self.host.begin(batch)
@@ -229,7 +230,7 @@ impl Backend for Around {
     }
 }
 
-/// A file of one test, removed with it.
+/// A temporary file, removed when dropped.
 pub(crate) struct TestFile(pub(crate) PathBuf);
 
 impl TestFile {

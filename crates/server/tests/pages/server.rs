@@ -12,7 +12,7 @@ use bigbatch_engine::engine::{Engine, EngineOptions};
 use bigbatch_engine::model::{Init, InitHead, Model, Preset, RopeOverride};
 use bigbatch_server::{App, Keys, Lifecycle, Models, Options, Phase, ServedModel, router};
 
-/// Runs a script wherever it is taken for markup.
+/// A text that runs a script if it is parsed as markup.
 pub(crate) const HOSTILE: &str = "<img src=x onerror=\"window.hacked=1\">";
 
 /// A server, stopped when dropped.
@@ -24,11 +24,11 @@ pub(crate) struct Server {
 impl Server {
     /// One model of each kind that the playground draws; names and labels are hostile.
     pub(crate) fn start() -> Server {
-        Server::guarded(Keys::default())
+        Server::with_keys(Keys::default())
     }
 
-    /// The same behind keys.
-    pub(crate) fn guarded(keys: Keys) -> Server {
+    /// As [`Server::start`], behind API keys.
+    pub(crate) fn with_keys(keys: Keys) -> Server {
         let label = |name: &str| format!("{name}-{HOSTILE}");
         let labels = vec!["calm".to_owned(), label("LABEL"), "third".to_owned()];
         let tags = vec!["O".to_owned(), format!("B-{HOSTILE}"), format!("I-{HOSTILE}")];
@@ -62,7 +62,7 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// Head and body of an answer.
+    /// Returns head and body of an answer.
     pub(crate) fn get(&self, path: &str, accept: &str) -> (String, String) {
         self.send(&format!("GET {path} HTTP/1.1\r\naccept: {accept}\r\n"), "")
     }
