@@ -1,104 +1,100 @@
-//! Every refusal, and how each dialect spells it.
+//! Why a request is refused, in no dialect.
+//!
+//! How a dialect spells a refusal is in its file below `wire`; [`Dialect::render`](crate::Dialect::render)
+//! picks it.
 
 use std::time::Duration;
 
-use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
 use bigbatch_engine::RequestError;
-use serde::Serialize;
-use utoipa::ToSchema;
 
-/// `Retry-After` where nothing predicts the wait, and the least that is said.
+/// `Retry-After` where nothing predicts the wait, and its minimum elsewhere.
 const RETRY_AFTER_SECONDS_MIN: u64 = 1;
-/// The most that is said: a prediction from few batches may be far off.
+/// Maximum of `Retry-After`: a prediction from few batches may be far off.
 const RETRY_AFTER_SECONDS_MAX: u64 = 60;
 
 /// Why a request got no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The body is no JSON.
+    /// The body is not JSON.
     #[error("the body is not valid JSON: {0}")]
     Syntax(String),
-    /// The body is JSON of another shape than the endpoint takes.
+    /// The body is JSON, but not of the shape that the endpoint takes.
     #[error("{0}")]
     Shape(String),
     /// The body is not declared to be JSON.
     #[error("the content type must be application/json")]
     ContentType,
-    /// More bytes than the limit.
+    /// The body has more bytes than the limit.
     #[error("the body is larger than {limit_bytes} bytes, the limit ({flag})")]
     TooLarge {
-        /// The limit.
+        /// The limit in bytes.
         limit_bytes: usize,
-        /// What sets it.
+        /// The option that sets the limit.
         flag: &'static str,
     },
-    /// Nothing to work on.
+    /// The request has no input, or an empty one.
     #[error("{0}")]
     Empty(String),
-    /// A value that cannot be honoured.
+    /// A field has a value outside its range.
     #[error("{0}")]
     Invalid(String),
-    /// More tokens than the model or its budget takes.
+    /// The input has more tokens than the model or a limit allows.
     #[error("{0}")]
     TooLong(String),
-    /// More inputs than the limit.
-    #[error("{count} inputs, the limit is {limit} ({flag})")]
+    /// The request has more inputs than the limit.
+    #[error("the request has {count} inputs; the limit is {limit} ({flag})")]
     TooMany {
-        /// Inputs sent.
+        /// Number of inputs sent.
         count: usize,
-        /// The limit.
+        /// Maximum number of inputs.
         limit: usize,
-        /// What sets it.
+        /// The option that sets the limit.
         flag: &'static str,
     },
-    /// The model does something else.
+    /// The model has no head for this task.
     #[error("{0}")]
     WrongKind(String),
-    /// No such model.
-    #[error("no model is called '{asked}'; there are {known}")]
+    /// No model has the name that was sent.
+    #[error("no model is called '{name}'; this server has {known}")]
     UnknownModel {
-        /// The name sent.
-        asked: String,
-        /// The names that there are.
+        /// The name that was sent.
+        name: String,
+        /// The names of all models, joined by commas.
         known: String,
     },
-    /// No such endpoint.
+    /// No endpoint has this path.
     #[error("there is no {0}; /docs lists the endpoints")]
     NoRoute(String),
-    /// The endpoint takes another method.
-    #[error("{0} does not take this method; /docs says which")]
+    /// The path exists, but not for this method.
+    #[error("{0} does not support this method; /docs lists the methods")]
     Method(String),
-    /// Too many requests wait.
+    /// The queue is full.
     #[error("{message}")]
     Overloaded {
         /// One line for a person.
         message: String,
-        /// How long those that wait will take, where it can be predicted.
+        /// Predicted time until the queued requests are answered, where it can be predicted.
         wait: Option<Duration>,
     },
-    /// The device failed on this batch.
+    /// The device failed while it ran the batch of this request.
     #[error("{0}")]
     Backend(String),
-    /// No key, or one that is not known.
-    #[error(
-        "this server needs an API key: send `Authorization: Bearer KEY` with one that it knows"
-    )]
+    /// The API key is missing or unknown.
+    #[error("this server needs an API key; send `Authorization: Bearer KEY` with a valid key")]
     Unauthorized,
-    /// The body is compressed in a way that is not taken.
-    #[error("the body's content-encoding must be gzip, deflate or identity, and one of them only")]
+    /// The body has an unsupported `content-encoding`.
+    #[error("the content-encoding must be a single one of gzip, deflate and identity")]
     Encoding,
-    /// The body did not come in time.
-    #[error("the body did not come within {seconds} s (--body-timeout)")]
+    /// The body did not arrive in time.
+    #[error("the body did not arrive within {seconds} s (--body-timeout)")]
     SlowBody {
-        /// The limit.
+        /// The limit in seconds.
         seconds: u64,
     },
-    /// The answer did not come in time.
+    /// The request was not answered in time.
     #[error("no answer within {seconds} s (--request-timeout); try again later")]
     Late {
-        /// The limit.
+        /// The limit in seconds.
         seconds: u64,
     },
     /// The device is lost, or the server is stopping.
@@ -106,7 +102,7 @@ pub enum Refusal {
     Unavailable(String),
 }
 
-/// Every value of [`Refusal::reason`], and `other`.
+/// The values of [`Refusal::reason`], and `other`.
 pub const REASONS: [&str; 20] = [
     "syntax",
     "shape",
@@ -130,142 +126,36 @@ pub const REASONS: [&str; 20] = [
     OTHER_REASON,
 ];
 
-/// Why something was refused that never became a [`Refusal`].
+/// The reason of an error that the framework answered without a [`Refusal`].
 pub(crate) const OTHER_REASON: &str = "other";
 
-/// Rides on a refusal's response, for the counters.
+/// The reason for a refusal, in the extensions of its response, for the counters.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reason(pub(crate) &'static str);
 
 impl From<RequestError> for Refusal {
     fn from(error: RequestError) -> Refusal {
-        let said = error.to_string();
+        let message = error.to_string();
         match error {
-            RequestError::Empty => Refusal::Empty(said),
+            RequestError::Empty => Refusal::Empty(message),
             RequestError::TooLong { tokens, limit } => {
-                // TEI's own words stand at the front: clients look for them.
+                // The beginning is TEI's own message: clients search for it.
                 Refusal::TooLong(format!(
-                    "`inputs` must have less than {limit} tokens. Given: {tokens}; ask for truncation to cut it"
+                    "`inputs` must have less than {limit} tokens. Given: {tokens}; set `truncate` to cut it"
                 ))
             }
-            RequestError::Overloaded { wait, .. } => Refusal::Overloaded { message: said, wait },
-            RequestError::WrongTask { .. } => Refusal::WrongKind(said),
-            RequestError::Invalid(_) => Refusal::Invalid(said),
-            RequestError::Device(_) | RequestError::NotFinite => Refusal::Backend(said),
-            RequestError::DeviceLost(_) | RequestError::Stopped => Refusal::Unavailable(said),
+            RequestError::Overloaded { wait, .. } => Refusal::Overloaded { message, wait },
+            RequestError::WrongTask { .. } => Refusal::WrongKind(message),
+            RequestError::Invalid(_) => Refusal::Invalid(message),
+            RequestError::Device(_) | RequestError::NotFinite => Refusal::Backend(message),
+            RequestError::DeviceLost(_) | RequestError::Stopped => Refusal::Unavailable(message),
         }
-    }
-}
-
-/// Whose error shape a route answers with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// `{"error", "error_type"}`.
-    Tei,
-    /// `{"error": {message, type, param, code}}`, used by OpenAI and vLLM alike.
-    OpenAi,
-}
-
-impl Dialect {
-    /// The dialect of a path, for what is refused before its body is read.
-    pub(crate) fn of(path: &str) -> Dialect {
-        let path = match path.strip_prefix("/models/") {
-            Some(rest) => rest.find('/').map_or("", |at| &rest[at..]),
-            None => path,
-        };
-        let open_ai = path.starts_with("/v1/") || path.starts_with("/v2/");
-        match path {
-            "/embeddings" | "/pooling" | "/score" => Dialect::OpenAi,
-            _ if open_ai => Dialect::OpenAi,
-            _ => Dialect::Tei,
-        }
-    }
-}
-
-/// A refusal as text-embeddings-inference spells it.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct TeiError {
-    /// One line for a person.
-    error: String,
-    /// `Validation`, `Empty`, `Overloaded`, `Backend`, `Unhealthy` or `Unauthorized`.
-    error_type: &'static str,
-}
-
-/// A refusal as OpenAI and vLLM spell it: what stands under `error`.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub(crate) struct OpenAiError {
-    /// One line for a person.
-    message: String,
-    /// `invalid_request_error`, `authentication_error`, `not_found_error`, `overloaded_error` or
-    /// `server_error`.
-    r#type: &'static str,
-    /// The field at fault, where it is known.
-    param: Option<&'static str>,
-    /// The status.
-    code: u16,
-}
-
-/// The body of such a refusal.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct OpenAiErrorBody {
-    error: OpenAiError,
-}
-
-/// What a handler of text-embeddings-inference's dialect fails with.
-#[derive(Debug)]
-pub(crate) struct Tei(pub(crate) Refusal);
-
-/// What a handler of OpenAI's and vLLM's dialect fails with.
-#[derive(Debug)]
-pub(crate) struct OpenAi(pub(crate) Refusal);
-
-impl<E: Into<Refusal>> From<E> for Tei {
-    fn from(error: E) -> Tei {
-        Tei(error.into())
-    }
-}
-
-impl<E: Into<Refusal>> From<E> for OpenAi {
-    fn from(error: E) -> OpenAi {
-        OpenAi(error.into())
-    }
-}
-
-impl IntoResponse for Tei {
-    fn into_response(self) -> Response {
-        self.0.answer(Dialect::Tei)
-    }
-}
-
-impl IntoResponse for OpenAi {
-    fn into_response(self) -> Response {
-        self.0.answer(Dialect::OpenAi)
     }
 }
 
 impl Refusal {
-    /// As an answer of this dialect.
-    pub fn answer(self, dialect: Dialect) -> Response {
-        let (tei_status, error_type, openai_status, _) = self.spelling();
-        let message = self.to_string();
-        let mut response = match dialect {
-            Dialect::Tei => {
-                (tei_status, axum::Json(TeiError { error: message, error_type })).into_response()
-            }
-            Dialect::OpenAi => {
-                let error = self.openai();
-                (openai_status, axum::Json(OpenAiErrorBody { error })).into_response()
-            }
-        };
-        if let Some(seconds) = self.retry_after_seconds() {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response.extensions_mut().insert(Reason(self.reason()));
-        response
-    }
-
-    /// When to come again, where coming again can help: once those that wait now are answered.
-    fn retry_after_seconds(&self) -> Option<u64> {
+    /// Returns when to retry, where a retry can help: once the queued requests are answered.
+    pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
         let wait = match self {
             Refusal::Overloaded { wait, .. } => wait.unwrap_or_default(),
             Refusal::Unavailable(_) | Refusal::Late { .. } => Duration::ZERO,
@@ -275,7 +165,7 @@ impl Refusal {
         Some(seconds.clamp(RETRY_AFTER_SECONDS_MIN, RETRY_AFTER_SECONDS_MAX))
     }
 
-    /// One of [`REASONS`]: what counters and logs call it.
+    /// Returns the name of the refusal in counters and logs: one of [`REASONS`].
     pub fn reason(&self) -> &'static str {
         match self {
             Refusal::Syntax(_) => "syntax",
@@ -297,61 +187,6 @@ impl Refusal {
             Refusal::Unavailable(_) => "unavailable",
             Refusal::NoRoute(_) => "no_route",
             Refusal::Method(_) => "method",
-        }
-    }
-
-    /// What stands under `error` in OpenAI's dialect.
-    pub(crate) fn openai(&self) -> OpenAiError {
-        let (_, _, status, kind) = self.spelling();
-        let param = match self {
-            Refusal::Empty(_) | Refusal::TooLong(_) | Refusal::TooMany { .. } => Some("input"),
-            Refusal::UnknownModel { .. } => Some("model"),
-            _ => None,
-        };
-        OpenAiError { message: self.to_string(), r#type: kind, param, code: status.as_u16() }
-    }
-
-    /// TEI's status and type, OpenAI's status and type.
-    fn spelling(&self) -> (StatusCode, &'static str, StatusCode, &'static str) {
-        use StatusCode as S;
-        const BAD: &str = "invalid_request_error";
-        match self {
-            Refusal::Syntax(_) => (S::BAD_REQUEST, "Validation", S::BAD_REQUEST, BAD),
-            Refusal::Empty(_) => (S::BAD_REQUEST, "Empty", S::BAD_REQUEST, BAD),
-            Refusal::ContentType | Refusal::Encoding => {
-                (S::UNSUPPORTED_MEDIA_TYPE, "Validation", S::UNSUPPORTED_MEDIA_TYPE, BAD)
-            }
-            Refusal::TooLarge { .. } => {
-                (S::PAYLOAD_TOO_LARGE, "Validation", S::PAYLOAD_TOO_LARGE, BAD)
-            }
-            Refusal::Shape(_)
-            | Refusal::Invalid(_)
-            | Refusal::TooLong(_)
-            | Refusal::TooMany { .. } => {
-                (S::UNPROCESSABLE_ENTITY, "Validation", S::BAD_REQUEST, BAD)
-            }
-            Refusal::WrongKind(_) => (S::FAILED_DEPENDENCY, "Backend", S::BAD_REQUEST, BAD),
-            Refusal::UnknownModel { .. } => {
-                (S::NOT_FOUND, "Validation", S::NOT_FOUND, "not_found_error")
-            }
-            Refusal::NoRoute(_) => (S::NOT_FOUND, "Validation", S::NOT_FOUND, "not_found_error"),
-            Refusal::Method(_) => (S::METHOD_NOT_ALLOWED, "Validation", S::METHOD_NOT_ALLOWED, BAD),
-            Refusal::Overloaded { .. } => {
-                (S::TOO_MANY_REQUESTS, "Overloaded", S::TOO_MANY_REQUESTS, "overloaded_error")
-            }
-            Refusal::Unauthorized => {
-                (S::UNAUTHORIZED, "Unauthorized", S::UNAUTHORIZED, "authentication_error")
-            }
-            Refusal::SlowBody { .. } => (S::REQUEST_TIMEOUT, "Validation", S::REQUEST_TIMEOUT, BAD),
-            Refusal::Late { .. } => {
-                (S::SERVICE_UNAVAILABLE, "Overloaded", S::SERVICE_UNAVAILABLE, "overloaded_error")
-            }
-            Refusal::Backend(_) => {
-                (S::FAILED_DEPENDENCY, "Backend", S::INTERNAL_SERVER_ERROR, "server_error")
-            }
-            Refusal::Unavailable(_) => {
-                (S::SERVICE_UNAVAILABLE, "Unhealthy", S::SERVICE_UNAVAILABLE, "server_error")
-            }
         }
     }
 }

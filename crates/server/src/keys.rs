@@ -1,9 +1,9 @@
-//! API keys: who may ask.
+//! API keys: which requests may pass.
 //!
-//! A key file holds one key a line; empty lines and lines that begin with `#` are skipped. White space around
-//! a key, from wherever it comes, is not part of it: secrets are often mounted with a line's end. Only digests are
-//! kept, and every one of them is compared in constant time, so that the time of a refusal tells neither the length nor
-//! the beginning of a key. Keys are never shown or logged.
+//! A key file holds one key per line; empty lines and lines that begin with `#` are skipped. White space around
+//! a key is not part of it: mounted secrets often end in a newline. Only digests are kept, and each is compared
+//! in constant time, so that the time of a refusal reveals neither the length nor the beginning of a key. Keys
+//! are never printed or logged. Which paths need a key is in the route table.
 
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
@@ -15,42 +15,42 @@ use subtle::{Choice, ConstantTimeEq};
 
 type Digest = [u8; 32];
 
-/// The keys that open the server; none, and it is open to all.
+/// The keys that the server accepts. Without any, it accepts every request.
 #[derive(Default)]
 pub struct Keys {
-    /// Given on the command line or in the environment.
+    /// From the command line or the environment.
     single: Option<Digest>,
     file: Option<PathBuf>,
     from_file: RwLock<Vec<Digest>>,
 }
 
-/// Why keys could not be read.
+/// An error while reading keys.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// The file is not readable.
+    /// The key file cannot be read.
     #[error("--api-key-file: cannot read {path}: {source}", path = path.display())]
     Io {
-        /// The file.
+        /// The key file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A key of no characters opens to nobody, and was meant to be another.
+    /// The key is empty, which is almost certainly a misconfigured secret.
     #[error("--api-key or API_KEY: the key is empty; give one, or leave the option out")]
     EmptyKey,
-    /// The file would open the server to nobody.
-    #[error("--api-key-file: {path} holds no key; write one a line", path = path.display())]
+    /// The file holds no key, so no request could pass.
+    #[error("--api-key-file: {path} holds no key; write one key per line", path = path.display())]
     Empty {
-        /// The file.
+        /// The key file.
         path: PathBuf,
     },
 }
 
 impl Keys {
-    /// A key, those of a file, or both.
+    /// Reads a single key, a key file, or both.
     ///
     /// # Errors
-    /// [`KeysError`].
+    /// An empty key, an unreadable file, or a file without a key.
     pub fn load(single: Option<&str>, file: Option<PathBuf>) -> Result<Keys, KeysError> {
         let single = match single.map(str::trim) {
             Some("") => return Err(KeysError::EmptyKey),
@@ -61,10 +61,10 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Reads the file again. On an error the keys stay as they are.
+    /// Reads the key file again. On an error the keys stay as they are.
     ///
     /// # Errors
-    /// [`KeysError`].
+    /// An unreadable file, or a file without a key.
     pub fn reload(&self) -> Result<(), KeysError> {
         let Some(path) = self.file.clone() else { return Ok(()) };
         let text = match std::fs::read_to_string(&path) {
@@ -83,12 +83,12 @@ impl Keys {
         Ok(())
     }
 
-    /// Whether any key is needed.
+    /// Returns whether requests need a key.
     pub fn required(&self) -> bool {
         self.single.is_some() || self.file.is_some()
     }
 
-    /// Whether these headers carry a key that is known, or none is needed.
+    /// Returns whether these headers carry a known key, or no key is needed.
     pub fn allow(&self, headers: &HeaderMap) -> bool {
         if !self.required() {
             return true;
@@ -101,7 +101,7 @@ impl Keys {
     }
 }
 
-/// `Authorization: Bearer KEY`; the scheme in any case.
+/// Returns the key of `Authorization: Bearer KEY`; the scheme may be in any case.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(AUTHORIZATION)?.as_bytes();
     let (scheme, key) = value.split_at_checked(7)?;

@@ -1,101 +1,119 @@
-//! The models of this process, by name.
+//! The models of this process by name, each with its engine.
+//!
+//! How they are loaded under one memory budget is in [`startup`](crate::startup).
 
 use std::sync::Arc;
 
-use bigbatch_engine::{Engine, Head};
+use bigbatch_engine::{Engine, Head, Task};
 
 use crate::error::Refusal;
 
-/// What a model is for, as `/info` says it.
+/// What a model computes, by its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Vectors.
+pub enum ModelKind {
+    /// Vectors of texts.
     Embedding,
-    /// Vectors, and tokens for masked places.
+    /// Vectors of texts, and candidates for masked tokens.
     MaskedLm,
-    /// Labels of a text.
+    /// Labels of texts.
     Classifier,
-    /// One score of a query and a text.
+    /// One score per pair of query and text.
     Reranker,
     /// Labels of tokens.
     TokenClassifier,
 }
 
-impl Kind {
-    /// As it is written on the wire.
+impl ModelKind {
+    /// Returns the name that `/info` and `/v1/models` give it.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Embedding => "embedding",
-            Kind::MaskedLm => "masked_lm",
-            Kind::Classifier => "classifier",
-            Kind::Reranker => "reranker",
-            Kind::TokenClassifier => "token_classifier",
+            ModelKind::Embedding => "embedding",
+            ModelKind::MaskedLm => "masked_lm",
+            ModelKind::Classifier => "classifier",
+            ModelKind::Reranker => "reranker",
+            ModelKind::TokenClassifier => "token_classifier",
         }
     }
 
-    /// Whether it gives vectors.
+    /// Returns the task of `/v1/analyze`, with its usual options.
+    pub(crate) fn default_task(self) -> Task {
+        match self {
+            ModelKind::Embedding | ModelKind::MaskedLm => {
+                Task::Embed { pooling: None, normalize: true, dimensions: None }
+            }
+            ModelKind::Classifier | ModelKind::Reranker => Task::Classify { raw_scores: false },
+            ModelKind::TokenClassifier => Task::Tag,
+        }
+    }
+
+    /// Returns whether the model computes vectors of texts.
     pub fn embeds(self) -> bool {
-        matches!(self, Kind::Embedding | Kind::MaskedLm)
+        matches!(self, ModelKind::Embedding | ModelKind::MaskedLm)
     }
 }
 
-/// One model and its engine.
-pub struct Served {
-    /// What requests call it.
+/// A model with its engine.
+pub struct ServedModel {
+    /// The name by which requests choose it.
     pub name: String,
-    /// Where it came from.
+    /// The `SOURCE` that `--model` gave.
     pub source: String,
-    /// What it is for.
-    pub kind: Kind,
-    /// What runs it.
+    /// What it computes.
+    pub kind: ModelKind,
+    /// The engine that runs it.
     pub engine: Engine,
 }
 
-impl Served {
-    /// A model under a name. `source` is what its user asked for.
-    pub fn new(name: impl Into<String>, source: impl Into<String>, engine: Engine) -> Served {
+impl ServedModel {
+    /// Returns a model under a name. `source` is the `SOURCE` that `--model` gave.
+    pub fn new(name: impl Into<String>, source: impl Into<String>, engine: Engine) -> ServedModel {
         let kind = match &engine.model().config.head {
-            Head::Base => Kind::Embedding,
-            Head::MaskedLm { .. } => Kind::MaskedLm,
-            Head::Sequence { .. } if engine.model().labels.len() == 1 => Kind::Reranker,
-            Head::Sequence { .. } => Kind::Classifier,
-            Head::Token => Kind::TokenClassifier,
+            Head::Base => ModelKind::Embedding,
+            Head::MaskedLm { .. } => ModelKind::MaskedLm,
+            Head::Sequence { .. } if engine.model().labels.len() == 1 => ModelKind::Reranker,
+            Head::Sequence { .. } => ModelKind::Classifier,
+            Head::Token => ModelKind::TokenClassifier,
         };
-        Served { name: name.into(), source: source.into(), kind, engine }
+        ServedModel { name: name.into(), source: source.into(), kind, engine }
+    }
+
+    /// Returns the prompt of this name, or without a name the model's default prompt, if there is one.
+    pub(crate) fn prompt(&self, name: Option<&str>) -> Result<Option<&str>, Refusal> {
+        Ok(self.engine.model().prompts.get(name)?)
     }
 }
 
-/// All models; at least one, the first being the default.
+/// All models; at least one. The first is the default.
 pub struct Models {
-    list: Vec<Arc<Served>>,
+    list: Vec<Arc<ServedModel>>,
 }
 
 impl Models {
-    /// The models in the order given; `None` without any, or if two have one name.
-    pub fn new(list: Vec<Served>) -> Option<Models> {
-        let twice = |(index, served): (usize, &Served)| {
+    /// Returns the models in the order given; `None` for an empty list, or if two share a name.
+    pub fn new(list: Vec<ServedModel>) -> Option<Models> {
+        let twice = |(index, served): (usize, &ServedModel)| {
             list[..index].iter().any(|other| other.name == served.name)
         };
         (!list.is_empty() && !list.iter().enumerate().any(twice))
             .then(|| Models { list: list.into_iter().map(Arc::new).collect() })
     }
 
-    /// The one that is meant where none is named.
-    pub fn first(&self) -> &Arc<Served> {
+    /// Returns the default model: the first.
+    pub fn first(&self) -> &Arc<ServedModel> {
         &self.list[0]
     }
 
-    /// In the order given.
-    pub fn iter(&self) -> impl Iterator<Item = &Served> {
+    /// Iterates over the models in the order given.
+    pub fn iter(&self) -> impl Iterator<Item = &ServedModel> {
         self.list.iter().map(Arc::as_ref)
     }
 
-    /// The model of this name, or the first where none is named. With one model any name means it, because
-    /// clients send whatever name they were configured with.
+    /// Returns the model of this name, or the first without a name. A server with one model answers to any
+    /// name, because clients send whatever name they were configured with.
     ///
     /// # Errors
-    /// [`Refusal::UnknownModel`] where there are several and none has that name.
-    pub fn get(&self, name: Option<&str>) -> Result<&Arc<Served>, Refusal> {
+    /// [`Refusal::UnknownModel`] if there are several models and none has this name.
+    pub fn get(&self, name: Option<&str>) -> Result<&Arc<ServedModel>, Refusal> {
         let Some(name) = name else { return Ok(&self.list[0]) };
         if self.list.len() == 1 {
             return Ok(&self.list[0]);
@@ -103,17 +121,14 @@ impl Models {
         self.named(name)
     }
 
-    /// The model of just this name.
+    /// Returns the model of exactly this name.
     ///
     /// # Errors
-    /// [`Refusal::UnknownModel`] where none has it.
-    pub fn named(&self, name: &str) -> Result<&Arc<Served>, Refusal> {
+    /// [`Refusal::UnknownModel`] if no model has it.
+    pub fn named(&self, name: &str) -> Result<&Arc<ServedModel>, Refusal> {
         self.list.iter().find(|served| served.name == name).ok_or_else(|| {
             let known = self.list.iter().map(|served| served.name.as_str());
-            Refusal::UnknownModel {
-                asked: name.into(),
-                known: known.collect::<Vec<_>>().join(", "),
-            }
+            Refusal::UnknownModel { name: name.into(), known: known.collect::<Vec<_>>().join(", ") }
         })
     }
 }

@@ -1,18 +1,27 @@
-//! Every endpoint and shape as an OpenAPI document, made by utoipa from the handlers and the wire types.
+//! The OpenAPI document, which utoipa generates from the handlers and the wire types, and the endpoint that
+//! serves it.
+//!
+//! Aliases and paths below `/models/NAME` are copies of the operation that the table names.
 
+use axum::Json;
+use axum::response::{IntoResponse, Response};
 use utoipa::OpenApi;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::{OpenApi as Document, Required};
 
-use crate::error::{OpenAiError, OpenAiErrorBody, TeiError};
-use crate::routes;
+use crate::routes::{self, Route};
+use crate::wire::Dialect::Native;
+use crate::wire::openai::{OpenAiError, OpenAiErrorBody};
+use crate::wire::tei::TeiError;
+
+const PATH: &str = "/openapi.json";
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "bigbatch",
         description = "Long-context ModernBERT encoders, in the dialects of text-embeddings-inference, \
-            OpenAI's embeddings and vLLM's pooling models. Fields that an endpoint does not know are ignored."
+            OpenAI's embeddings and vLLM's pooling models. Unknown fields are ignored."
     ),
     components(schemas(TeiError, OpenAiError, OpenAiErrorBody)),
     paths(
@@ -28,9 +37,9 @@ use crate::routes;
         routes::tokens::tokenize,
         routes::tokens::decode,
         routes::openai::embeddings,
-        routes::openai::pooling,
-        routes::ours::tag,
-        routes::ours::fill_mask,
+        routes::pooling::pooling,
+        routes::native::tag,
+        routes::native::fill_mask,
         routes::analyze::analyze,
         routes::info::info,
         routes::info::models,
@@ -38,29 +47,45 @@ use crate::routes;
         routes::health::health,
         routes::health::ready,
         routes::metrics::metrics,
-        routes::docs::openapi,
+        openapi,
     )
 )]
-struct Annotated;
+struct ApiDoc;
 
-/// The document.
+/// Returns the document's own rows of the route table.
+pub(crate) fn routes() -> [Route; 2] {
+    [
+        Route::get(Native, PATH, openapi),
+        Route::get(Native, "/api-doc/openapi.json", openapi).alias_of(PATH),
+    ]
+}
+
+#[utoipa::path(get, path = "/openapi.json", tag = "bigbatch",
+    responses((status = 200, description = "This document", body = serde_json::Value)))]
+/// Returns this OpenAPI document.
+async fn openapi() -> Response {
+    Json(document()).into_response()
+}
+
+/// Returns the document.
 pub fn document() -> Document {
-    let mut document = Annotated::openapi();
+    let mut document = ApiDoc::openapi();
     let paths = &mut document.paths.paths;
-    for (alias, path) in routes::ALIASES {
-        if let Some(item) = paths.get(path).cloned() {
-            paths.insert(alias.into(), renamed(item, alias));
+    let table: Vec<Route> = routes::table().into_iter().chain(routes()).collect();
+    for route in &table {
+        if let Some(item) = route.alias_of.and_then(|path| paths.get(path)).cloned() {
+            paths.insert(route.path.into(), with_own_ids(item, route.path));
         }
     }
-    for path in routes::inference_paths() {
-        let own = routes::of_model(path);
-        if let Some(item) = paths.get(path).cloned() {
-            let mut item = renamed(item, &own);
+    for route in &table {
+        let Some(own) = route.model_path() else { continue };
+        if let Some(item) = paths.get(route.path).cloned() {
+            let mut item = with_own_ids(item, &own);
             let name = ParameterBuilder::new()
                 .name("name")
                 .parameter_in(ParameterIn::Path)
                 .required(Required::True)
-                .description(Some("A model's name"))
+                .description(Some("Name of the model"))
                 .schema(Some(<String as utoipa::PartialSchema>::schema()));
             item.parameters = Some(vec![name.build().into()]);
             paths.insert(own, item);
@@ -69,8 +94,8 @@ pub fn document() -> Document {
     document
 }
 
-/// Operations are told apart by their ids.
-fn renamed(mut item: PathItem, path: &str) -> PathItem {
+/// Gives the operations of a copied item ids of their own: ids are unique in a document.
+fn with_own_ids(mut item: PathItem, path: &str) -> PathItem {
     let suffix: String = path.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
     for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
         let id = operation.operation_id.take().unwrap_or_default();

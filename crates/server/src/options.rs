@@ -1,41 +1,44 @@
-//! Every limit of the server, with its default.
+//! The limits of the server, with their defaults.
+//!
+//! Each names the flag that sets it. How flags, environment and config file are combined is the program's
+//! business.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
 
-/// Limits on what one client may ask for.
+/// Limits on one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Inputs of one request: `--max-client-batch-size`, as text-embeddings-inference.
+    /// Maximum inputs per request: `--max-client-batch-size`, as in text-embeddings-inference.
     pub max_client_batch_size: usize,
-    /// Bytes of one body, after decompression: `--payload-limit`, as text-embeddings-inference.
+    /// Maximum bytes per body after decompression: `--payload-limit`, as in text-embeddings-inference.
     pub payload_limit_bytes: usize,
-    /// Bytes of one compressed body as it was sent: `--compressed-limit`.
+    /// Maximum bytes per compressed body as sent: `--compressed-limit`.
     pub compressed_limit_bytes: usize,
-    /// Whether what is too long is cut where the request does not say: `--auto-truncate`. Unlike
-    /// text-embeddings-inference this is off, because a cut text gives a wrong answer quietly.
+    /// Whether inputs that are too long are truncated unless the request says otherwise: `--auto-truncate`.
+    /// Off, unlike in text-embeddings-inference: a truncated text gives a wrong answer silently.
     pub auto_truncate: bool,
-    /// Windows that all texts of one request may be read in, where it asks for `chunk`: `--max-chunks`.
+    /// Maximum windows over all texts of a request that asks for `chunk`: `--max-chunks`.
     pub max_chunks: usize,
-    /// The largest `top_k`: `--max-top-k`.
+    /// Maximum `top_k`: `--max-top-k`.
     pub max_top_k: usize,
-    /// The largest `dimensions`: `--max-dimensions`. The model's own width bounds it further.
+    /// Maximum `dimensions`: `--max-dimensions`. The model's own width bounds it further.
     pub max_dimensions: usize,
-    /// Bytes of the numbers of one answer that has a row for each token, as f32; JSON has about three times as
-    /// many: `--answer-limit`.
+    /// Maximum bytes of the numbers, as f32, of an answer with a row per token: `--answer-limit`. Their JSON has
+    /// about three times as many.
     pub answer_limit_bytes: usize,
-    /// From a request's head to the end of its body: `--body-timeout`. A client that does not read its answer
-    /// is cut off after the same time.
+    /// Maximum time from a request's head to the end of its body: `--body-timeout`. A client that does not read
+    /// its answer is disconnected after the same time.
     pub body_timeout: Duration,
-    /// From a request's body to its answer: `--request-timeout`.
+    /// Maximum time from a request's body to its answer: `--request-timeout`.
     pub request_timeout: Duration,
-    /// Origins whose pages may call: `--cors-allow-origin`. None: no page of another origin.
+    /// Origins whose pages may call the API: `--cors-allow-origin`. Empty: none but the server's own.
     pub cors_allow_origin: Vec<Origin>,
-    /// A batch that ended so recently is enough for `/health`.
+    /// Age up to which a finished batch proves `/health` that the device works.
     pub health_fresh: Duration,
-    /// How long `/health` waits for a forward pass of its own on an idle device.
+    /// Maximum time that `/health` waits for its own forward pass on an idle device.
     pub health_wait: Duration,
 }
 
@@ -59,12 +62,12 @@ impl Default for Options {
     }
 }
 
-/// An origin as browsers send it, or `*` for any: one spelled otherwise would never match.
+/// An origin as browsers send it, or `*` for any. Another spelling would never match, so it is rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(HeaderValue);
 
 impl Origin {
-    /// Whether it is `*`.
+    /// Returns whether it is `*`.
     pub(crate) fn is_any(&self) -> bool {
         self.0 == "*"
     }
@@ -83,7 +86,8 @@ impl FromStr for Origin {
                 "{why}; give one origin as browsers send it, such as https://a.example:8443, or *"
             )
         };
-        let value = HeaderValue::from_str(text).map_err(|_| bad("it is no header's value"))?;
+        let value = HeaderValue::from_str(text)
+            .map_err(|_| bad("it has characters that a header cannot carry"))?;
         if text == "*" {
             return Ok(Origin(value));
         }
@@ -95,7 +99,7 @@ impl FromStr for Origin {
         };
         if host.is_empty() || host.contains(|c: char| "/?#@*,".contains(c) || !c.is_ascii_graphic())
         {
-            return Err(bad("what follows the scheme is no host alone"));
+            return Err(bad("the scheme must be followed by a host and nothing else"));
         }
         if text.contains(|c: char| c.is_ascii_uppercase()) || host.ends_with(default_port) {
             return Err(bad("browsers write it in lower case and without the scheme's own port"));
@@ -104,23 +108,23 @@ impl FromStr for Origin {
     }
 }
 
-/// Limits on connections, and how the server stops.
+/// Limits on connections, and on the shutdown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transport {
-    /// Connections at once: `--max-connections`; one more hears 503 and is closed.
+    /// Maximum open connections: `--max-connections`. Further ones are answered 503 and closed.
     pub max_connections: usize,
-    /// Bytes of a request's head: `--header-limit`, at least 8192.
+    /// Maximum bytes per request head: `--header-limit`, at least 8192.
     pub header_limit_bytes: usize,
-    /// From a connection, or the first byte of a later request, to the end of a request's head:
-    /// `--header-timeout`. TLS has to be agreed on in the same time.
+    /// Maximum time from a connection, or the first byte of a later request, to the end of a request's head:
+    /// `--header-timeout`. It also bounds the TLS handshake.
     pub header_timeout: Duration,
-    /// How long a connection may stay open without a request: `--keep-alive`.
+    /// Maximum time that a connection stays open without a request: `--keep-alive`.
     pub keep_alive: Duration,
-    /// How long a client may take none of its answer: [`Options::body_timeout`].
+    /// Maximum time that a client reads nothing of its answer: [`Options::body_timeout`].
     pub stall_timeout: Duration,
-    /// After SIGTERM, how long requests are still taken: `--drain-delay`.
+    /// Time after SIGTERM in which requests are still accepted: `--drain-delay`.
     pub drain_delay: Duration,
-    /// After that, how long those under way may take: `--drain-timeout`.
+    /// Maximum time after that for the requests under way: `--drain-timeout`.
     pub drain_timeout: Duration,
 }
 

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bigbatch_engine::{EngineOptions, TaskKind};
-use bigbatch_server::serve::{Door, Ended, Tls};
-use bigbatch_server::startup::{self, ToStart};
-use bigbatch_server::{App, Keys, Life, Models, Phase, router};
+use bigbatch_server::serve::{Gateway, Shutdown, Tls};
+use bigbatch_server::startup::{self, UnstartedModel};
+use bigbatch_server::{App, Keys, Lifecycle, Models, Phase, router};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::args::LogFormat;
@@ -40,8 +40,8 @@ pub(crate) fn serve(args: Serve) -> CommandResult {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(listen(args, Arc::new(keys), tls.map(Arc::new)))?;
     let code = match ended {
-        Ended::Drained | Ended::Cut { .. } => 0,
-        Ended::DeviceLost => {
+        Shutdown::Drained | Shutdown::Cut { .. } => 0,
+        Shutdown::DeviceLost => {
             tracing::error!("the device is lost; restart this process");
             3
         }
@@ -54,14 +54,14 @@ async fn listen(
     args: Serve,
     keys: Arc<Keys>,
     tls: Option<Arc<Tls>>,
-) -> Result<Ended, Box<dyn Error>> {
+) -> Result<Shutdown, Box<dyn Error>> {
     let address = SocketAddr::new(args.listen.host, args.listen.port);
     let listener = tokio::net::TcpListener::bind(address)
         .await
         .map_err(|error| format!("--host and --port: cannot listen on {address}: {error}"))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     say!("listening on {scheme}://{}", listener.local_addr()?);
-    let (door, options, transport) = (Door::default(), args.options(), args.transport());
+    let (door, options, transport) = (Gateway::default(), args.options(), args.transport());
     for warning in args.conflicts(&options, &transport) {
         tracing::warn!("{warning}");
     }
@@ -77,13 +77,13 @@ async fn listen(
     let mut serving = std::pin::pin!(serving);
     let app = tokio::select! {
         ended = &mut serving => return Ok(ended),
-        models = load_models_blocking(args) => App::guarded(models?, options, keys, life),
+        models = load_models_blocking(args) => App::with_guards(models?, options, keys, life),
     };
     let observe = app.observe.clone();
     door.open(router(app));
     tracing::info!("ready");
     let ended = serving.await;
-    if let Ended::Cut { connections } = ended {
+    if let Shutdown::Cut { connections } = ended {
         let requests = observe.in_flight();
         tracing::warn!(
             requests,
@@ -115,7 +115,7 @@ fn load_models(args: &Serve) -> Result<Models, Box<dyn Error + Send + Sync>> {
         let task = if source == "embedded" { TaskKind::Classify } else { TaskKind::Embed };
         let model = args.runtime.load(source, task)?;
         let name = name.map_or_else(|| model.name.clone(), str::to_owned);
-        list.push(ToStart { name, source: source.into(), model });
+        list.push(UnstartedModel { name, source: source.into(), model });
     }
     let models = Models::new(startup::start(list, &options)?)
         .ok_or("two models have the same name; give each --model its own: NAME=SOURCE")?;
@@ -167,7 +167,7 @@ impl Signals {
 /// `drain_delay` and then stops accepting requests; a second one skips the delay.
 async fn handle_signals(
     mut signals: Signals,
-    life: Arc<Life>,
+    life: Arc<Lifecycle>,
     keys: Arc<Keys>,
     tls: Option<Arc<Tls>>,
     drain_delay: Duration,

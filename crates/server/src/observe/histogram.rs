@@ -1,24 +1,24 @@
-//! A histogram of fixed buckets that many threads count into without a lock.
+//! A histogram of fixed buckets that many threads record into without a lock.
 //!
-//! Four buckets an octave: a quantile read back is within 19 % of the true one, usually within 9 %, and the
-//! page for Prometheus shows every fourth bound, which is a power of two.
+//! It has four buckets per octave: a quantile read back is within 19 % of the true one, usually within 9 %.
+//! `/metrics` shows every fourth bound, which is a power of two.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const PER_OCTAVE: i32 = 4;
 
-/// Counts of values by size.
+/// Counts of values per bucket.
 #[derive(Debug)]
 pub struct Histogram {
     /// The first bound is 2^lowest.
     lowest: i32,
-    /// By bound; the last is for what is above all of them.
+    /// One per bound, and one for the values above all bounds.
     counts: Vec<AtomicU64>,
-    /// Millionths, so that it is an integer.
+    /// In millionths, so that it fits an atomic integer.
     sum_micros: AtomicU64,
 }
 
-/// What a histogram held at one moment.
+/// The content of a histogram at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     lowest: i32,
@@ -27,12 +27,12 @@ pub struct Snapshot {
 }
 
 impl Histogram {
-    /// For seconds: bounds from 61 microseconds to 256 s.
+    /// Returns a histogram of durations in seconds; its bounds run from 61 microseconds to 256 s.
     pub fn seconds() -> Histogram {
         Histogram::new(-14, 8)
     }
 
-    /// For counts of tokens, sequences and the like: bounds from 1 to 131072.
+    /// Returns a histogram of counts such as tokens; its bounds run from 1 to 131072.
     pub fn counts() -> Histogram {
         Histogram::new(0, 17)
     }
@@ -43,7 +43,7 @@ impl Histogram {
         Histogram { lowest, counts, sum_micros: AtomicU64::new(0) }
     }
 
-    /// Counts a value.
+    /// Records a value.
     pub fn record(&self, value: f64) {
         let place = (value.log2() * f64::from(PER_OCTAVE)).ceil() as i64;
         let first = i64::from(self.lowest * PER_OCTAVE);
@@ -52,7 +52,7 @@ impl Histogram {
         self.sum_micros.fetch_add((value * 1e6) as u64, Ordering::Relaxed);
     }
 
-    /// What it holds now.
+    /// Copies the current content.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             lowest: self.lowest,
@@ -63,18 +63,18 @@ impl Histogram {
 }
 
 impl Snapshot {
-    /// Values counted.
+    /// Returns the number of values.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Sum of the values.
+    /// Returns the sum of the values.
     pub fn sum(&self) -> f64 {
         self.sum_micros as f64 / 1e6
     }
 
-    /// The value that a share `q` of all values does not exceed, placed within its bucket as if values lay
-    /// there evenly; `None` without values.
+    /// Returns the quantile `q` in 0..=1, interpolated as if the values were spread evenly over their bucket;
+    /// `None` without values.
     pub fn quantile(&self, q: f64) -> Option<f64> {
         let rank = (q * self.count() as f64).ceil().max(1.0);
         let mut below = 0.0;
@@ -90,7 +90,7 @@ impl Snapshot {
         None
     }
 
-    /// What was counted since `earlier`, a snapshot of the same histogram.
+    /// Returns what was recorded since `earlier`, a snapshot of the same histogram.
     pub fn since(&self, earlier: &Snapshot) -> Snapshot {
         let less = |(now, then): (&u64, &u64)| now.saturating_sub(*then);
         Snapshot {
@@ -100,21 +100,21 @@ impl Snapshot {
         }
     }
 
-    /// Both together; histograms of one kind.
+    /// Adds a snapshot of a histogram with the same bounds.
     pub fn and(mut self, other: &Snapshot) -> Snapshot {
         self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
         self.sum_micros += other.sum_micros;
         self
     }
 
-    /// Every bucket: above which bound, up to which, and how many values.
+    /// Iterates over all buckets: lower bound (exclusive), upper bound (inclusive), number of values.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, f64, u64)> {
         let lower = |index: usize| if index == 0 { 0.0 } else { self.bound(index - 1) };
         let counts = self.counts.iter().enumerate();
         counts.map(move |(index, count)| (lower(index), self.bound(index), *count))
     }
 
-    /// Bounds that are powers of two, each with the number of values up to it.
+    /// Iterates over the bounds that are powers of two, each with the number of values up to it.
     pub(super) fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         let mut total = 0;
         let upper = self.counts.len() - 1;

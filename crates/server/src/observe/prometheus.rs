@@ -1,9 +1,9 @@
-//! The counters as Prometheus reads them.
+//! Renders the counters in Prometheus' text format.
 //!
 //! Names that begin with `te_` are text-embeddings-inference's and mean what they mean there: `te_request_*`
-//! counts requests to be computed, `te_embed_*` and `te_predict_*` count inputs (of models that give vectors,
-//! and of all others), durations are in seconds. Names that begin with `bigbatch_` are ours, those that begin
-//! with `process_` every Prometheus client's.
+//! counts requests that make a model compute, `te_embed_*` and `te_predict_*` count inputs (of models that
+//! compute vectors, and of all others), durations are in seconds. Names that begin with `bigbatch_` are our
+//! own, and those that begin with `process_` are common to Prometheus clients.
 
 use std::fmt::{Display, Write};
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use std::sync::atomic::AtomicU64;
 use bigbatch_engine::ArenaUsage;
 use bigbatch_engine::units::proc_bytes;
 
-use super::{Endpoint, Histogram, Snapshot, Stages, load};
-use crate::App;
-use crate::models::{Kind, Served};
+use super::counters::{Counters, Endpoint, ModelCounters, load};
+use super::histogram::{Histogram, Snapshot};
+use crate::models::{ModelKind, Models, ServedModel};
 
-/// The whole page.
-pub(crate) fn page(app: &App) -> String {
+/// Returns the whole page.
+pub(crate) fn page(models: &Models, counters: &Counters) -> String {
     let mut page = Page::default();
-    requests(app, &mut page);
-    let models: Vec<(&Served, Arc<Stages>)> =
-        app.models.iter().map(|served| (served, app.observe.model(&served.name))).collect();
+    requests(counters, &mut page);
+    let models: Vec<(&ServedModel, Arc<ModelCounters>)> =
+        models.iter().map(|served| (served, counters.model(&served.name))).collect();
     te_inputs(&models, &mut page);
     stages(&models, &mut page);
     batches(&models, &mut page);
@@ -29,33 +29,43 @@ pub(crate) fn page(app: &App) -> String {
     page.text
 }
 
-type Hist = fn(&Stages) -> &Histogram;
-type Count = fn(&Stages) -> &AtomicU64;
-type Models<'a> = [(&'a Served, Arc<Stages>)];
+type Hist = fn(&ModelCounters) -> &Histogram;
+type Count = fn(&ModelCounters) -> &AtomicU64;
+type ModelRows<'a> = [(&'a ServedModel, Arc<ModelCounters>)];
 
 fn labels(endpoint: &Endpoint) -> String {
     format!("method=\"{}\",route={}", endpoint.method, quoted(&endpoint.route))
 }
 
-fn requests(app: &App, page: &mut Page) {
+fn requests(counters: &Counters, page: &mut Page) {
     let (mut ok, mut refused, mut latency) = (0, 0, Histogram::seconds().snapshot());
-    let routes = app.observe.routes();
+    let routes = counters.routes();
     for (_, route) in routes.iter().filter(|(endpoint, _)| endpoint.computes()) {
         ok += load(&route.ok);
         refused += load(&route.refused) + load(&route.abandoned);
         latency = latency.and(&route.seconds.snapshot());
     }
-    page.one("te_request_count", "counter", "Requests to be computed.", ok + refused);
-    page.one("te_request_success", "counter", "Those answered.", ok);
-    page.one("te_request_failure", "counter", "Those refused, failed or given up.", refused);
-    page.head("te_request_duration", "histogram", "Seconds of those answered.");
+    page.one("te_request_count", "counter", "Requests that make a model compute.", ok + refused);
+    page.one(
+        "te_request_success",
+        "counter",
+        "Requests that make a model compute, answered with a status below 400.",
+        ok,
+    );
+    page.one(
+        "te_request_failure",
+        "counter",
+        "Requests that make a model compute, refused, failed or abandoned by the client.",
+        refused,
+    );
+    page.head(
+        "te_request_duration",
+        "histogram",
+        "Seconds per request answered with a status below 400.",
+    );
     page.histogram("te_request_duration", "", &latency);
 
-    page.head(
-        "bigbatch_requests_total",
-        "counter",
-        "Requests by method, route and how they ended.",
-    );
+    page.head("bigbatch_requests_total", "counter", "Requests by method, route and outcome.");
     for (endpoint, route) in &routes {
         let counts =
             [("ok", &route.ok), ("refused", &route.refused), ("abandoned", &route.abandoned)];
@@ -67,29 +77,29 @@ fn requests(app: &App, page: &mut Page) {
     page.head(
         "bigbatch_request_seconds",
         "histogram",
-        "Seconds of those answered, by method and route.",
+        "Seconds per request answered with a status below 400, by method and route.",
     );
     for (endpoint, route) in &routes {
         let seconds = route.seconds.snapshot();
         page.histogram("bigbatch_request_seconds", &labels(endpoint), &seconds);
     }
-    page.head("bigbatch_refusals_total", "counter", "Refusals by reason.");
-    for (reason, count) in app.observe.refusals() {
+    page.head("bigbatch_refusals_total", "counter", "Requests refused, by reason.");
+    for (reason, count) in counters.refusals() {
         page.value("bigbatch_refusals_total", &format!("reason=\"{reason}\""), count);
     }
     page.one(
         "bigbatch_requests_in_flight",
         "gauge",
-        "Requests not answered yet.",
-        app.observe.in_flight(),
+        "Requests received and not yet answered.",
+        counters.in_flight(),
     );
-    let uptime = app.observe.started.elapsed().as_secs_f64();
-    page.one("bigbatch_uptime_seconds", "gauge", "Since the counters began.", uptime);
+    let uptime = counters.started.elapsed().as_secs_f64();
+    page.one("bigbatch_uptime_seconds", "gauge", "Seconds since the counters started.", uptime);
 }
 
-/// What text-embeddings-inference says of inputs and batches: all models together.
-fn te_inputs(models: &Models, page: &mut Page) {
-    let merged = |pick: Hist, kinds: fn(Kind) -> bool| {
+/// Writes text-embeddings-inference's metrics of inputs and batches, over all models.
+fn te_inputs(models: &ModelRows, page: &mut Page) {
+    let merged = |pick: Hist, kinds: fn(ModelKind) -> bool| {
         models
             .iter()
             .filter(|(served, _)| kinds(served.kind))
@@ -97,8 +107,8 @@ fn te_inputs(models: &Models, page: &mut Page) {
             .reduce(|all, more| all.and(&more))
             .unwrap_or_else(|| Histogram::seconds().snapshot())
     };
-    let all: fn(Kind) -> bool = |_| true;
-    let predict: fn(Kind) -> bool = |kind| !kind.embeds();
+    let all: fn(ModelKind) -> bool = |_| true;
+    let predict: fn(ModelKind) -> bool = |kind| !kind.embeds();
     let stage: [(&str, Hist); 4] = [
         ("tokenization_duration", |s| &s.tokenize_seconds),
         ("queue_duration", |s| &s.queue_seconds),
@@ -106,14 +116,19 @@ fn te_inputs(models: &Models, page: &mut Page) {
         ("duration", |s| &s.total_seconds),
     ];
     for (prefix, kinds) in
-        [("te_request", all), ("te_embed", Kind::embeds), ("te_predict", predict)]
+        [("te_request", all), ("te_embed", ModelKind::embeds), ("te_predict", predict)]
     {
         if prefix != "te_request" {
             let sum = |pick: Count| -> u64 {
                 let own = models.iter().filter(|(served, _)| kinds(served.kind));
                 own.map(|(_, stages)| load(pick(stages))).sum()
             };
-            page.one(&format!("{prefix}_count"), "counter", "Inputs.", sum(|s| &s.inputs));
+            page.one(
+                &format!("{prefix}_count"),
+                "counter",
+                "Inputs submitted to the engine.",
+                sum(|s| &s.inputs),
+            );
             page.one(
                 &format!("{prefix}_success"),
                 "counter",
@@ -125,25 +140,25 @@ fn te_inputs(models: &Models, page: &mut Page) {
             stage.iter().filter(|(name, _)| (prefix, *name) != ("te_request", "duration"))
         {
             let name = format!("{prefix}_{name}");
-            page.head(&name, "histogram", "Seconds an input.");
+            page.head(&name, "histogram", "Seconds per input.");
             page.histogram(&name, "", &merged(*pick, kinds));
         }
     }
-    page.head("te_request_input_length", "histogram", "Tokens of an input.");
+    page.head("te_request_input_length", "histogram", "Tokens per input.");
     page.histogram("te_request_input_length", "", &merged(|s| &s.length, all));
-    page.head("te_batch_next_size", "histogram", "Sequences of a batch.");
+    page.head("te_batch_next_size", "histogram", "Sequences per batch.");
     page.histogram("te_batch_next_size", "", &merged(|s| &s.batch_sequences, all));
-    page.head("te_batch_next_tokens", "histogram", "Tokens of a batch.");
+    page.head("te_batch_next_tokens", "histogram", "Tokens per batch.");
     page.histogram("te_batch_next_tokens", "", &merged(|s| &s.batch_tokens, all));
     let waiting: usize = models.iter().map(|(served, _)| served.engine.in_flight()).sum();
-    page.one("te_queue_size", "gauge", "Inputs admitted and not answered yet.", waiting);
+    page.one("te_queue_size", "gauge", "Inputs admitted and not yet answered.", waiting);
 }
 
-fn stages(models: &Models, page: &mut Page) {
+fn stages(models: &ModelRows, page: &mut Page) {
     let counts: [(&str, &str, Count); 4] = [
-        ("bigbatch_inputs_total", "Inputs given to the engine.", |s| &s.inputs),
+        ("bigbatch_inputs_total", "Inputs submitted to the engine.", |s| &s.inputs),
         ("bigbatch_inputs_answered_total", "Inputs answered.", |s| &s.answered),
-        ("bigbatch_inputs_truncated_total", "Inputs that were cut.", |s| &s.truncated),
+        ("bigbatch_inputs_truncated_total", "Inputs truncated.", |s| &s.truncated),
         ("bigbatch_tokens_total", "Tokens of the inputs answered.", |s| &s.tokens),
     ];
     for (name, help, pick) in counts {
@@ -152,7 +167,7 @@ fn stages(models: &Models, page: &mut Page) {
             page.value(name, &model(served), load(pick(stages)));
         }
     }
-    page.head("bigbatch_stage_seconds", "histogram", "Seconds of an input's stages.");
+    page.head("bigbatch_stage_seconds", "histogram", "Seconds per input and stage.");
     for (served, stages) in models {
         let all = [
             ("tokenize", &stages.tokenize_seconds),
@@ -165,17 +180,17 @@ fn stages(models: &Models, page: &mut Page) {
             page.histogram("bigbatch_stage_seconds", &labels, &histogram.snapshot());
         }
     }
-    page.head("bigbatch_queue_size", "gauge", "Inputs admitted and not answered yet.");
+    page.head("bigbatch_queue_size", "gauge", "Inputs admitted and not yet answered.");
     for (served, _) in models {
         page.value("bigbatch_queue_size", &model(served), served.engine.in_flight());
     }
 }
 
-fn batches(models: &Models, page: &mut Page) {
+fn batches(models: &ModelRows, page: &mut Page) {
     let histograms: [(&str, &str, Hist); 3] = [
-        ("bigbatch_batch_sequences", "Sequences of a batch.", |s| &s.batch_sequences),
-        ("bigbatch_batch_tokens", "Tokens of a batch.", |s| &s.batch_tokens),
-        ("bigbatch_batch_seconds", "Seconds that a batch had the device.", |s| &s.batch_seconds),
+        ("bigbatch_batch_sequences", "Sequences per batch.", |s| &s.batch_sequences),
+        ("bigbatch_batch_tokens", "Tokens per batch.", |s| &s.batch_tokens),
+        ("bigbatch_batch_seconds", "Seconds on the device per batch.", |s| &s.batch_seconds),
     ];
     for (name, help, pick) in histograms {
         page.head(name, "histogram", help);
@@ -183,76 +198,101 @@ fn batches(models: &Models, page: &mut Page) {
             page.histogram(name, &model(served), &pick(stages).snapshot());
         }
     }
-    page.head("bigbatch_device_seconds_total", "counter", "Seconds that batches had the device.");
+    page.head(
+        "bigbatch_device_seconds_total",
+        "counter",
+        "Seconds that batches occupied the device.",
+    );
     for (served, stages) in models {
         let seconds = stages.batch_seconds.snapshot().sum();
         page.value("bigbatch_device_seconds_total", &model(served), seconds);
     }
-    page.head("bigbatch_batches_failed_total", "counter", "Batches whose requests got no answer.");
+    page.head(
+        "bigbatch_batches_failed_total",
+        "counter",
+        "Batches that failed, and with them their requests.",
+    );
     for (served, stages) in models {
         page.value("bigbatch_batches_failed_total", &model(served), load(&stages.batches_failed));
     }
 }
 
-/// An arena at one moment, so that what is used and what is free add up.
-struct ArenaNow {
+/// An arena at one moment, so that its used and free bytes add up.
+struct ArenaReading {
     usage: ArenaUsage,
     used_bytes: u64,
 }
 
-impl ArenaNow {
-    fn of(served: &Served) -> ArenaNow {
+impl ArenaReading {
+    fn of(served: &ServedModel) -> ArenaReading {
         let usage = served.engine.arena();
-        ArenaNow { usage, used_bytes: usage.used_bytes(served.engine.batches_in_flight()) }
+        ArenaReading { usage, used_bytes: usage.used_bytes(served.engine.batches_in_flight()) }
     }
 }
 
-fn memory(models: &Models, page: &mut Page) {
-    type Reading = fn(&Served, &ArenaNow) -> u64;
-    let gauges: [(&str, &str, Reading); 7] = [
-        ("bigbatch_arena_capacity_bytes", "Reserved for activations.", |_, arena| {
+fn memory(models: &ModelRows, page: &mut Page) {
+    type Gauge = fn(&ServedModel, &ArenaReading) -> u64;
+    let gauges: [(&str, &str, Gauge); 7] = [
+        ("bigbatch_arena_capacity_bytes", "Bytes reserved for activations.", |_, arena| {
             arena.usage.capacity_bytes
         }),
-        ("bigbatch_arena_planned_bytes", "What the largest batch touches.", |_, arena| {
-            arena.usage.planned_bytes
-        }),
-        ("bigbatch_arena_used_bytes", "Held by the batches on the device.", |_, arena| {
+        (
+            "bigbatch_arena_planned_bytes",
+            "Bytes that the largest allowed batch uses.",
+            |_, arena| arena.usage.planned_bytes,
+        ),
+        ("bigbatch_arena_used_bytes", "Bytes used by the batches on the device.", |_, arena| {
             arena.used_bytes
         }),
-        ("bigbatch_arena_largest_free_bytes", "The largest free block.", |_, arena| {
+        ("bigbatch_arena_largest_free_bytes", "Bytes of the largest free block.", |_, arena| {
             arena.usage.capacity_bytes.saturating_sub(arena.used_bytes)
         }),
-        ("bigbatch_arena_high_water_bytes", "The most that a batch has touched.", |_, arena| {
-            arena.usage.high_water_bytes
-        }),
-        ("bigbatch_max_batch_tokens", "Tokens of the largest batch.", |s, _| {
+        (
+            "bigbatch_arena_high_water_bytes",
+            "Bytes used by the largest batch so far.",
+            |_, arena| arena.usage.high_water_bytes,
+        ),
+        ("bigbatch_max_batch_tokens", "Maximum tokens per batch.", |s, _| {
             s.engine.limits().max_batch_tokens as u64
         }),
-        ("bigbatch_max_input_tokens", "Tokens of the longest input.", |s, _| {
+        ("bigbatch_max_input_tokens", "Maximum tokens per input.", |s, _| {
             s.engine.max_tokens() as u64
         }),
     ];
-    let arenas: Vec<ArenaNow> = models.iter().map(|(served, _)| ArenaNow::of(served)).collect();
+    let arenas: Vec<ArenaReading> =
+        models.iter().map(|(served, _)| ArenaReading::of(served)).collect();
     for (name, help, read) in gauges {
         page.head(name, "gauge", help);
         for ((served, _), arena) in models.iter().zip(&arenas) {
             page.value(name, &model(served), read(served, arena));
         }
     }
-    page.head("bigbatch_model_info", "gauge", "1 for each model.");
+    page.head("bigbatch_model_info", "gauge", "1 per model, with its kind and device as labels.");
     for (served, _) in models {
         let device = quoted(&served.engine.device().name);
         let labels = format!("{},kind=\"{}\",device={device}", model(served), served.kind.name());
         page.value("bigbatch_model_info", &labels, 1);
     }
-    // One process, one device: whichever engine is asked.
+    // All engines of the process share one device, so the first can report it.
     let device = models.first().and_then(|(served, _)| served.engine.device_memory());
     let device = device.unwrap_or_default();
-    // What cannot be read is left out: a zero would be a reading.
+    // A value that cannot be read is left out: zero would be a reading.
     for (name, help, bytes) in [
-        ("bigbatch_device_memory_bytes", "Device memory of this process.", device.process_bytes),
-        ("bigbatch_card_memory_bytes", "Device memory of all processes.", device.card_bytes),
-        ("process_resident_memory_bytes", "Resident memory of this process.", resident_bytes()),
+        (
+            "bigbatch_device_memory_bytes",
+            "Device memory of this process in bytes.",
+            device.process_bytes,
+        ),
+        (
+            "bigbatch_card_memory_bytes",
+            "Device memory of all processes in bytes.",
+            device.card_bytes,
+        ),
+        (
+            "process_resident_memory_bytes",
+            "Resident memory of this process in bytes.",
+            resident_bytes(),
+        ),
     ] {
         if let Some(bytes) = bytes {
             page.one(name, "gauge", help, bytes);
@@ -260,22 +300,22 @@ fn memory(models: &Models, page: &mut Page) {
     }
 }
 
-/// Resident memory of this process; `None` where there is no `/proc`.
+/// Returns the resident memory of this process; `None` without `/proc`.
 fn resident_bytes() -> Option<u64> {
     proc_bytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS")
 }
 
-fn model(served: &Served) -> String {
+fn model(served: &ServedModel) -> String {
     format!("model={}", quoted(&served.name))
 }
 
-/// A label's value.
+/// Quotes the value of a label.
 fn quoted(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!("\"{escaped}\"")
 }
 
-/// Lines in the text format. Writing to a `String` cannot fail.
+/// The page so far. Writing to a `String` cannot fail.
 #[derive(Default)]
 struct Page {
     text: String,

@@ -1,4 +1,4 @@
-//! `GET /dashboard/data`: the counters as they are now. A reader takes differences of two answers.
+//! `GET /dashboard/data`: a snapshot of the counters. The dashboard shows differences between two snapshots.
 
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -11,24 +11,25 @@ use bigbatch_engine::{ArenaUsage, DeviceMemory, MemoryPlan};
 use serde::Serialize;
 
 use super::is_of_pages;
-use crate::observe::{Endpoint, Refused, Route, Snapshot, Stages, load};
-use crate::{App, Served};
+use crate::app::App;
+use crate::models::ServedModel;
+use crate::observe::{Endpoint, ModelCounters, RefusalRecord, RouteCounters, Snapshot, load};
 
-/// The whole answer.
+/// The answer.
 #[derive(Serialize)]
 struct Data {
     version: &'static str,
     uptime_s: f64,
-    /// Requests that came and are not answered yet, of any kind.
+    /// Requests received and not yet answered, of all endpoints.
     in_flight: usize,
     models: Vec<ModelData>,
-    /// As the device's driver tells; `null` on a host.
+    /// From the driver of the device; `null` on a CPU.
     device_memory: Option<DeviceMemory>,
-    /// Without the pages themselves.
+    /// Without the pages.
     routes: Vec<RouteData>,
     refusals: Vec<Count>,
-    /// The newest first, without content.
-    recent_refusals: Vec<RefusedData>,
+    /// Newest first, without the content of the requests.
+    recent_refusals: Vec<RefusalData>,
 }
 
 #[derive(Serialize)]
@@ -41,7 +42,7 @@ struct ModelData {
     max_tokens: usize,
     max_batch_tokens: usize,
     max_batch_sequences: usize,
-    /// Inputs admitted and not answered.
+    /// Inputs admitted and not yet answered.
     in_flight: usize,
     arena: ArenaUsage,
     memory_plan: MemoryPlan,
@@ -66,7 +67,7 @@ struct StagesData {
 
 #[derive(Serialize)]
 struct RouteData {
-    /// `POST /embed`.
+    /// Method and route, such as `POST /embed`.
     route: String,
     ok: u64,
     refused: u64,
@@ -81,7 +82,7 @@ struct Count {
 }
 
 #[derive(Serialize)]
-struct RefusedData {
+struct RefusalData {
     at_unix_ms: u64,
     route: String,
     status: u16,
@@ -89,7 +90,7 @@ struct RefusedData {
     request_id: String,
 }
 
-/// A histogram; buckets are `[above, up to, how many]`, empty ones left out.
+/// A histogram; buckets are `[lower, upper, count]`, without empty ones.
 #[derive(Serialize)]
 struct Buckets {
     count: u64,
@@ -98,31 +99,32 @@ struct Buckets {
 }
 
 pub(super) async fn data(State(app): State<Arc<App>>) -> Response {
-    let observed = &app.observe;
+    let counters = &app.observe;
     let device_memory = app.models.iter().next().and_then(|served| served.engine.device_memory());
-    let routes = observed.routes();
-    let shown = routes.iter().filter(|(asked, _)| asked.computes() || !is_of_pages(&asked.route));
-    let refusals = observed.refusals().map(|(reason, count)| Count { reason, count });
+    let routes = counters.routes();
+    let rows =
+        routes.iter().filter(|(endpoint, _)| endpoint.computes() || !is_of_pages(&endpoint.route));
+    let refusals = counters.refusals().map(|(reason, count)| Count { reason, count });
     let data = Data {
         version: env!("CARGO_PKG_VERSION"),
-        uptime_s: observed.started.elapsed().as_secs_f64(),
-        in_flight: observed.in_flight(),
+        uptime_s: counters.started.elapsed().as_secs_f64(),
+        in_flight: counters.in_flight(),
         models: app
             .models
             .iter()
-            .map(|served| model(served, &observed.model(&served.name)))
+            .map(|served| model(served, &counters.model(&served.name)))
             .collect(),
         device_memory,
-        routes: shown.map(|(asked, route)| self::route(asked, route)).collect(),
+        routes: rows.map(|(endpoint, route)| self::route(endpoint, route)).collect(),
         refusals: refusals.collect(),
-        recent_refusals: observed.recent_refusals().into_iter().map(refused).collect(),
+        recent_refusals: counters.recent_refusals().into_iter().map(refused).collect(),
     };
     let fresh = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
     ([fresh], axum::Json(data)).into_response()
 }
 
-fn model(served: &Served, stages: &Stages) -> ModelData {
-    let Served { name, source, kind, engine } = served;
+fn model(served: &ServedModel, stages: &ModelCounters) -> ModelData {
+    let ServedModel { name, source, kind, engine } = served;
     let limits = engine.limits();
     ModelData {
         name: name.clone(),
@@ -153,9 +155,9 @@ fn model(served: &Served, stages: &Stages) -> ModelData {
     }
 }
 
-fn route(asked: &Endpoint, route: &Route) -> RouteData {
+fn route(endpoint: &Endpoint, route: &RouteCounters) -> RouteData {
     RouteData {
-        route: format!("{} {}", asked.method, asked.route),
+        route: format!("{} {}", endpoint.method, endpoint.route),
         ok: load(&route.ok),
         refused: load(&route.refused),
         abandoned: load(&route.abandoned),
@@ -163,9 +165,9 @@ fn route(asked: &Endpoint, route: &Route) -> RouteData {
     }
 }
 
-fn refused(refused: Refused) -> RefusedData {
+fn refused(refused: RefusalRecord) -> RefusalData {
     let since = refused.at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    RefusedData {
+    RefusalData {
         at_unix_ms: since.as_millis() as u64,
         route: refused.route,
         status: refused.status,

@@ -1,12 +1,12 @@
-//! Pages for people: the live page, the playground, the viewer of the API's description.
+//! The pages: dashboard, playground, and the API's documentation.
 //!
-//! Plain files that are part of the program: no build step, no framework, nothing from another host. They are
-//! the same for everyone and hold no data, so they need no key; what they show they ask for with the key that
-//! their user typed, which stays in the tab's session storage.
+//! They are plain files compiled into the program: no build step, no framework, nothing from another host. They
+//! hold no data and so need no key; they read data from the API with the key that the user enters, which stays in
+//! the tab's session storage.
 //!
-//! Nothing here makes HTML from a string. The scripts put what they are told into text nodes, and the policy
-//! that goes with every page forbids the browser anything else: no inline script or style, no other host, no
-//! frames, and no string where markup would be parsed (`require-trusted-types-for`).
+//! No HTML is made from strings. Scripts put data into text nodes, and the policy sent with every page forbids
+//! everything else: inline scripts and styles, other hosts, frames, and strings that would be parsed as markup
+//! (`require-trusted-types-for`). The dashboard's figures are in `data`.
 
 mod data;
 
@@ -22,9 +22,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
 
-use crate::App;
+use crate::app::App;
 
-/// What a page may do.
+/// The content security policy of every page.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'";
@@ -33,9 +33,9 @@ const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, content type, content.
-type File = (&'static str, &'static str, &'static str);
+type Asset = (&'static str, &'static str, &'static str);
 
-/// A page: its content after the head and the navigation that all of them have.
+/// Returns a page: its content after the shared head and navigation.
 macro_rules! page {
     ($name:literal) => {
         concat!(
@@ -53,8 +53,8 @@ macro_rules! page {
 
 const HOME: &str = include_str!("assets/home.html");
 
-/// Everything but the page at `/`.
-const FILES: [File; 12] = [
+/// All files but the page at `/`.
+const FILES: [Asset; 12] = [
     ("/dashboard", HTML, page!("dashboard")),
     ("/playground", HTML, page!("playground")),
     ("/docs", HTML, page!("docs")),
@@ -69,28 +69,28 @@ const FILES: [File; 12] = [
     ("/assets/icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
 ];
 
-/// Where the live page's figures are. It tells about the server's use, so it needs a key as the API does.
+/// The dashboard's figures. They reveal how the server is used, so they need a key as the API does.
 const DATA: &str = "/dashboard/data";
 
-/// The pages and what they are made of, for everyone.
+/// Returns the routes of the pages and their assets, which need no key.
 pub(crate) fn files() -> Router<Arc<App>> {
-    let page = |router: Router<Arc<App>>, (path, kind, text): File| {
+    let page = |router: Router<Arc<App>>, (path, kind, text): Asset| {
         router.route(path, get(move || async move { file(kind, text) }))
     };
     FILES.into_iter().fold(Router::new().route("/", get(home)), page)
 }
 
-/// The live page's figures.
+/// Returns the route of the dashboard's figures, which needs a key.
 pub(crate) fn data() -> Router<Arc<App>> {
     Router::new().route(DATA, get(data::data))
 }
 
-/// Whether a page is here, or a part of one.
+/// Returns whether the path is a page or a part of one.
 fn is_of_pages(path: &str) -> bool {
     path == "/" || path == DATA || FILES.iter().any(|(own, _, _)| *own == path)
 }
 
-/// A page for browsers, a line of JSON for programs.
+/// Answers browsers with a page, and programs with JSON.
 async fn home(headers: HeaderMap) -> Response {
     let accepts = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if accepts.contains("text/html") {
@@ -113,7 +113,7 @@ fn file(kind: &'static str, text: &'static str) -> Response {
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
-        // Another version of the program has other files under the same names.
+        // Another version of the program may have other content under the same name.
         (CACHE_CONTROL, "no-cache"),
     ];
     (headers.map(|(name, value)| (name, HeaderValue::from_static(value))), text).into_response()

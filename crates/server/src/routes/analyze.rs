@@ -1,72 +1,70 @@
-//! `POST /v1/analyze`: several models over one text, which is tokenized once for each tokenizer that differs.
+//! `POST /v1/analyze`: several models over one text, which is tokenized once per distinct tokenizer.
 //!
-//! A router asks a handful of classifiers about every prompt; asked one by one, they read it as often as
-//! there are models. A model that fails says so in its place, and the others answer all the same.
+//! A semantic router runs a handful of classifiers on every prompt; one request per model would tokenize it once
+//! per model. The error of one model stands in place of its result; the others answer all the same.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use axum::extract::State;
 use axum::response::Response;
 use bigbatch_engine::{
     Answer, Chunks, Input, Overlong, RequestError, Task, Tokens, Truncate, prompted,
 };
 use tokio::task::JoinSet;
 
-use super::call::{Call, overlong};
-use super::docs::OpenAiErrors;
-use super::embed::prompt;
-use crate::App;
-use crate::error::{OpenAi, Refusal};
-use crate::models::{Kind, Served};
-use crate::run::Answered;
-use crate::wire::ours::{Analysis, AnalyzeRequest, Finding, ModelResult, ReadAs};
-use crate::wire::tei::Prediction;
+use super::call::Call;
+use crate::app::App;
+use crate::error::Refusal;
+use crate::jobs::Output;
+use crate::models::ServedModel;
+use crate::wire::native::{Analysis, AnalyzeRequest, Finding, InputStats, ModelResult};
+use crate::wire::openai::{self, OpenAiErrors};
+use crate::wire::shared::Prediction;
 
 #[utoipa::path(post, path = "/v1/analyze", tag = "bigbatch", request_body = AnalyzeRequest,
-    responses((status = 200, description = "Each model's result or error, by its name", body = Analysis),
+    responses((status = 200, description = "The result or error of each model, by its name", body = Analysis),
         OpenAiErrors))]
-/// What several models say of one text.
-pub(crate) async fn analyze(State(app): State<Arc<App>>, call: Call) -> Result<Response, OpenAi> {
-    let request: AnalyzeRequest = call.read()?;
+/// Runs several models on one text.
+pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Response, Refusal> {
+    let app = &call.app;
     if request.text.is_empty() {
-        return Err(OpenAi(Refusal::Empty("`text` cannot be empty".into())));
+        return Err(Refusal::Empty("`text` cannot be empty".into()));
     }
-    let overlong = overlong(&app, request.truncate, request.truncation_direction, request.chunk)?;
-    let names = names(&app, request.models)?;
+    let overlong = call.overlong()?;
+    let names = choose_names(app, request.models)?;
     let mut results = BTreeMap::new();
     let mut chosen = Vec::new();
     for name in names {
         match app.models.get(Some(&name)) {
             Ok(served) => chosen.push((name, served.clone())),
             Err(refusal) => {
-                results.insert(name, ModelResult::Failed { error: refusal.openai() });
+                results.insert(name, ModelResult::Failed { error: openai::error(&refusal) });
             }
         }
     }
-    let texts = read_once(&app, &request.text, &chosen).await?;
+    let texts = tokenize_once(app, &request.text, &chosen).await?;
     let tokenizations = texts.len();
     let mut running = JoinSet::new();
     for (name, served) in chosen {
-        let text = texts.get(&reading(&served)?).cloned();
+        let text = texts.get(&text_key(&served)?).cloned();
         let app = app.clone();
         running.spawn(async move {
-            let answered = match text {
+            let output = match text {
                 Some(Ok(text)) => run(&app, &served, text, overlong).await,
                 Some(Err(error)) => Err(error.into()),
-                None => Err(Refusal::Invalid("the text was not read".into())),
+                None => Err(Refusal::Invalid("the text was not tokenized".into())),
             };
-            (name, served, answered)
+            (name, served, output)
         });
     }
-    let mut answers = Vec::new();
+    let mut outputs = Vec::new();
     while let Some(done) = running.join_next().await {
-        let Ok((name, served, answered)) = done else { continue };
-        let result = match answered {
-            Err(refusal) => ModelResult::Failed { error: refusal.openai() },
-            Ok(mut answered) => {
-                let result = done_by(&served, &mut answered);
-                answers.push(answered);
+        let Ok((name, served, output)) = done else { continue };
+        let result = match output {
+            Err(refusal) => ModelResult::Failed { error: openai::error(&refusal) },
+            Ok(mut output) => {
+                let result = take_result(&served, &mut output);
+                outputs.push(output);
                 result
             }
         };
@@ -74,85 +72,82 @@ pub(crate) async fn analyze(State(app): State<Arc<App>>, call: Call) -> Result<R
     }
     let characters = request.text.chars().count();
     let body = Analysis { object: "analysis", tokenizations, results };
-    Ok(call.answer(app.models.first(), characters, &answers, body))
+    Ok(call.answer(characters, &outputs, body))
 }
 
-/// Those asked for, or all.
-fn names(app: &App, asked: Option<Vec<String>>) -> Result<Vec<String>, Refusal> {
-    let Some(names) = asked else {
+/// Returns the models that the request names, or all of them.
+fn choose_names(app: &App, requested: Option<Vec<String>>) -> Result<Vec<String>, Refusal> {
+    let Some(names) = requested else {
         return Ok(app.models.iter().map(|served| served.name.clone()).collect());
     };
     app.check_count(names.len(), "models")?;
     let twice = names.iter().enumerate().find(|(n, name)| names[..*n].contains(name));
     match twice {
-        Some((_, name)) => Err(Refusal::Invalid(format!("`models` names '{name}' twice"))),
+        Some((_, name)) => {
+            Err(Refusal::Invalid(format!("`models` names '{name}' twice; name each model once")))
+        }
         None => Ok(names),
     }
 }
 
-/// A text with the prompt that a model wants before it, and its tokens.
-struct Reading {
+/// A text with a model's prompt before it, and its tokens without special ones.
+struct TokenizedText {
     text: String,
     bare: Tokens,
 }
 
-/// What models have in common that read a text alike: the tokenizer, and the prompt before the text.
-type ReadingKey = (u64, Option<String>);
+/// Models that share it share the tokens: the fingerprint of the tokenizer, and the prompt before the text.
+type TextKey = (u64, Option<String>);
 
-fn reading(served: &Served) -> Result<ReadingKey, Refusal> {
-    let before = if served.kind.embeds() { prompt(served, None)? } else { None };
+fn text_key(served: &ServedModel) -> Result<TextKey, Refusal> {
+    let before = if served.kind.embeds() { served.prompt(None)? } else { None };
     let fingerprint = served.engine.model().tokenizer.fingerprint();
     Ok((fingerprint, before.map(str::to_owned)))
 }
 
-/// Tokenizes the text as often as models read it differently.
-async fn read_once(
+/// Tokenizes the text once per [`TextKey`].
+async fn tokenize_once(
     app: &App,
     text: &str,
-    chosen: &[(String, Arc<Served>)],
-) -> Result<HashMap<ReadingKey, Result<Arc<Reading>, RequestError>>, Refusal> {
-    let mut readings = HashMap::new();
+    chosen: &[(String, Arc<ServedModel>)],
+) -> Result<HashMap<TextKey, Result<Arc<TokenizedText>, RequestError>>, Refusal> {
+    let mut texts = HashMap::new();
     for (_, served) in chosen {
-        let key = reading(served)?;
-        if readings.contains_key(&key) {
+        let key = text_key(served)?;
+        if texts.contains_key(&key) {
             continue;
         }
         let (text, reader) = (prompted(key.1.as_deref(), text.to_owned()), served.clone());
         let read = move || {
             let bare = reader.engine.model().tokenizer.bare(&text)?;
-            Ok(Arc::new(Reading { text, bare }))
+            Ok(Arc::new(TokenizedText { text, bare }))
         };
-        readings.insert(key, app.tokenizing.run(read).await?);
+        texts.insert(key, app.tokenizer_pool.run(read).await?);
     }
-    Ok(readings)
+    Ok(texts)
 }
 
 async fn run(
     app: &App,
-    served: &Arc<Served>,
-    reading: Arc<Reading>,
+    served: &Arc<ServedModel>,
+    tokenized: Arc<TokenizedText>,
     overlong: Overlong,
-) -> Result<Answered, Refusal> {
-    let task = match served.kind {
-        Kind::Embedding | Kind::MaskedLm => {
-            Task::Embed { pooling: None, normalize: true, dimensions: None }
-        }
-        Kind::Classifier | Kind::Reranker => Task::Classify { raw_scores: false },
-        Kind::TokenClassifier => Task::Tag,
-    };
+) -> Result<Output, Refusal> {
+    let task: Task = served.kind.default_task();
     let limit = served.engine.max_tokens();
-    let answered = match overlong {
+    let output = match overlong {
         Overlong::Chunk(chunking) => {
             let reader = served.clone();
             let cut = move || {
-                let (Reading { text, bare }, model) = (&*reading, reader.engine.model());
+                let (TokenizedText { text, bare }, model) = (&*tokenized, reader.engine.model());
                 Chunks::of(&model.tokenizer, text.clone(), bare, chunking, limit)
             };
-            let chunks = app.tokenizing.run(cut).await??;
-            app.run_windows(served, &[chunks], &task).await?.pop()
+            let chunks = app.tokenizer_pool.run(cut).await??;
+            app.run_chunks(served, &[chunks], &task).await?.pop()
         }
         Overlong::Truncate(truncate) => {
-            let (Reading { text, bare }, tokenizer) = (&*reading, &served.engine.model().tokenizer);
+            let (TokenizedText { text, bare }, tokenizer) =
+                (&*tokenized, &served.engine.model().tokenizer);
             let (own, room) = (bare.ids.len(), limit.saturating_sub(tokenizer.frame_tokens()));
             let kept = truncate.kept(own, room);
             if kept.len() > room {
@@ -160,16 +155,18 @@ async fn run(
                 return Err(RequestError::TooLong { tokens, limit }.into());
             }
             let input = Input::Tokens(text.clone(), tokenizer.framed(bare, kept));
-            app.run_all(served, [input], &task, Truncate::No).await?.pop().map(Answered::from)
+            app.submit_all(served, [input], &task, Truncate::No).await?.pop().map(Output::from)
         }
     };
-    answered.ok_or_else(|| Refusal::Unavailable("the engine gave no answer".into()))
+    output.ok_or_else(|| {
+        Refusal::Unavailable("the engine returned no answer; try again later".into())
+    })
 }
 
-fn done_by(served: &Served, answered: &mut Answered) -> ModelResult {
-    let read = ReadAs::from(&*answered);
+fn take_result(served: &ServedModel, output: &mut Output) -> ModelResult {
+    let read = InputStats::from(&*output);
     let empty = Answer::Embedding(Vec::new());
-    let finding = match std::mem::replace(&mut answered.answer, empty) {
+    let finding = match std::mem::replace(&mut output.answer, empty) {
         Answer::Labels(labels) => {
             Finding::Labels(labels.into_iter().map(Prediction::from).collect())
         }

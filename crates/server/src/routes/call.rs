@@ -1,110 +1,192 @@
-//! One request as a handler sees it: its body, which model its path names, and when it came.
+//! One request to a model: what every handler does before its own work, and after it.
+//!
+//! Before: the body is read as JSON and the model is chosen. After: the answer gets its headers. What lies
+//! between is a handler's, in the file of its endpoint.
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::{Bytes, to_bytes};
-use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
-use axum::http::HeaderMap;
+use axum::extract::{FromRequestParts, RawPathParams, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use bigbatch_engine::Overlong;
+use bigbatch_engine::{Input, Overlong, Task};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::app::App;
 use crate::error::Refusal;
-use crate::models::Served;
-use crate::run::Answered;
-use crate::wire::long::{self, Chunk, Direction};
-use crate::{App, json, timing};
+use crate::jobs::{Job, Output, count_tokens};
+use crate::models::ServedModel;
+use crate::wire::Dialect;
+use crate::wire::request::LengthFields;
+use crate::wire::request::ModelRequest;
+use crate::wire::vllm::{List, Usage};
 
-/// The part of `/models/{name}/...` that names the model.
+/// The parameter of `/models/{name}/...` that names the model.
 pub(super) const MODEL_PARAMETER: &str = "name";
 
+/// A request whose body was read and whose model is known.
 pub(crate) struct Call {
+    pub(super) app: Arc<App>,
+    /// The model that the path names, else the body, else the first.
+    pub(super) served: Arc<ServedModel>,
+    /// The body's fields on inputs that are too long.
+    pub(super) length: LengthFields,
     started: Instant,
-    headers: HeaderMap,
-    body: Result<Bytes, Refusal>,
-    model: Option<String>,
 }
 
-impl FromRequest<Arc<App>> for Call {
-    // What is wrong with a body is said by the handler, in its own dialect.
-    type Rejection = Infallible;
+/// Answers a request by a handler. What is refused is rendered in the dialect of the body where two dialects
+/// share the path, else in the path's.
+pub(super) async fn answer<T, F, Fut>(
+    app: Arc<App>,
+    request: Request,
+    of_path: Dialect,
+    handler: F,
+) -> Response
+where
+    T: ModelRequest,
+    F: Fn(Call, T) -> Fut,
+    Fut: Future<Output = Result<Response, Refusal>>,
+{
+    let started = Instant::now();
+    let (in_path, request, dialect) = match read::<T>(&app, request, of_path).await {
+        Ok(parts) => parts,
+        Err(refusal) => return of_path.render(&refusal),
+    };
+    let length = request.length();
+    let answer = match app.models.get(in_path.as_deref().or(request.model())).cloned() {
+        Ok(served) => handler(Call { app, served, length, started }, request).await,
+        Err(refusal) => Err(refusal),
+    };
+    answer.unwrap_or_else(|refusal| dialect.render(&refusal))
+}
 
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Call, Infallible> {
-        let started = Instant::now();
-        let (mut parts, body) = request.into_parts();
-        let named = RawPathParams::from_request_parts(&mut parts, app).await.ok();
-        let model = named.and_then(|named| {
-            let mut named = named.iter();
-            named.find(|(key, _)| *key == MODEL_PARAMETER).map(|(_, value)| value.to_owned())
-        });
-        let headers = parts.headers;
-        // It was taken in within the server's limits, and the framework's own is another.
-        let body = to_bytes(body, usize::MAX).await;
-        let body = body.map_err(|error| Refusal::Syntax(error.to_string()));
-        Ok(Call { started, headers, body, model })
-    }
+/// Returns the model that the path names, the body, and the body's dialect.
+async fn read<T: ModelRequest>(
+    app: &Arc<App>,
+    request: Request,
+    of_path: Dialect,
+) -> Result<(Option<String>, T, Dialect), Refusal> {
+    let (mut parts, body) = request.into_parts();
+    let parameters = RawPathParams::from_request_parts(&mut parts, app).await.ok();
+    let in_path = parameters.and_then(|parameters| {
+        let mut parameters = parameters.iter();
+        parameters.find(|(name, _)| *name == MODEL_PARAMETER).map(|(_, value)| value.to_owned())
+    });
+    // The middleware has bounded the body; the framework's own limit is another.
+    let body = to_bytes(body, usize::MAX).await;
+    let body = body.map_err(|error| Refusal::Syntax(error.to_string()))?;
+    let request: T = read_json(&parts.headers, &body)?;
+    let dialect = request.dialect(of_path)?;
+    Ok((in_path, request, dialect))
 }
 
 impl Call {
-    /// The body as a wire type.
-    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
-        json::read(&self.headers, self.body.as_ref().map_err(Clone::clone)?)
+    /// Returns what happens to inputs that are too long.
+    pub(super) fn overlong(&self) -> Result<Overlong, Refusal> {
+        self.overlong_by(self.length)
     }
 
-    /// The model that the path names, else the body, else the first.
-    pub(super) fn served<'a>(
+    /// As [`Call::overlong`], by fields that lie deeper in the body.
+    pub(super) fn overlong_by(&self, fields: LengthFields) -> Result<Overlong, Refusal> {
+        fields.resolve(self.app.options.auto_truncate, self.served.engine.max_tokens())
+    }
+
+    /// Runs one task on all inputs: an output per input, or the first failure.
+    pub(super) async fn run(
         &self,
-        app: &'a App,
-        in_body: Option<&str>,
-    ) -> Result<&'a Arc<Served>, Refusal> {
-        app.models.get(self.model.as_deref().or(in_body))
+        inputs: Vec<Input>,
+        task: Task,
+        overlong: Overlong,
+    ) -> Result<Vec<Output>, Refusal> {
+        self.app.run_job(&self.served, Job { inputs, task, overlong }).await
     }
 
-    /// An answer with the headers that say how it came about.
+    /// Returns an answer with the headers on time, tokens and batch.
     pub(super) fn answer(
         &self,
-        served: &Served,
         characters: usize,
-        answers: &[Answered],
+        outputs: &[Output],
         body: impl Serialize,
     ) -> Response {
-        let device = &served.engine.device().name;
-        (timing::headers(device, self.started, characters, answers), Json(body)).into_response()
+        let device = &self.served.engine.device().name;
+        (headers(device, self.started, characters, outputs), Json(body)).into_response()
+    }
+
+    /// Returns vLLM's list of `data`, under a new id that begins with `kind`.
+    pub(super) fn vllm_list<T>(&self, kind: &str, data: Vec<T>, tokens: usize) -> List<T> {
+        List {
+            id: self.app.answer_id(kind),
+            object: "list",
+            created: crate::app::unix_s(),
+            model: self.served.name.clone(),
+            data,
+            usage: Usage::of(tokens),
+        }
     }
 }
 
-/// What becomes of inputs that are too long, where the dialect has all of our fields.
-pub(super) fn overlong(
-    app: &App,
-    truncate: Option<bool>,
-    direction: Option<Direction>,
-    chunk: Option<Chunk>,
-) -> Result<Overlong, Refusal> {
-    long::overlong(truncate, direction, chunk, app.options.auto_truncate)
+/// Reads a body. serde_json bounds nesting at 128, rejects lone surrogates and NaN, and a repeated field of a
+/// struct is an error; unknown fields are ignored, as the originals do.
+fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Refusal> {
+    if !is_json(headers) {
+        return Err(Refusal::ContentType);
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        if error.is_data() {
+            Refusal::Shape(error.to_string())
+        } else {
+            Refusal::Syntax(error.to_string())
+        }
+    })
 }
 
-/// The same for vLLM's `truncate_prompt_tokens`.
-pub(super) fn overlong_vllm(
-    app: &App,
-    served: &Served,
-    truncate: Option<bool>,
-    prompt_tokens: Option<i64>,
-    chunk: Option<Chunk>,
-) -> Result<Overlong, Refusal> {
-    let most = served.engine.max_tokens();
-    let truncate = match prompt_tokens {
-        None => truncate,
-        Some(-1) => Some(true),
-        Some(tokens) if usize::try_from(tokens) == Ok(most) => Some(true),
-        Some(tokens) => {
-            return Err(Refusal::Invalid(format!(
-                "truncate_prompt_tokens is {tokens}; it may be -1 or {most}, the model's length"
-            )));
+/// Whether the body is `application/json`, with or without parameters, or `application/*+json`.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let subtype = essence.strip_prefix("application/");
+    subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+}
+
+/// The timing headers of text-embeddings-inference, and the batch that carried a single input. Times are in
+/// whole milliseconds as the original's: the total of the request, and the mean of each stage over its inputs.
+fn headers(device: &str, started: Instant, characters: usize, outputs: &[Output]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let mut put = |name: &'static str, value: String| {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(name), value);
         }
     };
-    overlong(app, truncate, None, chunk)
+    let count = outputs.len().max(1) as u32;
+    let mean = |stage: fn(&Output) -> Duration| {
+        (outputs.iter().map(stage).sum::<Duration>() / count).as_millis().to_string()
+    };
+    let total = started.elapsed().as_millis().to_string();
+    put("x-compute-type", if device.starts_with("cpu") { "cpu" } else { "gpu" }.into());
+    put("x-compute-time", total.clone());
+    put("x-compute-characters", characters.to_string());
+    put("x-compute-tokens", count_tokens(outputs).to_string());
+    put("x-total-time", total);
+    put("x-tokenization-time", mean(|output| output.timings.tokenize));
+    put("x-queue-time", mean(|output| output.timings.queue));
+    put("x-inference-time", mean(|output| output.timings.copy + output.timings.compute));
+    if outputs.iter().any(|output| output.truncated) {
+        put("x-truncated", "true".into());
+    }
+    let chunks: usize = outputs.iter().filter_map(|output| output.chunks).sum();
+    if chunks > 0 {
+        put("x-chunks", chunks.to_string());
+    }
+    if let [output] = outputs {
+        put("x-batch-id", output.batch.id.to_string());
+        put("x-batch-sequences", output.batch.sequences.to_string());
+        put("x-batch-tokens", output.batch.tokens.to_string());
+    }
+    headers
 }

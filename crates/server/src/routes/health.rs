@@ -1,8 +1,8 @@
-//! Whether the server can answer (`/health`, `/ping`), and whether it should be sent anything (`/ready`).
+//! Whether the server can answer (`/health`, `/ping`), and whether it should get requests (`/ready`).
 //!
-//! A health check never stands in the queue. A device whose batch ended lately is well. One that runs a batch
-//! is well until the batch has taken ten times what its size predicts. An idle one shows with a forward pass of
-//! its own that it works; a device that hangs, or is lost, cannot.
+//! A health check does not wait in the queue. A device is healthy if a batch ended recently, or if the
+//! running batch has taken at most ten times its predicted time. An idle device proves its health by a
+//! forward pass of its own. A device that hangs, or is lost, fails all three.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,32 +13,30 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bigbatch_engine::{Engine, Pulse};
 
-use crate::App;
-use crate::error::{Dialect, Refusal};
-use crate::life::Phase;
+use crate::app::App;
+use crate::lifecycle::Phase;
 use crate::options::Options;
 
 pub(super) const HEALTH: &str = "/health";
 pub(super) const PING: &str = "/ping";
 pub(super) const READY: &str = "/ready";
 
-/// Seconds after which to ask again: health may come back from one batch to the next, and these answers cost
-/// nothing.
+/// Seconds until the next check: health may recover with the next batch, and these answers are cheap.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
-/// How many times what its size predicts a batch may take.
+/// Maximum time of a running batch over its predicted time.
 const STUCK_FACTOR: u32 = 10;
 
-/// What a batch may take that nothing predicts, because it is the first.
+/// Maximum time of the first batch, which has no prediction.
 const FIRST_BATCH: Duration = Duration::from_secs(120);
 
 #[utoipa::path(get, path = "/health", tag = "text-embeddings-inference",
-    responses((status = 200, description = "It can"), (status = 503, description = "It cannot: why")))]
-/// Whether the server can answer.
+    responses((status = 200, description = "The server can answer"), (status = 503, description = "The model that is not healthy, and the reason")))]
+/// Reports whether every device works.
 pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
     for served in app.models.iter() {
         if let Err(why) = check(&served.engine, &app.options).await {
-            tracing::error!(model = served.name, why, "not healthy");
+            tracing::error!(model = served.name, why, "health check failed");
             return unwell(format!("{}: {why}\n", served.name));
         }
     }
@@ -49,8 +47,8 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
 }
 
 #[utoipa::path(get, path = "/ready", tag = "bigbatch",
-    responses((status = 200, description = "Send it requests"), (status = 503, description = "Loading or draining")))]
-/// Whether it should be sent requests.
+    responses((status = 200, description = "The server takes requests"), (status = 503, description = "Models are loading, the server is draining, or its device is lost")))]
+/// Reports whether the server should get requests.
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     match app.life.phase() {
         Phase::Ready => (StatusCode::OK, "ready\n").into_response(),
@@ -60,18 +58,14 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     }
 }
 
-const LOADING: &str = "models are being loaded\n";
+const LOADING: &str = "models are still loading\n";
 
-/// What is said on every path while there are no routes yet.
-pub(crate) fn loading(path: &str) -> Response {
-    if [HEALTH, PING, READY].contains(&path) {
-        return unwell(LOADING.into());
-    }
-    let said = "models are being loaded; /ready tells when they are";
-    Refusal::Unavailable(said.into()).answer(Dialect::of(path))
+/// Returns the answer of the health paths while models load; `None` for any other path.
+pub(crate) fn loading(path: &str) -> Option<Response> {
+    [HEALTH, PING, READY].contains(&path).then(|| unwell(LOADING.into()))
 }
 
-/// A 503 for whoever looks after the server.
+/// Returns a 503 in plain text, for supervisors and load balancers.
 fn unwell(why: String) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, RETRY_AFTER_SECONDS)], why).into_response()
 }
@@ -84,14 +78,17 @@ async fn check(engine: &Engine, options: &Options) -> Result<(), String> {
     match tokio::time::timeout(options.health_wait, probe.into_future()).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),
-        // Requests came in between, and the probe is behind them: then they tell.
+        // Requests may have been queued before the probe: then their batches are judged.
         Err(_) => judge(&engine.pulse(), options).unwrap_or_else(|| {
-            Err(format!("an idle device ran nothing in {} s", options.health_wait.as_secs_f64()))
+            Err(format!(
+                "the idle device did not finish a forward pass within {} s",
+                options.health_wait.as_secs_f64()
+            ))
         }),
     }
 }
 
-/// `None` where the device is idle and has shown nothing lately.
+/// Judges the device by its batches; `None` if it is idle and its last batch is too old.
 fn judge(pulse: &Pulse, options: &Options) -> Option<Result<(), String>> {
     if let Some(lost) = &pulse.lost {
         return Some(Err(lost.clone()));
@@ -104,7 +101,7 @@ fn judge(pulse: &Pulse, options: &Options) -> Option<Result<(), String>> {
     let took = batch.since.elapsed();
     Some(if took > limit {
         Err(format!(
-            "a batch of {} tokens has run for {:.1} s and should have taken {:.1} s",
+            "a batch of {} tokens has run for {:.1} s; predicted were {:.1} s",
             batch.tokens,
             took.as_secs_f64(),
             batch.predicted.unwrap_or(FIRST_BATCH).as_secs_f64()

@@ -1,186 +1,160 @@
-//! `POST /` and `POST /invocations`: the model's own task, in the shapes that `huggingface_hub` reads.
+//! `POST /` and `POST /invocations`: the task of the model's kind, in the shapes that `huggingface_hub` reads.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::response::Response;
-use bigbatch_engine::{Answer, Input, Overlong, Task};
+use bigbatch_engine::{Answer, Entity, Input, Overlong, Task};
 
-use super::call::{Call, overlong};
-use super::docs::TeiErrors;
-use super::embed::{prompt, similarities, take_vectors};
-use super::ours::fills;
-use super::predict::take_labels;
-use super::rerank::ranks;
-use crate::App;
-use crate::error::{Refusal, Tei};
-use crate::models::{Kind, Served};
-use crate::run::{Answered, Job};
-use crate::wire::both::RerankRequest;
+use super::call::Call;
+use super::embed::{PairCosines, compare_sentences};
+use super::native::mask_fills;
+use super::rerank::{RankOptions, rank_texts};
+use crate::error::Refusal;
+use crate::jobs::{Output, take_labels, take_vectors};
+use crate::models::ModelKind;
 use crate::wire::hub::{EntityGroup, HubAnswer, HubInputs, HubParameters, HubRequest};
-use crate::wire::inputs::{Inputs, Read, one_or_many};
-use crate::wire::ours::five;
-use crate::wire::tei::Prediction;
+use crate::wire::inputs::{InputBatch, Inputs, one_or_many};
+use crate::wire::request::ModelRequest;
+use crate::wire::shared::{Prediction, five};
+use crate::wire::tei::TeiErrors;
 
 #[utoipa::path(post, path = "/", tag = "Hugging Face Hub", request_body = HubRequest,
-    responses((status = 200, description = "By the model's kind: vectors, labels of each text, entities, \
-        candidates for masks, ranks, or similarities where `inputs` has a source_sentence",
+    responses((status = 200, description = "By the model's kind: vectors, labels, entities, candidates for \
+        masks, ranks, or similarities if `inputs` has a source_sentence",
         body = HubAnswer), TeiErrors))]
-/// What the model is for.
-pub(crate) async fn hub(State(app): State<Arc<App>>, call: Call) -> Result<Response, Tei> {
-    let mut request: HubRequest = call.read()?;
+/// Runs the task of the model's kind.
+pub(crate) async fn hub(call: Call, mut request: HubRequest) -> Result<Response, Refusal> {
     let parameters = request.parameters.take().unwrap_or_default().or(request.beside);
-    let served = call.served(&app, request.model.as_deref())?;
+    let length = parameters.length();
     if let (Some(query), Some(texts)) = (request.query, request.texts) {
-        return ranks(&app, &call, rerank_request(query, request.model, &parameters), texts).await;
+        let raw_scores = parameters.raw_scores.unwrap_or(false);
+        let return_text = parameters.return_text.unwrap_or(false);
+        let options = RankOptions { raw_scores, return_text, length };
+        return rank_texts(&call, query, texts, options).await;
     }
-    let (truncate, direction) = (parameters.truncate, parameters.truncation_direction);
-    let overlong = overlong(&app, truncate, direction, parameters.chunk)?;
+    let overlong = call.overlong_by(length)?;
     let inputs = match request.inputs {
-        None => return Err(Tei(Refusal::Shape("missing field `inputs`".into()))),
+        None => return Err(Refusal::Shape("missing field `inputs`".into())),
         Some(HubInputs::Similarity(input)) => {
-            let prompt = prompt(served, parameters.prompt_name.as_deref())?;
-            let (cosines, answers, characters) =
-                similarities(&app, served, input, prompt, overlong).await?;
-            let body = HubAnswer::Similarities(cosines);
-            return Ok(call.answer(served, characters, &answers, body));
+            let prompt = call.served.prompt(parameters.prompt_name.as_deref())?;
+            let PairCosines { cosines, outputs, characters } =
+                compare_sentences(&call, input, prompt, overlong).await?;
+            return Ok(call.answer(characters, &outputs, HubAnswer::Similarities(cosines)));
         }
         Some(HubInputs::Texts(inputs)) => inputs,
     };
-    let asked = Asked { app: &app, call: &call, served, parameters, overlong };
-    match served.kind {
-        Kind::MaskedLm if asked.wants_fills(&inputs) => asked.fills(inputs).await,
-        Kind::MaskedLm | Kind::Embedding => asked.vectors(inputs).await,
-        Kind::Classifier | Kind::Reranker => asked.labels(inputs).await,
-        Kind::TokenClassifier => asked.entities(inputs).await,
+    let kind = call.served.kind;
+    let task = HubTask { call, parameters, overlong };
+    match kind {
+        ModelKind::MaskedLm if task.wants_fills(&inputs) => task.fill_masks(inputs).await,
+        ModelKind::MaskedLm | ModelKind::Embedding => task.embed(inputs).await,
+        ModelKind::Classifier | ModelKind::Reranker => task.classify(inputs).await,
+        ModelKind::TokenClassifier => task.tag(inputs).await,
     }
-    .map_err(Tei)
 }
 
-/// One request, its inputs aside.
-struct Asked<'a> {
-    app: &'a App,
-    call: &'a Call,
-    served: &'a Arc<Served>,
+/// One request without its inputs.
+struct HubTask {
+    call: Call,
     parameters: HubParameters,
     overlong: Overlong,
 }
 
-impl Asked<'_> {
-    async fn run(&self, inputs: Vec<Input>, task: Task) -> Result<Vec<Answered>, Refusal> {
-        self.app.run(self.served, Job { inputs, task, overlong: self.overlong }).await
+impl HubTask {
+    async fn run(&self, inputs: Vec<Input>, task: Task) -> Result<Vec<Output>, Refusal> {
+        self.call.run(inputs, task, self.overlong).await
     }
 
-    async fn vectors(self, inputs: Inputs) -> Result<Response, Refusal> {
-        let prompt = prompt(self.served, self.parameters.prompt_name.as_deref())?;
-        let read = inputs.read(prompt).map_err(Refusal::Shape)?;
+    async fn embed(self, inputs: Inputs) -> Result<Response, Refusal> {
+        let prompt = self.call.served.prompt(self.parameters.prompt_name.as_deref())?;
+        let batch = inputs.into_batch(prompt).map_err(Refusal::Shape)?;
         let normalize = self.parameters.normalize.unwrap_or(true);
         let task = Task::Embed { pooling: None, normalize, dimensions: self.parameters.dimensions };
-        let mut answers = self.run(read.inputs, task).await?;
-        let vectors = HubAnswer::Vectors(take_vectors(&mut answers));
-        Ok(self.call.answer(self.served, read.characters, &answers, vectors))
+        let mut outputs = self.run(batch.inputs, task).await?;
+        let vectors = HubAnswer::Vectors(take_vectors(&mut outputs));
+        Ok(self.call.answer(batch.characters, &outputs, vectors))
     }
 
-    async fn labels(self, inputs: Inputs) -> Result<Response, Refusal> {
-        let read = inputs.read(None).map_err(Refusal::Shape)?;
-        let own = self.served.engine.model().scoring().name();
+    async fn classify(self, inputs: Inputs) -> Result<Response, Refusal> {
+        let batch = inputs.into_batch(None).map_err(Refusal::Shape)?;
+        let own = self.call.served.engine.model().scoring().name();
         let raw_scores = match self.parameters.function_to_apply.as_deref() {
             None => self.parameters.raw_scores.unwrap_or(false),
             Some("none") => true,
             Some(function) if function == own => false,
             Some(function) => {
                 return Err(Refusal::Invalid(format!(
-                    "function_to_apply is '{function}'; of this model it may be none or {own}"
+                    "function_to_apply is '{function}'; this model supports none and {own}"
                 )));
             }
         };
-        let mut answers = self.run(read.inputs, Task::Classify { raw_scores }).await?;
+        let mut outputs = self.run(batch.inputs, Task::Classify { raw_scores }).await?;
         let top_k = self.parameters.top_k.unwrap_or(usize::MAX);
-        let lists = take_labels(&mut answers).into_iter();
+        let lists = take_labels(&mut outputs).into_iter();
         let lists = lists.map(|list| list.into_iter().take(top_k).map(Prediction::from).collect());
         let body = HubAnswer::Labels(lists.collect());
-        Ok(self.call.answer(self.served, read.characters, &answers, body))
+        Ok(self.call.answer(batch.characters, &outputs, body))
     }
 
-    async fn entities(self, inputs: Inputs) -> Result<Response, Refusal> {
+    async fn tag(self, inputs: Inputs) -> Result<Response, Refusal> {
         if let Some(strategy) = self.parameters.aggregation_strategy.as_deref()
             && strategy != "simple"
         {
             return Err(Refusal::Invalid(format!(
-                "aggregation_strategy is '{strategy}'; there is simple (/tag gives every token's label)"
+                "aggregation_strategy is '{strategy}'; only simple is supported (/tag returns the label of every token)"
             )));
         }
-        let read = inputs.read(None).map_err(Refusal::Shape)?;
-        let mut answers = self.run(read.inputs, Task::Tag).await?;
-        let group = |entity: bigbatch_engine::Entity| EntityGroup {
+        let batch = inputs.into_batch(None).map_err(Refusal::Shape)?;
+        let mut outputs = self.run(batch.inputs, Task::Tag).await?;
+        let group = |entity: Entity| EntityGroup {
             entity_group: entity.label,
             score: entity.score,
             word: entity.text,
             start: entity.span.start,
             end: entity.span.end,
         };
-        let groups = |answered: &mut Answered| match &mut answered.answer {
+        let groups = |output: &mut Output| match &mut output.answer {
             Answer::Tags { entities, .. } => {
                 std::mem::take(entities).into_iter().map(group).collect()
             }
             _ => Vec::new(),
         };
-        let lists = answers.iter_mut().map(groups).collect();
-        let body = one_or_many(lists, read.single, HubAnswer::Entities, HubAnswer::EntitiesOfMany);
-        Ok(self.call.answer(self.served, read.characters, &answers, body))
+        let lists = outputs.iter_mut().map(groups).collect();
+        let body = one_or_many(lists, batch.single, HubAnswer::Entities, HubAnswer::EntitiesOfMany);
+        Ok(self.call.answer(batch.characters, &outputs, body))
     }
 
-    /// A masked language model fills where there is a mask, or options that only filling has.
+    /// Returns whether a masked language model fills masks instead of embedding: the text has a mask, or the
+    /// request an option of filling.
     fn wants_fills(&self, inputs: &Inputs) -> bool {
-        let mask = self.served.engine.model().tokenizer.mask_token();
+        let mask = self.call.served.engine.model().tokenizer.mask_token();
         let masked = |text: &str| mask.as_deref().is_some_and(|mask| text.contains(mask));
         self.parameters.top_k.is_some()
             || self.parameters.targets.is_some()
             || inputs.texts().any(masked)
     }
 
-    async fn fills(self, inputs: Inputs) -> Result<Response, Refusal> {
+    async fn fill_masks(self, inputs: Inputs) -> Result<Response, Refusal> {
         if self.parameters.targets.is_some() {
-            return Err(Refusal::Invalid("`targets` is not supported; ask for `top_k`".into()));
+            return Err(Refusal::Invalid("`targets` is not supported; use `top_k`".into()));
         }
         let texts: Vec<String> = inputs.texts().map(str::to_owned).collect();
-        let Read { inputs, characters, single } = inputs.read(None).map_err(Refusal::Shape)?;
+        let InputBatch { inputs, characters, single } =
+            inputs.into_batch(None).map_err(Refusal::Shape)?;
         if texts.len() != inputs.len() {
-            return Err(Refusal::Invalid("masks are filled in texts, not in token ids".into()));
+            return Err(Refusal::Invalid(
+                "masks are filled in texts, not in token ids; send texts".into(),
+            ));
         }
         let top_k = self.parameters.top_k.unwrap_or_else(five);
-        let answers = self.run(inputs, Task::FillMask { top_k }).await?;
-        let of_each = texts.iter().zip(&answers);
-        let of_each =
-            of_each.map(|(text, answered)| fills(self.served, text, answered, self.overlong));
+        let outputs = self.run(inputs, Task::FillMask { top_k }).await?;
+        let of_each = texts.iter().zip(&outputs);
+        let of_each = of_each
+            .map(|(text, output)| mask_fills(&self.call.served, text, output, self.overlong));
         let body = one_or_many(
             of_each.flatten().collect(),
             single,
             HubAnswer::Fills,
             HubAnswer::FillsOfMany,
         );
-        Ok(self.call.answer(self.served, characters, &answers, body))
-    }
-}
-
-fn rerank_request(
-    query: String,
-    model: Option<String>,
-    parameters: &HubParameters,
-) -> RerankRequest {
-    RerankRequest {
-        query,
-        texts: None,
-        documents: None,
-        model,
-        raw_scores: parameters.raw_scores.unwrap_or(false),
-        return_text: parameters.return_text.unwrap_or(false),
-        top_n: None,
-        return_documents: None,
-        use_activation: None,
-        truncate: parameters.truncate,
-        truncation_direction: parameters.truncation_direction,
-        truncate_prompt_tokens: None,
-        chunk: parameters.chunk,
+        Ok(self.call.answer(characters, &outputs, body))
     }
 }

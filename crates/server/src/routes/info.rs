@@ -1,4 +1,4 @@
-//! What is served: `/info` as text-embeddings-inference tells it, `/v1/models` as OpenAI does.
+//! What is served: `/info` of text-embeddings-inference and `/v1/models` of OpenAI.
 
 use std::sync::Arc;
 
@@ -7,16 +7,15 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bigbatch_engine::{Dtype, Pooling};
 
-use super::docs::OpenAiErrors;
-use crate::App;
-use crate::error::OpenAi;
-use crate::models::{Kind, Served};
-use crate::wire::openai::{ModelCard, ModelList};
+use crate::app::App;
+use crate::models::{ModelKind, ServedModel};
+use crate::wire::Dialect;
+use crate::wire::openai::{ModelCard, ModelList, OpenAiErrors};
 use crate::wire::tei::{Info, LabelMaps, ModelInfo, ModelType};
 
 #[utoipa::path(get, path = "/info", tag = "text-embeddings-inference",
-    responses((status = 200, description = "The first model and the limits; `models` has all", body = Info)))]
-/// The models and the limits.
+    responses((status = 200, description = "The first model and the limits; `models` lists all models", body = Info)))]
+/// Describes the models and the limits.
 pub(crate) async fn info(State(app): State<Arc<App>>) -> Response {
     let served = app.models.first();
     let (engine, options) = (&served.engine, &app.options);
@@ -42,24 +41,25 @@ pub(crate) async fn info(State(app): State<Arc<App>>) -> Response {
 
 #[utoipa::path(get, path = "/v1/models", tag = "OpenAI",
     responses((status = 200, description = "All models", body = ModelList)))]
-/// All models.
+/// Lists all models.
 pub(crate) async fn models(State(app): State<Arc<App>>) -> Json<ModelList> {
     let data = app.models.iter().map(|served| card(&app, served)).collect();
     Json(ModelList { object: "list", data })
 }
 
 #[utoipa::path(get, path = "/v1/models/{name}", tag = "OpenAI",
-    params(("name" = String, Path, description = "A model's name")),
-    responses((status = 200, description = "That model", body = ModelCard), OpenAiErrors))]
-/// One model.
+    params(("name" = String, Path, description = "Name of the model")),
+    responses((status = 200, description = "The model", body = ModelCard), OpenAiErrors))]
+/// Describes one model.
 pub(crate) async fn model(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
-) -> Result<Json<ModelCard>, OpenAi> {
-    Ok(Json(card(&app, app.models.named(&name)?)))
+) -> Result<Json<ModelCard>, Response> {
+    let served = app.models.named(&name).map_err(|refusal| Dialect::OpenAi.render(&refusal))?;
+    Ok(Json(card(&app, served)))
 }
 
-fn card(app: &App, served: &Served) -> ModelCard {
+fn card(app: &App, served: &ServedModel) -> ModelCard {
     ModelCard {
         id: served.name.clone(),
         object: "model",
@@ -71,7 +71,7 @@ fn card(app: &App, served: &Served) -> ModelCard {
     }
 }
 
-fn model_info(served: &Served) -> ModelInfo {
+fn model_info(served: &ServedModel) -> ModelInfo {
     let engine = &served.engine;
     ModelInfo {
         name: served.name.clone(),
@@ -86,7 +86,7 @@ fn model_info(served: &Served) -> ModelInfo {
     }
 }
 
-fn dtype(served: &Served) -> &'static str {
+fn dtype(served: &ServedModel) -> &'static str {
     match served.engine.device().dtype {
         Dtype::F32 => "float32",
         Dtype::Bf16 => "bfloat16",
@@ -94,21 +94,21 @@ fn dtype(served: &Served) -> &'static str {
     }
 }
 
-fn model_type(served: &Served) -> ModelType {
+fn model_type(served: &ServedModel) -> ModelType {
     let model = served.engine.model();
     let labels = || LabelMaps {
         id2label: model.labels.iter().cloned().enumerate().collect(),
         label2id: model.labels.iter().cloned().zip(0..).collect(),
     };
     match served.kind {
-        Kind::Embedding | Kind::MaskedLm => ModelType::Embedding {
+        ModelKind::Embedding | ModelKind::MaskedLm => ModelType::Embedding {
             pooling: match model.embedding_pooling {
                 Pooling::Cls => "cls",
                 Pooling::Mean => "mean",
             },
         },
-        Kind::Classifier => ModelType::Classifier(labels()),
-        Kind::Reranker => ModelType::Reranker(labels()),
-        Kind::TokenClassifier => ModelType::TokenClassifier(labels()),
+        ModelKind::Classifier => ModelType::Classifier(labels()),
+        ModelKind::Reranker => ModelType::Reranker(labels()),
+        ModelKind::TokenClassifier => ModelType::TokenClassifier(labels()),
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /metrics`: the counters, as Prometheus reads them.
+//! `GET /metrics`: the counters in Prometheus' text format.
 
 use std::sync::Arc;
 
@@ -6,11 +6,15 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 
-use crate::{App, observe};
+use crate::app::App;
+use crate::observe::prometheus;
 
 #[utoipa::path(get, path = "/metrics", tag = "text-embeddings-inference",
     responses((status = 200, description = "Counters in Prometheus' text format", body = String)))]
-/// The counters.
+/// Returns the counters.
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], observe::page(&app))
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        prometheus::page(&app.models, &app.observe),
+    )
 }

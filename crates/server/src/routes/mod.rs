@@ -1,136 +1,158 @@
-//! The endpoints, one file a family, and the table that the router and the document are both made of.
+//! The endpoints, one file per family, and the table of all.
+//!
+//! A handler gets the request and its model from [`call`] and returns an answer or a refusal; the dialect that
+//! its row names renders the refusal. Nothing here listens, checks keys or bounds bodies: `router` puts the
+//! table behind `middleware`. The document of the table is `openapi`'s, which adds its own two rows.
 
 pub(crate) mod analyze;
 mod call;
-pub(crate) mod docs;
 pub(crate) mod embed;
 pub(crate) mod health;
 pub(crate) mod hub;
 pub(crate) mod info;
 pub(crate) mod metrics;
+pub(crate) mod native;
 pub(crate) mod openai;
-pub(crate) mod ours;
+pub(crate) mod pooling;
 pub(crate) mod predict;
 pub(crate) mod rerank;
 pub(crate) mod tokens;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
-use axum::Router;
-use axum::http::Uri;
+use axum::extract::{Request, State};
+use axum::handler::Handler;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 
-use crate::error::{Dialect, Refusal};
-use crate::layers::{around, guard_all};
-use crate::{App, pages};
-pub(crate) use health::loading;
+use self::call::{Call, MODEL_PARAMETER};
+use crate::app::App;
+use crate::error::Refusal;
+use crate::wire::Dialect::{self, HubClient, Native, OpenAi, Tei, Vllm};
+use crate::wire::request::ModelRequest;
 
-type Route = (&'static str, MethodRouter<Arc<App>>);
-
-/// Everything that asks a model, each also there as `/models/NAME/...`. All of it by POST.
-fn inference() -> Vec<Route> {
+/// Returns all endpoints but the OpenAPI document's and the pages.
+pub(crate) fn table() -> Vec<Route> {
     vec![
-        ("/", post(hub::hub)),
-        ("/invocations", post(hub::hub)),
-        ("/embed", post(embed::embed)),
-        ("/embed_all", post(embed::embed_all)),
-        ("/similarity", post(embed::similarity)),
-        ("/predict", post(predict::predict)),
-        ("/classify", post(predict::classify)),
-        ("/rerank", post(rerank::rerank)),
-        ("/v1/rerank", post(rerank::rerank_v1)),
-        ("/v2/rerank", post(rerank::rerank_v1)),
-        ("/score", post(rerank::score)),
-        ("/tokenize", post(tokens::tokenize)),
-        ("/decode", post(tokens::decode)),
-        ("/embeddings", post(openai::embeddings)),
-        ("/v1/embeddings", post(openai::embeddings)),
-        ("/pooling", post(openai::pooling)),
-        ("/tag", post(ours::tag)),
-        ("/fill_mask", post(ours::fill_mask)),
+        Route::model(HubClient, "/", hub::hub),
+        Route::model(HubClient, "/invocations", hub::hub).alias_of("/"),
+        Route::model(Tei, "/embed", embed::embed),
+        Route::model(Tei, "/embed_all", embed::embed_all),
+        Route::model(Tei, "/similarity", embed::similarity),
+        Route::model(Tei, "/predict", predict::predict),
+        // Also vLLM's, told apart by the body; a body of neither is refused as text-embeddings-inference does.
+        Route::model(Tei, "/classify", predict::classify),
+        Route::model(Tei, "/rerank", rerank::rerank),
+        Route::model(Vllm, "/v1/rerank", rerank::rerank_v1),
+        Route::model(Vllm, "/v2/rerank", rerank::rerank_v1).alias_of("/v1/rerank"),
+        Route::model(Vllm, "/score", rerank::score),
+        Route::model(Vllm, "/pooling", pooling::pooling),
+        Route::model(Tei, "/tokenize", tokens::tokenize),
+        Route::model(Tei, "/decode", tokens::decode),
+        Route::model(OpenAi, "/v1/embeddings", openai::embeddings),
+        Route::model(OpenAi, "/embeddings", openai::embeddings).alias_of("/v1/embeddings"),
+        Route::model(Native, "/tag", native::tag),
+        Route::model(Native, "/fill_mask", native::fill_mask),
+        // Ours, with OpenAI's errors as everything below /v1.
+        Route::models(OpenAi, "/v1/analyze", analyze::analyze),
+        Route::get(Tei, "/info", info::info),
+        Route::get(OpenAi, "/v1/models", info::models),
+        // Its refusals have never been OpenAI's.
+        Route::get(Tei, "/models", info::models).alias_of("/v1/models"),
+        Route::get(OpenAi, "/v1/models/{name}", info::model),
+        Route::get(Tei, health::HEALTH, health::health).open(),
+        Route::get(Native, health::PING, health::health).alias_of(health::HEALTH).open(),
+        Route::get(Native, health::READY, health::ready).open(),
+        Route::get(Tei, "/metrics", metrics::metrics).open(),
     ]
 }
 
-/// The rest: across all models, or about the server.
-fn others() -> Vec<(&'static str, Route)> {
-    vec![
-        ("post", ("/v1/analyze", post(analyze::analyze))),
-        ("get", ("/info", get(info::info))),
-        ("get", ("/models", get(info::models))),
-        ("get", ("/v1/models", get(info::models))),
-        ("get", ("/v1/models/{name}", get(info::model))),
-        ("get", ("/openapi.json", get(docs::openapi))),
-        ("get", ("/api-doc/openapi.json", get(docs::openapi))),
-    ]
+/// Returns the dialect of a path, for what is refused before or without a handler. A path that is not in the
+/// table is OpenAI's if it has a version, else text-embeddings-inference's.
+pub(crate) fn dialect_of(path: &str) -> Dialect {
+    static DIALECTS: LazyLock<HashMap<&str, Dialect>> =
+        LazyLock::new(|| table().iter().map(|route| (route.path, route.dialect)).collect());
+    let path = match path.strip_prefix("/models/") {
+        Some(rest) => rest.find('/').map_or("", |at| &rest[at..]),
+        None => path,
+    };
+    let versioned = path.starts_with("/v1/") || path.starts_with("/v2/");
+    let unknown = if versioned { OpenAi } else { Tei };
+    DIALECTS.get(path).copied().unwrap_or(unknown)
 }
 
-/// What needs no key, all of it by GET: a supervisor, a load balancer and a metrics collector have none.
-fn open() -> Vec<Route> {
-    vec![
-        (health::HEALTH, get(health::health)),
-        (health::PING, get(health::health)),
-        (health::READY, get(health::ready)),
-        ("/metrics", get(metrics::metrics)),
-    ]
+/// A row of the table: a path, its dialect, and what answers it.
+pub(crate) struct Route {
+    /// `get` or `post`, as OpenAPI spells it.
+    pub(crate) method: &'static str,
+    pub(crate) path: &'static str,
+    /// Whose clients it answers; refusals are rendered accordingly.
+    pub(crate) dialect: Dialect,
+    /// The path that the OpenAPI document describes in its place.
+    pub(crate) alias_of: Option<&'static str>,
+    /// Whether it also exists below `/models/NAME`.
+    pub(crate) per_model: bool,
+    /// Whether it needs no API key and is answered while the server closes.
+    pub(crate) open: bool,
+    pub(crate) handler: MethodRouter<Arc<App>>,
 }
 
-/// Paths that mean another: the document tells of the other one, and repeats it for these.
-pub(crate) const ALIASES: [(&str, &str); 6] = [
-    ("/ping", "/health"),
-    ("/invocations", "/"),
-    ("/embeddings", "/v1/embeddings"),
-    ("/v2/rerank", "/v1/rerank"),
-    ("/models", "/v1/models"),
-    ("/api-doc/openapi.json", "/openapi.json"),
-];
-
-/// A path of [`inference`] for the model that it names.
-pub(crate) fn of_model(path: &str) -> String {
-    format!("/models/{{{}}}{}", call::MODEL_PARAMETER, path.trim_end_matches('/'))
-}
-
-/// Paths that ask a model.
-pub(crate) fn inference_paths() -> Vec<&'static str> {
-    inference().into_iter().map(|(path, _)| path).collect()
-}
-
-/// Method and path of everything that is served, but for the pages for people.
-pub fn endpoints() -> Vec<(&'static str, String)> {
-    let of_inference = inference_paths().into_iter();
-    let of_inference =
-        of_inference.flat_map(|path| [("post", path.to_owned()), ("post", of_model(path))]);
-    let rest = others().into_iter().map(|(method, (path, _))| (method, path.to_owned()));
-    let open = open().into_iter().map(|(path, _)| ("get", path.to_owned()));
-    of_inference.chain(rest).chain(open).collect()
-}
-
-/// Everything that is served.
-pub fn router(app: Arc<App>) -> Router {
-    let mut guarded = pages::data();
-    for (path, method) in inference() {
-        guarded = guarded.route(&of_model(path), method.clone()).route(path, method);
+impl Route {
+    /// A POST that one model answers, also below `/models/NAME`.
+    pub(crate) fn model<T, F, Fut>(dialect: Dialect, path: &'static str, handler: F) -> Route
+    where
+        T: ModelRequest,
+        F: Fn(Call, T) -> Fut + Copy + Send + Sync + 'static,
+        Fut: Future<Output = Result<Response, Refusal>> + Send,
+    {
+        Route { per_model: true, ..Route::models(dialect, path, handler) }
     }
-    for (_, (path, method)) in others() {
-        guarded = guarded.route(path, method);
-    }
-    let method = async |uri: Uri| refuse(&uri, Refusal::Method);
-    let guarded = guarded
-        .fallback(async |uri: Uri| refuse(&uri, Refusal::NoRoute))
-        .method_not_allowed_fallback(method);
-    let routes = open()
-        .into_iter()
-        .fold(pages::files(), |open, (path, method)| open.route(path, method))
-        .merge(guard_all(guarded, &app))
-        // Of those that are open; the others have it already, behind the guard.
-        .method_not_allowed_fallback(method)
-        .with_state(app.clone());
-    around(routes, &app)
-}
 
-/// In the dialect of paths of this kind.
-fn refuse(uri: &Uri, refusal: fn(String) -> Refusal) -> Response {
-    let dialect = Dialect::of(uri.path());
-    // A path is a client's own words: none of it goes further than back to that client.
-    refusal(uri.path().to_owned()).answer(dialect)
+    /// A POST that several models answer.
+    pub(crate) fn models<T, F, Fut>(dialect: Dialect, path: &'static str, handler: F) -> Route
+    where
+        T: ModelRequest,
+        F: Fn(Call, T) -> Fut + Copy + Send + Sync + 'static,
+        Fut: Future<Output = Result<Response, Refusal>> + Send,
+    {
+        let answer = move |State(app): State<Arc<App>>, request: Request| {
+            call::answer(app, request, dialect, handler)
+        };
+        Route::new("post", dialect, path, post(answer))
+    }
+
+    /// A GET about the server or its models.
+    pub(crate) fn get<H, T>(dialect: Dialect, path: &'static str, handler: H) -> Route
+    where
+        H: Handler<T, Arc<App>>,
+        T: 'static,
+    {
+        Route::new("get", dialect, path, get(handler))
+    }
+
+    /// Marks a second path of an endpoint that is documented at `path`.
+    pub(crate) fn alias_of(self, path: &'static str) -> Route {
+        Route { alias_of: Some(path), ..self }
+    }
+
+    /// Lets everyone in, without a key: supervisors, load balancers and metrics collectors have none.
+    pub(crate) fn open(self) -> Route {
+        Route { open: true, ..self }
+    }
+
+    /// Returns the path below `/models/NAME`, if there is one.
+    pub(crate) fn model_path(&self) -> Option<String> {
+        let path = self.path.trim_end_matches('/');
+        self.per_model.then(|| format!("/models/{{{MODEL_PARAMETER}}}{path}"))
+    }
+
+    fn new(
+        method: &'static str,
+        dialect: Dialect,
+        path: &'static str,
+        handler: MethodRouter<Arc<App>>,
+    ) -> Route {
+        Route { method, path, dialect, alias_of: None, per_model: false, open: false, handler }
+    }
 }

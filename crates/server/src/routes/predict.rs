@@ -1,54 +1,43 @@
-//! Labels: `/predict` of text-embeddings-inference, and `/classify`, which a semantic router calls with
+//! Labels of texts: `/predict` of text-embeddings-inference, and `/classify`, which semantic routers call with
 //! `inputs` and vLLM's clients with `input`.
 
-use std::sync::Arc;
+use axum::response::Response;
+use bigbatch_engine::{LabelScore, Task};
 
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use bigbatch_engine::{Answer, LabelScore, Overlong, Task};
-
-use super::call::{Call, overlong, overlong_vllm};
-use super::docs::TeiErrors;
-use crate::App;
-use crate::error::{OpenAi, Refusal, Tei};
-use crate::models::Served;
-use crate::run::{Answered, Job, tokens};
-use crate::wire::both::ClassifyRequest;
-use crate::wire::inputs::{Inputs, Read, Texts, one_or_many};
-use crate::wire::tei::{PredictRequest, Prediction, Predictions};
+use super::call::Call;
+use crate::error::Refusal;
+use crate::jobs::{count_tokens, take_labels};
+use crate::wire::inputs::{InputBatch, Inputs, Texts, one_or_many};
+use crate::wire::request::LengthFields;
+use crate::wire::shared::{ClassifyRequest, Prediction};
+use crate::wire::tei::{PredictRequest, Predictions, TeiErrors};
 use crate::wire::vllm::{Class, List};
 
 #[utoipa::path(post, path = "/predict", tag = "text-embeddings-inference",
     request_body = PredictRequest,
-    responses((status = 200, description = "All labels, likeliest first; of a batch a list of them",
+    responses((status = 200, description = "All labels, likeliest first; for a batch, a list per input",
         body = Predictions), TeiErrors))]
-/// The labels of texts or pairs.
-pub(crate) async fn predict(State(app): State<Arc<App>>, call: Call) -> Result<Response, Tei> {
-    let request: PredictRequest = call.read()?;
-    let served = call.served(&app, request.model.as_deref())?;
-    let read = request.inputs.read().map_err(Refusal::Shape)?;
-    let overlong = overlong(&app, request.truncate, request.truncation_direction, request.chunk)?;
-    Ok(labels(&app, &call, served, read, overlong, request.raw_scores).await?)
+/// Classifies texts or pairs of texts.
+pub(crate) async fn predict(call: Call, request: PredictRequest) -> Result<Response, Refusal> {
+    let batch = request.inputs.into_batch().map_err(Refusal::Shape)?;
+    list_labels(&call, batch, call.length, request.raw_scores).await
 }
 
 #[utoipa::path(post, path = "/classify", tag = "text-embeddings-inference",
     request_body = ClassifyRequest,
-    responses((status = 200, description = "To `inputs` a flat list of all labels, likeliest first (of an \
-        array a list of them); to `input` vLLM's list of classes", body = ClassifyAnswer), TeiErrors))]
-/// The labels of texts: a flat list for `inputs`, vLLM's answer for `input`.
-pub(crate) async fn classify(State(app): State<Arc<App>>, call: Call) -> Response {
-    let mut request: ClassifyRequest = match call.read() {
-        Ok(request) => request,
-        Err(refusal) => return Tei(refusal).into_response(),
-    };
-    match (request.inputs.take(), request.input.take()) {
-        (Some(inputs), None) => flat(&app, &call, request, inputs).await.into_response(),
-        (None, Some(input)) => classes(&app, &call, request, input).await.into_response(),
-        _ => Tei(Refusal::Shape("give either `inputs` or `input`".into())).into_response(),
+    responses((status = 200, description = "For `inputs`, a flat list of all labels, likeliest first (for an \
+        array, a list per text); for `input`, vLLM's list of classes", body = ClassifyAnswer), TeiErrors))]
+/// Classifies texts: a flat list for `inputs`, vLLM's answer for `input`.
+pub(crate) async fn classify(call: Call, request: ClassifyRequest) -> Result<Response, Refusal> {
+    let ClassifyRequest { inputs, input, raw_scores, use_activation, .. } = request;
+    if let Some(input) = input {
+        return list_classes(&call, input, raw_scores || use_activation == Some(false)).await;
     }
+    let batch = inputs.map_or_else(InputBatch::default, Texts::into_batch);
+    list_labels(&call, batch, call.length.of_tei(), raw_scores).await
 }
 
-/// What `/classify` answers.
+/// The answer of `/classify`.
 #[derive(serde::Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "a name for the two shapes, in the document only")]
@@ -57,68 +46,33 @@ pub(crate) enum ClassifyAnswer {
     Classes(List<Class>),
 }
 
-async fn flat(
-    app: &App,
+/// Answers with all labels of each input, as text-embeddings-inference lists them.
+async fn list_labels(
     call: &Call,
-    request: ClassifyRequest,
-    inputs: Texts,
-) -> Result<Response, Tei> {
-    let served = call.served(app, request.model.as_deref())?;
-    let overlong = overlong(app, request.truncate, request.truncation_direction, request.chunk)?;
-    Ok(labels(app, call, served, inputs.read(), overlong, request.raw_scores).await?)
-}
-
-/// All labels of what was read, as text-embeddings-inference lists them.
-async fn labels(
-    app: &App,
-    call: &Call,
-    served: &Arc<Served>,
-    Read { inputs, characters, single }: Read,
-    overlong: Overlong,
+    InputBatch { inputs, characters, single }: InputBatch,
+    length: LengthFields,
     raw_scores: bool,
 ) -> Result<Response, Refusal> {
-    let task = Task::Classify { raw_scores };
-    let mut answers = app.run(served, Job { inputs, task, overlong }).await?;
-    let labels = predictions(take_labels(&mut answers), single);
-    Ok(call.answer(served, characters, &answers, labels))
+    let overlong = call.overlong_by(length)?;
+    let mut outputs = call.run(inputs, Task::Classify { raw_scores }, overlong).await?;
+    let predictions = |labels: Vec<LabelScore>| labels.into_iter().map(Prediction::from).collect();
+    let lists = take_labels(&mut outputs).into_iter().map(predictions).collect();
+    let body = one_or_many(lists, single, Predictions::One, Predictions::Many);
+    Ok(call.answer(characters, &outputs, body))
 }
 
-async fn classes(
-    app: &App,
-    call: &Call,
-    request: ClassifyRequest,
-    input: Inputs,
-) -> Result<Response, OpenAi> {
-    let served = call.served(app, request.model.as_deref())?;
-    let read = input.read(None).map_err(Refusal::Shape)?;
-    let (truncate, prompt_tokens) = (request.truncate, request.truncate_prompt_tokens);
-    let overlong = overlong_vllm(app, served, truncate, prompt_tokens, request.chunk)?;
-    let raw_scores = request.raw_scores || request.use_activation == Some(false);
-    let task = Task::Classify { raw_scores };
-    let mut answers = app.run(served, Job { inputs: read.inputs, task, overlong }).await?;
-    let tokens = tokens(&answers);
+/// Answers with vLLM's list of classes.
+async fn list_classes(call: &Call, input: Inputs, raw_scores: bool) -> Result<Response, Refusal> {
+    let batch = input.into_batch(None).map_err(Refusal::Shape)?;
+    let overlong = call.overlong_by(call.length.of_vllm())?;
+    let mut outputs = call.run(batch.inputs, Task::Classify { raw_scores }, overlong).await?;
     let class = |(index, mut labels): (usize, Vec<LabelScore>)| {
         let label = labels.first().map_or_else(String::new, |likeliest| likeliest.label.clone());
         labels.sort_by_key(|label| label.id);
         let probs: Vec<f32> = labels.iter().map(|label| label.score).collect();
         Class { index, label, num_classes: probs.len(), probs }
     };
-    let data = take_labels(&mut answers).into_iter().enumerate().map(class).collect();
-    let list = app.list("classify", served, data, tokens);
-    Ok(call.answer(served, read.characters, &answers, list))
-}
-
-/// The labels out of classifications' answers.
-pub(super) fn take_labels(answers: &mut [Answered]) -> Vec<Vec<LabelScore>> {
-    let labels = |answered: &mut Answered| match &mut answered.answer {
-        Answer::Labels(labels) => Some(std::mem::take(labels)),
-        _ => None,
-    };
-    answers.iter_mut().filter_map(labels).collect()
-}
-
-/// As they go over the wire: of a single input without a list around them.
-pub(super) fn predictions(labels: Vec<Vec<LabelScore>>, single: bool) -> Predictions {
-    let list = |labels: Vec<LabelScore>| labels.into_iter().map(Prediction::from).collect();
-    one_or_many(labels.into_iter().map(list).collect(), single, Predictions::One, Predictions::Many)
+    let data = take_labels(&mut outputs).into_iter().enumerate().map(class).collect();
+    let list = call.vllm_list("classify", data, count_tokens(&outputs));
+    Ok(call.answer(batch.characters, &outputs, list))
 }

@@ -1,183 +1,160 @@
-//! Texts against a query: `/rerank` in both dialects, and vLLM's `/score`.
+//! Scores of texts against a query: `/rerank` in two dialects, and vLLM's `/score`.
 //!
-//! A reranker reads each pair together. With a model of embeddings vLLM's dialect takes cosines instead, as
+//! A reranker reads query and text together. With an embedding model vLLM's dialect answers with cosines, as
 //! vLLM does; text-embeddings-inference's refuses.
 
-use std::sync::Arc;
+use axum::response::Response;
+use bigbatch_engine::{Input, LabelScore, Overlong, Task};
 
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use bigbatch_engine::{Input, Overlong, Task};
+use super::call::Call;
+use super::embed::{PairCosines, compare_pairs};
+use crate::error::Refusal;
+use crate::jobs::{Output, count_tokens, take_labels};
+use crate::models::{ModelKind, ServedModel};
+use crate::wire::openai::{OpenAiErrors, TokenUsage};
+use crate::wire::request::LengthFields;
+use crate::wire::shared::{Document, RerankRequest};
+use crate::wire::tei::{Rank, TeiErrors};
+use crate::wire::vllm::{DocumentRanking, List, RerankDocument, RerankResult, Score, ScoreRequest};
 
-use super::call::{Call, overlong, overlong_vllm};
-use super::docs::{OpenAiErrors, TeiErrors};
-use super::embed::{cosines, prompt};
-use super::predict::take_labels;
-use crate::App;
-use crate::error::{OpenAi, Refusal, Tei};
-use crate::models::{Kind, Served};
-use crate::run::{Answered, Job, tokens};
-use crate::wire::both::RerankRequest;
-use crate::wire::tei::Rank;
-use crate::wire::vllm::{
-    Document, List, RerankDocument, RerankResult, RerankUsage, Reranked, Score, ScoreRequest,
-};
-
-/// What `/rerank` answers.
+/// The answer of `/rerank`.
 #[derive(serde::Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "a name for the two shapes, in the document only")]
 pub(crate) enum RerankAnswer {
     Texts(Vec<Rank>),
-    Documents(Reranked),
+    Documents(DocumentRanking),
 }
 
 #[utoipa::path(post, path = "/rerank", tag = "text-embeddings-inference",
     request_body = RerankRequest,
-    responses((status = 200, description = "Best first: to `texts` text-embeddings-inference's list, to \
-        `documents` vLLM's answer", body = RerankAnswer), TeiErrors))]
-/// Texts in the order of how well they answer a query.
-pub(crate) async fn rerank(State(app): State<Arc<App>>, call: Call) -> Response {
-    let mut request: RerankRequest = match call.read() {
-        Ok(request) => request,
-        Err(refusal) => return Tei(refusal).into_response(),
-    };
-    match (request.texts.take(), request.documents.take()) {
-        (Some(texts), None) => ranks(&app, &call, request, texts).await.into_response(),
-        (None, Some(documents)) => {
-            documents_ranked(&app, &call, request, documents).await.into_response()
-        }
-        _ => Tei(Refusal::Shape("give either `texts` or `documents`".into())).into_response(),
+    responses((status = 200, description = "Best first: for `texts`, text-embeddings-inference's list; for \
+        `documents`, vLLM's answer", body = RerankAnswer), TeiErrors))]
+/// Ranks texts by how well they answer a query.
+pub(crate) async fn rerank(call: Call, mut request: RerankRequest) -> Result<Response, Refusal> {
+    if let Some(texts) = request.texts.take() {
+        let RerankRequest { query, raw_scores, return_text, .. } = request;
+        let options = RankOptions { raw_scores, return_text, length: call.length.of_tei() };
+        return rank_texts(&call, query, texts, options).await;
     }
+    rank_documents(&call, request).await
 }
 
 #[utoipa::path(post, path = "/v1/rerank", tag = "vLLM", request_body = RerankRequest,
-    responses((status = 200, description = "Best first", body = Reranked), OpenAiErrors))]
-/// Documents in the order of how well they answer a query.
-pub(crate) async fn rerank_v1(State(app): State<Arc<App>>, call: Call) -> Result<Response, OpenAi> {
-    let mut request: RerankRequest = call.read()?;
-    let missing = || Refusal::Shape("missing field `documents`".into());
-    let documents = request.documents.take().ok_or_else(missing)?;
-    documents_ranked(&app, &call, request, documents).await
-}
-
-pub(super) async fn ranks(
-    app: &App,
-    call: &Call,
-    request: RerankRequest,
-    texts: Vec<String>,
-) -> Result<Response, Tei> {
-    let served = call.served(app, request.model.as_deref())?;
-    app.check_count(texts.len(), "texts")?;
-    if served.kind != Kind::Reranker {
-        return Err(Tei(not_a_reranker(served)));
-    }
-    let overlong = overlong(app, request.truncate, request.truncation_direction, request.chunk)?;
-    let kept = if request.return_text { texts.clone() } else { Vec::new() };
-    let queries = vec![request.query];
-    let scored = scores(app, served, (queries, texts), request.raw_scores, overlong).await?;
-    let mut kept = kept.into_iter();
-    let ranks = scored.scores.iter().enumerate();
-    let ranks = ranks.map(|(index, &score)| Rank { index, text: kept.next(), score });
-    let mut ranks: Vec<Rank> = ranks.collect();
-    ranks.sort_by(|a, b| b.score.total_cmp(&a.score));
-    Ok(call.answer(served, scored.characters, &scored.answers, ranks))
-}
-
-async fn documents_ranked(
-    app: &App,
-    call: &Call,
-    request: RerankRequest,
-    documents: Vec<Document>,
-) -> Result<Response, OpenAi> {
-    let served = call.served(app, request.model.as_deref())?;
-    app.check_count(documents.len(), "documents")?;
-    let (truncate, prompt_tokens) = (request.truncate, request.truncate_prompt_tokens);
-    let overlong = overlong_vllm(app, served, truncate, prompt_tokens, request.chunk)?;
-    let texts: Vec<String> = documents.into_iter().map(Document::text).collect();
-    let kept = request.return_documents.unwrap_or(true).then(|| texts.clone());
-    let raw_scores = request.use_activation == Some(false);
-    let scored = scores(app, served, (vec![request.query], texts), raw_scores, overlong).await?;
-    let result = |(index, &relevance_score): (usize, &f32)| {
-        let text = kept.as_ref().map(|kept| kept[index].clone());
-        RerankResult { index, document: text.map(|text| RerankDocument { text }), relevance_score }
-    };
-    let mut results: Vec<RerankResult> = scored.scores.iter().enumerate().map(result).collect();
-    results.sort_by(|a, b| b.relevance_score.total_cmp(&a.relevance_score));
-    results.truncate(request.top_n.filter(|&n| n > 0).unwrap_or(usize::MAX));
-    let (id, model) = (app.answer_id("rerank"), served.name.clone());
-    let usage = RerankUsage { prompt_tokens: scored.tokens(), total_tokens: scored.tokens() };
-    let body = Reranked { id, model, usage, results };
-    Ok(call.answer(served, scored.characters, &scored.answers, body))
+    responses((status = 200, description = "Best first", body = DocumentRanking), OpenAiErrors))]
+/// Ranks documents by how well they answer a query.
+pub(crate) async fn rerank_v1(call: Call, request: RerankRequest) -> Result<Response, Refusal> {
+    rank_documents(&call, request).await
 }
 
 #[utoipa::path(post, path = "/score", tag = "vLLM", request_body = ScoreRequest,
-    responses((status = 200, description = "A score for each pair", body = List<Score>), OpenAiErrors))]
-/// The scores of pairs: one query with each document, or each with its own.
-pub(crate) async fn score(State(app): State<Arc<App>>, call: Call) -> Result<Response, OpenAi> {
-    let request: ScoreRequest = call.read()?;
-    let served = call.served(&app, request.model.as_deref())?;
-    let (queries, _) = request.queries.list();
-    let (documents, _) = request.documents.list();
-    app.check_count(queries.len(), "queries")?;
-    app.check_count(documents.len(), "documents")?;
+    responses((status = 200, description = "One score per pair", body = List<Score>), OpenAiErrors))]
+/// Scores pairs: one query with each document, or each query with its own document.
+pub(crate) async fn score(call: Call, request: ScoreRequest) -> Result<Response, Refusal> {
+    let (queries, _) = request.queries.into_vec();
+    let (documents, _) = request.documents.into_vec();
+    call.app.check_count(queries.len(), "queries")?;
+    call.app.check_count(documents.len(), "documents")?;
     if queries.len() != 1 && queries.len() != documents.len() {
         let (queries, documents) = (queries.len(), documents.len());
-        return Err(OpenAi(Refusal::Invalid(format!(
-            "{queries} queries and {documents} documents: give one query, or as many of each"
-        ))));
+        return Err(Refusal::Invalid(format!(
+            "{queries} queries and {documents} documents; give one query, or as many queries as documents"
+        )));
     }
-    let (truncate, prompt_tokens) = (request.truncate, request.truncate_prompt_tokens);
-    let overlong = overlong_vllm(&app, served, truncate, prompt_tokens, request.chunk)?;
     let raw_scores = request.use_activation == Some(false);
-    let scored = scores(&app, served, (queries, documents), raw_scores, overlong).await?;
-    let data = scored.scores.iter().enumerate();
+    let pairs = score_pairs(&call, queries, documents, raw_scores, call.overlong()?).await?;
+    let data = pairs.scores.iter().enumerate();
     let data = data.map(|(index, &score)| Score { index, object: "score", score }).collect();
-    let list = app.list("score", served, data, scored.tokens());
-    Ok(call.answer(served, scored.characters, &scored.answers, list))
+    let list = call.vllm_list("score", data, count_tokens(&pairs.outputs));
+    Ok(call.answer(pairs.characters, &pairs.outputs, list))
+}
+
+/// The options of a ranking of `texts`.
+pub(super) struct RankOptions {
+    pub(super) raw_scores: bool,
+    pub(super) return_text: bool,
+    pub(super) length: LengthFields,
+}
+
+/// Answers with text-embeddings-inference's list, best first.
+pub(super) async fn rank_texts(
+    call: &Call,
+    query: String,
+    texts: Vec<String>,
+    options: RankOptions,
+) -> Result<Response, Refusal> {
+    call.app.check_count(texts.len(), "texts")?;
+    if call.served.kind != ModelKind::Reranker {
+        return Err(not_a_reranker(&call.served));
+    }
+    let overlong = call.overlong_by(options.length)?;
+    let mut copies = if options.return_text { texts.clone() } else { Vec::new() }.into_iter();
+    let pairs = score_pairs(call, vec![query], texts, options.raw_scores, overlong).await?;
+    let ranks = pairs.scores.iter().enumerate();
+    let ranks = ranks.map(|(index, &score)| Rank { index, text: copies.next(), score });
+    let mut ranks: Vec<Rank> = ranks.collect();
+    ranks.sort_by(|a, b| b.score.total_cmp(&a.score));
+    Ok(call.answer(pairs.characters, &pairs.outputs, ranks))
+}
+
+/// Answers with vLLM's ranking, best first.
+async fn rank_documents(call: &Call, request: RerankRequest) -> Result<Response, Refusal> {
+    let documents = request.documents.unwrap_or_default();
+    call.app.check_count(documents.len(), "documents")?;
+    let overlong = call.overlong_by(call.length.of_vllm())?;
+    let texts: Vec<String> = documents.into_iter().map(Document::into_text).collect();
+    let copies = request.return_documents.unwrap_or(true).then(|| texts.clone());
+    let raw_scores = request.use_activation == Some(false);
+    let pairs = score_pairs(call, vec![request.query], texts, raw_scores, overlong).await?;
+    let result = |(index, &relevance_score): (usize, &f32)| {
+        let text = copies.as_ref().map(|copies| copies[index].clone());
+        RerankResult { index, document: text.map(|text| RerankDocument { text }), relevance_score }
+    };
+    let mut results: Vec<RerankResult> = pairs.scores.iter().enumerate().map(result).collect();
+    results.sort_by(|a, b| b.relevance_score.total_cmp(&a.relevance_score));
+    results.truncate(request.top_n.filter(|&n| n > 0).unwrap_or(usize::MAX));
+    let (id, model) = (call.app.answer_id("rerank"), call.served.name.clone());
+    let usage = TokenUsage::of(count_tokens(&pairs.outputs));
+    let body = DocumentRanking { id, model, usage, results };
+    Ok(call.answer(pairs.characters, &pairs.outputs, body))
 }
 
 /// Scores of pairs, and how they were read.
-struct Scored {
+struct PairScores {
     scores: Vec<f32>,
-    answers: Vec<Answered>,
+    outputs: Vec<Output>,
     characters: usize,
 }
 
-impl Scored {
-    fn tokens(&self) -> usize {
-        tokens(&self.answers)
-    }
-}
-
-/// One query with each text, or each with its own.
-async fn scores(
-    app: &App,
-    served: &Arc<Served>,
-    (queries, texts): (Vec<String>, Vec<String>),
+/// Scores one query with each text, or each query with its own text.
+async fn score_pairs(
+    call: &Call,
+    queries: Vec<String>,
+    texts: Vec<String>,
     raw_scores: bool,
     overlong: Overlong,
-) -> Result<Scored, Refusal> {
+) -> Result<PairScores, Refusal> {
+    let kind = call.served.kind;
+    if kind.embeds() {
+        let prompt = call.served.prompt(None)?;
+        let PairCosines { cosines: scores, outputs, characters } =
+            compare_pairs(call, queries, texts, prompt, overlong).await?;
+        return Ok(PairScores { scores, outputs, characters });
+    }
+    if kind != ModelKind::Reranker {
+        return Err(not_a_reranker(&call.served));
+    }
     let characters = queries.iter().chain(&texts).map(|text| text.chars().count()).sum();
-    if served.kind.embeds() {
-        let prompt = prompt(served, None)?;
-        let (scores, answers) = cosines(app, served, queries, texts, prompt, overlong).await?;
-        return Ok(Scored { scores, answers, characters });
-    }
-    if served.kind != Kind::Reranker {
-        return Err(not_a_reranker(served));
-    }
     let alone = queries.len() == 1;
     let query = |n: usize| queries[if alone { 0 } else { n }].clone();
     let pair = |(n, text): (usize, String)| Input::Pair(query(n), text);
     let inputs = texts.into_iter().enumerate().map(pair).collect();
-    let task = Task::Classify { raw_scores };
-    let mut answers = app.run(served, Job { inputs, task, overlong }).await?;
-    let first = |labels: Vec<bigbatch_engine::LabelScore>| labels.first().map(|l| l.score);
-    let scores = take_labels(&mut answers).into_iter().filter_map(first).collect();
-    Ok(Scored { scores, answers, characters })
+    let mut outputs = call.run(inputs, Task::Classify { raw_scores }, overlong).await?;
+    let first = |labels: Vec<LabelScore>| labels.first().map(|label| label.score);
+    let scores = take_labels(&mut outputs).into_iter().filter_map(first).collect();
+    Ok(PairScores { scores, outputs, characters })
 }
 
-fn not_a_reranker(served: &Served) -> Refusal {
+fn not_a_reranker(served: &ServedModel) -> Refusal {
     Refusal::WrongKind(format!("model is not a re-ranker model but a {}", served.kind.name()))
 }

@@ -1,12 +1,15 @@
-//! One connection, from its first byte to its last.
+//! One connection: TLS, HTTP/1.1 or HTTP/2 (told apart by the first bytes), and its end.
+//!
+//! Its deadlines are in `timer`. Its requests go to the [`Gateway`], and from there to the router.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use http_body_util::BodyExt;
@@ -17,52 +20,92 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
+use tower::ServiceExt;
 
-use super::meter::{Meter, Metered};
-use super::{Door, Tls};
-use crate::life::{Life, Phase};
+use super::timer::{ConnectionTimer, TimedStream};
+use super::tls::Tls;
+use crate::lifecycle::{Lifecycle, Phase};
 use crate::options::Transport;
+use crate::router::refuse_while_loading;
 
-/// How long a connection may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// Maximum time to close a connection after its deadline.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
 
-/// Said to a connection too many. To come back in a second: others may end at any moment, and nothing tells when.
+/// The answer to a connection beyond `--max-connections`. It suggests a retry after a second, because nothing
+/// predicts when another connection ends.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
     content-length: 0\r\n\r\n";
 
-/// Streams of one HTTP/2 connection.
+/// Maximum concurrent streams per HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
 
-/// Serves a connection that was accepted.
-pub(super) async fn drive(
-    stream: TcpStream,
-    tls: Option<Arc<Tls>>,
-    limits: Arc<Transport>,
-    door: Door,
-) {
-    let Some(tls) = tls else { return speak(stream, &limits, door).await };
-    let agreed = tls.acceptor().accept(stream);
-    match tokio::time::timeout(limits.header_timeout, agreed).await {
-        Ok(Ok(stream)) => speak(stream, &limits, door).await,
-        Ok(Err(error)) => tracing::debug!(%error, "no TLS with a client"),
-        Err(_) => tracing::debug!("a client took too long to agree on TLS"),
+/// The router once the models are loaded; before that it answers every request 503.
+#[derive(Clone, Default)]
+pub struct Gateway {
+    inner: Arc<GatewayInner>,
+}
+
+#[derive(Default)]
+struct GatewayInner {
+    life: Arc<Lifecycle>,
+    routes: OnceLock<Router>,
+}
+
+impl Gateway {
+    /// Returns the phase, to be shared with the application.
+    pub fn life(&self) -> &Arc<Lifecycle> {
+        &self.inner.life
+    }
+
+    /// Answers requests by `routes` from now on, and enters [`Phase::Ready`]. Later calls are ignored.
+    pub fn open(&self, routes: Router) {
+        let _ = self.inner.routes.set(routes);
+        self.inner.life.enter(Phase::Ready);
+    }
+
+    fn answer(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + use<> {
+        let routes = self.inner.routes.get().cloned();
+        async move {
+            let Some(routes) = routes else { return refuse_while_loading(request.uri().path()) };
+            match routes.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        }
     }
 }
 
-async fn speak<S>(stream: S, limits: &Transport, door: Door)
+/// Serves an accepted connection until it ends.
+pub(super) async fn serve_connection(
+    stream: TcpStream,
+    tls: Option<Arc<Tls>>,
+    limits: Arc<Transport>,
+    gateway: Gateway,
+) {
+    let Some(tls) = tls else { return serve_http(stream, &limits, gateway).await };
+    let handshake = tls.acceptor().accept(stream);
+    match tokio::time::timeout(limits.header_timeout, handshake).await {
+        Ok(Ok(stream)) => serve_http(stream, &limits, gateway).await,
+        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => tracing::debug!("TLS handshake took longer than --header-timeout"),
+    }
+}
+
+async fn serve_http<S>(stream: S, limits: &Transport, gateway: Gateway)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let meter = Meter::new(limits);
-    let io = TokioIo::new(Metered { stream, meter: meter.clone() });
-    let (entry, at_door) = (meter.clone(), door.clone());
+    let timer = ConnectionTimer::new(limits);
+    let io = TokioIo::new(TimedStream { stream, timer: timer.clone() });
+    let (request_timer, request_gateway) = (timer.clone(), gateway.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let (busy, answer) = (entry.enter(), at_door.answer(request.map(Body::new)));
+        let (active, answer) =
+            (request_timer.begin_request(), request_gateway.answer(request.map(Body::new)));
         async move {
-            // The request is over when the last of its answer has been handed to the socket.
+            // The request ends when the last frame of its answer has been handed to the socket.
             let hold = move |body: Body| {
                 Body::new(body.map_frame(move |frame| {
-                    let _ = &busy;
+                    let _ = &active;
                     frame
                 }))
             };
@@ -80,20 +123,20 @@ where
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(limits.header_limit_bytes as u32);
     let mut connection = pin!(builder.serve_connection(io, service));
-    let mut closing = pin!(closing(door.life()));
-    let mut told = false;
+    let mut closing = pin!(closing(gateway.life()));
+    let mut announced = false;
     let mut alarm = pin!(sleep_until(Instant::now()));
-    let mut last_call: Option<Instant> = None;
+    let mut close_at: Option<Instant> = None;
     poll_fn(|cx| {
-        if !told && closing.as_mut().poll(cx).is_ready() {
-            told = true;
+        if !announced && closing.as_mut().poll(cx).is_ready() {
+            announced = true;
             connection.as_mut().graceful_shutdown();
         }
         loop {
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            let Some(deadline) = last_call.or_else(|| meter.deadline()) else {
+            let Some(deadline) = close_at.or_else(|| timer.deadline()) else {
                 return Poll::Pending;
             };
             if alarm.deadline() != deadline {
@@ -102,31 +145,31 @@ where
             if alarm.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if last_call.is_some() {
+            if close_at.is_some() {
                 return Poll::Ready(());
             }
-            meter.expire();
+            timer.expire();
             connection.as_mut().graceful_shutdown();
-            last_call = Some(Instant::now() + GOODBYE);
+            close_at = Some(Instant::now() + CLOSE_TIME);
         }
     })
     .await;
 }
 
-async fn closing(life: &Life) {
-    life.reached(Phase::Closing).await;
+async fn closing(life: &Lifecycle) {
+    life.wait_for(Phase::Closing).await;
 }
 
-/// Tells a connection too many to come back later. `plain`: not over TLS, where it would be garbage.
-pub(super) async fn turn_away(mut stream: TcpStream, plain: bool) {
+/// Answers 503 and closes. Over TLS (`plain` is false) it only closes: the answer would not be readable.
+pub(super) async fn reject_connection(mut stream: TcpStream, plain: bool) {
     if !plain {
         return;
     }
-    let goodbye = async {
+    let close = async {
         stream.write_all(FULL).await?;
         stream.shutdown().await?;
-        // Closed with something unread, the socket would be reset and the answer lost.
+        // A socket closed with unread bytes is reset, and the answer lost.
         tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
     };
-    let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    let _ = tokio::time::timeout(CLOSE_TIME, close).await;
 }

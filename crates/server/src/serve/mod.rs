@@ -1,141 +1,104 @@
-//! The listener: connections in, requests to the routes, and an orderly end.
+//! The listener: accepts connections until the server closes, then waits for the requests under way.
 //!
-//! The listener is up before the models are: until then everything hears 503. After SIGTERM requests are taken
-//! for a while longer, because load balancers need time to notice; then they are refused, what is under way is
-//! answered, and the process may go. HTTP/1.1 and HTTP/2, with or without TLS, are told apart by what a client
-//! sends first.
+//! The listener is up before the models are; until then every request is answered 503. After SIGTERM requests
+//! are accepted for `--drain-delay`, because load balancers need time to notice; then they are refused, the
+//! requests under way are answered, and the process may exit. What a request passes before its handler is in
+//! `middleware`; one connection is in `connection`, its timeouts in `timer`.
 
 mod connection;
-mod meter;
+mod timer;
 mod tls;
 
-use std::future::Future;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::Request;
-use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tower::ServiceExt;
 
+pub use self::connection::Gateway;
 pub use self::tls::{Tls, TlsError};
-use crate::life::{Life, Phase};
+use crate::lifecycle::Phase;
 use crate::options::Transport;
-use crate::routes::loading;
 
-/// How long to wait when the operating system gives no more sockets.
+/// Time between attempts when the operating system has no more sockets.
 const NO_SOCKETS: Duration = Duration::from_millis(100);
 
-/// After the device is lost: how long those under way may take to hear of it.
+/// Maximum time for the requests under way to be answered after the device is lost.
 const LOST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What connections ask: the routes once there are models, and before that a word to come back.
-#[derive(Clone, Default)]
-pub struct Door {
-    inner: Arc<Inside>,
-}
-
-#[derive(Default)]
-struct Inside {
-    life: Arc<Life>,
-    routes: OnceLock<Router>,
-}
-
-/// How serving ended.
+/// How the server shut down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// Everything that was accepted has been answered.
+pub enum Shutdown {
+    /// All accepted requests were answered.
     Drained,
-    /// `--drain-timeout` passed with this many connections at work.
+    /// `--drain-timeout` passed while requests were under way.
     Cut {
-        /// Connections that were not done.
+        /// Connections that were cut off.
         connections: usize,
     },
-    /// A device is lost, and only a new process mends that: exit code 3.
+    /// A device is lost; only a restart helps: exit code 3.
     DeviceLost,
 }
 
-impl Door {
-    /// The phase, to be shared with the application.
-    pub fn life(&self) -> &Arc<Life> {
-        &self.inner.life
-    }
-
-    /// Lets requests in.
-    pub fn open(&self, routes: Router) {
-        let _ = self.inner.routes.set(routes);
-        self.inner.life.enter(Phase::Ready);
-    }
-
-    fn answer(&self, request: Request) -> impl Future<Output = Response> + use<> {
-        let routes = self.inner.routes.get().cloned();
-        async move {
-            let Some(routes) = routes else { return loading(request.uri().path()) };
-            match routes.oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            }
-        }
-    }
-}
-
-/// Serves until the phase is past draining and what was under way is done. A listener that gives no connection
-/// is asked again, for as long as it takes.
+/// Serves until the phase is [`Phase::Closing`] or later and the requests under way are answered or cut off.
+/// When the operating system refuses a connection, it tries again for as long as it takes.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
     limits: Transport,
-    door: Door,
-) -> Ended {
+    gateway: Gateway,
+) -> Shutdown {
     let limits = Arc::new(limits);
     let most = limits.max_connections.clamp(1, 1 << 20);
-    let places = Arc::new(Semaphore::new(most));
+    let slots = Arc::new(Semaphore::new(most));
     let accept = async {
         loop {
             let (stream, _) = match listener.accept().await {
                 Ok(accepted) => accepted,
-                Err(error) if of_one_client(&error) => continue,
+                Err(error) if is_connection_error(&error) => continue,
                 Err(error) => {
-                    tracing::error!(%error, "no connection can be accepted");
+                    tracing::error!(%error, "cannot accept a connection; trying again");
                     tokio::time::sleep(NO_SOCKETS).await;
                     continue;
                 }
             };
-            // Small answers must not wait for more to send. Failing that, they are only late.
+            // Small answers must not wait for more data. If this fails, they are only late.
             let _ = stream.set_nodelay(true);
-            let Ok(place) = places.clone().try_acquire_owned() else {
-                tracing::warn!(limit = most, "a connection too many (--max-connections)");
-                tokio::spawn(connection::turn_away(stream, tls.is_none()));
+            let Ok(slot) = slots.clone().try_acquire_owned() else {
+                tracing::warn!(
+                    limit = most,
+                    "connection refused: all connections are in use (--max-connections)"
+                );
+                tokio::spawn(connection::reject_connection(stream, tls.is_none()));
                 continue;
             };
-            let work = connection::drive(stream, tls.clone(), limits.clone(), door.clone());
+            let work =
+                connection::serve_connection(stream, tls.clone(), limits.clone(), gateway.clone());
             tokio::spawn(async move {
                 work.await;
-                drop(place);
+                drop(slot);
             });
         }
     };
     tokio::select! {
         () = accept => {}
-        () = door.life().reached(Phase::Closing) => {}
+        () = gateway.life().wait_for(Phase::Closing) => {}
     }
     drop(listener);
-    let lost = || door.life().phase() == Phase::Lost;
+    let lost = || gateway.life().phase() == Phase::Lost;
     let limit = if lost() { LOST_TIMEOUT } else { limits.drain_timeout };
-    let all_done = places.acquire_many(most as u32);
+    let all_done = slots.acquire_many(most as u32);
     let done = tokio::time::timeout(limit, all_done).await.is_ok();
     match (lost(), done) {
-        (true, _) => Ended::DeviceLost,
-        (false, true) => Ended::Drained,
-        (false, false) => Ended::Cut { connections: most - places.available_permits() },
+        (true, _) => Shutdown::DeviceLost,
+        (false, true) => Shutdown::Drained,
+        (false, false) => Shutdown::Cut { connections: most - slots.available_permits() },
     }
 }
 
-/// Whether it is one client's failure and not the listener's.
-fn of_one_client(error: &io::Error) -> bool {
+/// Returns whether a client's connection failed, and not the listener.
+fn is_connection_error(error: &io::Error) -> bool {
     use io::ErrorKind as E;
     matches!(error.kind(), E::ConnectionAborted | E::ConnectionReset | E::ConnectionRefused)
 }

@@ -1,4 +1,4 @@
-//! TLS: a certificate chain and its key from PEM files, read again on request.
+//! TLS: a certificate chain and its key from PEM files, reloadable while the server runs.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,27 +9,27 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// A certificate and its key.
+/// A certificate chain and its key.
 pub struct Tls {
     certificate: PathBuf,
     key: PathBuf,
     config: RwLock<Arc<ServerConfig>>,
 }
 
-/// Why a certificate cannot be used. Says the file, never what is in it.
+/// An error in a certificate or key. It names the file, never its content.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A PEM file is missing, unreadable or holds no such thing.
+    /// A PEM file is missing, unreadable, or holds no certificate or key.
     #[error("{option}: {path}: {reason}", path = path.display())]
     File {
         /// `--tls-cert` or `--tls-key`.
         option: &'static str,
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with the file.
         reason: String,
     },
-    /// The two do not go together.
+    /// The key does not belong to the certificate.
     #[error("--tls-cert and --tls-key: {0}")]
     Pair(String),
 }
@@ -38,16 +38,16 @@ impl Tls {
     /// Reads both files.
     ///
     /// # Errors
-    /// [`TlsError`].
+    /// An unreadable file, a file without a certificate or key, or a key of another certificate.
     pub fn load(certificate: PathBuf, key: PathBuf) -> Result<Tls, TlsError> {
         let config = RwLock::new(read(&certificate, &key)?);
         Ok(Tls { certificate, key, config })
     }
 
-    /// Reads both files again, for connections to come. On an error they stay as they are.
+    /// Reads both files again, for new connections. On an error the old certificate stays.
     ///
     /// # Errors
-    /// [`TlsError`].
+    /// As [`Tls::load`].
     pub fn reload(&self) -> Result<(), TlsError> {
         let config = read(&self.certificate, &self.key)?;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
@@ -67,7 +67,9 @@ fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| bad_chain(error.to_string()))?;
     if chain.is_empty() {
-        return Err(bad_chain("it holds no certificate; give a PEM file".into()));
+        return Err(bad_chain(
+            "it holds no certificate; give a PEM file with the certificate chain".into(),
+        ));
     }
     let key = PrivateKeyDer::from_pem_file(key)
         .map_err(|error| file("--tls-key", key, error.to_string()))?;

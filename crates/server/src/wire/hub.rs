@@ -1,27 +1,35 @@
 //! What `huggingface_hub`'s `InferenceClient` posts to a model's own URL, `POST /`, and reads back.
 //!
-//! Options come in `parameters`, those of feature extraction beside `inputs`.
+//! Options come in `parameters`; those of feature extraction come beside `inputs`. Errors are those of
+//! text-embeddings-inference, which the client reads.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::inputs::Inputs;
-use super::long::{Chunk, Direction};
-use super::tei::{Prediction, SimilarityInput};
+use super::inputs::{Inputs, SimilarityInput};
+use super::request::{ModelRequest, model_request};
+use super::shared::{MaskFill, Prediction};
+pub(super) use super::tei::render_refusal;
 
-/// `POST /` and `POST /invocations`: what is done depends on the model's kind.
+/// `POST /` and `POST /invocations`: the task follows from the model's kind.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct HubRequest {
     pub(crate) inputs: Option<HubInputs>,
-    /// A reranker's.
+    /// For a reranker.
     pub(crate) query: Option<String>,
-    /// A reranker's.
+    /// For a reranker.
     pub(crate) texts: Option<Vec<String>>,
     pub(crate) parameters: Option<HubParameters>,
     /// The same options, beside `inputs`.
     #[serde(flatten)]
     pub(crate) beside: HubParameters,
     pub(crate) model: Option<String>,
+}
+
+impl ModelRequest for HubRequest {
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
 }
 
 /// Texts, or for sentence similarity one sentence and those it is compared with.
@@ -35,29 +43,28 @@ pub(crate) enum HubInputs {
     Texts(Inputs),
 }
 
-/// Options of every task.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-pub(crate) struct HubParameters {
-    pub(crate) normalize: Option<bool>,
-    pub(crate) dimensions: Option<usize>,
-    pub(crate) prompt_name: Option<String>,
-    pub(crate) truncate: Option<bool>,
-    pub(crate) truncation_direction: Option<Direction>,
-    /// Labels, or candidates for a mask.
-    pub(crate) top_k: Option<usize>,
-    /// `none` for logits; else what the model does anyway.
-    pub(crate) function_to_apply: Option<String>,
-    /// `simple`.
-    pub(crate) aggregation_strategy: Option<String>,
-    /// Candidates to choose from: not supported.
-    pub(crate) targets: Option<Vec<String>>,
-    pub(crate) raw_scores: Option<bool>,
-    pub(crate) return_text: Option<bool>,
-    pub(crate) chunk: Option<Chunk>,
+model_request! {
+    /// Options of every task.
+    #[derive(Default)]
+    pub(crate) struct HubParameters {
+        pub(crate) normalize: Option<bool>,
+        pub(crate) dimensions: Option<usize>,
+        pub(crate) prompt_name: Option<String>,
+        /// Number of labels, or of candidates per mask.
+        pub(crate) top_k: Option<usize>,
+        /// `none` for logits, or the name of the function that the model applies anyway.
+        pub(crate) function_to_apply: Option<String>,
+        /// `simple`.
+        pub(crate) aggregation_strategy: Option<String>,
+        /// Candidates to choose from: not supported.
+        pub(crate) targets: Option<Vec<String>>,
+        pub(crate) raw_scores: Option<bool>,
+        pub(crate) return_text: Option<bool>,
+    } + truncate, truncation_direction, chunk
 }
 
 impl HubParameters {
-    /// These, and where one is missing the other's.
+    /// Fills the options that are missing here from `other`.
     pub(crate) fn or(self, other: HubParameters) -> HubParameters {
         HubParameters {
             normalize: self.normalize.or(other.normalize),
@@ -82,30 +89,19 @@ pub(crate) struct EntityGroup {
     pub(crate) entity_group: String,
     pub(crate) score: f32,
     pub(crate) word: String,
-    /// First character.
+    /// Index of the first character.
     pub(crate) start: usize,
-    /// Character after the last.
+    /// Index after the last character.
     pub(crate) end: usize,
 }
 
-/// A candidate for a mask as `huggingface_hub` reads it.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct MaskFill {
-    pub(crate) score: f32,
-    /// Its id.
-    pub(crate) token: u32,
-    pub(crate) token_str: String,
-    /// The text with the token in the mask's place.
-    pub(crate) sequence: String,
-}
-
-/// What `POST /` answers, by the model's kind.
+/// The answer of `POST /`, by the model's kind.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum HubAnswer {
-    /// Vectors.
+    /// A vector per input.
     Vectors(Vec<Vec<f32>>),
-    /// Similarities.
+    /// A cosine per sentence.
     Similarities(Vec<f32>),
     /// Labels of each text.
     Labels(Vec<Vec<Prediction>>),
@@ -115,6 +111,6 @@ pub(crate) enum HubAnswer {
     EntitiesOfMany(Vec<Vec<EntityGroup>>),
     /// Candidates for the one mask of one text.
     Fills(Vec<MaskFill>),
-    /// Candidates for each mask, or for each text's.
+    /// Candidates for each mask.
     FillsOfMany(Vec<Vec<MaskFill>>),
 }

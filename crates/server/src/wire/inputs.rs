@@ -1,10 +1,10 @@
-//! What a request reads: a text, several, pairs, token ids, several lists of them.
+//! The inputs of a request: texts, pairs of texts or lists of token ids, as each endpoint takes them.
 
 use bigbatch_engine::{Input, prompted};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-/// What the embedding endpoints take.
+/// The inputs of the embedding endpoints.
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(
     untagged,
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 pub(crate) enum Inputs {
     /// One text.
     Text(String),
-    /// Several, ids among them.
+    /// Several texts, one list of token ids, or several such lists.
     Many(Vec<TextOrIds>),
 }
 
@@ -26,14 +26,16 @@ pub(crate) enum TextOrIds {
     Ids(Vec<u32>),
 }
 
-/// The engine's inputs, the characters of all texts, and whether it was one input and no array of them.
-pub(crate) struct Read {
+/// The inputs for the engine, the number of characters of all texts, and whether the request held a single
+/// input instead of an array.
+#[derive(Debug, Default)]
+pub(crate) struct InputBatch {
     pub(crate) inputs: Vec<Input>,
     pub(crate) characters: usize,
     pub(crate) single: bool,
 }
 
-/// Of what was a single input its answer by itself, else a list.
+/// Unwraps the list if the request held a single input.
 pub(crate) fn one_or_many<T, Out>(
     mut answers: Vec<T>,
     single: bool,
@@ -50,7 +52,7 @@ pub(crate) fn one_or_many<T, Out>(
 }
 
 impl Inputs {
-    /// Those that are texts.
+    /// Iterates over the inputs that are texts.
     pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
         let (one, many) = match self {
             Inputs::Text(text) => (Some(text.as_str()), &[][..]),
@@ -62,18 +64,22 @@ impl Inputs {
         }))
     }
 
-    /// For the engine. A prompt is put before every text.
+    /// Converts to inputs for the engine, with a prompt before every text.
     ///
-    /// `Err` where ids and texts are mixed, or a prompt would have to be put before ids.
-    pub(crate) fn read(self, prompt: Option<&str>) -> Result<Read, String> {
-        let mixed = || "an array mixes token ids with texts or arrays".to_owned();
+    /// # Errors
+    /// Ids mixed with texts, or a prompt with ids.
+    pub(crate) fn into_batch(self, prompt: Option<&str>) -> Result<InputBatch, String> {
+        let mixed = || {
+            "an array mixes token ids with texts or arrays; send them in separate requests"
+                .to_owned()
+        };
         let mut characters = 0;
         let mut text = |text: String| {
             characters += text.chars().count();
             Input::Text(prompted(prompt, text))
         };
         let ids = |ids: Vec<u32>| match prompt {
-            Some(_) => Err("a prompt cannot be put before token ids".to_owned()),
+            Some(_) => Err("a prompt cannot be put before token ids; send texts".to_owned()),
             None => Ok(Input::Ids(ids)),
         };
         let (inputs, single) = match self {
@@ -91,7 +97,7 @@ impl Inputs {
                 (items.into_iter().map(input).collect::<Result<_, _>>()?, false)
             }
         };
-        Ok(Read { inputs, characters, single })
+        Ok(InputBatch { inputs, characters, single })
     }
 }
 
@@ -104,23 +110,23 @@ pub(crate) enum Texts {
 }
 
 impl Texts {
-    /// The texts, and whether it was one.
-    pub(crate) fn list(self) -> (Vec<String>, bool) {
+    /// Returns the texts, and whether the request held a single one.
+    pub(crate) fn into_vec(self) -> (Vec<String>, bool) {
         match self {
             Texts::One(text) => (vec![text], true),
             Texts::Many(texts) => (texts, false),
         }
     }
 
-    /// For the engine.
-    pub(crate) fn read(self) -> Read {
-        let (texts, single) = self.list();
+    /// Converts to inputs for the engine.
+    pub(crate) fn into_batch(self) -> InputBatch {
+        let (texts, single) = self.into_vec();
         let characters = texts.iter().map(|text| text.chars().count()).sum();
-        Read { inputs: texts.into_iter().map(Input::Text).collect(), characters, single }
+        InputBatch { inputs: texts.into_iter().map(Input::Text).collect(), characters, single }
     }
 }
 
-/// What `/predict` takes: a text, a pair, or a batch of either.
+/// The inputs of `/predict`: a text, a pair, or a batch of either.
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(
     untagged,
@@ -136,8 +142,11 @@ pub(crate) enum PredictInputs {
 }
 
 impl PredictInputs {
-    /// For the engine. `Err` where an array holds neither one string nor two.
-    pub(crate) fn read(self) -> Result<Read, String> {
+    /// Converts to inputs for the engine.
+    ///
+    /// # Errors
+    /// An array that holds neither one string nor two.
+    pub(crate) fn into_batch(self) -> Result<InputBatch, String> {
         let mut characters = 0;
         let mut sequence = |mut strings: Vec<String>| {
             characters += strings.iter().map(|text| text.chars().count()).sum::<usize>();
@@ -158,6 +167,13 @@ impl PredictInputs {
                 (batch.into_iter().map(sequence).collect::<Result<_, _>>()?, false)
             }
         };
-        Ok(Read { inputs, characters, single })
+        Ok(InputBatch { inputs, characters, single })
     }
+}
+
+/// A sentence, and the sentences to compare it with.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct SimilarityInput {
+    pub(crate) source_sentence: String,
+    pub(crate) sentences: Vec<String>,
 }

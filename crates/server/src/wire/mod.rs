@@ -1,10 +1,40 @@
-//! What goes over the wire, one file a dialect. Field names, defaults and shapes are the originals'.
+//! What goes over the wire: the types of requests and answers, one file per dialect, and which dialects there
+//! are.
+//!
+//! Field names, defaults and shapes are the originals'. Nothing here runs a model: `routes` does. Below the
+//! dialects lie `inputs` (texts, pairs and ids), `request` (what requests share) and `shared` (bodies and answers
+//! of several dialects).
 
-pub(crate) mod both;
 pub(crate) mod hub;
 pub(crate) mod inputs;
-pub(crate) mod long;
+pub(crate) mod native;
 pub(crate) mod openai;
-pub(crate) mod ours;
+pub(crate) mod request;
+pub(crate) mod shared;
 pub(crate) mod tei;
 pub(crate) mod vllm;
+
+use axum::http::HeaderValue;
+use axum::http::header::RETRY_AFTER;
+use axum::response::Response;
+
+pub use self::request::Dialect;
+use crate::error::{Reason, Refusal};
+
+impl Dialect {
+    /// Renders a refusal as clients of this dialect read it.
+    pub fn render(self, refusal: &Refusal) -> Response {
+        let mut response = match self {
+            Dialect::Tei => tei::render_refusal(refusal),
+            Dialect::OpenAi => openai::render_refusal(refusal),
+            Dialect::Vllm => vllm::render_refusal(refusal),
+            Dialect::HubClient => hub::render_refusal(refusal),
+            Dialect::Native => native::render_refusal(refusal),
+        };
+        if let Some(seconds) = refusal.retry_after_seconds() {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response.extensions_mut().insert(Reason(refusal.reason()));
+        response
+    }
+}

@@ -1,99 +1,34 @@
-//! OpenAI's embeddings, and what vLLM's pooling endpoints have in common with them.
+//! OpenAI's embeddings, models and errors.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use serde::{Deserialize, Serialize};
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::{IntoResponses, ToSchema};
 
 use super::inputs::Inputs;
-use super::long::Chunk;
+use super::request::model_request;
+use super::shared::{EncodingFormat, Numbers};
+use crate::error::Refusal;
 
-/// `POST /v1/embeddings`. `truncate`, `chunk` and `truncate_prompt_tokens` (vLLM's) are not OpenAI's.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct EmbeddingsRequest {
-    pub(crate) input: Inputs,
-    pub(crate) model: Option<String>,
-    #[serde(default)]
-    pub(crate) encoding_format: EncodingFormat,
-    pub(crate) dimensions: Option<usize>,
-    pub(crate) prompt_name: Option<String>,
-    pub(crate) truncate: Option<bool>,
-    pub(crate) truncate_prompt_tokens: Option<i64>,
-    pub(crate) chunk: Option<Chunk>,
+model_request! {
+    /// `POST /v1/embeddings`. `truncate`, `chunk` and `truncate_prompt_tokens` (vLLM's) are not OpenAI's.
+    pub(crate) struct EmbeddingsRequest {
+        pub(crate) input: Inputs,
+        #[serde(default)]
+        pub(crate) encoding_format: EncodingFormat,
+        pub(crate) dimensions: Option<usize>,
+        pub(crate) prompt_name: Option<String>,
+    } + model, truncate, truncate_prompt_tokens, chunk
 }
 
-/// How vectors are written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum EncodingFormat {
-    /// Numbers.
-    #[default]
-    Float,
-    /// Little-endian f32 in base64.
-    Base64,
-}
-
-/// Numbers, rows of them, or either in base64.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(untagged)]
-pub(crate) enum Numbers {
-    Floats(Vec<f32>),
-    Rows(RowsOf),
-    Base64(String),
-}
-
-/// Rows of one width, written as arrays.
-#[derive(Debug)]
-pub(crate) struct RowsOf {
-    pub(crate) rows: Vec<f32>,
-    pub(crate) width: usize,
-}
-
-impl Serialize for RowsOf {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(self.rows.chunks(self.width.max(1)))
-    }
-}
-
-impl PartialSchema for RowsOf {
-    fn schema() -> RefOr<Schema> {
-        <Vec<Vec<f32>> as PartialSchema>::schema()
-    }
-}
-
-impl ToSchema for RowsOf {}
-
-impl EncodingFormat {
-    /// A vector in this format.
-    pub(crate) fn vector(self, vector: Vec<f32>) -> Numbers {
-        match self {
-            EncodingFormat::Float => Numbers::Floats(vector),
-            EncodingFormat::Base64 => Numbers::Base64(base64(&vector)),
-        }
-    }
-
-    /// Rows in this format; in base64 one after another.
-    pub(crate) fn rows(self, rows: RowsOf) -> Numbers {
-        match self {
-            EncodingFormat::Float => Numbers::Rows(rows),
-            EncodingFormat::Base64 => Numbers::Base64(base64(&rows.rows)),
-        }
-    }
-}
-
-fn base64(numbers: &[f32]) -> String {
-    let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-    BASE64_STANDARD.encode(bytes)
-}
-
-/// Of `/v1/embeddings`.
+/// The answer of `/v1/embeddings`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Embeddings {
     pub(crate) object: &'static str,
     pub(crate) data: Vec<Embedding>,
     pub(crate) model: String,
-    pub(crate) usage: EmbeddingUsage,
+    pub(crate) usage: TokenUsage,
 }
 
 /// One vector.
@@ -104,14 +39,20 @@ pub(crate) struct Embedding {
     pub(crate) index: usize,
 }
 
-/// Tokens read.
+/// Tokens read; nothing is generated, so both are equal.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-pub(crate) struct EmbeddingUsage {
+pub(crate) struct TokenUsage {
     pub(crate) prompt_tokens: usize,
     pub(crate) total_tokens: usize,
 }
 
-/// Of `/v1/models`.
+impl TokenUsage {
+    pub(crate) fn of(tokens: usize) -> TokenUsage {
+        TokenUsage { prompt_tokens: tokens, total_tokens: tokens }
+    }
+}
+
+/// The answer of `/v1/models`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ModelList {
     pub(crate) object: &'static str,
@@ -126,10 +67,107 @@ pub(crate) struct ModelCard {
     /// Seconds since 1970 at which the server started.
     pub(crate) created: u64,
     pub(crate) owned_by: &'static str,
-    /// Where it came from.
+    /// The `SOURCE` that `--model` gave.
     pub(crate) root: String,
-    /// Tokens of one input.
+    /// Tokens of the longest input.
     pub(crate) max_model_len: usize,
-    /// Ours: as in `/info`.
+    /// Not OpenAI's: the model's kind, as in `/info`.
     pub(crate) kind: &'static str,
+}
+
+/// What is wrong with a request: the value of `error` in [`OpenAiErrorBody`].
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct OpenAiError {
+    /// One line for a person.
+    message: String,
+    /// `invalid_request_error`, `authentication_error`, `not_found_error`, `overloaded_error` or
+    /// `server_error`.
+    r#type: &'static str,
+    /// The field at fault, where it is known.
+    param: Option<&'static str>,
+    /// The HTTP status.
+    code: u16,
+}
+
+/// The body of a refusal.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OpenAiErrorBody {
+    error: OpenAiError,
+}
+
+/// Renders a refusal as OpenAI's and vLLM's clients read it.
+pub(super) fn render_refusal(refusal: &Refusal) -> Response {
+    let (status, _) = status_and_type(refusal);
+    (status, Json(OpenAiErrorBody { error: error(refusal) })).into_response()
+}
+
+/// Returns a refusal as the value of `error`.
+pub(crate) fn error(refusal: &Refusal) -> OpenAiError {
+    let (status, kind) = status_and_type(refusal);
+    let param = match refusal {
+        Refusal::Empty(_) | Refusal::TooLong(_) | Refusal::TooMany { .. } => Some("input"),
+        Refusal::UnknownModel { .. } => Some("model"),
+        _ => None,
+    };
+    OpenAiError { message: refusal.to_string(), r#type: kind, param, code: status.as_u16() }
+}
+
+fn status_and_type(refusal: &Refusal) -> (StatusCode, &'static str) {
+    use StatusCode as S;
+    const BAD: &str = "invalid_request_error";
+    match refusal {
+        Refusal::Syntax(_)
+        | Refusal::Shape(_)
+        | Refusal::Empty(_)
+        | Refusal::Invalid(_)
+        | Refusal::TooLong(_)
+        | Refusal::TooMany { .. }
+        | Refusal::WrongKind(_) => (S::BAD_REQUEST, BAD),
+        Refusal::Unauthorized => (S::UNAUTHORIZED, "authentication_error"),
+        Refusal::UnknownModel { .. } | Refusal::NoRoute(_) => (S::NOT_FOUND, "not_found_error"),
+        Refusal::Method(_) => (S::METHOD_NOT_ALLOWED, BAD),
+        Refusal::SlowBody { .. } => (S::REQUEST_TIMEOUT, BAD),
+        Refusal::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, BAD),
+        Refusal::ContentType | Refusal::Encoding => (S::UNSUPPORTED_MEDIA_TYPE, BAD),
+        Refusal::Overloaded { .. } => (S::TOO_MANY_REQUESTS, "overloaded_error"),
+        Refusal::Backend(_) => (S::INTERNAL_SERVER_ERROR, "server_error"),
+        Refusal::Late { .. } => (S::SERVICE_UNAVAILABLE, "overloaded_error"),
+        Refusal::Unavailable(_) => (S::SERVICE_UNAVAILABLE, "server_error"),
+    }
+}
+
+/// The refusals of an endpoint, for the OpenAPI document.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "read by the document's macro only")]
+pub(crate) enum OpenAiErrors {
+    /// The body is not JSON, or a field or input of it is invalid
+    #[response(status = 400)]
+    Invalid(OpenAiErrorBody),
+    /// The API key is missing or unknown
+    #[response(status = 401)]
+    Unauthorized(OpenAiErrorBody),
+    /// No model has this name
+    #[response(status = 404)]
+    UnknownModel(OpenAiErrorBody),
+    /// The path does not support this method
+    #[response(status = 405)]
+    Method(OpenAiErrorBody),
+    /// The body did not arrive within --body-timeout
+    #[response(status = 408)]
+    SlowBody(OpenAiErrorBody),
+    /// The body is larger than --payload-limit or --compressed-limit
+    #[response(status = 413)]
+    TooLarge(OpenAiErrorBody),
+    /// The content type is not application/json, or the content-encoding is not supported
+    #[response(status = 415)]
+    ContentType(OpenAiErrorBody),
+    /// The queue is full; retry after Retry-After seconds
+    #[response(status = 429)]
+    Overloaded(OpenAiErrorBody),
+    /// The device failed while it ran the batch
+    #[response(status = 500)]
+    Backend(OpenAiErrorBody),
+    /// The answer is late, the device is lost, or the server is stopping; retry after Retry-After seconds
+    #[response(status = 503)]
+    Unhealthy(OpenAiErrorBody),
 }

@@ -1,77 +1,54 @@
 //! text-embeddings-inference 1.9: <https://github.com/huggingface/text-embeddings-inference>.
 //!
-//! Fields of our own in these requests are `model` and `chunk`; answers have the original's fields only.
+//! `model` and `chunk` are our own fields in these requests; answers have the original's fields only, `/info`
+//! excepted.
 
 use std::collections::BTreeMap;
 
-use bigbatch_engine::LabelScore;
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
-use super::inputs::{Inputs, PredictInputs, Texts};
-use super::long::{Chunk, Direction};
+use super::inputs::{Inputs, PredictInputs, SimilarityInput, Texts};
+use super::request::model_request;
+use super::shared::{Prediction, yes};
+use crate::error::Refusal;
 
-pub(crate) fn yes() -> bool {
-    true
+model_request! {
+    /// `POST /embed`.
+    pub(crate) struct EmbedRequest {
+        pub(crate) inputs: Inputs,
+        /// Name of a prompt of the model, put before each text; the model's default prompt if absent.
+        pub(crate) prompt_name: Option<String>,
+        /// Scales vectors to unit length.
+        #[serde(default = "yes")]
+        pub(crate) normalize: bool,
+        /// Keeps the first so many dimensions (Matryoshka).
+        pub(crate) dimensions: Option<usize>,
+    } + model, truncate, truncation_direction, chunk
 }
 
-/// `POST /embed`.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct EmbedRequest {
-    pub(crate) inputs: Inputs,
-    /// Cut what is too long; without it the server's `--auto-truncate` holds.
-    pub(crate) truncate: Option<bool>,
-    pub(crate) truncation_direction: Option<Direction>,
-    /// One of the model's prompts, put before each text; without it the model's default, if it has one.
-    pub(crate) prompt_name: Option<String>,
-    /// Scale to unit length.
-    #[serde(default = "yes")]
-    pub(crate) normalize: bool,
-    /// Keep the first so many (Matryoshka).
-    pub(crate) dimensions: Option<usize>,
-    pub(crate) chunk: Option<Chunk>,
-    pub(crate) model: Option<String>,
+model_request! {
+    /// `POST /embed_all`.
+    pub(crate) struct EmbedAllRequest {
+        pub(crate) inputs: Inputs,
+        pub(crate) prompt_name: Option<String>,
+    } + model, truncate, truncation_direction, chunk
 }
 
-/// `POST /embed_all`.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct EmbedAllRequest {
-    pub(crate) inputs: Inputs,
-    pub(crate) truncate: Option<bool>,
-    pub(crate) truncation_direction: Option<Direction>,
-    pub(crate) prompt_name: Option<String>,
-    /// Refused: a token's row depends on the window that it is read in.
-    pub(crate) chunk: Option<Chunk>,
-    pub(crate) model: Option<String>,
+model_request! {
+    /// `POST /predict`.
+    pub(crate) struct PredictRequest {
+        pub(crate) inputs: PredictInputs,
+        /// Logits instead of probabilities.
+        #[serde(default)]
+        pub(crate) raw_scores: bool,
+    } + model, truncate, truncation_direction, chunk
 }
 
-/// `POST /predict`.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct PredictRequest {
-    pub(crate) inputs: PredictInputs,
-    pub(crate) truncate: Option<bool>,
-    pub(crate) truncation_direction: Option<Direction>,
-    /// Logits instead of probabilities.
-    #[serde(default)]
-    pub(crate) raw_scores: bool,
-    pub(crate) chunk: Option<Chunk>,
-    pub(crate) model: Option<String>,
-}
-
-/// A label and its score.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Prediction {
-    pub(crate) score: f32,
-    pub(crate) label: String,
-}
-
-impl From<LabelScore> for Prediction {
-    fn from(LabelScore { label, score, .. }: LabelScore) -> Prediction {
-        Prediction { score, label }
-    }
-}
-
-/// Of one input its labels, of a batch a list of them.
+/// The labels of a single input, or a list of labels per input.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Predictions {
@@ -82,46 +59,38 @@ pub(crate) enum Predictions {
 /// One text against the query.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Rank {
-    /// Place in the request.
+    /// Index in the request.
     pub(crate) index: usize,
-    /// Where `return_text` asked for it.
+    /// Present if the request has `return_text`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) text: Option<String>,
     pub(crate) score: f32,
 }
 
-/// `POST /similarity`.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct SimilarityRequest {
-    pub(crate) inputs: SimilarityInput,
-    pub(crate) parameters: Option<SimilarityParameters>,
-    pub(crate) model: Option<String>,
+model_request! {
+    /// `POST /similarity`.
+    pub(crate) struct SimilarityRequest {
+        pub(crate) inputs: SimilarityInput,
+        pub(crate) parameters: Option<SimilarityParameters>,
+    } + model
 }
 
-/// One sentence and those it is compared with.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct SimilarityInput {
-    pub(crate) source_sentence: String,
-    pub(crate) sentences: Vec<String>,
+model_request! {
+    /// Options of `/similarity`.
+    #[derive(Default)]
+    pub(crate) struct SimilarityParameters {
+        pub(crate) prompt_name: Option<String>,
+    } + truncate, truncation_direction, chunk
 }
 
-/// Options of `/similarity`.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-pub(crate) struct SimilarityParameters {
-    pub(crate) truncate: Option<bool>,
-    pub(crate) truncation_direction: Option<Direction>,
-    pub(crate) prompt_name: Option<String>,
-    pub(crate) chunk: Option<Chunk>,
-}
-
-/// `POST /tokenize`.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct TokenizeRequest {
-    pub(crate) inputs: Texts,
-    #[serde(default = "yes")]
-    pub(crate) add_special_tokens: bool,
-    pub(crate) prompt_name: Option<String>,
-    pub(crate) model: Option<String>,
+model_request! {
+    /// `POST /tokenize`.
+    pub(crate) struct TokenizeRequest {
+        pub(crate) inputs: Texts,
+        #[serde(default = "yes")]
+        pub(crate) add_special_tokens: bool,
+        pub(crate) prompt_name: Option<String>,
+    } + model
 }
 
 /// One token.
@@ -130,19 +99,19 @@ pub(crate) struct SimpleToken {
     pub(crate) id: u32,
     pub(crate) text: String,
     pub(crate) special: bool,
-    /// First character; null for special tokens.
+    /// Index of the first character; null for special tokens.
     pub(crate) start: Option<usize>,
-    /// Character after the last.
+    /// Index after the last character; null for special tokens.
     pub(crate) stop: Option<usize>,
 }
 
-/// `POST /decode`.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct DecodeRequest {
-    pub(crate) ids: Ids,
-    #[serde(default = "yes")]
-    pub(crate) skip_special_tokens: bool,
-    pub(crate) model: Option<String>,
+model_request! {
+    /// `POST /decode`.
+    pub(crate) struct DecodeRequest {
+        pub(crate) ids: Ids,
+        #[serde(default = "yes")]
+        pub(crate) skip_special_tokens: bool,
+    } + model
 }
 
 /// Token ids, or several lists of them.
@@ -153,7 +122,7 @@ pub(crate) enum Ids {
     Many(Vec<Vec<u32>>),
 }
 
-/// `GET /info`: of the first model, and `models` of all of them.
+/// `GET /info`: the first model and the limits; `models` lists all models.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Info {
     pub(crate) model_id: String,
@@ -161,15 +130,15 @@ pub(crate) struct Info {
     /// `float32`, `bfloat16` or `float16`.
     pub(crate) model_dtype: &'static str,
     pub(crate) model_type: ModelType,
-    /// Requests admitted at once.
+    /// Maximum inputs in flight per model.
     pub(crate) max_concurrent_requests: usize,
-    /// Tokens of one input.
+    /// Maximum tokens per input.
     pub(crate) max_input_length: usize,
-    /// Tokens of one batch.
+    /// Maximum tokens per batch.
     pub(crate) max_batch_tokens: usize,
-    /// Sequences of one batch.
+    /// Maximum sequences per batch.
     pub(crate) max_batch_requests: Option<usize>,
-    /// Inputs of one request.
+    /// Maximum inputs per request.
     pub(crate) max_client_batch_size: usize,
     pub(crate) auto_truncate: bool,
     pub(crate) tokenization_workers: usize,
@@ -179,12 +148,12 @@ pub(crate) struct Info {
     pub(crate) models: Vec<ModelInfo>,
 }
 
-/// Ours: one of the models.
+/// One of the models; not in the original.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ModelInfo {
-    /// What requests call it.
+    /// The name by which requests choose it.
     pub(crate) name: String,
-    /// Where it came from.
+    /// The `SOURCE` that `--model` gave.
     pub(crate) source: String,
     /// `embedding`, `masked_lm`, `classifier`, `reranker` or `token_classifier`.
     pub(crate) kind: &'static str,
@@ -192,13 +161,13 @@ pub(crate) struct ModelInfo {
     pub(crate) dtype: &'static str,
     pub(crate) max_input_length: usize,
     pub(crate) max_batch_tokens: usize,
-    /// In the order of their ids; empty for embeddings.
+    /// Labels in the order of their ids; empty for embeddings.
     pub(crate) labels: Vec<String>,
-    /// Names of its prompts.
+    /// Names of the prompts.
     pub(crate) prompts: Vec<String>,
 }
 
-/// What a model is for. The last two are not the original's.
+/// What a model computes. The last variant is not the original's.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ModelType {
@@ -213,4 +182,79 @@ pub(crate) enum ModelType {
 pub(crate) struct LabelMaps {
     pub(crate) id2label: BTreeMap<usize, String>,
     pub(crate) label2id: BTreeMap<String, usize>,
+}
+
+/// The body of a refusal.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TeiError {
+    /// One line for a person.
+    error: String,
+    /// `Validation`, `Empty`, `Overloaded`, `Backend`, `Unhealthy` or `Unauthorized`.
+    error_type: &'static str,
+}
+
+/// Renders a refusal as text-embeddings-inference's clients read it.
+pub(super) fn render_refusal(refusal: &Refusal) -> Response {
+    let (status, error_type) = status_and_type(refusal);
+    (status, Json(TeiError { error: refusal.to_string(), error_type })).into_response()
+}
+
+fn status_and_type(refusal: &Refusal) -> (StatusCode, &'static str) {
+    use StatusCode as S;
+    match refusal {
+        Refusal::Syntax(_) => (S::BAD_REQUEST, "Validation"),
+        Refusal::Empty(_) => (S::BAD_REQUEST, "Empty"),
+        Refusal::Unauthorized => (S::UNAUTHORIZED, "Unauthorized"),
+        Refusal::UnknownModel { .. } | Refusal::NoRoute(_) => (S::NOT_FOUND, "Validation"),
+        Refusal::Method(_) => (S::METHOD_NOT_ALLOWED, "Validation"),
+        Refusal::SlowBody { .. } => (S::REQUEST_TIMEOUT, "Validation"),
+        Refusal::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "Validation"),
+        Refusal::ContentType | Refusal::Encoding => (S::UNSUPPORTED_MEDIA_TYPE, "Validation"),
+        Refusal::Shape(_) | Refusal::Invalid(_) | Refusal::TooLong(_) | Refusal::TooMany { .. } => {
+            (S::UNPROCESSABLE_ENTITY, "Validation")
+        }
+        Refusal::WrongKind(_) | Refusal::Backend(_) => (S::FAILED_DEPENDENCY, "Backend"),
+        Refusal::Overloaded { .. } => (S::TOO_MANY_REQUESTS, "Overloaded"),
+        Refusal::Late { .. } => (S::SERVICE_UNAVAILABLE, "Overloaded"),
+        Refusal::Unavailable(_) => (S::SERVICE_UNAVAILABLE, "Unhealthy"),
+    }
+}
+
+/// The refusals of an endpoint, for the OpenAPI document.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "read by the document's macro only")]
+pub(crate) enum TeiErrors {
+    /// The body is not JSON, or an input is missing or empty
+    #[response(status = 400)]
+    Empty(TeiError),
+    /// The API key is missing or unknown
+    #[response(status = 401)]
+    Unauthorized(TeiError),
+    /// No model has this name
+    #[response(status = 404)]
+    UnknownModel(TeiError),
+    /// The path does not support this method
+    #[response(status = 405)]
+    Method(TeiError),
+    /// The body did not arrive within --body-timeout
+    #[response(status = 408)]
+    SlowBody(TeiError),
+    /// The body is larger than --payload-limit or --compressed-limit
+    #[response(status = 413)]
+    TooLarge(TeiError),
+    /// The content type is not application/json, or the content-encoding is not supported
+    #[response(status = 415)]
+    ContentType(TeiError),
+    /// Too many tokens or inputs, or a field of a wrong type or value
+    #[response(status = 422)]
+    Validation(TeiError),
+    /// The model has no head for this task, or the device failed
+    #[response(status = 424)]
+    Backend(TeiError),
+    /// The queue is full; retry after Retry-After seconds
+    #[response(status = 429)]
+    Overloaded(TeiError),
+    /// The answer is late, the device is lost, or the server is stopping; retry after Retry-After seconds
+    #[response(status = 503)]
+    Unhealthy(TeiError),
 }

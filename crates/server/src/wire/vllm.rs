@@ -1,11 +1,15 @@
-//! vLLM's pooling endpoints: `/classify`, `/pooling`, `/score`, `/rerank`.
+//! vLLM's pooling endpoints: `/classify`, `/pooling`, `/score` and the answer of `/rerank`.
+//!
+//! Errors are OpenAI's, as vLLM's are.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::inputs::Inputs;
-use super::long::Chunk;
-use super::openai::{EncodingFormat, Numbers};
+use super::inputs::{Inputs, Texts};
+use super::openai::TokenUsage;
+pub(super) use super::openai::render_refusal;
+use super::request::model_request;
+use super::shared::{EncodingFormat, Numbers};
 
 /// Tokens read, as vLLM counts them.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
@@ -27,7 +31,7 @@ impl Usage {
     }
 }
 
-/// What all of these answers look like.
+/// The answer of `/classify`, `/pooling` and `/score`: one item per input.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct List<T> {
     pub(crate) id: String,
@@ -39,36 +43,33 @@ pub(crate) struct List<T> {
     pub(crate) usage: Usage,
 }
 
-/// A text's class.
+/// The class of a text.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Class {
     pub(crate) index: usize,
-    /// The likeliest.
+    /// The likeliest label.
     pub(crate) label: String,
     /// In the order of the labels' ids.
     pub(crate) probs: Vec<f32>,
     pub(crate) num_classes: usize,
 }
 
-/// `POST /pooling`.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct PoolingRequest {
-    pub(crate) input: Inputs,
-    pub(crate) model: Option<String>,
-    /// By the model's kind where it is left out.
-    pub(crate) task: Option<PoolingTask>,
-    #[serde(default)]
-    pub(crate) encoding_format: EncodingFormat,
-    pub(crate) dimensions: Option<usize>,
-    /// Scaled vectors, probabilities instead of logits; true where it is left out.
-    #[serde(alias = "activation", alias = "normalize", alias = "softmax")]
-    pub(crate) use_activation: Option<bool>,
-    pub(crate) truncate: Option<bool>,
-    pub(crate) truncate_prompt_tokens: Option<i64>,
-    pub(crate) chunk: Option<Chunk>,
+model_request! {
+    /// `POST /pooling`.
+    pub(crate) struct PoolingRequest {
+        pub(crate) input: Inputs,
+        /// By the model's kind if absent.
+        pub(crate) task: Option<PoolingTask>,
+        #[serde(default)]
+        pub(crate) encoding_format: EncodingFormat,
+        pub(crate) dimensions: Option<usize>,
+        /// Scales vectors to unit length and scores to probabilities; true if absent.
+        #[serde(alias = "activation", alias = "normalize", alias = "softmax")]
+        pub(crate) use_activation: Option<bool>,
+    } + model, truncate, truncate_prompt_tokens, chunk
 }
 
-/// What is pooled.
+/// What `/pooling` computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum PoolingTask {
@@ -76,37 +77,34 @@ pub(crate) enum PoolingTask {
     Embed,
     /// The scores of all labels.
     Classify,
-    /// A vector a token.
+    /// A vector per token.
     TokenEmbed,
-    /// The scores of all labels, for each token.
+    /// The scores of all labels, per token.
     TokenClassify,
 }
 
-/// One input's numbers: a list, or a list of them for each token.
+/// The numbers of one input: a list, or a list per token.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Pooled {
+pub(crate) struct PoolingOutput {
     pub(crate) index: usize,
     pub(crate) object: &'static str,
     pub(crate) data: Numbers,
 }
 
-/// `POST /score`: one query and many documents, or as many of each.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct ScoreRequest {
-    #[serde(alias = "text_1", alias = "data_1")]
-    pub(crate) queries: super::inputs::Texts,
-    #[serde(alias = "text_2", alias = "data_2")]
-    pub(crate) documents: super::inputs::Texts,
-    pub(crate) model: Option<String>,
-    #[serde(alias = "activation")]
-    pub(crate) use_activation: Option<bool>,
-    pub(crate) truncate: Option<bool>,
-    pub(crate) truncate_prompt_tokens: Option<i64>,
-    /// Of a model of embeddings; a reranker, which reads pairs, refuses it.
-    pub(crate) chunk: Option<Chunk>,
+model_request! {
+    /// `POST /score`: one query and many documents, or as many of each.
+    pub(crate) struct ScoreRequest {
+        #[serde(alias = "text_1", alias = "data_1")]
+        pub(crate) queries: Texts,
+        #[serde(alias = "text_2", alias = "data_2")]
+        pub(crate) documents: Texts,
+        /// Probabilities instead of logits; true if absent.
+        #[serde(alias = "activation")]
+        pub(crate) use_activation: Option<bool>,
+    } + model, truncate, truncate_prompt_tokens, chunk
 }
 
-/// One pair's score.
+/// The score of one pair.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Score {
     pub(crate) index: usize,
@@ -114,51 +112,28 @@ pub(crate) struct Score {
     pub(crate) score: f32,
 }
 
-/// A document of `/rerank`.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "expected a string or an object with a text")]
-pub(crate) enum Document {
-    Plain(String),
-    Object { text: String },
-}
-
-impl Document {
-    pub(crate) fn text(self) -> String {
-        match self {
-            Document::Plain(text) | Document::Object { text } => text,
-        }
-    }
-}
-
 /// The answer of `/rerank` to `documents`.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Reranked {
+pub(crate) struct DocumentRanking {
     pub(crate) id: String,
     pub(crate) model: String,
-    pub(crate) usage: RerankUsage,
+    pub(crate) usage: TokenUsage,
     /// Best first.
     pub(crate) results: Vec<RerankResult>,
-}
-
-/// Tokens read.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct RerankUsage {
-    pub(crate) prompt_tokens: usize,
-    pub(crate) total_tokens: usize,
 }
 
 /// One document against the query.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RerankResult {
-    /// Place in the request.
+    /// Index in the request.
     pub(crate) index: usize,
-    /// Unless `return_documents` is false.
+    /// Absent if `return_documents` is false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) document: Option<RerankDocument>,
     pub(crate) relevance_score: f32,
 }
 
-/// Its text.
+/// The text of a document.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RerankDocument {
     pub(crate) text: String,

@@ -1,4 +1,4 @@
-//! The dashboard file asks only for what the server exports.
+//! The Grafana dashboard queries only metrics that the server exports.
 
 use std::collections::BTreeSet;
 
@@ -53,7 +53,7 @@ fn every_metric_of_the_dashboard_is_exported() {
 fn the_page_is_prometheus_text() {
     let server = Server::start(vec![served("a \"quoted\" name")], Setup::default());
     assert_eq!(status(&server.embed(r#"{"inputs":["hello","there"]}"#, "")), 200);
-    // None of these is to be computed.
+    // None of these makes a model compute.
     server.get("/");
     server.exchange(b"POST /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     server.exchange(b"BREW /embed HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");

@@ -1,37 +1,37 @@
-//! Health that looks at the device, and a server that stops in good order.
+//! Health checks that look at the device, overload, and the shutdown.
 
 use std::io::{Read, Write};
 use std::time::Duration;
 
 use bigbatch_engine::DeviceError;
-use bigbatch_server::serve::Ended;
+use bigbatch_server::serve::Shutdown;
 use bigbatch_server::{Keys, Options, Phase, Transport};
 
 use crate::support::{
-    Gate, PATIENCE, Server, Setup, post, read_all, served, served_around, status,
+    Gate, PATIENCE, Server, Setup, post, read_all, served, served_with_hook, status,
 };
 
 const GOOD: &str = r#"{"inputs":"hello"}"#;
 
 #[test]
-fn an_idle_device_shows_that_it_works() {
+fn an_idle_device_proves_its_health_by_a_batch() {
     let server = Server::start(vec![served("a"), served("b")], Setup::default());
     assert_eq!(status(&server.get("/health")), 200);
     let page = server.get("/metrics");
     assert!(page.contains("bigbatch_batch_tokens_count{model=\"a\"} 1\n"), "{page}");
     assert!(page.contains("bigbatch_batch_tokens_count{model=\"b\"} 1\n"), "{page}");
-    // Its batch was a moment ago: no other is needed.
+    // That batch was recent enough: no other runs.
     assert_eq!(status(&server.get("/ping")), 200);
     assert!(server.get("/metrics").contains("bigbatch_batch_tokens_count{model=\"a\"} 1\n"));
 }
 
 #[test]
-fn a_device_that_hangs_is_not_healthy_and_requests_do_not_stand_in_the_way() {
+fn a_device_that_hangs_is_not_healthy_even_with_requests_queued() {
     let gate = Gate::default();
     let health_wait = Duration::from_millis(200);
     let options = Options { health_wait, health_fresh: Duration::ZERO, ..Options::default() };
     let server = Server::start(vec![gate.served()], Setup { options, ..Setup::default() });
-    // By this batch the next one is judged.
+    // The prediction for the next batch comes from this one.
     assert_eq!(status(&server.embed(GOOD, "")), 200);
     gate.shut();
     let mut second = server.connect();
@@ -44,7 +44,7 @@ fn a_device_that_hangs_is_not_healthy_and_requests_do_not_stand_in_the_way() {
 }
 
 #[test]
-fn what_was_accepted_is_answered_after_the_server_has_begun_to_stop() {
+fn accepted_requests_are_answered_after_the_server_begins_to_stop() {
     let gate = Gate::default();
     gate.shut();
     let server = Server::start(vec![gate.served()], Setup::default());
@@ -65,11 +65,11 @@ fn what_was_accepted_is_answered_after_the_server_has_begun_to_stop() {
     gate.open();
     let answer = read_all(&mut stream);
     assert_eq!(status(&answer), 200, "{answer}");
-    assert_eq!(server.stop(), Ended::Drained);
+    assert_eq!(server.stop(), Shutdown::Drained);
 }
 
 #[test]
-fn who_keeps_a_connection_is_asked_to_leave_while_the_server_drains() {
+fn kept_connections_are_closed_after_their_next_answer_while_draining() {
     let server = Server::start(vec![served("a")], Setup::default());
     let kept = |request: &str| request.replace("connection: close\r\n", "");
     let get = "GET /ready HTTP/1.1\r\nhost: x\r\n\r\n".to_owned();
@@ -83,7 +83,7 @@ fn who_keeps_a_connection_is_asked_to_leave_while_the_server_drains() {
     server.app.life.enter(Phase::Draining);
     for (mut stream, request, code) in [(stream, &post, 200), (server.connect(), &get, 503)] {
         stream.write_all(request.as_bytes()).expect("the server still serves");
-        // Read to the end of the connection, which the server brings about.
+        // Reads until the server closes the connection.
         let answer = read_all(&mut stream);
         assert!(answer.contains("connection: close\r\n"), "{answer}");
         assert_eq!(status(&answer), code, "{answer}");
@@ -101,17 +101,17 @@ fn a_drain_that_takes_too_long_is_cut() {
     server.until("/metrics", |page| page.contains("te_queue_size 1\n"));
     // Dropping the last engine would wait for its device.
     let app = server.app.clone();
-    assert_eq!(server.stop(), Ended::Cut { connections: 1 });
+    assert_eq!(server.stop(), Shutdown::Cut { connections: 1 });
     gate.open();
     drop(app);
 }
 
 #[test]
-fn a_lost_device_answers_everybody_and_ends_the_server() {
+fn a_lost_device_answers_every_request_and_stops_the_server() {
     let gate = Gate::default();
     gate.shut();
     let behind = gate.clone();
-    let served = served_around(move || {
+    let served = served_with_hook(move || {
         behind.pass();
         let reason = "planted".into();
         Err(DeviceError::Poisoned { device: "test".into(), call: "begin", reason })
@@ -134,7 +134,7 @@ fn a_lost_device_answers_everybody_and_ends_the_server() {
     let Server { ended, runtime, app, .. } = server;
     let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, ended).await });
     let ended = ended.expect("in time").expect("no panic");
-    assert_eq!((ended, app.life.phase()), (Ended::DeviceLost, Phase::Lost));
+    assert_eq!((ended, app.life.phase()), (Shutdown::DeviceLost, Phase::Lost));
 }
 
 #[test]
@@ -149,10 +149,10 @@ fn an_answer_that_does_not_come_is_a_503() {
 }
 
 #[test]
-fn a_full_queue_says_when_to_come_back() {
+fn a_full_queue_says_when_to_retry() {
     let gate = Gate::default();
     gate.shut();
-    let server = Server::start(vec![gate.served_of(1)], Setup::default());
+    let server = Server::start(vec![gate.served_with(1)], Setup::default());
     let mut first = server.connect();
     first.write_all(&post("/embed", "", GOOD.as_bytes())).expect("the server listens");
     server.until("/metrics", |page| page.contains("te_queue_size 1\n"));
@@ -170,7 +170,7 @@ fn a_full_queue_says_when_to_come_back() {
 }
 
 #[test]
-fn both_sides_of_a_comparison_wait_together() {
+fn both_sides_of_a_comparison_are_queued_together() {
     let gate = Gate::default();
     gate.shut();
     let server = Server::start(vec![gate.served()], Setup::default());
@@ -192,7 +192,7 @@ fn both_sides_of_a_comparison_wait_together() {
 }
 
 #[test]
-fn a_request_has_an_id() {
+fn every_answer_has_a_request_id() {
     let server = Server::start(vec![served("a")], Setup::default());
     let answer = server.embed(GOOD, "x-request-id: abc-1\r\n");
     assert!(answer.contains("x-request-id: abc-1\r\n"), "{answer}");
@@ -235,9 +235,9 @@ fn pages_of_other_origins_call_only_where_allowed() {
     }
 }
 
-/// HAProxy's checks are such, where nobody told it otherwise; so is whoever tries what needs no key.
+/// HAProxy checks health with such requests by default.
 #[test]
-fn an_options_that_asks_for_no_method_is_no_preflight() {
+fn an_options_request_without_a_requested_method_is_no_preflight() {
     for origins in [&["https://a.example"][..], &[]] {
         let options = Options {
             cors_allow_origin: origins

@@ -1,5 +1,5 @@
-//! What a hostile or broken client sends: each gets the right refusal within its limit and a second, and the
-//! server answers everybody else as before.
+//! What hostile or broken clients send. Each gets the right refusal within its limit plus a second, and the
+//! server keeps answering everyone else.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -29,7 +29,7 @@ fn server() -> Server {
     Server::start(vec![served("a"), served("b")], setup)
 }
 
-/// Sends and says what came back, until the connection ended.
+/// Sends something and returns the answer up to the end of the connection.
 type Send = Box<dyn Fn(&Server) -> String>;
 
 struct Case {
@@ -37,7 +37,7 @@ struct Case {
     send: Send,
     /// 0: no answer, the connection is closed.
     status: u16,
-    /// Beside the second that everybody has.
+    /// In addition to the second that every case has.
     limit: Duration,
 }
 
@@ -223,13 +223,13 @@ fn each_hostile_input_is_refused_in_time_and_harms_nobody() {
         assert_eq!(status(&server.embed(GOOD, KEY)), 200, "after {what}");
     }
     assert_eq!(status(&server.get("/health")), 200);
-    // Nothing was left behind but this one's own request.
+    // Only this request itself is in flight.
     let page = server.until("/metrics", |page| page.contains("bigbatch_requests_in_flight 1\n"));
     assert!(page.contains("te_queue_size 0\n"), "{page}");
 }
 
 #[test]
-fn a_refusal_says_so_in_the_routes_own_dialect() {
+fn an_unauthorized_request_is_refused_in_the_dialect_of_its_route() {
     let server = server();
     let answer = server.embed(GOOD, "");
     assert!(answer.contains("www-authenticate: Bearer\r\n"), "{answer}");
@@ -242,7 +242,7 @@ fn a_refusal_says_so_in_the_routes_own_dialect() {
 }
 
 #[test]
-fn two_ways_of_telling_a_length_smuggle_nothing() {
+fn a_request_with_two_lengths_cannot_smuggle_another() {
     let server = server();
     // One server may see one request here, another two. This one answers the first as chunked and closes.
     let smuggled = "0\r\n\r\nGET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -257,7 +257,7 @@ fn two_ways_of_telling_a_length_smuggle_nothing() {
 }
 
 #[test]
-fn clients_that_vanish_leave_nothing_behind() {
+fn clients_that_disconnect_leave_nothing_behind() {
     let server = server();
     let whole = post("/embed", KEY, GOOD.as_bytes());
     let vanish = |stream: TcpStream| stream.shutdown(Shutdown::Both).expect("it was open");
@@ -277,7 +277,7 @@ fn clients_that_vanish_leave_nothing_behind() {
 }
 
 #[test]
-fn a_connection_too_many_hears_when_to_come_back() {
+fn a_connection_beyond_the_limit_is_told_when_to_retry() {
     let transport = Transport { max_connections: 1, ..Transport::default() };
     let server = Server::start(vec![served("a")], Setup { transport, ..Setup::default() });
     let mut first = server.connect();

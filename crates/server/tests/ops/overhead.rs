@@ -1,5 +1,5 @@
-//! What HTTP adds to a request: the server against a backend that takes always the same time, beside the same
-//! engine asked directly. Input is token ids, so nothing is tokenized.
+//! The time that HTTP adds to a request: the server over a backend of constant time, next to the same engine
+//! called directly. Inputs are token ids, so nothing is tokenized.
 
 use std::io::{Read, Write};
 use std::thread;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bigbatch_engine::backend::{ArenaUsage, Backend, Ceilings, Fetch, Op, View};
 use bigbatch_engine::{DeviceError, Engine, Input, PackedBatch, Request, Task, Truncate};
-use bigbatch_server::Served;
+use bigbatch_server::ServedModel;
 
 use crate::support::{Server, Setup, model, options, post};
 
@@ -16,7 +16,7 @@ const TOKENS: usize = 1024;
 const REQUESTS: usize = 3000;
 const P99_MS_LIMIT: f64 = 1.0;
 
-/// Takes its time and answers ones.
+/// A backend that takes a constant time and returns ones.
 struct Constant;
 
 impl Backend for Constant {
@@ -55,7 +55,7 @@ fn percentile_ms(mut times: Vec<Duration>, percent: usize) -> f64 {
 fn http_adds_less_than_a_millisecond() {
     let around = |_| Box::new(Constant) as Box<dyn Backend>;
     let engine = Engine::start_around(model(), &options(), around).expect("starts");
-    let server = Server::start(vec![Served::new("m", "embedded", engine)], Setup::default());
+    let server = Server::start(vec![ServedModel::new("m", "embedded", engine)], Setup::default());
     let ids: Vec<u32> = (0..TOKENS as u32).map(|n| 10 + n % 200).collect();
     let list: Vec<String> = ids.iter().map(u32::to_string).collect();
     let body = format!(r#"{{"inputs":[[{}]]}}"#, list.join(","));

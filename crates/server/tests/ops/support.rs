@@ -10,15 +10,15 @@ use bigbatch_engine::backend::{ArenaUsage, Backend, Ceilings, Fetch, Op, View};
 use bigbatch_engine::{
     DeviceError, Engine, EngineOptions, Model, PackedBatch, RopeOverride, TaskKind,
 };
-use bigbatch_server::serve::{Door, Ended, Tls, serve};
-use bigbatch_server::{App, Keys, Models, Options, Phase, Served, Transport, router};
+use bigbatch_server::serve::{Gateway, Shutdown, Tls, serve};
+use bigbatch_server::{App, Keys, Models, Options, Phase, ServedModel, Transport, router};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-/// Nothing here takes a tenth of this.
+/// Far longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How a test wants its server.
+/// The options of a server under test.
 #[derive(Default)]
 pub(crate) struct Setup {
     pub(crate) options: Options,
@@ -31,19 +31,20 @@ pub(crate) struct Setup {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) app: Arc<App>,
-    pub(crate) ended: JoinHandle<Ended>,
+    pub(crate) ended: JoinHandle<Shutdown>,
     pub(crate) runtime: Runtime,
 }
 
 impl Server {
-    pub(crate) fn start(served: Vec<Served>, setup: Setup) -> Server {
+    pub(crate) fn start(served: Vec<ServedModel>, setup: Setup) -> Server {
         let runtime = Runtime::new().expect("a runtime starts");
         let bind = tokio::net::TcpListener::bind("127.0.0.1:0");
         let listener = runtime.block_on(bind).expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
-        let door = Door::default();
+        let door = Gateway::default();
         let models = Models::new(served).expect("names differ");
-        let app = App::guarded(models, setup.options, Arc::new(setup.keys), door.life().clone());
+        let app =
+            App::with_guards(models, setup.options, Arc::new(setup.keys), door.life().clone());
         door.open(router(app.clone()));
         let tls = setup.tls.map(Arc::new);
         let ended = runtime.spawn(serve(listener, tls, setup.transport, door));
@@ -59,7 +60,7 @@ impl Server {
     /// Sends bytes and reads until the server closes.
     pub(crate) fn exchange(&self, bytes: &[u8]) -> String {
         let mut stream = self.connect();
-        // A server that has refused already may have closed.
+        // The server may have refused and closed already.
         let _ = stream.write_all(bytes);
         read_all(&mut stream)
     }
@@ -74,7 +75,7 @@ impl Server {
         self.exchange(post("/embed", headers, body.as_bytes()).as_slice())
     }
 
-    /// Asks until the answer is as wished, or the test fails.
+    /// Repeats a GET until its answer satisfies `wished`; panics after [`PATIENCE`].
     pub(crate) fn until(&self, path: &str, wished: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -87,8 +88,8 @@ impl Server {
         }
     }
 
-    /// Stops it and says how it ended.
-    pub(crate) fn stop(self) -> Ended {
+    /// Stops the server and returns how it shut down.
+    pub(crate) fn stop(self) -> Shutdown {
         self.app.life.enter(Phase::Closing);
         let Server { ended, runtime, .. } = self;
         runtime.block_on(ended).expect("no panic")
@@ -120,7 +121,7 @@ pub(crate) fn read_all(stream: &mut (impl Read + ?Sized)) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
-/// 0 where there is no answer.
+/// Returns the status of an answer; 0 without an answer.
 pub(crate) fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
 }
@@ -136,41 +137,46 @@ pub(crate) fn options() -> EngineOptions {
     options
 }
 
-pub(crate) fn served(name: &str) -> Served {
-    Served::new(name, "embedded", Engine::start(model(), &options()).expect("starts"))
+pub(crate) fn served(name: &str) -> ServedModel {
+    ServedModel::new(name, "embedded", Engine::start(model(), &options()).expect("starts"))
 }
 
-/// An engine whose every batch begins with what a test wants.
-pub(crate) fn served_around(
+/// Returns an engine that calls `begin` before each batch.
+pub(crate) fn served_with_hook(
     begin: impl FnMut() -> Result<(), DeviceError> + Send + 'static,
-) -> Served {
-    of_places(options().max_concurrent_requests, begin)
+) -> ServedModel {
+    served_with_capacity(options().max_concurrent_requests, begin)
 }
 
-fn of_places(
+fn served_with_capacity(
     max_concurrent_requests: usize,
     begin: impl FnMut() -> Result<(), DeviceError> + Send + 'static,
-) -> Served {
+) -> ServedModel {
     let options = EngineOptions { max_concurrent_requests, ..options() };
-    let around = |host| Box::new(Around { host, begin: Box::new(begin) }) as Box<dyn Backend>;
-    Served::new("m", "embedded", Engine::start_around(model(), &options, around).expect("starts"))
+    let around =
+        |host| Box::new(HookedBackend { host, begin: Box::new(begin) }) as Box<dyn Backend>;
+    ServedModel::new(
+        "m",
+        "embedded",
+        Engine::start_around(model(), &options, around).expect("starts"),
+    )
 }
 
-/// Holds batches up while it is shut; opened by the end of the test at the latest.
+/// Holds batches back while it is shut.
 #[derive(Clone, Default)]
 pub(crate) struct Gate {
     shut: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl Gate {
-    pub(crate) fn served(&self) -> Served {
-        self.served_of(options().max_concurrent_requests)
+    pub(crate) fn served(&self) -> ServedModel {
+        self.served_with(options().max_concurrent_requests)
     }
 
-    /// With so many places in the queue.
-    pub(crate) fn served_of(&self, places: usize) -> Served {
+    /// Returns an engine that admits at most `capacity` requests.
+    pub(crate) fn served_with(&self, capacity: usize) -> ServedModel {
         let gate = self.clone();
-        of_places(places, move || {
+        served_with_capacity(capacity, move || {
             gate.pass();
             Ok(())
         })
@@ -187,17 +193,17 @@ impl Gate {
 
     pub(crate) fn pass(&self) {
         let shut = self.shut.0.lock().expect("nobody panics with it");
-        // So that a test which has failed also ends.
+        // The time-out lets a test that has failed end.
         drop(self.shut.1.wait_timeout_while(shut, PATIENCE, |shut| *shut));
     }
 }
 
-struct Around {
+struct HookedBackend {
     host: Box<dyn Backend>,
     begin: Box<dyn FnMut() -> Result<(), DeviceError> + Send>,
 }
 
-impl Backend for Around {
+impl Backend for HookedBackend {
     fn begin(&mut self, batch: &PackedBatch) -> Result<(), DeviceError> {
         (self.begin)()?;
         self.host.begin(batch)
@@ -222,7 +228,7 @@ impl Backend for Around {
     }
 }
 
-/// A file of one test, removed with it.
+/// A temporary file, removed when dropped.
 pub(crate) struct TestFile(pub(crate) PathBuf);
 
 impl TestFile {

@@ -1,4 +1,4 @@
-//! TLS: who speaks it is served, over HTTP/1.1 or HTTP/2; who does not is closed.
+//! TLS: clients that speak it are served over HTTP/1.1 or HTTP/2; other connections are closed.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -39,7 +39,7 @@ fn client(trusted: &CertificateDer<'static>, alpn: &[&[u8]]) -> ClientConnection
 }
 
 #[test]
-fn tls_is_spoken_with_those_who_speak_it() {
+fn only_tls_is_answered_on_a_tls_port() {
     let (chain, key, trusted) = certificate();
     let tls = Tls::load(chain.0.clone(), key.0.clone()).expect("it is a pair");
     let transport = Transport { header_timeout: LIMIT, ..Transport::default() };
@@ -71,7 +71,7 @@ fn tls_is_spoken_with_those_who_speak_it() {
         );
         assert_eq!(ask(), 200, "after {what}");
     }
-    // A slow head inside TLS is told so.
+    // A slow head inside TLS gets the 408 too.
     let mut stream = speak();
     stream.write_all(b"GET /hea").expect("the server listens");
     assert_eq!(status(&read_all(&mut stream)), 408);
@@ -92,7 +92,7 @@ fn http_2_is_agreed_on() {
 }
 
 #[test]
-fn a_certificate_and_another_key_are_refused() {
+fn a_certificate_with_the_key_of_another_is_refused() {
     let (chain, _key, _) = certificate();
     let other = rcgen::KeyPair::generate().expect("a key").serialize_pem();
     let other = TestFile::new("other.key", &other);

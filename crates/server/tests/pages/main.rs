@@ -1,7 +1,6 @@
-//! The pages in a real browser, against a real server: they show what they should, log nothing, are forbidden
-//! nothing that they need, and take names and texts that look like markup for text. Skipped, and says so, where
-//! no Chromium is installed.
+//! The pages in a real browser, against a real server: they show what they should, log nothing, violate no policy,
+//! and show names and texts that look like markup as text. Skipped with a message without Chromium.
 
 mod browser;
 mod server;
-mod sight;
+mod views;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use bigbatch_engine::{
     DeviceOptions, Dtype, Engine, EngineOptions, Init, InitHead, Model, Preset, RopeOverride,
 };
-use bigbatch_server::{App, Keys, Life, Models, Options, Phase, Served, router};
+use bigbatch_server::{App, Keys, Lifecycle, Models, Options, Phase, ServedModel, router};
 
-/// Runs a script wherever it is taken for markup.
+/// A text that runs a script if it is parsed as markup.
 pub(crate) const HOSTILE: &str = "<img src=x onerror=\"window.hacked=1\">";
 
 /// A server, stopped when dropped.
@@ -22,24 +22,28 @@ pub(crate) struct Server {
 impl Server {
     /// One model of each kind that the playground draws; names and labels are hostile.
     pub(crate) fn start() -> Server {
-        Server::guarded(Keys::default())
+        Server::with_keys(Keys::default())
     }
 
-    /// The same behind keys.
-    pub(crate) fn guarded(keys: Keys) -> Server {
+    /// As [`Server::start`], behind API keys.
+    pub(crate) fn with_keys(keys: Keys) -> Server {
         let label = |name: &str| format!("{name}-{HOSTILE}");
         let labels = vec!["calm".to_owned(), label("LABEL"), "third".to_owned()];
         let tags = vec!["O".to_owned(), format!("B-{HOSTILE}"), format!("I-{HOSTILE}")];
         let models = Models::new(vec![
-            Served::new(label("masked"), label("source"), engine(InitHead::MaskedLm)),
-            Served::new("labels", "source", engine(InitHead::Sequence(labels))),
-            Served::new("tags", "source", engine(InitHead::Token(tags))),
-            Served::new("ranks", "source", engine(InitHead::Sequence(vec![HOSTILE.to_owned()]))),
+            ServedModel::new(label("masked"), label("source"), engine(InitHead::MaskedLm)),
+            ServedModel::new("labels", "source", engine(InitHead::Sequence(labels))),
+            ServedModel::new("tags", "source", engine(InitHead::Token(tags))),
+            ServedModel::new(
+                "ranks",
+                "source",
+                engine(InitHead::Sequence(vec![HOSTILE.to_owned()])),
+            ),
         ]);
-        let life = Arc::new(Life::default());
+        let life = Arc::new(Lifecycle::default());
         life.enter(Phase::Ready);
         let models = models.expect("four names");
-        let app = App::guarded(models, Options::default(), Arc::new(keys), life);
+        let app = App::with_guards(models, Options::default(), Arc::new(keys), life);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -56,7 +60,7 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// Head and body of an answer.
+    /// Returns head and body of an answer.
     pub(crate) fn get(&self, path: &str, accept: &str) -> (String, String) {
         self.send(&format!("GET {path} HTTP/1.1\r\naccept: {accept}\r\n"), "")
     }

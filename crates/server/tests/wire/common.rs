@@ -1,4 +1,4 @@
-//! An application over small models, and exchanges written down by their shape.
+//! An application over small models, and transcripts of requests and answers by their shape.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -7,12 +7,12 @@ use std::sync::{Arc, LazyLock};
 use axum::body::Body;
 use axum::http::{HeaderMap, Request};
 use bigbatch_engine::{Dtype, Engine, EngineOptions, Init, InitHead, Model, Preset, RopeOverride};
-use bigbatch_server::{App, Models, Options, Served, router};
+use bigbatch_server::{App, Models, Options, ServedModel, router};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-/// Tokens that the models take here, so that too long a text is short.
+/// Maximum tokens per input here, so that a text that is too long is still short.
 pub(crate) const LIMIT: usize = 256;
 
 fn model(head: InitHead) -> Model {
@@ -23,7 +23,7 @@ fn model(head: InitHead) -> Model {
     Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap()
 }
 
-pub(crate) fn served(name: &str, head: InitHead, requests: usize) -> Served {
+pub(crate) fn served(name: &str, head: InitHead, requests: usize) -> ServedModel {
     let mut model = model(head);
     if name == "embed" {
         model.prompts = serde_json::from_str(r#"{"prompts": {"query": "query: "}}"#).unwrap();
@@ -35,7 +35,7 @@ pub(crate) fn served(name: &str, head: InitHead, requests: usize) -> Served {
     };
     options.device.max_batch_tokens = Some(LIMIT);
     options.device.threads = 1;
-    Served::new(name, format!("test/{name}"), Engine::start(model, &options).unwrap())
+    ServedModel::new(name, format!("test/{name}"), Engine::start(model, &options).unwrap())
 }
 
 pub(crate) fn labels(names: &[&str]) -> Vec<String> {
@@ -56,7 +56,7 @@ pub(crate) fn app() -> Arc<App> {
     APP.clone()
 }
 
-/// What came back.
+/// An answer.
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
@@ -94,25 +94,25 @@ pub(crate) async fn get(path: &str) -> Reply {
     send(&app(), Request::get(path).body(Body::empty()).unwrap()).await
 }
 
-/// The value of a successful request.
+/// Sends a request that must succeed and returns its JSON.
 pub(crate) async fn ok(path: &str, body: Value) -> Value {
     let reply = post(path, &body).await;
     assert_eq!(reply.status, 200, "{path} {body}: {}", reply.text);
     reply.json()
 }
 
-/// Requests and their answers as a text: status, headers that say something, the body by its shape.
+/// Returns requests and answers as text: the status, some headers, and the shape of the body.
 pub(crate) async fn transcript(exchanges: &[(&str, Value)]) -> String {
     let mut written = String::new();
     for (path, body) in exchanges {
         let reply = post(path, body).await;
-        written += &told(&format!("POST {path} {}", shortened(body)), &reply);
+        written += &exchange(&format!("POST {path} {}", shortened(body)), &reply);
     }
     written
 }
 
-/// One exchange of a transcript.
-pub(crate) fn told(request: &str, reply: &Reply) -> String {
+/// Returns one exchange of a transcript.
+pub(crate) fn exchange(request: &str, reply: &Reply) -> String {
     let mut written = format!("{request}\n{}", reply.status);
     for name in ["retry-after", "x-truncated", "x-chunks", "x-compute-tokens", "allow"] {
         if let Some(value) = reply.header(name) {
@@ -129,8 +129,7 @@ fn shortened(body: &Value) -> String {
     if text.len() < 300 { text } else { format!("{}...", &text[..60]) }
 }
 
-/// A value with what differs from machine to machine or from day to day written as what it is: numbers with
-/// a fraction, ids, times.
+/// Replaces what differs between machines or runs by placeholders: floats, ids, times.
 pub(crate) fn shape(value: &Value) -> Value {
     match value {
         Value::Number(number) if number.is_f64() => json!("<float>"),

@@ -1,4 +1,4 @@
-//! The OpenAPI document tells of every route, and of nothing else.
+//! The OpenAPI document describes every endpoint, and nothing else.
 
 use std::collections::BTreeSet;
 
@@ -30,10 +30,13 @@ async fn routes_and_document_are_the_same() {
     let documented = documented(&document().await);
     let missing: Vec<_> = served.difference(&documented).collect();
     let more: Vec<_> = documented.difference(&served).collect();
-    assert!(missing.is_empty() && more.is_empty(), "not told: {missing:?}; not there: {more:?}");
+    assert!(
+        missing.is_empty() && more.is_empty(),
+        "undocumented: {missing:?}; not served: {more:?}"
+    );
 }
 
-/// The table says so; the router has to agree.
+/// The route table and the router agree.
 #[tokio::test]
 async fn every_endpoint_of_the_table_is_routed() {
     for (method, path) in endpoints() {
@@ -48,7 +51,7 @@ async fn every_endpoint_of_the_table_is_routed() {
 }
 
 #[tokio::test]
-async fn every_reference_leads_somewhere_and_no_operation_is_there_twice() {
+async fn references_resolve_and_operation_ids_are_unique() {
     let document = document().await;
     let text = document.to_string();
     for reference in text.split("\"$ref\":\"").skip(1) {
@@ -62,7 +65,7 @@ async fn every_reference_leads_somewhere_and_no_operation_is_there_twice() {
 }
 
 #[tokio::test]
-async fn every_endpoint_that_computes_tells_what_it_refuses_with() {
+async fn every_post_endpoint_documents_its_refusals() {
     let document = document().await;
     for (path, item) in document["paths"].as_object().unwrap() {
         let Some(responses) = item.pointer("/post/responses") else { continue };

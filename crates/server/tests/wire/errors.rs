@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
-use axum::response::IntoResponse;
 use bigbatch_engine::InitHead;
-use bigbatch_server::error::{Dialect, Refusal};
-use bigbatch_server::{App, Models, Options};
+use bigbatch_server::error::Refusal;
+use bigbatch_server::{App, Dialect, Models, Options};
 use http_body_util::BodyExt;
 use serde_json::json;
 
-use crate::common::{Reply, app, get, labels, post_to, send, served, told, too_long, transcript};
+use crate::common::{
+    Reply, app, exchange, get, labels, post_to, send, served, too_long, transcript,
+};
 
 #[tokio::test]
 async fn of_text_embeddings_inference() {
@@ -103,7 +104,7 @@ async fn of_bodies() {
     let small = App::new(models, small);
     for path in ["/embed", "/v1/embeddings"] {
         let mut tell =
-            |what: &str, reply: &Reply| written += &told(&format!("{path}: {what}"), reply);
+            |what: &str, reply: &Reply| written += &exchange(&format!("{path}: {what}"), reply);
         tell("half a body", &post_to(&app(), path, r#"{"inputs": "#).await);
         tell("nothing", &post_to(&app(), path, "").await);
         tell("no Unicode", &post_to(&app(), path, b"{\"inputs\": \"\xff\"}".to_vec()).await);
@@ -121,7 +122,7 @@ async fn of_bodies() {
     insta::assert_snapshot!(written);
 }
 
-/// With one model any name means it.
+/// A server with one model ignores the name.
 #[tokio::test]
 async fn one_model_answers_to_every_name() {
     let models = Models::new(vec![served("only", InitHead::MaskedLm, 512)]).unwrap();
@@ -130,7 +131,7 @@ async fn one_model_answers_to_every_name() {
     assert_eq!(reply.await.status, 200);
 }
 
-/// What no patience helps with is no 429.
+/// A retry would not help, so the status is not 429.
 #[tokio::test]
 async fn of_more_than_the_engine_ever_admits() {
     let app = |name, head| {
@@ -187,13 +188,13 @@ async fn of_answers_with_more_rows_than_the_limit() {
     let tags = json!({"input": "a", "model": "tags"}).to_string();
     assert_eq!(post_to(&app(3 * 4 * 2), "/pooling", tags.clone()).await.status, 200);
     assert_eq!(post_to(&app(3 * 4 * 2 - 1), "/pooling", tags).await.status, 400);
-    // One row a text is no matter.
+    // An answer with one row per text is not limited.
     let one = json!({"inputs": "a", "model": "vectors"}).to_string();
     assert_eq!(post_to(&app(0), "/embed", one).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_body_too_large_is_told_which_limit_it_passed() {
+async fn a_body_too_large_names_the_limit_it_exceeds() {
     let options =
         Options { payload_limit_bytes: 100, compressed_limit_bytes: 50, ..Options::default() };
     let app = App::new(Models::new(vec![served("m", InitHead::Base, 512)]).unwrap(), options);
@@ -207,7 +208,7 @@ async fn a_body_too_large_is_told_which_limit_it_passed() {
     }
 }
 
-/// What cannot be brought about here: a device that fails, a server that stops.
+/// Refusals that cannot be provoked here: a device that fails, a server that stops.
 #[tokio::test]
 async fn of_the_device() {
     let overloaded = |wait| Refusal::Overloaded { message: "the queue is full".into(), wait };
@@ -220,11 +221,11 @@ async fn of_the_device() {
             overloaded(Some(Duration::from_millis(3400))),
             overloaded(Some(Duration::from_secs(3600))),
         ] {
-            let (parts, body) = refusal.answer(dialect).into_response().into_parts();
+            let (parts, body) = dialect.render(&refusal).into_parts();
             let bytes = body.collect().await.unwrap().to_bytes();
             let text = String::from_utf8(bytes.to_vec()).unwrap();
             let reply = Reply { status: parts.status.as_u16(), headers: parts.headers, text };
-            written += &told(&format!("{dialect:?}"), &reply);
+            written += &exchange(&format!("{dialect:?}"), &reply);
         }
     }
     insta::assert_snapshot!(written);

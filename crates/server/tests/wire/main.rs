@@ -1,10 +1,10 @@
-//! What goes over the wire: every success and error shape as a snapshot, and that the numbers in them are the
-//! engine's. In one process, without sockets, over random models.
+//! What goes over the wire: every answer and refusal as a snapshot of its shape, and checks that the numbers in
+//! them are the engine's. In one process, without sockets, over random models.
 
 mod common;
 mod document;
 mod errors;
 mod hub;
+mod native;
 mod openai;
-mod ours;
 mod tei;

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 
-use crate::common::{floats, get, ok, told, transcript};
+use crate::common::{exchange, floats, get, ok, transcript};
 
 #[tokio::test]
 async fn shapes() {
@@ -43,7 +43,7 @@ async fn shapes() {
 async fn models() {
     let mut written = String::new();
     for path in ["/v1/models", "/models", "/v1/models/pii", "/v1/models/none"] {
-        written += &told(&format!("GET {path}"), &get(path).await);
+        written += &exchange(&format!("GET {path}"), &get(path).await);
     }
     insta::assert_snapshot!(written);
 }

@@ -114,7 +114,7 @@ async fn ranks_are_predictions_of_pairs_best_first() {
 }
 
 #[tokio::test]
-async fn timings_are_told() {
+async fn answers_have_timing_headers() {
     let reply = post("/embed", &json!({"inputs": ["h\u{e9}", "two words"]})).await;
     for name in ["compute-time", "total-time", "tokenization-time", "queue-time", "inference-time"]
     {
@@ -126,7 +126,7 @@ async fn timings_are_told() {
 }
 
 #[tokio::test]
-async fn a_cut_is_told_and_keeps_the_side_that_was_asked_for() {
+async fn truncation_is_reported_and_keeps_the_requested_end() {
     let long = format!("{} first {} last", "one", too_long());
     let right = post("/embed", &json!({"inputs": long, "truncate": true})).await;
     assert_eq!((right.status, right.header("x-truncated")), (200, Some("true")));
@@ -139,9 +139,9 @@ async fn a_cut_is_told_and_keeps_the_side_that_was_asked_for() {
     assert_eq!(short.header("x-truncated"), None);
 }
 
-/// Clients that have a field for options send null where there are none.
+/// Clients with a field for options send null when there are none.
 #[tokio::test]
-async fn no_parameters_may_be_null() {
+async fn parameters_may_be_null() {
     let inputs = json!({"source_sentence": "a", "sentences": ["b"]});
     let without = ok("/similarity", json!({"inputs": inputs})).await;
     for path in ["/similarity", "/"] {

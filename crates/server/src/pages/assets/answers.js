@@ -1,8 +1,8 @@
-// Answers as people read them: bars, highlighted text, a table of similarities.
+// Draws answers: bars, highlighted text, a table of similarities.
 
 import { el } from "./common.js";
 
-/** Labels with their scores, the length of a bar being the score. */
+/** Draws labels with bars as long as their scores. */
 export function bars(labels) {
   return labels.map(({ label, score }) => row(label, score));
 }
@@ -15,14 +15,14 @@ function row(label, score) {
   return el("div", { class: "label-row" }, el("span", {}, label), bar, el("span", {}, score.toFixed(4)));
 }
 
-/** The text with its entities marked. Offsets count characters as the server does, not UTF-16 units. */
+/** Marks the entities in a text. Offsets count characters as the server does, not UTF-16 units. */
 export function highlighted(text, entities) {
   const characters = Array.from(text);
   const labels = [...new Set(entities.map((entity) => entity.label))];
   const pieces = [];
   let at = 0;
   for (const { label, start, end, score } of [...entities].sort((a, b) => a.start - b.start)) {
-    // What a longer entity has already covered is not shown twice.
+    // Text under an earlier entity is not shown twice.
     if (start < at) continue;
     pieces.push(characters.slice(at, start).join(""));
     const colour = `e${labels.indexOf(label) % 6}`;
@@ -35,7 +35,7 @@ export function highlighted(text, entities) {
   return el("div", { class: "text" }, pieces);
 }
 
-/** Every text against every other. */
+/** Draws the table of cosine similarities. */
 export function similarities(texts, vectors) {
   const dot = (a, b) => a.reduce((sum, value, index) => sum + value * b[index], 0);
   const head = texts.map((_, index) => el("th", { scope: "col", class: "number" }, String(index + 1)));
@@ -49,12 +49,12 @@ export function similarities(texts, vectors) {
     return el("tr", {}, el("th", { scope: "row" }, `${index + 1}. ${text}`), cells);
   };
   return el("div", { class: "scroll" }, el("table", {},
-    el("caption", { class: "unseen" }, "Cosine similarity of every two lines"),
+    el("caption", { class: "unseen" }, "Cosine similarity of each pair of lines"),
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Text"), head)),
     el("tbody", {}, texts.map(line))));
 }
 
-/** Tokens as chips, special ones paler. */
+/** Draws tokens as chips, special ones paler. */
 export function chips(tokens) {
   return tokens.map((token) => {
     const title = `id ${token.id}`;

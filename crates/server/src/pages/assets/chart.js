@@ -1,4 +1,4 @@
-// Lines over time, drawn anew with each answer. A point that has no value is a gap.
+// Line charts over time, redrawn with each snapshot. A point without a value is a gap.
 
 import { age, draw } from "./common.js";
 
@@ -7,9 +7,9 @@ const LEFT = 62;
 const BOTTOM = 20;
 const LEAST_POINTS = 30;
 
-/** Draws series of equally spaced points, the newest last; `step` is the seconds between two. */
+/** Draws series of equally spaced points, newest last; `step` is the distance in seconds. */
 export function chart(svg, series, { name, format, step }) {
-  // Drawn at the size it is shown at, so that its words are as large as others.
+  // Drawn at its displayed size, so that its text has the size of other text.
   const width = Math.max(240, svg.clientWidth);
   const points = Math.max(LEAST_POINTS, ...series.map((one) => one.length));
   const known = series.flat().filter((value) => value !== null);
@@ -45,7 +45,7 @@ function path(points, x, y) {
       return;
     }
     const at = `${x(index, points.length).toFixed(1)} ${y(value).toFixed(1)}`;
-    // A point alone between two gaps would be invisible: it becomes a short stroke.
+    // A single point between two gaps would be invisible, so it becomes a short stroke.
     const alone = pen === "M" && (points[index + 1] ?? null) === null;
     drawn += alone ? `M${at}h0.1` : `${pen}${at}`;
     pen = "L";
@@ -53,7 +53,7 @@ function path(points, x, y) {
   return drawn;
 }
 
-/** The next of 1, 2, 5, 10, 20, ... */
+/** Rounds up to the next of 1, 2, 5, 10, 20, ... */
 function ceiling(most) {
   if (most <= 0) return 1;
   const ten = 10 ** Math.floor(Math.log10(most));

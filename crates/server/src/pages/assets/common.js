@@ -1,14 +1,14 @@
-// What the pages share: elements from text, requests with the key, figures for people.
-// Strings become text nodes, never markup; the server's policy forbids the other way too.
+// Shared by the pages: elements, requests with the API key, formatted figures.
+// Strings become text nodes, never markup; the content security policy enforces it.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element with attributes and children; strings among the children are text. */
+/** Creates an HTML element; strings among the children become text. */
 export function el(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
-/** The same for drawings. */
+/** Creates an SVG element; strings among the children become text. */
 export function draw(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
@@ -24,7 +24,7 @@ function fill(element, attributes, children) {
 
 export const find = (id) => document.getElementById(id);
 
-// Which of the pages this is, in the navigation that all of them have.
+// Marks this page in the navigation.
 document.querySelector(`nav a[href="${location.pathname}"]`)?.setAttribute("aria-current", "page");
 
 const KEY = "bigbatch-key";
@@ -43,7 +43,7 @@ export function keyField(changed) {
   });
 }
 
-/** A refusal, or no answer at all, in words. */
+/** A refusal by the server, or no answer at all (status 0). */
 export class Failure extends Error {
   constructor(status, message) {
     super(message);
@@ -51,7 +51,7 @@ export class Failure extends Error {
   }
 }
 
-/** Calls the server: GET, or POST where there is a body. Gives the parsed body and the headers. */
+/** Calls the server: GET, or POST with a body. Returns the parsed body, the text, the headers and the status. */
 export async function call(path, body) {
   const headers = { accept: "application/json" };
   const key = sessionStorage.getItem(KEY);
@@ -68,13 +68,13 @@ export async function call(path, body) {
     response = await fetch(path, request);
     text = await response.text();
   } catch {
-    throw new Failure(0, "The server does not answer.");
+    throw new Failure(0, "The server does not answer. Check that it is running.");
   }
   let json = null;
   try {
     json = JSON.parse(text);
   } catch {
-    // Not every answer is JSON; the text is still there.
+    // Not every answer is JSON; callers still get the text.
   }
   if (response.status === 401) {
     throw new Failure(401, "This server needs an API key: enter it at the top of the page.");
@@ -85,12 +85,12 @@ export async function call(path, body) {
 
 function refusal(response, json) {
   const error = json?.error;
-  const said = typeof error === "string" ? error : error?.message;
-  return said ? `${response.status}: ${said}` : `The server answered with status ${response.status}.`;
+  const message = typeof error === "string" ? error : error?.message;
+  return message ? `${response.status}: ${message}` : `The server answered with status ${response.status}.`;
 }
 
-/** Puts a failure where the page tells of them, or clears the place. */
-export function tell(place, failure) {
+/** Shows a failure in `place`, or clears it. */
+export function showFailure(place, failure) {
   place.hidden = !failure;
   place.textContent = failure ? failure.message : "";
   if (failure?.status === 401) find("key").focus();
@@ -130,7 +130,7 @@ export function age(seconds) {
   return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
 }
 
-/** A table's body from rows of cells; a cell is text, an element, or {number: text}. */
+/** Fills a table body with rows of cells; a cell is text, an element, or {number: text}. */
 export function rows(body, list, empty) {
   const width = body.parentElement.querySelectorAll("thead th").length;
   const cell = (value, index) => {

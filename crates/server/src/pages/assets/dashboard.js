@@ -1,7 +1,7 @@
-// The live page: asks for the counters every two seconds and shows what changed within a window.
-// The server keeps no history for it: rates and percentiles are differences of two answers.
+// The dashboard: reads the counters every two seconds and shows what changed within a window.
+// The server keeps no history: rates and percentiles are differences of two snapshots.
 
-import { age, bytes, call, count, duration, el, find, keyField, rate, rows, tell } from "./common.js";
+import { age, bytes, call, count, duration, el, find, keyField, rate, rows, showFailure } from "./common.js";
 import { chart } from "./chart.js";
 import { Window, mean, merge, quantile } from "./window.js";
 
@@ -18,17 +18,17 @@ async function poll() {
   try {
     const { json } = await call("/dashboard/data");
     seen.add(json);
-    tell(find("failure"), null);
+    showFailure(find("failure"), null);
     remember();
     show(json);
   } catch (failure) {
-    tell(find("failure"), failure);
+    showFailure(find("failure"), failure);
     find("state").textContent = "no data";
   }
   if (!paused) timer = setTimeout(poll, EVERY_MS);
 }
 
-/** A point of each chart: what happened since the answer before. */
+/** Adds a point to each chart: what happened since the previous snapshot. */
 function remember() {
   const step = seen.step();
   if (!step) return;
@@ -55,12 +55,12 @@ function show(now) {
   const within = seen.within(Number(find("window").value));
   headline(now, within);
   const step = EVERY_MS / 1000;
-  chart(find("throughput-chart"), [history.tokens], { name: "Tokens a second", format: rate, step });
+  chart(find("throughput-chart"), [history.tokens], { name: "Tokens per second", format: rate, step });
   const latency = [history.p50, history.p95, history.p99];
   chart(find("latency-chart"), latency, { name: "Latency, p50, p95 and p99", format: duration, step });
   chart(find("queue-chart"), [history.queue], { name: "Inputs in the queue", format: rate, step });
   const batch = [history.batchMean, history.batchP95];
-  chart(find("batch-chart"), batch, { name: "Tokens of a batch, mean and p95", format: rate, step });
+  chart(find("batch-chart"), batch, { name: "Tokens per batch, mean and p95", format: rate, step });
   stages(within);
   batches(now, within);
   find("memory").replaceChildren(...now.models.map(memory), ...device(now.device_memory));
@@ -85,10 +85,10 @@ function headline(now, within) {
 
 function stages(within) {
   const names = [
-    ["Tokenize, waiting for a thread included", "tokenize_seconds"],
+    ["Tokenize, wait for a thread included", "tokenize_seconds"],
     ["Wait for a batch", "queue_seconds"],
     ["On the device, copies included", "inference_seconds"],
-    ["All of it", "total_seconds"],
+    ["Total", "total_seconds"],
   ];
   const row = ([name, key]) => {
     const times = merge(within.models.map((model) => model.stages[key]));
@@ -134,7 +134,7 @@ function memory(model) {
     ["high water", bytes(arena.high_water_bytes)],
     ["largest batch allowed", bytes(arena.planned_bytes)],
     ["arena", bytes(arena.capacity_bytes)],
-    ["beside it", `${bytes(plan.fixed_bytes)} (weights, tables, context)`],
+    ["outside the arena", `${bytes(plan.fixed_bytes)} (weights, tables, context)`],
   ];
   const list = facts.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
   return el("div", { class: "panel" }, el("h3", {}, model.name), bar, el("dl", { class: "facts" }, list));
@@ -142,12 +142,12 @@ function memory(model) {
 
 function device(reading) {
   if (!reading) return [];
-  const known = (value) => (value === null ? "not told" : bytes(value));
+  const known = (value) => (value === null ? "unknown" : bytes(value));
   const list = [
     [el("dt", {}, "this process"), el("dd", {}, known(reading.process_bytes))],
     [el("dt", {}, "whole card"), el("dd", {}, known(reading.card_bytes))],
   ];
-  const head = el("h3", {}, "Device, as its driver tells");
+  const head = el("h3", {}, "Device memory, from its driver");
   return [el("div", { class: "panel" }, head, el("dl", { class: "facts" }, list))];
 }
 
@@ -197,18 +197,18 @@ function refusals(now) {
   rows(find("recent"), now.recent_refusals.map(latest), "None.");
 }
 
-function again() {
+function redraw() {
   if (seen.latest) show(seen.latest);
 }
 
 keyField(poll);
-find("window").addEventListener("change", again);
+find("window").addEventListener("change", redraw);
 find("pause").addEventListener("click", () => {
   paused = !paused;
   find("pause").setAttribute("aria-pressed", String(paused));
-  find("pause").textContent = paused ? "Go on" : "Pause";
+  find("pause").textContent = paused ? "Resume" : "Pause";
   if (paused) clearTimeout(timer);
   else poll();
-  again();
+  redraw();
 });
 poll();

@@ -1,6 +1,6 @@
-// The viewer of /openapi.json: each endpoint with its shapes, and a form that calls it.
+// Renders /openapi.json: each endpoint with its request and answer, and a form that calls it.
 
-import { call, el, find, keyField, tell } from "./common.js";
+import { call, el, find, keyField, showFailure } from "./common.js";
 
 const METHODS = ["get", "post", "put", "delete", "patch", "head"];
 const DEEPEST = 6;
@@ -18,7 +18,7 @@ function resolve(schema) {
 
 const choices = (schema) => schema.oneOf ?? schema.anyOf ?? null;
 
-/** A type in a few words. */
+/** Returns a type in a few words. */
 function words(given, depth = 0) {
   const schema = resolve(given);
   if (depth > DEEPEST) return "…";
@@ -30,7 +30,7 @@ function words(given, depth = 0) {
   return types.map(one).join(" | ");
 }
 
-/** The object within: itself, what an array holds, or the first choice that has fields. */
+/** Returns the first schema with fields: the schema itself, the items of an array, or a choice. */
 function fieldsOf(given, depth = 0) {
   const schema = resolve(given);
   if (depth > DEEPEST) return null;
@@ -47,7 +47,7 @@ function fieldsOf(given, depth = 0) {
   return several.map((one) => fieldsOf(one, depth + 1)).find(Boolean) ?? null;
 }
 
-/** Fields as a list, nested ones inside. */
+/** Draws fields as a list, nested fields inside. */
 function shape(given, depth = 0) {
   const schema = fieldsOf(given);
   if (!schema || depth > DEEPEST) return null;
@@ -55,18 +55,18 @@ function shape(given, depth = 0) {
     const resolved = resolve(value);
     const needed = schema.required?.includes(name) ? ", required" : "";
     const usual = resolved.default === undefined ? "" : `, default ${JSON.stringify(resolved.default)}`;
-    const said = value.description ?? resolved.description;
+    const description = value.description ?? resolved.description;
     const kind = el("span", { class: "soft" }, ` ${words(value)}${needed}${usual}`);
-    return el("li", {}, el("code", {}, name), kind, said ? ` – ${said}` : null, shape(value, depth + 1));
+    return el("li", {}, el("code", {}, name), kind, description ? ` – ${description}` : null, shape(value, depth + 1));
   };
   return el("ul", { class: "shape" }, Object.entries(schema.properties).map(field));
 }
 
-/** A value of this shape, to begin with. */
+/** Returns an example value of a schema. */
 function example(given, depth = 0) {
   const schema = resolve(given);
-  const told = schema.example ?? schema.examples?.[0] ?? schema.default;
-  if (told !== undefined) return told;
+  const preset = schema.example ?? schema.examples?.[0] ?? schema.default;
+  if (preset !== undefined) return preset;
   if (depth > DEEPEST) return null;
   if (schema.enum) return schema.enum[0];
   const first = choices(schema)?.[0] ?? schema.allOf?.[0];
@@ -91,18 +91,18 @@ function bodyOf(operation) {
 
 function answers(operation) {
   const responses = Object.entries(operation.responses ?? {});
-  // Refusals are all of one shape: told with the first.
+  // All refusals share a schema: it is shown with the first.
   const refused = responses.findIndex(([status]) => !status.startsWith("2"));
   return responses.map(([status, given], index) => {
     const response = resolve(given);
     const schema = jsonOf(response)?.schema;
-    const told = schema && (status.startsWith("2") || index === refused);
-    const kind = told ? el("span", { class: "soft" }, ` ${words(schema)}`) : null;
-    return el("li", {}, el("code", {}, status), ` ${response.description ?? ""}`, kind, told ? shape(schema) : null);
+    const shown = schema && (status.startsWith("2") || index === refused);
+    const kind = shown ? el("span", { class: "soft" }, ` ${words(schema)}`) : null;
+    return el("li", {}, el("code", {}, status), ` ${response.description ?? ""}`, kind, shown ? shape(schema) : null);
   });
 }
 
-/** A form that sends the body and shows what came back. */
+/** Draws a form that sends a request and shows the answer. */
 function tryIt(path, body) {
   const target = el("input", { value: path, class: "wide path", "aria-label": "Path" });
   const text = body ? JSON.stringify(body.example, null, 2) : "";
@@ -130,7 +130,7 @@ function endpoint(path, method, operation) {
   const inside = el("div", { class: "inside" });
   const box = el("details", {}, el("summary", {}, name, summary), inside);
   box.dataset.words = `${method} ${path} ${operation.summary ?? ""}`.toLowerCase();
-  // Filled when it is first opened: an API has many endpoints and a reader wants one.
+  // Filled when first opened: there are many endpoints, and a reader opens few.
   box.addEventListener("toggle", () => {
     if (inside.childElementCount) return;
     const parts = [
@@ -171,10 +171,10 @@ function narrow() {
 async function load() {
   try {
     api = (await call("/openapi.json")).json ?? {};
-    tell(find("failure"), null);
+    showFailure(find("failure"), null);
     show();
   } catch (failure) {
-    tell(find("failure"), failure);
+    showFailure(find("failure"), failure);
   }
 }
 

@@ -1,13 +1,13 @@
-// The playground: a text, a model, and what the model says of it, through the same API as any client's.
+// The playground: sends a text to a model through the public API and draws the answer.
 
 import { bars, chips, highlighted, similarities } from "./answers.js";
-import { call, el, find, keyField, tell } from "./common.js";
+import { call, el, find, keyField, showFailure } from "./common.js";
 
 const EXAMPLE = "My parcel from Berlin has not arrived. Please call Ada Lovelace at +44 20 7946 0000.";
 
 const lines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
 
-/** What can be shown: the request it takes, and how to draw the answer. */
+/** The tasks: the request of each, and how to draw its answer. */
 const TASKS = {
   labels: {
     name: "labels",
@@ -33,7 +33,7 @@ const TASKS = {
   similarity: {
     name: "similarities",
     kinds: ["embedding", "masked_lm"],
-    label: "Texts, one a line",
+    label: "Texts, one per line",
     example: "Where is my parcel?\nMy package has not arrived.\nThe cat sat on the mat.",
     path: "/embed",
     body: ({ text }) => ({ inputs: lines(text), normalize: true }),
@@ -54,7 +54,7 @@ const TASKS = {
   ranking: {
     name: "ranking",
     kinds: ["reranker"],
-    label: "Texts, one a line",
+    label: "Texts, one per line",
     example: "Wool keeps feet warm.\nIce is frozen water.",
     query: "warm socks",
     path: "/rerank",
@@ -72,9 +72,9 @@ async function load() {
   try {
     const { json } = await call("/info");
     models = json.models;
-    tell(find("failure"), null);
+    showFailure(find("failure"), null);
   } catch (failure) {
-    tell(find("failure"), failure);
+    showFailure(find("failure"), failure);
     return;
   }
   find("model").replaceChildren(...models.map(({ name }) => el("option", { value: name }, name)));
@@ -93,7 +93,7 @@ function choose() {
   prepare();
 }
 
-/** The form as the task wants it; what its user has written stays. */
+/** Prepares the form for the task; text that the user has written stays. */
 function prepare() {
   const chosen = task();
   const text = find("text");
@@ -121,11 +121,11 @@ async function ask(event) {
     find("raw-request").textContent = `POST ${chosen.path}\n${JSON.stringify(body, null, 2)}`;
     find("raw-answer").textContent = shortened(answer.text);
     find("answer").hidden = false;
-    tell(find("failure"), null);
+    showFailure(find("failure"), null);
     tokens(body);
   } catch (failure) {
     find("answer").hidden = true;
-    tell(find("failure"), failure);
+    showFailure(find("failure"), failure);
   }
   find("answer").removeAttribute("aria-busy");
   find("run").disabled = false;
@@ -140,19 +140,19 @@ const HEADERS = [
   ["x-total-time", "in the server", " ms"],
   ["x-batch-sequences", "sequences in its batch", ""],
   ["x-batch-tokens", "tokens in its batch", ""],
-  ["x-truncated", "cut to fit", ""],
+  ["x-truncated", "truncated", ""],
   ["x-compute-type", "computed on", ""],
 ];
 
 function timings(headers, seenMs) {
-  const told = HEADERS.filter(([header]) => headers.has(header));
-  const facts = told.map(([header, name, unit]) => [name, headers.get(header) + unit]);
-  facts.push(["seen by this page", `${seenMs.toFixed(0)} ms`]);
+  const present = HEADERS.filter(([header]) => headers.has(header));
+  const facts = present.map(([header, name, unit]) => [name, headers.get(header) + unit]);
+  facts.push(["round trip from this page", `${seenMs.toFixed(0)} ms`]);
   const list = facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
   find("timings").replaceChildren(...list);
 }
 
-/** Vectors are long; a person needs their shape. */
+/** Shortens an answer: vectors are long, and a reader needs only their shape. */
 const shortened = (text) => (text.length > 4000 ? `${text.slice(0, 4000)} … ${text.length} characters` : text);
 
 async function tokens(body) {

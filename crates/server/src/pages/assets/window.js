@@ -1,7 +1,7 @@
-// Differences of the server's counters between two answers, and figures of their histograms.
-// A histogram is {count, sum, buckets: [[above, up to, how many], ...]}, empty buckets left out.
+// Differences between two snapshots of the server's counters, and statistics of their histograms.
+// A histogram is {count, sum, buckets: [[lower, upper, count], ...]} without empty buckets.
 
-/** The answers of the last so many seconds. */
+/** The snapshots of the last `seconds`. */
 export class Window {
   constructor(seconds) {
     this.seconds = seconds;
@@ -13,7 +13,7 @@ export class Window {
   }
 
   add(answer) {
-    // Counters that went back are another process's.
+    // Counters that went back belong to a restarted process.
     if (this.latest && answer.uptime_s < this.latest.uptime_s) this.answers = [];
     this.answers.push(answer);
     while (this.answers.length > 2 && answer.uptime_s - this.answers[1].uptime_s > this.seconds) {
@@ -21,12 +21,12 @@ export class Window {
     }
   }
 
-  /** What happened between the latest answer and the one before it; null with one answer. */
+  /** Returns the difference between the last two snapshots; null with one snapshot. */
   step() {
     return this.answers.length < 2 ? null : difference(this.latest, this.answers.at(-2));
   }
 
-  /** What happened in the last so many seconds; 0 means since the server's start, as does a first look. */
+  /** Returns the difference over the last `seconds`; since the server's start for 0 or with one snapshot. */
   within(seconds) {
     if (seconds === 0 || this.answers.length < 2) return difference(this.latest, null);
     const from = this.latest.uptime_s - seconds;
@@ -35,7 +35,7 @@ export class Window {
   }
 }
 
-/** Counters now less counters then; things that were not there then count from nothing. */
+/** Subtracts snapshots; what `then` lacks counts as zero. */
 export function difference(now, then) {
   const before = (list, key, one) => then?.[list].find((other) => other[key] === one[key]);
   return {
@@ -48,7 +48,7 @@ export function difference(now, then) {
   };
 }
 
-/** Every number and histogram of an object less its namesake's. */
+/** Subtracts the numbers and histograms of two objects by name. */
 function less(now, then) {
   if (!then) return now;
   const one = ([key, value]) => {
@@ -66,7 +66,7 @@ function without(now, then) {
   return { count: now.count - then.count, sum: now.sum - then.sum, buckets };
 }
 
-/** Several histograms as one. */
+/** Adds histograms. */
 export function merge(histograms) {
   const all = new Map();
   for (const [lower, upper, n] of histograms.flatMap((one) => one.buckets)) {
@@ -79,7 +79,7 @@ export function merge(histograms) {
 
 export const mean = (histogram) => (histogram.count > 0 ? histogram.sum / histogram.count : null);
 
-/** The value that a share q of all does not exceed, values taken as even within a bucket; null without any. */
+/** Returns the quantile q, interpolated within its bucket; null for an empty histogram. */
 export function quantile(histogram, q) {
   const total = histogram.buckets.reduce((sum, [, , n]) => sum + n, 0);
   const rank = Math.max(1, Math.ceil(q * total));

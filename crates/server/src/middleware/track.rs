@@ -1,7 +1,6 @@
-//! The one layer around every route: names each request, counts it and logs it, however it ends.
+//! The outermost layer: gives each request an id, counts it and logs it, however it ends.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -9,27 +8,27 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::{Endpoint, OTHER, Observed, Outcome};
-use crate::App;
+use crate::app::App;
 use crate::error::{OTHER_REASON, Reason};
+use crate::observe::{Counters, Endpoint, OTHER, RequestOutcome};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// An id longer than this is not a client's but somebody's attempt to fill the logs.
+/// Maximum length of a client's request id; a longer one is replaced, because it would only fill the logs.
 const LONGEST_ID: usize = 128;
 
-/// Counts the request when it is answered, or when its future is dropped because the client is gone.
+/// Counts the request when it is answered, or when its future is dropped because the client has disconnected.
 pub(crate) async fn track(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>();
     let route = path.map_or(OTHER, MatchedPath::as_str).to_owned();
     let id = request_id(request.headers());
     let endpoint = Endpoint { method: method(request.method()), route };
-    let mut counted = Counted::new(&app.observe, endpoint, id.clone());
+    let mut recorder = RequestRecorder::new(&app.observe, endpoint, id.clone());
     let mut response = next.run(request).await;
-    counted.outcome = match (response.status(), response.extensions().get::<Reason>()) {
-        (status, _) if status.as_u16() < 400 => Outcome::Ok,
-        (status, Some(Reason(reason))) => Outcome::Refused(status.as_u16(), reason),
-        (status, None) => Outcome::Refused(status.as_u16(), OTHER_REASON),
+    recorder.outcome = match (response.status(), response.extensions().get::<Reason>()) {
+        (status, _) if status.as_u16() < 400 => RequestOutcome::Ok,
+        (status, Some(Reason(reason))) => RequestOutcome::Refused(status.as_u16(), reason),
+        (status, None) => RequestOutcome::Refused(status.as_u16(), OTHER_REASON),
     };
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -42,7 +41,7 @@ fn method(method: &Method) -> &'static str {
     known.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER)
 }
 
-/// The client's own, where it can be logged as it is; else a new one.
+/// Returns the client's `x-request-id` if it is short and printable, else a new id.
 fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
     let plain = |id: &&str| {
@@ -51,45 +50,44 @@ fn request_id(headers: &HeaderMap) -> String {
     given.filter(plain).map_or_else(|| format!("{:032x}", fastrand::u128(..)), str::to_owned)
 }
 
-/// A request between its coming and its end.
-struct Counted<'a> {
-    observed: &'a Observed,
+/// Records the end of a request when it is dropped.
+struct RequestRecorder<'a> {
+    counters: &'a Counters,
     endpoint: Endpoint,
     request_id: String,
     started: Instant,
-    outcome: Outcome,
+    outcome: RequestOutcome,
 }
 
-impl<'a> Counted<'a> {
-    fn new(observed: &'a Observed, endpoint: Endpoint, request_id: String) -> Counted<'a> {
-        observed.in_flight.fetch_add(1, Ordering::Relaxed);
-        let (started, outcome) = (Instant::now(), Outcome::Abandoned);
-        Counted { observed, endpoint, request_id, started, outcome }
+impl<'a> RequestRecorder<'a> {
+    fn new(counters: &'a Counters, endpoint: Endpoint, request_id: String) -> RequestRecorder<'a> {
+        counters.begin_request();
+        let (started, outcome) = (Instant::now(), RequestOutcome::Abandoned);
+        RequestRecorder { counters, endpoint, request_id, started, outcome }
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for RequestRecorder<'_> {
     fn drop(&mut self) {
-        let Counted { observed, endpoint, request_id, started, outcome } = &*self;
-        observed.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let RequestRecorder { counters, endpoint, request_id, started, outcome } = &*self;
         let latency = started.elapsed();
-        observed.request(endpoint, request_id, *outcome, latency);
+        counters.record_request(endpoint, request_id, *outcome, latency);
         let Endpoint { method, route } = endpoint;
         let latency_ms = latency.as_secs_f64() * 1e3;
         match *outcome {
-            // What only looks at the server comes every few seconds and says nothing.
-            Outcome::Ok if !endpoint.computes() => {
+            // Health checks and scrapes come every few seconds.
+            RequestOutcome::Ok if !endpoint.computes() => {
                 tracing::debug!(request_id, method, route, latency_ms, "answered");
             }
-            Outcome::Ok => tracing::info!(request_id, method, route, latency_ms, "answered"),
-            Outcome::Refused(status, reason) if status < 500 => {
+            RequestOutcome::Ok => tracing::info!(request_id, method, route, latency_ms, "answered"),
+            RequestOutcome::Refused(status, reason) if status < 500 => {
                 tracing::info!(request_id, method, route, status, reason, latency_ms, "refused");
             }
-            Outcome::Refused(status, reason) => {
+            RequestOutcome::Refused(status, reason) => {
                 tracing::warn!(request_id, method, route, status, reason, latency_ms, "failed");
             }
-            Outcome::Abandoned => {
-                tracing::info!(request_id, method, route, latency_ms, "the client went away");
+            RequestOutcome::Abandoned => {
+                tracing::info!(request_id, method, route, latency_ms, "client disconnected");
             }
         }
     }

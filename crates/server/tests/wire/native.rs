@@ -43,7 +43,7 @@ async fn windows_cover_what_is_too_long_for_the_model() {
 }
 
 #[tokio::test]
-async fn one_window_answers_as_none() {
+async fn one_window_gives_the_answer_without_windows() {
     for (path, body) in [
         ("/embed", json!({"inputs": TEXT})),
         ("/predict", json!({"inputs": TEXT, "model": "intent"})),
@@ -56,7 +56,7 @@ async fn one_window_answers_as_none() {
 }
 
 #[tokio::test]
-async fn entities_of_windows_have_their_places_in_the_whole_text() {
+async fn entities_of_windows_have_offsets_into_the_whole_text() {
     let body = |chunk: Value| json!({"inputs": TEXT, "model": "pii", "chunk": chunk});
     let tagged = ok("/tag", body(json!({"size": 12, "overlap": 4}))).await;
     assert!(tagged["chunks"].as_u64().unwrap() > 1);
@@ -73,7 +73,7 @@ async fn entities_of_windows_have_their_places_in_the_whole_text() {
     assert!(!entities.is_empty());
 }
 
-/// The answers are those of the models asked one by one, and all of them read the text once.
+/// The results equal those of one request per model, and the text is tokenized once.
 #[tokio::test]
 async fn an_analysis_is_every_models_own_answer() {
     let analysis = ok("/v1/analyze", json!({"text": TEXT})).await;
@@ -89,7 +89,7 @@ async fn an_analysis_is_every_models_own_answer() {
 }
 
 #[tokio::test]
-async fn an_analysis_cuts_like_the_others() {
+async fn an_analysis_truncates_as_other_endpoints_do() {
     for direction in ["left", "right"] {
         let long = format!("begin {} end", too_long());
         let analysis = ok(

@@ -1,7 +1,12 @@
-//! What every request passes before its route, outermost first: it is counted, pages of other origins are
-//! told whether they may call, and a server that stops says so to connections that are kept. Routes that are
-//! not open also ask for a key, refuse when the server stops, take the body in within its limits, and answer
-//! within their time.
+//! What every request passes before its handler.
+//!
+//! Outermost first: requests are counted and logged (`track`), CORS preflights are answered, and a draining
+//! server announces that it closes the connection. Routes that are not open also need a key, are refused once
+//! the server closes, have their body read within its limits (`body`), and have a deadline for their answer.
+//! Which routes are open is in the route table; connections and their timeouts are in `serve`.
+
+mod body;
+mod track;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,21 +21,23 @@ use axum::response::Response;
 use tower::{Layer, ServiceExt};
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
-use crate::App;
-use crate::error::{Dialect, Refusal};
-use crate::intake::intake;
-use crate::life::Phase;
-use crate::observe::track;
+use self::body::read_body;
+use self::track::track;
+use crate::app::App;
+use crate::error::Refusal;
+use crate::lifecycle::Phase;
 use crate::options::Origin;
+use crate::routes::dialect_of;
+use crate::wire::Dialect;
 
-/// Routes that need a key where there are keys.
-pub(crate) fn guard_all(routes: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
+/// Puts the guard before routes that are not open.
+pub(crate) fn with_guard(routes: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
     routes.layer(from_fn_with_state(app.clone(), guard))
 }
 
-/// All routes, with what the open ones pass too.
-pub(crate) fn around(routes: Router, app: &Arc<App>) -> Router {
-    let mut all = routes.layer(from_fn_with_state(app.clone(), part));
+/// Puts before all routes what open ones pass too.
+pub(crate) fn with_middleware(routes: Router, app: &Arc<App>) -> Router {
+    let mut all = routes.layer(from_fn_with_state(app.clone(), announce_drain));
     let origins = &app.options.cors_allow_origin;
     if !origins.is_empty() {
         let cors = cors(origins);
@@ -39,48 +46,49 @@ pub(crate) fn around(routes: Router, app: &Arc<App>) -> Router {
     all.layer(from_fn_with_state(app.clone(), track))
 }
 
-/// Asks clients that keep their connection to leave while the server drains: when it closes, their next
-/// request would meet a closed connection.
-async fn part(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let old = is_old(&request);
+/// Adds `connection: close` to answers while the server drains: a client that kept its connection would send
+/// its next request into a closed one.
+async fn announce_drain(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let http_1 = is_http_1(&request);
     let response = next.run(request).await;
-    // HTTP/2 has a frame of its own for this, which is sent when the server closes.
-    if old && app.life.phase() >= Phase::Draining { close(response) } else { response }
+    // HTTP/2 has a frame for this, which the server sends when it closes.
+    if http_1 && app.life.phase() >= Phase::Draining { close(response) } else { response }
 }
 
+/// Checks the key, refuses while the server closes, reads the body and bounds the time of the handler.
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let dialect = Dialect::of(request.uri().path());
+    let dialect = dialect_of(request.uri().path());
     if !app.keys.allow(request.headers()) {
         return unauthorized(dialect);
     }
     if app.life.phase() >= Phase::Closing {
-        let said = "the server is stopping; send this to another replica";
-        return Refusal::Unavailable(said.into()).answer(dialect);
+        let message = "the server is stopping; send the request to another replica";
+        return dialect.render(&Refusal::Unavailable(message.into()));
     }
-    let old = is_old(&request);
-    let request = match intake(&app.options, request).await {
+    let http_1 = is_http_1(&request);
+    let request = match read_body(&app.options, request).await {
         Ok(request) => request,
-        // The rest of the body may still be on its way: nothing after it on this connection can be read.
-        Err(refusal) if old => return close(refusal.answer(dialect)),
-        Err(refusal) => return refusal.answer(dialect),
+        // The rest of the body may still arrive, so no later request on this connection can be parsed.
+        Err(refusal) if http_1 => return close(dialect.render(&refusal)),
+        Err(refusal) => return dialect.render(&refusal),
     };
     let limit = app.options.request_timeout;
     tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| late(limit, dialect))
 }
 
-/// Before HTTP/2: `connection` is a header that means something.
-fn is_old(request: &Request) -> bool {
+/// Returns whether the `connection` header has a meaning: before HTTP/2.
+fn is_http_1(request: &Request) -> bool {
     request.version() < Version::HTTP_2
 }
 
 fn unauthorized(dialect: Dialect) -> Response {
-    let mut response = Refusal::Unauthorized.answer(dialect);
+    let mut response = dialect.render(&Refusal::Unauthorized);
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
 }
 
 fn late(limit: Duration, dialect: Dialect) -> Response {
-    Refusal::Late { seconds: limit.as_secs() }.answer(dialect)
+    dialect.render(&Refusal::Late { seconds: limit.as_secs() })
 }
 
 fn close(mut response: Response) -> Response {
@@ -88,7 +96,8 @@ fn close(mut response: Response) -> Response {
     response
 }
 
-/// The layer answers every OPTIONS itself; only those by which a browser asks whether it may call are its.
+/// Passes requests through the CORS layer. The layer answers every OPTIONS, but only preflights are for it, so
+/// others bypass it.
 async fn cross_origin(cors: CorsLayer, request: Request, next: Next) -> Response {
     let asks = request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     if request.method() == Method::OPTIONS && !asks {

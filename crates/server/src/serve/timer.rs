@@ -1,8 +1,7 @@
-//! The clock of one connection: what it waits for, and since when.
+//! The deadlines of one connection: a request head that takes too long, idleness, an answer that is not read.
 //!
-//! It sees bytes come (through [`Metered`], around the socket) and requests begin and end, and says when the
-//! connection has to go: a request's head that takes too long, nothing asked for too long, an answer that
-//! nobody reads.
+//! [`TimedStream`] wraps the socket and reports its traffic; the connection reports the begin and end of
+//! requests, and closes when the deadline has passed. The time of a handler is bounded by `middleware`.
 
 use std::io;
 use std::pin::Pin;
@@ -15,39 +14,40 @@ use tokio::time::Instant;
 
 use crate::options::Transport;
 
-/// What a client hears whose request's head took too long.
+/// The answer to a request head that took too long.
 const TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// What HTTP/2 begins with.
+/// The first bytes of an HTTP/2 connection.
 const HTTP_2: &[u8] = b"PRI";
 
+/// The deadlines of one connection, and the state that they depend on.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(super) struct ConnectionTimer {
     header: Duration,
     keep_alive: Duration,
     stall: Duration,
-    state: Mutex<State>,
+    state: Mutex<TimerState>,
 }
 
 #[derive(Debug)]
-struct State {
-    /// Requests that are neither answered nor given up.
+struct TimerState {
+    /// Number of requests that are neither answered nor cancelled.
     busy: usize,
     /// When the last of them ended, or the connection began.
     idle_since: Instant,
-    /// When the head of a request began that has not ended.
+    /// When the first byte of an incomplete request head arrived.
     head_since: Option<Instant>,
-    /// Since when the client takes nothing.
+    /// When the client stopped reading.
     stalled_since: Option<Instant>,
     any_request: bool,
     http_2: bool,
     expired: bool,
 }
 
-impl Meter {
-    pub(super) fn new(limits: &Transport) -> Arc<Meter> {
-        let state = State {
+impl ConnectionTimer {
+    pub(super) fn new(limits: &Transport) -> Arc<ConnectionTimer> {
+        let state = TimerState {
             busy: 0,
             idle_since: Instant::now(),
             head_since: None,
@@ -56,7 +56,7 @@ impl Meter {
             http_2: false,
             expired: false,
         };
-        Arc::new(Meter {
+        Arc::new(ConnectionTimer {
             header: limits.header_timeout,
             keep_alive: limits.keep_alive,
             stall: limits.stall_timeout,
@@ -64,11 +64,11 @@ impl Meter {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TimerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When the connection has to go, as things are; `None` while a request is worked on.
+    /// Returns when the connection has to close; `None` while a request is being answered.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let state = self.state();
         if let Some(since) = state.stalled_since {
@@ -84,32 +84,32 @@ impl Meter {
         Some(state.idle_since + patience)
     }
 
-    /// The deadline has passed: what is read next is the end.
+    /// Marks the deadline as passed: the next read fails.
     pub(super) fn expire(&self) {
         self.state().expired = true;
     }
 
-    /// A request has begun; it ends when what this returns is dropped.
-    pub(super) fn enter(self: &Arc<Self>) -> Busy {
+    /// Marks the begin of a request, which ends when the returned guard is dropped.
+    pub(super) fn begin_request(self: &Arc<Self>) -> ActiveRequest {
         let mut state = self.state();
         state.busy += 1;
         state.any_request = true;
         state.head_since = None;
-        Busy(self.clone())
+        ActiveRequest(self.clone())
     }
 
-    fn came(&self, bytes: &[u8]) {
+    fn record_read(&self, bytes: &[u8]) {
         let mut state = self.state();
         if !state.any_request && state.head_since.is_none() {
             state.http_2 = bytes.starts_with(HTTP_2);
         }
-        // Frames of HTTP/2 come also between requests.
+        // HTTP/2 also sends frames between requests.
         if state.busy == 0 && !(state.http_2 && state.any_request) {
             state.head_since.get_or_insert_with(Instant::now);
         }
     }
 
-    fn wrote(&self, pending: bool) {
+    fn record_write(&self, pending: bool) {
         let mut state = self.state();
         if pending {
             state.stalled_since.get_or_insert_with(Instant::now);
@@ -119,10 +119,10 @@ impl Meter {
     }
 }
 
-/// A request that is worked on.
-pub(super) struct Busy(Arc<Meter>);
+/// A request that is being answered.
+pub(super) struct ActiveRequest(Arc<ConnectionTimer>);
 
-impl Drop for Busy {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.busy -= 1;
@@ -130,25 +130,25 @@ impl Drop for Busy {
     }
 }
 
-/// A socket whose traffic the meter sees.
-pub(super) struct Metered<S> {
+/// A socket that reports its traffic to the timer.
+pub(super) struct TimedStream<S> {
     pub(super) stream: S,
-    pub(super) meter: Arc<Meter>,
+    pub(super) timer: Arc<ConnectionTimer>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Metered<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let (expired, half_a_head) = {
-            let state = self.meter.state();
+        let (expired, in_head) = {
+            let state = self.timer.state();
             (state.expired, state.head_since.is_some() && !state.http_2)
         };
         if expired {
-            if half_a_head {
-                // One attempt: it fits into any socket's buffer that has been quiet.
+            if in_head {
+                // One attempt: it fits into the buffer of an idle socket.
                 let _ = Pin::new(&mut self.stream).poll_write(cx, TOO_SLOW);
                 let _ = Pin::new(&mut self.stream).poll_flush(cx);
             }
@@ -158,26 +158,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Metered<S> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         let new = &buffer.filled()[before..];
         if !new.is_empty() {
-            self.meter.came(new);
+            self.timer.record_read(new);
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.meter.wrote(written.is_pending());
+        self.timer.record_write(written.is_pending());
         written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.meter.wrote(flushed.is_pending());
+        self.timer.record_write(flushed.is_pending());
         flushed
     }
 
@@ -191,7 +191,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
-        self.meter.wrote(written.is_pending());
+        self.timer.record_write(written.is_pending());
         written
     }
 

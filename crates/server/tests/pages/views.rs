@@ -1,4 +1,4 @@
-//! What is there to see.
+//! What the pages show.
 
 use bigbatch_server::Keys;
 use serde_json::{Value, json};
@@ -8,19 +8,19 @@ use crate::server::{HOSTILE, Server};
 
 const PAGES: [&str; 3] = ["/dashboard", "/playground", "/docs"];
 
-/// True in a page that no string has become a part of.
+/// True in a page where no string became markup.
 const UNHARMED: &str = "window.hacked === undefined && document.querySelector('main img') === null \
      && document.querySelectorAll('script').length === 1";
 
-/// An expression that is true once an element's text contains this.
+/// Returns an expression that is true once the text of an element contains `text`.
 fn says(selector: &str, text: &str) -> String {
     format!("document.querySelector({}).textContent.includes({})", json!(selector), json!(text))
 }
 
-/// Null in a page none of whose text is a value that someone forgot to put into words.
+/// Null unless the page shows a value that was not formatted.
 const UNWORDED: &str = "document.querySelector('main').innerText.match(/.*(\\[object [A-Z]|undefined|NaN|Infinity).*/)";
 
-/// A page that nothing is wrong with: silent, whole, and no wider than the window.
+/// Asserts that a page logs nothing, shows only formatted values, and is no wider than the window.
 fn sound(browser: &mut Browser) {
     assert_eq!(browser.complaints(), [""; 0]);
     assert_eq!(browser.eval(UNHARMED), true);
@@ -30,7 +30,7 @@ fn sound(browser: &mut Browser) {
 }
 
 #[test]
-fn every_page_says_what_it_may_do_and_needs_no_more() {
+fn every_page_has_a_policy_and_needs_no_more() {
     let server = Server::start();
     for path in ["/", "/dashboard", "/playground", "/docs", "/assets/common.js", "/assets/icon.svg"]
     {
@@ -76,7 +76,7 @@ fn the_dashboard_shows_load_models_memory_and_refusals() {
     let answered = "document.querySelector('#models tr').children[6].textContent";
     assert_eq!(browser.eval(answered), "2");
     assert_ne!(browser.eval("document.querySelector('#p50').textContent"), "–");
-    // The second look makes the first step of the lines.
+    // Charts begin with the second snapshot.
     browser.until("document.querySelector('#throughput-chart path').getAttribute('d') !== ''");
     server.post("/embed", &embed.to_string());
     browser.until("document.querySelector('#models tr').children[6].textContent === '4'");
@@ -143,7 +143,7 @@ fn the_playground_draws_each_kind_of_answer() {
 }
 
 #[test]
-fn the_playground_tells_of_refusals() {
+fn the_playground_shows_refusals() {
     let server = Server::start();
     let Some(mut browser) = Browser::start("refusal") else { return };
     browser.open(&server.url("/playground"), 1280, false);
@@ -226,7 +226,7 @@ fn the_docs_show_every_endpoint_and_call_it() {
 }
 
 #[test]
-fn these_eyes_see_what_they_are_to_see() {
+fn the_harness_notices_violations_and_errors() {
     let server = Server::start();
     let Some(mut browser) = Browser::start("eyes") else { return };
     for path in PAGES {
@@ -251,9 +251,9 @@ fn these_eyes_see_what_they_are_to_see() {
 }
 
 #[test]
-fn a_key_is_asked_for_and_kept_in_the_tab() {
+fn a_key_is_requested_and_kept_in_the_tab() {
     const KEY: &str = "open sesame";
-    let server = Server::guarded(Keys::load(Some(KEY), None).expect("a key"));
+    let server = Server::with_keys(Keys::load(Some(KEY), None).expect("a key"));
     let (head, _) = server.get("/dashboard/data", "*/*");
     assert!(head.starts_with("HTTP/1.1 401"), "{head}");
     let Some(mut browser) = Browser::start("key") else { return };
@@ -271,15 +271,15 @@ fn a_key_is_asked_for_and_kept_in_the_tab() {
     assert_eq!(browser.eval(kept), json!([[KEY], 0, ""]));
     assert_eq!(browser.eval("location.href"), server.url("/dashboard"));
     sound(&mut browser);
-    // Another page of the same tab need not ask again.
+    // Another page in the same tab has the key already.
     browser.open(&server.url("/playground"), 1280, false);
     browser.until("document.querySelectorAll('#model option').length === 4");
     sound(&mut browser);
 }
 
-/// Places count characters, not UTF-16 units; of two entities over one another the first is drawn.
+/// Offsets count characters, not UTF-16 units; of two overlapping entities the first is drawn.
 #[test]
-fn entities_are_where_the_server_says() {
+fn entities_are_marked_at_the_offsets_of_the_server() {
     let server = Server::start();
     let Some(mut browser) = Browser::start("entities") else { return };
     browser.open(&server.url("/playground"), 1280, false);
@@ -317,7 +317,7 @@ fn entities_are_where_the_server_says() {
     sound(&mut browser);
 }
 
-/// The page's own arithmetic, where the server's histograms end.
+/// The arithmetic of the page over the server's histograms.
 #[test]
 fn percentiles_are_of_the_window() {
     let server = Server::start();

@@ -1,5 +1,7 @@
-//! Taking in a body: whole, within its time, within its bytes as sent and as they decompress to, before
-//! anything reads it.
+//! Reads request bodies into memory before the handler sees them.
+//!
+//! A body has a deadline and two limits: its bytes as sent, and its bytes after decompression. Its content is
+//! not looked at; `routes` parses it.
 
 use std::io::Read;
 use std::time::Duration;
@@ -15,11 +17,11 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::Refusal;
 use crate::options::Options;
 
-/// Beyond a limit, so much more is read and thrown away, so that a client which writes first and reads later
-/// gets its answer instead of a reset.
-const POLITE_BYTES: usize = 16 << 20;
-/// And for so long.
-const POLITE: Duration = Duration::from_secs(1);
+/// Bytes beyond the limit that are read and discarded, so that a client which writes its whole body before it
+/// reads gets the 413 instead of a reset.
+const DISCARD_BYTES: usize = 16 << 20;
+/// Maximum time spent on discarding.
+const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 const PAYLOAD_LIMIT: &str = "--payload-limit";
 
@@ -30,8 +32,8 @@ enum Encoding {
     Deflate,
 }
 
-/// The request with its body in memory, decompressed.
-pub(crate) async fn intake(options: &Options, request: Request) -> Result<Request, Refusal> {
+/// Returns the request with its body in memory, decompressed.
+pub(crate) async fn read_body(options: &Options, request: Request) -> Result<Request, Refusal> {
     let (mut parts, body) = request.into_parts();
     if body.is_end_stream() {
         return Ok(Request::from_parts(parts, Body::empty()));
@@ -44,12 +46,13 @@ pub(crate) async fn intake(options: &Options, request: Request) -> Result<Reques
     let refusal = Refusal::TooLarge { limit_bytes, flag };
     let announced = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let announced = announced.and_then(|value| value.parse::<u64>().ok()).unwrap_or(0);
-    // A client that asks first has sent nothing yet.
+    // With `expect: 100-continue` the client has not sent the body yet.
     if announced > limit_bytes as u64 && parts.headers.contains_key(EXPECT) {
         return Err(refusal);
     }
     let deadline = Instant::now() + options.body_timeout;
-    let sent = collect(body, limit_bytes, deadline, options.body_timeout).await?.ok_or(refusal)?;
+    let sent =
+        collect_body(body, limit_bytes, deadline, options.body_timeout).await?.ok_or(refusal)?;
     let bytes = match encoding {
         Encoding::Identity => sent,
         _ => decompress(&sent, encoding, options.payload_limit_bytes)?,
@@ -59,8 +62,8 @@ pub(crate) async fn intake(options: &Options, request: Request) -> Result<Reques
     Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
-/// The whole body; `None` where it is longer than the limit.
-async fn collect(
+/// Returns the whole body; `None` if it is longer than the limit.
+async fn collect_body(
     mut body: Body,
     limit_bytes: usize,
     deadline: Instant,
@@ -79,10 +82,10 @@ async fn collect(
         let Ok(data) = frame.into_data() else { continue };
         if total <= limit_bytes && total + data.len() > limit_bytes {
             chunks.clear();
-            deadline = deadline.min(Instant::now() + POLITE);
+            deadline = deadline.min(Instant::now() + DISCARD_TIME);
         }
         total += data.len();
-        if total > limit_bytes + POLITE_BYTES {
+        if total > limit_bytes + DISCARD_BYTES {
             return Ok(None);
         }
         if total <= limit_bytes {
@@ -110,7 +113,7 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     }
 }
 
-/// Never holds more than the limit and one byte of what comes out.
+/// Decompresses a body without ever holding more than `limit_bytes` and one byte of output.
 fn decompress(sent: &[u8], encoding: Encoding, limit_bytes: usize) -> Result<Bytes, Refusal> {
     let most = limit_bytes as u64 + 1;
     let mut out = Vec::new();
@@ -118,7 +121,7 @@ fn decompress(sent: &[u8], encoding: Encoding, limit_bytes: usize) -> Result<Byt
         Encoding::Gzip => MultiGzDecoder::new(sent).take(most).read_to_end(&mut out),
         _ => ZlibDecoder::new(sent).take(most).read_to_end(&mut out),
     };
-    read.map_err(|error| Refusal::Syntax(format!("the body does not decompress: {error}")))?;
+    read.map_err(|error| Refusal::Syntax(format!("the body cannot be decompressed: {error}")))?;
     if out.len() > limit_bytes {
         return Err(Refusal::TooLarge { limit_bytes, flag: PAYLOAD_LIMIT });
     }

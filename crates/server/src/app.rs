@@ -1,0 +1,75 @@
+//! What every handler and every middleware sees: the models, the limits, the counters and the phase.
+//!
+//! It computes nothing: `jobs` runs the models, and `routes` decides what they run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::keys::Keys;
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::models::Models;
+use crate::observe::Counters;
+use crate::options::Options;
+use crate::tokenizer_pool::TokenizerPool;
+
+/// The state that all routes share.
+pub struct App {
+    /// The models.
+    pub models: Models,
+    /// The limits on one request.
+    pub options: Options,
+    /// The counters behind `/metrics` and the dashboard.
+    pub observe: Arc<Counters>,
+    /// The API keys that open the server.
+    pub keys: Arc<Keys>,
+    /// The phase: loading, ready, draining, closing or lost.
+    pub life: Arc<Lifecycle>,
+    pub(crate) tokenizer_pool: TokenizerPool,
+    pub(crate) started_unix_s: u64,
+    answers: AtomicU64,
+}
+
+impl App {
+    /// Returns an application that needs no key and is ready at once.
+    pub fn new(models: Models, options: Options) -> Arc<App> {
+        let life = Arc::new(Lifecycle::default());
+        life.enter(Phase::Ready);
+        App::with_guards(models, options, Arc::default(), life)
+    }
+
+    /// Returns an application that asks for `keys` and whose phase is that of `life`.
+    pub fn with_guards(
+        models: Models,
+        options: Options,
+        keys: Arc<Keys>,
+        life: Arc<Lifecycle>,
+    ) -> Arc<App> {
+        let observe = Arc::new(Counters::default());
+        for served in models.iter() {
+            observe.watch(&served.name, &served.engine, life.clone());
+        }
+        let tokenizer_pool = TokenizerPool::sized_as(&models.first().engine);
+        Arc::new(App {
+            models,
+            options,
+            observe,
+            keys,
+            life,
+            tokenizer_pool,
+            started_unix_s: unix_s(),
+            answers: AtomicU64::new(0),
+        })
+    }
+
+    /// Returns an id for an answer: unique in this process, and by its start time nearly so among others.
+    pub(crate) fn answer_id(&self, prefix: &str) -> String {
+        let count = self.answers.fetch_add(1, Ordering::Relaxed);
+        format!("{prefix}-{:x}-{count:x}", self.started_unix_s)
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,93 @@
+//! `/tag` and `/fill_mask`: heads for which text-embeddings-inference has no endpoint.
+
+use axum::response::Response;
+use bigbatch_engine::{Answer, Overlong, Task, TokenScore, Truncate};
+
+use super::call::Call;
+use crate::error::Refusal;
+use crate::jobs::Output;
+use crate::models::ServedModel;
+use crate::wire::inputs::one_or_many;
+use crate::wire::native::{
+    FillMaskAnswer, FillMaskRequest, InputStats, OneOrMany, TagAnswer, TagRequest,
+};
+use crate::wire::shared::MaskFill;
+use crate::wire::tei::TeiErrors;
+
+#[utoipa::path(post, path = "/tag", tag = "bigbatch", request_body = TagRequest,
+    responses((status = 200, description = "Entities with offsets into the whole text, in characters; for an \
+        array, one such answer per text", body = OneOrMany<TagAnswer>), TeiErrors))]
+/// Finds entities in texts.
+pub(crate) async fn tag(call: Call, request: TagRequest) -> Result<Response, Refusal> {
+    let batch = request.inputs.into_batch();
+    let mut outputs = call.run(batch.inputs, Task::Tag, call.overlong()?).await?;
+    let tags = outputs.iter_mut().filter_map(|output| take_tags(output, request.all_tokens));
+    let body = one_or_many(tags.collect(), batch.single, OneOrMany::One, OneOrMany::Many);
+    Ok(call.answer(batch.characters, &outputs, body))
+}
+
+#[utoipa::path(post, path = "/fill_mask", tag = "bigbatch", request_body = FillMaskRequest,
+    responses((status = 200, description = "Candidates per mask, likeliest first; for an array, one such \
+        answer per text", body = OneOrMany<FillMaskAnswer>), TeiErrors))]
+/// Fills the masks of texts.
+pub(crate) async fn fill_mask(call: Call, request: FillMaskRequest) -> Result<Response, Refusal> {
+    let (texts, single) = request.inputs.clone().into_vec();
+    let batch = request.inputs.into_batch();
+    let overlong = call.overlong()?;
+    let task = Task::FillMask { top_k: request.top_k };
+    let outputs = call.run(batch.inputs, task, overlong).await?;
+    let answers = texts.iter().zip(&outputs).map(|(text, output)| FillMaskAnswer {
+        masks: mask_fills(&call.served, text, output, overlong),
+        read: InputStats::from(output),
+    });
+    let body = one_or_many(answers.collect(), single, OneOrMany::One, OneOrMany::Many);
+    Ok(call.answer(batch.characters, &outputs, body))
+}
+
+impl From<&Output> for InputStats {
+    fn from(output: &Output) -> InputStats {
+        let Output { tokens, truncated, chunks, .. } = *output;
+        InputStats { tokens, truncated, chunks }
+    }
+}
+
+/// Takes the tags out of an output; `None` for another task.
+fn take_tags(output: &mut Output, all_tokens: bool) -> Option<TagAnswer> {
+    let read = InputStats::from(&*output);
+    let Answer::Tags { entities, token_labels } = &mut output.answer else { return None };
+    let entities = std::mem::take(entities).into_iter().map(Into::into).collect();
+    let labels = std::mem::take(token_labels).into_iter().map(|label| label.label);
+    Some(TagAnswer { entities, token_labels: all_tokens.then(|| labels.collect()), read })
+}
+
+/// Returns the candidates per mask of a text, each with the text that it makes.
+pub(super) fn mask_fills(
+    served: &ServedModel,
+    text: &str,
+    output: &Output,
+    overlong: Overlong,
+) -> Vec<Vec<MaskFill>> {
+    let Answer::Masks(masks) = &output.answer else { return Vec::new() };
+    let mask = served.engine.model().tokenizer.mask_token().unwrap_or_default();
+    // A text truncated on the left may have lost its first masks.
+    let offsets: Vec<usize> = text.match_indices(&mask).map(|(at, _)| at).collect();
+    let lost = match overlong {
+        Overlong::Truncate(Truncate::Left) => offsets.len().saturating_sub(masks.len()),
+        _ => 0,
+    };
+    let offsets = &offsets[lost..];
+    let fill = |at: usize, candidate: &TokenScore| {
+        let (before, after) = (&text[..at], &text[at + mask.len()..]);
+        // A mask absorbs the space before it, and so does the token in its place.
+        let own_space = candidate.token.starts_with(char::is_whitespace);
+        let before = if own_space { before.trim_end() } else { before };
+        MaskFill {
+            score: candidate.score,
+            token: candidate.id,
+            token_str: candidate.token.clone(),
+            sequence: format!("{before}{}{after}", candidate.token),
+        }
+    };
+    let fills = masks.iter().zip(offsets);
+    fills.map(|(mask, &at)| mask.iter().map(|candidate| fill(at, candidate)).collect()).collect()
+}

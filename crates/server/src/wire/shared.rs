@@ -1,0 +1,195 @@
+//! Bodies and answers that several dialects share.
+//!
+//! A body on a path of two dialects is told apart by its fields.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bigbatch_engine::LabelScore;
+use serde::{Deserialize, Serialize};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::inputs::{Inputs, Texts};
+use super::request::Dialect;
+use super::request::model_request;
+use crate::error::Refusal;
+
+/// serde's default for a flag that is true unless a request clears it.
+pub(crate) fn yes() -> bool {
+    true
+}
+
+/// serde's default for `top_k`.
+pub(crate) fn five() -> usize {
+    5
+}
+
+model_request! {
+    /// `POST /classify`: `inputs` for labels in a flat list, `input` for vLLM's answer.
+    pub(crate) struct ClassifyRequest {
+        /// text-embeddings-inference's field; the answer is a flat list for one text, a list of lists for an array.
+        pub(crate) inputs: Option<Texts>,
+        /// vLLM's field.
+        pub(crate) input: Option<Inputs>,
+        /// Logits instead of probabilities.
+        #[serde(default)]
+        pub(crate) raw_scores: bool,
+        /// vLLM's: probabilities instead of logits; true if absent.
+        #[serde(alias = "activation", alias = "softmax")]
+        pub(crate) use_activation: Option<bool>,
+    } + dialect_by_body, model, truncate, truncation_direction, truncate_prompt_tokens, chunk
+}
+
+impl ClassifyRequest {
+    fn dialect_by_body(&self, _: Dialect) -> Result<Dialect, Refusal> {
+        match (&self.inputs, &self.input) {
+            (Some(_), None) => Ok(Dialect::Tei),
+            (None, Some(_)) => Ok(Dialect::Vllm),
+            _ => Err(Refusal::Shape("give either `inputs` or `input`".into())),
+        }
+    }
+}
+
+model_request! {
+    /// `POST /rerank`: `texts` for text-embeddings-inference's answer, `documents` for vLLM's and Jina's.
+    pub(crate) struct RerankRequest {
+        pub(crate) query: String,
+        pub(crate) texts: Option<Vec<String>>,
+        pub(crate) documents: Option<Vec<Document>>,
+        /// With `texts`: logits instead of probabilities.
+        #[serde(default)]
+        pub(crate) raw_scores: bool,
+        /// With `texts`: repeats them in the answer.
+        #[serde(default)]
+        pub(crate) return_text: bool,
+        /// With `documents`: the number of best ones to return; all if absent.
+        pub(crate) top_n: Option<usize>,
+        /// With `documents`: repeats them in the answer; true if absent.
+        pub(crate) return_documents: Option<bool>,
+        /// With `documents`: probabilities instead of logits; true if absent.
+        #[serde(alias = "activation")]
+        pub(crate) use_activation: Option<bool>,
+    } + dialect_by_body, model, truncate, truncation_direction, truncate_prompt_tokens, chunk
+}
+
+impl RerankRequest {
+    /// vLLM's own paths take `documents` only.
+    fn dialect_by_body(&self, of_path: Dialect) -> Result<Dialect, Refusal> {
+        match (of_path, &self.texts, &self.documents) {
+            (Dialect::Vllm, _, None) => Err(Refusal::Shape("missing field `documents`".into())),
+            (Dialect::Vllm, ..) | (_, None, Some(_)) => Ok(Dialect::Vllm),
+            (_, Some(_), None) => Ok(Dialect::Tei),
+            _ => Err(Refusal::Shape("give either `texts` or `documents`".into())),
+        }
+    }
+}
+
+/// A document of `/rerank`.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "expected a string or an object with a text")]
+pub(crate) enum Document {
+    Plain(String),
+    Object { text: String },
+}
+
+impl Document {
+    pub(crate) fn into_text(self) -> String {
+        match self {
+            Document::Plain(text) | Document::Object { text } => text,
+        }
+    }
+}
+
+/// A label and its score.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Prediction {
+    pub(crate) score: f32,
+    pub(crate) label: String,
+}
+
+impl From<LabelScore> for Prediction {
+    fn from(LabelScore { label, score, .. }: LabelScore) -> Prediction {
+        Prediction { score, label }
+    }
+}
+
+/// A candidate for a mask.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MaskFill {
+    pub(crate) score: f32,
+    /// Id of the token.
+    pub(crate) token: u32,
+    pub(crate) token_str: String,
+    /// The text with the token in place of the mask.
+    pub(crate) sequence: String,
+}
+
+/// How vectors are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EncodingFormat {
+    /// Numbers.
+    #[default]
+    Float,
+    /// Little-endian f32 in base64.
+    Base64,
+}
+
+/// Numbers, rows of them, or either in base64.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Numbers {
+    Floats(Vec<f32>),
+    Rows(Matrix),
+    Base64(String),
+}
+
+/// Rows of one width, written as an array of arrays.
+#[derive(Debug)]
+pub(crate) struct Matrix {
+    pub(crate) rows: Vec<f32>,
+    pub(crate) width: usize,
+}
+
+impl Serialize for Matrix {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.rows.chunks(self.width.max(1)))
+    }
+}
+
+impl PartialSchema for Matrix {
+    fn schema() -> RefOr<Schema> {
+        <Vec<Vec<f32>> as PartialSchema>::schema()
+    }
+}
+
+impl ToSchema for Matrix {}
+
+impl From<(Vec<f32>, usize)> for Matrix {
+    fn from((rows, width): (Vec<f32>, usize)) -> Matrix {
+        Matrix { rows, width }
+    }
+}
+
+impl EncodingFormat {
+    /// Encodes a vector.
+    pub(crate) fn encode_vector(self, vector: Vec<f32>) -> Numbers {
+        match self {
+            EncodingFormat::Float => Numbers::Floats(vector),
+            EncodingFormat::Base64 => Numbers::Base64(base64(&vector)),
+        }
+    }
+
+    /// Encodes rows; in base64 one after another, without their width.
+    pub(crate) fn encode_rows(self, rows: Matrix) -> Numbers {
+        match self {
+            EncodingFormat::Float => Numbers::Rows(rows),
+            EncodingFormat::Base64 => Numbers::Base64(base64(&rows.rows)),
+        }
+    }
+}
+
+fn base64(numbers: &[f32]) -> String {
+    let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+    BASE64_STANDARD.encode(bytes)
+}
