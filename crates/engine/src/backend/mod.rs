@@ -19,9 +19,11 @@ pub mod cuda;
 pub mod reference;
 
 mod host_arena;
+mod layout;
 mod tables;
 mod view;
 
+pub use layout::{ALIGN_BYTES, Layout};
 pub use tables::{RopeTable, WeightTable, converted_bytes};
 pub use view::View;
 

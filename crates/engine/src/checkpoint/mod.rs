@@ -13,7 +13,7 @@ use crate::error::LoadError;
 use crate::task::TaskKind;
 
 pub(crate) use mapped_file::MappedFile;
-pub use tensors::{Tensor, Weights};
+pub use tensors::{Tensor, TensorSpec, Weights};
 
 /// The files of one model under their standard names.
 pub struct Checkpoint {

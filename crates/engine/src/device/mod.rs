@@ -140,8 +140,7 @@ impl Device {
         let (workspace, memory_plan) = plan(model, options)?;
         let config = model.config.clone();
         let weights = WeightTable::new(&model.architecture.tensors, &model.weights)?;
-        let ropes = [&config.rope_full, &config.rope_sliding]
-            .map(|rope| RopeTable::new(rope, config.head_dim(), workspace.max_tokens));
+        let ropes = config.rope_tables(workspace.max_tokens);
         let (heads, eps, bytes) = (config.num_attention_heads, config.norm_eps, workspace.bytes);
         let threads = options.threads;
         let backend: Box<dyn Backend> = if options.kind == DeviceKind::Reference {
@@ -169,12 +168,7 @@ impl Device {
     pub fn weight_bytes(model: &Model, kind: DeviceKind) -> Result<u64, LoadError> {
         match kind {
             #[cfg(feature = "cuda")]
-            DeviceKind::Cuda(_, dtype) => {
-                let elements =
-                    |spec: &crate::model::TensorSpec| spec.shape.iter().product::<usize>();
-                let all: usize = model.architecture.tensors.iter().map(elements).sum();
-                Ok((all * dtype.size_bytes()) as u64)
-            }
+            DeviceKind::Cuda(_, dtype) => Ok(model.parameters() * dtype.size_bytes() as u64),
             _ => converted_bytes(&model.architecture.tensors, &model.weights),
         }
     }

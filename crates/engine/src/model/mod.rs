@@ -9,7 +9,7 @@ mod prompts;
 
 pub use modernbert::{
     Architecture, Config, Head, Init, InitHead, LayerKind, MAX_MASKS, PRESETS, Preset, Rope,
-    RopeOverride, Scaling, Scoring, TensorSpec, Workspace,
+    RopeOverride, Scaling, Scoring, Workspace,
 };
 pub use prompts::{Prompts, prompted};
 
@@ -90,8 +90,7 @@ impl Model {
 
     /// Elements of all tensors.
     pub fn parameters(&self) -> u64 {
-        let elements = |spec: &TensorSpec| spec.shape.iter().product::<usize>() as u64;
-        self.architecture.tensors.iter().map(elements).sum()
+        self.architecture.tensors.iter().map(|spec| spec.elements() as u64).sum()
     }
 }
 

@@ -19,7 +19,7 @@ use super::kernels::cache::Cache;
 use super::kernels::{HEAD_DIM, Kernels, MAX_HIDDEN};
 use super::outputs::Outputs;
 use super::weights::DeviceWeights;
-use crate::backend::{Backend, Op, RopeTable};
+use crate::backend::{Backend, Op};
 use crate::batch::PackedBatch;
 use crate::dtype::Dtype;
 use crate::error::{DeviceError, LoadError};
@@ -130,8 +130,7 @@ pub fn start(
     let kernels = Kernels::load(&device, options.dtype, &Cache::of_user())?;
     let gemm = Gemm::new(&device, options.dtype)?;
     let outputs = Outputs::new(&device)?;
-    let ropes = [&model.config.rope_full, &model.config.rope_sliding]
-        .map(|rope| RopeTable::new(rope, HEAD_DIM, model.config.max_tokens));
+    let ropes = model.config.rope_tables(model.config.max_tokens);
     let context_bytes = device.used_bytes()?;
     let specs = &model.architecture.tensors;
     let weight_bytes = super::weights::bytes(specs, &ropes, options.dtype) as u64;

@@ -12,11 +12,9 @@ use half::{bf16, f16};
 use super::driver::device::Device;
 use super::driver::memory::DeviceBuffer;
 use crate::backend::{RopeId, RopeTable, WeightId};
-use crate::checkpoint::Tensor;
-use crate::checkpoint::Weights;
+use crate::checkpoint::{Tensor, TensorSpec, Weights};
 use crate::dtype::Dtype;
 use crate::error::LoadError;
-use crate::model::TensorSpec;
 
 const ALIGN_BYTES: usize = 256;
 

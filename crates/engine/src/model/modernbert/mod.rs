@@ -12,7 +12,7 @@ mod init;
 mod rope;
 mod workspace;
 
-pub use architecture::{Architecture, TensorSpec};
+pub use architecture::Architecture;
 pub use config::{Config, Head, LayerKind, Scoring};
 pub use init::{Init, InitHead, PRESETS, Preset};
 pub use rope::{Rope, RopeOverride, Scaling};
