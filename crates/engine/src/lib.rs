@@ -70,7 +70,7 @@ pub use engine::{
 pub use error::{DeviceError, LoadError, RequestError};
 pub use model::{
     Architecture, Config, Head, Init, InitHead, LayerKind, MAX_MASKS, Model, PRESETS, Preset,
-    Prompts, Rope, RopeOverride, Scaling, Scoring, Workspace, modernbert, prompted,
+    Program, Prompts, Rope, RopeOverride, Scaling, Scoring, Workspace, modernbert, prompted,
 };
 pub use pooling::Pooling;
 pub use task::{Answer, Task, TaskKind, TokenScore};

@@ -85,7 +85,6 @@ mod cluster;
 pub mod edge;
 mod error;
 mod estimate;
-pub mod experiment;
 mod figures;
 pub mod generator;
 mod journal;

@@ -9,10 +9,7 @@
 //! * [`cpu`]: the fast one for hosts: packed GEMMs, blocked attention, a thread pool.
 //! * [`mod@reference`]: plain loops with f64 sums. It is the oracle of the tests, not a way to serve.
 //! * `cuda`: behind the feature of that name.
-//!
-//! [`allocators`] is apart: ways of finding memory that the engine does not use, for comparison.
 
-pub mod allocators;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;

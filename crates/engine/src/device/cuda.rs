@@ -9,7 +9,6 @@ use crate::backend::cuda::start::{self, CudaOptions, Planned, Planner};
 use crate::batch::PackedBatch;
 use crate::dtype::Dtype;
 use crate::error::LoadError;
-use crate::model::modernbert::forward;
 use crate::model::{MAX_MASKS, Model, Workspace};
 
 /// A batch beyond this runs no faster a token: every kernel fills the largest device.
@@ -102,7 +101,6 @@ impl Planner for ArenaPlanner<'_> {
     }
 
     fn program(&self, batch: &PackedBatch) -> Vec<Op> {
-        let Model { config, architecture, .. } = self.model;
-        forward::program(config, architecture, &self.workspace, batch).ops
+        self.model.program(&self.workspace, batch).ops
     }
 }

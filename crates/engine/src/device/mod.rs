@@ -18,7 +18,6 @@ use crate::backend::{
 use crate::batch::PackedBatch;
 use crate::dtype::Dtype;
 use crate::error::{DeviceError, LoadError};
-use crate::model::modernbert::buffers::BufferPlan;
 use crate::model::modernbert::forward::{self, Program};
 use crate::model::{Architecture, Config, Model, Workspace};
 
@@ -194,9 +193,9 @@ impl Device {
         self.memory_plan
     }
 
-    /// What its batches would ask for, were each operation to allocate its result. Needs no device.
-    pub fn buffer_plan(&self) -> BufferPlan {
-        BufferPlan::new(&self.config, &self.architecture, &self.workspace)
+    /// The regions of the arena that activations lie in, sized for the largest batch.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
     }
 
     /// The most tokens of one batch, and so of one sequence.

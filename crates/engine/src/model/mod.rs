@@ -7,6 +7,8 @@
 pub mod modernbert;
 mod prompts;
 
+use modernbert::forward;
+pub use modernbert::forward::Program;
 pub use modernbert::{
     Architecture, Config, Head, Init, InitHead, LayerKind, MAX_MASKS, PRESETS, Preset, Rope,
     RopeOverride, Scaling, Scoring, Workspace,
@@ -15,6 +17,7 @@ pub use prompts::{Prompts, prompted};
 
 use serde_json::Value;
 
+use crate::batch::PackedBatch;
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::error::LoadError;
 use crate::pooling::Pooling;
@@ -41,6 +44,11 @@ pub struct Model {
 }
 
 impl Model {
+    /// Lists the operations of the forward pass of `batch` over the regions of `workspace`, which must hold it.
+    pub fn program(&self, workspace: &Workspace, batch: &PackedBatch) -> Program {
+        forward::program(&self.config, &self.architecture, workspace, batch)
+    }
+
     /// Reads and checks every file of a checkpoint.
     ///
     /// # Errors

@@ -20,10 +20,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::experiment::MemoryExperiment;
 use crate::load::{Phase, RequestRecord};
 use crate::results::Cell;
 use crate::target::TargetInfo;
+use bigbatch_allocators::MemoryExperiment;
 
 pub use edge::EdgeFindings;
 pub use failures::FailureGroup;

@@ -2,9 +2,9 @@
 
 use crate::Results;
 use crate::analysis::memory::{Fragmentation, Leak, LeakVerdict, MemoryQuantity};
-use crate::experiment::{MemoryExperiment, Strategy};
 use crate::report::format::{bytes, count, percent, time};
 use crate::stats::Interval;
+use bigbatch_allocators::{MemoryExperiment, Strategy};
 
 use super::{Advised, Recommendation, Support, Topic, Unit};
 

@@ -1,6 +1,5 @@
 //! The sentences that all reports share.
 
-use crate::experiment::MemoryExperiment;
 use crate::plan::CellSpec;
 use crate::recommend::{Advised, Recommendation, Support, Unit};
 use crate::results::{Cell, Figures, Status};
@@ -8,6 +7,7 @@ use crate::stats::{Interval, Percentile, Shown, Trials};
 use crate::target::FailureKind;
 use crate::verdict::{Conclusion, Criterion, Outcome, Verdict};
 use crate::{Broken, Ramp, Results, Steady};
+use bigbatch_allocators::MemoryExperiment;
 
 use super::format::{
     bytes, count, percent, percent_limit, rate, signed_bytes, time, time_limit, tokens,

@@ -14,7 +14,7 @@ use cudarc::driver::sys::{self, CUgraphInstantiate_flags, CUstreamCaptureMode};
 
 use super::backend::State;
 use super::driver::device::{Device, Stream};
-use super::driver::fault::At;
+use super::driver::fault::CallContext;
 use super::inputs::{Lists, Padding};
 use super::kernels::worklist;
 use crate::backend::Op;
@@ -68,11 +68,11 @@ impl Graph {
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream is alive and not capturing yet.
         unsafe { result::stream::begin_capture(state.stream.handle(), mode) }
-            .at(device.label(), "cuStreamBeginCapture")?;
+            .context(device.label(), "cuStreamBeginCapture")?;
         let launched = ops.iter().try_for_each(|op| state.launch(op, lists));
         // SAFETY: capture began above; it has to end whatever the launches said.
         let graph = unsafe { result::stream::end_capture(state.stream.handle()) }
-            .at(device.label(), "cuStreamEndCapture");
+            .context(device.label(), "cuStreamEndCapture");
         launched?;
         let graph = graph?;
         let flags = CUgraphInstantiate_flags(0);
@@ -82,20 +82,20 @@ impl Graph {
             Err(error) => {
                 // SAFETY: as above; nothing else holds it.
                 let _ = unsafe { result::graph::destroy(graph) };
-                return Err(error).at(device.label(), "cuGraphInstantiate");
+                return Err(error).context(device.label(), "cuGraphInstantiate");
             }
         };
         let graph = Graph { device, graph, executable, padding, ops };
         // SAFETY: both are alive. Uploading now takes what memory it takes at start-up.
         unsafe { result::graph::upload(graph.executable, state.stream.handle()) }
-            .at(graph.device.label(), "cuGraphUpload")?;
+            .context(graph.device.label(), "cuGraphUpload")?;
         Ok(graph)
     }
 
     fn launch(&self, stream: &Stream) -> Result<(), DeviceError> {
         // SAFETY: both are alive.
         unsafe { result::graph::launch(self.executable, stream.handle()) }
-            .at(self.device.label(), "cuGraphLaunch")
+            .context(self.device.label(), "cuGraphLaunch")
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use cudarc::driver::result;
 
 use super::driver::device::{Device, Event, Stream};
-use super::driver::fault::At;
+use super::driver::fault::CallContext;
 use super::driver::memory::Pinned;
 use super::kernels::ATTENTION_ROWS;
 use super::kernels::worklist::{self, NO_TILE, Tile};
@@ -209,7 +209,7 @@ impl Inputs {
         // SAFETY: the arena has at least this many bytes at `address`, and the pinned buffer is not written
         // again before `copied` is reached.
         unsafe { result::memcpy_htod_async(self.address, host, stream.handle()) }
-            .at(self.device.label(), "cuMemcpyHtoDAsync")?;
+            .context(self.device.label(), "cuMemcpyHtoDAsync")?;
         staging.copied.record(stream)?;
         Ok(self.lists(&places, padded))
     }

@@ -13,7 +13,7 @@
 //! Every error is one line. A fault that poisons the process ([`crate::error::DeviceError::Poisoned`]) is
 //! told apart from one that fails a batch.
 //!
-//! What is not here: no caching allocator (those of [`pools`] are for an experiment), no second stream, no mask or score tensor, no unified memory,
+//! What is not here: no caching allocator, no second stream, no mask or score tensor, no unified memory,
 //! nothing that needs a driver newer than CUDA 12.0, and no knowledge of layers or heads.
 
 mod backend;
@@ -23,7 +23,6 @@ mod graphs;
 mod inputs;
 pub mod kernels;
 mod outputs;
-pub mod pools;
 pub mod start;
 mod timing;
 mod weights;

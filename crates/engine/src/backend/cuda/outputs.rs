@@ -11,7 +11,7 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use super::driver::device::{Device, Event, Stream};
-use super::driver::fault::At;
+use super::driver::fault::CallContext;
 use super::driver::memory::Pinned;
 use super::kernels::Matrix;
 use crate::backend::Fetch;
@@ -168,7 +168,7 @@ impl Outputs {
         // SAFETY: the rows lie in the arena; the pinned buffer has room and was read before.
         unsafe { sys::cuMemcpy2DAsync_v2(&copy, stream.handle()) }
             .result()
-            .at(self.device.label(), "cuMemcpy2DAsync")?;
+            .context(self.device.label(), "cuMemcpy2DAsync")?;
         copied.record(stream)
     }
 }

@@ -4,7 +4,7 @@ use cudarc::driver::result;
 
 use super::backend::CudaBackend;
 use super::driver::device::Event;
-use super::driver::fault::At;
+use super::driver::fault::CallContext;
 use super::gemm::{GemmCall, Scratch};
 use super::kernels::Matrix;
 use crate::backend::{Ceilings, Op};
@@ -70,7 +70,7 @@ impl CudaBackend {
             let stream = backend.state.stream.handle();
             // SAFETY: both halves lie in the arena, which nothing else uses meanwhile.
             unsafe { result::memcpy_dtod_async(address + half as u64, address, half, stream) }
-                .at(label, "cuMemcpyDtoDAsync")
+                .context(label, "cuMemcpyDtoDAsync")
         })?;
         Ok(Ceilings {
             what: format!("{edge}-cube product, copy of {}", crate::units::bytes(half as u64)),

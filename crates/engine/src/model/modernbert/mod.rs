@@ -5,7 +5,6 @@
 //! weights or runs an operation: see [`crate::checkpoint`] and [`crate::backend`].
 
 mod architecture;
-pub mod buffers;
 mod config;
 pub mod forward;
 mod init;

@@ -1,10 +1,10 @@
 //! Cleanup strategies compared: a section of the report where an experiment lies beside it, and a
 //! page of its own.
 
-use crate::experiment::MemoryExperiment;
 use crate::report::chart;
 use crate::report::markup::Markup;
 use crate::report::{tables, words};
+use bigbatch_allocators::MemoryExperiment;
 
 use super::write::{end, section, table, wide};
 use super::{begin, finish};

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 
-use super::fault::{At, describe};
+use super::fault::{CallContext, describe};
 use super::libraries::{self, Library};
 use super::memory::Meter;
 use super::nvml::{Nvml, PciAddress};
@@ -57,11 +57,11 @@ unsafe impl Sync for Device {}
 /// [`DeviceError::Unavailable`] where there is no driver or no device.
 pub fn list() -> Result<Vec<Properties>, DeviceError> {
     let version = initialise("cuda")?;
-    let count = result::device::get_count().at("cuda", "cuDeviceGetCount")?;
+    let count = result::device::get_count().context("cuda", "cuDeviceGetCount")?;
     (0..count)
         .map(|ordinal| {
             let label = format!("cuda:{ordinal}");
-            let handle = result::device::get(ordinal).at(&label, "cuDeviceGet")?;
+            let handle = result::device::get(ordinal).context(&label, "cuDeviceGet")?;
             properties(&label, handle, version)
         })
         .collect()
@@ -88,7 +88,7 @@ pub(in crate::backend) fn look(ordinal: usize) -> Result<CudaDevice, DeviceError
 
 /// The device of this index.
 fn handle(ordinal: usize, label: &str) -> Result<sys::CUdevice, DeviceError> {
-    let count = result::device::get_count().at(label, "cuDeviceGetCount")?;
+    let count = result::device::get_count().context(label, "cuDeviceGetCount")?;
     if ordinal >= count as usize {
         let last = count.saturating_sub(1);
         return Err(DeviceError::Unavailable {
@@ -96,7 +96,7 @@ fn handle(ordinal: usize, label: &str) -> Result<sys::CUdevice, DeviceError> {
             reason: format!("this machine has {count} device(s), cuda:0 to cuda:{last}"),
         });
     }
-    result::device::get(ordinal as i32).at(label, "cuDeviceGet")
+    result::device::get(ordinal as i32).context(label, "cuDeviceGet")
 }
 
 impl Device {
@@ -149,14 +149,18 @@ impl Device {
         if self.properties.driver_version.0 >= 13 { libraries::MAJORS } else { &[12] }
     }
 
-    pub(in crate::backend::cuda) fn handle(&self) -> sys::CUdevice {
+    /// Returns the driver's handle, valid as long as this device.
+    pub fn handle(&self) -> sys::CUdevice {
         self.handle
     }
 
     /// Makes the context current on this thread.
-    pub(in crate::backend::cuda) fn bind(&self) -> Result<(), DeviceError> {
+    ///
+    /// # Errors
+    /// Fails if the driver's call fails.
+    pub fn bind(&self) -> Result<(), DeviceError> {
         // SAFETY: the context lives as long as `self`.
-        unsafe { result::ctx::set_current(self.context) }.at(&self.label, "cuCtxSetCurrent")
+        unsafe { result::ctx::set_current(self.context) }.context(&self.label, "cuCtxSetCurrent")
     }
 
     /// Free and total bytes, as the context sees them.
@@ -165,7 +169,7 @@ impl Device {
     /// The driver's.
     pub fn free_and_total_bytes(&self) -> Result<(u64, u64), DeviceError> {
         self.bind()?;
-        let (free, total) = result::mem_get_info().at(&self.label, "cuMemGetInfo")?;
+        let (free, total) = result::mem_get_info().context(&self.label, "cuMemGetInfo")?;
         Ok((free as u64, total as u64))
     }
 
@@ -252,7 +256,7 @@ fn properties(label: &str, handle: sys::CUdevice, driver: i32) -> Result<Propert
     let read = |attribute| {
         // SAFETY: the handle is the driver's own, here and below.
         let value = unsafe { result::device::get_attribute(handle, attribute) };
-        value.map(|value| value as u32).at(label, "cuDeviceGetAttribute")
+        value.map(|value| value as u32).context(label, "cuDeviceGetAttribute")
     };
     let capability = (
         read(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
@@ -260,9 +264,9 @@ fn properties(label: &str, handle: sys::CUdevice, driver: i32) -> Result<Propert
     );
     let shared = read(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
     // SAFETY: as above.
-    let memory = unsafe { result::device::total_mem(handle) }.at(label, "cuDeviceTotalMem")?;
+    let memory = unsafe { result::device::total_mem(handle) }.context(label, "cuDeviceTotalMem")?;
     Ok(Properties {
-        name: result::device::get_name(handle).at(label, "cuDeviceGetName")?,
+        name: result::device::get_name(handle).context(label, "cuDeviceGetName")?,
         capability,
         multiprocessors: read(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
         shared_memory_bytes: shared as usize,
@@ -277,7 +281,7 @@ fn pci_address(label: &str, handle: sys::CUdevice) -> Result<PciAddress, DeviceE
     // SAFETY: `text` has the length told.
     unsafe { sys::cuDeviceGetPCIBusId(text.as_mut_ptr(), text.len() as i32, handle) }
         .result()
-        .at(label, "cuDeviceGetPCIBusId")?;
+        .context(label, "cuDeviceGetPCIBusId")?;
     let text: String = text.iter().take_while(|&&c| c != 0).map(|&c| c as u8 as char).collect();
     Ok(parse_pci_address(&text).unwrap_or_default())
 }
@@ -332,7 +336,7 @@ impl Stream {
     pub fn new(device: &Arc<Device>) -> Result<Stream, DeviceError> {
         device.bind()?;
         let handle = result::stream::create(result::stream::StreamKind::NonBlocking)
-            .at(device.label(), "cuStreamCreate")?;
+            .context(device.label(), "cuStreamCreate")?;
         Ok(Stream { device: device.clone(), handle })
     }
 
@@ -341,7 +345,8 @@ impl Stream {
         &self.device
     }
 
-    pub(in crate::backend::cuda) fn handle(&self) -> sys::CUstream {
+    /// Returns the driver's handle, valid as long as this stream.
+    pub fn handle(&self) -> sys::CUstream {
         self.handle
     }
 
@@ -353,7 +358,7 @@ impl Stream {
         self.device.bind()?;
         // SAFETY: the stream is alive.
         unsafe { result::stream::synchronize(self.handle) }
-            .at(self.device.label(), "cuStreamSynchronize")
+            .context(self.device.label(), "cuStreamSynchronize")
     }
 }
 
@@ -386,7 +391,7 @@ impl Event {
         } else {
             sys::CUevent_flags::CU_EVENT_DISABLE_TIMING
         };
-        let handle = result::event::create(flags).at(device.label(), "cuEventCreate")?;
+        let handle = result::event::create(flags).context(device.label(), "cuEventCreate")?;
         Ok(Event { device: device.clone(), handle })
     }
 
@@ -397,7 +402,7 @@ impl Event {
     pub fn record(&self, stream: &Stream) -> Result<(), DeviceError> {
         // SAFETY: both are alive and of one context, which is current.
         unsafe { result::event::record(self.handle, stream.handle()) }
-            .at(self.device.label(), "cuEventRecord")
+            .context(self.device.label(), "cuEventRecord")
     }
 
     /// Waits until what was marked is done; at once if nothing was.
@@ -407,7 +412,7 @@ impl Event {
     pub fn wait(&self) -> Result<(), DeviceError> {
         // SAFETY: the event is alive.
         unsafe { result::event::synchronize(self.handle) }
-            .at(self.device.label(), "cuEventSynchronize")
+            .context(self.device.label(), "cuEventSynchronize")
     }
 
     /// Device time between two events of one stream, both done.
@@ -425,7 +430,7 @@ impl Event {
                 Err(_) => CUresult::CUDA_ERROR_NOT_FOUND,
             }
         };
-        status.result().at(self.device.label(), "cuEventElapsedTime")?;
+        status.result().context(self.device.label(), "cuEventElapsedTime")?;
         Ok(milliseconds)
     }
 }

@@ -9,13 +9,17 @@ use cudarc::driver::sys::CUresult;
 
 use crate::error::DeviceError;
 
-/// Puts the device's name and the call's to a status.
-pub(in crate::backend::cuda) trait At<T> {
-    fn at(self, device: &str, call: &'static str) -> Result<T, DeviceError>;
+/// Adds the device and the call to a status, to make a [`DeviceError`] of it.
+pub trait CallContext<T> {
+    /// Returns the value, or an error that names `device` and `call`.
+    ///
+    /// # Errors
+    /// [`DeviceError::Poisoned`] for a fault that ends the process's use of the device, else [`DeviceError::Call`].
+    fn context(self, device: &str, call: &'static str) -> Result<T, DeviceError>;
 }
 
-impl<T> At<T> for Result<T, DriverError> {
-    fn at(self, device: &str, call: &'static str) -> Result<T, DeviceError> {
+impl<T> CallContext<T> for Result<T, DriverError> {
+    fn context(self, device: &str, call: &'static str) -> Result<T, DeviceError> {
         self.map_err(|DriverError(status)| {
             let (device, reason) = (device.to_string(), describe(status));
             if is_sticky(status) {
@@ -27,8 +31,8 @@ impl<T> At<T> for Result<T, DriverError> {
     }
 }
 
-impl<T> At<T> for Result<T, CublasError> {
-    fn at(self, device: &str, call: &'static str) -> Result<T, DeviceError> {
+impl<T> CallContext<T> for Result<T, CublasError> {
+    fn context(self, device: &str, call: &'static str) -> Result<T, DeviceError> {
         self.map_err(|CublasError(status)| {
             // SAFETY: cuBLASLt is open, for it gave this status; the string lives as long as the library.
             let name = unsafe { CStr::from_ptr(lt::cublasLtGetStatusName(status)) };

@@ -14,7 +14,7 @@ use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUresult};
 
 use super::device::Device;
-use super::fault::At;
+use super::fault::CallContext;
 use super::nvml;
 use crate::error::DeviceError;
 
@@ -64,17 +64,11 @@ impl Meter {
     }
 }
 
-fn out_of_memory(device: &Device, purpose: &'static str, asked: usize) -> DeviceError {
-    let free_bytes = device.free_and_total_bytes().map_or(0, |(free, _)| free);
-    DeviceError::OutOfMemory {
-        device: device.label().to_string(),
-        purpose,
-        asked_bytes: asked as u64,
-        free_bytes,
-    }
-}
-
-fn or_out_of_memory<T>(
+/// Turns the status of a call that allocates `bytes` for `purpose` into a result.
+///
+/// # Errors
+/// [`DeviceError::OutOfMemory`] with the bytes still free, or what [`CallContext`] makes of another status.
+pub fn check_allocation<T>(
     status: Result<T, DriverError>,
     device: &Device,
     call: &'static str,
@@ -82,10 +76,13 @@ fn or_out_of_memory<T>(
     bytes: usize,
 ) -> Result<T, DeviceError> {
     match status {
-        Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
-            Err(out_of_memory(device, purpose, bytes))
-        }
-        other => other.at(device.label(), call),
+        Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => Err(DeviceError::OutOfMemory {
+            device: device.label().to_string(),
+            purpose,
+            asked_bytes: bytes as u64,
+            free_bytes: device.free_and_total_bytes().map_or(0, |(free, _)| free),
+        }),
+        other => other.context(device.label(), call),
     }
 }
 
@@ -110,7 +107,7 @@ impl DeviceBuffer {
         count_allocation();
         // SAFETY: a plain allocation; freed in `drop`.
         let status = unsafe { result::malloc_sync(bytes.max(1)) };
-        let address = or_out_of_memory(status, device, "cuMemAlloc", purpose, bytes)?;
+        let address = check_allocation(status, device, "cuMemAlloc", purpose, bytes)?;
         Ok(DeviceBuffer { device: device.clone(), address, bytes })
     }
 
@@ -134,7 +131,7 @@ impl DeviceBuffer {
         self.device.bind()?;
         // SAFETY: the range lies inside this allocation; the source is read when the call returns.
         unsafe { result::memcpy_htod_sync(self.address + offset as u64, data) }
-            .at(self.device.label(), "cuMemcpyHtoD")
+            .context(self.device.label(), "cuMemcpyHtoD")
     }
 
     /// Waits for all writes: from pageable memory they return when the data is staged, not when it is there.
@@ -145,7 +142,7 @@ impl DeviceBuffer {
         self.device.bind()?;
         // SAFETY: the default stream of the current context, which synchronous copies go through.
         unsafe { result::stream::synchronize(result::stream::null()) }
-            .at(self.device.label(), "cuStreamSynchronize")
+            .context(self.device.label(), "cuStreamSynchronize")
     }
 }
 
@@ -177,7 +174,7 @@ impl Pinned {
         count_allocation();
         // SAFETY: freed in `drop`; portable, so that every context of this process may copy with it.
         let address = unsafe { result::malloc_host(bytes.max(1), sys::CU_MEMHOSTALLOC_PORTABLE) }
-            .at(device.label(), "cuMemHostAlloc")?;
+            .context(device.label(), "cuMemHostAlloc")?;
         // SAFETY: just allocated with this size.
         unsafe { std::ptr::write_bytes(address.cast::<u8>(), 0, bytes) };
         Ok(Pinned { device: device.clone(), address, bytes })
@@ -238,13 +235,13 @@ impl Arena {
             )
         }
         .result()
-        .at(device.label(), "cuMemGetAllocationGranularity")?;
+        .context(device.label(), "cuMemGetAllocationGranularity")?;
         let reserved = bytes.max(1).next_multiple_of(granule);
         let mut address = 0;
         // SAFETY: `address` is live; freed in `drop`.
         unsafe { sys::cuMemAddressReserve(&mut address, reserved, 0, 0, 0) }
             .result()
-            .at(device.label(), "cuMemAddressReserve")?;
+            .context(device.label(), "cuMemAddressReserve")?;
         Ok(Arena { device: device.clone(), address, reserved, granule, chunks: Vec::new() })
     }
 
@@ -272,11 +269,11 @@ impl Arena {
         let label = self.device.label();
         // SAFETY: the range lies inside the arena; the source outlives both calls.
         unsafe { result::memcpy_htod_sync(self.address + offset as u64, data) }
-            .at(label, "cuMemcpyHtoD")?;
+            .context(label, "cuMemcpyHtoD")?;
         // From pageable memory the copy returns when the data is staged, not when it is there.
         // SAFETY: the default stream of the current context, which synchronous copies go through.
         unsafe { result::stream::synchronize(result::stream::null()) }
-            .at(label, "cuStreamSynchronize")
+            .context(label, "cuStreamSynchronize")
     }
 
     /// Puts memory behind the first `bytes` of the addresses, in whole chunks, or takes it away behind them.
@@ -309,10 +306,10 @@ impl Arena {
         let mut handle = 0;
         // SAFETY: both pointers are live; released below or when the chunk is unmapped.
         let status = unsafe { sys::cuMemCreate(&mut handle, size, &properties, 0) }.result();
-        or_out_of_memory(status, &self.device, "cuMemCreate", "the arena", size)?;
+        check_allocation(status, &self.device, "cuMemCreate", "the arena", size)?;
         // SAFETY: the range is reserved and has no memory behind it yet; the handle has this size.
         let mapped = unsafe { sys::cuMemMap(at, size, 0, handle, 0) }.result();
-        if let Err(error) = mapped.at(self.device.label(), "cuMemMap") {
+        if let Err(error) = mapped.context(self.device.label(), "cuMemMap") {
             // SAFETY: created above, mapped nowhere.
             let _ = unsafe { sys::cuMemRelease(handle) };
             return Err(error);
@@ -325,7 +322,7 @@ impl Arena {
         // SAFETY: the range was mapped just now; one descriptor is passed.
         unsafe { sys::cuMemSetAccess(at, size, &access, 1) }
             .result()
-            .at(self.device.label(), "cuMemSetAccess")
+            .context(self.device.label(), "cuMemSetAccess")
     }
 }
 

@@ -5,7 +5,7 @@
 //! [`crate::error::DeviceError`]. Nothing here knows a kernel or a model.
 
 pub mod device;
-pub(in crate::backend::cuda) mod fault;
+pub mod fault;
 pub mod libraries;
 pub mod memory;
 pub(in crate::backend) mod nvml;

@@ -19,7 +19,7 @@ pub use self::algorithm::Exclusion;
 use self::algorithm::{Algorithm, Problem};
 use self::descriptors::{Handle, Layout, Operation, Preference};
 use super::driver::device::{Device, Stream};
-use super::driver::fault::At;
+use super::driver::fault::CallContext;
 use super::driver::libraries::{self, Library};
 use super::driver::memory::DeviceBuffer;
 use super::kernels::{Kernels, Matrix};
@@ -154,7 +154,7 @@ impl Gemm {
             DeviceError::Unavailable { device: device.label().into(), reason: error.to_string() }
         })?;
         device.bind()?;
-        let handle = Handle::new().at(device.label(), "cublasLtCreate")?;
+        let handle = Handle::new().context(device.label(), "cublasLtCreate")?;
         let workspace = DeviceBuffer::new(device, WORKSPACE_BYTES, "the workspace of cuBLASLt")?;
         let (plans, choices) = (HashMap::new(), Vec::new());
         Ok(Gemm { device: device.clone(), handle, dtype, workspace, plans, choices })
@@ -193,7 +193,8 @@ impl Gemm {
             return Ok(());
         }
         let label = self.device.label().to_string();
-        let mut plan = self.empty_plan(shape, max_rows).at(&label, "cublasLtMatrixLayoutCreate")?;
+        let mut plan =
+            self.empty_plan(shape, max_rows).context(&label, "cublasLtMatrixLayoutCreate")?;
         let trial = verify::Trial::new(self, kernels, stream, shape, max_rows, scratch)?;
         let mut choices = Vec::new();
         for max_rows in buckets(max_rows).into_iter().rev() {
@@ -232,13 +233,13 @@ impl Gemm {
     ) -> Result<(Algorithm, Vec<Exclusion>), DeviceError> {
         let label = self.device.label();
         let preference =
-            Preference::new(WORKSPACE_BYTES).at(label, "cublasLtMatmulPreferenceCreate")?;
-        plan.x.set(max_rows, shape.x_stride).at(label, "cublasLtMatrixLayoutSetAttribute")?;
-        plan.out.set(max_rows, shape.outputs).at(label, "cublasLtMatrixLayoutSetAttribute")?;
+            Preference::new(WORKSPACE_BYTES).context(label, "cublasLtMatmulPreferenceCreate")?;
+        plan.x.set(max_rows, shape.x_stride).context(label, "cublasLtMatrixLayoutSetAttribute")?;
+        plan.out.set(max_rows, shape.outputs).context(label, "cublasLtMatrixLayoutSetAttribute")?;
         let candidates = self
             .problem(plan)
             .candidates(&preference)
-            .at(label, "cublasLtMatmulAlgoGetHeuristic")?;
+            .context(label, "cublasLtMatmulAlgoGetHeuristic")?;
         let mut excluded = Vec::new();
         for (algorithm, reason) in candidates {
             let reason = match reason {
@@ -308,9 +309,9 @@ impl Gemm {
         plan.x
             .set(call.x.rows, call.x.stride)
             .and_then(|()| plan.out.set(call.out.rows, call.out.stride))
-            .at(label, "cublasLtMatrixLayoutSetAttribute")?;
+            .context(label, "cublasLtMatrixLayoutSetAttribute")?;
         if let Some(bias) = call.bias {
-            plan.operation.set_bias(bias).at(label, "cublasLtMatmulDescSetAttribute")?;
+            plan.operation.set_bias(bias).context(label, "cublasLtMatmulDescSetAttribute")?;
         }
         let alpha = 1.0f32;
         let beta = if call.accumulate { 1.0f32 } else { 0.0 };
@@ -337,7 +338,7 @@ impl Gemm {
                 stream.handle().cast(),
             )
         }
-        .at(label, "cublasLtMatmul")
+        .context(label, "cublasLtMatmul")
     }
 }
 

@@ -8,7 +8,7 @@ use cudarc::driver::result as driver;
 use super::algorithm::Algorithm;
 use super::{Exclusion, Gemm, GemmCall, GemmShape, Plan, Scratch};
 use crate::backend::cuda::driver::device::{Device, Stream};
-use crate::backend::cuda::driver::fault::At;
+use crate::backend::cuda::driver::fault::CallContext;
 use crate::backend::cuda::kernels::{Kernels, Matrix};
 use crate::dtype::Dtype;
 use crate::error::DeviceError;
@@ -170,7 +170,7 @@ impl<'a> Trial<'a> {
             let from = self.at.residual + (first * row_bytes) as u64;
             // SAFETY: both regions lie in the scratch and hold this many rows.
             unsafe { driver::memcpy_dtod_async(out, from, rows * row_bytes, self.stream.handle()) }
-                .at(self.device.label(), "cuMemcpyDtoDAsync")?;
+                .context(self.device.label(), "cuMemcpyDtoDAsync")?;
         }
         let x = self.at.x + (first * shape.x_stride * self.x_dtype.size_bytes()) as u64;
         let (x_dtype, out_dtype) = (self.x_dtype, self.out_dtype);
@@ -196,7 +196,7 @@ impl<'a> Trial<'a> {
         plan.x
             .set(rows, shape.x_stride)
             .and_then(|()| plan.out.set(rows, shape.outputs))
-            .at(self.device.label(), "cublasLtMatrixLayoutSetAttribute")?;
+            .context(self.device.label(), "cublasLtMatrixLayoutSetAttribute")?;
         if !gemm.problem(plan).accepts(algorithm, gemm.workspace.bytes()) {
             return Ok(false);
         }
@@ -209,7 +209,7 @@ impl<'a> Trial<'a> {
         let (label, count) = (self.device.label(), self.at.count);
         // SAFETY: four bytes of the scratch.
         unsafe { driver::memset_d8_async(count, 0, 4, self.stream.handle()) }
-            .at(label, "cuMemsetD8Async")?;
+            .context(label, "cuMemsetD8Async")?;
         self.kernels.count_differences(
             self.stream,
             expected,
@@ -220,7 +220,7 @@ impl<'a> Trial<'a> {
         let mut differences = [0u32];
         // SAFETY: four bytes of the scratch, to a live array; the stream is synchronised before it is read.
         unsafe { driver::memcpy_dtoh_async(&mut differences, count, self.stream.handle()) }
-            .at(label, "cuMemcpyDtoHAsync")?;
+            .context(label, "cuMemcpyDtoHAsync")?;
         self.stream.synchronize()?;
         Ok(differences[0] > 0)
     }

@@ -8,7 +8,7 @@ use cudarc::driver::sys::{self, CUfunction_attribute as FunctionAttribute};
 
 use super::compile::Target;
 use crate::backend::cuda::driver::device::{Device, Stream};
-use crate::backend::cuda::driver::fault::At;
+use crate::backend::cuda::driver::fault::CallContext;
 use crate::error::DeviceError;
 
 /// A kernel argument: a device address, or a number.
@@ -54,7 +54,7 @@ impl Module {
         device.bind()?;
         // SAFETY: an ELF image made by NVRTC, or read back from a private cache with its checksum.
         let handle = unsafe { result::module::load_data(image.as_ptr().cast()) }
-            .at(device.label(), "cuModuleLoadData")?;
+            .context(device.label(), "cuModuleLoadData")?;
         Ok(Module { device: device.clone(), handle })
     }
 
@@ -65,7 +65,7 @@ impl Module {
         let symbol = CString::new(name).unwrap_or_default();
         // SAFETY: the module is loaded, and lives as long as the functions taken from it.
         let handle = unsafe { result::module::get_function(self.handle, symbol) }
-            .at(self.device.label(), "cuModuleGetFunction")?;
+            .context(self.device.label(), "cuModuleGetFunction")?;
         Ok(Function { handle, name })
     }
 }
@@ -123,7 +123,7 @@ impl Function {
                 &mut pointers[..args.len()],
             )
         }
-        .at(stream.device().label(), self.name)
+        .context(stream.device().label(), self.name)
     }
 }
 
@@ -152,7 +152,7 @@ pub(in crate::backend::cuda) fn allow_shared(
             bytes as i32,
         )
     }
-    .at(device.label(), "cuFuncSetAttribute")
+    .context(device.label(), "cuFuncSetAttribute")
 }
 
 #[cfg(test)]
