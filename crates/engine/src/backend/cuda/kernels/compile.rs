@@ -150,7 +150,7 @@ pub const SOURCES: &[Source] = &[
     Source::portable(
         "norm",
         include_str!("norm.cu"),
-        &["embed_norm", "layer_norm", "act_norm", "act_norm_f32"],
+        &["embed_norm", "layer_norm", "layer_norm_f32", "gelu", "gelu_f32"],
     ),
     Source::portable("rope", include_str!("rope.cu"), &["rope"]),
     Source::portable(
@@ -169,7 +169,7 @@ pub const SOURCES: &[Source] = &[
     Source::portable(
         "linear_rows",
         include_str!("linear_rows.cu"),
-        &["linear_rows_ee", "linear_rows_ef", "linear_rows_fe", "linear_rows_ff"],
+        &["linear_rows", "linear_rows_f32"],
     ),
     Source::portable("startup", include_str!("startup.cu"), &["fill_random", "count_differences"]),
 ];

@@ -30,13 +30,11 @@ const HOPPER_THREADS: u32 = 512;
 const HOPPER_SHARED_BYTES: usize = 114_944;
 const GEGLU_THREADS: usize = 256;
 const POOL_THREADS: u32 = 256;
-const POOL_MEAN: i32 = 0;
 const GATHER_THREADS: usize = 256;
 const LINEAR_ROWS: usize = 4;
 const LINEAR_LABELS: usize = 8;
 const LINEAR_THREADS: u32 = 128;
 const STARTUP_THREADS: usize = 256;
-const ACT_GELU: i32 = 1;
 
 /// Rows of a matrix in device memory: address of the first, elements between two, and type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,16 +67,17 @@ pub struct Kernels {
     dtype: Dtype,
     embed_norm: Function,
     layer_norm: Function,
-    act_norm: Function,
-    act_norm_f32: Function,
+    layer_norm_f32: Function,
+    gelu: Function,
+    gelu_f32: Function,
     rope: Function,
     attention_full: FullAttention,
     attention_window: Function,
     geglu: Function,
     pool: Function,
     gather_rows: Function,
-    linear_rows_ee: Function,
-    linear_rows_fe: Function,
+    linear_rows: Function,
+    linear_rows_f32: Function,
     fill_random: Function,
     count_differences: Function,
     _modules: Vec<Module>,
@@ -136,16 +135,17 @@ impl Kernels {
             dtype,
             embed_norm: find("embed_norm")?,
             layer_norm: find("layer_norm")?,
-            act_norm: find("act_norm")?,
-            act_norm_f32: find("act_norm_f32")?,
+            layer_norm_f32: find("layer_norm_f32")?,
+            gelu: find("gelu")?,
+            gelu_f32: find("gelu_f32")?,
             rope: find("rope")?,
             attention_full,
             attention_window: find("attention_window")?,
             geglu: find("geglu")?,
             pool: find("pool")?,
             gather_rows: find("gather_rows")?,
-            linear_rows_ee: find("linear_rows_ee")?,
-            linear_rows_fe: find("linear_rows_fe")?,
+            linear_rows: find("linear_rows")?,
+            linear_rows_f32: find("linear_rows_f32")?,
             fill_random: find("fill_random")?,
             count_differences: find("count_differences")?,
             _modules: modules,
@@ -185,7 +185,7 @@ impl Kernels {
         out: Matrix,
     ) -> Result<(), DeviceError> {
         assert!(x.stride == x.cols && out.stride == out.cols && x.dtype == out.dtype);
-        let mut args = vec![
+        let args = [
             Arg::Address(x.address),
             Arg::Address(norm.weight),
             Arg::Address(norm.bias),
@@ -194,13 +194,7 @@ impl Kernels {
             Arg::int(x.cols),
             Arg::Float(norm.eps),
         ];
-        let function = if x.dtype == Dtype::F32 {
-            const ACT_IDENTITY: i32 = 0;
-            args.push(Arg::Int(ACT_IDENTITY));
-            &self.act_norm_f32
-        } else {
-            &self.layer_norm
-        };
+        let function = if x.dtype == Dtype::F32 { &self.layer_norm_f32 } else { &self.layer_norm };
         function.launch(stream, (x.rows.div_ceil(NORM_ROWS), 1), NORM_THREADS, 0, &args)
     }
 
@@ -211,17 +205,8 @@ impl Kernels {
         x: Matrix,
     ) -> Result<(), DeviceError> {
         assert_eq!(x.stride, x.cols);
-        let args = [
-            Arg::Address(x.address),
-            Arg::Address(0),
-            Arg::Address(0),
-            Arg::Address(x.address),
-            Arg::int(x.rows),
-            Arg::int(x.cols),
-            Arg::Float(0.0),
-            Arg::Int(ACT_GELU),
-        ];
-        let function = if x.dtype == Dtype::F32 { &self.act_norm_f32 } else { &self.act_norm };
+        let args = [Arg::Address(x.address), Arg::int(x.rows), Arg::int(x.cols)];
+        let function = if x.dtype == Dtype::F32 { &self.gelu_f32 } else { &self.gelu };
         function.launch(stream, (x.rows.div_ceil(NORM_ROWS), 1), NORM_THREADS, 0, &args)
     }
 
@@ -336,7 +321,6 @@ impl Kernels {
             Arg::Address(starts),
             Arg::Address(out.address),
             Arg::int(x.cols),
-            Arg::Int(POOL_MEAN),
         ];
         self.pool.launch(stream, (x.cols / 64, out.rows), POOL_THREADS, 0, &args)
     }
@@ -383,7 +367,7 @@ impl Kernels {
         ];
         let grid = (x.rows.div_ceil(LINEAR_ROWS), out.cols.div_ceil(LINEAR_LABELS));
         let function =
-            if x.dtype == Dtype::F32 { &self.linear_rows_fe } else { &self.linear_rows_ee };
+            if x.dtype == Dtype::F32 { &self.linear_rows_f32 } else { &self.linear_rows };
         function.launch(stream, grid, LINEAR_THREADS, 0, &args)
     }
 
@@ -450,12 +434,10 @@ mod tests {
         assert_eq!(128 * (2 * HOPPER_ROWS + tiles) + 256, HOPPER_SHARED_BYTES);
         assert_eq!(define("norm", "NORM_ROWS"), NORM_ROWS);
         assert_eq!(define("norm", "NORM_THREADS"), NORM_THREADS as usize);
-        assert_eq!(define("norm", "ACT_GELU"), ACT_GELU as usize);
         assert_eq!(define("rope", "ROPE_TOKENS"), ROPE_TOKENS);
         assert_eq!(define("rope", "ROPE_THREADS"), ROPE_THREADS as usize);
         assert_eq!(define("geglu", "GEGLU_THREADS"), GEGLU_THREADS);
         assert_eq!(define("pool", "POOL_THREADS"), POOL_THREADS as usize);
-        assert_eq!(define("pool", "POOL_MEAN"), POOL_MEAN as usize);
         assert_eq!(define("pool", "GATHER_THREADS"), GATHER_THREADS);
         assert_eq!(define("linear_rows", "LINEAR_ROWS"), LINEAR_ROWS);
         assert_eq!(define("linear_rows", "LINEAR_LABELS"), LINEAR_LABELS);
