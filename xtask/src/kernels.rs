@@ -2,9 +2,10 @@
 //! source that does not compile, a compiler warning, or local memory, which the device context has none of.
 
 use bigbatch_engine::Dtype;
+use bigbatch_engine::backend::cuda::driver::arch::Arch;
 use bigbatch_engine::backend::cuda::driver::libraries;
-use bigbatch_engine::backend::cuda::driver::resources::{Resources, warnings};
-use bigbatch_engine::backend::cuda::kernels::compile::{Arch, Compiler, SOURCES, Source, Target};
+use bigbatch_engine::backend::cuda::kernels::compile::{Compiler, SOURCES, Source, Target};
+use bigbatch_engine::backend::cuda::kernels::resources::{Resources, warnings};
 
 /// Prints one line a kernel.
 ///

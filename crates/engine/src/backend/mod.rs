@@ -195,7 +195,7 @@ pub struct CudaDevice {
 /// [`DeviceError::Unavailable`] where the machine has no driver, one that is too old, or no such device.
 #[cfg(feature = "cuda")]
 pub fn cuda_device(ordinal: usize) -> Result<CudaDevice, DeviceError> {
-    cuda::driver::device::look(ordinal)
+    cuda::driver::device::inspect(ordinal)
 }
 
 /// Rates that no operation exceeds, measured.
@@ -214,9 +214,9 @@ pub struct Ceilings {
 pub enum Fetch {
     /// They are here: row-major, as f32.
     Here(Vec<f32>),
-    /// They arrive in a buffer of the backend's once the launches before them have run.
+    /// They are copied into a buffer of the backend's once the launches before them have run.
     #[cfg(feature = "cuda")]
-    Coming(cuda::Coming),
+    Pending(cuda::PendingRows),
 }
 
 /// A device that runs [`Op`]s. A batch is `begin`, launches in order, `fetch`; its rows may be collected
@@ -237,7 +237,7 @@ pub trait Backend: Send {
         match fetch {
             Fetch::Here(rows) => Ok(rows),
             #[cfg(feature = "cuda")]
-            Fetch::Coming(_) => unreachable!("a fetch of another backend"),
+            Fetch::Pending(_) => unreachable!("a fetch of another backend"),
         }
     }
 

@@ -123,7 +123,7 @@ pub struct Device {
     meter: MemoryMeter,
     memory_plan: MemoryPlan,
     #[cfg(feature = "cuda")]
-    cuda_report: Option<crate::backend::cuda::start::StartReport>,
+    cuda_report: Option<crate::backend::cuda::StartReport>,
 }
 
 impl Device {
@@ -174,7 +174,7 @@ impl Device {
 
     /// What start-up chose and measured on a CUDA device.
     #[cfg(feature = "cuda")]
-    pub fn cuda_report(&self) -> Option<&crate::backend::cuda::start::StartReport> {
+    pub fn cuda_report(&self) -> Option<&crate::backend::cuda::StartReport> {
         self.cuda_report.as_ref()
     }
 

@@ -24,7 +24,7 @@ impl CudaBackend {
     ) -> Result<Vec<f64>, DeviceError> {
         let lists = self.lists()?;
         self.timed(repeats, |backend| {
-            ops.iter().try_for_each(|op| backend.state.launch(op, &lists))
+            ops.iter().try_for_each(|op| backend.executor.launch(op, &lists))
         })
     }
 
@@ -32,8 +32,8 @@ impl CudaBackend {
     pub(super) fn measure_ceilings(&mut self) -> Result<Ceilings, DeviceError> {
         let device = self.device().clone();
         let label = device.label();
-        let (address, bytes) = (self.state.arena.address(), self.state.arena.bytes());
-        let dtype = self.state.gemm.dtype();
+        let (address, bytes) = (self.executor.arena.address(), self.executor.arena.bytes());
+        let dtype = self.executor.gemm.dtype();
         let element = dtype.size_bytes();
         let size = |edge: usize| edge * edge * element;
         let edge = EDGES.into_iter().find(|&edge| 3 * size(edge) <= bytes).unwrap_or(512);
@@ -46,28 +46,28 @@ impl CudaBackend {
         };
         let (x, weight, out) = (matrix(0), matrix(1), matrix(2));
         let call = GemmCall { x, weight: weight.address, bias: None, out, accumulate: false };
-        let state = &mut self.state;
-        state.gemm.plan(
-            &state.stream,
-            &state.kernels,
+        let executor = &mut self.executor;
+        executor.gemm.plan(
+            &executor.stream,
+            &executor.kernels,
             call.shape(),
             edge,
             Scratch { address, bytes },
         )?;
         for (seed, factor) in [x, weight].into_iter().enumerate() {
-            state.kernels.fill_random(
-                &state.stream,
+            executor.kernels.fill_random(
+                &executor.stream,
                 factor.address,
                 size(edge),
                 seed as u32 + 1,
             )?;
         }
-        let product =
-            self.timed(REPEATS, |backend| backend.state.gemm.run(&backend.state.stream, &call))?;
+        let product = self
+            .timed(REPEATS, |backend| backend.executor.gemm.run(&backend.executor.stream, &call))?;
 
         let half = bytes / 2;
         let copy = self.timed(REPEATS, |backend| {
-            let stream = backend.state.stream.handle();
+            let stream = backend.executor.stream.handle();
             // SAFETY: both halves lie in the arena, which nothing else uses meanwhile.
             unsafe { result::memcpy_dtod_async(address + half as u64, address, half, stream) }
                 .context(label, "cuMemcpyDtoDAsync")
@@ -88,9 +88,9 @@ impl CudaBackend {
         let (start, end) = (Event::new(&device, true)?, Event::new(&device, true)?);
         let mut seconds = Vec::with_capacity(repeats);
         for repeat in 0..WARM_UPS + repeats {
-            start.record(&self.state.stream)?;
+            start.record(&self.executor.stream)?;
             run(self)?;
-            end.record(&self.state.stream)?;
+            end.record(&self.executor.stream)?;
             end.wait()?;
             if repeat >= WARM_UPS {
                 seconds.push(f64::from(end.milliseconds_since(&start)?) / 1e3);

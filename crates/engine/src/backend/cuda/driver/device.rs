@@ -9,11 +9,11 @@ use std::sync::{Arc, OnceLock};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 
+use super::arch::Arch;
 use super::fault::{CallContext, describe};
 use super::libraries::{self, Library};
-use super::memory::Meter;
+use super::meter::Meter;
 use super::nvml::{Nvml, PciAddress};
-use crate::backend::cuda::kernels::compile::Arch;
 use crate::backend::{CudaDevice, DeviceMemory};
 use crate::error::DeviceError;
 
@@ -68,7 +68,7 @@ pub fn list() -> Result<Vec<Properties>, DeviceError> {
 }
 
 /// What preflight asks of a device; no context is made on it.
-pub(in crate::backend) fn look(ordinal: usize) -> Result<CudaDevice, DeviceError> {
+pub(in crate::backend) fn inspect(ordinal: usize) -> Result<CudaDevice, DeviceError> {
     let label = format!("cuda:{ordinal}");
     let version = initialise(&label)?;
     let handle = handle(ordinal, &label)?;

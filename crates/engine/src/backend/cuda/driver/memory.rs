@@ -15,7 +15,6 @@ use cudarc::driver::sys::{self, CUresult};
 
 use super::device::Device;
 use super::fault::CallContext;
-use super::nvml;
 use crate::error::DeviceError;
 
 static STARTED: AtomicBool = AtomicBool::new(false);
@@ -34,33 +33,6 @@ pub(in crate::backend::cuda) fn set_started(started: bool) {
 fn count_allocation() {
     if STARTED.load(Ordering::Relaxed) {
         LATE_ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Reads what this process uses of one device.
-pub(in crate::backend::cuda) struct Meter {
-    nvml: Option<nvml::Device>,
-    idle_bytes: Option<u64>,
-}
-
-impl Meter {
-    /// `idle_bytes` is the device's use before this process touched it.
-    pub(in crate::backend::cuda) fn new(
-        nvml: Option<nvml::Device>,
-        idle_bytes: Option<u64>,
-    ) -> Meter {
-        Meter { nvml, idle_bytes }
-    }
-
-    /// What all processes and the driver use of the device.
-    pub(in crate::backend::cuda) fn card_bytes(&self) -> Option<u64> {
-        self.nvml.as_ref()?.used_bytes()
-    }
-
-    pub(in crate::backend::cuda) fn used_bytes(&self) -> Option<u64> {
-        let nvml = self.nvml.as_ref()?;
-        let growth = || Some(nvml.used_bytes()?.saturating_sub(self.idle_bytes?));
-        nvml.own_bytes().or_else(growth)
     }
 }
 
@@ -122,7 +94,7 @@ impl DeviceBuffer {
     }
 
     /// Copies from the host, which may change its data afterwards. Other streams see the copy after
-    /// [`DeviceBuffer::settle`].
+    /// [`DeviceBuffer::wait_for_writes`].
     ///
     /// # Errors
     /// The driver's.
@@ -138,7 +110,7 @@ impl DeviceBuffer {
     ///
     /// # Errors
     /// The driver's.
-    pub fn settle(&self) -> Result<(), DeviceError> {
+    pub fn wait_for_writes(&self) -> Result<(), DeviceError> {
         self.device.bind()?;
         // SAFETY: the default stream of the current context, which synchronous copies go through.
         unsafe { result::stream::synchronize(result::stream::null()) }

@@ -16,60 +16,10 @@ use std::ffi::{CStr, CString, c_char};
 
 use cudarc::nvrtc::{result, sys};
 
-use super::super::driver::libraries::{self, Library, LibraryError};
 use super::cache::{Cache, Key};
+use crate::backend::cuda::driver::arch::Arch;
+use crate::backend::cuda::driver::libraries::{self, Library, LibraryError};
 use crate::dtype::Dtype;
-
-/// A compute capability and whether its architecture-specific instructions (`sm_90a`) are used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arch {
-    /// Major times 10 plus minor: 80, 89, 90.
-    pub number: u32,
-    /// wgmma, setmaxnreg and the like.
-    pub specific: bool,
-}
-
-impl Arch {
-    /// The best target for a card of this capability.
-    pub fn of_card(major: u32, minor: u32) -> Arch {
-        let number = 10 * major + minor;
-        Arch { number, specific: number == 90 }
-    }
-
-    /// Reads `sm_80`, `sm80` or `sm_90a`.
-    ///
-    /// # Errors
-    /// Says what was given.
-    pub fn parse(text: &str) -> Result<Arch, String> {
-        let digits = text.trim().trim_start_matches("sm_").trim_start_matches("sm");
-        let (digits, specific) = match digits.strip_suffix('a') {
-            Some(digits) => (digits, true),
-            None => (digits, false),
-        };
-        match digits.parse() {
-            Ok(number @ 80..=129) => Ok(Arch { number, specific }),
-            _ => Err(format!(
-                "'{text}' is not an architecture from sm_80 on, such as sm_80, sm_89, sm_90a"
-            )),
-        }
-    }
-
-    /// Most shared memory that one block may have, in bytes, by the CUDA programming guide's table.
-    pub fn shared_memory_bytes(self) -> usize {
-        let kib = match self.number {
-            80 | 87 => 163,
-            90..=119 => 227,
-            _ => 99,
-        };
-        kib << 10
-    }
-}
-
-impl std::fmt::Display for Arch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "sm_{}{}", self.number, if self.specific { "a" } else { "" })
-    }
-}
 
 /// What to compile for: the machine code's target, and the card whose path the sources take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -358,17 +308,6 @@ fn text_of(status: sys::nvrtcResult) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn architectures_read_back() {
-        for name in ["sm_80", "sm_89", "sm_90a", "sm_100"] {
-            assert_eq!(Arch::parse(name).unwrap().to_string(), name);
-        }
-        assert_eq!(Arch::parse("sm89").unwrap().to_string(), "sm_89");
-        for bad in ["sm_75", "", "volta", "sm_9000"] {
-            assert!(Arch::parse(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn an_older_path_caps_shared_memory_and_drops_specific_instructions() {
