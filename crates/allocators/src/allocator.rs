@@ -13,7 +13,8 @@ pub struct Usage {
     pub used_bytes: u64,
     /// Reserved and not handed out; `None` where the allocator does not report it.
     pub free: Option<FreeMemory>,
-    /// Calls to the system or the driver so far that took or returned memory; `None` where they are not visible.
+    /// Calls to the system or the driver so far that took or returned memory; `None` where they are not
+    /// visible.
     pub system_calls: Option<u64>,
 }
 
@@ -56,8 +57,8 @@ pub trait Allocator {
     /// Fails if the driver's call fails.
     fn free(&mut self, slot: usize) -> Result<(), DeviceError>;
 
-    /// Writes to the slot's memory as the operation that fills the buffer would, so that its pages exist and the
-    /// device has work pending when it is freed.
+    /// Writes to the slot's memory as the operation that fills the buffer would, so that its pages exist and
+    /// the device has work pending when it is freed.
     ///
     /// # Errors
     /// Fails if the driver's call fails.
@@ -115,7 +116,8 @@ impl<T> SlotTable<T> {
 /// Bytes from an arena's start, and their count.
 pub(crate) type Region = (usize, usize);
 
-/// The live regions of a planned arena. Every buffer's offset is known beforehand, so allocating is a bounds check.
+/// The live regions of a planned arena. Every buffer's offset is known beforehand, so allocating is a bounds
+/// check.
 #[derive(Debug)]
 pub(crate) struct PlannedRegions {
     device: &'static str,
@@ -150,8 +152,8 @@ impl PlannedRegions {
         self.live.get_mut(slot).copied()
     }
 
-    /// Counts the bytes below live buffers, once where buffers share a region because they are computed in place.
-    /// Every buffer has its own offset already, so all free bytes count as one block.
+    /// Counts the bytes below live buffers, once where buffers share a region because they are computed in
+    /// place. Every buffer has its own offset already, so all free bytes count as one block.
     pub(crate) fn usage(&self, system_calls: u64) -> Usage {
         let mut live: Vec<Region> = self.live.iter().copied().collect();
         live.sort_unstable();

@@ -1,11 +1,12 @@
 //! The buffers that a batch would allocate if each operation allocated its result.
 //!
-//! The engine itself allocates nothing: [`Workspace`] gives every activation a fixed offset. This module reads the
-//! traffic of a runtime that works operation by operation off the engine's list of operations: one buffer per
-//! result, with its size, the operation that fills it and the last one that reads it. [`crate::compare`] replays it.
+//! The engine itself allocates nothing: [`Workspace`] gives every activation a fixed offset. This module
+//! reads the traffic of a runtime that works operation by operation off the engine's list of operations: one
+//! buffer per result, with its size, the operation that fills it and the last one that reads it.
+//! [`crate::compare`] replays it.
 //!
-//! It is a lower bound of what such a runtime allocates: kernels stay fused as they are here, so there is no score
-//! matrix, no mask, and no temporary but the product that is added to the residual stream.
+//! It is a lower bound of what such a runtime allocates: kernels stay fused as they are here, so there is no
+//! score matrix, no mask, and no temporary but the product that is added to the residual stream.
 
 use std::collections::HashMap;
 
@@ -71,8 +72,8 @@ impl<'m> BufferPlan<'m> {
         self.input_offset(Input::COUNT)
     }
 
-    /// Lists the buffers of a batch of sequences of these lengths in tokens, each with the rows that the model's
-    /// head reads. The batch must fit the workspace.
+    /// Lists the buffers of a batch of sequences of these lengths in tokens, each with the rows that the
+    /// model's head reads. The batch must fit the workspace.
     pub fn list(&self, lengths: &[usize]) -> BatchBuffers {
         let wants = match self.model.config.head {
             Head::Token => Rows::All,

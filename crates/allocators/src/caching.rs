@@ -1,10 +1,10 @@
 //! A simulated best-fit caching allocator.
 //!
-//! It follows PyTorch's (`c10/cuda/CUDACachingAllocator.cpp`, default settings): sizes are rounded up to 512 bytes;
-//! small buffers (up to 1 MiB) come from segments of 2 MiB, medium ones (below 10 MiB) from segments of 20 MiB,
-//! larger ones from a segment each, rounded up to 2 MiB. An allocation takes the smallest free block that fits and
-//! splits off the remainder; a freed block merges with its free neighbours. Segments are kept until a new one would
-//! exceed the limit; then every wholly free segment is released.
+//! It follows PyTorch's (`c10/cuda/CUDACachingAllocator.cpp`, default settings): sizes are rounded up to 512
+//! bytes; small buffers (up to 1 MiB) come from segments of 2 MiB, medium ones (below 10 MiB) from segments
+//! of 20 MiB, larger ones from a segment each, rounded up to 2 MiB. An allocation takes the smallest free
+//! block that fits and splits off the remainder; a freed block merges with its free neighbours. Segments are
+//! kept until a new one would exceed the limit; then every wholly free segment is released.
 //!
 //! It tracks addresses on one stream and touches no memory, so it has no times.
 

@@ -1,10 +1,10 @@
 //! Replays the same traffic through every strategy and fills in a [`MemoryExperiment`].
 //!
-//! Each strategy goes over the traffic several times. Times are taken on passes that do nothing else; memory is read
-//! step by step on one more pass, because reading it disturbs the times. The strategies take turns in a rotating
-//! order, so that a machine that slows down slows all of them. Buffers are written to, so that their memory exists
-//! and work is pending when they are freed, but nothing is computed: the figures are the memory manager's part alone
-//! and say nothing about how fast a framework computes.
+//! Each strategy goes over the traffic several times. Times are taken on passes that do nothing else; memory
+//! is read step by step on one more pass, because reading it disturbs the times. The strategies take turns in
+//! a rotating order, so that a machine that slows down slows all of them. Buffers are written to, so that
+//! their memory exists and work is pending when they are freed, but nothing is computed: the figures are the
+//! memory manager's part alone and say nothing about how fast a framework computes.
 
 use bigbatch_engine::DeviceError;
 
@@ -213,8 +213,8 @@ fn demand(traces: &[AllocationTrace<'_>]) -> Vec<(usize, u64)> {
     thin(steps, |&(_, bytes)| bytes)
 }
 
-/// Reduces a line to about [`TIMELINE_POINTS`]: of each run of neighbours it keeps the largest, because a peak must
-/// not vanish, and the smallest, because memory that was returned must be visible.
+/// Reduces a line to about [`TIMELINE_POINTS`]: of each run of neighbours it keeps the largest, because a
+/// peak must not vanish, and the smallest, because memory that was returned must be visible.
 fn thin<T: Copy>(points: Vec<T>, bytes: impl Fn(&T) -> u64) -> Vec<T> {
     let run = (2 * points.len()).div_ceil(TIMELINE_POINTS).max(2);
     if points.len() <= TIMELINE_POINTS {

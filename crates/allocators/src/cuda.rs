@@ -1,13 +1,14 @@
-//! Allocators of device memory: the planned arena, the driver's stream-ordered pool, and one allocation per buffer.
+//! Allocators of device memory: the planned arena, the driver's stream-ordered pool, and one allocation per
+//! buffer.
 //!
 //! Work stays pending as it does with kernels: each buffer is written on the stream when it is allocated
 //! (`cuMemsetD8Async`), so that a free which waits for the device (`cuMemFree`) waits here too.
 //!
-//! The pool is not the device's default one and has no other user. Its release threshold is the number of bytes that it
-//! may keep when the stream is synchronised; the driver's default is 0.
+//! The pool is not the device's default one and has no other user. Its release threshold is the number of
+//! bytes that it may keep when the stream is synchronised; the driver's default is 0.
 //!
-//! This is the crate's only file with `unsafe`: the driver's calls for pools are raw. The engine's own device memory is
-//! `bigbatch_engine::backend::cuda::driver::memory`.
+//! This is the crate's only file with `unsafe`: the driver's calls for pools are raw. The engine's own device
+//! memory is `bigbatch_engine::backend::cuda::driver::memory`.
 
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -99,7 +100,8 @@ pub struct StreamOrderedPool {
 }
 
 impl StreamOrderedPool {
-    /// Makes a pool that keeps at most `release_threshold_bytes` at a synchronisation: `u64::MAX` for all, 0 for none.
+    /// Makes a pool that keeps at most `release_threshold_bytes` at a synchronisation: `u64::MAX` for all, 0
+    /// for none.
     ///
     /// # Errors
     /// Fails if the device has no memory pools.
@@ -233,8 +235,8 @@ impl Allocator for DevicePerOperation {
         let Some((address, bytes)) = self.live.take(slot) else { return Ok(()) };
         self.used -= bytes as u64;
         self.system_calls += 1;
-        // SAFETY: allocated in `allocate`, taken from the slots so that it is freed once; the driver waits for
-        // the work that uses it.
+        // SAFETY: allocated in `allocate`, taken from the slots so that it is freed once; the driver waits
+        // for the work that uses it.
         unsafe { result::free_sync(address) }.context(self.stream.device().label(), "cuMemFree")
     }
 
@@ -246,8 +248,8 @@ impl Allocator for DevicePerOperation {
         self.stream.synchronize()
     }
 
-    /// Counts as reserved what the device has less than before the first allocation; other processes on the device
-    /// disturb the reading.
+    /// Counts as reserved what the device has less than before the first allocation; other processes on the
+    /// device disturb the reading.
     fn usage(&mut self) -> Result<Usage, DeviceError> {
         let (free, _) = self.stream.device().free_and_total_bytes()?;
         Ok(Usage {

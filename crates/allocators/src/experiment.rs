@@ -49,7 +49,8 @@ pub struct Strategy {
     /// Time per batch from its first allocation until all its work is done, writes included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_us: Option<Times>,
-    /// Calls per batch to the driver or system that took or returned memory; `None` where they are not visible.
+    /// Calls per batch to the driver or system that took or returned memory; `None` where they are not
+    /// visible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_calls_per_batch: Option<f64>,
     /// Most bytes reserved at any step.
@@ -58,7 +59,8 @@ pub struct Strategy {
     pub used_bytes_max: u64,
     /// Bytes reserved after the last batch.
     pub reserved_bytes_idle: u64,
-    /// Largest `1 - largest free block / free` at any step, 0 to 1; `None` where free blocks are not reported.
+    /// Largest `1 - largest free block / free` at any step, 0 to 1; `None` where free blocks are not
+    /// reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fragmentation_max: Option<f64>,
     /// Mean of the same between batches, when every buffer is freed.

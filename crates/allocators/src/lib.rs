@@ -1,4 +1,5 @@
-//! Ways of finding memory for a batch's buffers, compared on the same traffic: the experiment of `bench memory`.
+//! Ways of finding memory for a batch's buffers, compared on the same traffic: the experiment of `bench
+//! memory`.
 //!
 //! A runtime that works operation by operation allocates every result and frees it after its last use. Which
 //! buffers those are, how large, and how long they live, is read off the engine's own list of operations

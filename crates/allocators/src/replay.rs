@@ -102,8 +102,8 @@ fn clock_cost() -> Duration {
     (0..1000).map(|_| Instant::now().elapsed()).min().unwrap_or_default()
 }
 
-/// Replays a batch and reads the allocator's memory at each step, after its allocations and before its frees. Returns
-/// false if no memory was found for a buffer.
+/// Replays a batch and reads the allocator's memory at each step, after its allocations and before its frees.
+/// Returns false if no memory was found for a buffer.
 pub(crate) fn read_usage(
     allocator: &mut dyn Allocator,
     trace: &AllocationTrace<'_>,

@@ -1,5 +1,5 @@
-//! Batches to replay: cut by the engine's own scheduler from the queue of simulated clients, or taken from the
-//! records of a validation.
+//! Batches to replay: cut by the engine's own scheduler from the queue of simulated clients, or taken from
+//! the records of a validation.
 
 use std::collections::BTreeMap;
 
@@ -48,9 +48,9 @@ pub struct TrafficSummary {
 }
 
 impl Traffic {
-    /// Simulates closed-loop clients that send texts of log-uniform lengths up to `longest` tokens, and cuts their
-    /// queue into batches as the engine would. Every few batches the number of clients is drawn anew from
-    /// `concurrency`. Equal seeds give equal traffic.
+    /// Simulates closed-loop clients that send texts of log-uniform lengths up to `longest` tokens, and cuts
+    /// their queue into batches as the engine would. Every few batches the number of clients is drawn anew
+    /// from `concurrency`. Equal seeds give equal traffic.
     pub fn simulate(
         seed: u64,
         limits: Limits,
@@ -88,8 +88,8 @@ impl Traffic {
         Traffic { origin, batches: made }
     }
 
-    /// Groups the sequences of a run's records into the batches they ran in, in the order run, and drops batches
-    /// beyond `limits`. `source` names the records in [`Traffic::origin`].
+    /// Groups the sequences of a run's records into the batches they ran in, in the order run, and drops
+    /// batches beyond `limits`. `source` names the records in [`Traffic::origin`].
     pub fn from_records(
         source: &str,
         records: impl IntoIterator<Item = RecordedSequence>,

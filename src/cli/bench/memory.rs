@@ -1,7 +1,7 @@
 //! `bench memory`: the cost of several ways to find memory for a batch's buffers.
 //!
-//! It collects the batches, simulated or from a validation's records, picks the strategies that the device has, and
-//! prints their figures. How they are measured is in `bigbatch_allocators`.
+//! It collects the batches, simulated or from a validation's records, picks the strategies that the device
+//! has, and prints their figures. How they are measured is in `bigbatch_allocators`.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,8 @@ pub(super) fn memory(options: &MemoryBench) -> Outcome {
         None => Traffic::simulate(options.seed, limits, longest, &concurrency, batches),
     };
     if traffic.batches.is_empty() {
-        let reason = "the records name no batches; record a validation of an in-process engine or a bigbatch server";
+        let reason =
+            "the records name no batch; record a validation of a target that reports its batches";
         return Err(LoadError::Option { option: "--requests", reason: reason.into() }.into());
     }
     let strategies = strategies(device_options.kind, plan.capacity_bytes(), subject.budget_bytes)?;

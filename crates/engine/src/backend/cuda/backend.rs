@@ -1,7 +1,7 @@
 //! [`Backend`] on a CUDA device: one batch after another on one stream.
 //!
-//! A batch's operations go to the recorded graph that holds it, or one by one to [`Executor`]. The backend is made
-//! ready by [`super::start`].
+//! A batch's operations go to the recorded graph that holds it, or one by one to [`Executor`]. The backend is
+//! made ready by [`super::start`].
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Operations of a forward pass as launches on one stream: each becomes one kernel or one matrix product.
 //!
-//! [`Executor`] turns views into device addresses and knows nothing of batches beyond their lists; [`super::backend`]
-//! feeds it batch by batch, and [`super::graphs`] records what it launches.
+//! [`Executor`] turns views into device addresses and knows nothing of batches beyond their lists;
+//! [`super::backend`] feeds it batch by batch, and [`super::graphs`] records what it launches.
 
 use super::driver::device::Stream;
 use super::driver::memory::Arena;
@@ -28,8 +28,8 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    /// Returns a view as the device sees it. Panics if it leaves the workspace: a bug in the list of operations, which
-    /// the engine catches before anything is launched.
+    /// Returns a view as the device sees it. Panics if it leaves the workspace: a bug in the list of
+    /// operations, which the engine catches before anything is launched.
     pub(super) fn matrix(&self, view: &View) -> Matrix {
         let elements = if view.rows == 0 { 0 } else { (view.rows - 1) * view.stride + view.cols };
         let end = view.offset_bytes + elements * view.dtype.size_bytes();

@@ -1,10 +1,10 @@
 //! Small batches as recorded graphs: one launch for the whole encoder.
 //!
-//! Below some thousand tokens the host launches slower than the device runs. For each of a few sizes the launches of
-//! the encoder are recorded once, over that many rows and a work list with spare entries; a smaller batch is padded to
-//! that size, and nobody reads the padding's rows. The caller launches operation after operation as without graphs:
-//! [`Player`] defers them while they equal the recorded ones, and the last of them launches the graph. At the first
-//! that differs, the deferred ones are launched one by one instead.
+//! Below some thousand tokens the host launches slower than the device runs. For each of a few sizes the
+//! launches of the encoder are recorded once, over that many rows and a work list with spare entries; a
+//! smaller batch is padded to that size, and nobody reads the padding's rows. The caller launches operation
+//! after operation as without graphs: [`Player`] defers them while they equal the recorded ones, and the last
+//! of them launches the graph. At the first that differs, the deferred ones are launched one by one instead.
 
 use std::sync::Arc;
 
@@ -85,7 +85,8 @@ impl Graph {
             }
         };
         let graph = Graph { device, graph, executable, padding, ops };
-        // SAFETY: both are alive. Uploading now takes the graph's memory at start-up, not at the first launch.
+        // SAFETY: both are alive. Uploading now takes the graph's memory at start-up, not at the first
+        // launch.
         unsafe { result::graph::upload(graph.executable, executor.stream.handle()) }
             .context(graph.device.label(), "cuGraphUpload")?;
         Ok(graph)
@@ -182,7 +183,8 @@ impl Player {
     }
 }
 
-/// Returns the leading operations that work on all tokens: those that depend on nothing of the batch but its size.
+/// Returns the leading operations that work on all tokens: those that depend on nothing of the batch but its
+/// size.
 pub(super) fn recordable(ops: &[Op], tokens: usize) -> Vec<Op> {
     let all_tokens = |op: &&Op| match op {
         Op::Embed { out, .. } => out.rows == tokens,

@@ -1,10 +1,10 @@
-//! The lists that describe a batch to the kernels, copied to the device in one piece: ids, positions, segments, rows and
-//! attention's work lists.
+//! The lists that describe a batch to the kernels, copied to the device in one piece: ids, positions,
+//! segments, rows and attention's work lists.
 //!
-//! The lists lie one after another, as long as the batch needs them. For a recorded graph, ids, positions and tiles are
-//! padded to the graph's sizes, so that it finds them at the addresses that it was recorded with. On the host two pinned
-//! buffers take turns: the next batch is written while the copy of the last one may be pending. The way back is in
-//! [`super::outputs`].
+//! The lists lie one after another, as long as the batch needs them. For a recorded graph, ids, positions and
+//! tiles are padded to the graph's sizes, so that it finds them at the addresses that it was recorded with.
+//! On the host two pinned buffers take turns: the next batch is written while the copy of the last one may be
+//! pending. The way back is in [`super::outputs`].
 
 use std::sync::Arc;
 
@@ -157,9 +157,9 @@ impl Inputs {
         self.limits
     }
 
-    /// Writes the batch's lists and enqueues their copy. `padding` extends ids and tiles to the sizes of a recorded graph,
-    /// with token 0 and tiles without queries. A batch with more tiles than the graph has is not padded; the returned
-    /// [`Lists::sizes`] are then the batch's own.
+    /// Writes the batch's lists and enqueues their copy. `padding` extends ids and tiles to the sizes of a
+    /// recorded graph, with token 0 and tiles without queries. A batch with more tiles than the graph has is
+    /// not padded; the returned [`Lists::sizes`] are then the batch's own.
     pub(super) fn send(
         &mut self,
         stream: &Stream,

@@ -1,9 +1,10 @@
 //! Rows copied back to the host through pinned buffers.
 //!
-//! A batch has three buffers, one for each kind of rows (pooled, a head's, every token's), and the next batch has the
-//! other three, so that its launches and copies can be enqueued before the rows of this one are collected. Rows that
-//! fit into one buffer are copied after the launches and collected later. More rows are waited for at once, in
-//! pieces: one piece is converted while the next is copied. The way in is [`super::inputs`].
+//! A batch has three buffers, one for each kind of rows (pooled, a head's, every token's), and the next batch
+//! has the other three, so that its launches and copies can be enqueued before the rows of this one are
+//! collected. Rows that fit into one buffer are copied after the launches and collected later. More rows are
+//! waited for at once, in pieces: one piece is converted while the next is copied. The way in is
+//! [`super::inputs`].
 
 use std::sync::Arc;
 

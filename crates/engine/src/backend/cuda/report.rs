@@ -2,7 +2,8 @@
 
 use super::gemm::Choice;
 
-/// Left free while the first plan is rehearsed: code of cuBLASLt, loaded lazily, took up to 80 MiB on an H100.
+/// Left free while the first plan is rehearsed: code of cuBLASLt, loaded lazily, took up to 80 MiB on an
+/// H100.
 pub(super) const LOADING_RESERVE_BYTES: u64 = 128 << 20;
 /// The driver's page, to which the arena is rounded up.
 pub(super) const PAGE_BYTES: u64 = 2 << 20;

@@ -2,12 +2,13 @@
 //!
 //! 1. Context, kernels, cuBLASLt and weights are loaded; their memory is measured, not estimated.
 //! 2. A first plan uses what the budget leaves, less a reserve for code that is not loaded yet.
-//! 3. Rehearsal: the algorithms of every matrix product are chosen and verified, and the largest batch and one of a
-//!    single token run. The driver loads code when it first runs, so only now is its size known.
+//! 3. Rehearsal: the algorithms of every matrix product are chosen and verified, and the largest batch and one
+//!    of a single token run. The driver loads code when it first runs, so only now is its size known.
 //! 4. The final plan uses what is left after that; then small batches are recorded as graphs.
 //! 5. The budget is checked once more against what the driver reports.
 //!
-//! It knows no model: [`ModelData`] is numbers, tensors and tables, and a [`Planner`] lists the operations of a batch.
+//! It knows no model: [`ModelData`] is numbers, tensors and tables, and a [`Planner`] lists the operations of
+//! a batch.
 
 use std::sync::Arc;
 
@@ -60,7 +61,8 @@ impl ArenaPlan {
 
 /// Decides how large batches are, and lists their operations.
 pub trait Planner {
-    /// Makes the largest plan whose [`ArenaPlan::arena_bytes`] are at most `arena_bytes`. Later programs follow it.
+    /// Makes the largest plan whose [`ArenaPlan::arena_bytes`] are at most `arena_bytes`. Later programs
+    /// follow it.
     ///
     /// # Errors
     /// The bytes of the smallest acceptable plan, if it takes more.
@@ -78,8 +80,9 @@ const LEAST_GRAPH_BYTES: u64 = 6 << 20;
 /// Puts a model on a device.
 ///
 /// # Errors
-/// [`LoadError::Option`] for an element type or shape that the kernels do not support or a budget that the device does
-/// not have, [`LoadError::Budget`] for one that is too small, [`LoadError::Device`] if a call of the device fails.
+/// [`LoadError::Option`] for an element type or shape that the kernels do not support or a budget that the
+/// device does not have, [`LoadError::Budget`] for one that is too small, [`LoadError::Device`] if a call of
+/// the device fails.
 pub fn start(
     model: &ModelData<'_>,
     options: &CudaOptions,
@@ -260,7 +263,8 @@ fn place(
     Inputs::new(executor.stream.device(), plan.limits, rows, executor.arena.address() + lists)
 }
 
-/// Chooses and verifies the algorithms of every product of the largest batch, then runs it and a batch of one token.
+/// Chooses and verifies the algorithms of every product of the largest batch, then runs it and a batch of one
+/// token.
 fn rehearse(backend: &mut CudaBackend, planner: &dyn Planner) -> Result<(), DeviceError> {
     let limits = backend.inputs.limits();
     let largest = rehearsal_batch(limits.tokens, limits);
@@ -288,8 +292,8 @@ fn run(
     backend.executor.stream.synchronize()
 }
 
-/// Returns a batch of token 0 in the longest sequences possible, each with a segment, and with rows requested by their
-/// position.
+/// Returns a batch of token 0 in the longest sequences possible, each with a segment, and with rows requested
+/// by their position.
 fn rehearsal_batch(tokens: usize, limits: BatchLimits) -> PackedBatch {
     let mut batch = PackedBatch { cu_seqlens: vec![0], ..PackedBatch::default() };
     while batch.tokens() < tokens && batch.sequences() < limits.sequences {

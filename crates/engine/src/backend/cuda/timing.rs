@@ -1,4 +1,5 @@
-//! Times by the device's own clock, and the ceilings to hold them against.
+//! Times launches by the device's own clock, and measures the ceilings to compare them with. For benches
+//! only.
 
 use cudarc::driver::result;
 
@@ -10,13 +11,13 @@ use super::kernels::Matrix;
 use crate::backend::{Ceilings, Op};
 use crate::error::DeviceError;
 
-/// Edges of the square product that the arithmetic ceiling is taken from; the first that fits.
+/// Edges of the square product that measures the arithmetic ceiling; the first that fits is used.
 const EDGES: [usize; 4] = [8192, 4096, 2048, 1024];
 const WARM_UPS: usize = 3;
 const REPEATS: usize = 10;
 
 impl CudaBackend {
-    /// Seconds of all `ops` together, launched one by one, in each of the repeats.
+    /// Returns the seconds that `ops` take together, launched one by one, once per repeat.
     pub(super) fn time_launches(
         &mut self,
         ops: &[Op],
@@ -28,7 +29,7 @@ impl CudaBackend {
         })
     }
 
-    /// A large square product of random elements, and a copy within the arena. Overwrites the arena.
+    /// Times a large square product of random elements and a copy within the arena, which it overwrites.
     pub(super) fn measure_ceilings(&mut self) -> Result<Ceilings, DeviceError> {
         let device = self.device().clone();
         let label = device.label();

@@ -82,7 +82,8 @@ impl DeviceWeights {
     /// Converts and uploads every tensor, and uploads the tables.
     ///
     /// # Errors
-    /// [`LoadError::Weights`] for a missing or misshapen tensor, [`LoadError::Device`] if the device has no room.
+    /// [`LoadError::Weights`] for a missing or misshapen tensor, [`LoadError::Device`] if the device has no
+    /// room.
     pub(super) fn upload(
         device: &Arc<Device>,
         layout: WeightLayout,

@@ -1,10 +1,11 @@
-//! Device memory: who has how much of the budget, and the one arena that takes what is left.
+//! Device and pinned memory, and the one arena that takes what the budget leaves.
 //!
-//! The budget is all that this process uses of the device, as the driver reports it. The arena is the last
-//! to be served: its addresses are reserved at once, and memory is put behind them in two steps, first
-//! what is likely to fit, so that every kernel, GEMM algorithm and graph can run once (the driver loads code
-//! when it first runs), then what their loading left of the budget. After that nothing is allocated:
-//! [`allocations_after_startup`] counts the exceptions, and tests hold it at zero.
+//! The budget covers all memory of the device that this process uses, as the driver reports it. The arena
+//! comes last: its addresses are reserved at once and backed with memory in two steps, first as much as is
+//! likely to fit, so that every kernel, GEMM algorithm and graph can run once (the driver loads code when it
+//! first runs), then what their code left of the budget. After that nothing is allocated:
+//! [`allocations_after_startup`] counts the exceptions, and tests hold it at zero. The order of these steps
+//! is in [`super::super::start`].
 
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -20,12 +21,13 @@ use crate::error::DeviceError;
 static STARTED: AtomicBool = AtomicBool::new(false);
 static LATE_ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
-/// Allocations of device or pinned memory made after start-up was declared over: 0 unless something is wrong.
+/// Returns the number of allocations of device or pinned memory since start-up ended: 0 unless there is a
+/// bug.
 pub fn allocations_after_startup() -> u64 {
     LATE_ALLOCATIONS.load(Ordering::Relaxed)
 }
 
-/// Declares start-up over, or begun again for another model or device.
+/// Marks start-up as ended, or as begun again for another model or device.
 pub(in crate::backend::cuda) fn set_started(started: bool) {
     STARTED.store(started, Ordering::Relaxed);
 }
@@ -58,7 +60,7 @@ pub fn check_allocation<T>(
     }
 }
 
-/// A block of device memory of its own: the weights, the GEMM workspace.
+/// A block of device memory with its own allocation: the weights, the GEMM workspace.
 pub struct DeviceBuffer {
     device: Arc<Device>,
     address: sys::CUdeviceptr,
@@ -66,10 +68,10 @@ pub struct DeviceBuffer {
 }
 
 impl DeviceBuffer {
-    /// Allocates; the contents are whatever was there.
+    /// Allocates uninitialised memory.
     ///
     /// # Errors
-    /// [`DeviceError::OutOfMemory`] naming the purpose.
+    /// [`DeviceError::OutOfMemory`] with the purpose.
     pub fn new(
         device: &Arc<Device>,
         bytes: usize,
@@ -83,21 +85,21 @@ impl DeviceBuffer {
         Ok(DeviceBuffer { device: device.clone(), address, bytes })
     }
 
-    /// Device address of the first byte.
+    /// Returns the device address of the first byte.
     pub(in crate::backend::cuda) fn address(&self) -> u64 {
         self.address
     }
 
-    /// Bytes.
+    /// Returns the size in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Copies from the host, which may change its data afterwards. Other streams see the copy after
+    /// Copies from the host; `data` may change afterwards. Other streams see the copy after
     /// [`DeviceBuffer::wait_for_writes`].
     ///
     /// # Errors
-    /// The driver's.
+    /// Fails if the driver's call fails.
     pub fn write(&mut self, offset: usize, data: &[u8]) -> Result<(), DeviceError> {
         assert!(offset + data.len() <= self.bytes, "write past the end of a device buffer");
         self.device.bind()?;
@@ -106,10 +108,10 @@ impl DeviceBuffer {
             .context(self.device.label(), "cuMemcpyHtoD")
     }
 
-    /// Waits for all writes: from pageable memory they return when the data is staged, not when it is there.
+    /// Blocks until all writes have arrived: a copy from pageable memory returns when the data is staged.
     ///
     /// # Errors
-    /// The driver's.
+    /// Fails if the driver's call fails.
     pub fn wait_for_writes(&self) -> Result<(), DeviceError> {
         self.device.bind()?;
         // SAFETY: the default stream of the current context, which synchronous copies go through.
@@ -126,7 +128,7 @@ impl Drop for DeviceBuffer {
     }
 }
 
-/// Page-locked host memory, which the device copies from and to while the host goes on.
+/// Page-locked host memory, from and to which the device copies while the host continues.
 pub struct Pinned {
     device: Arc<Device>,
     address: *mut c_void,
@@ -140,7 +142,7 @@ impl Pinned {
     /// Allocates zeroed memory.
     ///
     /// # Errors
-    /// The driver's.
+    /// Fails if the driver's call fails.
     pub fn new(device: &Arc<Device>, bytes: usize) -> Result<Pinned, DeviceError> {
         device.bind()?;
         count_allocation();
@@ -152,13 +154,13 @@ impl Pinned {
         Ok(Pinned { device: device.clone(), address, bytes })
     }
 
-    /// Its bytes.
+    /// Returns the bytes.
     pub fn as_slice(&self) -> &[u8] {
         // SAFETY: `bytes` zeroed bytes are there; the caller waits for copies before it reads.
         unsafe { std::slice::from_raw_parts(self.address.cast::<u8>(), self.bytes) }
     }
 
-    /// Its bytes, to fill. No copy from here may be under way.
+    /// Returns the bytes for writing. No copy from them may be pending.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: as above, and borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.address.cast::<u8>(), self.bytes) }
@@ -177,10 +179,11 @@ impl Drop for Pinned {
     }
 }
 
-/// What the arena grows and shrinks by: small enough to hit a budget, large enough to be few.
+/// Size by which the arena grows and shrinks: small enough to fit a budget closely, large enough for few
+/// chunks.
 const CHUNK_BYTES: usize = 32 << 20;
 
-/// Addresses for all that may ever be the arena's, with memory behind the first part.
+/// A range of reserved addresses whose first part is backed with memory.
 pub struct Arena {
     device: Arc<Device>,
     address: sys::CUdeviceptr,
@@ -190,10 +193,10 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Reserves addresses for `bytes`; takes no memory yet.
+    /// Reserves addresses for `bytes`; allocates no memory.
     ///
     /// # Errors
-    /// The driver's.
+    /// Fails if the driver's call fails.
     pub fn reserve(device: &Arc<Device>, bytes: usize) -> Result<Arena, DeviceError> {
         device.bind()?;
         let properties = allocation_properties(device);
@@ -217,20 +220,20 @@ impl Arena {
         Ok(Arena { device: device.clone(), address, reserved, granule, chunks: Vec::new() })
     }
 
-    /// Device address of the first byte; it never moves.
+    /// Returns the device address of the first byte; it never changes.
     pub(in crate::backend::cuda) fn address(&self) -> u64 {
         self.address
     }
 
-    /// Bytes that have memory behind them.
+    /// Returns the bytes that are backed with memory.
     pub fn bytes(&self) -> usize {
         self.chunks.iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// Copies from the host and waits until the data is there. Nothing may be under way that uses the range.
+    /// Copies from the host and blocks until the data has arrived. No pending work may use the range.
     ///
     /// # Errors
-    /// The driver's.
+    /// Fails if the driver's call fails.
     pub(in crate::backend::cuda) fn write(
         &mut self,
         offset: usize,
@@ -242,17 +245,17 @@ impl Arena {
         // SAFETY: the range lies inside the arena; the source outlives both calls.
         unsafe { result::memcpy_htod_sync(self.address + offset as u64, data) }
             .context(label, "cuMemcpyHtoD")?;
-        // From pageable memory the copy returns when the data is staged, not when it is there.
+        // A copy from pageable memory returns when the data is staged, not when it has arrived.
         // SAFETY: the default stream of the current context, which synchronous copies go through.
         unsafe { result::stream::synchronize(result::stream::null()) }
             .context(label, "cuStreamSynchronize")
     }
 
-    /// Puts memory behind the first `bytes` of the addresses, in whole chunks, or takes it away behind them.
-    /// Nothing may be under way on the device that uses what is taken away.
+    /// Backs the first `bytes` of the addresses with memory, in whole chunks, and releases the memory after
+    /// them. No pending work may use the released part.
     ///
     /// # Errors
-    /// [`DeviceError::OutOfMemory`], the arena somewhere in between.
+    /// [`DeviceError::OutOfMemory`]; the arena then has some size in between.
     pub fn resize(&mut self, bytes: usize) -> Result<(), DeviceError> {
         self.device.bind()?;
         let target = bytes.min(self.reserved).next_multiple_of(self.granule);
@@ -298,7 +301,8 @@ impl Arena {
     }
 }
 
-/// Takes the memory from behind a range. Errors leave it to the end of the process.
+/// Unmaps and releases the memory of a range. Where that fails, the memory stays taken until the process
+/// ends.
 ///
 /// # Safety
 /// The handle is mapped there with this size, and nothing uses the range any more.

@@ -9,7 +9,8 @@ pub(in crate::backend::cuda) struct Meter {
 }
 
 impl Meter {
-    /// `idle_bytes` is the card's use before this process touched it, for where NVML does not list the process.
+    /// `idle_bytes` is the card's use before this process touched it, for where NVML does not list the
+    /// process.
     pub(in crate::backend::cuda) fn new(
         nvml: Option<nvml::Device>,
         idle_bytes: Option<u64>,

@@ -1,4 +1,5 @@
-//! The check at start-up that an algorithm gives a row the same bits at any position among any number of rows.
+//! The check at start-up that an algorithm gives a row the same bits at any position among any number of
+//! rows.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -80,7 +81,8 @@ pub(super) fn least_bytes(shape: &GemmShape, dtype: Dtype) -> usize {
 }
 
 impl<'a> Trial<'a> {
-    /// Fills the operands with random elements, for as many rows as the scratch holds and at most `max_rows` and the shift.
+    /// Fills the operands with random elements, for as many rows as the scratch holds and at most `max_rows`
+    /// and the shift.
     pub(super) fn new(
         gemm: &Gemm,
         kernels: &'a Kernels,
@@ -133,11 +135,11 @@ impl<'a> Trial<'a> {
         })
     }
 
-    /// Runs the candidate as this bucket would and returns why it is excluded, if it is. The first candidate that runs
-    /// becomes the reference.
+    /// Runs the candidate as this bucket would and returns why it is excluded, if it is. The first candidate
+    /// that runs becomes the reference.
     ///
-    /// It compares the bucket's most rows from the first row on, and its fewest rows and a single row from a shifted row
-    /// on, so that both the number of rows and a row's position change.
+    /// It compares the bucket's most rows from the first row on, and its fewest rows and a single row from a
+    /// shifted row on, so that both the number of rows and a row's position change.
     pub(super) fn test(
         &self,
         gemm: &Gemm,
@@ -164,8 +166,8 @@ impl<'a> Trial<'a> {
         Ok(None)
     }
 
-    /// Enqueues the product of `rows` rows from `first` on, its result at the start of `out`. Returns false if the library
-    /// rejects the shape.
+    /// Enqueues the product of `rows` rows from `first` on, its result at the start of `out`. Returns false
+    /// if the library rejects the shape.
     fn run(
         &self,
         gemm: &Gemm,

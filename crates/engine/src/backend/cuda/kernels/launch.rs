@@ -1,7 +1,7 @@
-//! Our kernels, loaded: each launch with its shapes checked and its grid derived from them.
+//! Loads the kernels and launches them: checks the shapes of each launch and derives its grid from them.
 //!
-//! The launch geometry is written down once in each `.cu` file; the constants here repeat it and a test
-//! holds them against the sources.
+//! The launch geometry is stated in each `.cu` file; the constants here repeat it, and a test compares them
+//! with the sources. Which operation becomes which launch is decided in `executor.rs`.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use crate::backend::cuda::driver::device::{Device, Stream};
 use crate::dtype::Dtype;
 use crate::error::DeviceError;
 
-/// The head dimension that the attention and RoPE kernels are written for.
+/// Elements per head that the attention and RoPE kernels support.
 pub const HEAD_DIM: usize = 64;
-/// Rows longer than this do not fit the registers of a warp.
+/// Longest row of a norm, in elements: a longer one does not fit the registers of a warp.
 pub const MAX_HIDDEN: usize = 2048;
-/// Queries of one entry of a windowed work list, and of a full one on cards without an own kernel.
+/// Queries per tile of windowed attention, and of full attention on cards without a kernel of their own.
 pub const ATTENTION_ROWS: usize = 128;
 
 const NORM_ROWS: usize = 4;
@@ -36,27 +36,27 @@ const LINEAR_LABELS: usize = 8;
 const LINEAR_THREADS: u32 = 128;
 const STARTUP_THREADS: usize = 256;
 
-/// Rows of a matrix in device memory: address of the first, elements between two, and type.
+/// A matrix in device memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Matrix {
-    /// Device address.
+    /// Device address of the first row.
     pub address: u64,
     /// Number of rows.
     pub rows: usize,
-    /// Elements used of each.
+    /// Elements used of each row.
     pub cols: usize,
-    /// Elements from one row to the next.
+    /// Elements from one row's start to the next one's.
     pub stride: usize,
     /// Element type.
     pub dtype: Dtype,
 }
 
-/// Scale and bias of a norm as device addresses of f32.
+/// Device addresses of a norm's f32 scale and bias.
 #[derive(Debug, Clone, Copy)]
 pub struct NormAddresses {
     /// [hidden].
     pub weight: u64,
-    /// [hidden], or 0.
+    /// [hidden]; 0 for none.
     pub bias: u64,
     /// Added to the variance.
     pub eps: f32,
@@ -83,7 +83,8 @@ pub struct Kernels {
     _modules: Vec<Module>,
 }
 
-/// Full attention: one block a tile, or blocks that stay and walk the list.
+/// Full attention: one block per tile and head, or one persistent block per multiprocessor that walks the
+/// list.
 #[derive(Clone, Copy)]
 enum FullAttention {
     Tiled(Function),
@@ -94,7 +95,8 @@ impl Kernels {
     /// Compiles, or takes from the cache, and loads every kernel.
     ///
     /// # Errors
-    /// [`DeviceError::Unavailable`] without NVRTC or with a source that does not compile; the driver's.
+    /// [`DeviceError::Unavailable`] without NVRTC or for a source that does not compile; otherwise the
+    /// driver's error.
     pub fn load(device: &Arc<Device>, dtype: Dtype, cache: &Cache) -> Result<Kernels, DeviceError> {
         let unavailable =
             |reason: String| DeviceError::Unavailable { device: device.label().into(), reason };
@@ -176,7 +178,7 @@ impl Kernels {
         self.embed_norm.launch(stream, grid, NORM_THREADS, 0, &args)
     }
 
-    /// `out = norm(x)`; elements or f32, both of one type.
+    /// `out = norm(x)`; both elements or both f32.
     pub(in crate::backend::cuda) fn norm(
         &self,
         stream: &Stream,
@@ -229,7 +231,7 @@ impl Kernels {
         self.rope.launch(stream, (qkv.rows.div_ceil(ROPE_TOKENS), 1), ROPE_THREADS, 0, &args)
     }
 
-    /// Queries of one entry of the full and of the windowed work list.
+    /// Returns the queries per tile of full and of windowed attention.
     pub fn attention_rows(&self) -> (usize, usize) {
         let full = match self.attention_full {
             FullAttention::Tiled(_) => ATTENTION_ROWS,
@@ -238,7 +240,7 @@ impl Kernels {
         (full, ATTENTION_ROWS)
     }
 
-    /// Full attention over the `tiles` entries at `list`.
+    /// Full attention over the `tiles` tiles at `list`.
     pub(in crate::backend::cuda) fn attention_full(
         &self,
         stream: &Stream,
@@ -264,7 +266,7 @@ impl Kernels {
         }
     }
 
-    /// Windowed attention over the `tiles` entries at `list`.
+    /// Windowed attention over the `tiles` tiles at `list`.
     pub(in crate::backend::cuda) fn attention_window(
         &self,
         stream: &Stream,
@@ -385,7 +387,7 @@ impl Kernels {
         self.fill_random.launch(stream, grid, STARTUP_THREADS as u32, 0, &args)
     }
 
-    /// Adds to the u32 at `count` how many 16-byte vectors differ.
+    /// Adds the number of 16-byte vectors that differ to the u32 at `count`.
     pub(in crate::backend::cuda) fn count_differences(
         &self,
         stream: &Stream,
@@ -421,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn geometry_is_what_the_sources_say() {
+    fn geometry_equals_the_sources() {
         let attention = |name| define("attention", name);
         assert_eq!(attention("ATTN_ROWS"), ATTENTION_ROWS);
         assert_eq!(attention("ATTN_THREADS"), ATTENTION_THREADS as usize);

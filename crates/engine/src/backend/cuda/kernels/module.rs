@@ -1,4 +1,4 @@
-//! Loaded machine code, and the launch of one of its kernels.
+//! Loads machine code, and launches one of its kernels.
 
 use std::ffi::{CString, c_void};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl Arg {
         Arg::Int(value as i32)
     }
 
-    /// The bits where the kernel reads them: the device is little-endian, and so are the hosts it sits in.
+    /// Returns the bits where the kernel reads them: device and hosts are little-endian.
     fn bits(self) -> u64 {
         match self {
             Arg::Address(address) => address,
@@ -87,12 +87,12 @@ pub(in crate::backend::cuda) struct Function {
 // SAFETY: a handle that is valid in the whole process while its module is loaded.
 unsafe impl Send for Function {}
 
-/// Blocks in either direction.
+/// Number of blocks in either dimension.
 pub(in crate::backend::cuda) type Grid = (usize, usize);
 
 impl Function {
-    /// Enqueues. Arguments must be those that the source declares, in order, and their addresses in range;
-    /// only the checked methods of [`Kernels`] call this.
+    /// Enqueues a launch; does nothing for an empty grid. Arguments must be those that the source declares,
+    /// in order, with addresses in range; only the checked methods of [`super::Kernels`] call this.
     pub(in crate::backend::cuda) fn launch(
         &self,
         stream: &Stream,
@@ -111,8 +111,8 @@ impl Function {
             pointers[index] = (&raw mut bits[index]).cast();
         }
         let grid = (grid.0 as u32, grid.1 as u32, 1);
-        // SAFETY: the module is loaded; `pointers` has one entry an argument, each to eight live bytes; the
-        // driver copies the values before it returns. What the kernel reads and writes is the callers' duty.
+        // SAFETY: the module is loaded; `pointers` has one entry per argument, each to eight live bytes; the
+        // driver copies the values before it returns. The callers check what the kernel reads and writes.
         unsafe {
             result::launch_kernel(
                 self.handle,
@@ -127,7 +127,7 @@ impl Function {
     }
 }
 
-/// Lets a kernel have this much dynamic shared memory.
+/// Allows a kernel this much dynamic shared memory.
 pub(in crate::backend::cuda) fn allow_shared(
     device: &Device,
     target: Target,
