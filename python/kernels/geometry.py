@@ -53,6 +53,10 @@ class Kernels:
         """Allocates an output of NaN, so that an element which no thread writes shows."""
         return self.torch.full(shape, float("nan"), device="cuda", dtype=dtype or self.dtype)
 
+    def _suffix(self, x):
+        """Of the entry that takes rows of this type."""
+        return "_f32" if x.dtype == self.torch.float32 else ""
+
     def _norm(self, kernel, rows, *args):
         self.modules["norm.cu"].launch(kernel, blocks(rows, self.size["NORM_ROWS"]), self.size["NORM_THREADS"], 0, *args)
 
@@ -62,15 +66,14 @@ class Kernels:
         return out
 
     def layer_norm(self, x, weight, bias, eps, out=None):
-        out = self.empty(*x.shape) if out is None else out
-        self._norm("layer_norm", len(x), x, weight, bias, out, len(x), x.shape[1], eps)
+        out = self.empty(*x.shape, dtype=x.dtype) if out is None else out
+        self._norm("layer_norm" + self._suffix(x), len(x), x, weight, bias, out, len(x), x.shape[1], eps)
         return out
 
-    def act_norm(self, x, weight, bias, eps, act, out=None):
-        out = self.empty(*x.shape, dtype=x.dtype) if out is None else out
-        kernel = "act_norm_f32" if x.dtype == self.torch.float32 else "act_norm"
-        self._norm(kernel, len(x), x, weight, bias, out, len(x), x.shape[1], eps, self.size["ACT_" + act.upper()])
-        return out
+    def gelu(self, x):
+        """In place."""
+        self._norm("gelu" + self._suffix(x), len(x), x, len(x), x.shape[1])
+        return x
 
     def rope(self, qkv, table, positions, heads):
         grid = blocks(len(positions), self.size["ROPE_TOKENS"])
@@ -84,12 +87,10 @@ class Kernels:
         self.modules["geglu.cu"].launch("geglu", blocks(rows * width // 8, threads), threads, 0, x, out, rows, width, out.stride(0))
         return out
 
-    def pool(self, x, cu_seqlens, sequences, count, mode, out=None):
-        out = self.empty(count, x.shape[1], dtype=self.torch.float32) if out is None else out
-        grid = (x.shape[1] // 64, count)
-        self.modules["pool.cu"].launch(
-            "pool", grid, self.size["POOL_THREADS"], 0, x, cu_seqlens, sequences, out, x.shape[1], self.size["POOL_" + mode.upper()]
-        )
+    def pool(self, x, bounds, segments, out=None):
+        out = self.empty(len(segments), x.shape[1], dtype=self.torch.float32) if out is None else out
+        grid = (x.shape[1] // 64, len(segments))
+        self.modules["pool.cu"].launch("pool", grid, self.size["POOL_THREADS"], 0, x, bounds, segments, out, x.shape[1])
         return out
 
     def gather_rows(self, x, rows, out=None):
@@ -102,10 +103,9 @@ class Kernels:
     def linear_rows(self, x, w, bias, out=None):
         rows, labels = x.shape[0], w.shape[0]
         out = self.empty(rows, labels, dtype=self.torch.float32) if out is None else out
-        kind = "".join("f" if t.dtype == self.torch.float32 else "e" for t in (x, w))
         grid = (blocks(rows, self.size["LINEAR_ROWS"]), blocks(labels, self.size["LINEAR_LABELS"]))
         args = (x, w, bias, out, rows, labels, x.shape[1])
-        self.modules["linear_rows.cu"].launch("linear_rows_" + kind, grid, self.size["LINEAR_THREADS"], 0, *args)
+        self.modules["linear_rows.cu"].launch("linear_rows" + self._suffix(x), grid, self.size["LINEAR_THREADS"], 0, *args)
         return out
 
     def full_attentions(self):

@@ -78,8 +78,9 @@ def memory_bound(k):
     show("geglu", f"{tokens} x {2 * WIDTH}", 6 * out2.numel(), lambda: k.geglu(gated, out=out2), glu)
     for lens in ([1024] * 64, [32768], [512] * 128):
         cu = torch.tensor([0] + lens, device="cuda").cumsum(0).to(torch.int32)
+        segments = torch.arange(len(lens), device="cuda", dtype=torch.int32)
         pooled = torch.empty(len(lens), HIDDEN, device="cuda")
-        show("pool mean", f"{len(lens)} x {lens[0]}", 2 * HIDDEN * sum(lens), lambda: k.pool(x, cu, None, len(lens), "mean", out=pooled))
+        show("pool mean", f"{len(lens)} x {lens[0]}", 2 * HIDDEN * sum(lens), lambda: k.pool(x, cu, segments, out=pooled))
     for count, labels, kind in ((65536, 9, k.dtype), (512, 768, torch.float32), (100, 2, torch.float32)):
         a, w = x[:count].to(kind), torch.randn(labels, HIDDEN, device="cuda").to(k.dtype)
         logits = torch.empty(count, labels, device="cuda")

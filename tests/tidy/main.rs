@@ -33,6 +33,11 @@ const LARGE_FILES: [(&str, &str); 4] = [
         "part of the program: it answers with nothing to download",
     ),
 ];
+/// The only place for `unsafe` outside a `backend` module, with the reason.
+const UNSAFE_FILES: [(&str, &str); 1] = [(
+    "crates/allocators/src/cuda.rs",
+    "it compares the driver's own ways to allocate, which are raw calls",
+)];
 /// All of `crates/models` together: what the embedded models may add to a clone and to the program.
 const MODEL_BYTES: u64 = 10_000_000;
 
@@ -147,9 +152,13 @@ fn nothing_panics_by_unwrapping() {
 #[test]
 fn unsafe_stays_below_the_backend() {
     let words = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"];
-    let outside = |file: &&File| !file.path.contains("/backend/");
+    let listed = |file: &File| UNSAFE_FILES.iter().any(|(path, _)| file.path == *path);
+    let outside = |file: &&File| !file.path.contains("/backend/") && !listed(file);
     let found = sources().iter().filter(outside).flat_map(|f| f.lines_with(&words)).collect();
-    none("move these below a `backend` module", found);
+    none(
+        "move these below a `backend` module, or list the file in UNSAFE_FILES with the reason",
+        found,
+    );
 }
 
 #[test]

@@ -4,9 +4,10 @@
 //! which the engine's context reserves none.
 
 use bigbatch_engine::Dtype;
+use bigbatch_engine::backend::cuda::driver::arch::Arch;
 use bigbatch_engine::backend::cuda::driver::libraries;
-use bigbatch_engine::backend::cuda::driver::resources::{Resources, warnings};
-use bigbatch_engine::backend::cuda::kernels::compile::{Arch, Compiler, SOURCES, Source, Target};
+use bigbatch_engine::backend::cuda::kernels::compile::{Compiler, SOURCES, Source, Target};
+use bigbatch_engine::backend::cuda::kernels::resources::{Resources, warnings};
 
 /// Prints one line per kernel.
 ///

@@ -56,7 +56,7 @@ pub mod units;
 pub use backend::{ArenaUsage, CudaDevice, DeviceMemory, device_memory_of};
 pub use batch::schedule;
 pub use batch::{Limits, PackedBatch, Rows, Sequence};
-pub use checkpoint::{Checkpoint, FileBytes, Tensor, Weights};
+pub use checkpoint::{Checkpoint, FileBytes, Tensor, TensorSpec, Weights};
 pub use device::{
     Device, DeviceInfo, DeviceKind, DeviceOptions, MemoryMeter, MemoryPlan, OutputRows, Running,
 };
@@ -68,7 +68,7 @@ pub use engine::{
 pub use error::{DeviceError, LoadError, RequestError};
 pub use model::{
     Architecture, Config, Head, Init, InitHead, LayerKind, MAX_MASKS, Model, PRESETS, Preset,
-    Prompts, Rope, RopeOverride, Scaling, Scoring, TensorSpec, Workspace, modernbert, prompted,
+    Program, Prompts, Rope, RopeOverride, Scaling, Scoring, Workspace, modernbert, prompted,
 };
 pub use pooling::Pooling;
 pub use task::{Answer, Task, TaskKind, TokenScore};

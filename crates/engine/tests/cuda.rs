@@ -13,7 +13,8 @@ use bigbatch_engine::backend::cuda::driver::device as cuda_device;
 use bigbatch_engine::backend::cuda::driver::memory::allocations_after_startup;
 use bigbatch_engine::{
     Device, DeviceError, DeviceKind, DeviceOptions, Dtype, EngineOptions, Init, InitHead,
-    LoadError, Model, PackedBatch, Pooling, Preset, RopeOverride, Rows, Sequence, units,
+    LoadError, Model, PackedBatch, Pooling, Preset, RopeOverride, Rows, Sequence, device_memory_of,
+    units,
 };
 
 /// Least cosine of bf16 hidden states and the oracle's, over all positions (DESIGN section 3).
@@ -350,5 +351,22 @@ fn figures() {
         let median = times[times.len() / 2];
         let rate = batch.tokens() as f64 / median / 1e3;
         println!("{:>14} {median:>10.3} {rate:>10.3}", format!("{count} x {len}"));
+    }
+}
+
+#[test]
+fn nvml_reports_the_same_process_memory_that_the_budget_is_held_against() {
+    let Some(_turn) = device_turn() else { return };
+    let device = cuda_device::Device::open(0).unwrap();
+    let memory = device.memory();
+    let from_outside = device_memory_of(std::process::id());
+    println!("{memory:?} by the context, {from_outside:?} by process id");
+    let process = memory.process_bytes.expect("a context is on the device");
+    assert!(process > 0);
+    if let Some(card) = memory.card_bytes {
+        assert!(card >= process, "the card has {card}, this process alone {process}");
+    }
+    if let Some(other) = from_outside.and_then(|memory| memory.process_bytes) {
+        assert_eq!(other, process, "both are NVML's entry of this process");
     }
 }

@@ -68,7 +68,7 @@ fn a_driver_that_cannot_be_used_is_said_in_one_line_with_what_to_do() {
             "old",
             11_040,
             0,
-            "supports CUDA 11.4; 12.0 or newer is needed: install driver 525 or newer",
+            "supports CUDA 11.4; bigbatch needs 12.0 or newer: install driver 525 or newer",
         ),
         ("no-device", 13_000, 100, "no NVIDIA device is visible: see `nvidia-smi`"),
         ("stub", 13_000, 34, "remove the stubs folder from LD_LIBRARY_PATH"),

@@ -87,7 +87,6 @@
 
 pub mod analysis;
 mod error;
-pub mod experiment;
 pub mod figures;
 mod format;
 pub mod load;

@@ -1,13 +1,19 @@
-//! `bench memory`: what cleanup strategies cost. The buffers of real batches go through the arena, the
-//! driver's pools, allocation per operation and a simulated cache; `bigbatch_validate::experiment` says how.
+//! `bench memory`: the cost of several ways to find memory for a batch's buffers.
+//!
+//! It collects the batches, simulated or from a validation's records, picks the strategies that the device
+//! has, and prints their figures. How they are measured is in `bigbatch_allocators`.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bigbatch_engine::backend::allocators::caching::Caching;
-use bigbatch_engine::backend::allocators::host::{HostArena, HostPerOperation};
+use bigbatch_allocators::{
+    AllocatorFactory, BufferPlan, CachingAllocator, HostArena, HostPerOperation, MemoryExperiment,
+    RecordedSequence, Strategy, Subject, Traffic, compare,
+};
 use bigbatch_engine::{Device, DeviceError, DeviceKind, Limits, LoadError, TaskKind, units};
-use bigbatch_validate::experiment::{Maker, MemoryExperiment, Strategy, Subject, Traffic, compare};
+use bigbatch_validate::Error;
+use bigbatch_validate::load::records::read_requests;
 use bigbatch_validate::report::{OutputDir, experiment};
 use clap::Args;
 
@@ -51,7 +57,7 @@ pub(super) fn memory(options: &MemoryBench) -> CommandResult {
     let model = options.model.load(TaskKind::Embed)?;
     let device_options = options.model.device()?;
     let device = Device::start(&model, &device_options)?;
-    let plan = device.buffer_plan();
+    let plan = BufferPlan::new(&model, device.workspace());
     let limits = Limits {
         max_batch_tokens: device.max_batch_tokens(),
         max_batch_sequences: device.max_batch_sequences(),
@@ -64,18 +70,19 @@ pub(super) fn memory(options: &MemoryBench) -> CommandResult {
         dtype: device.info().dtype.to_string(),
         budget_bytes: device_options.memory_budget_bytes.saturating_sub(fixed_bytes),
     };
-    // The engine's own arena would stand beside those of the experiment.
+    // Its arena would take memory away from the strategies'.
     drop(device);
 
     let longest = options.longest.map_or(model.config.max_tokens, |longest| longest as usize);
     let concurrency: Vec<usize> = options.concurrency.iter().copied().map(usize::from).collect();
     let batches = options.batches as usize;
     let traffic = match &options.requests {
-        Some(path) => Traffic::recorded(path, limits)?,
-        None => Traffic::simulated(options.seed, limits, longest, &concurrency, batches),
+        Some(path) => recorded(path, limits)?,
+        None => Traffic::simulate(options.seed, limits, longest, &concurrency, batches),
     };
     if traffic.batches.is_empty() {
-        let reason = "the records tell of no batch; record a validation of an engine that does";
+        let reason =
+            "the records name no batch; record a validation of a target that reports its batches";
         return Err(LoadError::Option { option: "--requests", reason: reason.into() }.into());
     }
     let strategies = strategies(device_options.kind, plan.capacity_bytes(), subject.budget_bytes)?;
@@ -93,7 +100,21 @@ pub(super) fn memory(options: &MemoryBench) -> CommandResult {
     Ok(ExitCode::SUCCESS)
 }
 
-type Strategies = Vec<(&'static str, Maker<'static>)>;
+/// Reads a validation's batches, as far as its records name the batch that each request ran in.
+fn recorded(path: &Path, limits: Limits) -> Result<Traffic, Error> {
+    let unreadable = |fault: std::io::Error| Error::ReportUnreadable {
+        path: path.to_owned(),
+        message: fault.to_string(),
+    };
+    let records = File::open(path).and_then(read_requests).map_err(unreadable)?;
+    let sequences = records.iter().filter_map(|record| {
+        let batch = record.batch.as_ref()?.id;
+        Some(RecordedSequence { cell: record.cell, batch, tokens: record.tokens })
+    });
+    Ok(Traffic::from_records(&path.display().to_string(), sequences, limits))
+}
+
+type Strategies = Vec<(&'static str, AllocatorFactory<'static>)>;
 
 fn strategies(
     kind: DeviceKind,
@@ -108,15 +129,16 @@ fn strategies(
             ("allocate per operation", Box::new(|| Ok(Box::new(HostPerOperation::default())))),
         ],
     };
-    let cache: Maker<'static> = Box::new(move || Ok(Box::new(Caching::new(budget_bytes))));
+    let cache: AllocatorFactory<'static> =
+        Box::new(move || Ok(Box::new(CachingAllocator::new(budget_bytes))));
     all.push(("best-fit caching (simulated)", cache));
     Ok(all)
 }
 
 #[cfg(feature = "cuda")]
 fn on_device(ordinal: usize, arena_bytes: usize) -> Result<Strategies, DeviceError> {
+    use bigbatch_allocators::cuda::{DeviceArena, DevicePerOperation, StreamOrderedPool};
     use bigbatch_engine::backend::cuda::driver::device::Device;
-    use bigbatch_engine::backend::cuda::pools::{DeviceArena, DevicePerOperation, StreamOrdered};
 
     let device = Device::open(ordinal)?;
     let (arena, keep, give, each) = (device.clone(), device.clone(), device.clone(), device);
@@ -124,11 +146,11 @@ fn on_device(ordinal: usize, arena_bytes: usize) -> Result<Strategies, DeviceErr
         ("arena", Box::new(move || Ok(Box::new(DeviceArena::new(&arena, arena_bytes)?)))),
         (
             "stream-ordered pool, keeps all",
-            Box::new(move || Ok(Box::new(StreamOrdered::new(&keep, u64::MAX)?))),
+            Box::new(move || Ok(Box::new(StreamOrderedPool::new(&keep, u64::MAX)?))),
         ),
         (
             "stream-ordered pool, threshold 0",
-            Box::new(move || Ok(Box::new(StreamOrdered::new(&give, 0)?))),
+            Box::new(move || Ok(Box::new(StreamOrderedPool::new(&give, 0)?))),
         ),
         ("allocate per operation", Box::new(move || Ok(Box::new(DevicePerOperation::new(&each)?)))),
     ])

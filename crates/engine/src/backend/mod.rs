@@ -9,19 +9,18 @@
 //! * [`cpu`]: the fast one for hosts: packed GEMMs, blocked attention, a thread pool.
 //! * [`mod@reference`]: plain loops with f64 sums. It is the oracle of the tests, not a way to serve.
 //! * `cuda`: behind the feature of that name.
-//!
-//! [`allocators`] is apart: ways of finding memory that the engine does not use, for comparison.
 
-pub mod allocators;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod reference;
 
 mod host_arena;
+mod layout;
 mod tables;
 mod view;
 
+pub use layout::{ALIGN_BYTES, Layout};
 pub use tables::{RopeTable, WeightTable, converted_bytes};
 pub use view::View;
 
@@ -196,7 +195,7 @@ pub struct CudaDevice {
 /// [`DeviceError::Unavailable`] where the machine has no driver, one that is too old, or no such device.
 #[cfg(feature = "cuda")]
 pub fn cuda_device(ordinal: usize) -> Result<CudaDevice, DeviceError> {
-    cuda::driver::device::look(ordinal)
+    cuda::driver::device::inspect(ordinal)
 }
 
 /// Rates that no operation exceeds, measured.
@@ -215,9 +214,9 @@ pub struct Ceilings {
 pub enum Fetch {
     /// They are here: row-major, as f32.
     Here(Vec<f32>),
-    /// They arrive in a buffer of the backend's once the launches before them have run.
+    /// They are copied into a buffer of the backend's once the launches before them have run.
     #[cfg(feature = "cuda")]
-    Coming(cuda::Coming),
+    Pending(cuda::PendingRows),
 }
 
 /// A device that runs [`Op`]s. A batch is `begin`, launches in order, `fetch`; its rows may be collected
@@ -238,7 +237,7 @@ pub trait Backend: Send {
         match fetch {
             Fetch::Here(rows) => Ok(rows),
             #[cfg(feature = "cuda")]
-            Fetch::Coming(_) => unreachable!("a fetch of another backend"),
+            Fetch::Pending(_) => unreachable!("a fetch of another backend"),
         }
     }
 

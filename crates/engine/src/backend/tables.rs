@@ -1,11 +1,14 @@
-use crate::checkpoint::Tensor;
-use crate::checkpoint::Weights;
-use crate::error::LoadError;
-use crate::model::{Rope, TensorSpec};
+//! What a backend holds of a model beside its arena: weights and rotary tables, as plain numbers.
+//!
+//! Nothing here knows which model they belong to: a weight is named by its [`WeightId`], and the frequencies
+//! of a rotary table are computed by the model. Host backends use both types as they
+//! are; `cuda` uploads its own copy of each.
 
 use super::WeightId;
+use crate::checkpoint::{Tensor, TensorSpec, Weights};
+use crate::error::LoadError;
 
-/// cos and sin of every position, for half a head.
+/// Cosine and sine of every position, for half a head.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RopeTable {
     /// Pairs of elements that are rotated together: `head_dim / 2`.
@@ -15,44 +18,43 @@ pub struct RopeTable {
 }
 
 impl RopeTable {
-    /// Tabulates positions 0 to `positions - 1`. Angles are products in f32, as upstream's are; their
-    /// cosines and sines are taken in f64.
-    pub fn new(rope: &Rope, head_dim: usize, positions: usize) -> RopeTable {
-        let frequencies = rope.inverse_frequencies(head_dim);
-        let scale = rope.attention_factor() as f32;
+    /// Tabulates positions 0 to `positions - 1`: one pair per inverse frequency (radians per position), both
+    /// values multiplied by `scale`. Angles are products in f32, as those of `transformers` are; their cosines
+    /// and sines are taken in f64.
+    pub fn new(inverse_frequencies: &[f32], scale: f32, positions: usize) -> RopeTable {
         let entry = |position: usize, frequency: f32| {
             let angle = f64::from(position as f32 * frequency);
             [angle.cos() as f32 * scale, angle.sin() as f32 * scale]
         };
         let cos_sin = (0..positions)
-            .flat_map(|position| frequencies.iter().map(move |&f| entry(position, f)))
+            .flat_map(|position| inverse_frequencies.iter().map(move |&f| entry(position, f)))
             .collect();
-        RopeTable { pairs: head_dim / 2, cos_sin }
+        RopeTable { pairs: inverse_frequencies.len(), cos_sin }
     }
 
-    /// (cos, sin) of one position's pairs.
+    /// Returns (cos, sin) of each pair at one position.
     pub fn row(&self, position: usize) -> &[[f32; 2]] {
         &self.cos_sin[position * self.pairs..][..self.pairs]
     }
 
-    /// Bytes that a table takes.
+    /// Returns the bytes of a table of this shape.
     pub fn bytes(pairs: usize, positions: usize) -> usize {
         pairs * positions * size_of::<[f32; 2]>()
     }
 }
 
-/// All tensors of a model as f32, read where the file holds them so.
+/// All tensors of a model as f32: mapped where the file stores aligned f32, else converted.
 pub struct WeightTable {
-    tensors: Vec<Held>,
+    tensors: Vec<Matrix>,
 }
 
-struct Held {
+struct Matrix {
     columns: usize,
-    data: HeldData,
+    elements: Elements,
 }
 
-enum HeldData {
-    InPlace(Tensor),
+enum Elements {
+    Mapped(Tensor),
     Converted(Vec<f32>),
 }
 
@@ -64,36 +66,40 @@ impl WeightTable {
     pub fn new(specs: &[TensorSpec], weights: &Weights) -> Result<WeightTable, LoadError> {
         let read = |spec: &TensorSpec| {
             let tensor = weights.tensor(&spec.name, &spec.shape)?;
-            let data = match tensor.as_f32() {
-                Some(_) => HeldData::InPlace(tensor.clone()),
-                None => HeldData::Converted(tensor.to_f32()),
+            let elements = match tensor.as_f32() {
+                Some(_) => Elements::Mapped(tensor.clone()),
+                None => Elements::Converted(tensor.to_f32()),
             };
-            Ok(Held { columns: spec.shape.last().copied().unwrap_or(1), data })
+            Ok(Matrix { columns: spec.shape.last().copied().unwrap_or(1), elements })
         };
         Ok(WeightTable { tensors: specs.iter().map(read).collect::<Result<_, LoadError>>()? })
     }
 
-    /// The tensor's elements, row-major.
+    /// Returns the tensor's elements, row-major.
     pub fn get(&self, id: WeightId) -> &[f32] {
-        match &self.tensors[id.0].data {
-            HeldData::InPlace(tensor) => tensor.as_f32().unwrap_or_default(),
-            HeldData::Converted(floats) => floats,
+        match &self.tensors[id.0].elements {
+            Elements::Mapped(tensor) => tensor.as_f32().unwrap_or_default(),
+            Elements::Converted(floats) => floats,
         }
     }
 
-    /// Columns of a matrix.
+    /// Returns the tensor's innermost dimension.
     pub fn columns(&self, id: WeightId) -> usize {
         self.tensors[id.0].columns
     }
 }
 
-/// Bytes that [`WeightTable::new`] would hold beyond the mapped files: what has to be converted.
+/// Returns the bytes that [`WeightTable::new`] allocates: the f32 copies of tensors that cannot be read where
+/// they are mapped.
+///
+/// # Errors
+/// [`LoadError::Weights`] for a missing or misshapen tensor.
 pub fn converted_bytes(specs: &[TensorSpec], weights: &Weights) -> Result<u64, LoadError> {
     let mut total = 0;
     for spec in specs {
         let tensor = weights.tensor(&spec.name, &spec.shape)?;
         if tensor.as_f32().is_none() {
-            total += 4 * spec.shape.iter().product::<usize>() as u64;
+            total += 4 * spec.elements() as u64;
         }
     }
     Ok(total)

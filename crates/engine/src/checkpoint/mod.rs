@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::error::LoadError;
 
 pub(crate) use mapped_file::MappedFile;
-pub use tensors::{Tensor, Weights};
+pub use tensors::{Tensor, TensorSpec, Weights};
 
 /// The files of one model under their standard names.
 pub struct Checkpoint {

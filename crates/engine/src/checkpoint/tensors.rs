@@ -17,6 +17,22 @@ pub struct Weights {
     tensors: BTreeMap<String, Tensor>,
 }
 
+/// Name and shape of a tensor that a model needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Without the `model.` prefix.
+    pub name: String,
+    /// Outermost dimension first.
+    pub shape: Vec<usize>,
+}
+
+impl TensorSpec {
+    /// Elements of the tensor.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
 /// One tensor: its type, its shape, and where its bytes are.
 #[derive(Clone)]
 pub struct Tensor {

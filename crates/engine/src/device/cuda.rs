@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use super::{Device, DeviceInfo, DeviceOptions, MemoryPlan, least_batch_tokens};
 use crate::backend::Op;
-use crate::backend::cuda::BatchLimits;
-use crate::backend::cuda::start::{self, CudaOptions, Planned, Planner};
+use crate::backend::cuda::start::{self, ArenaPlan, CudaOptions, Planner};
+use crate::backend::cuda::{BatchLimits, ModelData};
 use crate::batch::PackedBatch;
 use crate::dtype::Dtype;
 use crate::error::LoadError;
-use crate::model::modernbert::forward;
 use crate::model::{MAX_MASKS, Model, Workspace};
 
 /// A batch beyond this runs no faster a token: every kernel fills the largest device.
@@ -33,7 +32,18 @@ pub(super) fn start(
     };
     let workspace = at(model, options, dtype, 1);
     let mut planner = ArenaPlanner { model, options, dtype, workspace };
-    let backend = start::start(model, &cuda, &mut planner)?;
+    let config = &model.config;
+    let data = ModelData {
+        name: &model.name,
+        head_dim: config.head_dim(),
+        hidden_size: config.hidden_size,
+        intermediate_size: config.intermediate_size,
+        norm_eps: config.norm_eps,
+        tensors: &model.architecture.tensors,
+        weights: &model.weights,
+        ropes: &config.rope_tables(config.max_tokens),
+    };
+    let backend = start::start(&data, &cuda, &mut planner)?;
     let card = backend.device().clone();
     let report = backend.report().clone();
     let fixed_bytes = report.used_bytes.saturating_sub(report.arena_bytes);
@@ -70,18 +80,18 @@ fn at(model: &Model, options: &DeviceOptions, dtype: Dtype, tokens: usize) -> Wo
     Workspace::plan(&model.config, &model.architecture, dtype, tokens, sequences)
 }
 
-fn planned(model: &Model, workspace: &Workspace) -> Planned {
+fn planned(model: &Model, workspace: &Workspace) -> ArenaPlan {
     let limits = BatchLimits {
         tokens: workspace.max_tokens,
         sequences: workspace.max_sequences,
         masks: MAX_MASKS,
         positions: model.config.max_tokens,
     };
-    Planned { limits, workspace_bytes: workspace.bytes }
+    ArenaPlan { limits, workspace_bytes: workspace.bytes }
 }
 
 impl Planner for ArenaPlanner<'_> {
-    fn plan(&mut self, arena_bytes: usize) -> Result<Planned, usize> {
+    fn plan(&mut self, arena_bytes: usize) -> Result<ArenaPlan, usize> {
         let at = |tokens| at(self.model, self.options, self.dtype, tokens);
         let bytes = |tokens| planned(self.model, &at(tokens)).arena_bytes();
         let longest = self.model.config.max_tokens;
@@ -102,7 +112,6 @@ impl Planner for ArenaPlanner<'_> {
     }
 
     fn program(&self, batch: &PackedBatch) -> Vec<Op> {
-        let Model { config, architecture, .. } = self.model;
-        forward::program(config, architecture, &self.workspace, batch).ops
+        self.model.program(&self.workspace, batch).ops
     }
 }

@@ -18,7 +18,6 @@ use crate::backend::{
 use crate::batch::PackedBatch;
 use crate::dtype::Dtype;
 use crate::error::{DeviceError, LoadError};
-use crate::model::modernbert::buffers::BufferPlan;
 use crate::model::modernbert::forward::{self, Program};
 use crate::model::{Architecture, Config, Model, Workspace};
 
@@ -124,7 +123,7 @@ pub struct Device {
     meter: MemoryMeter,
     memory_plan: MemoryPlan,
     #[cfg(feature = "cuda")]
-    cuda_report: Option<crate::backend::cuda::start::StartReport>,
+    cuda_report: Option<crate::backend::cuda::StartReport>,
 }
 
 impl Device {
@@ -140,8 +139,7 @@ impl Device {
         let (workspace, memory_plan) = plan(model, options)?;
         let config = model.config.clone();
         let weights = WeightTable::new(&model.architecture.tensors, &model.weights)?;
-        let ropes = [&config.rope_full, &config.rope_sliding]
-            .map(|rope| RopeTable::new(rope, config.head_dim(), workspace.max_tokens));
+        let ropes = config.rope_tables(workspace.max_tokens);
         let (heads, eps, bytes) = (config.num_attention_heads, config.norm_eps, workspace.bytes);
         let threads = options.threads;
         let backend: Box<dyn Backend> = if options.kind == DeviceKind::Reference {
@@ -169,19 +167,14 @@ impl Device {
     pub fn weight_bytes(model: &Model, kind: DeviceKind) -> Result<u64, LoadError> {
         match kind {
             #[cfg(feature = "cuda")]
-            DeviceKind::Cuda(_, dtype) => {
-                let elements =
-                    |spec: &crate::model::TensorSpec| spec.shape.iter().product::<usize>();
-                let all: usize = model.architecture.tensors.iter().map(elements).sum();
-                Ok((all * dtype.size_bytes()) as u64)
-            }
+            DeviceKind::Cuda(_, dtype) => Ok(model.parameters() * dtype.size_bytes() as u64),
             _ => converted_bytes(&model.architecture.tensors, &model.weights),
         }
     }
 
     /// What start-up chose and measured on a CUDA device.
     #[cfg(feature = "cuda")]
-    pub fn cuda_report(&self) -> Option<&crate::backend::cuda::start::StartReport> {
+    pub fn cuda_report(&self) -> Option<&crate::backend::cuda::StartReport> {
         self.cuda_report.as_ref()
     }
 
@@ -200,9 +193,9 @@ impl Device {
         self.memory_plan
     }
 
-    /// What its batches would ask for, were each operation to allocate its result. Needs no device.
-    pub fn buffer_plan(&self) -> BufferPlan {
-        BufferPlan::new(&self.config, &self.architecture, &self.workspace)
+    /// The regions of the arena that activations lie in, sized for the largest batch.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
     }
 
     /// The most tokens of one batch, and so of one sequence.

@@ -7,16 +7,19 @@
 pub mod modernbert;
 mod prompts;
 
+use modernbert::forward;
+pub use modernbert::forward::Program;
 #[cfg(test)]
 pub(crate) use modernbert::smallest;
 pub use modernbert::{
     Architecture, Config, Head, Init, InitHead, LayerKind, MAX_MASKS, PRESETS, Preset, Rope,
-    RopeOverride, Scaling, Scoring, TensorSpec, Workspace,
+    RopeOverride, Scaling, Scoring, Workspace,
 };
 pub use prompts::{Prompts, prompted};
 
 use serde_json::Value;
 
+use crate::batch::PackedBatch;
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::error::LoadError;
 use crate::pooling::Pooling;
@@ -43,6 +46,11 @@ pub struct Model {
 }
 
 impl Model {
+    /// Lists the operations of the forward pass of `batch` over the regions of `workspace`, which must hold it.
+    pub fn program(&self, workspace: &Workspace, batch: &PackedBatch) -> Program {
+        forward::program(&self.config, &self.architecture, workspace, batch)
+    }
+
     /// Reads and checks every file of a checkpoint.
     ///
     /// # Errors
@@ -92,8 +100,7 @@ impl Model {
 
     /// Elements of all tensors.
     pub fn parameters(&self) -> u64 {
-        let elements = |spec: &TensorSpec| spec.shape.iter().product::<usize>() as u64;
-        self.architecture.tensors.iter().map(elements).sum()
+        self.architecture.tensors.iter().map(|spec| spec.elements() as u64).sum()
     }
 }
 

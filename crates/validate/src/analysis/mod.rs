@@ -20,9 +20,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::experiment::MemoryExperiment;
 use crate::figures::Cell;
 use crate::load::RequestRecord;
+use bigbatch_allocators::MemoryExperiment;
 
 pub use edge::EdgeFindings;
 pub use failures::FailureGroup;

@@ -1,10 +1,10 @@
 //! Whether memory has to be cleaned up, and how: from the readings of an idle target between cells.
 
 use crate::analysis::memory::{Fragmentation, Leak, LeakVerdict, MemoryQuantity};
-use crate::experiment::{MemoryExperiment, Strategy};
 use crate::format::{bytes, count, percent, time};
 use crate::results::Results;
 use crate::stats::Interval;
+use bigbatch_allocators::{MemoryExperiment, Strategy};
 
 use crate::results::recommendation::{Advised, Recommendation, Support, Topic, Unit};
 

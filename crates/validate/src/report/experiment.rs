@@ -8,7 +8,7 @@ use super::OutputDir;
 use super::chart::{self, At};
 use super::markup::Markup;
 use crate::error::Error;
-use crate::experiment::MemoryExperiment;
+use bigbatch_allocators::MemoryExperiment;
 
 /// Name of the data's file.
 pub const JSON: &str = "memory.json";

@@ -5,9 +5,9 @@ use super::chart::{self, Figure, Rate};
 use super::markup::Markup;
 use super::tables::{self, Table};
 use super::words;
-use crate::experiment::MemoryExperiment;
 use crate::format::tokens;
 use crate::results::Results;
+use bigbatch_allocators::MemoryExperiment;
 
 /// One of the parts that the plan asks for.
 pub(super) struct Part {

@@ -1,6 +1,5 @@
 //! The sentences that all reports share.
 
-use crate::experiment::MemoryExperiment;
 use crate::figures::ramp::{Broken, Ramp};
 use crate::figures::steady::Steady;
 use crate::figures::{Cell, Figures, Status};
@@ -10,6 +9,7 @@ use crate::results::recommendation::{Advised, Recommendation, Support, Unit};
 use crate::stats::{Interval, Trials};
 use crate::system::FailureKind;
 use crate::verdict::{Conclusion, Criterion, Outcome, Verdict};
+use bigbatch_allocators::MemoryExperiment;
 
 use super::tables::table::Field;
 use crate::format::{

@@ -1,5 +1,6 @@
 //! Results in which every field and every finding is present, for the tests of what prints them.
 
+use bigbatch_allocators::{MemoryExperiment, Strategy, TimelinePoint, Times, TrafficSummary};
 use bigbatch_engine::CudaDevice;
 use bigbatch_validate::analysis::edge::{
     Agreement, Axis, Edge, EdgeFailure, EdgeFindings, EdgeProbe, Recovered, Recovery,
@@ -14,7 +15,6 @@ use bigbatch_validate::analysis::memory::{
 };
 use bigbatch_validate::analysis::scaling::{Bottleneck, LengthScaling, Scaling, ScalingPoint};
 use bigbatch_validate::analysis::{Analysis, Stage};
-use bigbatch_validate::experiment::{Held, MemoryExperiment, Strategy, Times, TrafficSummary};
 use bigbatch_validate::figures::Cell;
 use bigbatch_validate::preflight::{
     ComputeLocation, Finding, Host, MachineFacts, RequestCounts, judge,
@@ -238,7 +238,8 @@ fn published(results: &Results) -> Vec<Published> {
 /// Two strategies over three operations, one of them not run.
 fn cleanup(message: &str) -> MemoryExperiment {
     let times = Times { median: 40.0, p95: 50.0, max: 60.0, median_by_pass: (39.0, 41.0) };
-    let held = |step, mib: u64| Held { step, reserved_bytes: 4 << 20, used_bytes: mib << 20 };
+    let held =
+        |step, mib: u64| TimelinePoint { step, reserved_bytes: 4 << 20, used_bytes: mib << 20 };
     let arena = Strategy {
         name: "arena".into(),
         simulated: false,

@@ -1,34 +1,33 @@
 //! Small batches as recorded graphs: one launch for the whole encoder.
 //!
 //! Below some thousand tokens the host launches slower than the device runs. For each of a few sizes the
-//! launches of the encoder are recorded once, over that many rows and a work list with room to spare; a
-//! smaller batch runs over the rest as padding, whose rows nobody reads. The caller does not know: it
-//! launches operation after operation, [`Player`] holds them back while they are those of the recording,
-//! and the last of them starts the graph. At the first that differs, what was held back is launched one by
-//! one instead.
+//! launches of the encoder are recorded once, over that many rows and a work list with spare entries; a
+//! smaller batch is padded to that size, and nobody reads the padding's rows. The caller launches operation
+//! after operation as without graphs: [`Player`] defers them while they equal the recorded ones, and the last
+//! of them launches the graph. At the first that differs, the deferred ones are launched one by one instead.
 
 use std::sync::Arc;
 
 use cudarc::driver::result;
 use cudarc::driver::sys::{self, CUgraphInstantiate_flags, CUstreamCaptureMode};
 
-use super::backend::State;
 use super::driver::device::{Device, Stream};
-use super::driver::fault::At;
+use super::driver::fault::CallContext;
+use super::executor::Executor;
 use super::inputs::{Lists, Padding};
 use super::kernels::worklist;
 use crate::backend::Op;
 use crate::error::DeviceError;
 
-/// Tokens of the recorded sizes: fine steps, for padding is work.
+/// Tokens of the recorded sizes: in fine steps, because padding costs time.
 pub(super) const SIZES: [usize; 14] =
     [32, 64, 128, 192, 256, 384, 512, 640, 768, 1024, 1280, 1536, 1792, 2048];
 
-/// Sequences that a recorded work list surely has room for.
+/// Sequences that a recorded work list always has entries for.
 const SEQUENCES: usize = 32;
 
 impl Padding {
-    /// What a graph of this size runs over, in batches of at most this many sequences.
+    /// Returns the rows and tiles of a graph of this size, for batches of at most this many sequences.
     pub(super) fn of_size(
         tokens: usize,
         max_sequences: usize,
@@ -43,7 +42,7 @@ impl Padding {
     }
 }
 
-/// A recording, ready to launch.
+/// A recorded graph, ready to launch.
 pub(super) struct Graph {
     device: Arc<Device>,
     graph: sys::CUgraph,
@@ -56,23 +55,23 @@ pub(super) struct Graph {
 unsafe impl Send for Graph {}
 
 impl Graph {
-    /// Records the launches over these lists. Nothing runs, and nothing may be allocated meanwhile.
+    /// Records the launches over these lists. Nothing runs, and nothing may be allocated while it records.
     pub(super) fn record(
-        state: &mut State,
+        executor: &mut Executor,
         padding: Padding,
         ops: Vec<Op>,
         lists: &Lists,
     ) -> Result<Graph, DeviceError> {
-        let device = state.stream.device().clone();
+        let device = executor.stream.device().clone();
         device.bind()?;
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream is alive and not capturing yet.
-        unsafe { result::stream::begin_capture(state.stream.handle(), mode) }
-            .at(device.label(), "cuStreamBeginCapture")?;
-        let launched = ops.iter().try_for_each(|op| state.launch(op, lists));
-        // SAFETY: capture began above; it has to end whatever the launches said.
-        let graph = unsafe { result::stream::end_capture(state.stream.handle()) }
-            .at(device.label(), "cuStreamEndCapture");
+        unsafe { result::stream::begin_capture(executor.stream.handle(), mode) }
+            .context(device.label(), "cuStreamBeginCapture")?;
+        let launched = ops.iter().try_for_each(|op| executor.launch(op, lists));
+        // SAFETY: capture began above; it has to end even if a launch failed.
+        let graph = unsafe { result::stream::end_capture(executor.stream.handle()) }
+            .context(device.label(), "cuStreamEndCapture");
         launched?;
         let graph = graph?;
         let flags = CUgraphInstantiate_flags(0);
@@ -82,20 +81,21 @@ impl Graph {
             Err(error) => {
                 // SAFETY: as above; nothing else holds it.
                 let _ = unsafe { result::graph::destroy(graph) };
-                return Err(error).at(device.label(), "cuGraphInstantiate");
+                return Err(error).context(device.label(), "cuGraphInstantiate");
             }
         };
         let graph = Graph { device, graph, executable, padding, ops };
-        // SAFETY: both are alive. Uploading now takes what memory it takes at start-up.
-        unsafe { result::graph::upload(graph.executable, state.stream.handle()) }
-            .at(graph.device.label(), "cuGraphUpload")?;
+        // SAFETY: both are alive. Uploading now takes the graph's memory at start-up, not at the first
+        // launch.
+        unsafe { result::graph::upload(graph.executable, executor.stream.handle()) }
+            .context(graph.device.label(), "cuGraphUpload")?;
         Ok(graph)
     }
 
     fn launch(&self, stream: &Stream) -> Result<(), DeviceError> {
         // SAFETY: both are alive.
         unsafe { result::graph::launch(self.executable, stream.handle()) }
-            .at(self.device.label(), "cuGraphLaunch")
+            .context(self.device.label(), "cuGraphLaunch")
     }
 }
 
@@ -110,27 +110,28 @@ impl Drop for Graph {
     }
 }
 
-/// All recordings, and how far the current batch has followed one.
+/// All graphs, and how far the current batch has followed one.
 #[derive(Default)]
 pub(super) struct Player {
     graphs: Vec<Graph>,
-    following: Option<Following>,
+    progress: Option<Progress>,
 }
 
 #[derive(Clone, Copy)]
-struct Following {
+struct Progress {
     graph: usize,
     tokens: usize,
-    held_back: usize,
+    /// Operations deferred so far.
+    deferred: usize,
 }
 
-/// What to do with a launch.
+/// How to proceed with an operation.
 pub(super) enum Step {
-    /// Nothing yet.
-    HeldBack,
-    /// It completed a recording, which was launched.
-    Played,
-    /// Launch these, then it.
+    /// It is part of a graph and deferred.
+    Deferred,
+    /// It completed a graph, which was launched.
+    Replayed,
+    /// Launch these deferred operations, then it.
     Launch(Vec<Op>),
 }
 
@@ -142,47 +143,48 @@ impl Player {
 
     pub(super) fn clear(&mut self) {
         self.graphs.clear();
-        self.following = None;
+        self.progress = None;
     }
 
-    /// What the inputs of a batch of this many tokens are to be padded to, if a recording holds it.
+    /// Returns the size that a batch of this many tokens is padded to, if a graph holds it.
     pub(super) fn padding(&self, tokens: usize) -> Option<Padding> {
         let fitting = self.graphs.iter().find(|graph| graph.padding.tokens >= tokens);
         fitting.map(|graph| graph.padding)
     }
 
-    /// A batch begins, its inputs padded to `sizes`.
+    /// Begins a batch whose lists are padded to `sizes`.
     pub(super) fn begin(&mut self, tokens: usize, sizes: Padding) {
         let graph = self.graphs.iter().position(|graph| graph.padding == sizes);
-        self.following = graph.map(|graph| Following { graph, tokens, held_back: 0 });
+        self.progress = graph.map(|graph| Progress { graph, tokens, deferred: 0 });
     }
 
-    /// Takes the next launch of the batch.
-    pub(super) fn step(&mut self, stream: &Stream, op: &Op) -> Result<Step, DeviceError> {
-        let Some(following) = &mut self.following else { return Ok(Step::Launch(Vec::new())) };
-        let graph = &self.graphs[following.graph];
-        if *op == with_rows(&graph.ops[following.held_back], following.tokens) {
-            following.held_back += 1;
-            if following.held_back < graph.ops.len() {
-                return Ok(Step::HeldBack);
+    /// Takes the next operation of the batch.
+    pub(super) fn advance(&mut self, stream: &Stream, op: &Op) -> Result<Step, DeviceError> {
+        let Some(progress) = &mut self.progress else { return Ok(Step::Launch(Vec::new())) };
+        let graph = &self.graphs[progress.graph];
+        if *op == with_rows(&graph.ops[progress.deferred], progress.tokens) {
+            progress.deferred += 1;
+            if progress.deferred < graph.ops.len() {
+                return Ok(Step::Deferred);
             }
-            self.following = None;
-            return graph.launch(stream).map(|()| Step::Played);
+            self.progress = None;
+            return graph.launch(stream).map(|()| Step::Replayed);
         }
-        Ok(Step::Launch(self.held_back()))
+        Ok(Step::Launch(self.take_deferred()))
     }
 
-    /// Gives up on the recording: what was held back, to launch one by one.
-    pub(super) fn held_back(&mut self) -> Vec<Op> {
-        let Some(Following { graph, tokens, held_back }) = self.following.take() else {
+    /// Abandons the graph and returns the deferred operations, to be launched one by one.
+    pub(super) fn take_deferred(&mut self) -> Vec<Op> {
+        let Some(Progress { graph, tokens, deferred }) = self.progress.take() else {
             return Vec::new();
         };
-        let recorded = &self.graphs[graph].ops[..held_back];
+        let recorded = &self.graphs[graph].ops[..deferred];
         recorded.iter().map(|op| with_rows(op, tokens)).collect()
     }
 }
 
-/// The leading operations that work on all tokens: what does not depend on the batch but for its size.
+/// Returns the leading operations that work on all tokens: those that depend on nothing of the batch but its
+/// size.
 pub(super) fn recordable(ops: &[Op], tokens: usize) -> Vec<Op> {
     let all_tokens = |op: &&Op| match op {
         Op::Embed { out, .. } => out.rows == tokens,
@@ -194,7 +196,7 @@ pub(super) fn recordable(ops: &[Op], tokens: usize) -> Vec<Op> {
     ops.iter().take_while(all_tokens).cloned().collect()
 }
 
-/// A recorded operation over another number of tokens.
+/// Returns a recorded operation over another number of tokens.
 fn with_rows(op: &Op, rows: usize) -> Op {
     let mut op = op.clone();
     match &mut op {

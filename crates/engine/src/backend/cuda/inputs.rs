@@ -1,45 +1,48 @@
-//! A batch on its way to the device: ids, positions, segments, rows and work lists in one copy.
+//! The lists that describe a batch to the kernels, copied to the device in one piece: ids, positions,
+//! segments, rows and attention's work lists.
 //!
-//! The lists lie one after another from one address on, packed as the batch's own sizes ask; under a recorded
-//! graph ids, positions and tiles have the graph's sizes, so that it finds them where they were. The host
-//! side has two pinned buffers in turn: the next batch is written while the last one's copy may be under way.
+//! The lists lie one after another, as long as the batch needs them. For a recorded graph, ids, positions and
+//! tiles are padded to the graph's sizes, so that it finds them at the addresses that it was recorded with.
+//! On the host two pinned buffers take turns: the next batch is written while the copy of the last one may be
+//! pending. The way back is in [`super::outputs`].
 
 use std::sync::Arc;
 
 use cudarc::driver::result;
 
 use super::driver::device::{Device, Event, Stream};
-use super::driver::fault::At;
+use super::driver::fault::CallContext;
 use super::driver::memory::Pinned;
 use super::kernels::ATTENTION_ROWS;
 use super::kernels::worklist::{self, NO_TILE, Tile};
+use crate::backend::Layout;
 use crate::batch::PackedBatch;
 use crate::error::DeviceError;
 
-/// What a batch may hold.
+/// Limits of one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
     /// Tokens of all sequences.
     pub tokens: usize,
     /// Sequences, and segments.
     pub sequences: usize,
-    /// Rows asked for by position.
+    /// Rows requested by their position.
     pub masks: usize,
-    /// Tokens of one sequence: positions that the rotary tables have.
+    /// Tokens of one sequence: the positions of the rotary tables.
     pub positions: usize,
 }
 
-/// The second index of a launch grid ends here, and tiles and segments are put there.
+/// Limit of a launch grid's second dimension, which counts tiles and segments.
 const MAX_GRID_Y: usize = 65535;
 
-/// Bytes of the arena that the inputs of such batches take.
+/// Returns the bytes of the arena for the lists of any batch within `limits`.
 pub fn input_bytes(limits: BatchLimits) -> usize {
-    Places::new(&limits.sizes()).bytes
+    ListOffsets::new(&limits.sizes()).bytes
 }
 
 impl BatchLimits {
-    fn sizes(&self) -> Sizes {
-        Sizes {
+    fn sizes(&self) -> ListSizes {
+        ListSizes {
             tokens: self.tokens,
             full_tiles: worklist::max_tiles(self.tokens, self.sequences, ATTENTION_ROWS),
             window_tiles: worklist::max_tiles(self.tokens, self.sequences, ATTENTION_ROWS),
@@ -49,9 +52,9 @@ impl BatchLimits {
     }
 }
 
-/// Entries of each list.
+/// Number of entries of each list.
 #[derive(Debug, Clone, Copy)]
-struct Sizes {
+struct ListSizes {
     tokens: usize,
     full_tiles: usize,
     window_tiles: usize,
@@ -59,9 +62,9 @@ struct Sizes {
     rows: usize,
 }
 
-/// Offsets of the lists from the inputs' start. What a graph reads comes first.
+/// Offset of each list from the start of the inputs. The lists that a graph reads come first.
 #[derive(Debug, Clone, Copy)]
-struct Places {
+struct ListOffsets {
     ids: usize,
     positions: usize,
     longest_first: usize,
@@ -72,28 +75,23 @@ struct Places {
     bytes: usize,
 }
 
-impl Places {
-    fn new(sizes: &Sizes) -> Places {
-        let mut end = 0;
-        let mut region = |bytes: usize| {
-            let start = end;
-            end += bytes.next_multiple_of(256);
-            start
-        };
-        Places {
-            ids: region(4 * sizes.tokens),
-            positions: region(4 * sizes.tokens),
-            longest_first: region(size_of::<Tile>() * sizes.full_tiles),
-            packed_order: region(size_of::<Tile>() * sizes.window_tiles),
-            bounds: region(8 * sizes.segments),
-            pairs: region(4 * sizes.segments),
-            rows: region(4 * sizes.rows),
-            bytes: end,
+impl ListOffsets {
+    fn new(sizes: &ListSizes) -> ListOffsets {
+        let mut layout = Layout::default();
+        ListOffsets {
+            ids: layout.place(4 * sizes.tokens),
+            positions: layout.place(4 * sizes.tokens),
+            longest_first: layout.place(size_of::<Tile>() * sizes.full_tiles),
+            packed_order: layout.place(size_of::<Tile>() * sizes.window_tiles),
+            bounds: layout.place(8 * sizes.segments),
+            pairs: layout.place(4 * sizes.segments),
+            rows: layout.place(4 * sizes.rows),
+            bytes: layout.bytes(),
         }
     }
 }
 
-/// The lists of the current batch, as device addresses.
+/// Device addresses of one batch's lists.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lists {
     /// [T] i32.
@@ -106,24 +104,25 @@ pub(super) struct Lists {
     pub(super) packed_order: u64,
     /// First and end row of each segment.
     pub(super) bounds: u64,
-    /// 0, 2, 4, ..: where each segment's pair starts in `bounds`.
+    /// 0, 2, 4, ..: the index of each segment's pair in `bounds`.
     pub(super) pairs: u64,
-    /// Rows asked for by position.
+    /// Rows requested by their position.
     pub(super) rows: u64,
     /// Entries of `ids` and of the work lists, padding included.
     pub(super) sizes: Padding,
 }
 
+/// A pinned buffer, and the event of the last copy from it.
 struct Staging {
     host: Pinned,
     copied: Event,
 }
 
-/// Both sides.
+/// Both sides: pinned buffers on the host, a part of the arena on the device.
 pub(super) struct Inputs {
     device: Arc<Device>,
     limits: BatchLimits,
-    /// Queries of one tile, full and windowed.
+    /// Queries per tile of full and of windowed attention.
     tile_rows: (usize, usize),
     address: u64,
     staging: [Staging; 2],
@@ -132,7 +131,7 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    /// `address` has [`input_bytes`] of the arena behind it.
+    /// Allocates the pinned buffers. At `address` lie [`input_bytes`] of the arena.
     pub(super) fn new(
         device: &Arc<Device>,
         limits: BatchLimits,
@@ -148,19 +147,19 @@ impl Inputs {
         Ok(Inputs { device, limits, tile_rows, address, staging, turn: 0, tiles })
     }
 
-    /// Queries of one tile, full and windowed.
+    /// Returns the queries per tile of full and of windowed attention.
     pub(super) fn tile_rows(&self) -> (usize, usize) {
         self.tile_rows
     }
 
-    /// What was planned for.
+    /// Returns the limits that were planned for.
     pub(super) fn limits(&self) -> BatchLimits {
         self.limits
     }
 
-    /// Writes the batch down and enqueues its copy. `padding` asks for this many ids and tiles, the rest
-    /// filled with token 0 and tiles without queries: what a recorded graph runs over. A batch with more
-    /// tiles than the padding has is not padded, and the answer says so by its `tokens`.
+    /// Writes the batch's lists and enqueues their copy. `padding` extends ids and tiles to the sizes of a
+    /// recorded graph, with token 0 and tiles without queries. A batch with more tiles than the graph has is
+    /// not padded; the returned [`Lists::sizes`] are then the batch's own.
     pub(super) fn send(
         &mut self,
         stream: &Stream,
@@ -182,55 +181,44 @@ impl Inputs {
         longest_first.resize(padded.full_tiles, NO_TILE);
         packed_order.resize(padded.window_tiles, NO_TILE);
 
-        let sizes = Sizes {
+        let sizes = ListSizes {
             tokens: padded.tokens,
             full_tiles: padded.full_tiles,
             window_tiles: padded.window_tiles,
             segments: batch.segments.len(),
             rows: batch.mask_rows.len(),
         };
-        let places = Places::new(&sizes);
+        let offsets = ListOffsets::new(&sizes);
         self.turn = 1 - self.turn;
         let staging = &mut self.staging[self.turn];
         staging.copied.wait()?;
-        let host = &mut staging.host.as_mut_slice()[..places.bytes];
-        write(host, places.ids, batch.token_ids.iter().copied(), sizes.tokens);
-        write(host, places.positions, batch.positions.iter().copied(), sizes.tokens);
-        for (place, tiles) in
-            [(places.longest_first, longest_first), (places.packed_order, packed_order)]
-        {
-            let words = tiles.as_flattened().iter().map(|&word| word as u32);
-            write(host, place, words, 4 * tiles.len());
-        }
-        let bounds = batch.segments.iter().flat_map(|&(first, rows)| [first, first + rows]);
-        write(host, places.bounds, bounds, 2 * sizes.segments);
-        write(host, places.pairs, (0..).step_by(2), sizes.segments);
-        write(host, places.rows, batch.mask_rows.iter().copied(), sizes.rows);
+        let host = &mut staging.host.as_mut_slice()[..offsets.bytes];
+        write_lists(host, &offsets, &sizes, batch, [longest_first, packed_order]);
         // SAFETY: the arena has at least this many bytes at `address`, and the pinned buffer is not written
         // again before `copied` is reached.
         unsafe { result::memcpy_htod_async(self.address, host, stream.handle()) }
-            .at(self.device.label(), "cuMemcpyHtoDAsync")?;
+            .context(self.device.label(), "cuMemcpyHtoDAsync")?;
         staging.copied.record(stream)?;
-        Ok(self.lists(&places, padded))
+        Ok(self.lists(&offsets, padded))
     }
 
-    /// Where a graph of this size finds its lists.
+    /// Returns the addresses of the lists for a graph of this size.
     pub(super) fn lists_of(&self, padding: Padding) -> Lists {
         let Padding { tokens, full_tiles, window_tiles } = padding;
-        let sizes = Sizes { tokens, full_tiles, window_tiles, segments: 0, rows: 0 };
-        self.lists(&Places::new(&sizes), padding)
+        let sizes = ListSizes { tokens, full_tiles, window_tiles, segments: 0, rows: 0 };
+        self.lists(&ListOffsets::new(&sizes), padding)
     }
 
-    fn lists(&self, places: &Places, sizes: Padding) -> Lists {
+    fn lists(&self, offsets: &ListOffsets, sizes: Padding) -> Lists {
         let at = |offset: usize| self.address + offset as u64;
         Lists {
-            ids: at(places.ids),
-            positions: at(places.positions),
-            longest_first: at(places.longest_first),
-            packed_order: at(places.packed_order),
-            bounds: at(places.bounds),
-            pairs: at(places.pairs),
-            rows: at(places.rows),
+            ids: at(offsets.ids),
+            positions: at(offsets.positions),
+            longest_first: at(offsets.longest_first),
+            packed_order: at(offsets.packed_order),
+            bounds: at(offsets.bounds),
+            pairs: at(offsets.pairs),
+            rows: at(offsets.rows),
             sizes,
         }
     }
@@ -251,8 +239,8 @@ impl Inputs {
             device: self.device.label().into(),
             call: "begin",
             reason: format!(
-                "a batch of {} tokens in {} sequences of at most {longest} with {} segments and {} rows is \
-                 beyond what was planned: {:?}",
+                "a batch of {} tokens in {} sequences of at most {longest} with {} segments and {} rows \
+                 exceeds the planned {:?}",
                 batch.tokens(),
                 batch.sequences(),
                 batch.segments.len(),
@@ -263,7 +251,7 @@ impl Inputs {
     }
 }
 
-/// Rows and tiles that a recorded graph runs over.
+/// Numbers of rows and tiles that launches cover, a recorded graph's padding included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Padding {
     pub(super) tokens: usize,
@@ -279,7 +267,27 @@ impl Padding {
     }
 }
 
-/// Writes `count` words from `offset` on; zeros where `words` ends before.
+/// Writes all lists, full attention's tiles first.
+fn write_lists(
+    host: &mut [u8],
+    offsets: &ListOffsets,
+    sizes: &ListSizes,
+    batch: &PackedBatch,
+    tiles: [&[Tile]; 2],
+) {
+    write(host, offsets.ids, batch.token_ids.iter().copied(), sizes.tokens);
+    write(host, offsets.positions, batch.positions.iter().copied(), sizes.tokens);
+    for (offset, tiles) in [offsets.longest_first, offsets.packed_order].into_iter().zip(tiles) {
+        let words = tiles.as_flattened().iter().map(|&word| word as u32);
+        write(host, offset, words, 4 * tiles.len());
+    }
+    let bounds = batch.segments.iter().flat_map(|&(first, rows)| [first, first + rows]);
+    write(host, offsets.bounds, bounds, 2 * sizes.segments);
+    write(host, offsets.pairs, (0..).step_by(2), sizes.segments);
+    write(host, offsets.rows, batch.mask_rows.iter().copied(), sizes.rows);
+}
+
+/// Writes `count` little-endian words at `offset`: those of `words`, then zeros.
 fn write(host: &mut [u8], offset: usize, words: impl Iterator<Item = u32>, count: usize) {
     let target = &mut host[offset..][..4 * count];
     for (slot, word) in target.chunks_exact_mut(4).zip(words.chain(std::iter::repeat(0))) {
@@ -295,7 +303,7 @@ mod tests {
     fn lists_do_not_overlap() {
         let limits = BatchLimits { tokens: 1000, sequences: 7, masks: 64, positions: 1000 };
         let sizes = limits.sizes();
-        let p = Places::new(&sizes);
+        let p = ListOffsets::new(&sizes);
         let mut regions = [
             (p.ids, 4000),
             (p.positions, 4000),

@@ -1,8 +1,10 @@
-//! Rows on their way back, through pinned buffers.
+//! Rows copied back to the host through pinned buffers.
 //!
 //! A batch has three buffers, one for each kind of rows (pooled, a head's, every token's), and the next batch
-//! the other three, so that its launches and copies can be enqueued before the rows of this one are collected. What fits into one buffer is copied behind the launches and
-//! collected later. What does not is waited for at once, in pieces: one is converted while the next is copied.
+//! has the other three, so that its launches and copies can be enqueued before the rows of this one are
+//! collected. Rows that fit into one buffer are copied after the launches and collected later. More rows are
+//! waited for at once, in pieces: one piece is converted while the next is copied. The way in is
+//! [`super::inputs`].
 
 use std::sync::Arc;
 
@@ -11,98 +13,103 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use super::driver::device::{Device, Event, Stream};
-use super::driver::fault::At;
+use super::driver::fault::CallContext;
 use super::driver::memory::Pinned;
 use super::kernels::Matrix;
 use crate::backend::Fetch;
 use crate::dtype::Dtype;
 use crate::error::DeviceError;
 
-/// Of each buffer. Enough that a copy takes much longer than its launch.
-const PIECE_BYTES: usize = 4 << 20;
+/// Size of each buffer: enough that a copy takes much longer than its launch.
+const BUFFER_BYTES: usize = 4 << 20;
 
-struct Piece {
+/// A pinned buffer, and the event of the last copy into it.
+struct RowBuffer {
     host: Pinned,
     copied: Event,
     /// Rows in it are yet to be collected.
     busy: bool,
 }
 
-/// Rows that arrive in one of the buffers.
+/// Rows that are being copied into one of the buffers.
 #[derive(Debug)]
-pub struct Coming {
+pub struct PendingRows {
     batch: u64,
-    piece: usize,
+    buffer: usize,
     bytes: usize,
     dtype: Dtype,
 }
 
-/// The way back.
+/// The buffers of two batches.
 pub(super) struct Outputs {
     device: Arc<Device>,
-    /// Three for batches of even number, three for the others.
-    pieces: [Piece; 6],
+    /// Three for batches with an even number, three for the others.
+    buffers: [RowBuffer; 6],
     batch: u64,
 }
 
 impl Outputs {
     pub(super) fn new(device: &Arc<Device>) -> Result<Outputs, DeviceError> {
-        let piece = || {
-            let host = Pinned::new(device, PIECE_BYTES)?;
-            Ok(Piece { host, copied: Event::new(device, false)?, busy: false })
+        let buffer = || {
+            let host = Pinned::new(device, BUFFER_BYTES)?;
+            Ok(RowBuffer { host, copied: Event::new(device, false)?, busy: false })
         };
-        let pieces = [piece()?, piece()?, piece()?, piece()?, piece()?, piece()?];
-        Ok(Outputs { device: device.clone(), pieces, batch: 0 })
+        let buffers = [buffer()?, buffer()?, buffer()?, buffer()?, buffer()?, buffer()?];
+        Ok(Outputs { device: device.clone(), buffers, batch: 0 })
     }
 
-    /// Turns to the buffers of the next batch. Rows of the batch before the last are given up.
+    /// Switches to the buffers of the next batch. Uncollected rows of the batch before the last are dropped.
     pub(super) fn begin(&mut self) {
         self.batch += 1;
-        for piece in self.own() {
-            self.pieces[piece].busy = false;
+        for buffer in self.current() {
+            self.buffers[buffer].busy = false;
         }
     }
 
-    /// The buffers of the current batch.
-    fn own(&self) -> [usize; 3] {
+    /// Returns the buffers of the current batch.
+    fn current(&self) -> [usize; 3] {
         if self.batch.is_multiple_of(2) { [0, 1, 2] } else { [3, 4, 5] }
     }
 
-    /// Brings back the matrix's elements as the launches before leave them.
+    /// Copies the matrix's elements as the launches so far leave them.
     pub(super) fn fetch(&mut self, stream: &Stream, matrix: Matrix) -> Result<Fetch, DeviceError> {
         let row_bytes = matrix.cols * matrix.dtype.size_bytes();
         let bytes = matrix.rows * row_bytes;
         let free: Vec<usize> =
-            self.own().into_iter().filter(|&piece| !self.pieces[piece].busy).collect();
-        let Some(&piece) = free.first() else {
-            return Err(self.misused("fetch", "the rows of this batch are on their way already"));
+            self.current().into_iter().filter(|&buffer| !self.buffers[buffer].busy).collect();
+        let Some(&buffer) = free.first() else {
+            return Err(
+                self.misuse("fetch", "all three kinds of rows of this batch are fetched already")
+            );
         };
-        if bytes > PIECE_BYTES {
+        if bytes > BUFFER_BYTES {
             return self.read(stream, matrix, &free).map(Fetch::Here);
         }
         if bytes > 0 {
-            self.copy(stream, matrix, (0, matrix.rows), piece)?;
+            self.copy(stream, matrix, (0, matrix.rows), buffer)?;
         } else {
-            self.pieces[piece].copied.record(stream)?;
+            self.buffers[buffer].copied.record(stream)?;
         }
-        self.pieces[piece].busy = true;
-        Ok(Fetch::Coming(Coming { batch: self.batch, piece, bytes, dtype: matrix.dtype }))
+        self.buffers[buffer].busy = true;
+        Ok(Fetch::Pending(PendingRows { batch: self.batch, buffer, bytes, dtype: matrix.dtype }))
     }
 
-    /// Waits for rows that [`Outputs::fetch`] said were coming.
-    pub(super) fn collect(&mut self, coming: Coming) -> Result<Vec<f32>, DeviceError> {
-        if coming.batch + 1 < self.batch {
-            return Err(self.misused("collect", "two more batches were begun before its rows were"));
+    /// Blocks until rows of [`Outputs::fetch`] are copied, and converts them.
+    pub(super) fn collect(&mut self, rows: PendingRows) -> Result<Vec<f32>, DeviceError> {
+        if rows.batch + 1 < self.batch {
+            return Err(
+                self.misuse("collect", "two more batches began before the rows were collected")
+            );
         }
-        let Piece { host, copied, busy } = &mut self.pieces[coming.piece];
+        let RowBuffer { host, copied, busy } = &mut self.buffers[rows.buffer];
         copied.wait()?;
         *busy = false;
-        let mut rows = Vec::with_capacity(coming.bytes / coming.dtype.size_bytes());
-        append_as_f32(&host.as_slice()[..coming.bytes], coming.dtype, &mut rows);
-        Ok(rows)
+        let mut floats = Vec::with_capacity(rows.bytes / rows.dtype.size_bytes());
+        append_as_f32(&host.as_slice()[..rows.bytes], rows.dtype, &mut floats);
+        Ok(floats)
     }
 
-    /// Waits for the matrix's elements, row by row, through the pieces in turn.
+    /// Copies the matrix piece by piece through the free buffers in turn, and blocks until all is converted.
     fn read(
         &mut self,
         stream: &Stream,
@@ -111,8 +118,8 @@ impl Outputs {
     ) -> Result<Vec<f32>, DeviceError> {
         let row_bytes = matrix.cols * matrix.dtype.size_bytes();
         let mut out = Vec::with_capacity(matrix.rows * matrix.cols);
-        let rows = PIECE_BYTES / row_bytes;
-        assert!(rows > 0, "a row longer than a whole piece");
+        let rows = BUFFER_BYTES / row_bytes;
+        assert!(rows > 0, "a row is longer than a whole buffer");
         let count = matrix.rows.div_ceil(rows);
         let rows_of = |turn: usize| (turn * rows, rows.min(matrix.rows - turn * rows));
         let buffer_of = |turn: usize| through[turn % through.len()];
@@ -120,7 +127,7 @@ impl Outputs {
             self.copy(stream, matrix, rows_of(turn), buffer_of(turn))?;
         }
         for turn in 0..count {
-            let Piece { host, copied, .. } = &self.pieces[buffer_of(turn)];
+            let RowBuffer { host, copied, .. } = &self.buffers[buffer_of(turn)];
             copied.wait()?;
             let bytes = &host.as_slice()[..rows_of(turn).1 * row_bytes];
             append_as_f32(bytes, matrix.dtype, &mut out);
@@ -132,11 +139,11 @@ impl Outputs {
         Ok(out)
     }
 
-    fn misused(&self, call: &'static str, reason: &str) -> DeviceError {
+    fn misuse(&self, call: &'static str, reason: &str) -> DeviceError {
         DeviceError::Call { device: self.device.label().into(), call, reason: reason.into() }
     }
 
-    /// Enqueues the copy of some rows, without the gaps between them.
+    /// Enqueues the copy of some rows into a buffer, without the gaps between them.
     fn copy(
         &self,
         stream: &Stream,
@@ -144,7 +151,7 @@ impl Outputs {
         (first, rows): (usize, usize),
         buffer: usize,
     ) -> Result<(), DeviceError> {
-        let Piece { host, copied, .. } = &self.pieces[buffer];
+        let RowBuffer { host, copied, .. } = &self.buffers[buffer];
         let element = matrix.dtype.size_bytes();
         let row_bytes = matrix.cols * element;
         let copy = sys::CUDA_MEMCPY2D {
@@ -168,7 +175,7 @@ impl Outputs {
         // SAFETY: the rows lie in the arena; the pinned buffer has room and was read before.
         unsafe { sys::cuMemcpy2DAsync_v2(&copy, stream.handle()) }
             .result()
-            .at(self.device.label(), "cuMemcpy2DAsync")?;
+            .context(self.device.label(), "cuMemcpy2DAsync")?;
         copied.record(stream)
     }
 }

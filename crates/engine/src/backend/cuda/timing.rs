@@ -1,22 +1,23 @@
-//! Times by the device's own clock, and the ceilings to hold them against.
+//! Times launches by the device's own clock, and measures the ceilings to compare them with. For benches
+//! only.
 
 use cudarc::driver::result;
 
 use super::backend::CudaBackend;
 use super::driver::device::Event;
-use super::driver::fault::At;
+use super::driver::fault::CallContext;
 use super::gemm::{GemmCall, Scratch};
 use super::kernels::Matrix;
 use crate::backend::{Ceilings, Op};
 use crate::error::DeviceError;
 
-/// Edges of the square product that the arithmetic ceiling is taken from; the first that fits.
+/// Edges of the square product that measures the arithmetic ceiling; the first that fits is used.
 const EDGES: [usize; 4] = [8192, 4096, 2048, 1024];
 const WARM_UPS: usize = 3;
 const REPEATS: usize = 10;
 
 impl CudaBackend {
-    /// Seconds of all `ops` together, launched one by one, in each of the repeats.
+    /// Returns the seconds that `ops` take together, launched one by one, once per repeat.
     pub(super) fn time_launches(
         &mut self,
         ops: &[Op],
@@ -24,16 +25,16 @@ impl CudaBackend {
     ) -> Result<Vec<f64>, DeviceError> {
         let lists = self.lists()?;
         self.timed(repeats, |backend| {
-            ops.iter().try_for_each(|op| backend.state.launch(op, &lists))
+            ops.iter().try_for_each(|op| backend.executor.launch(op, &lists))
         })
     }
 
-    /// A large square product of random elements, and a copy within the arena. Overwrites the arena.
+    /// Times a large square product of random elements and a copy within the arena, which it overwrites.
     pub(super) fn measure_ceilings(&mut self) -> Result<Ceilings, DeviceError> {
         let device = self.device().clone();
         let label = device.label();
-        let (address, bytes) = (self.state.arena.address(), self.state.arena.bytes());
-        let dtype = self.state.gemm.dtype();
+        let (address, bytes) = (self.executor.arena.address(), self.executor.arena.bytes());
+        let dtype = self.executor.gemm.dtype();
         let element = dtype.size_bytes();
         let size = |edge: usize| edge * edge * element;
         let edge = EDGES.into_iter().find(|&edge| 3 * size(edge) <= bytes).unwrap_or(512);
@@ -46,31 +47,31 @@ impl CudaBackend {
         };
         let (x, weight, out) = (matrix(0), matrix(1), matrix(2));
         let call = GemmCall { x, weight: weight.address, bias: None, out, accumulate: false };
-        let state = &mut self.state;
-        state.gemm.plan(
-            &state.stream,
-            &state.kernels,
+        let executor = &mut self.executor;
+        executor.gemm.plan(
+            &executor.stream,
+            &executor.kernels,
             call.shape(),
             edge,
             Scratch { address, bytes },
         )?;
         for (seed, factor) in [x, weight].into_iter().enumerate() {
-            state.kernels.fill_random(
-                &state.stream,
+            executor.kernels.fill_random(
+                &executor.stream,
                 factor.address,
                 size(edge),
                 seed as u32 + 1,
             )?;
         }
-        let product =
-            self.timed(REPEATS, |backend| backend.state.gemm.run(&backend.state.stream, &call))?;
+        let product = self
+            .timed(REPEATS, |backend| backend.executor.gemm.run(&backend.executor.stream, &call))?;
 
         let half = bytes / 2;
         let copy = self.timed(REPEATS, |backend| {
-            let stream = backend.state.stream.handle();
+            let stream = backend.executor.stream.handle();
             // SAFETY: both halves lie in the arena, which nothing else uses meanwhile.
             unsafe { result::memcpy_dtod_async(address + half as u64, address, half, stream) }
-                .at(label, "cuMemcpyDtoDAsync")
+                .context(label, "cuMemcpyDtoDAsync")
         })?;
         Ok(Ceilings {
             what: format!("{edge}-cube product, copy of {}", crate::units::bytes(half as u64)),
@@ -88,9 +89,9 @@ impl CudaBackend {
         let (start, end) = (Event::new(&device, true)?, Event::new(&device, true)?);
         let mut seconds = Vec::with_capacity(repeats);
         for repeat in 0..WARM_UPS + repeats {
-            start.record(&self.state.stream)?;
+            start.record(&self.executor.stream)?;
             run(self)?;
-            end.record(&self.state.stream)?;
+            end.record(&self.executor.stream)?;
             end.wait()?;
             if repeat >= WARM_UPS {
                 seconds.push(f64::from(end.milliseconds_since(&start)?) / 1e3);

@@ -11,111 +11,127 @@ use half::{bf16, f16};
 
 use super::driver::device::Device;
 use super::driver::memory::DeviceBuffer;
-use crate::backend::{RopeId, RopeTable, WeightId};
-use crate::checkpoint::Tensor;
-use crate::checkpoint::Weights;
+use crate::backend::{Layout, RopeId, RopeTable, WeightId};
+use crate::checkpoint::{Tensor, TensorSpec, Weights};
 use crate::dtype::Dtype;
 use crate::error::LoadError;
-use crate::model::TensorSpec;
 
-const ALIGN_BYTES: usize = 256;
+/// A model as numbers, tensors and tables.
+pub struct ModelData<'a> {
+    /// The name that errors give.
+    pub name: &'a str,
+    /// Elements of one attention head.
+    pub head_dim: usize,
+    /// Elements of a row of the residual stream.
+    pub hidden_size: usize,
+    /// Elements of a row between the MLP's two products.
+    pub intermediate_size: usize,
+    /// Added to the variance in every norm.
+    pub norm_eps: f32,
+    /// Names and shapes, in the order of their [`WeightId`]s.
+    pub tensors: &'a [TensorSpec],
+    /// The tensors of these names.
+    pub weights: &'a Weights,
+    /// Rotary tables, in the order of their [`RopeId`]s, for all positions of the longest sequence.
+    pub ropes: &'a [RopeTable],
+}
 
+/// Offsets of one tensor's copies.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct TensorOffsets {
     elements: usize,
     /// Of vectors only.
     floats: Option<usize>,
 }
 
-/// All tensors and tables of a model.
+/// All tensors and rotary tables of a model.
 pub(super) struct DeviceWeights {
     buffer: DeviceBuffer,
-    tensors: Vec<Place>,
+    layout: WeightLayout,
+}
+
+/// Offsets of all tensors and tables in their allocation.
+pub(super) struct WeightLayout {
+    tensors: Vec<TensorOffsets>,
     ropes: Vec<usize>,
+    bytes: usize,
 }
 
-/// Bytes that [`DeviceWeights`] of these tensors and tables take.
-pub(super) fn bytes(specs: &[TensorSpec], ropes: &[RopeTable], dtype: Dtype) -> usize {
-    layout(specs, ropes, dtype).2
-}
+impl WeightLayout {
+    /// Lays out tensors in the order of their [`WeightId`]s and tables in that of their [`RopeId`]s.
+    pub(super) fn new(specs: &[TensorSpec], ropes: &[RopeTable], dtype: Dtype) -> WeightLayout {
+        let mut layout = Layout::default();
+        let tensors = specs.iter().map(|spec| {
+            let elements = layout.place(spec.elements() * dtype.size_bytes());
+            let floats = (spec.shape.len() == 1).then(|| layout.place(4 * spec.elements()));
+            TensorOffsets { elements, floats }
+        });
+        let tensors = tensors.collect();
+        let ropes =
+            ropes.iter().map(|table| layout.place(size_of_val(&table.cos_sin[..]))).collect();
+        WeightLayout { tensors, ropes, bytes: layout.bytes() }
+    }
 
-/// Offsets of tensors and tables, and bytes of all.
-fn layout(
-    specs: &[TensorSpec],
-    ropes: &[RopeTable],
-    dtype: Dtype,
-) -> (Vec<Place>, Vec<usize>, usize) {
-    let mut end = 0;
-    let mut region = |bytes: usize| {
-        let start = end;
-        end += bytes.next_multiple_of(ALIGN_BYTES);
-        start
-    };
-    let tensors = specs.iter().map(|spec| {
-        let count: usize = spec.shape.iter().product();
-        let elements = region(count * dtype.size_bytes());
-        Place { elements, floats: (spec.shape.len() == 1).then(|| region(4 * count)) }
-    });
-    let tensors = tensors.collect();
-    let ropes = ropes.iter().map(|table| region(size_of_val(&table.cos_sin[..]))).collect();
-    (tensors, ropes, end)
+    /// Returns the size of the allocation.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 impl DeviceWeights {
-    /// Converts and uploads, tensor by tensor.
+    /// Converts and uploads every tensor, and uploads the tables.
     ///
     /// # Errors
-    /// [`LoadError::Weights`] for a missing or misshapen tensor, [`LoadError::Device`] when it does not fit.
+    /// [`LoadError::Weights`] for a missing or misshapen tensor, [`LoadError::Device`] if the device has no
+    /// room.
     pub(super) fn upload(
         device: &Arc<Device>,
-        specs: &[TensorSpec],
-        weights: &Weights,
-        ropes: &[RopeTable],
+        layout: WeightLayout,
+        model: &ModelData<'_>,
         dtype: Dtype,
     ) -> Result<DeviceWeights, LoadError> {
-        let (tensors, rope_places, bytes) = layout(specs, ropes, dtype);
-        let mut buffer = DeviceBuffer::new(device, bytes, "the weights")?;
-        for (spec, place) in specs.iter().zip(&tensors) {
-            let tensor = weights.tensor(&spec.name, &spec.shape)?;
-            buffer.write(place.elements, &elements(tensor, dtype))?;
-            if let Some(floats) = place.floats {
+        let mut buffer = DeviceBuffer::new(device, layout.bytes, "the weights")?;
+        for (spec, offsets) in model.tensors.iter().zip(&layout.tensors) {
+            let tensor = model.weights.tensor(&spec.name, &spec.shape)?;
+            buffer.write(offsets.elements, &elements(tensor, dtype))?;
+            if let Some(floats) = offsets.floats {
                 buffer.write(floats, bytemuck::cast_slice(&tensor.to_f32()))?;
             }
         }
-        for (table, &place) in ropes.iter().zip(&rope_places) {
-            buffer.write(place, bytemuck::cast_slice(&table.cos_sin))?;
+        for (table, &offset) in model.ropes.iter().zip(&layout.ropes) {
+            buffer.write(offset, bytemuck::cast_slice(&table.cos_sin))?;
         }
-        buffer.settle()?;
-        Ok(DeviceWeights { buffer, tensors, ropes: rope_places })
+        buffer.wait_for_writes()?;
+        Ok(DeviceWeights { buffer, layout })
     }
 
-    /// Device address of a tensor's elements.
+    /// Returns the device address of a tensor's elements.
     pub(super) fn elements(&self, id: WeightId) -> u64 {
-        self.buffer.address() + self.tensors[id.0].elements as u64
+        self.buffer.address() + self.layout.tensors[id.0].elements as u64
     }
 
-    /// Device address of a vector's f32 copy.
+    /// Returns the device address of a vector's f32 copy.
     pub(super) fn floats(&self, id: WeightId) -> u64 {
-        let place = self.tensors[id.0].floats.expect("norms and biases are vectors");
-        self.buffer.address() + place as u64
+        let offset = self.layout.tensors[id.0].floats.expect("norms and biases are vectors");
+        self.buffer.address() + offset as u64
     }
 
-    /// Device address of a rotary table.
+    /// Returns the device address of a rotary table.
     pub(super) fn rope(&self, id: RopeId) -> u64 {
-        self.buffer.address() + self.ropes[id.0] as u64
+        self.buffer.address() + self.layout.ropes[id.0] as u64
     }
 }
 
-/// A tensor's elements in another type, as bytes; borrowed where the file has them so.
+/// Returns a tensor's elements as bytes of another type; borrowed where the file stores that type.
 fn elements(tensor: &Tensor, dtype: Dtype) -> Cow<'_, [u8]> {
     if tensor.dtype == dtype {
         return Cow::Borrowed(tensor.bytes());
     }
-    Cow::Owned(converted(&tensor.to_f32(), dtype))
+    Cow::Owned(convert(&tensor.to_f32(), dtype))
 }
 
-/// Floats rounded to another type, as bytes.
-pub(super) fn converted(floats: &[f32], dtype: Dtype) -> Vec<u8> {
+/// Rounds floats to another type and returns its bytes.
+pub(super) fn convert(floats: &[f32], dtype: Dtype) -> Vec<u8> {
     match dtype {
         Dtype::F32 => bytemuck::cast_slice(floats).to_vec(),
         Dtype::Bf16 => {

@@ -2,38 +2,23 @@
 
 use super::config::{Config, Head, LayerKind};
 use crate::backend::{NormWeights, WeightId};
-use crate::checkpoint::Weights;
+use crate::checkpoint::{TensorSpec, Weights};
 use crate::error::LoadError;
 
-/// A tensor that the model needs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TensorSpec {
-    /// Name without the `model.` prefix.
-    pub name: String,
-    /// Outermost dimension first.
-    pub shape: Vec<usize>,
-    /// What the model does with it; `model init` draws by this.
-    pub role: Role,
-}
-
-/// What a tensor is for. The initial distributions are `transformers`'.
+/// What the model uses a tensor for: selects the distribution that [`super::Init`] draws it from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(super) enum Role {
     /// Scale of a norm.
     NormWeight,
-    /// Bias of anything.
     Bias,
-    /// The embedding.
     Embedding,
     /// Queries, keys and values.
     Qkv,
-    /// Into the MLP.
     MlpIn,
-    /// Out of attention or the MLP, into the residual stream.
+    /// Output projection of attention or the MLP, added to the residual stream.
     Out,
     /// Dense layer of the prediction head, or an untied decoder.
     HeadDense,
-    /// The classifier.
     Classifier,
 }
 
@@ -83,6 +68,8 @@ pub struct HeadWeights {
 pub struct Architecture {
     /// In the order of their [`WeightId`]s.
     pub tensors: Vec<TensorSpec>,
+    /// The role of each tensor, in the same order.
+    pub(super) roles: Vec<Role>,
     /// [vocab, hidden].
     pub embedding: WeightId,
     /// After the embedding.
@@ -98,7 +85,7 @@ pub struct Architecture {
 impl Architecture {
     /// Lists the tensors of a model with `labels` classifier outputs (ignored without a classifier).
     pub fn new(config: &Config, labels: usize) -> Architecture {
-        let mut list = List { tensors: Vec::new(), norm_bias: config.norm_bias };
+        let mut list = List { tensors: Vec::new(), roles: Vec::new(), norm_bias: config.norm_bias };
         let (h, i) = (config.hidden_size, config.intermediate_size);
         let embedding =
             list.add("embeddings.tok_embeddings.weight", &[config.vocab_size, h], Role::Embedding);
@@ -136,7 +123,8 @@ impl Architecture {
             };
             HeadWeights { dense, norm, output, outputs }
         });
-        Architecture { tensors: list.tensors, embedding, embedding_norm, layers, final_norm, head }
+        let List { tensors, roles, .. } = list;
+        Architecture { tensors, roles, embedding, embedding_norm, layers, final_norm, head }
     }
 
     /// Fails on a tensor that is missing, shaped otherwise, or not known to this architecture.
@@ -165,12 +153,14 @@ impl Architecture {
 
 struct List {
     tensors: Vec<TensorSpec>,
+    roles: Vec<Role>,
     norm_bias: bool,
 }
 
 impl List {
     fn add(&mut self, name: &str, shape: &[usize], role: Role) -> WeightId {
-        self.tensors.push(TensorSpec { name: name.into(), shape: shape.into(), role });
+        self.tensors.push(TensorSpec { name: name.into(), shape: shape.into() });
+        self.roles.push(role);
         WeightId(self.tensors.len() - 1)
     }
 

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::rope::{self, Rope, RopeOverride};
+use crate::backend::RopeTable;
 use crate::error::LoadError;
 use crate::pooling::Pooling;
 
@@ -109,6 +110,12 @@ impl Config {
     /// Elements of one head.
     pub fn head_dim(&self) -> usize {
         self.hidden_size / self.num_attention_heads
+    }
+
+    /// Tabulates the rotations of both layer kinds for positions 0 to `positions - 1`, in the order of the
+    /// [`RopeId`](crate::backend::RopeId)s that the forward pass uses.
+    pub fn rope_tables(&self, positions: usize) -> [RopeTable; 2] {
+        [&self.rope_full, &self.rope_sliding].map(|rope| rope.table(self.head_dim(), positions))
     }
 
     /// Reads `config.json`, and `training_config.json` if the checkpoint has one.

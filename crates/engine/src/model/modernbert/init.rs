@@ -10,10 +10,10 @@ use std::path::Path;
 use safetensors::tensor::{Dtype as StDtype, View as StView};
 use serde_json::{Value, json};
 
-use super::architecture::{Architecture, Role, TensorSpec};
+use super::architecture::{Architecture, Role};
 use super::config::Config;
 use super::rope::RopeOverride;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, TensorSpec};
 use crate::dtype::Dtype;
 use crate::error::LoadError;
 use crate::text::tokenize::Tokenizer;
@@ -254,12 +254,14 @@ impl Init {
             let head = ["head.", "decoder.", "classifier."].iter().any(|p| name.starts_with(p));
             if head || self.head == InitHead::Base { name.into() } else { format!("model.{name}") }
         };
-        let draw = |(index, spec): (usize, TensorSpec)| {
+        let draw = |(index, (spec, role)): (usize, (TensorSpec, Role))| {
             let name = stored_name(&spec.name);
             let seed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(index as u64);
-            (name, Draw { spec, seed, dtype: self.dtype, layers: self.preset.num_hidden_layers })
+            let (dtype, layers) = (self.dtype, self.preset.num_hidden_layers);
+            (name, Draw { spec, role, seed, dtype, layers })
         };
-        Ok(architecture.tensors.into_iter().enumerate().map(draw).collect())
+        let Architecture { tensors, roles, .. } = architecture;
+        Ok(tensors.into_iter().zip(roles).enumerate().map(draw).collect())
     }
 }
 
@@ -284,6 +286,7 @@ const SHARPEN_OUT: f64 = 4.0;
 /// A tensor that is drawn when its bytes are asked for, so that only one is in memory at a time.
 struct Draw {
     spec: TensorSpec,
+    role: Role,
     seed: u64,
     dtype: Dtype,
     layers: usize,
@@ -298,7 +301,7 @@ impl Draw {
         let count = self.elements();
         let width = self.spec.shape.last().copied().unwrap_or(1);
         let out_std = INITIALIZER_RANGE / (2.0 * self.layers as f64).sqrt();
-        let std = match self.spec.role {
+        let std = match self.role {
             Role::NormWeight => return vec![1.0; count],
             Role::Bias => return vec![0.0; count],
             Role::Embedding | Role::MlpIn | Role::Qkv => INITIALIZER_RANGE,
@@ -308,7 +311,7 @@ impl Draw {
         };
         let mut normals = TruncatedNormal { rng: fastrand::Rng::with_seed(self.seed), spare: None };
         let mut values: Vec<f32> = (0..count).map(|_| (normals.next() * std) as f32).collect();
-        if self.spec.role == Role::Qkv {
+        if self.role == Role::Qkv {
             values[..count / 3 * 2].iter_mut().for_each(|x| *x *= SHARPEN_QK as f32);
         }
         values

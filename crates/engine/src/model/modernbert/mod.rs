@@ -5,14 +5,13 @@
 //! weights or runs an operation: see [`crate::checkpoint`] and [`crate::backend`].
 
 mod architecture;
-pub mod buffers;
 mod config;
 pub mod forward;
 mod init;
 mod rope;
 mod workspace;
 
-pub use architecture::{Architecture, TensorSpec};
+pub use architecture::Architecture;
 pub use config::{Config, Head, LayerKind, Scoring};
 #[cfg(test)]
 pub(crate) use init::smallest;

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::config::RawConfig;
+use crate::backend::RopeTable;
 
 /// The longest context that any configuration may speak of.
 const MAX_TOKENS: i64 = 1 << 20;
@@ -323,6 +324,12 @@ impl Rope {
             }
             Scaling::None | Scaling::Linear { .. } => 0,
         }
+    }
+
+    /// Tabulates the cosines and sines of positions 0 to `positions - 1`.
+    pub fn table(&self, head_dim: usize, positions: usize) -> RopeTable {
+        let scale = self.attention_factor() as f32;
+        RopeTable::new(&self.inverse_frequencies(head_dim), scale, positions)
     }
 
     /// Multiplies cos and sin.

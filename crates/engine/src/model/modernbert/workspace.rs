@@ -11,14 +11,12 @@
 
 use super::architecture::Architecture;
 use super::config::{Config, Head};
-use crate::backend::{View, cpu};
+use crate::backend::{Layout, View, cpu};
 use crate::batch::PackedBatch;
 use crate::dtype::Dtype;
 
 /// At most this many masked positions in a batch: their logits are vocab_size f32 each.
 pub const MAX_MASKS: usize = 64;
-
-const ALIGN_BYTES: usize = 256;
 
 /// Offsets of all regions for batches of at most `max_tokens` tokens in `max_sequences` sequences.
 #[derive(Debug, Clone)]
@@ -59,22 +57,18 @@ impl Workspace {
             Head::Sequence { .. } => max_sequences,
             Head::Token => rows,
         };
-        let mut end = 0;
-        let mut region = |bytes: usize| {
-            let start = end;
-            end += bytes.next_multiple_of(ALIGN_BYTES);
-            start
-        };
+        let pooled_rows = max_sequences.max(cpu::min_rows(hidden));
+        let mut layout = Layout::default();
         Workspace {
-            stream: region(rows * hidden * element),
-            narrow: region(rows * hidden * element),
-            wide: region(rows * wide_columns * element),
-            pooled: region(max_sequences.max(cpu::min_rows(hidden)) * hidden * 4),
-            logits: region(logit_rows * outputs * 4),
+            stream: layout.place(rows * hidden * element),
+            narrow: layout.place(rows * hidden * element),
+            wide: layout.place(rows * wide_columns * element),
+            pooled: layout.place(pooled_rows * hidden * 4),
+            logits: layout.place(logit_rows * outputs * 4),
+            bytes: layout.bytes(),
             dtype,
             max_tokens,
             max_sequences,
-            bytes: end,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The allocate and free timeline of an experiment: what is live at each operation, and what each
 //! strategy has taken from the device for it.
 
-use crate::experiment::MemoryExperiment;
+use bigbatch_allocators::MemoryExperiment;
 
 use super::frame::{At, Axis, Frame, Scale, Size};
 use super::parts::{Figure, series_class};

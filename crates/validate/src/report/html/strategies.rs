@@ -1,7 +1,7 @@
 //! `memory.html`: cleanup strategies compared, on a page of their own.
 
-use crate::experiment::MemoryExperiment;
 use crate::report::sections;
+use bigbatch_allocators::MemoryExperiment;
 
 use super::{begin, finish, section};
 

@@ -1,7 +1,7 @@
 //! The table of `bench memory`: what each cleanup strategy made of the same traffic.
 
-use crate::experiment::{MemoryExperiment, Strategy};
 use crate::format::{bytes, count, percent, time};
+use bigbatch_allocators::{MemoryExperiment, Strategy};
 
 use super::table::{Field, Row, Stress, Table, columns};
 

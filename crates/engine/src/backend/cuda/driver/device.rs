@@ -1,7 +1,8 @@
-//! One CUDA device: its context, its properties, its streams.
+//! One CUDA device: its context, its properties, its streams and events.
 //!
 //! The context is the device's primary one, slimmed before anything runs: kernels here use no stack, no
-//! `printf` and no heap, and what the driver would set aside for them is the larger half of a context.
+//! `printf` and no heap, and the memory that the driver would set aside for them is the larger half of a
+//! context. Memory is allocated in [`super::memory`].
 
 use std::ffi::{c_char, c_uint};
 use std::sync::{Arc, OnceLock};
@@ -9,35 +10,35 @@ use std::sync::{Arc, OnceLock};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 
-use super::fault::{At, describe};
+use super::arch::Arch;
+use super::fault::{CallContext, describe};
 use super::libraries::{self, Library};
-use super::memory::Meter;
+use super::meter::Meter;
 use super::nvml::{Nvml, PciAddress};
-use crate::backend::cuda::kernels::compile::Arch;
 use crate::backend::{CudaDevice, DeviceMemory};
 use crate::error::DeviceError;
 
-/// Oldest driver accepted, as `cuDriverGetVersion` counts: 1000 x major + 10 x minor.
+/// Oldest accepted driver, in the encoding of `cuDriverGetVersion`: 1000 x major + 10 x minor.
 const OLDEST_DRIVER: i32 = 12000;
 
-/// What a device is and has.
+/// Properties of a device.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Properties {
     /// Marketing name.
     pub name: String,
-    /// Compute capability.
+    /// Compute capability, major and minor.
     pub capability: (u32, u32),
-    /// Streaming multiprocessors.
+    /// Number of streaming multiprocessors.
     pub multiprocessors: u32,
-    /// Most dynamic shared memory of one block, in bytes.
+    /// Most dynamic shared memory per block, in bytes.
     pub shared_memory_bytes: usize,
-    /// All memory of the device, in bytes.
+    /// Total memory, in bytes.
     pub memory_bytes: u64,
-    /// CUDA version that the driver supports, major and minor.
+    /// Newest CUDA that the driver supports, major and minor.
     pub driver_version: (u32, u32),
 }
 
-/// A device with a context in this process. Dropped when the last user is gone.
+/// A device with a context in this process. The context is released with the last reference.
 pub struct Device {
     label: String,
     handle: sys::CUdevice,
@@ -46,36 +47,40 @@ pub struct Device {
     meter: Meter,
 }
 
-// SAFETY: a context may be current on any thread, and each call here makes it so first.
+// SAFETY: a context may be current on any thread, and each method makes it current before it calls the
+// driver.
 unsafe impl Send for Device {}
-// SAFETY: the driver's calls are thread-safe; what is kept beside the handles never changes.
+// SAFETY: the driver's calls are thread-safe; the fields beside the handles never change.
 unsafe impl Sync for Device {}
 
-/// What can be said of a device without a context on it, for `doctor`.
+/// Lists all devices in the driver's order, without making a context on any.
 ///
 /// # Errors
-/// [`DeviceError::Unavailable`] where there is no driver or no device.
+/// [`DeviceError::Unavailable`] if there is no driver or no device.
 pub fn list() -> Result<Vec<Properties>, DeviceError> {
     let version = initialise("cuda")?;
-    let count = result::device::get_count().at("cuda", "cuDeviceGetCount")?;
+    let count = result::device::get_count().context("cuda", "cuDeviceGetCount")?;
     (0..count)
         .map(|ordinal| {
             let label = format!("cuda:{ordinal}");
-            let handle = result::device::get(ordinal).at(&label, "cuDeviceGet")?;
-            properties(&label, handle, version)
+            let handle = result::device::get(ordinal).context(&label, "cuDeviceGet")?;
+            read_properties(&label, handle, version)
         })
         .collect()
 }
 
-/// What preflight asks of a device; no context is made on it.
-pub(in crate::backend) fn look(ordinal: usize) -> Result<CudaDevice, DeviceError> {
+/// Returns a device's properties and free memory, without making a context on it.
+///
+/// # Errors
+/// [`DeviceError::Unavailable`] if there is no driver or no device of this index.
+pub(in crate::backend) fn inspect(ordinal: usize) -> Result<CudaDevice, DeviceError> {
     let label = format!("cuda:{ordinal}");
     let version = initialise(&label)?;
-    let handle = handle(ordinal, &label)?;
+    let handle = find_device(ordinal, &label)?;
     let Properties { name, capability, memory_bytes, driver_version, .. } =
-        properties(&label, handle, version)?;
+        read_properties(&label, handle, version)?;
     let nvml = Nvml::get();
-    let address = pci_address(&label, handle)?;
+    let address = read_pci_address(&label, handle)?;
     Ok(CudaDevice {
         name,
         capability,
@@ -86,9 +91,9 @@ pub(in crate::backend) fn look(ordinal: usize) -> Result<CudaDevice, DeviceError
     })
 }
 
-/// The device of this index.
-fn handle(ordinal: usize, label: &str) -> Result<sys::CUdevice, DeviceError> {
-    let count = result::device::get_count().at(label, "cuDeviceGetCount")?;
+/// Returns the driver's handle of the device of this index.
+fn find_device(ordinal: usize, label: &str) -> Result<sys::CUdevice, DeviceError> {
+    let count = result::device::get_count().context(label, "cuDeviceGetCount")?;
     if ordinal >= count as usize {
         let last = count.saturating_sub(1);
         return Err(DeviceError::Unavailable {
@@ -96,92 +101,96 @@ fn handle(ordinal: usize, label: &str) -> Result<sys::CUdevice, DeviceError> {
             reason: format!("this machine has {count} device(s), cuda:0 to cuda:{last}"),
         });
     }
-    result::device::get(ordinal as i32).at(label, "cuDeviceGet")
+    result::device::get(ordinal as i32).context(label, "cuDeviceGet")
 }
 
 impl Device {
     /// Makes a context on the device of this index, in the driver's order (`CUDA_VISIBLE_DEVICES` applies).
     ///
     /// # Errors
-    /// [`DeviceError::Unavailable`], in one line: no driver, a driver too old, no such device, a card older
-    /// than Ampere, a device that others occupy.
+    /// [`DeviceError::Unavailable`] if there is no driver or one older than CUDA 12.0, no device of this
+    /// index, a card older than Ampere, or no room for a context.
     pub fn open(ordinal: usize) -> Result<Arc<Device>, DeviceError> {
         let label = format!("cuda:{ordinal}");
         let unavailable =
             |reason: String| DeviceError::Unavailable { device: label.clone(), reason };
-        let idle = idle_bytes();
+        let idle = read_idle_bytes();
         let version = initialise(&label)?;
-        let handle = handle(ordinal, &label)?;
-        let properties = properties(&label, handle, version)?;
+        let handle = find_device(ordinal, &label)?;
+        let properties = read_properties(&label, handle, version)?;
         if properties.capability < (8, 0) {
             let (major, minor) = properties.capability;
             return Err(unavailable(format!(
-                "{} has compute capability {major}.{minor}; 8.0 (Ampere) or newer is needed",
+                "{} has compute capability {major}.{minor}; the kernels need 8.0 (Ampere) or newer",
                 properties.name
             )));
         }
-        let address = pci_address(&label, handle)?;
+        let address = read_pci_address(&label, handle)?;
         let idle_bytes = idle.iter().find(|(at, _)| *at == address).map(|(_, used)| *used);
-        let context =
-            slim_context(handle).map_err(|DriverError(status)| unavailable(busy(status)))?;
+        let context = retain_slim_context(handle)
+            .map_err(|DriverError(status)| unavailable(explain_no_context(status)))?;
         let meter = Meter::new(Nvml::get().and_then(|nvml| nvml.device(address)), idle_bytes);
         Ok(Arc::new(Device { label, handle, context, properties, meter }))
     }
 
-    /// `cuda:0`.
+    /// Returns the name that messages give: `cuda:0`.
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// What the device is and has.
+    /// Returns the device's properties.
     pub fn properties(&self) -> &Properties {
         &self.properties
     }
 
-    /// The machine code it runs best.
+    /// Returns the architecture whose machine code it runs best.
     pub fn arch(&self) -> Arch {
         let (major, minor) = self.properties.capability;
         Arch::of_card(major, minor)
     }
 
-    /// Versions of NVRTC and cuBLASLt that this driver runs: not newer ones than its own.
+    /// Returns the major versions of NVRTC and cuBLASLt that this driver runs: none newer than its own.
     pub fn library_majors(&self) -> &'static [u32] {
         if self.properties.driver_version.0 >= 13 { libraries::MAJORS } else { &[12] }
     }
 
-    pub(in crate::backend::cuda) fn handle(&self) -> sys::CUdevice {
+    /// Returns the driver's handle, valid as long as this device.
+    pub fn handle(&self) -> sys::CUdevice {
         self.handle
     }
 
     /// Makes the context current on this thread.
-    pub(in crate::backend::cuda) fn bind(&self) -> Result<(), DeviceError> {
-        // SAFETY: the context lives as long as `self`.
-        unsafe { result::ctx::set_current(self.context) }.at(&self.label, "cuCtxSetCurrent")
-    }
-
-    /// Free and total bytes, as the context sees them.
     ///
     /// # Errors
-    /// The driver's.
+    /// Fails if the driver's call fails.
+    pub fn bind(&self) -> Result<(), DeviceError> {
+        // SAFETY: the context lives as long as `self`.
+        unsafe { result::ctx::set_current(self.context) }.context(&self.label, "cuCtxSetCurrent")
+    }
+
+    /// Returns the device's free and total bytes.
+    ///
+    /// # Errors
+    /// Fails if the driver's call fails.
     pub fn free_and_total_bytes(&self) -> Result<(u64, u64), DeviceError> {
         self.bind()?;
-        let (free, total) = result::mem_get_info().at(&self.label, "cuMemGetInfo")?;
+        let (free, total) = result::mem_get_info().context(&self.label, "cuMemGetInfo")?;
         Ok((free as u64, total as u64))
     }
 
-    /// Bytes of the device that this process uses, context and libraries included.
+    /// Returns the bytes of the device that this process uses, context and libraries included.
     ///
     /// # Errors
-    /// The driver's.
+    /// Fails if the driver's call fails.
     pub fn used_bytes(&self) -> Result<u64, DeviceError> {
         match self.meter.used_bytes() {
             Some(used) => Ok(used),
-            // Without NVML nobody tells whose memory it is: all that is not free counts as ours.
+            // Without NVML the owner of memory is unknown: all that is not free counts as this process's.
             None => self.free_and_total_bytes().map(|(free, total)| total - free),
         }
     }
 
-    /// What this process and what everything on the card uses; what cannot be read is `None`.
+    /// Returns the memory in use by this process and by all; `None` for each that cannot be read.
     pub fn memory(&self) -> DeviceMemory {
         DeviceMemory { process_bytes: self.used_bytes().ok(), card_bytes: self.meter.card_bytes() }
     }
@@ -189,37 +198,38 @@ impl Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        // SAFETY: retained once in `slim_context`. An error at the end of use helps nobody.
+        // SAFETY: retained once in `retain_slim_context`. An error here has no one left to handle it.
         let _ = unsafe { result::primary_ctx::release(self.handle) };
     }
 }
 
-/// What every device read before this process first started the driver, which may take memory itself.
-fn idle_bytes() -> &'static [(PciAddress, u64)] {
+/// Returns the bytes in use on every device before this process first started the driver, which may take some
+/// itself.
+fn read_idle_bytes() -> &'static [(PciAddress, u64)] {
     static IDLE: OnceLock<Vec<(PciAddress, u64)>> = OnceLock::new();
-    IDLE.get_or_init(|| Nvml::get().map(Nvml::used_everywhere).unwrap_or_default())
+    IDLE.get_or_init(|| Nvml::get().map(Nvml::used_by_device).unwrap_or_default())
 }
 
-/// Opens and starts the driver; its version.
+/// Opens and starts the driver, and returns its version.
 fn initialise(label: &str) -> Result<i32, DeviceError> {
     let unavailable = |reason: String| DeviceError::Unavailable { device: label.into(), reason };
-    idle_bytes();
+    read_idle_bytes();
     libraries::open(Library::Driver, &[]).map_err(|error| unavailable(error.to_string()))?;
     let mut version = 0;
     // SAFETY: `version` is live; this call is allowed before cuInit.
     let status = unsafe { sys::cuDriverGetVersion(&mut version) };
     if status == CUresult::CUDA_SUCCESS && (1..OLDEST_DRIVER).contains(&version) {
         return Err(unavailable(format!(
-            "the driver supports CUDA {}.{}; 12.0 or newer is needed: install driver 525 or newer",
+            "the driver supports CUDA {}.{}; bigbatch needs 12.0 or newer: install driver 525 or newer",
             version / 1000,
             version % 1000 / 10
         )));
     }
-    result::init().map_err(|DriverError(status)| unavailable(no_device(status)))?;
+    result::init().map_err(|DriverError(status)| unavailable(explain_no_start(status)))?;
     Ok(version)
 }
 
-fn no_device(status: CUresult) -> String {
+fn explain_no_start(status: CUresult) -> String {
     let hint = match status {
         CUresult::CUDA_ERROR_NO_DEVICE => {
             "no NVIDIA device is visible: see `nvidia-smi` and CUDA_VISIBLE_DEVICES, or use --device cpu"
@@ -228,31 +238,35 @@ fn no_device(status: CUresult) -> String {
             "the loader found a toolkit's stub of libcuda: remove the stubs folder from LD_LIBRARY_PATH"
         }
         CUresult::CUDA_ERROR_SYSTEM_DRIVER_MISMATCH => {
-            "libcuda and the kernel's driver are of different versions: restart after an update"
+            "libcuda and the kernel's driver have different versions: restart after an update"
         }
         _ => "the driver did not start; see `nvidia-smi`",
     };
     format!("{hint} [{}]", describe(status))
 }
 
-fn busy(status: CUresult) -> String {
+fn explain_no_context(status: CUresult) -> String {
     let hint = match status {
         CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
-            "other processes hold its memory and no context fits; see `nvidia-smi`"
+            "other processes hold its memory and a context does not fit; see `nvidia-smi`"
         }
         CUresult::CUDA_ERROR_DEVICE_UNAVAILABLE => {
-            "another process has it for itself (compute mode), or it is not ready; see `nvidia-smi`"
+            "another process uses it exclusively (compute mode), or it is not ready; see `nvidia-smi`"
         }
-        _ => "no context could be made",
+        _ => "the driver cannot make a context on it; see `nvidia-smi`",
     };
     format!("{hint} [{}]", describe(status))
 }
 
-fn properties(label: &str, handle: sys::CUdevice, driver: i32) -> Result<Properties, DeviceError> {
+fn read_properties(
+    label: &str,
+    handle: sys::CUdevice,
+    driver: i32,
+) -> Result<Properties, DeviceError> {
     let read = |attribute| {
         // SAFETY: the handle is the driver's own, here and below.
         let value = unsafe { result::device::get_attribute(handle, attribute) };
-        value.map(|value| value as u32).at(label, "cuDeviceGetAttribute")
+        value.map(|value| value as u32).context(label, "cuDeviceGetAttribute")
     };
     let capability = (
         read(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
@@ -260,9 +274,9 @@ fn properties(label: &str, handle: sys::CUdevice, driver: i32) -> Result<Propert
     );
     let shared = read(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
     // SAFETY: as above.
-    let memory = unsafe { result::device::total_mem(handle) }.at(label, "cuDeviceTotalMem")?;
+    let memory = unsafe { result::device::total_mem(handle) }.context(label, "cuDeviceTotalMem")?;
     Ok(Properties {
-        name: result::device::get_name(handle).at(label, "cuDeviceGetName")?,
+        name: result::device::get_name(handle).context(label, "cuDeviceGetName")?,
         capability,
         multiprocessors: read(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
         shared_memory_bytes: shared as usize,
@@ -271,13 +285,13 @@ fn properties(label: &str, handle: sys::CUdevice, driver: i32) -> Result<Propert
     })
 }
 
-/// `0000:1b:00.0` as numbers.
-fn pci_address(label: &str, handle: sys::CUdevice) -> Result<PciAddress, DeviceError> {
+/// Returns the device's address on the bus: `0000:1b:00.0` as numbers.
+fn read_pci_address(label: &str, handle: sys::CUdevice) -> Result<PciAddress, DeviceError> {
     let mut text = [0 as c_char; 32];
-    // SAFETY: `text` has the length told.
+    // SAFETY: `text` has the length passed.
     unsafe { sys::cuDeviceGetPCIBusId(text.as_mut_ptr(), text.len() as i32, handle) }
         .result()
-        .at(label, "cuDeviceGetPCIBusId")?;
+        .context(label, "cuDeviceGetPCIBusId")?;
     let text: String = text.iter().take_while(|&&c| c != 0).map(|&c| c as u8 as char).collect();
     Ok(parse_pci_address(&text).unwrap_or_default())
 }
@@ -287,10 +301,10 @@ fn parse_pci_address(text: &str) -> Option<PciAddress> {
     Some((numbers.next()??, numbers.next()??, numbers.next()??))
 }
 
-/// Retains the primary context with as little set aside as the driver allows, current on this thread.
-fn slim_context(handle: sys::CUdevice) -> Result<sys::CUcontext, DriverError> {
+/// Retains the primary context with as little memory set aside as the driver allows, and makes it current.
+fn retain_slim_context(handle: sys::CUdevice) -> Result<sys::CUcontext, DriverError> {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    // A waiting thread that spins answers sooner by tens of microseconds, and takes a whole core.
+    // Spinning saves tens of microseconds per wait and takes a whole core.
     let wait = if cores >= 4 {
         sys::CUctx_flags::CU_CTX_SCHED_SPIN
     } else {
@@ -309,7 +323,7 @@ fn slim_context(handle: sys::CUdevice) -> Result<sys::CUcontext, DriverError> {
         (sys::CUlimit::CU_LIMIT_PRINTF_FIFO_SIZE, SMALLEST_FIFO_BYTES),
         (sys::CUlimit::CU_LIMIT_MALLOC_HEAP_SIZE, SMALLEST_FIFO_BYTES),
     ] {
-        // A driver that refuses a limit keeps its default: more memory, nothing wrong.
+        // A driver that rejects a limit keeps its default, which only takes more memory.
         let _ = result::ctx::set_limit(limit, bytes);
     }
     Ok(context)
@@ -325,35 +339,36 @@ pub struct Stream {
 unsafe impl Send for Stream {}
 
 impl Stream {
-    /// A new stream.
+    /// Creates a stream.
     ///
     /// # Errors
-    /// The driver's.
+    /// Fails if the driver's call fails.
     pub fn new(device: &Arc<Device>) -> Result<Stream, DeviceError> {
         device.bind()?;
         let handle = result::stream::create(result::stream::StreamKind::NonBlocking)
-            .at(device.label(), "cuStreamCreate")?;
+            .context(device.label(), "cuStreamCreate")?;
         Ok(Stream { device: device.clone(), handle })
     }
 
-    /// The device it belongs to.
+    /// Returns its device.
     pub fn device(&self) -> &Arc<Device> {
         &self.device
     }
 
-    pub(in crate::backend::cuda) fn handle(&self) -> sys::CUstream {
+    /// Returns the driver's handle, valid as long as this stream.
+    pub fn handle(&self) -> sys::CUstream {
         self.handle
     }
 
-    /// Waits until all that was enqueued is done.
+    /// Blocks until all enqueued work is done.
     ///
     /// # Errors
-    /// The driver's; faults of earlier launches show here.
+    /// Fails if the driver's call or an earlier launch failed.
     pub fn synchronize(&self) -> Result<(), DeviceError> {
         self.device.bind()?;
         // SAFETY: the stream is alive.
         unsafe { result::stream::synchronize(self.handle) }
-            .at(self.device.label(), "cuStreamSynchronize")
+            .context(self.device.label(), "cuStreamSynchronize")
     }
 }
 
@@ -375,10 +390,10 @@ pub struct Event {
 unsafe impl Send for Event {}
 
 impl Event {
-    /// A new event; `timed` for [`Event::milliseconds_since`].
+    /// Creates an event; `timed` is needed for [`Event::milliseconds_since`].
     ///
     /// # Errors
-    /// The driver's.
+    /// Fails if the driver's call fails.
     pub fn new(device: &Arc<Device>, timed: bool) -> Result<Event, DeviceError> {
         device.bind()?;
         let flags = if timed {
@@ -386,34 +401,34 @@ impl Event {
         } else {
             sys::CUevent_flags::CU_EVENT_DISABLE_TIMING
         };
-        let handle = result::event::create(flags).at(device.label(), "cuEventCreate")?;
+        let handle = result::event::create(flags).context(device.label(), "cuEventCreate")?;
         Ok(Event { device: device.clone(), handle })
     }
 
-    /// Marks all that the stream holds so far.
+    /// Marks the work enqueued on the stream so far.
     ///
     /// # Errors
-    /// The driver's.
+    /// Fails if the driver's call fails.
     pub fn record(&self, stream: &Stream) -> Result<(), DeviceError> {
         // SAFETY: both are alive and of one context, which is current.
         unsafe { result::event::record(self.handle, stream.handle()) }
-            .at(self.device.label(), "cuEventRecord")
+            .context(self.device.label(), "cuEventRecord")
     }
 
-    /// Waits until what was marked is done; at once if nothing was.
+    /// Blocks until the marked work is done; returns at once if none was marked.
     ///
     /// # Errors
-    /// The driver's.
+    /// Fails if the driver's call fails.
     pub fn wait(&self) -> Result<(), DeviceError> {
         // SAFETY: the event is alive.
         unsafe { result::event::synchronize(self.handle) }
-            .at(self.device.label(), "cuEventSynchronize")
+            .context(self.device.label(), "cuEventSynchronize")
     }
 
-    /// Device time between two events of one stream, both done.
+    /// Returns the device's time between two reached events of one stream.
     ///
     /// # Errors
-    /// The driver's.
+    /// Fails if the driver's call fails.
     pub fn milliseconds_since(&self, start: &Event) -> Result<f32, DeviceError> {
         type ElapsedTime = unsafe extern "C" fn(*mut f32, sys::CUevent, sys::CUevent) -> CUresult;
         let mut milliseconds = 0.0;
@@ -425,7 +440,7 @@ impl Event {
                 Err(_) => CUresult::CUDA_ERROR_NOT_FOUND,
             }
         };
-        status.result().at(self.device.label(), "cuEventElapsedTime")?;
+        status.result().context(self.device.label(), "cuEventElapsedTime")?;
         Ok(milliseconds)
     }
 }
@@ -450,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_a_device_says_so_in_one_line() {
+    fn a_machine_without_a_device_is_reported_in_one_line() {
         match Device::open(0) {
             Ok(device) => println!("skipped: there is a device, {}", device.properties().name),
             Err(error) => {
@@ -463,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_not_there_is_named() {
+    fn an_index_beyond_the_last_device_is_reported_with_their_number() {
         let Ok(devices) = list() else {
             println!("skipped: no CUDA device");
             return;

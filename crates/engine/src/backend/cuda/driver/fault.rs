@@ -1,4 +1,4 @@
-//! Driver and library statuses as [`DeviceError`]s, with the call that gave them.
+//! Statuses of the driver and of cuBLASLt as [`DeviceError`]s, with the call that returned them.
 
 use std::ffi::CStr;
 
@@ -9,13 +9,18 @@ use cudarc::driver::sys::CUresult;
 
 use crate::error::DeviceError;
 
-/// Puts the device's name and the call's to a status.
-pub(in crate::backend::cuda) trait At<T> {
-    fn at(self, device: &str, call: &'static str) -> Result<T, DeviceError>;
+/// Adds the device and the call to a status, to make a [`DeviceError`] of it.
+pub trait CallContext<T> {
+    /// Returns the value, or an error that names `device` and `call`.
+    ///
+    /// # Errors
+    /// [`DeviceError::Poisoned`] for a fault that ends the process's use of the device, else
+    /// [`DeviceError::Call`].
+    fn context(self, device: &str, call: &'static str) -> Result<T, DeviceError>;
 }
 
-impl<T> At<T> for Result<T, DriverError> {
-    fn at(self, device: &str, call: &'static str) -> Result<T, DeviceError> {
+impl<T> CallContext<T> for Result<T, DriverError> {
+    fn context(self, device: &str, call: &'static str) -> Result<T, DeviceError> {
         self.map_err(|DriverError(status)| {
             let (device, reason) = (device.to_string(), describe(status));
             if is_sticky(status) {
@@ -27,8 +32,8 @@ impl<T> At<T> for Result<T, DriverError> {
     }
 }
 
-impl<T> At<T> for Result<T, CublasError> {
-    fn at(self, device: &str, call: &'static str) -> Result<T, DeviceError> {
+impl<T> CallContext<T> for Result<T, CublasError> {
+    fn context(self, device: &str, call: &'static str) -> Result<T, DeviceError> {
         self.map_err(|CublasError(status)| {
             // SAFETY: cuBLASLt is open, for it gave this status; the string lives as long as the library.
             let name = unsafe { CStr::from_ptr(lt::cublasLtGetStatusName(status)) };
@@ -38,7 +43,7 @@ impl<T> At<T> for Result<T, CublasError> {
     }
 }
 
-/// Name and explanation of a driver status.
+/// Returns the explanation and the name of a driver status.
 pub(in crate::backend::cuda) fn describe(status: CUresult) -> String {
     let error = DriverError(status);
     let text = |text: Result<&CStr, DriverError>| text.map(|t| t.to_string_lossy().into_owned());
@@ -48,8 +53,8 @@ pub(in crate::backend::cuda) fn describe(status: CUresult) -> String {
     }
 }
 
-/// Faults after which the driver answers every call of this process with the same status. An uncorrectable
-/// memory error and an MPS server's end are of this kind, as are all faults that a kernel runs into.
+/// Returns whether the driver answers every later call of this process with the same status. Uncorrectable
+/// memory errors, the end of an MPS server and all faults inside a kernel are of this kind.
 fn is_sticky(status: CUresult) -> bool {
     matches!(
         status,

@@ -1,12 +1,13 @@
 //! Finding and opening the driver, NVRTC and cuBLASLt at run time.
 //!
-//! Nothing is linked, so a build runs where none of them exists and says what is missing. A library is
-//! searched in the folders that people install it to, the folders of Python wheels included, and opened
-//! by absolute path with its symbols global; cudarc then finds it already loaded under its own name.
-//! `libnvrtc-builtins` goes first: NVRTC opens it by name only, and a wheel's folder is on no loader path.
+//! Nothing is linked, so the program runs on a machine that has none of them and reports what is missing. A
+//! library is searched in the folders that it is usually installed to, those of Python wheels included, and
+//! opened by absolute path with its symbols global; cudarc then finds it loaded under its own name.
+//! `libnvrtc-builtins` is opened first: NVRTC opens it by name only, and a wheel's folder is on no loader
+//! path.
 //!
-//! The working directory is never searched. The loader itself would do so where `LD_LIBRARY_PATH` has an
-//! empty or relative entry, so such an entry is refused when a library of ours lies there.
+//! The working directory is never searched. The loader itself would search it where `LD_LIBRARY_PATH` has an
+//! empty or relative entry, so such an entry is rejected if one of these libraries lies there.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ pub enum Library {
     CublasLt,
 }
 
-/// Why a library cannot be used; one line with what to do.
+/// Why a library cannot be used, in one line with the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LibraryError {
     /// It is in none of the folders searched.
@@ -41,12 +42,12 @@ pub enum LibraryError {
         /// What to install or set.
         remedy: &'static str,
     },
-    /// It was found and would not load.
+    /// It was found and does not load.
     #[error("{path} does not load: {reason}", path = path.display())]
     Broken {
         /// The file tried last.
         path: PathBuf,
-        /// What the loader said.
+        /// The loader's message.
         reason: String,
     },
     /// It lacks a function that every supported version has.
@@ -65,7 +66,7 @@ pub enum LibraryError {
     WorkingDirectory {
         /// The entry as it stands in the variable.
         entry: String,
-        /// The file found through it.
+        /// The file that lies there.
         file: String,
     },
 }
@@ -154,12 +155,13 @@ impl Library {
     }
 }
 
-/// Opens a library for good. Later calls answer from memory, success and failure alike.
+/// Opens a library until the process ends and returns its path. The first result is remembered, whether
+/// success or failure.
 ///
-/// `majors` are the versions accepted, best first; the driver has only one.
+/// `majors` are the accepted versions, best first; the driver has only one.
 ///
 /// # Errors
-/// Says what was looked for, where, and what to do.
+/// [`LibraryError`] with the file names, the folders searched, and the remedy.
 pub fn open(library: Library, majors: &[u32]) -> Result<PathBuf, LibraryError> {
     static OPENED: [OnceLock<Result<PathBuf, LibraryError>>; 3] =
         [OnceLock::new(), OnceLock::new(), OnceLock::new()];
@@ -171,7 +173,7 @@ fn open_once(library: Library, majors: &[u32]) -> Result<PathBuf, LibraryError> 
     static LOADING: Mutex<()> = Mutex::new(());
     let _guard = LOADING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
 
-    refuse_working_directory(library)?;
+    reject_working_directory(library)?;
     let folders = Folders::from_environment().of(library);
     let mut broken = None;
     for name in library.file_names(majors) {
@@ -217,9 +219,9 @@ fn load(path: &Path) -> Result<(), LibraryError> {
             Ok(())
         }
         Err(error) => {
-            // What the loader said lies one level down.
-            let said = std::error::Error::source(&error).map(|source| source.to_string());
-            let reason = said.unwrap_or_else(|| error.to_string());
+            // The loader's message is the error's source.
+            let message = std::error::Error::source(&error).map(|source| source.to_string());
+            let reason = message.unwrap_or_else(|| error.to_string());
             Err(LibraryError::Broken { path: path.to_owned(), reason })
         }
     }
@@ -235,8 +237,7 @@ fn builtins_beside(nvrtc: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Asks for every function the backend calls, so that a missing one is an error here and not a panic in
-/// the middle of a batch.
+/// Looks up every function that is called, so that a missing one is an error here and not a panic in a batch.
 fn check(library: Library) -> Result<(), LibraryError> {
     match library.symbols().iter().find(|symbol| !library.has_symbol(symbol)) {
         Some(symbol) => Err(LibraryError::Symbol { file: library.file(), symbol }),
@@ -244,12 +245,12 @@ fn check(library: Library) -> Result<(), LibraryError> {
     }
 }
 
-/// Folders that hold what the kernel driver installs, best first.
+/// Returns the folders that may hold the driver's libraries, best first.
 pub(in crate::backend::cuda) fn driver_folders() -> Vec<PathBuf> {
     Folders::from_environment().of(Library::Driver)
 }
 
-/// Where libraries are looked for, as this process's environment says.
+/// Folders to search, from this process's environment.
 struct Folders {
     library_path: Vec<PathBuf>,
     toolkits: Vec<PathBuf>,
@@ -301,13 +302,13 @@ impl Folders {
     }
 }
 
-/// The absolute entries of a path variable.
+/// Returns the absolute entries of a path variable.
 fn paths_of(variable: &str) -> Vec<PathBuf> {
     let Some(value) = std::env::var_os(variable) else { return Vec::new() };
     std::env::split_paths(&value).filter(|path| path.is_absolute()).collect()
 }
 
-/// `site-packages` of the virtual environment, of each Python on PATH, and of this user.
+/// Returns `site-packages` of the virtual environment, of each Python on PATH, and of this user.
 fn site_packages() -> Vec<PathBuf> {
     let mut prefixes = paths_of("VIRTUAL_ENV");
     for folder in paths_of("PATH") {
@@ -328,7 +329,7 @@ fn site_packages() -> Vec<PathBuf> {
     found
 }
 
-/// Entries of a folder whose names start with `prefix`, the highest version first.
+/// Returns a folder's entries whose names start with `prefix`, the highest version first.
 fn entries(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let Ok(listing) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut found: Vec<PathBuf> = listing
@@ -340,23 +341,23 @@ fn entries(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The numbers in a file's name, for ordering `cuda-12.4` before `cuda-13.0`.
+/// Returns the numbers in a file's name, for ordering `cuda-12.4` before `cuda-13.0`.
 fn version_of(path: &Path) -> Vec<u64> {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
 }
 
-fn refuse_working_directory(library: Library) -> Result<(), LibraryError> {
+fn reject_working_directory(library: Library) -> Result<(), LibraryError> {
     let Some(value) = std::env::var_os("LD_LIBRARY_PATH") else { return Ok(()) };
-    match relative_hit(&value, library) {
+    match find_by_relative_entry(&value, library) {
         Some((entry, file)) => Err(LibraryError::WorkingDirectory { entry, file }),
         None => Ok(()),
     }
 }
 
-/// The first relative entry of a path variable through which the loader would find `library`. An unset or
-/// wholly empty variable has no entries.
-fn relative_hit(value: &std::ffi::OsStr, library: Library) -> Option<(String, String)> {
+/// Returns the first relative entry of a path variable through which the loader would find `library`, and the
+/// file. An empty variable has no entries.
+fn find_by_relative_entry(value: &std::ffi::OsStr, library: Library) -> Option<(String, String)> {
     if value.is_empty() {
         return None;
     }
@@ -396,23 +397,24 @@ mod tests {
     #[test]
     fn a_relative_library_path_matters_only_where_the_library_lies() {
         // The tests run in the crate's folder, which holds none of these libraries but does hold `src`.
-        assert_eq!(relative_hit(OsStr::new(""), Library::Nvrtc), None);
-        assert_eq!(relative_hit(OsStr::new(":/usr/lib"), Library::Nvrtc), None);
+        assert_eq!(find_by_relative_entry(OsStr::new(""), Library::Nvrtc), None);
+        assert_eq!(find_by_relative_entry(OsStr::new(":/usr/lib"), Library::Nvrtc), None);
         let folder =
             std::env::temp_dir().join(format!("bigbatch-libraries-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("libnvrtc.so.13"), b"").unwrap();
         let absolute = std::env::join_paths([&folder]).unwrap();
         assert_eq!(
-            relative_hit(&absolute, Library::Nvrtc),
+            find_by_relative_entry(&absolute, Library::Nvrtc),
             None,
             "absolute entries are the user's choice"
         );
         let up = "../".repeat(std::env::current_dir().unwrap().components().count());
         let relative = format!("/usr/lib:{up}{}", folder.strip_prefix("/").unwrap().display());
-        let hit = relative_hit(OsStr::new(&relative), Library::Nvrtc).expect("found through ../");
+        let hit = find_by_relative_entry(OsStr::new(&relative), Library::Nvrtc)
+            .expect("found through ../");
         assert_eq!(hit.1, "libnvrtc.so.13");
-        assert_eq!(relative_hit(OsStr::new(&relative), Library::CublasLt), None);
+        assert_eq!(find_by_relative_entry(OsStr::new(&relative), Library::CublasLt), None);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -1,10 +1,11 @@
-//! Device memory: who has how much of the budget, and the one arena that takes what is left.
+//! Device and pinned memory, and the one arena that takes what the budget leaves.
 //!
-//! The budget is all that this process uses of the device, as the driver reports it. The arena is the last
-//! to be served: its addresses are reserved at once, and memory is put behind them in two steps, first
-//! what is likely to fit, so that every kernel, GEMM algorithm and graph can run once (the driver loads code
-//! when it first runs), then what their loading left of the budget. After that nothing is allocated:
-//! [`allocations_after_startup`] counts the exceptions, and tests hold it at zero.
+//! The budget covers all memory of the device that this process uses, as the driver reports it. The arena
+//! comes last: its addresses are reserved at once and backed with memory in two steps, first as much as is
+//! likely to fit, so that every kernel, GEMM algorithm and graph can run once (the driver loads code when it
+//! first runs), then what their code left of the budget. After that nothing is allocated:
+//! [`allocations_after_startup`] counts the exceptions, and tests hold it at zero. The order of these steps
+//! is in [`super::super::start`].
 
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -14,19 +15,19 @@ use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUresult};
 
 use super::device::Device;
-use super::fault::At;
-use super::nvml;
+use super::fault::CallContext;
 use crate::error::DeviceError;
 
 static STARTED: AtomicBool = AtomicBool::new(false);
 static LATE_ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
-/// Allocations of device or pinned memory made after start-up was declared over: 0 unless something is wrong.
+/// Returns the number of allocations of device or pinned memory since start-up ended: 0 unless there is a
+/// bug.
 pub fn allocations_after_startup() -> u64 {
     LATE_ALLOCATIONS.load(Ordering::Relaxed)
 }
 
-/// Declares start-up over, or begun again for another model or device.
+/// Marks start-up as ended, or as begun again for another model or device.
 pub(in crate::backend::cuda) fn set_started(started: bool) {
     STARTED.store(started, Ordering::Relaxed);
 }
@@ -37,44 +38,11 @@ fn count_allocation() {
     }
 }
 
-/// Reads what this process uses of one device.
-pub(in crate::backend::cuda) struct Meter {
-    nvml: Option<nvml::Device>,
-    idle_bytes: Option<u64>,
-}
-
-impl Meter {
-    /// `idle_bytes` is the device's use before this process touched it.
-    pub(in crate::backend::cuda) fn new(
-        nvml: Option<nvml::Device>,
-        idle_bytes: Option<u64>,
-    ) -> Meter {
-        Meter { nvml, idle_bytes }
-    }
-
-    /// What all processes and the driver use of the device.
-    pub(in crate::backend::cuda) fn card_bytes(&self) -> Option<u64> {
-        self.nvml.as_ref()?.used_bytes()
-    }
-
-    pub(in crate::backend::cuda) fn used_bytes(&self) -> Option<u64> {
-        let nvml = self.nvml.as_ref()?;
-        let growth = || Some(nvml.used_bytes()?.saturating_sub(self.idle_bytes?));
-        nvml.own_bytes().or_else(growth)
-    }
-}
-
-fn out_of_memory(device: &Device, purpose: &'static str, asked: usize) -> DeviceError {
-    let free_bytes = device.free_and_total_bytes().map_or(0, |(free, _)| free);
-    DeviceError::OutOfMemory {
-        device: device.label().to_string(),
-        purpose,
-        asked_bytes: asked as u64,
-        free_bytes,
-    }
-}
-
-fn or_out_of_memory<T>(
+/// Turns the status of a call that allocates `bytes` for `purpose` into a result.
+///
+/// # Errors
+/// [`DeviceError::OutOfMemory`] with the bytes still free, or what [`CallContext`] makes of another status.
+pub fn check_allocation<T>(
     status: Result<T, DriverError>,
     device: &Device,
     call: &'static str,
@@ -82,14 +50,17 @@ fn or_out_of_memory<T>(
     bytes: usize,
 ) -> Result<T, DeviceError> {
     match status {
-        Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
-            Err(out_of_memory(device, purpose, bytes))
-        }
-        other => other.at(device.label(), call),
+        Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => Err(DeviceError::OutOfMemory {
+            device: device.label().to_string(),
+            purpose,
+            asked_bytes: bytes as u64,
+            free_bytes: device.free_and_total_bytes().map_or(0, |(free, _)| free),
+        }),
+        other => other.context(device.label(), call),
     }
 }
 
-/// A block of device memory of its own: the weights, the GEMM workspace.
+/// A block of device memory with its own allocation: the weights, the GEMM workspace.
 pub struct DeviceBuffer {
     device: Arc<Device>,
     address: sys::CUdeviceptr,
@@ -97,10 +68,10 @@ pub struct DeviceBuffer {
 }
 
 impl DeviceBuffer {
-    /// Allocates; the contents are whatever was there.
+    /// Allocates uninitialised memory.
     ///
     /// # Errors
-    /// [`DeviceError::OutOfMemory`] naming the purpose.
+    /// [`DeviceError::OutOfMemory`] with the purpose.
     pub fn new(
         device: &Arc<Device>,
         bytes: usize,
@@ -110,42 +81,42 @@ impl DeviceBuffer {
         count_allocation();
         // SAFETY: a plain allocation; freed in `drop`.
         let status = unsafe { result::malloc_sync(bytes.max(1)) };
-        let address = or_out_of_memory(status, device, "cuMemAlloc", purpose, bytes)?;
+        let address = check_allocation(status, device, "cuMemAlloc", purpose, bytes)?;
         Ok(DeviceBuffer { device: device.clone(), address, bytes })
     }
 
-    /// Device address of the first byte.
+    /// Returns the device address of the first byte.
     pub(in crate::backend::cuda) fn address(&self) -> u64 {
         self.address
     }
 
-    /// Bytes.
+    /// Returns the size in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Copies from the host, which may change its data afterwards. Other streams see the copy after
-    /// [`DeviceBuffer::settle`].
+    /// Copies from the host; `data` may change afterwards. Other streams see the copy after
+    /// [`DeviceBuffer::wait_for_writes`].
     ///
     /// # Errors
-    /// The driver's.
+    /// Fails if the driver's call fails.
     pub fn write(&mut self, offset: usize, data: &[u8]) -> Result<(), DeviceError> {
         assert!(offset + data.len() <= self.bytes, "write past the end of a device buffer");
         self.device.bind()?;
         // SAFETY: the range lies inside this allocation; the source is read when the call returns.
         unsafe { result::memcpy_htod_sync(self.address + offset as u64, data) }
-            .at(self.device.label(), "cuMemcpyHtoD")
+            .context(self.device.label(), "cuMemcpyHtoD")
     }
 
-    /// Waits for all writes: from pageable memory they return when the data is staged, not when it is there.
+    /// Blocks until all writes have arrived: a copy from pageable memory returns when the data is staged.
     ///
     /// # Errors
-    /// The driver's.
-    pub fn settle(&self) -> Result<(), DeviceError> {
+    /// Fails if the driver's call fails.
+    pub fn wait_for_writes(&self) -> Result<(), DeviceError> {
         self.device.bind()?;
         // SAFETY: the default stream of the current context, which synchronous copies go through.
         unsafe { result::stream::synchronize(result::stream::null()) }
-            .at(self.device.label(), "cuStreamSynchronize")
+            .context(self.device.label(), "cuStreamSynchronize")
     }
 }
 
@@ -157,7 +128,7 @@ impl Drop for DeviceBuffer {
     }
 }
 
-/// Page-locked host memory, which the device copies from and to while the host goes on.
+/// Page-locked host memory, from and to which the device copies while the host continues.
 pub struct Pinned {
     device: Arc<Device>,
     address: *mut c_void,
@@ -171,25 +142,25 @@ impl Pinned {
     /// Allocates zeroed memory.
     ///
     /// # Errors
-    /// The driver's.
+    /// Fails if the driver's call fails.
     pub fn new(device: &Arc<Device>, bytes: usize) -> Result<Pinned, DeviceError> {
         device.bind()?;
         count_allocation();
         // SAFETY: freed in `drop`; portable, so that every context of this process may copy with it.
         let address = unsafe { result::malloc_host(bytes.max(1), sys::CU_MEMHOSTALLOC_PORTABLE) }
-            .at(device.label(), "cuMemHostAlloc")?;
+            .context(device.label(), "cuMemHostAlloc")?;
         // SAFETY: just allocated with this size.
         unsafe { std::ptr::write_bytes(address.cast::<u8>(), 0, bytes) };
         Ok(Pinned { device: device.clone(), address, bytes })
     }
 
-    /// Its bytes.
+    /// Returns the bytes.
     pub fn as_slice(&self) -> &[u8] {
         // SAFETY: `bytes` zeroed bytes are there; the caller waits for copies before it reads.
         unsafe { std::slice::from_raw_parts(self.address.cast::<u8>(), self.bytes) }
     }
 
-    /// Its bytes, to fill. No copy from here may be under way.
+    /// Returns the bytes for writing. No copy from them may be pending.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: as above, and borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.address.cast::<u8>(), self.bytes) }
@@ -208,10 +179,11 @@ impl Drop for Pinned {
     }
 }
 
-/// What the arena grows and shrinks by: small enough to hit a budget, large enough to be few.
+/// Size by which the arena grows and shrinks: small enough to fit a budget closely, large enough for few
+/// chunks.
 const CHUNK_BYTES: usize = 32 << 20;
 
-/// Addresses for all that may ever be the arena's, with memory behind the first part.
+/// A range of reserved addresses whose first part is backed with memory.
 pub struct Arena {
     device: Arc<Device>,
     address: sys::CUdeviceptr,
@@ -221,10 +193,10 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Reserves addresses for `bytes`; takes no memory yet.
+    /// Reserves addresses for `bytes`; allocates no memory.
     ///
     /// # Errors
-    /// The driver's.
+    /// Fails if the driver's call fails.
     pub fn reserve(device: &Arc<Device>, bytes: usize) -> Result<Arena, DeviceError> {
         device.bind()?;
         let properties = allocation_properties(device);
@@ -238,30 +210,30 @@ impl Arena {
             )
         }
         .result()
-        .at(device.label(), "cuMemGetAllocationGranularity")?;
+        .context(device.label(), "cuMemGetAllocationGranularity")?;
         let reserved = bytes.max(1).next_multiple_of(granule);
         let mut address = 0;
         // SAFETY: `address` is live; freed in `drop`.
         unsafe { sys::cuMemAddressReserve(&mut address, reserved, 0, 0, 0) }
             .result()
-            .at(device.label(), "cuMemAddressReserve")?;
+            .context(device.label(), "cuMemAddressReserve")?;
         Ok(Arena { device: device.clone(), address, reserved, granule, chunks: Vec::new() })
     }
 
-    /// Device address of the first byte; it never moves.
+    /// Returns the device address of the first byte; it never changes.
     pub(in crate::backend::cuda) fn address(&self) -> u64 {
         self.address
     }
 
-    /// Bytes that have memory behind them.
+    /// Returns the bytes that are backed with memory.
     pub fn bytes(&self) -> usize {
         self.chunks.iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// Copies from the host and waits until the data is there. Nothing may be under way that uses the range.
+    /// Copies from the host and blocks until the data has arrived. No pending work may use the range.
     ///
     /// # Errors
-    /// The driver's.
+    /// Fails if the driver's call fails.
     pub(in crate::backend::cuda) fn write(
         &mut self,
         offset: usize,
@@ -272,18 +244,18 @@ impl Arena {
         let label = self.device.label();
         // SAFETY: the range lies inside the arena; the source outlives both calls.
         unsafe { result::memcpy_htod_sync(self.address + offset as u64, data) }
-            .at(label, "cuMemcpyHtoD")?;
-        // From pageable memory the copy returns when the data is staged, not when it is there.
+            .context(label, "cuMemcpyHtoD")?;
+        // A copy from pageable memory returns when the data is staged, not when it has arrived.
         // SAFETY: the default stream of the current context, which synchronous copies go through.
         unsafe { result::stream::synchronize(result::stream::null()) }
-            .at(label, "cuStreamSynchronize")
+            .context(label, "cuStreamSynchronize")
     }
 
-    /// Puts memory behind the first `bytes` of the addresses, in whole chunks, or takes it away behind them.
-    /// Nothing may be under way on the device that uses what is taken away.
+    /// Backs the first `bytes` of the addresses with memory, in whole chunks, and releases the memory after
+    /// them. No pending work may use the released part.
     ///
     /// # Errors
-    /// [`DeviceError::OutOfMemory`], the arena somewhere in between.
+    /// [`DeviceError::OutOfMemory`]; the arena then has some size in between.
     pub fn resize(&mut self, bytes: usize) -> Result<(), DeviceError> {
         self.device.bind()?;
         let target = bytes.min(self.reserved).next_multiple_of(self.granule);
@@ -309,10 +281,10 @@ impl Arena {
         let mut handle = 0;
         // SAFETY: both pointers are live; released below or when the chunk is unmapped.
         let status = unsafe { sys::cuMemCreate(&mut handle, size, &properties, 0) }.result();
-        or_out_of_memory(status, &self.device, "cuMemCreate", "the arena", size)?;
+        check_allocation(status, &self.device, "cuMemCreate", "the arena", size)?;
         // SAFETY: the range is reserved and has no memory behind it yet; the handle has this size.
         let mapped = unsafe { sys::cuMemMap(at, size, 0, handle, 0) }.result();
-        if let Err(error) = mapped.at(self.device.label(), "cuMemMap") {
+        if let Err(error) = mapped.context(self.device.label(), "cuMemMap") {
             // SAFETY: created above, mapped nowhere.
             let _ = unsafe { sys::cuMemRelease(handle) };
             return Err(error);
@@ -325,11 +297,12 @@ impl Arena {
         // SAFETY: the range was mapped just now; one descriptor is passed.
         unsafe { sys::cuMemSetAccess(at, size, &access, 1) }
             .result()
-            .at(self.device.label(), "cuMemSetAccess")
+            .context(self.device.label(), "cuMemSetAccess")
     }
 }
 
-/// Takes the memory from behind a range. Errors leave it to the end of the process.
+/// Unmaps and releases the memory of a range. Where that fails, the memory stays taken until the process
+/// ends.
 ///
 /// # Safety
 /// The handle is mapped there with this size, and nothing uses the range any more.

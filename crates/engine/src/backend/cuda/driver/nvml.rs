@@ -1,10 +1,10 @@
-//! Memory as the driver's management library reports it: what `nvidia-smi` shows, and what a budget is
-//! held against.
+//! Memory in use as the driver's management library reports it: what `nvidia-smi` shows, and what a budget is
+//! checked against.
 //!
-//! CUDA's own reading needs a context, and so cannot say what the context cost. NVML reads before `cuInit`,
-//! and a device that nothing runs on may already read hundreds of MiB; so this process's share is its own
-//! entry where NVML lists it (not in a container, whose process ids differ), and otherwise the growth since
-//! that first reading, which others on the device disturb.
+//! CUDA's own reading needs a context, and so cannot measure the context. NVML reads before `cuInit`, when an
+//! unused device may already report hundreds of MiB. So this process's share is its own entry where NVML
+//! lists it (it does not in a container, whose process ids differ), and otherwise the growth since that first
+//! reading, which other processes on the device disturb.
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
@@ -45,7 +45,7 @@ struct PciInfo {
     id: [c_char; 32],
 }
 
-/// The library and its functions, opened once.
+/// The library's functions.
 pub(in crate::backend::cuda) struct Nvml {
     driver: unsafe extern "C" fn(*mut c_char, c_uint) -> c_int,
     count: unsafe extern "C" fn(*mut c_uint) -> c_int,
@@ -55,11 +55,11 @@ pub(in crate::backend::cuda) struct Nvml {
     processes: unsafe extern "C" fn(Handle, *mut c_uint, *mut Process) -> c_int,
 }
 
-/// A device's place on the bus: domain, bus, device.
+/// A device's address on the bus: domain, bus, device.
 pub(in crate::backend::cuda) type PciAddress = (u32, u32, u32);
 
 impl Nvml {
-    /// The library, where the driver brought it and it works.
+    /// Returns the library, opened once; `None` if it is missing or does not start.
     pub(in crate::backend::cuda) fn get() -> Option<&'static Nvml> {
         static NVML: std::sync::OnceLock<Option<Nvml>> = std::sync::OnceLock::new();
         NVML.get_or_init(Nvml::open).as_ref()
@@ -92,17 +92,17 @@ impl Nvml {
         }
     }
 
-    /// The driver's version, `580.65.06` say.
+    /// Returns the driver's version, such as `580.65.06`.
     pub(in crate::backend::cuda) fn driver_version(&self) -> Option<String> {
         let mut text = [0 as c_char; 96];
-        // SAFETY: `text` has the length told, and more than NVML's own 80.
+        // SAFETY: `text` has the length passed, which is more than NVML's own 80.
         let status = unsafe { (self.driver)(text.as_mut_ptr(), text.len() as c_uint) };
         let bytes = text.iter().map(|&byte| byte as u8).take_while(|&byte| byte != 0);
         (status == SUCCESS).then(|| bytes.map(char::from).collect())
     }
 
-    /// Used bytes of every device.
-    pub(in crate::backend::cuda) fn used_everywhere(&self) -> Vec<(PciAddress, u64)> {
+    /// Returns the used bytes of every device.
+    pub(in crate::backend::cuda) fn used_by_device(&self) -> Vec<(PciAddress, u64)> {
         let mut count = 0;
         // SAFETY: `count` is live.
         if unsafe { (self.count)(&mut count) } != SUCCESS {
@@ -139,7 +139,7 @@ impl Nvml {
         (status == SUCCESS).then_some(memory)
     }
 
-    /// Every device.
+    /// Returns every device.
     fn devices(&'static self) -> Vec<Device> {
         let mut count = 0;
         // SAFETY: `count` is live.
@@ -155,15 +155,15 @@ impl Nvml {
         (0..count).filter_map(device).collect()
     }
 
-    /// The device at this address.
+    /// Returns the device at this address.
     pub(in crate::backend::cuda) fn device(&'static self, address: PciAddress) -> Option<Device> {
         self.devices().into_iter().find(|device| self.address(device.handle) == Some(address))
     }
 }
 
-/// What another process uses of the devices it is on, and what these hold in all. A process that NVML does
-/// not list (it has no context, or this is a container with process ids of its own) leaves the card's
-/// reading, where the machine has a single card and it is plain which one is meant.
+/// Returns the memory that a process uses, summed over its devices, and what these devices have in use. For a
+/// process that NVML does not list (it has no context, or this is a container with its own process ids) only
+/// the card's use is returned, and only if the machine has a single card.
 pub(in crate::backend) fn memory_of(pid: u32) -> Option<DeviceMemory> {
     let devices = Nvml::get()?.devices();
     let uses = |device: &Device| Some((device.bytes_of(pid)?, device.used_bytes()?));
@@ -190,22 +190,22 @@ unsafe impl Send for Device {}
 unsafe impl Sync for Device {}
 
 impl Device {
-    /// Used bytes, of all processes and the driver's own.
+    /// Returns the bytes that all processes and the driver use.
     pub(in crate::backend::cuda) fn used_bytes(&self) -> Option<u64> {
         self.nvml.used(self.handle)
     }
 
-    /// Bytes that nobody holds.
+    /// Returns the bytes that are free.
     pub(in crate::backend::cuda) fn free_bytes(&self) -> Option<u64> {
         Some(self.nvml.memory(self.handle)?.free)
     }
 
-    /// What this process uses, where NVML lists it.
+    /// Returns the bytes that this process uses; `None` if NVML does not list it.
     pub(in crate::backend::cuda) fn own_bytes(&self) -> Option<u64> {
         self.bytes_of(std::process::id())
     }
 
-    /// What a process uses, where NVML lists it.
+    /// Returns the bytes that a process uses; `None` if NVML does not list it.
     fn bytes_of(&self, pid: u32) -> Option<u64> {
         let mut processes = vec![Process::default(); 64];
         loop {
@@ -215,7 +215,7 @@ impl Device {
                 unsafe { (self.nvml.processes)(self.handle, &mut count, processes.as_mut_ptr()) };
             match status {
                 SUCCESS => processes.truncate(count as usize),
-                // More may start between two calls.
+                // More processes may start between two calls.
                 INSUFFICIENT_SIZE if processes.len() < 4096 => {
                     processes.resize(2 * (count as usize).max(processes.len()), Process::default());
                     continue;

@@ -1,5 +1,5 @@
-//! The functions that are called, so that a missing one is an error at start-up and not a panic in a batch.
-//! None is newer than CUDA 12.0.
+//! The names of the functions that are called, `bench memory`'s included, so that a missing one is an error
+//! at start-up and not a panic in a batch. None is newer than CUDA 12.0.
 
 /// `libcuda`.
 pub(super) const DRIVER: &[&str] = &[

@@ -1,30 +1,31 @@
-//! Which of cuBLASLt's algorithms may run.
+//! Lists cuBLASLt's candidates for a product, and excludes those that split the inner dimension.
 //!
-//! The library's heuristic is asked once for each shape and bucket of rows, and the first of its list that
-//! passes is taken: no timing, so every start chooses alike. An algorithm that splits the inner dimension
-//! adds partial sums in an order that depends on the number of rows, or on chance, and is excluded: split-K
-//! says so in its configuration, and stream-K, which does not, by the bits it gives ([`super::verify`]).
+//! The library's heuristic ranks algorithms once per shape and bucket of rows, and the first one that passes
+//! is taken. Nothing is timed, so every start chooses alike. An algorithm that splits the inner dimension
+//! adds partial sums in an order that depends on the number of rows, or on chance. Split-K shows in an
+//! algorithm's configuration; stream-K does not, and is excluded by the bits that it gives
+//! ([`super::verify`]).
 
 use cudarc::cublaslt::result::CublasError;
 use cudarc::cublaslt::sys::{self, cublasLtMatmulAlgoConfigAttributes_t as Attribute};
 
 use super::descriptors::{Handle, Layout, Operation, Preference};
 
-/// How many of the heuristic's candidates are looked at.
+/// Most candidates that the heuristic returns.
 const CANDIDATES: usize = 32;
 
 /// An algorithm in the library's own encoding.
 pub(super) type Algorithm = sys::cublasLtMatmulAlgo_t;
 
-/// Why a candidate was passed over.
+/// Why a candidate was excluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exclusion {
     /// Splits the inner dimension.
     SplitK,
-    /// Gave other bits than the largest bucket's algorithm.
+    /// Gives other bits than the largest bucket's algorithm.
     OtherBits,
-    /// The library took it back when asked again for the shape.
+    /// The library rejects it when it is checked for the shape.
     Refused,
 }
 
@@ -38,7 +39,7 @@ pub(super) struct Problem<'a> {
 }
 
 impl Problem<'_> {
-    /// The heuristic's candidates, best first, each with the reason not to take it.
+    /// Returns the heuristic's candidates, best first, each with the reason to exclude it, if any.
     pub(super) fn candidates(
         &self,
         preference: &Preference,
@@ -47,7 +48,7 @@ impl Problem<'_> {
         let mut results: [sys::cublasLtMatmulHeuristicResult_t; CANDIDATES] =
             unsafe { std::mem::zeroed() };
         let mut count = 0;
-        // SAFETY: all descriptors are alive; `results` has room for the number told.
+        // SAFETY: all descriptors are alive; `results` has room for the number passed.
         unsafe {
             sys::cublasLtMatmulAlgoGetHeuristic(
                 self.handle.0,
@@ -67,7 +68,7 @@ impl Problem<'_> {
         valid.map(|found| Ok((found.algo, exclusion(found)?))).collect()
     }
 
-    /// Whether the algorithm runs these shapes within a workspace of so many bytes.
+    /// Returns whether the algorithm runs these shapes within a workspace of so many bytes.
     pub(super) fn accepts(&self, algorithm: &Algorithm, workspace_bytes: usize) -> bool {
         // SAFETY: as above.
         unsafe {
@@ -96,7 +97,7 @@ fn exclusion(
     Ok((!unsplit).then_some(Exclusion::SplitK))
 }
 
-/// Number, tile and stages, for reports.
+/// Returns number, tile, stages and cluster of an algorithm, for reports.
 pub(super) fn describe(algorithm: &Algorithm) -> String {
     let number: i32 = read(algorithm, Attribute::CUBLASLT_ALGO_CONFIG_ID).unwrap_or(-1);
     let tile: u32 = read(algorithm, Attribute::CUBLASLT_ALGO_CONFIG_TILE_ID).unwrap_or(0);

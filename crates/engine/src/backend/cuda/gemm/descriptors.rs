@@ -1,4 +1,4 @@
-//! cuBLASLt's descriptors, destroyed when dropped.
+//! Owners of cuBLASLt's descriptors, which destroy them when dropped.
 
 use std::ffi::c_void;
 
@@ -38,14 +38,14 @@ impl Drop for Handle {
     }
 }
 
-/// A matrix as cuBLASLt sees it: column-major, so our rows are its columns.
+/// A matrix as cuBLASLt sees it: column-major, so that rows here are its columns.
 pub(super) struct Layout(pub(super) sys::cublasLtMatrixLayout_t);
 
 // SAFETY: plain host memory of the library's.
 unsafe impl Send for Layout {}
 
 impl Layout {
-    /// `rows` of our row-major matrix with `cols` elements used and `stride` elements between.
+    /// Describes a row-major matrix of `rows` rows of `cols` elements, `stride` elements apart.
     pub(super) fn new(
         dtype: Dtype,
         rows: usize,
@@ -77,7 +77,7 @@ impl Drop for Layout {
     }
 }
 
-/// What is computed: `out = x W^T` in f32, with or without a bias.
+/// The operation: `out = x W^T` with sums in f32, with or without a bias.
 pub(super) struct Operation(pub(super) sys::cublasLtMatmulDesc_t);
 
 // SAFETY: plain host memory of the library's.
@@ -91,7 +91,7 @@ impl Operation {
             cudaDataType::CUDA_R_32F,
         )
         .map(Operation)?;
-        // The weight, first operand for a column-major library, is stored transposed to what it expects.
+        // The weight, first operand of a column-major library, is stored transposed.
         const TRANSPOSE: i32 = 1; // CUBLAS_OP_T
         operation.set(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, &TRANSPOSE)?;
         if bias {
@@ -124,7 +124,7 @@ impl Drop for Operation {
     }
 }
 
-/// What an algorithm may use and rely on.
+/// Resources that an algorithm may use, and alignment that it may rely on.
 pub(super) struct Preference(pub(super) sys::cublasLtMatmulPreference_t);
 
 impl Preference {

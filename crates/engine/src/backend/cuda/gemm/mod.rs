@@ -1,9 +1,10 @@
 //! Matrix products through cuBLASLt, with algorithms chosen once and the same bits for a row in any batch.
 //!
-//! For each shape of weight and epilogue there is one algorithm a bucket of rows. All are chosen at start-up
-//! ([`algorithm`]) and each must give, on random data, the bits that the largest bucket's algorithm gives
-//! ([`verify`]): then a row's result does not depend on how many rows are beside it, nor on its place.
-//! The residual is added in the epilogue (`beta = 1`, in place), as is a bias.
+//! For each shape of weight and epilogue there is one algorithm per bucket of rows. All are chosen at
+//! start-up ([`algorithm`]), and each must give, on random data, the bits of the largest bucket's algorithm
+//! ([`verify`]): then a row's result depends neither on the number of rows nor on its position. The residual
+//! is added in the epilogue (`beta = 1`, in place), as is a bias. Products with few outputs are a kernel
+//! instead: `linear_rows.cu`.
 
 mod algorithm;
 mod descriptors;
@@ -19,7 +20,7 @@ pub use self::algorithm::Exclusion;
 use self::algorithm::{Algorithm, Problem};
 use self::descriptors::{Handle, Layout, Operation, Preference};
 use super::driver::device::{Device, Stream};
-use super::driver::fault::At;
+use super::driver::fault::CallContext;
 use super::driver::libraries::{self, Library};
 use super::driver::memory::DeviceBuffer;
 use super::kernels::{Kernels, Matrix};
@@ -27,30 +28,30 @@ use crate::backend::Op;
 use crate::dtype::Dtype;
 use crate::error::DeviceError;
 
-/// Room for the tile counters of Hopper's persistent algorithms (4 bytes in cuBLASLt 13.1), and none for
-/// partial sums: what would split the inner dimension is not even offered. Products run one after another on
-/// one stream, so one workspace serves them all.
+/// Enough for the tile counters of Hopper's persistent algorithms (4 bytes in cuBLASLt 13.1) and too little
+/// for partial sums, so that the heuristic does not offer to split the inner dimension. Products run one
+/// after another on one stream, so one workspace serves all.
 const WORKSPACE_BYTES: usize = 64 << 10;
 
-/// A product's shape without its rows: what an algorithm is chosen for.
+/// A product's shape without its rows; algorithms are chosen by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct GemmShape {
     /// Columns of the output.
     pub outputs: usize,
     /// Columns of the input.
     pub inputs: usize,
-    /// Whether the output is added to.
+    /// Whether the product is added to the output.
     pub accumulate: bool,
     /// Whether a bias is added.
     pub bias: bool,
-    /// Element type of the output is f32.
+    /// Whether the output's element type is f32.
     pub f32_out: bool,
-    /// Elements between rows of the input, which bound its alignment.
+    /// Elements from one input row's start to the next one's, which limit its alignment.
     pub x_stride: usize,
 }
 
 impl GemmShape {
-    /// The product that an operation asks for, if it asks for one, and its rows.
+    /// Returns the shape and the rows of an operation's product; `None` if it is no product of elements.
     pub fn of(op: &Op) -> Option<(GemmShape, usize)> {
         match op {
             Op::Linear { x, bias, out, accumulate, .. } if x.dtype != Dtype::F32 => {
@@ -68,13 +69,13 @@ impl GemmShape {
         }
     }
 
-    /// Bytes that [`Gemm::plan`] needs at least to check a product of elements of type `dtype`.
+    /// Returns the least memory that [`Gemm::plan`] needs to check the product with elements of type `dtype`.
     pub fn least_check_bytes(&self, dtype: Dtype) -> usize {
         verify::least_bytes(self, dtype)
     }
 }
 
-/// One product: addresses and rows.
+/// Operands of one product.
 #[derive(Debug, Clone, Copy)]
 pub struct GemmCall {
     /// [rows, inputs].
@@ -85,12 +86,12 @@ pub struct GemmCall {
     pub bias: Option<u64>,
     /// [rows, outputs].
     pub out: Matrix,
-    /// Adds to what `out` holds.
+    /// Whether the product is added to `out`.
     pub accumulate: bool,
 }
 
 impl GemmCall {
-    /// What its algorithm is chosen by.
+    /// Returns the shape that its algorithm is chosen by.
     pub fn shape(&self) -> GemmShape {
         GemmShape {
             outputs: self.out.cols,
@@ -103,16 +104,16 @@ impl GemmCall {
     }
 }
 
-/// What was chosen for one shape and bucket, and what was passed over before it.
+/// The algorithm chosen for one shape and bucket.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Choice {
-    /// The product.
+    /// Shape of the product.
     pub shape: GemmShape,
-    /// Rows up to which the algorithm is used.
+    /// Most rows of the bucket.
     pub max_rows: usize,
-    /// The algorithm, in words.
+    /// Description of the algorithm.
     pub algorithm: String,
-    /// Candidates that the heuristic ranked before it.
+    /// Reasons against the candidates ranked before it.
     pub excluded: Vec<Exclusion>,
 }
 
@@ -121,7 +122,7 @@ struct Plan {
     weight: Layout,
     x: Layout,
     out: Layout,
-    /// (largest rows, algorithm), ascending.
+    /// (most rows, algorithm), ascending.
     buckets: Vec<(usize, Algorithm)>,
 }
 
@@ -135,7 +136,7 @@ pub struct Gemm {
     choices: Vec<Choice>,
 }
 
-/// Memory for the start-up check: the arena, before anything lies in it.
+/// Memory for the check at start-up: the arena, while it is unused.
 #[derive(Debug, Clone, Copy)]
 pub struct Scratch {
     /// Device address, a multiple of 256.
@@ -145,33 +146,34 @@ pub struct Scratch {
 }
 
 impl Gemm {
-    /// Opens cuBLASLt. Algorithms come later, by [`Gemm::plan`].
+    /// Opens cuBLASLt and allocates its workspace. Algorithms are chosen later, by [`Gemm::plan`].
     ///
     /// # Errors
-    /// [`DeviceError::Unavailable`] where the library is missing.
+    /// [`DeviceError::Unavailable`] if the library is missing, [`DeviceError::OutOfMemory`] if the workspace
+    /// does not fit.
     pub fn new(device: &Arc<Device>, dtype: Dtype) -> Result<Gemm, DeviceError> {
         libraries::open(Library::CublasLt, device.library_majors()).map_err(|error| {
             DeviceError::Unavailable { device: device.label().into(), reason: error.to_string() }
         })?;
         device.bind()?;
-        let handle = Handle::new().at(device.label(), "cublasLtCreate")?;
+        let handle = Handle::new().context(device.label(), "cublasLtCreate")?;
         let workspace = DeviceBuffer::new(device, WORKSPACE_BYTES, "the workspace of cuBLASLt")?;
         let (plans, choices) = (HashMap::new(), Vec::new());
         Ok(Gemm { device: device.clone(), handle, dtype, workspace, plans, choices })
     }
 
-    /// Element type of the factors.
+    /// Returns the element type of the factors.
     pub fn dtype(&self) -> Dtype {
         self.dtype
     }
 
-    /// The library's version: 130000 for 13.0.0.
+    /// Returns the library's version: 130000 for 13.0.0.
     pub fn version(&self) -> usize {
         // SAFETY: the library is open.
         unsafe { sys::cublasLtGetVersion() }
     }
 
-    /// What was chosen so far.
+    /// Returns the algorithms chosen so far.
     pub fn choices(&self) -> &[Choice] {
         &self.choices
     }
@@ -179,7 +181,8 @@ impl Gemm {
     /// Chooses and verifies algorithms for up to `max_rows` rows, unless that is done already.
     ///
     /// # Errors
-    /// [`DeviceError::Unavailable`] when no algorithm is left for a shape; the library's.
+    /// [`DeviceError::Unavailable`] if no algorithm is left for the shape; otherwise the library's or the
+    /// driver's error.
     pub fn plan(
         &mut self,
         stream: &Stream,
@@ -193,7 +196,8 @@ impl Gemm {
             return Ok(());
         }
         let label = self.device.label().to_string();
-        let mut plan = self.empty_plan(shape, max_rows).at(&label, "cublasLtMatrixLayoutCreate")?;
+        let mut plan =
+            self.empty_plan(shape, max_rows).context(&label, "cublasLtMatrixLayoutCreate")?;
         let trial = verify::Trial::new(self, kernels, stream, shape, max_rows, scratch)?;
         let mut choices = Vec::new();
         for max_rows in buckets(max_rows).into_iter().rev() {
@@ -221,8 +225,9 @@ impl Gemm {
         })
     }
 
-    /// The heuristic's first candidate that passes. Buckets come largest first, so the first one chosen is
-    /// what the others are held against; where no candidate matches it, it serves the bucket itself.
+    /// Returns the heuristic's first candidate that passes. Buckets come largest first, so the first
+    /// algorithm chosen is the one that others are compared with; where no candidate matches it, it serves
+    /// the bucket itself.
     fn choose(
         &self,
         plan: &mut Plan,
@@ -232,13 +237,13 @@ impl Gemm {
     ) -> Result<(Algorithm, Vec<Exclusion>), DeviceError> {
         let label = self.device.label();
         let preference =
-            Preference::new(WORKSPACE_BYTES).at(label, "cublasLtMatmulPreferenceCreate")?;
-        plan.x.set(max_rows, shape.x_stride).at(label, "cublasLtMatrixLayoutSetAttribute")?;
-        plan.out.set(max_rows, shape.outputs).at(label, "cublasLtMatrixLayoutSetAttribute")?;
+            Preference::new(WORKSPACE_BYTES).context(label, "cublasLtMatmulPreferenceCreate")?;
+        plan.x.set(max_rows, shape.x_stride).context(label, "cublasLtMatrixLayoutSetAttribute")?;
+        plan.out.set(max_rows, shape.outputs).context(label, "cublasLtMatrixLayoutSetAttribute")?;
         let candidates = self
             .problem(plan)
             .candidates(&preference)
-            .at(label, "cublasLtMatmulAlgoGetHeuristic")?;
+            .context(label, "cublasLtMatmulAlgoGetHeuristic")?;
         let mut excluded = Vec::new();
         for (algorithm, reason) in candidates {
             let reason = match reason {
@@ -276,7 +281,7 @@ impl Gemm {
     /// Enqueues a product with the algorithm of its bucket.
     ///
     /// # Errors
-    /// A shape that was not planned; the library's.
+    /// Fails for a shape or a number of rows that was not planned, or if the library's call fails.
     pub fn run(&mut self, stream: &Stream, call: &GemmCall) -> Result<(), DeviceError> {
         let shape = call.shape();
         let unplanned = |what: &str| DeviceError::Call {
@@ -288,12 +293,12 @@ impl Gemm {
             return Err(unplanned("the shape"));
         };
         let bucket = plan.buckets.iter().find(|(rows, _)| *rows >= call.x.rows);
-        let outcome = match bucket.map(|(_, algorithm)| *algorithm) {
+        let enqueued = match bucket.map(|(_, algorithm)| *algorithm) {
             Some(algorithm) => self.enqueue(stream, &mut plan, call, &algorithm),
             None => Err(unplanned(&format!("a product of {} rows", call.x.rows))),
         };
         self.plans.insert(shape, plan);
-        outcome
+        enqueued
     }
 
     fn enqueue(
@@ -308,9 +313,9 @@ impl Gemm {
         plan.x
             .set(call.x.rows, call.x.stride)
             .and_then(|()| plan.out.set(call.out.rows, call.out.stride))
-            .at(label, "cublasLtMatrixLayoutSetAttribute")?;
+            .context(label, "cublasLtMatrixLayoutSetAttribute")?;
         if let Some(bias) = call.bias {
-            plan.operation.set_bias(bias).at(label, "cublasLtMatmulDescSetAttribute")?;
+            plan.operation.set_bias(bias).context(label, "cublasLtMatmulDescSetAttribute")?;
         }
         let alpha = 1.0f32;
         let beta = if call.accumulate { 1.0f32 } else { 0.0 };
@@ -337,11 +342,11 @@ impl Gemm {
                 stream.handle().cast(),
             )
         }
-        .at(label, "cublasLtMatmul")
+        .context(label, "cublasLtMatmul")
     }
 }
 
-/// Powers of two and the middles between them, up to the first that holds `max_rows`.
+/// Returns powers of two and the midpoints between them, up to the first that is at least `max_rows`.
 fn buckets(max_rows: usize) -> Vec<usize> {
     let mut all = vec![16, 32, 64];
     let mut power = 128;

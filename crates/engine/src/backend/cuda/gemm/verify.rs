@@ -1,4 +1,5 @@
-//! The start-up proof that an algorithm gives a row the same bits at any place among any number of rows.
+//! The check at start-up that an algorithm gives a row the same bits at any position among any number of
+//! rows.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -7,8 +8,9 @@ use cudarc::driver::result as driver;
 
 use super::algorithm::Algorithm;
 use super::{Exclusion, Gemm, GemmCall, GemmShape, Plan, Scratch};
+use crate::backend::Layout;
 use crate::backend::cuda::driver::device::{Device, Stream};
-use crate::backend::cuda::driver::fault::At;
+use crate::backend::cuda::driver::fault::CallContext;
 use crate::backend::cuda::kernels::{Kernels, Matrix};
 use crate::dtype::Dtype;
 use crate::error::DeviceError;
@@ -29,14 +31,15 @@ pub(super) struct Trial<'a> {
     device: Arc<Device>,
     shape: GemmShape,
     rows: usize,
-    at: Places,
+    regions: TrialRegions,
     out_dtype: Dtype,
     x_dtype: Dtype,
     reference_made: Cell<bool>,
 }
 
+/// Device address of each operand, and the bytes of all.
 #[derive(Debug, Clone, Copy)]
-struct Places {
+struct TrialRegions {
     count: u64,
     weight: u64,
     bias: u64,
@@ -47,22 +50,18 @@ struct Places {
     bytes: usize,
 }
 
-impl Places {
+impl TrialRegions {
     fn new(
         shape: &GemmShape,
         element: usize,
         out_element: usize,
         rows: usize,
         start: u64,
-    ) -> Places {
-        let mut end = 0;
-        let mut region = |bytes: usize| {
-            let address = start + end as u64;
-            end += bytes.next_multiple_of(256);
-            address
-        };
+    ) -> TrialRegions {
+        let mut layout = Layout::default();
+        let mut region = |bytes: usize| start + layout.place(bytes) as u64;
         let out = rows * shape.outputs * out_element;
-        Places {
+        TrialRegions {
             count: region(4),
             weight: region(shape.outputs * shape.inputs * element),
             bias: region(shape.outputs * 4),
@@ -70,19 +69,20 @@ impl Places {
             expected: region(out),
             actual: region(out),
             residual: region(if shape.accumulate { out } else { 0 }),
-            bytes: end,
+            bytes: layout.bytes(),
         }
     }
 }
 
-/// Bytes below which no trial of a shape can be made.
+/// Returns the least memory for a trial of a shape.
 pub(super) fn least_bytes(shape: &GemmShape, dtype: Dtype) -> usize {
     let out = if shape.f32_out { Dtype::F32 } else { dtype };
-    Places::new(shape, dtype.size_bytes(), out.size_bytes(), LEAST_ROWS, 0).bytes
+    TrialRegions::new(shape, dtype.size_bytes(), out.size_bytes(), LEAST_ROWS, 0).bytes
 }
 
 impl<'a> Trial<'a> {
-    /// Fills the operands. Takes as many rows as the scratch holds, at most `max_rows` and the shift.
+    /// Fills the operands with random elements, for as many rows as the scratch holds and at most `max_rows`
+    /// and the shift.
     pub(super) fn new(
         gemm: &Gemm,
         kernels: &'a Kernels,
@@ -94,24 +94,25 @@ impl<'a> Trial<'a> {
         let x_dtype = gemm.dtype;
         let out_dtype = if shape.f32_out { Dtype::F32 } else { x_dtype };
         let (element, out_element) = (x_dtype.size_bytes(), out_dtype.size_bytes());
-        let place = |rows| Places::new(&shape, element, out_element, rows, scratch.address);
+        let regions_of =
+            |rows| TrialRegions::new(&shape, element, out_element, rows, scratch.address);
         let mut rows = max_rows.next_multiple_of(4) + SHIFT_ROWS;
-        while place(rows).bytes > scratch.bytes && rows > LEAST_ROWS {
+        while regions_of(rows).bytes > scratch.bytes && rows > LEAST_ROWS {
             rows = (rows / 2).next_multiple_of(4).max(LEAST_ROWS);
         }
-        let at = place(rows);
-        if at.bytes > scratch.bytes {
+        let regions = regions_of(rows);
+        if regions.bytes > scratch.bytes {
             return Err(DeviceError::OutOfMemory {
                 device: gemm.device.label().into(),
                 purpose: "the start-up check of matrix products",
-                asked_bytes: at.bytes as u64,
+                asked_bytes: regions.bytes as u64,
                 free_bytes: scratch.bytes as u64,
             });
         }
         for (seed, (from, to)) in [
-            (at.weight, at.x),
-            (at.x, at.expected),
-            (at.residual, scratch.address + at.bytes as u64),
+            (regions.weight, regions.x),
+            (regions.x, regions.expected),
+            (regions.residual, scratch.address + regions.bytes as u64),
         ]
         .into_iter()
         .enumerate()
@@ -121,13 +122,24 @@ impl<'a> Trial<'a> {
         }
         let device = gemm.device.clone();
         let reference_made = Cell::new(false);
-        Ok(Trial { kernels, stream, device, shape, rows, at, out_dtype, x_dtype, reference_made })
+        Ok(Trial {
+            kernels,
+            stream,
+            device,
+            shape,
+            rows,
+            regions,
+            out_dtype,
+            x_dtype,
+            reference_made,
+        })
     }
 
-    /// Runs the candidate as this bucket would; the first one that runs becomes the reference.
+    /// Runs the candidate as this bucket would and returns why it is excluded, if it is. The first candidate
+    /// that runs becomes the reference.
     ///
-    /// Two comparisons: the most rows of the bucket from the first row on, and the fewest from a shifted row
-    /// on, so that both the count and the place of a row change.
+    /// It compares the bucket's most rows from the first row on, and its fewest rows and a single row from a
+    /// shifted row on, so that both the number of rows and a row's position change.
     pub(super) fn test(
         &self,
         gemm: &Gemm,
@@ -138,13 +150,13 @@ impl<'a> Trial<'a> {
         let fewest = (max_rows / 2 + 1).min(self.rows - SHIFT_ROWS);
         let most = max_rows.min(self.rows);
         if !self.reference_made.get() {
-            if !self.run(gemm, plan, algorithm, (0, self.rows), self.at.expected)? {
+            if !self.run(gemm, plan, algorithm, (0, self.rows), self.regions.expected)? {
                 return Ok(Some(Exclusion::Refused));
             }
             self.reference_made.set(true);
         }
         for (first, rows) in [(0, most), (SHIFT_ROWS, fewest), (SHIFT_ROWS, 1)] {
-            if !self.run(gemm, plan, algorithm, (first, rows), self.at.actual)? {
+            if !self.run(gemm, plan, algorithm, (first, rows), self.regions.actual)? {
                 return Ok(Some(Exclusion::Refused));
             }
             if self.differs(first, rows)? {
@@ -154,8 +166,8 @@ impl<'a> Trial<'a> {
         Ok(None)
     }
 
-    /// The product of `rows` rows from `first` on, its result at the start of `out`; false where the library
-    /// refuses the shape.
+    /// Enqueues the product of `rows` rows from `first` on, its result at the start of `out`. Returns false
+    /// if the library rejects the shape.
     fn run(
         &self,
         gemm: &Gemm,
@@ -167,12 +179,12 @@ impl<'a> Trial<'a> {
         let shape = &self.shape;
         let row_bytes = shape.outputs * self.out_dtype.size_bytes();
         if shape.accumulate {
-            let from = self.at.residual + (first * row_bytes) as u64;
+            let from = self.regions.residual + (first * row_bytes) as u64;
             // SAFETY: both regions lie in the scratch and hold this many rows.
             unsafe { driver::memcpy_dtod_async(out, from, rows * row_bytes, self.stream.handle()) }
-                .at(self.device.label(), "cuMemcpyDtoDAsync")?;
+                .context(self.device.label(), "cuMemcpyDtoDAsync")?;
         }
-        let x = self.at.x + (first * shape.x_stride * self.x_dtype.size_bytes()) as u64;
+        let x = self.regions.x + (first * shape.x_stride * self.x_dtype.size_bytes()) as u64;
         let (x_dtype, out_dtype) = (self.x_dtype, self.out_dtype);
         let call = GemmCall {
             x: Matrix {
@@ -182,8 +194,8 @@ impl<'a> Trial<'a> {
                 stride: shape.x_stride,
                 dtype: x_dtype,
             },
-            weight: self.at.weight,
-            bias: shape.bias.then_some(self.at.bias),
+            weight: self.regions.weight,
+            bias: shape.bias.then_some(self.regions.bias),
             out: Matrix {
                 address: out,
                 rows,
@@ -196,7 +208,7 @@ impl<'a> Trial<'a> {
         plan.x
             .set(rows, shape.x_stride)
             .and_then(|()| plan.out.set(rows, shape.outputs))
-            .at(self.device.label(), "cublasLtMatrixLayoutSetAttribute")?;
+            .context(self.device.label(), "cublasLtMatrixLayoutSetAttribute")?;
         if !gemm.problem(plan).accepts(algorithm, gemm.workspace.bytes()) {
             return Ok(false);
         }
@@ -205,22 +217,22 @@ impl<'a> Trial<'a> {
 
     fn differs(&self, first: usize, rows: usize) -> Result<bool, DeviceError> {
         let row_bytes = self.shape.outputs * self.out_dtype.size_bytes();
-        let expected = self.at.expected + (first * row_bytes) as u64;
-        let (label, count) = (self.device.label(), self.at.count);
+        let expected = self.regions.expected + (first * row_bytes) as u64;
+        let (label, count) = (self.device.label(), self.regions.count);
         // SAFETY: four bytes of the scratch.
         unsafe { driver::memset_d8_async(count, 0, 4, self.stream.handle()) }
-            .at(label, "cuMemsetD8Async")?;
+            .context(label, "cuMemsetD8Async")?;
         self.kernels.count_differences(
             self.stream,
             expected,
-            self.at.actual,
+            self.regions.actual,
             rows * row_bytes,
             count,
         )?;
         let mut differences = [0u32];
         // SAFETY: four bytes of the scratch, to a live array; the stream is synchronised before it is read.
         unsafe { driver::memcpy_dtoh_async(&mut differences, count, self.stream.handle()) }
-            .at(label, "cuMemcpyDtoHAsync")?;
+            .context(label, "cuMemcpyDtoHAsync")?;
         self.stream.synchronize()?;
         Ok(differences[0] > 0)
     }

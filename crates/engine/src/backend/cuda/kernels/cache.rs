@@ -1,9 +1,9 @@
 //! Compiled kernels on disk, so that only the first start compiles.
 //!
-//! One file a kernel source under `$XDG_CACHE_HOME/bigbatch` (or `~/.cache/bigbatch`), which only its owner
-//! may enter: what lies there is run on the device. A file carries its key and a checksum, and appears by
-//! rename, so a reader sees all of it or nothing. Everything here may fail without harm: a cache that
-//! cannot be read or written is a cache that holds nothing.
+//! One file per kernel source under `$XDG_CACHE_HOME/bigbatch` (or `~/.cache/bigbatch`), which only its owner
+//! may enter, because its files run on the device. A file holds its key and a checksum, and appears by
+//! rename, so that a reader sees all of it or nothing. Failures are harmless: a cache that cannot be read or
+//! written acts as an empty one.
 
 use std::fs::{DirBuilder, File};
 use std::io::Write;
@@ -18,7 +18,7 @@ pub struct Cache {
     folder: Option<PathBuf>,
 }
 
-/// What a compiled kernel is filed under: everything that decides its bytes.
+/// A hash of everything that decides a compiled kernel's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key(u128);
 
@@ -35,7 +35,7 @@ impl Key {
 }
 
 impl Cache {
-    /// The cache of this user.
+    /// Returns the cache of this user; an empty one if neither variable names an absolute folder.
     pub fn of_user() -> Cache {
         let absolute = |name: &str| {
             std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute())
@@ -45,17 +45,17 @@ impl Cache {
         Cache { folder: base.map(|base| base.join("bigbatch")) }
     }
 
-    /// A cache in a folder of the caller's choice.
+    /// Returns a cache in the given folder.
     pub fn at(folder: PathBuf) -> Cache {
         Cache { folder: Some(folder) }
     }
 
-    /// A cache that holds nothing and keeps nothing.
+    /// Returns a cache that stores nothing.
     pub fn none() -> Cache {
         Cache { folder: None }
     }
 
-    /// The bytes kept under this name and key, if they are there and whole.
+    /// Returns the bytes stored under this name and key; `None` if they are missing or damaged.
     pub fn get(&self, name: &str, key: Key) -> Option<Vec<u8>> {
         let path = self.private_folder()?.join(file_name(name, key));
         let file = std::fs::read(path).ok()?;
@@ -68,7 +68,7 @@ impl Cache {
         whole.then(|| body.to_vec())
     }
 
-    /// Keeps the bytes; says whether that worked.
+    /// Stores the bytes and returns whether that succeeded.
     pub fn put(&self, name: &str, key: Key, body: &[u8]) -> bool {
         self.create_folder();
         let Some(folder) = self.private_folder() else { return false };
@@ -83,12 +83,12 @@ impl Cache {
 
     fn create_folder(&self) {
         if let Some(folder) = &self.folder {
-            // An error here shows as a folder that is not there.
+            // An error here shows later as a missing folder.
             let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         }
     }
 
-    /// The folder, unless someone else may write to it.
+    /// Returns the folder, unless another user may write to it.
     fn private_folder(&self) -> Option<&PathBuf> {
         let folder = self.folder.as_ref()?;
         let metadata = std::fs::metadata(folder).ok()?;

@@ -1,95 +1,45 @@
-//! Kernel sources to machine code, at run time, for the card at hand.
+//! Compiles kernel sources to machine code, at run time, for the present card.
 //!
-//! NVRTC compiles each `kernels/*.cu` (with `common.cu` before it, for it has no headers here) straight to
-//! a cubin, so neither a toolkit at build time nor the driver's own compiler at run time is needed. The
-//! result is cached ([`super::cache`]). `cargo xtask kernels` runs the same code without a device and
-//! prints what each kernel costs, so a kernel that does not compile, spills or uses local memory
-//! cannot land.
+//! NVRTC compiles each `kernels/*.cu` (with `common.cu` before it, because it has no headers here) straight
+//! to a cubin, so neither a toolkit at build time nor the driver's own compiler at run time is needed. The
+//! result is cached ([`super::cache`]). `cargo xtask kernels` runs the same code without a device and prints
+//! each kernel's resources, so that a kernel which does not compile, spills or uses local memory cannot land.
+//! Loading and launching are in [`super::launch`].
 //!
-//! `BIGBATCH_KERNELS=sm80|sm89` compiles the sources as for that card, to run on the present one: machine
-//! code of an older card does not run on a newer one, so the target stays the present card, without its
-//! architecture-specific instructions, and the macro `BIGBATCH_ARCH` (80, 89, 90) by which sources choose
-//! their path says the older one. Shared memory is capped to what the older card has. Clock, bandwidth and
-//! multiprocessors stay the present card's: this shows that the older path is right, not how fast it is.
+//! `BIGBATCH_KERNELS=sm80|sm89` compiles the sources' path for that older card, to run on the present one.
+//! Machine code of an older card does not run on a newer one, so the target stays the present card, without
+//! its architecture-specific instructions, and the macro `BIGBATCH_ARCH` (80, 89, 90), by which sources
+//! choose their path, names the older card. Shared memory is limited to the older card's. Clock, bandwidth
+//! and multiprocessors stay the present card's: this shows that the older path is right, not how fast it is.
 
 use std::ffi::{CStr, CString, c_char};
 
 use cudarc::nvrtc::{result, sys};
 
-use super::super::driver::libraries::{self, Library, LibraryError};
 use super::cache::{Cache, Key};
+use crate::backend::cuda::driver::arch::Arch;
+use crate::backend::cuda::driver::libraries::{self, Library, LibraryError};
 use crate::dtype::Dtype;
 
-/// A compute capability and whether its architecture-specific instructions (`sm_90a`) are used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arch {
-    /// Major times 10 plus minor: 80, 89, 90.
-    pub number: u32,
-    /// wgmma, setmaxnreg and the like.
-    pub specific: bool,
-}
-
-impl Arch {
-    /// The best target for a card of this capability.
-    pub fn of_card(major: u32, minor: u32) -> Arch {
-        let number = 10 * major + minor;
-        Arch { number, specific: number == 90 }
-    }
-
-    /// Reads `sm_80`, `sm80` or `sm_90a`.
-    ///
-    /// # Errors
-    /// Says what was given.
-    pub fn parse(text: &str) -> Result<Arch, String> {
-        let digits = text.trim().trim_start_matches("sm_").trim_start_matches("sm");
-        let (digits, specific) = match digits.strip_suffix('a') {
-            Some(digits) => (digits, true),
-            None => (digits, false),
-        };
-        match digits.parse() {
-            Ok(number @ 80..=129) => Ok(Arch { number, specific }),
-            _ => Err(format!(
-                "'{text}' is not an architecture from sm_80 on, such as sm_80, sm_89, sm_90a"
-            )),
-        }
-    }
-
-    /// Most shared memory that one block may have, in bytes, by the CUDA programming guide's table.
-    pub fn shared_memory_bytes(self) -> usize {
-        let kib = match self.number {
-            80 | 87 => 163,
-            90..=119 => 227,
-            _ => 99,
-        };
-        kib << 10
-    }
-}
-
-impl std::fmt::Display for Arch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "sm_{}{}", self.number, if self.specific { "a" } else { "" })
-    }
-}
-
-/// What to compile for: the machine code's target, and the card whose path the sources take.
+/// The target of the machine code, and the card whose path the sources take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
-    /// Machine code runs on this.
+    /// Runs the machine code.
     pub code: Arch,
-    /// Sources choose by this; differs from `code` only under `BIGBATCH_KERNELS`.
+    /// Selects the sources' path; differs from `code` only under `BIGBATCH_KERNELS`.
     pub path: Arch,
 }
 
 impl Target {
-    /// The card's own.
+    /// Returns the card's own target.
     pub fn native(card: Arch) -> Target {
         Target { code: card, path: card }
     }
 
-    /// The card's own, or what `BIGBATCH_KERNELS` asks for.
+    /// Returns the card's own target, or the one that `BIGBATCH_KERNELS` selects.
     ///
     /// # Errors
-    /// The variable has another value than `sm80` or `sm89`, or names a newer card than this.
+    /// Rejects any value of the variable but `sm80` and `sm89`, and a card newer than this one.
     pub fn from_environment(card: Arch) -> Result<Target, String> {
         match std::env::var("BIGBATCH_KERNELS") {
             Ok(value) if !value.is_empty() => Target::forced(card, &value),
@@ -101,15 +51,21 @@ impl Target {
         let path = match value {
             "sm80" => Arch { number: 80, specific: false },
             "sm89" => Arch { number: 89, specific: false },
-            _ => return Err(format!("BIGBATCH_KERNELS={value}: accepted are sm80 and sm89")),
+            _ => {
+                return Err(format!(
+                    "BIGBATCH_KERNELS is '{value}'; set it to sm80 or sm89, or unset it"
+                ));
+            }
         };
         if path.number > card.number {
-            return Err(format!("BIGBATCH_KERNELS={value}: this card is {card}, which is older"));
+            return Err(format!(
+                "BIGBATCH_KERNELS is '{value}', and this card is {card}, which is older; unset it"
+            ));
         }
         Ok(Target { code: Arch { specific: false, ..card }, path })
     }
 
-    /// Most shared memory that one block may have on the path's card, in bytes.
+    /// Returns the most shared memory of one block on the path's card, in bytes.
     pub fn shared_memory_bytes(self) -> usize {
         self.path.shared_memory_bytes().min(self.code.shared_memory_bytes())
     }
@@ -120,16 +76,16 @@ impl Target {
 pub struct Source {
     /// The file's stem.
     pub name: &'static str,
-    /// Its text, without `common.cu`.
+    /// The file's text, without `common.cu`.
     pub text: &'static str,
-    /// Its kernels.
+    /// Names of its kernels.
     pub entries: &'static [&'static str],
-    /// The one architecture whose specific instructions it uses, or `None` for all from sm_80 on.
+    /// The architecture whose specific instructions it uses; `None` for a source that runs from sm_80 on.
     pub only: Option<u32>,
 }
 
 impl Source {
-    /// Whether the source is part of what runs on this target.
+    /// Returns whether the source is used on this target.
     pub fn applies(&self, target: Target) -> bool {
         self.only.is_none_or(|number| target.code == Arch { number, specific: true })
     }
@@ -150,7 +106,7 @@ pub const SOURCES: &[Source] = &[
     Source::portable(
         "norm",
         include_str!("norm.cu"),
-        &["embed_norm", "layer_norm", "act_norm", "act_norm_f32"],
+        &["embed_norm", "layer_norm", "layer_norm_f32", "gelu", "gelu_f32"],
     ),
     Source::portable("rope", include_str!("rope.cu"), &["rope"]),
     Source::portable(
@@ -169,12 +125,12 @@ pub const SOURCES: &[Source] = &[
     Source::portable(
         "linear_rows",
         include_str!("linear_rows.cu"),
-        &["linear_rows_ee", "linear_rows_ef", "linear_rows_fe", "linear_rows_ff"],
+        &["linear_rows", "linear_rows_f32"],
     ),
     Source::portable("startup", include_str!("startup.cu"), &["fill_random", "count_differences"]),
 ];
 
-/// Why a kernel source gave no machine code.
+/// Why a kernel source was not compiled.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CompileError {
     /// NVRTC is missing.
@@ -187,7 +143,7 @@ pub enum CompileError {
         source_name: &'static str,
         /// The target.
         arch: Arch,
-        /// What the compiler said.
+        /// The compiler's messages.
         log: String,
     },
     /// Another call of NVRTC failed.
@@ -195,7 +151,7 @@ pub enum CompileError {
     Call {
         /// The function.
         call: &'static str,
-        /// What it said.
+        /// NVRTC's message.
         reason: String,
     },
 }
@@ -205,7 +161,7 @@ pub enum CompileError {
 pub struct Cubin {
     /// An ELF image for the driver.
     pub image: Vec<u8>,
-    /// What the compiler said; with `report` it lists registers, spills and shared memory.
+    /// The compiler's messages: from [`Compiler::compile_reported`], registers, spills and shared memory.
     pub log: String,
 }
 
@@ -219,7 +175,8 @@ impl Compiler {
     /// Opens NVRTC of one of these major versions.
     ///
     /// # Errors
-    /// [`CompileError::Library`] where none is found.
+    /// [`CompileError::Library`] if none is found, [`CompileError::Call`] if the loader opened another
+    /// version.
     pub fn open(majors: &[u32]) -> Result<Compiler, CompileError> {
         libraries::open(Library::Nvrtc, majors)?;
         let mut version = (0, 0);
@@ -229,8 +186,8 @@ impl Compiler {
             return Err(CompileError::Call {
                 call: "nvrtcVersion",
                 reason: format!(
-                    "the loader gave version {}.{}, wanted is one of {majors:?}: put the right folder \
-                     first in LD_LIBRARY_PATH",
+                    "the loader opened version {}.{}, not one of {majors:?}: put the right folder first in \
+                     LD_LIBRARY_PATH",
                     version.0, version.1
                 ),
             });
@@ -238,12 +195,12 @@ impl Compiler {
         Ok(Compiler { version })
     }
 
-    /// Major and minor version of NVRTC.
+    /// Returns the major and minor version of NVRTC.
     pub fn version(&self) -> (i32, i32) {
         self.version
     }
 
-    /// The machine code of one source, from the cache where it has it.
+    /// Returns the machine code of one source, from the cache if it is there.
     ///
     /// # Errors
     /// [`CompileError::Source`] with the compiler's log.
@@ -266,7 +223,7 @@ impl Compiler {
         Ok(cubin.image)
     }
 
-    /// Compiles one source and asks for the resource report.
+    /// Compiles one source with the report of its resources.
     ///
     /// # Errors
     /// [`CompileError::Source`] with the compiler's log.
@@ -333,7 +290,7 @@ fn compile(
     // SAFETY: the program is alive and compiled; `bytes` is a live integer.
     check("nvrtcGetCUBINSize", unsafe { sys::nvrtcGetCUBINSize(program.0, &mut bytes) })?;
     let mut image = vec![0u8; bytes];
-    // SAFETY: `image` has the size that NVRTC asked for.
+    // SAFETY: `image` has the size that NVRTC reported.
     let got = unsafe { sys::nvrtcGetCUBIN(program.0, image.as_mut_ptr().cast::<c_char>()) };
     check("nvrtcGetCUBIN", got)?;
     Ok(Cubin { image, log })
@@ -358,17 +315,6 @@ fn text_of(status: sys::nvrtcResult) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn architectures_read_back() {
-        for name in ["sm_80", "sm_89", "sm_90a", "sm_100"] {
-            assert_eq!(Arch::parse(name).unwrap().to_string(), name);
-        }
-        assert_eq!(Arch::parse("sm89").unwrap().to_string(), "sm_89");
-        for bad in ["sm_75", "", "volta", "sm_9000"] {
-            assert!(Arch::parse(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn an_older_path_caps_shared_memory_and_drops_specific_instructions() {
@@ -409,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn kernels_compile_and_a_broken_one_says_where() {
+    fn kernels_compile_and_an_error_names_its_line() {
         let compiler = match Compiler::open(libraries::MAJORS) {
             Ok(compiler) => compiler,
             Err(error) => {

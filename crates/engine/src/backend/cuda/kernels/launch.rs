@@ -1,7 +1,7 @@
-//! Our kernels, loaded: each launch with its shapes checked and its grid derived from them.
+//! Loads the kernels and launches them: checks the shapes of each launch and derives its grid from them.
 //!
-//! The launch geometry is written down once in each `.cu` file; the constants here repeat it and a test
-//! holds them against the sources.
+//! The launch geometry is stated in each `.cu` file; the constants here repeat it, and a test compares them
+//! with the sources. Which operation becomes which launch is decided in `executor.rs`.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use crate::backend::cuda::driver::device::{Device, Stream};
 use crate::dtype::Dtype;
 use crate::error::DeviceError;
 
-/// The head dimension that the attention and RoPE kernels are written for.
+/// Elements per head that the attention and RoPE kernels support.
 pub const HEAD_DIM: usize = 64;
-/// Rows longer than this do not fit the registers of a warp.
+/// Longest row of a norm, in elements: a longer one does not fit the registers of a warp.
 pub const MAX_HIDDEN: usize = 2048;
-/// Queries of one entry of a windowed work list, and of a full one on cards without an own kernel.
+/// Queries per tile of windowed attention, and of full attention on cards without a kernel of their own.
 pub const ATTENTION_ROWS: usize = 128;
 
 const NORM_ROWS: usize = 4;
@@ -30,35 +30,33 @@ const HOPPER_THREADS: u32 = 512;
 const HOPPER_SHARED_BYTES: usize = 114_944;
 const GEGLU_THREADS: usize = 256;
 const POOL_THREADS: u32 = 256;
-const POOL_MEAN: i32 = 0;
 const GATHER_THREADS: usize = 256;
 const LINEAR_ROWS: usize = 4;
 const LINEAR_LABELS: usize = 8;
 const LINEAR_THREADS: u32 = 128;
 const STARTUP_THREADS: usize = 256;
-const ACT_GELU: i32 = 1;
 
-/// Rows of a matrix in device memory: address of the first, elements between two, and type.
+/// A matrix in device memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Matrix {
-    /// Device address.
+    /// Device address of the first row.
     pub address: u64,
     /// Number of rows.
     pub rows: usize,
-    /// Elements used of each.
+    /// Elements used of each row.
     pub cols: usize,
-    /// Elements from one row to the next.
+    /// Elements from one row's start to the next one's.
     pub stride: usize,
     /// Element type.
     pub dtype: Dtype,
 }
 
-/// Scale and bias of a norm as device addresses of f32.
+/// Device addresses of a norm's f32 scale and bias.
 #[derive(Debug, Clone, Copy)]
 pub struct NormAddresses {
     /// [hidden].
     pub weight: u64,
-    /// [hidden], or 0.
+    /// [hidden]; 0 for none.
     pub bias: u64,
     /// Added to the variance.
     pub eps: f32,
@@ -69,22 +67,24 @@ pub struct Kernels {
     dtype: Dtype,
     embed_norm: Function,
     layer_norm: Function,
-    act_norm: Function,
-    act_norm_f32: Function,
+    layer_norm_f32: Function,
+    gelu: Function,
+    gelu_f32: Function,
     rope: Function,
     attention_full: FullAttention,
     attention_window: Function,
     geglu: Function,
     pool: Function,
     gather_rows: Function,
-    linear_rows_ee: Function,
-    linear_rows_fe: Function,
+    linear_rows: Function,
+    linear_rows_f32: Function,
     fill_random: Function,
     count_differences: Function,
     _modules: Vec<Module>,
 }
 
-/// Full attention: one block a tile, or blocks that stay and walk the list.
+/// Full attention: one block per tile and head, or one persistent block per multiprocessor that walks the
+/// list.
 #[derive(Clone, Copy)]
 enum FullAttention {
     Tiled(Function),
@@ -95,7 +95,8 @@ impl Kernels {
     /// Compiles, or takes from the cache, and loads every kernel.
     ///
     /// # Errors
-    /// [`DeviceError::Unavailable`] without NVRTC or with a source that does not compile; the driver's.
+    /// [`DeviceError::Unavailable`] without NVRTC or for a source that does not compile; otherwise the
+    /// driver's error.
     pub fn load(device: &Arc<Device>, dtype: Dtype, cache: &Cache) -> Result<Kernels, DeviceError> {
         let unavailable =
             |reason: String| DeviceError::Unavailable { device: device.label().into(), reason };
@@ -136,16 +137,17 @@ impl Kernels {
             dtype,
             embed_norm: find("embed_norm")?,
             layer_norm: find("layer_norm")?,
-            act_norm: find("act_norm")?,
-            act_norm_f32: find("act_norm_f32")?,
+            layer_norm_f32: find("layer_norm_f32")?,
+            gelu: find("gelu")?,
+            gelu_f32: find("gelu_f32")?,
             rope: find("rope")?,
             attention_full,
             attention_window: find("attention_window")?,
             geglu: find("geglu")?,
             pool: find("pool")?,
             gather_rows: find("gather_rows")?,
-            linear_rows_ee: find("linear_rows_ee")?,
-            linear_rows_fe: find("linear_rows_fe")?,
+            linear_rows: find("linear_rows")?,
+            linear_rows_f32: find("linear_rows_f32")?,
             fill_random: find("fill_random")?,
             count_differences: find("count_differences")?,
             _modules: modules,
@@ -176,7 +178,7 @@ impl Kernels {
         self.embed_norm.launch(stream, grid, NORM_THREADS, 0, &args)
     }
 
-    /// `out = norm(x)`; elements or f32, both of one type.
+    /// `out = norm(x)`; both elements or both f32.
     pub(in crate::backend::cuda) fn norm(
         &self,
         stream: &Stream,
@@ -185,7 +187,7 @@ impl Kernels {
         out: Matrix,
     ) -> Result<(), DeviceError> {
         assert!(x.stride == x.cols && out.stride == out.cols && x.dtype == out.dtype);
-        let mut args = vec![
+        let args = [
             Arg::Address(x.address),
             Arg::Address(norm.weight),
             Arg::Address(norm.bias),
@@ -194,13 +196,7 @@ impl Kernels {
             Arg::int(x.cols),
             Arg::Float(norm.eps),
         ];
-        let function = if x.dtype == Dtype::F32 {
-            const ACT_IDENTITY: i32 = 0;
-            args.push(Arg::Int(ACT_IDENTITY));
-            &self.act_norm_f32
-        } else {
-            &self.layer_norm
-        };
+        let function = if x.dtype == Dtype::F32 { &self.layer_norm_f32 } else { &self.layer_norm };
         function.launch(stream, (x.rows.div_ceil(NORM_ROWS), 1), NORM_THREADS, 0, &args)
     }
 
@@ -211,17 +207,8 @@ impl Kernels {
         x: Matrix,
     ) -> Result<(), DeviceError> {
         assert_eq!(x.stride, x.cols);
-        let args = [
-            Arg::Address(x.address),
-            Arg::Address(0),
-            Arg::Address(0),
-            Arg::Address(x.address),
-            Arg::int(x.rows),
-            Arg::int(x.cols),
-            Arg::Float(0.0),
-            Arg::Int(ACT_GELU),
-        ];
-        let function = if x.dtype == Dtype::F32 { &self.act_norm_f32 } else { &self.act_norm };
+        let args = [Arg::Address(x.address), Arg::int(x.rows), Arg::int(x.cols)];
+        let function = if x.dtype == Dtype::F32 { &self.gelu_f32 } else { &self.gelu };
         function.launch(stream, (x.rows.div_ceil(NORM_ROWS), 1), NORM_THREADS, 0, &args)
     }
 
@@ -244,7 +231,7 @@ impl Kernels {
         self.rope.launch(stream, (qkv.rows.div_ceil(ROPE_TOKENS), 1), ROPE_THREADS, 0, &args)
     }
 
-    /// Queries of one entry of the full and of the windowed work list.
+    /// Returns the queries per tile of full and of windowed attention.
     pub fn attention_rows(&self) -> (usize, usize) {
         let full = match self.attention_full {
             FullAttention::Tiled(_) => ATTENTION_ROWS,
@@ -253,7 +240,7 @@ impl Kernels {
         (full, ATTENTION_ROWS)
     }
 
-    /// Full attention over the `tiles` entries at `list`.
+    /// Full attention over the `tiles` tiles at `list`.
     pub(in crate::backend::cuda) fn attention_full(
         &self,
         stream: &Stream,
@@ -279,7 +266,7 @@ impl Kernels {
         }
     }
 
-    /// Windowed attention over the `tiles` entries at `list`.
+    /// Windowed attention over the `tiles` tiles at `list`.
     pub(in crate::backend::cuda) fn attention_window(
         &self,
         stream: &Stream,
@@ -336,7 +323,6 @@ impl Kernels {
             Arg::Address(starts),
             Arg::Address(out.address),
             Arg::int(x.cols),
-            Arg::Int(POOL_MEAN),
         ];
         self.pool.launch(stream, (x.cols / 64, out.rows), POOL_THREADS, 0, &args)
     }
@@ -383,7 +369,7 @@ impl Kernels {
         ];
         let grid = (x.rows.div_ceil(LINEAR_ROWS), out.cols.div_ceil(LINEAR_LABELS));
         let function =
-            if x.dtype == Dtype::F32 { &self.linear_rows_fe } else { &self.linear_rows_ee };
+            if x.dtype == Dtype::F32 { &self.linear_rows_f32 } else { &self.linear_rows };
         function.launch(stream, grid, LINEAR_THREADS, 0, &args)
     }
 
@@ -401,7 +387,7 @@ impl Kernels {
         self.fill_random.launch(stream, grid, STARTUP_THREADS as u32, 0, &args)
     }
 
-    /// Adds to the u32 at `count` how many 16-byte vectors differ.
+    /// Adds the number of 16-byte vectors that differ to the u32 at `count`.
     pub(in crate::backend::cuda) fn count_differences(
         &self,
         stream: &Stream,
@@ -437,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn geometry_is_what_the_sources_say() {
+    fn geometry_equals_the_sources() {
         let attention = |name| define("attention", name);
         assert_eq!(attention("ATTN_ROWS"), ATTENTION_ROWS);
         assert_eq!(attention("ATTN_THREADS"), ATTENTION_THREADS as usize);
@@ -450,12 +436,10 @@ mod tests {
         assert_eq!(128 * (2 * HOPPER_ROWS + tiles) + 256, HOPPER_SHARED_BYTES);
         assert_eq!(define("norm", "NORM_ROWS"), NORM_ROWS);
         assert_eq!(define("norm", "NORM_THREADS"), NORM_THREADS as usize);
-        assert_eq!(define("norm", "ACT_GELU"), ACT_GELU as usize);
         assert_eq!(define("rope", "ROPE_TOKENS"), ROPE_TOKENS);
         assert_eq!(define("rope", "ROPE_THREADS"), ROPE_THREADS as usize);
         assert_eq!(define("geglu", "GEGLU_THREADS"), GEGLU_THREADS);
         assert_eq!(define("pool", "POOL_THREADS"), POOL_THREADS as usize);
-        assert_eq!(define("pool", "POOL_MEAN"), POOL_MEAN as usize);
         assert_eq!(define("pool", "GATHER_THREADS"), GATHER_THREADS);
         assert_eq!(define("linear_rows", "LINEAR_ROWS"), LINEAR_ROWS);
         assert_eq!(define("linear_rows", "LINEAR_LABELS"), LINEAR_LABELS);

@@ -3,9 +3,8 @@
 //
 //   out[r, n] = sum_k x[r, k] * w[n, k] + bias[n]
 //
-// Shapes: x [R, H], w [N, H], bias f32 [N] or null, out f32 [R, N]; H a multiple of 64. One entry point a storage type:
-//   linear_rows_ee   x elem, w elem      linear_rows_ef   x elem, w f32
-//   linear_rows_fe   x f32,  w elem      linear_rows_ff   x f32,  w f32
+// Shapes: x [R, H], elem for linear_rows and f32 for linear_rows_f32 (pooled rows); w elem [N, H]; bias f32 [N] or null;
+// out f32 [R, N]; H a multiple of 64.
 // A warp owns one row and LINEAR_LABELS outputs: lane l sums columns l * 8 .. + 7, l * 8 + 256 .., then a butterfly.
 // The order depends on H alone, so a row's bits do not depend on R, N or its place.
 // Launch: grid = (ceil(R / LINEAR_ROWS), ceil(N / LINEAR_LABELS)), block = LINEAR_THREADS, no shared memory.
@@ -15,8 +14,8 @@
 #define LINEAR_LABELS 8
 #define LINEAR_THREADS 128
 
-template <class X, class W>
-__device__ __forceinline__ void linear(const X* x, const W* w, const float* bias, float* out, int rows, int labels,
+template <class T>
+__device__ __forceinline__ void linear(const T* x, const elem* w, const float* bias, float* out, int rows, int labels,
                                        int hidden) {
     const int row = blockIdx.x * LINEAR_ROWS + (threadIdx.x >> 5), first = blockIdx.y * LINEAR_LABELS;
     const int lane = threadIdx.x & 31;
@@ -42,21 +41,11 @@ __device__ __forceinline__ void linear(const X* x, const W* w, const float* bias
 }
 
 extern "C" __global__ void __launch_bounds__(LINEAR_THREADS)
-    linear_rows_ee(const elem* x, const elem* w, const float* bias, float* out, int rows, int labels, int hidden) {
+    linear_rows(const elem* x, const elem* w, const float* bias, float* out, int rows, int labels, int hidden) {
     linear(x, w, bias, out, rows, labels, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(LINEAR_THREADS)
-    linear_rows_ef(const elem* x, const float* w, const float* bias, float* out, int rows, int labels, int hidden) {
-    linear(x, w, bias, out, rows, labels, hidden);
-}
-
-extern "C" __global__ void __launch_bounds__(LINEAR_THREADS)
-    linear_rows_fe(const float* x, const elem* w, const float* bias, float* out, int rows, int labels, int hidden) {
-    linear(x, w, bias, out, rows, labels, hidden);
-}
-
-extern "C" __global__ void __launch_bounds__(LINEAR_THREADS)
-    linear_rows_ff(const float* x, const float* w, const float* bias, float* out, int rows, int labels, int hidden) {
+    linear_rows_f32(const float* x, const elem* w, const float* bias, float* out, int rows, int labels, int hidden) {
     linear(x, w, bias, out, rows, labels, hidden);
 }

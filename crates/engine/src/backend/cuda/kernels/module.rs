@@ -1,4 +1,4 @@
-//! Loaded machine code, and the launch of one of its kernels.
+//! Loads machine code, and launches one of its kernels.
 
 use std::ffi::{CString, c_void};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use cudarc::driver::sys::{self, CUfunction_attribute as FunctionAttribute};
 
 use super::compile::Target;
 use crate::backend::cuda::driver::device::{Device, Stream};
-use crate::backend::cuda::driver::fault::At;
+use crate::backend::cuda::driver::fault::CallContext;
 use crate::error::DeviceError;
 
 /// A kernel argument: a device address, or a number.
@@ -25,7 +25,7 @@ impl Arg {
         Arg::Int(value as i32)
     }
 
-    /// The bits where the kernel reads them: the device is little-endian, and so are the hosts it sits in.
+    /// Returns the bits where the kernel reads them: device and hosts are little-endian.
     fn bits(self) -> u64 {
         match self {
             Arg::Address(address) => address,
@@ -54,7 +54,7 @@ impl Module {
         device.bind()?;
         // SAFETY: an ELF image made by NVRTC, or read back from a private cache with its checksum.
         let handle = unsafe { result::module::load_data(image.as_ptr().cast()) }
-            .at(device.label(), "cuModuleLoadData")?;
+            .context(device.label(), "cuModuleLoadData")?;
         Ok(Module { device: device.clone(), handle })
     }
 
@@ -65,7 +65,7 @@ impl Module {
         let symbol = CString::new(name).unwrap_or_default();
         // SAFETY: the module is loaded, and lives as long as the functions taken from it.
         let handle = unsafe { result::module::get_function(self.handle, symbol) }
-            .at(self.device.label(), "cuModuleGetFunction")?;
+            .context(self.device.label(), "cuModuleGetFunction")?;
         Ok(Function { handle, name })
     }
 }
@@ -87,12 +87,12 @@ pub(in crate::backend::cuda) struct Function {
 // SAFETY: a handle that is valid in the whole process while its module is loaded.
 unsafe impl Send for Function {}
 
-/// Blocks in either direction.
+/// Number of blocks in either dimension.
 pub(in crate::backend::cuda) type Grid = (usize, usize);
 
 impl Function {
-    /// Enqueues. Arguments must be those that the source declares, in order, and their addresses in range;
-    /// only the checked methods of [`Kernels`] call this.
+    /// Enqueues a launch; does nothing for an empty grid. Arguments must be those that the source declares,
+    /// in order, with addresses in range; only the checked methods of [`super::Kernels`] call this.
     pub(in crate::backend::cuda) fn launch(
         &self,
         stream: &Stream,
@@ -111,8 +111,8 @@ impl Function {
             pointers[index] = (&raw mut bits[index]).cast();
         }
         let grid = (grid.0 as u32, grid.1 as u32, 1);
-        // SAFETY: the module is loaded; `pointers` has one entry an argument, each to eight live bytes; the
-        // driver copies the values before it returns. What the kernel reads and writes is the callers' duty.
+        // SAFETY: the module is loaded; `pointers` has one entry per argument, each to eight live bytes; the
+        // driver copies the values before it returns. The callers check what the kernel reads and writes.
         unsafe {
             result::launch_kernel(
                 self.handle,
@@ -123,11 +123,11 @@ impl Function {
                 &mut pointers[..args.len()],
             )
         }
-        .at(stream.device().label(), self.name)
+        .context(stream.device().label(), self.name)
     }
 }
 
-/// Lets a kernel have this much dynamic shared memory.
+/// Allows a kernel this much dynamic shared memory.
 pub(in crate::backend::cuda) fn allow_shared(
     device: &Device,
     target: Target,
@@ -152,7 +152,7 @@ pub(in crate::backend::cuda) fn allow_shared(
             bytes as i32,
         )
     }
-    .at(device.label(), "cuFuncSetAttribute")
+    .context(device.label(), "cuFuncSetAttribute")
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 // Pooling of packed sequences to one f32 row each, and the gather of single rows.
 //
-//   pool         out[r, :] = mean of x over the tokens of sequence s, or its first row (cls)
+//   pool         out[r, :] = mean of x over the rows of segment s
 //   gather_rows  out[r, :] = x[rows[r], :]
 //
-// Shapes: x [T, H]; cu_seqlens i32 [B + 1]; sequences i32 [R] names the sequence s that row r pools, or null: s = r;
-// out f32 [R, H] for pool, elem [R, H] for gather_rows; rows i32 [R]. H a multiple of 64. Sequences are not empty.
-// pool: a block owns one sequence and 64 columns. Eight lanes cover the columns (16 bytes each), POOL_LANES row lanes
+// Shapes: x [T, H]; bounds i32: rows bounds[s] to bounds[s + 1] - 1 of x are segment s, so that both cu_seqlens and
+// pairs of first and end row will do; segments i32 [R] names the segment s that row r pools; out f32 [R, H] for pool,
+// elem [R, H] for gather_rows; rows i32 [R]. H a multiple of 64. Segments are not empty.
+// pool: a block owns one segment and 64 columns. Eight lanes cover the columns (16 bytes each), POOL_LANES row lanes
 // stride over the tokens, eight loads in flight, and add up in f32; a tree in shared memory joins the row lanes. The
-// order is fixed by the sequence's own length. One 32K sequence occupies H / 64 blocks only and still takes tens of
+// order is fixed by the segment's own length. One 32K sequence occupies H / 64 blocks only and still takes tens of
 // microseconds, against tens of milliseconds for the layers before it: no second stage is worth having.
 // Launch: pool: grid = (H / 64, R), block = POOL_THREADS, static shared memory 8 KiB.
 //         gather_rows: grid = ceil(R * (H / 8) / GATHER_THREADS), block = GATHER_THREADS.
@@ -15,8 +16,6 @@
 
 #define POOL_THREADS 256
 #define POOL_LANES (POOL_THREADS / 8)
-#define POOL_MEAN 0
-#define POOL_CLS 1
 #define GATHER_THREADS 256
 
 __device__ __forceinline__ void add8(float (&sum)[8], const float (&v)[8]) {
@@ -25,16 +24,15 @@ __device__ __forceinline__ void add8(float (&sum)[8], const float (&v)[8]) {
 }
 
 extern "C" __global__ void __launch_bounds__(POOL_THREADS)
-    pool(const elem* x, const int* cu_seqlens, const int* sequences, float* out, int hidden, int mode) {
+    pool(const elem* x, const int* bounds, const int* segments, float* out, int hidden) {
     __shared__ float partial[POOL_LANES][64];
-    const int sequence = sequences ? sequences[blockIdx.y] : blockIdx.y;
-    const int start = cu_seqlens[sequence], len = cu_seqlens[sequence + 1] - start;
+    const int segment = segments[blockIdx.y];
+    const int start = bounds[segment], len = bounds[segment + 1] - start;
     const int lane = threadIdx.x >> 3, column = (threadIdx.x & 7) * 8;
     const elem* p = x + (u64)start * hidden + blockIdx.x * 64 + column;
-    const int limit = mode == POOL_CLS ? 1 : len;
     float sum[8] = {};
     int row = lane;
-    for (; row + 7 * POOL_LANES < limit; row += 8 * POOL_LANES) {
+    for (; row + 7 * POOL_LANES < len; row += 8 * POOL_LANES) {
         uint4 packed[8];
 #pragma unroll
         for (int i = 0; i < 8; i++) packed[i] = *(const uint4*)(p + (u64)(row + i * POOL_LANES) * hidden);
@@ -45,7 +43,7 @@ extern "C" __global__ void __launch_bounds__(POOL_THREADS)
             add8(sum, v);
         }
     }
-    for (; row < limit; row += POOL_LANES) {
+    for (; row < len; row += POOL_LANES) {
         float v[8];
         load8(p + (u64)row * hidden, v);
         add8(sum, v);
@@ -63,7 +61,7 @@ extern "C" __global__ void __launch_bounds__(POOL_THREADS)
     }
     if (lane == 0) {
 #pragma unroll
-        for (int j = 0; j < 8; j++) sum[j] /= limit;
+        for (int j = 0; j < 8; j++) sum[j] /= len;
         store8(out + (u64)blockIdx.y * hidden + blockIdx.x * 64 + column, sum);
     }
 }

@@ -1,17 +1,17 @@
-//! Attention's work list: which block takes which queries.
+//! Cuts a packed batch into attention's work lists: the tiles of queries that blocks take.
 //!
-//! A tile is up to `rows` consecutive queries of one sequence, counted from the sequence's own start, so
-//! that a row's sums never depend on its neighbours. Full attention costs what the sequence is long, so its
-//! tiles go longest first and the short ones fill what is left at the end; a windowed tile always costs the
+//! A tile is up to `rows` consecutive queries of one sequence, counted from the sequence's own start, so that
+//! a row's sums never depend on its neighbours. The cost of a tile of full attention grows with its sequence,
+//! so the longest sequence comes first and short tiles even out the end; a windowed tile always costs the
 //! same, and the packed order keeps neighbours in the cache.
 
 /// `{first row of the sequence, its length, first query of the tile within it, 0}`, as the kernels read it.
 pub type Tile = [i32; 4];
 
-/// A tile without queries: a block that finds it has nothing to do.
+/// A tile without queries, which pads a recorded graph's list.
 pub const NO_TILE: Tile = [0; 4];
 
-/// The most tiles that batches within these limits have.
+/// Returns the most tiles of any batch of so many tokens and sequences.
 pub fn max_tiles(tokens: usize, sequences: usize, rows: usize) -> usize {
     tokens / rows + sequences.min(tokens)
 }

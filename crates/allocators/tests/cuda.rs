@@ -1,28 +1,28 @@
-//! The allocators of the memory experiment on a device. Without one each test says that it was skipped.
+//! The allocators of device memory, on a device. Without one each test prints that it is skipped.
 //!
-//! They count the memory of a device, so they run one at a time, and apart from `cuda.rs`, which counts the
-//! engine's own.
+//! They measure the device's free memory, so they run one at a time.
 #![cfg(feature = "cuda")]
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use bigbatch_engine::backend::allocators::Allocator;
+use bigbatch_allocators::cuda::{DeviceArena, DevicePerOperation, StreamOrderedPool};
+use bigbatch_allocators::{Allocator, Buffer};
 use bigbatch_engine::backend::cuda::driver::device::{self, Device};
-use bigbatch_engine::backend::cuda::pools::{DeviceArena, DevicePerOperation, StreamOrdered};
-use bigbatch_engine::backend::device_memory_of;
-use bigbatch_engine::modernbert::buffers::Buffer;
 use bigbatch_engine::{DeviceError, units};
 
 const MIB: usize = 1 << 20;
 
-/// Waits for its turn; `None`, said aloud, without a device.
+/// Waits for the device; without one, prints so and returns `None`.
 fn device_turn() -> Option<(MutexGuard<'static, ()>, Arc<Device>)> {
     static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     match device::list() {
         Ok(devices) if !devices.is_empty() => Some((turn, Device::open(0).unwrap())),
-        Ok(_) => None,
+        Ok(_) => {
+            println!("skipped: no CUDA device");
+            None
+        }
         Err(error) => {
             println!("skipped: no CUDA device ({error})");
             None
@@ -31,7 +31,7 @@ fn device_turn() -> Option<(MutexGuard<'static, ()>, Arc<Device>)> {
 }
 
 fn buffer(bytes: usize, offset_bytes: usize) -> Buffer {
-    Buffer { name: String::new(), bytes, born: 0, dies: 0, offset_bytes }
+    Buffer { name: String::new(), bytes, first_step: 0, last_step: 0, offset_bytes }
 }
 
 /// Forty buffers of 1 to 32 MiB, three of them live at a time.
@@ -54,7 +54,7 @@ fn replay(allocator: &mut dyn Allocator) -> u64 {
     most
 }
 
-fn shown(name: &str, allocator: &mut dyn Allocator) -> (u64, u64) {
+fn replay_and_print(name: &str, allocator: &mut dyn Allocator) -> (u64, u64) {
     let started = Instant::now();
     let most = replay(allocator);
     let usage = allocator.usage().unwrap();
@@ -69,16 +69,20 @@ fn shown(name: &str, allocator: &mut dyn Allocator) -> (u64, u64) {
 }
 
 #[test]
-fn each_holds_between_batches_what_its_kind_holds() {
+fn each_allocator_holds_between_batches_what_its_kind_holds() {
     let Some((_turn, device)) = device_turn() else { return };
     let (free_before, _) = device.free_and_total_bytes().unwrap();
-    let arena = shown("arena", &mut DeviceArena::new(&device, 96 * MIB).unwrap());
+    let arena = replay_and_print("arena", &mut DeviceArena::new(&device, 96 * MIB).unwrap());
     assert_eq!(arena, (96 * MIB as u64, 0));
-    let keeps = shown("pool, keeps all", &mut StreamOrdered::new(&device, u64::MAX).unwrap());
+    let keeps = replay_and_print(
+        "pool, keeps all",
+        &mut StreamOrderedPool::new(&device, u64::MAX).unwrap(),
+    );
     assert!(keeps.0 >= 32 * MIB as u64 && keeps.1 == 0, "{keeps:?}");
-    let gives = shown("pool, threshold 0", &mut StreamOrdered::new(&device, 0).unwrap());
-    assert_eq!(gives, (0, 0), "given back when the stream was synchronised");
-    let each = shown("per operation", &mut DevicePerOperation::new(&device).unwrap());
+    let gives =
+        replay_and_print("pool, threshold 0", &mut StreamOrderedPool::new(&device, 0).unwrap());
+    assert_eq!(gives, (0, 0), "released when the stream was synchronised");
+    let each = replay_and_print("per operation", &mut DevicePerOperation::new(&device).unwrap());
     assert_eq!(each.1, 0);
     let (free_after, _) = device.free_and_total_bytes().unwrap();
     let kept = free_before.saturating_sub(free_after);
@@ -93,8 +97,8 @@ fn a_refused_buffer_is_out_of_memory_and_the_next_one_is_served() {
     let too_large = buffer(2 * total as usize, 0);
     let all: [(&str, Box<dyn Allocator>); 4] = [
         ("arena", Box::new(DeviceArena::new(&device, 96 * MIB).unwrap())),
-        ("pool, keeps all", Box::new(StreamOrdered::new(&device, u64::MAX).unwrap())),
-        ("pool, threshold 0", Box::new(StreamOrdered::new(&device, 0).unwrap())),
+        ("pool, keeps all", Box::new(StreamOrderedPool::new(&device, u64::MAX).unwrap())),
+        ("pool, threshold 0", Box::new(StreamOrderedPool::new(&device, 0).unwrap())),
         ("per operation", Box::new(DevicePerOperation::new(&device).unwrap())),
     ];
     for (name, mut allocator) in all {
@@ -102,21 +106,5 @@ fn a_refused_buffer_is_out_of_memory_and_the_next_one_is_served() {
         println!("{name}: {error}");
         assert!(matches!(error, DeviceError::OutOfMemory { .. }), "{name}: {error}");
         replay(&mut *allocator);
-    }
-}
-
-#[test]
-fn nvml_tells_of_this_process_what_the_budget_is_held_against() {
-    let Some((_turn, device)) = device_turn() else { return };
-    let memory = device.memory();
-    let from_outside = device_memory_of(std::process::id());
-    println!("{memory:?} from inside, {from_outside:?} by process id");
-    let process = memory.process_bytes.expect("a context is on the device");
-    assert!(process > 0);
-    if let Some(card) = memory.card_bytes {
-        assert!(card >= process, "the card has {card}, this process alone {process}");
-    }
-    if let Some(other) = from_outside.and_then(|memory| memory.process_bytes) {
-        assert_eq!(other, process, "both are NVML's entry of this process");
     }
 }

@@ -1,38 +1,39 @@
-//! Host memory: the arena, and the process's own allocator asked once for every buffer.
+//! Allocators of host memory: the planned arena, and one call of the process's allocator per buffer.
 
-use super::{Allocator, Places, Slots, Usage};
-use crate::error::DeviceError;
-use crate::model::modernbert::buffers::Buffer;
+use bigbatch_engine::DeviceError;
 
-/// What the host's kernel gives memory in; touching one byte of each makes it real.
+use crate::allocator::{Allocator, PlannedRegions, SlotTable, Usage};
+use crate::buffers::Buffer;
+
+/// The size of a memory page; writing one byte of each makes the kernel back all of them.
 const PAGE_BYTES: usize = 4096;
 
-/// One allocation, every buffer at its planned place.
+/// One allocation, with every buffer at its planned offset.
 #[derive(Debug)]
 pub struct HostArena {
     memory: Vec<u8>,
-    places: Places,
+    regions: PlannedRegions,
 }
 
 impl HostArena {
-    /// An arena of `bytes`, all of them real from the start.
+    /// Allocates `bytes` and writes to all of them, so that every page exists before the first batch.
     pub fn new(bytes: usize) -> HostArena {
-        HostArena { memory: vec![1; bytes], places: Places::new("cpu", bytes) }
+        HostArena { memory: vec![1; bytes], regions: PlannedRegions::new("cpu", bytes) }
     }
 }
 
 impl Allocator for HostArena {
     fn allocate(&mut self, slot: usize, buffer: &Buffer) -> Result<(), DeviceError> {
-        self.places.allocate(slot, buffer)
+        self.regions.allocate(slot, buffer)
     }
 
     fn free(&mut self, slot: usize) -> Result<(), DeviceError> {
-        self.places.free(slot);
+        self.regions.free(slot);
         Ok(())
     }
 
     fn touch(&mut self, slot: usize) -> Result<(), DeviceError> {
-        if let Some((start, bytes)) = self.places.place(slot) {
+        if let Some((start, bytes)) = self.regions.region(slot) {
             let pages = self.memory[start..start + bytes].iter_mut().step_by(PAGE_BYTES);
             pages.for_each(|byte| *byte = byte.wrapping_add(1));
         }
@@ -44,15 +45,15 @@ impl Allocator for HostArena {
     }
 
     fn usage(&mut self) -> Result<Usage, DeviceError> {
-        Ok(self.places.usage(1))
+        Ok(self.regions.usage(1))
     }
 }
 
-/// Every buffer from the process's allocator, and back to it. What that allocator keeps for itself is not
-/// seen: as reserved counts what is handed out.
+/// One allocation and one free per buffer, through the process's allocator. Memory that this allocator keeps
+/// for itself is not visible, so reserved bytes equal used bytes.
 #[derive(Debug, Default)]
 pub struct HostPerOperation {
-    live: Slots<Vec<u8>>,
+    live: SlotTable<Vec<u8>>,
     used: u64,
 }
 

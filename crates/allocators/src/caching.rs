@@ -1,24 +1,26 @@
-//! A best-fit caching allocator, simulated.
+//! A simulated best-fit caching allocator.
 //!
-//! It follows the one of PyTorch (`c10/cuda/CUDACachingAllocator.cpp`, its defaults): sizes are rounded to
-//! 512 bytes; small ones (up to 1 MiB) come from segments of 2 MiB, middling ones (below 10 MiB) from
-//! segments of 20 MiB, larger ones from segments of their own rounded to 2 MiB. The smallest free block that
-//! fits is taken and its rest split off; a freed block joins its free neighbours; segments are kept until a
-//! new one does not fit into the limit, when all wholly free ones go back. It keeps books about addresses and
-//! touches no memory, so it has no times. It has one stream.
+//! It follows PyTorch's (`c10/cuda/CUDACachingAllocator.cpp`, default settings): sizes are rounded up to 512
+//! bytes; small buffers (up to 1 MiB) come from segments of 2 MiB, medium ones (below 10 MiB) from segments
+//! of 20 MiB, larger ones from a segment each, rounded up to 2 MiB. An allocation takes the smallest free
+//! block that fits and splits off the remainder; a freed block merges with its free neighbours. Segments are
+//! kept until a new one would exceed the limit; then every wholly free segment is released.
+//!
+//! It tracks addresses on one stream and touches no memory, so it has no times.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Allocator, Free, Slots, Usage};
-use crate::error::DeviceError;
-use crate::model::modernbert::buffers::Buffer;
+use bigbatch_engine::DeviceError;
 
-const ROUND: usize = 512;
-const SMALL: usize = 1 << 20;
-const SMALL_SEGMENT: usize = 2 << 20;
-const MIDDLING_SEGMENT: usize = 20 << 20;
-const LARGE_FROM: usize = 10 << 20;
-const LARGE_ROUND: usize = 2 << 20;
+use crate::allocator::{Allocator, FreeMemory, SlotTable, Usage};
+use crate::buffers::Buffer;
+
+const ROUND_BYTES: usize = 512;
+const SMALL_BYTES: usize = 1 << 20;
+const SMALL_SEGMENT_BYTES: usize = 2 << 20;
+const MEDIUM_SEGMENT_BYTES: usize = 20 << 20;
+const LARGE_FROM_BYTES: usize = 10 << 20;
+const LARGE_ROUND_BYTES: usize = 2 << 20;
 
 /// A part of a segment.
 #[derive(Debug, Clone, Copy)]
@@ -28,46 +30,47 @@ struct Block {
     small: bool,
 }
 
-/// The books.
+/// Segments and blocks of the simulated cache.
 #[derive(Debug)]
-pub struct Caching {
+pub struct CachingAllocator {
     limit: usize,
-    /// Blocks in the order of their addresses, by segment.
-    segments: Vec<Option<std::collections::BTreeMap<usize, Block>>>,
-    /// Free blocks of large and of small segments: (bytes, segment, start).
+    /// Blocks by their offset in the segment; `None` for a released segment.
+    segments: Vec<Option<BTreeMap<usize, Block>>>,
+    /// Free blocks of large and of small segments: (bytes, segment, offset).
     free: [BTreeSet<(usize, usize, usize)>; 2],
-    /// Segment, start, and whether small.
-    live: Slots<(usize, usize)>,
+    /// (segment, offset).
+    live: SlotTable<(usize, usize)>,
     reserved: usize,
     used: usize,
     system_calls: u64,
 }
 
-impl Caching {
-    /// An empty cache that may reserve up to `limit_bytes`.
-    pub fn new(limit_bytes: u64) -> Caching {
-        Caching {
+impl CachingAllocator {
+    /// Returns an empty cache that reserves at most `limit_bytes`.
+    pub fn new(limit_bytes: u64) -> CachingAllocator {
+        CachingAllocator {
             limit: usize::try_from(limit_bytes).unwrap_or(usize::MAX),
             segments: Vec::new(),
             free: [BTreeSet::new(), BTreeSet::new()],
-            live: Slots::default(),
+            live: SlotTable::default(),
             reserved: 0,
             used: 0,
             system_calls: 0,
         }
     }
 
-    /// The free block that fits best.
-    fn best(&self, bytes: usize, small: bool) -> Option<(usize, usize)> {
+    /// Returns segment and offset of the smallest free block of at least `bytes`.
+    fn find_best_fit(&self, bytes: usize, small: bool) -> Option<(usize, usize)> {
         let fits = self.free[usize::from(small)].range((bytes, 0, 0)..).next();
         fits.map(|&(_, segment, start)| (segment, start))
     }
 
-    fn new_segment(&mut self, bytes: usize, small: bool) -> Option<(usize, usize)> {
+    /// Reserves a segment for a buffer of `bytes`; `None` if it would exceed the limit.
+    fn add_segment(&mut self, bytes: usize, small: bool) -> Option<(usize, usize)> {
         let size = match bytes {
-            _ if small => SMALL_SEGMENT,
-            0..LARGE_FROM => MIDDLING_SEGMENT,
-            _ => bytes.next_multiple_of(LARGE_ROUND),
+            _ if small => SMALL_SEGMENT_BYTES,
+            0..LARGE_FROM_BYTES => MEDIUM_SEGMENT_BYTES,
+            _ => bytes.next_multiple_of(LARGE_ROUND_BYTES),
         };
         if self.reserved + size > self.limit {
             self.release_free_segments();
@@ -96,7 +99,7 @@ impl Caching {
         }
     }
 
-    /// Takes the front of a free block and leaves its rest free, where that is worth a block.
+    /// Marks the front of a free block as used, and splits off the rest where that is large enough.
     fn take(&mut self, (segment, start): (usize, usize), bytes: usize) {
         let Some(blocks) = self.segments[segment].as_mut() else { return };
         let Some(block) = blocks.get_mut(&start) else { return };
@@ -104,7 +107,8 @@ impl Caching {
         free.remove(&(block.bytes, segment, start));
         let rest = block.bytes - bytes;
         block.free = false;
-        if if block.small { rest >= ROUND } else { rest > SMALL } {
+        let splits = if block.small { rest >= ROUND_BYTES } else { rest > SMALL_BYTES };
+        if splits {
             let small = block.small;
             block.bytes = bytes;
             blocks.insert(start + bytes, Block { bytes: rest, free: true, small });
@@ -112,8 +116,8 @@ impl Caching {
         }
     }
 
-    /// Frees a block and joins it with its free neighbours.
-    fn give_back(&mut self, segment: usize, start: usize) -> usize {
+    /// Frees a block, merges it with its free neighbours, and returns the bytes freed.
+    fn release(&mut self, segment: usize, start: usize) -> usize {
         let Some(blocks) = self.segments[segment].as_mut() else { return 0 };
         let Some(&Block { bytes: given, small, .. }) = blocks.get(&start) else { return 0 };
         let free = &mut self.free[usize::from(small)];
@@ -139,15 +143,15 @@ impl Caching {
     }
 }
 
-impl Allocator for Caching {
+impl Allocator for CachingAllocator {
     fn is_simulated(&self) -> bool {
         true
     }
 
     fn allocate(&mut self, slot: usize, buffer: &Buffer) -> Result<(), DeviceError> {
-        let bytes = buffer.bytes.next_multiple_of(ROUND);
-        let small = bytes <= SMALL;
-        let found = self.best(bytes, small).or_else(|| self.new_segment(bytes, small));
+        let bytes = buffer.bytes.next_multiple_of(ROUND_BYTES);
+        let small = bytes <= SMALL_BYTES;
+        let found = self.find_best_fit(bytes, small).or_else(|| self.add_segment(bytes, small));
         let Some((segment, start)) = found else {
             return Err(DeviceError::OutOfMemory {
                 device: "simulated".into(),
@@ -165,7 +169,7 @@ impl Allocator for Caching {
 
     fn free(&mut self, slot: usize) -> Result<(), DeviceError> {
         if let Some((segment, start)) = self.live.take(slot) {
-            self.used -= self.give_back(segment, start);
+            self.used -= self.release(segment, start);
         }
         Ok(())
     }
@@ -183,7 +187,7 @@ impl Allocator for Caching {
         Ok(Usage {
             reserved_bytes: self.reserved as u64,
             used_bytes: self.used as u64,
-            free: Some(Free {
+            free: Some(FreeMemory {
                 bytes: (self.reserved - self.used) as u64,
                 largest_bytes: largest.max().unwrap_or(0) as u64,
             }),
@@ -198,12 +202,18 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    fn ask(cache: &mut Caching, slot: usize, bytes: usize) -> Result<(), DeviceError> {
-        let buffer = Buffer { name: String::new(), bytes, born: 0, dies: 0, offset_bytes: 0 };
+    fn allocate(
+        cache: &mut CachingAllocator,
+        slot: usize,
+        bytes: usize,
+    ) -> Result<(), DeviceError> {
+        let buffer =
+            Buffer { name: String::new(), bytes, first_step: 0, last_step: 0, offset_bytes: 0 };
         cache.allocate(slot, &buffer)
     }
 
-    fn state(cache: &mut Caching) -> (usize, usize, usize) {
+    /// Reserved, used, and largest free block, in MiB.
+    fn state(cache: &mut CachingAllocator) -> (usize, usize, usize) {
         let usage = cache.usage().unwrap();
         let free = usage.free.unwrap();
         let mib = |bytes: u64| bytes as usize / MIB;
@@ -211,18 +221,18 @@ mod tests {
     }
 
     #[test]
-    fn segments_are_split_reused_and_joined() {
-        let mut cache = Caching::new(1 << 30);
-        ask(&mut cache, 0, 4 * MIB).unwrap();
-        assert_eq!(state(&mut cache), (20, 4, 16), "a middling segment, its rest free");
-        ask(&mut cache, 1, 6 * MIB).unwrap();
-        ask(&mut cache, 2, 6 * MIB).unwrap();
+    fn segments_are_split_reused_and_merged() {
+        let mut cache = CachingAllocator::new(1 << 30);
+        allocate(&mut cache, 0, 4 * MIB).unwrap();
+        assert_eq!(state(&mut cache), (20, 4, 16), "a medium segment, its rest free");
+        allocate(&mut cache, 1, 6 * MIB).unwrap();
+        allocate(&mut cache, 2, 6 * MIB).unwrap();
         assert_eq!(state(&mut cache), (20, 16, 4), "from the same segment");
         cache.free(1).unwrap();
         assert_eq!(state(&mut cache), (20, 10, 6), "a hole");
         cache.free(0).unwrap();
-        assert_eq!(state(&mut cache), (20, 6, 10), "joined with the hole behind it");
-        ask(&mut cache, 3, 3 * MIB).unwrap();
+        assert_eq!(state(&mut cache), (20, 6, 10), "merged with the hole behind it");
+        allocate(&mut cache, 3, 3 * MIB).unwrap();
         assert_eq!(
             state(&mut cache),
             (20, 10, 10),
@@ -236,28 +246,28 @@ mod tests {
 
     #[test]
     fn small_and_large_buffers_have_segments_of_their_own() {
-        let mut cache = Caching::new(1 << 30);
-        ask(&mut cache, 0, 100).unwrap();
+        let mut cache = CachingAllocator::new(1 << 30);
+        allocate(&mut cache, 0, 100).unwrap();
         assert_eq!(cache.usage().unwrap().used_bytes, 512);
         assert_eq!(state(&mut cache).0, 2);
-        ask(&mut cache, 1, 11 * MIB).unwrap();
+        allocate(&mut cache, 1, 11 * MIB).unwrap();
         assert_eq!(state(&mut cache).0, 2 + 12, "rounded to 2 MiB");
         // 1 MiB of it is too little to split off: it counts as used.
         assert_eq!(state(&mut cache).1, 12);
     }
 
     #[test]
-    fn a_full_cache_gives_free_segments_back_before_it_fails() {
-        let mut cache = Caching::new(32 * MIB as u64);
-        ask(&mut cache, 0, 16 * MIB).unwrap();
+    fn a_full_cache_releases_free_segments_before_it_fails() {
+        let mut cache = CachingAllocator::new(32 * MIB as u64);
+        allocate(&mut cache, 0, 16 * MIB).unwrap();
         cache.free(0).unwrap();
         assert_eq!(state(&mut cache), (16, 0, 16));
-        ask(&mut cache, 1, 24 * MIB).unwrap();
-        assert_eq!(state(&mut cache), (24, 24, 0), "the 16 MiB went back");
-        let error = ask(&mut cache, 2, 12 * MIB).unwrap_err();
+        allocate(&mut cache, 1, 24 * MIB).unwrap();
+        assert_eq!(state(&mut cache), (24, 24, 0), "the 16 MiB were released");
+        let error = allocate(&mut cache, 2, 12 * MIB).unwrap_err();
         assert!(matches!(error, DeviceError::OutOfMemory { .. }), "{error}");
         cache.free(1).unwrap();
-        ask(&mut cache, 2, 12 * MIB).unwrap();
+        allocate(&mut cache, 2, 12 * MIB).unwrap();
         assert_eq!(state(&mut cache), (24, 12, 12), "from the segment that is free now");
     }
 }

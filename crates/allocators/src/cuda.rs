@@ -1,82 +1,77 @@
-//! Device memory for an experiment's buffers: one arena, the driver's stream-ordered pool, and allocation
-//! per operation. The engine's own backend uses none of these; [`super::driver::memory`] is its arena.
+//! Allocators of device memory: the planned arena, the driver's stream-ordered pool, and one allocation per
+//! buffer.
 //!
-//! Work stays under way as it does with kernels: each buffer is written on the stream when it is made
+//! Work stays pending as it does with kernels: each buffer is written on the stream when it is allocated
 //! (`cuMemsetD8Async`), so that a free which waits for the device (`cuMemFree`) waits here too.
 //!
-//! The pool is one of our own, not the device's default one, with nothing shared and no other user. Its
-//! release threshold says how much it may keep when the stream is synchronised; the driver's default is 0.
+//! The pool is not the device's default one and has no other user. Its release threshold is the number of
+//! bytes that it may keep when the stream is synchronised; the driver's default is 0.
+//!
+//! This is the crate's only file with `unsafe`: the driver's calls for pools are raw. The engine's own device
+//! memory is `bigbatch_engine::backend::cuda::driver::memory`.
 
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use cudarc::driver::result::{self, DriverError};
-use cudarc::driver::sys::{self, CUmemPool_attribute as Attribute, CUresult};
+use bigbatch_engine::DeviceError;
+use bigbatch_engine::backend::cuda::driver::device::{Device, Stream};
+use bigbatch_engine::backend::cuda::driver::fault::CallContext;
+use bigbatch_engine::backend::cuda::driver::memory::check_allocation;
+use cudarc::driver::result;
+use cudarc::driver::sys::{self, CUmemPool_attribute as Attribute};
 
-use super::driver::device::{Device, Stream};
-use super::driver::fault::At;
-use crate::backend::allocators::{Allocator, Places, Slots, Usage};
-use crate::error::DeviceError;
-use crate::model::modernbert::buffers::Buffer;
+use crate::allocator::{Allocator, PlannedRegions, SlotTable, Usage};
+use crate::buffers::Buffer;
 
-/// Writes a slot's memory, where it has any, on the stream.
-fn write(stream: &Stream, memory: Option<(sys::CUdeviceptr, usize)>) -> Result<(), DeviceError> {
-    let Some((address, bytes)) = memory else { return Ok(()) };
+/// What out-of-memory errors name.
+const PURPOSE: &str = "a buffer";
+
+/// An allocation's address and size.
+type Block = (sys::CUdeviceptr, usize);
+
+/// Enqueues a write to all of a block; does nothing for an empty slot.
+fn fill(stream: &Stream, block: Option<Block>) -> Result<(), DeviceError> {
+    let Some((address, bytes)) = block else { return Ok(()) };
     // SAFETY: callers pass a live allocation of this size, last used on this stream.
     unsafe { result::memset_d8_async(address, 1, bytes, stream.handle()) }
-        .at(stream.device().label(), "cuMemsetD8Async")
+        .context(stream.device().label(), "cuMemsetD8Async")
 }
 
-fn refused(device: &Device, call: &'static str, error: DriverError, bytes: usize) -> DeviceError {
-    if error.0 != CUresult::CUDA_ERROR_OUT_OF_MEMORY {
-        return match Err::<(), _>(error).at(device.label(), call) {
-            Err(error) => error,
-            Ok(()) => unreachable!("an error stays one"),
-        };
-    }
-    DeviceError::OutOfMemory {
-        device: device.label().into(),
-        purpose: "a buffer",
-        asked_bytes: bytes as u64,
-        free_bytes: device.free_and_total_bytes().map_or(0, |(free, _)| free),
-    }
-}
-
-/// One allocation, every buffer at its planned place.
+/// One allocation, with every buffer at its planned offset.
 pub struct DeviceArena {
     stream: Stream,
     address: sys::CUdeviceptr,
-    places: Places,
+    regions: PlannedRegions,
 }
 
 impl DeviceArena {
-    /// An arena of `bytes` on the device.
+    /// Allocates `bytes` on the device.
     ///
     /// # Errors
-    /// [`DeviceError::OutOfMemory`].
+    /// [`DeviceError::OutOfMemory`] if the device has less.
     pub fn new(device: &Arc<Device>, bytes: usize) -> Result<DeviceArena, DeviceError> {
         let stream = Stream::new(device)?;
         device.bind()?;
         // SAFETY: a plain allocation; freed in `drop`.
-        let address = unsafe { result::malloc_sync(bytes.max(1)) }
-            .map_err(|error| refused(device, "cuMemAlloc", error, bytes))?;
-        Ok(DeviceArena { stream, address, places: Places::new("cuda", bytes) })
+        let status = unsafe { result::malloc_sync(bytes.max(1)) };
+        let address = check_allocation(status, device, "cuMemAlloc", PURPOSE, bytes)?;
+        Ok(DeviceArena { stream, address, regions: PlannedRegions::new("cuda", bytes) })
     }
 }
 
 impl Allocator for DeviceArena {
     fn allocate(&mut self, slot: usize, buffer: &Buffer) -> Result<(), DeviceError> {
-        self.places.allocate(slot, buffer)
+        self.regions.allocate(slot, buffer)
     }
 
     fn free(&mut self, slot: usize) -> Result<(), DeviceError> {
-        self.places.free(slot);
+        self.regions.free(slot);
         Ok(())
     }
 
     fn touch(&mut self, slot: usize) -> Result<(), DeviceError> {
-        let place = self.places.place(slot);
-        write(&self.stream, place.map(|(start, bytes)| (self.address + start as u64, bytes)))
+        let region = self.regions.region(slot);
+        fill(&self.stream, region.map(|(start, bytes)| (self.address + start as u64, bytes)))
     }
 
     fn finish(&mut self) -> Result<(), DeviceError> {
@@ -84,7 +79,7 @@ impl Allocator for DeviceArena {
     }
 
     fn usage(&mut self) -> Result<Usage, DeviceError> {
-        Ok(self.places.usage(1))
+        Ok(self.regions.usage(1))
     }
 }
 
@@ -97,22 +92,23 @@ impl Drop for DeviceArena {
     }
 }
 
-/// `cuMemAllocFromPoolAsync` and `cuMemFreeAsync`.
-pub struct StreamOrdered {
+/// One `cuMemAllocFromPoolAsync` and one `cuMemFreeAsync` per buffer.
+pub struct StreamOrderedPool {
     stream: Stream,
     pool: sys::CUmemoryPool,
-    live: Slots<(sys::CUdeviceptr, usize)>,
+    live: SlotTable<Block>,
 }
 
-impl StreamOrdered {
-    /// A pool that keeps up to `release_threshold_bytes` over a synchronisation; `u64::MAX`: all, 0: none.
+impl StreamOrderedPool {
+    /// Makes a pool that keeps at most `release_threshold_bytes` at a synchronisation: `u64::MAX` for all, 0
+    /// for none.
     ///
     /// # Errors
-    /// The driver's, where the device has no memory pools.
+    /// Fails if the device has no memory pools.
     pub fn new(
         device: &Arc<Device>,
         release_threshold_bytes: u64,
-    ) -> Result<StreamOrdered, DeviceError> {
+    ) -> Result<StreamOrderedPool, DeviceError> {
         let stream = Stream::new(device)?;
         device.bind()?;
         // SAFETY: all-zero bytes are "no handle type, no size limit" in this plain struct.
@@ -122,8 +118,8 @@ impl StreamOrdered {
         properties.location.id = device.handle();
         // SAFETY: the properties are live; destroyed in `drop`.
         let pool = unsafe { result::mem_pool::create(&properties) }
-            .at(device.label(), "cuMemPoolCreate")?;
-        let pool = StreamOrdered { stream, pool, live: Slots::default() };
+            .context(device.label(), "cuMemPoolCreate")?;
+        let pool = StreamOrderedPool { stream, pool, live: SlotTable::default() };
         let mut threshold = release_threshold_bytes;
         let value = (&raw mut threshold).cast::<c_void>();
         // SAFETY: the pool is alive; this attribute is a live u64.
@@ -131,7 +127,7 @@ impl StreamOrdered {
             let attribute = Attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
             result::mem_pool::set_attribute(pool.pool, attribute, value)
         }
-        .at(device.label(), "cuMemPoolSetAttribute")?;
+        .context(device.label(), "cuMemPoolSetAttribute")?;
         Ok(pool)
     }
 
@@ -142,19 +138,18 @@ impl StreamOrdered {
             let value = (&raw mut value).cast::<c_void>();
             result::mem_pool::get_attribute(self.pool, attribute, value)
         }
-        .at(self.stream.device().label(), "cuMemPoolGetAttribute")?;
+        .context(self.stream.device().label(), "cuMemPoolGetAttribute")?;
         Ok(value)
     }
 }
 
-impl Allocator for StreamOrdered {
+impl Allocator for StreamOrderedPool {
     fn allocate(&mut self, slot: usize, buffer: &Buffer) -> Result<(), DeviceError> {
         // SAFETY: the pool and the stream are alive; the memory is used on this stream only.
-        let address =
+        let status =
             unsafe { result::mem_pool::alloc_async(self.pool, buffer.bytes, self.stream.handle()) };
-        let device = self.stream.device();
-        let address = address
-            .map_err(|error| refused(device, "cuMemAllocFromPoolAsync", error, buffer.bytes))?;
+        let (device, call) = (self.stream.device(), "cuMemAllocFromPoolAsync");
+        let address = check_allocation(status, device, call, PURPOSE, buffer.bytes)?;
         self.live.put(slot, (address, buffer.bytes));
         Ok(())
     }
@@ -163,11 +158,11 @@ impl Allocator for StreamOrdered {
         let Some((address, _)) = self.live.take(slot) else { return Ok(()) };
         // SAFETY: allocated on this stream, taken from the slots so that it is freed once.
         unsafe { result::free_async(address, self.stream.handle()) }
-            .at(self.stream.device().label(), "cuMemFreeAsync")
+            .context(self.stream.device().label(), "cuMemFreeAsync")
     }
 
     fn touch(&mut self, slot: usize) -> Result<(), DeviceError> {
-        write(&self.stream, self.live.get_mut(slot).copied())
+        fill(&self.stream, self.live.get_mut(slot).copied())
     }
 
     fn finish(&mut self) -> Result<(), DeviceError> {
@@ -184,7 +179,7 @@ impl Allocator for StreamOrdered {
     }
 }
 
-impl Drop for StreamOrdered {
+impl Drop for StreamOrderedPool {
     fn drop(&mut self) {
         for (address, _) in self.live.drain() {
             // SAFETY: as in `free`.
@@ -196,10 +191,10 @@ impl Drop for StreamOrdered {
     }
 }
 
-/// `cuMemAlloc` and `cuMemFree` for every buffer.
+/// One `cuMemAlloc` and one `cuMemFree` per buffer.
 pub struct DevicePerOperation {
     stream: Stream,
-    live: Slots<(sys::CUdeviceptr, usize)>,
+    live: SlotTable<Block>,
     used: u64,
     /// Free bytes of the device before the first allocation.
     free_before: u64,
@@ -207,16 +202,16 @@ pub struct DevicePerOperation {
 }
 
 impl DevicePerOperation {
-    /// Nothing is taken yet.
+    /// Makes a stream and notes the device's free memory; allocates nothing.
     ///
     /// # Errors
-    /// The driver's.
+    /// Fails if the driver's calls fail.
     pub fn new(device: &Arc<Device>) -> Result<DevicePerOperation, DeviceError> {
         let stream = Stream::new(device)?;
         let (free_before, _) = device.free_and_total_bytes()?;
         Ok(DevicePerOperation {
             stream,
-            live: Slots::default(),
+            live: SlotTable::default(),
             used: 0,
             free_before,
             system_calls: 0,
@@ -227,10 +222,9 @@ impl DevicePerOperation {
 impl Allocator for DevicePerOperation {
     fn allocate(&mut self, slot: usize, buffer: &Buffer) -> Result<(), DeviceError> {
         // SAFETY: a plain allocation; freed in `free` or `drop`.
-        let address = unsafe { result::malloc_sync(buffer.bytes) };
+        let status = unsafe { result::malloc_sync(buffer.bytes) };
         let device = self.stream.device();
-        let address =
-            address.map_err(|error| refused(device, "cuMemAlloc", error, buffer.bytes))?;
+        let address = check_allocation(status, device, "cuMemAlloc", PURPOSE, buffer.bytes)?;
         self.live.put(slot, (address, buffer.bytes));
         self.used += buffer.bytes as u64;
         self.system_calls += 1;
@@ -241,20 +235,21 @@ impl Allocator for DevicePerOperation {
         let Some((address, bytes)) = self.live.take(slot) else { return Ok(()) };
         self.used -= bytes as u64;
         self.system_calls += 1;
-        // SAFETY: allocated in `allocate`, taken from the slots so that it is freed once; the driver waits for
-        // the work that uses it.
-        unsafe { result::free_sync(address) }.at(self.stream.device().label(), "cuMemFree")
+        // SAFETY: allocated in `allocate`, taken from the slots so that it is freed once; the driver waits
+        // for the work that uses it.
+        unsafe { result::free_sync(address) }.context(self.stream.device().label(), "cuMemFree")
     }
 
     fn touch(&mut self, slot: usize) -> Result<(), DeviceError> {
-        write(&self.stream, self.live.get_mut(slot).copied())
+        fill(&self.stream, self.live.get_mut(slot).copied())
     }
 
     fn finish(&mut self) -> Result<(), DeviceError> {
         self.stream.synchronize()
     }
 
-    /// Reserved is what the device has less than before: other processes on it disturb the reading.
+    /// Counts as reserved what the device has less than before the first allocation; other processes on the
+    /// device disturb the reading.
     fn usage(&mut self) -> Result<Usage, DeviceError> {
         let (free, _) = self.stream.device().free_and_total_bytes()?;
         Ok(Usage {

@@ -1,39 +1,45 @@
-//! Batches to replay: made by the engine's own scheduler from a seeded crowd of clients, or taken
-//! from the raw records of a validation.
+//! Batches to replay: cut by the engine's own scheduler from the queue of simulated clients, or taken from
+//! the records of a validation.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::Path;
 
 use bigbatch_engine::Limits;
 use bigbatch_engine::schedule::{Waiting, next_batch};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
-use crate::load::records::read_requests;
+/// Batches in a row at one concurrency before the next one is drawn.
+const BATCHES_PER_LEVEL: usize = 5;
+/// The shortest sequence that simulated clients send.
+const SHORTEST_TOKENS: usize = 16;
 
-/// Batches in a row at one concurrency before another is drawn.
-const BATCHES_A_LEVEL: usize = 5;
-/// The shortest sequence that clients send, in tokens.
-const SHORTEST: usize = 16;
-
-/// Batches by the lengths of their sequences.
+/// Batches to replay.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Traffic {
-    /// Where it came from, in words.
+    /// Where the batches come from, in words.
     pub origin: String,
-    /// Lengths in tokens, a list for each batch.
+    /// Lengths of each batch's sequences, in tokens.
     pub batches: Vec<Vec<usize>>,
 }
 
-/// What a traffic is, for a report.
+/// One sequence of a recorded run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordedSequence {
+    /// Index of the cell it was sent in.
+    pub cell: usize,
+    /// The engine's number of the batch it ran in.
+    pub batch: u64,
+    /// Length in tokens.
+    pub tokens: usize,
+}
+
+/// Size of a traffic, for reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrafficSummary {
-    /// Where it came from, in words.
+    /// Where the batches come from, in words.
     pub origin: String,
-    /// Batches.
+    /// Number of batches.
     pub batches: usize,
-    /// Sequences of all of them.
+    /// Number of sequences of all batches.
     pub sequences: usize,
     /// Shortest and longest sequence, in tokens.
     pub sequence_tokens: (usize, usize),
@@ -42,9 +48,10 @@ pub struct TrafficSummary {
 }
 
 impl Traffic {
-    /// Closed-loop clients whose number changes every few batches between `concurrency`'s, sending
-    /// texts of log-uniform lengths up to `longest` tokens; batches as the engine would cut them.
-    pub fn simulated(
+    /// Simulates closed-loop clients that send texts of log-uniform lengths up to `longest` tokens, and cuts
+    /// their queue into batches as the engine would. Every few batches the number of clients is drawn anew
+    /// from `concurrency`. Equal seeds give equal traffic.
+    pub fn simulate(
         seed: u64,
         limits: Limits,
         longest: usize,
@@ -53,7 +60,7 @@ impl Traffic {
     ) -> Traffic {
         let mut random = fastrand::Rng::with_seed(seed);
         let longest = longest.min(limits.max_batch_tokens).max(1);
-        let shortest = SHORTEST.min(longest);
+        let shortest = SHORTEST_TOKENS.min(longest);
         let ratio = longest as f64 / shortest as f64;
         let mut length = {
             let mut random = fastrand::Rng::with_seed(seed ^ 1);
@@ -64,7 +71,7 @@ impl Traffic {
         while made.len() < batches {
             let clients = random.choice(concurrency.iter().copied()).unwrap_or(1).max(1);
             waiting.truncate(clients);
-            for _ in 0..BATCHES_A_LEVEL.min(batches - made.len()) {
+            for _ in 0..BATCHES_PER_LEVEL.min(batches - made.len()) {
                 waiting.resize_with(clients, || Waiting { tokens: length(), masks: 0 });
                 let chosen = next_batch(&waiting, limits);
                 made.push(chosen.iter().map(|&index| waiting[index].tokens).collect());
@@ -81,39 +88,33 @@ impl Traffic {
         Traffic { origin, batches: made }
     }
 
-    /// The batches of a validation's raw records, in the order run, as far as the records tell which
-    /// request travelled in which batch (`requests.jsonl.zst`). Batches beyond the limits are left out.
-    ///
-    /// # Errors
-    /// [`Error::ReportUnreadable`].
-    pub fn recorded(path: &Path, limits: Limits) -> Result<Traffic, Error> {
+    /// Groups the sequences of a run's records into the batches they ran in, in the order run, and drops
+    /// batches beyond `limits`. `source` names the records in [`Traffic::origin`].
+    pub fn from_records(
+        source: &str,
+        records: impl IntoIterator<Item = RecordedSequence>,
+        limits: Limits,
+    ) -> Traffic {
         // An engine counts its batches from its own start, which may lie between two cells.
         let mut batches: BTreeMap<(usize, u64), Vec<usize>> = BTreeMap::new();
-        let unreadable = |fault: std::io::Error| Error::ReportUnreadable {
-            path: path.to_owned(),
-            message: fault.to_string(),
-        };
-        let records = File::open(path).and_then(read_requests).map_err(unreadable)?;
-        for record in records {
-            if let Some(batch) = record.batch {
-                batches.entry((record.cell, batch.id)).or_default().push(record.tokens);
-            }
+        for RecordedSequence { cell, batch, tokens } in records {
+            batches.entry((cell, batch)).or_default().push(tokens);
         }
         let holds = |lengths: &Vec<usize>| {
             lengths.len() <= limits.max_batch_sequences
                 && lengths.iter().sum::<usize>() <= limits.max_batch_tokens
         };
-        let told = batches.len();
+        let recorded = batches.len();
         let batches: Vec<_> = batches.into_values().filter(holds).collect();
-        let left_out = told - batches.len();
-        let mut origin = format!("recorded in {}", path.display());
-        if left_out > 0 {
-            origin += &format!(", {left_out} batches beyond this engine's limits left out");
+        let excluded = recorded - batches.len();
+        let mut origin = format!("recorded in {source}");
+        if excluded > 0 {
+            origin += &format!(", {excluded} batches beyond this engine's limits excluded");
         }
-        Ok(Traffic { origin, batches })
+        Traffic { origin, batches }
     }
 
-    /// What it is.
+    /// Counts batches, sequences and tokens.
     pub fn summary(&self) -> TrafficSummary {
         let range = |values: &mut dyn Iterator<Item = usize>| {
             values.fold((usize::MAX, 0), |(least, most), value| (least.min(value), most.max(value)))
@@ -136,33 +137,29 @@ mod tests {
 
     #[test]
     fn batches_of_two_cells_are_two_though_an_engine_counted_both_from_0() {
-        let record = |cell: usize, id: u64, tokens: usize| crate::load::RequestRecord {
-            cell,
-            client: 0,
-            ordinal: 0,
-            phase: crate::load::Phase::Measured,
-            tokens,
-            intended_us: 0,
-            sent_us: 0,
-            ended_us: 1,
-            failure: None,
-            message: None,
-            stages: None,
-            batch: Some(crate::system::BatchRef { id, sequences: 1, tokens }),
-        };
-        let records = [record(0, 0, 5), record(0, 1, 6), record(1, 0, 7), record(1, 0, 8)];
-        let path = std::env::temp_dir().join(format!("bigbatch-traffic-{}", std::process::id()));
-        let mut file = File::create(&path).expect("writable");
-        crate::load::records::write_requests(&records, &mut file).expect("written");
-        let traffic = Traffic::recorded(&path, LIMITS).expect("readable");
+        let record = |(cell, batch, tokens)| RecordedSequence { cell, batch, tokens };
+        let records = [(0, 0, 5), (0, 1, 6), (1, 0, 7), (1, 0, 8)].map(record);
+        let traffic = Traffic::from_records("the test", records, LIMITS);
         assert_eq!(traffic.batches, [vec![5], vec![6], vec![7, 8]]);
+        assert_eq!(traffic.origin, "recorded in the test");
+    }
+
+    #[test]
+    fn recorded_batches_beyond_the_limits_are_excluded_and_counted() {
+        let record = |(batch, tokens)| RecordedSequence { cell: 0, batch, tokens };
+        let many = (0..9).map(|_| record((2, 1)));
+        let records = [(0, 1001), (1, 1000)].map(record).into_iter().chain(many);
+        let traffic = Traffic::from_records("the test", records, LIMITS);
+        assert_eq!(traffic.batches, [vec![1000]]);
+        let origin = "recorded in the test, 2 batches beyond this engine's limits excluded";
+        assert_eq!(traffic.origin, origin);
     }
 
     #[test]
     fn simulated_batches_are_seeded_varied_and_within_the_limits() {
-        let traffic = Traffic::simulated(7, LIMITS, 600, &[1, 10, 50], 60);
-        assert_eq!(traffic, Traffic::simulated(7, LIMITS, 600, &[1, 10, 50], 60));
-        assert_ne!(traffic, Traffic::simulated(8, LIMITS, 600, &[1, 10, 50], 60));
+        let traffic = Traffic::simulate(7, LIMITS, 600, &[1, 10, 50], 60);
+        assert_eq!(traffic, Traffic::simulate(7, LIMITS, 600, &[1, 10, 50], 60));
+        assert_ne!(traffic, Traffic::simulate(8, LIMITS, 600, &[1, 10, 50], 60));
         assert_eq!(traffic.batches.len(), 60);
         for lengths in &traffic.batches {
             assert!((1..=8).contains(&lengths.len()), "{lengths:?}");

@@ -1,32 +1,32 @@
-//! What a compiled kernel costs, read from the compiler's report.
+//! Reads a compiled kernel's resources from the compiler's report.
 
 /// One kernel's row of the report.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Resources {
-    /// The kernel.
+    /// Name of the kernel.
     pub kernel: String,
-    /// Registers a thread.
+    /// Registers per thread.
     pub registers: u32,
-    /// Local memory of a thread: arrays that did not stay in registers, and spills.
+    /// Local memory per thread, in bytes: arrays that did not stay in registers, and spills.
     pub stack_bytes: u32,
-    /// Written to local memory for want of registers.
+    /// Bytes written to local memory for lack of registers.
     pub spill_store_bytes: u32,
-    /// Read back.
+    /// Bytes read back from it.
     pub spill_load_bytes: u32,
-    /// Static shared memory of a block.
+    /// Static shared memory per block, in bytes.
     pub shared_bytes: u32,
 }
 
 impl Resources {
-    /// Whether the kernel touches local memory, which the context has none of.
+    /// Returns whether the kernel uses local memory, of which the context has none.
     pub fn uses_local_memory(&self) -> bool {
         self.stack_bytes + self.spill_store_bytes + self.spill_load_bytes > 0
     }
 
-    /// Reads what `ptxas -v` wrote, in its order.
+    /// Parses the output of `ptxas -v`, one entry per kernel in its order.
     ///
     /// # Errors
-    /// Names the line that was not understood: a report that changed its form must not read as "no spills".
+    /// Returns the line that cannot be parsed: a report in a new format must not read as "no spills".
     pub fn parse(log: &str) -> Result<Vec<Resources>, String> {
         let mut kernels: Vec<Resources> = Vec::new();
         for line in log.lines() {
@@ -56,12 +56,12 @@ impl Resources {
     }
 }
 
-/// Lines of a log that warn, such as ptxas ignoring `setmaxnreg`.
+/// Returns a log's lines with warnings, such as ptxas ignoring `setmaxnreg`.
 pub fn warnings(log: &str) -> Vec<&str> {
     log.lines().filter(|line| line.to_ascii_lowercase().contains("warning")).collect()
 }
 
-/// The number that stands before a phrase.
+/// Returns the number before a phrase.
 fn before(line: &str, phrase: &str) -> Option<u32> {
     let head = &line[..line.find(phrase)?];
     head.split_whitespace().next_back()?.parse().ok()
