@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_reads_back() {
+    fn the_printed_config_reads_back() {
         let args =
             ["--port=9", "--auto-truncate", "--api-key=hush", "--model=n=embedded", "--model=b"];
         let merged = read(&args, &[("PAYLOAD_LIMIT", "5MB")]).expect("reads");
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_name_the_variable_or_the_key() {
+    fn errors_name_the_variable_or_the_key() {
         let error = |text: &str| {
             let path = file("bad.toml", text);
             read(&[&format!("--config={}", path.display())], &[]).err().unwrap_or_default()
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kubernetes_service_link_is_no_port() {
+    fn a_kubernetes_service_link_is_not_a_port() {
         let of = |variables: &[_]| values(&read(&[], variables).expect("reads"), "port");
         let link = ("BIGBATCH_PORT", "tcp://10.0.0.7:8080");
         assert_eq!(of(&[link]), ["8080"]);
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hostname_of_a_container_is_no_address() {
+    fn the_hostname_of_a_container_is_not_an_address() {
         let of = |value| values(&read(&[], &[("HOSTNAME", value)]).expect("reads"), "host");
         assert_eq!(of("0.0.0.0"), ["0.0.0.0"]);
         assert_eq!(of("3f2a9c"), ["127.0.0.1"]);
