@@ -1,4 +1,4 @@
-//! Why a request is refused, in no dialect.
+//! Why a request is refused, independent of the dialect.
 //!
 //! How a dialect spells a refusal is in its file below `wire`; [`Dialect::render`](crate::Dialect::render)
 //! picks it.

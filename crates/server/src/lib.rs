@@ -15,7 +15,7 @@
 //! - `tokenizer_pool`: tokenizing outside the engines, for windows, `/v1/analyze`, `/tokenize` and `/decode`.
 //! - [`models`]: the models by name, each with its engine; [`startup`] starts them under one memory budget.
 //! - `wire`: requests, answers and refusals on the wire, one file per [`Dialect`].
-//! - [`error`]: why a request is refused, in no dialect; [`options`]: every limit; [`keys`]: API keys;
+//! - [`error`]: why a request is refused, independent of the dialect; [`options`]: every limit; [`keys`]: API keys;
 //!   [`lifecycle`]: the phase of the server.
 //!
 //! It does not batch or compute: the engine does. It keeps no state between requests but counters, and never logs

@@ -99,8 +99,8 @@ fn close(mut response: Response) -> Response {
 /// Passes requests through the CORS layer. The layer answers every OPTIONS, but only preflights are for it, so
 /// others bypass it.
 async fn cross_origin(cors: CorsLayer, request: Request, next: Next) -> Response {
-    let asks = request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    if request.method() == Method::OPTIONS && !asks {
+    let is_preflight = request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    if request.method() == Method::OPTIONS && !is_preflight {
         return next.run(request).await;
     }
     let answer: Result<Response, Infallible> = cors.layer(next).oneshot(request).await;

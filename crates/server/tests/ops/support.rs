@@ -79,11 +79,11 @@ impl Server {
     pub(crate) fn until(&self, path: &str, wished: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let said = self.get(path);
-            if wished(&said) {
-                return said;
+            let answer = self.get(path);
+            if wished(&answer) {
+                return answer;
             }
-            assert!(Instant::now() < deadline, "{path} still says {said}");
+            assert!(Instant::now() < deadline, "{path} still answers {answer}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -183,16 +183,16 @@ impl Gate {
     }
 
     pub(crate) fn shut(&self) {
-        *self.shut.0.lock().expect("nobody panics with it") = true;
+        *self.shut.0.lock().expect("no holder panics") = true;
     }
 
     pub(crate) fn open(&self) {
-        *self.shut.0.lock().expect("nobody panics with it") = false;
+        *self.shut.0.lock().expect("no holder panics") = false;
         self.shut.1.notify_all();
     }
 
     pub(crate) fn pass(&self) {
-        let shut = self.shut.0.lock().expect("nobody panics with it");
+        let shut = self.shut.0.lock().expect("no holder panics");
         // The time-out lets a test that has failed end.
         drop(self.shut.1.wait_timeout_while(shut, PATIENCE, |shut| *shut));
     }

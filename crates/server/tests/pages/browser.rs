@@ -31,7 +31,7 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// The first browser that starts; says so and gives `None` where there is none.
+    /// Starts the first browser that is installed; prints a message and returns `None` without one.
     pub(crate) fn start(name: &str) -> Option<Browser> {
         let starts = |program: &&&str| {
             Command::new(program).arg("--version").output().is_ok_and(|out| out.status.success())

@@ -13,7 +13,7 @@ const UNHARMED: &str = "window.hacked === undefined && document.querySelector('m
      && document.querySelectorAll('script').length === 1";
 
 /// Returns an expression that is true once the text of an element contains `text`.
-fn says(selector: &str, text: &str) -> String {
+fn shows(selector: &str, text: &str) -> String {
     format!("document.querySelector({}).textContent.includes({})", json!(selector), json!(text))
 }
 
@@ -68,11 +68,11 @@ fn the_dashboard_shows_load_models_memory_and_refusals() {
     assert!(head.starts_with("HTTP/1.1 404"), "{head}");
 
     browser.open(&server.url("/dashboard"), 1280, false);
-    browser.until(&says("#models", &format!("masked-{HOSTILE}")));
-    browser.until(&says("#models", &format!("source-{HOSTILE}")));
-    browser.until(&says("#memory", HOSTILE));
-    browser.until(&says("#recent", "404"));
-    browser.until(&says("#routes", "/embed"));
+    browser.until(&shows("#models", &format!("masked-{HOSTILE}")));
+    browser.until(&shows("#models", &format!("source-{HOSTILE}")));
+    browser.until(&shows("#memory", HOSTILE));
+    browser.until(&shows("#recent", "404"));
+    browser.until(&shows("#routes", "/embed"));
     let answered = "document.querySelector('#models tr').children[6].textContent";
     assert_eq!(browser.eval(answered), "2");
     assert_ne!(browser.eval("document.querySelector('#p50').textContent"), "–");
@@ -84,7 +84,7 @@ fn the_dashboard_shows_load_models_memory_and_refusals() {
     sound(&mut browser);
 
     browser.open(&server.url("/dashboard"), 400, true);
-    browser.until(&says("#models", HOSTILE));
+    browser.until(&shows("#models", HOSTILE));
     browser.picture("dashboard-dark-narrow");
     sound(&mut browser);
 }
@@ -98,11 +98,11 @@ fn the_playground_draws_each_kind_of_answer() {
     assert_eq!(browser.eval("document.querySelector('#model').value"), format!("masked-{HOSTILE}"));
 
     run(&mut browser, 0, "similarity", &format!("one\n{HOSTILE}\nthree"));
-    browser.until(&says("#result tbody", HOSTILE));
+    browser.until(&shows("#result tbody", HOSTILE));
     assert_eq!(browser.eval("document.querySelectorAll('#result tbody td').length"), 9);
     assert_eq!(browser.eval("document.querySelector('#result td').textContent"), "1.0000");
-    browser.until(&says("#timings", "tokens"));
-    browser.until(&says("#timings", "on the device"));
+    browser.until(&shows("#timings", "tokens"));
+    browser.until(&shows("#timings", "on the device"));
     browser.until("document.querySelectorAll('#tokens span').length > 9");
     browser.picture("playground-similarity");
     sound(&mut browser);
@@ -113,15 +113,15 @@ fn the_playground_draws_each_kind_of_answer() {
     sound(&mut browser);
 
     run(&mut browser, 1, "labels", HOSTILE);
-    browser.until(&says("#result", &format!("LABEL-{HOSTILE}")));
+    browser.until(&shows("#result", &format!("LABEL-{HOSTILE}")));
     assert_eq!(browser.eval("document.querySelectorAll('#result .label-row').length"), 3);
-    browser.until(&says("#raw-request", "<img src=x"));
+    browser.until(&shows("#raw-request", "<img src=x"));
     browser.picture("playground-labels");
     sound(&mut browser);
 
     let text = format!("Ada \u{1f600} lives in Zürich, {HOSTILE}, and works for a firm in Oslo.");
     run(&mut browser, 2, "entities", &text);
-    browser.until(&says("#result mark small", HOSTILE));
+    browser.until(&shows("#result mark small", HOSTILE));
     let own = "[...document.querySelectorAll('#result .text')].map((shown) => { \
          const text = shown.cloneNode(true); \
          text.querySelectorAll('small').forEach((label) => label.remove()); \
@@ -131,7 +131,7 @@ fn the_playground_draws_each_kind_of_answer() {
     sound(&mut browser);
 
     run(&mut browser, 3, "ranking", &format!("Wool keeps feet warm.\n{HOSTILE}"));
-    browser.until(&says("#result", HOSTILE));
+    browser.until(&shows("#result", HOSTILE));
     assert_eq!(browser.eval("document.querySelectorAll('#result .label-row').length"), 2);
     sound(&mut browser);
 
@@ -149,7 +149,7 @@ fn the_playground_shows_refusals() {
     browser.open(&server.url("/playground"), 1280, false);
     browser.until("document.querySelectorAll('#model option').length === 4");
     send(&mut browser, 1, "labels", &format!("{HOSTILE} ").repeat(500));
-    browser.until(&says("#failure", "must have less than"));
+    browser.until(&shows("#failure", "must have less than"));
     assert_eq!(browser.eval("document.getElementById('answer').hidden"), true);
     sound(&mut browser);
 }
@@ -258,14 +258,14 @@ fn a_key_is_requested_and_kept_in_the_tab() {
     assert!(head.starts_with("HTTP/1.1 401"), "{head}");
     let Some(mut browser) = Browser::start("key") else { return };
     browser.open(&server.url("/dashboard"), 1280, false);
-    browser.until(&says("#failure", "needs an API key"));
+    browser.until(&shows("#failure", "needs an API key"));
     assert_eq!(browser.eval("document.activeElement.id"), "key");
     browser.eval(&format!(
         "{{ document.getElementById('key').value = {}; \
             document.querySelector('#key-form button').click(); }}",
         json!(KEY)
     ));
-    browser.until(&says("#models", "labels"));
+    browser.until(&shows("#models", "labels"));
     assert_eq!(browser.eval("document.getElementById('failure').hidden"), true);
     let kept = "[Object.values({ ...sessionStorage }), localStorage.length, document.cookie]";
     assert_eq!(browser.eval(kept), json!([[KEY], 0, ""]));
