@@ -307,7 +307,9 @@ fn lengths_and_load(
     let lengths = match (tokens, lengths) {
         (None, None) if replay => Lengths::FromTrace,
         _ if replay => {
-            return Err("a replay takes its lengths from its file; remove tokens and lengths".into());
+            return Err(
+                "a replay takes its lengths from its file; remove tokens and lengths".into()
+            );
         }
         (Some(tokens), None) => Lengths::Fixed(tokens),
         (None, Some(parts)) => Lengths::Mix(parts),
