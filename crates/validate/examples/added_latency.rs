@@ -1,10 +1,10 @@
-//! What the generator, the network and HTTP added to each request: its latency from the intended start,
-//! less the time that the target says it took.
+//! Prints the latency that the generator, the network and HTTP add to each request: latency from the
+//! intended start, minus the time that the target reports.
 //!
 //! `cargo run --release -p bigbatch-validate --example added_latency -- REPORT_DIRECTORY`
 //!
-//! Reads the raw records of a report. Exact with `mock_server`, which tells its time to the microsecond;
-//! with servers that tell whole milliseconds, it is right to one.
+//! It reads the raw records of a report. With `mock_server`, which reports microseconds, the result is exact;
+//! with servers that report whole milliseconds, the error is up to one millisecond.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Nearest rank ceil(q n), in milliseconds; NaN where there is nothing.
+/// Returns the value at the nearest rank ceil(q n), in milliseconds; NaN without values.
 fn nearest_rank_ms(values_us: &mut [u64], q: f64) -> f64 {
     values_us.sort_unstable();
     let rank = (q * values_us.len() as f64).ceil() as usize;

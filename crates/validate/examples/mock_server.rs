@@ -1,9 +1,8 @@
-//! The tests' mock server by itself: a known latency law behind the wire shapes of real servers.
+//! Runs the tests' mock server: a known latency law behind the wire shapes of real servers.
 //!
 //! `cargo run --release -p bigbatch-validate --example mock_server -- --port 8080 --latency constant:5`
 //!
-//! For checking load generators, this one and others: `python/peers/agreement.sh` does. It prints its URL and
-//! runs until it is ended.
+//! `python/peers/agreement.sh` checks load generators with it. It prints its URL and runs until it is killed.
 
 #[path = "../tests/mock/mod.rs"]
 mod mock;

@@ -1,26 +1,25 @@
-//! The harness of the Big Batch Test Plan: it puts a system under the plan's loads, writes down what
-//! happened to every request, and says which of the plan's bars were met.
+//! The harness of the Big Batch Test Plan: it runs a plan's loads against a system, records every request,
+//! and judges which of the plan's limits were met.
 //!
 //! # The rooms
 //!
-//! Imports run one way: a room takes from those named before it, never from those after.
+//! Imports run one way: a room imports from rooms listed before it, never from those after.
 //!
 //! 1. [`stats`]: percentiles, intervals and trends, with what their sample supports. `format`: numbers, bytes
-//!    and durations in words. [`Error`].
-//! 2. [`system`]: what is measured, seen through one small trait, so that this process's engine and a
-//!    competitor behind a URL are measured by the same code; and readings of its memory.
-//! 3. [`plan`]: what to run and what must hold, from TOML. Lengths times concurrencies make cells, and so does
-//!    every scenario.
-//! 4. [`workload`]: prompts of exactly the lengths wanted, different windows of real prose.
-//! 5. [`preflight`]: whether this machine can run a plan at all.
-//! 6. [`load`]: each cell's requests are sent, by clients that wait for their answers or by a schedule that does
-//!    not, through warm-up, measured phase and cool-down without a pause; every request leaves a raw record.
-//! 7. [`figures`]: from the raw records of a cell to what was measured in it, and whether the generator limited
-//!    it. [`experiment`]: memory strategies compared over the same traffic, for `bench memory`.
+//!    and durations as text. [`Error`].
+//! 2. [`system`]: the system under test behind one trait, so that the engine in this process and a server
+//!    behind a URL are measured by the same code; and readings of its memory.
+//! 3. [`plan`]: what is run and what must hold, from TOML. Each length at each concurrency is a cell, and so is
+//!    each scenario.
+//! 4. [`workload`]: prompts of exact token lengths, each a different window of real prose.
+//! 5. [`preflight`]: whether this machine can run a plan.
+//! 6. [`load`]: sends a cell's requests, by clients that wait for their answers or by a schedule, through
+//!    warm-up, measured phase and cool-down without a pause; records every request.
+//! 7. [`figures`]: computes a cell's figures from its raw records, and whether the generator limited them. [`experiment`]: memory strategies compared over the same traffic, for `bench memory`.
 //! 8. [`analysis`]: how throughput scales, whether memory leaks, where the tail comes from.
 //! 9. [`verdict`]: each limit of each bar: pass, fail, not shown, or not run.
 //! 10. [`results`]: one value, [`Results`], the schema of `results.json`, and two of them compared.
-//! 11. [`recommend`]: what an operator should set, with its evidence.
+//! 11. [`recommend`]: settings for the operator, each with its evidence.
 //! 12. [`report`]: the results as JSON, Markdown and a page with charts.
 //! 13. [`run`](mod@run): takes a plan through 4 and 6 to 11, samples memory beside the load and keeps finished cells
 //!    in a journal, so that an interrupted run can be resumed. [`run::edge`] searches for the load that is refused.
@@ -70,18 +69,18 @@
 //! # Ok::<(), bigbatch_validate::Error>(())
 //! ```
 //!
-//! # What it keeps to
+//! # Invariants
 //!
-//! - A failure of a request is a record, never an error of the run. Errors ([`Error`]) are about
-//!   plans, corpora and output directories, and come before any load.
+//! - A failed request is a record, never an error of the run. Errors ([`Error`]) concern plans, corpora and
+//!   output directories, and come before any load.
 //! - A cell that was not run is "not run" with its reason: neither a success nor a failure.
 //! - No figure without its raw records, no verdict without its interval.
-//! - Whatever a target or a plan says is untrusted text wherever it is printed.
+//! - Text from a target or a plan is untrusted and escaped wherever it is printed.
 //!
 //! # What it is not
 //!
-//! It is not a profiler, it does not know what a model computes, and it judges no answer beyond its
-//! token count: that the answers are right is the business of the engine's parity tests.
+//! It is not a profiler, it does not know what a model computes, and it checks of an answer only its shape and
+//! its token count: correct answers are the subject of the engine's parity tests.
 //! Intervals are within one run unless a plan repeats its cells; two systems are compared by
 //! [`results::compare`], over repeated runs of both.
 

@@ -1,7 +1,8 @@
-//! Whether the harness's figures are true: simulated runs whose answers are known, many times over.
+//! The coverage of the harness's intervals and verdicts, over thousands of simulated runs with known truth.
 //!
-//! Each test states what share of the runs may be wrong and counts. Where a method must not be fooled,
-//! a method that is fooled stands beside it, so that a simulation too tame to show anything fails.
+//! Each test states the share of runs that may be wrong, and counts. Where a method must withstand a
+//! dependence, a naive method that fails stands beside it, so that a simulation too weak to tell them apart
+//! fails the test.
 
 #[expect(dead_code, reason = "the harness's tests use the rest of it")]
 #[path = "harness/simulated.rs"]
@@ -20,9 +21,9 @@ use bigbatch_validate::stats::{
 };
 use bigbatch_validate::{Plan, RunOptions, Silent, run_async};
 use fastrand::Rng;
-use simulated::{Pieces, Simulated, alone, corpus};
+use simulated::{PieceCounter, SimulatedTarget, alone, corpus};
 
-/// Simulated cells of each kind.
+/// SimulatedTarget cells of each kind.
 const CELLS: u64 = 2000;
 /// The levels, and their quantiles of the standard normal distribution.
 const LEVELS: [(f64, f64); 3] =
@@ -41,7 +42,7 @@ fn step(last: f64, coefficient: f64, rng: &mut Rng) -> f64 {
     coefficient * last + (1.0 - coefficient * coefficient).sqrt() * normal(rng)
 }
 
-/// How the batches of a simulated cell follow one another.
+/// The process of the batches of a simulated cell.
 #[derive(Clone, Copy, Debug)]
 enum Law {
     /// Independent, log-normal, 1 to 16 requests each.
@@ -314,9 +315,9 @@ async fn open_loop(
     (plan.seed, plan.repeat_first) = (seed, false);
     (plan.cell.warmup_seconds, plan.cell.batches_min) = (1.0, 0);
     (plan.cell.requests_min, plan.cell.in_flight_max) = (1000, in_flight_max);
-    let target = Arc::new(Simulated::new(move |n| (law(n), alone(n))));
+    let target = Arc::new(SimulatedTarget::new(move |n| (law(n), alone(n))));
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
-    let report = run_async(&plan, target, &Pieces, &options, &Silent).await;
+    let report = run_async(&plan, target, &PieceCounter, &options, &Silent).await;
     let report = report.expect("the run is set up");
     report.results.cells[0].figures().expect("it was run").clone()
 }

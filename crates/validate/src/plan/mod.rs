@@ -334,7 +334,7 @@ mod tests {
             ("[cell]\nrequest_timeout_seconds = 0", "cell.request_timeout_seconds = 0"),
             ("[cell]\ntime_limit_seconds = nan", "cell.time_limit_seconds = NaN"),
             ("[cell]\nrequests_max = 99", "is below the 100 requests"),
-            ("[cell]\ntime_limit_seconds = 120", "cell.request_timeout_seconds = 120 leaves"),
+            ("[cell]\ntime_limit_seconds = 120", "cell.request_timeout_seconds = 120 keeps"),
             ("[cell]\nwarmup_requests_per_client = 5", "for 600.5 s of time_limit_seconds = 600"),
             ("[[bar]]\ntokens = 512\nconcurrency = 1\nsuccess_rate_min = 0.5", "does not run"),
             ("[[bar]]\ntokens = 128\nconcurrency = 1", "sets no limit"),

@@ -59,14 +59,13 @@ pub fn nearest_rank(level: f64, count: usize) -> usize {
     rank.clamp(1, count.max(1))
 }
 
-/// The median of sorted values: the mean of the two in the middle where their number is even. There is at
-/// least one.
+/// Returns the median of at least one sorted value; of an even number, the mean of the two in the middle.
 pub(crate) fn mean_of_middles(sorted: &[f64]) -> f64 {
     (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
 }
 
-/// The median as one of the values: the lower of the two in the middle where their number is even. `None` without
-/// any.
+/// Returns the median as one of the values; of an even number, the lower of the two in the middle. `None`
+/// without values.
 pub(crate) fn lower_middle<T>(
     values: impl IntoIterator<Item = T>,
     order: impl FnMut(&T, &T) -> Ordering,

@@ -15,7 +15,7 @@ use bigbatch_validate::{Plan, Results, RunOptions, Silent, run_async};
 use tokio::sync::Mutex;
 
 use crate::reports::report;
-use crate::simulated::{Pieces, corpus};
+use crate::simulated::{PieceCounter, corpus};
 
 /// Long names of flags that a server has, with underscores.
 const KEYS: [&str; 4] =
@@ -53,7 +53,7 @@ async fn queues(concurrency: &[usize], requests_per_client: usize, repeats: usiz
     plan.bars = vec![Bar { latency_seconds_p95_max: Some(0.06), ..Bar::on(64, concurrency[0]) }];
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
     let target = Arc::new(OneAtATime(Mutex::new(())));
-    run_async(&plan, target, &Pieces, &options, &Silent).await.expect("it is set up").results
+    run_async(&plan, target, &PieceCounter, &options, &Silent).await.expect("it is set up").results
 }
 
 fn about(all: &[Recommendation], topic: Topic) -> &Recommendation {
@@ -205,7 +205,7 @@ async fn tail_advice(change: impl FnOnce(&mut Plan)) -> Recommendation {
     change(&mut plan);
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
     let target = Arc::new(Tailed(Default::default()));
-    let report = run_async(&plan, target, &Pieces, &options, &Silent).await;
+    let report = run_async(&plan, target, &PieceCounter, &options, &Silent).await;
     about(&report.expect("it is set up").results.recommendations, Topic::TailLatency).clone()
 }
 

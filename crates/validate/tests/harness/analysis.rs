@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::simulated::{Pieces, Simulated, alone, corpus};
+use crate::simulated::{PieceCounter, SimulatedTarget, alone, corpus};
 use bigbatch_validate::analysis::memory::{LeakVerdict, MemoryQuantity};
 use bigbatch_validate::analysis::{Analysis, Stage};
 use bigbatch_validate::system::{
@@ -122,7 +122,7 @@ async fn run(faulty: bool) -> (Report, Analysis) {
     let plan = Plan::matrix("served", &[64, 128, 256], &[1, 4, 16]);
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
     let server = Arc::new(Server::start(faulty));
-    let report = run_async(&plan, server, &Pieces, &options, &Silent).await;
+    let report = run_async(&plan, server, &PieceCounter, &options, &Silent).await;
     let report = report.expect("the run is set up");
     let analysis = report.results.analysis.clone();
     (report, analysis)
@@ -235,8 +235,9 @@ async fn scaling_is_over_the_plans_runs_as_published_figures_are() {
     // Later runs are slower.
     let law = |n: u64| (Duration::from_millis(20 + n / 50), alone(n));
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
-    let target = Arc::new(Simulated::new(law));
-    let report = run_async(&plan, target, &Pieces, &options, &Silent).await.expect("a report");
+    let target = Arc::new(SimulatedTarget::new(law));
+    let report =
+        run_async(&plan, target, &PieceCounter, &options, &Silent).await.expect("a report");
     let results = &report.results;
     let drift = results.cells.iter().find(|cell| cell.repeats.is_some()).expect("the first again");
     let points = &results.analysis.scaling.lengths[0].points;

@@ -1,5 +1,5 @@
-//! `report.html` in a real browser: nothing is logged as an error, nothing is fetched, and on a phone
-//! the page doesn't scroll sideways. Skipped, and says so, where no Chromium is installed.
+//! `report.html` in a real browser: it logs no error, fetches nothing, and does not scroll sideways on a
+//! phone. Skipped, with a message, if no Chromium is installed.
 
 use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
@@ -36,13 +36,13 @@ document.getElementById("frame").addEventListener("load", function () {
 </script>
 "#;
 
-/// What the browser found, and what it logged as the page's own.
-struct Seen {
+/// The measurements of a page, and the browser's log of it.
+struct PageReport {
     found: Value,
     console: Vec<String>,
 }
 
-/// The first browser that starts.
+/// Returns the first browser that starts.
 fn browser() -> Option<&'static str> {
     let starts = |name: &&&str| {
         Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success())
@@ -50,7 +50,7 @@ fn browser() -> Option<&'static str> {
     BROWSERS.iter().find(starts).copied()
 }
 
-fn look(browser: &str, page: &str, into: &Path) -> Seen {
+fn load_page(browser: &str, page: &str, into: &Path) -> PageReport {
     std::fs::create_dir_all(into).expect("writable");
     std::fs::write(into.join("page.html"), page).expect("writable");
     std::fs::write(into.join("probe.html"), PROBE).expect("writable");
@@ -73,7 +73,7 @@ fn look(browser: &str, page: &str, into: &Path) -> Seen {
         .and_then(|(_, rest)| rest.split_once("</pre>"))
         .map(|(found, _)| found.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
         .unwrap_or_else(|| panic!("the page was not shown: {dom}{log}"));
-    Seen {
+    PageReport {
         found: serde_json::from_str(&found).unwrap_or_else(|_| panic!("no finding: {dom}{log}")),
         console: log.lines().filter(|line| line.contains("CONSOLE")).map(str::to_owned).collect(),
     }
@@ -98,7 +98,7 @@ fn the_page_is_sound_in_a_browser() {
         .expect("a runtime");
     let results = runtime.block_on(report("browser", "a model")).results;
     let page = html::render(&results);
-    let seen = look(browser, &page, &scratch("browser/sound"));
+    let seen = load_page(browser, &page, &scratch("browser/sound"));
     assert_eq!(seen.console, [""; 0], "the page logs nothing");
     let found = &seen.found;
     assert_eq!(found["fetched"], serde_json::json!([]));
@@ -109,7 +109,7 @@ fn the_page_is_sound_in_a_browser() {
     assert_eq!(found["charts"], page.matches("<svg").count());
     assert_eq!(found["flat_charts"], 0, "every chart is as large as a person can read");
 
-    // The same eyes see what they are to see.
+    // The check itself works: a broken page is reported.
     let closed = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         listener.local_addr().expect("an address")
@@ -119,7 +119,7 @@ fn the_page_is_sound_in_a_browser() {
          <script>absent()</script></main>"
     );
     let broken = page.replace("</main>", &planted);
-    let seen = look(browser, &broken, &scratch("browser/broken"));
+    let seen = load_page(browser, &broken, &scratch("browser/broken"));
     assert!(
         seen.console.iter().any(|line| line.contains("absent is not defined")),
         "{:?}",

@@ -1,11 +1,11 @@
-//! Whole runs against a target of known latency, on a clock that only the test moves.
+//! Whole runs against a target of known latency, on a simulated clock.
 
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::simulated::{Pieces, Simulated, alone, batched, corpus, failed};
+use crate::simulated::{PieceCounter, SimulatedTarget, alone, batched, corpus, failed};
 use bigbatch_validate::figures::{Cell, Figures, Status};
 use bigbatch_validate::load::{Cancel, LoadProgress, Phase};
 use bigbatch_validate::plan::{Arrival, Bar, Lengths, Load, Scenario};
@@ -28,9 +28,11 @@ fn plan(concurrency: &[usize]) -> Plan {
     plan
 }
 
-async fn run(plan: &Plan, target: Simulated) -> Report {
+async fn run(plan: &Plan, target: SimulatedTarget) -> Report {
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
-    run_async(plan, Arc::new(target), &Pieces, &options, &Silent).await.expect("the run is set up")
+    run_async(plan, Arc::new(target), &PieceCounter, &options, &Silent)
+        .await
+        .expect("the run is set up")
 }
 
 fn figures(cell: &Cell) -> &Figures {
@@ -39,9 +41,9 @@ fn figures(cell: &Cell) -> &Figures {
 
 #[tokio::test(start_paused = true)]
 async fn a_steady_target_gives_its_latency_and_its_rate() {
-    let report = run(&plan(&[10]), Simulated::new(|n| (ms(20), alone(n)))).await;
+    let report = run(&plan(&[10]), SimulatedTarget::new(|n| (ms(20), alone(n)))).await;
     let figures = figures(&report.results.cells[0]);
-    // The hundredth answer ends the measured phase; what is under way then is still measured.
+    // The hundredth answer ends the measured phase; requests in flight then are still measured.
     assert!((100..110).contains(&figures.requests), "{}", figures.requests);
     assert_eq!(figures.latency.mean_ms, Some(20.0));
     assert_eq!(figures.latency.p95.shown, PercentileFigure::Exactly { ms: 20.0 });
@@ -61,7 +63,7 @@ async fn percentiles_are_those_of_the_law() {
     };
     let mut plan = plan(&[1]);
     plan.cell.requests_min = 1000;
-    let report = run(&plan, Simulated::new(law)).await;
+    let report = run(&plan, SimulatedTarget::new(law)).await;
     let latency = figures(&report.results.cells[0]).latency;
     assert_eq!(latency.p50.shown, PercentileFigure::Exactly { ms: 10.0 });
     assert_eq!(latency.p95.shown, PercentileFigure::Exactly { ms: 50.0 });
@@ -73,7 +75,7 @@ async fn percentiles_are_those_of_the_law() {
 async fn the_warm_up_is_left_out_and_hands_over_without_draining() {
     // The first ten requests are slow and end one after another.
     let law = |n: u64| if n < 10 { (ms(1000 + 30 * n), alone(n)) } else { (ms(20), alone(n)) };
-    let report = run(&plan(&[10]), Simulated::new(law)).await;
+    let report = run(&plan(&[10]), SimulatedTarget::new(law)).await;
     assert_eq!(figures(&report.results.cells[0]).latency.max_ms, Some(20.0));
     let warm: Vec<_> =
         report.requests.iter().filter(|record| record.phase == Phase::WarmUp).collect();
@@ -95,7 +97,7 @@ async fn the_warm_up_is_left_out_and_hands_over_without_draining() {
 async fn the_load_stays_on_until_the_last_measured_request_has_its_answer() {
     // One measured request is a straggler.
     let law = |n: u64| (ms(if n == 105 { 500 } else { 20 }), alone(n));
-    let report = run(&plan(&[10]), Simulated::new(law)).await;
+    let report = run(&plan(&[10]), SimulatedTarget::new(law)).await;
     let of = |phase| report.requests.iter().filter(move |record| record.phase == phase);
     let last = of(Phase::Measured).map(|record| record.ended_us).max().expect("measured");
     let cool_down = of(Phase::CoolDown).count();
@@ -109,7 +111,7 @@ async fn the_load_stays_on_until_the_last_measured_request_has_its_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cell_goes_on_until_it_has_its_batches() {
-    let report = run(&plan(&[10]), Simulated::new(|n| (ms(20), batched(n / 10, 10)))).await;
+    let report = run(&plan(&[10]), SimulatedTarget::new(|n| (ms(20), batched(n / 10, 10)))).await;
     let figures = figures(&report.results.cells[0]);
     assert!((100..=102).contains(&figures.trials.count), "{:?}", figures.trials);
     assert!((990..=1020).contains(&figures.requests), "{}", figures.requests);
@@ -121,7 +123,7 @@ async fn a_cell_goes_on_until_it_has_its_batches() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_are_counted_by_kind_and_never_flatter() {
+async fn failures_are_counted_by_kind_and_never_improve_figures() {
     let law = |n: u64| match n % 10 {
         0..3 => (ms(1), failed(FailureKind::Refused)),
         3 => (ms(1), failed(FailureKind::OutOfMemory)),
@@ -129,7 +131,7 @@ async fn failures_are_counted_by_kind_and_never_flatter() {
     };
     let mut plan = plan(&[5]);
     plan.cell.batches_min = 0;
-    let report = run(&plan, Simulated::new(law)).await;
+    let report = run(&plan, SimulatedTarget::new(law)).await;
     let figures = figures(&report.results.cells[0]);
     let of = |kind| figures.failures.get(&kind).copied().unwrap_or(0);
     assert_eq!(
@@ -156,7 +158,7 @@ async fn a_request_without_an_answer_is_a_timeout() {
     let mut plan = plan(&[1]);
     (plan.cell.request_timeout_seconds, plan.cell.batches_min) = (2.0, 0);
     let law = |n: u64| if n % 4 == 3 { (ms(3_600_000), alone(n)) } else { (ms(10), alone(n)) };
-    let report = run(&plan, Simulated::new(law)).await;
+    let report = run(&plan, SimulatedTarget::new(law)).await;
     let figures = figures(&report.results.cells[0]);
     assert_eq!(figures.failures.get(&FailureKind::Timeout), Some(&25));
     let timed_out = report.requests.iter().find(|record| !record.succeeded()).expect("one");
@@ -175,16 +177,16 @@ async fn a_wrong_token_count_is_not_a_success() {
     };
     let mut plan = plan(&[1]);
     plan.cell.batches_min = 0;
-    let report = run(&plan, Simulated::new(law)).await;
+    let report = run(&plan, SimulatedTarget::new(law)).await;
     let figures = figures(&report.results.cells[0]);
     assert_eq!(figures.failures.get(&FailureKind::WrongTokenCount), Some(&50));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_limit_keeps_what_was_measured_and_says_so() {
+async fn the_time_limit_keeps_the_measured_requests_and_is_reported() {
     let mut plan = plan(&[2]);
     (plan.cell.time_limit_seconds, plan.cell.request_timeout_seconds) = (10.0, 5.0);
-    let report = run(&plan, Simulated::new(|n| (ms(1000), alone(n)))).await;
+    let report = run(&plan, SimulatedTarget::new(|n| (ms(1000), alone(n)))).await;
     let figures = figures(&report.results.cells[0]);
     assert!(figures.cut_by_time_limit);
     assert!((16..=20).contains(&figures.requests), "{}", figures.requests);
@@ -204,7 +206,7 @@ async fn cells_that_cannot_be_run_are_not_run_with_a_reason() {
     plan.bars = [Bar::on_scenario("slow to begin"), Bar::on(16_384, 1)]
         .map(|bar| Bar { success_rate_min: Some(0.9), ..bar })
         .to_vec();
-    let report = run(&plan, Simulated::new(|n| (ms(60_000), alone(n)))).await;
+    let report = run(&plan, SimulatedTarget::new(|n| (ms(60_000), alone(n)))).await;
     let results = &report.results;
     let reasons: Vec<_> = results
         .scenarios()
@@ -232,7 +234,7 @@ async fn cells_that_cannot_be_run_are_not_run_with_a_reason() {
 async fn a_target_that_hangs_fails_the_quick_plan() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plans/quick.toml");
     let plan = Plan::load(&file).expect("valid");
-    let report = run(&plan, Simulated::new(|n| (ms(3_600_000), alone(n)))).await;
+    let report = run(&plan, SimulatedTarget::new(|n| (ms(3_600_000), alone(n)))).await;
     for verdict in &report.results.verdicts {
         assert_eq!(verdict.outcome, Outcome::Fail, "{verdict:?}");
     }
@@ -256,8 +258,9 @@ async fn one_run_of_several_does_not_pass_for_all() {
         }
         (ms(10), alone(n))
     };
-    let target = Arc::new(Simulated::new(law));
-    let report = run_async(&plan, target, &Pieces, &options, &Silent).await.expect("a report");
+    let target = Arc::new(SimulatedTarget::new(law));
+    let report =
+        run_async(&plan, target, &PieceCounter, &options, &Silent).await.expect("a report");
     let ran = report.results.cells.iter().filter(|cell| cell.figures().is_some()).count();
     assert_eq!(ran, 1, "the premise");
     for verdict in &report.results.verdicts {
@@ -280,7 +283,7 @@ async fn exit_codes_follow_the_verdicts() {
         let mut plan = plan(&[1]);
         plan.bars = vec![bar.clone()];
         (plan.cell.requests_min, plan.cell.batches_min) = (requests, 0);
-        let report = run(&plan, Simulated::new(move |n| (ms(latency), alone(n)))).await;
+        let report = run(&plan, SimulatedTarget::new(move |n| (ms(latency), alone(n)))).await;
         let found = report.results.conclusion;
         assert_eq!((found.passed, found.failed, found.not_shown), (passed, failed, not_shown));
         assert_eq!((report.exit_code(false), report.exit_code(true)), (code, strict));
@@ -297,7 +300,7 @@ async fn a_limit_inside_the_interval_is_not_shown() {
     {
         let mut plan = plan(&[1]);
         plan.bars = vec![Bar { success_rate_min: Some(limit), ..Bar::on(64, 1) }];
-        let report = run(&plan, Simulated::new(law)).await;
+        let report = run(&plan, SimulatedTarget::new(law)).await;
         assert_eq!(report.results.verdicts[0].outcome, expected, "{limit}");
     }
 }
@@ -306,15 +309,16 @@ async fn a_limit_inside_the_interval_is_not_shown() {
 async fn a_dead_target_fails_its_bars() {
     let mut plan = plan(&[1]);
     plan.bars = vec![Bar { latency_seconds_p95_max: Some(1.0), ..Bar::on(64, 1) }];
-    let report = run(&plan, Simulated::new(|_| (ms(0), failed(FailureKind::Transport)))).await;
+    let report =
+        run(&plan, SimulatedTarget::new(|_| (ms(0), failed(FailureKind::Transport)))).await;
     assert_eq!(report.results.verdicts[0].outcome, Outcome::Fail);
     assert_eq!(report.exit_code(false), 1);
 }
 
-/// Answers before it is even waited for.
-struct Instantaneous;
+/// A target whose answer is ready at once.
+struct InstantTarget;
 
-impl Target for Instantaneous {
+impl Target for InstantTarget {
     fn describe(&self) -> TargetInfo {
         TargetInfo::default()
     }
@@ -333,7 +337,7 @@ async fn a_target_that_answers_at_once_does_not_hang_the_run() {
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
     let mut plan = plan(&[4]);
     plan.cell.requests_min = 2000;
-    let report = run_async(&plan, Arc::new(Instantaneous), &Pieces, &options, &Silent).await;
+    let report = run_async(&plan, Arc::new(InstantTarget), &PieceCounter, &options, &Silent).await;
     let report = report.expect("the run is set up");
     let figures = figures(&report.results.cells[0]);
     assert!(figures.requests >= 2000 && figures.tokens_per_second.is_finite());
@@ -348,10 +352,10 @@ async fn cells_run_in_a_seeded_order_and_the_first_comes_back_last() {
     let order = |report: &Report| -> Vec<usize> {
         report.results.cells.iter().map(|cell| cell.spec.concurrency().expect("closed")).collect()
     };
-    let one = run(&plan, Simulated::new(|n| (ms(1), alone(n)))).await;
-    let same = run(&plan, Simulated::new(|n| (ms(1), alone(n)))).await;
+    let one = run(&plan, SimulatedTarget::new(|n| (ms(1), alone(n)))).await;
+    let same = run(&plan, SimulatedTarget::new(|n| (ms(1), alone(n)))).await;
     plan.seed = 99;
-    let other = run(&plan, Simulated::new(|n| (ms(1), alone(n)))).await;
+    let other = run(&plan, SimulatedTarget::new(|n| (ms(1), alone(n)))).await;
     assert_eq!(order(&one), order(&same));
     assert_ne!(order(&one)[..6], order(&other)[..6]);
     assert_ne!(order(&one)[..6], [1, 2, 3, 4, 5, 6]);
@@ -360,10 +364,10 @@ async fn cells_run_in_a_seeded_order_and_the_first_comes_back_last() {
     assert_eq!(one.results.drift.expect("repeated").latency_p50_ratio, Some(1.0));
 }
 
-/// Cancels the run once the second cell is under way.
-struct CancelInSecond(Cancel);
+/// Cancels the run during the measured phase of the second cell.
+struct CancelInSecondCell(Cancel);
 
-impl Progress for CancelInSecond {
+impl Progress for CancelInSecondCell {
     fn event(&self, event: Event<'_>) {
         if let Event::CellProgressed { index: 1, progress, .. } = event
             && progress.measuring
@@ -377,9 +381,10 @@ impl Progress for CancelInSecond {
 async fn a_cancelled_run_keeps_the_cells_it_finished() {
     let plan = plan(&[1, 2, 3]);
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
-    let progress = CancelInSecond(options.cancel.clone());
-    let target = Arc::new(Simulated::new(|n| (ms(50), alone(n))));
-    let report = run_async(&plan, target, &Pieces, &options, &progress).await.expect("a report");
+    let progress = CancelInSecondCell(options.cancel.clone());
+    let target = Arc::new(SimulatedTarget::new(|n| (ms(50), alone(n))));
+    let report =
+        run_async(&plan, target, &PieceCounter, &options, &progress).await.expect("a report");
     let cells = &report.results.cells;
     assert!(report.results.interrupted);
     assert!(cells[0].figures().is_some());
@@ -391,10 +396,10 @@ async fn a_cancelled_run_keeps_the_cells_it_finished() {
     assert_eq!(reason(&cells[2]), "interrupted before it started");
 }
 
-/// Keeps the last that was told of a cell under way.
-struct Live(Mutex<Option<(LoadProgress, MemorySample)>>);
+/// Keeps the last progress of a running cell.
+struct LastProgress(Mutex<Option<(LoadProgress, MemorySample)>>);
 
-impl Progress for Live {
+impl Progress for LastProgress {
     fn event(&self, event: Event<'_>) {
         if let Event::CellProgressed { progress, memory, .. } = event {
             *self.0.lock().expect("not poisoned") = Some((progress, memory));
@@ -403,15 +408,16 @@ impl Progress for Live {
 }
 
 #[tokio::test(start_paused = true)]
-async fn latency_and_memory_are_told_while_a_cell_runs() {
-    let live = Live(Mutex::new(None));
+async fn latency_and_memory_are_reported_while_a_cell_runs() {
+    let live = LastProgress(Mutex::new(None));
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
     // One in ten takes ten times as long: the median is the usual, the 95th percentile is not.
     let service = |n| (ms(if n % 10 == 9 { 500 } else { 50 }), alone(n));
-    let target = Arc::new(Simulated::new(service));
-    let report = run_async(&plan(&[1]), target, &Pieces, &options, &live).await.expect("a report");
+    let target = Arc::new(SimulatedTarget::new(service));
+    let report =
+        run_async(&plan(&[1]), target, &PieceCounter, &options, &live).await.expect("a report");
     let told = live.0.lock().expect("not poisoned").take();
-    let (progress, memory) = told.expect("a cell went on");
+    let (progress, memory) = told.expect("a cell progressed");
     let near =
         |us: Option<u64>, ms: f64| us.is_some_and(|us| (us as f64 / 1e3 / ms - 1.0).abs() < 0.016);
     assert!(near(progress.latency_us_p50, 50.0), "{progress:?}");
@@ -422,7 +428,7 @@ async fn latency_and_memory_are_told_while_a_cell_runs() {
 
 #[tokio::test(start_paused = true)]
 async fn memory_is_read_before_during_and_after_each_cell() {
-    let report = run(&plan(&[4]), Simulated::new(|n| (ms(100), alone(n)))).await;
+    let report = run(&plan(&[4]), SimulatedTarget::new(|n| (ms(100), alone(n)))).await;
     let memory = &report.results.cells[0].memory;
     use bigbatch_validate::MemoryPhase::{After, Before, During};
     assert_eq!(memory.first().map(|point| point.moment), Some(Before));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::simulated::{Pieces, Simulated, alone, corpus};
+use crate::simulated::{PieceCounter, SimulatedTarget, alone, corpus};
 use bigbatch_validate::figures::{Figures, Status};
 use bigbatch_validate::plan::CellSpec;
 use bigbatch_validate::report::comparison::render;
@@ -16,9 +16,10 @@ async fn measured(runs: usize) -> Results {
     let mut plan = Plan::matrix("compared", &[64], &[1, 2]);
     (plan.repeats, plan.repeat_first) = (runs, false);
     (plan.cell.requests_min, plan.cell.batches_min) = (200, 0);
-    let target = Arc::new(Simulated::new(|n| (Duration::from_millis(20), alone(n))));
+    let target = Arc::new(SimulatedTarget::new(|n| (Duration::from_millis(20), alone(n))));
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
-    let report = run_async(&plan, target, &Pieces, &options, &Silent).await.expect("a report");
+    let report =
+        run_async(&plan, target, &PieceCounter, &options, &Silent).await.expect("a report");
     let mut results = report.results;
     change(&mut results, 1, |_, figures| set(figures, 0));
     change(&mut results, 2, |_, figures| set(figures, 0));

@@ -1,4 +1,4 @@
-//! The edge mode against a target whose limits are known.
+//! The search for edges, against a target whose limits are known.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,17 +16,17 @@ use bigbatch_validate::system::{
     Failure, FailureKind, MemorySample, Prompt, Reply, ReplyFuture, Target, TargetInfo,
 };
 
-use crate::simulated::{Pieces, corpus};
+use crate::simulated::{PieceCounter, corpus};
 
 const QUEUE: usize = 37;
 const LONGEST: usize = 700;
 const LEAST_BUDGET: u64 = 300 << 20;
 
-/// What the simulated system is like.
+/// The limits of the simulated target, and its predictions.
 #[derive(Clone, Copy)]
 struct Law {
     predicted: EdgePrediction,
-    /// Milliseconds of an answer once more than the queue's length was asked for at once.
+    /// Milliseconds per answer after a burst of more requests than the queue takes.
     ms_after_overload: u64,
     can_restart: bool,
 }
@@ -41,13 +41,13 @@ const RIGHT: Law = Law {
     can_restart: true,
 };
 
-struct Limited {
+struct LimitedTarget {
     law: Law,
     in_flight: AtomicUsize,
     ms: AtomicU64,
 }
 
-impl Target for Limited {
+impl Target for LimitedTarget {
     fn describe(&self) -> TargetInfo {
         TargetInfo::default()
     }
@@ -80,7 +80,7 @@ impl EdgeTarget for Law {
         if memory_budget_bytes.is_some_and(|bytes| bytes < LEAST_BUDGET) {
             return Err(StartError { message: "the budget is too small".into() });
         }
-        let target = Limited { law: *self, in_flight: AtomicUsize::new(0), ms: 10.into() };
+        let target = LimitedTarget { law: *self, in_flight: AtomicUsize::new(0), ms: 10.into() };
         Ok(EdgeInstance { target: Arc::new(target), predicted: self.predicted })
     }
     fn memory_budget_bytes(&self) -> Option<u64> {
@@ -91,7 +91,7 @@ impl EdgeTarget for Law {
 async fn found(law: Law) -> EdgeFindings {
     let rules =
         EdgeRules { tokens: 16, concurrency_max: 300, tokens_max: 2000, ..EdgeRules::default() };
-    find_async(&rules, &law, &Pieces, &corpus(), &Cancel::new()).await.expect("it starts")
+    find_async(&rules, &law, &PieceCounter, &corpus(), &Cancel::new()).await.expect("it starts")
 }
 
 fn axis(found: &EdgeFindings, axis: Axis) -> &Edge {
@@ -132,7 +132,7 @@ async fn every_edge_is_found_where_it_is_and_agrees_with_a_right_prediction() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wrong_predictions_and_a_system_that_stays_slow_are_told() {
+async fn wrong_predictions_and_a_target_that_stays_slow_are_reported() {
     let predicted = EdgePrediction {
         concurrency: Some(64),
         tokens: Some(512),

@@ -1,5 +1,5 @@
-//! Targets behind a URL, against a mock server on the loopback interface and a real clock: each dialect
-//! when all is well, finding out which one it is, and where memory is read.
+//! Targets behind a URL, against a mock server on the loopback interface and on a real clock: each dialect
+//! without faults, its detection, and the sources of memory readings.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use bigbatch_validate::system::{HttpOptions, HttpTarget, Target, TokenCounter};
 use bigbatch_validate::{Plan, Report, RunOptions, Silent, run_async};
 
 use crate::mock::{Dialect, LONGEST, MODEL, MockOptions, MockServer};
-use crate::simulated::{Pieces, corpus};
+use crate::simulated::{PieceCounter, corpus};
 
 pub(crate) const TOKENS: usize = 32;
 
-/// A mock that counts as [`Pieces`] does.
+/// A mock that counts as [`PieceCounter`] does.
 pub(crate) fn mock(dialect: Dialect) -> MockOptions {
-    MockOptions::new(dialect).counting(|text| Pieces.count(text))
+    MockOptions::new(dialect).counting(|text| PieceCounter.count(text))
 }
 
 /// One small cell.
@@ -29,7 +29,9 @@ pub(crate) fn plan(concurrency: usize) -> Plan {
 
 pub(crate) async fn run(plan: &Plan, target: HttpTarget) -> Report {
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
-    run_async(plan, Arc::new(target), &Pieces, &options, &Silent).await.expect("the run is set up")
+    run_async(plan, Arc::new(target), &PieceCounter, &options, &Silent)
+        .await
+        .expect("the run is set up")
 }
 
 pub(crate) fn figures(report: &Report) -> &Figures {

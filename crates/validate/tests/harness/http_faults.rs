@@ -1,6 +1,6 @@
-//! Targets that misbehave. What goes wrong under load is recorded as what it is, the run goes on, and
-//! nothing is lost; what no load can change is one line before any load; and neither a key nor markup
-//! of the target's gets anywhere.
+//! Faulty targets. Faults under load are recorded by their kind, the run continues, and no request is lost.
+//! Faults that no load can change are errors of one line before any load. Neither keys nor markup from the
+//! target reach a report.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ async fn error(options: &HttpOptions) -> String {
     error
 }
 
-/// Every request issued has its record, up to those hung up on at the end.
+/// Checks that every request has a record, except those cancelled at the end.
 fn assert_nothing_lost(report: &Report) {
     let counts = |phase: Phase| phase != Phase::CoolDown;
     let kept = report.requests.iter().filter(|record| counts(record.phase));
@@ -141,7 +141,7 @@ async fn a_slow_or_sick_target_is_measured_all_the_same() {
     }
 }
 
-/// A directory of this test's own, removed with it.
+/// A temporary directory, removed when dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -159,7 +159,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Everything that a run writes, file by file.
+/// Returns every file that a run writes.
 fn written(report: &Report, scratch: &Scratch) -> Vec<(String, String)> {
     let output = OutputDir::create(&scratch.0).expect("writable");
     report::write_reports(report, &output).expect("written");

@@ -1,4 +1,4 @@
-//! Memory readings of the engine in this process, beside what ran when they were taken.
+//! Memory readings of the engine in this process, with the load at their time.
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::simulated::{Pieces, Simulated, alone, corpus, failed};
+use crate::simulated::{PieceCounter, SimulatedTarget, alone, corpus, failed};
 use bigbatch_validate::figures::{Cell, Figures, Status};
 use bigbatch_validate::load::{Phase, RequestRecord};
 use bigbatch_validate::plan::{Arrival, LengthComponent, LengthDist, Lengths, Load, Scenario};
@@ -35,7 +35,9 @@ fn open(rate_per_second: f64, arrival: Arrival) -> Plan {
 
 async fn run(plan: &Plan, target: impl Target + 'static) -> Report {
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
-    run_async(plan, Arc::new(target), &Pieces, &options, &Silent).await.expect("the run is set up")
+    run_async(plan, Arc::new(target), &PieceCounter, &options, &Silent)
+        .await
+        .expect("the run is set up")
 }
 
 fn figures(cell: &Cell) -> &Figures {
@@ -62,21 +64,21 @@ async fn a_constant_rate_is_that_rate_through_all_phases() {
             (ms(35), alone(n))
         }
     };
-    let report = run(&open(100.0, Arrival::Constant), Simulated::new(law)).await;
+    let report = run(&open(100.0, Arrival::Constant), SimulatedTarget::new(law)).await;
     let figures = figures(&report.results.cells[0]);
     assert_eq!(figures.latency.p95.shown, PercentileFigure::Exactly { ms: 35.0 });
     assert!((figures.offered_per_second - 100.0).abs() < 2.0, "{}", figures.offered_per_second);
     assert!((figures.requests_per_second - 100.0).abs() < 2.0, "{}", figures.requests_per_second);
     assert_eq!(figures.generator.lag_ms_max, 0.0);
     assert_eq!(figures.generator.bottleneck, None);
-    // Handed over without a gap: one start each 10 ms, and some of the warm-up were under way.
+    // No gap between the phases: one start per 10 ms, and requests of the warm-up still in flight.
     let starts = starts_ms(&report);
     assert!(starts.iter().enumerate().all(|(n, &at)| at == 10 * n as u64), "{starts:?}");
     let (warm, measured) = (of(&report, Phase::WarmUp), of(&report, Phase::Measured));
     assert!((99..=100).contains(&warm.len()), "a second at 100/s: {}", warm.len());
     let from = measured[0].intended_us;
     assert_eq!(warm.iter().filter(|record| record.ended_us > from).count(), 3);
-    // The load stayed on until the last of them had its answer; what was sent then was hung up on.
+    // The load continued until the last measured request was answered; requests sent then were cancelled.
     let unanswered = arrived.load(Ordering::SeqCst) - report.requests.len();
     assert!((3..=4).contains(&unanswered), "{unanswered}");
 }
@@ -90,7 +92,7 @@ async fn a_stalled_target_does_not_slow_the_starts() {
     };
     let mut plan = open(100.0, Arrival::Constant);
     plan.cell.requests_min = 600;
-    let report = run(&plan, Simulated::new(law)).await;
+    let report = run(&plan, SimulatedTarget::new(law)).await;
     let starts = starts_ms(&report);
     assert!(starts.iter().enumerate().all(|(n, &at)| at == 10 * n as u64), "{starts:?}");
     assert!(report.requests.iter().all(|record| record.sent_us == record.intended_us));
@@ -108,10 +110,10 @@ async fn a_stalled_target_does_not_slow_the_starts() {
 
 #[tokio::test(start_paused = true)]
 async fn beyond_the_limit_in_flight_waiting_is_latency_and_lag() {
-    // Five at a time and 100 ms each is 50 a second, of 100 that arrive.
+    // Five at a time and 100 ms each make 50 per second, of 100 that arrive.
     let mut plan = open(100.0, Arrival::Constant);
     plan.cell.in_flight_max = 5;
-    let report = run(&plan, Simulated::new(|n| (ms(100), alone(n)))).await;
+    let report = run(&plan, SimulatedTarget::new(|n| (ms(100), alone(n)))).await;
     let starts = starts_ms(&report);
     assert!(starts.iter().enumerate().all(|(n, &at)| at == 10 * n as u64), "{starts:?}");
     for record in &report.requests {
@@ -128,11 +130,11 @@ async fn beyond_the_limit_in_flight_waiting_is_latency_and_lag() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_never_got_its_place_is_a_timeout() {
-    // Places come free one by one, and more requests than that run out of time in a millisecond.
+async fn a_request_that_never_got_a_slot_is_a_timeout() {
+    // Slots become free one by one, while several requests per millisecond time out.
     let mut plan = open(5000.0, Arrival::Constant);
     (plan.cell.in_flight_max, plan.cell.request_timeout_seconds) = (1, 0.5);
-    let report = run(&plan, Simulated::new(|n| (ms(10_000), alone(n)))).await;
+    let report = run(&plan, SimulatedTarget::new(|n| (ms(10_000), alone(n)))).await;
     let figures = figures(&report.results.cells[0]);
     assert_eq!(figures.successes, 0);
     assert_eq!(figures.failures.get(&FailureKind::Timeout), Some(&figures.requests));
@@ -144,7 +146,8 @@ async fn a_request_that_never_got_its_place_is_a_timeout() {
 #[tokio::test(start_paused = true)]
 async fn seconds_end_an_open_loop_whatever_was_counted() {
     let load = Load::Open { rate_per_second: 50.0, arrival: Arrival::Poisson, seconds: Some(20.0) };
-    let report = run(&plan(Lengths::Fixed(64), load), Simulated::new(|n| (ms(35), alone(n)))).await;
+    let report =
+        run(&plan(Lengths::Fixed(64), load), SimulatedTarget::new(|n| (ms(35), alone(n)))).await;
     let figures = figures(&report.results.cells[0]);
     assert_eq!(figures.measured_seconds, 20.0);
     // Five standard deviations of a Poisson count of mean 1000.
@@ -153,11 +156,11 @@ async fn seconds_end_an_open_loop_whatever_was_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_beginning_is_found_and_left_out() {
+async fn a_slow_beginning_is_found_and_excluded() {
     let law = |n: u64| (ms(if n < 200 { 200 } else { 20 }), alone(n));
     let mut plan = open(100.0, Arrival::Constant);
     plan.cell.requests_min = 600;
-    let report = run(&plan, Simulated::new(law)).await;
+    let report = run(&plan, SimulatedTarget::new(law)).await;
     let figures = figures(&report.results.cells[0]);
     let Steady::Found { excluded_requests, excluded_seconds } = figures.steady else {
         panic!("{:?}", figures.steady);
@@ -169,13 +172,13 @@ async fn a_slow_beginning_is_found_and_left_out() {
     assert_eq!(figures.latency.max_ms, Some(20.0));
 }
 
-/// Serves one request at a time, in order, each in `service`.
-struct Queue {
+/// A target that serves one request at a time, in order, each in `service`.
+struct QueueTarget {
     service: Duration,
     free_at: Mutex<Option<Instant>>,
 }
 
-impl Target for Queue {
+impl Target for QueueTarget {
     fn describe(&self) -> TargetInfo {
         TargetInfo { name: "queue".into(), ..TargetInfo::default() }
     }
@@ -210,7 +213,7 @@ fn ramp(seconds: f64, latency_seconds_p95_max: Option<f64>) -> Load {
 #[tokio::test(start_paused = true)]
 async fn a_ramp_finds_the_rate_that_breaks_a_queue() {
     for limit in [None, Some(0.2)] {
-        let queue = Queue { service: ms(20), free_at: Mutex::new(None) };
+        let queue = QueueTarget { service: ms(20), free_at: Mutex::new(None) };
         let report = run(&plan(Lengths::Fixed(64), ramp(60.0, limit)), queue).await;
         let figures = figures(&report.results.cells[0]);
         let ramp = figures.ramp.as_ref().expect("a ramp");
@@ -227,14 +230,14 @@ async fn a_ramp_finds_the_rate_that_breaks_a_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ramp_that_is_borne_breaks_nothing_and_failures_break_it() {
+async fn a_ramp_within_capacity_does_not_break_and_failures_break_it() {
     let plan = plan(Lengths::Fixed(64), ramp(60.0, None));
-    let borne = run(&plan, Simulated::new(|n| (ms(20), alone(n)))).await;
+    let borne = run(&plan, SimulatedTarget::new(|n| (ms(20), alone(n)))).await;
     assert_eq!(figures(&borne.results.cells[0]).ramp.as_ref().expect("a ramp").broke, None);
     // From the 1510th request on, the rate is about 60 a second.
     let law =
         |n: u64| if n < 1510 { (ms(20), alone(n)) } else { (ms(1), failed(FailureKind::Refused)) };
-    let refused = run(&plan, Simulated::new(law)).await;
+    let refused = run(&plan, SimulatedTarget::new(law)).await;
     let ramp = figures(&refused.results.cells[0]).ramp.clone().expect("a ramp");
     let broke = ramp.broke.expect("refused");
     assert_eq!(broke.what, Broken::Failures);
@@ -248,7 +251,7 @@ async fn a_ramp_that_was_cut_short_did_not_keep_up_to_its_end() {
         [(600.0, "kept up to the end"), (31.0, "kept up as far as it came, about 48.0/s")]
     {
         plan.cell.time_limit_seconds = limit;
-        let report = run(&plan, Simulated::new(|n| (ms(20), alone(n)))).await;
+        let report = run(&plan, SimulatedTarget::new(|n| (ms(20), alone(n)))).await;
         let text = bigbatch_validate::report::markdown::render(&report.results);
         assert!(text.contains(said), "{text}");
     }
@@ -271,7 +274,7 @@ async fn a_replay_sends_what_the_file_says_when_it_says() {
     let mut plan = plan(Lengths::FromTrace, Load::Replay { file: "trace.csv".into(), speed: 1.0 });
     plan.folder = folder("replay");
     std::fs::write(plan.folder.join("trace.csv"), text).expect("writable");
-    let report = run(&plan, Simulated::new(|n| (ms(70), alone(n)))).await;
+    let report = run(&plan, SimulatedTarget::new(|n| (ms(70), alone(n)))).await;
     let measured = of(&report, Phase::Measured);
     let first = measured[0].intended_us;
     let found: Vec<(u64, usize)> = measured
@@ -293,8 +296,9 @@ async fn faults_of_a_plans_files_come_before_any_load() {
     plan.folder = folder("faulty");
     std::fs::write(plan.folder.join("faulty.csv"), "0,64\n1;64\n").expect("writable");
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
-    let target = Arc::new(Simulated::new(|_| panic!("nothing may be sent")));
-    let error = run_async(&plan, target, &Pieces, &options, &Silent).await.expect_err("refused");
+    let target = Arc::new(SimulatedTarget::new(|_| panic!("nothing may be sent")));
+    let error =
+        run_async(&plan, target, &PieceCounter, &options, &Silent).await.expect_err("refused");
     assert!(matches!(error, Error::TraceSyntax { line: 2, .. }), "{error}");
 }
 
@@ -307,7 +311,7 @@ async fn mixed_lengths_come_by_their_weights_and_are_exact() {
     let mut plan = plan(lengths, Load::Closed { concurrency: 8 });
     plan.cell.requests_min = 2000;
     // The target counts for itself: a wrong length would be a failure.
-    let report = run(&plan, Counting).await;
+    let report = run(&plan, CountingTarget).await;
     let cell = &report.results.cells[0];
     let figures = figures(cell);
     assert_eq!(figures.successes, figures.requests);
@@ -323,22 +327,22 @@ async fn mixed_lengths_come_by_their_weights_and_are_exact() {
         lengths: LengthDist::LogNormal { median: 100.0, sigma: 0.5, min: 20, max: 9000 },
     };
     plan.scenarios[0].lengths = Lengths::Mix(vec![long]);
-    let report = run(&plan, Simulated::new(|n| (ms(1), alone(n)))).await;
+    let report = run(&plan, SimulatedTarget::new(|n| (ms(1), alone(n)))).await;
     let Status::NotRun { reason } = &report.results.cells[0].status else { panic!("was run") };
     assert!(reason.contains("at most 8192 tokens, and this cell sends up to 9000"), "{reason}");
 }
 
-/// Counts the tokens of what it is sent.
-struct Counting;
+/// A target that counts the tokens of its prompts.
+struct CountingTarget;
 
-impl Target for Counting {
+impl Target for CountingTarget {
     fn describe(&self) -> TargetInfo {
         TargetInfo::default()
     }
 
     fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a> {
         use bigbatch_validate::system::TokenCounter;
-        let tokens = Pieces.count(prompt.text());
+        let tokens = PieceCounter.count(prompt.text());
         Box::pin(async move {
             tokio::time::sleep(ms(10)).await;
             Ok(Reply { tokens: Some(tokens), ..Reply::default() })
@@ -358,8 +362,8 @@ fn the_pacer_of_a_real_run_keeps_its_time() {
     let mut plan = plan(Lengths::Fixed(64), load);
     plan.cell.warmup_seconds = 0.2;
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
-    let target = Arc::new(Queue { service: Duration::ZERO, free_at: Mutex::new(None) });
-    let report = bigbatch_validate::run(&plan, target, &Pieces, &options, &Silent);
+    let target = Arc::new(QueueTarget { service: Duration::ZERO, free_at: Mutex::new(None) });
+    let report = bigbatch_validate::run(&plan, target, &PieceCounter, &options, &Silent);
     let report = report.expect("the run is set up");
     let figures = figures(&report.results.cells[0]);
     // By intended start the count is exact however busy the machine is. How many of these count as steady, and the

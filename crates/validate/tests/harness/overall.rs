@@ -1,21 +1,21 @@
-//! Limits beyond success and p95: the ratio of p99 to p50, and what must hold over the whole run.
+//! Limits beside success rate and p95: p99 / p50, and the limits over the whole run.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::simulated::{Pieces, Simulated, alone, corpus};
+use crate::simulated::{PieceCounter, SimulatedTarget, alone, corpus};
 use bigbatch_validate::plan::{Bar, Overall};
 use bigbatch_validate::stats::TrialUnit;
 use bigbatch_validate::verdict::{Criterion, Outcome, Verdict};
 use bigbatch_validate::{Plan, Report, RunOptions, Silent, report, run_async};
 
-/// A target of one client that takes 20 ms, and `slow_ms` for every twentieth request.
+/// Runs `plan` against a target that takes 20 ms, and `slow_ms` for every twentieth request.
 async fn measured(plan: &Plan, slow_ms: u64) -> Report {
     let law =
         move |n: u64| (Duration::from_millis(if n % 20 == 19 { slow_ms } else { 20 }), alone(n));
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
-    let target = Arc::new(Simulated::new(law));
-    run_async(plan, target, &Pieces, &options, &Silent).await.expect("a report")
+    let target = Arc::new(SimulatedTarget::new(law));
+    run_async(plan, target, &PieceCounter, &options, &Silent).await.expect("a report")
 }
 
 fn plan(requests: usize) -> Plan {
@@ -55,7 +55,7 @@ async fn a_tail_ratio_passes_fails_or_is_not_shown() {
     }
 }
 
-/// Latency that climbs and falls slowly: neighbours tell so little anew that ranks leave the p95 no upper end.
+/// Latency rises and falls slowly: neighbours are so similar that the p95 has no upper end from ranks.
 #[tokio::test(start_paused = true)]
 async fn a_limit_that_nothing_came_near_is_met_without_an_upper_end() {
     for (limit_seconds, met) in
@@ -65,8 +65,9 @@ async fn a_limit_that_nothing_came_near_is_met_without_an_upper_end() {
         let mut plan = plan(600);
         plan.bars = vec![Bar { latency_seconds_p95_max: Some(limit_seconds), ..Bar::on(64, 1) }];
         let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
-        let target = Arc::new(Simulated::new(law));
-        let report = run_async(&plan, target, &Pieces, &options, &Silent).await.expect("a report");
+        let target = Arc::new(SimulatedTarget::new(law));
+        let report =
+            run_async(&plan, target, &PieceCounter, &options, &Silent).await.expect("a report");
         let [verdict] = of(&report, Criterion::LatencyP95)[..] else { panic!("one") };
         assert_eq!(verdict.interval.high, None, "the premise: {verdict:?}");
         assert_eq!(verdict.outcome == Outcome::Pass, met, "{verdict:?}");

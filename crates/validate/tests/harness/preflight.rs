@@ -43,7 +43,7 @@ fn seen() -> MachineFacts {
     }
 }
 
-/// What is judged of each subject, after a change of the machine.
+/// Judges the machine of [`seen`] after a change.
 fn judged(change: impl FnOnce(&mut MachineFacts)) -> Vec<Finding> {
     let mut seen = seen();
     change(&mut seen);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sample::with_findings;
-use crate::simulated::{Pieces, Simulated, batched, corpus, failed};
+use crate::simulated::{PieceCounter, SimulatedTarget, batched, corpus, failed};
 use bigbatch_validate::load::records;
 use bigbatch_validate::plan::{Arrival, Bar, Lengths, Load, Scenario};
 use bigbatch_validate::recommend::{Wanted, recommend};
@@ -38,13 +38,13 @@ pub(crate) async fn report(name: &str, model: &str) -> Report {
             failure_rate_max: 0.01,
         },
     }];
-    let mut target = Simulated::new(|n| match n % 9 {
+    let mut target = SimulatedTarget::new(|n| match n % 9 {
         8 => (Duration::from_millis(2), failed(FailureKind::Refused)),
         _ => (Duration::from_millis(20 + n % 5), batched(n / 4, 4)),
     });
     target.info.model = model.into();
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
-    let report = run_async(&plan, Arc::new(target), &Pieces, &options, &Silent).await;
+    let report = run_async(&plan, Arc::new(target), &PieceCounter, &options, &Silent).await;
     let mut report = report.expect("the run is set up");
     report.results.started_at = "2026-01-01T00:00:00Z".into();
     report.results.machine =

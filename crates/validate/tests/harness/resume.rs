@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::simulated::{Pieces, Simulated, alone, corpus};
+use crate::simulated::{PieceCounter, SimulatedTarget, alone, corpus};
 use bigbatch_validate::figures::{Cell, Status};
 use bigbatch_validate::load::Cancel;
 use bigbatch_validate::plan::Bar;
@@ -40,37 +40,37 @@ fn options(journal: &Path, resume: bool) -> RunOptions {
     }
 }
 
-/// A target that takes 20 ms, and the number of requests it got.
-fn target() -> (Arc<Simulated>, Arc<AtomicUsize>) {
+/// Returns a target that takes 20 ms, and its count of requests.
+fn target() -> (Arc<SimulatedTarget>, Arc<AtomicUsize>) {
     let arrived = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&arrived);
     let law = move |n| {
         counted.fetch_add(1, Ordering::SeqCst);
         (ms(20), alone(n))
     };
-    (Arc::new(Simulated::new(law)), arrived)
+    (Arc::new(SimulatedTarget::new(law)), arrived)
 }
 
-/// Cancels the run in the middle of the cell with this index, and remembers which cells began.
-struct CancelIn {
+/// Cancels the run in the measured phase of the cell with this index, and records which cells started.
+struct CancelAtCell {
     index: usize,
     cancel: Cancel,
     began: Mutex<Vec<usize>>,
-    taken_over: AtomicUsize,
+    resumed: AtomicUsize,
 }
 
-impl CancelIn {
-    fn new(index: usize, options: &RunOptions) -> CancelIn {
-        CancelIn {
+impl CancelAtCell {
+    fn new(index: usize, options: &RunOptions) -> CancelAtCell {
+        CancelAtCell {
             index,
             cancel: options.cancel.clone(),
             began: Mutex::default(),
-            taken_over: AtomicUsize::new(0),
+            resumed: AtomicUsize::new(0),
         }
     }
 }
 
-impl Progress for CancelIn {
+impl Progress for CancelAtCell {
     fn event(&self, event: Event<'_>) {
         match event {
             Event::CellStarted { index, .. } => {
@@ -81,14 +81,14 @@ impl Progress for CancelIn {
             {
                 self.cancel.cancel();
             }
-            Event::Resumed { cells } => self.taken_over.store(cells, Ordering::SeqCst),
+            Event::Resumed { cells } => self.resumed.store(cells, Ordering::SeqCst),
             _ => {}
         }
     }
 }
 
 async fn run(plan: &Plan, options: &RunOptions, progress: &dyn Progress) -> Result<Report, Error> {
-    run_async(plan, target().0, &Pieces, options, progress).await
+    run_async(plan, target().0, &PieceCounter, options, progress).await
 }
 
 fn was_run(cell: &Cell) -> bool {
@@ -96,18 +96,18 @@ fn was_run(cell: &Cell) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_was_interrupted_goes_on_with_the_cells_that_are_missing() {
+async fn an_interrupted_run_resumes_with_the_missing_cells() {
     let (plan, path) = (plan(), journal("interrupted"));
     let first_options = options(&path, false);
-    let progress = CancelIn::new(3, &first_options);
+    let progress = CancelAtCell::new(3, &first_options);
     let first = run(&plan, &first_options, &progress).await.expect("a report");
     assert!(first.results.interrupted);
     assert_eq!(first.results.cells.iter().filter(|cell| was_run(cell)).count(), 3);
 
     let second_options = options(&path, true);
-    let progress = CancelIn::new(usize::MAX, &second_options);
+    let progress = CancelAtCell::new(usize::MAX, &second_options);
     let second = run(&plan, &second_options, &progress).await.expect("a report");
-    assert_eq!(progress.taken_over.load(Ordering::SeqCst), 3);
+    assert_eq!(progress.resumed.load(Ordering::SeqCst), 3);
     assert_eq!(*progress.began.lock().expect("no panics"), [3, 4, 5, 6], "and the first again");
     let cells = &second.results.cells;
     assert!(cells.len() == 7 && cells.iter().all(was_run));
@@ -119,7 +119,7 @@ async fn a_run_that_was_interrupted_goes_on_with_the_cells_that_are_missing() {
     for cell in 0..3 {
         assert_eq!(of(&first, cell), of(&second, cell), "so are their raw records");
     }
-    // The clock goes on where the last finished cell ended.
+    // The clock continues where the last finished cell ended.
     let spans: Vec<_> = cells.iter().map(|cell| cell.span_ms.expect("run")).collect();
     assert!(spans.windows(2).all(|two| two[0].1 <= two[1].0), "{spans:?}");
     let results = &second.results;
@@ -128,7 +128,7 @@ async fn a_run_that_was_interrupted_goes_on_with_the_cells_that_are_missing() {
 
     // Nothing is missing any more.
     let (idle, arrived) = target();
-    let third = run_async(&plan, idle, &Pieces, &options(&path, true), &Silent).await;
+    let third = run_async(&plan, idle, &PieceCounter, &options(&path, true), &Silent).await;
     assert_eq!(third.expect("a report").results.cells, second.results.cells);
     assert_eq!(arrived.load(Ordering::SeqCst), 0);
 }
@@ -137,16 +137,17 @@ async fn a_run_that_was_interrupted_goes_on_with_the_cells_that_are_missing() {
 async fn another_plan_or_target_is_refused_before_any_load() {
     let (plan, path) = (plan(), journal("others"));
     let options_of_first = options(&path, false);
-    let progress = CancelIn::new(1, &options_of_first);
+    let progress = CancelAtCell::new(1, &options_of_first);
     run(&plan, &options_of_first, &progress).await.expect("a report");
 
     let mut other = plan.clone();
     other.cell.requests_min += 1;
     let error = run(&other, &options(&path, true), &Silent).await.expect_err("refused").to_string();
     assert!(error.contains("plan.cell.requests_min was 100, now it is 101"), "{error}");
-    let mut changed = Simulated::new(|_| panic!("nothing may be sent"));
+    let mut changed = SimulatedTarget::new(|_| panic!("nothing may be sent"));
     changed.info.dtype = "bf16".into();
-    let error = run_async(&plan, Arc::new(changed), &Pieces, &options(&path, true), &Silent).await;
+    let error =
+        run_async(&plan, Arc::new(changed), &PieceCounter, &options(&path, true), &Silent).await;
     let error = error.expect_err("refused").to_string();
     assert!(error.contains("target.dtype was \"f32\", now it is \"bf16\""), "{error}");
     assert_eq!(error.lines().count(), 1, "{error}");
@@ -156,16 +157,16 @@ async fn another_plan_or_target_is_refused_before_any_load() {
     assert!(error.contains("the prompts differ"), "{error}");
 
     // Refusals change nothing: the right plan still goes on.
-    let progress = CancelIn::new(usize::MAX, &options(&path, true));
+    let progress = CancelAtCell::new(usize::MAX, &options(&path, true));
     run(&plan, &options(&path, true), &progress).await.expect("a report");
-    assert_eq!(progress.taken_over.load(Ordering::SeqCst), 1);
+    assert_eq!(progress.resumed.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_resume_a_run_begins_anew() {
+async fn without_resume_a_run_starts_over() {
     let (plan, path) = (plan(), journal("anew"));
     run(&plan, &options(&path, false), &Silent).await.expect("a report");
-    let progress = CancelIn::new(usize::MAX, &options(&path, false));
+    let progress = CancelAtCell::new(usize::MAX, &options(&path, false));
     run(&plan, &options(&path, false), &progress).await.expect("a report");
     assert_eq!(progress.began.lock().expect("no panics").len(), 7);
 }
@@ -185,8 +186,8 @@ async fn repeats_are_in_random_order_and_their_figures_are_over_runs() {
             plan.cell.requests_min = 200;
             let law = move |n: u64| (ms(latencies[(n / 203).min(4) as usize]), alone(n));
             let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
-            let target = Arc::new(Simulated::new(law));
-            run_async(&plan, target, &Pieces, &options, &Silent).await.expect("a report")
+            let target = Arc::new(SimulatedTarget::new(law));
+            run_async(&plan, target, &PieceCounter, &options, &Silent).await.expect("a report")
         }
     };
     let report = runs([20, 20, 20, 20, 20]).await;

@@ -10,12 +10,12 @@ use bigbatch_validate::system::{
 };
 use bigbatch_validate::workload::Corpus;
 
-/// Counts like a byte-pair tokenizer: pieces of up to four characters, of which the first of a
-/// word takes the blank before it along, so that a word costs more at the start of a text. Two
+/// Counts like a byte-pair tokenizer: pieces of up to four characters, where the first piece of a word
+/// includes the blank before it, so that a word may have another count at the start of a text. Adds two
 /// special tokens.
-pub(crate) struct Pieces;
+pub(crate) struct PieceCounter;
 
-impl TokenCounter for Pieces {
+impl TokenCounter for PieceCounter {
     fn offsets(&self, text: &str) -> Vec<(usize, usize)> {
         let mut spans = Vec::new();
         let mut start = 0;
@@ -39,7 +39,7 @@ impl TokenCounter for Pieces {
     }
 }
 
-/// A few thousand words for prompts.
+/// Returns a corpus of 4000 words.
 pub(crate) fn corpus() -> Corpus {
     let words: Vec<String> =
         (0..4000u64).map(|i| "whaling".repeat(2)[..1 + (i * i % 13) as usize].to_owned()).collect();
@@ -48,18 +48,18 @@ pub(crate) fn corpus() -> Corpus {
 
 type Law = Box<dyn Fn(u64) -> (Duration, Result<Reply, Failure>) + Send + Sync>;
 
-/// Answers request number n (from 0, in order of arrival) after the time and with the outcome that
-/// its law gives.
-pub(crate) struct Simulated {
+/// A target that answers request number n (from 0, in order of arrival) with the delay and the outcome of
+/// its law.
+pub(crate) struct SimulatedTarget {
     law: Law,
     arrived: AtomicU64,
     pub(crate) info: TargetInfo,
 }
 
-impl Simulated {
+impl SimulatedTarget {
     pub(crate) fn new(
         law: impl Fn(u64) -> (Duration, Result<Reply, Failure>) + Send + Sync + 'static,
-    ) -> Simulated {
+    ) -> SimulatedTarget {
         let info = TargetInfo {
             name: "simulated".into(),
             version: "1".into(),
@@ -71,7 +71,7 @@ impl Simulated {
             max_sequence_tokens: Some(8192),
             details: BTreeMap::new(),
         };
-        Simulated { law: Box::new(law), arrived: AtomicU64::new(0), info }
+        SimulatedTarget { law: Box::new(law), arrived: AtomicU64::new(0), info }
     }
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn failed(kind: FailureKind) -> Result<Reply, Failure> {
     Err(Failure::new(kind, "the simulation said so"))
 }
 
-impl Target for Simulated {
+impl Target for SimulatedTarget {
     fn describe(&self) -> TargetInfo {
         self.info.clone()
     }

@@ -1,14 +1,14 @@
-//! Prompts have exactly the tokens they claim, start at words, differ, and repeat with their seed.
+//! Prompts have exactly the requested tokens, start at words, differ, and repeat with their seed.
 
 use std::collections::HashSet;
 
-use crate::simulated::{Pieces, corpus};
+use crate::simulated::{PieceCounter, corpus};
 use bigbatch_validate::system::{Prompt, TokenCounter};
 use bigbatch_validate::workload::{Corpus, Workload};
 use proptest::prelude::*;
 
 fn prompts(corpus: &Corpus, tokens: usize, seed: u64, wanted: usize) -> Vec<Prompt> {
-    let workload = Workload::new(corpus, &Pieces, tokens).expect("a corpus of words");
+    let workload = Workload::new(corpus, &PieceCounter, tokens).expect("a corpus of words");
     workload.prompts(tokens, seed, wanted).expect("prompts")
 }
 
@@ -20,7 +20,7 @@ proptest! {
         let found = prompts(&corpus, tokens, seed, 20);
         prop_assert!(!found.is_empty());
         for prompt in &found {
-            prop_assert_eq!(Pieces.count(prompt.text()), tokens);
+            prop_assert_eq!(PieceCounter.count(prompt.text()), tokens);
             prop_assert_eq!(prompt.tokens(), tokens);
             prop_assert!(!prompt.text().starts_with(char::is_whitespace));
             let start = prompt.range().start;
@@ -44,9 +44,9 @@ fn prompts_differ_within_a_seed_and_repeat_with_it() {
 #[test]
 fn a_window_runs_over_the_end_of_the_corpus() {
     let corpus = corpus();
-    let whole = Pieces.count(corpus.text());
+    let whole = PieceCounter.count(corpus.text());
     let long = prompts(&corpus, 2 * whole, 3, 1);
-    assert_eq!(Pieces.count(long[0].text()), 2 * whole);
+    assert_eq!(PieceCounter.count(long[0].text()), 2 * whole);
     assert!(long[0].text().len() > corpus.text().len());
 }
 
@@ -59,7 +59,7 @@ fn a_small_corpus_gives_as_many_prompts_as_it_has_words() {
 #[test]
 fn lengths_that_cannot_be_are_refused() {
     let corpus = corpus();
-    let workload = Workload::new(&corpus, &Pieces, 100).expect("words");
+    let workload = Workload::new(&corpus, &PieceCounter, 100).expect("words");
     let error = workload.prompts(2, 1, 1).expect_err("only special tokens fit").to_string();
     assert!(error.contains("exactly 2 tokens") && error.contains("2 special tokens"), "{error}");
     let error = Corpus::from_text("x", "too few words").expect_err("refused").to_string();

@@ -1,12 +1,12 @@
-//! A mock server: a known latency law, the wire shapes of several servers, and every way to misbehave.
+//! A mock server with a known latency law, the wire shapes of several servers, and every kind of fault.
 //!
-//! It runs on threads of its own, so that it can stand beside a test's runtime, a test's child process
-//! or an example's standard input. Latency runs from the arrival of a request to the writing of its
-//! answer, by a timer that is right to a tenth of a millisecond; what a request really took is told in
-//! `x-total-time`, which is how the generator's own share of a latency is known. It answers with no
-//! model's answer: only shapes, counts and times are right.
+//! It has threads of its own, so that it can run beside a test's runtime, a child process or an example.
+//! Latency is the time from a request's arrival to the writing of its answer, by a timer with an error of a
+//! tenth of a millisecond. The actual time is sent in `x-total-time`, from which the generator's own share
+//! of a latency is known. No model runs: only shapes, counts and times are right. `replies.rs` has the
+//! bodies of each dialect.
 
-// Each of the binaries that include it uses a part of it.
+// Each binary that includes this module uses a part of it.
 #![allow(dead_code, unused_imports)]
 
 mod replies;
@@ -36,7 +36,7 @@ use tokio::sync::Notify;
 pub(crate) use replies::{Dialect, LONGEST, MODEL};
 use timer::Timer;
 
-/// How long an answer takes.
+/// The distribution of an answer's latency.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Latency {
     Constant(Duration),
@@ -77,7 +77,7 @@ impl Latency {
     }
 }
 
-/// A way to misbehave.
+/// A fault of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     None,
@@ -109,12 +109,12 @@ pub(crate) enum Fault {
     Script,
 }
 
-/// Markup that no report may hand on as such.
+/// Markup that every report must escape.
 pub(crate) const SCRIPT: &str = "<script>alert('target')</script>";
 
 type Counter = Arc<dyn Fn(&str) -> usize + Send + Sync>;
 
-/// What the server is.
+/// The server's dialect, latency and faults.
 #[derive(Clone)]
 pub(crate) struct MockOptions {
     pub(crate) port: u16,
@@ -123,16 +123,16 @@ pub(crate) struct MockOptions {
     pub(crate) latency: Latency,
     pub(crate) seed: u64,
     pub(crate) fault: Fault,
-    /// Every so many requests the fault; the others are answered well.
+    /// Every n-th request gets the fault; the others get a good answer.
     pub(crate) fault_every: u64,
-    /// Tokens of a text; without it, none are told.
+    /// Counts the tokens of a text; without it, no counts are sent.
     pub(crate) count: Option<Counter>,
     pub(crate) dimensions: usize,
     /// Without `Authorization: Bearer KEY`, 401.
     pub(crate) key: Option<String>,
-    /// Tells of each answer that it had a batch to itself.
+    /// Whether answers carry the headers of a batch of one.
     pub(crate) batch_headers: bool,
-    /// What `/metrics` says.
+    /// The body of `/metrics`; 404 without it.
     pub(crate) metrics: Option<String>,
 }
 
@@ -168,7 +168,7 @@ impl MockOptions {
     }
 }
 
-/// A running server; it ends with this value.
+/// A running server; it stops when this value is dropped.
 pub(crate) struct MockServer {
     address: SocketAddr,
     state: Arc<ServerState>,
@@ -209,7 +209,7 @@ impl MockServer {
         MockServer { address, state, thread: Some(thread) }
     }
 
-    /// A URL at which nobody listens any more.
+    /// Returns a URL at which nothing listens.
     pub(crate) fn nobody() -> String {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
         format!("http://{}", listener.local_addr().expect("it is bound"))
@@ -223,17 +223,17 @@ impl MockServer {
         self.address.port()
     }
 
-    /// POSTs that arrived.
+    /// Returns the number of POSTs that arrived.
     pub(crate) fn posts(&self) -> u64 {
         self.state.posts.load(Ordering::SeqCst)
     }
 
-    /// POSTs that were answered with the fault.
+    /// Returns the number of POSTs that got the fault.
     pub(crate) fn faults(&self) -> u64 {
         self.state.faults.load(Ordering::SeqCst)
     }
 
-    /// Headers of each request for `/metrics`.
+    /// Returns the headers of each request for `/metrics`.
     pub(crate) fn metrics_seen(&self) -> Vec<HeaderMap> {
         self.state.metrics_seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -264,7 +264,7 @@ async fn serve(listener: std::net::TcpListener, state: Arc<ServerState>) {
             () = state.stop.notified() => return,
         };
         let Ok((stream, _)) = accepted else { continue };
-        // Without it answers would wait for acknowledgements.
+        // Without it, small answers would wait for acknowledgements (Nagle).
         let _ = stream.set_nodelay(true);
         let state = Arc::clone(&state);
         tokio::spawn(async move {
@@ -273,7 +273,7 @@ async fn serve(listener: std::net::TcpListener, state: Arc<ServerState>) {
                 async move { Ok::<_, Infallible>(state.answer(request).await) }
             });
             let connection = auto::Builder::new(TokioExecutor::new());
-            // A client that hangs up is no fault of the server's.
+            // A client that closes its connection is not an error of the server.
             let _ = connection.serve_connection(TokioIo::new(stream), service).await;
         });
     }
@@ -402,7 +402,7 @@ impl ServerState {
         }
     }
 
-    /// What a server in good health says.
+    /// Answers with the headers of a healthy server.
     fn good(&self, text: String, count: usize, number: u64, arrived: Instant) -> Response<Body> {
         let ms = arrived.elapsed().as_secs_f64() * 1e3;
         let mut response = Response::builder()
@@ -423,7 +423,7 @@ impl ServerState {
     }
 }
 
-/// The text of a body, whatever the dialect calls it.
+/// Returns the text of a request's body in any dialect.
 fn text_of(body: &[u8]) -> String {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = body.get("inputs").or(body.get("input"));
@@ -439,7 +439,7 @@ fn whole(response: Builder, kind: &str, text: String) -> Response<Body> {
     response.header(CONTENT_TYPE, kind).body(body).expect("the parts are valid")
 }
 
-/// An answer whose body the caller goes on to send.
+/// Starts an answer of `length` bytes, whose body the caller sends in parts.
 fn parted(length: usize) -> (Response<Body>, Sender<Bytes, std::io::Error>) {
     let (sender, body) = Channel::new(1);
     let response = Response::builder()

@@ -1,4 +1,4 @@
-//! What each kind of server answers, written after its own sources.
+//! The replies of each kind of server, written after its sources.
 
 use serde_json::{Value, json};
 
@@ -13,18 +13,18 @@ pub(crate) enum Dialect {
     VllmClassify,
     VllmPooling,
     VllmEmbed,
-    /// Answers no route that anybody knows.
+    /// Has no route that the harness knows.
     Nothing,
 }
 
-/// What a server says of its model; tests put hostile words here.
+/// The model's name; tests replace it with hostile text.
 pub(crate) const MODEL: &str = "acme/encoder-base";
 pub(crate) const LONGEST: usize = 4096;
-/// The one task that the model of a pooling server has.
+/// The only task of the pooling server's model.
 pub(crate) const POOLING_TASK: &str = "token_classify";
 
 impl Dialect {
-    /// The answer to a GET.
+    /// Returns the reply to a GET.
     pub(crate) fn get(self, path: &str, model: &str) -> Option<Value> {
         use Dialect::{Infinity, Nothing, OpenAi, TeiEmbed, TeiPredict};
         match (self, path) {
@@ -44,7 +44,7 @@ impl Dialect {
         }
     }
 
-    /// The answer to a POST of a text of `tokens` tokens.
+    /// Returns the reply to a POST of a text of `tokens` tokens.
     pub(crate) fn post(
         self,
         path: &str,
@@ -72,7 +72,7 @@ impl Dialect {
         }
     }
 
-    /// Why it answers no such body, before anything is counted.
+    /// Returns the reason to reject a body before it is counted as a request.
     pub(crate) fn refuses(self, path: &str, body: &[u8]) -> Option<String> {
         let pooling = self == Dialect::VllmPooling && path == "/pooling";
         let body: Value = serde_json::from_slice(body).ok()?;
@@ -85,7 +85,7 @@ impl Dialect {
         matches!(self, Dialect::TeiEmbed | Dialect::TeiPredict)
     }
 
-    /// An error in the dialect's own words.
+    /// Returns an error body of the dialect.
     pub(crate) fn error(self, status: u16, message: &str) -> Value {
         if self.is_tei() {
             json!({"error": message, "error_type": "Backend"})

@@ -1,4 +1,4 @@
-//! A timer that is right to a tenth of a millisecond, where an async runtime's is to one or two.
+//! A timer with an error of a tenth of a millisecond; an async runtime's has one or two milliseconds.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-/// One thread that wakes whoever is due.
+/// A thread that wakes each waiter at its time.
 pub(super) struct Timer {
     shared: Arc<TimerShared>,
 }
@@ -41,7 +41,7 @@ impl Timer {
     }
 
     pub(super) async fn sleep_until(&self, due: Instant) {
-        // The thread only goes when the server does.
+        // The sender is dropped only when the server stops.
         let _ = self.waiter(due).await;
     }
 
@@ -78,7 +78,7 @@ impl TimerShared {
                 }
                 Some(_) => {
                     if let Some(Reverse(waiter)) = state.waiting.pop() {
-                        // Nobody waits any more where the client has hung up.
+                        // The waiter is gone if its client closed the connection.
                         let _ = waiter.wake.send(());
                     }
                     state
