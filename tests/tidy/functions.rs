@@ -19,10 +19,9 @@ struct Function {
 }
 
 fn is_function(line: &str) -> bool {
-    let words = ["pub", "const", "async", "unsafe", "extern", "\"C\"", "fn"];
-    let mut words_before = line.trim_start().split(' ').take_while(|word| !word.contains('('));
-    let known = |word: &str| words.contains(&word.split('(').next().unwrap_or_default());
-    line.contains("fn ") && words_before.next().is_some_and(known)
+    let words = ["pub", "const", "async", "unsafe", "extern", "fn"];
+    let first = line.trim_start().split([' ', '(']).next().unwrap_or_default();
+    line.contains("fn ") && words.contains(&first)
 }
 
 fn functions(file: &File) -> Vec<Function> {

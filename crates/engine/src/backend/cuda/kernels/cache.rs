@@ -45,14 +45,10 @@ impl Cache {
         Cache { folder: base.map(|base| base.join("bigbatch")) }
     }
 
-    /// Returns a cache in the given folder.
-    pub fn at(folder: PathBuf) -> Cache {
-        Cache { folder: Some(folder) }
-    }
-
-    /// Returns a cache that stores nothing.
-    pub fn none() -> Cache {
-        Cache { folder: None }
+    /// Returns a cache in the given folder; `None` for one that stores nothing.
+    #[cfg(test)]
+    pub(super) fn new(folder: Option<PathBuf>) -> Cache {
+        Cache { folder }
     }
 
     /// Returns the bytes stored under this name and key; `None` if they are missing or damaged.
@@ -152,7 +148,7 @@ mod tests {
 
     #[test]
     fn what_was_put_comes_back_and_only_under_its_key() {
-        let cache = Cache::at(scratch("roundtrip"));
+        let cache = Cache::new(Some(scratch("roundtrip")));
         let (key, other) = (Key::of(&[b"one"]), Key::of(&[b"two"]));
         assert_eq!(cache.get("norm", key), None);
         assert!(cache.put("norm", key, b"code"));
@@ -166,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_damaged_or_truncated_file_is_not_used() {
-        let cache = Cache::at(scratch("damage"));
+        let cache = Cache::new(Some(scratch("damage")));
         let key = Key::of(&[b"one"]);
         assert!(cache.put("norm", key, &[7; 100]));
         let folder = cache.folder.clone().unwrap();
@@ -187,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_folder_others_may_write_to_is_not_used() {
-        let cache = Cache::at(scratch("shared"));
+        let cache = Cache::new(Some(scratch("shared")));
         let key = Key::of(&[b"one"]);
         assert!(cache.put("norm", key, b"code"));
         let folder = cache.folder.clone().unwrap();
@@ -199,11 +195,11 @@ mod tests {
 
     #[test]
     fn no_folder_is_no_error() {
-        let cache = Cache::none();
+        let cache = Cache::new(None);
         let key = Key::of(&[b"one"]);
         assert!(!cache.put("norm", key, b"code"));
         assert_eq!(cache.get("norm", key), None);
-        let under_a_file = Cache::at(PathBuf::from("/dev/null/bigbatch"));
+        let under_a_file = Cache::new(Some(PathBuf::from("/dev/null/bigbatch")));
         assert!(!under_a_file.put("norm", key, b"code"));
     }
 }

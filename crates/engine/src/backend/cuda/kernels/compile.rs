@@ -365,7 +365,8 @@ mod tests {
         };
         let target = Target::native(Arch { number: 80, specific: false });
         let source = &SOURCES[0];
-        let image = compiler.compile_cached(source, target, Dtype::Bf16, &Cache::none()).unwrap();
+        let image =
+            compiler.compile_cached(source, target, Dtype::Bf16, &Cache::new(None)).unwrap();
         assert_eq!(&image[..4], b"\x7fELF");
         let broken = Source::portable("broken", "\nint x = ;\n", &[]);
         let error =
