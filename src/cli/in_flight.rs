@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 
 use bigbatch_engine::{
-    Answer, Chunks, Engine, Input, Overlong, Pending, Request, RequestError, Response, Task,
-    Truncate, prompted,
+    Chunks, Engine, Input, Overlong, Pending, Request, RequestError, Response, Task, Truncate,
+    prompted,
 };
 
 /// Requests handed to the engine before the oldest text is waited for, and windows of one text: together at
@@ -16,9 +16,7 @@ const ENOUGH: usize = 256;
 
 /// One text's answer.
 pub(crate) struct Read {
-    pub(crate) answer: Answer,
-    pub(crate) tokens: usize,
-    pub(crate) truncated: bool,
+    pub(crate) response: Response,
     /// Windows it was read in, where that was asked for.
     pub(crate) chunks: Option<usize>,
 }
@@ -102,15 +100,9 @@ impl<'a> InFlight<'a> {
             }
         }
         let Some(chunks) = chunks else {
-            let Response { answer, tokens, truncated, .. } = done.pop()?;
-            return Some(Ok(Read { answer, tokens, truncated, chunks: None }));
+            return Some(Ok(Read { response: done.pop()?, chunks: None }));
         };
-        let answers = done.into_iter().map(|response| response.answer).collect();
-        Some(Ok(Read {
-            answer: chunks.merge(&self.task, answers),
-            tokens: chunks.tokens(),
-            truncated: false,
-            chunks: Some(chunks.count()),
-        }))
+        let response = Response::merge(&chunks, &self.task, done);
+        Some(Ok(Read { response, chunks: Some(chunks.count()) }))
     }
 }

@@ -5,8 +5,8 @@ use std::io::{self, BufWriter, Write, stdout};
 use std::process::ExitCode;
 
 use bigbatch_engine::{
-    Answer, Chunking, Entity, LabelScore, Overlong, Pooling, RequestError, Task, TokenScore,
-    Truncate,
+    Answer, Chunking, Entity, LabelScore, Overlong, Pooling, RequestError, Response, Task,
+    TokenScore, Truncate,
 };
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -166,10 +166,10 @@ fn answer_all(
                 .map_err(io::Error::from)?;
             writeln!(out)?;
         } else {
-            write_plain(&mut out, &read, shown)?;
+            write_plain(&mut out, &read.response, shown)?;
         }
         printed += 1;
-        cut += usize::from(read.truncated);
+        cut += usize::from(read.response.truncated);
         Ok(())
     };
     let mut failed = None;
@@ -277,8 +277,8 @@ impl<'a> From<&'a TokenScore> for TokenField<'a> {
     }
 }
 
-fn line(index: usize, response: &Read, shown: Shown) -> Line<'_> {
-    let answer = match &response.answer {
+fn line(index: usize, read: &Read, shown: Shown) -> Line<'_> {
+    let answer = match &read.response.answer {
         Answer::Labels(labels) => AnswerFields::Labels {
             labels: labels.iter().take(shown.labels).map(Into::into).collect(),
         },
@@ -296,12 +296,12 @@ fn line(index: usize, response: &Read, shown: Shown) -> Line<'_> {
             masks: masks.iter().map(|mask| mask.iter().map(Into::into).collect()).collect(),
         },
     };
-    let Read { tokens, truncated, chunks, .. } = *response;
-    Line { index, tokens, truncated, chunks, answer }
+    let Response { tokens, truncated, .. } = read.response;
+    Line { index, tokens, truncated, chunks: read.chunks, answer }
 }
 
 /// For eyes: a line a text, or an indented line an entity.
-fn write_plain(out: &mut dyn Write, response: &Read, shown: Shown) -> std::io::Result<()> {
+fn write_plain(out: &mut dyn Write, response: &Response, shown: Shown) -> std::io::Result<()> {
     match &response.answer {
         Answer::Labels(labels) => {
             let labels = labels.iter().take(shown.labels);

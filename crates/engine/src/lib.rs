@@ -57,20 +57,23 @@ pub mod units;
 
 pub use backend::{ArenaUsage, CudaDevice, DeviceMemory, device_memory_of};
 pub use batch::schedule;
-pub use batch::{Limits, PackedBatch, Rows, Sequence};
+pub use batch::{
+    Limits, LogitRows, MAX_MASKS, OutputRows, PackedBatch, RowCounts, RowLayout, Rows, Sequence,
+};
 pub use checkpoint::{Checkpoint, FileBytes, Tensor, TensorSpec, Weights};
 pub use device::{
-    Device, DeviceInfo, DeviceKind, DeviceOptions, MemoryMeter, MemoryPlan, OutputRows, Running,
+    Device, DeviceBatch, DeviceInfo, DeviceKind, DeviceOptions, MemoryMeter, MemoryPlan,
 };
 pub use dtype::Dtype;
 pub use engine::{
-    BatchInfo, BatchReport, Engine, EngineOptions, Pending, Pulse, Request, Response, RunningBatch,
-    Timings,
+    BatchInfo, BatchReport, Engine, EngineOptions, Pending, Pulse, Request, Response,
+    ResponseFuture, RunningBatch, Timings,
 };
 pub use error::{DeviceError, LoadError, RequestError};
 pub use model::{
-    Architecture, Config, Head, Init, InitHead, LayerKind, MAX_MASKS, Model, PRESETS, Preset,
-    Prompts, Rope, RopeOverride, Scaling, Scoring, Workspace, modernbert, prompted,
+    Architecture, Config, Head, Init, InitHead, LayerKind, Model, PRESETS, Preset, Prompts, Rope,
+    RopeOverride, Scaling, Scoring, Workspace, attention_flops, forward_flops, modernbert,
+    prompted,
 };
 pub use pooling::Pooling;
 pub use task::{Answer, Task, TaskKind, TokenScore};

@@ -7,7 +7,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use bigbatch_engine::backend::{Ceilings, Op};
-use bigbatch_engine::{Device, LayerKind, Model, PackedBatch, Pooling, Rows, Sequence, TaskKind};
+use bigbatch_engine::{
+    Device, LayerKind, Model, PackedBatch, Pooling, Rows, Sequence, TaskKind, attention_flops,
+    forward_flops,
+};
 use clap::{Args, Subcommand};
 
 use super::options::ModelOptions;
@@ -216,7 +219,8 @@ fn whole(
         }
     }
     let whole = Spread::of(seconds);
-    bed.row(at, "forward, copies included", &whole, flops(&bed.model, at))?;
+    let flops = forward_flops(&bed.model.config, std::iter::repeat_n(at.1, at.0));
+    bed.row(at, "forward, copies included", &whole, flops)?;
     Ok(whole)
 }
 
@@ -248,7 +252,8 @@ fn attention(
         }
         let all = bed.device.time(batch, select, options.repeats.into())?;
         let spread = Spread::of(all.into_iter().map(|seconds| seconds / layers as f64).collect());
-        bed.row(at, what, &spread, attention_flops(&bed.model, at, kind))?;
+        let flops = at.0 as f64 * attention_flops(&bed.model.config, kind, at.1);
+        bed.row(at, what, &spread, flops)?;
     }
     Ok(())
 }
@@ -279,24 +284,6 @@ fn gemm(
         bed.row(at, &format!("{what} {inputs}x{outputs}"), &spread, flops)?;
     }
     Ok(())
-}
-
-/// Multiplications and additions of one layer's attention.
-fn attention_flops(model: &Model, Cell(sequences, tokens): Cell, kind: LayerKind) -> f64 {
-    let seen = match kind {
-        LayerKind::Full => tokens,
-        LayerKind::Sliding => tokens.min(2 * model.config.window + 1),
-    };
-    4.0 * (sequences * tokens) as f64 * (seen * model.config.hidden_size) as f64
-}
-
-/// Multiplications and additions of the linear layers and of attention.
-fn flops(model: &Model, at: Cell) -> f64 {
-    let config = &model.config;
-    let (h, i) = (config.hidden_size as f64, config.intermediate_size as f64);
-    let linear = 2.0 * (4.0 * h * h + 3.0 * h * i) * config.layers.len() as f64;
-    let attention: f64 = config.layers.iter().map(|&kind| attention_flops(model, at, kind)).sum();
-    (at.0 * at.1) as f64 * linear + attention
 }
 
 #[cfg(test)]

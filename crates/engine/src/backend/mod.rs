@@ -216,7 +216,7 @@ pub struct Ceilings {
 #[derive(Debug)]
 pub enum Fetch {
     /// They are here: row-major, as f32.
-    Here(Vec<f32>),
+    Done(Vec<f32>),
     /// They arrive in a buffer of the backend's once the launches before them have run.
     #[cfg(feature = "cuda")]
     Coming(cuda::Coming),
@@ -238,14 +238,14 @@ pub trait Backend: Send {
     /// are all done when they return need not say how.
     fn collect(&mut self, fetch: Fetch) -> Result<Vec<f32>, DeviceError> {
         match fetch {
-            Fetch::Here(rows) => Ok(rows),
+            Fetch::Done(rows) => Ok(rows),
             #[cfg(feature = "cuda")]
             Fetch::Coming(_) => unreachable!("a fetch of another backend"),
         }
     }
 
     /// Whether launches only enqueue, so that the caller goes on while the device runs.
-    fn runs_behind(&self) -> bool {
+    fn is_asynchronous(&self) -> bool {
         false
     }
 

@@ -8,13 +8,14 @@ pub mod modernbert;
 mod prompts;
 
 pub use modernbert::{
-    Architecture, Config, Head, Init, InitHead, LayerKind, MAX_MASKS, PRESETS, Preset, Rope,
-    RopeOverride, Scaling, Scoring, Workspace,
+    Architecture, Config, Head, Init, InitHead, LayerKind, PRESETS, Preset, Rope, RopeOverride,
+    Scaling, Scoring, Workspace, attention_flops, forward_flops,
 };
 pub use prompts::{Prompts, prompted};
 
 use serde_json::Value;
 
+use crate::batch::RowLayout;
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::error::LoadError;
 use crate::pooling::Pooling;
@@ -88,7 +89,12 @@ impl Model {
         }
     }
 
-    /// Elements of all tensors.
+    /// Returns the shape of the rows that the model returns for a batch.
+    pub fn row_layout(&self) -> RowLayout {
+        self.architecture.row_layout(&self.config)
+    }
+
+    /// Returns the number of elements of all tensors.
     pub fn parameters(&self) -> u64 {
         self.architecture.tensors.iter().map(|spec| spec.elements() as u64).sum()
     }

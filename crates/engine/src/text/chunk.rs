@@ -15,9 +15,7 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use crate::error::RequestError;
-use crate::task::{Answer, Task, to_unit_length};
 use crate::text::characters::Characters;
-use crate::text::entities::{LabelScore, entities};
 use crate::text::tokenize::{Frame, Input, Tokenizer, Tokens, Truncate};
 
 /// How a text is cut into windows, and how their answers become one.
@@ -110,12 +108,14 @@ pub fn shares(windows: &[Range<usize>]) -> Vec<Range<usize>> {
 /// One text in windows.
 #[derive(Debug, Clone)]
 pub struct Chunks {
-    text: String,
-    bare: Tokens,
-    windows: Vec<Range<usize>>,
-    /// Around each.
-    frame: Frame,
-    merge: Merge,
+    pub(crate) text: String,
+    /// Tokens of the text without special ones.
+    pub(crate) bare: Tokens,
+    /// Ranges of `bare`.
+    pub(crate) windows: Vec<Range<usize>>,
+    /// Special tokens around each window.
+    pub(crate) frame: Frame,
+    pub(crate) merge: Merge,
 }
 
 impl Chunks {
@@ -123,22 +123,22 @@ impl Chunks {
     /// takes.
     ///
     /// # Errors
-    /// [`RequestError::Invalid`] for sizes that cannot be honoured, else as [`Tokenizer::bare`].
+    /// [`RequestError::Invalid`] for sizes that cannot be honoured, else as [`Tokenizer::encode_bare`].
     pub fn split(
         tokenizer: &Tokenizer,
         text: String,
         chunking: Chunking,
         limit: usize,
     ) -> Result<Chunks, RequestError> {
-        let bare = tokenizer.bare(&text)?;
-        Chunks::of(tokenizer, text, &bare, chunking, limit)
+        let bare = tokenizer.encode_bare(&text)?;
+        Chunks::from_tokens(tokenizer, text, &bare, chunking, limit)
     }
 
     /// Cuts a text that was read before.
     ///
     /// # Errors
     /// As [`Chunks::split`].
-    pub fn of(
+    pub fn from_tokens(
         tokenizer: &Tokenizer,
         text: String,
         bare: &Tokens,
@@ -172,23 +172,6 @@ impl Chunks {
         self.bare.ids.len() + self.frame.len()
     }
 
-    /// What each window is asked, for a task on the whole text.
-    ///
-    /// # Errors
-    /// [`RequestError::Invalid`] for a task whose answers cannot be merged.
-    pub fn task(task: &Task) -> Result<Task, RequestError> {
-        match task {
-            Task::Classify { .. } | Task::Tag => Ok(task.clone()),
-            // Cut and scaled once, after the mean.
-            Task::Embed { pooling, .. } => {
-                Ok(Task::Embed { pooling: *pooling, normalize: false, dimensions: None })
-            }
-            _ => Err(RequestError::Invalid(
-                "chunks are for classification, tags and embeddings of whole texts".into(),
-            )),
-        }
-    }
-
     /// What to submit, a window each, made when it is asked for: windows may overlap until all of them together
     /// are thousands of times the text, so a caller looks at [`Chunks::count`] first.
     pub fn inputs(&self) -> impl Iterator<Item = Input> + '_ {
@@ -200,92 +183,10 @@ impl Chunks {
             let moved = |span: Range<usize>| {
                 if span.is_empty() { 0..0 } else { span.start - start..span.end - start }
             };
-            let Tokens { ids, spans, .. } = self.frame.around(&self.bare, window.clone());
+            let Tokens { ids, spans, .. } = self.frame.wrap(&self.bare, window.clone());
             let spans = spans.into_iter().map(moved).collect();
             let tokens = Tokens { ids, spans, truncated: false };
             Input::Tokens(characters.slice(&(start..end)).to_owned(), tokens)
         })
     }
-
-    /// The answer of the whole text. `task` is the one that was asked of the text.
-    ///
-    /// # Panics
-    /// Unless there is one answer a window, of the kind that [`Chunks::task`] asks for.
-    pub fn merge(&self, task: &Task, answers: Vec<Answer>) -> Answer {
-        assert_eq!(answers.len(), self.count(), "one answer a window");
-        match task {
-            Task::Tag => self.merge_tags(answers),
-            Task::Embed { normalize, dimensions, .. } => {
-                let mut vector = self.merge_vectors(answers);
-                vector.truncate(dimensions.unwrap_or(vector.len()));
-                if *normalize {
-                    to_unit_length(&mut vector);
-                }
-                Answer::Embedding(vector)
-            }
-            _ => self.merge_labels(answers),
-        }
-    }
-
-    fn merge_labels(&self, answers: Vec<Answer>) -> Answer {
-        let count = answers.len() as f64;
-        let mut merged: Vec<(LabelScore, f64)> = Vec::new();
-        for answer in answers {
-            let Answer::Labels(mut labels) = answer else { panic!("{OTHER_KIND}") };
-            labels.sort_by_key(|label| label.id);
-            if merged.is_empty() {
-                merged = labels
-                    .into_iter()
-                    .map(|label| (label.clone(), f64::from(label.score)))
-                    .collect();
-                continue;
-            }
-            for ((_, score), label) in merged.iter_mut().zip(labels) {
-                *score = match self.merge {
-                    Merge::Mean => *score + f64::from(label.score),
-                    Merge::Max => score.max(f64::from(label.score)),
-                };
-            }
-        }
-        let divisor = if self.merge == Merge::Mean { count } else { 1.0 };
-        let score = |(label, score)| LabelScore { score: (score / divisor) as f32, ..label };
-        let mut labels: Vec<LabelScore> = merged.into_iter().map(score).collect();
-        labels.sort_by(|a, b| b.score.total_cmp(&a.score));
-        Answer::Labels(labels)
-    }
-
-    /// Labels first, then entities over all of them: one that a window's end cuts in two is whole again,
-    /// and one in an overlap is there once.
-    fn merge_tags(&self, answers: Vec<Answer>) -> Answer {
-        let before = self.frame.before.len();
-        let last = answers.len() - 1;
-        let mut token_labels = Vec::with_capacity(self.tokens());
-        let shares = shares(&self.windows);
-        for (n, answer) in answers.into_iter().enumerate() {
-            let Answer::Tags { token_labels: mut own, .. } = answer else { panic!("{OTHER_KIND}") };
-            let (window, share) = (&self.windows[n], &shares[n]);
-            let first = if n == 0 { 0 } else { before + share.start - window.start };
-            let end = if n == last { own.len() } else { before + share.end - window.start };
-            token_labels.extend(own.drain(first..end));
-        }
-        let whole = self.frame.around(&self.bare, 0..self.bare.ids.len());
-        let entities = entities(&self.text, &token_labels, &whole.spans);
-        Answer::Tags { entities, token_labels }
-    }
-
-    /// The mean, each window as much as it has tokens.
-    fn merge_vectors(&self, answers: Vec<Answer>) -> Vec<f32> {
-        let mut sums: Vec<f64> = Vec::new();
-        let mut total = 0.0;
-        for (answer, window) in answers.into_iter().zip(&self.windows) {
-            let Answer::Embedding(vector) = answer else { panic!("{OTHER_KIND}") };
-            let weight = (window.len() + self.frame.len()) as f64;
-            sums.resize(vector.len(), 0.0);
-            sums.iter_mut().zip(vector).for_each(|(sum, x)| *sum += weight * f64::from(x));
-            total += weight;
-        }
-        sums.into_iter().map(|sum| (sum / total) as f32).collect()
-    }
 }
-
-const OTHER_KIND: &str = "an answer of another kind than was asked for";

@@ -89,7 +89,7 @@ impl Frame {
     }
 
     /// Some of a text's tokens with these around them; their spans are those of the text.
-    pub(crate) fn around(&self, bare: &Tokens, range: Range<usize>) -> Tokens {
+    pub(crate) fn wrap(&self, bare: &Tokens, range: Range<usize>) -> Tokens {
         let Frame { before, after } = self;
         let ids = [before, &bare.ids[range.clone()], after].concat();
         let special = |count: usize| std::iter::repeat_n(0..0, count);
@@ -199,11 +199,11 @@ impl Tokenizer {
         &self.frame
     }
 
-    /// Tokens of a whole text without the special ones, however many: what [`Tokenizer::framed`] takes.
+    /// Tokens of a whole text without the special ones, however many: what [`Tokenizer::wrap`] takes.
     ///
     /// # Errors
     /// [`RequestError::Empty`], [`RequestError::Invalid`] when the tokenizer fails on the text.
-    pub fn bare(&self, text: &str) -> Result<Tokens, RequestError> {
+    pub fn encode_bare(&self, text: &str) -> Result<Tokens, RequestError> {
         if text.is_empty() {
             return Err(RequestError::Empty);
         }
@@ -213,8 +213,8 @@ impl Tokenizer {
     }
 
     /// Some of a text's tokens with the special ones around them, as a model reads them.
-    pub fn framed(&self, bare: &Tokens, range: Range<usize>) -> Tokens {
-        self.frame.around(bare, range)
+    pub fn wrap(&self, bare: &Tokens, range: Range<usize>) -> Tokens {
+        self.frame.wrap(bare, range)
     }
 
     /// Every token of a text, with or without the special ones.

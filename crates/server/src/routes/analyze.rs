@@ -119,7 +119,7 @@ async fn read_once(
         }
         let (text, reader) = (prompted(key.1.as_deref(), text.to_owned()), served.clone());
         let read = move || {
-            let bare = reader.engine.model().tokenizer.bare(&text)?;
+            let bare = reader.engine.model().tokenizer.encode_bare(&text)?;
             Ok(Arc::new(Reading { text, bare }))
         };
         readings.insert(key, app.tokenizing.run(read).await?);
@@ -146,7 +146,7 @@ async fn run(
             let reader = served.clone();
             let cut = move || {
                 let (Reading { text, bare }, model) = (&*reading, reader.engine.model());
-                Chunks::of(&model.tokenizer, text.clone(), bare, chunking, limit)
+                Chunks::from_tokens(&model.tokenizer, text.clone(), bare, chunking, limit)
             };
             let chunks = app.tokenizing.run(cut).await??;
             app.run_windows(served, &[chunks], &task).await?.pop()
@@ -159,7 +159,7 @@ async fn run(
                 let tokens = own + tokenizer.frame_tokens();
                 return Err(RequestError::TooLong { tokens, limit }.into());
             }
-            let input = Input::Tokens(text.clone(), tokenizer.framed(bare, kept));
+            let input = Input::Tokens(text.clone(), tokenizer.wrap(bare, kept));
             app.run_all(served, [input], &task, Truncate::No).await?.pop().map(Answered::from)
         }
     };

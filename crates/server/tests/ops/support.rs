@@ -153,7 +153,11 @@ fn of_places(
 ) -> Served {
     let options = EngineOptions { max_concurrent_requests, ..options() };
     let around = |host| Box::new(Around { host, begin: Box::new(begin) }) as Box<dyn Backend>;
-    Served::new("m", "embedded", Engine::start_around(model(), &options, around).expect("starts"))
+    Served::new(
+        "m",
+        "embedded",
+        Engine::start_with_backend(model(), &options, around).expect("starts"),
+    )
 }
 
 /// Holds batches up while it is shut; opened by the end of the test at the latest.

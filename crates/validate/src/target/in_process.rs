@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use bigbatch_engine::{
-    Engine, Head, Input, Request, RequestError, Response, Task, Tokenizer, Truncate,
-};
+use bigbatch_engine::{Engine, Input, Request, RequestError, Response, Task, Tokenizer, Truncate};
 
 use super::{
     Answer, ArenaSample, BatchRef, Failure, FailureKind, MemorySample, Prompt, Reply, StageTimes,
@@ -23,13 +21,7 @@ impl InProcess {
     /// Measures `engine` with the task that its model is for. The report prints what the engine knows
     /// of itself, and the budget and version that its caller knows.
     pub fn new(engine: Engine, memory_budget_bytes: u64, version: &str) -> InProcess {
-        let task = match engine.model().config.head {
-            Head::Base | Head::MaskedLm { .. } => {
-                Task::Embed { pooling: None, normalize: true, dimensions: None }
-            }
-            Head::Sequence { .. } => Task::Classify { raw_scores: false },
-            Head::Token => Task::Tag,
-        };
+        let task = Task::default_for(&engine.model().config.head);
         let info = TargetInfo {
             name: "in-process".into(),
             version: version.into(),

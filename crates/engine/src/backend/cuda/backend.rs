@@ -111,12 +111,12 @@ impl Backend for CudaBackend {
     fn collect(&mut self, fetch: Fetch) -> Result<Vec<f32>, DeviceError> {
         self.device().bind()?;
         match fetch {
-            Fetch::Here(rows) => Ok(rows),
+            Fetch::Done(rows) => Ok(rows),
             Fetch::Coming(coming) => self.outputs.collect(coming),
         }
     }
 
-    fn runs_behind(&self) -> bool {
+    fn is_asynchronous(&self) -> bool {
         true
     }
 

@@ -78,7 +78,7 @@ impl Outputs {
             return Err(self.misused("fetch", "the rows of this batch are on their way already"));
         };
         if bytes > PIECE_BYTES {
-            return self.read(stream, matrix, &free).map(Fetch::Here);
+            return self.read(stream, matrix, &free).map(Fetch::Done);
         }
         if bytes > 0 {
             self.copy(stream, matrix, (0, matrix.rows), piece)?;

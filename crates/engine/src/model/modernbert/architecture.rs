@@ -2,6 +2,7 @@
 
 use super::config::{Config, Head, LayerKind};
 use crate::backend::{NormWeights, WeightId};
+use crate::batch::RowLayout;
 use crate::checkpoint::{TensorSpec, Weights};
 use crate::error::LoadError;
 
@@ -125,6 +126,15 @@ impl Architecture {
         });
         let List { tensors, roles, .. } = list;
         Architecture { tensors, roles, embedding, embedding_norm, layers, final_norm, head }
+    }
+
+    /// Returns the shape of the rows that the model returns for a batch.
+    pub fn row_layout(&self, config: &Config) -> RowLayout {
+        RowLayout {
+            logit_rows: config.head.logit_rows(),
+            hidden_size: config.hidden_size,
+            outputs: self.head.as_ref().map_or(0, |head| head.outputs),
+        }
     }
 
     /// Fails on a tensor that is missing, shaped otherwise, or not known to this architecture.

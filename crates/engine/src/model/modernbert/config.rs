@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::rope::{self, Rope, RopeOverride};
 use crate::backend::RopeTable;
+use crate::batch::LogitRows;
 use crate::error::LoadError;
 use crate::pooling::Pooling;
 
@@ -36,6 +37,18 @@ pub enum Head {
     },
     /// One answer for a token (`ModernBertForTokenClassification`).
     Token,
+}
+
+impl Head {
+    /// Returns which rows of a batch this head computes logits for.
+    pub fn logit_rows(&self) -> LogitRows {
+        match self {
+            Head::Base => LogitRows::None,
+            Head::MaskedLm { .. } => LogitRows::Masks,
+            Head::Sequence { .. } => LogitRows::Segments,
+            Head::Token => LogitRows::Tokens,
+        }
+    }
 }
 
 /// What makes scores of a sequence's logits, as transformers' `text-classification` has it.

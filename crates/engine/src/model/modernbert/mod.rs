@@ -7,6 +7,7 @@
 mod architecture;
 pub mod buffers;
 mod config;
+mod flops;
 pub mod forward;
 mod init;
 mod rope;
@@ -14,6 +15,7 @@ mod workspace;
 
 pub use architecture::Architecture;
 pub use config::{Config, Head, LayerKind, Scoring};
+pub use flops::{attention_flops, forward_flops};
 pub use init::{Init, InitHead, PRESETS, Preset};
 pub use rope::{Rope, RopeOverride, Scaling};
-pub use workspace::{MAX_MASKS, Workspace};
+pub use workspace::Workspace;

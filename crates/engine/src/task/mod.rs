@@ -1,8 +1,13 @@
-//! What can be asked of a model, and answers made of the rows that a device returns.
+//! What a request can ask of a model, and the answer computed from the rows that a device returns.
+//!
+//! A [`Task`] says which rows of its sequence it reads ([`Task::rows`]) and turns them into an [`Answer`].
+//! It runs nothing: [`crate::engine`] does. `merge.rs` adds texts that are read in windows.
 
-use crate::batch::Rows;
+mod merge;
+
+use crate::batch::{MAX_MASKS, Rows};
 use crate::error::RequestError;
-use crate::model::{Head, MAX_MASKS, Model, Scoring};
+use crate::model::{Head, Model, Scoring};
 use crate::pooling::Pooling;
 use crate::text::entities::{Entity, LabelScore, entities};
 use crate::text::tokenize::Tokens;
@@ -90,6 +95,18 @@ pub enum Answer {
 }
 
 impl Task {
+    /// Returns the task that a head is for, with default options: what a health check or a benchmark asks
+    /// of a model.
+    pub fn default_for(head: &Head) -> Task {
+        match head {
+            Head::Base | Head::MaskedLm { .. } => {
+                Task::Embed { pooling: None, normalize: true, dimensions: None }
+            }
+            Head::Sequence { .. } => Task::Classify { raw_scores: false },
+            Head::Token => Task::Tag,
+        }
+    }
+
     /// Its kind.
     pub fn kind(&self) -> TaskKind {
         match self {
