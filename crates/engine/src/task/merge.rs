@@ -9,7 +9,7 @@ use crate::text::chunk::{Chunks, Merge, shares};
 use crate::text::entities::{LabelScore, entities};
 
 impl Chunks {
-    /// What each window is asked, for a task on the whole text.
+    /// Returns the task of each window, for a task on the whole text.
     ///
     /// # Errors
     /// [`RequestError::Invalid`] for a task whose answers cannot be merged.
@@ -26,12 +26,12 @@ impl Chunks {
         }
     }
 
-    /// The answer of the whole text. `task` is the one that was asked of the text.
+    /// Merges the windows' answers into the answer to the whole text. `task` is the one asked of the text.
     ///
     /// # Panics
-    /// Unless there is one answer a window, of the kind that [`Chunks::task`] asks for.
+    /// Unless there is one answer per window, of the kind that [`Chunks::task`] asks for.
     pub fn merge(&self, task: &Task, answers: Vec<Answer>) -> Answer {
-        assert_eq!(answers.len(), self.count(), "one answer a window");
+        assert_eq!(answers.len(), self.count(), "one answer per window");
         match task {
             Task::Tag => self.merge_tags(answers),
             Task::Embed { normalize, dimensions, .. } => {
@@ -73,8 +73,8 @@ impl Chunks {
         Answer::Labels(labels)
     }
 
-    /// Labels first, then entities over all of them: one that a window's end cuts in two is whole again,
-    /// and one in an overlap is there once.
+    /// Merges the labels, then joins entities over all of them: an entity that the end of a window cuts in two
+    /// is whole again, and one in an overlap appears once.
     fn merge_tags(&self, answers: Vec<Answer>) -> Answer {
         let before = self.frame.before.len();
         let last = answers.len() - 1;
@@ -92,7 +92,7 @@ impl Chunks {
         Answer::Tags { entities, token_labels }
     }
 
-    /// The mean, each window as much as it has tokens.
+    /// Returns the mean of the vectors, each window weighted by its tokens.
     fn merge_vectors(&self, answers: Vec<Answer>) -> Vec<f32> {
         let mut sums: Vec<f64> = Vec::new();
         let mut total = 0.0;
@@ -107,4 +107,4 @@ impl Chunks {
     }
 }
 
-const OTHER_KIND: &str = "an answer of another kind than was asked for";
+const OTHER_KIND: &str = "an answer of another kind than the task asks for";

@@ -1,4 +1,4 @@
-//! Texts longer than the model, read in windows whose answers are made into one.
+//! Texts longer than the model, cut into windows.
 //!
 //! ```text
 //! tokens   0 . . . . . . . . . . . . . n       a text, without special tokens
@@ -7,9 +7,9 @@
 //! seam                  ^                      a token's label comes from the side it lies deeper in
 //! ```
 //!
-//! Nothing runs here: a caller submits [`Chunks::inputs`] with [`Chunks::task`] and hands the answers to
-//! [`Chunks::merge`]. Places in the answer count in the whole text. What reading in windows cannot do is
-//! relate one end of the text to the other; where that matters, a longer model is the answer.
+//! Nothing runs here: a caller submits [`Chunks::inputs`] with [`Chunks::task`] and passes the answers to
+//! [`Chunks::merge`], both in `task/merge.rs`. Spans in the merged answer count in the whole text. Windows
+//! cannot relate one end of the text to the other; where that matters, use a longer model.
 
 use std::ops::Range;
 use std::str::FromStr;
@@ -18,34 +18,34 @@ use crate::error::RequestError;
 use crate::text::characters::Characters;
 use crate::text::tokenize::{Frame, Input, Tokenizer, Tokens, Truncate};
 
-/// How a text is cut into windows, and how their answers become one.
+/// How a text is cut into windows, and how their answers are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Chunking {
-    /// Tokens of a window, special ones included; `None`: as many as the model takes.
+    /// Tokens per window, special ones included; `None`: the longest input of the engine.
     pub size: Option<usize>,
     /// Tokens that a window shares with the one before.
     pub overlap: usize,
-    /// For classification.
+    /// How scores of a classification are merged.
     pub merge: Merge,
 }
 
-/// What becomes of an input that is too long.
+/// What happens to an input that is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overlong {
-    /// It is refused, or cut at one end.
+    /// It is rejected or truncated.
     Truncate(Truncate),
-    /// It is read in windows; so is one that would fit, if the windows are smaller.
+    /// It is read in windows. So is a shorter input, if the windows are shorter still.
     Chunk(Chunking),
 }
 
-/// What becomes of a label's scores in several windows.
+/// How the scores of a label in several windows become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Merge {
-    /// Their mean: what the text is about on the whole.
+    /// The mean: what the text as a whole is about.
     #[default]
     Mean,
-    /// The highest: whether anything in the text is of that kind. The scores of a softmax then no longer
-    /// add up to one.
+    /// The maximum: whether any part of the text has the label. The scores of a softmax then no longer add up
+    /// to one.
     Max,
 }
 
@@ -77,8 +77,8 @@ impl FromStr for Chunking {
     }
 }
 
-/// Where the windows over `tokens` tokens lie: each of `room` but the last, which may be shorter, each
-/// beginning `overlap` before the end of the one before. At least one, of a text without tokens an empty one.
+/// Cuts `tokens` tokens into windows of `room` tokens, the last of which may be shorter. Each begins `overlap`
+/// tokens before the end of the previous one. A text without tokens has one empty window.
 ///
 /// # Panics
 /// Unless `overlap` is less than `room`.
@@ -96,7 +96,7 @@ pub fn windows(tokens: usize, room: usize, overlap: usize) -> Vec<Range<usize>> 
     }
 }
 
-/// Which tokens each window speaks for: all of them once, those of an overlap by halves.
+/// Divides the tokens among overlapping windows: each token belongs to one window, and an overlap is halved.
 pub fn shares(windows: &[Range<usize>]) -> Vec<Range<usize>> {
     let seam = |pair: &[Range<usize>]| (pair[1].start + pair[0].end) / 2;
     let seams = windows.windows(2).map(seam);
@@ -105,7 +105,7 @@ pub fn shares(windows: &[Range<usize>]) -> Vec<Range<usize>> {
     begins.zip(ends).map(|(begin, end)| begin..end).collect()
 }
 
-/// One text in windows.
+/// One text, cut into windows.
 #[derive(Debug, Clone)]
 pub struct Chunks {
     pub(crate) text: String,
@@ -119,11 +119,11 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// Reads a text and cuts it; one that fits is one window. `limit` is the most tokens that the engine
-    /// takes.
+    /// Tokenizes a text and cuts it; one that fits is one window. `limit` is the longest input of the engine, in
+    /// tokens.
     ///
     /// # Errors
-    /// [`RequestError::Invalid`] for sizes that cannot be honoured, else as [`Tokenizer::encode_bare`].
+    /// [`RequestError::Invalid`] for a size above `limit` or not above the overlap, else as [`Tokenizer::encode_bare`].
     pub fn split(
         tokenizer: &Tokenizer,
         text: String,
@@ -134,7 +134,7 @@ impl Chunks {
         Chunks::from_tokens(tokenizer, text, &bare, chunking, limit)
     }
 
-    /// Cuts a text that was read before.
+    /// Cuts a text that was tokenized before.
     ///
     /// # Errors
     /// As [`Chunks::split`].
@@ -145,7 +145,7 @@ impl Chunks {
         chunking: Chunking,
         limit: usize,
     ) -> Result<Chunks, RequestError> {
-        let invalid = |said: String| Err(RequestError::Invalid(said));
+        let invalid = |reason: String| Err(RequestError::Invalid(reason));
         let Chunking { size, overlap, merge } = chunking;
         let size = size.unwrap_or(limit);
         if size > limit {
@@ -162,18 +162,18 @@ impl Chunks {
         Ok(Chunks { text, bare: bare.clone(), windows, frame: tokenizer.frame().clone(), merge })
     }
 
-    /// How many windows.
+    /// Returns the number of windows, at least 1.
     pub fn count(&self) -> usize {
         self.windows.len()
     }
 
-    /// Tokens of the whole text, special ones included once.
+    /// Returns the tokens of the whole text, special ones included once.
     pub fn tokens(&self) -> usize {
         self.bare.ids.len() + self.frame.len()
     }
 
-    /// What to submit, a window each, made when it is asked for: windows may overlap until all of them together
-    /// are thousands of times the text, so a caller looks at [`Chunks::count`] first.
+    /// Iterates over the inputs to submit, one per window. They are made on demand: overlapping windows may
+    /// together be thousands of times the text, so callers should check [`Chunks::count`] first.
     pub fn inputs(&self) -> impl Iterator<Item = Input> + '_ {
         let characters = Characters::new(&self.text);
         self.windows.iter().map(move |window| {

@@ -1,4 +1,6 @@
 //! Which tensors a configuration needs, under the names that checkpoints use.
+//!
+//! It reads no tensor: [`Weights`] has them, [`super::forward`] says what is computed with them.
 
 use super::config::{Config, Head, LayerKind};
 use crate::backend::{NormWeights, WeightId};
@@ -35,7 +37,7 @@ pub struct LinearWeights {
 /// One encoder layer's tensors.
 #[derive(Debug, Clone)]
 pub struct LayerWeights {
-    /// Which keys it sees.
+    /// Which keys its attention sees.
     pub kind: LayerKind,
     /// Absent in layer 0, whose input is normed by the embedding.
     pub attn_norm: Option<NormWeights>,
@@ -137,10 +139,10 @@ impl Architecture {
         }
     }
 
-    /// Fails on a tensor that is missing, shaped otherwise, or not known to this architecture.
+    /// Checks that `weights` has every tensor in its shape and no other tensor.
     ///
     /// # Errors
-    /// [`LoadError::Weights`] naming the tensor.
+    /// [`LoadError::Weights`] with the tensor that is missing, misshapen or unknown.
     pub fn check(&self, weights: &Weights, model: &str) -> Result<(), LoadError> {
         for spec in &self.tensors {
             weights.tensor(&spec.name, &spec.shape)?;

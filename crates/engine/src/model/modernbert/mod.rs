@@ -1,7 +1,7 @@
-//! ModernBERT: what its configuration asks for, its tensors, where activations lie, and its forward pass.
+//! ModernBERT: its configuration, its tensors, the offsets of its activations, and its forward pass.
 //!
-//! [`Config`] and [`Rope`] read `config.json`, [`Architecture`] lists the tensors, [`Workspace`] places the
-//! activations, [`forward`] writes the operations down, and [`Init`] draws random weights. Nothing here reads
+//! [`Config`] and [`Rope`] read `config.json`, [`Architecture`] lists the tensors, [`Workspace`] lays out
+//! the activations, [`forward`] lists the operations, and [`Init`] draws random weights. Nothing here reads
 //! weights or runs an operation: see [`crate::checkpoint`] and [`crate::backend`].
 
 mod architecture;

@@ -1,4 +1,4 @@
-//! Where each activation lies: three regions, sized once for the largest batch.
+//! The offset of each activation in the arena: three regions, sized once for the largest batch.
 //!
 //! ```text
 //! stream   [T, hidden]                        the residual stream
@@ -6,7 +6,7 @@
 //! wide     [T, max(3 hidden, 2 intermediate)] qkv, then the MLP's gate and value
 //! ```
 //!
-//! That is 3840 elements a token for the base model, 7.5 KiB in bf16. Heads reuse the regions; the
+//! That is 3840 elements per token for the base model, 7.5 KiB in bf16. Heads reuse the regions; the
 //! pooled rows and the logits have their own, small ones.
 
 use super::architecture::Architecture;
@@ -20,9 +20,9 @@ use crate::dtype::Dtype;
 pub struct Workspace {
     /// Element type of activations.
     pub dtype: Dtype,
-    /// The most tokens that fit.
+    /// Upper limit on tokens.
     pub max_tokens: usize,
-    /// The most sequences that fit.
+    /// Upper limit on sequences.
     pub max_sequences: usize,
     /// Bytes of all regions together.
     pub bytes: usize,
@@ -64,27 +64,27 @@ impl Workspace {
         }
     }
 
-    /// [T, hidden] residual stream.
+    /// Returns the view of the residual stream, [rows, hidden].
     pub fn stream(&self, rows: usize, hidden: usize) -> View {
         View::new(self.stream, rows, hidden, self.dtype)
     }
 
-    /// [T, hidden] scratch.
+    /// Returns a view of the narrow scratch, [rows, hidden].
     pub fn narrow(&self, rows: usize, hidden: usize) -> View {
         View::new(self.narrow, rows, hidden, self.dtype)
     }
 
-    /// [T, columns] scratch, for `columns` up to max(3 hidden, 2 intermediate).
+    /// Returns a view of the wide scratch, [rows, columns], for `columns` up to max(3 hidden, 2 intermediate).
     pub fn wide(&self, rows: usize, columns: usize) -> View {
         View::new(self.wide, rows, columns, self.dtype)
     }
 
-    /// [segments, hidden] in f32.
+    /// Returns the view of the pooled rows, [rows, hidden] in f32.
     pub fn pooled(&self, rows: usize, hidden: usize) -> View {
         View::new(self.pooled, rows, hidden, Dtype::F32)
     }
 
-    /// [rows, outputs] in f32.
+    /// Returns the view of the logits, [rows, outputs] in f32.
     pub fn logits(&self, rows: usize, outputs: usize) -> View {
         View::new(self.logits, rows, outputs, Dtype::F32)
     }
