@@ -3,7 +3,7 @@
 //! Requests are taken in order of arrival while they fit; one that does not fit is skipped, and those behind
 //! it may still fit. The oldest is always taken, so that none starves. It is pure so that a policy by predicted
 //! time, deadlines and aging can replace it and be tested by properties alone. It does not wait and holds no
-//! requests: that is [`crate::engine`]'s queue.
+//! requests: that is the engine's queue.
 
 use super::Limits;
 

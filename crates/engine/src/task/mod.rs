@@ -191,11 +191,11 @@ impl Task {
         }
     }
 
-    /// Makes the answer of the rows that belong to this request: [1, labels], [T, labels],
+    /// Computes the answer from the request's own rows: [1, labels], [T, labels],
     /// [1, hidden], [T, hidden] or [masks, vocab]. `text` is what the tokens' spans count in.
     ///
     /// # Errors
-    /// [`RequestError::NotFinite`].
+    /// [`RequestError::NotFinite`] if a row holds an infinity or NaN.
     pub fn answer(
         &self,
         model: &Model,

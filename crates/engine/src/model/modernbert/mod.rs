@@ -2,7 +2,7 @@
 //!
 //! [`Config`] and [`Rope`] read `config.json`, [`Architecture`] lists the tensors, [`Workspace`] lays out
 //! the activations, [`forward`] lists the operations, and [`Init`] draws random weights. Nothing here reads
-//! weights or runs an operation: see [`crate::checkpoint`] and [`crate::backend`].
+//! weights or runs an operation: see `checkpoint` and [`crate::backend`].
 
 mod architecture;
 pub mod buffers;
