@@ -109,16 +109,11 @@ impl<'a> Pipeline<'a> {
                 Err(error) => return Some(Err(error)),
             }
         }
-        let Some(chunks) = chunks else {
-            let Response { answer, tokens, truncated, .. } = done.pop()?;
-            return Some(Ok(TextAnswer { answer, tokens, truncated, chunks: None }));
+        let (response, chunks) = match chunks {
+            None => (done.pop()?, None),
+            Some(chunks) => (Response::merge(&chunks, &self.task, done), Some(chunks.count())),
         };
-        let answers = done.into_iter().map(|response| response.answer).collect();
-        Some(Ok(TextAnswer {
-            answer: chunks.merge(&self.task, answers),
-            tokens: chunks.tokens(),
-            truncated: false,
-            chunks: Some(chunks.count()),
-        }))
+        let Response { answer, tokens, truncated, .. } = response;
+        Some(Ok(TextAnswer { answer, tokens, truncated, chunks }))
     }
 }

@@ -1,4 +1,6 @@
-/// Element types of weights and activations.
+//! Element types of weights and activations.
+
+/// The element type of a weight or an activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
@@ -11,7 +13,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// Bytes of one element.
+    /// Returns the bytes of one element.
     pub const fn size_bytes(self) -> usize {
         match self {
             Dtype::F32 => 4,

@@ -1,9 +1,9 @@
-//! Everything that can go wrong, typed, with one line for a person: what, where, what to do.
+//! The errors of this crate, each of which prints as one line: what failed, where, and what to do.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why a model could not be loaded or an engine not be started. All of these are the caller's to mend.
+/// The error for a model that cannot be loaded or an engine that cannot be started. The caller can fix each.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A file could not be read.
@@ -11,7 +11,7 @@ pub enum LoadError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// A file could not be written.
@@ -19,13 +19,13 @@ pub enum LoadError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// SOURCE names nothing that can be loaded.
     #[error("no model at '{given}': {reason}")]
     Source {
-        /// What was asked for.
+        /// SOURCE as the user gave it.
         given: String,
         /// What was tried and what to do.
         reason: String,
@@ -38,12 +38,12 @@ pub enum LoadError {
         /// What was asked for.
         given: String,
     },
-    /// `config.json` or a file beside it says something this engine does not do.
+    /// `config.json` or a file beside it asks for something that this engine does not compute.
     #[error("{file}: {reason}")]
     Config {
         /// The file's name.
         file: String,
-        /// Which key, what it says, what is accepted.
+        /// The key, its value, and what is accepted.
         reason: String,
     },
     /// The weights are damaged, incomplete, or of the wrong shape.
@@ -51,7 +51,7 @@ pub enum LoadError {
     Weights {
         /// The checkpoint's name.
         model: String,
-        /// Which tensor and what is wrong with it.
+        /// The tensor and what is wrong with it.
         reason: String,
     },
     /// The tokenizer is missing or does not fit the model.
@@ -62,15 +62,15 @@ pub enum LoadError {
         /// What is wrong with it.
         reason: String,
     },
-    /// An option's value cannot be honoured.
+    /// The value of an option is out of range or impossible here.
     #[error("{option}: {reason}")]
     Option {
         /// The option, as the command line spells it.
         option: &'static str,
-        /// What was asked and what is possible.
+        /// The value and what is possible.
         reason: String,
     },
-    /// The memory budget does not hold the model and one token per row.
+    /// The memory budget does not hold the model and the smallest batch that is accepted.
     #[error(
         "--memory-budget {budget} is too small for {model}: at least {needed} are needed ({detail})",
         budget = crate::units::bytes(*budget_bytes), needed = crate::units::bytes_at_least(*needed_bytes)
@@ -78,19 +78,19 @@ pub enum LoadError {
     Budget {
         /// The checkpoint's name.
         model: String,
-        /// The budget given.
+        /// The budget, in bytes.
         budget_bytes: u64,
-        /// The smallest budget that works.
+        /// The smallest budget that is expected to work, in bytes.
         needed_bytes: u64,
-        /// What takes the space.
+        /// What the bytes are for.
         detail: String,
     },
-    /// The device refused.
+    /// The device failed while the model was put on it.
     #[error(transparent)]
     Device(#[from] DeviceError),
 }
 
-/// What a device said while it worked.
+/// The error of a device, at start-up or while it runs a batch.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DeviceError {
     /// The device cannot be used at all.
@@ -108,10 +108,10 @@ pub enum DeviceError {
         device: String,
         /// The operation.
         call: &'static str,
-        /// What the driver said.
+        /// The driver's error.
         reason: String,
     },
-    /// The device has not this much memory left.
+    /// The device has less memory left than was asked for.
     #[error(
         "{device}: no room for {asked} ({purpose}): {free} are free; lower --memory-budget or free the device",
         asked = crate::units::bytes(*asked_bytes), free = crate::units::bytes(*free_bytes)
@@ -119,78 +119,79 @@ pub enum DeviceError {
     OutOfMemory {
         /// `cuda:0`.
         device: String,
-        /// What it was for.
+        /// What the memory was for.
         purpose: &'static str,
         /// Bytes asked for.
         asked_bytes: u64,
-        /// Bytes that the device has left.
+        /// Bytes that are free on the device.
         free_bytes: u64,
     },
-    /// A fault that the process cannot recover from: every later call on the device answers the same,
-    /// whatever context it makes. The process has to end (exit code 3) and be started again.
+    /// A fault that the process cannot recover from: every later call on the device returns the same error, in
+    /// any context. The process has to exit (exit code 3) and be started again.
     #[error(
         "{device}: {call} failed: {reason}; the device's context is lost, this process must restart"
     )]
     Poisoned {
         /// `cuda:0`.
         device: String,
-        /// The operation that reported it, not always the one that caused it.
+        /// The operation that reported the fault, not always the one that caused it.
         call: &'static str,
-        /// What the driver said.
+        /// The driver's error.
         reason: String,
     },
 }
 
 impl DeviceError {
-    /// Whether no later call in this process can succeed.
+    /// Whether every later call in this process will fail too.
     pub fn is_fatal(&self) -> bool {
         matches!(self, DeviceError::Poisoned { .. })
     }
 }
 
-/// Why one request got no answer. The engine and the other requests go on.
+/// The error of one request. The engine and the other requests are not affected, unless the device is lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// The text is empty.
     #[error("the text is empty")]
     Empty,
-    /// More tokens than the model or the engine takes.
+    /// The text has more tokens than the model or the engine accepts.
     #[error("the text has {tokens} tokens, the limit is {limit}; ask for truncation to cut it")]
     TooLong {
         /// Tokens of the text, special ones included.
         tokens: usize,
-        /// The most that is accepted.
+        /// Upper limit on tokens.
         limit: usize,
     },
-    /// The queue is full; nothing was kept.
+    /// Every slot of the queue is taken; the request was not admitted.
     #[error("the queue is full ({limit} requests are waiting); try again later")]
     Overloaded {
-        /// The queue's bound.
+        /// Slots of the queue.
         limit: usize,
-        /// How long the full queue will take, by the latest batches; `None` before any batch has run.
+        /// Predicted time until a full queue is answered, at the rate of the latest batches; `None` before any
+        /// batch has run.
         wait: Option<Duration>,
     },
     /// The model has no head for this task.
     #[error("this model does {has}, not {asked}")]
     WrongTask {
-        /// What was asked.
+        /// What the task needs.
         asked: &'static str,
-        /// What the model does.
+        /// What the model's head computes.
         has: &'static str,
     },
-    /// The request's own values do not fit the model.
+    /// A value of the request does not fit the model; the message names it and its range.
     #[error("{0}")]
     Invalid(String),
-    /// The device failed while it ran this request's batch.
+    /// The device failed while it ran this request's batch; later batches may succeed.
     #[error("{0}")]
     Device(String),
-    /// The device is lost until the process is started again.
+    /// The device is lost; every request fails until the process is started again.
     #[error("{0}")]
     DeviceLost(String),
     /// The model's numbers overflowed: its weights hold infinities, NaN or values beyond its type.
     #[error("the model's output is not finite")]
     NotFinite,
-    /// The engine is shutting down or its thread is gone.
+    /// The engine is shutting down, or its device thread has ended.
     #[error("the engine is stopped")]
     Stopped,
 }

@@ -8,25 +8,30 @@
 //!
 //! | step | where |
 //! |---|---|
-//! | what is asked and answered | [`Task`], [`Answer`]: `task.rs` |
 //! | a model's files: directory, Hub, memory | [`Checkpoint`]: `checkpoint/` |
 //! | text to tokens, windows, entities | [`Tokenizer`], [`Chunks`], [`Entity`]: `text/` |
-//! | admission, a bounded place for each request | `engine/queue.rs` |
-//! | which requests run next: a pure function; sequences end to end | [`schedule`], [`PackedBatch`]: `batch/` |
-//! | the loop that takes, packs, runs, answers | [`Engine`]: `engine/` |
-//! | token ids in, rows out | [`Device`]: `device/` |
-//! | the forward pass as a list of operations | [`Model`]: `model/` |
+//! | which requests run next; packing them, and handing their rows back | [`schedule`], [`PackedBatch`], [`RowLayout`]: `batch/` |
 //! | what an operation does on a CPU or a GPU | [`backend`] |
+//! | the forward pass as a list of operations | [`Model`]: `model/` |
+//! | token ids in, rows out, within a memory budget | [`Device`]: `device/` |
+//! | what a request asks, and the answer computed from its rows | [`Task`], [`Answer`]: `task/` |
+//! | admission, the queue, and the threads that tokenize and run batches | [`Engine`]: `engine/` |
 //!
-//! This crate has no HTTP, no async runtime and no wire format; those are the server's. It does not train,
-//! and it runs one family of models well instead of many.
+//! The rows of the table are the rooms from the bottom up: each uses those above it. [`units`], the
+//! errors, [`Dtype`] and [`Pooling`] lie below all of them.
+//!
+//! The engine serves no HTTP and has no async runtime and no wire format; those are the server's. Its one
+//! HTTP client fetches models from the Hugging Face Hub (`checkpoint/hub.rs`). It does not train, and it
+//! runs one family of models well instead of many.
 //!
 //! ```
+//! use std::path::Path;
+//!
 //! use bigbatch_engine::{
-//!     Answer, Engine, EngineOptions, Input, Model, Request, RopeOverride, Task, TaskKind, Truncate,
+//!     Answer, Checkpoint, Engine, EngineOptions, Input, Model, Request, RopeOverride, Task, Truncate,
 //! };
 //!
-//! let checkpoint = bigbatch_models::checkpoint("random", TaskKind::Classify)?;
+//! let checkpoint = Checkpoint::directory(Path::new("tests/goldens/seqcls-mean-softmax-legacy"));
 //! let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
 //! let engine = Engine::start(model, &EngineOptions::default())?;
 //! let request = Request {
@@ -36,7 +41,8 @@
 //! };
 //! let response = engine.submit(request)?.wait()?;
 //! let Answer::Labels(labels) = response.answer else { unreachable!() };
-//! assert_eq!(labels.len(), 3);
+//! let total: f32 = labels.iter().map(|label| label.score).sum();
+//! assert!((total - 1.0).abs() < 1e-6, "a softmax over {} labels", labels.len());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -55,20 +61,23 @@ pub mod units;
 
 pub use backend::{ArenaUsage, CudaDevice, DeviceMemory, device_memory_of};
 pub use batch::schedule;
-pub use batch::{Limits, PackedBatch, Rows, Sequence};
+pub use batch::{
+    Limits, LogitRows, MAX_MASKS, OutputRows, PackedBatch, RowCounts, RowLayout, Rows, Sequence,
+};
 pub use checkpoint::{Checkpoint, FileBytes, Tensor, TensorSpec, Weights};
 pub use device::{
-    Device, DeviceInfo, DeviceKind, DeviceOptions, MemoryMeter, MemoryPlan, OutputRows, Running,
+    Device, DeviceBatch, DeviceInfo, DeviceKind, DeviceOptions, MemoryMeter, MemoryPlan,
 };
 pub use dtype::Dtype;
 pub use engine::{
-    BatchInfo, BatchReport, Engine, EngineOptions, Pending, Pulse, Request, Response, RunningBatch,
-    Timings,
+    BatchInfo, BatchReport, Engine, EngineOptions, Pending, Pulse, Request, Response,
+    ResponseFuture, RunningBatch, Timings,
 };
 pub use error::{DeviceError, LoadError, RequestError};
 pub use model::{
-    Architecture, Config, Head, Init, InitHead, LayerKind, MAX_MASKS, Model, PRESETS, Preset,
-    Program, Prompts, Rope, RopeOverride, Scaling, Scoring, Workspace, modernbert, prompted,
+    Architecture, Config, Head, Init, InitHead, LayerKind, Model, PRESETS, Preset, Program,
+    Prompts, Rope, RopeOverride, Scaling, Scoring, Workspace, attention_flops, forward_flops,
+    modernbert, prompted,
 };
 pub use pooling::Pooling;
 pub use task::{Answer, Task, TaskKind, TokenScore};

@@ -1,3 +1,5 @@
+//! How the hidden states of a sequence become one row.
+
 use serde::Deserialize;
 
 /// How a sequence's hidden states become one row.

@@ -1,6 +1,6 @@
-//! Sizes as people write them, and as `/proc` does.
+//! Sizes as people write them, and as `/proc` prints them.
 
-/// Bytes with a binary unit, three significant digits: `2 GiB`, `310 MiB`.
+/// Formats bytes with a binary unit and three significant digits: `2 GiB`, `310 MiB`.
 pub fn bytes(n: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = n as f64;
@@ -17,7 +17,7 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
-/// As [`bytes`], but never less than `n`: a size that is promised to be enough.
+/// Formats bytes in MiB, rounded up: for a size that is promised to be enough.
 pub fn bytes_at_least(n: u64) -> String {
     format!("{} MiB", n.div_ceil(1 << 20))
 }
@@ -25,7 +25,7 @@ pub fn bytes_at_least(n: u64) -> String {
 /// Reads a size such as `2GiB`, `512MiB`, `1.5 GB` or a plain number of bytes.
 ///
 /// # Errors
-/// Says what was given and what is accepted.
+/// A message with the text that was given and what is accepted.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -52,7 +52,8 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     Ok(total as u64)
 }
 
-/// A field such as `MemTotal` of a file of `/proc` whose lines are `MemTotal:  2048 kB`, in bytes.
+/// Reads a field such as `MemTotal`, in bytes, from a file of `/proc` with lines such as `MemTotal:  2048 kB`.
+/// `None` if there is no such field or it is not in kB.
 pub fn proc_bytes(file: &str, field: &str) -> Option<u64> {
     let value = file.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     let kib: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;

@@ -96,7 +96,7 @@ fn offsets_are_trimmed_once() {
     let file = ("tokenizer.json".to_owned(), Cow::Owned(bytes));
     let tokenizer = Tokenizer::open(&Checkpoint::memory("made", vec![file])).unwrap();
     let text = "Call John now";
-    let spans = tokenizer.bare(text).unwrap().spans;
+    let spans = tokenizer.encode_bare(text).unwrap().spans;
     let starts: Vec<usize> = spans.iter().map(|span| span.start).collect();
     assert!(starts.contains(&5) && starts.contains(&10), "{spans:?}");
     let encoded = tokenizer.encode(&Input::Text(text.into()), 64, Truncate::No).unwrap();

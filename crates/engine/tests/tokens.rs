@@ -139,11 +139,11 @@ proptest! {
         });
         let tokenizer = &*TOKENIZER;
         let whole = tokenizer.encode(&Input::Text(text.clone()), 4096, Truncate::No).unwrap();
-        let bare = tokenizer.bare(&text).unwrap();
-        prop_assert_eq!(&tokenizer.framed(&bare, 0..bare.ids.len()), &whole);
+        let bare = tokenizer.encode_bare(&text).unwrap();
+        prop_assert_eq!(&tokenizer.wrap(&bare, 0..bare.ids.len()), &whole);
         let pieces = tokenizer.tokens(&text, true).unwrap();
         prop_assert_eq!(pieces.iter().map(|piece| piece.id).collect::<Vec<_>>(), whole.ids);
-        let part: Tokens = tokenizer.framed(&bare, 0..0);
+        let part: Tokens = tokenizer.wrap(&bare, 0..0);
         prop_assert_eq!(part.ids.len(), tokenizer.frame_tokens());
     }
 }

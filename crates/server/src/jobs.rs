@@ -217,7 +217,7 @@ impl App {
         let mut responses = self.submit_all(served, inputs, &each, Truncate::No).await?.into_iter();
         let output = |chunks: &Chunks| {
             let own = responses.by_ref().take(chunks.count()).collect();
-            merge(chunks, task, own)
+            Output { chunks: Some(chunks.count()), ..Response::merge(chunks, task, own).into() }
         };
         Ok(chunks.iter().map(output).collect())
     }
@@ -243,29 +243,5 @@ impl App {
             responses.push(response);
         }
         Ok(responses)
-    }
-}
-
-/// Merges the responses to the windows of one text.
-fn merge(chunks: &Chunks, task: &Task, responses: Vec<Response>) -> Output {
-    let longest = |a: Timings, b: Timings| Timings {
-        tokenize: a.tokenize.max(b.tokenize),
-        queue: a.queue.max(b.queue),
-        copy: a.copy.max(b.copy),
-        compute: a.compute.max(b.compute),
-        total: a.total.max(b.total),
-    };
-    let timings = responses.iter().map(|response| response.timings);
-    let timings = timings.fold(Timings::default(), longest);
-    let batch = responses.last().map(|response| response.batch);
-    let batch = batch.unwrap_or(BatchInfo { id: 0, sequences: 0, tokens: 0 });
-    let answers = responses.into_iter().map(|response| response.answer).collect();
-    Output {
-        answer: chunks.merge(task, answers),
-        tokens: chunks.tokens(),
-        truncated: false,
-        chunks: Some(chunks.count()),
-        timings,
-        batch,
     }
 }

@@ -10,7 +10,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use bigbatch_engine::backend::{Ceilings, Op};
-use bigbatch_engine::{Device, LayerKind, Model, PackedBatch, Pooling, Rows, Sequence, TaskKind};
+use bigbatch_engine::{
+    Device, LayerKind, Model, PackedBatch, Pooling, Rows, Sequence, TaskKind, attention_flops,
+    forward_flops,
+};
 use clap::{Args, Subcommand};
 
 use super::options::ModelOptions;
@@ -257,7 +260,9 @@ fn time_forward(
         }
     }
     let whole = Spread::of(seconds);
-    bed.print_row(shape, "forward, copies included", &whole, flops(&bed.model, shape))?;
+    let flops =
+        forward_flops(&bed.model.config, std::iter::repeat_n(shape.tokens, shape.sequences));
+    bed.print_row(shape, "forward, copies included", &whole, flops)?;
     Ok(whole)
 }
 
@@ -289,7 +294,8 @@ fn attention(
             continue;
         }
         let spread = bed.time_per_layer(batch, select, options, layers)?;
-        bed.print_row(shape, operation, &spread, attention_flops(&bed.model, shape, kind))?;
+        let flops = shape.sequences as f64 * attention_flops(&bed.model.config, kind, shape.tokens);
+        bed.print_row(shape, operation, &spread, flops)?;
     }
     Ok(())
 }
@@ -319,25 +325,6 @@ fn gemm(
         bed.print_row(shape, &format!("{operation} {inputs}x{outputs}"), &spread, flops)?;
     }
     Ok(())
-}
-
-/// Returns the multiplications and additions of the attention of one layer.
-fn attention_flops(model: &Model, shape: BatchShape, kind: LayerKind) -> f64 {
-    let seen = match kind {
-        LayerKind::Full => shape.tokens,
-        LayerKind::Sliding => shape.tokens.min(2 * model.config.window + 1),
-    };
-    4.0 * shape.total_tokens() as f64 * (seen * model.config.hidden_size) as f64
-}
-
-/// Returns the multiplications and additions of the linear layers and of attention, over all layers.
-fn flops(model: &Model, shape: BatchShape) -> f64 {
-    let config = &model.config;
-    let (h, i) = (config.hidden_size as f64, config.intermediate_size as f64);
-    let linear = 2.0 * (4.0 * h * h + 3.0 * h * i) * config.layers.len() as f64;
-    let attention: f64 =
-        config.layers.iter().map(|&kind| attention_flops(model, shape, kind)).sum();
-    shape.total_tokens() as f64 * linear + attention
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
+//! The arena of a host backend. Borrows views of it, and keeps the high-water mark of what was written.
+
 use super::{ArenaUsage, View};
 use crate::dtype::Dtype;
 
-/// The arena of a host backend: one allocation of f32, made at start-up, that every view lies in.
+/// One allocation of f32, made at start-up, that every view lies in.
 pub(super) struct HostArena {
     floats: Vec<f32>,
     high_water: usize,
@@ -31,7 +33,7 @@ impl HostArena {
         &mut self.floats[range]
     }
 
-    /// Copies rows without gaps into a view.
+    /// Copies rows without gaps between them into a view.
     pub(super) fn write(&mut self, view: &View, rows: &[f32]) {
         let (cols, stride) = (view.cols, view.stride);
         for (to, from) in self.get_mut(view).chunks_mut(stride).zip(rows.chunks_exact(cols)) {
@@ -39,18 +41,19 @@ impl HostArena {
         }
     }
 
-    /// An input beside an output that does not overlap it.
+    /// Borrows an input and an output that does not overlap it.
     pub(super) fn input_output(&mut self, input: &View, output: &View) -> (&[f32], &mut [f32]) {
         let (input, output) = (range(input), range(output));
         self.high_water = self.high_water.max(output.end);
         match self.floats.get_disjoint_mut([input, output]) {
             Ok([input, output]) => (input, output),
-            Err(error) => unreachable!("a program reads what it writes: {error}"),
+            Err(error) => unreachable!("input and output of an operation overlap: {error}"),
         }
     }
 }
 
-/// The last row ends at its last column, so that a strided view never reaches past its region.
+/// Returns the floats of a view. The last row ends at its last column, so that a strided view never reaches
+/// past its region.
 fn range(view: &View) -> std::ops::Range<usize> {
     debug_assert_eq!(view.dtype, Dtype::F32);
     let start = view.offset_bytes / 4;

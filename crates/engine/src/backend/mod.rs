@@ -1,7 +1,6 @@
-//! What a forward pass asks of a device.
+//! The operations of a forward pass, and the trait of the devices that run them.
 //!
-//! A forward pass is data: a list of [`Op`]s over [`View`]s of one arena, written once by
-//! [`crate::model::modernbert::forward`]. A backend uploads a packed batch, launches the operations one by one in
+//! A forward pass is data: a list of [`Op`]s over [`View`]s of one arena, which a model writes down. A backend uploads a packed batch, launches the operations one by one in
 //! order, and copies rows back. Nothing here knows what a layer or a head is, and nothing above knows
 //! how a device multiplies. Because the list is plain data the engine may stop between any two launches
 //! and go on later, and a backend may record a prefix of the list and replay it.
@@ -27,11 +26,11 @@ pub use view::View;
 use crate::batch::PackedBatch;
 use crate::error::DeviceError;
 
-/// A weight tensor, by its place in the model's list of tensors ([`crate::model::Architecture`]).
+/// A weight tensor, by its index in the list of tensors given to the backend at load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WeightId(pub usize);
 
-/// A rotary table, by its place in the list given to the backend at load.
+/// A rotary table, by its index in the list given to the backend at load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RopeId(pub usize);
 
@@ -132,36 +131,36 @@ pub enum Op {
     },
 }
 
-/// What an arena holds, in bytes.
+/// The use of an arena, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ArenaUsage {
-    /// All that was reserved at start-up.
+    /// Reserved at start-up.
     pub capacity_bytes: u64,
-    /// The part that the largest allowed batch can touch.
+    /// The part that the largest batch uses.
     pub planned_bytes: u64,
-    /// The most that any batch so far has touched.
+    /// The largest part that any batch so far has used.
     pub high_water_bytes: u64,
 }
 
 impl ArenaUsage {
-    /// Used while so many batches are on the device. Any has the whole plan, and the rest is free in one block;
-    /// between batches that is all of the arena.
+    /// Returns the bytes in use while this many batches are on the device. Batches share the planned part, and
+    /// the rest is free in one block; between batches all of the arena is.
     pub fn used_bytes(&self, batches_in_flight: usize) -> u64 {
         if batches_in_flight > 0 { self.planned_bytes } else { 0 }
     }
 }
 
-/// Memory of a device as its driver's management library reports it, in bytes.
+/// Memory use of a device as the driver's management library (NVML) reports it, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct DeviceMemory {
-    /// What one process uses, context and libraries included.
+    /// Used by one process, context and libraries included.
     pub process_bytes: Option<u64>,
-    /// What all processes and the driver use of the whole card.
+    /// Used by all processes and the driver, on the whole card.
     pub card_bytes: Option<u64>,
 }
 
-/// What a process of this machine uses of its CUDA devices, as NVML tells; `None` without the `cuda` feature,
-/// without a driver, or where it is not plain which device is meant. Takes tens of microseconds.
+/// Reads what a process of this machine uses of its CUDA devices, from NVML. `None` without the `cuda` feature,
+/// without a driver, or if it is ambiguous which device is meant. Takes tens of microseconds.
 pub fn device_memory_of(pid: u32) -> Option<DeviceMemory> {
     #[cfg(feature = "cuda")]
     return cuda::driver::nvml::memory_of(pid);
@@ -172,27 +171,27 @@ pub fn device_memory_of(pid: u32) -> Option<DeviceMemory> {
     }
 }
 
-/// A CUDA device as it is now, looked at without making a context on it.
+/// Properties of a CUDA device, read without creating a context on it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct CudaDevice {
     /// Marketing name.
     pub name: String,
     /// Compute capability, major and minor.
     pub capability: (u32, u32),
-    /// All its memory, in bytes.
+    /// Total memory, in bytes.
     pub memory_bytes: u64,
-    /// What nobody holds of it, where NVML tells.
+    /// Free memory, in bytes, if NVML reports it.
     pub free_bytes: Option<u64>,
     /// The newest CUDA that the driver supports, major and minor.
     pub cuda_version: (u32, u32),
-    /// The driver's own version, where NVML tells.
+    /// The driver's own version, if NVML reports it.
     pub driver_version: Option<String>,
 }
 
-/// The CUDA device of this index, in the driver's order.
+/// Reads the properties of the CUDA device of this index, in the driver's order.
 ///
 /// # Errors
-/// [`DeviceError::Unavailable`] where the machine has no driver, one that is too old, or no such device.
+/// [`DeviceError::Unavailable`] if the machine has no driver, one that is too old, or no such device.
 #[cfg(feature = "cuda")]
 pub fn cuda_device(ordinal: usize) -> Result<CudaDevice, DeviceError> {
     cuda::driver::device::inspect(ordinal)
@@ -201,20 +200,20 @@ pub fn cuda_device(ordinal: usize) -> Result<CudaDevice, DeviceError> {
 /// Rates that no operation exceeds, measured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ceilings {
-    /// What was measured.
+    /// The device and the sizes that were measured.
     pub what: String,
-    /// Multiplications and additions of a large product.
+    /// Multiplications and additions per second of a large product.
     pub flops_per_second: f64,
-    /// Bytes read and written by a large copy.
+    /// Bytes read and written per second by a large copy.
     pub bytes_per_second: f64,
 }
 
-/// Rows on their way back from a batch, from [`Backend::fetch`] to [`Backend::collect`].
+/// A transfer of rows to the host, from [`Backend::fetch`] to [`Backend::collect`].
 #[derive(Debug)]
 pub enum Fetch {
-    /// They are here: row-major, as f32.
-    Here(Vec<f32>),
-    /// They are copied into a buffer of the backend's once the launches before them have run.
+    /// The rows, row-major, as f32.
+    Done(Vec<f32>),
+    /// The rows arrive in a buffer of the backend once the launches before them have run.
     #[cfg(feature = "cuda")]
     Pending(cuda::PendingRows),
 }
@@ -222,46 +221,67 @@ pub enum Fetch {
 /// A device that runs [`Op`]s. A batch is `begin`, launches in order, `fetch`; its rows may be collected
 /// after the next batch has begun, but before the one after that.
 pub trait Backend: Send {
-    /// Makes a batch's ids, positions and sequence bounds known to the launches that follow.
+    /// Uploads a batch's ids, positions and sequence bounds for the launches that follow.
+    ///
+    /// # Errors
+    /// [`DeviceError::Call`] for a batch beyond the backend's limits, or the device's error.
     fn begin(&mut self, batch: &PackedBatch) -> Result<(), DeviceError>;
 
-    /// Runs, or enqueues, one operation.
+    /// Runs or enqueues one operation.
+    ///
+    /// # Errors
+    /// The device's error.
     fn launch(&mut self, op: &Op) -> Result<(), DeviceError>;
 
-    /// Begins to bring the view's elements back, as they are after the launches so far.
+    /// Starts to copy the view's elements to the host, as they are after the launches so far.
+    ///
+    /// # Errors
+    /// [`DeviceError::Call`] if the buffers of this batch are all in use, or the device's error.
     fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError>;
 
-    /// Waits for what [`Backend::fetch`] began: the elements row by row, as f32. A backend whose fetches
-    /// are all done when they return need not say how.
+    /// Blocks until a transfer has ended and returns its elements row by row, as f32. A backend whose
+    /// [`Backend::fetch`] returns [`Fetch::Done`] only need not implement it.
+    ///
+    /// # Errors
+    /// [`DeviceError::Call`] if two more batches were begun since, or the device's error: an asynchronous
+    /// launch fails here.
     fn collect(&mut self, fetch: Fetch) -> Result<Vec<f32>, DeviceError> {
         match fetch {
-            Fetch::Here(rows) => Ok(rows),
+            Fetch::Done(rows) => Ok(rows),
             #[cfg(feature = "cuda")]
             Fetch::Pending(_) => unreachable!("a fetch of another backend"),
         }
     }
 
-    /// Whether launches only enqueue, so that the caller goes on while the device runs.
-    fn runs_behind(&self) -> bool {
+    /// Whether launches return before they have run.
+    fn is_asynchronous(&self) -> bool {
         false
     }
 
-    /// Puts rows into a view, rounded to its type: how a test feeds one operation alone.
+    /// Writes rows into a view, rounded to its type, for tests of a single operation.
+    ///
+    /// # Errors
+    /// The device's error.
     fn write(&mut self, view: &View, rows: &[f32]) -> Result<(), DeviceError>;
 
-    /// How much of the arena is in use.
+    /// Returns the use of the arena.
     fn arena(&self) -> ArenaUsage;
 
-    /// Seconds that these launches of the batch begun last take together, once for each repeat, after a
-    /// warm-up. For benches.
+    /// Measures these launches over the batch begun last: seconds of all of them together, one value per
+    /// repeat, after a warm-up.
+    ///
+    /// # Errors
+    /// The device's error.
     fn time(&mut self, ops: &[Op], repeats: usize) -> Result<Vec<f64>, DeviceError>;
 
-    /// What the device reaches on nothing but a product, and nothing but a copy. For benches; the arena's
-    /// contents are lost.
+    /// Measures a large product and a large copy, each alone. Overwrites the arena.
+    ///
+    /// # Errors
+    /// The device's error.
     fn ceilings(&mut self) -> Result<Ceilings, DeviceError>;
 }
 
-/// [`Backend::time`] where launches are done when they return.
+/// Implements [`Backend::time`] for backends that are not asynchronous.
 fn time_on_host(
     backend: &mut dyn Backend,
     ops: &[Op],

@@ -1,7 +1,7 @@
 //! The oracle: every operation as its formula reads, in plain loops with f64 sums.
 //!
-//! It is slow on purpose and holds a row of scores per query. Tests compare the fast backends with it;
-//! nothing serves with it. It is meant for sequences up to [`MAX_TOKENS`].
+//! It is slow on purpose and holds a row of scores per query. Tests compare the fast backends with it; it is
+//! not meant to serve requests, nor for sequences longer than [`MAX_TOKENS`].
 
 use super::host_arena::HostArena;
 use super::{ArenaUsage, Backend, Ceilings, Fetch, NormWeights, Op, RopeTable, View, WeightTable};
@@ -22,7 +22,8 @@ pub struct ReferenceBackend {
 }
 
 impl ReferenceBackend {
-    /// `heads` is `num_attention_heads`; `ropes` in the order of their [`super::RopeId`]s.
+    /// Reserves the arena. `heads` is `num_attention_heads`; `ropes` are in the order of their
+    /// [`super::RopeId`]s.
     pub fn new(
         weights: WeightTable,
         ropes: Vec<RopeTable>,
@@ -196,7 +197,7 @@ impl Backend for ReferenceBackend {
     }
 
     fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError> {
-        Ok(Fetch::Here(self.rows(view).into_iter().flatten().collect()))
+        Ok(Fetch::Done(self.rows(view).into_iter().flatten().collect()))
     }
 
     fn write(&mut self, view: &View, rows: &[f32]) -> Result<(), DeviceError> {

@@ -1,3 +1,5 @@
+//! Where a matrix lies in the arena.
+
 use crate::dtype::Dtype;
 
 /// A row-major matrix inside the arena.
@@ -16,25 +18,25 @@ pub struct View {
 }
 
 impl View {
-    /// A matrix without gaps between its rows.
+    /// Describes a matrix without gaps between its rows.
     pub fn new(offset_bytes: usize, rows: usize, cols: usize, dtype: Dtype) -> Self {
         View { offset_bytes, rows, cols, stride: cols, dtype }
     }
 
-    /// The first `cols` columns of the same rows.
+    /// Narrows the view to its first `cols` columns.
     pub fn left(self, cols: usize) -> Self {
         debug_assert!(cols <= self.cols);
         View { cols, ..self }
     }
 
-    /// `count` rows from `first` on.
+    /// Narrows the view to `count` rows from `first` on.
     pub fn rows(self, first: usize, count: usize) -> Self {
         debug_assert!(first + count <= self.rows);
         let offset_bytes = self.offset_bytes + first * self.stride * self.dtype.size_bytes();
         View { offset_bytes, rows: count, ..self }
     }
 
-    /// Bytes from the first element to the end of the last row.
+    /// Returns the bytes from the first element to the end of the last row, its gap included.
     pub fn extent_bytes(&self) -> usize {
         self.rows * self.stride * self.dtype.size_bytes()
     }

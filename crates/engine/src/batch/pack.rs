@@ -1,33 +1,23 @@
 //! Packing: sequences laid end to end, without padding.
 //!
-//! The batch is plain data. `cu_seqlens` (cumulative sequence lengths) tells where each sequence starts
-//! and ends; positions count from each sequence's own start. Cost follows real tokens only.
+//! The batch is plain data. `cu_seqlens` (cumulative sequence lengths) holds where each sequence starts and
+//! ends; positions count from each sequence's own start. A backend may run more rows than the batch has
+//! (recorded CUDA graphs have fixed sizes, the CPU's products a least number of rows), but no result depends
+//! on them. Handing the rows back to their sequences is [`super::rows`].
 
+use super::rows::Rows;
 use crate::pooling::Pooling;
 
-/// Token ids of one request, and what is wanted from its hidden states.
+/// Token ids of one request, and which rows it asks for.
 #[derive(Debug, Clone, Copy)]
 pub struct Sequence<'a> {
     /// Special tokens included; never empty.
     pub token_ids: &'a [u32],
-    /// Which rows are read out.
+    /// Which rows are returned.
     pub wants: &'a Rows,
 }
 
-/// Which rows of a sequence's final hidden states go on to a head or out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rows {
-    /// The mean of all of them, or the first: one row.
-    Pooled(Pooling),
-    /// Those at these positions.
-    At(Vec<u32>),
-    /// Every one, through the head.
-    All,
-    /// Every one, as it is.
-    Hidden,
-}
-
-/// Sequences packed for one forward pass.
+/// Sequences packed for one forward pass. T is the number of their tokens.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PackedBatch {
     /// `[T]`.
@@ -36,11 +26,11 @@ pub struct PackedBatch {
     pub positions: Vec<u32>,
     /// [sequences + 1], starts at 0, ends at T.
     pub cu_seqlens: Vec<u32>,
-    /// First row and number of rows of each mean that is asked for, in request order.
+    /// First row and number of rows of each mean that is asked for, in the order of the sequences.
     pub segments: Vec<(u32, u32)>,
-    /// Rows asked for by position, in request order.
+    /// Rows asked for by position, in the order of the sequences.
     pub mask_rows: Vec<u32>,
-    /// From the first to the last of the sequences that want every row as it is, with what lies between.
+    /// Rows from the first to the last sequence that asks for [`Rows::Hidden`], those in between included.
     pub hidden_rows: std::ops::Range<u32>,
 }
 
@@ -69,17 +59,17 @@ impl PackedBatch {
         batch
     }
 
-    /// Tokens of all sequences.
+    /// Returns T, the tokens of all sequences.
     pub fn tokens(&self) -> usize {
         self.token_ids.len()
     }
 
-    /// Number of sequences.
+    /// Returns the number of sequences.
     pub fn sequences(&self) -> usize {
         self.cu_seqlens.len() - 1
     }
 
-    /// First row and end row of each sequence.
+    /// Iterates over the rows of each sequence.
     pub fn spans(&self) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
         self.cu_seqlens.windows(2).map(|pair| pair[0] as usize..pair[1] as usize)
     }

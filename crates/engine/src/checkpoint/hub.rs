@@ -1,4 +1,6 @@
-//! Hugging Face Hub: the files of a model repository, through the standard cache.
+//! The Hugging Face Hub: downloads the files of a model repository into the standard cache.
+//!
+//! The only HTTP of the engine. What the files mean is read elsewhere, from the snapshot that this opens.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,7 @@ use super::tensors::ShardIndex;
 use crate::checkpoint::{Checkpoint, no_source};
 use crate::error::LoadError;
 
-/// Read when they are there.
+/// Downloaded if the repository has them.
 const OPTIONAL: [&str; 5] = [
     "tokenizer_config.json",
     "training_config.json",
@@ -18,10 +20,10 @@ const OPTIONAL: [&str; 5] = [
     "1_Pooling/config.json",
 ];
 
-/// Brings the files into the cache of `HF_HOME` and opens the snapshot they lie in. With
-/// `HF_HUB_OFFLINE` set, only the cache is looked at.
+/// Downloads the files into the cache of `HF_HOME` and opens the snapshot that holds them. With
+/// `HF_HUB_OFFLINE` set, only the cache is read.
 pub(super) fn fetch(id: &str) -> Result<Checkpoint, LoadError> {
-    let files = Files::of(id)?;
+    let files = Files::open(id)?;
     let config = files.required("config.json")?;
     files.required("tokenizer.json")?;
     if files.optional("model.safetensors")?.is_none() {
@@ -36,9 +38,9 @@ pub(super) fn fetch(id: &str) -> Result<Checkpoint, LoadError> {
     snapshot(id, &config)
 }
 
-/// As [`fetch`], but brings the tokenizer only.
+/// Downloads as [`fetch`] does, but only the tokenizer.
 pub(super) fn fetch_tokenizer(id: &str) -> Result<Checkpoint, LoadError> {
-    let files = Files::of(id)?;
+    let files = Files::open(id)?;
     let tokenizer = files.required("tokenizer.json")?;
     files.optional("tokenizer_config.json")?;
     snapshot(id, &tokenizer)
@@ -52,35 +54,35 @@ fn snapshot(id: &str, file: &Path) -> Result<Checkpoint, LoadError> {
 /// The files of one repository.
 struct Files<'a> {
     id: &'a str,
-    from: From,
+    origin: Origin,
 }
 
-enum From {
+enum Origin {
     Cache(CacheRepo),
     Hub(Box<ApiRepo>),
 }
 
 impl Files<'_> {
-    fn of(id: &str) -> Result<Files<'_>, LoadError> {
+    fn open(id: &str) -> Result<Files<'_>, LoadError> {
         let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|v| !v.is_empty() && v != "0");
         let repo = Repo::model(id.to_string());
         if offline {
-            return Ok(Files { id, from: From::Cache(Cache::from_env().repo(repo)) });
+            return Ok(Files { id, origin: Origin::Cache(Cache::from_env().repo(repo)) });
         }
         let mut builder = ApiBuilder::from_env().with_progress(false);
         if let Ok(token) = std::env::var("HF_TOKEN") {
             builder = builder.with_token(Some(token));
         }
         let api = builder.build().map_err(|e| no_source(id, &reason(&e)))?;
-        Ok(Files { id, from: From::Hub(Box::new(api.repo(repo))) })
+        Ok(Files { id, origin: Origin::Hub(Box::new(api.repo(repo))) })
     }
 
-    /// Where a file lies; `None` where the repository has none. One that cannot be fetched is not absent:
-    /// without its pooling or its prompts a model answers, and wrongly.
+    /// Returns the path of a file in the cache; `None` if the repository has none. A file that cannot be
+    /// downloaded is an error, not absent: without its pooling or its prompts a model gives wrong answers.
     fn optional(&self, file: &str) -> Result<Option<PathBuf>, LoadError> {
-        let api = match &self.from {
-            From::Cache(cache) => return Ok(cache.get(file)),
-            From::Hub(api) => api,
+        let api = match &self.origin {
+            Origin::Cache(cache) => return Ok(cache.get(file)),
+            Origin::Hub(api) => api,
         };
         match api.get(file) {
             Ok(path) => Ok(Some(path)),
@@ -95,9 +97,9 @@ impl Files<'_> {
 
     fn required(&self, file: &str) -> Result<PathBuf, LoadError> {
         let absent = || {
-            let why = match &self.from {
-                From::Cache(_) => "is not in the cache and HF_HUB_OFFLINE forbids fetching it",
-                From::Hub(_) => {
+            let why = match &self.origin {
+                Origin::Cache(_) => "is not in the cache and HF_HUB_OFFLINE forbids fetching it",
+                Origin::Hub(_) => {
                     "is not in this repository of the Hub, or there is no such repository"
                 }
             };

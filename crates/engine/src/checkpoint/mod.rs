@@ -24,7 +24,7 @@ enum Files {
     Memory(Vec<(String, Cow<'static, [u8]>)>),
 }
 
-/// A file's bytes, mapped or held.
+/// The bytes of a file, mapped or in memory.
 #[derive(Debug)]
 pub enum FileBytes {
     /// Mapped from disk.
@@ -44,7 +44,7 @@ impl std::ops::Deref for FileBytes {
     }
 }
 
-/// The largest JSON file that is read beside the weights.
+/// Upper limit on a file that is read whole.
 const MAX_JSON_BYTES: u64 = 256 << 20;
 
 impl Checkpoint {
@@ -87,30 +87,30 @@ impl Checkpoint {
         Err(LoadError::UnknownSource { given: source.into() })
     }
 
-    /// A directory on disk.
+    /// Opens a directory on disk. Its files are read when they are asked for.
     pub fn directory(path: &Path) -> Checkpoint {
         Checkpoint { name: path.display().to_string(), files: Files::Directory(path.to_path_buf()) }
     }
 
-    /// Files held in memory.
+    /// Wraps files that are in memory.
     pub fn memory(name: impl Into<String>, files: Vec<(String, Cow<'static, [u8]>)>) -> Checkpoint {
         Checkpoint { name: name.into(), files: Files::Memory(files) }
     }
 
-    /// The same files under the name that the user gave.
+    /// Names the checkpoint as the user named it.
     fn named(self, name: &str) -> Checkpoint {
         Checkpoint { name: name.into(), ..self }
     }
 
-    /// What messages call it.
+    /// Returns the name that messages use: the path, or the Hub id.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A whole small file; `None` when the checkpoint lacks it.
+    /// Reads a whole file of up to 256 MiB; `None` if the checkpoint lacks it.
     ///
     /// # Errors
-    /// [`LoadError::Io`] when it is there and cannot be read.
+    /// [`LoadError::Io`] if the file exists and cannot be read, or is larger.
     pub fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
         match &self.files {
             Files::Memory(files) => {
@@ -132,18 +132,18 @@ impl Checkpoint {
         }
     }
 
-    /// A whole small file that must be there.
+    /// Reads a whole file that the checkpoint must have.
     ///
     /// # Errors
-    /// As [`Checkpoint::read`], and when it is missing.
+    /// [`LoadError::Source`] if it is missing, else as [`Checkpoint::read`].
     pub fn require(&self, file: &str) -> Result<Cow<'static, [u8]>, LoadError> {
         self.read(file)?.ok_or_else(|| no_source(&self.name, &format!("it has no {file}")))
     }
 
-    /// A large file, mapped; `None` when the checkpoint lacks it.
+    /// Maps a file of any size; `None` if the checkpoint lacks it.
     ///
     /// # Errors
-    /// [`LoadError::Io`] when it is there and cannot be mapped.
+    /// [`LoadError::Io`] if the file exists and cannot be mapped.
     pub fn map(&self, file: &str) -> Result<Option<FileBytes>, LoadError> {
         match &self.files {
             Files::Memory(_) => Ok(self.read(file)?.map(FileBytes::Held)),

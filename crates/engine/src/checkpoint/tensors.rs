@@ -1,4 +1,6 @@
-//! Tensors of a checkpoint: safetensors files, one or sharded, mapped where they lie on disk.
+//! Tensors of a checkpoint: safetensors files, one or sharded, mapped from disk.
+//!
+//! Which tensors a model needs is its architecture's; converting them is a backend's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -11,7 +13,7 @@ use crate::checkpoint::{Checkpoint, FileBytes};
 use crate::dtype::Dtype;
 use crate::error::LoadError;
 
-/// All tensors of a checkpoint by name, without the `model.` prefix that some have and some lack.
+/// All tensors of a checkpoint by name, without the `model.` prefix that only some checkpoints have.
 pub struct Weights {
     model: String,
     tensors: BTreeMap<String, Tensor>,
@@ -33,7 +35,7 @@ impl TensorSpec {
     }
 }
 
-/// One tensor: its type, its shape, and where its bytes are.
+/// One tensor: its element type, its shape, and its bytes in a mapped file.
 #[derive(Clone)]
 pub struct Tensor {
     /// Element type in the file.
@@ -45,12 +47,12 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// The elements as they are stored, little-endian.
+    /// Returns the elements as they are stored, little-endian.
     pub fn bytes(&self) -> &[u8] {
         &self.file[self.range.clone()]
     }
 
-    /// The elements where they lie, when they are stored as aligned f32.
+    /// Borrows the elements if they are stored as aligned f32.
     pub fn as_f32(&self) -> Option<&[f32]> {
         match self.dtype {
             Dtype::F32 if cfg!(target_endian = "little") => {
@@ -60,7 +62,7 @@ impl Tensor {
         }
     }
 
-    /// The elements converted to f32.
+    /// Converts the elements to f32.
     pub fn to_f32(&self) -> Vec<f32> {
         fn convert<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> f32) -> Vec<f32> {
             bytes.as_chunks().0.iter().map(|&b| f(b)).collect()
@@ -84,7 +86,7 @@ impl ShardIndex {
         serde_json::from_slice(json)
     }
 
-    /// Each file once, in order of name.
+    /// Returns the name of each file once, in order.
     pub(super) fn shards(&self) -> BTreeSet<&String> {
         self.weight_map.values().collect()
     }
@@ -125,10 +127,10 @@ impl Weights {
         Ok(Weights { model, tensors: strip_prefix(tensors) })
     }
 
-    /// The tensor of this name and exactly this shape.
+    /// Returns the tensor of this name, which must have exactly this shape.
     ///
     /// # Errors
-    /// [`LoadError::Weights`] when it is missing or shaped otherwise.
+    /// [`LoadError::Weights`] if it is missing or has another shape.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<&Tensor, LoadError> {
         let bad = |reason: String| LoadError::Weights { model: self.model.clone(), reason };
         let tensor =
@@ -142,12 +144,12 @@ impl Weights {
         Ok(tensor)
     }
 
-    /// Rows of a matrix whose other dimension is known: how the number of labels is learned.
+    /// Returns the outermost dimension of a tensor: of the classifier, the number of labels.
     pub fn rows_of(&self, name: &str) -> Option<usize> {
         self.tensors.get(name).and_then(|tensor| tensor.shape.first().copied())
     }
 
-    /// Whether there is a decoder and it is not a copy of the embedding.
+    /// Whether there is a decoder that is not a copy of the embedding.
     pub fn has_decoder_of_its_own(&self) -> bool {
         match (
             self.tensors.get("decoder.weight"),
@@ -158,7 +160,7 @@ impl Weights {
         }
     }
 
-    /// Names, types and shapes, in order of name.
+    /// Iterates over all tensors in order of name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use super::{Device, DeviceInfo, DeviceOptions, MemoryPlan, least_batch_tokens};
+use super::options::DeviceOptions;
+use super::plan::{self, MemoryPlan, least_batch_tokens, workspace_for};
+use super::{Device, DeviceInfo};
 use crate::backend::Op;
 use crate::backend::cuda::start::{self, ArenaPlan, CudaOptions, Planner};
 use crate::backend::cuda::{BatchLimits, ModelData};
-use crate::batch::PackedBatch;
+use crate::batch::{MAX_MASKS, PackedBatch};
 use crate::dtype::Dtype;
 use crate::error::LoadError;
-use crate::model::{MAX_MASKS, Model, Workspace};
+use crate::model::{Model, Workspace};
 
-/// A batch beyond this runs no faster a token: every kernel fills the largest device.
+/// Tokens of a batch beyond which a larger one takes no less time per token: every kernel fills the largest
+/// device.
 const USEFUL_BATCH_TOKENS: usize = 65_536;
 
 /// Starts the backend within the budget.
@@ -30,7 +33,7 @@ pub(super) fn start(
         memory_budget_bytes: options.memory_budget_bytes,
         graphs: true,
     };
-    let workspace = at(model, options, dtype, 1);
+    let workspace = workspace_for(model, options, dtype, 1);
     let mut planner = ArenaPlanner { model, options, dtype, workspace };
     let config = &model.config;
     let data = ModelData {
@@ -47,8 +50,8 @@ pub(super) fn start(
     let card = backend.device().clone();
     let report = backend.report().clone();
     let fixed_bytes = report.used_bytes.saturating_sub(report.arena_bytes);
-    let least = at(model, options, dtype, least_batch_tokens(model, options));
-    let least_arena_bytes = planned(model, &least).arena_bytes().max(report.check_bytes) as u64;
+    let least = workspace_for(model, options, dtype, least_batch_tokens(model, options));
+    let least_arena_bytes = arena_plan(model, &least).arena_bytes().max(report.check_bytes) as u64;
     let memory_plan = MemoryPlan {
         fixed_bytes,
         arena_bytes: report.arena_bytes,
@@ -68,6 +71,7 @@ pub(super) fn start(
     })
 }
 
+/// Lays out activations in the arena that start-up offers.
 struct ArenaPlanner<'a> {
     model: &'a Model,
     options: &'a DeviceOptions,
@@ -75,12 +79,7 @@ struct ArenaPlanner<'a> {
     workspace: Workspace,
 }
 
-fn at(model: &Model, options: &DeviceOptions, dtype: Dtype, tokens: usize) -> Workspace {
-    let sequences = options.max_batch_sequences.min(tokens);
-    Workspace::plan(&model.config, &model.architecture, dtype, tokens, sequences)
-}
-
-fn planned(model: &Model, workspace: &Workspace) -> ArenaPlan {
+fn arena_plan(model: &Model, workspace: &Workspace) -> ArenaPlan {
     let limits = BatchLimits {
         tokens: workspace.max_tokens,
         sequences: workspace.max_sequences,
@@ -92,23 +91,19 @@ fn planned(model: &Model, workspace: &Workspace) -> ArenaPlan {
 
 impl Planner for ArenaPlanner<'_> {
     fn plan(&mut self, arena_bytes: usize) -> Result<ArenaPlan, usize> {
-        let at = |tokens| at(self.model, self.options, self.dtype, tokens);
-        let bytes = |tokens| planned(self.model, &at(tokens)).arena_bytes();
-        let longest = self.model.config.max_tokens;
+        let workspace = |tokens| workspace_for(self.model, self.options, self.dtype, tokens);
+        let bytes = |tokens| arena_plan(self.model, &workspace(tokens)).arena_bytes();
         let least = least_batch_tokens(self.model, self.options);
         if bytes(least) > arena_bytes {
             return Err(bytes(least));
         }
-        let (mut low, mut high) = (least, longest.max(USEFUL_BATCH_TOKENS).max(least));
-        if self.options.max_batch_tokens.is_some() {
-            high = least;
-        }
-        while low < high {
-            let middle = low + (high - low).div_ceil(2);
-            if bytes(middle) <= arena_bytes { low = middle } else { high = middle - 1 }
-        }
-        self.workspace = at(low);
-        Ok(planned(self.model, &self.workspace))
+        let most = match self.options.max_batch_tokens {
+            Some(_) => least,
+            None => self.model.config.max_tokens.max(USEFUL_BATCH_TOKENS),
+        };
+        let tokens = plan::largest_batch(least, most, |tokens| bytes(tokens) <= arena_bytes);
+        self.workspace = workspace(tokens);
+        Ok(arena_plan(self.model, &self.workspace))
     }
 
     fn program(&self, batch: &PackedBatch) -> Vec<Op> {

@@ -1,103 +1,117 @@
 //! The device thread: take a batch, pack it, run it, answer it.
 //!
-//! A device that runs behind its caller (a GPU) is given the next batch while it still works on the last
-//! one, so that it never waits for packing, copying and answering. But only where that batch is full
-//! already: one with room is better formed late, when more requests have come.
+//! An asynchronous device (a GPU) is given the next batch while it still works on the last one, so that it
+//! never waits for packing, copying and answering. But only if that batch is full already: one with room is
+//! better formed late, when more requests have arrived. Each batch is a `tracing` event before the device
+//! starts it and another when it has ended, so that a batch that hangs is the last line of the log.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{BatchInfo, Ready, Response, Shared, Timings};
+use super::request::{BatchInfo, Response, Timings, TokenizedRequest};
+use super::shared::Shared;
 use crate::batch::schedule::{self, Waiting};
-use crate::batch::{PackedBatch, Rows, Sequence};
-use crate::device::{Device, Running};
+use crate::batch::{OutputRows, PackedBatch, Sequence};
+use crate::device::{Device, DeviceBatch};
 use crate::error::{DeviceError, RequestError};
-use crate::model::{Head, Model};
+use crate::model::Model;
 
 /// Runs until the queue is closed and empty, or the device is lost.
 pub(super) fn device_loop(shared: &Shared, mut device: Device) {
-    // However it ends, a panic included: nobody waits for an answer that cannot come.
-    let _abandoned = Abandon(shared);
-    let waiting = |ready: &[Ready]| ready.iter().map(Ready::waiting).collect::<Vec<Waiting>>();
-    let choose = |ready: &[Ready]| schedule::next_batch(&waiting(ready), shared.limits);
-    let choose_full = |ready: &[Ready]| schedule::next_full_batch(&waiting(ready), shared.limits);
+    // However the loop ends, a panic included: no caller waits for an answer that cannot come.
+    let _guard = QueueGuard(shared);
+    let waiting = |requests: &[TokenizedRequest]| {
+        requests.iter().map(TokenizedRequest::waiting).collect::<Vec<Waiting>>()
+    };
+    let choose =
+        |requests: &[TokenizedRequest]| schedule::next_batch(&waiting(requests), shared.limits);
+    let choose_full = |requests: &[TokenizedRequest]| {
+        schedule::next_full_batch(&waiting(requests), shared.limits)
+    };
     let mut free_since = Instant::now();
     let mut ahead = None;
     loop {
-        let started = match ahead.take() {
-            Some(started) => started,
+        let batch = match ahead.take() {
+            Some(batch) => batch,
             None => match shared.queue.take_batch(choose) {
-                Some(requests) => Started::new(shared, &mut device, requests),
+                Some(requests) => InFlightBatch::start(shared, &mut device, requests),
                 None => return,
             },
         };
-        if device.runs_behind() {
+        if device.is_asynchronous() {
             let full = shared.queue.try_take_batch(choose_full);
-            ahead = full.map(|requests| Started::new(shared, &mut device, requests));
+            ahead = full.map(|requests| InFlightBatch::start(shared, &mut device, requests));
         }
-        let lost = started.finish(shared, &mut device, free_since);
+        let lost = batch.finish(shared, &mut device, free_since);
         free_since = Instant::now();
         if lost {
-            let _ = ahead.map(|started| started.finish(shared, &mut device, free_since));
+            let _ = ahead.map(|batch| batch.finish(shared, &mut device, free_since));
             return;
         }
     }
 }
 
-struct Abandon<'a>(&'a Shared);
+/// Abandons the queue when dropped.
+struct QueueGuard<'a>(&'a Shared);
 
-impl Drop for Abandon<'_> {
+impl Drop for QueueGuard<'_> {
     fn drop(&mut self) {
         self.0.queue.abandon();
     }
 }
 
-/// A batch that the device was given, and whose requests wait for it.
-struct Started {
-    requests: Vec<Ready>,
+/// A batch that was handed to the device, and the requests that wait for its rows.
+struct InFlightBatch {
+    requests: Vec<TokenizedRequest>,
     info: BatchInfo,
-    at: Instant,
-    running: Result<Running, DeviceError>,
+    started: Instant,
+    device_batch: Result<DeviceBatch, DeviceError>,
 }
 
-impl Started {
-    fn new(shared: &Shared, device: &mut Device, requests: Vec<Ready>) -> Started {
-        let at = Instant::now();
-        let batch = PackedBatch::pack(requests.iter().map(Ready::sequence));
-        shared.on_device.fetch_add(1, Ordering::Relaxed);
-        shared.watch.given(&shared.model.config, &batch);
-        let running = device.start_batch(&batch);
-        let id = shared.batches.fetch_add(1, Ordering::Relaxed);
+impl InFlightBatch {
+    fn start(
+        shared: &Shared,
+        device: &mut Device,
+        requests: Vec<TokenizedRequest>,
+    ) -> InFlightBatch {
+        let started = Instant::now();
+        let batch = PackedBatch::pack(requests.iter().map(TokenizedRequest::sequence));
+        // This thread alone counts batches.
+        let id = shared.batches.load(Ordering::Relaxed);
         let info = BatchInfo { id, sequences: batch.sequences(), tokens: batch.tokens() };
-        Started { requests, info, at, running }
+        shared.on_device.fetch_add(1, Ordering::Relaxed);
+        shared.watch.batch_started(&shared.model.config, &batch);
+        tracing::debug!(
+            batch = info.id,
+            sequences = info.sequences,
+            tokens = info.tokens,
+            "batch started"
+        );
+        let device_batch = device.start_batch(&batch);
+        shared.batches.store(id + 1, Ordering::Relaxed);
+        InFlightBatch { requests, info, started, device_batch }
     }
 
-    /// Waits for the batch and answers its requests; true if the device is lost. A batch that was started
-    /// ahead had its turn only when the one before it was done, at `free_since`.
+    /// Waits for the batch and answers its requests; returns true if the device is lost. The turn of a batch
+    /// that was started ahead began when the one before it was done, at `free_since`.
     fn finish(self, shared: &Shared, device: &mut Device, free_since: Instant) -> bool {
-        let Started { requests, info, at, running } = self;
-        let copy = running.as_ref().map_or(Duration::ZERO, |running| running.copy_in);
-        let result = running.and_then(|running| device.finish_batch(running));
+        let InFlightBatch { requests, info, started, device_batch } = self;
+        let copy = device_batch.as_ref().map_or(Duration::ZERO, |batch| batch.copy_in);
+        let result = device_batch.and_then(|batch| device.finish_batch(batch));
         shared.on_device.fetch_sub(1, Ordering::Relaxed);
-        let started = at.max(free_since);
+        let turn = started.max(free_since);
         *shared.arena.lock().unwrap_or_else(PoisonError::into_inner) = device.arena();
         let lost = |error: &DeviceError| error.is_fatal().then(|| error.to_string());
-        let ended = result.as_ref().map(|_| ()).map_err(lost);
-        shared.watch.done(started.elapsed(), ended);
+        let elapsed = turn.elapsed();
+        shared.watch.batch_finished(elapsed, result.as_ref().map(|_| ()).map_err(lost));
+        log_end(info, elapsed, result.as_ref().err());
         match result {
             Ok(rows) => {
-                let copy = if at < free_since { Duration::ZERO } else { copy };
-                let compute = started.elapsed().saturating_sub(copy);
-                let on_device = OnDevice { started, copy, compute };
-                let (pooled, logits, hidden) =
-                    (&rows.pooled[..], &rows.logits[..], &rows.hidden[..]);
-                let mut rows =
-                    Cursor { model: &shared.model, pooled, logits, hidden, begun: false };
-                for request in requests {
-                    let own = rows.take(&request);
-                    request.answer(&shared.model, own, on_device, info);
-                }
+                let copy = if started < free_since { Duration::ZERO } else { copy };
+                let compute = turn.elapsed().saturating_sub(copy);
+                let times = DeviceTimes { turn, copy, compute };
+                answer_all(&shared.model, requests, &rows, times, info);
                 false
             }
             Err(error) => {
@@ -112,80 +126,70 @@ impl Started {
     }
 }
 
-impl Ready {
+/// Logs the end of a batch that [`InFlightBatch::start`] logged.
+fn log_end(info: BatchInfo, elapsed: Duration, error: Option<&DeviceError>) {
+    let BatchInfo { id: batch, sequences, tokens } = info;
+    let device_ms = elapsed.as_secs_f64() * 1e3;
+    match error {
+        None => tracing::debug!(batch, sequences, tokens, device_ms, "batch done"),
+        Some(error) => {
+            tracing::debug!(batch, sequences, tokens, device_ms, %error, "batch failed");
+        }
+    }
+}
+
+fn answer_all(
+    model: &Model,
+    requests: Vec<TokenizedRequest>,
+    rows: &OutputRows,
+    times: DeviceTimes,
+    info: BatchInfo,
+) {
+    let own_rows = model.row_layout().split(requests.iter().map(TokenizedRequest::sequence), rows);
+    for (request, rows) in requests.into_iter().zip(own_rows) {
+        request.answer(model, rows, times, info);
+    }
+}
+
+impl TokenizedRequest {
     fn waiting(&self) -> Waiting {
-        let masks = if let Rows::At(places) = &self.rows { places.len() } else { 0 };
-        Waiting { tokens: self.tokens.ids.len(), masks }
+        Waiting { tokens: self.tokens.ids.len(), masks: self.rows.masks() }
     }
 
     fn sequence(&self) -> Sequence<'_> {
         Sequence { token_ids: &self.tokens.ids, wants: &self.rows }
     }
 
-    fn answer(self, model: &Model, rows: &[f32], on_device: OnDevice, batch: BatchInfo) {
+    fn answer(self, model: &Model, rows: &[f32], times: DeviceTimes, batch: BatchInfo) {
         let answer = match self.task.answer(model, &self.text, &self.tokens, rows) {
             Ok(answer) => answer,
             Err(error) => return self.fail(error),
         };
         let timings = Timings {
             tokenize: self.tokenized - self.admitted,
-            queue: on_device.started - self.tokenized,
-            copy: on_device.copy,
-            compute: on_device.compute,
+            queue: times.turn - self.tokenized,
+            copy: times.copy,
+            compute: times.compute,
             total: self.admitted.elapsed(),
         };
         let (tokens, truncated) = (self.tokens.ids.len(), self.tokens.truncated);
-        // The place is free before the caller can know, so that its next request finds room.
-        drop(self.place);
+        // The slot is free before the caller can know, so that its next request finds one.
+        drop(self.slot);
         let _ = self.reply.send(Ok(Response { tokens, truncated, answer, timings, batch }));
     }
 
     fn fail(self, error: RequestError) {
-        drop(self.place);
+        drop(self.slot);
         let _ = self.reply.send(Err(error));
     }
 }
 
-/// When a batch's turn came, and how long its parts took.
+/// When a batch's turn on the device began, and how long its parts took.
 #[derive(Clone, Copy)]
-struct OnDevice {
-    started: Instant,
+struct DeviceTimes {
+    turn: Instant,
     copy: Duration,
     compute: Duration,
-}
-
-/// Deals a batch's rows out in the order they were packed.
-struct Cursor<'a> {
-    model: &'a Model,
-    pooled: &'a [f32],
-    logits: &'a [f32],
-    hidden: &'a [f32],
-    /// Whether the first request came that reads `hidden`, which begins with its rows.
-    begun: bool,
-}
-
-impl<'a> Cursor<'a> {
-    fn take(&mut self, request: &Ready) -> &'a [f32] {
-        let config = &self.model.config;
-        let tokens = request.tokens.ids.len();
-        self.begun |= request.rows == Rows::Hidden;
-        let passed = if self.begun { tokens * config.hidden_size } else { 0 };
-        let (own, rest) = self.hidden.split_at(passed.min(self.hidden.len()));
-        self.hidden = rest;
-        let outputs = self.model.architecture.head.as_ref().map_or(0, |head| head.outputs);
-        let (from, count) = match (&request.rows, &config.head) {
-            (Rows::Pooled(_), Head::Base | Head::MaskedLm { .. }) => {
-                (&mut self.pooled, config.hidden_size)
-            }
-            (Rows::Pooled(_), _) => (&mut self.logits, outputs),
-            (Rows::At(places), _) => (&mut self.logits, places.len() * outputs),
-            (Rows::All, _) => (&mut self.logits, tokens * outputs),
-            (Rows::Hidden, _) => return own,
-        };
-        let (own, rest) = from.split_at(count);
-        *from = rest;
-        own
-    }
 }
 
 #[cfg(test)]
@@ -199,16 +203,16 @@ mod tests {
     use crate::task::{Answer, Task};
     use crate::text::tokenize::{Input, Truncate};
 
-    /// A host backend that says it runs behind, and tells what it is asked to do. Its first `begin` waits
-    /// until it may go on.
-    struct Behind {
+    /// A host backend that claims to be asynchronous and reports the calls it gets. Its first `begin` waits for
+    /// a message.
+    struct AsyncBackend {
         host: Box<dyn Backend>,
         events: mpsc::Sender<&'static str>,
         go_on: Option<mpsc::Receiver<()>>,
         fail: bool,
     }
 
-    impl Backend for Behind {
+    impl Backend for AsyncBackend {
         fn begin(&mut self, batch: &PackedBatch) -> Result<(), DeviceError> {
             self.events.send("begin").expect("the test listens");
             if let Some(go_on) = self.go_on.take() {
@@ -233,7 +237,7 @@ mod tests {
             }
             self.host.collect(fetch)
         }
-        fn runs_behind(&self) -> bool {
+        fn is_asynchronous(&self) -> bool {
             true
         }
         fn write(&mut self, view: &View, rows: &[f32]) -> Result<(), DeviceError> {
@@ -260,7 +264,8 @@ mod tests {
         Request { input, task, truncate: Truncate::No }
     }
 
-    /// An engine for two sequences a batch, what it is asked, and the leave to finish its first batch.
+    /// An engine for two sequences per batch, the calls its device gets, and the sender that lets its first
+    /// batch continue.
     fn engine(fail: bool) -> (Engine, mpsc::Receiver<&'static str>, mpsc::Sender<()>) {
         let mut options = EngineOptions { tokenizer_threads: 1, ..EngineOptions::default() };
         options.device.max_batch_sequences = 2;
@@ -269,9 +274,9 @@ mod tests {
         let device = Device::start(&model, &options.device).expect("starts");
         let (events, seen) = mpsc::channel();
         let (leave, go_on) = mpsc::channel();
-        let device =
-            device.map_backend(|host| Box::new(Behind { host, events, go_on: Some(go_on), fail }));
-        (Engine::over(device, model, &options).expect("starts"), seen, leave)
+        let device = device
+            .wrap_backend(|host| Box::new(AsyncBackend { host, events, go_on: Some(go_on), fail }));
+        (Engine::spawn(device, model, &options).expect("starts"), seen, leave)
     }
 
     fn embedding(answer: Answer) -> Vec<f32> {
@@ -281,7 +286,7 @@ mod tests {
         }
     }
 
-    /// Six requests, the first alone on the device, the others ready for a batch when this returns.
+    /// Submits six requests: the first is alone on the device, the others are tokenized when this returns.
     fn submit(
         engine: &Engine,
         seen: &mpsc::Receiver<&'static str>,

@@ -1,47 +1,62 @@
 //! The engine: many callers, one device, batches of real tokens.
 //!
-//! A request goes through the queue twice: raw to a small pool of tokenizer threads, ready to the device
-//! thread, whose loop is `device_loop`. Nobody waits on a lock while the device computes.
+//! A request passes the queue twice: admitted, it waits for one of a few tokenizer threads (`tokenizer_loop`);
+//! tokenized, it waits for the device thread (`device_loop`), which takes batches, runs them and answers. No
+//! thread waits on a lock while the device computes. The engine knows no transport and no wire format, and
+//! what runs on the device is [`crate::device`]'s.
+//!
+//! | file | what |
+//! |---|---|
+//! | `request.rs` | a request at each of its stages, and the response |
+//! | `queue.rs` | admission, and waiting in order of arrival |
+//! | `tokenizer_loop.rs`, `device_loop.rs` | the threads |
+//! | `watch.rs` | what the device thread does now, as others see it |
+//! | `pending.rs` | the caller's end: wait, await, cancel |
+//! | `shared.rs` | the state that all of them share |
 
 mod device_loop;
+mod pending;
 mod queue;
+mod request;
+mod shared;
+mod tokenizer_loop;
 mod watch;
 
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use self::device_loop::device_loop;
-use self::queue::{Place, Placed, Queue};
+pub use self::pending::{Pending, ResponseFuture};
+use self::queue::Queue;
+use self::request::{AdmittedRequest, TokenizedRequest};
+pub use self::request::{BatchInfo, Request, Response, Timings};
+use self::shared::Shared;
+use self::tokenizer_loop::tokenizer_loop;
 use self::watch::Watch;
 pub use self::watch::{BatchReport, Pulse, RunningBatch};
 use crate::backend::{ArenaUsage, Backend, DeviceMemory};
 use crate::batch::Limits;
-use crate::batch::Rows;
-use crate::device::{Device, DeviceInfo, DeviceOptions, MemoryMeter, MemoryPlan};
+use crate::device::{Device, DeviceInfo, DeviceOptions, MemoryPlan};
 use crate::error::{LoadError, RequestError};
-use crate::model::{MAX_MASKS, Model};
-use crate::task::{Answer, Task};
-use crate::text::tokenize::{Input, Tokens, Truncate};
+use crate::model::Model;
+use crate::task::Task;
+use crate::text::tokenize::{Input, Truncate};
 
-/// How an engine is set up.
+/// Limits and sizes of an engine, fixed at its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineOptions {
-    /// The device side.
+    /// Where to run, and within which memory.
     pub device: DeviceOptions,
-    /// Requests admitted at once, waiting or running; one more is refused.
+    /// Upper limit on requests that wait or run. One more is [`RequestError::Overloaded`].
     pub max_concurrent_requests: usize,
-    /// Threads that tokenize.
+    /// Tokenizer threads; at least one is started.
     pub tokenizer_threads: usize,
 }
 
 impl Default for EngineOptions {
-    /// All cores, 2 GiB, and as many concurrent requests as text-embeddings-inference admits.
+    /// Returns all cores, 2 GiB, and 512 concurrent requests, as many as text-embeddings-inference admits.
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
         EngineOptions {
@@ -58,115 +73,7 @@ impl Default for EngineOptions {
     }
 }
 
-/// One request.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Request {
-    /// What to read.
-    pub input: Input,
-    /// What to say of it.
-    pub task: Task,
-    /// What becomes of an input that is too long.
-    pub truncate: Truncate,
-}
-
-/// How long each stage of a request took.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Timings {
-    /// From admission until a tokenizer thread took it, and tokenizing.
-    pub tokenize: Duration,
-    /// Waiting for a batch.
-    pub queue: Duration,
-    /// Handing its batch to the device.
-    pub copy: Duration,
-    /// The batch on the device, its rows read back.
-    pub compute: Duration,
-    /// All of it.
-    pub total: Duration,
-}
-
-/// The batch a request ran in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchInfo {
-    /// Counts from 0.
-    pub id: u64,
-    /// Sequences in it.
-    pub sequences: usize,
-    /// Tokens in it.
-    pub tokens: usize,
-}
-
-/// One answer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Response {
-    /// Tokens read, special ones included, after any cut.
-    pub tokens: usize,
-    /// Whether the input was cut.
-    pub truncated: bool,
-    /// What the task asked for.
-    pub answer: Answer,
-    /// Stage times.
-    pub timings: Timings,
-    /// The batch.
-    pub batch: BatchInfo,
-}
-
-type Reply = oneshot::Sender<Result<Response, RequestError>>;
-
-/// A request that waits to be tokenized.
-struct Raw {
-    place: Place,
-    request: Request,
-    reply: Reply,
-    admitted: Instant,
-}
-
-/// A request that waits for a batch.
-struct Ready {
-    place: Place,
-    task: Task,
-    /// Kept where the answer quotes it; empty for ids.
-    text: String,
-    tokens: Tokens,
-    rows: Rows,
-    reply: Reply,
-    admitted: Instant,
-    tokenized: Instant,
-}
-
-impl Placed for Raw {
-    fn place(&self) -> &Place {
-        &self.place
-    }
-}
-
-impl Placed for Ready {
-    fn place(&self) -> &Place {
-        &self.place
-    }
-}
-
-struct Shared {
-    model: Model,
-    queue: Queue<Raw, Ready>,
-    limits: Limits,
-    max_tokens: usize,
-    arena: Mutex<ArenaUsage>,
-    info: DeviceInfo,
-    meter: MemoryMeter,
-    batches: AtomicU64,
-    on_device: AtomicUsize,
-    memory_plan: MemoryPlan,
-    watch: Watch,
-}
-
-impl Shared {
-    /// What a request hears that nobody is left to answer.
-    fn gone(&self) -> RequestError {
-        self.watch.pulse().lost.map_or(RequestError::Stopped, RequestError::DeviceLost)
-    }
-}
-
-/// A running engine. Dropping it answers what was admitted, then stops.
+/// A running engine. Dropping it answers every admitted request, then stops its threads.
 pub struct Engine {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -176,33 +83,30 @@ impl Engine {
     /// Puts the model on its device and starts the threads.
     ///
     /// # Errors
-    /// [`LoadError`] from the device side.
+    /// [`LoadError::Budget`] if the memory budget is too small, [`LoadError::Device`] and [`LoadError::Option`]
+    /// for what the device cannot do, [`LoadError::Weights`] for a tensor that is missing.
     pub fn start(model: Model, options: &EngineOptions) -> Result<Engine, LoadError> {
         let device = Device::start(&model, &options.device)?;
-        Engine::over(device, model, options)
+        Engine::spawn(device, model, options)
     }
 
-    /// As [`Engine::start`], with another backend around the device's own: how a test makes a device slow,
-    /// or loses it.
+    /// Starts as [`Engine::start`] does, with the device's backend wrapped in another: how a test makes a
+    /// device slow, or loses it.
     ///
     /// # Errors
     /// As [`Engine::start`].
-    pub fn start_around(
+    pub fn start_with_backend(
         model: Model,
         options: &EngineOptions,
-        around: impl FnOnce(Box<dyn Backend>) -> Box<dyn Backend>,
+        wrap: impl FnOnce(Box<dyn Backend>) -> Box<dyn Backend>,
     ) -> Result<Engine, LoadError> {
-        let device = Device::start(&model, &options.device)?.map_backend(around);
-        Engine::over(device, model, options)
+        let device = Device::start(&model, &options.device)?.wrap_backend(wrap);
+        Engine::spawn(device, model, options)
     }
 
-    /// Starts the threads around a device that has the model.
-    fn over(device: Device, model: Model, options: &EngineOptions) -> Result<Engine, LoadError> {
-        let limits = Limits {
-            max_batch_tokens: device.max_batch_tokens(),
-            max_batch_sequences: device.max_batch_sequences(),
-            max_masks: MAX_MASKS,
-        };
+    /// Starts the threads for a device that holds the model.
+    fn spawn(device: Device, model: Model, options: &EngineOptions) -> Result<Engine, LoadError> {
+        let limits = device.limits();
         let shared = Arc::new(Shared {
             max_tokens: model.config.max_tokens.min(limits.max_batch_tokens),
             queue: Queue::new(options.max_concurrent_requests),
@@ -217,103 +121,145 @@ impl Engine {
             model,
         });
         let spawn = |name: String, work: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new().name(name).spawn(work).map_err(|e| LoadError::Option {
+            std::thread::Builder::new().name(name).spawn(work).map_err(|error| LoadError::Option {
                 option: "--tokenizer-threads",
-                reason: format!("the operating system gives no thread: {e}"),
+                reason: format!("the operating system cannot start a thread: {error}"),
             })
         };
         let mut threads = Vec::new();
         for n in 0..options.tokenizer_threads.max(1) {
             let shared = shared.clone();
-            threads.push(spawn(format!("tokenize-{n}"), Box::new(move || tokenize_loop(&shared)))?);
+            threads
+                .push(spawn(format!("tokenize-{n}"), Box::new(move || tokenizer_loop(&shared)))?);
         }
         let for_device = shared.clone();
         threads.push(spawn("device".into(), Box::new(move || device_loop(&for_device, device)))?);
         Ok(Engine { shared, threads })
     }
 
-    /// Admits a request, or refuses it at once. Never blocks.
+    /// Admits a request or rejects it at once. Never blocks.
     ///
     /// # Errors
-    /// [`RequestError::Overloaded`], [`RequestError::WrongTask`], [`RequestError::Invalid`],
-    /// [`RequestError::Stopped`]. Everything else comes with the answer.
+    /// [`RequestError::Overloaded`] if every slot is taken, [`RequestError::WrongTask`] and
+    /// [`RequestError::Invalid`] for a task that the model cannot do, [`RequestError::Stopped`] and
+    /// [`RequestError::DeviceLost`] if the engine no longer runs. Errors in the input come with the answer.
     pub fn submit(&self, request: Request) -> Result<Pending, RequestError> {
-        request.task.check(&self.shared.model)?;
+        let shared = &self.shared;
+        request.task.check(&shared.model)?;
         let (reply, receiver) = oneshot::channel();
         let admitted = Instant::now();
-        let made = self.shared.queue.admit(|place| Raw { place, request, reply, admitted });
-        let id = made.map_err(|error| match error {
-            RequestError::Stopped => self.shared.gone(),
+        let admission =
+            shared.queue.admit(|slot| AdmittedRequest { slot, request, reply, admitted });
+        let id = admission.map_err(|error| match error {
+            RequestError::Stopped => shared.stopped_error(),
             RequestError::Overloaded { limit, .. } => {
-                RequestError::Overloaded { limit, wait: self.shared.watch.wait(limit) }
+                RequestError::Overloaded { limit, wait: shared.watch.predict_wait(limit) }
             }
             other => other,
         })?;
-        let claim = Claim { shared: self.shared.clone(), id, answered: false };
-        Ok(Pending { receiver, claim })
+        Ok(Pending::new(shared, id, receiver))
     }
 
-    /// The model it runs.
+    /// Submits a forward pass over one token, past the tokenizers and past the limit on requests: the least
+    /// work that shows that the device answers. It waits in line for the device as any request does.
+    ///
+    /// # Errors
+    /// [`RequestError::Stopped`] or [`RequestError::DeviceLost`] if the engine no longer runs.
+    pub fn probe(&self) -> Result<Pending, RequestError> {
+        let shared = &self.shared;
+        let task = Task::default_for(&shared.model.config.head);
+        let tokens = shared.model.tokenizer.encode(&Input::Ids(vec![0]), 1, Truncate::No)?;
+        let rows = task.rows(&shared.model, &tokens)?;
+        let (reply, receiver) = oneshot::channel();
+        let now = Instant::now();
+        let tokenized = |slot| TokenizedRequest {
+            slot,
+            task,
+            text: String::new(),
+            tokens,
+            rows,
+            reply,
+            admitted: now,
+            tokenized: now,
+        };
+        let id = shared.queue.admit_tokenized(tokenized).map_err(|_| shared.stopped_error())?;
+        Ok(Pending::new(shared, id, receiver))
+    }
+
+    /// Returns what the device thread does now, without waiting for it.
+    pub fn pulse(&self) -> Pulse {
+        self.shared.watch.pulse()
+    }
+
+    /// Registers a listener that the device thread calls after every batch; it must not block. Later calls are
+    /// ignored.
+    pub fn on_batch(&self, listener: impl Fn(&BatchReport) + Send + Sync + 'static) {
+        self.shared.watch.listen(Box::new(listener));
+    }
+
+    /// Returns the model.
     pub fn model(&self) -> &Model {
         &self.shared.model
     }
 
-    /// What one batch may hold.
+    /// Returns the limits of one batch.
     pub fn limits(&self) -> Limits {
         self.shared.limits
     }
 
-    /// The longest input in tokens: the model's length, or less if the memory budget holds less.
+    /// Returns the longest accepted input in tokens: the model's length, or less if the memory budget holds
+    /// less.
     pub fn max_tokens(&self) -> usize {
         self.shared.max_tokens
     }
 
-    /// Requests admitted at once.
+    /// Returns the upper limit on requests that wait or run.
     pub fn max_concurrent_requests(&self) -> usize {
         self.shared.queue.capacity()
     }
 
-    /// Threads that tokenize.
+    /// Returns the number of tokenizer threads.
     pub fn tokenizer_threads(&self) -> usize {
         self.threads.len() - 1
     }
 
-    /// Requests admitted and not yet answered.
+    /// Returns the number of requests admitted and not yet answered.
     pub fn in_flight(&self) -> usize {
         self.shared.queue.taken()
     }
 
-    /// Batches run so far.
+    /// Returns the number of batches handed to the device since the start.
     pub fn batches(&self) -> u64 {
         self.shared.batches.load(Ordering::Relaxed)
     }
 
-    /// The device it runs on.
+    /// Returns the name and element type of the device.
     pub fn device(&self) -> &DeviceInfo {
         &self.shared.info
     }
 
-    /// Batches that the device has now, running or next.
+    /// Returns the number of batches that the device has now, running or next: at most two.
     pub fn batches_in_flight(&self) -> usize {
         self.shared.on_device.load(Ordering::Relaxed)
     }
 
-    /// Where the memory budget went, and which one would be the least.
+    /// Returns how the memory budget is divided, and the smallest one that would do.
     pub fn memory_plan(&self) -> MemoryPlan {
         self.shared.memory_plan
     }
 
-    /// Memory of the device, as its driver tells; `None` on a host.
+    /// Returns the use of the device's memory as its driver reports it; `None` on a host.
     pub fn device_memory(&self) -> Option<DeviceMemory> {
         (self.shared.meter)()
     }
 
-    /// Memory of the device that this process uses, as its driver tells; `None` on a host.
+    /// Returns the bytes of the device's memory that this process uses, as its driver reports them; `None` on
+    /// a host.
     pub fn device_used_bytes(&self) -> Option<u64> {
         self.device_memory()?.process_bytes
     }
 
-    /// The arena after the latest batch.
+    /// Returns the use of the arena after the latest batch.
     pub fn arena(&self) -> ArenaUsage {
         *self.shared.arena.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -323,102 +269,8 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.shared.queue.close();
         for thread in self.threads.drain(..) {
-            // Both loops catch the panics of their work; an error here has nothing left to tell.
+            // Both loops catch the panics of their work; an error here has nothing left to report.
             let _ = thread.join();
         }
-    }
-}
-
-fn tokenize_loop(shared: &Shared) {
-    while let Some(Raw { place, request, reply, admitted }) = shared.queue.take_raw() {
-        let Request { input, task, truncate } = request;
-        let read = || {
-            let tokens = shared.model.tokenizer.encode(&input, shared.max_tokens, truncate)?;
-            let vocab = shared.model.config.vocab_size;
-            if let Some(id) = tokens.ids.iter().find(|&&id| id as usize >= vocab) {
-                return Err(RequestError::Invalid(format!("token id {id} is outside 0..{vocab}")));
-            }
-            let rows = task.rows(&shared.model, &tokens)?;
-            Ok((tokens, rows))
-        };
-        let read = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
-            Err(RequestError::Invalid("the tokenizer failed on this text".into()))
-        });
-        let ready = match read {
-            Ok((tokens, rows)) if !reply.is_closed() => {
-                let tokenized = Instant::now();
-                let text = match input {
-                    Input::Text(text) | Input::Pair(text, _) | Input::Tokens(text, _) => text,
-                    Input::Ids(_) => String::new(),
-                };
-                Some(Ready { place, task, text, tokens, rows, reply, admitted, tokenized })
-            }
-            Ok(_) => None,
-            Err(error) => {
-                drop(place);
-                let _ = reply.send(Err(error));
-                None
-            }
-        };
-        shared.queue.put_ready(ready);
-    }
-}
-
-/// Takes a request out of the queue when nobody waits for it any more.
-struct Claim {
-    shared: Arc<Shared>,
-    id: u64,
-    answered: bool,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if !self.answered {
-            self.shared.queue.cancel(self.id);
-        }
-    }
-}
-
-/// An answer to come: wait for it on this thread, or await it. Dropping it gives the request up.
-pub struct Pending {
-    receiver: oneshot::Receiver<Result<Response, RequestError>>,
-    claim: Claim,
-}
-
-impl Pending {
-    /// Blocks until the answer is there.
-    ///
-    /// # Errors
-    /// What went wrong with this request.
-    pub fn wait(mut self) -> Result<Response, RequestError> {
-        let answer = self.receiver.recv().unwrap_or_else(|_| Err(self.claim.shared.gone()));
-        self.claim.answered = true;
-        answer
-    }
-}
-
-impl IntoFuture for Pending {
-    type Output = Result<Response, RequestError>;
-    type IntoFuture = Answering;
-
-    fn into_future(self) -> Answering {
-        Answering { receiver: self.receiver.into_future(), claim: self.claim }
-    }
-}
-
-/// [`Pending`] as a future.
-pub struct Answering {
-    receiver: oneshot::AsyncReceiver<Result<Response, RequestError>>,
-    claim: Claim,
-}
-
-impl Future for Answering {
-    type Output = Result<Response, RequestError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.receiver).poll(cx).map(|answer| {
-            self.claim.answered = true;
-            answer.unwrap_or_else(|_| Err(self.claim.shared.gone()))
-        })
     }
 }

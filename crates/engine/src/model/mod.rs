@@ -1,8 +1,8 @@
-//! The model: what a checkpoint says, and the forward pass it asks for.
+//! The model: a checkpoint that was read and checked, and the forward pass that it asks for.
 //!
-//! [`Checkpoint`] finds the files, [`Config`] and [`Rope`] read what they ask for, [`Architecture`] lists
-//! the tensors, [`Weights`] maps them, [`Workspace`] places the activations, and [`forward`] writes the
-//! launches down. There is one model definition; devices differ below it, in [`crate::backend`].
+//! [`Model::load`] reads every file of a checkpoint. The one family of models is [`modernbert`]: configuration,
+//! tensors, activations, operations. Nothing here runs: devices differ below, in [`crate::backend`], and
+//! [`crate::device`] brings the two together.
 
 pub mod modernbert;
 mod prompts;
@@ -12,14 +12,14 @@ pub use modernbert::forward::Program;
 #[cfg(test)]
 pub(crate) use modernbert::smallest;
 pub use modernbert::{
-    Architecture, Config, Head, Init, InitHead, LayerKind, MAX_MASKS, PRESETS, Preset, Rope,
-    RopeOverride, Scaling, Scoring, Workspace,
+    Architecture, Config, Head, Init, InitHead, LayerKind, PRESETS, Preset, Rope, RopeOverride,
+    Scaling, Scoring, Workspace, attention_flops, forward_flops,
 };
 pub use prompts::{Prompts, prompted};
 
 use serde_json::Value;
 
-use crate::batch::PackedBatch;
+use crate::batch::{PackedBatch, RowLayout};
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::error::LoadError;
 use crate::pooling::Pooling;
@@ -27,21 +27,21 @@ use crate::text::tokenize::Tokenizer;
 
 /// A loaded checkpoint, checked but not yet on a device.
 pub struct Model {
-    /// What messages call it.
+    /// The name that messages use: the path, or the Hub id.
     pub name: String,
-    /// Validated configuration.
+    /// The validated `config.json`.
     pub config: Config,
-    /// Which tensors go where.
+    /// Which tensors each part of the model uses.
     pub architecture: Architecture,
-    /// The tensors.
+    /// The tensors, mapped.
     pub weights: Weights,
-    /// The tokenizer.
+    /// From `tokenizer.json`.
     pub tokenizer: Tokenizer,
-    /// One for each output of the classifier; empty for base and masked-LM models.
+    /// Name of each output of the classifier; empty for base and masked-LM models.
     pub labels: Vec<String>,
-    /// How `embed` pools unless told otherwise: `1_Pooling/config.json`, else the mean.
+    /// The default pooling of embeddings: from `1_Pooling/config.json`, else the mean.
     pub embedding_pooling: Pooling,
-    /// What is put before a text that is embedded.
+    /// Prompts for texts that are embedded.
     pub prompts: Prompts,
 }
 
@@ -54,7 +54,7 @@ impl Model {
     /// Reads and checks every file of a checkpoint.
     ///
     /// # Errors
-    /// [`LoadError`] naming the file and what is wrong with it.
+    /// [`LoadError`] with the file and what is wrong with it.
     pub fn load(checkpoint: &Checkpoint, rope: RopeOverride) -> Result<Model, LoadError> {
         let training = checkpoint.read("training_config.json")?;
         let mut config =
@@ -90,7 +90,7 @@ impl Model {
         })
     }
 
-    /// What makes scores of logits; tokens have a softmax each.
+    /// Returns how logits become scores. Each token of a token classifier has a softmax of its own.
     pub fn scoring(&self) -> Scoring {
         match self.config.head {
             Head::Sequence { scoring, .. } => scoring,
@@ -98,7 +98,12 @@ impl Model {
         }
     }
 
-    /// Elements of all tensors.
+    /// Returns the shape of the rows that the model returns for a batch.
+    pub fn row_layout(&self) -> RowLayout {
+        self.architecture.row_layout(&self.config)
+    }
+
+    /// Returns the number of elements of all tensors.
     pub fn parameters(&self) -> u64 {
         self.architecture.tensors.iter().map(|spec| spec.elements() as u64).sum()
     }
@@ -127,7 +132,8 @@ fn labels(config: &Config, weights: &Weights, model: &str) -> Result<Vec<String>
     Ok(config.labels.values().cloned().collect())
 }
 
-/// What sentence-transformers puts behind the model, all of which is computed here or left to the caller.
+/// Rejects modules that sentence-transformers would run after the model, other than those that are computed
+/// here or left to the caller.
 fn check_modules(checkpoint: &Checkpoint) -> Result<(), LoadError> {
     const FILE: &str = "modules.json";
     const KNOWN: [&str; 3] = ["Transformer", "Pooling", "Normalize"];

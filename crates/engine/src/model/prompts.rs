@@ -1,7 +1,7 @@
-//! Prompts: what a checkpoint of sentence-transformers puts before a text, such as `query: `.
+//! Prompts: prefixes of texts that a sentence-transformers checkpoint defines, such as `query: `.
 //!
-//! They are named in `config_sentence_transformers.json`, one of them as the default. A name that is not
-//! there is an error, never an empty prompt.
+//! They are named in `config_sentence_transformers.json`, one of them as the default. An unknown name is an
+//! error, never an empty prompt.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub struct Prompts {
     default_prompt_name: Option<String>,
 }
 
-/// A text with its prompt before it. An empty one stays empty, and is refused as such.
+/// Puts a prompt before a text. An empty text stays empty, and is rejected as such later.
 pub fn prompted(prompt: Option<&str>, text: String) -> String {
     match prompt {
         Some(prompt) if !text.is_empty() => format!("{prompt}{text}"),
@@ -30,10 +30,11 @@ pub fn prompted(prompt: Option<&str>, text: String) -> String {
 }
 
 impl Prompts {
-    /// Reads the checkpoint's file; without one there are none.
+    /// Reads the checkpoint's prompts; none if it has no such file.
     ///
     /// # Errors
-    /// [`LoadError::Config`] when it cannot be read, or its default is none of its prompts.
+    /// [`LoadError::Io`] if the file cannot be read, [`LoadError::Config`] if it is damaged or its default is none
+    /// of its prompts.
     pub fn read(checkpoint: &Checkpoint) -> Result<Prompts, LoadError> {
         let Some(json) = checkpoint.read(FILE)? else { return Ok(Prompts::default()) };
         let bad = |reason: String| LoadError::Config { file: FILE.into(), reason };
@@ -46,15 +47,15 @@ impl Prompts {
         }
     }
 
-    /// Their names.
+    /// Iterates over the names of all prompts.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.prompts.keys().map(String::as_str)
     }
 
-    /// The prompt of this name, or the default one.
+    /// Returns the prompt of this name, or the default one; `None` if no name is given and there is no default.
     ///
     /// # Errors
-    /// [`RequestError::Invalid`] naming those there are.
+    /// [`RequestError::Invalid`] with the known names if there is no prompt of this name.
     pub fn get(&self, name: Option<&str>) -> Result<Option<&str>, RequestError> {
         let Some(name) = name.or(self.default_prompt_name.as_deref()) else { return Ok(None) };
         let known = || self.names().collect::<Vec<_>>().join(", ");

@@ -1,8 +1,8 @@
-//! A text addressed by characters, as tokenizers count, and not by bytes.
+//! A text indexed by characters, as tokenizers count, and not by bytes.
 
 use std::ops::Range;
 
-/// A text addressed by characters.
+/// A text and the byte offset of each of its characters.
 pub(crate) struct Characters<'a> {
     text: &'a str,
     starts: Vec<usize>,

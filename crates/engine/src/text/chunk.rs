@@ -1,4 +1,4 @@
-//! Texts longer than the model, read in windows whose answers are made into one.
+//! Texts longer than the model, cut into windows.
 //!
 //! ```text
 //! tokens   0 . . . . . . . . . . . . . n       a text, without special tokens
@@ -7,47 +7,45 @@
 //! seam                  ^                      a token's label comes from the side it lies deeper in
 //! ```
 //!
-//! Nothing runs here: a caller submits [`Chunks::inputs`] with [`Chunks::task`] and hands the answers to
-//! [`Chunks::merge`]. Places in the answer count in the whole text. What reading in windows cannot do is
-//! relate one end of the text to the other; where that matters, a longer model is the answer.
+//! Nothing runs here: a caller submits [`Chunks::inputs`] with [`Chunks::task`] and passes the answers to
+//! [`Chunks::merge`], both in `task/merge.rs`. Spans in the merged answer count in the whole text. Windows
+//! cannot relate one end of the text to the other; where that matters, use a longer model.
 
 use std::ops::Range;
 use std::str::FromStr;
 
 use crate::error::RequestError;
-use crate::task::{Answer, Task, to_unit_length};
 use crate::text::characters::Characters;
-use crate::text::entities::{LabelScore, entities};
 use crate::text::tokenize::{Frame, Input, Tokenizer, Tokens, Truncate};
 
-/// How a text is cut into windows, and how their answers become one.
+/// How a text is cut into windows, and how their answers are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Chunking {
-    /// Tokens of a window, special ones included; `None`: as many as the model takes.
+    /// Tokens per window, special ones included; `None`: the longest input of the engine.
     pub size: Option<usize>,
     /// Tokens that a window shares with the one before.
     pub overlap: usize,
-    /// For classification.
+    /// How scores of a classification are merged.
     pub merge: Merge,
 }
 
-/// What becomes of an input that is too long.
+/// What happens to an input that is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overlong {
-    /// It is refused, or cut at one end.
+    /// It is rejected or truncated.
     Truncate(Truncate),
-    /// It is read in windows; so is one that would fit, if the windows are smaller.
+    /// It is read in windows. So is a shorter input, if the windows are shorter still.
     Chunk(Chunking),
 }
 
-/// What becomes of a label's scores in several windows.
+/// How the scores of a label in several windows become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Merge {
-    /// Their mean: what the text is about on the whole.
+    /// The mean: what the text as a whole is about.
     #[default]
     Mean,
-    /// The highest: whether anything in the text is of that kind. The scores of a softmax then no longer
-    /// add up to one.
+    /// The maximum: whether any part of the text has the label. The scores of a softmax then no longer add up
+    /// to one.
     Max,
 }
 
@@ -79,8 +77,8 @@ impl FromStr for Chunking {
     }
 }
 
-/// Where the windows over `tokens` tokens lie: each of `room` but the last, which may be shorter, each
-/// beginning `overlap` before the end of the one before. At least one, of a text without tokens an empty one.
+/// Cuts `tokens` tokens into windows of `room` tokens, the last of which may be shorter. Each begins `overlap`
+/// tokens before the end of the previous one. A text without tokens has one empty window.
 ///
 /// # Panics
 /// Unless `overlap` is less than `room`.
@@ -98,7 +96,7 @@ pub fn windows(tokens: usize, room: usize, overlap: usize) -> Vec<Range<usize>> 
     }
 }
 
-/// Which tokens each window speaks for: all of them once, those of an overlap by halves.
+/// Divides the tokens among overlapping windows: each token belongs to one window, and an overlap is halved.
 pub fn shares(windows: &[Range<usize>]) -> Vec<Range<usize>> {
     let seam = |pair: &[Range<usize>]| (pair[1].start + pair[0].end) / 2;
     let seams = windows.windows(2).map(seam);
@@ -107,45 +105,47 @@ pub fn shares(windows: &[Range<usize>]) -> Vec<Range<usize>> {
     begins.zip(ends).map(|(begin, end)| begin..end).collect()
 }
 
-/// One text in windows.
+/// One text, cut into windows.
 #[derive(Debug, Clone)]
 pub struct Chunks {
-    text: String,
-    bare: Tokens,
-    windows: Vec<Range<usize>>,
-    /// Around each.
-    frame: Frame,
-    merge: Merge,
+    pub(crate) text: String,
+    /// Tokens of the text without special ones.
+    pub(crate) bare: Tokens,
+    /// Ranges of `bare`.
+    pub(crate) windows: Vec<Range<usize>>,
+    /// Special tokens around each window.
+    pub(crate) frame: Frame,
+    pub(crate) merge: Merge,
 }
 
 impl Chunks {
-    /// Reads a text and cuts it; one that fits is one window. `limit` is the most tokens that the engine
-    /// takes.
+    /// Tokenizes a text and cuts it; one that fits is one window. `limit` is the longest input of the engine, in
+    /// tokens.
     ///
     /// # Errors
-    /// [`RequestError::Invalid`] for sizes that cannot be honoured, else as [`Tokenizer::bare`].
+    /// [`RequestError::Invalid`] for a size above `limit` or not above the overlap, else as [`Tokenizer::encode_bare`].
     pub fn split(
         tokenizer: &Tokenizer,
         text: String,
         chunking: Chunking,
         limit: usize,
     ) -> Result<Chunks, RequestError> {
-        let bare = tokenizer.bare(&text)?;
-        Chunks::of(tokenizer, text, &bare, chunking, limit)
+        let bare = tokenizer.encode_bare(&text)?;
+        Chunks::from_tokens(tokenizer, text, &bare, chunking, limit)
     }
 
-    /// Cuts a text that was read before.
+    /// Cuts a text that was tokenized before.
     ///
     /// # Errors
     /// As [`Chunks::split`].
-    pub fn of(
+    pub fn from_tokens(
         tokenizer: &Tokenizer,
         text: String,
         bare: &Tokens,
         chunking: Chunking,
         limit: usize,
     ) -> Result<Chunks, RequestError> {
-        let invalid = |said: String| Err(RequestError::Invalid(said));
+        let invalid = |reason: String| Err(RequestError::Invalid(reason));
         let Chunking { size, overlap, merge } = chunking;
         let size = size.unwrap_or(limit);
         if size > limit {
@@ -162,35 +162,18 @@ impl Chunks {
         Ok(Chunks { text, bare: bare.clone(), windows, frame: tokenizer.frame().clone(), merge })
     }
 
-    /// How many windows.
+    /// Returns the number of windows, at least 1.
     pub fn count(&self) -> usize {
         self.windows.len()
     }
 
-    /// Tokens of the whole text, special ones included once.
+    /// Returns the tokens of the whole text, special ones included once.
     pub fn tokens(&self) -> usize {
         self.bare.ids.len() + self.frame.len()
     }
 
-    /// What each window is asked, for a task on the whole text.
-    ///
-    /// # Errors
-    /// [`RequestError::Invalid`] for a task whose answers cannot be merged.
-    pub fn task(task: &Task) -> Result<Task, RequestError> {
-        match task {
-            Task::Classify { .. } | Task::Tag => Ok(task.clone()),
-            // Cut and scaled once, after the mean.
-            Task::Embed { pooling, .. } => {
-                Ok(Task::Embed { pooling: *pooling, normalize: false, dimensions: None })
-            }
-            _ => Err(RequestError::Invalid(
-                "chunks are for classification, tags and embeddings of whole texts".into(),
-            )),
-        }
-    }
-
-    /// What to submit, a window each, made when it is asked for: windows may overlap until all of them together
-    /// are thousands of times the text, so a caller looks at [`Chunks::count`] first.
+    /// Iterates over the inputs to submit, one per window. They are made on demand: overlapping windows may
+    /// together be thousands of times the text, so callers should check [`Chunks::count`] first.
     pub fn inputs(&self) -> impl Iterator<Item = Input> + '_ {
         let characters = Characters::new(&self.text);
         self.windows.iter().map(move |window| {
@@ -200,92 +183,10 @@ impl Chunks {
             let moved = |span: Range<usize>| {
                 if span.is_empty() { 0..0 } else { span.start - start..span.end - start }
             };
-            let Tokens { ids, spans, .. } = self.frame.around(&self.bare, window.clone());
+            let Tokens { ids, spans, .. } = self.frame.wrap(&self.bare, window.clone());
             let spans = spans.into_iter().map(moved).collect();
             let tokens = Tokens { ids, spans, truncated: false };
             Input::Tokens(characters.slice(&(start..end)).to_owned(), tokens)
         })
     }
-
-    /// The answer of the whole text. `task` is the one that was asked of the text.
-    ///
-    /// # Panics
-    /// Unless there is one answer a window, of the kind that [`Chunks::task`] asks for.
-    pub fn merge(&self, task: &Task, answers: Vec<Answer>) -> Answer {
-        assert_eq!(answers.len(), self.count(), "one answer a window");
-        match task {
-            Task::Tag => self.merge_tags(answers),
-            Task::Embed { normalize, dimensions, .. } => {
-                let mut vector = self.merge_vectors(answers);
-                vector.truncate(dimensions.unwrap_or(vector.len()));
-                if *normalize {
-                    to_unit_length(&mut vector);
-                }
-                Answer::Embedding(vector)
-            }
-            _ => self.merge_labels(answers),
-        }
-    }
-
-    fn merge_labels(&self, answers: Vec<Answer>) -> Answer {
-        let count = answers.len() as f64;
-        let mut merged: Vec<(LabelScore, f64)> = Vec::new();
-        for answer in answers {
-            let Answer::Labels(mut labels) = answer else { panic!("{OTHER_KIND}") };
-            labels.sort_by_key(|label| label.id);
-            if merged.is_empty() {
-                merged = labels
-                    .into_iter()
-                    .map(|label| (label.clone(), f64::from(label.score)))
-                    .collect();
-                continue;
-            }
-            for ((_, score), label) in merged.iter_mut().zip(labels) {
-                *score = match self.merge {
-                    Merge::Mean => *score + f64::from(label.score),
-                    Merge::Max => score.max(f64::from(label.score)),
-                };
-            }
-        }
-        let divisor = if self.merge == Merge::Mean { count } else { 1.0 };
-        let score = |(label, score)| LabelScore { score: (score / divisor) as f32, ..label };
-        let mut labels: Vec<LabelScore> = merged.into_iter().map(score).collect();
-        labels.sort_by(|a, b| b.score.total_cmp(&a.score));
-        Answer::Labels(labels)
-    }
-
-    /// Labels first, then entities over all of them: one that a window's end cuts in two is whole again,
-    /// and one in an overlap is there once.
-    fn merge_tags(&self, answers: Vec<Answer>) -> Answer {
-        let before = self.frame.before.len();
-        let last = answers.len() - 1;
-        let mut token_labels = Vec::with_capacity(self.tokens());
-        let shares = shares(&self.windows);
-        for (n, answer) in answers.into_iter().enumerate() {
-            let Answer::Tags { token_labels: mut own, .. } = answer else { panic!("{OTHER_KIND}") };
-            let (window, share) = (&self.windows[n], &shares[n]);
-            let first = if n == 0 { 0 } else { before + share.start - window.start };
-            let end = if n == last { own.len() } else { before + share.end - window.start };
-            token_labels.extend(own.drain(first..end));
-        }
-        let whole = self.frame.around(&self.bare, 0..self.bare.ids.len());
-        let entities = entities(&self.text, &token_labels, &whole.spans);
-        Answer::Tags { entities, token_labels }
-    }
-
-    /// The mean, each window as much as it has tokens.
-    fn merge_vectors(&self, answers: Vec<Answer>) -> Vec<f32> {
-        let mut sums: Vec<f64> = Vec::new();
-        let mut total = 0.0;
-        for (answer, window) in answers.into_iter().zip(&self.windows) {
-            let Answer::Embedding(vector) = answer else { panic!("{OTHER_KIND}") };
-            let weight = (window.len() + self.frame.len()) as f64;
-            sums.resize(vector.len(), 0.0);
-            sums.iter_mut().zip(vector).for_each(|(sum, x)| *sum += weight * f64::from(x));
-            total += weight;
-        }
-        sums.into_iter().map(|sum| (sum / total) as f32).collect()
-    }
 }
-
-const OTHER_KIND: &str = "an answer of another kind than was asked for";

@@ -1,38 +1,38 @@
-//! Labels of tokens, joined into the stretches of text that they name.
+//! Joins the labels of tokens into entities: labelled ranges of the text.
 //!
-//! It reads what a model said of each token and where the tokens lie; it corrects nothing that the model
-//! said, beyond taking an `I-` without its `B-` for a beginning.
+//! It takes the most likely label of each token and the token's span. It does not correct the model's labels,
+//! except that an `I-` without its `B-` begins an entity.
 
 use std::ops::Range;
 
 use super::characters::Characters;
 
-/// A label and how sure the model is of it.
+/// A label and its score.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LabelScore {
-    /// Its place in `id2label`.
+    /// Index in `id2label`.
     pub id: usize,
-    /// From `id2label`.
+    /// Name in `id2label`.
     pub label: String,
-    /// Probability, or the logit where raw scores were asked for.
+    /// Probability, or the logit if the task asks for raw scores.
     pub score: f32,
 }
 
-/// A labelled stretch of the text.
+/// A labelled range of the text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entity {
     /// Without the `B-` or `I-`.
     pub label: String,
-    /// Characters of the text, without surrounding white space.
+    /// Range in characters of the text, without surrounding white space.
     pub span: Range<usize>,
-    /// Those characters.
+    /// The characters of the range.
     pub text: String,
     /// Mean probability of its tokens' labels.
     pub score: f32,
 }
 
-/// Joins tokens into entities: `B-X` begins one, `I-X` goes on with an X or begins one where there is
-/// none, a label without a prefix goes on with itself, `O` is outside.
+/// Joins tokens into entities: `B-X` begins one, `I-X` continues an X or else begins one, a label without a
+/// prefix continues itself, `O` is outside.
 pub(crate) fn entities(text: &str, labels: &[LabelScore], spans: &[Range<usize>]) -> Vec<Entity> {
     let mut open: Option<OpenEntity<'_>> = None;
     let mut closed = Vec::new();
@@ -64,7 +64,7 @@ pub(crate) fn entities(text: &str, labels: &[LabelScore], spans: &[Range<usize>]
     closed.into_iter().filter_map(|entity| entity.close(&characters)).collect()
 }
 
-/// An entity that may go on.
+/// An entity that the next token may continue.
 struct OpenEntity<'a> {
     label: &'a str,
     span: Range<usize>,
@@ -73,7 +73,8 @@ struct OpenEntity<'a> {
 }
 
 impl OpenEntity<'_> {
-    /// Byte-level vocabularies put the space before a word into its token; it is no part of an entity.
+    /// Trims white space: byte-level vocabularies put the space before a word into its token. `None` if nothing
+    /// is left.
     fn close(self, characters: &Characters<'_>) -> Option<Entity> {
         let raw = characters.slice(&self.span);
         let text = raw.trim();

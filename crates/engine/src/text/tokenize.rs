@@ -1,7 +1,8 @@
-//! Text to token ids, with the place of each token in the text.
+//! Text to token ids, with the span of each token in the text.
 //!
 //! The `tokenizers` crate does the work. Truncation and padding that a `tokenizer.json` may ask for are
-//! switched off: nothing is cut unless the caller says so, and packed batches have no padding.
+//! switched off: nothing is truncated unless the caller asks for it, and packed batches have no padding.
+//! Texts longer than the model are [`super::chunk`]'s.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
@@ -14,7 +15,7 @@ use crate::checkpoint::Checkpoint;
 use crate::error::{LoadError, RequestError};
 use crate::text::characters::Characters;
 
-/// What a request gives the model to read.
+/// The input of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// One text.
@@ -23,24 +24,26 @@ pub enum Input {
     Pair(String, String),
     /// Token ids, special ones included, as they are.
     Ids(Vec<u32>),
-    /// A text that was tokenized before, special tokens included, and what the spans count in.
+    /// Tokens of a text that was tokenized before, special ones included, and the text that their spans count
+    /// in.
     Tokens(String, Tokens),
 }
 
-/// What becomes of an input that is too long.
+/// What happens to an input that is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Truncate {
-    /// It is refused.
+    /// It is rejected.
     #[default]
     No,
-    /// Its end is cut off.
+    /// Its end is removed.
     Right,
-    /// Its beginning is cut off.
+    /// Its beginning is removed.
     Left,
 }
 
 impl Truncate {
-    /// Which of `len` tokens are kept where there is room for `room`: all of them unless it cuts.
+    /// Returns the range of `len` tokens to keep if there is room for `room`: all of them with
+    /// [`Truncate::No`].
     pub fn kept(self, len: usize, room: usize) -> Range<usize> {
         let excess = len.saturating_sub(room);
         match self {
@@ -51,27 +54,27 @@ impl Truncate {
     }
 }
 
-/// Token ids and where they come from.
+/// Token ids and their spans in the text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tokens {
     /// Special tokens included.
     pub ids: Vec<u32>,
-    /// Place of each token in the first text, in characters; empty for special tokens.
+    /// Span of each token in the first text, in characters; empty for special tokens.
     pub spans: Vec<Range<usize>>,
-    /// Whether the input was cut.
+    /// Whether the input was truncated.
     pub truncated: bool,
 }
 
-/// One token of a text, for people.
+/// One token of a text, for people to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenPiece {
-    /// Its id.
+    /// Id in the vocabulary.
     pub id: u32,
-    /// The characters it stands for; of a special token its name.
+    /// The characters it stands for; for a special token, its name.
     pub text: String,
-    /// Whether it is special.
+    /// Whether the tokenizer added it to the text.
     pub special: bool,
-    /// Characters of the text; `None` for special tokens.
+    /// Range in characters of the text; `None` for special tokens.
     pub span: Option<Range<usize>>,
 }
 
@@ -83,13 +86,13 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// How many.
+    /// Returns the number of special tokens.
     pub(crate) fn len(&self) -> usize {
         self.before.len() + self.after.len()
     }
 
-    /// Some of a text's tokens with these around them; their spans are those of the text.
-    pub(crate) fn around(&self, bare: &Tokens, range: Range<usize>) -> Tokens {
+    /// Puts the special tokens around a range of a text's tokens. Spans still count in the whole text.
+    pub(crate) fn wrap(&self, bare: &Tokens, range: Range<usize>) -> Tokens {
         let Frame { before, after } = self;
         let ids = [before, &bare.ids[range.clone()], after].concat();
         let special = |count: usize| std::iter::repeat_n(0..0, count);
@@ -103,7 +106,7 @@ impl Frame {
 pub struct Tokenizer {
     /// Without its post-processor.
     inner: tokenizers::Tokenizer,
-    /// Apart, because some trim offsets, and would twice: whatever encodes a text applies it once.
+    /// Separate, because some trim offsets and must run once per text: every method that encodes applies it.
     post_processor: Option<PostProcessorWrapper>,
     frame: Frame,
     fingerprint: u64,
@@ -115,7 +118,8 @@ impl Tokenizer {
     /// Reads `tokenizer.json` and, for the mask token, `tokenizer_config.json`.
     ///
     /// # Errors
-    /// [`LoadError::Tokenizer`] when it is missing or damaged.
+    /// [`LoadError::Source`] if `tokenizer.json` is missing, [`LoadError::Tokenizer`] if a file is damaged,
+    /// [`LoadError::Io`] if it cannot be read.
     pub fn open(checkpoint: &Checkpoint) -> Result<Tokenizer, LoadError> {
         let bad = |reason: String| LoadError::Tokenizer { model: checkpoint.name().into(), reason };
         let json = checkpoint.require("tokenizer.json")?;
@@ -146,7 +150,7 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// Puts special tokens around, if they are wanted, and makes offsets what the tokenizer says they are.
+    /// Adds special tokens if `special` is set, and trims offsets as the tokenizer asks.
     fn post_process(
         &self,
         first: Encoding,
@@ -159,13 +163,13 @@ impl Tokenizer {
         }
     }
 
-    /// All of one text, with offsets in characters.
-    fn read(&self, text: &str, special: bool) -> Result<Encoding, RequestError> {
-        let read = self.inner.encode_char_offsets(text, false);
-        read.and_then(|read| self.post_process(read, None, special)).map_err(invalid)
+    /// Encodes a whole text, with offsets in characters.
+    fn encode_whole(&self, text: &str, special: bool) -> Result<Encoding, RequestError> {
+        let encoding = self.inner.encode_char_offsets(text, false);
+        encoding.and_then(|encoding| self.post_process(encoding, None, special)).map_err(invalid)
     }
 
-    /// What the post-processor puts around one text, whatever the text.
+    /// Reads which special tokens the post-processor puts around one text, whatever the text.
     fn read_frame(&self) -> tokenizers::Result<Frame> {
         let framed = self.post_process(self.inner.encode("a", false)?, None, true)?;
         let special = framed.get_special_tokens_mask();
@@ -176,48 +180,49 @@ impl Tokenizer {
         Ok(Frame { before, after })
     }
 
-    /// The same for two tokenizers that read one `tokenizer.json`, so that a text need not be read twice.
+    /// Returns a hash of `tokenizer.json`. Two tokenizers with one fingerprint encode a text alike, so that it
+    /// need not be encoded twice.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
 
-    /// Special tokens that are put around one text.
+    /// Returns the number of special tokens around one text.
     pub fn frame_tokens(&self) -> usize {
         self.frame.len()
     }
 
-    /// Those tokens.
+    /// Returns the special tokens around one text.
     pub(crate) fn frame(&self) -> &Frame {
         &self.frame
     }
 
-    /// Tokens of a whole text without the special ones, however many: what [`Tokenizer::framed`] takes.
+    /// Tokenizes a whole text of any length without special tokens, for [`Tokenizer::wrap`].
     ///
     /// # Errors
-    /// [`RequestError::Empty`], [`RequestError::Invalid`] when the tokenizer fails on the text.
-    pub fn bare(&self, text: &str) -> Result<Tokens, RequestError> {
+    /// [`RequestError::Empty`], [`RequestError::Invalid`] if the tokenizer fails on the text.
+    pub fn encode_bare(&self, text: &str) -> Result<Tokens, RequestError> {
         if text.is_empty() {
             return Err(RequestError::Empty);
         }
-        let encoding = self.read(text, false)?;
+        let encoding = self.encode_whole(text, false)?;
         let spans = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
         Ok(Tokens { ids: encoding.get_ids().to_vec(), spans, truncated: false })
     }
 
-    /// Some of a text's tokens with the special ones around them, as a model reads them.
-    pub fn framed(&self, bare: &Tokens, range: Range<usize>) -> Tokens {
-        self.frame.around(bare, range)
+    /// Puts the special tokens around a range of a text's tokens, as a model expects them.
+    pub fn wrap(&self, bare: &Tokens, range: Range<usize>) -> Tokens {
+        self.frame.wrap(bare, range)
     }
 
-    /// Every token of a text, with or without the special ones.
+    /// Splits a text into its tokens, with or without special ones.
     ///
     /// # Errors
-    /// [`RequestError::Empty`], [`RequestError::Invalid`] when the tokenizer fails on the text.
+    /// [`RequestError::Empty`], [`RequestError::Invalid`] if the tokenizer fails on the text.
     pub fn tokens(&self, text: &str, special: bool) -> Result<Vec<TokenPiece>, RequestError> {
         if text.is_empty() {
             return Err(RequestError::Empty);
         }
-        let encoding = self.read(text, special)?;
+        let encoding = self.encode_whole(text, special)?;
         let characters = Characters::new(text);
         let piece = |at: usize| {
             let (start, end) = encoding.get_offsets()[at];
@@ -233,7 +238,7 @@ impl Tokenizer {
         Ok((0..encoding.len()).map(piece).collect())
     }
 
-    /// Token ids as text, with or without the special ones.
+    /// Decodes token ids to text, with or without special tokens.
     ///
     /// # Errors
     /// [`RequestError::Invalid`] for an id that the tokenizer does not have.
@@ -246,15 +251,15 @@ impl Tokenizer {
         self.inner.decode(ids, skip_special).map_err(failed)
     }
 
-    /// One more than the largest id.
+    /// Returns one more than the largest id.
     pub fn vocab_end(&self) -> u32 {
         self.vocab_end
     }
 
-    /// Whether a model of this vocabulary has a row for every id.
+    /// Checks that a model with this vocabulary has an embedding for every id.
     ///
     /// # Errors
-    /// [`LoadError::Tokenizer`] naming the largest id.
+    /// [`LoadError::Tokenizer`] with the largest id.
     pub fn check(&self, vocab_size: usize, model: &str) -> Result<(), LoadError> {
         if self.vocab_end as usize <= vocab_size {
             return Ok(());
@@ -266,17 +271,17 @@ impl Tokenizer {
         })
     }
 
-    /// The token that fill-mask fills.
+    /// Returns the id of the mask token.
     pub fn mask_id(&self) -> Option<u32> {
         self.mask_id
     }
 
-    /// How that token is written.
+    /// Returns the mask token as it is written in a text.
     pub fn mask_token(&self) -> Option<String> {
         self.mask_id.and_then(|id| self.inner.id_to_token(id))
     }
 
-    /// A token as text, without the marks of its vocabulary.
+    /// Decodes one token to text, without the marks of its vocabulary.
     pub fn decode(&self, id: u32) -> String {
         self.inner.decode(&[id], false).unwrap_or_default()
     }
@@ -284,8 +289,8 @@ impl Tokenizer {
     /// Tokenizes one input. With `truncate`, cuts it to `limit` tokens, the longer text of a pair first.
     ///
     /// # Errors
-    /// [`RequestError::Empty`], [`RequestError::TooLong`], [`RequestError::Invalid`] for ids that the
-    /// model does not have.
+    /// [`RequestError::Empty`]; [`RequestError::TooLong`]; [`RequestError::Invalid`] if the tokenizer fails on
+    /// the text or the special tokens leave no room for it.
     pub fn encode(
         &self,
         input: &Input,
@@ -360,11 +365,11 @@ impl Tokenizer {
         Ok(Tokens { ids: encoding.get_ids().to_vec(), spans, truncated })
     }
 
-    /// Byte spans of the tokens of a text, without special tokens: what a generator of texts of exact
-    /// length cuts by.
+    /// Returns the byte spans of a text's tokens, without special ones: what a generator of texts of exact
+    /// length cuts at.
     ///
     /// # Errors
-    /// [`RequestError::Invalid`] when the tokenizer fails on the text.
+    /// [`RequestError::Invalid`] if the tokenizer fails on the text.
     pub fn byte_spans(&self, text: &str) -> Result<Vec<(usize, usize)>, RequestError> {
         self.inner
             .encode(text, false)
@@ -373,13 +378,16 @@ impl Tokenizer {
             .map_err(invalid)
     }
 
-    /// Tokens of a text, special ones included.
+    /// Counts the tokens of a text, special ones included.
     ///
     /// # Errors
-    /// [`RequestError::Invalid`] when the tokenizer fails on the text.
+    /// [`RequestError::Invalid`] if the tokenizer fails on the text.
     pub fn count(&self, text: &str) -> Result<usize, RequestError> {
-        let read = self.inner.encode_fast(text, false);
-        read.and_then(|read| self.post_process(read, None, true)).map(|e| e.len()).map_err(invalid)
+        let encoding = self.inner.encode_fast(text, false);
+        encoding
+            .and_then(|encoding| self.post_process(encoding, None, true))
+            .map(|e| e.len())
+            .map_err(invalid)
     }
 }
 

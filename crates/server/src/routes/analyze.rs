@@ -119,7 +119,7 @@ async fn tokenize_once(
         }
         let (text, reader) = (prompted(key.1.as_deref(), text.to_owned()), served.clone());
         let read = move || {
-            let bare = reader.engine.model().tokenizer.bare(&text)?;
+            let bare = reader.engine.model().tokenizer.encode_bare(&text)?;
             Ok(Arc::new(TokenizedText { text, bare }))
         };
         texts.insert(key, app.tokenizer_pool.run(read).await?);
@@ -140,7 +140,7 @@ async fn run(
             let reader = served.clone();
             let cut = move || {
                 let (TokenizedText { text, bare }, model) = (&*tokenized, reader.engine.model());
-                Chunks::of(&model.tokenizer, text.clone(), bare, chunking, limit)
+                Chunks::from_tokens(&model.tokenizer, text.clone(), bare, chunking, limit)
             };
             let chunks = app.tokenizer_pool.run(cut).await??;
             app.run_chunks(served, &[chunks], &task).await?.pop()
@@ -154,7 +154,7 @@ async fn run(
                 let tokens = own + tokenizer.frame_tokens();
                 return Err(RequestError::TooLong { tokens, limit }.into());
             }
-            let input = Input::Tokens(text.clone(), tokenizer.framed(bare, kept));
+            let input = Input::Tokens(text.clone(), tokenizer.wrap(bare, kept));
             app.submit_all(served, [input], &task, Truncate::No).await?.pop().map(Output::from)
         }
     };

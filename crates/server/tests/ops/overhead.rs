@@ -28,7 +28,7 @@ impl Backend for Constant {
         Ok(())
     }
     fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError> {
-        Ok(Fetch::Here(vec![1.0; view.rows * view.cols]))
+        Ok(Fetch::Done(vec![1.0; view.rows * view.cols]))
     }
     fn write(&mut self, _: &View, _: &[f32]) -> Result<(), DeviceError> {
         Ok(())
@@ -54,7 +54,7 @@ fn percentile_ms(mut times: Vec<Duration>, percent: usize) -> f64 {
 #[ignore = "a measurement; cargo test --release -p bigbatch-server --test ops -- --ignored --nocapture"]
 fn http_adds_less_than_a_millisecond() {
     let around = |_| Box::new(Constant) as Box<dyn Backend>;
-    let engine = Engine::start_around(model(), &options(), around).expect("starts");
+    let engine = Engine::start_with_backend(model(), &options(), around).expect("starts");
     let server = Server::start(vec![ServedModel::new("m", "embedded", engine)], Setup::default());
     let ids: Vec<u32> = (0..TOKENS as u32).map(|n| 10 + n % 200).collect();
     let list: Vec<String> = ids.iter().map(u32::to_string).collect();

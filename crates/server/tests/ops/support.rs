@@ -158,7 +158,7 @@ fn served_with_capacity(
     ServedModel::new(
         "m",
         "embedded",
-        Engine::start_around(model(), &options, around).expect("starts"),
+        Engine::start_with_backend(model(), &options, around).expect("starts"),
     )
 }
 

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use bigbatch_engine::{
-    Engine, Head, Input, Request, RequestError, Response, Task, Tokenizer, Truncate,
-};
+use bigbatch_engine::{Engine, Input, Request, RequestError, Response, Task, Tokenizer, Truncate};
 
 use super::memory::{ArenaSample, MemorySample, process_rss_bytes};
 use super::target::{
@@ -23,13 +21,7 @@ impl InProcess {
     /// Wraps `engine`, with the default task of its model's head. `memory_budget_bytes` and `version`
     /// are for the report, which takes everything else from the engine.
     pub fn new(engine: Engine, memory_budget_bytes: u64, version: &str) -> InProcess {
-        let task = match engine.model().config.head {
-            Head::Base | Head::MaskedLm { .. } => {
-                Task::Embed { pooling: None, normalize: true, dimensions: None }
-            }
-            Head::Sequence { .. } => Task::Classify { raw_scores: false },
-            Head::Token => Task::Tag,
-        };
+        let task = Task::default_for(&engine.model().config.head);
         let info = TargetInfo {
             name: "in-process".into(),
             version: version.into(),

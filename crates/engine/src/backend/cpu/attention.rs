@@ -14,12 +14,12 @@ use rayon::prelude::*;
 use super::gemm::{Operand, Output, Size, multiply};
 use super::math::exp_nonpositive;
 
-/// Queries of a task.
+/// Queries per task of the thread pool.
 const QUERIES: usize = 64;
 /// Keys visited at a time.
 const KEYS: usize = 256;
 
-/// What all tasks of a launch share.
+/// The dimensions that all tasks of a launch share.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
     pub(super) heads: usize,
@@ -27,7 +27,7 @@ pub(super) struct Shape {
     pub(super) window: Option<usize>,
 }
 
-/// One thread's working memory.
+/// The working memory of one thread.
 struct Scratch {
     /// [QUERIES, KEYS].
     scores: Vec<f32>,
@@ -38,7 +38,7 @@ struct Scratch {
     total: [f32; QUERIES],
 }
 
-/// One scratch a thread, made at start-up.
+/// One scratch per thread, made at start-up.
 pub(super) struct ScratchPool(Vec<Mutex<Scratch>>);
 
 pub(super) fn scratch_bytes(head_dim: usize) -> usize {
@@ -71,7 +71,7 @@ struct OutputTile(*mut f32);
 // SAFETY: every task writes a tile of rows and columns that no other task has.
 unsafe impl Send for OutputTile {}
 
-/// `qkv` is [T, 3 hidden], already rotated; `out` is [T, hidden].
+/// Computes softmax(q k^T / sqrt(head_dim)) v within each sequence. `qkv` is [T, 3 hidden], already rotated; `out` is [T, hidden].
 pub(super) fn attention(
     qkv: &[f32],
     out: &mut [f32],
@@ -164,7 +164,7 @@ fn run(qkv: &[f32], out: OutputTile, task: &Task, shape: Shape, scratch: &mut Sc
     }
 }
 
-/// Keys outside [low, high] get no weight.
+/// Masks the scores of keys outside [low, high].
 #[inline(always)]
 fn mask(scores: &mut [f32], first_key: usize, low: usize, high: usize) {
     for (j, score) in scores.iter_mut().enumerate() {
@@ -175,7 +175,7 @@ fn mask(scores: &mut [f32], first_key: usize, low: usize, high: usize) {
     }
 }
 
-/// Turns a block's scores into weights relative to the running maximum and rescales what was summed.
+/// Turns a block's scores into weights relative to the running maximum and rescales the sums so far.
 #[inline(always)]
 fn fold_block(scores: &mut [f32], sums: &mut [f32], max: &mut f32, total: &mut f32) {
     let block_max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);

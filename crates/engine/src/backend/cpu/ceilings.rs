@@ -1,4 +1,4 @@
-//! What this machine's threads reach at best, as the ceilings beside other figures.
+//! Measures the rates that this machine's threads reach at best, which other figures are compared with.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ const PRODUCT: (usize, usize, usize) = (4096, 768, 2304);
 const COPY_BYTES: usize = 256 << 20;
 const REPEATS: usize = 5;
 
-/// Runs on the threads of the pool that it is called in.
+/// Measures on the threads of the pool that it is called in.
 pub(super) fn measure() -> Ceilings {
     let (rows, k, n) = PRODUCT;
     let (x, w) = (vec![0.5f32; rows * k], vec![0.25f32; n * k]);
@@ -36,7 +36,7 @@ pub(super) fn measure() -> Ceilings {
     }
 }
 
-/// Least seconds of several runs: a ceiling is what is possible, not what is usual.
+/// Returns the least seconds of several runs: a ceiling is what is possible, not what is usual.
 fn best(mut run: impl FnMut()) -> f64 {
     let seconds = |_| {
         let start = Instant::now();

@@ -9,13 +9,13 @@ use crate::backend::View;
 /// rule that also looks at the number of rows; blocks it need not split keep a row's bits its own.
 const MAX_INNER: usize = 512;
 
-/// Rows that a product of `columns` columns is computed with at least. Results of up to 256 elements, and
+/// Returns the least number of rows that a product of `columns` columns is computed with. Results of up to 256 elements, and
 /// single rows, have code paths of their own in the library, which sum in another order.
 pub fn min_rows(columns: usize) -> usize {
     256 / columns + 2
 }
 
-/// `out = x W^T (+ bias)`, or added to `out`.
+/// Computes `out = x W^T (+ bias)`, or adds it to `out`.
 ///
 /// `x` is [rows, k], `w` [n, k] row-major, `out` [rows, n], with at least [`min_rows`] rows and two columns.
 pub(super) fn linear(
@@ -70,7 +70,7 @@ pub(super) struct Operand {
     pub(super) column_stride: usize,
 }
 
-/// The product, row-major; `add` keeps what it holds as a summand.
+/// The product, row-major; with `add`, the product is added to what it holds.
 #[derive(Clone, Copy)]
 pub(super) struct Output {
     pub(super) start: *mut f32,
@@ -78,7 +78,7 @@ pub(super) struct Output {
     pub(super) add: bool,
 }
 
-/// `out = scale a b`, or added to `out`.
+/// Computes `out = scale a b`, or adds it to `out`.
 ///
 /// # Safety
 /// All elements that the sizes and strides reach must lie in memory that the pointers may read, and write

@@ -1,8 +1,9 @@
 //! The fast host backend: f32, packed, threaded, and the same bits for a text in any batch.
 //!
-//! Every row's arithmetic has an order of its own that depends on nothing beside it: GEMMs sum over the
-//! inner dimension in fixed blocks (`gemm`), attention walks blocks counted from its own sequence's
-//! start (`attention`), labels are plain dot products. Threads only ever split rows or columns.
+//! The order of a row's arithmetic depends on that row or its sequence alone: GEMMs sum over the inner
+//! dimension in fixed blocks (`gemm`), attention walks blocks counted from its own sequence's start
+//! (`attention`), labels are plain dot products. Threads split rows or columns, never a sum. Products run over
+//! at least [`min_rows`] rows; the rows beyond the batch's own are never read.
 //!
 //! Loops are written for the compiler to vectorise; `pulp` compiles each for the instruction sets it
 //! knows and picks one at start-up, so there is no intrinsic here.
@@ -22,14 +23,14 @@ use super::{ArenaUsage, Backend, Ceilings, Fetch, Op, RopeTable, View, WeightTab
 use crate::batch::PackedBatch;
 use crate::error::DeviceError;
 
-/// A thread pool, weights, tables and one arena.
+/// The host backend: a thread pool, weights, rotary tables and one arena.
 pub struct CpuBackend {
     pool: ThreadPool,
-    state: State,
+    operands: Operands,
 }
 
-/// What the operations work on, apart from the threads that run them.
-struct State {
+/// What the operations read and write, apart from the threads that run them.
+struct Operands {
     weights: WeightTable,
     ropes: Vec<RopeTable>,
     heads: usize,
@@ -39,21 +40,22 @@ struct State {
     batch: PackedBatch,
 }
 
-/// The widest instruction set that this machine has and the loops here are compiled for.
+/// Returns the name of the widest instruction set that this machine has and the loops here are compiled for.
 pub fn instruction_set() -> String {
     format!("{:?}", pulp::Arch::new()).split('(').next().unwrap_or_default().into()
 }
 
-/// Bytes beside arena and weights that a backend of this many threads holds.
+/// Returns the bytes that a backend of this many threads holds besides arena, weights and tables.
 pub fn scratch_bytes(threads: usize, head_dim: usize) -> usize {
     threads * attention::scratch_bytes(head_dim)
 }
 
 impl CpuBackend {
-    /// `heads` is `num_attention_heads`; `ropes` in the order of their [`super::RopeId`]s.
+    /// Starts the threads and reserves the arena. `heads` is `num_attention_heads`; `ropes` are in the order of
+    /// their [`super::RopeId`]s.
     ///
     /// # Errors
-    /// [`DeviceError::Unavailable`] when the operating system gives no threads.
+    /// [`DeviceError::Unavailable`] if the operating system cannot start the threads.
     pub fn new(
         weights: WeightTable,
         ropes: Vec<RopeTable>,
@@ -73,14 +75,14 @@ impl CpuBackend {
         let head_dim = ropes.first().map_or(0, |table| 2 * table.pairs);
         let scratch = attention::ScratchPool::new(threads, head_dim);
         let (arena, batch) = (HostArena::new(arena_bytes), PackedBatch::default());
-        let state = State { weights, ropes, heads, norm_eps, arena, scratch, batch };
-        Ok(CpuBackend { pool, state })
+        let operands = Operands { weights, ropes, heads, norm_eps, arena, scratch, batch };
+        Ok(CpuBackend { pool, operands })
     }
 }
 
-impl State {
+impl Operands {
     fn run(&mut self, op: &Op) {
-        let State { weights, ropes, heads, norm_eps, arena, scratch, batch } = self;
+        let Operands { weights, ropes, heads, norm_eps, arena, scratch, batch } = self;
         let norm_of = |norm: &super::NormWeights| rows::Norm {
             weight: weights.get(norm.weight),
             bias: norm.bias.map(|id| weights.get(id)),
@@ -106,7 +108,7 @@ impl State {
             }
             Op::Linear { x, weight, bias, out, accumulate } => {
                 let bias = bias.map(|id| weights.get(id));
-                // Regions have room for more rows than the batch has; nobody reads what they become.
+                // Regions have room for more rows than the batch has; the results of those rows are never read.
                 let rows = x.rows.max(gemm::min_rows(out.cols));
                 let (x, out) = (View { rows, ..*x }, View { rows, ..*out });
                 let (input, output) = arena.input_output(&x, &out);
@@ -141,29 +143,29 @@ impl State {
 
 impl Backend for CpuBackend {
     fn begin(&mut self, batch: &PackedBatch) -> Result<(), DeviceError> {
-        self.state.batch.clone_from(batch);
+        self.operands.batch.clone_from(batch);
         Ok(())
     }
 
     fn launch(&mut self, op: &Op) -> Result<(), DeviceError> {
-        let CpuBackend { pool, state } = self;
-        pool.install(|| state.run(op));
+        let CpuBackend { pool, operands } = self;
+        pool.install(|| operands.run(op));
         Ok(())
     }
 
     fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError> {
-        let data = self.state.arena.get(view);
+        let data = self.operands.arena.get(view);
         let rows = (0..view.rows).flat_map(|row| &data[row * view.stride..][..view.cols]);
-        Ok(Fetch::Here(rows.copied().collect()))
+        Ok(Fetch::Done(rows.copied().collect()))
     }
 
     fn write(&mut self, view: &View, rows: &[f32]) -> Result<(), DeviceError> {
-        self.state.arena.write(view, rows);
+        self.operands.arena.write(view, rows);
         Ok(())
     }
 
     fn arena(&self) -> ArenaUsage {
-        self.state.arena.usage()
+        self.operands.arena.usage()
     }
 
     fn time(&mut self, ops: &[Op], repeats: usize) -> Result<Vec<f64>, DeviceError> {

@@ -1,4 +1,6 @@
-//! Operations that treat every row alike.
+//! Operations that treat every row alike: norms, activations, rotations, labels, pooling.
+//!
+//! Attention and products of matrices, whose rows share work, are in `attention` and `gemm`.
 
 use pulp::Arch;
 use rayon::prelude::*;
@@ -6,7 +8,7 @@ use rayon::prelude::*;
 use super::math;
 use crate::backend::{RopeTable, View};
 
-/// Rows a task takes at a time.
+/// Rows per task of the thread pool.
 const ROWS: usize = 16;
 
 /// Independent partial sums of a dot product: one or more vector registers on every target.
@@ -123,7 +125,7 @@ pub(super) fn rope(qkv: &mut [f32], width: usize, positions: &[u32], table: &Rop
     });
 }
 
-/// One dot product a row and label.
+/// Computes one dot product per row and label.
 pub(super) fn linear_rows(
     x: &[f32],
     view: &View,
@@ -159,7 +161,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     fold(lanes)
 }
 
-/// Means of row ranges; each is summed in blocks so that long ones keep f32's precision.
+/// Computes the mean of each range of rows, summed in blocks so that long ones keep the precision of f32.
 pub(super) fn pool(x: &[f32], out: &mut [f32], width: usize, segments: &[(u32, u32)]) {
     const BLOCK: usize = 64;
     let arch = Arch::new();

@@ -98,12 +98,12 @@ impl Backend for CudaBackend {
     fn collect(&mut self, fetch: Fetch) -> Result<Vec<f32>, DeviceError> {
         self.device().bind()?;
         match fetch {
-            Fetch::Here(rows) => Ok(rows),
+            Fetch::Done(rows) => Ok(rows),
             Fetch::Pending(rows) => self.outputs.collect(rows),
         }
     }
 
-    fn runs_behind(&self) -> bool {
+    fn is_asynchronous(&self) -> bool {
         true
     }
 

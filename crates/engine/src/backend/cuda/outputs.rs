@@ -83,7 +83,7 @@ impl Outputs {
             );
         };
         if bytes > BUFFER_BYTES {
-            return self.read(stream, matrix, &free).map(Fetch::Here);
+            return self.read(stream, matrix, &free).map(Fetch::Done);
         }
         if bytes > 0 {
             self.copy(stream, matrix, (0, matrix.rows), buffer)?;

@@ -1,7 +1,10 @@
 //! Which tensors a configuration needs, under the names that checkpoints use.
+//!
+//! It reads no tensor: [`Weights`] has them, [`super::forward`] says what is computed with them.
 
 use super::config::{Config, Head, LayerKind};
 use crate::backend::{NormWeights, WeightId};
+use crate::batch::RowLayout;
 use crate::checkpoint::{TensorSpec, Weights};
 use crate::error::LoadError;
 
@@ -34,7 +37,7 @@ pub struct LinearWeights {
 /// One encoder layer's tensors.
 #[derive(Debug, Clone)]
 pub struct LayerWeights {
-    /// Which keys it sees.
+    /// Which keys its attention sees.
     pub kind: LayerKind,
     /// Absent in layer 0, whose input is normed by the embedding.
     pub attn_norm: Option<NormWeights>,
@@ -127,10 +130,19 @@ impl Architecture {
         Architecture { tensors, roles, embedding, embedding_norm, layers, final_norm, head }
     }
 
-    /// Fails on a tensor that is missing, shaped otherwise, or not known to this architecture.
+    /// Returns the shape of the rows that the model returns for a batch.
+    pub fn row_layout(&self, config: &Config) -> RowLayout {
+        RowLayout {
+            logit_rows: config.head.logit_rows(),
+            hidden_size: config.hidden_size,
+            outputs: self.head.as_ref().map_or(0, |head| head.outputs),
+        }
+    }
+
+    /// Checks that `weights` has every tensor in its shape and no other tensor.
     ///
     /// # Errors
-    /// [`LoadError::Weights`] naming the tensor.
+    /// [`LoadError::Weights`] with the tensor that is missing, misshapen or unknown.
     pub fn check(&self, weights: &Weights, model: &str) -> Result<(), LoadError> {
         for spec in &self.tensors {
             weights.tensor(&spec.name, &spec.shape)?;

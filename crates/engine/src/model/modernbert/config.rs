@@ -1,5 +1,4 @@
-//! `config.json`, read the way `transformers` 5.17 reads it, and refused where it asks for something
-//! that this engine does not compute.
+//! Reads `config.json` as `transformers` 5.17 reads it, and rejects what this engine does not compute.
 //!
 //! Both layouts are understood: the old one (`global_rope_theta`, `local_rope_theta`, `rope_scaling`,
 //! `global_attn_every_n_layers`) and the new one (`rope_parameters` per layer type, `layer_types`).
@@ -12,10 +11,11 @@ use serde_json::Value;
 
 use super::rope::{self, Rope, RopeOverride};
 use crate::backend::RopeTable;
+use crate::batch::LogitRows;
 use crate::error::LoadError;
 use crate::pooling::Pooling;
 
-/// What the checkpoint computes beyond hidden states.
+/// What the model computes from its hidden states.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Head {
     /// Hidden states only (`ModernBertModel`): embeddings.
@@ -27,18 +27,30 @@ pub enum Head {
         /// `tie_word_embeddings`: the decoder's weight is the embedding.
         tied: bool,
     },
-    /// One answer for a sequence (`ModernBertForSequenceClassification`).
+    /// One row of labels per sequence (`ModernBertForSequenceClassification`).
     Sequence {
         /// `classifier_pooling`.
         pooling: Pooling,
-        /// What makes scores of logits.
+        /// How logits become scores.
         scoring: Scoring,
     },
-    /// One answer for a token (`ModernBertForTokenClassification`).
+    /// One row of labels per token (`ModernBertForTokenClassification`).
     Token,
 }
 
-/// What makes scores of a sequence's logits, as transformers' `text-classification` has it.
+impl Head {
+    /// Returns which rows of a batch this head computes logits for.
+    pub fn logit_rows(&self) -> LogitRows {
+        match self {
+            Head::Base => LogitRows::None,
+            Head::MaskedLm { .. } => LogitRows::Masks,
+            Head::Sequence { .. } => LogitRows::Segments,
+            Head::Token => LogitRows::Tokens,
+        }
+    }
+}
+
+/// How the logits of a sequence become scores, as in the `text-classification` pipeline of transformers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scoring {
     /// One label of several.
@@ -50,7 +62,7 @@ pub enum Scoring {
 }
 
 impl Scoring {
-    /// As `function_to_apply` names it.
+    /// Returns its name in `function_to_apply`.
     pub fn name(self) -> &'static str {
         match self {
             Scoring::Softmax => "softmax",
@@ -80,9 +92,9 @@ pub struct Config {
     pub intermediate_size: usize,
     /// Attention heads; `hidden_size / num_attention_heads` is even.
     pub num_attention_heads: usize,
-    /// One a layer, in order.
+    /// The kind of each layer, in order.
     pub layers: Vec<LayerKind>,
-    /// Keys at most this far away are seen by sliding layers, inclusive (`local_attention / 2`).
+    /// Sliding layers see keys at most this far away, inclusive (`local_attention / 2`).
     pub window: usize,
     /// Added to the variance in every norm.
     pub norm_eps: f32,
@@ -107,7 +119,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Elements of one head.
+    /// Returns the elements of one attention head.
     pub fn head_dim(&self) -> usize {
         self.hidden_size / self.num_attention_heads
     }
@@ -121,7 +133,7 @@ impl Config {
     /// Reads `config.json`, and `training_config.json` if the checkpoint has one.
     ///
     /// # Errors
-    /// [`LoadError::Config`] naming the key, its value and what is accepted.
+    /// [`LoadError::Config`] with the key, its value and what is accepted.
     pub fn parse(
         config_json: &[u8],
         training_config_json: Option<&[u8]>,

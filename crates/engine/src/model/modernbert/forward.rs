@@ -2,13 +2,13 @@
 //!
 //! Pre-norm encoder with GeGLU and rotary positions; layer 0 has no attention norm because the embedding
 //! is normed. Warner et al., 2024, <https://arxiv.org/abs/2412.13663>; names follow `transformers`'
-//! `modeling_modernbert.py`.
+//! `modeling_modernbert.py`. Nothing runs here: a [`Backend`](crate::backend::Backend) runs the list.
 
 use super::architecture::{Architecture, HeadWeights, LayerWeights, LinearWeights};
-use super::config::{Config, Head, LayerKind};
+use super::config::{Config, LayerKind};
 use super::workspace::Workspace;
 use crate::backend::{Op, RopeId, View};
-use crate::batch::PackedBatch;
+use crate::batch::{LogitRows, PackedBatch, RowCounts};
 use crate::dtype::Dtype;
 
 /// Rotary table of full-attention layers.
@@ -16,29 +16,29 @@ pub const ROPE_FULL: RopeId = RopeId(0);
 /// Rotary table of sliding layers.
 pub const ROPE_SLIDING: RopeId = RopeId(1);
 
-/// Launches in order, and where the answers lie once all have run.
+/// The launches of a batch in order, and the views that hold its rows once all have run.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// Run in order; the engine may pause between any two.
+    /// The launches in order; the engine may pause between any two.
     pub ops: Vec<Op>,
-    /// [T, hidden], final hidden states.
+    /// [T, hidden]: the final hidden states.
     pub hidden: View,
-    /// [segments, hidden], f32: base and masked-LM models.
+    /// [segments, hidden], f32; base and masked-LM models.
     pub pooled: Option<View>,
-    /// [segments | T | mask rows, outputs], f32: by the head's kind.
+    /// [rows, outputs], f32; which rows is the head's [`LogitRows`].
     pub logits: Option<View>,
-    /// [rows, hidden] of `hidden` that are read as they are: base and masked-LM models.
+    /// The rows of `hidden` that are returned as they are; base and masked-LM models.
     pub hidden_rows: Option<View>,
 }
 
-/// Writes down the launches for one batch.
+/// Lists the launches of one batch.
 pub fn program(
     config: &Config,
     architecture: &Architecture,
     workspace: &Workspace,
     batch: &PackedBatch,
 ) -> Program {
-    debug_assert!(workspace.holds(batch));
+    debug_assert!(workspace.limits().allow(batch));
     let t = batch.tokens();
     let stream = workspace.stream(t, config.hidden_size);
     let hidden = workspace.narrow(t, config.hidden_size);
@@ -92,6 +92,7 @@ fn mlp(ops: &mut Vec<Op>, config: &Config, at: &Workspace, layer: &LayerWeights,
     ops.push(linear(wide.left(config.intermediate_size), layer.mlp_out, stream, true));
 }
 
+/// Writes down what follows the encoder: for each matrix of [`RowCounts`] the launches that compute it.
 fn heads(
     program: &mut Program,
     config: &Config,
@@ -99,44 +100,45 @@ fn heads(
     at: &Workspace,
     batch: &PackedBatch,
 ) {
-    let (t, h) = (batch.tokens(), config.hidden_size);
-    let hidden = program.hidden;
-    let segments = batch.segments.len();
-    let masks = batch.mask_rows.len();
-    match (&config.head, &architecture.head) {
-        (Head::Sequence { .. }, Some(head)) if segments > 0 => {
-            // One row a sequence: the head stays in f32, whatever the encoder computes in.
-            let rows = at.pooled(segments, h);
-            program.ops.push(Op::Pool { x: hidden, out: rows });
-            let dense = View { dtype: Dtype::F32, ..at.wide(segments, h) };
-            let dense = prediction_head(&mut program.ops, head, rows, dense);
-            program.logits = Some(label_logits(&mut program.ops, head, at, dense));
-        }
-        (Head::Token, Some(head)) => {
-            let dense = prediction_head(&mut program.ops, head, hidden, at.stream(t, h));
-            program.logits = Some(label_logits(&mut program.ops, head, at, dense));
-        }
-        (Head::MaskedLm { .. }, Some(head)) if masks > 0 => {
-            let rows = at.stream(masks, h);
-            program.ops.push(Op::Gather { x: hidden, out: rows });
-            let dense = prediction_head(&mut program.ops, head, rows, at.wide(masks, h));
-            let logits = at.logits(masks, head.outputs);
-            program.ops.push(linear(dense, head.output, logits, false));
-            program.logits = Some(logits);
-        }
-        _ => {}
+    let (h, hidden) = (config.hidden_size, program.hidden);
+    let layout = architecture.row_layout(config);
+    let RowCounts { pooled, logits: rows, hidden: hidden_rows } = layout.counts(batch);
+    let ops = &mut program.ops;
+    if let Some(head) = &architecture.head
+        && rows > 0
+    {
+        program.logits = match layout.logit_rows {
+            LogitRows::None => None,
+            LogitRows::Segments => {
+                // One row per sequence: the head stays in f32, whatever the encoder computes in.
+                let pooled = at.pooled(rows, h);
+                ops.push(Op::Pool { x: hidden, out: pooled });
+                let dense = View { dtype: Dtype::F32, ..at.wide(rows, h) };
+                let dense = prediction_head(ops, head, pooled, dense);
+                Some(label_logits(ops, head, at, dense))
+            }
+            LogitRows::Tokens => {
+                let dense = prediction_head(ops, head, hidden, at.stream(rows, h));
+                Some(label_logits(ops, head, at, dense))
+            }
+            LogitRows::Masks => {
+                let gathered = at.stream(rows, h);
+                ops.push(Op::Gather { x: hidden, out: gathered });
+                let dense = prediction_head(ops, head, gathered, at.wide(rows, h));
+                let logits = at.logits(rows, head.outputs);
+                ops.push(linear(dense, head.output, logits, false));
+                Some(logits)
+            }
+        };
     }
-    if !matches!(config.head, Head::Base | Head::MaskedLm { .. }) {
-        return;
-    }
-    if segments > 0 {
-        let pooled = at.pooled(segments, h);
-        program.ops.push(Op::Pool { x: hidden, out: pooled });
-        program.pooled = Some(pooled);
+    if pooled > 0 {
+        let out = at.pooled(pooled, h);
+        ops.push(Op::Pool { x: hidden, out });
+        program.pooled = Some(out);
     }
     // No head writes where the hidden states lie, so they are still whole.
-    let rows = &batch.hidden_rows;
-    program.hidden_rows = (!rows.is_empty()).then(|| hidden.rows(rows.start as usize, rows.len()));
+    program.hidden_rows =
+        (!hidden_rows.is_empty()).then(|| hidden.rows(hidden_rows.start, hidden_rows.len()));
 }
 
 /// dense, GELU, norm: `ModernBertPredictionHead`.

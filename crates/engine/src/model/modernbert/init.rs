@@ -18,7 +18,7 @@ use crate::dtype::Dtype;
 use crate::error::LoadError;
 use crate::text::tokenize::Tokenizer;
 
-/// A named set of sizes.
+/// The sizes of a published or a tiny model, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Preset {
     /// `modernbert-base-32k`.
@@ -30,7 +30,7 @@ pub struct Preset {
     max_tokens: usize,
 }
 
-/// What `model init --preset` knows.
+/// The values of `model init --preset`.
 pub const PRESETS: [Preset; 4] = [
     Preset {
         name: "modernbert-base-32k",
@@ -89,7 +89,7 @@ pub enum InitHead {
     Token(Vec<String>),
 }
 
-/// A checkpoint to be made.
+/// A new checkpoint with random weights.
 #[derive(Debug, Clone)]
 pub struct Init {
     /// Sizes.
@@ -103,10 +103,10 @@ pub struct Init {
 }
 
 impl Preset {
-    /// Looks a preset up by name.
+    /// Returns the preset of this name.
     ///
     /// # Errors
-    /// [`LoadError::Option`] naming all of them.
+    /// [`LoadError::Option`] with the known names if there is none.
     pub fn named(name: &str) -> Result<Preset, LoadError> {
         PRESETS.into_iter().find(|preset| preset.name == name).ok_or_else(|| LoadError::Option {
             option: "--preset",
@@ -119,7 +119,7 @@ impl Preset {
 }
 
 impl Init {
-    /// `config.json` in the layout that published checkpoints have.
+    /// Returns `config.json` in the layout of published checkpoints.
     pub fn config_json(&self) -> Value {
         let Preset {
             vocab_size,
@@ -181,7 +181,7 @@ impl Init {
         config
     }
 
-    /// Config and weights in memory, with this tokenizer.
+    /// Makes config and weights in memory, beside this tokenizer.
     ///
     /// # Errors
     /// [`LoadError::Config`] only if a preset contradicts itself.
@@ -205,7 +205,7 @@ impl Init {
         Ok(Checkpoint::memory(name, files))
     }
 
-    /// Writes a directory that `transformers` reads too; weights are drawn as they are written.
+    /// Writes a directory that `transformers` can read. Weights are drawn as they are written.
     ///
     /// # Errors
     /// [`LoadError::Write`] naming the file.
@@ -238,7 +238,7 @@ impl Init {
             .map_err(|source| LoadError::Write { path, source })
     }
 
-    /// Before anything is written.
+    /// Checks the tokenizer before anything is written.
     fn check_tokenizer(&self, json: &[u8], config_json: &[u8]) -> Result<(), LoadError> {
         let held = |name: &str, bytes: &[u8]| (name.to_string(), Cow::Owned(bytes.to_vec()));
         let files = vec![held("tokenizer.json", json), held("tokenizer_config.json", config_json)];

@@ -1,11 +1,12 @@
-//! ModernBERT: what its configuration asks for, its tensors, where activations lie, and its forward pass.
+//! ModernBERT: its configuration, its tensors, the offsets of its activations, and its forward pass.
 //!
-//! [`Config`] and [`Rope`] read `config.json`, [`Architecture`] lists the tensors, [`Workspace`] places the
-//! activations, [`forward`] writes the operations down, and [`Init`] draws random weights. Nothing here reads
-//! weights or runs an operation: see [`crate::checkpoint`] and [`crate::backend`].
+//! [`Config`] and [`Rope`] read `config.json`, [`Architecture`] lists the tensors, [`Workspace`] lays out
+//! the activations, [`forward`] lists the operations, and [`Init`] draws random weights. Nothing here reads
+//! weights or runs an operation: see `checkpoint` and [`crate::backend`].
 
 mod architecture;
 mod config;
+mod flops;
 pub mod forward;
 mod init;
 mod rope;
@@ -13,8 +14,9 @@ mod workspace;
 
 pub use architecture::Architecture;
 pub use config::{Config, Head, LayerKind, Scoring};
+pub use flops::{attention_flops, forward_flops};
 #[cfg(test)]
 pub(crate) use init::smallest;
 pub use init::{Init, InitHead, PRESETS, Preset};
 pub use rope::{Rope, RopeOverride, Scaling};
-pub use workspace::{MAX_MASKS, Workspace};
+pub use workspace::Workspace;

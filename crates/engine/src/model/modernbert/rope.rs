@@ -1,10 +1,10 @@
-//! Rotary positions: which frequencies a config asks for, and the tables made of them.
+//! Rotary positions: the frequencies that a config asks for. The tables are [`RopeTable`]s.
 //!
 //! The merging of the old layout follows `transformers` 5.17 (`ModernBertConfig.convert_rope_params_to_dict`):
 //! `rope_scaling` goes into both layer types, a missing `original_max_position_embeddings` is
 //! `max_position_embeddings`, thetas default to 160000 and 10000. Two things are stricter here, because
-//! upstream would go on with unscaled positions and say nothing: an unsupported `rope_type` is refused,
-//! and so is a scaling told by the older key `type` alone.
+//! upstream would silently continue with unscaled positions: an unsupported `rope_type` is rejected, and so
+//! is a scaling given by the older key `type` alone.
 //!
 //! Frequencies and angles are rounded to f32 where upstream rounds them, since that is what checkpoints
 //! were trained with and what the oracle computes: at 20000 tokens an exact angle differs by 1e-3. Their
@@ -20,15 +20,15 @@ use serde_json::Value;
 use super::config::RawConfig;
 use crate::backend::RopeTable;
 
-/// The longest context that any configuration may speak of.
+/// Upper limit on every length in a configuration, in tokens.
 const MAX_TOKENS: i64 = 1 << 20;
 const THETA_FULL: f64 = 160_000.0;
 const THETA_SLIDING: f64 = 10_000.0;
 
-/// What `--rope` asks for, since published checkpoints differ from how they were trained.
+/// The choices of `--rope`, for published checkpoints that differ from how they were trained.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum RopeOverride {
-    /// As the checkpoint says.
+    /// As the checkpoint asks.
     #[default]
     Checkpoint,
     /// YaRN, with the checkpoint's parameters where it has any, else factor 4 over 8192.
@@ -46,7 +46,7 @@ pub struct Rope {
     pub scaling: Scaling,
 }
 
-/// How positions beyond the trained length are reached.
+/// How the series is stretched to positions beyond the trained length.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scaling {
     /// `rope_type` default.
@@ -71,7 +71,7 @@ pub enum Scaling {
     },
 }
 
-/// The side file some long-context checkpoints put their scaling in.
+/// `training_config.json`, where some long-context checkpoints put their scaling.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct TrainingConfig {
     rope_scaling_type: Option<String>,
@@ -133,7 +133,7 @@ pub(super) fn resolve(
     Ok(Ropes { full, sliding, max_tokens })
 }
 
-/// Upstream fails on an explicit null; older versions read it as the other theta. So it is refused.
+/// Rejects an explicit null: upstream fails on it, and older versions read it as the other theta.
 fn theta(key: &str, given: Option<Option<f64>>, default: f64) -> Result<f64, Reason> {
     match given {
         None => Ok(default),
@@ -142,7 +142,7 @@ fn theta(key: &str, given: Option<Option<f64>>, default: f64) -> Result<f64, Rea
     }
 }
 
-/// One layer type's parameters after upstream's merging.
+/// Merges the parameters of one layer type as upstream does.
 fn layer_params(
     raw: &RawConfig,
     layer_type: &str,
@@ -165,7 +165,7 @@ fn layer_params(
                 return Err((
                     file,
                     format!(
-                        "rope_parameters has no '{layer_type}': it must have one entry a layer type"
+                        "rope_parameters has no '{layer_type}': it must have one entry per layer type"
                     ),
                 ));
             }
@@ -316,7 +316,7 @@ fn mscale(factor: f64, mscale: f64) -> f64 {
 }
 
 impl Rope {
-    /// The longest sequence the scaling was made for; 0 without scaling.
+    /// Returns the longest sequence that the scaling was made for, in tokens; 0 without scaling.
     fn reach(&self) -> usize {
         match &self.scaling {
             Scaling::Yarn { factor, original_max_tokens, .. } => {
@@ -332,7 +332,7 @@ impl Rope {
         RopeTable::new(&self.inverse_frequencies(head_dim), scale, positions)
     }
 
-    /// Multiplies cos and sin.
+    /// Returns the factor of cos and sin.
     pub fn attention_factor(&self) -> f64 {
         match &self.scaling {
             Scaling::Yarn { attention_factor, .. } => *attention_factor,
@@ -340,8 +340,8 @@ impl Rope {
         }
     }
 
-    /// Angle per position of each of the `head_dim / 2` pairs, rounded to f32 at each step as upstream
-    /// rounds: powers are f64, everything made of them is f32.
+    /// Returns the angle per position of each of the `head_dim / 2` pairs, in radians, rounded to f32 at each
+    /// step as upstream rounds: powers are f64, everything computed from them is f32.
     pub fn inverse_frequencies(&self, head_dim: usize) -> Vec<f32> {
         let wavelength = |i: usize| {
             let exponent = (2 * i) as f32 / head_dim as f32;

@@ -1,4 +1,4 @@
-//! Where each activation lies: three regions, sized once for the largest batch.
+//! The offset of each activation in the arena: three regions, sized once for the largest batch.
 //!
 //! ```text
 //! stream   [T, hidden]                        the residual stream
@@ -6,26 +6,23 @@
 //! wide     [T, max(3 hidden, 2 intermediate)] qkv, then the MLP's gate and value
 //! ```
 //!
-//! That is 3840 elements a token for the base model, 7.5 KiB in bf16. Heads reuse the regions; the
+//! That is 3840 elements per token for the base model, 7.5 KiB in bf16. Heads reuse the regions; the
 //! pooled rows and the logits have their own, small ones.
 
 use super::architecture::Architecture;
-use super::config::{Config, Head};
+use super::config::Config;
 use crate::backend::{Layout, View, cpu};
-use crate::batch::PackedBatch;
+use crate::batch::{Limits, MAX_MASKS};
 use crate::dtype::Dtype;
-
-/// At most this many masked positions in a batch: their logits are vocab_size f32 each.
-pub const MAX_MASKS: usize = 64;
 
 /// Offsets of all regions for batches of at most `max_tokens` tokens in `max_sequences` sequences.
 #[derive(Debug, Clone)]
 pub struct Workspace {
     /// Element type of activations.
     pub dtype: Dtype,
-    /// The most tokens that fit.
+    /// Upper limit on tokens.
     pub max_tokens: usize,
-    /// The most sequences that fit.
+    /// Upper limit on sequences.
     pub max_sequences: usize,
     /// Bytes of all regions together.
     pub bytes: usize,
@@ -50,13 +47,8 @@ impl Workspace {
         let rows = max_tokens.max(cpu::min_rows(narrowest));
         let element = dtype.size_bytes();
         let wide_columns = (3 * hidden).max(2 * config.intermediate_size);
-        let outputs = architecture.head.as_ref().map_or(0, |head| head.outputs);
-        let logit_rows = match config.head {
-            Head::Base => 0,
-            Head::MaskedLm { .. } => MAX_MASKS,
-            Head::Sequence { .. } => max_sequences,
-            Head::Token => rows,
-        };
+        let returned = architecture.row_layout(config);
+        let logit_rows = returned.logit_rows.count(rows, max_sequences, MAX_MASKS);
         let pooled_rows = max_sequences.max(cpu::min_rows(hidden));
         let mut layout = Layout::default();
         Workspace {
@@ -64,7 +56,7 @@ impl Workspace {
             narrow: layout.place(rows * hidden * element),
             wide: layout.place(rows * wide_columns * element),
             pooled: layout.place(pooled_rows * hidden * 4),
-            logits: layout.place(logit_rows * outputs * 4),
+            logits: layout.place(logit_rows * returned.outputs * 4),
             bytes: layout.bytes(),
             dtype,
             max_tokens,
@@ -72,36 +64,37 @@ impl Workspace {
         }
     }
 
-    /// [T, hidden] residual stream.
+    /// Returns the view of the residual stream, [rows, hidden].
     pub fn stream(&self, rows: usize, hidden: usize) -> View {
         View::new(self.stream, rows, hidden, self.dtype)
     }
 
-    /// [T, hidden] scratch.
+    /// Returns a view of the narrow scratch, [rows, hidden].
     pub fn narrow(&self, rows: usize, hidden: usize) -> View {
         View::new(self.narrow, rows, hidden, self.dtype)
     }
 
-    /// [T, columns] scratch, for `columns` up to max(3 hidden, 2 intermediate).
+    /// Returns a view of the wide scratch, [rows, columns], for `columns` up to max(3 hidden, 2 intermediate).
     pub fn wide(&self, rows: usize, columns: usize) -> View {
         View::new(self.wide, rows, columns, self.dtype)
     }
 
-    /// [segments, hidden] in f32.
+    /// Returns the view of the pooled rows, [rows, hidden] in f32.
     pub fn pooled(&self, rows: usize, hidden: usize) -> View {
         View::new(self.pooled, rows, hidden, Dtype::F32)
     }
 
-    /// [rows, outputs] in f32.
+    /// Returns the view of the logits, [rows, outputs] in f32.
     pub fn logits(&self, rows: usize, outputs: usize) -> View {
         View::new(self.logits, rows, outputs, Dtype::F32)
     }
 
-    /// Whether a batch stays inside the regions.
-    pub fn holds(&self, batch: &PackedBatch) -> bool {
-        batch.tokens() <= self.max_tokens
-            && batch.sequences() <= self.max_sequences
-            && batch.segments.len() <= self.max_sequences
-            && batch.mask_rows.len() <= MAX_MASKS
+    /// Returns the limits of the batches that fit into the regions.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_batch_tokens: self.max_tokens,
+            max_batch_sequences: self.max_sequences,
+            max_masks: MAX_MASKS,
+        }
     }
 }

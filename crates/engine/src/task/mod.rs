@@ -1,22 +1,27 @@
-//! What can be asked of a model, and answers made of the rows that a device returns.
+//! What a request can ask of a model, and the answer computed from the rows that a device returns.
+//!
+//! A [`Task`] says which rows of its sequence it reads ([`Task::rows`]) and turns them into an [`Answer`].
+//! It runs nothing: [`crate::engine`] does. `merge.rs` adds texts that are read in windows.
 
-use crate::batch::Rows;
+mod merge;
+
+use crate::batch::{MAX_MASKS, Rows};
 use crate::error::RequestError;
-use crate::model::{Head, MAX_MASKS, Model, Scoring};
+use crate::model::{Head, Model, Scoring};
 use crate::pooling::Pooling;
 use crate::text::entities::{Entity, LabelScore, entities};
 use crate::text::tokenize::Tokens;
 
-/// The kinds of task, one a command.
+/// The kinds of task: one per command of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskKind {
     /// Labels of a text.
     Classify,
     /// Labels of tokens, and the entities they form.
     Tag,
-    /// A vector.
+    /// A vector per text.
     Embed,
-    /// Tokens for the masked places.
+    /// Tokens for the masked positions.
     FillMask,
 }
 
@@ -35,62 +40,74 @@ pub enum Task {
         /// Logits instead of probabilities.
         raw_scores: bool,
     },
-    /// A vector.
+    /// A vector per text.
     Embed {
-        /// `None`: as the checkpoint says.
+        /// `None`: as the checkpoint asks, else the mean.
         pooling: Option<Pooling>,
-        /// Scale to unit length.
+        /// Scales the vector to unit length.
         normalize: bool,
-        /// Keep the first so many dimensions (Matryoshka), before normalising.
+        /// Keeps only this many first dimensions (Matryoshka), before normalising.
         dimensions: Option<usize>,
     },
     /// The final hidden state of every token.
     EmbedAll,
     /// The likeliest tokens at each mask.
     FillMask {
-        /// How many.
+        /// Tokens per mask.
         top_k: usize,
     },
 }
 
-/// A candidate for a masked place.
+/// A candidate for a masked position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenScore {
-    /// As text.
+    /// The token as text.
     pub token: String,
-    /// Its id.
+    /// Id in the vocabulary.
     pub id: u32,
     /// Probability.
     pub score: f32,
 }
 
-/// What a task answers.
+/// The answer of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// Of [`Task::Classify`].
+    /// For [`Task::Classify`]: every label, highest score first.
     Labels(Vec<LabelScore>),
-    /// Of [`Task::Tag`].
+    /// For [`Task::Tag`].
     Tags {
-        /// In order of place.
+        /// In order of their spans.
         entities: Vec<Entity>,
-        /// One a token, special ones included.
+        /// The likeliest label of each token, special ones included.
         token_labels: Vec<LabelScore>,
     },
-    /// Of [`Task::Embed`].
+    /// For [`Task::Embed`].
     Embedding(Vec<f32>),
-    /// Of [`Task::EmbedAll`] and [`Task::TokenScores`]: one row a token, special ones included.
+    /// For [`Task::EmbedAll`] and [`Task::TokenScores`]: one row per token, special ones included.
     Rows {
         /// [tokens, width], row-major.
         rows: Vec<f32>,
-        /// Numbers of one row: the hidden size, or the labels.
+        /// Elements per row: the hidden size, or the number of labels.
         width: usize,
     },
-    /// Of [`Task::FillMask`], one list a mask.
+    /// For [`Task::FillMask`]: one list per mask, highest score first.
     Masks(Vec<Vec<TokenScore>>),
 }
 
 impl Task {
-    /// Its kind.
+    /// Returns the task that a head is for, with default options: what a health check or a benchmark asks
+    /// of a model.
+    pub fn default_for(head: &Head) -> Task {
+        match head {
+            Head::Base | Head::MaskedLm { .. } => {
+                Task::Embed { pooling: None, normalize: true, dimensions: None }
+            }
+            Head::Sequence { .. } => Task::Classify { raw_scores: false },
+            Head::Token => Task::Tag,
+        }
+    }
+
+    /// Returns the kind of the task.
     pub fn kind(&self) -> TaskKind {
         match self {
             Task::Classify { .. } => TaskKind::Classify,
@@ -100,7 +117,7 @@ impl Task {
         }
     }
 
-    /// Refuses a task whose head the model lacks, and options that do not fit it.
+    /// Rejects a task that the model's head cannot do, and options out of the model's range.
     ///
     /// # Errors
     /// [`RequestError::WrongTask`] or [`RequestError::Invalid`].
@@ -143,7 +160,7 @@ impl Task {
         }
     }
 
-    /// Which rows of the final hidden states the task reads.
+    /// Returns which rows of the final hidden states the task reads.
     ///
     /// # Errors
     /// [`RequestError::Invalid`] for a fill-mask text without a mask, or with too many.
@@ -174,11 +191,11 @@ impl Task {
         }
     }
 
-    /// Makes the answer of the rows that belong to this request: [1, labels], [T, labels],
+    /// Computes the answer from the request's own rows: [1, labels], [T, labels],
     /// [1, hidden], [T, hidden] or [masks, vocab]. `text` is what the tokens' spans count in.
     ///
     /// # Errors
-    /// [`RequestError::NotFinite`].
+    /// [`RequestError::NotFinite`] if a row holds an infinity or NaN.
     pub fn answer(
         &self,
         model: &Model,
@@ -203,7 +220,7 @@ impl Task {
             Task::EmbedAll => Answer::Rows { rows: rows.to_vec(), width: model.config.hidden_size },
             Task::FillMask { top_k } => {
                 let masks = rows.chunks_exact(model.config.vocab_size);
-                Answer::Masks(masks.map(|logits| fill(model, logits, *top_k)).collect())
+                Answer::Masks(masks.map(|logits| top_tokens(model, logits, *top_k)).collect())
             }
         })
     }
@@ -242,14 +259,14 @@ fn token_scores(model: &Model, logits: &[f32], raw_scores: bool) -> Answer {
     Answer::Rows { rows, width }
 }
 
-/// Scales a vector to length 1; one of zeros stays.
+/// Scales a vector to length 1; a vector of zeros stays as it is.
 pub(crate) fn to_unit_length(vector: &mut [f32]) {
     let norm = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
     let scale = (1.0 / norm.max(1e-12)) as f32;
     vector.iter_mut().for_each(|x| *x *= scale);
 }
 
-fn fill(model: &Model, logits: &[f32], top_k: usize) -> Vec<TokenScore> {
+fn top_tokens(model: &Model, logits: &[f32], top_k: usize) -> Vec<TokenScore> {
     let scores = softmax(logits);
     let mut order: Vec<usize> = (0..scores.len()).collect();
     let by_score = |a: &usize, b: &usize| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b));

@@ -1,0 +1,114 @@
+//! How much of a memory budget each part gets, and the largest batch that fits into the rest.
+//!
+//! Nothing is allocated here. The plan of a CUDA device, where only the driver knows what its libraries take,
+//! is made in several steps in `cuda.rs`.
+
+use super::options::DeviceOptions;
+use crate::backend::{RopeTable, converted_bytes, cpu};
+use crate::dtype::Dtype;
+use crate::error::LoadError;
+use crate::model::{Model, Workspace};
+use crate::units;
+
+/// How a memory budget is divided, and the smallest one that would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct MemoryPlan {
+    /// Everything but the arena: weights, tables, and on a CUDA device its context and code.
+    pub fixed_bytes: u64,
+    /// The arena.
+    pub arena_bytes: u64,
+    /// Tokens of the largest batch that the arena holds.
+    pub max_batch_tokens: usize,
+    /// The smallest budget that this model is expected to start with.
+    pub least_budget_bytes: u64,
+}
+
+/// Tokens of a batch beyond which a larger one runs no faster on a host. A longer model needs more all the same.
+const USEFUL_BATCH_TOKENS: usize = 16_384;
+
+/// A budget that does not hold a batch of this many tokens (or of the model's length, for shorter models) is
+/// rejected.
+const LEAST_BATCH_TOKENS: usize = 512;
+
+/// Returns the tokens of the smallest largest batch that is accepted.
+pub(super) fn least_batch_tokens(model: &Model, options: &DeviceOptions) -> usize {
+    options.max_batch_tokens.unwrap_or(model.config.max_tokens.min(LEAST_BATCH_TOKENS))
+}
+
+/// Returns the largest number of tokens from `least` to `most` that `fits`. `least` must fit, and every number
+/// below one that fits.
+pub(super) fn largest_batch(least: usize, most: usize, fits: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (least, most.max(least));
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if fits(middle) { low = middle } else { high = middle - 1 }
+    }
+    low
+}
+
+/// Lays out the activations of batches of up to `tokens` tokens.
+pub(super) fn workspace_for(
+    model: &Model,
+    options: &DeviceOptions,
+    dtype: Dtype,
+    tokens: usize,
+) -> Workspace {
+    let sequences = options.max_batch_sequences.min(tokens);
+    Workspace::plan(&model.config, &model.architecture, dtype, tokens, sequences)
+}
+
+/// Plans the largest workspace that a host's budget holds.
+pub(super) fn plan_host(
+    model: &Model,
+    options: &DeviceOptions,
+) -> Result<(Workspace, MemoryPlan), LoadError> {
+    let config = &model.config;
+    let weights = converted_bytes(&model.architecture.tensors, &model.weights)?;
+    let scratch = cpu::scratch_bytes(options.threads, config.head_dim()) as u64;
+    let plan_for = |tokens: usize| {
+        let workspace = workspace_for(model, options, Dtype::F32, tokens);
+        let ropes = 2 * RopeTable::bytes(config.head_dim() / 2, tokens) as u64;
+        let fixed = weights + scratch + ropes;
+        let total = fixed + workspace.bytes as u64;
+        (workspace, fixed, total)
+    };
+    let fits = |tokens: usize| plan_for(tokens).2 <= options.memory_budget_bytes;
+    let least = least_batch_tokens(model, options);
+    let least_budget_bytes = plan_for(least).2;
+    if !fits(least) {
+        return Err(LoadError::Budget {
+            model: model.name.clone(),
+            budget_bytes: options.memory_budget_bytes,
+            needed_bytes: least_budget_bytes,
+            detail: format!(
+                "{} of weights converted to f32, the rest for batches of {least} tokens",
+                units::bytes(weights)
+            ),
+        });
+    }
+    let tokens = match options.max_batch_tokens {
+        Some(_) => least,
+        None => largest_batch(least, config.max_tokens.max(USEFUL_BATCH_TOKENS), fits),
+    };
+    let (workspace, fixed_bytes, _) = plan_for(tokens);
+    let plan = MemoryPlan {
+        fixed_bytes,
+        arena_bytes: workspace.bytes as u64,
+        max_batch_tokens: workspace.max_tokens,
+        least_budget_bytes,
+    };
+    Ok((workspace, plan))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_batch_is_the_last_that_fits() {
+        for largest in 3..=20 {
+            assert_eq!(largest_batch(3, 20, |tokens| tokens <= largest), largest);
+        }
+        assert_eq!(largest_batch(8, 5, |_| true), 8, "the least stands");
+    }
+}

@@ -1,0 +1,39 @@
+//! What the caller's side, the tokenizer threads and the device thread share.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+
+use super::queue::Queue;
+use super::request::{AdmittedRequest, TokenizedRequest};
+use super::watch::Watch;
+use crate::backend::ArenaUsage;
+use crate::batch::Limits;
+use crate::device::{DeviceInfo, MemoryMeter, MemoryPlan};
+use crate::error::RequestError;
+use crate::model::Model;
+
+/// The state of an engine.
+pub(super) struct Shared {
+    pub(super) model: Model,
+    pub(super) queue: Queue<AdmittedRequest, TokenizedRequest>,
+    pub(super) limits: Limits,
+    /// Tokens of the longest input that is accepted.
+    pub(super) max_tokens: usize,
+    /// As the latest batch left it.
+    pub(super) arena: Mutex<ArenaUsage>,
+    pub(super) info: DeviceInfo,
+    pub(super) meter: MemoryMeter,
+    /// Batches handed to the device since the start.
+    pub(super) batches: AtomicU64,
+    /// Batches that the device has now.
+    pub(super) on_device: AtomicUsize,
+    pub(super) memory_plan: MemoryPlan,
+    pub(super) watch: Watch,
+}
+
+impl Shared {
+    /// Returns the error for a request whose worker threads have gone.
+    pub(super) fn stopped_error(&self) -> RequestError {
+        self.watch.pulse().lost.map_or(RequestError::Stopped, RequestError::DeviceLost)
+    }
+}

@@ -1,0 +1,52 @@
+//! A tokenizer thread: takes admitted requests in order, tokenizes them, puts them in line for a batch.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use super::request::{AdmittedRequest, Request, TokenizedRequest};
+use super::shared::Shared;
+use crate::batch::Rows;
+use crate::error::RequestError;
+use crate::text::tokenize::{Input, Tokens};
+
+/// Runs until the queue is closed and empty.
+pub(super) fn tokenizer_loop(shared: &Shared) {
+    while let Some(admitted) = shared.queue.take_admitted() {
+        shared.queue.put_tokenized(tokenize(shared, admitted));
+    }
+}
+
+/// Tokenizes one request. `None` if it was answered with an error, or its caller has gone.
+fn tokenize(shared: &Shared, admitted: AdmittedRequest) -> Option<TokenizedRequest> {
+    let AdmittedRequest { slot, request, reply, admitted } = admitted;
+    let encoded = catch_unwind(AssertUnwindSafe(|| encode(shared, &request)))
+        .unwrap_or_else(|_| Err(RequestError::Invalid("the tokenizer failed on this text".into())));
+    match encoded {
+        Ok((tokens, rows)) if !reply.is_closed() => {
+            let tokenized = Instant::now();
+            let text = match request.input {
+                Input::Text(text) | Input::Pair(text, _) | Input::Tokens(text, _) => text,
+                Input::Ids(_) => String::new(),
+            };
+            let task = request.task;
+            Some(TokenizedRequest { slot, task, text, tokens, rows, reply, admitted, tokenized })
+        }
+        Ok(_) => None,
+        Err(error) => {
+            drop(slot);
+            let _ = reply.send(Err(error));
+            None
+        }
+    }
+}
+
+fn encode(shared: &Shared, request: &Request) -> Result<(Tokens, Rows), RequestError> {
+    let model = &shared.model;
+    let tokens = model.tokenizer.encode(&request.input, shared.max_tokens, request.truncate)?;
+    let vocab = model.config.vocab_size;
+    if let Some(id) = tokens.ids.iter().find(|&&id| id as usize >= vocab) {
+        return Err(RequestError::Invalid(format!("token id {id} is outside 0..{vocab}")));
+    }
+    let rows = request.task.rows(model, &tokens)?;
+    Ok((tokens, rows))
+}

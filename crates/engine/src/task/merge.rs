@@ -1,0 +1,110 @@
+//! Texts read in windows: the task of each window, and their answers merged into one.
+//!
+//! [`Chunks`] cuts the text and knows no task; this gives it the two methods that do. Submitting the windows is
+//! the caller's, see [`crate::Response::merge`].
+
+use super::{Answer, Task, to_unit_length};
+use crate::error::RequestError;
+use crate::text::chunk::{Chunks, Merge, shares};
+use crate::text::entities::{LabelScore, entities};
+
+impl Chunks {
+    /// Returns the task of each window, for a task on the whole text.
+    ///
+    /// # Errors
+    /// [`RequestError::Invalid`] for a task whose answers cannot be merged.
+    pub fn task(task: &Task) -> Result<Task, RequestError> {
+        match task {
+            Task::Classify { .. } | Task::Tag => Ok(task.clone()),
+            // Cut and scaled once, after the mean.
+            Task::Embed { pooling, .. } => {
+                Ok(Task::Embed { pooling: *pooling, normalize: false, dimensions: None })
+            }
+            _ => Err(RequestError::Invalid(
+                "chunks are for classification, tags and embeddings of whole texts".into(),
+            )),
+        }
+    }
+
+    /// Merges the windows' answers into the answer to the whole text. `task` is the one asked of the text.
+    ///
+    /// # Panics
+    /// Unless there is one answer per window, of the kind that [`Chunks::task`] asks for.
+    pub fn merge(&self, task: &Task, answers: Vec<Answer>) -> Answer {
+        assert_eq!(answers.len(), self.count(), "one answer per window");
+        match task {
+            Task::Tag => self.merge_tags(answers),
+            Task::Embed { normalize, dimensions, .. } => {
+                let mut vector = self.merge_vectors(answers);
+                vector.truncate(dimensions.unwrap_or(vector.len()));
+                if *normalize {
+                    to_unit_length(&mut vector);
+                }
+                Answer::Embedding(vector)
+            }
+            _ => self.merge_labels(answers),
+        }
+    }
+
+    fn merge_labels(&self, answers: Vec<Answer>) -> Answer {
+        let count = answers.len() as f64;
+        let mut merged: Vec<(LabelScore, f64)> = Vec::new();
+        for answer in answers {
+            let Answer::Labels(mut labels) = answer else { panic!("{OTHER_KIND}") };
+            labels.sort_by_key(|label| label.id);
+            if merged.is_empty() {
+                merged = labels
+                    .into_iter()
+                    .map(|label| (label.clone(), f64::from(label.score)))
+                    .collect();
+                continue;
+            }
+            for ((_, score), label) in merged.iter_mut().zip(labels) {
+                *score = match self.merge {
+                    Merge::Mean => *score + f64::from(label.score),
+                    Merge::Max => score.max(f64::from(label.score)),
+                };
+            }
+        }
+        let divisor = if self.merge == Merge::Mean { count } else { 1.0 };
+        let score = |(label, score)| LabelScore { score: (score / divisor) as f32, ..label };
+        let mut labels: Vec<LabelScore> = merged.into_iter().map(score).collect();
+        labels.sort_by(|a, b| b.score.total_cmp(&a.score));
+        Answer::Labels(labels)
+    }
+
+    /// Merges the labels, then joins entities over all of them: an entity that the end of a window cuts in two
+    /// is whole again, and one in an overlap appears once.
+    fn merge_tags(&self, answers: Vec<Answer>) -> Answer {
+        let before = self.frame.before.len();
+        let last = answers.len() - 1;
+        let mut token_labels = Vec::with_capacity(self.tokens());
+        let shares = shares(&self.windows);
+        for (n, answer) in answers.into_iter().enumerate() {
+            let Answer::Tags { token_labels: mut own, .. } = answer else { panic!("{OTHER_KIND}") };
+            let (window, share) = (&self.windows[n], &shares[n]);
+            let first = if n == 0 { 0 } else { before + share.start - window.start };
+            let end = if n == last { own.len() } else { before + share.end - window.start };
+            token_labels.extend(own.drain(first..end));
+        }
+        let whole = self.frame.wrap(&self.bare, 0..self.bare.ids.len());
+        let entities = entities(&self.text, &token_labels, &whole.spans);
+        Answer::Tags { entities, token_labels }
+    }
+
+    /// Returns the mean of the vectors, each window weighted by its tokens.
+    fn merge_vectors(&self, answers: Vec<Answer>) -> Vec<f32> {
+        let mut sums: Vec<f64> = Vec::new();
+        let mut total = 0.0;
+        for (answer, window) in answers.into_iter().zip(&self.windows) {
+            let Answer::Embedding(vector) = answer else { panic!("{OTHER_KIND}") };
+            let weight = (window.len() + self.frame.len()) as f64;
+            sums.resize(vector.len(), 0.0);
+            sums.iter_mut().zip(vector).for_each(|(sum, x)| *sum += weight * f64::from(x));
+            total += weight;
+        }
+        sums.into_iter().map(|sum| (sum / total) as f32).collect()
+    }
+}
+
+const OTHER_KIND: &str = "an answer of another kind than the task asks for";
