@@ -25,11 +25,12 @@ build() {
     mkdir -p "$BIN"
     cargo build --release --features bigbatch/cuda,xtask/cuda -p bigbatch -p xtask
     cp "$BUILT/bigbatch" "$BUILT/xtask" "$BIN"
-    for name in cuda kernels pools; do
-        local path
-        path=$(cargo test --release --no-run --features cuda -p bigbatch-engine --test "$name" 2>&1 |
+    local test
+    for test in engine/cuda engine/kernels allocators/cuda; do
+        local path crate=${test%/*} name=${test#*/}
+        path=$(cargo test --release --no-run --features cuda -p "bigbatch-$crate" --test "$name" 2>&1 |
             sed -n 's/.*Executable.*(\(.*\))/\1/p')
-        cp "$path" "$BIN/$name-tests"
+        cp "$path" "$BIN/$crate-$name-tests"
     done
     strip "$BIN"/*
     archive
@@ -89,9 +90,9 @@ import json, sys
 sequences = [list(range(5, 5 + n)) for n in (1, 7, 65, 130, 200)]
 json.dump([{"sequences": sequences, "rows": "mean"}], open(sys.argv[1], "w"))
 P
-    part kernels 120 "$BIN/kernels-tests"
-    part pools 120 "$BIN/pools-tests" --nocapture
-    part engine-on-cuda 240 "$BIN/cuda-tests" --nocapture
+    part kernels 120 "$BIN/engine-kernels-tests"
+    part allocators 120 "$BIN/allocators-cuda-tests" --nocapture
+    part engine-on-cuda 240 "$BIN/engine-cuda-tests" --nocapture
     part parity 240 python3 python/goldens/gpu_parity.py --bigbatch "$BIN/bigbatch" --xtask "$BIN/xtask" --work "$WORK"
     for tool in memcheck synccheck; do
         sanitize "$tool" "$BIN/xtask" rows --model "$WORK/tiny" --batches "$WORK/tiny.json" --out "$WORK/tiny-rows"
