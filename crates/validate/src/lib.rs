@@ -101,7 +101,7 @@ pub mod verdict;
 pub mod workload;
 
 pub use error::Error;
-pub use figures::{Broke, Broken, Published, Ramp, RampBlock, Steady};
+pub use figures::{BreakCause, Breakpoint, Published, Ramp, RampBlock, Steady};
 pub use plan::Plan;
 pub use preflight::Machine;
 pub use results::{Report, Results};

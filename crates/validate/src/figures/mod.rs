@@ -15,5 +15,5 @@ pub(crate) mod steady;
 
 pub use cell::{BatchMean, Cell, Figures, StageMeans, Status};
 pub use published::Published;
-pub use ramp::{Broke, Broken, Ramp, RampBlock};
+pub use ramp::{BreakCause, Breakpoint, Ramp, RampBlock};
 pub use steady::Steady;

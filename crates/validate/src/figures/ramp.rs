@@ -30,7 +30,7 @@ pub struct Ramp {
     /// The share of failed requests beyond which a block is broken.
     pub failure_rate_max: f64,
     /// Where the target broke; none if it kept up, to the end or to where the cell's time limit cut it.
-    pub broke: Option<Broke>,
+    pub broke: Option<Breakpoint>,
 }
 
 /// One block of a ramp.
@@ -49,17 +49,18 @@ pub struct RampBlock {
 
 /// The first rate that was too much.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Broke {
+pub struct Breakpoint {
     /// Scheduled rate in the middle of the first broken block.
     pub rate_per_second: f64,
-    /// What broke.
-    pub what: Broken,
+    /// The limit that it is beyond.
+    #[serde(rename = "what")]
+    pub cause: BreakCause,
 }
 
 /// What broke first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Broken {
+pub enum BreakCause {
     /// Too many requests failed.
     Failures,
     /// Answers came too late.
@@ -102,16 +103,16 @@ pub(crate) fn ramp(load: &Load, records: &[RequestRecord], from_us: u64) -> Opti
     let broken = |block: &RampBlock| {
         let late = |ms: f64| latency_ms_p95_max.is_some_and(|most| ms > most);
         if block.failures as f64 > failure_rate_max * block.requests as f64 {
-            Some(Broken::Failures)
+            Some(BreakCause::Failures)
         } else {
-            block.latency_ms_p95.is_none_or(late).then_some(Broken::Latency)
+            block.latency_ms_p95.is_none_or(late).then_some(BreakCause::Latency)
         }
     };
     let told: Vec<&RampBlock> = blocks.iter().filter(|block| block.requests > 0).collect();
     let broke = told.iter().enumerate().find_map(|(index, block)| {
-        let what = broken(block)?;
+        let cause = broken(block)?;
         let lasts = told.get(index + 1).is_none_or(|next| broken(next).is_some());
-        lasts.then_some(Broke { rate_per_second: block.rate_per_second, what })
+        lasts.then_some(Breakpoint { rate_per_second: block.rate_per_second, cause })
     });
     Some(Ramp { blocks, latency_ms_p95_max, failure_rate_max, broke })
 }
@@ -172,7 +173,7 @@ mod tests {
         assert_eq!(of(20, 0.01, late_from(99)).broke, None);
         for blocks in [20, 12] {
             let broke = of(blocks, 0.01, late_from(blocks - 1)).broke.expect("it broke");
-            assert_eq!(broke.what, Broken::Latency, "{blocks}");
+            assert_eq!(broke.cause, BreakCause::Latency, "{blocks}");
         }
         // One bad moment is not the end, whether or not the ramp was cut after it.
         assert_eq!(of(12, 0.01, |block| (0, if block == 5 { 500 } else { 10 })).broke, None);
@@ -182,7 +183,7 @@ mod tests {
     fn a_p95_that_is_never_reached_is_late() {
         // A tenth fails, which this load allows.
         let broke = of(20, 0.5, |block| (if block >= 10 { 2 } else { 0 }, 10)).broke;
-        assert_eq!(broke.map(|broke| broke.what), Some(Broken::Latency));
+        assert_eq!(broke.map(|broke| broke.cause), Some(BreakCause::Latency));
         assert_eq!(of(20, 0.5, |_| (1, 10)).broke, None, "a twentieth leaves the p95");
     }
 }

@@ -6,7 +6,7 @@ use crate::results::Results;
 use crate::stats::Interval;
 use bigbatch_allocators::{MemoryExperiment, Strategy};
 
-use crate::results::recommendation::{Advised, Recommendation, Support, Topic, Unit};
+use crate::results::recommendation::{AdviceFigure, Recommendation, Support, Topic, Unit};
 
 /// Fragmentation that is acceptable, where the plan doesn't say.
 const FRAGMENTATION_MAX: f64 = 0.05;
@@ -58,7 +58,7 @@ fn of_experiment(experiment: &MemoryExperiment) -> Option<Recommendation> {
         recommendation.missing =
             Some("Its times are not apart from every other's over all passes.".into());
     }
-    recommendation.figure = best.allocator_us.map(|us| Advised {
+    recommendation.figure = best.allocator_us.map(|us| AdviceFigure {
         value: us.median / 1e3,
         interval: Interval {
             low: Some(us.median_by_pass.0 / 1e3),
@@ -122,7 +122,7 @@ fn of_leak(results: &Results, leak: &Leak) -> Recommendation {
         }
     }
     let slope = leak.slope_bytes_per_cell.filter(|_| leak.verdict != LeakVerdict::Inconclusive);
-    recommendation.figure = slope.map(|value| Advised {
+    recommendation.figure = slope.map(|value| AdviceFigure {
         value,
         interval: leak.interval_bytes_per_cell,
         unit: Unit::Bytes,
@@ -182,7 +182,7 @@ fn of_fragmentation(found: Fragmentation, most: f64) -> Recommendation {
     };
     let mut recommendation = Recommendation::new(Topic::Cleanup, Support::Shown, advice);
     recommendation.evidence.push(evidence);
-    recommendation.figure = Some(Advised {
+    recommendation.figure = Some(AdviceFigure {
         value: found.max,
         interval: Interval { low: Some(found.mean), high: Some(found.max) },
         unit: Unit::Share,

@@ -12,7 +12,7 @@ use crate::results::Results;
 use crate::stats::Interval;
 
 use super::Wanted;
-use crate::results::recommendation::{Advised, Recommendation, Setting, Support, Topic, Unit};
+use crate::results::recommendation::{AdviceFigure, Recommendation, Setting, Support, Topic, Unit};
 
 /// What was found for one length.
 pub(super) struct Limit<'a> {
@@ -241,12 +241,12 @@ impl Limit<'_> {
         }
     }
 
-    fn figure(&self) -> Option<Advised> {
+    fn figure(&self) -> Option<AdviceFigure> {
         let Found::At { clients, high, .. } = self.found else { return None };
         let basis = self.places.first()?.p95_over_all_ms().basis.label();
         let interval =
             Interval { low: Some(clients as f64), high: high.map(|clients| clients as f64) };
-        Some(Advised { value: clients as f64, interval, unit: Unit::Requests, basis })
+        Some(AdviceFigure { value: clients as f64, interval, unit: Unit::Requests, basis })
     }
 
     fn evidence(&self) -> Vec<String> {

@@ -8,7 +8,7 @@ use crate::stats::interval::wilson;
 use crate::system::FailureKind;
 
 use super::concurrency::Limit;
-use crate::results::recommendation::{Advised, Recommendation, Setting, Support, Topic, Unit};
+use crate::results::recommendation::{AdviceFigure, Recommendation, Setting, Support, Topic, Unit};
 
 /// Kinds of failure beyond the edge that are named.
 const EDGE_FAILURES_LISTED: usize = 6;
@@ -62,7 +62,7 @@ fn timeout(limit: &Limit<'_>) -> Option<Recommendation> {
     recommendation.missing = (support == Support::Partly).then(|| {
         format!("A p99 at C = {} with an upper end needs more batches.", place.concurrency)
     });
-    recommendation.figure = Some(Advised {
+    recommendation.figure = Some(AdviceFigure {
         value: timeout_ms,
         interval: p99.interval,
         unit: Unit::Milliseconds,

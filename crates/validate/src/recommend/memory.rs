@@ -10,7 +10,7 @@ use crate::results::Results;
 use crate::stats::Interval;
 use crate::system::MemorySample;
 
-use crate::results::recommendation::{Advised, Recommendation, Setting, Support, Topic, Unit};
+use crate::results::recommendation::{AdviceFigure, Recommendation, Setting, Support, Topic, Unit};
 
 /// Room beyond the highest reading.
 const HEADROOM: f64 = 0.10;
@@ -50,7 +50,7 @@ pub(super) fn advise(results: &Results) -> Recommendation {
         )
     }));
     let end = |bytes: u64| Some(bytes as f64);
-    recommendation.figure = Some(Advised {
+    recommendation.figure = Some(AdviceFigure {
         value: advised as f64,
         interval: Interval { low: end(used.least), high: end(used.most) },
         unit: Unit::Bytes,

@@ -10,7 +10,7 @@ use crate::results::Results;
 use crate::stats::Interval;
 
 use super::Wanted;
-use crate::results::recommendation::{Advised, Recommendation, Support, Topic, Unit};
+use crate::results::recommendation::{AdviceFigure, Recommendation, Support, Topic, Unit};
 
 pub(super) fn advise(results: &Results, wanted: Wanted) -> Recommendation {
     of_open_loops(results, wanted).unwrap_or_else(|| {
@@ -54,7 +54,7 @@ fn of_open_loops(results: &Results, wanted: Wanted) -> Option<Recommendation> {
         end(p95.low),
         end(p95.high)
     ));
-    recommendation.figure = Some(Advised {
+    recommendation.figure = Some(AdviceFigure {
         value: planned,
         interval: Interval::default(),
         unit: Unit::RequestsPerSecond,

@@ -13,7 +13,7 @@ use crate::results::Results;
 use crate::stats::TrialUnit;
 use crate::verdict::{Outcome, Verdict, tail_ratios};
 
-use crate::results::recommendation::{Advised, Recommendation, Support, Topic, Unit};
+use crate::results::recommendation::{AdviceFigure, Recommendation, Support, Topic, Unit};
 
 /// p99 over p50 beyond which a tail is excessive, where the plan doesn't say.
 const RATIO_MAX: f64 = 3.0;
@@ -83,7 +83,7 @@ pub(super) fn advise(results: &Results) -> Recommendation {
     if let (false, Some(unsure)) = (beyond, unsure) {
         recommendation.missing = Some(format!("{}: {}.", self::name(unsure), unsure.reason));
     }
-    recommendation.figure = worst.figure.map(|value| Advised {
+    recommendation.figure = worst.figure.map(|value| AdviceFigure {
         value,
         interval: worst.interval,
         unit: Unit::Ratio,

@@ -39,7 +39,7 @@ pub struct Comparison {
     /// Change that is tolerated, as a share: 0.02 for 2 %.
     pub margin: f64,
     /// The worst of the cells' outcomes; non-inferior only if all are.
-    pub outcome: Compared,
+    pub outcome: ComparisonOutcome,
     /// Whether every cell has enough runs on both sides to publish it.
     pub publishable: bool,
     /// Whether the runs of the two systems alternate, as far as the starts of their results tell.
@@ -53,7 +53,7 @@ pub struct Comparison {
 /// What a comparison comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Compared {
+pub enum ComparisonOutcome {
     /// Shown to be no worse than the margin allows.
     NonInferior,
     /// Neither is shown.
@@ -119,14 +119,14 @@ pub struct Change {
     pub metric: Metric,
     /// How much worse.
     #[serde(flatten)]
-    pub worse: Worse,
+    pub cost: CostRatio,
     /// What it comes to.
-    pub outcome: Compared,
+    pub outcome: ComparisonOutcome,
 }
 
 /// How much worse the second system is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Worse {
+pub struct CostRatio {
     /// Runs of the first and of the second system.
     pub runs: (usize, usize),
     /// Cost of the second over that of the first: 1.05 is 5 % slower, whatever the metric. Absent where
@@ -147,10 +147,10 @@ pub struct Worse {
     pub detectable_ratio: Option<f64>,
 }
 
-impl Worse {
+impl CostRatio {
     /// Of so many runs, before anything is shown.
-    fn unknown(runs: (usize, usize)) -> Worse {
-        Worse {
+    fn unknown(runs: (usize, usize)) -> CostRatio {
+        CostRatio {
             runs,
             ratio: None,
             interval: Interval::default(),
@@ -198,8 +198,8 @@ impl Welch {
 }
 
 /// Compares the costs (the larger the worse) of repeated runs of two systems.
-pub fn compare_runs(before: &[f64], after: &[f64], margin: f64) -> Worse {
-    let none = Worse::unknown((before.len(), after.len()));
+pub fn compare_runs(before: &[f64], after: &[f64], margin: f64) -> CostRatio {
+    let none = CostRatio::unknown((before.len(), after.len()));
     let usable = |costs: &[f64]| {
         costs.len() >= 2 && costs.iter().all(|&cost| cost > 0.0 && cost.is_finite())
     };
@@ -210,7 +210,7 @@ pub fn compare_runs(before: &[f64], after: &[f64], margin: f64) -> Worse {
     let welch = Welch::of(&logs(before), &logs(after));
     let half = critical(TAIL, welch.degrees) * welch.error;
     let seen = (critical(TAIL, welch.degrees) + critical(1.0 - POWER, welch.degrees)) * welch.error;
-    Worse {
+    CostRatio {
         ratio: Some(welch.difference.exp()),
         interval: Interval {
             low: Some((welch.difference - half).exp()),
@@ -224,18 +224,18 @@ pub fn compare_runs(before: &[f64], after: &[f64], margin: f64) -> Worse {
 
 /// Where the second system fails too many requests for a latency to be reached and the first does not:
 /// whether a larger share of its requests fails, the run being the unit.
-fn compare_failures(before: &[&Figures], after: &[&Figures]) -> Worse {
+fn compare_failures(before: &[&Figures], after: &[&Figures]) -> CostRatio {
     let shares = |runs: &[&Figures]| -> Vec<f64> {
         runs.iter().filter_map(|run| Some(1.0 - run.success_rate()?)).collect()
     };
     let (first, second) = (shares(before), shares(after));
     let p = (first.len().min(second.len()) >= 2).then(|| Welch::of(&first, &second).p(0.0));
-    Worse { p, ..Worse::unknown((before.len(), after.len())) }
+    CostRatio { p, ..CostRatio::unknown((before.len(), after.len())) }
 }
 
 /// The same where a side has a single run: each side's cost with its interval, joined by MOVER. It has
 /// no p, so it shows nothing.
-fn compare_single(metric: Metric, before: &[&Figures], after: &[&Figures]) -> Option<Worse> {
+fn compare_single(metric: Metric, before: &[&Figures], after: &[&Figures]) -> Option<CostRatio> {
     let side = |runs: &[&Figures]| -> Option<(f64, Interval)> {
         let costs: Vec<f64> = runs.iter().map(|run| metric.cost(run)).collect::<Option<_>>()?;
         match (mean_over_runs(&costs), runs) {
@@ -253,14 +253,14 @@ fn compare_single(metric: Metric, before: &[&Figures], after: &[&Figures]) -> Op
     let joined = |one: Option<f64>, other: Option<f64>| Some((one? + other?).sqrt());
     let down = joined(apart(first, of_first.high), apart(second, of_second.low));
     let up = joined(apart(second, of_second.high), apart(first, of_first.low));
-    Some(Worse {
+    Some(CostRatio {
         ratio: Some(ratio),
         interval: Interval {
             low: down.map(|down| ratio * (-down).exp()),
             high: up.map(|up| ratio * up.exp()),
         },
         within_run: true,
-        ..Worse::unknown((before.len(), after.len()))
+        ..CostRatio::unknown((before.len(), after.len()))
     })
 }
 
@@ -288,32 +288,32 @@ pub fn compare(before: &[&Results], after: &[&Results], margin: f64) -> Comparis
         let (before_runs, after_runs) = (runs(before, &spec), runs(after, &spec));
         in_common |= !before_runs.is_empty() && !after_runs.is_empty();
         for metric in Metric::ALL {
-            let worse = compare_cell(metric, &before_runs, &after_runs, margin);
-            found.extend(worse.map(|worse| (label.clone(), metric, worse)));
+            let cost = compare_cell(metric, &before_runs, &after_runs, margin);
+            found.extend(cost.map(|cost| (label.clone(), metric, cost)));
         }
     }
     if !in_common {
         found.clear();
     }
-    let p: Vec<Option<f64>> = found.iter().map(|(_, _, worse)| worse.p).collect();
+    let p: Vec<Option<f64>> = found.iter().map(|(_, _, cost)| cost.p).collect();
     let changes: Vec<Change> = found
         .into_iter()
         .zip(holm(&p, TAIL))
-        .map(|((cell, metric, worse), rejected)| {
+        .map(|((cell, metric, cost), rejected)| {
             let inside =
-                !worse.within_run && worse.interval.high.is_some_and(|high| high <= 1.0 + margin);
+                !cost.within_run && cost.interval.high.is_some_and(|high| high <= 1.0 + margin);
             let outcome = match (rejected, inside) {
-                (true, _) => Compared::Regression,
-                (false, true) => Compared::NonInferior,
-                (false, false) => Compared::Inconclusive,
+                (true, _) => ComparisonOutcome::Regression,
+                (false, true) => ComparisonOutcome::NonInferior,
+                (false, false) => ComparisonOutcome::Inconclusive,
             };
-            Change { cell, metric, worse, outcome }
+            Change { cell, metric, cost, outcome }
         })
         .collect();
-    let enough = |change: &Change| change.worse.runs.0.min(change.worse.runs.1) >= RUNS_PUBLISHED;
+    let enough = |change: &Change| change.cost.runs.0.min(change.cost.runs.1) >= RUNS_PUBLISHED;
     Comparison {
         margin,
-        outcome: changes.iter().map(|c| c.outcome).max().unwrap_or(Compared::Inconclusive),
+        outcome: changes.iter().map(|c| c.outcome).max().unwrap_or(ComparisonOutcome::Inconclusive),
         publishable: !changes.is_empty() && changes.iter().all(enough),
         interleaved: interleaved(before, after),
         differences: differences(before, after),
@@ -328,12 +328,12 @@ fn compare_cell(
     before: &[&Figures],
     after: &[&Figures],
     margin: f64,
-) -> Option<Worse> {
+) -> Option<CostRatio> {
     let told = |runs: &[&Figures]| -> Vec<f64> {
         runs.iter().filter_map(|run| metric.cost(run)).collect()
     };
     let (first, second) = (told(before), told(after));
-    let unknown = Worse::unknown((first.len(), second.len()));
+    let unknown = CostRatio::unknown((first.len(), second.len()));
     if first.is_empty() && second.is_empty() {
         return None;
     }
@@ -434,12 +434,12 @@ mod tests {
     fn the_interval_is_welchs() {
         // Logarithms 0 to 4 and 1, 2, 3: means 2 and 2, variances 2.5 and 1.
         let exp = |logs: &[f64]| logs.iter().map(|log| log.exp()).collect::<Vec<f64>>();
-        let worse = compare_runs(&exp(&[0.0, 1.0, 2.0, 3.0, 4.0]), &exp(&[1.0, 2.0, 3.0]), 0.0);
+        let cost = compare_runs(&exp(&[0.0, 1.0, 2.0, 3.0, 4.0]), &exp(&[1.0, 2.0, 3.0]), 0.0);
         // Standard error sqrt(1/2 + 1/3); 5.88 degrees of freedom, of which 5 are counted.
         let half = 2.570_58 * (5.0f64 / 6.0).sqrt();
-        assert!((worse.ratio.expect("ratio") - 1.0).abs() < 1e-9);
-        assert!((worse.interval.high.expect("high").ln() - half).abs() < 1e-4, "{worse:?}");
-        assert!((worse.p.expect("p") - 0.5).abs() < 1e-9);
+        assert!((cost.ratio.expect("ratio") - 1.0).abs() < 1e-9);
+        assert!((cost.interval.high.expect("high").ln() - half).abs() < 1e-4, "{cost:?}");
+        assert!((cost.p.expect("p") - 0.5).abs() < 1e-9);
     }
 
     #[test]
@@ -451,8 +451,8 @@ mod tests {
 
     #[test]
     fn too_few_runs_show_nothing() {
-        let worse = compare_runs(&[1.0, 1.0], &[2.0], 0.02);
-        assert_eq!((worse.ratio, worse.p, worse.detectable_ratio), (None, None, None));
+        let cost = compare_runs(&[1.0, 1.0], &[2.0], 0.02);
+        assert_eq!((cost.ratio, cost.p, cost.detectable_ratio), (None, None, None));
         let same = compare_runs(&[1.0, 1.0], &[1.5, 1.5], 0.02);
         assert_eq!((same.p, same.interval.low), (Some(0.0), same.ratio));
     }

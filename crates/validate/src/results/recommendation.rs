@@ -65,7 +65,7 @@ pub struct Recommendation {
     pub advice: String,
     /// The figure that the advice comes to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub figure: Option<Advised>,
+    pub figure: Option<AdviceFigure>,
     /// What it rests on, one sentence with its figures each.
     pub evidence: Vec<String>,
     /// What the run would have needed to say more.
@@ -99,7 +99,7 @@ impl Recommendation {
 
 /// The figure of an advice and its 95 % interval.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Advised {
+pub struct AdviceFigure {
     /// The figure.
     pub value: f64,
     /// Its interval; an end that the run does not show is absent.

@@ -66,6 +66,20 @@ pub enum Criterion {
     Leak,
 }
 
+impl Criterion {
+    /// Returns the quantity's name for people.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Criterion::SuccessRate => "success",
+            Criterion::LatencyP95 => "p95 latency",
+            Criterion::TailRatio => "p99 / p50",
+            Criterion::Fragmentation => "fragmentation",
+            Criterion::DeviceMemory => "device memory",
+            Criterion::Leak => "growth per cell",
+        }
+    }
+}
+
 /// One limit with its figure and outcome.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {

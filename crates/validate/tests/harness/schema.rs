@@ -96,7 +96,7 @@ fn words() -> Vec<Value> {
     use bigbatch_validate::stats::TrialUnit;
     use bigbatch_validate::system::FailureKind;
     use bigbatch_validate::verdict::{Criterion, Outcome};
-    use bigbatch_validate::{Broken, MemoryPhase};
+    use bigbatch_validate::{BreakCause, MemoryPhase};
 
     let all = serde_json::json!([
         Stage::ALL,
@@ -165,7 +165,7 @@ fn words() -> Vec<Value> {
             Criterion::Leak
         ],
         [Outcome::Pass, Outcome::NotShown, Outcome::NotRun, Outcome::Fail],
-        [Broken::Failures, Broken::Latency],
+        [BreakCause::Failures, BreakCause::Latency],
         [MemoryPhase::Before, MemoryPhase::During, MemoryPhase::After],
         ["exactly", "at_least", "not_reached", "no_data", "found", "not_steady", "not_sought"],
         ["open", "ramp", "replay", "constant", "poisson", "gamma"],
