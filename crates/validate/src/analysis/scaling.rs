@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::records::Ran;
 use super::stage::{Stage, device_span_us};
-use crate::figures::estimate::{Place, places, speedup};
+use crate::figures::estimate::{MatrixPosition, places, speedup};
 
 /// A device that is busy for at least this share of the time is the limit.
 const BUSY: f64 = 0.85;
@@ -75,7 +75,7 @@ pub(crate) fn find(ran: &[Ran]) -> Scaling {
 
 fn lengths(ran: &[Ran]) -> Vec<LengthScaling> {
     let places = places(ran.iter().map(|ran| ran.cell));
-    let of_length = |same: &[Place<'_>]| LengthScaling {
+    let of_length = |same: &[MatrixPosition<'_>]| LengthScaling {
         tokens: same[0].tokens,
         points: same.iter().filter_map(|place| point(&places, place)).collect(),
     };
@@ -83,7 +83,7 @@ fn lengths(ran: &[Ran]) -> Vec<LengthScaling> {
 }
 
 /// None where a run of several answered nothing, so that they have no mean.
-fn point(places: &[Place<'_>], place: &Place<'_>) -> Option<ScalingPoint> {
+fn point(places: &[MatrixPosition<'_>], place: &MatrixPosition<'_>) -> Option<ScalingPoint> {
     let requests_per_second = place.requests_per_second().value?;
     let speedup = speedup(places, place, requests_per_second);
     Some(ScalingPoint {

@@ -36,7 +36,7 @@ pub(crate) struct Estimate {
 
 /// All runs of one length at one concurrency.
 #[derive(Debug, Clone)]
-pub(crate) struct Place<'a> {
+pub(crate) struct MatrixPosition<'a> {
     pub(crate) tokens: usize,
     pub(crate) concurrency: usize,
     /// The cells that ran, at least one.
@@ -45,19 +45,19 @@ pub(crate) struct Place<'a> {
 
 /// The cells of the matrix that ran, all runs of a place together, without the repeat that shows drift; by
 /// length and concurrency.
-pub(crate) fn places<'a>(cells: impl Iterator<Item = &'a Cell>) -> Vec<Place<'a>> {
+pub(crate) fn places<'a>(cells: impl Iterator<Item = &'a Cell>) -> Vec<MatrixPosition<'a>> {
     let mut ran: Vec<((usize, usize), &Cell, &Figures)> = cells
         .filter(|cell| cell.repeats.is_none())
         .filter_map(|cell| Some((cell.spec.matrix_position()?, cell, cell.figures()?)))
         .collect();
     ran.sort_by_key(|(place, cell, _)| (*place, cell.run));
-    let mut places: Vec<Place<'_>> = Vec::new();
+    let mut places: Vec<MatrixPosition<'_>> = Vec::new();
     for ((tokens, concurrency), cell, figures) in ran {
         match places.last_mut() {
             Some(place) if (place.tokens, place.concurrency) == (tokens, concurrency) => {
                 place.cells.push((cell, figures));
             }
-            _ => places.push(Place { tokens, concurrency, cells: vec![(cell, figures)] }),
+            _ => places.push(MatrixPosition { tokens, concurrency, cells: vec![(cell, figures)] }),
         }
     }
     places
@@ -65,12 +65,16 @@ pub(crate) fn places<'a>(cells: impl Iterator<Item = &'a Cell>) -> Vec<Place<'a>
 
 /// Answers per second over those of the same length at C = 1, at a place of `places` where this rate is
 /// reached; none where C = 1 was not measured.
-pub(crate) fn speedup(places: &[Place<'_>], place: &Place<'_>, rate: f64) -> Option<f64> {
+pub(crate) fn speedup(
+    places: &[MatrixPosition<'_>],
+    place: &MatrixPosition<'_>,
+    rate: f64,
+) -> Option<f64> {
     let alone = places.iter().find(|at| at.tokens == place.tokens && at.concurrency == 1)?;
     Some(rate / alone.requests_per_second().value.filter(|&alone| alone > 0.0)?)
 }
 
-impl Place<'_> {
+impl MatrixPosition<'_> {
     /// The p95 over all requests; a request that failed is one that is never answered.
     pub(crate) fn p95_over_all_ms(&self) -> Estimate {
         self.percentile(|figures| &figures.latency_over_all.p95)
