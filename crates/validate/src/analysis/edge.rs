@@ -23,7 +23,7 @@ pub struct EdgeFindings {
 /// What is moved until requests are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Axis {
+pub enum EdgeAxis {
     /// Requests at once, upwards.
     Concurrency,
     /// Tokens of one request, upwards.
@@ -32,13 +32,13 @@ pub enum Axis {
     MemoryBudget,
 }
 
-impl Axis {
+impl EdgeAxis {
     /// The axis in words.
     pub fn label(self) -> &'static str {
         match self {
-            Axis::Concurrency => "concurrency",
-            Axis::Tokens => "tokens of a request",
-            Axis::MemoryBudget => "memory budget",
+            EdgeAxis::Concurrency => "concurrency",
+            EdgeAxis::Tokens => "tokens of a request",
+            EdgeAxis::MemoryBudget => "memory budget",
         }
     }
 }
@@ -47,7 +47,7 @@ impl Axis {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Edge {
     /// What was moved.
-    pub axis: Axis,
+    pub axis: EdgeAxis,
     /// The last value at which everything was answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub works: Option<u64>,
@@ -61,7 +61,7 @@ pub struct Edge {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference_percent: Option<f64>,
     /// Found against predicted.
-    pub agreement: Agreement,
+    pub agreement: PredictionMatch,
     /// Every value tried, in order.
     pub probes: Vec<EdgeProbe>,
     /// Why the axis was not searched, or not to its end.
@@ -72,7 +72,7 @@ pub struct Edge {
 /// Whether an edge is where it was predicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Agreement {
+pub enum PredictionMatch {
     /// Within the tolerance.
     Agrees,
     /// It works less far than predicted.
@@ -83,14 +83,14 @@ pub enum Agreement {
     Unknown,
 }
 
-impl Agreement {
+impl PredictionMatch {
     /// In words.
     pub fn label(self) -> &'static str {
         match self {
-            Agreement::Agrees => "as predicted",
-            Agreement::Short => "short of the prediction",
-            Agreement::Beyond => "beyond the prediction",
-            Agreement::Unknown => "not compared",
+            PredictionMatch::Agrees => "as predicted",
+            PredictionMatch::Short => "short of the prediction",
+            PredictionMatch::Beyond => "beyond the prediction",
+            PredictionMatch::Unknown => "not compared",
         }
     }
 }
@@ -112,7 +112,7 @@ pub struct EdgeProbe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EdgeFailure {
     /// What was moved.
-    pub axis: Axis,
+    pub axis: EdgeAxis,
     /// To which value.
     pub value: u64,
     /// Of the first, in milliseconds since the start of the search.
@@ -146,7 +146,7 @@ impl EdgeFailure {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recovery {
     /// The axis.
-    pub axis: Axis,
+    pub axis: EdgeAxis,
     /// Requests of a round, one after another. Rounds after the search follow each other until one is normal;
     /// what is said here of "after" is said of the last round.
     pub requests: usize,
@@ -173,13 +173,13 @@ pub struct Recovery {
     /// The ratio up to which latency counts as normal.
     pub ratio_normal_max: f64,
     /// What that says.
-    pub verdict: Recovered,
+    pub verdict: RecoveryVerdict,
 }
 
 /// Whether latency is normal again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Recovered {
+pub enum RecoveryVerdict {
     /// Shown to be within the margin.
     Yes,
     /// Shown to be beyond it, or requests failed.
@@ -188,13 +188,13 @@ pub enum Recovered {
     Inconclusive,
 }
 
-impl Recovered {
+impl RecoveryVerdict {
     /// In words.
     pub fn label(self) -> &'static str {
         match self {
-            Recovered::Yes => "recovered",
-            Recovered::No => "not recovered",
-            Recovered::Inconclusive => "inconclusive",
+            RecoveryVerdict::Yes => "recovered",
+            RecoveryVerdict::No => "not recovered",
+            RecoveryVerdict::Inconclusive => "inconclusive",
         }
     }
 }
@@ -202,26 +202,28 @@ impl Recovered {
 impl Edge {
     /// An edge from what was tried. `tolerance` is a share of the prediction within which they agree.
     pub(crate) fn new(
-        axis: Axis,
+        axis: EdgeAxis,
         probes: Vec<EdgeProbe>,
         predicted: Option<u64>,
         tolerance: f64,
     ) -> Edge {
         let values = |works| probes.iter().filter(move |p| p.works == works).map(|p| p.value);
         let (works, refused) = match axis {
-            Axis::MemoryBudget => (values(true).min(), values(false).max()),
+            EdgeAxis::MemoryBudget => (values(true).min(), values(false).max()),
             _ => (values(true).max(), values(false).min()),
         };
         let both = works.filter(|_| refused.is_some()).zip(predicted.filter(|&value| value > 0));
         let difference = both.map(|(works, predicted)| works as f64 / predicted as f64 - 1.0);
         let agreement = match (axis, difference) {
-            (_, None) => Agreement::Unknown,
-            (_, Some(difference)) if difference.abs() <= tolerance => Agreement::Agrees,
+            (_, None) => PredictionMatch::Unknown,
+            (_, Some(difference)) if difference.abs() <= tolerance => PredictionMatch::Agrees,
             // A smaller budget that works is farther.
-            (Axis::MemoryBudget, Some(difference)) if difference < 0.0 => Agreement::Beyond,
-            (Axis::MemoryBudget, Some(_)) => Agreement::Short,
-            (_, Some(difference)) if difference < 0.0 => Agreement::Short,
-            (_, Some(_)) => Agreement::Beyond,
+            (EdgeAxis::MemoryBudget, Some(difference)) if difference < 0.0 => {
+                PredictionMatch::Beyond
+            }
+            (EdgeAxis::MemoryBudget, Some(_)) => PredictionMatch::Short,
+            (_, Some(difference)) if difference < 0.0 => PredictionMatch::Short,
+            (_, Some(_)) => PredictionMatch::Beyond,
         };
         let difference_percent = difference.map(|share| 100.0 * share);
         Edge { axis, works, refused, predicted, difference_percent, agreement, probes, note: None }

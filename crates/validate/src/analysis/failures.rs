@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::in_flight::InFlight;
-use super::records::Ran;
+use super::records::MeasuredCell;
 use crate::load::RequestRecord;
 use crate::system::FailureKind;
 
@@ -37,11 +37,11 @@ pub struct FailureGroup {
 }
 
 /// The groups in the order of cells, within a cell the largest first.
-pub(crate) fn find(ran: &[Ran]) -> Vec<FailureGroup> {
+pub(crate) fn find(ran: &[MeasuredCell]) -> Vec<FailureGroup> {
     ran.iter().flat_map(of_cell).collect()
 }
 
-fn of_cell(ran: &Ran) -> Vec<FailureGroup> {
+fn of_cell(ran: &MeasuredCell) -> Vec<FailureGroup> {
     let mut by_kind: BTreeMap<FailureKind, Vec<&RequestRecord>> = BTreeMap::new();
     for record in ran.measured() {
         if let Some(kind) = record.failure {
@@ -66,7 +66,7 @@ fn of_cell(ran: &Ran) -> Vec<FailureGroup> {
 }
 
 fn group(
-    ran: &Ran,
+    ran: &MeasuredCell,
     kind: FailureKind,
     failed: &[&RequestRecord],
     measured: usize,

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::records::Ran;
+use super::records::MeasuredCell;
 use super::stage::Stage;
 use crate::figures::Figures;
 use crate::load::RequestRecord;
@@ -124,7 +124,7 @@ pub struct HeatWindow {
 }
 
 /// One entry for each cell.
-pub(crate) fn find(ran: &[Ran]) -> LatencyFindings {
+pub(crate) fn find(ran: &[MeasuredCell]) -> LatencyFindings {
     let cells = ran.iter().filter_map(|ran| {
         let answered: Vec<&RequestRecord> =
             ran.measured().filter(|record| record.succeeded()).collect();

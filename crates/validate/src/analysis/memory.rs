@@ -15,7 +15,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::in_flight::InFlight;
-use super::records::Ran;
+use super::records::MeasuredCell;
 use super::stage::device_span_us;
 use crate::stats::{Interval, Trend};
 use crate::system::{MemoryPhase, MemoryPoint, MemorySample};
@@ -59,7 +59,7 @@ pub enum MemoryQuantity {
 
 impl MemoryQuantity {
     /// What is told in these cells.
-    fn told(ran: &[Ran]) -> Vec<MemoryQuantity> {
+    fn told(ran: &[MeasuredCell]) -> Vec<MemoryQuantity> {
         use MemoryQuantity::{ArenaUsed, Card, Device, Rss};
         let samples = || ran.iter().flat_map(|ran| &ran.cell.memory).map(|point| &point.sample);
         let told = |quantity: &MemoryQuantity| samples().any(|s| quantity.bytes(s).is_some());
@@ -211,7 +211,7 @@ pub struct Aligned {
 }
 
 /// Findings over cells in the order run.
-pub(crate) fn find(ran: &[Ran]) -> MemoryFindings {
+pub(crate) fn find(ran: &[MeasuredCell]) -> MemoryFindings {
     let told = MemoryQuantity::told(ran);
     let aligned: Vec<AlignedSeries> = ran.iter().map(aligned).collect();
     let from = last_sitting(ran);
@@ -234,7 +234,7 @@ pub(crate) fn find(ran: &[Ran]) -> MemoryFindings {
 
 /// Where the cells of the last sitting begin: a run that is gone on with may find a new process, whose
 /// memory begins anew.
-fn last_sitting(ran: &[Ran]) -> usize {
+fn last_sitting(ran: &[MeasuredCell]) -> usize {
     let last = ran.iter().map(|ran| ran.cell.sitting).max();
     ran.iter().position(|ran| Some(ran.cell.sitting) == last).unwrap_or(0)
 }
@@ -243,7 +243,7 @@ fn at_moment(points: &[MemoryPoint], moment: MemoryPhase) -> impl Iterator<Item 
     points.iter().filter(move |point| point.moment == moment)
 }
 
-fn returned(ran: &Ran, told: &[MemoryQuantity]) -> Vec<Returned> {
+fn returned(ran: &MeasuredCell, told: &[MemoryQuantity]) -> Vec<Returned> {
     let memory = &ran.cell.memory;
     let of = |quantity: MemoryQuantity| {
         let before = at_moment(memory, MemoryPhase::Before).next()?.sample;
@@ -267,7 +267,7 @@ fn returned(ran: &Ran, told: &[MemoryQuantity]) -> Vec<Returned> {
 
 /// Idle readings, one for each gap between cells: the lowest in it, since what the cell before left
 /// under way may still be coming to its end.
-fn plateaus(ran: &[Ran], quantity: MemoryQuantity) -> Vec<(f64, u64)> {
+fn plateaus(ran: &[MeasuredCell], quantity: MemoryQuantity) -> Vec<(f64, u64)> {
     let mut plateaus: Vec<(f64, u64)> = Vec::new();
     let mut in_gap = false;
     for point in ran.iter().flat_map(|ran| &ran.cell.memory) {
@@ -300,7 +300,7 @@ fn heaviest_end_ms(aligned: &[AlignedSeries]) -> Option<f64> {
 }
 
 /// The verdict on the plateaus from `settled_ms` on.
-fn leak(ran: &[Ran], quantity: MemoryQuantity, settled_ms: Option<f64>) -> Option<Leak> {
+fn leak(ran: &[MeasuredCell], quantity: MemoryQuantity, settled_ms: Option<f64>) -> Option<Leak> {
     let whole = ran
         .iter()
         .flat_map(|ran| &ran.cell.memory)
@@ -366,7 +366,7 @@ pub fn judge_plateaus(
     }
 }
 
-fn fragmentation(ran: &[Ran]) -> Option<Fragmentation> {
+fn fragmentation(ran: &[MeasuredCell]) -> Option<Fragmentation> {
     let mut found: Option<Fragmentation> = None;
     for ran in ran {
         for point in &ran.cell.memory {
@@ -394,7 +394,7 @@ fn fragmentation(ran: &[Ran]) -> Option<Fragmentation> {
     found
 }
 
-fn aligned(ran: &Ran) -> AlignedSeries {
+fn aligned(ran: &MeasuredCell) -> AlignedSeries {
     let requests = InFlight::new(
         ran.records.iter().map(|record| (record.sent_us, record.ended_us, record.tokens)),
     );
@@ -473,8 +473,8 @@ mod tests {
             let cells: Vec<_> = (0..24)
                 .map(|n| if n < 12 { cell(n, 0, first_mib) } else { cell(n, 1, second(n)) })
                 .collect();
-            let ran: Vec<Ran> =
-                cells.iter().map(|cell| Ran { cell, records: Vec::new() }).collect();
+            let ran: Vec<MeasuredCell> =
+                cells.iter().map(|cell| MeasuredCell { cell, records: Vec::new() }).collect();
             let [leak] = &find(&ran).leaks[..] else { panic!("one quantity") };
             assert!(leak.reason.contains("earlier sittings are left out"), "{}", leak.reason);
             leak.verdict

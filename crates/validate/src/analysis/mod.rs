@@ -31,7 +31,7 @@ pub use memory::MemoryFindings;
 pub use scaling::Scaling;
 pub use stage::Stage;
 
-use self::records::Ran;
+use self::records::MeasuredCell;
 
 /// All findings of one run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -59,8 +59,8 @@ pub fn analyse(cells: &[Cell], requests: &[RequestRecord]) -> Analysis {
         by_cell.entry(record.cell).or_default().push(record);
     }
     let ran = cells.iter().filter(|cell| cell.figures().is_some());
-    let ran: Vec<Ran> = ran
-        .map(|cell| Ran { cell, records: by_cell.remove(&cell.index).unwrap_or_default() })
+    let ran: Vec<MeasuredCell> = ran
+        .map(|cell| MeasuredCell { cell, records: by_cell.remove(&cell.index).unwrap_or_default() })
         .collect();
     Analysis {
         scaling: scaling::find(&ran),

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::records::Ran;
+use super::records::MeasuredCell;
 use super::stage::{Stage, device_span_us};
-use crate::figures::estimate::{MatrixPosition, places, speedup};
+use crate::figures::estimate::{MatrixPosition, matrix_positions, speedup};
 
 /// A device that is busy for at least this share of the time is the limit.
 const BUSY: f64 = 0.85;
@@ -69,12 +69,12 @@ pub struct Bottleneck {
 }
 
 /// What scaling comes to, over the cells that ran.
-pub(crate) fn find(ran: &[Ran]) -> Scaling {
+pub(crate) fn find(ran: &[MeasuredCell]) -> Scaling {
     Scaling { lengths: lengths(ran), bottlenecks: ran.iter().filter_map(bottleneck).collect() }
 }
 
-fn lengths(ran: &[Ran]) -> Vec<LengthScaling> {
-    let places = places(ran.iter().map(|ran| ran.cell));
+fn lengths(ran: &[MeasuredCell]) -> Vec<LengthScaling> {
+    let places = matrix_positions(ran.iter().map(|ran| ran.cell));
     let of_length = |same: &[MatrixPosition<'_>]| LengthScaling {
         tokens: same[0].tokens,
         points: same.iter().filter_map(|place| point(&places, place)).collect(),
@@ -96,7 +96,7 @@ fn point(places: &[MatrixPosition<'_>], place: &MatrixPosition<'_>) -> Option<Sc
     })
 }
 
-fn bottleneck(ran: &Ran) -> Option<Bottleneck> {
+fn bottleneck(ran: &MeasuredCell) -> Option<Bottleneck> {
     let answered = || ran.measured().filter(|record| record.succeeded());
     let told: Vec<[u64; 6]> = answered().filter_map(Stage::times_us).collect();
     let sum = |n: usize| told.iter().map(|times| times[n]).sum::<u64>() as f64;
@@ -112,7 +112,7 @@ fn bottleneck(ran: &Ran) -> Option<Bottleneck> {
 }
 
 /// Share of the measured phase in which a batch was on the device.
-fn device_busy(ran: &Ran) -> Option<f64> {
+fn device_busy(ran: &MeasuredCell) -> Option<f64> {
     let from = ran.measured().map(|record| record.intended_us).min()?;
     let length = ran.cell.figures()?.measured_seconds * 1e6;
     let spans = batch_spans_us(ran);
@@ -132,7 +132,7 @@ fn device_busy(ran: &Ran) -> Option<f64> {
 
 /// When each batch of a cell was on the device, whatever phase its requests belong to, in the order in which
 /// the batches ended.
-fn batch_spans_us(ran: &Ran) -> Vec<(u64, u64)> {
+fn batch_spans_us(ran: &MeasuredCell) -> Vec<(u64, u64)> {
     let mut by_id: HashMap<u64, (u64, u64)> = HashMap::new();
     for record in ran.records.iter().filter(|record| record.succeeded()) {
         let (Some(batch), Some((from, to))) = (record.batch, device_span_us(record)) else {

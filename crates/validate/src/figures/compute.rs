@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::cell::{BatchMean, Figures, StageMeans};
 use super::cluster::{clusters, clusters_by, in_flight_mean};
-use super::generator::{Generator, Seen};
+use super::generator::{Generator, GeneratorReadings};
 use super::ramp::ramp;
 use super::steady::Steady;
 use crate::load::{Phase, RequestRecord};
@@ -16,18 +16,18 @@ use crate::system::BatchRef;
 const DISTRIBUTION_POINTS: usize = 200;
 
 /// What is known of a cell besides its records.
-pub(crate) struct About<'a> {
+pub(crate) struct CellContext<'a> {
     pub(crate) spec: &'a CellSpec,
     /// Its measured phase.
     pub(crate) measured_us: (u64, u64),
     pub(crate) cut_by_time_limit: bool,
     pub(crate) steady: Steady,
-    pub(crate) generator: Seen,
+    pub(crate) generator: GeneratorReadings,
 }
 
 /// Computes the figures of a cell.
-pub(crate) fn figures(records: &[RequestRecord], about: About<'_>) -> Figures {
-    let About { spec, measured_us, cut_by_time_limit, steady, generator } = about;
+pub(crate) fn figures(records: &[RequestRecord], context: CellContext<'_>) -> Figures {
+    let CellContext { spec, measured_us, cut_by_time_limit, steady, generator } = context;
     let measured: Vec<&RequestRecord> =
         records.iter().filter(|record| record.phase == Phase::Measured).collect();
     let successes: Vec<&RequestRecord> =
@@ -152,14 +152,17 @@ mod tests {
             record(Phase::Measured, 50, 51, None),
             record(Phase::CoolDown, 60, 70, Some(3)),
         ];
-        let about = About {
+        let context = CellContext {
             spec: &CellSpec::matrix(10, 2),
             measured_us: (20_000, 60_000),
             cut_by_time_limit: false,
             steady: Steady::NotSought { reason: String::new() },
-            generator: Seen { lateness_us: vec![0, 3000], ..Seen::default() },
+            generator: GeneratorReadings {
+                lateness_us: vec![0, 3000],
+                ..GeneratorReadings::default()
+            },
         };
-        let figures = figures(&records, about);
+        let figures = figures(&records, context);
         assert_eq!((figures.requests, figures.successes), (4, 3));
         assert_eq!(figures.failures, BTreeMap::from([(FailureKind::Refused, 1)]));
         assert_eq!(figures.trials, Trials { count: 2, unit: TrialUnit::Batches });

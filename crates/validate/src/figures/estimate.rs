@@ -45,7 +45,7 @@ pub(crate) struct MatrixPosition<'a> {
 
 /// The cells of the matrix that ran, all runs of a place together, without the repeat that shows drift; by
 /// length and concurrency.
-pub(crate) fn places<'a>(cells: impl Iterator<Item = &'a Cell>) -> Vec<MatrixPosition<'a>> {
+pub(crate) fn matrix_positions<'a>(cells: impl Iterator<Item = &'a Cell>) -> Vec<MatrixPosition<'a>> {
     let mut ran: Vec<((usize, usize), &Cell, &Figures)> = cells
         .filter(|cell| cell.repeats.is_none())
         .filter_map(|cell| Some((cell.spec.matrix_position()?, cell, cell.figures()?)))

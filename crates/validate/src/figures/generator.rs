@@ -50,7 +50,7 @@ pub struct Generator {
 
 /// What was seen of the generator over a cell.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Seen {
+pub(crate) struct GeneratorReadings {
     /// How late each tick of its timer came, in microseconds.
     pub(crate) lateness_us: Vec<u64>,
     pub(crate) cpu_cores: Option<f64>,
@@ -59,7 +59,11 @@ pub(crate) struct Seen {
 
 impl Generator {
     /// Judges what was seen, beside the lags of the measured requests and their median latency.
-    pub(crate) fn judge(lags_us: Vec<u64>, latency_ms_p50: Option<f64>, seen: Seen) -> Generator {
+    pub(crate) fn judge(
+        lags_us: Vec<u64>,
+        latency_ms_p50: Option<f64>,
+        seen: GeneratorReadings,
+    ) -> Generator {
         let (lag_ms_p99, lag_ms_max) = p99_and_max(lags_us);
         let (timer_late_ms_p99, timer_late_ms_max) = p99_and_max(seen.lateness_us);
         let mut generator = Generator {
@@ -156,7 +160,7 @@ mod tests {
     use super::*;
 
     fn judged(lag_us: u64, timer_us: u64, cores: f64, shared: bool) -> Option<String> {
-        let seen = Seen {
+        let seen = GeneratorReadings {
             lateness_us: vec![timer_us; 200],
             cpu_cores: Some(cores),
             shared_with_target: shared,

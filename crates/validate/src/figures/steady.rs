@@ -76,19 +76,19 @@ pub(crate) fn settle(
     let mut from_us = measured_us.0;
     let latency = latencies(&measured, blocks);
     match beginning(&latency) {
-        Beginning::Cut(cut) => from_us = from_us.max(block_start(&measured, blocks, cut)),
-        Beginning::NeverEnds => return not_steady("latency", &latency),
-        Beginning::None => {}
+        Transient::Cut(cut) => from_us = from_us.max(block_start(&measured, blocks, cut)),
+        Transient::NeverEnds => return not_steady("latency", &latency),
+        Transient::None => {}
     }
     if closed {
         let answers = answers(records, *measured_us, blocks);
         match beginning(&answers) {
-            Beginning::Cut(cut) => {
+            Transient::Cut(cut) => {
                 let block_us = (measured_us.1 - measured_us.0) / blocks as u64;
                 from_us = from_us.max(measured_us.0 + cut as u64 * block_us);
             }
-            Beginning::NeverEnds => return not_steady("throughput", &answers),
-            Beginning::None => {}
+            Transient::NeverEnds => return not_steady("throughput", &answers),
+            Transient::None => {}
         }
     }
     let excluded =
@@ -163,7 +163,7 @@ fn block_start(measured: &[&RequestRecord], blocks: usize, block: usize) -> u64 
 }
 
 #[derive(Debug, PartialEq)]
-enum Beginning {
+enum Transient {
     /// There is nothing to cut.
     None,
     /// The steady part begins with this block.
@@ -172,7 +172,7 @@ enum Beginning {
     NeverEnds,
 }
 
-fn beginning(series: &[f64]) -> Beginning {
+fn beginning(series: &[f64]) -> Transient {
     let smooth = smoothed(series);
     let cut = mser(&smooth);
     let rest = median(smooth[cut..].to_vec());
@@ -180,11 +180,11 @@ fn beginning(series: &[f64]) -> Beginning {
     let least = (MATERIAL * rest.abs()).max(DEVIATIONS * SIGMA_PER_MAD * spread);
     let material = |value: f64| (value - rest).abs() > least;
     if cut == 0 || !material(smooth[0]) || !material(median(smooth[..cut].to_vec())) {
-        Beginning::None
+        Transient::None
     } else if cut > series.len() / 2 {
-        Beginning::NeverEnds
+        Transient::NeverEnds
     } else {
-        Beginning::Cut(cut)
+        Transient::Cut(cut)
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) fn advise(results: &Results, wanted: Wanted) -> Vec<Recommendation> {
 }
 
 fn limits(results: &Results, wanted: Wanted) -> Vec<Limit<'_>> {
-    let positions = results.places();
+    let positions = results.matrix_positions();
     let by_length = positions.chunk_by(|one, next| one.tokens == next.tokens);
     let limit = |same: &[MatrixPosition<'_>]| {
         let tokens = same[0].tokens;

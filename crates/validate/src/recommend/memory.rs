@@ -4,7 +4,7 @@
 //! the budget of the run, which is known to suffice, and at least the smallest budget that the search for the
 //! target's limits found to work.
 
-use crate::analysis::edge::Axis;
+use crate::analysis::edge::EdgeAxis;
 use crate::format::{bytes, count, percent};
 use crate::results::Results;
 use crate::stats::Interval;
@@ -41,7 +41,8 @@ pub(super) fn advise(results: &Results) -> Recommendation {
         bytes(unused)
     )];
     let axes = results.analysis.edge.iter().flat_map(|edge| &edge.axes);
-    let smallest = axes.filter(|edge| edge.axis == Axis::MemoryBudget).find_map(|edge| edge.works);
+    let smallest =
+        axes.filter(|edge| edge.axis == EdgeAxis::MemoryBudget).find_map(|edge| edge.works);
     evidence.extend(smallest.map(|smallest| {
         format!("The smallest budget at which it answered every request is {}.", bytes(smallest))
     }));

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use crate::results::compare::{Change, Comparison, ComparisonOutcome};
 
 use super::markdown::{escaped, rows};
+use super::sentences::ends;
 use super::tables::Table;
 use super::tables::table::or_dash;
-use super::words::ends;
 
 /// Renders the whole comparison, its outcome first.
 pub fn render(comparison: &Comparison) -> String {

@@ -6,8 +6,8 @@
 use crate::results::Results;
 
 use super::markdown::{self, escaped};
+use super::sentences;
 use super::tables::{self, Table};
-use super::words;
 
 const BEGIN: &str = "<!-- bigbatch ";
 const BEGIN_END: &str = " -->";
@@ -70,7 +70,7 @@ pub fn fill(page: &str, results: &Results) -> Result<String, String> {
 /// Returns the replacement for the name `name`; `None` if there is no such table.
 fn content(name: &str, results: &Results) -> Option<String> {
     if name == "advice" {
-        let advice = results.recommendations.iter().filter_map(words::advice);
+        let advice = results.recommendations.iter().filter_map(sentences::advice);
         return Some(advice.map(|advice| format!("- {}\n", escaped(&advice))).collect());
     }
     let (_, make) = TABLES.iter().find(|(table, _)| *table == name)?;

@@ -7,18 +7,18 @@ use crate::results::Results;
 use crate::results::recommendation::Support;
 
 use super::sections::{self, Block, Part};
+use super::sentences;
 use super::tables::{Alignment, Field, Table};
-use super::words;
 
 /// Renders the whole report.
 pub fn render(results: &Results) -> String {
-    let mut out = format!("# {}\n\n", escaped(&words::headline(results)));
-    if let Some(rest) = words::headline_rest(&results.conclusion) {
+    let mut out = format!("# {}\n\n", escaped(&sentences::headline(results)));
+    if let Some(rest) = sentences::headline_rest(&results.conclusion) {
         let _ = writeln!(out, "{}.\n", escaped(&rest));
     }
     let (name, description) = (escaped(&results.plan.name), escaped(&results.plan.description));
     let _ = writeln!(out, "Plan **{name}**. {description}\n");
-    for (label, figure, note) in words::highlights(results) {
+    for (label, figure, note) in sentences::highlights(results) {
         let note = if note.is_empty() { String::new() } else { format!(" ({})", escaped(&note)) };
         let _ = writeln!(out, "- {label}: **{}**{note}", escaped(&figure));
     }
@@ -61,7 +61,7 @@ fn block(out: &mut String, block: Block) {
 fn recommendations(out: &mut String, results: &Results) {
     out.push_str("\n## Recommendations\n");
     for recommendation in &results.recommendations {
-        let _ = writeln!(out, "\n### {}\n", words::advice_title(recommendation));
+        let _ = writeln!(out, "\n### {}\n", sentences::advice_title(recommendation));
         if recommendation.support != Support::Missing {
             let _ = writeln!(out, "{}\n", escaped(&recommendation.advice));
         }

@@ -23,9 +23,9 @@ pub mod markdown;
 mod markup;
 mod method;
 mod sections;
+mod sentences;
 mod tables;
 pub mod text;
-mod words;
 
 use std::fs;
 use std::io::Write;

@@ -1,9 +1,9 @@
 //! The parts and sections of a report, as one list: [`html`](super::html) renders all of it,
-//! [`markdown`](super::markdown) omits the charts. Tables come from `tables`, sentences from `words` and `method`.
+//! [`markdown`](super::markdown) omits the charts. Tables come from `tables`, sentences from `sentences` and `method`.
 
 use super::chart::{self, Charts, Figure};
 use super::tables::{self, Table};
-use super::{method, words};
+use super::{method, sentences};
 use crate::results::Results;
 use bigbatch_allocators::MemoryExperiment;
 
@@ -93,11 +93,11 @@ fn cells(results: &Results) -> Vec<Section> {
             "No measured request failed: percentiles over all requests are the same.".into(),
         )
     });
-    let reservations = words::reservations(results);
+    let reservations = sentences::reservations(results);
     let cells = section(
         "cells",
         "Cells",
-        words::cells_lead(results),
+        sentences::cells_lead(results),
         [
             table("", tables::cells(results)),
             table("Over all requests, a failed one counting as never answered", over_all),
@@ -211,7 +211,7 @@ fn memory(results: &Results) -> Vec<Section> {
             charts("", chart::memory(results)),
             charts("", chart::in_flight(results)),
             table("Leaks", tables::leaks(results)),
-            words::fragmentation(results).map(Block::Note),
+            sentences::fragmentation(results).map(Block::Note),
             details("Memory returned after each cell", tables::returned(results)),
             details("Readings as a table", tables::memory(results)),
         ],
@@ -228,7 +228,7 @@ pub(super) fn strategies(experiment: &MemoryExperiment) -> Option<Section> {
     section(
         "strategies",
         "The same traffic through each memory strategy",
-        words::experiment(experiment),
+        sentences::experiment(experiment),
         [
             table("", tables::strategies(experiment)),
             charts("Allocations and frees, operation by operation", timeline),

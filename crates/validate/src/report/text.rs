@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use crate::results::Results;
 
+use super::sentences;
 use super::tables::{self, Alignment, Table};
-use super::words;
 
 /// Renders the cells, for repeated cells their means over runs first; then the verdicts and the headline.
 pub fn render(results: &Results) -> String {
@@ -18,8 +18,8 @@ pub fn render(results: &Results) -> String {
         table(&mut out, &found);
         out.push('\n');
     }
-    out.push_str(&words::headline(results));
-    if let Some(rest) = words::headline_rest(&results.conclusion) {
+    out.push_str(&sentences::headline(results));
+    if let Some(rest) = sentences::headline_rest(&results.conclusion) {
         let _ = write!(out, " ({rest})");
     }
     out.push('\n');

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::Analysis;
-use crate::figures::estimate::{MatrixPosition, places};
+use crate::figures::estimate::{MatrixPosition, matrix_positions};
 use crate::figures::{Cell, Published};
 use crate::load::RequestRecord;
 use crate::plan::{CellSpec, Plan};
@@ -129,8 +129,8 @@ impl Results {
     }
 
     /// What ran of the matrix, all runs of a place together, by length and concurrency.
-    pub(crate) fn places(&self) -> Vec<MatrixPosition<'_>> {
-        places(self.cells.iter())
+    pub(crate) fn matrix_positions(&self) -> Vec<MatrixPosition<'_>> {
+        matrix_positions(self.cells.iter())
     }
 
     /// The lengths of which any cell of the matrix was run, ascending.

@@ -88,7 +88,7 @@ fn scenario(lengths: Lengths, load: Load) -> Scenario {
 /// Every word that a field may have for its value.
 fn words() -> Vec<Value> {
     use bigbatch_validate::analysis::Stage;
-    use bigbatch_validate::analysis::edge::{Agreement, Axis, Recovered};
+    use bigbatch_validate::analysis::edge::{EdgeAxis, PredictionMatch, RecoveryVerdict};
     use bigbatch_validate::analysis::memory::{LeakVerdict, MemoryQuantity};
     use bigbatch_validate::load::Phase;
     use bigbatch_validate::preflight::{Severity, Subject};
@@ -100,9 +100,14 @@ fn words() -> Vec<Value> {
 
     let all = serde_json::json!([
         Stage::ALL,
-        [Agreement::Agrees, Agreement::Short, Agreement::Beyond, Agreement::Unknown],
-        [Axis::Concurrency, Axis::Tokens, Axis::MemoryBudget],
-        [Recovered::Yes, Recovered::No, Recovered::Inconclusive],
+        [
+            PredictionMatch::Agrees,
+            PredictionMatch::Short,
+            PredictionMatch::Beyond,
+            PredictionMatch::Unknown
+        ],
+        [EdgeAxis::Concurrency, EdgeAxis::Tokens, EdgeAxis::MemoryBudget],
+        [RecoveryVerdict::Yes, RecoveryVerdict::No, RecoveryVerdict::Inconclusive],
         [LeakVerdict::Clean, LeakVerdict::Leak, LeakVerdict::Inconclusive],
         [
             MemoryQuantity::Device,

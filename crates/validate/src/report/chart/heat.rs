@@ -8,7 +8,7 @@ use crate::results::Results;
 use super::parts::{Charts, Figure};
 use crate::format::{count, time};
 use crate::report::markup::Markup;
-use crate::report::words;
+use crate::report::sentences;
 
 const WIDTH: f64 = 380.0;
 const LEFT: f64 = 44.0;
@@ -41,7 +41,7 @@ impl Shades {
 
 /// Returns one chart per cell, of its first run, under a legend of the colours.
 pub(in crate::report) fn heat_maps(results: &Results) -> Option<Charts> {
-    let cells: Vec<(String, &HeatMap)> = words::first_runs(results)
+    let cells: Vec<(String, &HeatMap)> = sentences::first_runs(results)
         .into_iter()
         .filter_map(|cell| {
             let found = results.analysis.latency.cells.iter().find(|of| of.cell == cell.index)?;

@@ -8,7 +8,7 @@ use crate::system::MemorySample;
 use super::frame::{Axis, Frame, Scale};
 use super::parts::{Charts, over_time, rate_tick, series_class, short};
 use crate::format::{bytes, count, time};
-use crate::report::words;
+use crate::report::sentences;
 
 const GIB: f64 = (1u64 << 30) as f64;
 const MIB: f64 = (1u64 << 20) as f64;
@@ -28,7 +28,7 @@ const SERIES: [(&str, Reading); 5] = [
 pub(in crate::report) fn memory(results: &Results) -> Option<Charts> {
     let series: Vec<(&str, Reading, u64)> = SERIES
         .into_iter()
-        .filter_map(|(name, of)| Some((name, of, words::peak(results, of)?)))
+        .filter_map(|(name, of)| Some((name, of, sentences::peak(results, of)?)))
         .collect();
     let peak = series.iter().map(|&(_, _, peak)| peak).max()? as f64;
     let budget = results.target.memory_budget_bytes.map(|budget| budget as f64);

@@ -6,7 +6,7 @@ use crate::results::Results;
 use super::frame::{Axis, Frame, Scale};
 use super::parts::{Charts, Figure, rate_tick, time_tick};
 use crate::format::{count, rate, time};
-use crate::report::words;
+use crate::report::sentences;
 
 /// Returns a chart for each ramp that was run.
 pub(in crate::report) fn ramps(results: &Results) -> Option<Charts> {
@@ -42,7 +42,7 @@ fn draw(cell: &Cell, ramp: &Ramp) -> Option<Figure> {
         frame.circle("dot s2", (block.rate_per_second, ms), 3.5, &title);
     }
     if let Some(broke) = &ramp.broke {
-        frame.vertical(broke.rate_per_second, &words::breaking_point(broke));
+        frame.vertical(broke.rate_per_second, &sentences::breaking_point(broke));
     }
     Some(frame.finish(name))
 }

@@ -8,7 +8,7 @@ use crate::results::Results;
 use super::parts::{Charts, Figure, WIDE, series_class};
 use crate::format::time;
 use crate::report::markup::Markup;
-use crate::report::words;
+use crate::report::sentences;
 
 const LEFT: f64 = 96.0;
 const RIGHT: f64 = 84.0;
@@ -16,7 +16,7 @@ const ROW: f64 = 26.0;
 
 /// Returns the chart; `None` if the target reports no stages.
 pub(in crate::report) fn stages(results: &Results) -> Option<Charts> {
-    let cells: Vec<(&Cell, Vec<(&str, f64)>)> = words::first_runs(results)
+    let cells: Vec<(&Cell, Vec<(&str, f64)>)> = sentences::first_runs(results)
         .into_iter()
         .filter_map(|cell| Some((cell, stages_of(results, cell)?)))
         .collect();

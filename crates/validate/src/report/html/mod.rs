@@ -10,7 +10,7 @@ use bigbatch_allocators::MemoryExperiment;
 use crate::results::Results;
 
 use super::markup::Markup;
-use super::{sections, words};
+use super::{sections, sentences};
 
 const STYLE: &str = include_str!("../style.css");
 
@@ -29,7 +29,7 @@ pub fn render(results: &Results) -> String {
     );
     banner(&mut out, results);
     out.raw("<dl class=\"cards\">\n");
-    for (label, figure, note) in words::highlights(results) {
+    for (label, figure, note) in sentences::highlights(results) {
         out.raw("<div>\n").element("dt", &[], label).raw("<dd>");
         out.element("b", &[], figure).element("span", &[], note).raw("</dd></div>\n");
     }
@@ -80,8 +80,8 @@ fn banner(out: &mut Markup, results: &Results) {
     out.open("div", &[("class", &class), ("role", &"status")]);
     let sign = outcome.map_or("●", blocks::sign);
     out.element("span", &[("class", &"sign"), ("aria-hidden", &"true")], sign).raw("<div>\n");
-    out.element("strong", &[], words::headline(results));
-    if let Some(rest) = words::headline_rest(&results.conclusion) {
+    out.element("strong", &[], sentences::headline(results));
+    if let Some(rest) = sentences::headline_rest(&results.conclusion) {
         out.element("p", &[], rest);
     }
     if results.interrupted {

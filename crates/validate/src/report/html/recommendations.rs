@@ -2,7 +2,7 @@
 
 use crate::recommend::settings;
 use crate::report::markup::Markup;
-use crate::report::words;
+use crate::report::sentences;
 use crate::results::Results;
 use crate::results::recommendation::{Recommendation, Support};
 
@@ -27,10 +27,10 @@ fn card(out: &mut Markup, recommendation: &Recommendation) {
         Support::Partly => ("verdict open", "partly shown"),
         Support::Missing => ("verdict plain", "not shown"),
     };
-    out.raw("<article>\n<h3>").text(words::advice_title(recommendation)).raw(" ");
+    out.raw("<article>\n<h3>").text(sentences::advice_title(recommendation)).raw(" ");
     out.element("span", &[("class", &class)], label).close("h3");
     if let Some(figure) = &recommendation.figure {
-        let (value, interval) = words::advice_figure(figure);
+        let (value, interval) = sentences::advice_figure(figure);
         out.raw("<p class=\"figure\">").element("b", &[], value);
         out.element("span", &[], interval).close("p");
     }

@@ -1,17 +1,17 @@
 //! Tables of the search for the target's limits: where it begins to refuse, and whether it recovers.
 
 use crate::analysis::EdgeFindings;
-use crate::analysis::edge::{Axis, Edge, EdgeFailure, Recovery};
+use crate::analysis::edge::{Edge, EdgeAxis, EdgeFailure, Recovery};
 use crate::format::{bytes, count, time};
 use crate::results::Results;
 
 use super::table::{Field, Table, or_dash};
 
 /// Prints a value of an axis in its unit.
-fn value(axis: Axis, value: u64) -> String {
+fn value(axis: EdgeAxis, value: u64) -> String {
     match axis {
-        Axis::Concurrency | Axis::Tokens => count(value as usize),
-        Axis::MemoryBudget => bytes(value),
+        EdgeAxis::Concurrency | EdgeAxis::Tokens => count(value as usize),
+        EdgeAxis::MemoryBudget => bytes(value),
     }
 }
 

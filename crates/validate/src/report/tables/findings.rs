@@ -5,7 +5,7 @@ use crate::analysis::latency::{CellLatency, Spike};
 use crate::analysis::memory::{Leak, Returned};
 use crate::figures::Cell;
 use crate::format::{bytes, count, percent, rate, signed_bytes, time, tokens};
-use crate::report::words;
+use crate::report::sentences;
 use crate::results::Results;
 use bigbatch_allocators::{MemoryExperiment, Strategy};
 
@@ -39,7 +39,7 @@ pub(in crate::report) fn scaling(results: &Results) -> Option<Table> {
 /// Returns the stage that limits each cell.
 pub(in crate::report) fn bottlenecks(results: &Results) -> Option<Table> {
     let all = &results.analysis.scaling.bottlenecks;
-    let cells = words::first_runs(results).into_iter();
+    let cells = sentences::first_runs(results).into_iter();
     let found = cells.filter_map(|cell| all.iter().find(|found| found.cell == cell.index));
     let rows = found.map(|found| {
         vec![
@@ -59,7 +59,7 @@ pub(in crate::report) fn tails(results: &Results) -> Option<Table> {
         let tail = found.tail_ratio?;
         let (at_least, interval) = match tail.at_least {
             true => ("≥ ", String::new()),
-            false => ("", words::ends(tail.interval, |end| format!("{end:.2}"))),
+            false => ("", sentences::ends(tail.interval, |end| format!("{end:.2}"))),
         };
         let longest = found.spikes.longest.first().map(|spike| spike.latency_ms);
         Some(vec![
@@ -70,7 +70,7 @@ pub(in crate::report) fn tails(results: &Results) -> Option<Table> {
             or_dash(longest, time).into(),
         ])
     };
-    let cells = words::first_runs(results).into_iter();
+    let cells = sentences::first_runs(results).into_iter();
     let found = cells.filter_map(|cell| all.iter().find(|found| found.cell == cell.index));
     let heads = "Cell | p99 / p50, within run> | Spikes> | Spike beyond> | Longest>";
     Table::new(heads, found.filter_map(row))
@@ -88,8 +88,8 @@ pub(in crate::report) fn spikes(results: &Results) -> Option<Table> {
         let stage = spike.stage.map_or("not reported", |stage| stage.label());
         let shared = if spike.in_batch > 1 { count(spike.in_batch) + " spikes" } else { "".into() };
         let size = spike.batch.map(|batch| {
-            let sequences = words::plural(batch.sequences, "sequence");
-            format!("{sequences}, {}", words::plural(batch.tokens, "token"))
+            let sequences = sentences::plural(batch.sequences, "sequence");
+            format!("{sequences}, {}", sentences::plural(batch.tokens, "token"))
         });
         vec![
             time(spike.at_ms).into(),
@@ -136,7 +136,7 @@ pub(in crate::report) fn leaks(results: &Results) -> Option<Table> {
         vec![
             leak.quantity.label().into(),
             leak.verdict.label().into(),
-            Field::noted(slope, words::ends(leak.interval_bytes_per_cell, signed_bytes)),
+            Field::noted(slope, sentences::ends(leak.interval_bytes_per_cell, signed_bytes)),
             signed_bytes(leak.tolerance_bytes_per_cell).into(),
             count(leak.plateaus.len()).into(),
             or_dash(leak.trend_p, |p| format!("{p:.3}")).into(),

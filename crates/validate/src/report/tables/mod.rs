@@ -14,7 +14,7 @@ use crate::stats::{Percentile, PercentileFigure, RunMean, Spread};
 use crate::system::MemorySample;
 use crate::verdict::Verdict;
 
-use super::{method, words};
+use super::{method, sentences};
 use crate::format::{bytes, count, percent, rate, time};
 
 pub(super) use edges::{edge_failures, edges, recoveries};
@@ -29,13 +29,13 @@ use table::{columns, or_dash};
 pub(super) fn verdicts(results: &Results) -> Option<Table> {
     let row = |verdict: &Verdict| Row {
         fields: vec![
-            verdict.spec.as_ref().map_or("all".into(), words::lengths).into(),
-            verdict.spec.as_ref().map_or("all".into(), words::load).into(),
+            verdict.spec.as_ref().map_or("all".into(), sentences::lengths).into(),
+            verdict.spec.as_ref().map_or("all".into(), sentences::load).into(),
             verdict.criterion.label().into(),
-            words::limit(verdict).into(),
-            words::figure(verdict).into(),
-            words::interval(verdict).into(),
-            or_dash(verdict.trials, words::trials).into(),
+            sentences::limit(verdict).into(),
+            sentences::figure(verdict).into(),
+            sentences::interval(verdict).into(),
+            or_dash(verdict.trials, sentences::trials).into(),
             verdict.outcome.label().into(),
             verdict.reason.clone().into(),
         ],
@@ -72,24 +72,24 @@ fn cell_row(cell: &Cell) -> Vec<Field> {
         Some(figures) => {
             let success = figures.success_rate();
             let interval = success.and_then(|rate| wilson(rate, figures.trials.count));
-            let interval = interval.map(|interval| words::ends(interval, percent));
+            let interval = interval.map(|interval| sentences::ends(interval, percent));
             fields.push(Field::noted(or_dash(success, percent), interval.unwrap_or_default()));
             fields.extend(spread(&figures.latency));
             fields.extend([
                 rate(figures.requests_per_second).into(),
                 rate(figures.tokens_per_second).into(),
                 or_dash(figures.batch_mean, |batch| format!("{:.1}", batch.sequences)).into(),
-                Field::noted(count(figures.requests), words::trials(figures.trials)),
+                Field::noted(count(figures.requests), sentences::trials(figures.trials)),
             ]);
         }
     }
-    fields.push(words::remark(cell).into());
+    fields.push(sentences::remark(cell).into());
     fields
 }
 
 /// Returns the fields that the row of a cell begins with.
 fn load_fields(cell: &Cell) -> Vec<Field> {
-    vec![words::lengths(&cell.spec).into(), words::load(&cell.spec).into()]
+    vec![sentences::lengths(&cell.spec).into(), sentences::load(&cell.spec).into()]
 }
 
 fn spread(spread: &Spread) -> [Field; 5] {
@@ -105,7 +105,7 @@ fn spread(spread: &Spread) -> [Field; 5] {
 /// Returns a percentile with its interval, which is omitted where the figure is only a bound.
 fn ranked(percentile: &Percentile) -> Field {
     let exact = matches!(percentile.shown, PercentileFigure::Exactly { .. });
-    let interval = exact.then(|| words::ends(percentile.interval_ms, time));
+    let interval = exact.then(|| sentences::ends(percentile.interval_ms, time));
     Field::noted(percentile.label(), interval.unwrap_or_default())
 }
 
@@ -113,12 +113,12 @@ fn ranked(percentile: &Percentile) -> Field {
 pub(super) fn published(results: &Results) -> Option<Table> {
     let figure = |over: &Option<RunMean>, unit: fn(f64) -> String| match over {
         None => "not shown".into(),
-        Some(over) => Field::noted(unit(over.mean), words::ends(over.interval, unit)),
+        Some(over) => Field::noted(unit(over.mean), sentences::ends(over.interval, unit)),
     };
     let row = |published: &Published| {
         vec![
-            words::lengths(&published.spec).into(),
-            words::load(&published.spec).into(),
+            sentences::lengths(&published.spec).into(),
+            sentences::load(&published.spec).into(),
             count(published.runs).into(),
             percent(published.successes as f64 / published.requests.max(1) as f64).into(),
             figure(&published.latency_ms_p50, time),
@@ -186,9 +186,9 @@ pub(super) fn memory(results: &Results) -> Option<Table> {
         ("Arena before> | peak> | after>", |sample| sample.arena.map(|arena| arena.used_bytes)),
     ];
     let mut reported = readings.to_vec();
-    reported.retain(|(_, of)| words::peak(results, of).is_some());
+    reported.retain(|(_, of)| sentences::peak(results, of).is_some());
     let high_water: Reading = |sample| sample.arena.map(|arena| arena.high_water_bytes);
-    let arena = words::peak(results, high_water).is_some();
+    let arena = sentences::peak(results, high_water).is_some();
     let heads = ["Tokens> | C>"].into_iter().chain(reported.iter().map(|(heads, _)| *heads));
     let heads = heads.chain(arena.then_some("Arena high water>"));
     let print = |read: Option<u64>| Field::from(or_dash(read, bytes));
