@@ -1,10 +1,10 @@
-//! The stages that a request goes through, and the time that it spends in each.
+//! The stages of a request, and the time that it spends in each.
 
 use serde::{Deserialize, Serialize};
 
 use crate::load::RequestRecord;
 
-/// A stage of a request's way, for naming where time went.
+/// A stage of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
@@ -23,7 +23,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// The stages in the order of a request's way.
+    /// All stages in the order in which a request passes them.
     pub const ALL: [Stage; 6] = [
         Stage::Generator,
         Stage::Tokenize,
@@ -33,7 +33,7 @@ impl Stage {
         Stage::Reply,
     ];
 
-    /// The stage in words.
+    /// Returns the stage's name for people.
     pub fn label(self) -> &'static str {
         match self {
             Stage::Generator => "generator",
@@ -45,8 +45,8 @@ impl Stage {
         }
     }
 
-    /// What a request spent in each stage, in microseconds, in the order of [`Stage::ALL`]; `None`
-    /// if its target did not tell.
+    /// Returns the microseconds that a request spent in each stage, in the order of [`Stage::ALL`]; `None` if the
+    /// target reports no stages.
     pub(crate) fn times_us(record: &RequestRecord) -> Option<[u64; 6]> {
         let stages = record.stages?;
         let told = stages.tokenize_us + stages.queue_us + stages.device_us();
@@ -61,8 +61,8 @@ impl Stage {
     }
 }
 
-/// When a request's batch was on the device, in microseconds since the start of the run, as far as its
-/// stages tell: they are laid end to end from its sending.
+/// Returns when a request's batch was on the device, in microseconds since the start of the run: its stages are laid
+/// end to end from the time of sending.
 pub(crate) fn device_span_us(record: &RequestRecord) -> Option<(u64, u64)> {
     let stages = record.stages?;
     let from = record.sent_us + stages.tokenize_us + stages.queue_us;

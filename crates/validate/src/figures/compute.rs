@@ -1,4 +1,4 @@
-//! From the raw records of a cell to its figures.
+//! Computes the figures of a cell from its raw records.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,7 +15,7 @@ use crate::system::BatchRef;
 /// Points of a distribution that the results keep.
 const DISTRIBUTION_POINTS: usize = 200;
 
-/// What is known of a cell besides its records.
+/// The facts about a cell that its records do not hold.
 pub(crate) struct CellContext<'a> {
     pub(crate) spec: &'a CellSpec,
     /// Its measured phase.
@@ -71,8 +71,8 @@ pub(crate) fn figures(records: &[RequestRecord], context: CellContext<'_>) -> Fi
     }
 }
 
-/// Answers, and their tokens, that arrived in the measured phase, whenever their requests were sent: in a steady state
-/// as many requests enter the phase from the warm-up as leave it for the cool-down.
+/// Counts the answers, and their tokens, that arrived in the measured phase, whenever their requests were sent: in a
+/// steady state as many requests enter the phase from the warm-up as leave it for the cool-down.
 fn answered_within(records: &[RequestRecord], (from, to): (u64, u64)) -> (usize, usize) {
     let within = |record: &&RequestRecord| {
         record.succeeded() && record.ended_us > from && record.ended_us <= to

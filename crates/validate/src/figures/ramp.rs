@@ -1,11 +1,10 @@
-//! What a ramp shows: at which rate a target stops to keep up.
+//! The rate of a ramp at which a target no longer keeps up.
 //!
 //! The ramp is cut into blocks of equal time. A block is broken if more of its requests failed than
 //! the load allows, or if its p95 of latency is beyond the load's limit; where the plan sets no
-//! limit it is three times the p95 of the ramp's first tenth. A p95 that falls on a failure is beyond
-//! any limit. The target broke at the first block that is broken and followed by a broken one, so that
-//! one bad moment is not taken for the end; blocks without requests, such as those of a ramp that was
-//! cut short, say nothing and are passed over.
+//! limit it is three times the p95 of the ramp's first tenth. A p95 that falls on a failure is beyond any limit. The
+//! breaking point is the first broken block that is followed by another, so that a single bad moment does not count.
+//! Blocks without requests, such as those of a ramp that was cut short, are skipped.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +19,7 @@ const FIRST: usize = BLOCKS / 10;
 /// The limit of latency as a multiple of that standard.
 const TIMES: f64 = 3.0;
 
-/// What was measured along a ramp.
+/// The blocks of a ramp and its breaking point.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ramp {
     /// In order of time.
@@ -29,7 +28,7 @@ pub struct Ramp {
     pub latency_ms_p95_max: Option<f64>,
     /// The share of failed requests beyond which a block is broken.
     pub failure_rate_max: f64,
-    /// Where the target broke; none if it kept up, to the end or to where the cell's time limit cut it.
+    /// The breaking point; `None` if the target kept up to the end or to the cell's time limit.
     pub broke: Option<Breakpoint>,
 }
 
@@ -47,7 +46,7 @@ pub struct RampBlock {
     pub latency_ms_p95: Option<f64>,
 }
 
-/// The first rate that was too much.
+/// The first rate that the target did not keep.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Breakpoint {
     /// Scheduled rate in the middle of the first broken block.
@@ -57,7 +56,7 @@ pub struct Breakpoint {
     pub cause: BreakCause,
 }
 
-/// What broke first.
+/// The limit that a broken block exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakCause {
@@ -67,7 +66,7 @@ pub enum BreakCause {
     Latency,
 }
 
-/// Reads a ramp from its records, in order of intended start; none if `load` is no ramp.
+/// Computes a ramp from its records, in order of intended start; `None` if `load` is no ramp.
 pub(crate) fn ramp(load: &Load, records: &[RequestRecord], from_us: u64) -> Option<Ramp> {
     let &Load::Ramp {
         from_per_second,
@@ -117,7 +116,7 @@ pub(crate) fn ramp(load: &Load, records: &[RequestRecord], from_us: u64) -> Opti
     Some(Ramp { blocks, latency_ms_p95_max, failure_rate_max, broke })
 }
 
-/// Nearest-rank p95 with a failure as a latency that never ends.
+/// Returns the nearest-rank p95 with a failure as a latency that never ends.
 fn p95_ms(records: &[&RequestRecord]) -> Option<f64> {
     let mut answered: Vec<u64> = records
         .iter()

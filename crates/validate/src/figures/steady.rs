@@ -1,7 +1,6 @@
-//! Where the steady part of a measured phase begins.
+//! Finds where the steady part of a measured phase begins.
 //!
-//! The warm-up that a plan asks for may be too short, so what comes after it is looked at and not
-//! taken on trust. The phase is cut into blocks; the series of their median latencies, and in a
+//! The warm-up of a plan may be too short, so the phase after it is checked. The phase is cut into blocks; the series of their median latencies, and in a
 //! closed loop of their answers, are truncated by MSER (White, "An effective truncation heuristic
 //! for bias reduction in simulation output", 1997): the cut that leaves the smallest squared error
 //! of the mean of what remains. Four rules keep it from flattering a target:
@@ -35,11 +34,11 @@ const DEVIATIONS: f64 = 2.0;
 /// The standard deviation of a normal distribution over its median absolute deviation.
 const SIGMA_PER_MAD: f64 = 1.4826;
 
-/// What was found of a cell's steady part.
+/// The steady part of a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Steady {
-    /// The measured phase is steady from here on; figures are taken from that part only.
+    /// A steady part exists; figures are computed from it alone.
     Found {
         /// Requests of the measured phase before it, left out of every figure.
         excluded_requests: usize,
@@ -51,7 +50,7 @@ pub enum Steady {
         /// What did not settle.
         reason: String,
     },
-    /// It was not looked for.
+    /// The load has no steady part to look for.
     NotSought {
         /// Why not.
         reason: String,
@@ -71,7 +70,9 @@ pub(crate) fn settle(
     let blocks = (measured.len() / BLOCK_REQUESTS).min(BLOCKS_MAX);
     if blocks < BLOCKS_MIN {
         let least = BLOCKS_MIN * BLOCK_REQUESTS;
-        return Steady::NotSought { reason: format!("it needs {least} requests to be told") };
+        return Steady::NotSought {
+            reason: format!("a steady part needs at least {least} requests"),
+        };
     }
     let mut from_us = measured_us.0;
     let latency = latencies(&measured, blocks);
@@ -96,8 +97,7 @@ pub(crate) fn settle(
     let failed = records.iter().filter(|record| excluded(record) && !record.succeeded()).count();
     if failed > 0 {
         let reason = format!(
-            "its beginning differs from the rest, but {failed} requests failed there, and failures \
-             are not left out"
+            "the beginning differs from the rest, but {failed} requests failed there, and failures are never excluded"
         );
         return Steady::NotSteady { reason };
     }
@@ -116,7 +116,7 @@ fn not_steady(what: &str, series: &[f64]) -> Steady {
     let change = median(series[half..].to_vec()) / median(series[..half].to_vec()) - 1.0;
     let percent = change * 100.0;
     let reason = format!(
-        "{what} did not settle: in the second half of the phase it was {percent:+.0} % of the first"
+        "{what} did not settle: its median changed by {percent:+.0} % from the first to the second half of the phase"
     );
     Steady::NotSteady { reason }
 }

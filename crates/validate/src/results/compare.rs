@@ -4,19 +4,18 @@
 //! interval on the logarithms. A regression is a ratio that is shown to lie beyond a margin: the
 //! one-sided tests at 2.5 % are corrected for the number of cells and metrics by Holm's (1979) method,
 //! so that all of them together raise a false alarm in at most 2.5 % of comparisons. Non-inferior means
-//! that every interval lies within the margin. Anything else is inconclusive, and the smallest change
-//! that the comparison would have seen is told, so that nobody takes silence for sameness. So is a cell
-//! or a metric that only one side has.
+//! that every interval lies within the margin. Anything else is inconclusive, and so is a cell or a metric that only
+//! one side has. The smallest detectable change is reported, so that "inconclusive" is not read as "equal".
 //!
 //! A latency that the second system no longer reaches, because too many of its requests fail, has no
 //! ratio. There the shares of failures are compared, by the same test and under the same correction.
 //!
-//! With a single run on a side there is no telling how much runs differ. The ratio then has an interval
+//! A single run on a side does not show how much runs differ. The ratio then has an interval
 //! from the spread within the runs (the two intervals joined by MOVER on the logarithm, Zou and Donner
 //! 2008), labelled so, and the outcome stays inconclusive.
 //!
-//! Runs of the two systems should alternate, so that what drifts on the machine touches both; a
-//! comparison of runs that did not says so.
+//! Runs of the two systems should alternate, so that a drift of the machine affects both; the comparison records
+//! whether they did.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,29 +27,29 @@ use crate::stats::repeats::{RUNS_PUBLISHED, mean_and_variance, mean_over_runs};
 use crate::stats::student::{critical, upper_tail};
 use crate::stats::{Interval, PercentileFigure, Spread};
 
-/// What each one-sided test may miss.
+/// Level of each one-sided test.
 const TAIL: f64 = 0.025;
-/// The power at which the smallest change that would have been seen is told.
+/// Power at which the smallest detectable change is computed.
 const POWER: f64 = 0.8;
 
-/// Two systems, compared.
+/// A comparison of two systems.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Change that is tolerated, as a share: 0.02 for 2 %.
     pub margin: f64,
-    /// The worst of the cells' outcomes; non-inferior only if all are.
+    /// The worst outcome of all changes; non-inferior only if all are.
     pub outcome: ComparisonOutcome,
     /// Whether every cell has enough runs on both sides to publish it.
     pub publishable: bool,
     /// Whether the runs of the two systems alternate, as far as the starts of their results tell.
     pub interleaved: bool,
-    /// One for each cell and metric that either has; none if no cell was run on both sides.
+    /// One per cell and metric that either side has; empty if no cell was run on both sides.
     pub changes: Vec<Change>,
-    /// In what else the two differ, where that should have been the same: each a sentence.
+    /// Differences in machine or plan between the sides, each a clause.
     pub differences: Vec<String>,
 }
 
-/// What a comparison comes to.
+/// The outcome of a comparison or of one change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ComparisonOutcome {
@@ -62,7 +61,7 @@ pub enum ComparisonOutcome {
     Regression,
 }
 
-/// What is compared.
+/// A compared figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
@@ -77,7 +76,7 @@ pub enum Metric {
 impl Metric {
     const ALL: [Metric; 3] = [Metric::LatencyP50, Metric::LatencyP95, Metric::TokensPerSecond];
 
-    /// The metric in words.
+    /// Returns the metric's name for people.
     pub fn label(self) -> &'static str {
         match self {
             Metric::LatencyP50 => "p50 of latency",
@@ -86,8 +85,8 @@ impl Metric {
         }
     }
 
-    /// A figure that is worse the larger it is: infinite if it was not reached, `None` if the sample
-    /// does not tell.
+    /// Returns a figure that is worse the larger it is: infinite if too many requests failed to reach it, `None` if the
+    /// sample is too small.
     fn cost(self, figures: &Figures) -> Option<f64> {
         let latency = |spread: &Spread, of: fn(&Spread) -> PercentileFigure| match of(spread) {
             PercentileFigure::NotReached => Some(f64::INFINITY),
@@ -100,7 +99,7 @@ impl Metric {
         }
     }
 
-    /// The interval of that figure within its run; a throughput has none.
+    /// Returns the interval of that figure within its run; a throughput has none.
     fn within_run(self, figures: &Figures) -> Interval {
         match self {
             Metric::LatencyP50 => figures.latency_over_all.p50.interval_ms,
@@ -115,16 +114,16 @@ impl Metric {
 pub struct Change {
     /// The cell in words.
     pub cell: String,
-    /// What is compared.
+    /// The metric.
     pub metric: Metric,
-    /// How much worse.
+    /// The cost after over the cost before.
     #[serde(flatten)]
     pub cost: CostRatio,
-    /// What it comes to.
+    /// The outcome.
     pub outcome: ComparisonOutcome,
 }
 
-/// How much worse the second system is.
+/// The cost of the second system over that of the first.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CostRatio {
     /// Runs of the first and of the second system.
@@ -135,7 +134,7 @@ pub struct CostRatio {
     pub ratio: Option<f64>,
     /// Its 95 % interval.
     pub interval: Interval,
-    /// Whether a side has a single run, so that the interval tells nothing of how much runs differ.
+    /// Whether a side has a single run, so that the interval excludes the difference between runs.
     pub within_run: bool,
     /// One-sided p of "the ratio is within the margin", or of "no larger share of requests fails" where
     /// only the second system fails too many for the latency to be reached.
@@ -148,7 +147,7 @@ pub struct CostRatio {
 }
 
 impl CostRatio {
-    /// Of so many runs, before anything is shown.
+    /// Creates a ratio that shows nothing.
     fn unknown(runs: (usize, usize)) -> CostRatio {
         CostRatio {
             runs,
