@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::labelled;
 use crate::system::FailureKind;
 
 /// The findings of the search for the target's limits.
@@ -19,26 +20,17 @@ pub struct EdgeFindings {
     pub recoveries: Vec<Recovery>,
 }
 
-/// The quantity that is moved until requests are refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EdgeAxis {
-    /// Requests at once, upwards.
-    Concurrency,
-    /// Tokens of one request, upwards.
-    Tokens,
-    /// The memory budget in bytes, downwards.
-    MemoryBudget,
-}
-
-impl EdgeAxis {
-    /// Returns the quantity's name for people.
-    pub fn label(self) -> &'static str {
-        match self {
-            EdgeAxis::Concurrency => "concurrency",
-            EdgeAxis::Tokens => "tokens of a request",
-            EdgeAxis::MemoryBudget => "memory budget",
-        }
+labelled! {
+    /// The quantity that is moved until requests are refused.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum EdgeAxis {
+        /// Requests at once, upwards.
+        Concurrency = "concurrency",
+        /// Tokens of one request, upwards.
+        Tokens = "tokens of a request",
+        /// The memory budget in bytes, downwards.
+        MemoryBudget = "memory budget",
     }
 }
 
@@ -68,29 +60,19 @@ pub struct Edge {
     pub note: Option<String>,
 }
 
-/// Whether a limit is where it was predicted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PredictionMatch {
-    /// Within the tolerance.
-    Agrees,
-    /// The target refuses values that are predicted to work.
-    Short,
-    /// The target accepts values that are predicted to be refused.
-    Beyond,
-    /// There is no prediction, or no limit was found.
-    Unknown,
-}
-
-impl PredictionMatch {
-    /// Returns the match's name for people.
-    pub fn label(self) -> &'static str {
-        match self {
-            PredictionMatch::Agrees => "as predicted",
-            PredictionMatch::Short => "short of the prediction",
-            PredictionMatch::Beyond => "beyond the prediction",
-            PredictionMatch::Unknown => "not compared",
-        }
+labelled! {
+    /// Whether a limit is where it was predicted.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum PredictionMatch {
+        /// Within the tolerance.
+        Agrees = "as predicted",
+        /// The target refuses values that are predicted to work.
+        Short = "short of the prediction",
+        /// The target accepts values that are predicted to be refused.
+        Beyond = "beyond the prediction",
+        /// There is no prediction, or no limit was found.
+        Unknown = "not compared",
     }
 }
 
@@ -175,26 +157,17 @@ pub struct Recovery {
     pub verdict: RecoveryVerdict,
 }
 
-/// Whether latency is normal again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RecoveryVerdict {
-    /// Shown to be within the margin.
-    Yes,
-    /// Shown to be beyond it, or requests failed.
-    No,
-    /// Neither is shown.
-    Inconclusive,
-}
-
-impl RecoveryVerdict {
-    /// Returns the verdict's name for people.
-    pub fn label(self) -> &'static str {
-        match self {
-            RecoveryVerdict::Yes => "recovered",
-            RecoveryVerdict::No => "not recovered",
-            RecoveryVerdict::Inconclusive => "inconclusive",
-        }
+labelled! {
+    /// Whether latency is normal again.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum RecoveryVerdict {
+        /// Shown to be within the margin.
+        Yes = "recovered",
+        /// Shown to be beyond it, or requests failed.
+        No = "not recovered",
+        /// Neither is shown.
+        Inconclusive = "inconclusive",
     }
 }
 

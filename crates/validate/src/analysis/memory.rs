@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::in_flight::InFlight;
 use super::records::MeasuredCell;
 use super::stage::device_span_us;
+use crate::format::labelled;
 use crate::stats::{Interval, Trend};
 use crate::system::{MemoryPhase, MemoryPoint, MemorySample};
 
@@ -40,18 +41,20 @@ pub struct MemoryFindings {
     pub aligned: Vec<AlignedSeries>,
 }
 
-/// A kind of memory reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MemoryQuantity {
-    /// Device memory of the target's process.
-    Device,
-    /// Memory in use on the whole card, judged only if the process's is not reported.
-    Card,
-    /// Bytes in use in the target's arena.
-    ArenaUsed,
-    /// Resident memory of the target's process.
-    Rss,
+labelled! {
+    /// A kind of memory reading.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum MemoryQuantity {
+        /// Device memory of the target's process.
+        Device = "device memory",
+        /// Memory in use on the whole card, judged only if the process's is not reported.
+        Card = "memory of the card",
+        /// Bytes in use in the target's arena.
+        ArenaUsed = "arena in use",
+        /// Resident memory of the target's process.
+        Rss = "resident memory",
+    }
 }
 
 impl MemoryQuantity {
@@ -85,16 +88,6 @@ impl MemoryQuantity {
         match self {
             MemoryQuantity::Rss => TOLERANCE_PERCENT_RSS,
             _ => TOLERANCE_PERCENT,
-        }
-    }
-
-    /// Returns the quantity's name for people.
-    pub fn label(self) -> &'static str {
-        match self {
-            MemoryQuantity::Device => "device memory",
-            MemoryQuantity::Card => "memory of the card",
-            MemoryQuantity::ArenaUsed => "arena in use",
-            MemoryQuantity::Rss => "resident memory",
         }
     }
 }
@@ -144,26 +137,17 @@ pub struct Leak {
     pub reason: String,
 }
 
-/// The verdict on idle plateaus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LeakVerdict {
-    /// Growth is shown to stay within the tolerance.
-    Clean,
-    /// It grows, and may grow beyond the tolerance.
-    Leak,
-    /// Neither is shown.
-    Inconclusive,
-}
-
-impl LeakVerdict {
-    /// Returns the verdict's name for people.
-    pub fn label(self) -> &'static str {
-        match self {
-            LeakVerdict::Clean => "clean",
-            LeakVerdict::Leak => "leak",
-            LeakVerdict::Inconclusive => "inconclusive",
-        }
+labelled! {
+    /// The verdict on idle plateaus.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum LeakVerdict {
+        /// Growth is shown to stay within the tolerance.
+        Clean = "clean",
+        /// It grows, and may grow beyond the tolerance.
+        Leak = "leak",
+        /// Neither is shown.
+        Inconclusive = "inconclusive",
     }
 }
 

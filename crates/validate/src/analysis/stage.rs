@@ -2,24 +2,27 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::labelled;
 use crate::load::RequestRecord;
 
-/// A stage of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// From the intended start until the generator sent it.
-    Generator,
-    /// Text to token ids.
-    Tokenize,
-    /// Waiting for a batch.
-    Queue,
-    /// Handing the batch to the device.
-    Copy,
-    /// The batch on the device, its rows read back.
-    Compute,
-    /// The rest: from the target's answer to the last byte, transport included.
-    Reply,
+labelled! {
+    /// A stage of a request.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Stage {
+        /// From the intended start until the generator sent it.
+        Generator = "generator",
+        /// Text to token ids.
+        Tokenize = "tokenize",
+        /// Waiting for a batch.
+        Queue = "queue",
+        /// Handing the batch to the device.
+        Copy = "copy",
+        /// The batch on the device, its rows read back.
+        Compute = "compute",
+        /// The rest: from the target's answer to the last byte, transport included.
+        Reply = "reply",
+    }
 }
 
 impl Stage {
@@ -32,18 +35,6 @@ impl Stage {
         Stage::Compute,
         Stage::Reply,
     ];
-
-    /// Returns the stage's name for people.
-    pub fn label(self) -> &'static str {
-        match self {
-            Stage::Generator => "generator",
-            Stage::Tokenize => "tokenize",
-            Stage::Queue => "queue",
-            Stage::Copy => "copy",
-            Stage::Compute => "compute",
-            Stage::Reply => "reply",
-        }
-    }
 
     /// Returns the microseconds that a request spent in each stage, in the order of [`Stage::ALL`]; `None` if the
     /// target reports no stages.

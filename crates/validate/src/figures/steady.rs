@@ -1,9 +1,9 @@
 //! Finds where the steady part of a measured phase begins.
 //!
-//! The warm-up of a plan may be too short, so the phase after it is checked. The phase is cut into blocks; the series of their median latencies, and in a
-//! closed loop of their answers, are truncated by MSER (White, "An effective truncation heuristic
-//! for bias reduction in simulation output", 1997): the cut that leaves the smallest squared error
-//! of the mean of what remains. Four rules keep it from flattering a target:
+//! The warm-up of a plan may be too short, so the phase after it is checked. The phase is cut into blocks; the
+//! series of their median latencies, and in a closed loop of their answers, are truncated by MSER (White, "An
+//! effective truncation heuristic for bias reduction in simulation output", 1997): the cut with the smallest
+//! squared error of the mean of the rest. Four rules keep it from flattering a target:
 //!
 //! - blocks are medians, smoothed over five neighbours, so a spike is no reason to cut;
 //! - a beginning goes only if it differs from the rest by more than a tenth and by more than blocks

@@ -180,13 +180,17 @@ fn missing(clients: usize, next: Option<(usize, Obstacle)>) -> Option<String> {
 /// Prints `1.2 s at C = 50 (1.1 s to 1.3 s, within run)`.
 fn p95(position: &MatrixPosition<'_>) -> String {
     let estimate = position.p95_over_all_ms();
-    let end = |end: Option<f64>| end.map_or("?".to_owned(), time);
     let value = match estimate.value {
         Some(ms) => time(ms),
         None if position.p95_is_never_reached() => "not reached".to_owned(),
         None => "not shown".to_owned(),
     };
-    let Interval { low, high } = estimate.interval;
-    let (low, high, basis) = (end(low), end(high), estimate.basis.label());
-    format!("{value} at C = {} ({low} to {high}, {basis})", position.concurrency)
+    let interval = match estimate.interval {
+        Interval { low: None, high: None } => String::new(),
+        Interval { low, high } => {
+            let [low, high] = [low, high].map(|end| end.map_or("?".to_owned(), time));
+            format!(" ({low} to {high}, {})", estimate.basis.label())
+        }
+    };
+    format!("{value} at C = {}{interval}", position.concurrency)
 }

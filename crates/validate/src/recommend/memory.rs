@@ -32,13 +32,14 @@ pub(super) fn advise(results: &Results) -> Recommendation {
     };
     let unused = device.and_then(|_| unused_arena(results)).unwrap_or(0);
     let (least, most) = (least.saturating_sub(unused), most.saturating_sub(unused));
+    let spared = if unused > 0 {
+        format!(", without {} of its arena that were never used", bytes(unused))
+    } else {
+        String::new()
+    };
+    let (low, high, cells) = (bytes(least), bytes(most), count(cells));
     let mut evidence = vec![format!(
-        "{name} of the process, highest reading per cell: {} to {} over {} cells, without {} of its arena that were \
-         never used.",
-        bytes(least),
-        bytes(most),
-        count(cells),
-        bytes(unused)
+        "{name} of the process, highest reading per cell: {low} to {high} over {cells} cells{spared}."
     )];
     let axes = results.analysis.edge.iter().flat_map(|edge| &edge.axes);
     let smallest =

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Results;
 use crate::figures::{Cell, Figures};
+use crate::format::labelled;
 use crate::plan::difference::describe_first_difference;
 use crate::plan::{CellSpec, Overall, Plan};
 use crate::stats::repeats::{RUNS_PUBLISHED, mean_and_variance, mean_over_runs};
@@ -61,29 +62,22 @@ pub enum ComparisonOutcome {
     Regression,
 }
 
-/// A compared figure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// Median latency over all requests, a failure being one that never ends.
-    LatencyP50,
-    /// Its 95th percentile.
-    LatencyP95,
-    /// Tokens per second.
-    TokensPerSecond,
+labelled! {
+    /// A compared figure.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Metric {
+        /// Median latency over all requests, a failure being one that never ends.
+        LatencyP50 = "p50 of latency",
+        /// Its 95th percentile.
+        LatencyP95 = "p95 of latency",
+        /// Tokens per second.
+        TokensPerSecond = "tokens per second",
+    }
 }
 
 impl Metric {
     const ALL: [Metric; 3] = [Metric::LatencyP50, Metric::LatencyP95, Metric::TokensPerSecond];
-
-    /// Returns the metric's name for people.
-    pub fn label(self) -> &'static str {
-        match self {
-            Metric::LatencyP50 => "p50 of latency",
-            Metric::LatencyP95 => "p95 of latency",
-            Metric::TokensPerSecond => "tokens per second",
-        }
-    }
 
     /// Returns a figure that is worse the larger it is: infinite if too many requests failed to reach it, `None` if the
     /// sample is too small.

@@ -2,40 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::labelled;
 use crate::stats::Interval;
 
-/// The subject of a recommendation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Topic {
-    /// Requests under way at once.
-    Concurrency,
-    /// Tokens per batch; only in results of earlier versions.
-    BatchTokens,
-    /// Memory of the device.
-    MemoryBudget,
-    /// Servers needed for a rate.
-    Replicas,
-    /// Whether memory must be cleaned up, and how.
-    Cleanup,
-    /// What to do about the slowest requests.
-    TailLatency,
-    /// What clients do when a request fails.
-    ErrorHandling,
-}
-
-impl Topic {
-    /// Returns the topic's name for people.
-    pub fn label(self) -> &'static str {
-        match self {
-            Topic::Concurrency => "Concurrency limit",
-            Topic::BatchTokens => "Tokens in a batch",
-            Topic::MemoryBudget => "Memory budget",
-            Topic::Replicas => "Replicas for a rate",
-            Topic::Cleanup => "Memory and cleanup",
-            Topic::TailLatency => "Tail latency",
-            Topic::ErrorHandling => "Error handling",
-        }
+labelled! {
+    /// The subject of a recommendation.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Topic {
+        /// Requests under way at once.
+        Concurrency = "Concurrency limit",
+        /// Tokens per batch; only in results of earlier versions.
+        BatchTokens = "Tokens in a batch",
+        /// Memory of the device.
+        MemoryBudget = "Memory budget",
+        /// Servers needed for a rate.
+        Replicas = "Replicas for a rate",
+        /// Whether memory must be cleaned up, and how.
+        Cleanup = "Memory and cleanup",
+        /// What to do about the slowest requests.
+        TailLatency = "Tail latency",
+        /// What clients do when a request fails.
+        ErrorHandling = "Error handling",
     }
 }
 

@@ -167,7 +167,7 @@ async fn one_run_never_stands_for_the_others() {
     let advice = about(&advice, Topic::Concurrency);
     assert_eq!((advice.support, advice.figure.as_ref()), (Support::Missing, None), "{advice:?}");
     assert!(
-        advice.evidence[0].starts_with("p95 over all requests: not shown at C = 1 ("),
+        advice.evidence[0].starts_with("p95 over all requests: not shown at C = 1"),
         "{advice:?}"
     );
 }

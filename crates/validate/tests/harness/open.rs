@@ -248,7 +248,7 @@ async fn a_ramp_within_capacity_does_not_break_and_failures_break_it() {
 async fn a_ramp_that_was_cut_short_did_not_keep_up_to_its_end() {
     let mut plan = plan(Lengths::Fixed(64), ramp(60.0, None));
     for (limit, said) in
-        [(600.0, "kept up to the end"), (31.0, "kept up as far as it came, about 48.0/s")]
+        [(600.0, "kept up to the end"), (31.0, "kept up to 48.0/s, where the ramp was cut")]
     {
         plan.cell.time_limit_seconds = limit;
         let report = run(&plan, SimulatedTarget::new(|n| (ms(20), alone(n)))).await;
