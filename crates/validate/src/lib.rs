@@ -15,7 +15,7 @@
 //! 5. [`preflight`]: whether this machine can run a plan.
 //! 6. [`load`]: sends a cell's requests, by clients that wait for their answers or by a schedule, through
 //!    warm-up, measured phase and cool-down without a pause; records every request.
-//! 7. [`figures`]: computes a cell's figures from its raw records, and whether the generator limited them. [`experiment`]: memory strategies compared over the same traffic, for `bench memory`.
+//! 7. [`figures`]: computes a cell's figures from its raw records, and whether the generator limited them.
 //! 8. [`analysis`]: how throughput scales, whether memory leaks, where the tail comes from.
 //! 9. [`verdict`]: each limit of each bar: pass, fail, not shown, or not run.
 //! 10. [`results`]: one value, [`Results`], the schema of `results.json`, and two of them compared.

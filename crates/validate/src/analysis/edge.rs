@@ -100,7 +100,7 @@ pub struct EdgeFailure {
     pub first_at_ms: f64,
     /// Time of the last failure, in the same unit.
     pub last_at_ms: f64,
-    /// How the requests failed; absent where the target refused to start.
+    /// How the requests failed; absent if the target refused to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<FailureKind>,
     /// How many requests; 1 for a start.

@@ -200,11 +200,11 @@ fn spike(record: &RequestRecord, usual: Option<[u64; 6]>, in_batch: &HashMap<u64
 
 /// Returns the median of each stage; `None` if the target reports none.
 fn usual_stages(answered: &[&RequestRecord]) -> Option<[u64; 6]> {
-    let told: Vec<[u64; 6]> =
+    let reported: Vec<[u64; 6]> =
         answered.iter().filter_map(|record| Stage::times_us(record)).collect();
     let mut usual = [0; 6];
     for (n, usual) in usual.iter_mut().enumerate() {
-        *usual = lower_middle(told.iter().map(|times| times[n]), u64::cmp)?;
+        *usual = lower_middle(reported.iter().map(|times| times[n]), u64::cmp)?;
     }
     Some(usual)
 }

@@ -18,7 +18,7 @@ use crate::format::labelled;
 use crate::stats::{Interval, Trend};
 use crate::system::{MemoryPhase, MemoryPoint, MemorySample};
 
-/// Fewest idle plateaus that can tell of a leak.
+/// Fewest idle plateaus for a verdict.
 pub const PLATEAUS_MIN: usize = 8;
 /// Growth that counts as none, in percent per cell: of device memory and of an arena, whose sizes are exact, and of
 /// resident memory, which allocators and page caches change.
@@ -62,9 +62,9 @@ impl MemoryQuantity {
     fn reported(ran: &[MeasuredCell]) -> Vec<MemoryQuantity> {
         use MemoryQuantity::{ArenaUsed, Card, Device, Rss};
         let samples = || ran.iter().flat_map(|ran| &ran.cell.memory).map(|point| &point.sample);
-        let told = |quantity: &MemoryQuantity| samples().any(|s| quantity.bytes(s).is_some());
-        let device = if told(&Device) { Device } else { Card };
-        [device, ArenaUsed, Rss].into_iter().filter(told).collect()
+        let reported = |quantity: &MemoryQuantity| samples().any(|s| quantity.bytes(s).is_some());
+        let device = if reported(&Device) { Device } else { Card };
+        [device, ArenaUsed, Rss].into_iter().filter(reported).collect()
     }
 
     fn bytes(self, sample: &MemorySample) -> Option<u64> {
@@ -390,7 +390,7 @@ fn aligned(ran: &MeasuredCell) -> AlignedSeries {
             batches.push((from, to, batch.tokens));
         }
     }
-    let told = !batches.is_empty();
+    let reported = !batches.is_empty();
     let batches = InFlight::new(batches.into_iter());
     let point = |point: &MemoryPoint| {
         let at = (point.at_ms * 1e3) as u64;
@@ -400,7 +400,7 @@ fn aligned(ran: &MeasuredCell) -> AlignedSeries {
             moment: point.moment,
             requests_in_flight,
             tokens_in_flight,
-            batch_tokens: told.then(|| batches.at(at).1),
+            batch_tokens: reported.then(|| batches.at(at).1),
         }
     };
     AlignedSeries { cell: ran.cell.index, points: ran.cell.memory.iter().map(point).collect() }

@@ -99,8 +99,8 @@ fn point(places: &[MatrixPosition<'_>], place: &MatrixPosition<'_>) -> Option<Sc
 
 fn bottleneck(ran: &MeasuredCell) -> Option<Bottleneck> {
     let answered = || ran.measured().filter(|record| record.succeeded());
-    let told: Vec<[u64; 6]> = answered().filter_map(Stage::times_us).collect();
-    let sum = |n: usize| told.iter().map(|times| times[n]).sum::<u64>() as f64;
+    let reported: Vec<[u64; 6]> = answered().filter_map(Stage::times_us).collect();
+    let sum = |n: usize| reported.iter().map(|times| times[n]).sum::<u64>() as f64;
     let all: f64 = (0..Stage::ALL.len()).map(sum).sum();
     if all == 0.0 {
         return None;

@@ -40,14 +40,14 @@ impl Stage {
     /// target reports no stages.
     pub(crate) fn times_us(record: &RequestRecord) -> Option<[u64; 6]> {
         let stages = record.stages?;
-        let told = stages.tokenize_us + stages.queue_us + stages.device_us();
+        let reported = stages.tokenize_us + stages.queue_us + stages.device_us();
         Some([
             record.lag_us(),
             stages.tokenize_us,
             stages.queue_us,
             stages.copy_us.unwrap_or(0),
             stages.compute_us,
-            record.latency_us().saturating_sub(record.lag_us() + told),
+            record.latency_us().saturating_sub(record.lag_us() + reported),
         ])
     }
 }

@@ -9,8 +9,8 @@ use crate::stats::Clusters;
 /// Returns the clusters of `records`, with their latencies.
 ///
 /// A batch takes the place of its first answer. A request without a batch, such as one that was
-/// refused, goes with the batch answered before it. Where no batch is told, a stretch has as many
-/// answers as requests were under way on average: the time in which every one of them is answered once.
+/// refused, belongs to the batch answered before it. If the target reports no batches, a stretch has as many
+/// answers as requests were in flight on average: the time in which each of them is answered once.
 pub(crate) fn clusters(records: &[&RequestRecord]) -> Clusters {
     clusters_by(records, RequestRecord::latency_us)
 }

@@ -98,16 +98,16 @@ fn batch_mean(batches: &HashMap<u64, BatchRef>) -> Option<BatchMean> {
 }
 
 fn stage_means(successes: &[&RequestRecord]) -> Option<StageMeans> {
-    let told: Vec<_> =
+    let reported: Vec<_> =
         successes.iter().filter_map(|record| Some((record.stages?, record.latency_us()))).collect();
-    if told.is_empty() {
+    if reported.is_empty() {
         return None;
     }
-    let mean = |sum: u64| sum as f64 / told.len() as f64 / 1e3;
-    let tokenize = mean(told.iter().map(|(stages, _)| stages.tokenize_us).sum());
-    let queue = mean(told.iter().map(|(stages, _)| stages.queue_us).sum());
-    let compute = mean(told.iter().map(|(stages, _)| stages.device_us()).sum());
-    let latency = mean(told.iter().map(|(_, latency)| latency).sum());
+    let mean = |sum: u64| sum as f64 / reported.len() as f64 / 1e3;
+    let tokenize = mean(reported.iter().map(|(stages, _)| stages.tokenize_us).sum());
+    let queue = mean(reported.iter().map(|(stages, _)| stages.queue_us).sum());
+    let compute = mean(reported.iter().map(|(stages, _)| stages.device_us()).sum());
+    let latency = mean(reported.iter().map(|(_, latency)| latency).sum());
     let other = (latency - tokenize - queue - compute).max(0.0);
     Some(StageMeans { tokenize, queue, compute, other })
 }
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(figures.requests_per_second, 4.0 / 0.04);
         assert_eq!(figures.tokens_per_second, 40.0 / 0.04);
         assert_eq!(figures.batch_mean, Some(BatchMean { sequences: 2.0, tokens: 20.0 }));
-        let stages = figures.stages_ms_mean.expect("told");
+        let stages = figures.stages_ms_mean.expect("reported");
         assert_eq!(
             (stages.tokenize, stages.queue, stages.compute, stages.other),
             (1.0, 2.0, 4.0, 13.0)

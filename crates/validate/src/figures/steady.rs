@@ -21,7 +21,7 @@ use crate::stats::lower_middle;
 
 /// Most blocks of a phase.
 const BLOCKS_MAX: usize = 40;
-/// Fewest blocks in which a beginning can be told from the rest.
+/// Fewest blocks in which a beginning can be distinguished from the rest.
 const BLOCKS_MIN: usize = 8;
 /// Fewest requests of a block.
 const BLOCK_REQUESTS: usize = 5;
@@ -40,9 +40,9 @@ const SIGMA_PER_MAD: f64 = 1.4826;
 pub enum Steady {
     /// A steady part exists; figures are computed from it alone.
     Found {
-        /// Requests of the measured phase before it, left out of every figure.
+        /// Requests of the measured phase before it, excluded from every figure.
         excluded_requests: usize,
-        /// Length of what was left out, in seconds.
+        /// Their duration, in seconds.
         excluded_seconds: f64,
     },
     /// No steady part; figures are over the whole phase and hold for this run only.
@@ -57,9 +57,8 @@ pub enum Steady {
     },
 }
 
-/// Finds the steady part of `records`, whose measured phase is `measured_us`. What lies before it
-/// becomes [`Phase::Settling`], and the start of the phase moves. `closed` says that answers make
-/// the rate, so that it must settle too.
+/// Finds the steady part of `records`, whose measured phase is `measured_us`. Earlier requests become
+/// [`Phase::Settling`], and the start of the phase moves. In a closed loop the rate of answers must settle too.
 pub(crate) fn settle(
     records: &mut [RequestRecord],
     measured_us: &mut (u64, u64),
@@ -121,8 +120,8 @@ fn not_steady(what: &str, series: &[f64]) -> Steady {
     Steady::NotSteady { reason }
 }
 
-/// Median latency of the answered requests of each block of equally many requests. A block without
-/// any says nothing and takes the value before it, the first ones the first value there is.
+/// Returns the median latency of the answered requests of each block of equally many requests. A block without answers
+/// takes the value before it, the first ones the first value.
 fn latencies(measured: &[&RequestRecord], blocks: usize) -> Vec<f64> {
     let block = |block: usize| {
         let (from, to) = (at(measured.len(), blocks, block), at(measured.len(), blocks, block + 1));
@@ -142,7 +141,7 @@ fn latencies(measured: &[&RequestRecord], blocks: usize) -> Vec<f64> {
     medians.into_iter().map(filled).collect()
 }
 
-/// Answers in each block of equal length.
+/// Counts the answers in each block of equal length.
 fn answers(records: &[RequestRecord], (from, to): (u64, u64), blocks: usize) -> Vec<f64> {
     let mut counts = vec![0.0; blocks];
     for record in records.iter().filter(|record| record.succeeded()) {
@@ -162,6 +161,7 @@ fn block_start(measured: &[&RequestRecord], blocks: usize, block: usize) -> u64 
     measured[at(measured.len(), blocks, block)].intended_us
 }
 
+/// The initial transient of a series.
 #[derive(Debug, PartialEq)]
 enum Transient {
     /// There is nothing to cut.
@@ -188,7 +188,7 @@ fn beginning(series: &[f64]) -> Transient {
     }
 }
 
-/// The cut with the smallest squared standard error of the mean of the rest.
+/// Returns the cut with the smallest squared standard error of the mean of the rest.
 fn mser(series: &[f64]) -> usize {
     let error = |cut: usize| {
         let rest = &series[cut..];
@@ -201,7 +201,7 @@ fn mser(series: &[f64]) -> usize {
     least.map_or(0, |(_, cut)| cut)
 }
 
-/// Each value's median with its two neighbours on either side, as far as there are any.
+/// Replaces each value by its median with the two neighbours on either side.
 fn smoothed(series: &[f64]) -> Vec<f64> {
     let window = |place: usize| {
         let last = (place + 2).min(series.len() - 1);
@@ -210,7 +210,7 @@ fn smoothed(series: &[f64]) -> Vec<f64> {
     (0..series.len()).map(window).collect()
 }
 
-/// The lower median of at least one value.
+/// Returns the lower median of at least one value.
 fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     lower_middle(values, f64::total_cmp).unwrap_or_default()
 }

@@ -109,6 +109,11 @@ fn of_fragmentation(found: Fragmentation, most: f64) -> Recommendation {
         )
     };
     let mut recommendation = Recommendation::new(Topic::Cleanup, Support::Shown, advice);
+    recommendation.evidence.push(format!(
+        "Share of free memory outside the largest free block, over {} readings: {} on average, {share} at most.",
+        found.readings,
+        percent(found.mean)
+    ));
     recommendation.figure = Some(AdviceFigure {
         value: found.max,
         interval: Interval { low: Some(found.mean), high: Some(found.max) },

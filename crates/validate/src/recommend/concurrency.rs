@@ -168,7 +168,7 @@ fn missing(clients: usize, next: Option<(usize, Obstacle)>) -> Option<String> {
              concurrency to the plan."
         )),
         Some((next, Obstacle::SmallSample)) => Some(format!(
-            "The p95 at C = {next} has no upper end: a p95 needs 100 batches in every run. Measure more requests there."
+            "The p95 at C = {next} has no upper end: it has too few independent batches. Measure more requests there."
         )),
         Some((next, Obstacle::Failing)) if clients == 0 => Some(format!(
             "At C = {next} more than 5 % of the requests failed, so that no p95 exists."

@@ -67,7 +67,7 @@ fn advise_without_failures(results: &Results, requests: usize, trials: usize) ->
     if results.analysis.edge.is_none() {
         recommendation.support = Support::Partly;
         let missing = "The run did not show how the target fails: which errors it returns under overload or without \
-                       memory, and whether it recovers. `validate --edge` shows this.";
+                       memory, and whether it recovers. validate --edge shows this.";
         recommendation.missing = Some(missing.into());
     }
     recommendation

@@ -15,7 +15,7 @@ use crate::results::recommendation::{AdviceFigure, Recommendation, Setting, Supp
 /// Headroom above the highest reading.
 const HEADROOM: f64 = 0.10;
 const MIB: u64 = 1 << 20;
-/// Budgets are rounded up to a multiple of so many MiB.
+/// Budgets are rounded up to a multiple of this.
 const STEP_MIB: u64 = 64;
 
 pub(super) fn advise(results: &Results) -> Recommendation {

@@ -42,7 +42,7 @@ pub struct Comparison {
     pub outcome: ComparisonOutcome,
     /// Whether every cell has enough runs on both sides to publish it.
     pub publishable: bool,
-    /// Whether the runs of the two systems alternate, as far as the starts of their results tell.
+    /// Whether the runs of the two systems alternate, judged by the starts of their results.
     pub interleaved: bool,
     /// One per cell and metric that either side has; empty if no cell was run on both sides.
     pub changes: Vec<Change>,
@@ -314,8 +314,8 @@ pub fn compare(before: &[&Results], after: &[&Results], margin: f64) -> Comparis
     }
 }
 
-/// One metric of one cell; `None` if no run on either side tells it. Where some run does not, nothing
-/// is shown, and `runs` counts those that do.
+/// One metric of one cell; `None` if no run on either side has it. If some run lacks it, nothing
+/// is shown, and `runs` counts the others.
 fn compare_cell(
     metric: Metric,
     before: &[&Figures],
