@@ -22,7 +22,7 @@
 //! 11. [`recommend`]: settings for the operator, each with its evidence.
 //! 12. [`report`]: the results as JSON, Markdown and a page with charts.
 //! 13. [`run`](mod@run): takes a plan through 4 and 6 to 11, samples memory beside the load and keeps finished cells
-//!    in a journal, so that an interrupted run can be resumed. [`run::edge`] searches for the load that is refused.
+//!     in a journal, so that an interrupted run can be resumed. [`run::edge`] searches for the load that is refused.
 //!
 //! [`run()`] runs a plan, [`report::write_reports`] writes its files:
 //!

@@ -4,9 +4,9 @@
 //! timer and the processor time of its process are therefore measured over every cell, and a cell in which they are too
 //! large has a remark. An engine in the same process shares the processor time; there the lag alone decides.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::stats::nearest_rank;
@@ -21,8 +21,6 @@ const LAG_MS_MIN: f64 = 0.05;
 const CPU_SHARE_MAX: f64 = 0.9;
 /// Threads that drive the load.
 pub(crate) const LOAD_THREADS: usize = 2;
-/// Clock ticks in a second as the kernel reports them to programs, on every Linux architecture.
-const USER_HZ: f64 = 100.0;
 
 /// The delay of the generator, and the processors it used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -144,16 +142,7 @@ impl CpuMeter {
 
 /// Returns the processor time that this process has used, in user and kernel mode.
 fn cpu_time() -> Option<Duration> {
-    cpu_time_of(&fs::read_to_string("/proc/self/stat").ok()?)
-}
-
-/// Parses a line of `/proc/PID/stat`. The name in parentheses may itself hold blanks and parentheses.
-fn cpu_time_of(stat: &str) -> Option<Duration> {
-    let (_, after_name) = stat.rsplit_once(')')?;
-    let mut fields = after_name.split_whitespace().skip(11);
-    let user: f64 = fields.next()?.parse().ok()?;
-    let kernel: f64 = fields.next()?.parse().ok()?;
-    Duration::try_from_secs_f64((user + kernel) / USER_HZ).ok()
+    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).ok()
 }
 
 #[cfg(test)]
@@ -188,12 +177,5 @@ mod tests {
         assert_eq!(judged(0, 0, 0.8 * all as f64, false), None);
         assert!(judged(0, 0, 0.95 * all as f64, false).is_some());
         assert_eq!(judged(0, 0, 0.95 * all as f64, true), None);
-    }
-
-    #[test]
-    fn processor_time_is_read_behind_any_name() {
-        let stat = "12 (a) b (c) R 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 1 0 9";
-        assert_eq!(cpu_time_of(stat), Some(Duration::from_secs(3)));
-        assert_eq!(cpu_time_of("12 (x) R 1"), None);
     }
 }
