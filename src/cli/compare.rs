@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bigbatch_validate::report::{comparison, json};
-use bigbatch_validate::results::compare::{Compared, compare as compared};
+use bigbatch_validate::results::compare::{ComparisonOutcome, compare as compared};
 use bigbatch_validate::{Error, Results};
 use clap::Args;
 
@@ -59,9 +59,9 @@ pub(crate) fn compare(args: Compare) -> CommandResult {
     }
     say!("{}", comparison::render(&found).trim_end());
     let failed = match found.outcome {
-        Compared::Regression => true,
-        Compared::Inconclusive => args.strict,
-        Compared::NonInferior => false,
+        ComparisonOutcome::Regression => true,
+        ComparisonOutcome::Inconclusive => args.strict,
+        ComparisonOutcome::NonInferior => false,
     };
     Ok(ExitCode::from(u8::from(failed)))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bigbatch_engine::{Engine, EngineOptions, Model, TaskKind, units};
 use bigbatch_validate::analysis::EdgeFindings;
-use bigbatch_validate::analysis::edge::{Axis, Edge};
+use bigbatch_validate::analysis::edge::{Edge, EdgeAxis};
 use bigbatch_validate::run::edge::{EdgeInstance, EdgePrediction, EdgeTarget, StartError};
 use bigbatch_validate::system::{InProcess, Target};
 
@@ -83,7 +83,7 @@ pub(super) fn print_findings(found: &EdgeFindings) -> io::Result<()> {
     for edge in &found.axes {
         let value = |value: Option<u64>| match (edge.axis, value) {
             (_, None) => "-".to_owned(),
-            (Axis::MemoryBudget, Some(bytes)) => units::bytes(bytes),
+            (EdgeAxis::MemoryBudget, Some(bytes)) => units::bytes(bytes),
             (_, Some(count)) => count.to_string(),
         };
         let Edge { works, refused, predicted, agreement, .. } = edge;

@@ -3,6 +3,25 @@
 //! JSON never passes through here: it keeps every digit. Sentences made of numbers are in
 //! [`crate::report`].
 
+/// Defines an enum whose variants each have a name for people, which its `label` returns.
+macro_rules! labelled {
+    (
+        $(#[$attribute:meta])*
+        pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $label:literal,)+ }
+    ) => {
+        $(#[$attribute])*
+        pub enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl $name {
+            /// Returns the name for people.
+            pub fn label(self) -> &'static str {
+                match self { $($name::$variant => $label,)+ }
+            }
+        }
+    };
+}
+pub(crate) use labelled;
+
 /// Prints a time in milliseconds as µs, ms or s.
 pub(crate) fn time(ms: f64) -> String {
     if ms > 0.0 && ms < 0.0995 {

@@ -15,14 +15,14 @@
 //! 5. [`preflight`]: whether this machine can run a plan.
 //! 6. [`load`]: sends a cell's requests, by clients that wait for their answers or by a schedule, through
 //!    warm-up, measured phase and cool-down without a pause; records every request.
-//! 7. [`figures`]: computes a cell's figures from its raw records, and whether the generator limited them. [`experiment`]: memory strategies compared over the same traffic, for `bench memory`.
+//! 7. [`figures`]: computes a cell's figures from its raw records, and whether the generator limited them.
 //! 8. [`analysis`]: how throughput scales, whether memory leaks, where the tail comes from.
 //! 9. [`verdict`]: each limit of each bar: pass, fail, not shown, or not run.
 //! 10. [`results`]: one value, [`Results`], the schema of `results.json`, and two of them compared.
 //! 11. [`recommend`]: settings for the operator, each with its evidence.
 //! 12. [`report`]: the results as JSON, Markdown and a page with charts.
 //! 13. [`run`](mod@run): takes a plan through 4 and 6 to 11, samples memory beside the load and keeps finished cells
-//!    in a journal, so that an interrupted run can be resumed. [`run::edge`] searches for the load that is refused.
+//!     in a journal, so that an interrupted run can be resumed. [`run::edge`] searches for the load that is refused.
 //!
 //! [`run()`] runs a plan, [`report::write_reports`] writes its files:
 //!
@@ -101,7 +101,7 @@ pub mod verdict;
 pub mod workload;
 
 pub use error::Error;
-pub use figures::{Broke, Broken, Published, Ramp, RampBlock, Steady};
+pub use figures::{BreakCause, Breakpoint, Published, Ramp, RampBlock, Steady};
 pub use plan::Plan;
 pub use preflight::Machine;
 pub use results::{Report, Results};

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bigbatch_validate::analysis::memory::{LeakVerdict, MemoryQuantity, judge_plateaus};
 use bigbatch_validate::figures::Figures;
 use bigbatch_validate::plan::{Arrival, Lengths, Load, Scenario};
-use bigbatch_validate::results::compare::{Worse, compare_runs};
+use bigbatch_validate::results::compare::{CostRatio, compare_runs};
 use bigbatch_validate::stats::interval::quantile_ranks;
 use bigbatch_validate::stats::{
     Clusters, Interval, Latencies, Percentile, TrialUnit, Trials, nearest_rank,
@@ -264,7 +264,7 @@ fn compared(runs: usize, ratio: f64, margin: f64) -> (f64, f64) {
         let mut rng = Rng::with_seed(seed);
         let before = costs(runs, 50.0, &mut rng);
         let after = costs(runs, 50.0 * ratio, &mut rng);
-        let Worse { interval, p, .. } = compare_runs(&before, &after, margin);
+        let CostRatio { interval, p, .. } = compare_runs(&before, &after, margin);
         alarms += usize::from(p.is_some_and(|p| p <= 0.025));
         covered += usize::from(interval.low <= Some(ratio) && Some(ratio) <= interval.high);
     }

@@ -1,15 +1,15 @@
-//! Where a system stops taking work: the edge in memory, in concurrency and in length, beside the edge
-//! that was predicted, and whether latency is back to normal afterwards.
+//! The limits of a target in memory, concurrency and length, beside the predicted ones, and whether latency
+//! recovers after the search. The search itself is [`crate::run::edge`].
 //!
-//! An edge lies between the last value that worked and the first that was refused. Being refused is
-//! no fault here: it is what the search is for. A fault is being refused where the prediction said
-//! it would work, working where it said it would not, or staying slow afterwards.
+//! A limit lies between the last value that worked and the first that was refused. A refusal is no fault: the search
+//! looks for it. Faults are a limit that differs from its prediction and latency that stays slow afterwards.
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::labelled;
 use crate::system::FailureKind;
 
-/// What the edge mode found.
+/// The findings of the search for the target's limits.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EdgeFindings {
     /// One for each axis, in the order searched.
@@ -20,48 +20,39 @@ pub struct EdgeFindings {
     pub recoveries: Vec<Recovery>,
 }
 
-/// What is moved until requests are refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Axis {
-    /// Requests at once, upwards.
-    Concurrency,
-    /// Tokens of one request, upwards.
-    Tokens,
-    /// The memory budget in bytes, downwards.
-    MemoryBudget,
-}
-
-impl Axis {
-    /// The axis in words.
-    pub fn label(self) -> &'static str {
-        match self {
-            Axis::Concurrency => "concurrency",
-            Axis::Tokens => "tokens of a request",
-            Axis::MemoryBudget => "memory budget",
-        }
+labelled! {
+    /// The quantity that is moved until requests are refused.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum EdgeAxis {
+        /// Requests at once, upwards.
+        Concurrency = "concurrency",
+        /// Tokens of one request, upwards.
+        Tokens = "tokens of a request",
+        /// The memory budget in bytes, downwards.
+        MemoryBudget = "memory budget",
     }
 }
 
-/// The edge along one axis.
+/// The limit along one axis.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Edge {
-    /// What was moved.
-    pub axis: Axis,
-    /// The last value at which everything was answered.
+    /// The quantity.
+    pub axis: EdgeAxis,
+    /// The last value at which every request was answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub works: Option<u64>,
-    /// The first value at which something was not; absent if none was found up to the rules' limit.
+    /// The first value at which a request was not; absent if there is none up to the end of the search.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<u64>,
-    /// The last value that was predicted to work, where anything predicts it.
+    /// The last value that is predicted to work, if there is a prediction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub predicted: Option<u64>,
-    /// How far `works` is from it, in percent of it.
+    /// `works` minus `predicted`, in percent of `predicted`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference_percent: Option<f64>,
-    /// Found against predicted.
-    pub agreement: Agreement,
+    /// Whether the two agree.
+    pub agreement: PredictionMatch,
     /// Every value tried, in order.
     pub probes: Vec<EdgeProbe>,
     /// Why the axis was not searched, or not to its end.
@@ -69,29 +60,19 @@ pub struct Edge {
     pub note: Option<String>,
 }
 
-/// Whether an edge is where it was predicted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Agreement {
-    /// Within the tolerance.
-    Agrees,
-    /// It works less far than predicted.
-    Short,
-    /// It works farther than predicted.
-    Beyond,
-    /// No prediction, or no edge was found.
-    Unknown,
-}
-
-impl Agreement {
-    /// In words.
-    pub fn label(self) -> &'static str {
-        match self {
-            Agreement::Agrees => "as predicted",
-            Agreement::Short => "short of the prediction",
-            Agreement::Beyond => "beyond the prediction",
-            Agreement::Unknown => "not compared",
-        }
+labelled! {
+    /// Whether a limit is where it was predicted.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum PredictionMatch {
+        /// Within the tolerance.
+        Agrees = "as predicted",
+        /// The target refuses values that are predicted to work.
+        Short = "short of the prediction",
+        /// The target accepts values that are predicted to be refused.
+        Beyond = "beyond the prediction",
+        /// There is no prediction, or no limit was found.
+        Unknown = "not compared",
     }
 }
 
@@ -104,22 +85,22 @@ pub struct EdgeProbe {
     pub requests: usize,
     /// Those that were not answered.
     pub failed: usize,
-    /// Whether everything worked.
+    /// Whether every request was answered.
     pub works: bool,
 }
 
 /// Failures of one kind at one value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EdgeFailure {
-    /// What was moved.
-    pub axis: Axis,
-    /// To which value.
+    /// The quantity that was moved.
+    pub axis: EdgeAxis,
+    /// Its value.
     pub value: u64,
-    /// Of the first, in milliseconds since the start of the search.
+    /// Time of the first failure, in milliseconds since the start of the search.
     pub first_at_ms: f64,
-    /// Of the last.
+    /// Time of the last failure, in the same unit.
     pub last_at_ms: f64,
-    /// How the requests failed; absent where the target refused to start.
+    /// How the requests failed; absent if the target refused to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<FailureKind>,
     /// How many requests; 1 for a start.
@@ -131,12 +112,12 @@ pub struct EdgeFailure {
     /// The budget, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_budget_bytes: Option<u64>,
-    /// What the first one said.
+    /// The message of the first failure, untrusted.
     pub message: String,
 }
 
 impl EdgeFailure {
-    /// The kind in words.
+    /// Returns the kind's name for people.
     pub fn label(&self) -> &'static str {
         self.kind.map_or("refused to start", FailureKind::label)
     }
@@ -146,13 +127,13 @@ impl EdgeFailure {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recovery {
     /// The axis.
-    pub axis: Axis,
-    /// Requests of a round, one after another. Rounds after the search follow each other until one is normal;
-    /// what is said here of "after" is said of the last round.
+    pub axis: EdgeAxis,
+    /// Requests per round, one after another. Rounds are repeated after the search until latency is normal; figures
+    /// "after" are those of the last round.
     pub requests: usize,
     /// Rounds after the search.
     pub rounds: usize,
-    /// How long they took.
+    /// Duration of these rounds.
     pub seconds: f64,
     /// Requests of the last round that failed.
     pub failed: usize,
@@ -161,7 +142,7 @@ pub struct Recovery {
     /// Median after, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_ms_p50: Option<f64>,
-    /// The slowest of them.
+    /// Slowest latency after, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_ms_max: Option<f64>,
     /// After over before: Hodges and Lehmann's estimate of the shift of logarithms.
@@ -172,56 +153,49 @@ pub struct Recovery {
     pub ratio_interval: Option<(f64, f64)>,
     /// The ratio up to which latency counts as normal.
     pub ratio_normal_max: f64,
-    /// What that says.
-    pub verdict: Recovered,
+    /// Whether latency is normal again.
+    pub verdict: RecoveryVerdict,
 }
 
-/// Whether latency is normal again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Recovered {
-    /// Shown to be within the margin.
-    Yes,
-    /// Shown to be beyond it, or requests failed.
-    No,
-    /// Neither is shown.
-    Inconclusive,
-}
-
-impl Recovered {
-    /// In words.
-    pub fn label(self) -> &'static str {
-        match self {
-            Recovered::Yes => "recovered",
-            Recovered::No => "not recovered",
-            Recovered::Inconclusive => "inconclusive",
-        }
+labelled! {
+    /// Whether latency is normal again.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum RecoveryVerdict {
+        /// Shown to be within the margin.
+        Yes = "recovered",
+        /// Shown to be beyond it, or requests failed.
+        No = "not recovered",
+        /// Neither is shown.
+        Inconclusive = "inconclusive",
     }
 }
 
 impl Edge {
-    /// An edge from what was tried. `tolerance` is a share of the prediction within which they agree.
+    /// Finds the limit in the values tried; it agrees with the prediction within `tolerance`, a share of it.
     pub(crate) fn new(
-        axis: Axis,
+        axis: EdgeAxis,
         probes: Vec<EdgeProbe>,
         predicted: Option<u64>,
         tolerance: f64,
     ) -> Edge {
         let values = |works| probes.iter().filter(move |p| p.works == works).map(|p| p.value);
         let (works, refused) = match axis {
-            Axis::MemoryBudget => (values(true).min(), values(false).max()),
+            EdgeAxis::MemoryBudget => (values(true).min(), values(false).max()),
             _ => (values(true).max(), values(false).min()),
         };
         let both = works.filter(|_| refused.is_some()).zip(predicted.filter(|&value| value > 0));
         let difference = both.map(|(works, predicted)| works as f64 / predicted as f64 - 1.0);
         let agreement = match (axis, difference) {
-            (_, None) => Agreement::Unknown,
-            (_, Some(difference)) if difference.abs() <= tolerance => Agreement::Agrees,
+            (_, None) => PredictionMatch::Unknown,
+            (_, Some(difference)) if difference.abs() <= tolerance => PredictionMatch::Agrees,
             // A smaller budget that works is farther.
-            (Axis::MemoryBudget, Some(difference)) if difference < 0.0 => Agreement::Beyond,
-            (Axis::MemoryBudget, Some(_)) => Agreement::Short,
-            (_, Some(difference)) if difference < 0.0 => Agreement::Short,
-            (_, Some(_)) => Agreement::Beyond,
+            (EdgeAxis::MemoryBudget, Some(difference)) if difference < 0.0 => {
+                PredictionMatch::Beyond
+            }
+            (EdgeAxis::MemoryBudget, Some(_)) => PredictionMatch::Short,
+            (_, Some(difference)) if difference < 0.0 => PredictionMatch::Short,
+            (_, Some(_)) => PredictionMatch::Beyond,
         };
         let difference_percent = difference.map(|share| 100.0 * share);
         Edge { axis, works, refused, predicted, difference_percent, agreement, probes, note: None }

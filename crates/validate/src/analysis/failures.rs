@@ -1,11 +1,11 @@
-//! Every measured request that failed, grouped by its cell and its kind: when, and under what load.
+//! Failed requests of each cell, grouped by kind, with their times and their load.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::in_flight::InFlight;
-use super::records::Ran;
+use super::records::MeasuredCell;
 use crate::load::RequestRecord;
 use crate::system::FailureKind;
 
@@ -14,13 +14,13 @@ use crate::system::FailureKind;
 pub struct FailureGroup {
     /// The cell.
     pub cell: usize,
-    /// The cell's load in words.
+    /// The cell's lengths and load, for people.
     pub load: String,
-    /// What they have in common.
+    /// Kind of the failures.
     pub kind: FailureKind,
     /// How many.
     pub count: usize,
-    /// Of all the cell's measured requests, in percent.
+    /// Share of the cell's measured requests, in percent.
     pub percent: f64,
     /// When the first ended, in milliseconds since the start of the run.
     pub first_at_ms: f64,
@@ -28,20 +28,20 @@ pub struct FailureGroup {
     pub last_at_ms: f64,
     /// Fewest and most tokens of their requests.
     pub tokens: (usize, usize),
-    /// Requests under way when one was sent, itself included: median and most.
+    /// Requests in flight when one was sent, itself included: median and maximum.
     pub in_flight: (usize, usize),
-    /// Different messages.
+    /// Number of different messages.
     pub messages: usize,
     /// The most frequent one, as the target or the operating system wrote it: untrusted.
     pub example: String,
 }
 
-/// The groups in the order of cells, within a cell the largest first.
-pub(crate) fn find(ran: &[Ran]) -> Vec<FailureGroup> {
+/// Returns the groups in the order of cells, within a cell the largest first.
+pub(crate) fn find(ran: &[MeasuredCell]) -> Vec<FailureGroup> {
     ran.iter().flat_map(of_cell).collect()
 }
 
-fn of_cell(ran: &Ran) -> Vec<FailureGroup> {
+fn of_cell(ran: &MeasuredCell) -> Vec<FailureGroup> {
     let mut by_kind: BTreeMap<FailureKind, Vec<&RequestRecord>> = BTreeMap::new();
     for record in ran.measured() {
         if let Some(kind) = record.failure {
@@ -66,7 +66,7 @@ fn of_cell(ran: &Ran) -> Vec<FailureGroup> {
 }
 
 fn group(
-    ran: &Ran,
+    ran: &MeasuredCell,
     kind: FailureKind,
     failed: &[&RequestRecord],
     measured: usize,

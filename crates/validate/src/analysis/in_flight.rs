@@ -1,4 +1,4 @@
-//! How much was under way at a moment, from spans of time.
+//! The number and weight of the time spans that contain a moment.
 
 /// Spans of time, each with a weight.
 #[derive(Debug, Default)]
@@ -8,7 +8,7 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    /// From (start, end, weight): a span holds its start and not its end.
+    /// Creates the spans from (start, end, weight); a span contains its start but not its end.
     pub(crate) fn new(spans: impl Iterator<Item = (u64, u64, usize)>) -> InFlight {
         let (mut starts, mut ends) = (Vec::new(), Vec::new());
         for (start, end, weight) in spans {
@@ -18,7 +18,7 @@ impl InFlight {
         InFlight { starts: cumulated(starts), ends: cumulated(ends) }
     }
 
-    /// How many spans hold `at`, and their weight.
+    /// Returns the number of spans that contain `at`, and the sum of their weights.
     pub(crate) fn at(&self, at: u64) -> (usize, usize) {
         let (started, begun) = until(&self.starts, at);
         let (ended, done) = until(&self.ends, at);
@@ -26,7 +26,7 @@ impl InFlight {
     }
 }
 
-/// In order of time, each with the weight of all up to it.
+/// Sorts by time and replaces each weight by the sum up to it.
 fn cumulated(mut moments: Vec<(u64, usize)>) -> Vec<(u64, usize)> {
     moments.sort_unstable();
     let mut sum = 0;

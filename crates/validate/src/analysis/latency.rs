@@ -1,15 +1,14 @@
-//! Where latency's tail comes from: its weight, its spikes, and how percentiles moved over time.
+//! The tail of latency: p99 / p50, spikes and their stages, and percentiles over time.
 //!
-//! A request is a spike when its latency is beyond the median by eight median absolute deviations
-//! and by half of the median: both are robust, so that spikes do not hide themselves, and the second
-//! keeps a very steady server from having any. A spike's stage is the one that took most beyond its
-//! own median in the cell; what is usual in a stage explains no spike.
+//! A request is a spike if its latency exceeds the median by eight median absolute deviations and by half of the
+//! median. Both are robust, so spikes do not hide themselves; the second spares a very steady server. The stage of a
+//! spike is the one that exceeded its own median in the cell by most.
 
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::records::Ran;
+use super::records::MeasuredCell;
 use super::stage::Stage;
 use crate::figures::Figures;
 use crate::load::RequestRecord;
@@ -26,7 +25,7 @@ const WINDOW_REQUESTS: usize = 20;
 /// Rows of a heat map.
 const HEAT_LEVELS: [f64; 8] = [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0];
 
-/// What latency comes to, one entry for each cell that ran.
+/// The latency findings of each cell that ran.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatencyFindings {
     /// In the order run.
@@ -38,7 +37,7 @@ pub struct LatencyFindings {
 pub struct CellLatency {
     /// The cell.
     pub cell: usize,
-    /// p99 over p50; none without answers.
+    /// p99 / p50; `None` without answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tail_ratio: Option<TailRatio>,
     /// Its spikes.
@@ -47,26 +46,24 @@ pub struct CellLatency {
     pub heat: HeatMap,
 }
 
-/// p99 over p50.
+/// The ratio p99 / p50.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TailRatio {
     /// The ratio of the nearest-rank values.
     pub ratio: f64,
-    /// Whether the sample supports only a lower level than 99 %, so that the true ratio is at least
-    /// the one of that level, which `ratio` then is.
+    /// Whether the sample supports only a level below 99 %; `ratio` is then that level's, a lower bound.
     pub at_least: bool,
-    /// Its 95 % interval within the run, from the ends of the two percentiles' intervals: wider
-    /// than need be, never narrower.
+    /// 95 % interval within the run, from the ends of both percentiles' intervals; at least as wide as needed.
     pub interval: Interval,
 }
 
-/// Requests far above what is usual in their cell.
+/// Requests far above the median latency of their cell.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spikes {
     /// Latency beyond which a request is a spike, in milliseconds: the median plus a multiple of
     /// the median absolute deviation.
     pub threshold_ms: f64,
-    /// Requests beyond it.
+    /// Requests beyond the threshold.
     pub count: usize,
     /// The longest of them, at most [`SPIKES_MAX`] and one of each batch, longest first.
     pub longest: Vec<Spike>,
@@ -88,15 +85,15 @@ pub struct Spike {
     pub client: usize,
     /// Its number within the cell.
     pub ordinal: u64,
-    /// The batch that carried it, where told.
+    /// The batch that carried it, if the target reports batches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchRef>,
     /// Spikes in the same batch, this one included.
     pub in_batch: usize,
-    /// The stage that was longest beyond its own median in the cell, where told.
+    /// The stage that exceeded its median in the cell by most, if the target reports stages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
-    /// What it took in that stage beyond the stage's median, in milliseconds.
+    /// Time in that stage beyond the stage's median, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub excess_ms: Option<f64>,
 }
@@ -106,7 +103,7 @@ pub struct Spike {
 pub struct HeatMap {
     /// The levels of each row, ascending; 1 is the maximum.
     pub levels: Vec<f64>,
-    /// One for each window of time that has requests, in order.
+    /// One per window of time that has requests, in order.
     pub windows: Vec<HeatWindow>,
 }
 
@@ -123,8 +120,8 @@ pub struct HeatWindow {
     pub latency_ms: Vec<f64>,
 }
 
-/// One entry for each cell.
-pub(crate) fn find(ran: &[Ran]) -> LatencyFindings {
+/// Returns one entry per cell that ran.
+pub(crate) fn find(ran: &[MeasuredCell]) -> LatencyFindings {
     let cells = ran.iter().filter_map(|ran| {
         let answered: Vec<&RequestRecord> =
             ran.measured().filter(|record| record.succeeded()).collect();
@@ -138,7 +135,7 @@ pub(crate) fn find(ran: &[Ran]) -> LatencyFindings {
     LatencyFindings { cells: cells.collect() }
 }
 
-/// p99 over p50 of a cell; none without answers.
+/// Returns p99 / p50 of a cell; `None` without answers.
 pub(crate) fn tail_ratio(figures: &Figures) -> Option<TailRatio> {
     let (p50, p99) = (&figures.latency.p50, &figures.latency.p99);
     let median = p50.nearest_rank_ms.filter(|&ms| ms > 0.0)?;
@@ -201,13 +198,13 @@ fn spike(record: &RequestRecord, usual: Option<[u64; 6]>, in_batch: &HashMap<u64
     }
 }
 
-/// The median of each stage, where told.
+/// Returns the median of each stage; `None` if the target reports none.
 fn usual_stages(answered: &[&RequestRecord]) -> Option<[u64; 6]> {
-    let told: Vec<[u64; 6]> =
+    let reported: Vec<[u64; 6]> =
         answered.iter().filter_map(|record| Stage::times_us(record)).collect();
     let mut usual = [0; 6];
     for (n, usual) in usual.iter_mut().enumerate() {
-        *usual = lower_middle(told.iter().map(|times| times[n]), u64::cmp)?;
+        *usual = lower_middle(reported.iter().map(|times| times[n]), u64::cmp)?;
     }
     Some(usual)
 }

@@ -1,70 +1,70 @@
-//! Whether memory comes back to where it was after each cell, leaks over cells, or fragments.
+//! Whether memory returns after each cell, leaks over cells, or fragments.
 //!
-//! The readings that tell of a leak are those of an idle target: before the first cell, and between
-//! cells. Each gap between cells is one plateau. A leak is a slope of the plateaus (Theil and Sen)
-//! that rises (Mann and Kendall) and cannot be shown to stay within a tolerance (two one-sided
-//! tests); a slope shown to stay within it is clean; anything else, and anything with fewer than
-//! eight plateaus, is inconclusive.
+//! A leak shows while the target is idle: before the first cell and between cells. Each gap between cells is one
+//! plateau. Memory leaks if the slope of the plateaus (Theil and Sen) rises (Mann and Kendall) and is not shown to
+//! stay within a tolerance (two one-sided tests). A slope that is shown to stay within it is clean. Everything else,
+//! and fewer than eight plateaus, is inconclusive.
 //!
-//! A run that was gone on with is judged by its last sitting: between two the process may be another, and its
-//! memory begins anew.
-//!
-//! Resident memory is judged from the end of the heaviest load on: an allocator keeps what its largest load
-//! needed, so a run that happens to meet its light cells first would climb without a leak.
+//! A resumed run is judged by its last sitting, because the process may be a new one. Resident memory is judged from
+//! the end of the heaviest load: an allocator keeps what its largest load needed, so a run that begins with light
+//! cells would grow without a leak.
 
 use serde::{Deserialize, Serialize};
 
 use super::in_flight::InFlight;
-use super::records::Ran;
+use super::records::MeasuredCell;
 use super::stage::device_span_us;
+use crate::format::labelled;
 use crate::stats::{Interval, Trend};
 use crate::system::{MemoryPhase, MemoryPoint, MemorySample};
 
-/// Fewest idle plateaus that can tell of a leak.
+/// Fewest idle plateaus for a verdict.
 pub const PLATEAUS_MIN: usize = 8;
-/// Growth that counts as none, in percent a cell: of device memory and of an arena, whose sizes are
-/// exact, and of resident memory, which allocators and page caches move.
+/// Growth that counts as none, in percent per cell: of device memory and of an arena, whose sizes are exact, and of
+/// resident memory, which allocators and page caches change.
 const TOLERANCE_PERCENT: f64 = 0.1;
 const TOLERANCE_PERCENT_RSS: f64 = 1.0;
 /// A load with this share of the most tokens ever in flight counts as the heaviest.
 const HEAVIEST_SHARE: f64 = 0.95;
 
-/// What memory comes to.
+/// The memory findings of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct MemoryFindings {
-    /// For each cell that ran and each quantity the target tells: did it come back?
+    /// Whether memory returned, per cell that ran and quantity that the target reports.
     pub returned: Vec<Returned>,
-    /// One for each quantity that the target tells.
+    /// One per quantity that the target reports.
     pub leaks: Vec<Leak>,
-    /// How fragmented the arena was, where the target has one.
+    /// Fragmentation of the arena, if the target has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fragmentation: Option<Fragmentation>,
-    /// What ran at each reading, one series a cell.
+    /// The load at each reading, one series per cell.
     pub aligned: Vec<AlignedSeries>,
 }
 
-/// What is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MemoryQuantity {
-    /// Device memory of the target's process.
-    Device,
-    /// Memory in use on the whole card, judged only where the process's is not told.
-    Card,
-    /// In use in the target's arena.
-    ArenaUsed,
-    /// Resident memory of the target's process.
-    Rss,
+labelled! {
+    /// A kind of memory reading.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum MemoryQuantity {
+        /// Device memory of the target's process.
+        Device = "device memory",
+        /// Memory in use on the whole card, judged only if the process's is not reported.
+        Card = "memory of the card",
+        /// Bytes in use in the target's arena.
+        ArenaUsed = "arena in use",
+        /// Resident memory of the target's process.
+        Rss = "resident memory",
+    }
 }
 
 impl MemoryQuantity {
-    /// What is told in these cells.
-    fn told(ran: &[Ran]) -> Vec<MemoryQuantity> {
+    /// Returns the quantities that the target reported in these cells.
+    fn reported(ran: &[MeasuredCell]) -> Vec<MemoryQuantity> {
         use MemoryQuantity::{ArenaUsed, Card, Device, Rss};
         let samples = || ran.iter().flat_map(|ran| &ran.cell.memory).map(|point| &point.sample);
-        let told = |quantity: &MemoryQuantity| samples().any(|s| quantity.bytes(s).is_some());
-        let device = if told(&Device) { Device } else { Card };
-        [device, ArenaUsed, Rss].into_iter().filter(told).collect()
+        let reported = |quantity: &MemoryQuantity| samples().any(|s| quantity.bytes(s).is_some());
+        let device = if reported(&Device) { Device } else { Card };
+        [device, ArenaUsed, Rss].into_iter().filter(reported).collect()
     }
 
     fn bytes(self, sample: &MemorySample) -> Option<u64> {
@@ -76,7 +76,7 @@ impl MemoryQuantity {
         }
     }
 
-    /// What a tolerance is a share of: an arena may be empty when idle, so for it the whole arena.
+    /// Returns the base of the tolerance: the reading, or an arena's capacity, since an idle arena may be empty.
     fn whole(self, sample: &MemorySample) -> Option<u64> {
         match self {
             MemoryQuantity::ArenaUsed => sample.arena.map(|arena| arena.capacity_bytes),
@@ -90,16 +90,6 @@ impl MemoryQuantity {
             _ => TOLERANCE_PERCENT,
         }
     }
-
-    /// The quantity in words.
-    pub fn label(self) -> &'static str {
-        match self {
-            MemoryQuantity::Device => "device memory",
-            MemoryQuantity::Card => "memory of the card",
-            MemoryQuantity::ArenaUsed => "arena in use",
-            MemoryQuantity::Rss => "resident memory",
-        }
-    }
 }
 
 /// One quantity before and after one cell.
@@ -107,7 +97,7 @@ impl MemoryQuantity {
 pub struct Returned {
     /// The cell.
     pub cell: usize,
-    /// What was read.
+    /// The quantity.
     pub quantity: MemoryQuantity,
     /// Idle, before the cell's first request, in bytes.
     pub before_bytes: u64,
@@ -118,20 +108,20 @@ pub struct Returned {
     pub after_bytes: u64,
     /// How much more than before counts as returned.
     pub tolerance_bytes: u64,
-    /// Whether it came back: after is at most before plus the tolerance.
+    /// Whether `after_bytes` is at most `before_bytes` plus the tolerance.
     pub returned: bool,
 }
 
 /// Whether one quantity grows from cell to cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Leak {
-    /// What was read.
+    /// The quantity.
     pub quantity: MemoryQuantity,
-    /// What the plateaus say.
+    /// The verdict.
     pub verdict: LeakVerdict,
     /// Idle plateaus: (milliseconds since the start of the run, bytes).
     pub plateaus: Vec<(f64, u64)>,
-    /// Theil and Sen's slope, in bytes a cell.
+    /// Theil and Sen's slope, in bytes per cell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slope_bytes_per_cell: Option<f64>,
     /// Its 95 % interval.
@@ -139,34 +129,25 @@ pub struct Leak {
     /// Mann and Kendall's two-sided p of "no trend".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trend_p: Option<f64>,
-    /// The growth that counts as none, in bytes a cell.
+    /// The growth that counts as none, in bytes per cell.
     pub tolerance_bytes_per_cell: f64,
     /// The same in percent of the first reading, or of an arena's whole capacity.
     pub tolerance_percent_per_cell: f64,
-    /// Why, in one sentence.
+    /// The cause in one clause.
     pub reason: String,
 }
 
-/// What the idle plateaus say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LeakVerdict {
-    /// Growth is shown to stay within the tolerance.
-    Clean,
-    /// It grows, and may grow beyond the tolerance.
-    Leak,
-    /// Neither is shown.
-    Inconclusive,
-}
-
-impl LeakVerdict {
-    /// The verdict in words.
-    pub fn label(self) -> &'static str {
-        match self {
-            LeakVerdict::Clean => "clean",
-            LeakVerdict::Leak => "leak",
-            LeakVerdict::Inconclusive => "inconclusive",
-        }
+labelled! {
+    /// The verdict on idle plateaus.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum LeakVerdict {
+        /// Growth is shown to stay within the tolerance.
+        Clean = "clean",
+        /// It grows, and may grow beyond the tolerance.
+        Leak = "leak",
+        /// Neither is shown.
+        Inconclusive = "inconclusive",
     }
 }
 
@@ -185,34 +166,34 @@ pub struct Fragmentation {
     pub max_cell: usize,
 }
 
-/// What ran at each of a cell's memory readings.
+/// The load at each of a cell's memory readings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AlignedSeries {
-    /// The cell; the series has one point for each of its readings, in their order.
+    /// The cell.
     pub cell: usize,
-    /// What ran.
+    /// One per reading, in their order.
     pub points: Vec<Aligned>,
 }
 
-/// What ran when memory was read.
+/// The load when memory was read.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Aligned {
-    /// Of the reading, in milliseconds since the start of the run.
+    /// Time of the reading, in milliseconds since the start of the run.
     pub at_ms: f64,
-    /// Of the reading.
+    /// Phase of the reading.
     pub moment: MemoryPhase,
     /// Requests that were sent and had no answer yet.
     pub requests_in_flight: usize,
     /// Their tokens.
     pub tokens_in_flight: usize,
-    /// Tokens of the batches on the device, as far as their answers tell.
+    /// Tokens of the batches on the device; `None` if the target reports no batches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_tokens: Option<usize>,
 }
 
-/// Findings over cells in the order run.
-pub(crate) fn find(ran: &[Ran]) -> MemoryFindings {
-    let told = MemoryQuantity::told(ran);
+/// Computes the findings over cells in the order run.
+pub(crate) fn find(ran: &[MeasuredCell]) -> MemoryFindings {
+    let reported = MemoryQuantity::reported(ran);
     let aligned: Vec<AlignedSeries> = ran.iter().map(aligned).collect();
     let from = last_sitting(ran);
     let heaviest_ms = heaviest_end_ms(&aligned[from..]);
@@ -220,21 +201,20 @@ pub(crate) fn find(ran: &[Ran]) -> MemoryFindings {
         let settled_ms = if quantity == MemoryQuantity::Rss { heaviest_ms } else { None };
         let mut leak = leak(&ran[from..], quantity, settled_ms)?;
         if from > 0 {
-            leak.reason += "; those of earlier sittings are left out";
+            leak.reason += "; plateaus before the run was resumed are excluded";
         }
         Some(leak)
     };
     MemoryFindings {
-        returned: ran.iter().flat_map(|ran| returned(ran, &told)).collect(),
-        leaks: told.iter().filter_map(leak).collect(),
+        returned: ran.iter().flat_map(|ran| returned(ran, &reported)).collect(),
+        leaks: reported.iter().filter_map(leak).collect(),
         fragmentation: fragmentation(ran),
         aligned,
     }
 }
 
-/// Where the cells of the last sitting begin: a run that is gone on with may find a new process, whose
-/// memory begins anew.
-fn last_sitting(ran: &[Ran]) -> usize {
+/// Returns the index of the first cell of the last sitting.
+fn last_sitting(ran: &[MeasuredCell]) -> usize {
     let last = ran.iter().map(|ran| ran.cell.sitting).max();
     ran.iter().position(|ran| Some(ran.cell.sitting) == last).unwrap_or(0)
 }
@@ -243,7 +223,7 @@ fn at_moment(points: &[MemoryPoint], moment: MemoryPhase) -> impl Iterator<Item 
     points.iter().filter(move |point| point.moment == moment)
 }
 
-fn returned(ran: &Ran, told: &[MemoryQuantity]) -> Vec<Returned> {
+fn returned(ran: &MeasuredCell, reported: &[MemoryQuantity]) -> Vec<Returned> {
     let memory = &ran.cell.memory;
     let of = |quantity: MemoryQuantity| {
         let before = at_moment(memory, MemoryPhase::Before).next()?.sample;
@@ -262,12 +242,12 @@ fn returned(ran: &Ran, told: &[MemoryQuantity]) -> Vec<Returned> {
             returned: after_bytes <= before_bytes + tolerance_bytes,
         })
     };
-    told.iter().copied().filter_map(of).collect()
+    reported.iter().copied().filter_map(of).collect()
 }
 
-/// Idle readings, one for each gap between cells: the lowest in it, since what the cell before left
-/// under way may still be coming to its end.
-fn plateaus(ran: &[Ran], quantity: MemoryQuantity) -> Vec<(f64, u64)> {
+/// Returns one idle reading per gap between cells: the lowest in it, because requests of the cell before may still
+/// be ending.
+fn plateaus(ran: &[MeasuredCell], quantity: MemoryQuantity) -> Vec<(f64, u64)> {
     let mut plateaus: Vec<(f64, u64)> = Vec::new();
     let mut in_gap = false;
     for point in ran.iter().flat_map(|ran| &ran.cell.memory) {
@@ -289,7 +269,7 @@ fn plateaus(ran: &[Ran], quantity: MemoryQuantity) -> Vec<(f64, u64)> {
     plateaus
 }
 
-/// When the first of the heaviest cells was over: its last reading.
+/// Returns the time of the last reading of the first of the heaviest cells.
 fn heaviest_end_ms(aligned: &[AlignedSeries]) -> Option<f64> {
     let most = |series: &AlignedSeries| series.points.iter().map(|p| p.tokens_in_flight).max();
     let overall = aligned.iter().filter_map(most).max()? as f64;
@@ -299,8 +279,8 @@ fn heaviest_end_ms(aligned: &[AlignedSeries]) -> Option<f64> {
     heaviest?.points.last().map(|point| point.at_ms)
 }
 
-/// The verdict on the plateaus from `settled_ms` on.
-fn leak(ran: &[Ran], quantity: MemoryQuantity, settled_ms: Option<f64>) -> Option<Leak> {
+/// Judges the plateaus from `settled_ms` on.
+fn leak(ran: &[MeasuredCell], quantity: MemoryQuantity, settled_ms: Option<f64>) -> Option<Leak> {
     let whole = ran
         .iter()
         .flat_map(|ran| &ran.cell.memory)
@@ -311,12 +291,13 @@ fn leak(ran: &[Ran], quantity: MemoryQuantity, settled_ms: Option<f64>) -> Optio
     let left_out = all - plateaus.len();
     let mut leak = judge_plateaus(quantity, plateaus, whole);
     if left_out > 0 {
-        leak.reason += &format!("; {left_out} up to the end of the heaviest load are left out");
+        leak.reason +=
+            &format!("; {} before the end of the heaviest load excluded", plateaus_of(left_out));
     }
     Some(leak)
 }
 
-/// The verdict on idle plateaus (milliseconds, bytes), one a cell, whose tolerance is a share of `whole_bytes`.
+/// Judges idle plateaus (milliseconds, bytes), one per cell; the tolerance is a share of `whole_bytes`.
 pub fn judge_plateaus(
     quantity: MemoryQuantity,
     plateaus: Vec<(f64, u64)>,
@@ -328,25 +309,23 @@ pub fn judge_plateaus(
     let trend = Trend::fit(&bytes);
     let (verdict, reason) = match trend {
         _ if plateaus.len() < PLATEAUS_MIN => {
-            let reason =
-                format!("{} idle plateaus; a leak needs {PLATEAUS_MIN} to be told", plateaus.len());
+            let reason = format!("{}, a verdict needs {PLATEAUS_MIN}", plateaus_of(plateaus.len()));
             (LeakVerdict::Inconclusive, reason)
         }
         None => (LeakVerdict::Inconclusive, "no trend can be computed".to_owned()),
         // Readings are whole bytes, so a slope is known to a byte at best.
         Some(trend) if trend.stays_below(tolerance - 1.0) => {
-            let reason = format!("growth is shown to stay below {percent} % a cell");
+            let reason = format!("growth is shown to stay below {percent} % per cell");
             (LeakVerdict::Clean, reason)
         }
         Some(trend) if trend.rises() => {
-            let reason = format!(
-                "it grows from cell to cell, and not shown to stay below {percent} % a cell"
-            );
+            let reason =
+                format!("growth is significant and not shown to stay below {percent} % per cell");
             (LeakVerdict::Leak, reason)
         }
         Some(_) => {
             let reason =
-                format!("it is neither shown to grow nor to stay below {percent} % a cell");
+                format!("neither growth nor its absence (below {percent} % per cell) is shown");
             (LeakVerdict::Inconclusive, reason)
         }
     };
@@ -366,7 +345,11 @@ pub fn judge_plateaus(
     }
 }
 
-fn fragmentation(ran: &[Ran]) -> Option<Fragmentation> {
+fn plateaus_of(count: usize) -> String {
+    if count == 1 { "1 idle plateau".into() } else { format!("{count} idle plateaus") }
+}
+
+fn fragmentation(ran: &[MeasuredCell]) -> Option<Fragmentation> {
     let mut found: Option<Fragmentation> = None;
     for ran in ran {
         for point in &ran.cell.memory {
@@ -394,7 +377,7 @@ fn fragmentation(ran: &[Ran]) -> Option<Fragmentation> {
     found
 }
 
-fn aligned(ran: &Ran) -> AlignedSeries {
+fn aligned(ran: &MeasuredCell) -> AlignedSeries {
     let requests = InFlight::new(
         ran.records.iter().map(|record| (record.sent_us, record.ended_us, record.tokens)),
     );
@@ -407,7 +390,7 @@ fn aligned(ran: &Ran) -> AlignedSeries {
             batches.push((from, to, batch.tokens));
         }
     }
-    let told = !batches.is_empty();
+    let reported = !batches.is_empty();
     let batches = InFlight::new(batches.into_iter());
     let point = |point: &MemoryPoint| {
         let at = (point.at_ms * 1e3) as u64;
@@ -417,7 +400,7 @@ fn aligned(ran: &Ran) -> AlignedSeries {
             moment: point.moment,
             requests_in_flight,
             tokens_in_flight,
-            batch_tokens: told.then(|| batches.at(at).1),
+            batch_tokens: reported.then(|| batches.at(at).1),
         }
     };
     AlignedSeries { cell: ran.cell.index, points: ran.cell.memory.iter().map(point).collect() }
@@ -468,15 +451,19 @@ mod tests {
     }
 
     #[test]
-    fn a_run_gone_on_with_is_judged_by_its_last_sitting() {
+    fn a_resumed_run_is_judged_by_its_last_sitting() {
         let verdict = |second: fn(usize) -> u64, first_mib: u64| {
             let cells: Vec<_> = (0..24)
                 .map(|n| if n < 12 { cell(n, 0, first_mib) } else { cell(n, 1, second(n)) })
                 .collect();
-            let ran: Vec<Ran> =
-                cells.iter().map(|cell| Ran { cell, records: Vec::new() }).collect();
+            let ran: Vec<MeasuredCell> =
+                cells.iter().map(|cell| MeasuredCell { cell, records: Vec::new() }).collect();
             let [leak] = &find(&ran).leaks[..] else { panic!("one quantity") };
-            assert!(leak.reason.contains("earlier sittings are left out"), "{}", leak.reason);
+            assert!(
+                leak.reason.contains("before the run was resumed are excluded"),
+                "{}",
+                leak.reason
+            );
             leak.verdict
         };
         // A new process that begins low and grows, and one that begins high and stays there.

@@ -1,10 +1,9 @@
-//! What the raw records say beyond figures and verdicts: how throughput scales and what limits it,
-//! whether memory comes back, where the tail of latency comes from, and what failed under which load.
+//! Findings from the raw records: how throughput scales and what limits it, whether memory returns, leaks or
+//! fragments, which stage the tail of latency comes from, and what failed under which load.
 //!
-//! Every file turns results and raw records into one kind of finding, which is plain data: nothing
-//! here prints, and nothing here decides about a bar (that is [`crate::verdict`]) or gives advice.
-//! A finding names its cells by their index in the order run. What a target did not tell is absent
-//! from a finding, never guessed; what the sample cannot tell is said to be inconclusive.
+//! Each file computes one kind of finding, as plain data. Limits are judged in [`crate::verdict`], advice is in
+//! [`crate::recommend`]. A finding names its cells by their index in the order run. A value that the target does not
+//! report is absent, never guessed; a question that the sample does not decide is inconclusive.
 
 pub mod edge;
 pub mod failures;
@@ -31,36 +30,36 @@ pub use memory::MemoryFindings;
 pub use scaling::Scaling;
 pub use stage::Stage;
 
-use self::records::Ran;
+use self::records::MeasuredCell;
 
 /// All findings of one run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Analysis {
     /// How throughput grows with concurrency, and what limits it.
     pub scaling: Scaling,
-    /// Whether memory comes back to where it was, leaks, or fragments.
+    /// Whether memory returns, leaks or fragments.
     pub memory: MemoryFindings,
-    /// Where latency's tail comes from.
+    /// The tail of latency, its spikes and its percentiles over time.
     pub latency: LatencyFindings,
     /// Measured requests that failed, grouped by cell and kind.
     pub failures: Vec<FailureGroup>,
-    /// Where the target stops taking work; only where the edge was searched.
+    /// The limits beyond which the target refuses requests; only if they were searched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edge: Option<EdgeFindings>,
-    /// Cleanup strategies compared by `bench memory`; only where that was run for this report.
+    /// Cleanup strategies compared by `bench memory`; only if it was run for this report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleanup: Option<MemoryExperiment>,
 }
 
-/// Finds everything there is to find in the cells of a run and their raw records.
+/// Computes all findings from the cells of a run and their raw records.
 pub fn analyse(cells: &[Cell], requests: &[RequestRecord]) -> Analysis {
     let mut by_cell: BTreeMap<usize, Vec<&RequestRecord>> = BTreeMap::new();
     for record in requests {
         by_cell.entry(record.cell).or_default().push(record);
     }
     let ran = cells.iter().filter(|cell| cell.figures().is_some());
-    let ran: Vec<Ran> = ran
-        .map(|cell| Ran { cell, records: by_cell.remove(&cell.index).unwrap_or_default() })
+    let ran: Vec<MeasuredCell> = ran
+        .map(|cell| MeasuredCell { cell, records: by_cell.remove(&cell.index).unwrap_or_default() })
         .collect();
     Analysis {
         scaling: scaling::find(&ran),

@@ -4,12 +4,12 @@ use crate::figures::Cell;
 use crate::load::{Phase, RequestRecord};
 
 /// A cell that was run, with its raw records.
-pub(crate) struct Ran<'a> {
+pub(crate) struct MeasuredCell<'a> {
     pub(super) cell: &'a Cell,
     pub(super) records: Vec<&'a RequestRecord>,
 }
 
-impl Ran<'_> {
+impl MeasuredCell<'_> {
     pub(super) fn measured(&self) -> impl Iterator<Item = &RequestRecord> {
         self.records.iter().copied().filter(|record| record.phase == Phase::Measured)
     }

@@ -1,26 +1,27 @@
 //! How throughput grows with concurrency, and what limits the target.
 //!
-//! - Efficiency at C is the throughput there over C times the throughput at C = 1. A server that
-//!   gains by batching may exceed 1.
-//! - The bottleneck of a cell is what was busy, not where requests waited: a long queue before a
-//!   busy device says that the device is the limit, before an idle one that handing over is.
+//! - Efficiency at C is the throughput there over C times the throughput at C = 1. It may exceed 1 on a server that
+//!   gains by batching.
+//! - The bottleneck of a cell is the stage that was busy, not the one in which requests waited: a long queue before a
+//!   busy device shows that the device is the limit.
 
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::records::Ran;
+use super::records::MeasuredCell;
 use super::stage::{Stage, device_span_us};
-use crate::figures::estimate::{Place, places, speedup};
+use crate::figures::estimate::{MatrixPosition, matrix_positions, speedup};
 
 /// A device that is busy for at least this share of the time is the limit.
 const BUSY: f64 = 0.85;
-/// What scaling comes to.
+
+/// The scaling findings of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scaling {
     /// Cells of the matrix, ascending by length.
     pub lengths: Vec<LengthScaling>,
-    /// What limits each cell that ran, where the target tells its stages.
+    /// The bottleneck of each cell that ran, if the target reports its stages.
     pub bottlenecks: Vec<Bottleneck>,
 }
 
@@ -52,38 +53,38 @@ pub struct ScalingPoint {
     pub efficiency: Option<f64>,
 }
 
-/// What limits a cell.
+/// The stage that limits a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bottleneck {
     /// The cell.
     pub cell: usize,
-    /// The stage that limits it.
+    /// The stage.
     pub stage: Stage,
     /// Share of the mean latency spent in each stage, 0 to 1, in the order of [`Stage::ALL`].
     pub shares: Vec<(Stage, f64)>,
     /// Share of the measured phase in which a batch was on the device, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_busy: Option<f64>,
-    /// Why this stage, in one sentence with its figures.
+    /// The figures that show it, in one clause.
     pub evidence: String,
 }
 
-/// What scaling comes to, over the cells that ran.
-pub(crate) fn find(ran: &[Ran]) -> Scaling {
+/// Computes the findings over the cells that ran.
+pub(crate) fn find(ran: &[MeasuredCell]) -> Scaling {
     Scaling { lengths: lengths(ran), bottlenecks: ran.iter().filter_map(bottleneck).collect() }
 }
 
-fn lengths(ran: &[Ran]) -> Vec<LengthScaling> {
-    let places = places(ran.iter().map(|ran| ran.cell));
-    let of_length = |same: &[Place<'_>]| LengthScaling {
+fn lengths(ran: &[MeasuredCell]) -> Vec<LengthScaling> {
+    let places = matrix_positions(ran.iter().map(|ran| ran.cell));
+    let of_length = |same: &[MatrixPosition<'_>]| LengthScaling {
         tokens: same[0].tokens,
         points: same.iter().filter_map(|place| point(&places, place)).collect(),
     };
     places.chunk_by(|one, next| one.tokens == next.tokens).map(of_length).collect()
 }
 
-/// None where a run of several answered nothing, so that they have no mean.
-fn point(places: &[Place<'_>], place: &Place<'_>) -> Option<ScalingPoint> {
+/// Returns the throughput at a position; `None` if one of several runs answered nothing.
+fn point(places: &[MatrixPosition<'_>], place: &MatrixPosition<'_>) -> Option<ScalingPoint> {
     let requests_per_second = place.requests_per_second().value?;
     let speedup = speedup(places, place, requests_per_second);
     Some(ScalingPoint {
@@ -96,10 +97,10 @@ fn point(places: &[Place<'_>], place: &Place<'_>) -> Option<ScalingPoint> {
     })
 }
 
-fn bottleneck(ran: &Ran) -> Option<Bottleneck> {
+fn bottleneck(ran: &MeasuredCell) -> Option<Bottleneck> {
     let answered = || ran.measured().filter(|record| record.succeeded());
-    let told: Vec<[u64; 6]> = answered().filter_map(Stage::times_us).collect();
-    let sum = |n: usize| told.iter().map(|times| times[n]).sum::<u64>() as f64;
+    let reported: Vec<[u64; 6]> = answered().filter_map(Stage::times_us).collect();
+    let sum = |n: usize| reported.iter().map(|times| times[n]).sum::<u64>() as f64;
     let all: f64 = (0..Stage::ALL.len()).map(sum).sum();
     if all == 0.0 {
         return None;
@@ -111,8 +112,8 @@ fn bottleneck(ran: &Ran) -> Option<Bottleneck> {
     Some(Bottleneck { cell: ran.cell.index, stage, shares, device_busy, evidence })
 }
 
-/// Share of the measured phase in which a batch was on the device.
-fn device_busy(ran: &Ran) -> Option<f64> {
+/// Returns the share of the measured phase in which a batch was on the device.
+fn device_busy(ran: &MeasuredCell) -> Option<f64> {
     let from = ran.measured().map(|record| record.intended_us).min()?;
     let length = ran.cell.figures()?.measured_seconds * 1e6;
     let spans = batch_spans_us(ran);
@@ -121,7 +122,7 @@ fn device_busy(ran: &Ran) -> Option<f64> {
     }
     let to = from + length as u64;
     let (mut busy, mut until) = (0, from);
-    // In the order in which they end; what overlaps counts once.
+    // Spans are in the order of their ends; an overlap counts once.
     for (started, ended) in spans {
         let end = ended.min(to);
         busy += end.saturating_sub(started.max(until));
@@ -130,16 +131,15 @@ fn device_busy(ran: &Ran) -> Option<f64> {
     Some((busy as f64 / length).min(1.0))
 }
 
-/// When each batch of a cell was on the device, whatever phase its requests belong to, in the order in which
-/// the batches ended.
-fn batch_spans_us(ran: &Ran) -> Vec<(u64, u64)> {
+/// Returns when each batch of a cell, of any phase, was on the device, in the order of their ends.
+fn batch_spans_us(ran: &MeasuredCell) -> Vec<(u64, u64)> {
     let mut by_id: HashMap<u64, (u64, u64)> = HashMap::new();
     for record in ran.records.iter().filter(|record| record.succeeded()) {
         let (Some(batch), Some((from, to))) = (record.batch, device_span_us(record)) else {
             continue;
         };
-        // What its requests needed before it differs by the resolution of the clocks; the latest
-        // start is the one that no wait before it has blurred.
+        // The starts that requests of one batch report differ by the resolution of the clocks; the latest is the
+        // most exact.
         let seen = by_id.entry(batch.id).or_insert((from, to));
         *seen = (seen.0.max(from), seen.1.max(to));
     }
@@ -148,7 +148,7 @@ fn batch_spans_us(ran: &Ran) -> Vec<(u64, u64)> {
     spans
 }
 
-/// The stage that limits, and why.
+/// Returns the stage that limits, and the figures that show it.
 fn limit(shares: &[(Stage, f64)], device_busy: Option<f64>) -> (Stage, String) {
     let share = |wanted: Stage| {
         shares.iter().find(|(stage, _)| *stage == wanted).map_or(0.0, |&(_, share)| share)
@@ -158,8 +158,8 @@ fn limit(shares: &[(Stage, f64)], device_busy: Option<f64>) -> (Stage, String) {
         let stage =
             if share(Stage::Copy) > share(Stage::Compute) { Stage::Copy } else { Stage::Compute };
         let evidence = format!(
-            "a batch was on the device for {} of the time, most of it in {}; {} of the latency is \
-             waiting for it",
+            "a batch was on the device for {} of the time, mostly in {}; requests spent {} of their \
+             latency in the queue",
             percent(busy),
             stage.label(),
             percent(share(Stage::Queue))

@@ -1,29 +1,32 @@
-//! The stages that a request goes through, and the time that it spends in each.
+//! The stages of a request, and the time that it spends in each.
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::labelled;
 use crate::load::RequestRecord;
 
-/// A stage of a request's way, for naming where time went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// From the intended start until the generator sent it.
-    Generator,
-    /// Text to token ids.
-    Tokenize,
-    /// Waiting for a batch.
-    Queue,
-    /// Handing the batch to the device.
-    Copy,
-    /// The batch on the device, its rows read back.
-    Compute,
-    /// The rest: from the target's answer to the last byte, transport included.
-    Reply,
+labelled! {
+    /// A stage of a request.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Stage {
+        /// From the intended start until the generator sent it.
+        Generator = "generator",
+        /// Text to token ids.
+        Tokenize = "tokenize",
+        /// Waiting for a batch.
+        Queue = "queue",
+        /// Handing the batch to the device.
+        Copy = "copy",
+        /// The batch on the device, its rows read back.
+        Compute = "compute",
+        /// The rest: from the target's answer to the last byte, transport included.
+        Reply = "reply",
+    }
 }
 
 impl Stage {
-    /// The stages in the order of a request's way.
+    /// All stages in the order in which a request passes them.
     pub const ALL: [Stage; 6] = [
         Stage::Generator,
         Stage::Tokenize,
@@ -33,36 +36,24 @@ impl Stage {
         Stage::Reply,
     ];
 
-    /// The stage in words.
-    pub fn label(self) -> &'static str {
-        match self {
-            Stage::Generator => "generator",
-            Stage::Tokenize => "tokenize",
-            Stage::Queue => "queue",
-            Stage::Copy => "copy",
-            Stage::Compute => "compute",
-            Stage::Reply => "reply",
-        }
-    }
-
-    /// What a request spent in each stage, in microseconds, in the order of [`Stage::ALL`]; `None`
-    /// if its target did not tell.
+    /// Returns the microseconds that a request spent in each stage, in the order of [`Stage::ALL`]; `None` if the
+    /// target reports no stages.
     pub(crate) fn times_us(record: &RequestRecord) -> Option<[u64; 6]> {
         let stages = record.stages?;
-        let told = stages.tokenize_us + stages.queue_us + stages.device_us();
+        let reported = stages.tokenize_us + stages.queue_us + stages.device_us();
         Some([
             record.lag_us(),
             stages.tokenize_us,
             stages.queue_us,
             stages.copy_us.unwrap_or(0),
             stages.compute_us,
-            record.latency_us().saturating_sub(record.lag_us() + told),
+            record.latency_us().saturating_sub(record.lag_us() + reported),
         ])
     }
 }
 
-/// When a request's batch was on the device, in microseconds since the start of the run, as far as its
-/// stages tell: they are laid end to end from its sending.
+/// Returns when a request's batch was on the device, in microseconds since the start of the run: its stages are laid
+/// end to end from the time of sending.
 pub(crate) fn device_span_us(record: &RequestRecord) -> Option<(u64, u64)> {
     let stages = record.stages?;
     let from = record.sent_us + stages.tokenize_us + stages.queue_us;

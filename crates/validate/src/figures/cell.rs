@@ -1,4 +1,4 @@
-//! A cell of a run and what was measured in it, as `results.json` has them.
+//! A cell of a run and its figures, as `results.json` holds them.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::system::{FailureKind, MemoryPoint};
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
-    /// Place in the order run, from 0.
+    /// Position in the order run, from 0.
     pub index: usize,
     /// Lengths and load.
     #[serde(flatten)]
@@ -24,13 +24,13 @@ pub struct Cell {
     /// The index of the first cell, which this one runs again at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats: Option<usize>,
-    /// Which sitting of the run ran it, from 0: each time that a run is gone on with begins another.
+    /// The sitting in which it ran, from 0; each resumption of a run begins another.
     #[serde(default, skip_serializing_if = "is_first")]
     pub sitting: usize,
     /// Start and end of the cell, in milliseconds since the start of the run; absent if it never started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub span_ms: Option<(f64, f64)>,
-    /// What came of it.
+    /// Its figures, or why it has none.
     pub status: Status,
     /// Memory before, during and after.
     pub memory: Vec<MemoryPoint>,
@@ -41,13 +41,13 @@ fn is_first(sitting: &usize) -> bool {
 }
 
 impl Cell {
-    /// Its name in charts and sentences.
+    /// Returns the name for charts and sentences.
     pub(crate) fn name(&self) -> String {
         let again = if self.repeats.is_some() { " again" } else { "" };
         format!("{}{again}", self.spec.name())
     }
 
-    /// Its figures, if it was run.
+    /// Returns the figures of a cell that was run.
     pub fn figures(&self) -> Option<&Figures> {
         match &self.status {
             Status::Run { figures } => Some(figures),
@@ -56,7 +56,7 @@ impl Cell {
     }
 }
 
-/// What came of a cell.
+/// Whether a cell was run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "status")]
 pub enum Status {
@@ -65,14 +65,14 @@ pub enum Status {
         /// What was measured.
         figures: Box<Figures>,
     },
-    /// It was not, which is neither a success nor a failure.
+    /// It was not run, which is neither a success nor a failure.
     NotRun {
         /// Why.
         reason: String,
     },
 }
 
-/// What was measured in a cell.
+/// The figures of a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// Length of the measured phase in seconds, from where it is steady.
@@ -93,8 +93,7 @@ pub struct Figures {
     pub latency_over_all: Spread,
     /// Points of the distribution over all: (milliseconds, share at or below).
     pub distribution: Vec<(f64, f64)>,
-    /// The same from the moment of sending: what a generator would have seen that forgets how long
-    /// its requests waited to be sent.
+    /// The same from the moment of sending, without the time that requests waited to be sent.
     pub latency_over_all_from_sending: Spread,
     /// Points of that distribution.
     pub distribution_from_sending: Vec<(f64, f64)>,
@@ -104,15 +103,15 @@ pub struct Figures {
     pub requests_per_second: f64,
     /// Their tokens per second.
     pub tokens_per_second: f64,
-    /// Mean time of a successful request in each stage, where the target tells.
+    /// Mean time of a successful request in each stage, if the target reports stages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stages_ms_mean: Option<StageMeans>,
-    /// Mean batch that carried measured requests, where the target tells.
+    /// Mean size of the batches of measured requests, if the target reports batches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_mean: Option<BatchMean>,
     /// Whether and where the measured phase was steady.
     pub steady: Steady,
-    /// Where a ramp broke the target.
+    /// The blocks of a ramp, and its breaking point.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ramp: Option<Ramp>,
     /// The generator's own delay.
@@ -120,7 +119,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Share of the requests that succeeded, 0 to 1; none without requests.
+    /// Returns the share of successful requests, 0 to 1; `None` without requests.
     pub fn success_rate(&self) -> Option<f64> {
         (self.requests > 0).then(|| self.successes as f64 / self.requests as f64)
     }

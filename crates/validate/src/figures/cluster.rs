@@ -1,21 +1,21 @@
-//! Requests in the clusters that share their fate, in order of time: batches where the target tells
-//! them, else stretches of consecutive answers.
+//! Groups requests that share their fate into clusters, in order of time: batches if the target reports them, else
+//! stretches of consecutive answers.
 
 use std::collections::HashMap;
 
 use crate::load::RequestRecord;
 use crate::stats::Clusters;
 
-/// Clusters of `records`, with their latencies.
+/// Returns the clusters of `records`, with their latencies.
 ///
 /// A batch takes the place of its first answer. A request without a batch, such as one that was
-/// refused, goes with the batch answered before it. Where no batch is told, a stretch has as many
-/// answers as requests were under way on average: the time in which every one of them is answered once.
+/// refused, belongs to the batch answered before it. If the target reports no batches, a stretch has as many
+/// answers as requests were in flight on average: the time in which each of them is answered once.
 pub(crate) fn clusters(records: &[&RequestRecord]) -> Clusters {
     clusters_by(records, RequestRecord::latency_us)
 }
 
-/// The same with another measure of time than the latency, in microseconds.
+/// Returns the clusters with another measure of time than the latency, in microseconds.
 pub(crate) fn clusters_by(
     records: &[&RequestRecord],
     time_us: impl Fn(&RequestRecord) -> u64,
@@ -46,7 +46,7 @@ pub(crate) fn clusters_by(
     clusters
 }
 
-/// Requests under way on average, by Little's law: the sum of their times over the time they span.
+/// Returns the mean number of requests in flight, by Little's law: the sum of their times over the time they span.
 pub(crate) fn in_flight_mean(records: &[&RequestRecord]) -> f64 {
     let from = records.iter().map(|record| record.intended_us).min().unwrap_or(0);
     let to = records.iter().map(|record| record.ended_us).max().unwrap_or(0);

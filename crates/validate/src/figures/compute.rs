@@ -1,10 +1,10 @@
-//! From the raw records of a cell to its figures.
+//! Computes the figures of a cell from its raw records.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::cell::{BatchMean, Figures, StageMeans};
 use super::cluster::{clusters, clusters_by, in_flight_mean};
-use super::generator::{Generator, Seen};
+use super::generator::{Generator, GeneratorReadings};
 use super::ramp::ramp;
 use super::steady::Steady;
 use crate::load::{Phase, RequestRecord};
@@ -15,19 +15,19 @@ use crate::system::BatchRef;
 /// Points of a distribution that the results keep.
 const DISTRIBUTION_POINTS: usize = 200;
 
-/// What is known of a cell besides its records.
-pub(crate) struct About<'a> {
+/// The facts about a cell that its records do not hold.
+pub(crate) struct CellContext<'a> {
     pub(crate) spec: &'a CellSpec,
     /// Its measured phase.
     pub(crate) measured_us: (u64, u64),
     pub(crate) cut_by_time_limit: bool,
     pub(crate) steady: Steady,
-    pub(crate) generator: Seen,
+    pub(crate) generator: GeneratorReadings,
 }
 
 /// Computes the figures of a cell.
-pub(crate) fn figures(records: &[RequestRecord], about: About<'_>) -> Figures {
-    let About { spec, measured_us, cut_by_time_limit, steady, generator } = about;
+pub(crate) fn figures(records: &[RequestRecord], context: CellContext<'_>) -> Figures {
+    let CellContext { spec, measured_us, cut_by_time_limit, steady, generator } = context;
     let measured: Vec<&RequestRecord> =
         records.iter().filter(|record| record.phase == Phase::Measured).collect();
     let successes: Vec<&RequestRecord> =
@@ -71,8 +71,8 @@ pub(crate) fn figures(records: &[RequestRecord], about: About<'_>) -> Figures {
     }
 }
 
-/// Answers, and their tokens, that arrived in the measured phase, whenever their requests were sent: in a steady state
-/// as many requests enter the phase from the warm-up as leave it for the cool-down.
+/// Counts the answers, and their tokens, that arrived in the measured phase, whenever their requests were sent: in a
+/// steady state as many requests enter the phase from the warm-up as leave it for the cool-down.
 fn answered_within(records: &[RequestRecord], (from, to): (u64, u64)) -> (usize, usize) {
     let within = |record: &&RequestRecord| {
         record.succeeded() && record.ended_us > from && record.ended_us <= to
@@ -98,16 +98,16 @@ fn batch_mean(batches: &HashMap<u64, BatchRef>) -> Option<BatchMean> {
 }
 
 fn stage_means(successes: &[&RequestRecord]) -> Option<StageMeans> {
-    let told: Vec<_> =
+    let reported: Vec<_> =
         successes.iter().filter_map(|record| Some((record.stages?, record.latency_us()))).collect();
-    if told.is_empty() {
+    if reported.is_empty() {
         return None;
     }
-    let mean = |sum: u64| sum as f64 / told.len() as f64 / 1e3;
-    let tokenize = mean(told.iter().map(|(stages, _)| stages.tokenize_us).sum());
-    let queue = mean(told.iter().map(|(stages, _)| stages.queue_us).sum());
-    let compute = mean(told.iter().map(|(stages, _)| stages.device_us()).sum());
-    let latency = mean(told.iter().map(|(_, latency)| latency).sum());
+    let mean = |sum: u64| sum as f64 / reported.len() as f64 / 1e3;
+    let tokenize = mean(reported.iter().map(|(stages, _)| stages.tokenize_us).sum());
+    let queue = mean(reported.iter().map(|(stages, _)| stages.queue_us).sum());
+    let compute = mean(reported.iter().map(|(stages, _)| stages.device_us()).sum());
+    let latency = mean(reported.iter().map(|(_, latency)| latency).sum());
     let other = (latency - tokenize - queue - compute).max(0.0);
     Some(StageMeans { tokenize, queue, compute, other })
 }
@@ -152,14 +152,17 @@ mod tests {
             record(Phase::Measured, 50, 51, None),
             record(Phase::CoolDown, 60, 70, Some(3)),
         ];
-        let about = About {
+        let context = CellContext {
             spec: &CellSpec::matrix(10, 2),
             measured_us: (20_000, 60_000),
             cut_by_time_limit: false,
             steady: Steady::NotSought { reason: String::new() },
-            generator: Seen { lateness_us: vec![0, 3000], ..Seen::default() },
+            generator: GeneratorReadings {
+                lateness_us: vec![0, 3000],
+                ..GeneratorReadings::default()
+            },
         };
-        let figures = figures(&records, about);
+        let figures = figures(&records, context);
         assert_eq!((figures.requests, figures.successes), (4, 3));
         assert_eq!(figures.failures, BTreeMap::from([(FailureKind::Refused, 1)]));
         assert_eq!(figures.trials, Trials { count: 2, unit: TrialUnit::Batches });
@@ -169,7 +172,7 @@ mod tests {
         assert_eq!(figures.requests_per_second, 4.0 / 0.04);
         assert_eq!(figures.tokens_per_second, 40.0 / 0.04);
         assert_eq!(figures.batch_mean, Some(BatchMean { sequences: 2.0, tokens: 20.0 }));
-        let stages = figures.stages_ms_mean.expect("told");
+        let stages = figures.stages_ms_mean.expect("reported");
         assert_eq!(
             (stages.tokenize, stages.queue, stages.compute, stages.other),
             (1.0, 2.0, 4.0, 13.0)

@@ -1,20 +1,19 @@
-//! Whether the generator itself was what limited a cell.
+//! Whether the load generator itself limited a cell.
 //!
-//! A generator that is late makes a target look slow (its lag is part of every latency) or idle. So
-//! its lag, the lateness of its timer and the processor time of its process are measured over every
-//! cell, and where they are too much beside what was measured the cell says so. An engine in the
-//! same process uses the same processor time; there the lag alone decides.
+//! A late generator makes a target look slow (its lag is part of every latency) or idle. Its lag, the lateness of its
+//! timer and the processor time of its process are therefore measured over every cell, and a cell in which they are too
+//! large has a remark. An engine in the same process shares the processor time; there the lag alone decides.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::stats::nearest_rank;
 
 /// A lag whose p99 is beyond this share of the median latency is too much.
 pub const LAG_SHARE_MAX: f64 = 0.1;
-/// What the timer of the async runtime may be late without anyone's fault: its step.
+/// Resolution of the async runtime's timer, in milliseconds; lateness up to it is normal.
 const TIMER_STEP_MS: f64 = 1.0;
 /// Lags below this are never too much, however fast the target is.
 const LAG_MS_MIN: f64 = 0.05;
@@ -22,10 +21,8 @@ const LAG_MS_MIN: f64 = 0.05;
 const CPU_SHARE_MAX: f64 = 0.9;
 /// Threads that drive the load.
 pub(crate) const LOAD_THREADS: usize = 2;
-/// Clock ticks in a second as the kernel reports them to programs, on every Linux architecture.
-const USER_HZ: f64 = 100.0;
 
-/// How late the generator was, and what it used.
+/// The delay of the generator, and the processors it used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Generator {
     /// 99th percentile of the time from intended start to sending, in milliseconds.
@@ -48,9 +45,9 @@ pub struct Generator {
     pub bottleneck: Option<String>,
 }
 
-/// What was seen of the generator over a cell.
+/// Readings of the generator over a cell.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Seen {
+pub(crate) struct GeneratorReadings {
     /// How late each tick of its timer came, in microseconds.
     pub(crate) lateness_us: Vec<u64>,
     pub(crate) cpu_cores: Option<f64>,
@@ -58,8 +55,12 @@ pub(crate) struct Seen {
 }
 
 impl Generator {
-    /// Judges what was seen, beside the lags of the measured requests and their median latency.
-    pub(crate) fn judge(lags_us: Vec<u64>, latency_ms_p50: Option<f64>, seen: Seen) -> Generator {
+    /// Judges the readings and the lags of the measured requests by the median latency.
+    pub(crate) fn judge(
+        lags_us: Vec<u64>,
+        latency_ms_p50: Option<f64>,
+        seen: GeneratorReadings,
+    ) -> Generator {
         let (lag_ms_p99, lag_ms_max) = p99_and_max(lags_us);
         let (timer_late_ms_p99, timer_late_ms_max) = p99_and_max(seen.lateness_us);
         let mut generator = Generator {
@@ -87,16 +88,16 @@ impl Generator {
         if too_late(self.lag_ms_p99) {
             let lag = self.lag_ms_p99;
             return Some(format!(
-                "requests were sent late (p99 {lag:.2} ms, {}); give the generator more processors, \
-                 or raise in_flight_max if that was reached",
+                "the generator sent requests late (p99 {lag:.2} ms, {}); give it more processors, or raise in_flight_max \
+                 if it was reached",
                 beside()
             ));
         }
         if too_late(self.timer_late_ms_p99 - TIMER_STEP_MS) {
             let late = self.timer_late_ms_p99;
             return Some(format!(
-                "its process woke late (p99 {late:.2} ms, {}), so answers may have been noticed \
-                 late; give it more processors",
+                "the generator's timer woke late (p99 {late:.2} ms, {}), so it may have read answers late; give it more \
+                 processors",
                 beside()
             ));
         }
@@ -104,7 +105,9 @@ impl Generator {
         let available = std::thread::available_parallelism().map_or(1, usize::from);
         let usable = available.min(LOAD_THREADS) as f64;
         (cores > CPU_SHARE_MAX * usable).then(|| {
-            format!("it used {cores:.2} of the {usable} processors it can use; run it elsewhere")
+            format!(
+                "the generator used {cores:.2} of its {usable} processors; run it on another machine"
+            )
         })
     }
 }
@@ -115,7 +118,7 @@ fn p99_and_max(mut values_us: Vec<u64>) -> (f64, f64) {
     (ms(nearest_rank(0.99, values_us.len())), ms(values_us.len()))
 }
 
-/// Processor time of this process over a stretch of time.
+/// Measures the processor time of this process since a start.
 pub(crate) struct CpuMeter {
     started: Instant,
     clock: tokio::time::Instant,
@@ -127,7 +130,7 @@ impl CpuMeter {
         CpuMeter { started: Instant::now(), clock: tokio::time::Instant::now(), used: cpu_time() }
     }
 
-    /// Processors kept busy on average since the start.
+    /// Returns the processors that were busy on average since the start.
     pub(crate) fn cores(&self) -> Option<f64> {
         let used = cpu_time()?.checked_sub(self.used?)?;
         let wall = self.started.elapsed().as_secs_f64();
@@ -137,18 +140,9 @@ impl CpuMeter {
     }
 }
 
-/// Processor time that this process has used, in user and kernel mode.
+/// Returns the processor time that this process has used, in user and kernel mode.
 fn cpu_time() -> Option<Duration> {
-    cpu_time_of(&fs::read_to_string("/proc/self/stat").ok()?)
-}
-
-/// From a line of `/proc/PID/stat`. The name in parentheses may hold blanks and parentheses itself.
-fn cpu_time_of(stat: &str) -> Option<Duration> {
-    let (_, after_name) = stat.rsplit_once(')')?;
-    let mut fields = after_name.split_whitespace().skip(11);
-    let user: f64 = fields.next()?.parse().ok()?;
-    let kernel: f64 = fields.next()?.parse().ok()?;
-    Duration::try_from_secs_f64((user + kernel) / USER_HZ).ok()
+    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).ok()
 }
 
 #[cfg(test)]
@@ -156,7 +150,7 @@ mod tests {
     use super::*;
 
     fn judged(lag_us: u64, timer_us: u64, cores: f64, shared: bool) -> Option<String> {
-        let seen = Seen {
+        let seen = GeneratorReadings {
             lateness_us: vec![timer_us; 200],
             cpu_cores: Some(cores),
             shared_with_target: shared,
@@ -183,12 +177,5 @@ mod tests {
         assert_eq!(judged(0, 0, 0.8 * all as f64, false), None);
         assert!(judged(0, 0, 0.95 * all as f64, false).is_some());
         assert_eq!(judged(0, 0, 0.95 * all as f64, true), None);
-    }
-
-    #[test]
-    fn processor_time_is_read_behind_any_name() {
-        let stat = "12 (a) b (c) R 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 1 0 9";
-        assert_eq!(cpu_time_of(stat), Some(Duration::from_secs(3)));
-        assert_eq!(cpu_time_of("12 (x) R 1"), None);
     }
 }

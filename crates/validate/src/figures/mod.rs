@@ -1,8 +1,8 @@
-//! Figures: what was measured in each cell, computed from its raw records.
+//! The figures of each cell, computed from its raw records.
 //!
-//! [`Cell`] and [`Figures`] are what every later room reads. The other files compute them: `compute` for a
-//! cell, `ramp`, `steady` and [`generator`] for parts of it, `published` and `estimate` over the repeats of
-//! a cell. Nothing here judges a bar; that is [`crate::verdict`].
+//! [`Cell`] and [`Figures`] are the data that every later room reads. `compute` fills them in, with `ramp`, `steady` and
+//! [`generator`] for parts of a cell; `published` and `estimate` combine the runs of a cell. Limits are judged in
+//! [`crate::verdict`].
 
 mod cell;
 mod cluster;
@@ -15,5 +15,5 @@ pub(crate) mod steady;
 
 pub use cell::{BatchMean, Cell, Figures, StageMeans, Status};
 pub use published::Published;
-pub use ramp::{Broke, Broken, Ramp, RampBlock};
+pub use ramp::{BreakCause, Breakpoint, Ramp, RampBlock};
 pub use steady::Steady;

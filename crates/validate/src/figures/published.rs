@@ -6,8 +6,8 @@ use super::cell::{Cell, Figures};
 use crate::plan::{CellSpec, Plan};
 use crate::stats::{Percentile, RunMean, mean_over_runs};
 
-/// The figures of a cell over its runs: geometric means with t intervals on the logarithm. One is
-/// absent if fewer than two runs have it, or one of them does not.
+/// The figures of a cell over its runs: geometric means with t intervals on the logarithm. A figure that a run lacks
+/// is absent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Published {
     /// The cell.
@@ -31,7 +31,7 @@ pub struct Published {
     pub tokens_per_second: Option<RunMean>,
 }
 
-/// The figures of every cell that was run more than once, in the plan's order.
+/// Returns the figures of every cell that was run more than once, in the plan's order.
 pub(crate) fn published(plan: &Plan, cells: &[Cell]) -> Vec<Published> {
     plan.cells().iter().filter_map(|spec| of_cell(spec, cells)).collect()
 }
@@ -57,7 +57,7 @@ fn of_cell(spec: &CellSpec, cells: &[Cell]) -> Option<Published> {
     })
 }
 
-/// The runs of a cell, without its repeat at the end that shows drift.
+/// Returns the runs of a cell, without the repeat at the end that shows drift.
 pub(crate) fn runs<'a>(
     spec: &'a CellSpec,
     cells: &'a [Cell],
@@ -65,7 +65,7 @@ pub(crate) fn runs<'a>(
     cells.iter().filter(move |cell| cell.repeats.is_none() && cell.spec == *spec)
 }
 
-/// A percentile that every run's sample supports.
+/// Returns a percentile over runs; `None` unless every run's sample supports it.
 pub(crate) fn percentile_over_runs(
     runs: &[&Figures],
     of: fn(&Figures) -> &Percentile,

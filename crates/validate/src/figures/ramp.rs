@@ -1,11 +1,10 @@
-//! What a ramp shows: at which rate a target stops to keep up.
+//! The rate of a ramp at which a target no longer keeps up.
 //!
 //! The ramp is cut into blocks of equal time. A block is broken if more of its requests failed than
 //! the load allows, or if its p95 of latency is beyond the load's limit; where the plan sets no
-//! limit it is three times the p95 of the ramp's first tenth. A p95 that falls on a failure is beyond
-//! any limit. The target broke at the first block that is broken and followed by a broken one, so that
-//! one bad moment is not taken for the end; blocks without requests, such as those of a ramp that was
-//! cut short, say nothing and are passed over.
+//! limit it is three times the p95 of the ramp's first tenth. A p95 that falls on a failure is beyond any limit. The
+//! breaking point is the first broken block that is followed by another, so that a single bad moment does not count.
+//! Blocks without requests, such as those of a ramp that was cut short, are skipped.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +19,7 @@ const FIRST: usize = BLOCKS / 10;
 /// The limit of latency as a multiple of that standard.
 const TIMES: f64 = 3.0;
 
-/// What was measured along a ramp.
+/// The blocks of a ramp and its breaking point.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ramp {
     /// In order of time.
@@ -29,8 +28,8 @@ pub struct Ramp {
     pub latency_ms_p95_max: Option<f64>,
     /// The share of failed requests beyond which a block is broken.
     pub failure_rate_max: f64,
-    /// Where the target broke; none if it kept up, to the end or to where the cell's time limit cut it.
-    pub broke: Option<Broke>,
+    /// The breaking point; `None` if the target kept up to the end or to the cell's time limit.
+    pub broke: Option<Breakpoint>,
 }
 
 /// One block of a ramp.
@@ -47,26 +46,27 @@ pub struct RampBlock {
     pub latency_ms_p95: Option<f64>,
 }
 
-/// The first rate that was too much.
+/// The first rate that the target did not keep.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Broke {
+pub struct Breakpoint {
     /// Scheduled rate in the middle of the first broken block.
     pub rate_per_second: f64,
-    /// What broke.
-    pub what: Broken,
+    /// The limit that it is beyond.
+    #[serde(rename = "what")]
+    pub cause: BreakCause,
 }
 
-/// What broke first.
+/// The limit that a broken block exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Broken {
+pub enum BreakCause {
     /// Too many requests failed.
     Failures,
     /// Answers came too late.
     Latency,
 }
 
-/// Reads a ramp from its records, in order of intended start; none if `load` is no ramp.
+/// Computes a ramp from its records, in order of intended start; `None` if `load` is no ramp.
 pub(crate) fn ramp(load: &Load, records: &[RequestRecord], from_us: u64) -> Option<Ramp> {
     let &Load::Ramp {
         from_per_second,
@@ -102,21 +102,21 @@ pub(crate) fn ramp(load: &Load, records: &[RequestRecord], from_us: u64) -> Opti
     let broken = |block: &RampBlock| {
         let late = |ms: f64| latency_ms_p95_max.is_some_and(|most| ms > most);
         if block.failures as f64 > failure_rate_max * block.requests as f64 {
-            Some(Broken::Failures)
+            Some(BreakCause::Failures)
         } else {
-            block.latency_ms_p95.is_none_or(late).then_some(Broken::Latency)
+            block.latency_ms_p95.is_none_or(late).then_some(BreakCause::Latency)
         }
     };
     let told: Vec<&RampBlock> = blocks.iter().filter(|block| block.requests > 0).collect();
     let broke = told.iter().enumerate().find_map(|(index, block)| {
-        let what = broken(block)?;
+        let cause = broken(block)?;
         let lasts = told.get(index + 1).is_none_or(|next| broken(next).is_some());
-        lasts.then_some(Broke { rate_per_second: block.rate_per_second, what })
+        lasts.then_some(Breakpoint { rate_per_second: block.rate_per_second, cause })
     });
     Some(Ramp { blocks, latency_ms_p95_max, failure_rate_max, broke })
 }
 
-/// Nearest-rank p95 with a failure as a latency that never ends.
+/// Returns the nearest-rank p95 with a failure as a latency that never ends.
 fn p95_ms(records: &[&RequestRecord]) -> Option<f64> {
     let mut answered: Vec<u64> = records
         .iter()
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(of(20, 0.01, late_from(99)).broke, None);
         for blocks in [20, 12] {
             let broke = of(blocks, 0.01, late_from(blocks - 1)).broke.expect("it broke");
-            assert_eq!(broke.what, Broken::Latency, "{blocks}");
+            assert_eq!(broke.cause, BreakCause::Latency, "{blocks}");
         }
         // One bad moment is not the end, whether or not the ramp was cut after it.
         assert_eq!(of(12, 0.01, |block| (0, if block == 5 { 500 } else { 10 })).broke, None);
@@ -182,7 +182,7 @@ mod tests {
     fn a_p95_that_is_never_reached_is_late() {
         // A tenth fails, which this load allows.
         let broke = of(20, 0.5, |block| (if block >= 10 { 2 } else { 0 }, 10)).broke;
-        assert_eq!(broke.map(|broke| broke.what), Some(Broken::Latency));
+        assert_eq!(broke.map(|broke| broke.cause), Some(BreakCause::Latency));
         assert_eq!(of(20, 0.5, |_| (1, 10)).broke, None, "a twentieth leaves the p95");
     }
 }

@@ -1,10 +1,9 @@
-//! Where the steady part of a measured phase begins.
+//! Finds where the steady part of a measured phase begins.
 //!
-//! The warm-up that a plan asks for may be too short, so what comes after it is looked at and not
-//! taken on trust. The phase is cut into blocks; the series of their median latencies, and in a
-//! closed loop of their answers, are truncated by MSER (White, "An effective truncation heuristic
-//! for bias reduction in simulation output", 1997): the cut that leaves the smallest squared error
-//! of the mean of what remains. Four rules keep it from flattering a target:
+//! The warm-up of a plan may be too short, so the phase after it is checked. The phase is cut into blocks; the
+//! series of their median latencies, and in a closed loop of their answers, are truncated by MSER (White, "An
+//! effective truncation heuristic for bias reduction in simulation output", 1997): the cut with the smallest
+//! squared error of the mean of the rest. Four rules keep it from flattering a target:
 //!
 //! - blocks are medians, smoothed over five neighbours, so a spike is no reason to cut;
 //! - a beginning goes only if it differs from the rest by more than a tenth and by more than blocks
@@ -22,7 +21,7 @@ use crate::stats::lower_middle;
 
 /// Most blocks of a phase.
 const BLOCKS_MAX: usize = 40;
-/// Fewest blocks in which a beginning can be told from the rest.
+/// Fewest blocks in which a beginning can be distinguished from the rest.
 const BLOCKS_MIN: usize = 8;
 /// Fewest requests of a block.
 const BLOCK_REQUESTS: usize = 5;
@@ -35,15 +34,15 @@ const DEVIATIONS: f64 = 2.0;
 /// The standard deviation of a normal distribution over its median absolute deviation.
 const SIGMA_PER_MAD: f64 = 1.4826;
 
-/// What was found of a cell's steady part.
+/// The steady part of a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Steady {
-    /// The measured phase is steady from here on; figures are taken from that part only.
+    /// A steady part exists; figures are computed from it alone.
     Found {
-        /// Requests of the measured phase before it, left out of every figure.
+        /// Requests of the measured phase before it, excluded from every figure.
         excluded_requests: usize,
-        /// Length of what was left out, in seconds.
+        /// Their duration, in seconds.
         excluded_seconds: f64,
     },
     /// No steady part; figures are over the whole phase and hold for this run only.
@@ -51,16 +50,15 @@ pub enum Steady {
         /// What did not settle.
         reason: String,
     },
-    /// It was not looked for.
+    /// The load has no steady part to look for.
     NotSought {
         /// Why not.
         reason: String,
     },
 }
 
-/// Finds the steady part of `records`, whose measured phase is `measured_us`. What lies before it
-/// becomes [`Phase::Settling`], and the start of the phase moves. `closed` says that answers make
-/// the rate, so that it must settle too.
+/// Finds the steady part of `records`, whose measured phase is `measured_us`. Earlier requests become
+/// [`Phase::Settling`], and the start of the phase moves. In a closed loop the rate of answers must settle too.
 pub(crate) fn settle(
     records: &mut [RequestRecord],
     measured_us: &mut (u64, u64),
@@ -71,24 +69,26 @@ pub(crate) fn settle(
     let blocks = (measured.len() / BLOCK_REQUESTS).min(BLOCKS_MAX);
     if blocks < BLOCKS_MIN {
         let least = BLOCKS_MIN * BLOCK_REQUESTS;
-        return Steady::NotSought { reason: format!("it needs {least} requests to be told") };
+        return Steady::NotSought {
+            reason: format!("a steady part needs at least {least} requests"),
+        };
     }
     let mut from_us = measured_us.0;
     let latency = latencies(&measured, blocks);
     match beginning(&latency) {
-        Beginning::Cut(cut) => from_us = from_us.max(block_start(&measured, blocks, cut)),
-        Beginning::NeverEnds => return not_steady("latency", &latency),
-        Beginning::None => {}
+        Transient::Cut(cut) => from_us = from_us.max(block_start(&measured, blocks, cut)),
+        Transient::NeverEnds => return not_steady("latency", &latency),
+        Transient::None => {}
     }
     if closed {
         let answers = answers(records, *measured_us, blocks);
         match beginning(&answers) {
-            Beginning::Cut(cut) => {
+            Transient::Cut(cut) => {
                 let block_us = (measured_us.1 - measured_us.0) / blocks as u64;
                 from_us = from_us.max(measured_us.0 + cut as u64 * block_us);
             }
-            Beginning::NeverEnds => return not_steady("throughput", &answers),
-            Beginning::None => {}
+            Transient::NeverEnds => return not_steady("throughput", &answers),
+            Transient::None => {}
         }
     }
     let excluded =
@@ -96,8 +96,7 @@ pub(crate) fn settle(
     let failed = records.iter().filter(|record| excluded(record) && !record.succeeded()).count();
     if failed > 0 {
         let reason = format!(
-            "its beginning differs from the rest, but {failed} requests failed there, and failures \
-             are not left out"
+            "the beginning differs from the rest, but {failed} requests failed there, and failures are never excluded"
         );
         return Steady::NotSteady { reason };
     }
@@ -116,13 +115,13 @@ fn not_steady(what: &str, series: &[f64]) -> Steady {
     let change = median(series[half..].to_vec()) / median(series[..half].to_vec()) - 1.0;
     let percent = change * 100.0;
     let reason = format!(
-        "{what} did not settle: in the second half of the phase it was {percent:+.0} % of the first"
+        "{what} did not settle: its median changed by {percent:+.0} % from the first to the second half of the phase"
     );
     Steady::NotSteady { reason }
 }
 
-/// Median latency of the answered requests of each block of equally many requests. A block without
-/// any says nothing and takes the value before it, the first ones the first value there is.
+/// Returns the median latency of the answered requests of each block of equally many requests. A block without answers
+/// takes the value before it, the first ones the first value.
 fn latencies(measured: &[&RequestRecord], blocks: usize) -> Vec<f64> {
     let block = |block: usize| {
         let (from, to) = (at(measured.len(), blocks, block), at(measured.len(), blocks, block + 1));
@@ -142,7 +141,7 @@ fn latencies(measured: &[&RequestRecord], blocks: usize) -> Vec<f64> {
     medians.into_iter().map(filled).collect()
 }
 
-/// Answers in each block of equal length.
+/// Counts the answers in each block of equal length.
 fn answers(records: &[RequestRecord], (from, to): (u64, u64), blocks: usize) -> Vec<f64> {
     let mut counts = vec![0.0; blocks];
     for record in records.iter().filter(|record| record.succeeded()) {
@@ -162,8 +161,9 @@ fn block_start(measured: &[&RequestRecord], blocks: usize, block: usize) -> u64 
     measured[at(measured.len(), blocks, block)].intended_us
 }
 
+/// The initial transient of a series.
 #[derive(Debug, PartialEq)]
-enum Beginning {
+enum Transient {
     /// There is nothing to cut.
     None,
     /// The steady part begins with this block.
@@ -172,7 +172,7 @@ enum Beginning {
     NeverEnds,
 }
 
-fn beginning(series: &[f64]) -> Beginning {
+fn beginning(series: &[f64]) -> Transient {
     let smooth = smoothed(series);
     let cut = mser(&smooth);
     let rest = median(smooth[cut..].to_vec());
@@ -180,15 +180,15 @@ fn beginning(series: &[f64]) -> Beginning {
     let least = (MATERIAL * rest.abs()).max(DEVIATIONS * SIGMA_PER_MAD * spread);
     let material = |value: f64| (value - rest).abs() > least;
     if cut == 0 || !material(smooth[0]) || !material(median(smooth[..cut].to_vec())) {
-        Beginning::None
+        Transient::None
     } else if cut > series.len() / 2 {
-        Beginning::NeverEnds
+        Transient::NeverEnds
     } else {
-        Beginning::Cut(cut)
+        Transient::Cut(cut)
     }
 }
 
-/// The cut with the smallest squared standard error of the mean of the rest.
+/// Returns the cut with the smallest squared standard error of the mean of the rest.
 fn mser(series: &[f64]) -> usize {
     let error = |cut: usize| {
         let rest = &series[cut..];
@@ -201,7 +201,7 @@ fn mser(series: &[f64]) -> usize {
     least.map_or(0, |(_, cut)| cut)
 }
 
-/// Each value's median with its two neighbours on either side, as far as there are any.
+/// Replaces each value by its median with the two neighbours on either side.
 fn smoothed(series: &[f64]) -> Vec<f64> {
     let window = |place: usize| {
         let last = (place + 2).min(series.len() - 1);
@@ -210,7 +210,7 @@ fn smoothed(series: &[f64]) -> Vec<f64> {
     (0..series.len()).map(window).collect()
 }
 
-/// The lower median of at least one value.
+/// Returns the lower median of at least one value.
 fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     lower_middle(values, f64::total_cmp).unwrap_or_default()
 }

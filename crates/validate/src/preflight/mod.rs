@@ -17,6 +17,7 @@ pub use judge::{Host, MachineFacts, RequestCounts, judge};
 pub use machine::Machine;
 
 use crate::error::Error;
+use crate::format::labelled;
 use bigbatch_engine::CudaDevice;
 
 /// One fact about the machine, and its consequence for the run.
@@ -42,58 +43,37 @@ pub struct Finding {
     pub advice: Option<String>,
 }
 
-/// A part of the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Subject {
-    /// The card that the target computes on.
-    Gpu,
-    /// The card's memory, compared with the memory budget.
-    CardMemory,
-    /// The card's driver, and the CUDA version that it supports.
-    Driver,
-    /// Main memory.
-    HostMemory,
-    /// The file system of the report.
-    Disk,
-    /// The generator's processor, and other work on it.
-    Processor,
-}
-
-impl Subject {
-    /// Returns the subject's name for people.
-    pub fn label(self) -> &'static str {
-        match self {
-            Subject::Gpu => "GPU",
-            Subject::CardMemory => "card memory",
-            Subject::Driver => "driver and CUDA",
-            Subject::HostMemory => "host memory",
-            Subject::Disk => "disk",
-            Subject::Processor => "processor",
-        }
+labelled! {
+    /// A part of the machine.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Subject {
+        /// The card that the target computes on.
+        Gpu = "GPU",
+        /// The card's memory, compared with the memory budget.
+        CardMemory = "card memory",
+        /// The card's driver, and the CUDA version that it supports.
+        Driver = "driver and CUDA",
+        /// Main memory.
+        HostMemory = "host memory",
+        /// The file system of the report.
+        Disk = "disk",
+        /// The generator's processor, and other work on it.
+        Processor = "processor",
     }
 }
 
-/// The consequence of a finding for the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// None.
-    Ok,
-    /// The run starts, but its figures may be distorted, or it may not reach its end.
-    Warning,
-    /// The run is refused.
-    Problem,
-}
-
-impl Severity {
-    /// Returns `ok`, `warning` or `problem`.
-    pub fn label(self) -> &'static str {
-        match self {
-            Severity::Ok => "ok",
-            Severity::Warning => "warning",
-            Severity::Problem => "problem",
-        }
+labelled! {
+    /// The consequence of a finding for the run.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Severity {
+        /// None.
+        Ok = "ok",
+        /// The run starts, but its figures may be distorted, or it may not reach its end.
+        Warning = "warning",
+        /// The run is refused.
+        Problem = "problem",
     }
 }
 

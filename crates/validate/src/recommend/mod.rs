@@ -1,11 +1,8 @@
-//! Recommendations: what an operator should set, and what the run says in its favour.
+//! Recommendations: the settings and reactions that a run supports, each with its evidence.
 //!
-//! Each file answers one question from the results and the findings, with the figures that it
-//! rests on. Nothing is extrapolated: a limit lies between two measured cells or at the outermost
-//! of them, and then says so. What the data does not support becomes a recommendation that says
-//! what is missing, because silence would read as "nothing to do". What `bigbatch serve` can be
-//! told goes into `recommended.toml` ([`settings::toml`]); the rest is for the client or the
-//! operator.
+//! Each file answers one question from the results and the analysis. Nothing is interpolated or extrapolated. A
+//! question that the data does not answer becomes a recommendation that names what is missing. Settings of
+//! `bigbatch serve` go into `recommended.toml` ([`settings::toml`]); the rest is for the client or the operator.
 
 mod cleanup;
 mod concurrency;
@@ -18,21 +15,20 @@ mod tail;
 use crate::results::Results;
 use crate::results::recommendation::Recommendation;
 
-/// What advice is asked for.
+/// Options of [`recommend`].
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Wanted {
-    /// The p95 latency to keep, in milliseconds; else the plan's bars say.
+    /// The p95 latency to keep, in milliseconds; `None` takes it from the plan's bars.
     pub p95_target_ms: Option<f64>,
 }
 
-/// Everything that can be advised from `results`, whose findings are in place.
+/// Returns all recommendations on `results`, whose analysis must be complete.
 pub fn recommend(results: &Results, wanted: Wanted) -> Vec<Recommendation> {
-    let limits = concurrency::limits(results, wanted);
-    let mut all = concurrency::advise(&limits);
+    let mut all = concurrency::advise(results, wanted);
     all.push(memory::advise(results));
     all.push(replicas::advise(results, wanted));
     all.extend(cleanup::advise(results));
     all.push(tail::advise(results));
-    all.extend(errors::advise(results, &limits));
+    all.push(errors::advise(results));
     all
 }

@@ -1,5 +1,5 @@
-//! `recommended.toml`: what `bigbatch serve --config` can be told, each setting under the evidence
-//! for it. Keys are the long names of flags with underscores.
+//! `recommended.toml`: settings for `bigbatch serve --config`, each below its evidence. Keys are the long names of
+//! flags with underscores.
 
 use std::fmt::Write;
 
@@ -7,13 +7,13 @@ use crate::format::bytes;
 use crate::results::Results;
 use crate::results::recommendation::{Support, Value};
 
-/// The file.
+/// Renders the file.
 pub fn toml(results: &Results) -> String {
     let target = &results.target;
     let mut out = String::new();
     comment(
         &mut out,
-        "What this run says in favour of these settings is in report.html beside it.",
+        "Settings that a validation run supports; report.html beside this file has the evidence.",
     );
     comment(&mut out, "Load it with: bigbatch serve --config recommended.toml");
     let facts = [&results.plan.name, &target.model, &target.device, &target.dtype];
@@ -38,12 +38,12 @@ pub fn toml(results: &Results) -> String {
     }
     if none {
         out.push('\n');
-        comment(&mut out, "The run supports no setting; report.html says what it lacks.");
+        comment(&mut out, "The run supports no setting; report.html names what is missing.");
     }
     out
 }
 
-/// Comment lines; whatever a target or a plan put into `text` stays inside them.
+/// Appends `text` as comment lines; no text of a target or a plan can leave them.
 fn comment(out: &mut String, text: &str) {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let mut line = String::new();

@@ -1,10 +1,9 @@
-//! Results small enough to be committed: every figure, table, verdict and recommendation, without the series that
-//! only charts draw.
+//! Compact results, small enough to be committed: every figure, table, verdict and recommendation, without the series
+//! that only charts need.
 //!
-//! What is left of a cell's memory is what tables and advice read: its first and last reading, and the highest
-//! of each quantity. Distributions keep their ends and some points between. What ran at each reading, heat maps
-//! and allocators' timelines are gone, and so are their charts. The schema is that of any `results.json`, so
-//! reports and comparisons read it.
+//! Of a cell's memory the first and the last reading and the highest of each quantity remain, of a distribution its ends
+//! and some points between. The load at each reading, heat maps and the timelines of allocators are removed with their
+//! charts. The schema is that of `results.json`, so `report` and `compare` read it.
 
 use crate::figures::{Figures, Status};
 use crate::results::Results;
@@ -22,10 +21,10 @@ const PEAKS: [fn(&MemorySample) -> Option<u64>; 5] = [
     |sample| sample.arena.map(|arena| arena.high_water_bytes),
 ];
 
-/// The results without their series.
+/// Removes the series from the results.
 pub fn compact(mut results: Results) -> Results {
     for cell in &mut results.cells {
-        cell.memory = told(&cell.memory);
+        cell.memory = extremes(&cell.memory);
         if let Status::Run { figures } = &mut cell.status {
             let Figures { distribution, distribution_from_sending, .. } = &mut **figures;
             for points in [distribution, distribution_from_sending] {
@@ -48,8 +47,8 @@ pub fn compact(mut results: Results) -> Results {
     results
 }
 
-/// The first reading, the last, and the first of the highest of each quantity.
-fn told(readings: &[MemoryPoint]) -> Vec<MemoryPoint> {
+/// Returns the first and the last reading, and the first of the highest of each quantity.
+fn extremes(readings: &[MemoryPoint]) -> Vec<MemoryPoint> {
     let highest = |of: &fn(&MemorySample) -> Option<u64>| {
         let most = readings.iter().filter_map(|point| of(&point.sample)).max()?;
         readings.iter().position(|point| of(&point.sample) == Some(most))
@@ -61,7 +60,7 @@ fn told(readings: &[MemoryPoint]) -> Vec<MemoryPoint> {
     kept.into_iter().filter_map(|index| readings.get(index).copied()).collect()
 }
 
-/// At most [`POINTS_MAX`] of a distribution, its ends among them.
+/// Returns at most [`POINTS_MAX`] points of a distribution, its ends included.
 fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let last = points.len().saturating_sub(1);
     let stride = last.div_ceil(POINTS_MAX - 1).max(1);

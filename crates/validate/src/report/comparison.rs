@@ -2,100 +2,91 @@
 
 use std::fmt::Write;
 
-use crate::results::compare::{Change, Compared, Comparison};
+use crate::results::compare::{Change, Comparison, ComparisonOutcome};
 
-use super::markdown::escaped;
+use super::markdown::{escaped, rows};
+use super::sentences::ends;
+use super::tables::Table;
+use super::tables::table::or_dash;
 
-/// The whole comparison, the verdict first.
+/// Renders the whole comparison, its outcome first.
 pub fn render(comparison: &Comparison) -> String {
     let margin = comparison.margin * 100.0;
     let mut out = match comparison.outcome {
-        Compared::Regression => {
-            format!("**Regression**: slower than the margin of {margin} % allows\n")
-        }
-        Compared::NonInferior => {
-            format!("**No regression**: everything is shown to stay within {margin} %\n")
-        }
-        Compared::Inconclusive => {
+        ComparisonOutcome::Regression => {
             format!(
-                "**Inconclusive**: neither a regression beyond {margin} % nor its absence is shown\n"
+                "**Regression**: the second system is slower than the margin of {margin} % allows\n"
             )
         }
+        ComparisonOutcome::NonInferior => {
+            format!("**No regression**: every figure is shown to stay within {margin} %\n")
+        }
+        ComparisonOutcome::Inconclusive => format!(
+            "**Inconclusive**: neither a regression beyond {margin} % nor its absence is shown\n"
+        ),
     };
     for difference in &comparison.differences {
-        let _ = writeln!(out, "\nNot the same on both sides: {}.", escaped(difference));
+        let _ = writeln!(out, "\nDifferent on the two sides: {}.", escaped(difference));
     }
-    if comparison.changes.is_empty() {
+    let heads = "Cell | Metric | Runs> | Cost, after / before> | 95 % interval> | p> | Smallest detectable regression> | \
+                 Verdict";
+    let Some(table) = Table::new(heads, comparison.changes.iter().map(row)) else {
         out.push_str("\nThe two have no cell in common that was run on both sides.\n");
         return out;
-    }
-    out.push_str(
-        "\n| Cell | What | Runs | Cost, after / before | 95 % interval | p | Smallest regression seen | Verdict |\n\
-         |---|---|--:|--:|--:|--:|--:|---|\n",
-    );
-    for change in &comparison.changes {
-        row(&mut out, change);
-    }
-    out.push_str(
-        "\nCost is latency, or the inverse of throughput: above 1 is slower, whatever is measured. The unit is \
-         the run; p is that of “within the margin”, one-sided, and verdicts are corrected for the number of \
-         rows (Holm). The smallest regression seen is what four of five such comparisons would call one. A row \
-         without a ratio has a p only where the second no longer reaches the latency: that of “no larger share \
-         of its requests fails”.\n",
-    );
-    if comparison.changes.iter().any(one_sided) {
-        out.push_str(
-            "\nA row with no runs on a side is of a cell that was not run there, or of a figure that no run \
-             there tells; it shows nothing, so neither does the whole.\n",
-        );
-    }
-    if comparison.changes.iter().any(|change| change.worse.within_run) {
-        out.push_str(
-            "\nA side has a single run: its intervals are within the run and tell nothing of how much runs \
-             differ, so no verdict rests on them. Give at least two runs of each, better five: a plan with \
-             `repeats = 5`, or several results with commas between them.\n",
-        );
-    }
-    if !comparison.publishable {
-        out.push_str("\nFewer than five runs on a side: not to be published.\n");
-    }
-    if !comparison.interleaved {
-        out.push_str(
-            "\nThe runs of the two do not alternate, so whatever drifted on the machine between them is in \
-             the ratio. Run one, then the other, and again.\n",
-        );
+    };
+    let _ = write!(out, "\n{}", rows(&table));
+    let one_sided = |change: &Change| change.cost.runs.0.min(change.cost.runs.1) == 0;
+    let notes = [
+        (
+            true,
+            "Cost is latency, or the inverse of throughput: above 1 the second system is slower. The unit is the run; p is \
+             the one-sided p of “within the margin”, and verdicts are corrected for the number of rows (Holm). The smallest \
+             detectable regression is the one that four of five such comparisons would report. A row without a ratio has a \
+             p only if the second system no longer reaches the latency: the p of “no larger share of its requests fails”.",
+        ),
+        (
+            comparison.changes.iter().any(one_sided),
+            "A row with no runs on one side is a cell that was not run there, or a figure that no run there has; it is \
+             inconclusive, and so is the comparison.",
+        ),
+        (
+            comparison.changes.iter().any(|change| change.cost.within_run),
+            "One side has a single run: intervals are within the run, do not include the difference between runs, and \
+             decide no verdict. Compare at least two runs of each side, better five: a plan with `repeats = 5`, or several \
+             results separated by commas.",
+        ),
+        (!comparison.publishable, "Fewer than five runs on one side: not enough to publish."),
+        (
+            !comparison.interleaved,
+            "The runs of the two sides do not alternate, so the ratio includes any drift of the machine between them. Run \
+             one, then the other, and repeat.",
+        ),
+    ];
+    for (_, note) in notes.into_iter().filter(|(applies, _)| *applies) {
+        let _ = writeln!(out, "\n{note}");
     }
     out
 }
 
-fn one_sided(change: &Change) -> bool {
-    change.worse.runs.0.min(change.worse.runs.1) == 0
-}
-
-fn row(out: &mut String, change: &Change) {
-    let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.3}"));
-    let worse = &change.worse;
-    let interval = match (worse.interval.low, worse.interval.high) {
-        (None, None) => "–".to_owned(),
-        (low, high) => {
-            let within = if worse.within_run { ", within run" } else { "" };
-            format!("{} to {}{within}", number(low), number(high))
-        }
-    };
+fn row(change: &Change) -> Vec<super::tables::Field> {
+    let number = |value: f64| format!("{value:.3}");
+    let cost = &change.cost;
+    let interval = ends(cost.interval, number);
+    let within = if cost.within_run && !interval.is_empty() { ", within run" } else { "" };
     let verdict = match change.outcome {
-        Compared::Regression => "**regression**",
-        Compared::NonInferior => "within the margin",
-        Compared::Inconclusive => "inconclusive",
+        ComparisonOutcome::Regression => "regression",
+        ComparisonOutcome::NonInferior => "within the margin",
+        ComparisonOutcome::Inconclusive => "inconclusive",
     };
-    let _ = writeln!(
-        out,
-        "| {} | {} | {} and {} | {} | {interval} | {} | {} | {verdict} |",
-        escaped(&change.cell),
-        change.metric.label(),
-        worse.runs.0,
-        worse.runs.1,
-        number(worse.ratio),
-        worse.p.map_or("–".to_owned(), |p| format!("{p:.4}")),
-        number(worse.detectable_ratio),
-    );
+    let interval = Some(interval).filter(|interval| !interval.is_empty());
+    vec![
+        change.cell.as_str().into(),
+        change.metric.label().into(),
+        format!("{} and {}", cost.runs.0, cost.runs.1).into(),
+        or_dash(cost.ratio, number).into(),
+        format!("{}{within}", or_dash(interval, |interval| interval)).into(),
+        or_dash(cost.p, |p| format!("{p:.4}")).into(),
+        or_dash(cost.detectable_ratio, number).into(),
+        verdict.into(),
+    ]
 }

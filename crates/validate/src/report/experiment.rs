@@ -1,23 +1,23 @@
-//! Files of a [`MemoryExperiment`]: `memory.json`; `memory.html`, its table and the allocate and free
-//! timeline; and `memory.svg`, the timeline as an image of its own. A report shows the same table and
-//! chart where the data lies beside its results.
+//! The files of a [`MemoryExperiment`]: `memory.json`; `memory.html`, with its table and its timeline of
+//! allocations and frees; and `memory.svg`, the timeline as an image. A report whose directory holds `memory.json`
+//! shows the same table and chart.
 
 use std::path::{Path, PathBuf};
 
 use super::OutputDir;
-use super::chart::{self, At};
-use super::markup::Markup;
+use super::chart;
+use super::markup::{Attributes, Markup};
 use crate::error::Error;
 use bigbatch_allocators::MemoryExperiment;
 
-/// Name of the data's file.
+/// Name of the file with the data.
 pub const JSON: &str = "memory.json";
 /// Name of the page.
 pub const HTML: &str = "memory.html";
-/// Name of the chart's.
+/// Name of the image.
 pub const SVG: &str = "memory.svg";
 
-/// What the page's style says of a chart's parts; an image alone has no page around it.
+/// The page's style of a chart's parts, for an image that has no page around it.
 const STYLE: &str = "\
 svg { --grid: #e9ecef; --band: #f2f4f6; --soft: #5b6570; --panel: #ffffff; color-scheme: light dark; \
 --s0: #1aa07a; --s1: #2b8cbe; --s2: #3b62c9; --s3: #7a4fc2; --s4: #b8408f; --s5: #c96a12; \
@@ -31,6 +31,10 @@ font: 11.5px system-ui, sans-serif; } \
 .s2 { color: var(--s2); } .s3 { color: var(--s3); } .s4 { color: var(--s4); } .s5 { color: var(--s5); }";
 
 /// Reads `memory.json`.
+///
+/// # Errors
+///
+/// [`Error::ReportUnreadable`] if the file cannot be read or is not an experiment.
 pub fn read(path: &Path) -> Result<MemoryExperiment, Error> {
     let text = std::fs::read_to_string(path).map_err(|fault| fault.to_string());
     let found =
@@ -38,52 +42,42 @@ pub fn read(path: &Path) -> Result<MemoryExperiment, Error> {
     found.map_err(|message| Error::ReportUnreadable { path: path.to_owned(), message })
 }
 
-/// Writes the files; their paths.
+/// Writes the files and returns their paths.
+///
+/// # Errors
+///
+/// [`Error::ReportUnwritable`] if a file cannot be written.
 pub fn write(experiment: &MemoryExperiment, output: &OutputDir) -> Result<Vec<PathBuf>, Error> {
     let json = output.write(JSON, |out| {
         serde_json::to_writer_pretty(&mut *out, experiment)?;
         out.write_all(b"\n")
     })?;
-    let page = super::html::strategies::page(experiment);
-    let page = output.write(HTML, |out| out.write_all(page.as_bytes()))?;
-    let mut written = vec![json, page];
+    let mut written = vec![json, output.write_text(HTML, &super::html::strategies(experiment))?];
     if let Some(svg) = svg(experiment) {
-        written.push(output.write(SVG, |out| out.write_all(svg.as_bytes()))?);
+        written.push(output.write_text(SVG, &svg)?);
     }
     Ok(written)
 }
 
-/// The timeline as an image with its legend; none for an experiment without batches.
+/// Renders the timeline as an image with its legend; `None` for an experiment without batches.
 pub fn svg(experiment: &MemoryExperiment) -> Option<String> {
-    let (figure, names) = chart::allocations(experiment)?;
     const LINE: f64 = 18.0;
-    let chart::Size { width, height } = chart::ALLOCATIONS_SIZE;
+    let (figure, names) = chart::allocations(experiment)?;
+    let (width, height) = chart::ALLOCATIONS_SIZE;
     let all = height + LINE * (names.len() as f64 + 1.0);
     let view = format!("0 0 {width} {all}");
+    let xmlns = "http://www.w3.org/2000/svg";
+    let size: Attributes<'_> =
+        &[("xmlns", &xmlns), ("viewBox", &view), ("width", &width), ("height", &all)];
     let mut out = Markup::new();
-    out.open(
-        "svg",
-        &[
-            ("xmlns", &"http://www.w3.org/2000/svg"),
-            ("viewBox", &view),
-            ("width", &width),
-            ("height", &all),
-        ],
-    );
-    out.open("style", &[]).raw(STYLE).close("style");
+    out.open("svg", size).open("style", &[]).raw(STYLE).close("style");
     out.empty("rect", &[("class", &"paper"), ("width", &"100%"), ("height", &"100%")]);
-    let inner = format!("0 0 {width} {height}");
-    out.open("svg", &[("viewBox", &inner), ("width", &width), ("height", &height)]);
-    out.add(figure.svg).close("svg");
+    out.open("svg", &[("width", &width), ("height", &height)]).add(figure.svg).close("svg");
     for (index, name) in names.iter().enumerate() {
         let y = height + LINE * (index as f64 + 0.7);
-        let (line, text) = (At(y - 4.0), At(y));
         let class = format!("line {}", chart::series_class(index, names.len()));
-        out.empty(
-            "line",
-            &[("class", &class), ("x1", &62), ("x2", &86), ("y1", &line), ("y2", &line)],
-        );
-        out.element("text", &[("x", &94), ("y", &text)], name);
+        out.segment(&class, (62.0, y - 4.0), (86.0, y - 4.0));
+        out.label("", "start", (94.0, y), name);
     }
     out.close("svg");
     Some(out.into_string())

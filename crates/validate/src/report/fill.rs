@@ -1,13 +1,13 @@
-//! Tables of a run in a page whose prose is written by hand.
+//! Fills tables of a run into a page whose prose is written by hand.
 //!
-//! Whatever stands between `<!-- bigbatch NAME -->` and `<!-- /bigbatch -->` is replaced by the table of that
-//! name, so that the figures of a page are those of one `results.json` and the words around them stay.
+//! Text between `<!-- bigbatch NAME -->` and `<!-- /bigbatch -->` is replaced by the table of that name, so that
+//! all figures of a page come from one `results.json`.
 
 use crate::results::Results;
 
 use super::markdown::{self, escaped};
+use super::sentences;
 use super::tables::{self, Table};
-use super::{method, words};
 
 const BEGIN: &str = "<!-- bigbatch ";
 const BEGIN_END: &str = " -->";
@@ -15,10 +15,10 @@ const END: &str = "<!-- /bigbatch -->";
 
 type Make = fn(&Results) -> Option<Table>;
 
-/// What a page may ask for.
-const TABLES: [(&str, Make); 18] = [
-    ("verdicts", |results| (!results.verdicts.is_empty()).then(|| tables::verdicts(results))),
-    ("cells", |results| Some(tables::cells(results))),
+/// The tables of a page, by name.
+const TABLES: [(&str, Make); 19] = [
+    ("verdicts", tables::verdicts),
+    ("cells", tables::cells),
     ("runs", tables::published),
     ("over-all", tables::over_all),
     ("scenarios", tables::from_sending),
@@ -33,14 +33,16 @@ const TABLES: [(&str, Make); 18] = [
     ("memory", tables::memory),
     ("returned", tables::returned),
     ("leaks", tables::leaks),
-    ("strategies", |results| results.analysis.cleanup.as_ref().map(tables::strategies)),
+    ("strategies", |results| tables::strategies(results.analysis.cleanup.as_ref()?)),
     ("preflight", tables::preflight),
+    ("machine", tables::particulars),
 ];
 
-/// The page with its tables from `results`.
+/// Returns the page with its tables from `results`.
 ///
 /// # Errors
-/// One line with the number of the page's line: a name that is none, or a table without its end.
+///
+/// If a name is unknown or a table has no end marker; the message gives the line's number.
 pub fn fill(page: &str, results: &Results) -> Result<String, String> {
     let mut out = String::with_capacity(page.len());
     let mut lines = page.lines().enumerate();
@@ -53,7 +55,7 @@ pub fn fill(page: &str, results: &Results) -> Result<String, String> {
         let content = content(name, results).ok_or_else(|| {
             let known: Vec<&str> = TABLES.iter().map(|(name, _)| *name).collect();
             format!(
-                "line {number}: there is no table {name:?}; there are {}, machine and advice",
+                "line {number}: there is no table {name:?}; there are {} and advice",
                 known.join(", ")
             )
         })?;
@@ -65,23 +67,12 @@ pub fn fill(page: &str, results: &Results) -> Result<String, String> {
     Ok(out)
 }
 
-/// What goes in by the name `name`; none if it is no name.
+/// Returns the replacement for the name `name`; `None` if there is no such table.
 fn content(name: &str, results: &Results) -> Option<String> {
-    match name {
-        "machine" => {
-            let row = |(what, value): (String, String)| {
-                format!("| {} | {} |\n", escaped(&what), escaped(&value))
-            };
-            let rows: String = method::particulars(results).into_iter().map(row).collect();
-            Some(format!("| | |\n|---|---|\n{rows}"))
-        }
-        "advice" => {
-            let told = results.recommendations.iter().filter_map(words::advice);
-            Some(told.map(|advice| format!("- {}\n", escaped(&advice))).collect())
-        }
-        _ => {
-            let (_, make) = TABLES.iter().find(|(table, _)| *table == name)?;
-            Some(make(results).map_or("None in this run.".into(), |table| markdown::rows(&table)))
-        }
+    if name == "advice" {
+        let advice = results.recommendations.iter().filter_map(sentences::advice);
+        return Some(advice.map(|advice| format!("- {}\n", escaped(&advice))).collect());
     }
+    let (_, make) = TABLES.iter().find(|(table, _)| *table == name)?;
+    Some(make(results).map_or("None in this run.".into(), |table| markdown::rows(&table)))
 }

@@ -1,8 +1,6 @@
-//! `results.json`, written and read back; its schema is [`crate::results`]. The raw records beside it are
-//! written by [`crate::load::records`].
+//! Writes and reads `results.json`; its schema is [`crate::results`], the raw records are in [`crate::load::records`].
 //!
-//! The file is kept small enough to commit and indented so that a diff of two of them is readable:
-//! what fits on a line is on one line.
+//! Every value that fits on a line is on one line, so that the file is small enough to commit and a diff is readable.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -22,6 +20,10 @@ pub const REQUESTS: &str = "requests.jsonl.zst";
 const LINE_WIDTH: usize = 110;
 
 /// Writes the results, indented.
+///
+/// # Errors
+///
+/// The error of `out`.
 pub fn results(results: &Results, out: &mut dyn Write) -> io::Result<()> {
     let mut text = String::new();
     indented(&serde_json::to_value(results)?, 0, &mut text)?;
@@ -29,7 +31,7 @@ pub fn results(results: &Results, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(text.as_bytes())
 }
 
-/// Appends `value`, which begins `indent` blanks from the left.
+/// Appends `value`, indented by `indent` blanks.
 fn indented(value: &Value, indent: usize, out: &mut String) -> io::Result<()> {
     let whole = serde_json::to_string(value)?;
     if indent + whole.len() <= LINE_WIDTH {
@@ -62,6 +64,10 @@ fn indented(value: &Value, indent: usize, out: &mut String) -> io::Result<()> {
 }
 
 /// Reads the results and the raw records of a report's directory.
+///
+/// # Errors
+///
+/// [`Error::ReportUnreadable`] if a file is missing, cut short, or of another schema.
 pub fn read_report(directory: &Path) -> Result<Report, Error> {
     let results = read_results(&directory.join(RESULTS))?;
     let path = directory.join(REQUESTS);
@@ -72,6 +78,10 @@ pub fn read_report(directory: &Path) -> Result<Report, Error> {
 }
 
 /// Reads a `results.json`.
+///
+/// # Errors
+///
+/// [`Error::ReportUnreadable`] if it is missing, not JSON, or of another schema.
 pub fn read_results(path: &Path) -> Result<Results, Error> {
     let fault = |message: String| Error::ReportUnreadable { path: path.to_owned(), message };
     let text = std::fs::read_to_string(path).map_err(|source| fault(source.to_string()))?;

@@ -1,5 +1,5 @@
-//! `report.md`: the report without charts, for a pull request or a terminal. The same three parts as
-//! the page.
+//! `report.md`: the report without charts, for a pull request or a terminal. It renders the same `sections` as the
+//! page.
 
 use std::fmt::Write;
 
@@ -7,67 +7,52 @@ use crate::results::Results;
 use crate::results::recommendation::Support;
 
 use super::sections::{self, Block, Part};
-use super::tables::{self, Field, Holds, Table};
-use super::{method, words};
-use crate::format;
+use super::sentences;
+use super::tables::{Alignment, Field, Table};
 
-/// The whole report.
+/// Renders the whole report.
 pub fn render(results: &Results) -> String {
-    let mut out = format!("# {}\n\n", escaped(&words::headline(results)));
-    if let Some(rest) = words::headline_rest(&results.conclusion) {
+    let mut out = format!("# {}\n\n", escaped(&sentences::headline(results)));
+    if let Some(rest) = sentences::headline_rest(&results.conclusion) {
         let _ = writeln!(out, "{}.\n", escaped(&rest));
     }
-    let _ = writeln!(
-        out,
-        "Plan **{}**. {}\n",
-        escaped(&results.plan.name),
-        escaped(&results.plan.description)
-    );
-    for (label, figure, note) in words::highlights(results) {
+    let (name, description) = (escaped(&results.plan.name), escaped(&results.plan.description));
+    let _ = writeln!(out, "Plan **{name}**. {description}\n");
+    for (label, figure, note) in sentences::highlights(results) {
         let note = if note.is_empty() { String::new() } else { format!(" ({})", escaped(&note)) };
         let _ = writeln!(out, "- {label}: **{}**{note}", escaped(&figure));
     }
     part(&mut out, sections::test_results(results));
-    if let Some(performance) = sections::performance(results) {
-        part(&mut out, performance);
-    }
+    sections::performance(results).into_iter().for_each(|performance| part(&mut out, performance));
     recommendations(&mut out, results);
-    out.push_str("\n## Method\n\n");
-    for note in method::notes(results) {
-        let _ = writeln!(out, "- {}", escaped(&note));
-    }
-    out.push_str("\n## Target and machine\n\n| | |\n|---|---|\n");
-    for (name, value) in method::particulars(results) {
-        let _ = writeln!(out, "| {} | {} |", escaped(&name), escaped(&value));
-    }
-    if let Some(found) = tables::preflight(results) {
-        let _ = write!(out, "\n### Preflight\n\n{}", rows(&found));
-    }
+    part(&mut out, sections::method(results));
     out
 }
 
-/// A part without its charts; a section of charts alone is left out.
+/// Appends a part without its charts; a section of charts alone is omitted.
 fn part(out: &mut String, part: Part) {
     let _ = writeln!(out, "\n## {}", part.title);
     for section in part.sections {
         let mut body = String::new();
         section.blocks.into_iter().for_each(|one| block(&mut body, one));
         if !body.is_empty() {
-            let _ = write!(out, "\n### {}\n\n{}\n{body}", section.title, escaped(&section.lead));
+            let lead = escaped(&section.lead);
+            let lead = if lead.is_empty() { lead } else { format!("\n{lead}\n") };
+            let _ = write!(out, "\n### {}\n{lead}{body}", section.title);
         }
     }
 }
 
 fn block(out: &mut String, block: Block) {
     let _ = match block {
-        Block::Heading(_) | Block::Legend(_) | Block::Charts(_) | Block::Wide(_) => Ok(()),
+        Block::Charts(..) => Ok(()),
         Block::Note(text) => writeln!(out, "\n{}", escaped(&text)),
         Block::List(items) => {
             let items = items.iter().map(|item| format!("- {}\n", escaped(item)));
             write!(out, "\n{}", items.collect::<String>())
         }
-        Block::Table(table) => write!(out, "\n{}", rows(&table)),
-        Block::Titled(title, table) | Block::Details(title, table) => {
+        Block::Table("", table) => write!(out, "\n{}", rows(&table)),
+        Block::Table(title, table) | Block::Details(title, table) => {
             write!(out, "\n#### {title}\n\n{}", rows(&table))
         }
     };
@@ -76,10 +61,7 @@ fn block(out: &mut String, block: Block) {
 fn recommendations(out: &mut String, results: &Results) {
     out.push_str("\n## Recommendations\n");
     for recommendation in &results.recommendations {
-        let length =
-            recommendation.tokens.map(|length| format!(", {} tokens", format::tokens(length)));
-        let _ =
-            writeln!(out, "\n### {}{}\n", recommendation.topic.label(), length.unwrap_or_default());
+        let _ = writeln!(out, "\n### {}\n", sentences::advice_title(recommendation));
         if recommendation.support != Support::Missing {
             let _ = writeln!(out, "{}\n", escaped(&recommendation.advice));
         }
@@ -92,16 +74,13 @@ fn recommendations(out: &mut String, results: &Results) {
     }
 }
 
-/// A table alone.
+/// Renders a table alone.
 pub(super) fn rows(table: &Table) -> String {
-    let mut out = String::new();
-    let labels: Vec<&str> = table.columns.iter().map(|column| column.label).collect();
-    let rules: Vec<&str> = table
-        .columns
-        .iter()
-        .map(|column| if column.holds == Holds::Numbers { "--:" } else { "---" })
-        .collect();
-    let _ = writeln!(out, "| {} |\n|{}|", labels.join(" | "), rules.join("|"));
+    let columns = &table.columns;
+    let labels: Vec<&str> = columns.iter().map(|column| column.label).collect();
+    let rule = |alignment| if alignment == Alignment::Numbers { "--:" } else { "---" };
+    let rules: Vec<&str> = columns.iter().map(|column| rule(column.alignment)).collect();
+    let mut out = format!("| {} |\n|{}|\n", labels.join(" | "), rules.join("|"));
     for row in &table.rows {
         let fields: Vec<String> = row.fields.iter().map(field).collect();
         let _ = writeln!(out, "| {} |", fields.join(" | "));
@@ -116,7 +95,7 @@ fn field(field: &Field) -> String {
     }
 }
 
-/// Text that Markdown, and the HTML that it may hold, cannot read as anything else.
+/// Escapes text so that neither Markdown nor the HTML in it reads it as markup.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,12 +1,12 @@
-//! A writer of HTML and SVG that cannot forget to escape: markup of its own is `&'static str`, and
-//! whatever is known only at run time goes through [`Markup::text`] or an attribute's value.
+//! A writer of HTML and SVG that escapes by construction: element names and raw markup are `&'static str`,
+//! and text known only at run time goes through [`Markup::text`] or an attribute's value.
 
 use std::fmt::{Display, Write};
 
 /// Attributes of an element.
 pub(super) type Attributes<'a> = &'a [(&'static str, &'a dyn Display)];
 
-/// A piece of markup.
+/// A fragment of HTML or SVG.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Markup {
     out: String,
@@ -17,13 +17,13 @@ impl Markup {
         Markup::default()
     }
 
-    /// Markup written by us.
+    /// Appends markup as it is.
     pub(super) fn raw(&mut self, markup: &'static str) -> &mut Self {
         self.out.push_str(markup);
         self
     }
 
-    /// Text from anywhere.
+    /// Appends text from any source, escaped.
     pub(super) fn text(&mut self, text: impl Display) -> &mut Self {
         // Writing to a string cannot fail.
         let _ = write!(Escaping(&mut self.out), "{text}");
@@ -38,7 +38,7 @@ impl Markup {
         self.raw("</").raw(name).raw(">\n")
     }
 
-    /// An element that holds only text.
+    /// Appends an element that holds only text.
     pub(super) fn element(
         &mut self,
         name: &'static str,
@@ -48,7 +48,7 @@ impl Markup {
         self.open(name, attributes).text(text).close(name)
     }
 
-    /// An SVG element without content.
+    /// Appends an SVG element without content.
     pub(super) fn empty(&mut self, name: &'static str, attributes: Attributes<'_>) -> &mut Self {
         self.start(name, attributes).raw("/>\n")
     }
@@ -56,6 +56,51 @@ impl Markup {
     pub(super) fn add(&mut self, other: Markup) -> &mut Self {
         self.out.push_str(&other.out);
         self
+    }
+
+    /// Opens an image of this size; `label` describes it to screen readers.
+    pub(super) fn open_svg(&mut self, width: f64, height: f64, label: &str) -> &mut Self {
+        let view = format!("0 0 {width} {height}");
+        let natural = format!("max-width:{}px", width * 1.25);
+        let attributes: Attributes<'_> =
+            &[("viewBox", &view), ("role", &"img"), ("aria-label", &label), ("style", &natural)];
+        self.open("svg", attributes)
+    }
+
+    /// Appends a rectangle with a tooltip.
+    pub(super) fn rect(
+        &mut self,
+        class: &str,
+        (x, y): (f64, f64),
+        (width, height): (f64, f64),
+        title: impl Display,
+    ) -> &mut Self {
+        let (x, y, width, height) = (Px(x), Px(y), Px(width), Px(height));
+        let place: Attributes<'_> =
+            &[("class", &class), ("x", &x), ("y", &y), ("width", &width), ("height", &height)];
+        self.open("rect", place).element("title", &[], title).close("rect")
+    }
+
+    /// Appends a straight line.
+    pub(super) fn segment(&mut self, class: &str, from: (f64, f64), to: (f64, f64)) -> &mut Self {
+        let (x1, y1, x2, y2) = (Px(from.0), Px(from.1), Px(to.0), Px(to.1));
+        let ends: Attributes<'_> =
+            &[("class", &class), ("x1", &x1), ("y1", &y1), ("x2", &x2), ("y2", &y2)];
+        self.empty("line", ends)
+    }
+
+    /// Appends text in an image; `anchor` is `start`, `middle` or `end`.
+    pub(super) fn label(
+        &mut self,
+        class: &str,
+        anchor: &str,
+        (x, y): (f64, f64),
+        text: impl Display,
+    ) -> &mut Self {
+        let (x, y) = (Px(x), Px(y));
+        let place: Attributes<'_> =
+            &[("class", &class), ("text-anchor", &anchor), ("x", &x), ("y", &y)];
+        self.element("text", place, text)
     }
 
     pub(super) fn into_string(self) -> String {
@@ -68,6 +113,15 @@ impl Markup {
             self.raw(" ").raw(key).raw("=\"").text(value).raw("\"");
         }
         self
+    }
+}
+
+/// A coordinate in pixels, printed to a tenth.
+pub(super) struct Px(pub(super) f64);
+
+impl Display for Px {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.1}", self.0)
     }
 }
 

@@ -1,18 +1,16 @@
 //! Reports: the same results for a program, for a pull request, and for a person.
 //!
-//! - [`json`] writes `results.json`, whole, and `requests.jsonl.zst`, the raw records;
-//! - [`markdown`] writes `report.md`;
-//! - [`html`] writes `report.html`, one file that needs no network and no script, with charts;
-//! - `recommended.toml` is what a server can be told of the recommendations;
-//! - [`text`] makes a table for a terminal;
-//! - [`mod@compact`] leaves out what only charts draw, for results that are committed;
+//! - [`json`] writes `results.json` and `requests.jsonl.zst`, the raw records;
+//! - [`markdown`] renders `report.md`, [`html`] renders `report.html`, from one list of `sections`;
+//! - `recommended.toml` holds the settings that a server accepts;
+//! - [`text`] renders tables for a terminal;
+//! - [`mod@compact`] removes the series that only charts need, for results that are committed;
 //! - [`fill`] puts tables of a run into a page whose prose is written by hand;
-//! - [`comparison`] writes a comparison of two systems;
+//! - [`comparison`] renders a comparison of two systems;
 //! - [`experiment`] writes the data and the chart of `bench memory`.
 //!
-//! The page and `report.md` are rendered from one list of `sections`; tables and sentences come from `tables` and
-//! `words`, so they cannot disagree.
-//! Strings that come from a target or a plan are escaped where they are printed.
+//! Strings from a target or a plan are escaped where they are rendered. No figure is computed here: `results.json`
+//! holds all of them.
 
 pub(crate) mod chart;
 pub mod compact;
@@ -25,9 +23,9 @@ pub mod markdown;
 mod markup;
 mod method;
 mod sections;
+mod sentences;
 mod tables;
 pub mod text;
-pub(crate) mod words;
 
 use std::fs;
 use std::io::Write;
@@ -48,8 +46,12 @@ pub struct OutputDir {
 }
 
 impl OutputDir {
-    /// Creates the directory where it is missing and proves that a file can be written there. Done
-    /// before a run, so that no hour of load ends without a report.
+    /// Creates the directory if it is missing and writes a probe file, before a run, so that no hour of load ends
+    /// without a report.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutputDirectory`] if the directory cannot be created or written to.
     pub fn create(path: &Path) -> Result<OutputDir, Error> {
         let attempt = || {
             fs::create_dir_all(path)?;
@@ -61,12 +63,12 @@ impl OutputDir {
         Ok(OutputDir { path: path.to_owned() })
     }
 
-    /// Where it is.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes `name` whole or not at all: an earlier report is replaced only by a complete one.
+    /// Writes `name` and returns its path; an earlier file is replaced only by a complete one.
     fn write(
         &self,
         name: &str,
@@ -83,9 +85,13 @@ impl OutputDir {
         attempt().map_err(|source| Error::ReportUnwritable { path: path.clone(), source })?;
         Ok(path)
     }
+
+    fn write_text(&self, name: &str, text: &str) -> Result<PathBuf, Error> {
+        self.write(name, |out| out.write_all(text.as_bytes()))
+    }
 }
 
-/// The files that are made up from the results.
+/// The paths of the files that are rendered from the results.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
     /// `report.md`.
@@ -96,7 +102,7 @@ pub struct Rendered {
     pub recommended: PathBuf,
 }
 
-/// The files of a report.
+/// The paths of all files of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
     /// `results.json`.
@@ -107,8 +113,11 @@ pub struct Written {
     pub rendered: Rendered,
 }
 
-/// Writes all files of a report; the raw records come first, so that what was measured is safe
-/// before it is made up.
+/// Writes all files of a report, the raw records first: no measurement is lost if rendering fails.
+///
+/// # Errors
+///
+/// [`Error::ReportUnwritable`] if a file cannot be written.
 pub fn write_reports(report: &Report, output: &OutputDir) -> Result<Written, Error> {
     let results = &report.results;
     Ok(Written {
@@ -118,12 +127,15 @@ pub fn write_reports(report: &Report, output: &OutputDir) -> Result<Written, Err
     })
 }
 
-/// Writes the files that are made up from the results.
+/// Writes the files that are rendered from the results.
+///
+/// # Errors
+///
+/// [`Error::ReportUnwritable`] if a file cannot be written.
 pub fn write_rendered(results: &Results, output: &OutputDir) -> Result<Rendered, Error> {
-    let write = |name, text: String| output.write(name, |out| out.write_all(text.as_bytes()));
     Ok(Rendered {
-        recommended: write("recommended.toml", settings::toml(results))?,
-        markdown: write("report.md", markdown::render(results))?,
-        html: write("report.html", html::render(results))?,
+        recommended: output.write_text("recommended.toml", &settings::toml(results))?,
+        markdown: output.write_text("report.md", &markdown::render(results))?,
+        html: output.write_text("report.html", &html::render(results))?,
     })
 }

@@ -4,24 +4,22 @@ use std::fmt::Write;
 
 use crate::results::Results;
 
-use super::tables::{self, Holds, Table};
-use super::words;
+use super::sentences;
+use super::tables::{self, Alignment, Table};
 
-/// The cells, where they were repeated over their runs; the verdicts; and the headline.
+/// Renders the cells, for repeated cells their means over runs first; then the verdicts and the headline.
 pub fn render(results: &Results) -> String {
     let mut out = String::new();
     if let Some(over_runs) = tables::published(results) {
         table(&mut out, &over_runs);
-        out.push_str("over the runs of each cell; below, its first run\n\n");
+        out.push_str("above: means over the runs of each cell; below: its first run\n\n");
     }
-    table(&mut out, &tables::cells(results));
-    if !results.verdicts.is_empty() {
+    for found in [tables::cells(results), tables::verdicts(results)].into_iter().flatten() {
+        table(&mut out, &found);
         out.push('\n');
-        table(&mut out, &tables::verdicts(results));
     }
-    out.push('\n');
-    out.push_str(&words::headline(results));
-    if let Some(rest) = words::headline_rest(&results.conclusion) {
+    out.push_str(&sentences::headline(results));
+    if let Some(rest) = sentences::headline_rest(&results.conclusion) {
         let _ = write!(out, " ({rest})");
     }
     out.push('\n');
@@ -29,34 +27,20 @@ pub fn render(results: &Results) -> String {
 }
 
 fn table(out: &mut String, table: &Table) {
-    let widths: Vec<usize> = (0..table.columns.len())
-        .map(|column| {
-            let fields = table.rows.iter().map(|row| row.fields[column].text.chars().count());
-            fields.max().unwrap_or(0).max(table.columns[column].label.chars().count())
-        })
-        .collect();
-    let labels: Vec<&str> = table.columns.iter().map(|column| column.label).collect();
-    line(out, table, &widths, &labels);
-    for row in &table.rows {
-        line(
-            out,
-            table,
-            &widths,
-            &row.fields.iter().map(|field| field.text.as_str()).collect::<Vec<_>>(),
-        );
+    let heads = table.columns.iter().map(|column| column.label.to_owned()).collect();
+    let clean = |text: &str| text.replace(char::is_control, "\u{fffd}");
+    let fields = |row: &tables::Row| row.fields.iter().map(|field| clean(&field.text)).collect();
+    let lines: Vec<Vec<String>> =
+        std::iter::once(heads).chain(table.rows.iter().map(fields)).collect();
+    for line in &lines {
+        let mut text = String::new();
+        for (index, (column, field)) in table.columns.iter().zip(line).enumerate() {
+            let width = lines.iter().map(|line| line[index].chars().count()).max().unwrap_or(0);
+            let _ = match column.alignment {
+                Alignment::Numbers => write!(text, "{field:>width$}  "),
+                Alignment::Labels | Alignment::Prose => write!(text, "{field:<width$}  "),
+            };
+        }
+        let _ = writeln!(out, "{}", text.trim_end());
     }
-}
-
-fn line(out: &mut String, table: &Table, widths: &[usize], fields: &[&str]) {
-    let mut text = String::new();
-    for ((column, width), field) in table.columns.iter().zip(widths).zip(fields) {
-        let field: String =
-            field.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-        let _ = match column.holds {
-            Holds::Numbers => write!(text, "{field:>width$}  "),
-            Holds::Labels | Holds::Prose => write!(text, "{field:<width$}  "),
-        };
-    }
-    out.push_str(text.trim_end());
-    out.push('\n');
 }

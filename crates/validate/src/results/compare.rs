@@ -4,56 +4,56 @@
 //! interval on the logarithms. A regression is a ratio that is shown to lie beyond a margin: the
 //! one-sided tests at 2.5 % are corrected for the number of cells and metrics by Holm's (1979) method,
 //! so that all of them together raise a false alarm in at most 2.5 % of comparisons. Non-inferior means
-//! that every interval lies within the margin. Anything else is inconclusive, and the smallest change
-//! that the comparison would have seen is told, so that nobody takes silence for sameness. So is a cell
-//! or a metric that only one side has.
+//! that every interval lies within the margin. Anything else is inconclusive, and so is a cell or a metric that only
+//! one side has. The smallest detectable change is reported, so that "inconclusive" is not read as "equal".
 //!
 //! A latency that the second system no longer reaches, because too many of its requests fail, has no
 //! ratio. There the shares of failures are compared, by the same test and under the same correction.
 //!
-//! With a single run on a side there is no telling how much runs differ. The ratio then has an interval
+//! A single run on a side does not show how much runs differ. The ratio then has an interval
 //! from the spread within the runs (the two intervals joined by MOVER on the logarithm, Zou and Donner
 //! 2008), labelled so, and the outcome stays inconclusive.
 //!
-//! Runs of the two systems should alternate, so that what drifts on the machine touches both; a
-//! comparison of runs that did not says so.
+//! Runs of the two systems should alternate, so that a drift of the machine affects both; the comparison records
+//! whether they did.
 
 use serde::{Deserialize, Serialize};
 
 use super::Results;
 use crate::figures::{Cell, Figures};
+use crate::format::labelled;
 use crate::plan::difference::describe_first_difference;
 use crate::plan::{CellSpec, Overall, Plan};
 use crate::stats::repeats::{RUNS_PUBLISHED, mean_and_variance, mean_over_runs};
 use crate::stats::student::{critical, upper_tail};
 use crate::stats::{Interval, PercentileFigure, Spread};
 
-/// What each one-sided test may miss.
+/// Level of each one-sided test.
 const TAIL: f64 = 0.025;
-/// The power at which the smallest change that would have been seen is told.
+/// Power at which the smallest detectable change is computed.
 const POWER: f64 = 0.8;
 
-/// Two systems, compared.
+/// A comparison of two systems.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Change that is tolerated, as a share: 0.02 for 2 %.
     pub margin: f64,
-    /// The worst of the cells' outcomes; non-inferior only if all are.
-    pub outcome: Compared,
+    /// The worst outcome of all changes; non-inferior only if all are.
+    pub outcome: ComparisonOutcome,
     /// Whether every cell has enough runs on both sides to publish it.
     pub publishable: bool,
-    /// Whether the runs of the two systems alternate, as far as the starts of their results tell.
+    /// Whether the runs of the two systems alternate, judged by the starts of their results.
     pub interleaved: bool,
-    /// One for each cell and metric that either has; none if no cell was run on both sides.
+    /// One per cell and metric that either side has; empty if no cell was run on both sides.
     pub changes: Vec<Change>,
-    /// In what else the two differ, where that should have been the same: each a sentence.
+    /// Differences in machine or plan between the sides, each a clause.
     pub differences: Vec<String>,
 }
 
-/// What a comparison comes to.
+/// The outcome of a comparison or of one change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Compared {
+pub enum ComparisonOutcome {
     /// Shown to be no worse than the margin allows.
     NonInferior,
     /// Neither is shown.
@@ -62,32 +62,25 @@ pub enum Compared {
     Regression,
 }
 
-/// What is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// Median latency over all requests, a failure being one that never ends.
-    LatencyP50,
-    /// Its 95th percentile.
-    LatencyP95,
-    /// Tokens per second.
-    TokensPerSecond,
+labelled! {
+    /// A compared figure.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Metric {
+        /// Median latency over all requests, a failure being one that never ends.
+        LatencyP50 = "p50 of latency",
+        /// Its 95th percentile.
+        LatencyP95 = "p95 of latency",
+        /// Tokens per second.
+        TokensPerSecond = "tokens per second",
+    }
 }
 
 impl Metric {
     const ALL: [Metric; 3] = [Metric::LatencyP50, Metric::LatencyP95, Metric::TokensPerSecond];
 
-    /// The metric in words.
-    pub fn label(self) -> &'static str {
-        match self {
-            Metric::LatencyP50 => "p50 of latency",
-            Metric::LatencyP95 => "p95 of latency",
-            Metric::TokensPerSecond => "tokens per second",
-        }
-    }
-
-    /// A figure that is worse the larger it is: infinite if it was not reached, `None` if the sample
-    /// does not tell.
+    /// Returns a figure that is worse the larger it is: infinite if too many requests failed to reach it, `None` if the
+    /// sample is too small.
     fn cost(self, figures: &Figures) -> Option<f64> {
         let latency = |spread: &Spread, of: fn(&Spread) -> PercentileFigure| match of(spread) {
             PercentileFigure::NotReached => Some(f64::INFINITY),
@@ -100,7 +93,7 @@ impl Metric {
         }
     }
 
-    /// The interval of that figure within its run; a throughput has none.
+    /// Returns the interval of that figure within its run; a throughput has none.
     fn within_run(self, figures: &Figures) -> Interval {
         match self {
             Metric::LatencyP50 => figures.latency_over_all.p50.interval_ms,
@@ -115,18 +108,18 @@ impl Metric {
 pub struct Change {
     /// The cell in words.
     pub cell: String,
-    /// What is compared.
+    /// The metric.
     pub metric: Metric,
-    /// How much worse.
+    /// The cost after over the cost before.
     #[serde(flatten)]
-    pub worse: Worse,
-    /// What it comes to.
-    pub outcome: Compared,
+    pub cost: CostRatio,
+    /// The outcome.
+    pub outcome: ComparisonOutcome,
 }
 
-/// How much worse the second system is.
+/// The cost of the second system over that of the first.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Worse {
+pub struct CostRatio {
     /// Runs of the first and of the second system.
     pub runs: (usize, usize),
     /// Cost of the second over that of the first: 1.05 is 5 % slower, whatever the metric. Absent where
@@ -135,7 +128,7 @@ pub struct Worse {
     pub ratio: Option<f64>,
     /// Its 95 % interval.
     pub interval: Interval,
-    /// Whether a side has a single run, so that the interval tells nothing of how much runs differ.
+    /// Whether a side has a single run, so that the interval excludes the difference between runs.
     pub within_run: bool,
     /// One-sided p of "the ratio is within the margin", or of "no larger share of requests fails" where
     /// only the second system fails too many for the latency to be reached.
@@ -147,10 +140,10 @@ pub struct Worse {
     pub detectable_ratio: Option<f64>,
 }
 
-impl Worse {
-    /// Of so many runs, before anything is shown.
-    fn unknown(runs: (usize, usize)) -> Worse {
-        Worse {
+impl CostRatio {
+    /// Creates a ratio that shows nothing.
+    fn unknown(runs: (usize, usize)) -> CostRatio {
+        CostRatio {
             runs,
             ratio: None,
             interval: Interval::default(),
@@ -198,8 +191,8 @@ impl Welch {
 }
 
 /// Compares the costs (the larger the worse) of repeated runs of two systems.
-pub fn compare_runs(before: &[f64], after: &[f64], margin: f64) -> Worse {
-    let none = Worse::unknown((before.len(), after.len()));
+pub fn compare_runs(before: &[f64], after: &[f64], margin: f64) -> CostRatio {
+    let none = CostRatio::unknown((before.len(), after.len()));
     let usable = |costs: &[f64]| {
         costs.len() >= 2 && costs.iter().all(|&cost| cost > 0.0 && cost.is_finite())
     };
@@ -210,7 +203,7 @@ pub fn compare_runs(before: &[f64], after: &[f64], margin: f64) -> Worse {
     let welch = Welch::of(&logs(before), &logs(after));
     let half = critical(TAIL, welch.degrees) * welch.error;
     let seen = (critical(TAIL, welch.degrees) + critical(1.0 - POWER, welch.degrees)) * welch.error;
-    Worse {
+    CostRatio {
         ratio: Some(welch.difference.exp()),
         interval: Interval {
             low: Some((welch.difference - half).exp()),
@@ -224,18 +217,18 @@ pub fn compare_runs(before: &[f64], after: &[f64], margin: f64) -> Worse {
 
 /// Where the second system fails too many requests for a latency to be reached and the first does not:
 /// whether a larger share of its requests fails, the run being the unit.
-fn compare_failures(before: &[&Figures], after: &[&Figures]) -> Worse {
+fn compare_failures(before: &[&Figures], after: &[&Figures]) -> CostRatio {
     let shares = |runs: &[&Figures]| -> Vec<f64> {
         runs.iter().filter_map(|run| Some(1.0 - run.success_rate()?)).collect()
     };
     let (first, second) = (shares(before), shares(after));
     let p = (first.len().min(second.len()) >= 2).then(|| Welch::of(&first, &second).p(0.0));
-    Worse { p, ..Worse::unknown((before.len(), after.len())) }
+    CostRatio { p, ..CostRatio::unknown((before.len(), after.len())) }
 }
 
 /// The same where a side has a single run: each side's cost with its interval, joined by MOVER. It has
 /// no p, so it shows nothing.
-fn compare_single(metric: Metric, before: &[&Figures], after: &[&Figures]) -> Option<Worse> {
+fn compare_single(metric: Metric, before: &[&Figures], after: &[&Figures]) -> Option<CostRatio> {
     let side = |runs: &[&Figures]| -> Option<(f64, Interval)> {
         let costs: Vec<f64> = runs.iter().map(|run| metric.cost(run)).collect::<Option<_>>()?;
         match (mean_over_runs(&costs), runs) {
@@ -253,14 +246,14 @@ fn compare_single(metric: Metric, before: &[&Figures], after: &[&Figures]) -> Op
     let joined = |one: Option<f64>, other: Option<f64>| Some((one? + other?).sqrt());
     let down = joined(apart(first, of_first.high), apart(second, of_second.low));
     let up = joined(apart(second, of_second.high), apart(first, of_first.low));
-    Some(Worse {
+    Some(CostRatio {
         ratio: Some(ratio),
         interval: Interval {
             low: down.map(|down| ratio * (-down).exp()),
             high: up.map(|up| ratio * up.exp()),
         },
         within_run: true,
-        ..Worse::unknown((before.len(), after.len()))
+        ..CostRatio::unknown((before.len(), after.len()))
     })
 }
 
@@ -288,32 +281,32 @@ pub fn compare(before: &[&Results], after: &[&Results], margin: f64) -> Comparis
         let (before_runs, after_runs) = (runs(before, &spec), runs(after, &spec));
         in_common |= !before_runs.is_empty() && !after_runs.is_empty();
         for metric in Metric::ALL {
-            let worse = compare_cell(metric, &before_runs, &after_runs, margin);
-            found.extend(worse.map(|worse| (label.clone(), metric, worse)));
+            let cost = compare_cell(metric, &before_runs, &after_runs, margin);
+            found.extend(cost.map(|cost| (label.clone(), metric, cost)));
         }
     }
     if !in_common {
         found.clear();
     }
-    let p: Vec<Option<f64>> = found.iter().map(|(_, _, worse)| worse.p).collect();
+    let p: Vec<Option<f64>> = found.iter().map(|(_, _, cost)| cost.p).collect();
     let changes: Vec<Change> = found
         .into_iter()
         .zip(holm(&p, TAIL))
-        .map(|((cell, metric, worse), rejected)| {
+        .map(|((cell, metric, cost), rejected)| {
             let inside =
-                !worse.within_run && worse.interval.high.is_some_and(|high| high <= 1.0 + margin);
+                !cost.within_run && cost.interval.high.is_some_and(|high| high <= 1.0 + margin);
             let outcome = match (rejected, inside) {
-                (true, _) => Compared::Regression,
-                (false, true) => Compared::NonInferior,
-                (false, false) => Compared::Inconclusive,
+                (true, _) => ComparisonOutcome::Regression,
+                (false, true) => ComparisonOutcome::NonInferior,
+                (false, false) => ComparisonOutcome::Inconclusive,
             };
-            Change { cell, metric, worse, outcome }
+            Change { cell, metric, cost, outcome }
         })
         .collect();
-    let enough = |change: &Change| change.worse.runs.0.min(change.worse.runs.1) >= RUNS_PUBLISHED;
+    let enough = |change: &Change| change.cost.runs.0.min(change.cost.runs.1) >= RUNS_PUBLISHED;
     Comparison {
         margin,
-        outcome: changes.iter().map(|c| c.outcome).max().unwrap_or(Compared::Inconclusive),
+        outcome: changes.iter().map(|c| c.outcome).max().unwrap_or(ComparisonOutcome::Inconclusive),
         publishable: !changes.is_empty() && changes.iter().all(enough),
         interleaved: interleaved(before, after),
         differences: differences(before, after),
@@ -321,19 +314,19 @@ pub fn compare(before: &[&Results], after: &[&Results], margin: f64) -> Comparis
     }
 }
 
-/// One metric of one cell; `None` if no run on either side tells it. Where some run does not, nothing
-/// is shown, and `runs` counts those that do.
+/// One metric of one cell; `None` if no run on either side has it. If some run lacks it, nothing
+/// is shown, and `runs` counts the others.
 fn compare_cell(
     metric: Metric,
     before: &[&Figures],
     after: &[&Figures],
     margin: f64,
-) -> Option<Worse> {
+) -> Option<CostRatio> {
     let told = |runs: &[&Figures]| -> Vec<f64> {
         runs.iter().filter_map(|run| metric.cost(run)).collect()
     };
     let (first, second) = (told(before), told(after));
-    let unknown = Worse::unknown((first.len(), second.len()));
+    let unknown = CostRatio::unknown((first.len(), second.len()));
     if first.is_empty() && second.is_empty() {
         return None;
     }
@@ -434,12 +427,12 @@ mod tests {
     fn the_interval_is_welchs() {
         // Logarithms 0 to 4 and 1, 2, 3: means 2 and 2, variances 2.5 and 1.
         let exp = |logs: &[f64]| logs.iter().map(|log| log.exp()).collect::<Vec<f64>>();
-        let worse = compare_runs(&exp(&[0.0, 1.0, 2.0, 3.0, 4.0]), &exp(&[1.0, 2.0, 3.0]), 0.0);
+        let cost = compare_runs(&exp(&[0.0, 1.0, 2.0, 3.0, 4.0]), &exp(&[1.0, 2.0, 3.0]), 0.0);
         // Standard error sqrt(1/2 + 1/3); 5.88 degrees of freedom, of which 5 are counted.
         let half = 2.570_58 * (5.0f64 / 6.0).sqrt();
-        assert!((worse.ratio.expect("ratio") - 1.0).abs() < 1e-9);
-        assert!((worse.interval.high.expect("high").ln() - half).abs() < 1e-4, "{worse:?}");
-        assert!((worse.p.expect("p") - 0.5).abs() < 1e-9);
+        assert!((cost.ratio.expect("ratio") - 1.0).abs() < 1e-9);
+        assert!((cost.interval.high.expect("high").ln() - half).abs() < 1e-4, "{cost:?}");
+        assert!((cost.p.expect("p") - 0.5).abs() < 1e-9);
     }
 
     #[test]
@@ -451,8 +444,8 @@ mod tests {
 
     #[test]
     fn too_few_runs_show_nothing() {
-        let worse = compare_runs(&[1.0, 1.0], &[2.0], 0.02);
-        assert_eq!((worse.ratio, worse.p, worse.detectable_ratio), (None, None, None));
+        let cost = compare_runs(&[1.0, 1.0], &[2.0], 0.02);
+        assert_eq!((cost.ratio, cost.p, cost.detectable_ratio), (None, None, None));
         let same = compare_runs(&[1.0, 1.0], &[1.5, 1.5], 0.02);
         assert_eq!((same.p, same.interval.low), (Some(0.0), same.ratio));
     }

@@ -1,9 +1,8 @@
-//! What a run found: the schema of `results.json`.
+//! The results of a run: the schema of `results.json`.
 //!
-//! Everything in the reports is computed here once, so that `report.md`, `report.html` and a later
-//! comparison can only say the same. Fields end in their unit. An absent optional field means that
-//! the target did not tell or that the figure does not exist; it never means zero. Whoever reads
-//! the file checks `schema_version` first; it goes up when a field changes its meaning or goes.
+//! Reports and comparisons render these values and compute none of their own. Field names end in their unit. An absent
+//! optional field means that the target does not report the value or that it does not exist, never zero. A reader must
+//! check `schema_version` first; it increases when a field is removed or changes its meaning.
 
 pub mod compare;
 pub mod recommendation;
@@ -13,7 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::Analysis;
-use crate::figures::estimate::{Place, places};
+use crate::figures::estimate::{MatrixPosition, matrix_positions};
 use crate::figures::{Cell, Published};
 use crate::load::RequestRecord;
 use crate::plan::{CellSpec, Plan};
@@ -37,8 +36,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// The exit code of a program that ran this: 1 if a bar failed or nothing at all was measured, else
-    /// 0; under `strict` also 1 if a bar was not shown or its cell not run.
+    /// Returns the exit code: 1 if a limit is missed or nothing was measured, else 0; with `strict` also 1 if a limit is
+    /// not shown or its cell was not run.
     pub fn exit_code(&self, strict: bool) -> u8 {
         if self.results.measured_nothing() {
             return 1;
@@ -60,7 +59,7 @@ pub struct Results {
     pub harness_version: String,
     /// Start of the run, UTC, ISO 8601.
     pub started_at: String,
-    /// When it was gone on with after an interruption, each time; UTC, ISO 8601.
+    /// The times at which it was resumed; UTC, ISO 8601.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resumed_at: Vec<String>,
     /// From the start of the first cell to the end of the last, in seconds, without the time between
@@ -72,11 +71,11 @@ pub struct Results {
     pub conclusion: Conclusion,
     /// The plan that was run.
     pub plan: Plan,
-    /// What was measured.
+    /// The system under test.
     pub target: TargetInfo,
-    /// Where the generator ran.
+    /// The machine of the load generator.
     pub machine: Machine,
-    /// What was found of the machine before the run, or before its last sitting.
+    /// Findings about this machine before the run, or before its last sitting.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub preflight: Vec<Finding>,
     /// The prompts.
@@ -91,19 +90,19 @@ pub struct Results {
     /// The first cell against its repeat at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
-    /// What the raw records say beyond figures and verdicts.
+    /// Findings from the raw records.
     pub analysis: Analysis,
-    /// What to do about it.
+    /// Recommendations from all of these.
     pub recommendations: Vec<Recommendation>,
 }
 
 impl Results {
-    /// Whether no cell at all was run.
+    /// Returns true if no cell was run.
     pub fn measured_nothing(&self) -> bool {
         self.cells.iter().all(|cell| cell.figures().is_none())
     }
 
-    /// The first run of each cell of the matrix by length and concurrency.
+    /// Returns the first run of each cell of the matrix, by length and concurrency.
     pub fn matrix(&self) -> Vec<&Cell> {
         let first = |cell: &&Cell| cell.repeats.is_none() && cell.run == 0;
         let mut cells: Vec<&Cell> = self
@@ -116,7 +115,7 @@ impl Results {
         cells
     }
 
-    /// The first run of each scenario, in the plan's order.
+    /// Returns the first run of each scenario, in the plan's order.
     pub fn scenarios(&self) -> Vec<&Cell> {
         let names = self.plan.scenarios.iter().map(|scenario| &scenario.name);
         let first = |name| {
@@ -128,12 +127,12 @@ impl Results {
         names.filter_map(first).collect()
     }
 
-    /// What ran of the matrix, all runs of a place together, by length and concurrency.
-    pub(crate) fn places(&self) -> Vec<Place<'_>> {
-        places(self.cells.iter())
+    /// Returns the positions of the matrix that ran, by length and concurrency.
+    pub(crate) fn matrix_positions(&self) -> Vec<MatrixPosition<'_>> {
+        matrix_positions(self.cells.iter())
     }
 
-    /// The lengths of which any cell of the matrix was run, ascending.
+    /// Returns the lengths of the matrix's cells that ran, ascending.
     pub fn lengths_run(&self) -> Vec<usize> {
         let run = self.matrix().into_iter().filter(|cell| cell.figures().is_some());
         let mut lengths: Vec<usize> = run.filter_map(|cell| cell.spec.tokens()).collect();

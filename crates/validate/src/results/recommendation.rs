@@ -1,57 +1,45 @@
-//! The recommendations of a run, as `results.json` has them. [`crate::recommend`] fills them in.
+//! The recommendations of a run, as `results.json` holds them; [`crate::recommend`] computes them.
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::labelled;
 use crate::stats::Interval;
 
-/// What is advised about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Topic {
-    /// Requests under way at once.
-    Concurrency,
-    /// Tokens of one batch; results of earlier versions may hold it, none is written.
-    BatchTokens,
-    /// Memory of the device.
-    MemoryBudget,
-    /// Servers for a rate.
-    Replicas,
-    /// Whether memory must be cleaned up, and how.
-    Cleanup,
-    /// What to do about the slowest requests.
-    TailLatency,
-    /// What clients do when a request fails.
-    ErrorHandling,
-}
-
-impl Topic {
-    /// The topic in words.
-    pub fn label(self) -> &'static str {
-        match self {
-            Topic::Concurrency => "Concurrency limit",
-            Topic::BatchTokens => "Tokens in a batch",
-            Topic::MemoryBudget => "Memory budget",
-            Topic::Replicas => "Replicas for a rate",
-            Topic::Cleanup => "Memory and cleanup",
-            Topic::TailLatency => "Tail latency",
-            Topic::ErrorHandling => "Error handling",
-        }
+labelled! {
+    /// The subject of a recommendation.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Topic {
+        /// Requests under way at once.
+        Concurrency = "Concurrency limit",
+        /// Tokens per batch; only in results of earlier versions.
+        BatchTokens = "Tokens in a batch",
+        /// Memory of the device.
+        MemoryBudget = "Memory budget",
+        /// Servers needed for a rate.
+        Replicas = "Replicas for a rate",
+        /// Whether memory must be cleaned up, and how.
+        Cleanup = "Memory and cleanup",
+        /// What to do about the slowest requests.
+        TailLatency = "Tail latency",
+        /// What clients do when a request fails.
+        ErrorHandling = "Error handling",
     }
 }
 
-/// How far the data carries an advice.
+/// How far the data supports a recommendation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Support {
     /// Measured, with intervals.
     Shown,
-    /// Measured in part: the advice holds, but what is named as missing could sharpen it.
+    /// Measured in part: it holds, and the missing data could refine it.
     Partly,
-    /// Not supported: only what is missing is said.
+    /// Not supported: only `missing` is set.
     Missing,
 }
 
-/// One advice.
+/// One recommendation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recommendation {
     /// What it is about.
@@ -63,15 +51,15 @@ pub struct Recommendation {
     pub support: Support,
     /// What to do, in one or two sentences.
     pub advice: String,
-    /// The figure that the advice comes to.
+    /// The recommended figure.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub figure: Option<Advised>,
-    /// What it rests on, one sentence with its figures each.
+    pub figure: Option<AdviceFigure>,
+    /// The evidence, one sentence with its figures each.
     pub evidence: Vec<String>,
-    /// What the run would have needed to say more.
+    /// The data that the run lacks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
-    /// What to set for it.
+    /// The settings that apply it.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub settings: Vec<Setting>,
 }
@@ -90,31 +78,31 @@ impl Recommendation {
         }
     }
 
-    /// An advice that the data does not support.
+    /// Creates a recommendation that the data does not support.
     pub(crate) fn missing(topic: Topic, what: impl Into<String>) -> Recommendation {
         let missing = Some(what.into());
         Recommendation { missing, ..Recommendation::new(topic, Support::Missing, "No advice.") }
     }
 }
 
-/// The figure of an advice and its 95 % interval.
+/// The figure of a recommendation and its 95 % interval.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Advised {
+pub struct AdviceFigure {
     /// The figure.
     pub value: f64,
     /// Its interval; an end that the run does not show is absent.
     pub interval: Interval,
-    /// What it counts.
+    /// Its unit.
     pub unit: Unit,
-    /// Where the interval comes from: `within run`, say.
+    /// The basis of the interval, such as `within run`.
     pub basis: String,
 }
 
-/// What a figure counts.
+/// The unit of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
-    /// Requests at once.
+    /// Requests in flight.
     Requests,
     /// Tokens.
     Tokens,

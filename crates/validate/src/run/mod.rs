@@ -23,8 +23,8 @@ use self::prepare::PromptPools;
 use self::telemetry::{Sampler, read_when_idle, thin};
 use crate::analysis::analyse;
 use crate::error::Error;
-use crate::figures::compute::{About, figures};
-use crate::figures::generator::{CpuMeter, LOAD_THREADS, Seen};
+use crate::figures::compute::{CellContext, figures};
+use crate::figures::generator::{CpuMeter, GeneratorReadings, LOAD_THREADS};
 use crate::figures::published::published;
 use crate::figures::steady::{Steady, settle};
 use crate::figures::{Cell, Status};
@@ -364,7 +364,7 @@ impl Run<'_> {
         let output =
             cell::run_load(ready, &self.target, self.clock, cancel, &report_progress).await;
         let telemetry = sampler.stop().await;
-        let generator = Seen {
+        let generator = GeneratorReadings {
             lateness_us: telemetry.lateness_us,
             cpu_cores: cpu.cores(),
             shared_with_target: self.target.shares_process(),
@@ -402,7 +402,7 @@ impl Run<'_> {
         &self,
         spec: &CellSpec,
         output: LoadOutput,
-        generator: Seen,
+        generator: GeneratorReadings,
     ) -> (Status, Vec<RequestRecord>) {
         let limit = self.plan.cell.time_limit_seconds;
         let LoadOutput { mut records, measured_us, end_reason } = output;
@@ -413,14 +413,14 @@ impl Run<'_> {
             }
             (end_reason, Some(mut measured_us)) => {
                 let steady = find_steady_part(&spec.load, &mut records, &mut measured_us);
-                let about = About {
+                let context = CellContext {
                     spec,
                     measured_us,
                     cut_by_time_limit: end_reason == EndReason::TimeLimit,
                     steady,
                     generator,
                 };
-                let figures = Box::new(figures(&records, about));
+                let figures = Box::new(figures(&records, context));
                 return (Status::Run { figures }, records);
             }
         };

@@ -1,35 +1,25 @@
 //! The size of a sample in independent units, and nearest ranks in a sorted sample.
 
+use crate::format::labelled;
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-/// The unit in which the size of a sample is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TrialUnit {
-    /// Batches, as reported by the target.
-    Batches,
-    /// Rounds of a closed loop: requests / clients, for targets that report no batches.
-    Rounds,
-    /// Runs of a cell.
-    Runs,
-    /// Readings of memory.
-    Readings,
-    /// Idle plateaus of memory.
-    Plateaus,
-}
-
-impl TrialUnit {
-    /// Returns the unit's plural for reports.
-    pub fn label(self) -> &'static str {
-        match self {
-            TrialUnit::Batches => "batches",
-            TrialUnit::Rounds => "rounds",
-            TrialUnit::Runs => "runs",
-            TrialUnit::Readings => "readings",
-            TrialUnit::Plateaus => "plateaus",
-        }
+labelled! {
+    /// The unit in which the size of a sample is counted.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum TrialUnit {
+        /// Batches, as reported by the target.
+        Batches = "batches",
+        /// Rounds of a closed loop: requests / clients, for targets that report no batches.
+        Rounds = "rounds",
+        /// Runs of a cell.
+        Runs = "runs",
+        /// Readings of memory.
+        Readings = "readings",
+        /// Idle plateaus of memory.
+        Plateaus = "plateaus",
     }
 }
 

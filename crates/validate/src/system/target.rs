@@ -1,6 +1,7 @@
 //! The contract between the harness and a system under test: prompts, replies, failures, and what the
 //! system reports of itself.
 
+use crate::format::labelled;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -184,40 +185,26 @@ impl Failure {
     }
 }
 
-/// The kinds of failure that reports count separately.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FailureKind {
-    /// No answer within the plan's request timeout.
-    Timeout,
-    /// The target is busy: queue full, 429, 503.
-    Refused,
-    /// The text is too long for the target.
-    TooLong,
-    /// The target ran out of memory on this request.
-    OutOfMemory,
-    /// The connection could not be made, or broke.
-    Transport,
-    /// Any other error status of the target.
-    Server,
-    /// The answer is not HTTP, not JSON, or of an unexpected shape.
-    BadReply,
-    /// The target's token count differs from the prompt's.
-    WrongTokenCount,
-}
-
-impl FailureKind {
-    /// Returns the kind's name for tables.
-    pub fn label(self) -> &'static str {
-        match self {
-            FailureKind::Timeout => "timeout",
-            FailureKind::Refused => "refused",
-            FailureKind::TooLong => "too long",
-            FailureKind::OutOfMemory => "out of memory",
-            FailureKind::Transport => "transport",
-            FailureKind::Server => "server error",
-            FailureKind::BadReply => "bad reply",
-            FailureKind::WrongTokenCount => "wrong token count",
-        }
+labelled! {
+    /// The kinds of failure that reports count separately.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum FailureKind {
+        /// No answer within the plan's request timeout.
+        Timeout = "timeout",
+        /// The target is busy: queue full, 429, 503.
+        Refused = "refused",
+        /// The text is too long for the target.
+        TooLong = "too long",
+        /// The target ran out of memory on this request.
+        OutOfMemory = "out of memory",
+        /// The connection could not be made, or broke.
+        Transport = "transport",
+        /// Any other error status of the target.
+        Server = "server error",
+        /// The answer is not HTTP, not JSON, or of an unexpected shape.
+        BadReply = "bad reply",
+        /// The target's token count differs from the prompt's.
+        WrongTokenCount = "wrong token count",
     }
 }

@@ -18,52 +18,45 @@ pub(crate) use whole_run::tail_ratios;
 use crate::analysis::MemoryFindings;
 use crate::figures::published::{percentile_over_runs, runs};
 use crate::figures::{Cell, Figures, Status};
+use crate::format::labelled;
 use crate::plan::{Bar, CellSpec, Plan};
 use crate::stats::{Interval, PercentileFigure, TrialUnit, Trials, interval::wilson};
 
-/// The outcome of a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// The limit is met.
-    Pass,
-    /// The sample shows neither that the limit is met nor that it is missed.
-    NotShown,
-    /// The cell was not run.
-    NotRun,
-    /// The limit is missed.
-    Fail,
-}
-
-impl Outcome {
-    /// Returns the outcome's name for people.
-    pub fn label(self) -> &'static str {
-        match self {
-            Outcome::Pass => "pass",
-            Outcome::NotShown => "not shown",
-            Outcome::NotRun => "not run",
-            Outcome::Fail => "fail",
-        }
+labelled! {
+    /// The outcome of a limit.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Outcome {
+        /// The limit is met.
+        Pass = "pass",
+        /// The sample shows neither that the limit is met nor that it is missed.
+        NotShown = "not shown",
+        /// The cell was not run.
+        NotRun = "not run",
+        /// The limit is missed.
+        Fail = "fail",
     }
 }
 
-/// The quantity that a limit is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Criterion {
-    /// Share of successful requests, 0 to 1.
-    SuccessRate,
-    /// 95th percentile of latency over the successes, in milliseconds.
-    LatencyP95,
-    /// p99 / p50 of latency over the successes.
-    TailRatio,
-    /// Greatest fragmentation of the target's arena, 0 to 1.
-    Fragmentation,
-    /// Greatest device memory of the target, in bytes.
-    DeviceMemory,
-    /// Growth of memory in bytes per cell; the limit is the growth that counts as none for the quantity
-    /// that is judged.
-    Leak,
+labelled! {
+    /// The quantity that a limit is for.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Criterion {
+        /// Share of successful requests, 0 to 1.
+        SuccessRate = "success",
+        /// 95th percentile of latency over the successes, in milliseconds.
+        LatencyP95 = "p95 latency",
+        /// p99 / p50 of latency over the successes.
+        TailRatio = "p99 / p50",
+        /// Greatest fragmentation of the target's arena, 0 to 1.
+        Fragmentation = "fragmentation",
+        /// Greatest device memory of the target, in bytes.
+        DeviceMemory = "device memory",
+        /// Growth of memory in bytes per cell; the limit is the growth that counts as none for the quantity
+        /// that is judged.
+        Leak = "growth per cell",
+    }
 }
 
 /// One limit with its figure and outcome.

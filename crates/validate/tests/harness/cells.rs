@@ -227,7 +227,7 @@ async fn cells_that_cannot_be_run_are_not_run_with_a_reason() {
     assert!(report.results.verdicts.iter().all(|verdict| verdict.outcome == Outcome::NotRun));
     assert_eq!((report.exit_code(false), report.exit_code(true)), (1, 1));
     let text = bigbatch_validate::report::text::render(results);
-    assert!(text.contains("Nothing was measured: none of 2 cells was run (2 not run)"), "{text}");
+    assert!(text.contains("Nothing was measured: none of 2 cells ran (2 not run)"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use crate::simulated::{PieceCounter, SimulatedTarget, alone, corpus};
 use bigbatch_validate::figures::{Figures, Status};
 use bigbatch_validate::plan::CellSpec;
 use bigbatch_validate::report::comparison::render;
-use bigbatch_validate::results::compare::{Change, Compared, Comparison, Metric, compare};
+use bigbatch_validate::results::compare::{Change, Comparison, ComparisonOutcome, Metric, compare};
 use bigbatch_validate::stats::PercentileFigure;
 use bigbatch_validate::{Plan, Results, RunOptions, Silent, run_async};
 
@@ -56,14 +56,14 @@ fn row(comparison: &Comparison, metric: Metric, clients: usize) -> &Change {
     comparison.changes.iter().find(is).expect("a row")
 }
 
-fn of(comparison: &Comparison, metric: Metric, clients: usize) -> Compared {
+fn of(comparison: &Comparison, metric: Metric, clients: usize) -> ComparisonOutcome {
     row(comparison, metric, clients).outcome
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_only_one_side_has_is_never_no_regression() {
     let whole = measured(3).await;
-    assert_eq!(compared(&whole, &whole).outcome, Compared::NonInferior, "the premise");
+    assert_eq!(compared(&whole, &whole).outcome, ComparisonOutcome::NonInferior, "the premise");
 
     let mut without = whole.clone();
     for cell in without.cells.iter_mut().filter(|cell| cell.spec == CellSpec::matrix(64, 2)) {
@@ -74,13 +74,17 @@ async fn what_only_one_side_has_is_never_no_regression() {
     for half in [&without, &shorter] {
         for (before, after) in [(&whole, half), (half, &whole)] {
             let found = compared(before, after);
-            assert_eq!(found.outcome, Compared::Inconclusive);
+            assert_eq!(found.outcome, ComparisonOutcome::Inconclusive);
             assert_eq!(found.changes.len(), 6, "{found:?}");
-            assert_eq!(of(&found, Metric::TokensPerSecond, 2), Compared::Inconclusive);
-            assert_eq!(of(&found, Metric::TokensPerSecond, 1), Compared::NonInferior);
-            assert!(render(&found).contains("with no runs on a side"), "{}", render(&found));
+            assert_eq!(of(&found, Metric::TokensPerSecond, 2), ComparisonOutcome::Inconclusive);
+            assert_eq!(of(&found, Metric::TokensPerSecond, 1), ComparisonOutcome::NonInferior);
+            assert!(render(&found).contains("with no runs on one side"), "{}", render(&found));
         }
-        assert_eq!(compared(half, half).outcome, Compared::NonInferior, "neither side has it");
+        assert_eq!(
+            compared(half, half).outcome,
+            ComparisonOutcome::NonInferior,
+            "neither side has it"
+        );
     }
 
     // One run of three whose sample is too small for a p95.
@@ -91,8 +95,8 @@ async fn what_only_one_side_has_is_never_no_regression() {
         }
     });
     let found = compared(&whole, &few);
-    assert_eq!(of(&found, Metric::LatencyP95, 1), Compared::Inconclusive);
-    assert_eq!(found.outcome, Compared::Inconclusive);
+    assert_eq!(of(&found, Metric::LatencyP95, 1), ComparisonOutcome::Inconclusive);
+    assert_eq!(found.outcome, ComparisonOutcome::Inconclusive);
     assert!(compared(&without, &few).changes.len() == 3 + 3, "{found:?}");
 
     let mut other = whole.clone();
@@ -109,13 +113,13 @@ async fn a_latency_that_is_no_longer_reached_is_a_regression_only_if_it_is_shown
     };
     let (one, three) = (measured(1).await, measured(3).await);
     for (runs, before, after, expected) in [
-        (&one, &[0][..], &[50][..], Compared::Inconclusive),
-        (&three, &[0, 1, 0], &[50, 52, 55], Compared::Regression),
-        (&three, &[0, 0, 0], &[50, 50, 50], Compared::Regression),
+        (&one, &[0][..], &[50][..], ComparisonOutcome::Inconclusive),
+        (&three, &[0, 1, 0], &[50, 52, 55], ComparisonOutcome::Regression),
+        (&three, &[0, 0, 0], &[50, 50, 50], ComparisonOutcome::Regression),
         // Five of a hundred reach a p95 and six don't: all of these may have the same true share.
-        (&three, &[5, 5, 3], &[6, 6, 4], Compared::Inconclusive),
-        (&three, &[5, 6, 5], &[6, 5, 6], Compared::Inconclusive),
-        (&three, &[50, 50, 50], &[0, 0, 0], Compared::Inconclusive),
+        (&three, &[5, 5, 3], &[6, 6, 4], ComparisonOutcome::Inconclusive),
+        (&three, &[5, 6, 5], &[6, 5, 6], ComparisonOutcome::Inconclusive),
+        (&three, &[50, 50, 50], &[0, 0, 0], ComparisonOutcome::Inconclusive),
     ] {
         let found = compared(&failing(runs, before), &failing(runs, after));
         assert_eq!(of(&found, Metric::LatencyP95, 1), expected, "{before:?} {after:?}");
@@ -125,7 +129,7 @@ async fn a_latency_that_is_no_longer_reached_is_a_regression_only_if_it_is_shown
     let before = failing(&three, &[0, 1, 2]);
     let after = failing(&three, &[6, 6, 9]);
     let found = compared(&before, &after);
-    let p = row(&found, Metric::LatencyP95, 1).worse.p.expect("a p");
+    let p = row(&found, Metric::LatencyP95, 1).cost.p.expect("a p");
     assert!(0.025 / 6.0 < p && p <= 0.025, "{p}");
-    assert_eq!(found.outcome, Compared::Inconclusive);
+    assert_eq!(found.outcome, ComparisonOutcome::Inconclusive);
 }

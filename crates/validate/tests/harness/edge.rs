@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bigbatch_validate::analysis::edge::{
-    Agreement, Axis, Edge, EdgeFindings, EdgeProbe, Recovered,
+    Edge, EdgeAxis, EdgeFindings, EdgeProbe, PredictionMatch, RecoveryVerdict,
 };
 use bigbatch_validate::load::Cancel;
 use bigbatch_validate::plan::EdgeRules;
@@ -94,23 +94,23 @@ async fn found(law: Law) -> EdgeFindings {
     find_async(&rules, &law, &PieceCounter, &corpus(), &Cancel::new()).await.expect("it starts")
 }
 
-fn axis(found: &EdgeFindings, axis: Axis) -> &Edge {
+fn axis(found: &EdgeFindings, axis: EdgeAxis) -> &Edge {
     found.axes.iter().find(|edge| edge.axis == axis).expect("it was searched")
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_edge_is_found_where_it_is_and_agrees_with_a_right_prediction() {
     let found = found(RIGHT).await;
-    let concurrency = axis(&found, Axis::Concurrency);
+    let concurrency = axis(&found, EdgeAxis::Concurrency);
     assert_eq!((concurrency.works, concurrency.refused), (Some(37), Some(38)));
-    let tokens = axis(&found, Axis::Tokens);
+    let tokens = axis(&found, EdgeAxis::Tokens);
     assert_eq!((tokens.works, tokens.refused), (Some(700), Some(701)));
-    let budget = axis(&found, Axis::MemoryBudget);
+    let budget = axis(&found, EdgeAxis::MemoryBudget);
     let (works, refused) = (budget.works.expect("some"), budget.refused.expect("some"));
     assert!(refused < LEAST_BUDGET && LEAST_BUDGET <= works, "{budget:?}");
     assert!(works - refused <= works / 200 + 1, "within half a percent: {budget:?}");
     for edge in &found.axes {
-        assert_eq!(edge.agreement, Agreement::Agrees, "{edge:?}");
+        assert_eq!(edge.agreement, PredictionMatch::Agrees, "{edge:?}");
         assert!(edge.difference_percent.is_some_and(|percent| percent.abs() <= 0.5), "{edge:?}");
     }
 
@@ -124,11 +124,11 @@ async fn every_edge_is_found_where_it_is_and_agrees_with_a_right_prediction() {
         assert_eq!(failure.message, "the queue is full");
     }
     let start = found.failures.iter().find(|failure| failure.kind.is_none()).expect("a start");
-    assert_eq!((start.axis, start.label()), (Axis::MemoryBudget, "refused to start"));
+    assert_eq!((start.axis, start.label()), (EdgeAxis::MemoryBudget, "refused to start"));
     assert!(start.memory_budget_bytes.is_some_and(|bytes| bytes < LEAST_BUDGET));
     let verdicts: Vec<_> =
         found.recoveries.iter().map(|r| (r.verdict, r.requests, r.rounds)).collect();
-    assert_eq!(verdicts, [(Recovered::Yes, 30, 1); 3]);
+    assert_eq!(verdicts, [(RecoveryVerdict::Yes, 30, 1); 3]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,21 +140,21 @@ async fn wrong_predictions_and_a_target_that_stays_slow_are_reported() {
     };
     let found = found(Law { predicted, ms_after_overload: 20, ..RIGHT }).await;
     let agreement = |of| axis(&found, of).agreement;
-    assert_eq!(agreement(Axis::Concurrency), Agreement::Short, "37 of 64");
-    assert_eq!(agreement(Axis::Tokens), Agreement::Beyond, "700 against 512");
-    assert_eq!(agreement(Axis::MemoryBudget), Agreement::Short, "it needs twice as much");
+    assert_eq!(agreement(EdgeAxis::Concurrency), PredictionMatch::Short, "37 of 64");
+    assert_eq!(agreement(EdgeAxis::Tokens), PredictionMatch::Beyond, "700 against 512");
+    assert_eq!(agreement(EdgeAxis::MemoryBudget), PredictionMatch::Short, "it needs twice as much");
     let [overload, _, restarted] = &found.recoveries[..] else { panic!("three") };
-    assert_eq!(overload.verdict, Recovered::No);
+    assert_eq!(overload.verdict, RecoveryVerdict::No);
     assert!(overload.rounds > 1 && overload.seconds >= 10.0, "it was given time: {overload:?}");
     assert!(overload.ratio.is_some_and(|ratio| (ratio - 2.0).abs() < 0.01), "{overload:?}");
-    assert_eq!(restarted.verdict, Recovered::Yes, "a fresh one is as fast as ever");
+    assert_eq!(restarted.verdict, RecoveryVerdict::Yes, "a fresh one is as fast as ever");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_restarted_is_searched_upwards_only() {
     let law = Law { can_restart: false, predicted: EdgePrediction::default(), ..RIGHT };
     let found = found(law).await;
-    let axes: Vec<Axis> = found.axes.iter().map(|edge| edge.axis).collect();
-    assert_eq!(axes, [Axis::Concurrency, Axis::Tokens]);
-    assert!(found.axes.iter().all(|edge| edge.agreement == Agreement::Unknown));
+    let axes: Vec<EdgeAxis> = found.axes.iter().map(|edge| edge.axis).collect();
+    assert_eq!(axes, [EdgeAxis::Concurrency, EdgeAxis::Tokens]);
+    assert!(found.axes.iter().all(|edge| edge.agreement == PredictionMatch::Unknown));
 }

@@ -13,7 +13,7 @@ use bigbatch_validate::stats::PercentileFigure;
 use bigbatch_validate::system::{
     FailureKind, MemorySample, Prompt, Reply, ReplyFuture, Target, TargetInfo,
 };
-use bigbatch_validate::{Broken, Error, Plan, Report, RunOptions, Silent, Steady, run_async};
+use bigbatch_validate::{BreakCause, Error, Plan, Report, RunOptions, Silent, Steady, run_async};
 use tokio::time::Instant;
 
 fn ms(ms: u64) -> Duration {
@@ -218,7 +218,7 @@ async fn a_ramp_finds_the_rate_that_breaks_a_queue() {
         let figures = figures(&report.results.cells[0]);
         let ramp = figures.ramp.as_ref().expect("a ramp");
         let broke = ramp.broke.as_ref().expect("fifty a second is all it can");
-        assert_eq!(broke.what, Broken::Latency);
+        assert_eq!(broke.cause, BreakCause::Latency);
         assert!((48.0..=60.0).contains(&broke.rate_per_second), "{}", broke.rate_per_second);
         // Three times 20 ms, and the step of the timer.
         let most = ramp.latency_ms_p95_max.expect("a limit");
@@ -240,7 +240,7 @@ async fn a_ramp_within_capacity_does_not_break_and_failures_break_it() {
     let refused = run(&plan, SimulatedTarget::new(law)).await;
     let ramp = figures(&refused.results.cells[0]).ramp.clone().expect("a ramp");
     let broke = ramp.broke.expect("refused");
-    assert_eq!(broke.what, Broken::Failures);
+    assert_eq!(broke.cause, BreakCause::Failures);
     assert!((58.0..=66.0).contains(&broke.rate_per_second), "{}", broke.rate_per_second);
 }
 
@@ -248,7 +248,7 @@ async fn a_ramp_within_capacity_does_not_break_and_failures_break_it() {
 async fn a_ramp_that_was_cut_short_did_not_keep_up_to_its_end() {
     let mut plan = plan(Lengths::Fixed(64), ramp(60.0, None));
     for (limit, said) in
-        [(600.0, "kept up to the end"), (31.0, "kept up as far as it came, about 48.0/s")]
+        [(600.0, "kept up to the end"), (31.0, "kept up to 48.0/s, where the ramp was cut")]
     {
         plan.cell.time_limit_seconds = limit;
         let report = run(&plan, SimulatedTarget::new(|n| (ms(20), alone(n)))).await;

@@ -107,7 +107,7 @@ async fn limits_over_the_whole_run_stand_beside_those_of_cells() {
     let markdown = report::markdown::render(&report.results);
     assert!(markdown.contains("| all | all | fragmentation | ≤ 5 % | 0 % |"), "{markdown}");
     let html = report::html::render(&report.results);
-    for what in ["p99 / p50", "fragmentation", "device memory", "growth a cell"] {
+    for what in ["p99 / p50", "fragmentation", "device memory", "growth per cell"] {
         assert!(html.contains(what), "{what}");
     }
     let mut json = Vec::new();

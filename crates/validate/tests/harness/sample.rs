@@ -3,7 +3,8 @@
 use bigbatch_allocators::{MemoryExperiment, Strategy, TimelinePoint, Times, TrafficSummary};
 use bigbatch_engine::CudaDevice;
 use bigbatch_validate::analysis::edge::{
-    Agreement, Axis, Edge, EdgeFailure, EdgeFindings, EdgeProbe, Recovered, Recovery,
+    Edge, EdgeAxis, EdgeFailure, EdgeFindings, EdgeProbe, PredictionMatch, Recovery,
+    RecoveryVerdict,
 };
 use bigbatch_validate::analysis::failures::FailureGroup;
 use bigbatch_validate::analysis::latency::{
@@ -290,17 +291,17 @@ fn edge(message: &str) -> EdgeFindings {
         |value, works: bool| EdgeProbe { value, requests: 64, failed: usize::from(!works), works };
     EdgeFindings {
         axes: vec![Edge {
-            axis: Axis::Concurrency,
+            axis: EdgeAxis::Concurrency,
             works: Some(512),
             refused: Some(513),
             predicted: Some(512),
             difference_percent: Some(0.0),
-            agreement: Agreement::Agrees,
+            agreement: PredictionMatch::Agrees,
             probes: vec![probe(512, true), probe(513, false)],
             note: Some("as far as the rules go".into()),
         }],
         failures: vec![EdgeFailure {
-            axis: Axis::Concurrency,
+            axis: EdgeAxis::Concurrency,
             value: 513,
             first_at_ms: 100.0,
             last_at_ms: 110.0,
@@ -312,7 +313,7 @@ fn edge(message: &str) -> EdgeFindings {
             message: message.into(),
         }],
         recoveries: vec![Recovery {
-            axis: Axis::Concurrency,
+            axis: EdgeAxis::Concurrency,
             requests: 40,
             rounds: 2,
             seconds: 1.7,
@@ -323,7 +324,7 @@ fn edge(message: &str) -> EdgeFindings {
             ratio: Some(1.01),
             ratio_interval: Some((0.98, 1.05)),
             ratio_normal_max: 1.2,
-            verdict: Recovered::Yes,
+            verdict: RecoveryVerdict::Yes,
         }],
     }
 }

@@ -88,7 +88,7 @@ fn scenario(lengths: Lengths, load: Load) -> Scenario {
 /// Every word that a field may have for its value.
 fn words() -> Vec<Value> {
     use bigbatch_validate::analysis::Stage;
-    use bigbatch_validate::analysis::edge::{Agreement, Axis, Recovered};
+    use bigbatch_validate::analysis::edge::{EdgeAxis, PredictionMatch, RecoveryVerdict};
     use bigbatch_validate::analysis::memory::{LeakVerdict, MemoryQuantity};
     use bigbatch_validate::load::Phase;
     use bigbatch_validate::preflight::{Severity, Subject};
@@ -96,13 +96,18 @@ fn words() -> Vec<Value> {
     use bigbatch_validate::stats::TrialUnit;
     use bigbatch_validate::system::FailureKind;
     use bigbatch_validate::verdict::{Criterion, Outcome};
-    use bigbatch_validate::{Broken, MemoryPhase};
+    use bigbatch_validate::{BreakCause, MemoryPhase};
 
     let all = serde_json::json!([
         Stage::ALL,
-        [Agreement::Agrees, Agreement::Short, Agreement::Beyond, Agreement::Unknown],
-        [Axis::Concurrency, Axis::Tokens, Axis::MemoryBudget],
-        [Recovered::Yes, Recovered::No, Recovered::Inconclusive],
+        [
+            PredictionMatch::Agrees,
+            PredictionMatch::Short,
+            PredictionMatch::Beyond,
+            PredictionMatch::Unknown
+        ],
+        [EdgeAxis::Concurrency, EdgeAxis::Tokens, EdgeAxis::MemoryBudget],
+        [RecoveryVerdict::Yes, RecoveryVerdict::No, RecoveryVerdict::Inconclusive],
         [LeakVerdict::Clean, LeakVerdict::Leak, LeakVerdict::Inconclusive],
         [
             MemoryQuantity::Device,
@@ -165,7 +170,7 @@ fn words() -> Vec<Value> {
             Criterion::Leak
         ],
         [Outcome::Pass, Outcome::NotShown, Outcome::NotRun, Outcome::Fail],
-        [Broken::Failures, Broken::Latency],
+        [BreakCause::Failures, BreakCause::Latency],
         [MemoryPhase::Before, MemoryPhase::During, MemoryPhase::After],
         ["exactly", "at_least", "not_reached", "no_data", "found", "not_steady", "not_sought"],
         ["open", "ramp", "replay", "constant", "poisson", "gamma"],

@@ -1,53 +1,42 @@
-//! Failures over time: a lane for each kind, a bar for each cell from its first failure to its last,
-//! over the cells as bands.
+//! Failures over time: a lane per kind, and in it a bar per cell from its first failure to its last, over the
+//! bands of the cells.
 
 use crate::analysis::FailureGroup;
 use crate::results::Results;
 use crate::system::FailureKind;
 
-use super::frame::{At, Axis, Frame, Scale, Size};
-use super::parts::{Figure, bands, end_ms, series_class, short};
+use super::frame::{Axis, Frame, MARGINS, Scale};
+use super::parts::{Charts, over_time, series_class};
 use crate::format::{count, time};
 
-const WIDTH: f64 = 860.0;
 const LANE: f64 = 30.0;
-/// What the frame takes above and below its lanes.
-const AROUND: f64 = 76.0;
-/// Narrower bars would not be seen.
+/// Narrower bars would not be visible.
 const BAR_PX: f64 = 5.0;
 
-/// The chart and the names of its lanes, top to bottom; none if nothing failed.
-pub(in super::super) fn failures(results: &Results) -> Option<(Figure, Vec<String>)> {
+/// Returns the chart, lanes in the order of its legend; `None` if nothing failed.
+pub(in crate::report) fn failures(results: &Results) -> Option<Charts> {
     let groups = &results.analysis.failures;
     let mut kinds: Vec<FailureKind> = groups.iter().map(|group| group.kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    let end = end_ms(results).filter(|_| !kinds.is_empty())?;
-    let x = Scale::linear(end / 1e3);
-    let y = Scale::linear(kinds.len() as f64);
-    let x = Axis {
-        scale: x,
-        title: "time since the start, s",
-        ticks: x.ticks(9).into_iter().map(|tick| (tick, short(tick))).collect(),
-    };
-    let y = Axis { scale: y, title: "", ticks: Vec::new() };
-    let size = Size { width: WIDTH, height: LANE * kinds.len() as f64 + AROUND };
-    let mut frame = Frame::new(size, "Failures over time, by kind", x, y);
-    bands(&mut frame, results);
+    if kinds.is_empty() {
+        return None;
+    }
+    let lanes = kinds.len();
+    let y = Axis::with_ticks(Scale::linear(lanes as f64), "", []);
+    let height = LANE * lanes as f64 + MARGINS + 20.0;
+    let mut frame = over_time(results, height, "Failures over time, by kind", y)?;
     for group in groups {
         let lane = kinds.iter().position(|&kind| kind == group.kind).unwrap_or(0);
-        bar(&mut frame, group, kinds.len() - 1 - lane, &series_class(lane, kinds.len()));
+        bar(&mut frame, group, lanes - 1 - lane, &series_class(lane, lanes));
     }
-    let names = kinds.into_iter().map(|kind| kind.label().to_owned()).collect();
-    Some((Figure { title: String::new(), svg: frame.finish() }, names))
+    Charts::new(vec![frame.finish("")], "Kind:", kinds.into_iter().map(FailureKind::label))
 }
 
 fn bar(frame: &mut Frame, group: &FailureGroup, lane: usize, class: &str) {
     let (from, to) = (frame.x(group.first_at_ms / 1e3), frame.x(group.last_at_ms / 1e3));
     let width = (to - from).max(BAR_PX);
-    let (top, height) =
-        (frame.y(lane as f64 + 0.75), frame.y(lane as f64 + 0.25) - frame.y(lane as f64 + 0.75));
-    let class = format!("part {class}");
+    let (top, bottom) = (frame.y(lane as f64 + 0.75), frame.y(lane as f64 + 0.25));
     let title = format!(
         "{}: {} × {}, {} to {}",
         group.load,
@@ -56,28 +45,10 @@ fn bar(frame: &mut Frame, group: &FailureGroup, lane: usize, class: &str) {
         time(group.first_at_ms),
         time(group.last_at_ms)
     );
-    let (x, y, wide, high) = (At(from), At(top), At(width), At(height));
-    let right = frame.right();
-    let out = frame.out();
-    out.open(
-        "rect",
-        &[
-            ("class", &class),
-            ("x", &x),
-            ("y", &y),
-            ("width", &wide),
-            ("height", &high),
-            ("rx", &"2"),
-        ],
-    );
-    out.element("title", &[], title).close("rect");
-    // Beside the bar, on the side that has room.
-    let fits = from + width + 46.0 < right;
+    // The count stands beside the bar, on the side that has room.
+    let fits = from + width + 46.0 < frame.right();
     let (at, anchor) = if fits { (from + width + 5.0, "start") } else { (from - 5.0, "end") };
-    let (x, y) = (At(at), At(top + height / 2.0 + 4.0));
-    out.element(
-        "text",
-        &[("class", &"note"), ("x", &x), ("y", &y), ("text-anchor", &anchor)],
-        count(group.count),
-    );
+    let out = frame.out();
+    out.rect(&format!("part {class}"), (from, top), (width, bottom - top), title);
+    out.label("note", anchor, (at, (top + bottom) / 2.0 + 4.0), count(group.count));
 }

@@ -1,31 +1,30 @@
-//! The frame of a chart: a plotting area with scales, grid lines, ticks and axis titles.
+//! The frame of a chart: a plotting area with scales, grid lines, ticks and axis titles, and the marks that
+//! several charts draw into it.
 
-use std::fmt;
+use crate::report::markup::{Markup, Px};
 
-use crate::report::markup::Markup;
-
-/// How values map to a length.
+/// A map from values to a share of the axis.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Scale {
-    /// From zero, evenly.
+    /// Evenly from 0 to `most`.
     Linear { most: f64 },
-    /// By ratio, from a least value above zero.
+    /// By ratio, from `least` above 0 to `most`.
     Log { least: f64, most: f64 },
 }
 
 impl Scale {
-    /// A linear scale from 0 that shows `most`.
+    /// Creates a linear scale from 0 to `most`.
     pub(super) fn linear(most: f64) -> Scale {
         Scale::Linear { most: if most > 0.0 { most } else { 1.0 } }
     }
 
-    /// A logarithmic scale that shows `least` and `most` with a little room on both sides.
+    /// Creates a logarithmic scale from `least` to `most`, with a little room on both sides.
     pub(super) fn log(least: f64, most: f64) -> Scale {
         let least = if least > 0.0 { least } else { 1e-3 };
         Scale::Log { least: least / 1.15, most: most.max(least) * 1.15 }
     }
 
-    /// Place of `value`, 0 to 1.
+    /// Returns the position of `value` along the axis, 0 to 1.
     fn share(self, value: f64) -> f64 {
         let share = match self {
             Scale::Linear { most } => value / most,
@@ -34,29 +33,27 @@ impl Scale {
         share.clamp(0.0, 1.0)
     }
 
-    /// Round values at which to put a tick; a linear scale gets `about` so many.
-    pub(super) fn ticks(self, about: u32) -> Vec<f64> {
+    /// Returns round values at which to put a tick, on a linear scale `about` as many.
+    fn ticks(self, about: u32) -> Vec<f64> {
         match self {
             Scale::Linear { most } => {
                 let step = round_step(most / f64::from(about));
-                (0..)
-                    .map(|index| f64::from(index) * step)
-                    .take_while(|&tick| tick <= most * 1.0001)
-                    .collect()
+                let ticks = (0..).map(|index| f64::from(index) * step);
+                ticks.take_while(|&tick| tick <= most * 1.0001).collect()
             }
             Scale::Log { least, most } => log_ticks(least, most),
         }
     }
 }
 
-/// The next of 1, 2, 2.5, 5 times a power of ten.
+/// Returns the next larger of 1, 2, 2.5 and 5 times a power of ten.
 fn round_step(raw: f64) -> f64 {
     let power = 10f64.powf(raw.log10().floor());
     let factors = [1.0, 2.0, 2.5, 5.0, 10.0];
     factors.iter().map(|factor| factor * power).find(|&step| step >= raw * 0.9999).unwrap_or(raw)
 }
 
-/// Powers of ten, with 2 and 5 between them where there is room; even steps where there is no power.
+/// Returns powers of ten, with 2 and 5 between them where there is room; even steps where there is no power.
 fn log_ticks(least: f64, most: f64) -> Vec<f64> {
     if most / least < 2.5 {
         let step = round_step((most - least) / 4.0);
@@ -73,164 +70,145 @@ fn log_ticks(least: f64, most: f64) -> Vec<f64> {
     all.filter(|tick| (least..=most).contains(tick)).collect()
 }
 
-/// Sizes in the chart's own units, which are CSS pixels at its natural width.
-#[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Size {
-    pub(in super::super) width: f64,
-    pub(in super::super) height: f64,
-}
-
 const LEFT: f64 = 62.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
-
-/// A coordinate, printed short.
-pub(in super::super) struct At(pub(in super::super) f64);
-
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.1}", self.0)
-    }
-}
+/// Height of a frame beyond its plotting area.
+pub(super) const MARGINS: f64 = TOP + BOTTOM;
+/// A band narrower than this has its name only as a tooltip.
+const NAMED_FROM_PX: f64 = 46.0;
 
 /// An axis.
 pub(super) struct Axis {
-    pub(super) scale: Scale,
-    pub(super) title: &'static str,
-    pub(super) ticks: Vec<(f64, String)>,
+    scale: Scale,
+    title: &'static str,
+    ticks: Vec<(f64, String)>,
+}
+
+impl Axis {
+    /// Creates an axis with `about` as many round ticks, each printed by `print`.
+    pub(super) fn new(
+        scale: Scale,
+        title: &'static str,
+        about: u32,
+        print: impl Fn(f64) -> String,
+    ) -> Axis {
+        let ticks = scale.ticks(about).into_iter().map(|tick| (tick, print(tick))).collect();
+        Axis { scale, title, ticks }
+    }
+
+    /// Creates an axis with ticks at these values.
+    pub(super) fn with_ticks(
+        scale: Scale,
+        title: &'static str,
+        ticks: impl IntoIterator<Item = (f64, String)>,
+    ) -> Axis {
+        Axis { scale, title, ticks: ticks.into_iter().collect() }
+    }
 }
 
 /// A chart under construction.
 pub(super) struct Frame {
-    size: Size,
+    width: f64,
+    height: f64,
     x: Scale,
     y: Scale,
     out: Markup,
 }
 
 impl Frame {
-    /// Draws the axes; `label` says what the chart shows to those who cannot see it.
-    pub(super) fn new(size: Size, label: &str, x: Axis, y: Axis) -> Frame {
-        let mut out = Markup::new();
-        let view = format!("0 0 {} {}", size.width, size.height);
-        let natural = format!("max-width:{}px", size.width * 1.25);
-        out.open(
-            "svg",
-            &[("viewBox", &view), ("role", &"img"), ("aria-label", &label), ("style", &natural)],
-        );
-        let mut frame = Frame { size, x: x.scale, y: y.scale, out };
-        frame.horizontal_axis(&x);
-        frame.vertical_axis(&y);
+    /// Draws the axes of a chart of `width` by `height` pixels; `label` describes it to screen readers.
+    pub(super) fn new((width, height): (f64, f64), label: &str, x: Axis, y: Axis) -> Frame {
+        let mut frame = Frame { width, height, x: x.scale, y: y.scale, out: Markup::new() };
+        frame.out.open_svg(width, height, label);
+        let (left, right, bottom) = (LEFT, frame.right(), frame.bottom());
+        for (value, name) in &x.ticks {
+            let at = frame.x(*value);
+            frame.out.segment("grid", (at, TOP), (at, bottom));
+            frame.out.label("", "middle", (at, bottom + 16.0), name);
+        }
+        frame.out.label("axis", "middle", ((left + right) / 2.0, height - 8.0), x.title);
+        for (value, name) in &y.ticks {
+            let at = frame.y(*value);
+            frame.out.segment("grid", (left, at), (right, at));
+            frame.out.label("", "end", (left - 8.0, at + 3.5), name);
+        }
+        let turned = format!("translate(13 {}) rotate(-90)", Px((TOP + bottom) / 2.0));
+        let attributes: [(&'static str, &dyn std::fmt::Display); 3] =
+            [("class", &"axis"), ("transform", &turned), ("text-anchor", &"middle")];
+        frame.out.element("text", &attributes, y.title);
         frame
     }
 
-    /// Horizontal place of a value.
+    /// Returns the horizontal position of a value, in pixels.
     pub(super) fn x(&self, value: f64) -> f64 {
-        LEFT + self.x.share(value) * (self.size.width - LEFT - RIGHT)
+        LEFT + self.x.share(value) * (self.right() - LEFT)
     }
 
-    /// Vertical place of a value.
+    /// Returns the vertical position of a value, in pixels.
     pub(super) fn y(&self, value: f64) -> f64 {
         self.bottom() - self.y.share(value) * (self.bottom() - TOP)
     }
 
     pub(super) fn right(&self) -> f64 {
-        self.size.width - RIGHT
+        self.width - RIGHT
     }
 
-    pub(super) fn top(&self) -> f64 {
-        TOP
+    fn bottom(&self) -> f64 {
+        self.height - BOTTOM
     }
 
-    pub(super) fn bottom(&self) -> f64 {
-        self.size.height - BOTTOM
-    }
-
-    /// The markup, for marks of the chart's own.
+    /// Returns the markup, for marks that only one chart has.
     pub(super) fn out(&mut self) -> &mut Markup {
         &mut self.out
     }
 
-    /// A line through points in units of the axes.
+    /// Draws a line through points in units of the axes.
     pub(super) fn line(&mut self, class: &str, points: &[(f64, f64)], title: &str) {
-        let places: Vec<String> =
-            points.iter().map(|&(x, y)| format!("{},{}", At(self.x(x)), At(self.y(y)))).collect();
+        let point = |&(x, y): &(f64, f64)| format!("{},{}", Px(self.x(x)), Px(self.y(y)));
+        let points: Vec<String> = points.iter().map(point).collect();
         let class = format!("line {class}");
-        self.out.open("polyline", &[("class", &class), ("points", &places.join(" "))]);
+        self.out.open("polyline", &[("class", &class), ("points", &points.join(" "))]);
         self.out.element("title", &[], title).close("polyline");
     }
 
-    /// A dot at a point in units of the axes.
-    pub(super) fn dot(&mut self, class: &str, (x, y): (f64, f64), title: &str) {
-        let (cx, cy, class) = (At(self.x(x)), At(self.y(y)), format!("dot {class}"));
-        self.out.open("circle", &[("class", &class), ("cx", &cx), ("cy", &cy), ("r", &"3.5")]);
+    /// Draws a circle around a point in units of the axes.
+    pub(super) fn circle(&mut self, class: &str, (x, y): (f64, f64), radius: f64, title: &str) {
+        let (cx, cy) = (Px(self.x(x)), Px(self.y(y)));
+        self.out.open("circle", &[("class", &class), ("cx", &cx), ("cy", &cy), ("r", &radius)]);
         self.out.element("title", &[], title).close("circle");
     }
 
-    /// A horizontal line over the whole width, with its name at the left end.
-    pub(super) fn rule(&mut self, value: f64, name: &str) {
-        let (y, below) = (At(self.y(value)), At(self.y(value) + 13.0));
-        let (left, right, start) = (At(LEFT), At(self.right()), At(LEFT + 6.0));
-        self.out.empty(
-            "line",
-            &[("class", &"rule"), ("x1", &left), ("x2", &right), ("y1", &y), ("y2", &y)],
-        );
-        let place: &[(&'static str, &dyn fmt::Display)] =
-            &[("class", &"note"), ("x", &start), ("y", &below)];
-        self.out.element("text", place, name);
+    /// Draws a horizontal line over the whole width, with its name at the left end.
+    pub(super) fn horizontal(&mut self, value: f64, name: &str) {
+        let (y, right) = (self.y(value), self.right());
+        self.out.segment("rule", (LEFT, y), (right, y));
+        self.out.label("note", "start", (LEFT + 6.0, y + 13.0), name);
     }
 
-    /// The finished chart.
-    pub(super) fn finish(mut self) -> Markup {
+    /// Draws a vertical line over the whole height, with its name at the foot.
+    pub(super) fn vertical(&mut self, value: f64, name: &str) {
+        let (x, bottom) = (self.x(value), self.bottom());
+        self.out.segment("rule", (x, TOP), (x, bottom));
+        let (at, anchor) = if x < self.width / 2.0 { (x + 5.0, "start") } else { (x - 5.0, "end") };
+        self.out.label("note", anchor, (at, bottom - 8.0), name);
+    }
+
+    /// Shades a span of the horizontal axis, every second one darker, and names it where there is room.
+    pub(super) fn band(&mut self, index: usize, (from, to): (f64, f64), name: &str, title: &str) {
+        let (left, right, bottom) = (self.x(from), self.x(to), self.bottom());
+        let class = if index.is_multiple_of(2) { "band" } else { "band odd" };
+        self.out.rect(class, (left, TOP), ((right - left).max(0.5), bottom - TOP), title);
+        if right - left >= NAMED_FROM_PX {
+            self.out.label("note", "middle", ((left + right) / 2.0, TOP + 13.0), name);
+        }
+    }
+
+    /// Returns the finished chart under `title`.
+    pub(super) fn finish(mut self, title: impl Into<String>) -> super::Figure {
         self.out.close("svg");
-        self.out
-    }
-
-    fn horizontal_axis(&mut self, axis: &Axis) {
-        let (top, bottom) = (At(self.top()), At(self.bottom()));
-        let below = At(self.bottom() + 16.0);
-        for (value, label) in &axis.ticks {
-            let x = At(self.x(*value));
-            self.out.empty(
-                "line",
-                &[("class", &"grid"), ("x1", &x), ("x2", &x), ("y1", &top), ("y2", &bottom)],
-            );
-            self.out.element(
-                "text",
-                &[("x", &x), ("y", &below), ("text-anchor", &"middle")],
-                label,
-            );
-        }
-        let (x, y) = (At((LEFT + self.right()) / 2.0), At(self.size.height - 8.0));
-        self.out.element(
-            "text",
-            &[("class", &"axis"), ("x", &x), ("y", &y), ("text-anchor", &"middle")],
-            axis.title,
-        );
-    }
-
-    fn vertical_axis(&mut self, axis: &Axis) {
-        let (left, right, before) = (At(LEFT), At(self.right()), At(LEFT - 8.0));
-        for (value, label) in &axis.ticks {
-            let (y, middle) = (At(self.y(*value)), At(self.y(*value) + 3.5));
-            self.out.empty(
-                "line",
-                &[("class", &"grid"), ("x1", &left), ("x2", &right), ("y1", &y), ("y2", &y)],
-            );
-            self.out.element(
-                "text",
-                &[("x", &before), ("y", &middle), ("text-anchor", &"end")],
-                label,
-            );
-        }
-        let turned =
-            format!("translate(13 {}) rotate(-90)", At((self.top() + self.bottom()) / 2.0));
-        self.out.element(
-            "text",
-            &[("class", &"axis"), ("transform", &turned), ("text-anchor", &"middle")],
-            axis.title,
-        );
+        super::Figure { title: title.into(), svg: self.out }
     }
 }
 

@@ -1,23 +1,21 @@
-//! The distribution of latency: of the matrix one chart a length and one line a concurrency, of each
-//! scenario a chart of its own with both distributions, from the intended start and from sending.
+//! The distribution of latency: for the matrix one chart per length with a line per concurrency, for each
+//! scenario a chart with two lines, from the intended start and from sending.
 //!
-//! The line is over all requests: one that failed is a request that no time reaches, so the line of
-//! a cell with failures ends below 100 % and runs on level and dashed. A diamond marks a p95 bar: the line
-//! should pass on its left.
+//! A line is over all requests, and no time reaches one that failed: the line of a cell with failures ends below
+//! 100 % and continues level and dashed. A diamond marks a p95 limit, which the line should pass on its left.
 
 use crate::figures::{Cell, Figures};
 use crate::results::Results;
 use crate::stats::Spread;
 
-use super::frame::{At, Axis, Frame, Scale, Size};
-use super::parts::{Figure, series_class, time_tick};
+use super::frame::{Axis, Frame, Scale};
+use super::parts::{Charts, Figure, series_class, time_tick};
 use crate::format::{percent_limit, time, tokens};
-use crate::report::words;
+use crate::report::markup::Px;
+use crate::report::tables::table::or_dash;
 
-const SIZE: Size = Size { width: 380.0, height: 280.0 };
-
-/// One chart for each length that was run.
-pub(in super::super) fn latencies(results: &Results) -> Vec<Figure> {
+/// Returns one chart per length that was run.
+pub(in crate::report) fn latencies(results: &Results) -> Option<Charts> {
     let matrix = results.matrix();
     let run: Vec<(&Cell, &Figures)> = matrix
         .iter()
@@ -25,119 +23,87 @@ pub(in super::super) fn latencies(results: &Results) -> Vec<Figure> {
         .filter(|(_, figures)| !figures.distribution.is_empty())
         .collect();
     let times = || run.iter().flat_map(|(_, figures)| &figures.distribution).map(|&(ms, _)| ms);
-    let Some(least) = times().min_by(f64::total_cmp) else { return Vec::new() };
-    let most = times().max_by(f64::total_cmp).unwrap_or(least);
+    let ends = (times().min_by(f64::total_cmp)?, times().max_by(f64::total_cmp)?);
     let mut levels = results.plan.concurrency.clone();
     levels.sort_unstable();
-    let mut charts = Vec::new();
-    for length in results.lengths_run() {
-        let cells: Vec<_> =
-            run.iter().copied().filter(|(cell, _)| cell.spec.tokens() == Some(length)).collect();
-        if !cells.is_empty() {
-            charts.push(chart(results, length, &cells, &levels, (least, most)));
-        }
-    }
-    charts
+    let chart = |length: usize| {
+        let of_length = |(cell, _): &(&Cell, &Figures)| cell.spec.tokens() == Some(length);
+        let cells: Vec<_> = run.iter().copied().filter(of_length).collect();
+        (!cells.is_empty()).then(|| of_length_chart(results, length, &cells, &levels, ends))
+    };
+    let charts = results.lengths_run().into_iter().filter_map(chart).collect();
+    Charts::new(charts, "Clients:", levels.iter().map(|level| format!("C = {level}")))
 }
 
-fn chart(
+fn of_length_chart(
     results: &Results,
     length: usize,
     cells: &[(&Cell, &Figures)],
     levels: &[usize],
     (least, most): (f64, f64),
 ) -> Figure {
-    let bars: Vec<(usize, f64)> = results
-        .plan
-        .bars
-        .iter()
-        .filter(|bar| bar.tokens == Some(length))
+    let bars = results.plan.bars.iter().filter(|bar| bar.tokens == Some(length));
+    let limits: Vec<(usize, f64)> = bars
         .filter_map(|bar| Some((bar.concurrency?, bar.latency_seconds_p95_max? * 1e3)))
         .collect();
-    let far = bars.iter().map(|&(_, ms)| ms).fold(most, f64::max);
-    let label = format!("Distribution of latency at {} tokens", tokens(length));
-    let mut frame = axes(&label, least, far);
+    let far = limits.iter().map(|&(_, ms)| ms).fold(most, f64::max);
+    let class = |clients: usize| {
+        let index = levels.iter().position(|&level| level == clients).unwrap_or(0);
+        series_class(index, levels.len())
+    };
+    let caption = format!("{} tokens", tokens(length));
+    let mut frame = axes(&format!("Distribution of latency, {caption}"), least, far);
     for (cell, figures) in cells {
-        let class = class(levels, cell.spec.concurrency().unwrap_or_default());
+        let class = class(cell.spec.concurrency().unwrap_or_default());
         let title = summary(&cell.name(), &figures.latency_over_all);
         distribution(&mut frame, &class, &figures.distribution, far * 2.0, &title);
     }
-    for (concurrency, ms) in bars {
-        let title = format!("bar for {concurrency} clients: p95 at most {}", time(ms));
-        diamond(&mut frame, &class(levels, concurrency), ms, &title);
+    for (clients, ms) in limits {
+        let title = format!("limit for {clients} clients: p95 at most {}", time(ms));
+        diamond(&mut frame, &class(clients), ms, &title);
     }
-    Figure { title: format!("{} tokens", tokens(length)), svg: frame.finish() }
+    frame.finish(caption)
 }
 
-/// A chart for each scenario that was run, and the names of their two lines.
-pub(in super::super) fn scenarios(results: &Results) -> Option<(Vec<Figure>, Vec<String>)> {
-    let charts: Vec<Figure> = results
-        .scenarios()
-        .into_iter()
-        .filter_map(|cell| scenario(results, cell, cell.figures()?))
-        .collect();
-    let names = vec!["from the intended start".to_owned(), "from sending".to_owned()];
-    (!charts.is_empty()).then_some((charts, names))
+/// Returns one chart per scenario that was run.
+pub(in crate::report) fn scenarios(results: &Results) -> Option<Charts> {
+    let cells = results.scenarios().into_iter();
+    let charts = cells.filter_map(|cell| scenario(results, cell, cell.figures()?)).collect();
+    Charts::new(charts, "Latency:", ["from the intended start", "from sending"])
 }
 
 fn scenario(results: &Results, cell: &Cell, figures: &Figures) -> Option<Figure> {
     let bars = results.plan.bars.iter().filter(|bar| bar.scenario == cell.spec.scenario);
-    let bar = bars.filter_map(|bar| bar.latency_seconds_p95_max).next().map(|limit| limit * 1e3);
-    let both = [&figures.distribution, &figures.distribution_from_sending];
-    let times = || both.into_iter().flatten().map(|&(ms, _)| ms);
+    let limit = bars.filter_map(|bar| bar.latency_seconds_p95_max).next().map(|limit| limit * 1e3);
+    let (intended, sending) = (&figures.distribution, &figures.distribution_from_sending);
+    let times = || intended.iter().chain(sending).map(|&(ms, _)| ms);
     let least = times().min_by(f64::total_cmp)?;
-    let far = times().chain(bar).max_by(f64::total_cmp)?;
+    let far = times().chain(limit).max_by(f64::total_cmp)?;
     let name = cell.name();
     let mut frame = axes(&format!("Distribution of latency, {name}"), least, far);
-    let lines = [
-        (
-            &figures.distribution_from_sending,
-            &figures.latency_over_all_from_sending,
-            1,
-            "from sending",
-        ),
-        (&figures.distribution, &figures.latency_over_all, 0, "from the intended start"),
-    ];
-    for (points, spread, index, from) in lines {
-        let title = summary(&format!("{name}, {from}"), spread);
-        distribution(&mut frame, &series_class(index, 2), points, far * 2.0, &title);
+    let title = summary(&format!("{name}, from sending"), &figures.latency_over_all_from_sending);
+    distribution(&mut frame, &series_class(1, 2), sending, far * 2.0, &title);
+    let title = summary(&format!("{name}, from the intended start"), &figures.latency_over_all);
+    distribution(&mut frame, &series_class(0, 2), intended, far * 2.0, &title);
+    if let Some(ms) = limit {
+        diamond(&mut frame, &series_class(0, 2), ms, &format!("limit: p95 at most {}", time(ms)));
     }
-    if let Some(ms) = bar {
-        diamond(&mut frame, &series_class(0, 2), ms, &format!("bar: p95 at most {}", time(ms)));
-    }
-    Some(Figure { title: format!("{name}: {}", cell.spec.load.label()), svg: frame.finish() })
+    Some(frame.finish(format!("{name}: {}", cell.spec.load.label())))
 }
 
 fn axes(label: &str, least: f64, most: f64) -> Frame {
-    let scale = Scale::log(least, most);
-    let x = Axis {
-        scale,
-        title: "latency (logarithmic)",
-        ticks: scale.ticks(4).into_iter().map(|ms| (ms, time_tick(ms))).collect(),
-    };
-    let shares = [0.0, 0.25, 0.5, 0.75, 0.95];
-    let y = Axis {
-        scale: Scale::linear(1.0),
-        title: "share of requests answered",
-        ticks: shares.map(|share| (share, percent_limit(share))).to_vec(),
-    };
-    Frame::new(SIZE, label, x, y)
+    let x = Axis::new(Scale::log(least, most), "latency (logarithmic)", 4, time_tick);
+    let shares = [0.0, 0.25, 0.5, 0.75, 0.95].map(|share| (share, percent_limit(share)));
+    let y = Axis::with_ticks(Scale::linear(1.0), "share of requests answered", shares);
+    Frame::new((380.0, 280.0), label, x, y)
 }
 
 fn summary(name: &str, spread: &Spread) -> String {
-    format!(
-        "{name}: p50 {}, p95 {}, max {}",
-        spread.p50.label(),
-        spread.p95.label(),
-        words::optional_time(spread.max_ms)
-    )
+    let (p50, p95) = (spread.p50.label(), spread.p95.label());
+    format!("{name}: p50 {p50}, p95 {p95}, max {}", or_dash(spread.max_ms, time))
 }
 
-fn class(levels: &[usize], concurrency: usize) -> String {
-    let index = levels.iter().position(|&level| level == concurrency).unwrap_or(0);
-    series_class(index, levels.len())
-}
-
+/// Draws a distribution and, if requests failed, a dashed line to `beyond` at the share that was answered.
 fn distribution(
     frame: &mut Frame,
     class: &str,
@@ -158,12 +124,8 @@ fn distribution(
 }
 
 fn diamond(frame: &mut Frame, class: &str, ms: f64, title: &str) {
-    let (x, y) = (frame.x(ms), frame.y(0.95));
-    let path = format!("M{} {}l6 6l-6 6l-6 -6z", At(x), At(y - 6.0));
+    let path = format!("M{} {}l6 6l-6 6l-6 -6z", Px(frame.x(ms)), Px(frame.y(0.95) - 6.0));
     let class = format!("bar {class}");
-    frame
-        .out()
-        .open("path", &[("class", &class), ("d", &path)])
-        .element("title", &[], title)
-        .close("path");
+    let out = frame.out().open("path", &[("class", &class), ("d", &path)]);
+    out.element("title", &[], title).close("path");
 }

@@ -1,6 +1,6 @@
-//! Charts as inline SVG: no script, no image, colours from the page's style so that they follow the
-//! reader's light or dark scheme. Every mark has a `<title>`, which browsers show on hover and
-//! screen readers read out.
+//! Charts as inline SVG: no script, no image file, colours from the page's style so that they follow the
+//! reader's light or dark scheme. Every mark has a `<title>`, which browsers show on hover and screen readers
+//! read out. Each file draws one kind of chart; `frame` holds the axes and marks they share.
 
 mod allocations;
 mod failures;
@@ -15,11 +15,10 @@ mod throughput;
 
 pub(super) use allocations::{SIZE as ALLOCATIONS_SIZE, allocations};
 pub(super) use failures::failures;
-pub(super) use frame::{At, Size};
 pub(super) use heat::heat_maps;
 pub(super) use latency::{latencies, scenarios};
 pub(super) use memory::{in_flight, memory};
-pub(super) use parts::{Figure, legend, series_class};
+pub(super) use parts::{Charts, Figure, series_class};
 pub(super) use ramp::ramps;
 pub(super) use stages::stages;
-pub(super) use throughput::{Rate, throughput};
+pub(super) use throughput::throughput;

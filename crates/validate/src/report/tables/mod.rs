@@ -1,9 +1,8 @@
-//! The tables that all reports share, as rows of finished strings: here those of single cells, in
-//! `findings` those of the analysis.
+//! The tables that all reports share, as rows of finished strings: here those of cells and of the run, in
+//! `findings` those of the analysis, in `edges` those of the search for the target's limits.
 
 mod edges;
 mod findings;
-mod strategies;
 pub(super) mod table;
 
 use crate::figures::published::Published;
@@ -13,127 +12,113 @@ use crate::results::Results;
 use crate::stats::interval::wilson;
 use crate::stats::{Percentile, PercentileFigure, RunMean, Spread};
 use crate::system::MemorySample;
+use crate::verdict::Verdict;
 
-use super::words;
+use super::{method, sentences};
 use crate::format::{bytes, count, percent, rate, time};
 
 pub(super) use edges::{edge_failures, edges, recoveries};
-pub(super) use findings::{bottlenecks, failures, leaks, returned, scaling, spikes, tails};
-pub(super) use strategies::strategies;
-pub(super) use table::{Column, Field, Holds, Row, Stress, Table};
+pub(super) use findings::{
+    bottlenecks, failures, leaks, returned, scaling, spikes, strategies, tails,
+};
+pub(super) use table::{Alignment, Column, Emphasis, Field, Row, Table};
 
-use table::{columns, filled, plain};
+use table::{columns, or_dash};
 
-/// Every limit beside its figure.
-pub(super) fn verdicts(results: &Results) -> Table {
-    let row = |verdict: &crate::verdict::Verdict| Row {
+/// Returns every limit beside its figure.
+pub(super) fn verdicts(results: &Results) -> Option<Table> {
+    let row = |verdict: &Verdict| Row {
         fields: vec![
-            verdict.spec.as_ref().map_or("all".into(), words::lengths).into(),
-            verdict.spec.as_ref().map_or("all".into(), words::load).into(),
-            words::criterion(verdict.criterion).into(),
-            words::limit(verdict).into(),
-            words::figure(verdict).into(),
-            words::interval(verdict).into(),
-            words::sample(verdict).into(),
+            verdict.spec.as_ref().map_or("all".into(), sentences::lengths).into(),
+            verdict.spec.as_ref().map_or("all".into(), sentences::load).into(),
+            verdict.criterion.label().into(),
+            sentences::limit(verdict).into(),
+            sentences::figure(verdict).into(),
+            sentences::interval(verdict).into(),
+            or_dash(verdict.trials, sentences::trials).into(),
             verdict.outcome.label().into(),
             verdict.reason.clone().into(),
         ],
-        stress: Stress::Verdict(verdict.outcome),
+        emphasis: Emphasis::Verdict(verdict.outcome),
     };
-    Table {
-        columns: columns(
-            "Tokens> | C> | What | Bar> | Measured> | 95 % interval> | Sample> | Verdict | Why~",
-        )
-        .collect(),
-        rows: results.verdicts.iter().map(row).collect(),
-    }
+    let heads =
+        "Tokens> | C> | Quantity | Limit> | Measured> | 95 % interval> | Sample> | Verdict | Why~";
+    Table::new(heads, results.verdicts.iter().map(row))
 }
 
-/// Every cell's figures, latency over the successes.
-pub(super) fn cells(results: &Results) -> Table {
-    let mut rows = Vec::new();
+/// Returns every cell's figures, latency over the successes.
+pub(super) fn cells(results: &Results) -> Option<Table> {
     let mut length = None;
-    for cell in ordered(results) {
+    let row = |cell: &Cell| {
         let begins = length.as_ref().is_some_and(|length| *length != cell.spec.lengths);
         length = Some(cell.spec.lengths.clone());
-        let stress = match (&cell.status, cell.repeats) {
-            (Status::NotRun { .. }, _) => Stress::NotRun,
-            (_, Some(_)) => Stress::Muted,
-            _ if begins => Stress::Break,
-            _ => Stress::None,
+        let emphasis = match (&cell.status, cell.repeats) {
+            (Status::NotRun { .. }, _) => Emphasis::NotRun,
+            (_, Some(_)) => Emphasis::Muted,
+            _ if begins => Emphasis::Break,
+            _ => Emphasis::None,
         };
-        rows.push(Row { fields: cell_row(cell), stress });
-    }
-    Table {
-        columns: columns(
-            "Tokens> | C> | Success> | Mean> | p50> | p95> | p99> | Max> | Req/s> | Tok/s> | \
-         Seq/batch> | Requests> | Remarks~",
-        )
-        .collect(),
-        rows,
-    }
+        Row { fields: cell_row(cell), emphasis }
+    };
+    let heads = "Tokens> | C> | Success> | Mean> | p50> | p95> | p99> | Max> | Req/s> | Tok/s> | Seq/batch> | \
+                 Requests> | Remarks~";
+    Table::new(heads, ordered(results).into_iter().map(row))
 }
 
 fn cell_row(cell: &Cell) -> Vec<Field> {
-    let mut fields = words::place(&cell.spec);
+    let mut fields = load_fields(cell);
     match cell.figures() {
         None => fields.extend(std::iter::repeat_n("–".into(), 10)),
         Some(figures) => {
-            fields.push(success(figures));
+            let success = figures.success_rate();
+            let interval = success.and_then(|rate| wilson(rate, figures.trials.count));
+            let interval = interval.map(|interval| sentences::ends(interval, percent));
+            fields.push(Field::noted(or_dash(success, percent), interval.unwrap_or_default()));
             fields.extend(spread(&figures.latency));
             fields.extend([
                 rate(figures.requests_per_second).into(),
                 rate(figures.tokens_per_second).into(),
-                figures
-                    .batch_mean
-                    .map_or("–".into(), |batch| format!("{:.1}", batch.sequences).into()),
-                Field::noted(count(figures.requests), words::trials(figures.trials)),
+                or_dash(figures.batch_mean, |batch| format!("{:.1}", batch.sequences)).into(),
+                Field::noted(count(figures.requests), sentences::trials(figures.trials)),
             ]);
         }
     }
-    let again = cell.repeats.is_some().then(|| "first cell again".to_owned());
-    let remark = Some(words::remark(cell)).filter(|remark| !remark.is_empty());
-    let remarks: Vec<String> = [again, remark].into_iter().flatten().collect();
-    fields.push(remarks.join("; ").into());
+    fields.push(sentences::remark(cell).into());
     fields
 }
 
-fn success(figures: &Figures) -> Field {
-    let Some(rate) = figures.success_rate() else { return "–".into() };
-    let interval = wilson(rate, figures.trials.count);
-    Field::noted(percent(rate), interval.map_or(String::new(), |i| words::ends(i, percent)))
+/// Returns the fields that the row of a cell begins with.
+fn load_fields(cell: &Cell) -> Vec<Field> {
+    vec![sentences::lengths(&cell.spec).into(), sentences::load(&cell.spec).into()]
 }
 
 fn spread(spread: &Spread) -> [Field; 5] {
     [
-        words::optional_time(spread.mean_ms).into(),
+        or_dash(spread.mean_ms, time).into(),
         ranked(&spread.p50),
         ranked(&spread.p95),
         ranked(&spread.p99),
-        words::optional_time(spread.max_ms).into(),
+        or_dash(spread.max_ms, time).into(),
     ]
 }
 
-/// A percentile with its interval. Where only a bound may be printed, so is it with the interval.
+/// Returns a percentile with its interval, which is omitted where the figure is only a bound.
 fn ranked(percentile: &Percentile) -> Field {
-    let interval = match percentile.shown {
-        PercentileFigure::Exactly { .. } => words::ends(percentile.interval_ms, time),
-        PercentileFigure::AtLeast { .. }
-        | PercentileFigure::NotReached
-        | PercentileFigure::NoData => String::new(),
-    };
-    Field::noted(percentile.label(), interval)
+    let exact = matches!(percentile.shown, PercentileFigure::Exactly { .. });
+    let interval = exact.then(|| sentences::ends(percentile.interval_ms, time));
+    Field::noted(percentile.label(), interval.unwrap_or_default())
 }
 
-/// The figures of every cell that was run more than once, over its runs.
+/// Returns the figures over the runs of every cell that was run more than once.
 pub(super) fn published(results: &Results) -> Option<Table> {
     let figure = |over: &Option<RunMean>, unit: fn(f64) -> String| match over {
         None => "not shown".into(),
-        Some(over) => Field::noted(unit(over.mean), words::ends(over.interval, unit)),
+        Some(over) => Field::noted(unit(over.mean), sentences::ends(over.interval, unit)),
     };
     let row = |published: &Published| {
-        let mut fields = words::place(&published.spec);
-        fields.extend([
+        vec![
+            sentences::lengths(&published.spec).into(),
+            sentences::load(&published.spec).into(),
             count(published.runs).into(),
             percent(published.successes as f64 / published.requests.max(1) as f64).into(),
             figure(&published.latency_ms_p50, time),
@@ -142,51 +127,57 @@ pub(super) fn published(results: &Results) -> Option<Table> {
             figure(&published.requests_per_second, rate),
             figure(&published.tokens_per_second, rate),
             count(published.requests).into(),
-        ]);
-        plain(fields)
+        ]
     };
-    let rows: Vec<Row> = results.published.iter().map(row).collect();
-    filled(
-        rows,
-        "Tokens> | C> | Runs> | Success> | p50> | p95> | p99> | Req/s> | Tok/s> | Requests>",
-    )
+    let heads =
+        "Tokens> | C> | Runs> | Success> | p50> | p95> | p99> | Req/s> | Tok/s> | Requests>";
+    Table::new(heads, results.published.iter().map(row))
 }
 
-/// Latency over all requests, for cells in which any failed; none if none did.
+/// Returns a table with a row per cell: its load, then the fields of `rest`, which skips a cell with `None`.
+fn per_cell(
+    heads: &'static str,
+    cells: Vec<&Cell>,
+    rest: impl Fn(&Cell, &Figures) -> Option<Vec<Field>>,
+) -> Option<Table> {
+    let row = |cell: &Cell| Some([load_fields(cell), rest(cell, cell.figures()?)?].concat());
+    Table::new(heads, cells.into_iter().filter_map(row))
+}
+
+/// Returns latency over all requests of the cells in which any failed.
 pub(super) fn over_all(results: &Results) -> Option<Table> {
-    let row = |cell: &&Cell| {
-        let figures = cell.figures().filter(|figures| figures.successes < figures.requests)?;
-        let mut fields = words::place(&cell.spec);
-        fields.push(count(figures.requests - figures.successes).into());
+    let heads = "Tokens> | C> | Failed> | p50> | p95> | p99> | Longest answered>";
+    per_cell(heads, ordered(results), |_, figures| {
+        let failed = figures.requests - figures.successes;
         let [_, p50, p95, p99, max] = spread(&figures.latency_over_all);
-        fields.extend([p50, p95, p99, max]);
-        Some(plain(fields))
-    };
-    let rows: Vec<Row> = ordered(results).iter().filter_map(row).collect();
-    filled(rows, "Tokens> | C> | Failed> | p50> | p95> | p99> | Longest answered>")
+        (failed > 0).then(|| vec![count(failed).into(), p50, p95, p99, max])
+    })
 }
 
-/// Both latencies of the scenarios, over all requests.
+/// Returns both latencies of the scenarios, over all requests.
 pub(super) fn from_sending(results: &Results) -> Option<Table> {
-    let row = |cell: &&Cell| {
-        let figures = cell.figures()?;
-        let mut fields = words::place(&cell.spec);
-        fields.push(format!("{}/s", rate(figures.offered_per_second)).into());
+    let heads = "Tokens> | Load | Offered> | p50 intended> | p95> | p99> | Max> | p50 from sending> | p95> | \
+                 p99> | Max>";
+    per_cell(heads, results.scenarios(), |_, figures| {
         let [_, p50, p95, p99, max] = spread(&figures.latency_over_all);
-        let [_, p50_sent, p95_sent, p99_sent, max_sent] =
-            spread(&figures.latency_over_all_from_sending);
-        fields.extend([p50, p95, p99, max, p50_sent, p95_sent, p99_sent, max_sent]);
-        Some(plain(fields))
-    };
-    let rows: Vec<Row> = results.scenarios().iter().filter_map(row).collect();
-    filled(
-        rows,
-        "Tokens> | Load | Offered> | p50 intended> | p95> | p99> | Max> | \
-         p50 from sending> | p95> | p99> | Max>",
-    )
+        let mut fields =
+            vec![format!("{}/s", rate(figures.offered_per_second)).into(), p50, p95, p99, max];
+        fields.extend(spread(&figures.latency_over_all_from_sending).into_iter().skip(1));
+        Some(fields)
+    })
 }
 
-/// Memory of every cell that was started.
+/// Returns the mean time in each stage, for targets that report stages.
+pub(super) fn stages(results: &Results) -> Option<Table> {
+    let heads = "Tokens> | C> | Tokenise> | Queue> | Compute> | Other>";
+    per_cell(heads, ordered(results), |_, figures| {
+        let stages = figures.stages_ms_mean?;
+        let times = [stages.tokenize, stages.queue, stages.compute, stages.other];
+        Some(times.map(|ms| time(ms).into()).to_vec())
+    })
+}
+
+/// Returns the memory of every cell that was started.
 pub(super) fn memory(results: &Results) -> Option<Table> {
     type Reading = fn(&MemorySample) -> Option<u64>;
     let readings: [(&'static str, Reading); 3] = [
@@ -194,66 +185,49 @@ pub(super) fn memory(results: &Results) -> Option<Table> {
         ("RSS before> | peak> | after>", |sample| sample.rss_bytes),
         ("Arena before> | peak> | after>", |sample| sample.arena.map(|arena| arena.used_bytes)),
     ];
-    let told: Vec<_> =
-        readings.into_iter().filter(|(_, of)| words::peak(results, of).is_some()).collect();
-    if told.is_empty() {
-        return None;
-    }
+    let mut reported = readings.to_vec();
+    reported.retain(|(_, of)| sentences::peak(results, of).is_some());
     let high_water: Reading = |sample| sample.arena.map(|arena| arena.high_water_bytes);
-    let arena = words::peak(results, high_water).is_some();
-    let heads = ["Tokens> | C>"].into_iter().chain(told.iter().map(|(heads, _)| *heads));
+    let arena = sentences::peak(results, high_water).is_some();
+    let heads = ["Tokens> | C>"].into_iter().chain(reported.iter().map(|(heads, _)| *heads));
     let heads = heads.chain(arena.then_some("Arena high water>"));
-    let print = |bytes_read: Option<u64>| Field::from(bytes_read.map_or("–".into(), bytes));
-    let row = |cell: &&Cell| {
+    let print = |read: Option<u64>| Field::from(or_dash(read, bytes));
+    let row = |cell: &Cell| {
         let (first, last) = (cell.memory.first()?, cell.memory.last()?);
-        let mut fields = words::place(&cell.spec);
         let peak_of = |of: Reading| cell.memory.iter().filter_map(|point| of(&point.sample)).max();
-        for (_, of) in &told {
+        let mut fields = load_fields(cell);
+        for (_, of) in &reported {
             fields.extend([print(of(&first.sample)), print(peak_of(*of)), print(of(&last.sample))]);
         }
         fields.extend(arena.then(|| print(peak_of(high_water))));
-        Some(plain(fields))
+        Some(Row::from(fields))
     };
-    Some(Table {
-        columns: heads.flat_map(columns).collect(),
-        rows: ordered(results).iter().filter_map(row).collect(),
-    })
+    let rows = ordered(results).into_iter().filter_map(row).collect();
+    (!reported.is_empty()).then(|| Table { columns: heads.flat_map(columns).collect(), rows })
 }
 
-/// What was found of the machine before the run.
+/// Returns the findings about this machine before the run.
 pub(super) fn preflight(results: &Results) -> Option<Table> {
     let row = |finding: &Finding| {
-        let needed = finding.needed_bytes.map_or("–".into(), bytes);
-        let advice = finding.advice.as_deref().unwrap_or_default();
-        plain(vec![
+        vec![
             finding.subject.label().into(),
             finding.judgement.label().into(),
             finding.found.as_str().into(),
-            needed.into(),
-            advice.into(),
-        ])
+            or_dash(finding.needed_bytes, bytes).into(),
+            finding.advice.as_deref().unwrap_or_default().into(),
+        ]
     };
-    filled(
-        results.preflight.iter().map(row).collect(),
-        "What | Judged | Found~ | May need> | Advice~",
-    )
+    let heads = "Subject | Judgement | Found~ | May need> | Advice~";
+    Table::new(heads, results.preflight.iter().map(row))
 }
 
-/// Mean time in each stage, for targets that tell.
-pub(super) fn stages(results: &Results) -> Option<Table> {
-    let row = |cell: &&Cell| {
-        let stages = cell.figures().and_then(|figures: &Figures| figures.stages_ms_mean)?;
-        let mut fields = words::place(&cell.spec);
-        fields.extend(
-            [stages.tokenize, stages.queue, stages.compute, stages.other].map(|ms| time(ms).into()),
-        );
-        Some(plain(fields))
-    };
-    let rows: Vec<Row> = ordered(results).iter().filter_map(row).collect();
-    filled(rows, "Tokens> | C> | Tokenise> | Queue> | Compute> | Other>")
+/// Returns the target, its settings, and the machine of the generator.
+pub(super) fn particulars(results: &Results) -> Option<Table> {
+    let rows = method::particulars(results).into_iter();
+    Table::new("Fact | Value~", rows.map(|(fact, value)| vec![fact.into(), value.into()]))
 }
 
-/// The matrix by length and concurrency, the scenarios, and the repeat after them.
+/// Returns the matrix by length and concurrency, then the scenarios, then the repeat of the first cell.
 fn ordered(results: &Results) -> Vec<&Cell> {
     let repeats = results.cells.iter().filter(|cell| cell.repeats.is_some());
     results.matrix().into_iter().chain(results.scenarios()).chain(repeats).collect()

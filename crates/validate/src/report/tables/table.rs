@@ -1,4 +1,4 @@
-//! What a table is: columns, and rows of finished strings.
+//! A table: columns with their alignment, and rows of finished strings.
 
 use crate::verdict::Outcome;
 
@@ -8,84 +8,88 @@ pub(in crate::report) struct Table {
     pub(in crate::report) rows: Vec<Row>,
 }
 
-/// A column and what it holds.
+/// A column: its head and the alignment of its fields.
 pub(in crate::report) struct Column {
     pub(in crate::report) label: &'static str,
-    pub(in crate::report) holds: Holds,
+    pub(in crate::report) alignment: Alignment,
 }
 
-/// What a column holds, for its alignment.
+/// The alignment of a column, by what it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::report) enum Holds {
+pub(in crate::report) enum Alignment {
     Numbers,
     Labels,
     Prose,
 }
 
-/// A row, and what is to be stressed about it.
+/// A row.
 pub(in crate::report) struct Row {
     pub(in crate::report) fields: Vec<Field>,
-    pub(in crate::report) stress: Stress,
+    pub(in crate::report) emphasis: Emphasis,
 }
 
-/// A field, and below or behind it in small type what belongs to it: its interval, say.
+/// A field, with a note in small type: its interval, for example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::report) struct Field {
     pub(in crate::report) text: String,
     pub(in crate::report) note: Option<String>,
 }
 
-impl From<String> for Field {
-    fn from(text: String) -> Field {
-        Field { text, note: None }
-    }
-}
-
-impl From<&str> for Field {
-    fn from(text: &str) -> Field {
-        text.to_owned().into()
+impl<T: Into<String>> From<T> for Field {
+    fn from(text: T) -> Field {
+        Field { text: text.into(), note: None }
     }
 }
 
 impl Field {
-    pub(super) fn noted(text: impl Into<String>, note: String) -> Field {
-        Field { text: text.into(), note: (!note.is_empty()).then_some(note) }
+    /// Creates a field with a note, unless the note is empty.
+    pub(in crate::report) fn noted(text: impl Into<String>, note: impl Into<String>) -> Field {
+        Field { text: text.into(), note: Some(note.into()).filter(|note| !note.is_empty()) }
     }
 }
 
-/// What a row is, for its colour.
+/// How the page sets a row apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::report) enum Stress {
+pub(in crate::report) enum Emphasis {
     None,
-    /// A verdict.
+    /// The field with the outcome is coloured.
     Verdict(Outcome),
     /// A cell that repeats another.
     Muted,
-    /// A cell that was not run: between its first two fields and its last there is nothing.
+    /// A cell that was not run: the fields between its first two and its last are empty.
     NotRun,
-    /// A new length begins here.
+    /// The first row of a new length.
     Break,
 }
 
-/// A row of which nothing is to be stressed.
-pub(super) fn plain(fields: Vec<Field>) -> Row {
-    Row { fields, stress: Stress::None }
+/// Prints a value that may be absent.
+pub(in crate::report) fn or_dash<T>(value: Option<T>, print: impl FnOnce(T) -> String) -> String {
+    value.map_or("–".to_owned(), print)
 }
 
-/// Columns from one line, as `"Tokens> | Verdict | Why~"`: `>` after a label is for numbers, `~` for prose, neither
-/// for labels.
-pub(super) fn columns(line: &'static str) -> impl Iterator<Item = Column> {
-    line.split(" | ").map(|label| {
-        let (label, holds) = match (label.strip_suffix('>'), label.strip_suffix('~')) {
-            (Some(label), _) => (label, Holds::Numbers),
-            (None, Some(label)) => (label, Holds::Prose),
-            (None, None) => (label, Holds::Labels),
-        };
-        Column { label, holds }
+/// Parses columns such as `"Tokens> | Verdict | Why~"`: `>` after a label marks numbers, `~` prose, neither
+/// labels.
+pub(super) fn columns(heads: &'static str) -> impl Iterator<Item = Column> {
+    heads.split(" | ").map(|label| match (label.strip_suffix('>'), label.strip_suffix('~')) {
+        (Some(label), _) => Column { label, alignment: Alignment::Numbers },
+        (None, Some(label)) => Column { label, alignment: Alignment::Prose },
+        (None, None) => Column { label, alignment: Alignment::Labels },
     })
 }
 
-/// A table of these rows; none without any.
-pub(super) fn filled(rows: Vec<Row>, heads: &'static str) -> Option<Table> {
-    (!rows.is_empty()).then(|| Table { columns: columns(heads).collect(), rows })
+impl Table {
+    /// Creates a table from its [`columns`] and rows; `None` without rows.
+    pub(in crate::report) fn new<R: Into<Row>>(
+        heads: &'static str,
+        rows: impl IntoIterator<Item = R>,
+    ) -> Option<Table> {
+        let rows: Vec<Row> = rows.into_iter().map(Into::into).collect();
+        (!rows.is_empty()).then(|| Table { columns: columns(heads).collect(), rows })
+    }
+}
+
+impl From<Vec<Field>> for Row {
+    fn from(fields: Vec<Field>) -> Row {
+        Row { fields, emphasis: Emphasis::None }
+    }
 }

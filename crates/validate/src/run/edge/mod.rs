@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use self::search::AxisSearch;
 use crate::analysis::edge::{
-    Axis, Edge, EdgeFailure, EdgeFindings, EdgeProbe, Recovered, Recovery,
+    Edge, EdgeAxis, EdgeFailure, EdgeFindings, EdgeProbe, Recovery, RecoveryVerdict,
 };
 use crate::error::Error;
 use crate::load::{Attempt, Cancel, Clock, send};
@@ -146,7 +146,7 @@ impl EdgeSearch<'_> {
         // The first requests after a start are slower than normal.
         self.send_one_by_one(&instance).await;
         let (before, _) = self.send_one_by_one(&instance).await;
-        for axis in [Axis::Concurrency, Axis::Tokens] {
+        for axis in [EdgeAxis::Concurrency, EdgeAxis::Tokens] {
             self.search_upwards(axis, &instance).await;
             self.measure_recovery(axis, &before, &instance).await;
         }
@@ -154,7 +154,7 @@ impl EdgeSearch<'_> {
             drop(instance);
             self.search_budgets(budget, predicted.memory_budget_bytes).await;
             instance = self.start()?;
-            self.measure_recovery(Axis::MemoryBudget, &before, &instance).await;
+            self.measure_recovery(EdgeAxis::MemoryBudget, &before, &instance).await;
         }
         Ok(())
     }
@@ -173,9 +173,11 @@ impl EdgeSearch<'_> {
         late.then(|| format!("stopped at the time limit of {limit} s"))
     }
 
-    async fn search_upwards(&mut self, axis: Axis, instance: &EdgeInstance) {
+    async fn search_upwards(&mut self, axis: EdgeAxis, instance: &EdgeInstance) {
         let (from, limit, predicted) = match axis {
-            Axis::Tokens => (self.rules.tokens, self.rules.tokens_max, instance.predicted.tokens),
+            EdgeAxis::Tokens => {
+                (self.rules.tokens, self.rules.tokens_max, instance.predicted.tokens)
+            }
             _ => (1, self.rules.concurrency_max, instance.predicted.concurrency),
         };
         // The search assumes that the normal load works.
@@ -188,7 +190,7 @@ impl EdgeSearch<'_> {
                 break;
             }
             let sent = match axis {
-                Axis::Tokens => {
+                EdgeAxis::Tokens => {
                     cut_prompt(&self.workload, value as usize).map(|prompt| (prompt, 1))
                 }
                 _ => Ok((self.normal.clone(), value as usize)),
@@ -225,7 +227,7 @@ impl EdgeSearch<'_> {
             probes.push(probe);
         }
         self.budget_bytes = Some(budget);
-        let mut edge = Edge::new(Axis::MemoryBudget, probes, predicted, self.rules.tolerance);
+        let mut edge = Edge::new(EdgeAxis::MemoryBudget, probes, predicted, self.rules.tolerance);
         edge.note = note;
         self.findings.axes.push(edge);
     }
@@ -234,7 +236,7 @@ impl EdgeSearch<'_> {
     async fn probe_budget(&mut self, value: u64) -> EdgeProbe {
         self.budget_bytes = Some(value);
         let at_ms = self.clock.now_us() as f64 / 1e3;
-        let axis = Axis::MemoryBudget;
+        let axis = EdgeAxis::MemoryBudget;
         match self.edge.start(Some(value)) {
             Ok(instance) => {
                 let longest = instance.predicted.tokens.map_or(self.rules.tokens, |tokens| {
@@ -265,7 +267,7 @@ impl EdgeSearch<'_> {
     /// Sends `count` requests at once, waits for all, and records the failures by kind.
     async fn probe_at_once(
         &mut self,
-        axis: Axis,
+        axis: EdgeAxis,
         value: u64,
         instance: &EdgeInstance,
         prompt: Prompt,
@@ -319,7 +321,7 @@ impl EdgeSearch<'_> {
     }
 
     /// Sends rounds of the normal load until one is as fast as before, or `recovery_seconds` have passed.
-    async fn measure_recovery(&mut self, axis: Axis, before: &[f64], instance: &EdgeInstance) {
+    async fn measure_recovery(&mut self, axis: EdgeAxis, before: &[f64], instance: &EdgeInstance) {
         let normal = self.rules.ratio_normal_max;
         let (started, mut rounds) = (Instant::now(), 0);
         let recovery = loop {
@@ -327,7 +329,7 @@ impl EdgeSearch<'_> {
             rounds += 1;
             let seconds = started.elapsed().as_secs_f64();
             let round = recovery::compare(axis, before, &after, failed, normal);
-            let recovered = round.verdict == Recovered::Yes;
+            let recovered = round.verdict == RecoveryVerdict::Yes;
             if recovered || seconds >= self.rules.recovery_seconds || self.stop_reason().is_some() {
                 break Recovery { rounds, seconds, ..round };
             }

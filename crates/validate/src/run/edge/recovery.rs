@@ -6,13 +6,13 @@
 //! that one distribution is the other, shifted; on logarithms a shift is a ratio. A single slow request,
 //! such as the first after a start, has little influence; the slowest is reported beside the ratio.
 
-use crate::analysis::edge::{Axis, Recovered, Recovery};
+use crate::analysis::edge::{EdgeAxis, Recovery, RecoveryVerdict};
 use crate::stats::{interval::Z, mean_of_middles};
 
 /// Compares latencies in milliseconds as one round of zero seconds. `failed` requests of the second sample
 /// have no latency.
 pub(super) fn compare(
-    axis: Axis,
+    axis: EdgeAxis,
     before_ms: &[f64],
     after_ms: &[f64],
     failed: usize,
@@ -20,10 +20,10 @@ pub(super) fn compare(
 ) -> Recovery {
     let shift = log_shift(before_ms, after_ms);
     let verdict = match shift {
-        _ if failed > 0 => Recovered::No,
-        Some((_, least, _)) if least.exp() > ratio_normal_max => Recovered::No,
-        Some((_, _, most)) if most.exp() <= ratio_normal_max => Recovered::Yes,
-        _ => Recovered::Inconclusive,
+        _ if failed > 0 => RecoveryVerdict::No,
+        Some((_, least, _)) if least.exp() > ratio_normal_max => RecoveryVerdict::No,
+        Some((_, _, most)) if most.exp() <= ratio_normal_max => RecoveryVerdict::Yes,
+        _ => RecoveryVerdict::Inconclusive,
     };
     Recovery {
         axis,
@@ -71,21 +71,25 @@ mod tests {
         (0..30).map(|_| factor * (10.0 + 2.0 * random.f64())).collect()
     }
 
-    fn verdict(factor: f64, failed: usize) -> Recovered {
+    fn verdict(factor: f64, failed: usize) -> RecoveryVerdict {
         let mut random = fastrand::Rng::with_seed(1);
         let (before, after) = (latencies(&mut random, 1.0), latencies(&mut random, factor));
-        compare(Axis::Tokens, &before, &after, failed, 1.25).verdict
+        compare(EdgeAxis::Tokens, &before, &after, failed, 1.25).verdict
     }
 
     #[test]
     fn normal_slow_and_unclear_are_distinguished() {
-        assert_eq!(verdict(1.0, 0), Recovered::Yes);
-        assert_eq!(verdict(1.1, 0), Recovered::Yes, "slower, but shown to be within the margin");
-        assert_eq!(verdict(1.25, 0), Recovered::Inconclusive);
-        assert_eq!(verdict(1.5, 0), Recovered::No);
-        assert_eq!(verdict(1.0, 1), Recovered::No, "a request failed");
-        let few = compare(Axis::Tokens, &[10.0, 11.0], &[10.0, 11.0], 0, 1.25);
-        assert_eq!((few.verdict, few.ratio_interval), (Recovered::Inconclusive, None));
+        assert_eq!(verdict(1.0, 0), RecoveryVerdict::Yes);
+        assert_eq!(
+            verdict(1.1, 0),
+            RecoveryVerdict::Yes,
+            "slower, but shown to be within the margin"
+        );
+        assert_eq!(verdict(1.25, 0), RecoveryVerdict::Inconclusive);
+        assert_eq!(verdict(1.5, 0), RecoveryVerdict::No);
+        assert_eq!(verdict(1.0, 1), RecoveryVerdict::No, "a request failed");
+        let few = compare(EdgeAxis::Tokens, &[10.0, 11.0], &[10.0, 11.0], 0, 1.25);
+        assert_eq!((few.verdict, few.ratio_interval), (RecoveryVerdict::Inconclusive, None));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
 //!
 //! A date is relative to the reply's `Date` header, if present, so that the server's clock need not agree
-//! with this machine's. The two obsolete forms of a date, which servers must not generate, are ignored.
+//! with this machine's.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,31 +19,10 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     Some(Duration::from_secs(http_date(asked)?.saturating_sub(from)))
 }
 
-/// Parses `Sun, 06 Nov 1994 08:49:37 GMT` into seconds since 1970.
+/// Parses a date into seconds since 1970.
 fn http_date(text: &str) -> Option<u64> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (_weekday, date) = text.split_once(", ")?;
-    let [day, month, year, time, "GMT"] = date.split(' ').collect::<Vec<_>>()[..] else {
-        return None;
-    };
-    let [hour, minute, second] = time.split(':').collect::<Vec<_>>()[..] else { return None };
-    let number = |text: &str, most: u64| text.parse().ok().filter(|&number| number <= most);
-    let month = MONTHS.iter().position(|name| *name == month)? as u64 + 1;
-    let (day, year) = (number(day, 31)?, number(year, 9999).filter(|&year| year >= 1970)?);
-    // A leap second has the number 60.
-    let time = (number(hour, 23)? * 60 + number(minute, 59)?) * 60 + number(second, 60)?;
-    Some(days_since_1970(year, month, day)? * 86_400 + time)
-}
-
-/// Returns the days of the Gregorian calendar since 1 January 1970. Years begin in March here, so that
-/// the leap day is the last of its year.
-fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let before_month = (153 * month + 2) / 5;
-    let before_year = 365 * year + year / 4 - year / 100 + year / 400;
-    // 719468 days lie between 1 March of the year 0 and 1 January 1970.
-    (before_year + before_month + day).checked_sub(719_468 + 1)
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
 #[cfg(test)]
@@ -58,8 +37,8 @@ mod tests {
             ("Thu, 29 Feb 2024 23:59:59 GMT", Some(1_709_251_199)),
             ("Fri, 01 Mar 2024 00:00:00 GMT", Some(1_709_251_200)),
             ("Fri, 31 Dec 9999 23:59:59 GMT", Some(253_402_300_799)),
-            ("Sunday, 06-Nov-94 08:49:37 GMT", None),
-            ("Sun Nov  6 08:49:37 1994", None),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(784_111_777)),
+            ("Sun Nov  6 08:49:37 1994", Some(784_111_777)),
             ("Sun, 06 Nov 1994 08:49:37 CET", None),
             ("Sun, 06 Nov 1994 25:49:37 GMT", None),
             ("Sun, 06 Nov 1969 08:49:37 GMT", None),

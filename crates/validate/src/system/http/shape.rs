@@ -16,8 +16,6 @@ pub(super) struct NestedNumbers;
 
 struct NumbersVisitor;
 struct NestedNumbersVisitor;
-struct Number;
-struct NumberVisitor;
 
 impl<'de> Deserialize<'de> for Numbers {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -31,32 +29,6 @@ impl<'de> Deserialize<'de> for NestedNumbers {
     }
 }
 
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_f64(NumberVisitor)
-    }
-}
-
-impl<'de> Visitor<'de> for NumberVisitor {
-    type Value = Number;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number")
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Number, E> {
-        Ok(Number)
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Number, E> {
-        Ok(Number)
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Number, E> {
-        Ok(Number)
-    }
-}
-
 impl<'de> Visitor<'de> for NumbersVisitor {
     type Value = Numbers;
 
@@ -65,7 +37,7 @@ impl<'de> Visitor<'de> for NumbersVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Numbers, A::Error> {
-        require_elements::<Number, A>(&mut seq)?;
+        require_elements::<f64, A>(&mut seq)?;
         Ok(Numbers)
     }
 }

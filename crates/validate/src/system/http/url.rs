@@ -5,6 +5,7 @@
 
 use hyper::Uri;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
+use percent_encoding::percent_decode_str;
 
 use super::error::TargetError;
 
@@ -31,7 +32,9 @@ impl BaseUrl {
         }
         let whole = parts.authority.ok_or_else(|| wrong("it names no host"))?;
         let (credentials, host) = match whole.as_str().rsplit_once('@') {
-            Some((credentials, host)) => (Some(decoded(credentials)), host),
+            Some((credentials, host)) => {
+                (Some(percent_decode_str(credentials).decode_utf8_lossy().into_owned()), host)
+            }
             None => (None, whole.as_str()),
         };
         let authority: Authority = host.parse().map_err(|_| wrong("it names no host"))?;
@@ -76,26 +79,6 @@ impl BaseUrl {
     pub(super) fn same_origin(&self, other: &BaseUrl) -> bool {
         self.scheme == other.scheme && self.authority == other.authority
     }
-}
-
-/// Decodes percent-encoding; invalid escapes stay as they are.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let pair = after.get(..2).and_then(|pair| std::str::from_utf8(pair).ok());
-        match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()).filter(|_| first == b'%') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

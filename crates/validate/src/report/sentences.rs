@@ -1,0 +1,327 @@
+//! The sentences and figures that all reports share: the headline, the highlights, the remarks on a cell, a
+//! verdict's figures with their units. The method notes are in `method`, the tables in `tables`.
+
+use crate::figures::{BreakCause, Breakpoint, Cell, Figures, Ramp, Status, Steady};
+use crate::plan::CellSpec;
+use crate::results::Results;
+use crate::results::recommendation::{AdviceFigure, Recommendation, Support, Unit};
+use crate::stats::{Interval, Trials};
+use crate::system::{FailureKind, MemorySample};
+use crate::verdict::{Conclusion, Criterion, Outcome, Verdict};
+use bigbatch_allocators::MemoryExperiment;
+
+use super::tables::table::or_dash;
+use crate::format::{
+    bytes, count, percent, percent_limit, rate, signed_bytes, time, time_limit, tokens,
+};
+
+/// Returns the conclusion of the run in one line.
+pub(super) fn headline(results: &Results) -> String {
+    let conclusion = &results.conclusion;
+    if results.measured_nothing() {
+        let cells = results.cells.iter().filter(|cell| cell.repeats.is_none()).count();
+        return format!("Nothing was measured: none of {} ran", plural(cells, "cell"));
+    }
+    let total = conclusion.total();
+    let is = |number: usize| {
+        format!("{number} of {total} limits {}", if number == 1 { "is" } else { "are" })
+    };
+    match conclusion.outcome() {
+        None => "Measured; this plan sets no limits".into(),
+        Some(Outcome::Pass) => format!("All {total} limits are met"),
+        Some(Outcome::Fail) => format!("{} missed", is(conclusion.failed)),
+        Some(Outcome::NotRun | Outcome::NotShown) => {
+            format!("No limit is missed; {} met", is(conclusion.passed))
+        }
+    }
+}
+
+/// Returns the outcomes that the headline does not count; `None` without any.
+pub(super) fn headline_rest(conclusion: &Conclusion) -> Option<String> {
+    let met = if conclusion.failed > 0 { conclusion.passed } else { 0 };
+    let parts: Vec<String> = [
+        (met, "met"),
+        (conclusion.not_shown, "not shown: the samples are too small"),
+        (conclusion.not_run, "not run"),
+    ]
+    .into_iter()
+    .filter(|&(number, _)| number > 0)
+    .map(|(number, word)| format!("{number} {word}"))
+    .collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// Returns what the table of cells holds, and what its intervals mean.
+pub(super) fn cells_lead(results: &Results) -> String {
+    let (first, second) = if results.published.is_empty() {
+        (
+            "",
+            " C is the number of clients, each of which waits for its answer before it sends again.",
+        )
+    } else {
+        ("The first run of each cell; the table above is over all runs. ", "")
+    };
+    format!(
+        "{first}Latency over the successful requests, from the intended start to the last byte.{second} Intervals \
+         are at 95 %, within one run."
+    )
+}
+
+/// Returns the length of a cell's texts.
+pub(super) fn lengths(spec: &CellSpec) -> String {
+    spec.tokens().map_or_else(|| spec.lengths.label(), tokens)
+}
+
+/// Returns a cell's load: the number of clients, or the scenario.
+pub(super) fn load(spec: &CellSpec) -> String {
+    match &spec.scenario {
+        None => spec.load.label(),
+        Some(name) => format!("{name}: {}", spec.load.label()),
+    }
+}
+
+/// Returns the ends of an interval, `?` for one that the sample does not bound; empty without both.
+pub(super) fn ends(interval: Interval, unit: impl Fn(f64) -> String) -> String {
+    let end = |end: Option<f64>| end.map_or("?".into(), &unit);
+    match (interval.low, interval.high) {
+        (None, None) => String::new(),
+        (low, high) => format!("{} to {}", end(low), end(high)),
+    }
+}
+
+/// Returns the size of a sample in independent units.
+pub(super) fn trials(trials: Trials) -> String {
+    format!("{} {}", count(trials.count), trials.unit.label())
+}
+
+/// Returns the cells that charts of single cells show: the first run of each cell of the matrix, then of each
+/// scenario, without those that were not run.
+pub(super) fn first_runs(results: &Results) -> Vec<&Cell> {
+    let all = results.matrix().into_iter().chain(results.scenarios());
+    all.filter(|cell| cell.figures().is_some()).collect()
+}
+
+/// Returns the limit of a verdict.
+pub(super) fn limit(verdict: &Verdict) -> String {
+    match verdict.criterion {
+        Criterion::SuccessRate => format!("≥ {}", percent_limit(verdict.limit)),
+        Criterion::LatencyP95 => format!("≤ {}", time_limit(verdict.limit)),
+        Criterion::TailRatio => format!("≤ {}", verdict.limit),
+        Criterion::Fragmentation => format!("≤ {}", percent_limit(verdict.limit)),
+        Criterion::DeviceMemory => format!("≤ {}", bytes(verdict.limit as u64)),
+        Criterion::Leak if verdict.limit > 0.0 => format!("≤ {}", signed_bytes(verdict.limit)),
+        Criterion::Leak => "none".into(),
+    }
+}
+
+/// Returns the figure of a verdict.
+pub(super) fn figure(verdict: &Verdict) -> String {
+    or_dash(verdict.figure, |figure| in_unit(verdict.criterion, figure))
+}
+
+/// Returns the interval of a verdict.
+pub(super) fn interval(verdict: &Verdict) -> String {
+    let ends = ends(verdict.interval, |end| in_unit(verdict.criterion, end));
+    if ends.is_empty() { "–".into() } else { ends }
+}
+
+fn in_unit(criterion: Criterion, figure: f64) -> String {
+    match criterion {
+        Criterion::SuccessRate | Criterion::Fragmentation => percent(figure),
+        Criterion::LatencyP95 => time(figure),
+        Criterion::TailRatio => format!("{figure:.2}"),
+        Criterion::DeviceMemory => bytes(figure as u64),
+        Criterion::Leak => signed_bytes(figure),
+    }
+}
+
+/// Returns the figures that summarise the run: (label, figure, note).
+pub(super) fn highlights(results: &Results) -> Vec<(&'static str, String, String)> {
+    let mut highlights = Vec::new();
+    let run: Vec<(&Cell, &Figures)> =
+        results.cells.iter().filter_map(|cell| Some((cell, cell.figures()?))).collect();
+    let over_runs = results.published.iter();
+    let over_runs = over_runs.filter_map(|cell| Some((cell, cell.tokens_per_second.as_ref()?)));
+    let best_over_runs = over_runs.max_by(|(_, one), (_, other)| one.mean.total_cmp(&other.mean));
+    let first = run.iter().filter(|(cell, _)| cell.repeats.is_none());
+    let best = first
+        .max_by(|(_, one), (_, other)| one.tokens_per_second.total_cmp(&other.tokens_per_second));
+    let best = match (best_over_runs, best) {
+        (Some((cell, over)), _) => {
+            let interval = ends(over.interval, rate);
+            let note = format!("{interval} over {} runs, at {}", over.runs, cell.spec.name());
+            Some((over.mean, note))
+        }
+        (None, best) => {
+            best.map(|(cell, figures)| (figures.tokens_per_second, format!("at {}", cell.name())))
+        }
+    };
+    highlights.extend(
+        best.map(|(most, note)| ("highest throughput", format!("{} tok/s", rate(most)), note)),
+    );
+    let requests: usize = run.iter().map(|(_, figures)| figures.requests).sum();
+    let successes: usize = run.iter().map(|(_, figures)| figures.successes).sum();
+    if requests > 0 {
+        let note = format!("{} of {} requests", count(successes), count(requests));
+        highlights.push(("success", percent(successes as f64 / requests as f64), note));
+    }
+    let device = peak(results, |sample| sample.device_used_bytes);
+    let device = device.map(|peak| ("peak device memory", peak));
+    let resident =
+        || peak(results, |sample| sample.rss_bytes).map(|peak| ("peak resident memory", peak));
+    let budget = results.target.memory_budget_bytes;
+    let budget = budget.map_or(String::new(), |budget| format!("budget {}", bytes(budget)));
+    highlights.extend(device.or_else(resident).map(|(label, peak)| (label, bytes(peak), budget)));
+    let note = match results.cells.len() - run.len() {
+        0 => "every cell".to_owned(),
+        not_run => format!("{not_run} not run"),
+    };
+    let figure = format!("{} in {}", run.len(), time(results.duration_seconds * 1e3));
+    highlights.push(("cells run", figure, note));
+    highlights
+}
+
+/// Returns the greatest reading of one kind in the whole run.
+pub(super) fn peak(results: &Results, of: impl Fn(&MemorySample) -> Option<u64>) -> Option<u64> {
+    let points = results.cells.iter().flat_map(|cell| &cell.memory);
+    points.filter_map(|point| of(&point.sample)).max()
+}
+
+/// Returns why a cell has no figures, or how its figures are limited.
+pub(super) fn remark(cell: &Cell) -> String {
+    let again = cell.repeats.is_some().then(|| "repeats the first cell".to_owned());
+    let mut remarks: Vec<String> = again.into_iter().collect();
+    match &cell.status {
+        Status::NotRun { reason } => remarks.push(format!("not run: {reason}")),
+        Status::Run { figures } => {
+            let failure = |(kind, number): (&FailureKind, &usize)| {
+                format!("{} {}", count(*number), kind.label())
+            };
+            let failures: Vec<String> = figures.failures.iter().map(failure).collect();
+            let failed = Some(failures.join(", ")).filter(|failures| !failures.is_empty());
+            let cut = figures.cut_by_time_limit.then(|| "cut by time limit".to_owned());
+            let steady = match &figures.steady {
+                Steady::Found { excluded_requests: 0, .. } | Steady::NotSought { .. } => None,
+                Steady::Found { excluded_requests, .. } => {
+                    Some(format!("first {} excluded: not yet steady", count(*excluded_requests)))
+                }
+                Steady::NotSteady { .. } => Some("not steady".to_owned()),
+            };
+            let ramp = figures.ramp.as_ref().map(|found| ramp(found, figures.cut_by_time_limit));
+            let late = figures.generator.bottleneck.as_ref();
+            let late = late.map(|_| "limited by the generator".to_owned());
+            remarks.extend([failed, cut, steady, ramp, late].into_iter().flatten());
+        }
+    }
+    remarks.join("; ")
+}
+
+/// Returns the remarks that need a sentence: why a cell was not steady, or how the generator limited it.
+pub(super) fn reservations(results: &Results) -> Vec<String> {
+    let mut all = Vec::new();
+    for cell in &results.cells {
+        let Some(figures) = cell.figures() else { continue };
+        if let Steady::NotSteady { reason } = &figures.steady {
+            all.push(format!("{}: not steady: {reason}.", cell.name()));
+        }
+        if let Some(reason) = &figures.generator.bottleneck {
+            all.push(format!("{}: limited by the generator: {reason}.", cell.name()));
+        }
+    }
+    all
+}
+
+/// Returns a count with its noun in singular or plural.
+pub(super) fn plural(number: usize, one: &str) -> String {
+    let end = if number == 1 { "" } else { "s" };
+    format!("{} {one}{end}", count(number))
+}
+
+/// Returns the rate that a ramp's target did not keep. A ramp that was cut short shows nothing about the rates
+/// beyond.
+fn ramp(ramp: &Ramp, cut: bool) -> String {
+    let reached = ramp.blocks.iter().rev().find(|block| block.requests > 0);
+    match (&ramp.broke, reached) {
+        (Some(broke), _) => breaking_point(broke),
+        (None, None) => "no request of the ramp was sent".into(),
+        (None, Some(last)) if cut => {
+            format!("kept up to {}/s, where the ramp was cut", rate(last.rate_per_second))
+        }
+        (None, Some(_)) => "kept up to the end of the ramp".into(),
+    }
+}
+
+/// Returns the rate that a target did not keep, and the reason.
+pub(super) fn breaking_point(broke: &Breakpoint) -> String {
+    let cause = match broke.cause {
+        BreakCause::Failures => "too many failures",
+        BreakCause::Latency => "p95 beyond its limit",
+    };
+    format!("broke at {}/s: {cause}", rate(broke.rate_per_second))
+}
+
+/// Returns the fragmentation of the arena, if the target has one.
+pub(super) fn fragmentation(results: &Results) -> Option<String> {
+    let found = results.analysis.memory.fragmentation?;
+    Some(format!(
+        "Fragmentation of the arena (1 - largest free / free): {} on average and {} at most, over {} \
+         readings.",
+        percent(found.mean),
+        percent(found.max),
+        count(found.readings)
+    ))
+}
+
+/// Describes the traffic of a memory experiment.
+pub(super) fn experiment(experiment: &MemoryExperiment) -> String {
+    let traffic = &experiment.traffic;
+    let batches = if traffic.batches == 1 { "batch" } else { "batches" };
+    format!(
+        "{}: {} {batches} of {} to {} tokens, {:.0} buffers each, up to {} of them live at once, replayed {} times \
+         through each memory strategy, in turns. A strategy may reserve {}. Buffers are written to, but nothing is \
+         computed.",
+        traffic.origin,
+        count(traffic.batches),
+        count(traffic.batch_tokens.0),
+        count(traffic.batch_tokens.1),
+        experiment.buffers_per_batch,
+        bytes(experiment.demand_bytes_max),
+        experiment.repeats,
+        bytes(experiment.budget_bytes)
+    )
+}
+
+/// Returns the topic of a recommendation, with the length that it is for.
+pub(super) fn advice_title(advice: &Recommendation) -> String {
+    let length = advice.tokens.map(|length| format!(", {} tokens", tokens(length)));
+    format!("{}{}", advice.topic.label(), length.unwrap_or_default())
+}
+
+/// Returns a recommendation in one line; `None` if the run does not support it.
+pub(super) fn advice(advice: &Recommendation) -> Option<String> {
+    let supported = advice.support != Support::Missing;
+    supported.then(|| format!("{}: {}", advice_title(advice), advice.advice))
+}
+
+/// Returns the figure of a recommendation, and its interval with its basis.
+pub(super) fn advice_figure(figure: &AdviceFigure) -> (String, String) {
+    let unit = |value: f64| match figure.unit {
+        Unit::Requests => format!("{} in flight", plural(value as usize, "request")),
+        Unit::Tokens => format!("{} tokens", count(value as usize)),
+        Unit::Bytes if value < 0.0 => format!("-{}", bytes(-value as u64)),
+        Unit::Bytes => bytes(value as u64),
+        Unit::RequestsPerSecond => format!("{} requests/s", rate(value)),
+        Unit::Milliseconds => time(value),
+        Unit::Ratio => format!("{value:.2}"),
+        Unit::Share => percent(value),
+    };
+    let short = |value: f64| match figure.unit {
+        Unit::Requests | Unit::Tokens => count(value as usize),
+        Unit::RequestsPerSecond => rate(value),
+        Unit::Bytes | Unit::Milliseconds | Unit::Ratio | Unit::Share => unit(value),
+    };
+    let interval = ends(figure.interval, short);
+    let basis = &figure.basis;
+    let label = if interval.is_empty() { basis.clone() } else { format!("{interval}, {basis}") };
+    (unit(figure.value), label)
+}
