@@ -168,7 +168,8 @@ fn limit(shares: &[(Stage, f64)], device_busy: Option<f64>) -> (Stage, String) {
     }
     let longest = shares.iter().max_by(|one, other| one.1.total_cmp(&other.1));
     let (stage, largest) = longest.copied().unwrap_or((Stage::Compute, 0.0));
-    let idle = device_busy.map_or_else(String::new, |busy| {
+    let on_device = matches!(stage, Stage::Copy | Stage::Compute);
+    let idle = device_busy.filter(|_| !on_device).map_or_else(String::new, |busy| {
         format!(", while a batch was on the device for only {} of the time", percent(busy))
     });
     let evidence =

@@ -56,7 +56,8 @@ pub(super) fn advise(results: &Results) -> Recommendation {
     } else {
         let budget = budget.map(|budget| format!(" instead of {}", bytes(budget)));
         format!(
-            "Set the memory budget to {}{}: {} above the most that the measured load used.",
+            "Set the memory budget to {}{}: the most that the measured load used plus {}, rounded up to a multiple \
+             of {STEP_MIB} MiB.",
             bytes(advised),
             budget.unwrap_or_default(),
             percent(HEADROOM)
