@@ -78,7 +78,7 @@ impl Backend for CudaBackend {
         self.device().bind()?;
         match self.player.advance(&self.executor.stream, op)? {
             Step::Deferred | Step::Replayed => {
-                self.executor.note_use(op);
+                self.executor.raise_high_water(op);
                 Ok(())
             }
             Step::Launch(deferred) => {

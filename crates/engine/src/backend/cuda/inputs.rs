@@ -12,7 +12,7 @@ use cudarc::driver::result;
 
 use super::driver::device::{Device, Event, Stream};
 use super::driver::fault::CallContext;
-use super::driver::memory::Pinned;
+use super::driver::memory::PinnedBuffer;
 use super::kernels::ATTENTION_ROWS;
 use super::kernels::worklist::{self, NO_TILE, Tile};
 use crate::backend::Layout;
@@ -114,7 +114,7 @@ pub(super) struct Lists {
 
 /// A pinned buffer, and the event of the last copy from it.
 struct Staging {
-    host: Pinned,
+    host: PinnedBuffer,
     copied: Event,
 }
 
@@ -139,7 +139,7 @@ impl Inputs {
         address: u64,
     ) -> Result<Inputs, DeviceError> {
         let staging = || {
-            let host = Pinned::new(device, input_bytes(limits))?;
+            let host = PinnedBuffer::new(device, input_bytes(limits))?;
             Ok(Staging { host, copied: Event::new(device, false)? })
         };
         let staging = [staging()?, staging()?];

@@ -40,7 +40,7 @@ pub struct ModelData<'a> {
 #[derive(Debug, Clone, Copy)]
 struct TensorOffsets {
     elements: usize,
-    /// Of vectors only.
+    /// Offset of the f32 copy, which only vectors have.
     floats: Option<usize>,
 }
 

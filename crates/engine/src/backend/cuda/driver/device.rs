@@ -146,7 +146,7 @@ impl Device {
     /// Returns the architecture whose machine code it runs best.
     pub fn arch(&self) -> Arch {
         let (major, minor) = self.properties.capability;
-        Arch::of_card(major, minor)
+        Arch::for_card(major, minor)
     }
 
     /// Returns the major versions of NVRTC and cuBLASLt that this driver runs: none newer than its own.

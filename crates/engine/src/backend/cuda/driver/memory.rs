@@ -27,7 +27,7 @@ pub fn allocations_after_startup() -> u64 {
     LATE_ALLOCATIONS.load(Ordering::Relaxed)
 }
 
-/// Marks start-up as ended, or as begun again for another model or device.
+/// Marks start-up as ended, or as started again for another model or device.
 pub(in crate::backend::cuda) fn set_started(started: bool) {
     STARTED.store(started, Ordering::Relaxed);
 }
@@ -129,21 +129,21 @@ impl Drop for DeviceBuffer {
 }
 
 /// Page-locked host memory, from and to which the device copies while the host continues.
-pub struct Pinned {
+pub struct PinnedBuffer {
     device: Arc<Device>,
     address: *mut c_void,
     bytes: usize,
 }
 
 // SAFETY: host memory without ties to a thread.
-unsafe impl Send for Pinned {}
+unsafe impl Send for PinnedBuffer {}
 
-impl Pinned {
+impl PinnedBuffer {
     /// Allocates zeroed memory.
     ///
     /// # Errors
     /// Fails if the driver's call fails.
-    pub fn new(device: &Arc<Device>, bytes: usize) -> Result<Pinned, DeviceError> {
+    pub fn new(device: &Arc<Device>, bytes: usize) -> Result<PinnedBuffer, DeviceError> {
         device.bind()?;
         count_allocation();
         // SAFETY: freed in `drop`; portable, so that every context of this process may copy with it.
@@ -151,7 +151,7 @@ impl Pinned {
             .context(device.label(), "cuMemHostAlloc")?;
         // SAFETY: just allocated with this size.
         unsafe { std::ptr::write_bytes(address.cast::<u8>(), 0, bytes) };
-        Ok(Pinned { device: device.clone(), address, bytes })
+        Ok(PinnedBuffer { device: device.clone(), address, bytes })
     }
 
     /// Returns the bytes.
@@ -171,7 +171,7 @@ impl Pinned {
     }
 }
 
-impl Drop for Pinned {
+impl Drop for PinnedBuffer {
     fn drop(&mut self) {
         let _ = self.device.bind();
         // SAFETY: allocated in `new`, freed only here; owners wait for their copies first.
