@@ -262,7 +262,7 @@ fn nothing_is_allocated_after_start_up() {
     let Some(_turn) = device_turn() else { return };
     let model = model("modernbert-base", InitHead::Base);
     let mut device = cuda(&model, Dtype::Bf16);
-    let used = || cuda_device::Device::open(0).unwrap().used_bytes().unwrap();
+    let used = || cuda_device::DeviceContext::open(0).unwrap().used_bytes().unwrap();
     let before = used();
     assert!(before <= 2 << 30, "{} of a budget of 2 GiB", units::bytes(before));
     let mut random = fastrand::Rng::with_seed(5);
@@ -357,7 +357,7 @@ fn figures() {
 #[test]
 fn nvml_reports_the_same_process_memory_that_the_budget_is_held_against() {
     let Some(_turn) = device_turn() else { return };
-    let device = cuda_device::Device::open(0).unwrap();
+    let device = cuda_device::DeviceContext::open(0).unwrap();
     let memory = device.memory();
     let from_outside = device_memory_of(std::process::id());
     println!("{memory:?} by the context, {from_outside:?} by process id");

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cudarc::driver::result;
 use cudarc::driver::sys::{self, CUgraphInstantiate_flags, CUstreamCaptureMode};
 
-use super::driver::device::{Device, Stream};
+use super::driver::device::{DeviceContext, Stream};
 use super::driver::fault::CallContext;
 use super::executor::Executor;
 use super::inputs::{Lists, Padding};
@@ -44,7 +44,7 @@ impl Padding {
 
 /// A recorded graph, ready to launch.
 pub(super) struct Graph {
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     graph: sys::CUgraph,
     executable: sys::CUgraphExec,
     padding: Padding,

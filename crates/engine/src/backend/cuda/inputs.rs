@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use cudarc::driver::result;
 
-use super::driver::device::{Device, Event, Stream};
+use super::driver::device::{DeviceContext, Event, Stream};
 use super::driver::fault::CallContext;
 use super::driver::memory::PinnedBuffer;
 use super::kernels::ATTENTION_ROWS;
@@ -120,7 +120,7 @@ struct Staging {
 
 /// Both sides: pinned buffers on the host, a part of the arena on the device.
 pub(super) struct Inputs {
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     limits: BatchLimits,
     /// Queries per tile of full and of windowed attention.
     tile_rows: (usize, usize),
@@ -133,7 +133,7 @@ pub(super) struct Inputs {
 impl Inputs {
     /// Allocates the pinned buffers. At `address` lie [`input_bytes`] of the arena.
     pub(super) fn new(
-        device: &Arc<Device>,
+        device: &Arc<DeviceContext>,
         limits: BatchLimits,
         tile_rows: (usize, usize),
         address: u64,

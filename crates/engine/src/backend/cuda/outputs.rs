@@ -12,7 +12,7 @@ use cudarc::driver::sys;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use super::driver::device::{Device, Event, Stream};
+use super::driver::device::{DeviceContext, Event, Stream};
 use super::driver::fault::CallContext;
 use super::driver::memory::PinnedBuffer;
 use super::kernels::Matrix;
@@ -42,14 +42,14 @@ pub struct PendingRows {
 
 /// The buffers of two batches.
 pub(super) struct Outputs {
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     /// Three for batches with an even number, three for the others.
     buffers: [RowBuffer; 6],
     batch: u64,
 }
 
 impl Outputs {
-    pub(super) fn new(device: &Arc<Device>) -> Result<Outputs, DeviceError> {
+    pub(super) fn new(device: &Arc<DeviceContext>) -> Result<Outputs, DeviceError> {
         let buffer = || {
             let host = PinnedBuffer::new(device, BUFFER_BYTES)?;
             Ok(RowBuffer { host, copied: Event::new(device, false)?, busy: false })

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use super::backend::CudaBackend;
-use super::driver::device::{Device, Stream};
+use super::driver::device::{DeviceContext, Stream};
 use super::driver::memory::{self, Arena};
 use super::executor::Executor;
 use super::gemm::{Gemm, GemmShape, Scratch};
@@ -95,7 +95,7 @@ pub fn start(
 ) -> Result<CudaBackend, LoadError> {
     check_model(model, options.dtype)?;
     memory::set_started(false);
-    let device = Device::open(options.ordinal)?;
+    let device = DeviceContext::open(options.ordinal)?;
     let budget =
         Budget { model: model.name, device: device.clone(), bytes: options.memory_budget_bytes };
     budget.check_room()?;
@@ -186,7 +186,7 @@ fn check_model(model: &ModelData<'_>, dtype: Dtype) -> Result<(), LoadError> {
 struct Budget<'a> {
     /// The name that errors give.
     model: &'a str,
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     bytes: u64,
 }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUresult};
 
-use super::device::Device;
+use super::device::DeviceContext;
 use super::fault::CallContext;
 use crate::error::DeviceError;
 
@@ -44,7 +44,7 @@ fn count_allocation() {
 /// [`DeviceError::OutOfMemory`] with the bytes still free, or what [`CallContext`] makes of another status.
 pub fn check_allocation<T>(
     status: Result<T, DriverError>,
-    device: &Device,
+    device: &DeviceContext,
     call: &'static str,
     purpose: &'static str,
     bytes: usize,
@@ -62,7 +62,7 @@ pub fn check_allocation<T>(
 
 /// A block of device memory with its own allocation: the weights, the GEMM workspace.
 pub struct DeviceBuffer {
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     address: sys::CUdeviceptr,
     bytes: usize,
 }
@@ -73,7 +73,7 @@ impl DeviceBuffer {
     /// # Errors
     /// [`DeviceError::OutOfMemory`] with the purpose.
     pub fn new(
-        device: &Arc<Device>,
+        device: &Arc<DeviceContext>,
         bytes: usize,
         purpose: &'static str,
     ) -> Result<DeviceBuffer, DeviceError> {
@@ -130,7 +130,7 @@ impl Drop for DeviceBuffer {
 
 /// Page-locked host memory, from and to which the device copies while the host continues.
 pub struct PinnedBuffer {
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     address: *mut c_void,
     bytes: usize,
 }
@@ -143,7 +143,7 @@ impl PinnedBuffer {
     ///
     /// # Errors
     /// Fails if the driver's call fails.
-    pub fn new(device: &Arc<Device>, bytes: usize) -> Result<PinnedBuffer, DeviceError> {
+    pub fn new(device: &Arc<DeviceContext>, bytes: usize) -> Result<PinnedBuffer, DeviceError> {
         device.bind()?;
         count_allocation();
         // SAFETY: freed in `drop`; portable, so that every context of this process may copy with it.
@@ -185,7 +185,7 @@ const CHUNK_BYTES: usize = 32 << 20;
 
 /// A range of reserved addresses whose first part is backed with memory.
 pub struct Arena {
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     address: sys::CUdeviceptr,
     reserved: usize,
     granule: usize,
@@ -197,7 +197,7 @@ impl Arena {
     ///
     /// # Errors
     /// Fails if the driver's call fails.
-    pub fn reserve(device: &Arc<Device>, bytes: usize) -> Result<Arena, DeviceError> {
+    pub fn reserve(device: &Arc<DeviceContext>, bytes: usize) -> Result<Arena, DeviceError> {
         device.bind()?;
         let properties = allocation_properties(device);
         let mut granule = 0;
@@ -328,7 +328,7 @@ impl Drop for Arena {
     }
 }
 
-fn allocation_properties(device: &Device) -> sys::CUmemAllocationProp {
+fn allocation_properties(device: &DeviceContext) -> sys::CUmemAllocationProp {
     // SAFETY: all-zero bytes are "no flags, no handle type, no pointer" in this plain struct.
     let mut properties: sys::CUmemAllocationProp = unsafe { std::mem::zeroed() };
     properties.type_ = sys::CUmemAllocationType::CU_MEM_ALLOCATION_TYPE_PINNED;

@@ -19,7 +19,7 @@ use cudarc::cublaslt::{result, sys};
 pub use self::algorithm::Exclusion;
 use self::algorithm::{Algorithm, Problem};
 use self::descriptors::{Handle, MatrixLayout, Operation, Preference};
-use super::driver::device::{Device, Stream};
+use super::driver::device::{DeviceContext, Stream};
 use super::driver::fault::CallContext;
 use super::driver::libraries::{self, Library};
 use super::driver::memory::DeviceBuffer;
@@ -128,7 +128,7 @@ struct ShapePlan {
 
 /// All products of a model.
 pub struct Gemm {
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     handle: Handle,
     dtype: Dtype,
     workspace: DeviceBuffer,
@@ -151,7 +151,7 @@ impl Gemm {
     /// # Errors
     /// [`DeviceError::Unavailable`] if the library is missing, [`DeviceError::OutOfMemory`] if the workspace
     /// does not fit.
-    pub fn new(device: &Arc<Device>, dtype: Dtype) -> Result<Gemm, DeviceError> {
+    pub fn new(device: &Arc<DeviceContext>, dtype: Dtype) -> Result<Gemm, DeviceError> {
         libraries::open(Library::CublasLt, device.library_majors()).map_err(|error| {
             DeviceError::Unavailable { device: device.label().into(), reason: error.to_string() }
         })?;

@@ -9,7 +9,7 @@ use cudarc::driver::result as driver;
 use super::algorithm::Algorithm;
 use super::{Exclusion, Gemm, GemmCall, GemmShape, Scratch, ShapePlan};
 use crate::backend::Layout;
-use crate::backend::cuda::driver::device::{Device, Stream};
+use crate::backend::cuda::driver::device::{DeviceContext, Stream};
 use crate::backend::cuda::driver::fault::CallContext;
 use crate::backend::cuda::kernels::{Kernels, Matrix};
 use crate::dtype::Dtype;
@@ -28,7 +28,7 @@ const LEAST_ROWS: usize = 2 * SHIFT_ROWS;
 pub(super) struct Trial<'a> {
     kernels: &'a Kernels,
     stream: &'a Stream,
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     shape: GemmShape,
     rows: usize,
     regions: TrialRegions,
