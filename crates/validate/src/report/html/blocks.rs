@@ -6,7 +6,7 @@ use crate::report::sections::{Block, Part, Section};
 use crate::report::tables::{Alignment, Column, Emphasis, Row, Table};
 use crate::verdict::Outcome;
 
-pub(super) fn part(out: &mut Markup, part: Part) {
+pub(super) fn render_part(out: &mut Markup, part: Part) {
     open_part(out, part.id, part.title, part.lead);
     part.sections.into_iter().for_each(|one| section(out, one));
     out.close("section");
