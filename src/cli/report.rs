@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bigbatch_validate::Results;
-use bigbatch_validate::recommend::{Wanted, recommend};
+use bigbatch_validate::recommend::{Goal, recommend};
 use bigbatch_validate::report::compact::compact;
 use bigbatch_validate::report::fill::fill;
 use bigbatch_validate::report::{OutputDir, experiment, json, write_rendered};
@@ -84,8 +84,8 @@ fn read_results(args: &Report, is_directory: bool) -> Result<Results, Box<dyn st
         results.analysis.cleanup = Some(experiment::read(&memory)?);
     }
     if args.p95_target.is_some() || has_experiment {
-        let wanted = Wanted { p95_target_ms: args.p95_target.map(|seconds| seconds * 1e3) };
-        results.recommendations = recommend(&results, wanted);
+        let goal = Goal { p95_target_ms: args.p95_target.map(|seconds| seconds * 1e3) };
+        results.recommendations = recommend(&results, goal);
     }
     Ok(results)
 }

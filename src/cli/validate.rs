@@ -13,7 +13,7 @@ use bigbatch_engine::{DeviceKind, LoadError, TaskKind};
 use bigbatch_validate::analysis::EdgeFindings;
 use bigbatch_validate::plan::EdgeRules;
 use bigbatch_validate::preflight::{self, ComputeLocation};
-use bigbatch_validate::recommend::{Wanted, recommend};
+use bigbatch_validate::recommend::{Goal, recommend};
 use bigbatch_validate::report::{self, OutputDir};
 use bigbatch_validate::run::edge::{find, find_async};
 use bigbatch_validate::system::{HttpTarget, InProcess, Target};
@@ -67,7 +67,7 @@ pub(crate) fn validate(args: Validate) -> CommandResult {
         Some(dir) => Corpus::from_directory(dir)?,
         None => Corpus::embedded(),
     };
-    let wanted = Wanted { p95_target_ms: args.p95_target.map(|seconds| seconds * 1e3) };
+    let goal = Goal { p95_target_ms: args.p95_target.map(|seconds| seconds * 1e3) };
     let computes = match server {
         Some(_) => ComputeLocation::Remote,
         None => locate_computation(&args.model)?,
@@ -78,7 +78,7 @@ pub(crate) fn validate(args: Validate) -> CommandResult {
         corpus,
         journal: Some(output.path().join(report::JOURNAL)),
         resume: args.resume,
-        wanted,
+        goal,
         preflight,
         ..RunOptions::default()
     };
@@ -91,7 +91,7 @@ pub(crate) fn validate(args: Validate) -> CommandResult {
     let search_error = match edges {
         Ok(found) => {
             report.results.analysis.edge = found;
-            report.results.recommendations = recommend(&report.results, wanted);
+            report.results.recommendations = recommend(&report.results, goal);
             None
         }
         Err(error) => Some(error),

@@ -135,7 +135,7 @@ fn damaged_files_and_side_files() {
     let scratch = Scratch::new();
     let dir = scratch.checkpoint("model", &["--head", "masked-lm"]);
     std::fs::create_dir(dir.join("1_Pooling")).expect("writable");
-    // training_config.json is asked only where config.json tells of no scaling.
+    // training_config.json is read only where config.json declares no scaling.
     let mut plain = read(&dir.join("config.json"));
     plain["rope_scaling"] = Value::Null;
     let good = plain.to_string();

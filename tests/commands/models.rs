@@ -1,4 +1,4 @@
-//! `model list`, `model init` and `model inspect`: what they print and write.
+//! The output and files of `model list`, `model init` and `model inspect`.
 
 use crate::line;
 use crate::support::{Scratch, bigbatch, text};

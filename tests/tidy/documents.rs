@@ -1,4 +1,4 @@
-//! What README, ARCHITECTURE and CONTRIBUTING say about the tree and the history is true.
+//! README, ARCHITECTURE and CONTRIBUTING agree with the tree and the history.
 //!
 //! A path is whatever stands between backticks or in a link and has a slash or a source file's ending, outside
 //! code blocks. It counts from the repository's root, and in a section of ARCHITECTURE headed by

@@ -1,4 +1,4 @@
-//! Functions are short, and public ones that can fail say how.
+//! Functions are short, and public ones that can fail document their errors.
 //!
 //! Both rules read the text as rustfmt leaves it: a function ends at the first closing brace that is indented as
 //! its first line is.
@@ -64,7 +64,7 @@ fn functions_are_short() {
 }
 
 #[test]
-fn public_functions_that_fail_say_how() {
+fn public_functions_document_their_errors() {
     let mut silent = Vec::new();
     for file in sources().iter().filter(|file| file.path.starts_with("crates/")) {
         let fails = |function: &Function| {

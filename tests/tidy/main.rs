@@ -1,4 +1,4 @@
-//! What no compiler or linter checks: files that a person can read in one sitting, and no debris.
+//! Rules that no compiler or linter checks: files that a person can read in one sitting, and no debris.
 //!
 //! After rust-analyzer's test of the same name. All faults of a rule are listed at once. What documents claim is
 //! checked in `documents`, what functions promise in `functions`, the CUDA sources in `kernels`.
@@ -136,7 +136,7 @@ fn files_are_short() {
 }
 
 #[test]
-fn files_say_what_they_are() {
+fn files_begin_with_a_header() {
     let silent = |file: &&File| {
         let root = file.path.ends_with("lib.rs") || file.path.ends_with("main.rs");
         let long = file.text.lines().count() >= UNDOCUMENTED_LINES;

@@ -69,7 +69,7 @@ impl<'m> BufferPlan<'m> {
 
     /// Returns the size of an arena that holds every batch.
     pub fn capacity_bytes(&self) -> usize {
-        self.input_offset(Input::COUNT)
+        self.list_offset(BatchList::COUNT)
     }
 
     /// Lists the buffers of a batch of sequences of these lengths in tokens, each with the rows that the
@@ -86,7 +86,7 @@ impl<'m> BufferPlan<'m> {
         Lifetimes::trace(self, &program, &batch)
     }
 
-    fn input_offset(&self, input: usize) -> usize {
+    fn list_offset(&self, input: usize) -> usize {
         let each = (INPUT_BYTES * (self.workspace.max_tokens + 1)).next_multiple_of(ALIGN_BYTES);
         self.workspace.bytes.next_multiple_of(ALIGN_BYTES) + input * each
     }
@@ -94,13 +94,13 @@ impl<'m> BufferPlan<'m> {
 
 /// The lists that describe a batch to the operations.
 #[derive(Clone, Copy)]
-enum Input {
+enum BatchList {
     TokenIds,
     Positions,
     Bounds,
 }
 
-impl Input {
+impl BatchList {
     const COUNT: usize = 3;
 }
 
@@ -109,20 +109,20 @@ struct Lifetimes {
     buffers: Vec<Buffer>,
     /// Index of the buffer whose contents lie at an arena offset now.
     at_offset: HashMap<usize, usize>,
-    inputs: [usize; Input::COUNT],
+    inputs: [usize; BatchList::COUNT],
 }
 
 impl Lifetimes {
     fn trace(plan: &BufferPlan<'_>, program: &Program, batch: &PackedBatch) -> BatchBuffers {
         let inputs = [
-            (Input::TokenIds, "token ids", batch.tokens()),
-            (Input::Positions, "positions", batch.tokens()),
-            (Input::Bounds, "sequence bounds", batch.cu_seqlens.len()),
+            (BatchList::TokenIds, "token ids", batch.tokens()),
+            (BatchList::Positions, "positions", batch.tokens()),
+            (BatchList::Bounds, "sequence bounds", batch.cu_seqlens.len()),
         ];
         let mut lifetimes =
             Lifetimes { buffers: Vec::new(), at_offset: HashMap::new(), inputs: [0, 1, 2] };
         for (input, name, numbers) in inputs {
-            let offset_bytes = plan.input_offset(input as usize);
+            let offset_bytes = plan.list_offset(input as usize);
             lifetimes.add(0, name.into(), INPUT_BYTES * numbers, offset_bytes);
         }
         for (step, op) in program.ops.iter().enumerate() {
@@ -142,7 +142,7 @@ impl Lifetimes {
         };
         match op {
             Op::Embed { embedding, out, .. } => {
-                self.read_input(step, Input::TokenIds);
+                self.read_list(step, BatchList::TokenIds);
                 self.write(step, weight("embed", *embedding), out);
             }
             Op::Norm { x, norm, out } => {
@@ -165,12 +165,12 @@ impl Lifetimes {
             }
             Op::Rope { qkv, .. } => {
                 self.read(step, qkv);
-                self.read_input(step, Input::Positions);
+                self.read_list(step, BatchList::Positions);
                 self.write(step, "rotated".into(), qkv);
             }
             Op::Attention { qkv, out, .. } => {
                 self.read(step, qkv);
-                self.read_input(step, Input::Bounds);
+                self.read_list(step, BatchList::Bounds);
                 self.write(step, "attention".into(), out);
             }
             Op::GeGlu { x } => {
@@ -183,7 +183,7 @@ impl Lifetimes {
             }
             Op::Pool { x, out } | Op::Gather { x, out } => {
                 self.read(step, x);
-                self.read_input(step, Input::Bounds);
+                self.read_list(step, BatchList::Bounds);
                 self.write(step, "rows".into(), out);
             }
         }
@@ -207,7 +207,7 @@ impl Lifetimes {
         }
     }
 
-    fn read_input(&mut self, step: usize, input: Input) {
+    fn read_list(&mut self, step: usize, input: BatchList) {
         let index = self.inputs[input as usize];
         self.buffers[index].last_step = step;
     }

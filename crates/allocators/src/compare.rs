@@ -4,7 +4,7 @@
 //! is read step by step on one more pass, because reading it disturbs the times. The strategies take turns in
 //! a rotating order, so that a machine that slows down slows all of them. Buffers are written to, so that
 //! their memory exists and work is pending when they are freed, but nothing is computed: the figures are the
-//! memory manager's part alone and say nothing about how fast a framework computes.
+//! memory manager's part alone, not the speed of a framework.
 
 use bigbatch_engine::DeviceError;
 
@@ -19,9 +19,9 @@ const TIMELINE_POINTS: usize = 480;
 /// Batches that the timeline shows, from the first.
 const TIMELINE_BATCHES: usize = 12;
 
-/// The head lines of an experiment.
+/// The model, device and budget of an experiment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subject {
+pub struct ExperimentSetup {
     /// Name of the model.
     pub model: String,
     /// Name of the device.
@@ -40,7 +40,7 @@ pub type AllocatorFactory<'a> = Box<dyn Fn() -> Result<Box<dyn Allocator + 'a>, 
 /// # Errors
 /// Fails if an allocator fails for another reason than lack of memory, which is counted instead.
 pub fn compare(
-    subject: Subject,
+    setup: ExperimentSetup,
     plan: &BufferPlan<'_>,
     traffic: &Traffic,
     strategies: &[(&str, AllocatorFactory<'_>)],
@@ -60,7 +60,7 @@ pub fn compare(
         match made {
             Ok((times, mut allocator)) => {
                 strategy.simulated = allocator.is_simulated();
-                strategy.read_memory(&mut *allocator, &traces, shown, subject.budget_bytes)?;
+                strategy.read_memory(&mut *allocator, &traces, shown, setup.budget_bytes)?;
                 strategy.allocator_us = Times::of(&times, |batch| batch.allocator_us);
                 strategy.batch_us = Times::of(&times, |batch| batch.batch_us);
             }
@@ -69,12 +69,12 @@ pub fn compare(
         measured.push(strategy);
     }
     Ok(MemoryExperiment {
-        model: subject.model,
-        device: subject.device,
-        dtype: subject.dtype,
+        model: setup.model,
+        device: setup.device,
+        dtype: setup.dtype,
         traffic: traffic.summary(),
         repeats,
-        budget_bytes: subject.budget_bytes,
+        budget_bytes: setup.budget_bytes,
         demand_bytes_max: batches.iter().map(|batch| batch.peak_bytes() as u64).max().unwrap_or(0),
         buffers_per_batch: buffers as f64 / batches.len().max(1) as f64,
         strategies: measured,

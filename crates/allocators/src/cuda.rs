@@ -14,7 +14,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 
 use bigbatch_engine::DeviceError;
-use bigbatch_engine::backend::cuda::driver::device::{Device, Stream};
+use bigbatch_engine::backend::cuda::driver::device::{DeviceContext, Stream};
 use bigbatch_engine::backend::cuda::driver::fault::CallContext;
 use bigbatch_engine::backend::cuda::driver::memory::check_allocation;
 use cudarc::driver::result;
@@ -23,14 +23,14 @@ use cudarc::driver::sys::{self, CUmemPool_attribute as Attribute};
 use crate::allocator::{Allocator, PlannedRegions, SlotTable, Usage};
 use crate::buffers::Buffer;
 
-/// What out-of-memory errors name.
+/// The purpose that out-of-memory errors name.
 const PURPOSE: &str = "a buffer";
 
 /// An allocation's address and size.
-type Block = (sys::CUdeviceptr, usize);
+type Allocation = (sys::CUdeviceptr, usize);
 
 /// Enqueues a write to all of a block; does nothing for an empty slot.
-fn fill(stream: &Stream, block: Option<Block>) -> Result<(), DeviceError> {
+fn fill(stream: &Stream, block: Option<Allocation>) -> Result<(), DeviceError> {
     let Some((address, bytes)) = block else { return Ok(()) };
     // SAFETY: callers pass a live allocation of this size, last used on this stream.
     unsafe { result::memset_d8_async(address, 1, bytes, stream.handle()) }
@@ -49,7 +49,7 @@ impl DeviceArena {
     ///
     /// # Errors
     /// [`DeviceError::OutOfMemory`] if the device has less.
-    pub fn new(device: &Arc<Device>, bytes: usize) -> Result<DeviceArena, DeviceError> {
+    pub fn new(device: &Arc<DeviceContext>, bytes: usize) -> Result<DeviceArena, DeviceError> {
         let stream = Stream::new(device)?;
         device.bind()?;
         // SAFETY: a plain allocation; freed in `drop`.
@@ -96,7 +96,7 @@ impl Drop for DeviceArena {
 pub struct StreamOrderedPool {
     stream: Stream,
     pool: sys::CUmemoryPool,
-    live: SlotTable<Block>,
+    live: SlotTable<Allocation>,
 }
 
 impl StreamOrderedPool {
@@ -106,7 +106,7 @@ impl StreamOrderedPool {
     /// # Errors
     /// Fails if the device has no memory pools.
     pub fn new(
-        device: &Arc<Device>,
+        device: &Arc<DeviceContext>,
         release_threshold_bytes: u64,
     ) -> Result<StreamOrderedPool, DeviceError> {
         let stream = Stream::new(device)?;
@@ -194,7 +194,7 @@ impl Drop for StreamOrderedPool {
 /// One `cuMemAlloc` and one `cuMemFree` per buffer.
 pub struct DevicePerOperation {
     stream: Stream,
-    live: SlotTable<Block>,
+    live: SlotTable<Allocation>,
     used: u64,
     /// Free bytes of the device before the first allocation.
     free_before: u64,
@@ -206,7 +206,7 @@ impl DevicePerOperation {
     ///
     /// # Errors
     /// Fails if the driver's calls fail.
-    pub fn new(device: &Arc<Device>) -> Result<DevicePerOperation, DeviceError> {
+    pub fn new(device: &Arc<DeviceContext>) -> Result<DevicePerOperation, DeviceError> {
         let stream = Stream::new(device)?;
         let (free_before, _) = device.free_and_total_bytes()?;
         Ok(DevicePerOperation {

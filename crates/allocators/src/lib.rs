@@ -28,7 +28,7 @@ mod traffic;
 pub use allocator::{Allocator, FreeMemory, Usage};
 pub use buffers::{BatchBuffers, Buffer, BufferPlan};
 pub use caching::CachingAllocator;
-pub use compare::{AllocatorFactory, Subject, compare};
+pub use compare::{AllocatorFactory, ExperimentSetup, compare};
 pub use experiment::{MemoryExperiment, Strategy, TimelinePoint, Times};
 pub use host::{HostArena, HostPerOperation};
 pub use traffic::{RecordedSequence, Traffic, TrafficSummary};

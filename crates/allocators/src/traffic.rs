@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bigbatch_engine::Limits;
-use bigbatch_engine::schedule::{Waiting, next_batch};
+use bigbatch_engine::schedule::{QueuedRequest, next_batch};
 use serde::{Deserialize, Serialize};
 
 /// Batches in a row at one concurrency before the next one is drawn.
@@ -67,12 +67,12 @@ impl Traffic {
             move || ((shortest as f64 * ratio.powf(random.f64())) as usize).min(longest)
         };
         let mut made = Vec::with_capacity(batches);
-        let mut waiting: Vec<Waiting> = Vec::new();
+        let mut waiting: Vec<QueuedRequest> = Vec::new();
         while made.len() < batches {
             let clients = random.choice(concurrency.iter().copied()).unwrap_or(1).max(1);
             waiting.truncate(clients);
             for _ in 0..BATCHES_PER_LEVEL.min(batches - made.len()) {
-                waiting.resize_with(clients, || Waiting { tokens: length(), masks: 0 });
+                waiting.resize_with(clients, || QueuedRequest { tokens: length(), masks: 0 });
                 let chosen = next_batch(&waiting, limits);
                 made.push(chosen.iter().map(|&index| waiting[index].tokens).collect());
                 for index in chosen.into_iter().rev() {

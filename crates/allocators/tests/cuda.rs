@@ -8,17 +8,17 @@ use std::time::Instant;
 
 use bigbatch_allocators::cuda::{DeviceArena, DevicePerOperation, StreamOrderedPool};
 use bigbatch_allocators::{Allocator, Buffer};
-use bigbatch_engine::backend::cuda::driver::device::{self, Device};
+use bigbatch_engine::backend::cuda::driver::device::{self, DeviceContext};
 use bigbatch_engine::{DeviceError, units};
 
 const MIB: usize = 1 << 20;
 
 /// Waits for the device; without one, prints so and returns `None`.
-fn device_turn() -> Option<(MutexGuard<'static, ()>, Arc<Device>)> {
+fn device_turn() -> Option<(MutexGuard<'static, ()>, Arc<DeviceContext>)> {
     static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     match device::list() {
-        Ok(devices) if !devices.is_empty() => Some((turn, Device::open(0).unwrap())),
+        Ok(devices) if !devices.is_empty() => Some((turn, DeviceContext::open(0).unwrap())),
         Ok(_) => {
             println!("skipped: no CUDA device");
             None

@@ -1,8 +1,8 @@
 //! The replay of buffers, through allocators whose answers are known.
 
 use bigbatch_allocators::{
-    Allocator, AllocatorFactory, Buffer, BufferPlan, CachingAllocator, FreeMemory, HostArena,
-    HostPerOperation, MemoryExperiment, Subject, Traffic, Usage, compare,
+    Allocator, AllocatorFactory, Buffer, BufferPlan, CachingAllocator, ExperimentSetup, FreeMemory,
+    HostArena, HostPerOperation, MemoryExperiment, Traffic, Usage, compare,
 };
 use bigbatch_engine::{
     Device, DeviceError, DeviceOptions, EngineOptions, Model, RopeOverride, TaskKind,
@@ -29,12 +29,16 @@ fn run(
     strategies: &[(&str, AllocatorFactory<'_>)],
 ) -> MemoryExperiment {
     let named = |name: &str| name.to_owned();
-    let subject =
-        Subject { model: named("m"), device: named("d"), dtype: named("f32"), budget_bytes };
-    compare(subject, plan, &traffic(), strategies, 3).expect("no fault")
+    let setup = ExperimentSetup {
+        model: named("m"),
+        device: named("d"),
+        dtype: named("f32"),
+        budget_bytes,
+    };
+    compare(setup, plan, &traffic(), strategies, 3).expect("no fault")
 }
 
-/// Counts what is live, as `demand_bytes_max` should say; refuses beyond `limit`.
+/// Counts live bytes, which `demand_bytes_max` should equal; refuses beyond `limit`.
 struct Counting {
     live: Vec<Option<u64>>,
     limit: u64,

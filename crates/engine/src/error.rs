@@ -22,7 +22,7 @@ pub enum LoadError {
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// SOURCE names nothing that can be loaded.
+    /// SOURCE is of a known form, but what it names cannot be loaded.
     #[error("no model at '{given}': {reason}")]
     Source {
         /// SOURCE as the user gave it.

@@ -1,4 +1,4 @@
-//! Windows over long texts: every token is read, spoken for once, and the answers are one text's.
+//! Windows over long texts: every token is read and belongs to one window, and the answers merge into one text's.
 
 use std::ops::Range;
 use std::sync::LazyLock;

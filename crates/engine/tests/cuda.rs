@@ -1,4 +1,4 @@
-//! The CUDA backend on a device. Without one each test says that it was skipped.
+//! The CUDA backend on a device. Without one each test prints that it is skipped.
 //!
 //! The oracle is the CPU backend in f32, which `parity.rs` holds against `transformers`. The tests share a
 //! device and count its memory, so they run one at a time.
@@ -17,12 +17,12 @@ use bigbatch_engine::{
     units,
 };
 
-/// Least cosine of bf16 hidden states and the oracle's, over all positions (DESIGN section 3).
+/// Least cosine of bf16 hidden states and the oracle's, over all positions.
 const LEAST_COSINE: f64 = 0.9995;
 /// Differences of label probabilities beyond which the arg max must be the same.
 const CLEAR_MARGIN: f32 = 0.05;
 
-/// Waits for its turn; `None`, said aloud, without a device.
+/// Waits for the device; without one, prints so and returns `None`.
 fn device_turn() -> Option<MutexGuard<'static, ()>> {
     static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +86,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
-/// The least cosine of corresponding rows; NaN wins.
+/// Returns the least cosine of corresponding rows, or NaN if any is NaN.
 fn least_cosine(a: &[f32], b: &[f32], width: usize) -> f64 {
     assert_eq!(a.len(), b.len());
     let rows = a.chunks(width).zip(b.chunks(width)).map(|(a, b)| cosine(a, b));
@@ -101,7 +101,7 @@ fn argmax(row: &[f32]) -> usize {
     (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap()
 }
 
-/// How much the best of a row is ahead of the second.
+/// Returns by how much the largest value of a row exceeds the second.
 fn margin(row: &[f32]) -> f32 {
     let best = argmax(row);
     let second = row.iter().enumerate().filter(|(i, _)| *i != best).map(|(_, &x)| x);
@@ -194,7 +194,7 @@ fn a_text_has_the_same_bits_in_any_batch() {
     }
 }
 
-/// Two blocks that race for a buffer, or read what nobody wrote, seldom give one answer 200 times.
+/// Two blocks that race for a buffer, or read memory that was never written, seldom give one answer 200 times.
 #[test]
 fn two_hundred_runs_over_a_poisoned_arena_give_the_same_bits() {
     let Some(_turn) = device_turn() else { return };
@@ -227,7 +227,7 @@ fn two_hundred_runs_over_a_poisoned_arena_give_the_same_bits() {
     }
 }
 
-/// As the engine's loop does it: the next batch is begun before the rows of the last are collected.
+/// Runs batches as the engine's loop does: the next one begins before the rows of the last are collected.
 #[test]
 fn a_batch_started_ahead_changes_nothing() {
     let Some(_turn) = device_turn() else { return };
@@ -262,7 +262,7 @@ fn nothing_is_allocated_after_start_up() {
     let Some(_turn) = device_turn() else { return };
     let model = model("modernbert-base", InitHead::Base);
     let mut device = cuda(&model, Dtype::Bf16);
-    let used = || cuda_device::Device::open(0).unwrap().used_bytes().unwrap();
+    let used = || cuda_device::DeviceContext::open(0).unwrap().used_bytes().unwrap();
     let before = used();
     assert!(before <= 2 << 30, "{} of a budget of 2 GiB", units::bytes(before));
     let mut random = fastrand::Rng::with_seed(5);
@@ -357,7 +357,7 @@ fn figures() {
 #[test]
 fn nvml_reports_the_same_process_memory_that_the_budget_is_held_against() {
     let Some(_turn) = device_turn() else { return };
-    let device = cuda_device::Device::open(0).unwrap();
+    let device = cuda_device::DeviceContext::open(0).unwrap();
     let memory = device.memory();
     let from_outside = device_memory_of(std::process::id());
     println!("{memory:?} by the context, {from_outside:?} by process id");

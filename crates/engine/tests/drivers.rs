@@ -1,4 +1,4 @@
-//! What is said of drivers that cannot be used. Each is a library made for the test, which every case opens
+//! The errors of drivers that cannot be used. Each driver is a library made for the test, which every case opens
 //! in a process of its own, because a process opens its driver once.
 #![cfg(all(feature = "cuda", target_os = "linux"))]
 
@@ -14,7 +14,7 @@ mod symbols;
 /// Set for the process that opens the driver.
 const INSIDE: &str = "BIGBATCH_TEST_DRIVER";
 
-/// A `libcuda.so.1` that tells this version, and answers `cuInit` with this status.
+/// Builds a `libcuda.so.1` that reports this version, and answers `cuInit` with this status.
 fn driver(name: &str, version: u32, init: u32) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).unwrap();
@@ -38,8 +38,8 @@ fn driver(name: &str, version: u32, init: u32) -> PathBuf {
     folder
 }
 
-/// What a process says that finds its driver in this folder.
-fn said(folder: &Path) -> String {
+/// Returns the error of a process that finds its driver in this folder.
+fn error_with(folder: &Path) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "inside", "--nocapture"])
         .env("LD_LIBRARY_PATH", folder)
@@ -47,7 +47,7 @@ fn said(folder: &Path) -> String {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let line = text.lines().find_map(|line| line.split_once("said: ")).unwrap().1;
+    let line = text.lines().find_map(|line| line.split_once("driver error: ")).unwrap().1;
     line.to_owned()
 }
 
@@ -57,12 +57,12 @@ fn inside() {
     if std::env::var_os(INSIDE).is_some() {
         let error = device::list().unwrap_err().to_string();
         assert!(!error.contains('\n'));
-        println!("said: {error}");
+        println!("driver error: {error}");
     }
 }
 
 #[test]
-fn a_driver_that_cannot_be_used_is_said_in_one_line_with_what_to_do() {
+fn an_unusable_driver_is_reported_in_one_line_with_the_remedy() {
     for (name, version, status, wanted) in [
         (
             "old",
@@ -75,7 +75,7 @@ fn a_driver_that_cannot_be_used_is_said_in_one_line_with_what_to_do() {
         ("mismatch", 13_000, 803, "restart after an update"),
         ("broken", 13_000, 999, "the driver did not start; see `nvidia-smi`"),
     ] {
-        let said = said(&driver(name, version, status));
-        assert!(said.contains(wanted), "{name}: {said}");
+        let error = error_with(&driver(name, version, status));
+        assert!(error.contains(wanted), "{name}: {error}");
     }
 }

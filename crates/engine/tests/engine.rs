@@ -90,7 +90,7 @@ fn callers_that_go_away_free_their_places() {
     engine.submit(classify("still here")).map(|p| p.wait().unwrap()).unwrap_or_else(|error| {
         panic!("no place was freed: {error}");
     });
-    assert!(engine.batches() < 64, "{} batches ran for nobody", engine.batches());
+    assert!(engine.batches() < 64, "{} batches ran for cancelled requests", engine.batches());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! The tokenizer is no part of the repository. `python/tools/modernbert_tokenizer.py DIR` rebuilds it, and
 //! this test reads the DIR that `BIGBATCH_MODERNBERT_TOKENIZER` names; `.ci/run` sees to both. Without
-//! the variable it says so and checks nothing.
+//! the variable it prints so and checks nothing.
 
 use std::io::{Write, stderr};
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Each operation of each backend alone against the reference backend, at a tolerance of its own.
 //!
 //! Inputs are random and already rounded to the backend's type, so that a difference is the operation's.
-//! Outputs are poisoned with NaN first. Without a device the CUDA kernels are said to be skipped.
+//! Outputs are poisoned with NaN first. Without a device the test prints that the CUDA kernels are skipped.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! What a checkpoint's side files say is done or refused, never passed over.
+//! Side files of a checkpoint: each setting in them is applied or rejected, never ignored.
 
 use std::borrow::Cow;
 
@@ -57,8 +57,8 @@ fn modules_that_are_not_computed_are_refused() {
     let [transformer, pooling, normalize] = [&usual[0][..], &usual[1], &usual[2]];
     assert!(with(&[transformer, pooling, normalize]).is_ok());
     let dense = "sentence_transformers.models.Dense";
-    let said = with(&[transformer, pooling, dense]).err().unwrap();
-    assert!(said.contains("modules.json") && said.contains(dense), "{said}");
+    let error = with(&[transformer, pooling, dense]).err().unwrap();
+    assert!(error.contains("modules.json") && error.contains(dense), "{error}");
 }
 
 #[test]
@@ -101,8 +101,8 @@ fn offsets_are_trimmed_once() {
     assert!(starts.contains(&5) && starts.contains(&10), "{spans:?}");
     let encoded = tokenizer.encode(&Input::Text(text.into()), 64, Truncate::No).unwrap();
     assert_eq!(encoded.spans[1..encoded.spans.len() - 1], spans);
-    let told = tokenizer.tokens(text, true).unwrap();
-    let told: Vec<_> = told.into_iter().filter_map(|piece| piece.span).collect();
-    assert_eq!(told, spans);
+    let piece_spans = tokenizer.tokens(text, true).unwrap();
+    let piece_spans: Vec<_> = piece_spans.into_iter().filter_map(|piece| piece.span).collect();
+    assert_eq!(piece_spans, spans);
     assert_eq!(tokenizer.count(text).unwrap(), encoded.ids.len());
 }

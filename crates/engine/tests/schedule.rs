@@ -1,14 +1,14 @@
 //! Properties of the batch plan and of packing, for any queue.
 
-use bigbatch_engine::schedule::{Waiting, next_batch, next_full_batch};
+use bigbatch_engine::schedule::{QueuedRequest, next_batch, next_full_batch};
 use bigbatch_engine::{Limits, PackedBatch, Pooling, Rows, Sequence};
 use proptest::prelude::*;
 
 const LIMITS: Limits = Limits { max_batch_tokens: 1000, max_batch_sequences: 8, max_masks: 16 };
 
-fn waiting() -> impl Strategy<Value = Vec<Waiting>> {
+fn waiting() -> impl Strategy<Value = Vec<QueuedRequest>> {
     let request = (1usize..=LIMITS.max_batch_tokens, 0usize..=LIMITS.max_masks)
-        .prop_map(|(tokens, masks)| Waiting { tokens, masks });
+        .prop_map(|(tokens, masks)| QueuedRequest { tokens, masks });
     prop::collection::vec(request, 0..40)
 }
 
@@ -19,7 +19,7 @@ proptest! {
         prop_assert_eq!(batch.first().copied(), (!queue.is_empty()).then_some(0));
         prop_assert!(batch.is_sorted_by(|a, b| a < b), "in order, none twice");
         prop_assert!(batch.len() <= LIMITS.max_batch_sequences);
-        let total = |f: fn(&Waiting) -> usize| batch.iter().map(|&i| f(&queue[i])).sum::<usize>();
+        let total = |f: fn(&QueuedRequest) -> usize| batch.iter().map(|&i| f(&queue[i])).sum::<usize>();
         prop_assert!(total(|w| w.tokens) <= LIMITS.max_batch_tokens);
         prop_assert!(total(|w| w.masks) <= LIMITS.max_masks);
         // Nothing that would still fit is left out.
@@ -34,10 +34,10 @@ proptest! {
 
     #[test]
     fn every_request_runs_exactly_once(queue in waiting()) {
-        let mut left: Vec<(usize, Waiting)> = queue.iter().copied().enumerate().collect();
+        let mut left: Vec<(usize, QueuedRequest)> = queue.iter().copied().enumerate().collect();
         let mut ran = Vec::new();
         while !left.is_empty() {
-            let view: Vec<Waiting> = left.iter().map(|(_, request)| *request).collect();
+            let view: Vec<QueuedRequest> = left.iter().map(|(_, request)| *request).collect();
             for &index in next_batch(&view, LIMITS).iter().rev() {
                 ran.push(left.remove(index).0);
             }

@@ -1,4 +1,4 @@
-//! What is read of single tokens: hidden states, scores, places in the text, and what is left after a cut.
+//! Single tokens: hidden states, scores, spans in the text, and the tokens that remain after truncation.
 
 use std::sync::LazyLock;
 
@@ -131,7 +131,8 @@ fn decoding_leaves_special_tokens_out_on_request() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Bare tokens in their frame are what the whole text is read as, and tokens stand for their characters.
+    /// Bare tokens with the special tokens around them equal the encoding of the whole text, and tokens stand for
+/// their characters.
     #[test]
     fn a_frame_around_all_tokens_is_the_whole_text(text in "[ a-zA-Z0-9.\u{e9}\u{4e2d}\u{1f600}]{1,80}") {
         static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {

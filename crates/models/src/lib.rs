@@ -36,7 +36,7 @@ pub struct EmbeddedModel {
     files: Option<Files>,
 }
 
-/// What a trained model does not share with the others.
+/// The files that a trained model does not share with the others.
 struct Files {
     config: &'static [u8],
     /// Decompressed at the first use.

@@ -2,7 +2,7 @@
 //!
 //! `python/goldens/embedded_goldens.py` wrote the answers of `transformers`; the tolerances are those of
 //! `crates/engine/tests/parity.rs`. This does not test whether the answers are any good: the models' READMEs
-//! give figures, and `tests/commands/embedded.rs` asks a few questions.
+//! give figures, and `tests/commands/embedded.rs` runs a few examples.
 
 use std::path::Path;
 
@@ -56,14 +56,14 @@ fn close(got: &[f32], expected: &Value, tolerance: f32, what: &str) {
     assert!(worst <= tolerance, "{what}: {worst:e} beyond {tolerance:e}");
 }
 
-struct Asked<'a> {
+struct TestCase<'a> {
     engine: &'a Engine,
     text: &'a str,
     expected: &'a Value,
     what: &'a str,
 }
 
-impl Asked<'_> {
+impl TestCase<'_> {
     fn ask(&self, task: Task) -> Answer {
         let request =
             Request { input: Input::Text(self.text.into()), task, truncate: Truncate::No };
@@ -86,12 +86,12 @@ impl Asked<'_> {
     }
 
     fn check(&self, kind: TaskKind) {
-        let Asked { expected, what, .. } = self;
+        let TestCase { expected, what, .. } = self;
         match kind {
             TaskKind::Classify => {
                 close(&self.labels(true), &expected["logits"], LOGITS_TOLERANCE, what);
-                let said = &expected["probabilities"];
-                close(&self.labels(false), said, PROBABILITY_TOLERANCE, what);
+                let probabilities = &expected["probabilities"];
+                close(&self.labels(false), probabilities, PROBABILITY_TOLERANCE, what);
             }
             TaskKind::Tag => {
                 let Answer::Rows { rows, width } = self.ask(Task::TokenScores { raw_scores: true })
@@ -145,7 +145,7 @@ fn they_answer_as_transformers_does() {
             let long: String = prose.chars().take(characters).collect();
             let text = expected["text"].as_str().unwrap_or(&long);
             let what = format!("{name}, {} tokens", expected["tokens"]);
-            Asked { engine: &engine, text, expected, what: &what }.check(kind);
+            TestCase { engine: &engine, text, expected, what: &what }.check(kind);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What every handler and every middleware sees: the models, the limits, the counters and the phase.
+//! The state that every handler and middleware shares: the models, the limits, the counters and the phase.
 //!
 //! It computes nothing: `jobs` runs the models, and `routes` decides what they run.
 
@@ -49,7 +49,7 @@ impl App {
         for served in models.iter() {
             observe.watch(&served.name, &served.engine, life.clone());
         }
-        let tokenizer_pool = TokenizerPool::sized_as(&models.first().engine);
+        let tokenizer_pool = TokenizerPool::with_bounds_of(&models.first().engine);
         Arc::new(App {
             models,
             options,

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use bigbatch_engine::{Engine, Head, Task};
+use bigbatch_engine::{Engine, Head};
 
 use crate::error::Refusal;
 
@@ -32,17 +32,6 @@ impl ModelKind {
             ModelKind::Classifier => "classifier",
             ModelKind::Reranker => "reranker",
             ModelKind::TokenClassifier => "token_classifier",
-        }
-    }
-
-    /// Returns the task of `/v1/analyze`, with its usual options.
-    pub(crate) fn default_task(self) -> Task {
-        match self {
-            ModelKind::Embedding | ModelKind::MaskedLm => {
-                Task::Embed { pooling: None, normalize: true, dimensions: None }
-            }
-            ModelKind::Classifier | ModelKind::Reranker => Task::Classify { raw_scores: false },
-            ModelKind::TokenClassifier => Task::Tag,
         }
     }
 

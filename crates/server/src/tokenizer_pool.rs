@@ -19,9 +19,9 @@ pub(crate) struct TokenizerPool {
 }
 
 /// A slot in the pool, held from admission to the end of the job.
-struct Slot(Arc<AtomicUsize>);
+struct PoolSlot(Arc<AtomicUsize>);
 
-impl Drop for Slot {
+impl Drop for PoolSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -29,7 +29,7 @@ impl Drop for Slot {
 
 impl TokenizerPool {
     /// Returns a pool with the bounds of this engine's own tokenizer threads.
-    pub(crate) fn sized_as(engine: &Engine) -> TokenizerPool {
+    pub(crate) fn with_bounds_of(engine: &Engine) -> TokenizerPool {
         TokenizerPool::new(engine.tokenizer_threads(), engine.max_concurrent_requests())
     }
 
@@ -46,7 +46,7 @@ impl TokenizerPool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        let slot = Slot(self.taken.clone());
+        let slot = PoolSlot(self.taken.clone());
         if self.taken.fetch_add(1, Ordering::AcqRel) >= self.capacity {
             let places = self.capacity;
             let message = format!(

@@ -79,8 +79,8 @@
 //!
 //! # What it is not
 //!
-//! It is not a profiler, it does not know what a model computes, and it checks of an answer only its shape and
-//! its token count: correct answers are the subject of the engine's parity tests.
+//! It is not a profiler, it does not interpret what a model computes, and it checks only the shape and
+//! the token count of an answer: correct answers are the subject of the engine's parity tests.
 //! Intervals are within one run unless a plan repeats its cells; two systems are compared by
 //! [`results::compare`], over repeated runs of both.
 
@@ -101,7 +101,7 @@ pub mod verdict;
 pub mod workload;
 
 pub use error::Error;
-pub use figures::{BreakCause, Breakpoint, Published, Ramp, RampBlock, Steady};
+pub use figures::{BreakCause, Breakpoint, PublishedFigures, Ramp, RampBlock, Steady};
 pub use plan::Plan;
 pub use preflight::Machine;
 pub use results::{Report, Results};

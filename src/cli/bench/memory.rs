@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bigbatch_allocators::{
-    AllocatorFactory, BufferPlan, CachingAllocator, HostArena, HostPerOperation, MemoryExperiment,
-    RecordedSequence, Strategy, Subject, Traffic, compare,
+    AllocatorFactory, BufferPlan, CachingAllocator, ExperimentSetup, HostArena, HostPerOperation,
+    MemoryExperiment, RecordedSequence, Strategy, Traffic, compare,
 };
 use bigbatch_engine::{Device, DeviceError, DeviceKind, Limits, LoadError, TaskKind, units};
 use bigbatch_validate::Error;
@@ -64,7 +64,7 @@ pub(super) fn memory(options: &MemoryBench) -> CommandResult {
         max_masks: 0,
     };
     let fixed_bytes = device.memory_plan().fixed_bytes;
-    let subject = Subject {
+    let setup = ExperimentSetup {
         model: model.name.clone(),
         device: device.info().name.clone(),
         dtype: device.info().dtype.to_string(),
@@ -85,8 +85,8 @@ pub(super) fn memory(options: &MemoryBench) -> CommandResult {
             "the records name no batch; record a validation of a target that reports its batches";
         return Err(LoadError::Option { option: "--requests", reason: reason.into() }.into());
     }
-    let strategies = strategies(device_options.kind, plan.capacity_bytes(), subject.budget_bytes)?;
-    let found = compare(subject, &plan, &traffic, &strategies, options.repeats.into())?;
+    let strategies = strategies(device_options.kind, plan.capacity_bytes(), setup.budget_bytes)?;
+    let found = compare(setup, &plan, &traffic, &strategies, options.repeats.into())?;
     if options.json {
         say!("{}", serde_json::to_string(&found)?);
     } else {
@@ -123,7 +123,7 @@ fn strategies(
 ) -> Result<Strategies, DeviceError> {
     let mut all: Strategies = match kind {
         #[cfg(feature = "cuda")]
-        DeviceKind::Cuda(ordinal, _) => on_device(ordinal, arena_bytes)?,
+        DeviceKind::Cuda(ordinal, _) => device_strategies(ordinal, arena_bytes)?,
         _ => vec![
             ("arena", Box::new(move || Ok(Box::new(HostArena::new(arena_bytes))))),
             ("allocate per operation", Box::new(|| Ok(Box::new(HostPerOperation::default())))),
@@ -136,11 +136,11 @@ fn strategies(
 }
 
 #[cfg(feature = "cuda")]
-fn on_device(ordinal: usize, arena_bytes: usize) -> Result<Strategies, DeviceError> {
+fn device_strategies(ordinal: usize, arena_bytes: usize) -> Result<Strategies, DeviceError> {
     use bigbatch_allocators::cuda::{DeviceArena, DevicePerOperation, StreamOrderedPool};
-    use bigbatch_engine::backend::cuda::driver::device::Device;
+    use bigbatch_engine::backend::cuda::driver::device::DeviceContext;
 
-    let device = Device::open(ordinal)?;
+    let device = DeviceContext::open(ordinal)?;
     let (arena, keep, give, each) = (device.clone(), device.clone(), device.clone(), device);
     Ok(vec![
         ("arena", Box::new(move || Ok(Box::new(DeviceArena::new(&arena, arena_bytes)?)))),
@@ -172,7 +172,7 @@ fn print(found: &MemoryExperiment) -> std::io::Result<()> {
     say!(
         "{:<34} {:>29} {:>17} {:>8} {:>10} {:>10} {:>10} {:>13} {:>7} {:>7}",
         "strategy",
-        "in the allocator, us a batch",
+        "allocator, us per batch",
         "batch, us",
         "calls",
         "reserved",

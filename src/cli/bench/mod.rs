@@ -23,11 +23,11 @@ use super::{CommandResult, say};
 #[derive(Args)]
 pub(crate) struct Bench {
     #[command(subcommand)]
-    part: Part,
+    benchmark: Benchmark,
 }
 
 #[derive(Subcommand)]
-enum Part {
+enum Benchmark {
     /// Time whole forward passes, from token ids to rows of floats
     Forward {
         #[command(flatten)]
@@ -91,12 +91,14 @@ fn parse_shape(text: &str) -> Result<BatchShape, String> {
 }
 
 pub(crate) fn bench(args: Bench) -> CommandResult {
-    match args.part {
-        Part::Forward { options, shares } => TestBed::start(&options)?
+    match args.benchmark {
+        Benchmark::Forward { options, shares } => TestBed::start(&options)?
             .measure_each(&options, if shares { forward_and_shares } else { forward }),
-        Part::Attention(options) => TestBed::start(&options)?.measure_each(&options, attention),
-        Part::Gemm(options) => TestBed::start(&options)?.measure_each(&options, gemm),
-        Part::Memory(options) => memory::memory(&options),
+        Benchmark::Attention(options) => {
+            TestBed::start(&options)?.measure_each(&options, attention)
+        }
+        Benchmark::Gemm(options) => TestBed::start(&options)?.measure_each(&options, gemm),
+        Benchmark::Memory(options) => memory::memory(&options),
     }
 }
 
@@ -112,17 +114,17 @@ struct TestBed {
 }
 
 /// Median, minimum and maximum of timed runs, in seconds.
-struct Spread {
+struct RunTimes {
     median: f64,
     min: f64,
     max: f64,
 }
 
-impl Spread {
-    fn of(mut seconds: Vec<f64>) -> Spread {
+impl RunTimes {
+    fn of(mut seconds: Vec<f64>) -> RunTimes {
         seconds.sort_by(f64::total_cmp);
         let (min, max) = (seconds[0], seconds[seconds.len() - 1]);
-        Spread { median: seconds[seconds.len() / 2], min, max }
+        RunTimes { median: seconds[seconds.len() / 2], min, max }
     }
 }
 
@@ -183,9 +185,9 @@ impl TestBed {
         select: impl Fn(&Op) -> bool,
         options: &BenchOptions,
         layers: usize,
-    ) -> Result<Spread, Box<dyn Error>> {
+    ) -> Result<RunTimes, Box<dyn Error>> {
         let all = self.device.time(batch, select, options.repeats.into())?;
-        Ok(Spread::of(all.into_iter().map(|seconds| seconds / layers as f64).collect()))
+        Ok(RunTimes::of(all.into_iter().map(|seconds| seconds / layers as f64).collect()))
     }
 
     /// Prints a row of the table; with `flops` 0, without a rate.
@@ -193,7 +195,7 @@ impl TestBed {
         &self,
         shape: BatchShape,
         operation: &str,
-        &Spread { median, min, max }: &Spread,
+        &RunTimes { median, min, max }: &RunTimes,
         flops: f64,
     ) -> std::io::Result<()> {
         let rate = flops / median;
@@ -237,7 +239,7 @@ fn forward_and_shares(
 ) -> Result<(), Box<dyn Error>> {
     let whole = time_forward(bed, shape, batch, options)?;
     for (kind, select) in OPERATION_KINDS {
-        let spread = Spread::of(bed.device.time(batch, select, options.repeats.into())?);
+        let spread = RunTimes::of(bed.device.time(batch, select, options.repeats.into())?);
         let operation = format!("  {kind} {:.1}%", 100.0 * spread.median / whole.median);
         bed.print_row(shape, &operation, &spread, 0.0)?;
     }
@@ -250,7 +252,7 @@ fn time_forward(
     shape: BatchShape,
     batch: &PackedBatch,
     options: &BenchOptions,
-) -> Result<Spread, Box<dyn Error>> {
+) -> Result<RunTimes, Box<dyn Error>> {
     let mut seconds = Vec::new();
     for repeat in 0..=options.repeats {
         let start = Instant::now();
@@ -259,7 +261,7 @@ fn time_forward(
             seconds.push(start.elapsed().as_secs_f64());
         }
     }
-    let whole = Spread::of(seconds);
+    let whole = RunTimes::of(seconds);
     let flops =
         forward_flops(&bed.model.config, std::iter::repeat_n(shape.tokens, shape.sequences));
     bed.print_row(shape, "forward, copies included", &whole, flops)?;

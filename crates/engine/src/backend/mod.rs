@@ -1,9 +1,10 @@
 //! The operations of a forward pass, and the trait of the devices that run them.
 //!
-//! A forward pass is data: a list of [`Op`]s over [`View`]s of one arena, which a model writes down. A backend uploads a packed batch, launches the operations one by one in
-//! order, and copies rows back. Nothing here knows what a layer or a head is, and nothing above knows
-//! how a device multiplies. Because the list is plain data the engine may stop between any two launches
-//! and go on later, and a backend may record a prefix of the list and replay it.
+//! A forward pass is data: a list of [`Op`]s over [`View`]s of one arena, which a model writes down. A backend
+//! uploads a packed batch, launches the operations one by one in order, and copies rows back. Nothing here
+//! depends on what a layer or a head is, and nothing above on how a device multiplies. Because the list is plain
+//! data, the engine may stop between any two launches and resume later, and a backend may record a prefix of
+//! the list and replay it.
 //!
 //! * [`cpu`]: the fast one for hosts: packed GEMMs, blocked attention, a thread pool.
 //! * [`mod@reference`]: plain loops with f64 sums. It is the oracle of the tests, not a way to serve.
@@ -134,7 +135,7 @@ pub enum Op {
 /// The use of an arena, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ArenaUsage {
-    /// Reserved at start-up.
+    /// Bytes reserved at start-up.
     pub capacity_bytes: u64,
     /// The part that the largest batch uses.
     pub planned_bytes: u64,

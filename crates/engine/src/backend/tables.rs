@@ -1,8 +1,8 @@
-//! What a backend holds of a model beside its arena: weights and rotary tables, as plain numbers.
+//! The weights and rotary tables that a backend holds beside its arena, as plain numbers.
 //!
-//! Nothing here knows which model they belong to: a weight is named by its [`WeightId`], and the frequencies
-//! of a rotary table are computed by the model. Host backends use both types as they
-//! are; `cuda` uploads its own copy of each.
+//! Nothing here depends on the model that they belong to: a weight is named by its [`WeightId`], and the
+//! frequencies of a rotary table are computed by the model. Host backends use both types as they are; `cuda`
+//! uploads its own copy of each.
 
 use super::WeightId;
 use crate::checkpoint::{Tensor, TensorSpec, Weights};
@@ -45,10 +45,10 @@ impl RopeTable {
 
 /// All tensors of a model as f32: mapped where the file stores aligned f32, else converted.
 pub struct WeightTable {
-    tensors: Vec<Matrix>,
+    tensors: Vec<StoredTensor>,
 }
 
-struct Matrix {
+struct StoredTensor {
     columns: usize,
     elements: Elements,
 }
@@ -70,7 +70,7 @@ impl WeightTable {
                 Some(_) => Elements::Mapped(tensor.clone()),
                 None => Elements::Converted(tensor.to_f32()),
             };
-            Ok(Matrix { columns: spec.shape.last().copied().unwrap_or(1), elements })
+            Ok(StoredTensor { columns: spec.shape.last().copied().unwrap_or(1), elements })
         };
         Ok(WeightTable { tensors: specs.iter().map(read).collect::<Result<_, LoadError>>()? })
     }

@@ -1,4 +1,4 @@
-//! Where a matrix lies in the arena.
+//! Views: matrices inside the arena, by offset, shape and stride.
 
 use crate::dtype::Dtype;
 

@@ -1,4 +1,4 @@
-//! Rows: which ones each sequence asks for, which ones a forward pass returns, and whose they are.
+//! Rows: those that each sequence asks for, those that a forward pass returns, and the way back to sequences.
 //!
 //! [`PackedBatch::pack`] lists the rows that the sequences ask for, a model's head computes those that its
 //! [`RowLayout`] counts, and [`RowLayout::split`] hands each sequence its own. The three agree on one order:
@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::pack::{PackedBatch, Sequence};
 use crate::pooling::Pooling;
 
-/// Which rows of a sequence's final hidden states go on to a head, or out as they are.
+/// The rows of a sequence's final hidden states that are read: through a head, or as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rows {
     /// One row: the mean of all of them, or the first.
@@ -223,7 +223,7 @@ mod tests {
         [first as f32, tokens as f32].into_iter().cycle().take(width)
     }
 
-    /// What a model that only tells tokens apart returns: it knows the batch, not the requests.
+    /// The rows of a model that returns each token's id: it sees the batch, not the requests.
     fn model(layout: RowLayout, batch: &PackedBatch) -> OutputRows {
         let token = |row: u32| (batch.token_ids[row as usize], 1);
         let segments: Vec<(u32, u32)> = batch

@@ -7,9 +7,9 @@
 
 use super::Limits;
 
-/// What the scheduler knows about a waiting request.
+/// The size of a waiting request: all that the scheduler sees of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waiting {
+pub struct QueuedRequest {
     /// Special tokens included; at most [`Limits::max_batch_tokens`].
     pub tokens: usize,
     /// Masked positions whose logits are asked for; at most [`Limits::max_masks`].
@@ -17,7 +17,7 @@ pub struct Waiting {
 }
 
 /// Returns the indices of the requests to run next, in order of arrival. Empty only for an empty queue.
-pub fn next_batch(waiting: &[Waiting], limits: Limits) -> Vec<usize> {
+pub fn next_batch(waiting: &[QueuedRequest], limits: Limits) -> Vec<usize> {
     let (mut tokens, mut masks) = (0, 0);
     let mut chosen = Vec::new();
     for (index, request) in waiting.iter().enumerate() {
@@ -37,7 +37,7 @@ pub fn next_batch(waiting: &[Waiting], limits: Limits) -> Vec<usize> {
 
 /// Returns the next batch if it is full, that is, if it leaves a request behind. `None` if every waiting
 /// request would be in it, so that a later start could only add to it.
-pub fn next_full_batch(waiting: &[Waiting], limits: Limits) -> Option<Vec<usize>> {
+pub fn next_full_batch(waiting: &[QueuedRequest], limits: Limits) -> Option<Vec<usize>> {
     let chosen = next_batch(waiting, limits);
     (chosen.len() < waiting.len()).then_some(chosen)
 }

@@ -1,6 +1,6 @@
 //! The Hugging Face Hub: downloads the files of a model repository into the standard cache.
 //!
-//! The only HTTP of the engine. What the files mean is read elsewhere, from the snapshot that this opens.
+//! This is the engine's only HTTP. The files are interpreted elsewhere, from the snapshot that this opens.
 
 use std::path::{Path, PathBuf};
 
@@ -54,10 +54,10 @@ fn snapshot(id: &str, file: &Path) -> Result<Checkpoint, LoadError> {
 /// The files of one repository.
 struct Files<'a> {
     id: &'a str,
-    origin: Origin,
+    origin: HubSource,
 }
 
-enum Origin {
+enum HubSource {
     Cache(CacheRepo),
     Hub(Box<ApiRepo>),
 }
@@ -67,22 +67,22 @@ impl Files<'_> {
         let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|v| !v.is_empty() && v != "0");
         let repo = Repo::model(id.to_string());
         if offline {
-            return Ok(Files { id, origin: Origin::Cache(Cache::from_env().repo(repo)) });
+            return Ok(Files { id, origin: HubSource::Cache(Cache::from_env().repo(repo)) });
         }
         let mut builder = ApiBuilder::from_env().with_progress(false);
         if let Ok(token) = std::env::var("HF_TOKEN") {
             builder = builder.with_token(Some(token));
         }
         let api = builder.build().map_err(|e| no_source(id, &reason(&e)))?;
-        Ok(Files { id, origin: Origin::Hub(Box::new(api.repo(repo))) })
+        Ok(Files { id, origin: HubSource::Hub(Box::new(api.repo(repo))) })
     }
 
     /// Returns the path of a file in the cache; `None` if the repository has none. A file that cannot be
     /// downloaded is an error, not absent: without its pooling or its prompts a model gives wrong answers.
     fn optional(&self, file: &str) -> Result<Option<PathBuf>, LoadError> {
         let api = match &self.origin {
-            Origin::Cache(cache) => return Ok(cache.get(file)),
-            Origin::Hub(api) => api,
+            HubSource::Cache(cache) => return Ok(cache.get(file)),
+            HubSource::Hub(api) => api,
         };
         match api.get(file) {
             Ok(path) => Ok(Some(path)),
@@ -98,8 +98,8 @@ impl Files<'_> {
     fn required(&self, file: &str) -> Result<PathBuf, LoadError> {
         let absent = || {
             let why = match &self.origin {
-                Origin::Cache(_) => "is not in the cache and HF_HUB_OFFLINE forbids fetching it",
-                Origin::Hub(_) => {
+                HubSource::Cache(_) => "is not in the cache and HF_HUB_OFFLINE forbids fetching it",
+                HubSource::Hub(_) => {
                     "is not in this repository of the Hub, or there is no such repository"
                 }
             };

@@ -1,6 +1,6 @@
 //! The device side of the engine: packed token ids in, rows of floats out.
 //!
-//! It takes and returns plain data and knows no requests, so that it can live in a process of its own. It
+//! It takes and returns plain data and has no notion of requests, so that it can live in a process of its own. It
 //! runs the operations that [`crate::model`] lists on a [`Backend`]; `plan.rs` divides the memory budget,
 //! `options.rs` holds what a caller chooses. Threads and queues are [`crate::engine`]'s.
 

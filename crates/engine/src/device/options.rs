@@ -1,4 +1,4 @@
-//! Where to run, and within which limits.
+//! The device to run on, and the limits within which it runs.
 
 #[cfg(feature = "cuda")]
 use crate::dtype::Dtype;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::request::{BatchInfo, Response, Timings, TokenizedRequest};
 use super::shared::Shared;
-use crate::batch::schedule::{self, Waiting};
+use crate::batch::schedule::{self, QueuedRequest};
 use crate::batch::{OutputRows, PackedBatch, Sequence};
 use crate::device::{Device, DeviceBatch};
 use crate::error::{DeviceError, RequestError};
@@ -22,7 +22,7 @@ pub(super) fn device_loop(shared: &Shared, mut device: Device) {
     // However the loop ends, a panic included: no caller waits for an answer that cannot come.
     let _guard = QueueGuard(shared);
     let waiting = |requests: &[TokenizedRequest]| {
-        requests.iter().map(TokenizedRequest::waiting).collect::<Vec<Waiting>>()
+        requests.iter().map(TokenizedRequest::waiting).collect::<Vec<QueuedRequest>>()
     };
     let choose =
         |requests: &[TokenizedRequest]| schedule::next_batch(&waiting(requests), shared.limits);
@@ -152,8 +152,8 @@ fn answer_all(
 }
 
 impl TokenizedRequest {
-    fn waiting(&self) -> Waiting {
-        Waiting { tokens: self.tokens.ids.len(), masks: self.rows.masks() }
+    fn waiting(&self) -> QueuedRequest {
+        QueuedRequest { tokens: self.tokens.ids.len(), masks: self.rows.masks() }
     }
 
     fn sequence(&self) -> Sequence<'_> {
@@ -216,7 +216,7 @@ mod tests {
         fn begin(&mut self, batch: &PackedBatch) -> Result<(), DeviceError> {
             self.events.send("begin").expect("the test listens");
             if let Some(go_on) = self.go_on.take() {
-                go_on.recv().expect("the test tells");
+                go_on.recv().expect("the test sends");
             }
             self.host.begin(batch)
         }

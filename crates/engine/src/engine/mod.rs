@@ -2,8 +2,8 @@
 //!
 //! A request passes the queue twice: admitted, it waits for one of a few tokenizer threads (`tokenizer_loop`);
 //! tokenized, it waits for the device thread (`device_loop`), which takes batches, runs them and answers. No
-//! thread waits on a lock while the device computes. The engine knows no transport and no wire format, and
-//! what runs on the device is [`crate::device`]'s.
+//! thread waits on a lock while the device computes. The engine has no transport and no wire format;
+//! running a batch is left to [`crate::device`].
 //!
 //! | file | what |
 //! |---|---|
@@ -90,8 +90,8 @@ impl Engine {
         Engine::spawn(device, model, options)
     }
 
-    /// Starts as [`Engine::start`] does, with the device's backend wrapped in another: how a test makes a
-    /// device slow, or loses it.
+    /// Starts as [`Engine::start`] does, with the device's backend wrapped in another, by which a test makes a
+    /// device slow or loses it.
     ///
     /// # Errors
     /// As [`Engine::start`].

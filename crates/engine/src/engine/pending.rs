@@ -9,7 +9,7 @@ use super::request::Response;
 use super::shared::Shared;
 use crate::error::RequestError;
 
-type Answered = Result<Response, RequestError>;
+type RequestResult = Result<Response, RequestError>;
 
 /// Removes a request from the queue when dropped before the answer.
 struct CancelGuard {
@@ -28,7 +28,7 @@ impl Drop for CancelGuard {
 
 /// A submitted request: block on it with [`Pending::wait`], or await it. Dropping it cancels the request.
 pub struct Pending {
-    receiver: oneshot::Receiver<Answered>,
+    receiver: oneshot::Receiver<RequestResult>,
     guard: CancelGuard,
 }
 
@@ -36,7 +36,7 @@ impl Pending {
     pub(super) fn new(
         shared: &Arc<Shared>,
         id: u64,
-        receiver: oneshot::Receiver<Answered>,
+        receiver: oneshot::Receiver<RequestResult>,
     ) -> Pending {
         Pending { receiver, guard: CancelGuard { shared: shared.clone(), id, answered: false } }
     }
@@ -65,7 +65,7 @@ impl IntoFuture for Pending {
 
 /// [`Pending`] as a future, for any async runtime.
 pub struct ResponseFuture {
-    receiver: oneshot::AsyncReceiver<Answered>,
+    receiver: oneshot::AsyncReceiver<RequestResult>,
     guard: CancelGuard,
 }
 

@@ -32,14 +32,14 @@ pub(crate) trait SlotHolder {
 
 /// The queue: `A` is admitted and waits to be tokenized, `T` is tokenized and waits for a batch.
 pub(crate) struct Queue<A, T> {
-    state: Mutex<State<A, T>>,
+    state: Mutex<QueueState<A, T>>,
     on_admitted: Condvar,
     on_tokenized: Condvar,
     taken: Arc<AtomicUsize>,
     capacity: usize,
 }
 
-struct State<A, T> {
+struct QueueState<A, T> {
     admitted: VecDeque<A>,
     /// In order of arrival.
     tokenized: Vec<T>,
@@ -51,7 +51,7 @@ struct State<A, T> {
     abandoned: bool,
 }
 
-impl<A, T> State<A, T> {
+impl<A, T> QueueState<A, T> {
     /// Takes the tokenized requests at these indices, which ascend.
     fn take(&mut self, chosen: &[usize]) -> Vec<T> {
         let Some(last) = chosen.last() else { return Vec::new() };
@@ -68,7 +68,7 @@ impl<A, T> State<A, T> {
 
 impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
     pub(crate) fn new(capacity: usize) -> Self {
-        let state = State {
+        let state = QueueState {
             admitted: VecDeque::new(),
             tokenized: Vec::new(),
             tokenizing: 0,
@@ -86,7 +86,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
     }
 
     /// No code panics while it holds the lock, so a poisoned one is still whole.
-    fn lock(&self) -> MutexGuard<'_, State<A, T>> {
+    fn lock(&self) -> MutexGuard<'_, QueueState<A, T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -119,7 +119,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         Ok(id)
     }
 
-    fn take_slot(&self, state: &mut State<A, T>) -> Result<Slot, RequestError> {
+    fn take_slot(&self, state: &mut QueueState<A, T>) -> Result<Slot, RequestError> {
         if state.closed {
             return Err(RequestError::Stopped);
         }

@@ -59,7 +59,7 @@ pub struct BatchInfo {
     pub tokens: usize,
 }
 
-/// The answer to one request, and how it came about.
+/// The answer to one request, with its times and its batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {
     /// Tokens read, special ones included, after truncation.

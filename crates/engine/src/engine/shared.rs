@@ -1,4 +1,4 @@
-//! What the caller's side, the tokenizer threads and the device thread share.
+//! The state that the caller's side, the tokenizer threads and the device thread share.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize};

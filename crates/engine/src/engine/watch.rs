@@ -1,4 +1,4 @@
-//! What the device thread does, for other threads to read: which batch, since when, and its predicted time.
+//! The state of the device thread for other threads: its batch, since when, and the predicted time.
 //!
 //! A health check reads this without waiting in the queue. The prediction is deliberately coarse: a batch's
 //! work is counted in floating-point operations, the rate is that of the latest batches, and no batch is
@@ -63,12 +63,12 @@ type Listener = Box<dyn Fn(&BatchReport) + Send + Sync>;
 /// The record that the device thread keeps, and its listener.
 #[derive(Default)]
 pub(super) struct Watch {
-    state: Mutex<State>,
+    state: Mutex<WatchState>,
     listener: OnceLock<Listener>,
 }
 
 #[derive(Default)]
-struct State {
+struct WatchState {
     finished: Option<Instant>,
     /// Batches that the device has, each with its FLOPs; the first has its turn.
     running: VecDeque<(RunningBatch, f64)>,
@@ -79,7 +79,7 @@ struct State {
     sequences: f64,
 }
 
-impl State {
+impl WatchState {
     fn predict(&self, flops: f64) -> Option<Duration> {
         let seconds = (self.flops > 0.0).then(|| self.seconds / self.flops * flops)?;
         Some(Duration::from_secs_f64(seconds.min(1e6)).max(LEAST))
@@ -87,7 +87,7 @@ impl State {
 }
 
 impl Watch {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, WatchState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,4 +1,4 @@
-//! What a request can ask of a model, and the answer computed from the rows that a device returns.
+//! Tasks: the questions that a request can put to a model, and their answers, computed from a device's rows.
 //!
 //! A [`Task`] says which rows of its sequence it reads ([`Task::rows`]) and turns them into an [`Answer`].
 //! It runs nothing: [`crate::engine`] does. `merge.rs` adds texts that are read in windows.
@@ -95,8 +95,8 @@ pub enum Answer {
 }
 
 impl Task {
-    /// Returns the task that a head is for, with default options: what a health check or a benchmark asks
-    /// of a model.
+    /// Returns the task that a head is for, with default options, as health checks, benchmarks and
+    /// `/v1/analyze` use it.
     pub fn default_for(head: &Head) -> Task {
         match head {
             Head::Base | Head::MaskedLm { .. } => {

@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use crate::error::RequestError;
 use crate::text::characters::Characters;
-use crate::text::tokenize::{Frame, Input, Tokenizer, Tokens, Truncate};
+use crate::text::tokenize::{Input, SpecialTokens, Tokenizer, Tokens, Truncate};
 
 /// How a text is cut into windows, and how their answers are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -114,7 +114,7 @@ pub struct Chunks {
     /// Ranges of `bare`.
     pub(crate) windows: Vec<Range<usize>>,
     /// Special tokens around each window.
-    pub(crate) frame: Frame,
+    pub(crate) frame: SpecialTokens,
     pub(crate) merge: Merge,
 }
 

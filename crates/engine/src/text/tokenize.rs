@@ -80,12 +80,12 @@ pub struct TokenPiece {
 
 /// The special tokens around one text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Frame {
+pub(crate) struct SpecialTokens {
     pub(crate) before: Vec<u32>,
     after: Vec<u32>,
 }
 
-impl Frame {
+impl SpecialTokens {
     /// Returns the number of special tokens.
     pub(crate) fn len(&self) -> usize {
         self.before.len() + self.after.len()
@@ -93,7 +93,7 @@ impl Frame {
 
     /// Puts the special tokens around a range of a text's tokens. Spans still count in the whole text.
     pub(crate) fn wrap(&self, bare: &Tokens, range: Range<usize>) -> Tokens {
-        let Frame { before, after } = self;
+        let SpecialTokens { before, after } = self;
         let ids = [before, &bare.ids[range.clone()], after].concat();
         let special = |count: usize| std::iter::repeat_n(0..0, count);
         let own = bare.spans[range.clone()].iter().cloned();
@@ -108,7 +108,7 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// Separate, because some trim offsets and must run once per text: every method that encodes applies it.
     post_processor: Option<PostProcessorWrapper>,
-    frame: Frame,
+    frame: SpecialTokens,
     fingerprint: u64,
     mask_id: Option<u32>,
     vocab_end: u32,
@@ -143,7 +143,7 @@ impl Tokenizer {
         let vocab_end = inner.get_vocab(true).values().max().map_or(0, |id| id + 1);
         let mut hasher = DefaultHasher::new();
         json.hash(&mut hasher);
-        let (frame, fingerprint) = (Frame::default(), hasher.finish());
+        let (frame, fingerprint) = (SpecialTokens::default(), hasher.finish());
         let mut tokenizer =
             Tokenizer { inner, post_processor, frame, fingerprint, mask_id, vocab_end };
         tokenizer.frame = tokenizer.read_frame().map_err(|e| bad(e.to_string()))?;
@@ -170,14 +170,14 @@ impl Tokenizer {
     }
 
     /// Reads which special tokens the post-processor puts around one text, whatever the text.
-    fn read_frame(&self) -> tokenizers::Result<Frame> {
+    fn read_frame(&self) -> tokenizers::Result<SpecialTokens> {
         let framed = self.post_process(self.inner.encode("a", false)?, None, true)?;
         let special = framed.get_special_tokens_mask();
         let before = special.iter().take_while(|&&mask| mask == 1).count();
         let after = special[before..].iter().rev().take_while(|&&mask| mask == 1).count();
         let ids = framed.get_ids();
         let (before, after) = (ids[..before].to_vec(), ids[ids.len() - after..].to_vec());
-        Ok(Frame { before, after })
+        Ok(SpecialTokens { before, after })
     }
 
     /// Returns a hash of `tokenizer.json`. Two tokenizers with one fingerprint encode a text alike, so that it
@@ -192,7 +192,7 @@ impl Tokenizer {
     }
 
     /// Returns the special tokens around one text.
-    pub(crate) fn frame(&self) -> &Frame {
+    pub(crate) fn frame(&self) -> &SpecialTokens {
         &self.frame
     }
 

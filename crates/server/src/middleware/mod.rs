@@ -1,4 +1,4 @@
-//! What every request passes before its handler.
+//! The layers that every request passes before its handler.
 //!
 //! Outermost first: requests are counted and logged (`track`), CORS preflights are answered, and a draining
 //! server announces that it closes the connection. Routes that are not open also need a key, are refused once
@@ -35,7 +35,7 @@ pub(crate) fn with_guard(routes: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc
     routes.layer(from_fn_with_state(app.clone(), guard))
 }
 
-/// Puts before all routes what open ones pass too.
+/// Puts before all routes the layers that open ones pass too.
 pub(crate) fn with_middleware(routes: Router, app: &Arc<App>) -> Router {
     let mut all = routes.layer(from_fn_with_state(app.clone(), announce_drain));
     let origins = &app.options.cors_allow_origin;
@@ -73,7 +73,9 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
         Err(refusal) => return dialect.render(&refusal),
     };
     let limit = app.options.request_timeout;
-    tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| late(limit, dialect))
+    tokio::time::timeout(limit, next.run(request))
+        .await
+        .unwrap_or_else(|_| refuse_late(limit, dialect))
 }
 
 /// Returns whether the `connection` header has a meaning: before HTTP/2.
@@ -87,7 +89,7 @@ fn unauthorized(dialect: Dialect) -> Response {
     response
 }
 
-fn late(limit: Duration, dialect: Dialect) -> Response {
+fn refuse_late(limit: Duration, dialect: Dialect) -> Response {
     dialect.render(&Refusal::Late { seconds: limit.as_secs() })
 }
 

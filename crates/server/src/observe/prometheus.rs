@@ -45,14 +45,14 @@ fn requests(counters: &Counters, page: &mut Page) {
         refused += load(&route.refused) + load(&route.abandoned);
         latency = latency.and(&route.seconds.snapshot());
     }
-    page.one("te_request_count", "counter", "Requests that make a model compute.", ok + refused);
-    page.one(
+    page.single("te_request_count", "counter", "Requests that make a model compute.", ok + refused);
+    page.single(
         "te_request_success",
         "counter",
         "Requests that make a model compute, answered with a status below 400.",
         ok,
     );
-    page.one(
+    page.single(
         "te_request_failure",
         "counter",
         "Requests that make a model compute, refused, failed or abandoned by the client.",
@@ -87,14 +87,14 @@ fn requests(counters: &Counters, page: &mut Page) {
     for (reason, count) in counters.refusals() {
         page.value("bigbatch_refusals_total", &format!("reason=\"{reason}\""), count);
     }
-    page.one(
+    page.single(
         "bigbatch_requests_in_flight",
         "gauge",
         "Requests received and not yet answered.",
         counters.in_flight(),
     );
     let uptime = counters.started.elapsed().as_secs_f64();
-    page.one("bigbatch_uptime_seconds", "gauge", "Seconds since the counters started.", uptime);
+    page.single("bigbatch_uptime_seconds", "gauge", "Seconds since the counters started.", uptime);
 }
 
 /// Writes text-embeddings-inference's metrics of inputs and batches, over all models.
@@ -123,13 +123,13 @@ fn te_inputs(models: &ModelRows, page: &mut Page) {
                 let own = models.iter().filter(|(served, _)| kinds(served.kind));
                 own.map(|(_, stages)| load(pick(stages))).sum()
             };
-            page.one(
+            page.single(
                 &format!("{prefix}_count"),
                 "counter",
                 "Inputs submitted to the engine.",
                 sum(|s| &s.inputs),
             );
-            page.one(
+            page.single(
                 &format!("{prefix}_success"),
                 "counter",
                 "Inputs answered.",
@@ -151,7 +151,7 @@ fn te_inputs(models: &ModelRows, page: &mut Page) {
     page.head("te_batch_next_tokens", "histogram", "Tokens per batch.");
     page.histogram("te_batch_next_tokens", "", &merged(|s| &s.batch_tokens, all));
     let waiting: usize = models.iter().map(|(served, _)| served.engine.in_flight()).sum();
-    page.one("te_queue_size", "gauge", "Inputs admitted and not yet answered.", waiting);
+    page.single("te_queue_size", "gauge", "Inputs admitted and not yet answered.", waiting);
 }
 
 fn stages(models: &ModelRows, page: &mut Page) {
@@ -295,7 +295,7 @@ fn memory(models: &ModelRows, page: &mut Page) {
         ),
     ] {
         if let Some(bytes) = bytes {
-            page.one(name, "gauge", help, bytes);
+            page.single(name, "gauge", help, bytes);
         }
     }
 }
@@ -334,7 +334,7 @@ impl Page {
         };
     }
 
-    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
         self.head(name, kind, help);
         self.value(name, "", value);
     }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bigbatch_engine::{ArenaUsage, DeviceMemory, MemoryPlan};
 use serde::Serialize;
 
-use super::is_of_pages;
+use super::is_page_path;
 use crate::app::App;
 use crate::models::ServedModel;
 use crate::observe::{Endpoint, ModelCounters, RefusalRecord, RouteCounters, Snapshot, load};
@@ -103,7 +103,7 @@ pub(super) async fn data(State(app): State<Arc<App>>) -> Response {
     let device_memory = app.models.iter().next().and_then(|served| served.engine.device_memory());
     let routes = counters.routes();
     let rows =
-        routes.iter().filter(|(endpoint, _)| endpoint.computes() || !is_of_pages(&endpoint.route));
+        routes.iter().filter(|(endpoint, _)| endpoint.computes() || !is_page_path(&endpoint.route));
     let refusals = counters.refusals().map(|(reason, count)| Count { reason, count });
     let data = Data {
         version: env!("CARGO_PKG_VERSION"),

@@ -86,7 +86,7 @@ pub(crate) fn data() -> Router<Arc<App>> {
 }
 
 /// Returns whether the path is a page or a part of one.
-fn is_of_pages(path: &str) -> bool {
+fn is_page_path(path: &str) -> bool {
     path == "/" || path == DATA || FILES.iter().any(|(own, _, _)| *own == path)
 }
 

@@ -133,7 +133,7 @@ async fn run(
     tokenized: Arc<TokenizedText>,
     overlong: Overlong,
 ) -> Result<Output, Refusal> {
-    let task: Task = served.kind.default_task();
+    let task = Task::default_for(&served.engine.model().config.head);
     let limit = served.engine.max_tokens();
     let output = match overlong {
         Overlong::Chunk(chunking) => {

@@ -1,6 +1,6 @@
-//! One request to a model: what every handler does before its own work, and after it.
+//! One request to a model: the steps that every handler shares, before its own work and after it.
 //!
-//! Before: the body is read as JSON and the model is chosen. After: the answer gets its headers. What lies
+//! Before: the body is read as JSON and the model is chosen. After: the answer gets its headers. The work
 //! between is a handler's, in the file of its endpoint.
 
 use std::sync::Arc;
@@ -38,8 +38,8 @@ pub(crate) struct Call {
     started: Instant,
 }
 
-/// Answers a request by a handler. What is refused is rendered in the dialect of the body where two dialects
-/// share the path, else in the path's.
+/// Answers a request by a handler. A refusal is rendered in the dialect of the body where two dialects share
+/// the path, else in the path's.
 pub(super) async fn answer<T, F, Fut>(
     app: Arc<App>,
     request: Request,
@@ -144,7 +144,7 @@ fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T
     })
 }
 
-/// Whether the body is `application/json`, with or without parameters, or `application/*+json`.
+/// Returns whether the body is `application/json`, with or without parameters, or `application/*+json`.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
         return false;

@@ -1,4 +1,5 @@
-//! Whether the server can answer (`/health`, `/ping`), and whether it should get requests (`/ready`).
+//! Health checks: whether the server can answer (`/health`, `/ping`), and whether it should get requests
+//! (`/ready`).
 //!
 //! A health check does not wait in the queue. A device is healthy if a batch ended recently, or if the
 //! running batch has taken at most ten times its predicted time. An idle device proves its health by a
@@ -37,11 +38,11 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
     for served in app.models.iter() {
         if let Err(why) = check(&served.engine, &app.options).await {
             tracing::error!(model = served.name, why, "health check failed");
-            return unwell(format!("{}: {why}\n", served.name));
+            return unhealthy(format!("{}: {why}\n", served.name));
         }
     }
     match app.life.phase() {
-        Phase::Loading => unwell(LOADING.into()),
+        Phase::Loading => unhealthy(LOADING.into()),
         _ => (StatusCode::OK, "ok\n").into_response(),
     }
 }
@@ -52,9 +53,9 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     match app.life.phase() {
         Phase::Ready => (StatusCode::OK, "ready\n").into_response(),
-        Phase::Loading => unwell(LOADING.into()),
-        Phase::Lost => unwell("the device is lost\n".into()),
-        Phase::Draining | Phase::Closing => unwell("draining\n".into()),
+        Phase::Loading => unhealthy(LOADING.into()),
+        Phase::Lost => unhealthy("the device is lost\n".into()),
+        Phase::Draining | Phase::Closing => unhealthy("draining\n".into()),
     }
 }
 
@@ -62,11 +63,11 @@ const LOADING: &str = "models are still loading\n";
 
 /// Returns the answer of the health paths while models load; `None` for any other path.
 pub(crate) fn loading(path: &str) -> Option<Response> {
-    [HEALTH, PING, READY].contains(&path).then(|| unwell(LOADING.into()))
+    [HEALTH, PING, READY].contains(&path).then(|| unhealthy(LOADING.into()))
 }
 
 /// Returns a 503 in plain text, for supervisors and load balancers.
-fn unwell(why: String) -> Response {
+fn unhealthy(why: String) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, RETRY_AFTER_SECONDS)], why).into_response()
 }
 

@@ -13,7 +13,7 @@ use crate::models::ModelKind;
 use crate::wire::hub::{EntityGroup, HubAnswer, HubInputs, HubParameters, HubRequest};
 use crate::wire::inputs::{InputBatch, Inputs, one_or_many};
 use crate::wire::request::ModelRequest;
-use crate::wire::shared::{Prediction, five};
+use crate::wire::shared::{Prediction, default_top_k};
 use crate::wire::tei::TeiErrors;
 
 #[utoipa::path(post, path = "/", tag = "Hugging Face Hub", request_body = HubRequest,
@@ -44,7 +44,7 @@ pub(crate) async fn hub(call: Call, mut request: HubRequest) -> Result<Response,
     let kind = call.served.kind;
     let task = HubTask { call, parameters, overlong };
     match kind {
-        ModelKind::MaskedLm if task.wants_fills(&inputs) => task.fill_masks(inputs).await,
+        ModelKind::MaskedLm if task.is_fill_request(&inputs) => task.fill_masks(inputs).await,
         ModelKind::MaskedLm | ModelKind::Embedding => task.embed(inputs).await,
         ModelKind::Classifier | ModelKind::Reranker => task.classify(inputs).await,
         ModelKind::TokenClassifier => task.tag(inputs).await,
@@ -124,7 +124,7 @@ impl HubTask {
 
     /// Returns whether a masked language model fills masks instead of embedding: the text has a mask, or the
     /// request an option of filling.
-    fn wants_fills(&self, inputs: &Inputs) -> bool {
+    fn is_fill_request(&self, inputs: &Inputs) -> bool {
         let mask = self.call.served.engine.model().tokenizer.mask_token();
         let masked = |text: &str| mask.as_deref().is_some_and(|mask| text.contains(mask));
         self.parameters.top_k.is_some()
@@ -144,7 +144,7 @@ impl HubTask {
                 "masks are filled in texts, not in token ids; send texts".into(),
             ));
         }
-        let top_k = self.parameters.top_k.unwrap_or_else(five);
+        let top_k = self.parameters.top_k.unwrap_or_else(default_top_k);
         let outputs = self.run(inputs, Task::FillMask { top_k }).await?;
         let of_each = texts.iter().zip(&outputs);
         let of_each = of_each

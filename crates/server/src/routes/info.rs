@@ -1,4 +1,4 @@
-//! What is served: `/info` of text-embeddings-inference and `/v1/models` of OpenAI.
+//! The models and limits of the server: `/info` of text-embeddings-inference and `/v1/models` of OpenAI.
 
 use std::sync::Arc;
 

@@ -41,7 +41,7 @@ pub(crate) fn table() -> Vec<Route> {
         Route::model(Tei, "/embed_all", embed::embed_all),
         Route::model(Tei, "/similarity", embed::similarity),
         Route::model(Tei, "/predict", predict::predict),
-        // Also vLLM's, told apart by the body; a body of neither is refused as text-embeddings-inference does.
+        // Also vLLM's, recognised by the body; a body of neither is refused as text-embeddings-inference does.
         Route::model(Tei, "/classify", predict::classify),
         Route::model(Tei, "/rerank", rerank::rerank),
         Route::model(Vllm, "/v1/rerank", rerank::rerank_v1),
@@ -68,7 +68,7 @@ pub(crate) fn table() -> Vec<Route> {
     ]
 }
 
-/// Returns the dialect of a path, for what is refused before or without a handler. A path that is not in the
+/// Returns the dialect of a path, for refusals before or without a handler. A path that is not in the
 /// table is OpenAI's if it has a version, else text-embeddings-inference's.
 pub(crate) fn dialect_of(path: &str) -> Dialect {
     static DIALECTS: LazyLock<HashMap<&str, Dialect>> =
@@ -87,7 +87,7 @@ pub(crate) struct Route {
     /// `get` or `post`, as OpenAPI spells it.
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
-    /// Whose clients it answers; refusals are rendered accordingly.
+    /// The dialect in which refusals are rendered.
     pub(crate) dialect: Dialect,
     /// The path that the OpenAPI document describes in its place.
     pub(crate) alias_of: Option<&'static str>,

@@ -34,7 +34,7 @@ pub(crate) async fn classify(call: Call, request: ClassifyRequest) -> Result<Res
         return list_classes(&call, input, raw_scores || use_activation == Some(false)).await;
     }
     let batch = inputs.map_or_else(InputBatch::default, Texts::into_batch);
-    list_labels(&call, batch, call.length.of_tei(), raw_scores).await
+    list_labels(&call, batch, call.length.without_vllm_fields(), raw_scores).await
 }
 
 /// The answer of `/classify`.
@@ -64,7 +64,7 @@ async fn list_labels(
 /// Answers with vLLM's list of classes.
 async fn list_classes(call: &Call, input: Inputs, raw_scores: bool) -> Result<Response, Refusal> {
     let batch = input.into_batch(None).map_err(Refusal::Shape)?;
-    let overlong = call.overlong_by(call.length.of_vllm())?;
+    let overlong = call.overlong_by(call.length.without_tei_fields())?;
     let mut outputs = call.run(batch.inputs, Task::Classify { raw_scores }, overlong).await?;
     let class = |(index, mut labels): (usize, Vec<LabelScore>)| {
         let label = labels.first().map_or_else(String::new, |likeliest| likeliest.label.clone());

@@ -34,7 +34,8 @@ pub(crate) enum RerankAnswer {
 pub(crate) async fn rerank(call: Call, mut request: RerankRequest) -> Result<Response, Refusal> {
     if let Some(texts) = request.texts.take() {
         let RerankRequest { query, raw_scores, return_text, .. } = request;
-        let options = RankOptions { raw_scores, return_text, length: call.length.of_tei() };
+        let options =
+            RankOptions { raw_scores, return_text, length: call.length.without_vllm_fields() };
         return rank_texts(&call, query, texts, options).await;
     }
     rank_documents(&call, request).await
@@ -101,7 +102,7 @@ pub(super) async fn rank_texts(
 async fn rank_documents(call: &Call, request: RerankRequest) -> Result<Response, Refusal> {
     let documents = request.documents.unwrap_or_default();
     call.app.check_count(documents.len(), "documents")?;
-    let overlong = call.overlong_by(call.length.of_vllm())?;
+    let overlong = call.overlong_by(call.length.without_tei_fields())?;
     let texts: Vec<String> = documents.into_iter().map(Document::into_text).collect();
     let copies = request.return_documents.unwrap_or(true).then(|| texts.clone());
     let raw_scores = request.use_activation == Some(false);

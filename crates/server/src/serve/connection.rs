@@ -1,4 +1,4 @@
-//! One connection: TLS, HTTP/1.1 or HTTP/2 (told apart by the first bytes), and its end.
+//! One connection: TLS, HTTP/1.1 or HTTP/2 (distinguished by the first bytes), and its end.
 //!
 //! Its deadlines are in `timer`. Its requests go to the [`Gateway`], and from there to the router.
 

@@ -2,7 +2,7 @@
 //!
 //! The listener is up before the models are; until then every request is answered 503. After SIGTERM requests
 //! are accepted for `--drain-delay`, because load balancers need time to notice; then they are refused, the
-//! requests under way are answered, and the process may exit. What a request passes before its handler is in
+//! requests under way are answered, and the process may exit. The layers before a handler are in
 //! `middleware`; one connection is in `connection`, its timeouts in `timer`.
 
 mod connection;

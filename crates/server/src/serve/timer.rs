@@ -1,7 +1,7 @@
 //! The deadlines of one connection: a request head that takes too long, idleness, an answer that is not read.
 //!
-//! [`TimedStream`] wraps the socket and reports its traffic; the connection reports the begin and end of
-//! requests, and closes when the deadline has passed. The time of a handler is bounded by `middleware`.
+//! [`TimedStream`] wraps the socket and reports its traffic; the connection reports the beginning and end
+//! of requests, and closes when the deadline has passed. The time of a handler is bounded by `middleware`.
 
 use std::io;
 use std::pin::Pin;
@@ -89,7 +89,7 @@ impl ConnectionTimer {
         self.state().expired = true;
     }
 
-    /// Marks the begin of a request, which ends when the returned guard is dropped.
+    /// Marks the beginning of a request, which ends when the returned guard is dropped.
     pub(super) fn begin_request(self: &Arc<Self>) -> ActiveRequest {
         let mut state = self.state();
         state.busy += 1;

@@ -1,4 +1,4 @@
-//! What `huggingface_hub`'s `InferenceClient` posts to a model's own URL, `POST /`, and reads back.
+//! Requests and answers of `huggingface_hub`'s `InferenceClient` at a model's own URL, `POST /`.
 //!
 //! Options come in `parameters`; those of feature extraction come beside `inputs`. Errors are those of
 //! text-embeddings-inference, which the client reads.

@@ -1,5 +1,4 @@
-//! What goes over the wire: the types of requests and answers, one file per dialect, and which dialects there
-//! are.
+//! The wire types of requests and answers, one file per dialect, and the renderer of each dialect's refusals.
 //!
 //! Field names, defaults and shapes are the originals'. Nothing here runs a model: `routes` does. Below the
 //! dialects lie `inputs` (texts, pairs and ids), `request` (what requests share) and `shared` (bodies and answers

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::inputs::Texts;
 use super::openai::OpenAiError;
 use super::request::model_request;
-use super::shared::{MaskFill, Prediction, five};
+use super::shared::{MaskFill, Prediction, default_top_k};
 pub(super) use super::tei::render_refusal;
 
 model_request! {
@@ -71,7 +71,7 @@ model_request! {
     pub(crate) struct FillMaskRequest {
         pub(crate) inputs: Texts,
         /// Number of candidates per mask.
-        #[serde(default = "five")]
+        #[serde(default = "default_top_k")]
         pub(crate) top_k: usize,
     } + model, truncate, truncation_direction, chunk
 }

@@ -1,4 +1,4 @@
-//! What requests to a model share: the dialects, the model, and what happens to inputs that are too long.
+//! The parts that requests to a model share: the dialect, the model, and the fields on inputs that are too long.
 //!
 //! The shared fields are declared once, by [`model_request!`], which writes them into each struct with their
 //! documentation. `#[serde(flatten)]` would share them too, but it buffers the body, and errors would lose their
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::error::Refusal;
 
-/// Whose clients an endpoint answers. The route table names one per endpoint.
+/// The dialect that an endpoint speaks. The route table names one per endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// text-embeddings-inference.
@@ -88,16 +88,16 @@ pub(crate) struct LengthFields {
 
 impl LengthFields {
     /// Drops vLLM's field, from a body that two dialects share.
-    pub(crate) fn of_tei(self) -> LengthFields {
+    pub(crate) fn without_vllm_fields(self) -> LengthFields {
         LengthFields { truncate_prompt_tokens: None, ..self }
     }
 
     /// Drops text-embeddings-inference's field, from a body that two dialects share.
-    pub(crate) fn of_vllm(self) -> LengthFields {
+    pub(crate) fn without_tei_fields(self) -> LengthFields {
         LengthFields { truncation_direction: None, ..self }
     }
 
-    /// Returns what the fields ask for. `auto_truncate` is the server's default, `max_tokens` the model's
+    /// Resolves the fields to the treatment of inputs that are too long. `auto_truncate` is the server's default, `max_tokens` the model's
     /// length.
     pub(crate) fn resolve(
         self,

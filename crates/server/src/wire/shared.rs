@@ -1,6 +1,6 @@
 //! Bodies and answers that several dialects share.
 //!
-//! A body on a path of two dialects is told apart by its fields.
+//! The dialect of a body on a path of two dialects follows from its fields.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -15,12 +15,12 @@ use super::request::model_request;
 use crate::error::Refusal;
 
 /// serde's default for a flag that is true unless a request clears it.
-pub(crate) fn yes() -> bool {
+pub(crate) fn default_true() -> bool {
     true
 }
 
 /// serde's default for `top_k`.
-pub(crate) fn five() -> usize {
+pub(crate) fn default_top_k() -> usize {
     5
 }
 

@@ -13,7 +13,7 @@ use utoipa::{IntoResponses, ToSchema};
 
 use super::inputs::{Inputs, PredictInputs, SimilarityInput, Texts};
 use super::request::model_request;
-use super::shared::{Prediction, yes};
+use super::shared::{Prediction, default_true};
 use crate::error::Refusal;
 
 model_request! {
@@ -23,7 +23,7 @@ model_request! {
         /// Name of a prompt of the model, put before each text; the model's default prompt if absent.
         pub(crate) prompt_name: Option<String>,
         /// Scales vectors to unit length.
-        #[serde(default = "yes")]
+        #[serde(default = "default_true")]
         pub(crate) normalize: bool,
         /// Keeps the first so many dimensions (Matryoshka).
         pub(crate) dimensions: Option<usize>,
@@ -87,7 +87,7 @@ model_request! {
     /// `POST /tokenize`.
     pub(crate) struct TokenizeRequest {
         pub(crate) inputs: Texts,
-        #[serde(default = "yes")]
+        #[serde(default = "default_true")]
         pub(crate) add_special_tokens: bool,
         pub(crate) prompt_name: Option<String>,
     } + model
@@ -109,7 +109,7 @@ model_request! {
     /// `POST /decode`.
     pub(crate) struct DecodeRequest {
         pub(crate) ids: Ids,
-        #[serde(default = "yes")]
+        #[serde(default = "default_true")]
         pub(crate) skip_special_tokens: bool,
     } + model
 }

@@ -1,4 +1,4 @@
-//! What hostile or broken clients send. Each gets the right refusal within its limit plus a second, and the
+//! Hostile and broken clients. Each gets the right refusal within its limit plus a second, and the
 //! server keeps answering everyone else.
 
 use std::io::{Read, Write};

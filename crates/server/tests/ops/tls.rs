@@ -97,8 +97,8 @@ fn a_certificate_with_the_key_of_another_is_refused() {
     let other = rcgen::KeyPair::generate().expect("a key").serialize_pem();
     let other = TestFile::new("other.key", &other);
     let error = |chain, key| Tls::load(chain, key).err().expect("refused").to_string();
-    let said = error(chain.0.clone(), other.0.clone());
-    assert!(said.starts_with("--tls-cert and --tls-key: "), "{said}");
+    let message = error(chain.0.clone(), other.0.clone());
+    assert!(message.starts_with("--tls-cert and --tls-key: "), "{message}");
     assert!(error(other.0.clone(), other.0.clone()).starts_with("--tls-cert: "));
     assert!(error(chain.0.clone(), "no-such-file".into()).starts_with("--tls-key: no-such-file: "));
 }

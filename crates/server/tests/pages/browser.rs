@@ -1,4 +1,4 @@
-//! A headless Chromium, driven over its debugging pipe: one page, what it logs, and what it shows.
+//! A headless Chromium, driven over its debugging pipe: one page, its log and its content.
 //!
 //! The pipe is file descriptors 3 and 4 of the browser; a shell puts our ends of its standard input and
 //! output there. Messages are JSON, each ended by a zero byte.
@@ -102,7 +102,7 @@ impl Browser {
         self.until(&format!("location.href === '{url}' && document.readyState === 'complete'"));
     }
 
-    /// What an expression gives; a promise is awaited.
+    /// Returns the value of an expression; a promise is awaited.
     pub(crate) fn eval(&mut self, expression: &str) -> Value {
         let params =
             json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
@@ -112,7 +112,7 @@ impl Browser {
         result["result"]["value"].clone()
     }
 
-    /// Waits in the page until the expression is true, and gives what it then is.
+    /// Waits in the page until the expression is true, and returns its value.
     pub(crate) fn until(&mut self, expression: &str) -> Value {
         let waiting = format!(
             "new Promise((resolve) => {{

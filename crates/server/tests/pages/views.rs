@@ -1,4 +1,4 @@
-//! What the pages show.
+//! The content of the pages.
 
 use bigbatch_server::Keys;
 use serde_json::{Value, json};

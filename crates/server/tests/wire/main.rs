@@ -1,4 +1,4 @@
-//! What goes over the wire: every answer and refusal as a snapshot of its shape, and checks that the numbers in
+//! The wire format: every answer and refusal as a snapshot of its shape, and checks that the numbers in
 //! them are the engine's. In one process, without sockets, over random models.
 
 mod common;

@@ -103,7 +103,7 @@ pub struct EdgeFailure {
     /// How the requests failed; absent if the target refused to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<FailureKind>,
-    /// How many requests; 1 for a start.
+    /// Number of requests; 1 for a start.
     pub count: usize,
     /// Requests at once.
     pub concurrency: usize,

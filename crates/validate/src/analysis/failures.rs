@@ -18,7 +18,7 @@ pub struct FailureGroup {
     pub load: String,
     /// Kind of the failures.
     pub kind: FailureKind,
-    /// How many.
+    /// Number of failures.
     pub count: usize,
     /// Share of the cell's measured requests, in percent.
     pub percent: f64,
@@ -38,10 +38,10 @@ pub struct FailureGroup {
 
 /// Returns the groups in the order of cells, within a cell the largest first.
 pub(crate) fn find(ran: &[MeasuredCell]) -> Vec<FailureGroup> {
-    ran.iter().flat_map(of_cell).collect()
+    ran.iter().flat_map(group_cell).collect()
 }
 
-fn of_cell(ran: &MeasuredCell) -> Vec<FailureGroup> {
+fn group_cell(ran: &MeasuredCell) -> Vec<FailureGroup> {
     let mut by_kind: BTreeMap<FailureKind, Vec<&RequestRecord>> = BTreeMap::new();
     for record in ran.measured() {
         if let Some(kind) = record.failure {

@@ -169,20 +169,24 @@ fn spikes(answered: &[&RequestRecord]) -> Spikes {
     for batch in found.iter().filter_map(|record| record.batch) {
         *in_batch.entry(batch.id).or_insert(0) += 1;
     }
-    let usual = usual_stages(answered);
+    let medians = median_stages(answered);
     let mut seen = std::collections::HashSet::new();
     let longest = found
         .iter()
         .filter(|record| record.batch.is_none_or(|batch| seen.insert(batch.id)))
         .take(SPIKES_MAX)
-        .map(|record| spike(record, usual, &in_batch))
+        .map(|record| spike(record, medians, &in_batch))
         .collect();
     Spikes { threshold_ms: threshold / 1e3, count: found.len(), longest }
 }
 
-fn spike(record: &RequestRecord, usual: Option<[u64; 6]>, in_batch: &HashMap<u64, usize>) -> Spike {
-    let excess = Stage::times_us(record).zip(usual).and_then(|(times, usual)| {
-        let beyond = |n: usize| times[n].saturating_sub(usual[n]);
+fn spike(
+    record: &RequestRecord,
+    medians: Option<[u64; 6]>,
+    in_batch: &HashMap<u64, usize>,
+) -> Spike {
+    let excess = Stage::times_us(record).zip(medians).and_then(|(times, medians)| {
+        let beyond = |n: usize| times[n].saturating_sub(medians[n]);
         (0..times.len()).max_by_key(|&n| beyond(n)).map(|n| (Stage::ALL[n], beyond(n)))
     });
     Spike {
@@ -199,14 +203,14 @@ fn spike(record: &RequestRecord, usual: Option<[u64; 6]>, in_batch: &HashMap<u64
 }
 
 /// Returns the median of each stage; `None` if the target reports none.
-fn usual_stages(answered: &[&RequestRecord]) -> Option<[u64; 6]> {
+fn median_stages(answered: &[&RequestRecord]) -> Option<[u64; 6]> {
     let reported: Vec<[u64; 6]> =
         answered.iter().filter_map(|record| Stage::times_us(record)).collect();
-    let mut usual = [0; 6];
-    for (n, usual) in usual.iter_mut().enumerate() {
-        *usual = lower_middle(reported.iter().map(|times| times[n]), u64::cmp)?;
+    let mut medians = [0; 6];
+    for (n, median) in medians.iter_mut().enumerate() {
+        *median = lower_middle(reported.iter().map(|times| times[n]), u64::cmp)?;
     }
-    Some(usual)
+    Some(medians)
 }
 
 fn heat(answered: &[&RequestRecord]) -> HeatMap {

@@ -1,4 +1,4 @@
-//! Whether memory returns after each cell, leaks over cells, or fragments.
+//! Memory: whether it returns after each cell, leaks over cells, or fragments.
 //!
 //! A leak shows while the target is idle: before the first cell and between cells. Each gap between cells is one
 //! plateau. Memory leaks if the slope of the plateaus (Theil and Sen) rises (Mann and Kendall) and is not shown to
@@ -31,7 +31,7 @@ const HEAVIEST_SHARE: f64 = 0.95;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct MemoryFindings {
     /// Whether memory returned, per cell that ran and quantity that the target reports.
-    pub returned: Vec<Returned>,
+    pub returned: Vec<MemoryReturn>,
     /// One per quantity that the target reports.
     pub leaks: Vec<Leak>,
     /// Fragmentation of the arena, if the target has one.
@@ -94,7 +94,7 @@ impl MemoryQuantity {
 
 /// One quantity before and after one cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Returned {
+pub struct MemoryReturn {
     /// The cell.
     pub cell: usize,
     /// The quantity.
@@ -172,12 +172,12 @@ pub struct AlignedSeries {
     /// The cell.
     pub cell: usize,
     /// One per reading, in their order.
-    pub points: Vec<Aligned>,
+    pub points: Vec<AlignedPoint>,
 }
 
 /// The load when memory was read.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Aligned {
+pub struct AlignedPoint {
     /// Time of the reading, in milliseconds since the start of the run.
     pub at_ms: f64,
     /// Phase of the reading.
@@ -223,7 +223,7 @@ fn at_moment(points: &[MemoryPoint], moment: MemoryPhase) -> impl Iterator<Item 
     points.iter().filter(move |point| point.moment == moment)
 }
 
-fn returned(ran: &MeasuredCell, reported: &[MemoryQuantity]) -> Vec<Returned> {
+fn returned(ran: &MeasuredCell, reported: &[MemoryQuantity]) -> Vec<MemoryReturn> {
     let memory = &ran.cell.memory;
     let of = |quantity: MemoryQuantity| {
         let before = at_moment(memory, MemoryPhase::Before).next()?.sample;
@@ -232,7 +232,7 @@ fn returned(ran: &MeasuredCell, reported: &[MemoryQuantity]) -> Vec<Returned> {
         let share = quantity.tolerance_percent() / 100.0;
         let tolerance_bytes = (quantity.whole(&before)? as f64 * share) as u64;
         let during = at_moment(memory, MemoryPhase::During);
-        Some(Returned {
+        Some(MemoryReturn {
             cell: ran.cell.index,
             quantity,
             before_bytes,
@@ -395,7 +395,7 @@ fn aligned(ran: &MeasuredCell) -> AlignedSeries {
     let point = |point: &MemoryPoint| {
         let at = (point.at_ms * 1e3) as u64;
         let (requests_in_flight, tokens_in_flight) = requests.at(at);
-        Aligned {
+        AlignedPoint {
             at_ms: point.at_ms,
             moment: point.moment,
             requests_in_flight,
@@ -411,7 +411,7 @@ mod tests {
     use super::*;
 
     fn series(cell: usize, tokens_in_flight: usize) -> AlignedSeries {
-        let point = |at_ms, moment, tokens_in_flight| Aligned {
+        let point = |at_ms, moment, tokens_in_flight| AlignedPoint {
             at_ms,
             moment,
             requests_in_flight: usize::from(tokens_in_flight > 0),

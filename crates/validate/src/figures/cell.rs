@@ -62,12 +62,12 @@ impl Cell {
 pub enum Status {
     /// It was run and measured.
     Run {
-        /// What was measured.
+        /// The figures of its measured phase.
         figures: Box<Figures>,
     },
     /// It was not run, which is neither a success nor a failure.
     NotRun {
-        /// Why.
+        /// The cause, in one clause.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Whether the load generator itself limited a cell.
+//! The delay of the load generator, and whether it limited a cell.
 //!
 //! A late generator makes a target look slow (its lag is part of every latency) or idle. Its lag, the lateness of its
 //! timer and the processor time of its process are therefore measured over every cell, and a cell in which they are too

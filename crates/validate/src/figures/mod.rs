@@ -14,6 +14,6 @@ pub(crate) mod ramp;
 pub(crate) mod steady;
 
 pub use cell::{BatchMean, Cell, Figures, StageMeans, Status};
-pub use published::Published;
+pub use published::PublishedFigures;
 pub use ramp::{BreakCause, Breakpoint, Ramp, RampBlock};
 pub use steady::Steady;

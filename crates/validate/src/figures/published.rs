@@ -9,7 +9,7 @@ use crate::stats::{Percentile, RunMean, mean_over_runs};
 /// The figures of a cell over its runs: geometric means with t intervals on the logarithm. A figure that a run lacks
 /// is absent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Published {
+pub struct PublishedFigures {
     /// The cell.
     #[serde(flatten)]
     pub spec: CellSpec,
@@ -32,11 +32,11 @@ pub struct Published {
 }
 
 /// Returns the figures of every cell that was run more than once, in the plan's order.
-pub(crate) fn published(plan: &Plan, cells: &[Cell]) -> Vec<Published> {
-    plan.cells().iter().filter_map(|spec| of_cell(spec, cells)).collect()
+pub(crate) fn published(plan: &Plan, cells: &[Cell]) -> Vec<PublishedFigures> {
+    plan.cells().iter().filter_map(|spec| publish_cell(spec, cells)).collect()
 }
 
-fn of_cell(spec: &CellSpec, cells: &[Cell]) -> Option<Published> {
+fn publish_cell(spec: &CellSpec, cells: &[Cell]) -> Option<PublishedFigures> {
     let runs: Vec<&Figures> = runs(spec, cells).filter_map(Cell::figures).collect();
     if runs.len() < 2 {
         return None;
@@ -44,7 +44,7 @@ fn of_cell(spec: &CellSpec, cells: &[Cell]) -> Option<Published> {
     let rate = |of: fn(&Figures) -> f64| {
         mean_over_runs(&runs.iter().map(|figures| of(figures)).collect::<Vec<_>>())
     };
-    Some(Published {
+    Some(PublishedFigures {
         spec: spec.clone(),
         runs: runs.len(),
         requests: runs.iter().map(|figures| figures.requests).sum(),

@@ -107,10 +107,10 @@ pub(crate) fn ramp(load: &Load, records: &[RequestRecord], from_us: u64) -> Opti
             block.latency_ms_p95.is_none_or(late).then_some(BreakCause::Latency)
         }
     };
-    let told: Vec<&RampBlock> = blocks.iter().filter(|block| block.requests > 0).collect();
-    let broke = told.iter().enumerate().find_map(|(index, block)| {
+    let loaded: Vec<&RampBlock> = blocks.iter().filter(|block| block.requests > 0).collect();
+    let broke = loaded.iter().enumerate().find_map(|(index, block)| {
         let cause = broken(block)?;
-        let lasts = told.get(index + 1).is_none_or(|next| broken(next).is_some());
+        let lasts = loaded.get(index + 1).is_none_or(|next| broken(next).is_some());
         lasts.then_some(Breakpoint { rate_per_second: block.rate_per_second, cause })
     });
     Some(Ramp { blocks, latency_ms_p95_max, failure_rate_max, broke })

@@ -47,12 +47,12 @@ pub enum Steady {
     },
     /// No steady part; figures are over the whole phase and hold for this run only.
     NotSteady {
-        /// What did not settle.
+        /// The series that did not settle.
         reason: String,
     },
     /// The load has no steady part to look for.
     NotSought {
-        /// Why not.
+        /// The property of the load that rules it out.
         reason: String,
     },
 }
@@ -124,7 +124,10 @@ fn not_steady(what: &str, series: &[f64]) -> Steady {
 /// takes the value before it, the first ones the first value.
 fn latencies(measured: &[&RequestRecord], blocks: usize) -> Vec<f64> {
     let block = |block: usize| {
-        let (from, to) = (at(measured.len(), blocks, block), at(measured.len(), blocks, block + 1));
+        let (from, to) = (
+            block_offset(measured.len(), blocks, block),
+            block_offset(measured.len(), blocks, block + 1),
+        );
         let answered: Vec<f64> = measured[from..to]
             .iter()
             .filter(|record| record.succeeded())
@@ -153,12 +156,12 @@ fn answers(records: &[RequestRecord], (from, to): (u64, u64), blocks: usize) -> 
     counts
 }
 
-fn at(count: usize, blocks: usize, block: usize) -> usize {
+fn block_offset(count: usize, blocks: usize, block: usize) -> usize {
     count * block / blocks
 }
 
 fn block_start(measured: &[&RequestRecord], blocks: usize, block: usize) -> u64 {
-    measured[at(measured.len(), blocks, block)].intended_us
+    measured[block_offset(measured.len(), blocks, block)].intended_us
 }
 
 /// The initial transient of a series.

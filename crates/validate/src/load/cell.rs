@@ -23,14 +23,14 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// Everything that a cell's load needs.
 pub(crate) struct CellLoad<'a> {
     pub(crate) index: usize,
-    pub(crate) traffic: Traffic,
+    pub(crate) starts: StartSource,
     pub(crate) rules: &'a CellRules,
     pub(crate) prompts: PromptOrder,
     pub(crate) pacing: Pacing,
 }
 
 /// The source of intended starts.
-pub(crate) enum Traffic {
+pub(crate) enum StartSource {
     /// Clients that each wait for their answer.
     Closed { clients: usize },
     /// A schedule.
@@ -68,9 +68,9 @@ pub(crate) async fn run_load(
 ) -> LoadOutput {
     let start = Instant::now();
     let limit = start + cell.rules.time_limit();
-    let quotas = match &cell.traffic {
-        Traffic::Closed { clients } => Quotas::closed(cell.rules, *clients),
-        Traffic::Open(schedule) => Quotas::open(cell.rules, schedule, start),
+    let quotas = match &cell.starts {
+        StartSource::Closed { clients } => Quotas::closed(cell.rules, *clients),
+        StartSource::Open(schedule) => Quotas::open(cell.rules, schedule, start),
     };
     let shared = Arc::new(LoadContext {
         cell: cell.index,
@@ -82,13 +82,13 @@ pub(crate) async fn run_load(
         clock,
     });
     let mut workers = JoinSet::new();
-    match cell.traffic {
-        Traffic::Closed { clients } => {
+    match cell.starts {
+        StartSource::Closed { clients } => {
             for client in 0..clients {
                 workers.spawn(closed::run_client(Arc::clone(&shared), client));
             }
         }
-        Traffic::Open(schedule) => {
+        StartSource::Open(schedule) => {
             let arrivals = open::pace(*schedule, start, cell.pacing);
             let most = cell.rules.in_flight_max;
             workers.spawn(open::dispatch(Arc::clone(&shared), arrivals, most));

@@ -65,8 +65,8 @@ mod tests {
     fn a_bucket_is_near_all_of_its_values() {
         let far = (0..64).map(|bits| (1u64 << bits) | ((1 << bits) / 3));
         for value in (0..5000).chain(far).chain([u64::MAX]) {
-            let told = middle(bucket(value));
-            assert!(told.abs_diff(value) as f64 <= 0.016 * value as f64, "{value} {told}");
+            let estimate = middle(bucket(value));
+            assert!(estimate.abs_diff(value) as f64 <= 0.016 * value as f64, "{value} {estimate}");
         }
         assert!((0..100_000u64).map(bucket).is_sorted(), "larger values never lie before");
     }
@@ -77,8 +77,8 @@ mod tests {
         assert_eq!(histogram.quantile(0.5), None);
         (1..=1000).rev().for_each(|value| histogram.add(10 * value));
         for (share, exact) in [(0.5, 5000.0), (0.95, 9500.0), (1.0, 10_000.0), (0.0, 10.0)] {
-            let told = histogram.quantile(share).expect("values") as f64;
-            assert!((told / exact - 1.0).abs() < 0.016, "{share}: {told}");
+            let estimate = histogram.quantile(share).expect("values") as f64;
+            assert!((estimate / exact - 1.0).abs() < 0.016, "{share}: {estimate}");
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! It depends only on the load and a seed, not on the target: a target that stalls cannot slow it down,
 //! and the same seed gives the same starts. Arrivals are a process of unit rate whose time is stretched by
-//! the load's rate: the n-th arrival comes when the integral of the rate reaches the n-th sum of gaps (Çınlar, "Introduction to Stochastic
-//! Processes", 1975, chapter 4). That holds for a constant rate and for a ramp alike.
+//! the load's rate: the n-th arrival comes when the integral of the rate reaches the n-th sum of gaps (Çınlar,
+//! "Introduction to Stochastic Processes", 1975, chapter 4). That holds for a constant rate and for a ramp alike.
 //!
 //! A schedule begins with the warm-up, at the load's first rate, and continues beyond its measured part for
 //! as long as arrivals are taken from it; only a replay ends, with its file.
@@ -271,7 +271,7 @@ mod tests {
         let trace = Arc::new(Trace::parse(text, "t.csv").expect("valid"));
         let load = Load::Replay { file: "t.csv".into(), speed: 2.0 };
         let schedule = Schedule::new(&load, Some(trace), WARM_UP, 1).expect("open");
-        // Three gaps in four seconds at double speed: 1.5 a second.
+        // Three gaps in four seconds at double speed: 1.5 per second.
         assert_eq!(schedule.warm_up_arrivals(), 2);
         let starts: Vec<f64> = schedule.map(|offset| offset.as_secs_f64()).skip(2).collect();
         assert_eq!(starts, [2.0, 2.25, 3.0, 4.0]);

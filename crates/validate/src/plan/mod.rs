@@ -118,7 +118,7 @@ pub struct Plan {
     #[serde(default)]
     pub cell: CellRules,
     /// Whether the first cell is repeated at the end, to show drift of the machine.
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     pub repeat_first: bool,
     /// Named cells beside the matrix.
     #[serde(default, rename = "scenario", skip_serializing_if = "Vec::is_empty")]
@@ -141,7 +141,7 @@ fn once() -> usize {
     1
 }
 
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 
@@ -191,22 +191,22 @@ impl Default for CellRules {
 }
 
 impl CellRules {
-    /// [`CellRules::request_timeout_seconds`] as a duration.
+    /// Returns [`CellRules::request_timeout_seconds`] as a duration.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_secs_f64(self.request_timeout_seconds)
     }
 
-    /// [`CellRules::time_limit_seconds`] as a duration.
+    /// Returns [`CellRules::time_limit_seconds`] as a duration.
     pub fn time_limit(&self) -> Duration {
         Duration::from_secs_f64(self.time_limit_seconds)
     }
 
-    /// [`CellRules::warmup_seconds`] as a duration.
+    /// Returns [`CellRules::warmup_seconds`] as a duration.
     pub fn warmup(&self) -> Duration {
         Duration::from_secs_f64(self.warmup_seconds)
     }
 
-    /// [`CellRules::failure_pause_seconds`] as a duration.
+    /// Returns [`CellRules::failure_pause_seconds`] as a duration.
     pub fn failure_pause(&self) -> Duration {
         Duration::from_secs_f64(self.failure_pause_seconds)
     }

@@ -49,7 +49,7 @@ pub enum Load {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         latency_seconds_p95_max: Option<f64>,
         /// Upper limit on the share of failed requests; the ramp breaks beyond it.
-        #[serde(default = "one_percent")]
+        #[serde(default = "default_failure_rate")]
         failure_rate_max: f64,
     },
     /// Arrivals and lengths from a file of `seconds,tokens` lines ([`Trace`](crate::workload::Trace)).
@@ -57,7 +57,7 @@ pub enum Load {
         /// The file. A relative path starts at the plan's folder.
         file: PathBuf,
         /// Factor on the file's speed: 2 sends everything in half the time.
-        #[serde(default = "one")]
+        #[serde(default = "default_factor")]
         speed: f64,
     },
 }
@@ -373,7 +373,7 @@ impl From<CellSpec> for CellSpecForm {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LengthComponentForm {
-    #[serde(default = "one")]
+    #[serde(default = "default_factor")]
     weight: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens: Option<usize>,
@@ -466,10 +466,10 @@ impl From<LengthComponent> for LengthComponentForm {
     }
 }
 
-fn one() -> f64 {
+fn default_factor() -> f64 {
     1.0
 }
 
-fn one_percent() -> f64 {
+fn default_failure_rate() -> f64 {
     0.01
 }

@@ -18,8 +18,8 @@ pub fn inspect(plan: &Plan, out: &Path, computes: ComputeLocation) -> Vec<Findin
     let processors =
         read("/proc/cpuinfo").lines().filter(|line| line.starts_with("processor")).count();
     let host = Host {
-        free_bytes: least(proc_bytes(&meminfo, "MemAvailable"), room_of_group()),
-        total_bytes: least(proc_bytes(&meminfo, "MemTotal"), limit_of_group()),
+        free_bytes: lesser(proc_bytes(&meminfo, "MemAvailable"), free_in_group()),
+        total_bytes: lesser(proc_bytes(&meminfo, "MemTotal"), group_limit()),
         threads,
         processors: processors.max(threads),
         load: load(&read("/proc/loadavg")),
@@ -29,12 +29,12 @@ pub fn inspect(plan: &Plan, out: &Path, computes: ComputeLocation) -> Vec<Findin
 
 /// Returns the bytes free for this user, and the total bytes, of the file system of `path`.
 fn disk(path: &Path) -> Option<(u64, u64)> {
-    let told = rustix::fs::statvfs(path).ok()?;
-    let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize);
-    Some((bytes(told.f_bavail), bytes(told.f_blocks)))
+    let stats = rustix::fs::statvfs(path).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(stats.f_frsize);
+    Some((bytes(stats.f_bavail), bytes(stats.f_blocks)))
 }
 
-fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+fn lesser(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     one.into_iter().chain(other).min()
 }
 
@@ -44,19 +44,19 @@ fn load(loadavg: &str) -> Option<f64> {
 }
 
 /// Returns the memory limit of this process's control group (version 2), if it has one.
-fn limit_of_group() -> Option<u64> {
+fn group_limit() -> Option<u64> {
     fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?.trim().parse().ok()
 }
 
-fn room_of_group() -> Option<u64> {
+fn free_in_group() -> Option<u64> {
     let current: u64 =
         fs::read_to_string("/sys/fs/cgroup/memory.current").ok()?.trim().parse().ok()?;
     let stat = fs::read_to_string("/sys/fs/cgroup/memory.stat").ok()?;
-    Some(room(limit_of_group()?, current, &stat))
+    Some(free_within(group_limit()?, current, &stat))
 }
 
 /// Returns the memory left of a limit. Inactive page cache counts as free: it is evicted when needed.
-fn room(limit: u64, current: u64, stat: &str) -> u64 {
+fn free_within(limit: u64, current: u64, stat: &str) -> u64 {
     let idle = stat.lines().find_map(|line| line.strip_prefix("inactive_file ")?.parse().ok());
     limit.saturating_sub(current.saturating_sub(idle.unwrap_or(0)))
 }
@@ -69,9 +69,12 @@ mod tests {
     fn reads_what_the_system_writes() {
         assert_eq!((load("9.42 8.1 7.0 3/400 123\n"), load("")), (Some(9.42), None));
         let stat = "anon 5\nfile 900\ninactive_file 300\n";
-        assert_eq!((room(1000, 800, stat), room(1000, 800, ""), room(10, 800, "")), (500, 200, 0));
         assert_eq!(
-            (least(Some(2), None), least(Some(2), Some(1)), least(None, None)),
+            (free_within(1000, 800, stat), free_within(1000, 800, ""), free_within(10, 800, "")),
+            (500, 200, 0)
+        );
+        assert_eq!(
+            (lesser(Some(2), None), lesser(Some(2), Some(1)), lesser(None, None)),
             (Some(2), Some(1), None)
         );
     }

@@ -1,4 +1,4 @@
-//! Whether memory must be cleaned up, and by which strategy: from the leaks and the fragmentation that the
+//! Memory cleanup: whether it is needed, and by which strategy, from the leaks and the fragmentation that the
 //! analysis found, and from the memory experiment where one was run.
 
 use crate::analysis::memory::{Fragmentation, Leak, LeakVerdict};
@@ -14,10 +14,10 @@ const FRAGMENTATION_MAX: f64 = 0.05;
 
 pub(super) fn advise(results: &Results) -> Vec<Recommendation> {
     let memory = &results.analysis.memory;
-    let mut all: Vec<Recommendation> = memory.leaks.iter().map(of_leak).collect();
+    let mut all: Vec<Recommendation> = memory.leaks.iter().map(advise_on_leak).collect();
     let most = results.plan.overall.fragmentation_max.unwrap_or(FRAGMENTATION_MAX);
-    all.extend(memory.fragmentation.map(|found| of_fragmentation(found, most)));
-    all.extend(results.analysis.cleanup.as_ref().and_then(of_experiment));
+    all.extend(memory.fragmentation.map(|found| advise_on_fragmentation(found, most)));
+    all.extend(results.analysis.cleanup.as_ref().and_then(advise_on_experiment));
     if all.is_empty() {
         all.push(Recommendation::missing(
             Topic::Cleanup,
@@ -29,7 +29,7 @@ pub(super) fn advise(results: &Results) -> Vec<Recommendation> {
 }
 
 /// Recommends the fastest strategy of those that stayed within the budget.
-fn of_experiment(experiment: &MemoryExperiment) -> Option<Recommendation> {
+fn advise_on_experiment(experiment: &MemoryExperiment) -> Option<Recommendation> {
     let fits = |strategy: &&Strategy| {
         let ran = strategy.allocator_us.is_some() && strategy.not_run.is_none();
         ran && strategy.batches_failed == 0 && strategy.batches_over_budget == 0
@@ -71,7 +71,7 @@ fn of_experiment(experiment: &MemoryExperiment) -> Option<Recommendation> {
     Some(recommendation)
 }
 
-fn of_leak(leak: &Leak) -> Recommendation {
+fn advise_on_leak(leak: &Leak) -> Recommendation {
     let what = leak.quantity.label();
     let verdict = leak.verdict.label();
     let reason = format!("Verdict on {what}: {verdict} ({}).", leak.reason);
@@ -96,7 +96,7 @@ fn of_leak(leak: &Leak) -> Recommendation {
     recommendation
 }
 
-fn of_fragmentation(found: Fragmentation, most: f64) -> Recommendation {
+fn advise_on_fragmentation(found: Fragmentation, most: f64) -> Recommendation {
     let share = percent(found.max);
     let advice = if found.max <= most {
         format!(
@@ -132,7 +132,7 @@ mod tests {
         let found =
             Fragmentation { readings: 9, mean: 0.01, max: 0.03, max_at_ms: 0.0, max_cell: 0 };
         for (most, needs_nothing) in [(FRAGMENTATION_MAX, true), (0.03, true), (0.02, false)] {
-            let advice = of_fragmentation(found, most).advice;
+            let advice = advise_on_fragmentation(found, most).advice;
             assert_eq!(
                 advice.contains("needs no defragmentation"),
                 needs_nothing,

@@ -9,7 +9,7 @@ use crate::format::{count, time, time_limit, tokens};
 use crate::results::Results;
 use crate::stats::Interval;
 
-use super::Wanted;
+use super::Goal;
 use crate::results::recommendation::{AdviceFigure, Recommendation, Setting, Support, Topic, Unit};
 
 /// The limit for one length.
@@ -35,8 +35,8 @@ enum Obstacle {
 }
 
 /// Returns one recommendation per length that has a target; the smallest limit becomes the setting.
-pub(super) fn advise(results: &Results, wanted: Wanted) -> Vec<Recommendation> {
-    let limits = limits(results, wanted);
+pub(super) fn advise(results: &Results, goal: Goal) -> Vec<Recommendation> {
+    let limits = limits(results, goal);
     if limits.is_empty() {
         return vec![Recommendation::missing(
             Topic::Concurrency,
@@ -59,7 +59,7 @@ pub(super) fn advise(results: &Results, wanted: Wanted) -> Vec<Recommendation> {
     all
 }
 
-fn limits(results: &Results, wanted: Wanted) -> Vec<Limit<'_>> {
+fn limits(results: &Results, goal: Goal) -> Vec<Limit<'_>> {
     let positions = results.matrix_positions();
     let by_length = positions.chunk_by(|one, next| one.tokens == next.tokens);
     let limit = |same: &[MatrixPosition<'_>]| {
@@ -69,7 +69,7 @@ fn limits(results: &Results, wanted: Wanted) -> Vec<Limit<'_>> {
             .filter_map(|bar| bar.latency_seconds_p95_max)
             .min_by(f64::total_cmp)
             .map(|seconds| (seconds * 1e3, "the plan's strictest limit at this length"));
-        let requested = wanted.p95_target_ms.map(|ms| (ms, "as requested"));
+        let requested = goal.p95_target_ms.map(|ms| (ms, "as requested"));
         let (target_ms, target_source) = requested.or(strictest)?;
         Some((tokens, target_ms, target_source))
     };

@@ -26,7 +26,7 @@ pub(super) fn advise(results: &Results) -> Recommendation {
     let mut recommendation = if kinds.is_empty() {
         advise_without_failures(results, requests, trials)
     } else {
-        let advice: Vec<&str> = kinds.keys().map(|&kind| answer_to(kind)).collect();
+        let advice: Vec<&str> = kinds.keys().map(|&kind| reaction_to(kind)).collect();
         Recommendation::new(Topic::ErrorHandling, Support::Shown, advice.join(" "))
     };
     for (kind, &n) in &kinds {
@@ -74,7 +74,7 @@ fn advise_without_failures(results: &Results, requests: usize, trials: usize) ->
 }
 
 /// Returns how a client should react to a kind of failure.
-fn answer_to(kind: FailureKind) -> &'static str {
+fn reaction_to(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Refused => {
             "Refused (busy): retry at most three times, after the time in Retry-After, else after a random pause of up \

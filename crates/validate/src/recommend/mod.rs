@@ -15,18 +15,18 @@ mod tail;
 use crate::results::Results;
 use crate::results::recommendation::Recommendation;
 
-/// Options of [`recommend`].
+/// The goal that [`recommend`] computes settings for.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Wanted {
+pub struct Goal {
     /// The p95 latency to keep, in milliseconds; `None` takes it from the plan's bars.
     pub p95_target_ms: Option<f64>,
 }
 
 /// Returns all recommendations on `results`, whose analysis must be complete.
-pub fn recommend(results: &Results, wanted: Wanted) -> Vec<Recommendation> {
-    let mut all = concurrency::advise(results, wanted);
+pub fn recommend(results: &Results, goal: Goal) -> Vec<Recommendation> {
+    let mut all = concurrency::advise(results, goal);
     all.push(memory::advise(results));
-    all.push(replicas::advise(results, wanted));
+    all.push(replicas::advise(results, goal));
     all.extend(cleanup::advise(results));
     all.push(tail::advise(results));
     all.push(errors::advise(results));

@@ -9,15 +9,15 @@ use crate::plan::Load;
 use crate::results::Results;
 use crate::stats::Interval;
 
-use super::Wanted;
+use super::Goal;
 use crate::results::recommendation::{AdviceFigure, Recommendation, Support, Topic, Unit};
 
-pub(super) fn advise(results: &Results, wanted: Wanted) -> Recommendation {
+pub(super) fn advise(results: &Results, goal: Goal) -> Recommendation {
     let kept = |cell: &Cell| {
         let Load::Open { rate_per_second, .. } = cell.spec.load else { return None };
         let bars = results.plan.bars.iter().filter(|bar| bar.scenario == cell.spec.scenario);
         let bar = bars.filter_map(|bar| bar.latency_seconds_p95_max).next();
-        let target_ms = wanted.p95_target_ms.or(bar.map(|seconds| seconds * 1e3))?;
+        let target_ms = goal.p95_target_ms.or(bar.map(|seconds| seconds * 1e3))?;
         let high = cell.figures()?.latency_over_all.p95.interval_ms.high?;
         (high <= target_ms).then_some((rate_per_second, target_ms, high))
     };

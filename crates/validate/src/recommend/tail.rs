@@ -1,5 +1,5 @@
-//! What to do about the slowest requests. The verdicts on p99 / p50 decide whether anything is to be done, and the
-//! stage in which the spikes spent their time decides what.
+//! The slowest requests: the verdicts on p99 / p50 decide whether action is needed, and the stage in which the
+//! spikes spent their time decides which action.
 
 use std::collections::BTreeMap;
 

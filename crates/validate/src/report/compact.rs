@@ -1,7 +1,7 @@
 //! Compact results, small enough to be committed: every figure, table, verdict and recommendation, without the series
 //! that only charts need.
 //!
-//! Of a cell's memory the first and the last reading and the highest of each quantity remain, of a distribution its ends
+//! A cell keeps the first and the last memory reading and the highest of each quantity; a distribution keeps its ends
 //! and some points between. The load at each reading, heat maps and the timelines of allocators are removed with their
 //! charts. The schema is that of `results.json`, so `report` and `compare` read it.
 

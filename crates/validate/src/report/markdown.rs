@@ -22,15 +22,17 @@ pub fn render(results: &Results) -> String {
         let note = if note.is_empty() { String::new() } else { format!(" ({})", escaped(&note)) };
         let _ = writeln!(out, "- {label}: **{}**{note}", escaped(&figure));
     }
-    part(&mut out, sections::test_results(results));
-    sections::performance(results).into_iter().for_each(|performance| part(&mut out, performance));
+    render_part(&mut out, sections::test_results(results));
+    sections::performance(results)
+        .into_iter()
+        .for_each(|performance| render_part(&mut out, performance));
     recommendations(&mut out, results);
-    part(&mut out, sections::method(results));
+    render_part(&mut out, sections::method(results));
     out
 }
 
 /// Appends a part without its charts; a section of charts alone is omitted.
-fn part(out: &mut String, part: Part) {
+fn render_part(out: &mut String, part: Part) {
     let _ = writeln!(out, "\n## {}", part.title);
     for section in part.sections {
         let mut body = String::new();

@@ -93,7 +93,7 @@ impl OutputDir {
 
 /// The paths of the files that are rendered from the results.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rendered {
+pub struct RenderedFiles {
     /// `report.md`.
     pub markdown: PathBuf,
     /// `report.html`.
@@ -104,13 +104,13 @@ pub struct Rendered {
 
 /// The paths of all files of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
+pub struct ReportFiles {
     /// `results.json`.
     pub results: PathBuf,
     /// `requests.jsonl.zst`.
     pub requests: PathBuf,
     /// The others.
-    pub rendered: Rendered,
+    pub rendered: RenderedFiles,
 }
 
 /// Writes all files of a report, the raw records first: no measurement is lost if rendering fails.
@@ -118,9 +118,9 @@ pub struct Written {
 /// # Errors
 ///
 /// [`Error::ReportUnwritable`] if a file cannot be written.
-pub fn write_reports(report: &Report, output: &OutputDir) -> Result<Written, Error> {
+pub fn write_reports(report: &Report, output: &OutputDir) -> Result<ReportFiles, Error> {
     let results = &report.results;
-    Ok(Written {
+    Ok(ReportFiles {
         requests: output.write(json::REQUESTS, |out| write_requests(&report.requests, out))?,
         results: output.write(json::RESULTS, |out| json::results(results, out))?,
         rendered: write_rendered(results, output)?,
@@ -132,8 +132,8 @@ pub fn write_reports(report: &Report, output: &OutputDir) -> Result<Written, Err
 /// # Errors
 ///
 /// [`Error::ReportUnwritable`] if a file cannot be written.
-pub fn write_rendered(results: &Results, output: &OutputDir) -> Result<Rendered, Error> {
-    Ok(Rendered {
+pub fn write_rendered(results: &Results, output: &OutputDir) -> Result<RenderedFiles, Error> {
+    Ok(RenderedFiles {
         recommended: output.write_text("recommended.toml", &settings::toml(results))?,
         markdown: output.write_text("report.md", &markdown::render(results))?,
         html: output.write_text("report.html", &html::render(results))?,

@@ -25,7 +25,8 @@ pub(super) struct Section {
 
 /// A piece of a section; an empty heading prints nothing.
 pub(super) enum Block {
-    Charts(&'static str, Charts),
+    /// Charts under a heading, and how to read them. Markdown omits all three.
+    Charts(&'static str, &'static str, Charts),
     Note(String),
     List(Vec<String>),
     Table(&'static str, Table),
@@ -45,7 +46,15 @@ fn section<const N: usize>(
 }
 
 fn charts(heading: &'static str, charts: Option<Charts>) -> Option<Block> {
-    charts.map(|charts| Block::Charts(heading, charts))
+    charts_with_note(heading, "", charts)
+}
+
+fn charts_with_note(
+    heading: &'static str,
+    note: &'static str,
+    charts: Option<Charts>,
+) -> Option<Block> {
+    charts.map(|charts| Block::Charts(heading, note, charts))
 }
 
 fn table(heading: &'static str, table: Option<Table>) -> Option<Block> {
@@ -173,10 +182,13 @@ fn throughput(results: &Results) -> Vec<Section> {
     let stages = section(
         "stages",
         "Where the time goes",
-        "Stages of the mean successful request as the target reports them, as shares of the mean latency at the \
-         right.",
+        "Stages of the mean successful request as the target reports them.",
         [
-            charts("", chart::stages(results)),
+            charts_with_note(
+                "",
+                "Shares of the mean latency, which stands at the right.",
+                chart::stages(results),
+            ),
             table("What limits each cell", tables::bottlenecks(results)),
             details("Stage times as a table", tables::stages(results)),
         ],
@@ -191,10 +203,14 @@ fn tail(results: &Results) -> Vec<Section> {
         Block::Note("No request was far enough above its cell's median to count as a spike.".into())
     });
     let lead = "How far the slowest requests are from the median, when they came, and which stage they spent their \
-                time in. A gap in a chart is a window in which no request started.";
+                time in.";
     let blocks = [
         table("", ratios),
-        charts("Percentiles over time", heat),
+        charts_with_note(
+            "Percentiles over time",
+            "A gap is a window in which no request started.",
+            heat,
+        ),
         table("Longest spikes", spikes),
         none,
     ];
@@ -205,10 +221,13 @@ fn memory(results: &Results) -> Vec<Section> {
     let memory = section(
         "memory",
         "Memory",
-        "Memory before, during and after each cell (tokens × clients). A ring is an idle plateau, from which leaks \
-         are judged.",
+        "Memory before, during and after each cell (tokens × clients).",
         [
-            charts("", chart::memory(results)),
+            charts_with_note(
+                "",
+                "A ring is an idle plateau, from which leaks are judged.",
+                chart::memory(results),
+            ),
             charts("", chart::in_flight(results)),
             table("Leaks", tables::leaks(results)),
             sentences::fragmentation(results).map(Block::Note),

@@ -1,4 +1,4 @@
-//! Whether one system is slower than another: repeated runs of the same cells, the run as the unit.
+//! Compares two systems over repeated runs of the same cells, with the run as the unit.
 //!
 //! For each cell and metric the ratio of the geometric means over runs is bounded by Welch's (1947) t
 //! interval on the logarithms. A regression is a ratio that is shown to lie beyond a margin: the
@@ -179,7 +179,7 @@ impl Welch {
         Welch { difference: second_mean - first_mean, error: square.sqrt(), degrees }
     }
 
-    /// One-sided p of "the difference is at most `tolerated`".
+    /// Returns the one-sided p of "the difference is at most `tolerated`".
     fn p(&self, tolerated: f64) -> f64 {
         let beyond = self.difference - tolerated;
         if self.error > 0.0 {
@@ -215,8 +215,8 @@ pub fn compare_runs(before: &[f64], after: &[f64], margin: f64) -> CostRatio {
     }
 }
 
-/// Where the second system fails too many requests for a latency to be reached and the first does not:
-/// whether a larger share of its requests fails, the run being the unit.
+/// Tests whether a larger share of the second system's requests fails, with the run as the unit: for a latency
+/// that only the second system fails too many requests to reach.
 fn compare_failures(before: &[&Figures], after: &[&Figures]) -> CostRatio {
     let shares = |runs: &[&Figures]| -> Vec<f64> {
         runs.iter().filter_map(|run| Some(1.0 - run.success_rate()?)).collect()
@@ -226,8 +226,8 @@ fn compare_failures(before: &[&Figures], after: &[&Figures]) -> CostRatio {
     CostRatio { p, ..CostRatio::unknown((before.len(), after.len())) }
 }
 
-/// The same where a side has a single run: each side's cost with its interval, joined by MOVER. It has
-/// no p, so it shows nothing.
+/// Compares costs where a side has a single run: each side's cost with its interval, joined by MOVER. The
+/// ratio has no p, so it shows nothing.
 fn compare_single(metric: Metric, before: &[&Figures], after: &[&Figures]) -> Option<CostRatio> {
     let side = |runs: &[&Figures]| -> Option<(f64, Interval)> {
         let costs: Vec<f64> = runs.iter().map(|run| metric.cost(run)).collect::<Option<_>>()?;
@@ -257,7 +257,7 @@ fn compare_single(metric: Metric, before: &[&Figures], after: &[&Figures]) -> Op
     })
 }
 
-/// Which of several hypotheses with these p are rejected at `level` together, by Holm's method.
+/// Returns which of several hypotheses with these p are rejected together at `level`, by Holm's method.
 fn holm(p: &[Option<f64>], level: f64) -> Vec<bool> {
     let mut order: Vec<(f64, usize)> =
         p.iter().enumerate().filter_map(|(index, p)| Some(((*p)?, index))).collect();
@@ -314,7 +314,7 @@ pub fn compare(before: &[&Results], after: &[&Results], margin: f64) -> Comparis
     }
 }
 
-/// One metric of one cell; `None` if no run on either side has it. If some run lacks it, nothing
+/// Compares one metric of one cell; `None` if no run on either side has it. If some run lacks it, nothing
 /// is shown, and `runs` counts the others.
 fn compare_cell(
     metric: Metric,
@@ -322,10 +322,10 @@ fn compare_cell(
     after: &[&Figures],
     margin: f64,
 ) -> Option<CostRatio> {
-    let told = |runs: &[&Figures]| -> Vec<f64> {
+    let costs_of = |runs: &[&Figures]| -> Vec<f64> {
         runs.iter().filter_map(|run| metric.cost(run)).collect()
     };
-    let (first, second) = (told(before), told(after));
+    let (first, second) = (costs_of(before), costs_of(after));
     let unknown = CostRatio::unknown((first.len(), second.len()));
     if first.is_empty() && second.is_empty() {
         return None;
@@ -344,19 +344,19 @@ fn compare_cell(
     })
 }
 
-/// Whether most runs did not reach the figure, because too many of their requests failed.
+/// Returns whether most runs did not reach the figure, because too many of their requests failed.
 fn unreached(costs: &[f64]) -> bool {
     2 * costs.iter().filter(|cost| cost.is_infinite()).count() > costs.len()
 }
 
-/// The figures of a cell's runs, without the repeat that shows drift.
+/// Returns the figures of a cell's runs, without the repeat that shows drift.
 fn runs<'a>(side: &[&'a Results], spec: &CellSpec) -> Vec<&'a Figures> {
     let cells = side.iter().flat_map(|results| &results.cells);
     let runs = cells.filter(|cell| cell.repeats.is_none() && cell.spec == *spec);
     runs.filter_map(Cell::figures).collect()
 }
 
-/// The cells of either side, each once, in the order of the first results.
+/// Lists the cells of either side, each once, in the order of the first results.
 fn specs(before: &[&Results], after: &[&Results]) -> Vec<(CellSpec, String)> {
     let mut specs: Vec<(CellSpec, String)> = Vec::new();
     for cell in before.iter().chain(after).flat_map(|results| &results.cells) {
@@ -367,7 +367,7 @@ fn specs(before: &[&Results], after: &[&Results]) -> Vec<(CellSpec, String)> {
     specs
 }
 
-/// Whether a run of one system began between runs of the other. Starts are in ISO 8601, all UTC, so
+/// Returns whether a run of one system began between runs of the other. Starts are in ISO 8601, all UTC, so
 /// their order is that of their text.
 fn interleaved(before: &[&Results], after: &[&Results]) -> bool {
     let starts = |side: &[&Results]| {
@@ -382,7 +382,7 @@ fn interleaved(before: &[&Results], after: &[&Results]) -> bool {
     }
 }
 
-/// What should have been the same on both sides and is not.
+/// Lists the differences in machine and plan between the two sides.
 fn differences(before: &[&Results], after: &[&Results]) -> Vec<String> {
     let mut found = Vec::new();
     let mut check = |what: &str, of: &dyn Fn(&Results) -> String| {
@@ -405,7 +405,7 @@ fn differences(before: &[&Results], after: &[&Results]) -> Vec<String> {
     found
 }
 
-/// What of a plan decides the load: neither what it is called nor what must hold.
+/// Returns the parts of a plan that decide the load, without its name and its limits.
 fn load_of(plan: &Plan) -> Plan {
     Plan {
         name: String::new(),

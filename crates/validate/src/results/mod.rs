@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::analysis::Analysis;
 use crate::figures::estimate::{MatrixPosition, matrix_positions};
-use crate::figures::{Cell, Published};
+use crate::figures::{Cell, PublishedFigures};
 use crate::load::RequestRecord;
 use crate::plan::{CellSpec, Plan};
 use crate::preflight::Finding;
@@ -79,14 +79,14 @@ pub struct Results {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub preflight: Vec<Finding>,
     /// The prompts.
-    pub prompts: Prompts,
+    pub prompts: PromptSummary,
     /// One for each bar's limit, in the plan's order.
     pub verdicts: Vec<Verdict>,
     /// In the order run.
     pub cells: Vec<Cell>,
     /// Figures over the repeats of each cell, where the plan has repeats.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub published: Vec<Published>,
+    pub published: Vec<PublishedFigures>,
     /// The first cell against its repeat at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
@@ -141,9 +141,9 @@ impl Results {
     }
 }
 
-/// Where the prompts came from.
+/// The source of the prompts, and how many were prepared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Prompts {
+pub struct PromptSummary {
     /// `embedded`, or the directory.
     pub corpus: String,
     /// Different prompts prepared for each length in tokens. A cell that sent more requests than

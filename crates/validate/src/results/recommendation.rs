@@ -18,11 +18,11 @@ labelled! {
         MemoryBudget = "Memory budget",
         /// Servers needed for a rate.
         Replicas = "Replicas for a rate",
-        /// Whether memory must be cleaned up, and how.
+        /// Leaks, fragmentation and allocation strategies.
         Cleanup = "Memory and cleanup",
-        /// What to do about the slowest requests.
+        /// Reduction of p99 / p50.
         TailLatency = "Tail latency",
-        /// What clients do when a request fails.
+        /// The reaction of clients to failed requests.
         ErrorHandling = "Error handling",
     }
 }
@@ -42,14 +42,14 @@ pub enum Support {
 /// One recommendation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recommendation {
-    /// What it is about.
+    /// The subject.
     pub topic: Topic,
     /// The length in tokens it holds for, where it differs by length.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<usize>,
     /// How far the data carries it.
     pub support: Support,
-    /// What to do, in one or two sentences.
+    /// The action, in one or two sentences.
     pub advice: String,
     /// The recommended figure.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,7 +108,7 @@ pub enum Unit {
     Tokens,
     /// Bytes.
     Bytes,
-    /// Requests each second.
+    /// Requests per second.
     RequestsPerSecond,
     /// Milliseconds.
     Milliseconds,
@@ -123,7 +123,7 @@ pub enum Unit {
 pub struct Setting {
     /// The flag's long name with underscores.
     pub key: String,
-    /// What to set it to.
+    /// The recommended value.
     pub value: Value,
     /// Where the value comes from, in one line.
     pub comment: String,

@@ -25,7 +25,7 @@ use crate::system::TargetInfo;
 /// Version of the format of the lines.
 const VERSION: u32 = 1;
 
-/// What must be equal for one run to resume another.
+/// The identity of a run: a journal is resumed only by a run whose identity is equal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RunIdentity {
     pub(crate) version: u32,
@@ -56,7 +56,7 @@ enum JournalLine {
 #[derive(Debug, Default)]
 pub(crate) struct JournalContents {
     /// Start of the run, in ISO 8601.
-    pub(crate) begun_at: String,
+    pub(crate) started_at: String,
     /// Start of each later sitting, in ISO 8601.
     pub(crate) resumed_at: Vec<String>,
     /// Finished cells with their records, by index.
@@ -98,7 +98,7 @@ impl Journal {
             Ok(file) => file,
             Err(fault) if fault.kind() == ErrorKind::NotFound => {
                 let contents =
-                    JournalContents { begun_at: at.to_owned(), ..JournalContents::default() };
+                    JournalContents { started_at: at.to_owned(), ..JournalContents::default() };
                 return Ok((Journal::begin(path, identity, at)?, contents));
             }
             Err(source) => return Err(unwritable(path)(source)),
@@ -181,7 +181,7 @@ fn read(file: File) -> io::Result<(Option<RunIdentity>, JournalContents, u64)> {
                 continue;
             }
             JournalLine::Begun { at, identity: found } => {
-                (contents.begun_at, identity) = (at, Some(*found));
+                (contents.started_at, identity) = (at, Some(*found));
             }
             JournalLine::Resumed { at } => contents.resumed_at.push(at),
             JournalLine::Cell(cell) => {
@@ -251,7 +251,7 @@ mod tests {
         let contents = reopened(&path);
         assert_eq!(contents.cells.keys().copied().collect::<Vec<_>>(), [0]);
         assert_eq!(
-            (contents.begun_at.as_str(), contents.resumed_at),
+            (contents.started_at.as_str(), contents.resumed_at),
             ("once", vec!["later".to_owned()])
         );
         // The torn cell is gone from the file too, so what comes after it can be read.

@@ -2,7 +2,7 @@
 //!
 //! `prepare.rs` reads the plan's files and cuts prompts, `journal.rs` keeps finished cells on disk,
 //! `telemetry.rs` reads memory beside the load, `progress.rs` prints. How the requests of a cell are sent
-//! is in [`crate::load`]; what its records come to, in [`crate::figures`]. Reports are written by
+//! is in [`crate::load`]; the figures of its records are computed in [`crate::figures`]. Reports are written by
 //! [`crate::report`]. The search for limits is a run of its own kind: [`edge`].
 
 pub mod edge;
@@ -29,12 +29,12 @@ use crate::figures::published::published;
 use crate::figures::steady::{Steady, settle};
 use crate::figures::{Cell, Status};
 use crate::format::utc;
-use crate::load::cell::{self, EndReason, LoadOutput, Traffic};
+use crate::load::cell::{self, EndReason, LoadOutput, StartSource};
 use crate::load::{Cancel, Clock, LoadProgress, Pacing, RequestRecord, Schedule};
 use crate::plan::{CellSpec, Load, Plan};
 use crate::preflight::Finding;
 use crate::preflight::machine::Machine;
-use crate::recommend::{Wanted, recommend};
+use crate::recommend::{Goal, recommend};
 use crate::results::{Drift, Report, Results, SCHEMA_VERSION};
 use crate::system::{MemoryPhase, MemorySample, Target, TargetInfo, TokenCounter};
 use crate::verdict::{Conclusion, judge};
@@ -56,7 +56,7 @@ pub struct RunOptions {
     /// Whether to resume from the journal and run only the missing cells; else the journal is replaced.
     pub resume: bool,
     /// The goal of the recommendations.
-    pub wanted: Wanted,
+    pub goal: Goal,
     /// Findings about the machine, for the report.
     pub preflight: Vec<Finding>,
 }
@@ -69,7 +69,7 @@ impl Default for RunOptions {
             memory_interval: Duration::from_millis(100),
             journal: None,
             resume: false,
-            wanted: Wanted::default(),
+            goal: Goal::default(),
             preflight: Vec::new(),
         }
     }
@@ -205,7 +205,7 @@ pub async fn run_async(
     let mut results = Results {
         schema_version: SCHEMA_VERSION,
         harness_version: env!("CARGO_PKG_VERSION").to_owned(),
-        started_at: contents.begun_at,
+        started_at: contents.started_at,
         resumed_at: contents.resumed_at,
         duration_seconds: run.clock.now_us() as f64 / 1e6,
         interrupted: options.cancel.is_cancelled(),
@@ -222,7 +222,7 @@ pub async fn run_async(
         cells,
         recommendations: Vec::new(),
     };
-    results.recommendations = recommend(&results, options.wanted);
+    results.recommendations = recommend(&results, options.goal);
     Ok(Report { results, requests })
 }
 
@@ -234,7 +234,7 @@ fn open_journal(
     options: &RunOptions,
     now: String,
 ) -> Result<(Option<Journal>, JournalContents), Error> {
-    let nothing = |begun_at| JournalContents { begun_at, ..JournalContents::default() };
+    let nothing = |started_at| JournalContents { started_at, ..JournalContents::default() };
     let Some(path) = &options.journal else { return Ok((None, nothing(now))) };
     let identity = RunIdentity::new(plan, target, pools.digest(&options.corpus));
     if options.resume {
@@ -383,18 +383,20 @@ impl Run<'_> {
         let (pool, trace) = self.pools.for_cell(spec)?;
         let seed = self.plan.seed ^ (index as u64 + 1).rotate_left(48);
         let schedule = Schedule::new(&spec.load, trace, rules.warmup(), seed);
-        let (traffic, prompts) = match (&spec.load, schedule) {
+        let (starts, prompts) = match (&spec.load, schedule) {
             (Load::Closed { concurrency }, _) => {
-                (Traffic::Closed { clients: *concurrency }, pool.shuffled_order(seed))
+                (StartSource::Closed { clients: *concurrency }, pool.shuffled_order(seed))
             }
             (Load::Replay { .. }, Some(schedule)) => {
                 let prompts = pool.file_order(schedule.warm_up_arrivals());
-                (Traffic::Open(Box::new(schedule)), prompts)
+                (StartSource::Open(Box::new(schedule)), prompts)
             }
-            (_, Some(schedule)) => (Traffic::Open(Box::new(schedule)), pool.shuffled_order(seed)),
+            (_, Some(schedule)) => {
+                (StartSource::Open(Box::new(schedule)), pool.shuffled_order(seed))
+            }
             (_, None) => return Err("its trace is missing".into()),
         };
-        Ok(cell::CellLoad { index, traffic, rules, prompts, pacing: self.pacing })
+        Ok(cell::CellLoad { index, starts, rules, prompts, pacing: self.pacing })
     }
 
     /// Computes the cell's figures, or states why it has none; returns them with its records.
@@ -437,7 +439,7 @@ fn find_steady_part(
     match load {
         Load::Ramp { .. } => Steady::NotSought { reason: "the rate of a ramp rises".into() },
         Load::Replay { .. } => {
-            Steady::NotSought { reason: "the rate of a replay is as the file says".into() }
+            Steady::NotSought { reason: "the rate of a replay follows its file".into() }
         }
         Load::Open { .. } => settle(records, measured_us, false),
         Load::Closed { .. } => settle(records, measured_us, true),

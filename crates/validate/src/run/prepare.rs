@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Event, Progress, RunOptions};
 use crate::error::Error;
 use crate::plan::{CellSpec, Lengths, Load, Plan};
-use crate::results::Prompts;
+use crate::results::PromptSummary;
 use crate::system::{TargetInfo, TokenCounter};
 use crate::workload::{Corpus, Mixture, PromptPool, Trace, Workload};
 
@@ -114,11 +114,11 @@ impl PromptPools {
     }
 
     /// Summarises the prompts for the report.
-    pub(crate) fn summary(&self, corpus: &str) -> Prompts {
+    pub(crate) fn summary(&self, corpus: &str) -> PromptSummary {
         let of_scenario = |(name, scenario): (&String, &ScenarioPrompts)| {
             Some((name.clone(), scenario.pool.as_ref()?.len()))
         };
-        Prompts {
+        PromptSummary {
             corpus: corpus.to_owned(),
             distinct_by_tokens: self
                 .by_tokens

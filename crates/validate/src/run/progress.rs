@@ -119,8 +119,8 @@ fn peak_memory(cell: &Cell) -> String {
         cell.memory.iter().filter_map(|point| of(&point.sample)).max()
     };
     let device = most(|sample| sample.device_used_bytes).map(|most| ("device memory", most));
-    let told = device.or_else(|| Some(("resident memory", most(|sample| sample.rss_bytes)?)));
-    told.map_or(String::new(), |(what, most)| format!(", {what} up to {}", bytes(most)))
+    let peak = device.or_else(|| Some(("resident memory", most(|sample| sample.rss_bytes)?)));
+    peak.map_or(String::new(), |(what, most)| format!(", {what} up to {}", bytes(most)))
 }
 
 impl Default for Terminal {
@@ -154,7 +154,7 @@ mod tests {
         memory.device_used_bytes = Some(2 << 30);
         assert_eq!(status_message(&progress, &memory), "p50 12.3 ms, p95 1.50 s, 2.00 GiB");
         progress.failed = 3;
-        let told = status_message(&progress, &MemorySample::default());
-        assert_eq!(told, "p50 12.3 ms, p95 1.50 s, 3 failed");
+        let message = status_message(&progress, &MemorySample::default());
+        assert_eq!(message, "p50 12.3 ms, p95 1.50 s, 3 failed");
     }
 }

@@ -65,7 +65,7 @@ pub struct Percentile {
 }
 
 impl Percentile {
-    /// As it may be printed: a time, a lower bound, or why there is none.
+    /// Prints the figure: a time, a lower bound, or why there is none.
     pub(crate) fn label(&self) -> String {
         match self.shown {
             PercentileFigure::Exactly { ms } => time(ms),

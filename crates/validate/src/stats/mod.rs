@@ -1,6 +1,6 @@
 //! Statistics over raw records, without binning, smoothing or outlier removal.
 //!
-//! It knows numbers, not requests: [`crate::figures`] selects the records of a cell and computes its
+//! It takes numbers, not requests: [`crate::figures`] selects the records of a cell and computes its
 //! figures from them. The conventions:
 //!
 //! - A percentile is the nearest rank: the smallest recorded value with at least that share of the

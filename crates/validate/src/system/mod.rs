@@ -1,6 +1,6 @@
 //! The system under test, behind one trait: [`Target`].
 //!
-//! The rest of the harness knows neither engines nor wire formats: it sends a [`Prompt`] and receives a
+//! The rest of the harness uses neither engines nor wire formats: it sends a [`Prompt`] and receives a
 //! [`Reply`] or a [`Failure`]. The engine in this process ([`InProcess`]) and a server behind a URL
 //! ([`HttpTarget`]) are therefore measured by the same code. When requests are sent is decided in
 //! [`crate::load`].

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bigbatch_validate::figures::Status;
 use bigbatch_validate::plan::{Arrival, Bar, Lengths, Load, Scenario};
-use bigbatch_validate::recommend::{Wanted, recommend, settings};
+use bigbatch_validate::recommend::{Goal, recommend, settings};
 use bigbatch_validate::results::recommendation::{
     Recommendation, Setting, Support, Topic, Unit, Value,
 };
@@ -93,8 +93,8 @@ async fn nothing_is_advised_beyond_what_was_measured() {
         advice.missing.as_ref().is_some_and(|missing| missing.contains("Add a higher concurrency"))
     );
 
-    let wanted = |ms| recommend(&results, Wanted { p95_target_ms: Some(ms) });
-    let too_soon = wanted(5.0);
+    let advice_for = |ms| recommend(&results, Goal { p95_target_ms: Some(ms) });
+    let too_soon = advice_for(5.0);
     let advice = about(&too_soon, Topic::Concurrency);
     assert_eq!((advice.support, advice.figure.is_none()), (Support::Shown, true));
     assert!(advice.advice.starts_with("No measured concurrency keeps"), "{advice:?}");
@@ -158,12 +158,12 @@ async fn a_sample_that_is_too_small_sets_no_limit() {
 #[tokio::test(start_paused = true)]
 async fn one_run_never_stands_for_the_others() {
     let mut results = queues(&[1, 4], 150, 2).await;
-    let advice = recommend(&results, Wanted::default());
+    let advice = recommend(&results, Goal::default());
     assert_eq!(about(&advice, Topic::Concurrency).support, Support::Partly, "the premise");
     let last = results.cells.iter_mut().rfind(|cell| cell.spec.concurrency() == Some(1));
     let Status::Run { figures } = &mut last.expect("a second run").status else { panic!("run") };
     figures.latency_over_all.p95.shown = PercentileFigure::AtLeast { ms: 10.0, level: 0.9 };
-    let advice = recommend(&results, Wanted::default());
+    let advice = recommend(&results, Goal::default());
     let advice = about(&advice, Topic::Concurrency);
     assert_eq!((advice.support, advice.figure.as_ref()), (Support::Missing, None), "{advice:?}");
     assert!(

@@ -1,5 +1,5 @@
-//! Findings about a server whose batches cost what a formula says: the formula, and what was planted,
-//! must be found from the outside.
+//! Findings about a server whose batches cost what a formula gives: the formula and the planted faults must be
+//! found from the outside.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ const COST: (f64, f64, f64) = (20.0, 0.1, 4e-4);
 const BATCH_TOKENS: usize = 1024;
 /// Milliseconds of a request before its queue.
 const TOKENIZE_MS: u64 = 3;
-/// The batch that takes a second longer, and every which request is refused.
+/// The batch that takes a second longer, and the interval in requests at which one is refused.
 const SLOW_BATCH: u64 = 333;
 const REFUSED_EVERY: u64 = 400;
 

@@ -1,8 +1,8 @@
 //! The files of `bench memory`, rendered from a small experiment on the host.
 
 use bigbatch_allocators::{
-    AllocatorFactory, BufferPlan, CachingAllocator, HostPerOperation, MemoryExperiment, Subject,
-    Traffic, compare,
+    AllocatorFactory, BufferPlan, CachingAllocator, ExperimentSetup, HostPerOperation,
+    MemoryExperiment, Traffic, compare,
 };
 use bigbatch_engine::{Device, DeviceOptions, EngineOptions, Model, RopeOverride, TaskKind};
 use bigbatch_validate::report::OutputDir;
@@ -16,7 +16,7 @@ fn experiment() -> MemoryExperiment {
     let batches = (0..20).map(|n| vec![5 + n, 100, 3 * n + 1]).collect();
     let traffic = Traffic { origin: "the test".into(), batches };
     let named = |name: &str| name.to_owned();
-    let subject = Subject {
+    let setup = ExperimentSetup {
         model: named("m"),
         device: named("d"),
         dtype: named("f32"),
@@ -27,7 +27,7 @@ fn experiment() -> MemoryExperiment {
         ("cache", Box::new(|| Ok(Box::new(CachingAllocator::new(1 << 30))))),
     ];
     let plan = BufferPlan::new(&model, device.workspace());
-    compare(subject, &plan, &traffic, &strategies, 3).expect("no fault")
+    compare(setup, &plan, &traffic, &strategies, 3).expect("no fault")
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::sample::with_findings;
 use crate::simulated::{PieceCounter, SimulatedTarget, batched, corpus, failed};
 use bigbatch_validate::load::records;
 use bigbatch_validate::plan::{Arrival, Bar, Lengths, Load, Scenario};
-use bigbatch_validate::recommend::{Wanted, recommend};
+use bigbatch_validate::recommend::{Goal, recommend};
 use bigbatch_validate::report::compact::compact;
 use bigbatch_validate::report::fill::fill;
 use bigbatch_validate::report::{OutputDir, html, json, markdown, text, write_reports};
@@ -146,11 +146,7 @@ async fn compact_results_say_the_same_without_series() {
     let told = |results| (markdown::render(results), text::render(results));
     let (whole, compacted) = (told(&results), told(&small));
     assert_eq!(whole, compacted, "tables and words");
-    assert_eq!(
-        recommend(&small, Wanted::default()),
-        recommend(&results, Wanted::default()),
-        "advice"
-    );
+    assert_eq!(recommend(&small, Goal::default()), recommend(&results, Goal::default()), "advice");
     assert!(html::render(&small).contains("Distribution of latency"));
     let size = |results| {
         let mut out = Vec::new();

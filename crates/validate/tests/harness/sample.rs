@@ -1,4 +1,4 @@
-//! Results in which every field and every finding is present, for the tests of what prints them.
+//! Results in which every field and every finding is present, for the tests of the reports.
 
 use bigbatch_allocators::{MemoryExperiment, Strategy, TimelinePoint, Times, TrafficSummary};
 use bigbatch_engine::CudaDevice;
@@ -11,8 +11,8 @@ use bigbatch_validate::analysis::latency::{
     CellLatency, HeatMap, HeatWindow, LatencyFindings, Spike, Spikes, TailRatio,
 };
 use bigbatch_validate::analysis::memory::{
-    Aligned, AlignedSeries, Fragmentation, Leak, LeakVerdict, MemoryFindings, MemoryQuantity,
-    Returned,
+    AlignedPoint, AlignedSeries, Fragmentation, Leak, LeakVerdict, MemoryFindings, MemoryQuantity,
+    MemoryReturn,
 };
 use bigbatch_validate::analysis::scaling::{Bottleneck, LengthScaling, Scaling, ScalingPoint};
 use bigbatch_validate::analysis::{Analysis, Stage};
@@ -20,10 +20,10 @@ use bigbatch_validate::figures::Cell;
 use bigbatch_validate::preflight::{
     ComputeLocation, Finding, Host, MachineFacts, RequestCounts, judge,
 };
-use bigbatch_validate::recommend::{Wanted, recommend};
+use bigbatch_validate::recommend::{Goal, recommend};
 use bigbatch_validate::stats::{Interval, mean_over_runs};
 use bigbatch_validate::system::FailureKind;
-use bigbatch_validate::{MemoryPhase, Published, Report, Results};
+use bigbatch_validate::{MemoryPhase, PublishedFigures, Report, Results};
 
 /// Puts findings of every kind into a report whose first cells ran, and advises again.
 pub(crate) fn with_findings(mut report: Report, message: &str) -> Report {
@@ -39,7 +39,7 @@ pub(crate) fn with_findings(mut report: Report, message: &str) -> Report {
     };
     report.results.published = published(&report.results);
     report.results.preflight = preflight(message);
-    report.results.recommendations = recommend(&report.results, Wanted::default());
+    report.results.recommendations = recommend(&report.results, Goal::default());
     report
 }
 
@@ -114,7 +114,7 @@ fn memory(results: &Results) -> MemoryFindings {
         points: cell
             .memory
             .iter()
-            .map(|point| Aligned {
+            .map(|point| AlignedPoint {
                 at_ms: point.at_ms,
                 moment: point.moment,
                 requests_in_flight: usize::from(point.moment == MemoryPhase::During) * 8,
@@ -125,7 +125,7 @@ fn memory(results: &Results) -> MemoryFindings {
     };
     MemoryFindings {
         returned: ran(results)
-            .map(|cell| Returned {
+            .map(|cell| MemoryReturn {
                 cell: cell.index,
                 quantity: MemoryQuantity::Device,
                 before_bytes: 600 << 20,
@@ -219,11 +219,11 @@ fn failures(results: &Results, message: &str) -> Vec<FailureGroup> {
 }
 
 /// As if the first cell had been run five times.
-fn published(results: &Results) -> Vec<Published> {
+fn published(results: &Results) -> Vec<PublishedFigures> {
     let over =
         |value: f64| mean_over_runs(&[0.97, 0.99, 1.0, 1.01, 1.03].map(|factor| factor * value));
     let cell = ran(results).next().expect("one ran");
-    vec![Published {
+    vec![PublishedFigures {
         spec: cell.spec.clone(),
         runs: 5,
         requests: 600,

@@ -37,7 +37,7 @@ fn documented() -> BTreeSet<&'static str> {
     quoted.flat_map(|words| words.split(['.', ' ', ':'])).collect()
 }
 
-/// Puts in what a short run has no cause to write.
+/// Adds the fields that a short run does not write.
 fn fill(report: &mut Report) {
     let results = &mut report.results;
     results.resumed_at = vec!["2026-01-01T00:00:00Z".into()];

@@ -57,7 +57,7 @@ impl ScratchPool {
     }
 }
 
-struct Task {
+struct QueryBlock {
     /// First and end row of the sequence.
     sequence: (usize, usize),
     head: usize,
@@ -83,12 +83,12 @@ pub(super) fn attention(
     for pair in cu_seqlens.windows(2) {
         let sequence = (pair[0] as usize, pair[1] as usize);
         for first in (0..sequence.1 - sequence.0).step_by(QUERIES) {
-            tasks.extend((0..shape.heads).map(|head| Task { sequence, head, first }));
+            tasks.extend((0..shape.heads).map(|head| QueryBlock { sequence, head, first }));
         }
     }
     assert!(out.len() == cu_seqlens.last().map_or(0, |&t| t as usize) * shape.hidden);
     let dim = shape.hidden / shape.heads;
-    let tiles: Vec<(Task, OutputTile)> = tasks
+    let tiles: Vec<(QueryBlock, OutputTile)> = tasks
         .into_iter()
         .map(|task| {
             let at = (task.sequence.0 + task.first) * shape.hidden + task.head * dim;
@@ -103,7 +103,7 @@ pub(super) fn attention(
     });
 }
 
-fn run(qkv: &[f32], out: OutputTile, task: &Task, shape: Shape, scratch: &mut Scratch) {
+fn run(qkv: &[f32], out: OutputTile, task: &QueryBlock, shape: Shape, scratch: &mut Scratch) {
     let dim = shape.hidden / shape.heads;
     let stride = 3 * shape.hidden;
     let (start, end) = task.sequence;

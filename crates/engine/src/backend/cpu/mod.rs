@@ -29,7 +29,7 @@ pub struct CpuBackend {
     operands: Operands,
 }
 
-/// What the operations read and write, apart from the threads that run them.
+/// The weights, tables, scratch and arena that operations use, without the threads that run them.
 struct Operands {
     weights: WeightTable,
     ropes: Vec<RopeTable>,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::driver::device::{Device, Stream};
+use super::driver::device::{DeviceContext, Stream};
 use super::executor::Executor;
 use super::graphs::{Player, Step};
 use super::inputs::{Inputs, Lists};
@@ -29,7 +29,7 @@ pub struct CudaBackend {
 
 impl CudaBackend {
     /// Returns the device that it runs on.
-    pub fn device(&self) -> &Arc<Device> {
+    pub fn device(&self) -> &Arc<DeviceContext> {
         self.executor.stream.device()
     }
 
@@ -78,7 +78,7 @@ impl Backend for CudaBackend {
         self.device().bind()?;
         match self.player.advance(&self.executor.stream, op)? {
             Step::Deferred | Step::Replayed => {
-                self.executor.note_use(op);
+                self.executor.raise_high_water(op);
                 Ok(())
             }
             Step::Launch(deferred) => {

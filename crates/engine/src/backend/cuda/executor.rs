@@ -1,6 +1,6 @@
 //! Operations of a forward pass as launches on one stream: each becomes one kernel or one matrix product.
 //!
-//! [`Executor`] turns views into device addresses and knows nothing of batches beyond their lists;
+//! [`Executor`] turns views into device addresses and reads nothing of a batch but its lists;
 //! [`super::backend`] feeds it batch by batch, and [`super::graphs`] records what it launches.
 
 use super::driver::device::Stream;
@@ -44,7 +44,7 @@ impl Executor {
     }
 
     /// Raises the high-water mark to the end of what an operation writes.
-    pub(super) fn note_use(&mut self, op: &Op) {
+    pub(super) fn raise_high_water(&mut self, op: &Op) {
         let (Op::Embed { out, .. }
         | Op::Norm { out, .. }
         | Op::Linear { out, .. }
@@ -68,7 +68,7 @@ impl Executor {
 
     /// Enqueues one operation over the lists of the current batch.
     pub(super) fn launch(&mut self, op: &Op, lists: &Lists) -> Result<(), DeviceError> {
-        self.note_use(op);
+        self.raise_high_water(op);
         match op {
             Op::Embed { embedding, norm, out } => {
                 let (out, norm) = (self.matrix(out), self.norm_addresses(norm));

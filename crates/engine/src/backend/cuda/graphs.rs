@@ -2,7 +2,7 @@
 //!
 //! Below some thousand tokens the host launches slower than the device runs. For each of a few sizes the
 //! launches of the encoder are recorded once, over that many rows and a work list with spare entries; a
-//! smaller batch is padded to that size, and nobody reads the padding's rows. The caller launches operation
+//! smaller batch is padded to that size, and the padding's rows are never read. The caller launches operation
 //! after operation as without graphs: [`Player`] defers them while they equal the recorded ones, and the last
 //! of them launches the graph. At the first that differs, the deferred ones are launched one by one instead.
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cudarc::driver::result;
 use cudarc::driver::sys::{self, CUgraphInstantiate_flags, CUstreamCaptureMode};
 
-use super::driver::device::{Device, Stream};
+use super::driver::device::{DeviceContext, Stream};
 use super::driver::fault::CallContext;
 use super::executor::Executor;
 use super::inputs::{Lists, Padding};
@@ -28,7 +28,7 @@ const SEQUENCES: usize = 32;
 
 impl Padding {
     /// Returns the rows and tiles of a graph of this size, for batches of at most this many sequences.
-    pub(super) fn of_size(
+    pub(super) fn for_graph(
         tokens: usize,
         max_sequences: usize,
         (full_rows, window_rows): (usize, usize),
@@ -44,7 +44,7 @@ impl Padding {
 
 /// A recorded graph, ready to launch.
 pub(super) struct Graph {
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     graph: sys::CUgraph,
     executable: sys::CUgraphExec,
     padding: Padding,

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use cudarc::driver::result;
 
-use super::driver::device::{Device, Event, Stream};
+use super::driver::device::{DeviceContext, Event, Stream};
 use super::driver::fault::CallContext;
-use super::driver::memory::Pinned;
+use super::driver::memory::PinnedBuffer;
 use super::kernels::ATTENTION_ROWS;
 use super::kernels::worklist::{self, NO_TILE, Tile};
 use crate::backend::Layout;
@@ -114,13 +114,13 @@ pub(super) struct Lists {
 
 /// A pinned buffer, and the event of the last copy from it.
 struct Staging {
-    host: Pinned,
+    host: PinnedBuffer,
     copied: Event,
 }
 
 /// Both sides: pinned buffers on the host, a part of the arena on the device.
 pub(super) struct Inputs {
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     limits: BatchLimits,
     /// Queries per tile of full and of windowed attention.
     tile_rows: (usize, usize),
@@ -133,13 +133,13 @@ pub(super) struct Inputs {
 impl Inputs {
     /// Allocates the pinned buffers. At `address` lie [`input_bytes`] of the arena.
     pub(super) fn new(
-        device: &Arc<Device>,
+        device: &Arc<DeviceContext>,
         limits: BatchLimits,
         tile_rows: (usize, usize),
         address: u64,
     ) -> Result<Inputs, DeviceError> {
         let staging = || {
-            let host = Pinned::new(device, input_bytes(limits))?;
+            let host = PinnedBuffer::new(device, input_bytes(limits))?;
             Ok(Staging { host, copied: Event::new(device, false)? })
         };
         let staging = [staging()?, staging()?];

@@ -12,9 +12,9 @@ use cudarc::driver::sys;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use super::driver::device::{Device, Event, Stream};
+use super::driver::device::{DeviceContext, Event, Stream};
 use super::driver::fault::CallContext;
-use super::driver::memory::Pinned;
+use super::driver::memory::PinnedBuffer;
 use super::kernels::Matrix;
 use crate::backend::Fetch;
 use crate::dtype::Dtype;
@@ -25,7 +25,7 @@ const BUFFER_BYTES: usize = 4 << 20;
 
 /// A pinned buffer, and the event of the last copy into it.
 struct RowBuffer {
-    host: Pinned,
+    host: PinnedBuffer,
     copied: Event,
     /// Rows in it are yet to be collected.
     busy: bool,
@@ -42,16 +42,16 @@ pub struct PendingRows {
 
 /// The buffers of two batches.
 pub(super) struct Outputs {
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     /// Three for batches with an even number, three for the others.
     buffers: [RowBuffer; 6],
     batch: u64,
 }
 
 impl Outputs {
-    pub(super) fn new(device: &Arc<Device>) -> Result<Outputs, DeviceError> {
+    pub(super) fn new(device: &Arc<DeviceContext>) -> Result<Outputs, DeviceError> {
         let buffer = || {
-            let host = Pinned::new(device, BUFFER_BYTES)?;
+            let host = PinnedBuffer::new(device, BUFFER_BYTES)?;
             Ok(RowBuffer { host, copied: Event::new(device, false)?, busy: false })
         };
         let buffers = [buffer()?, buffer()?, buffer()?, buffer()?, buffer()?, buffer()?];

@@ -1,4 +1,4 @@
-//! What a start reports, and the reserves that it plans with.
+//! The report of a start, and the reserves that a start plans with.
 
 use super::gemm::Choice;
 

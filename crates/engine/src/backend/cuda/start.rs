@@ -7,13 +7,13 @@
 //! 4. The final plan uses what is left after that; then small batches are recorded as graphs.
 //! 5. The budget is checked once more against what the driver reports.
 //!
-//! It knows no model: [`ModelData`] is numbers, tensors and tables, and a [`Planner`] lists the operations of
+//! It takes no model: [`ModelData`] is numbers, tensors and tables, and a [`Planner`] lists the operations of
 //! a batch.
 
 use std::sync::Arc;
 
 use super::backend::CudaBackend;
-use super::driver::device::{Device, Stream};
+use super::driver::device::{DeviceContext, Stream};
 use super::driver::memory::{self, Arena};
 use super::executor::Executor;
 use super::gemm::{Gemm, GemmShape, Scratch};
@@ -55,7 +55,12 @@ pub struct ArenaPlan {
 impl ArenaPlan {
     /// Returns the bytes of the arena that the plan takes, the lists of a batch included.
     pub fn arena_bytes(&self) -> usize {
-        self.workspace_bytes.next_multiple_of(ALIGN_BYTES) + input_bytes(self.limits)
+        self.lists_offset() + input_bytes(self.limits)
+    }
+
+    /// Returns the offset of the lists in the arena: they follow the activations.
+    fn lists_offset(&self) -> usize {
+        self.workspace_bytes.next_multiple_of(ALIGN_BYTES)
     }
 }
 
@@ -90,13 +95,13 @@ pub fn start(
 ) -> Result<CudaBackend, LoadError> {
     check_model(model, options.dtype)?;
     memory::set_started(false);
-    let device = Device::open(options.ordinal)?;
+    let device = DeviceContext::open(options.ordinal)?;
     let budget =
         Budget { model: model.name, device: device.clone(), bytes: options.memory_budget_bytes };
     budget.check_room()?;
 
     let stream = Stream::new(&device)?;
-    let kernels = Kernels::load(&device, options.dtype, &Cache::of_user())?;
+    let kernels = Kernels::load(&device, options.dtype, &Cache::for_user())?;
     let gemm = Gemm::new(&device, options.dtype)?;
     let outputs = Outputs::new(&device)?;
     let context_bytes = device.used_bytes()?;
@@ -117,7 +122,7 @@ pub fn start(
         workspace_bytes: 0,
         high_water: 0,
     };
-    let inputs = place(&mut executor, &plan, check_bytes)?;
+    let inputs = back_with_memory(&mut executor, &plan, check_bytes)?;
     let report = StartReport { context_bytes, weight_bytes, check_bytes, ..StartReport::default() };
     let player = Player::default();
     let mut backend = CudaBackend { player, inputs, outputs, lists: None, report, executor };
@@ -147,7 +152,7 @@ fn enlarge(
     let taken = used - arena_bytes.min(used) + reserve;
     let plan = budget.plan(planner, taken, check_bytes)?;
     if plan != first {
-        backend.inputs = place(&mut backend.executor, &plan, check_bytes)?;
+        backend.inputs = back_with_memory(&mut backend.executor, &plan, check_bytes)?;
         rehearse(backend, planner)?;
     }
     Ok(())
@@ -181,12 +186,12 @@ fn check_model(model: &ModelData<'_>, dtype: Dtype) -> Result<(), LoadError> {
 struct Budget<'a> {
     /// The name that errors give.
     model: &'a str,
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     bytes: u64,
 }
 
 impl Budget<'_> {
-    fn left(&self) -> Result<u64, DeviceError> {
+    fn remaining_bytes(&self) -> Result<u64, DeviceError> {
         Ok(self.bytes.saturating_sub(self.device.used_bytes()?))
     }
 
@@ -202,7 +207,7 @@ impl Budget<'_> {
                 units::bytes(total)
             ));
         }
-        let left = self.left()?;
+        let left = self.remaining_bytes()?;
         if left > free {
             return reject(format!(
                 "the budget needs {} beside the context and {} are free on {label}: other processes hold the \
@@ -250,7 +255,7 @@ fn least_check_bytes(planner: &dyn Planner, dtype: Dtype) -> usize {
 }
 
 /// Backs a plan with memory: activations first, the lists of a batch after them.
-fn place(
+fn back_with_memory(
     executor: &mut Executor,
     plan: &ArenaPlan,
     check_bytes: usize,
@@ -258,7 +263,7 @@ fn place(
     executor.stream.synchronize()?;
     executor.arena.resize(plan.arena_bytes().max(check_bytes))?;
     executor.workspace_bytes = plan.workspace_bytes;
-    let lists = plan.workspace_bytes.next_multiple_of(ALIGN_BYTES) as u64;
+    let lists = plan.lists_offset() as u64;
     let rows = executor.kernels.attention_rows();
     Inputs::new(executor.stream.device(), plan.limits, rows, executor.arena.address() + lists)
 }
@@ -315,10 +320,10 @@ fn record_graphs(
     budget: &Budget<'_>,
 ) -> Result<(), DeviceError> {
     let limits = backend.inputs.limits();
-    let before = budget.left()?;
+    let before = budget.remaining_bytes()?;
     backend.player.clear();
     for tokens in graphs::SIZES.into_iter().filter(|&tokens| tokens <= limits.tokens) {
-        if budget.left()? < LEAST_GRAPH_BYTES {
+        if budget.remaining_bytes()? < LEAST_GRAPH_BYTES {
             break;
         }
         let batch = rehearsal_batch(tokens, limits);
@@ -327,14 +332,14 @@ fn record_graphs(
             continue;
         }
         let rows = backend.inputs.tile_rows();
-        let padding = Padding::of_size(tokens, limits.sequences, rows);
+        let padding = Padding::for_graph(tokens, limits.sequences, rows);
         let lists = backend.inputs.lists_of(padding);
         let CudaBackend { executor, player, report, .. } = backend;
         player.add(Graph::record(executor, padding, ops, &lists)?);
         report.graphs.push(tokens);
     }
     backend.executor.stream.synchronize()?;
-    backend.report.graph_bytes = before.saturating_sub(budget.left()?);
+    backend.report.graph_bytes = before.saturating_sub(budget.remaining_bytes()?);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use super::driver::device::Device;
+use super::driver::device::DeviceContext;
 use super::driver::memory::DeviceBuffer;
 use crate::backend::{Layout, RopeId, RopeTable, WeightId};
 use crate::checkpoint::{Tensor, TensorSpec, Weights};
@@ -40,7 +40,7 @@ pub struct ModelData<'a> {
 #[derive(Debug, Clone, Copy)]
 struct TensorOffsets {
     elements: usize,
-    /// Of vectors only.
+    /// Offset of the f32 copy, which only vectors have.
     floats: Option<usize>,
 }
 
@@ -85,7 +85,7 @@ impl DeviceWeights {
     /// [`LoadError::Weights`] for a missing or misshapen tensor, [`LoadError::Device`] if the device has no
     /// room.
     pub(super) fn upload(
-        device: &Arc<Device>,
+        device: &Arc<DeviceContext>,
         layout: WeightLayout,
         model: &ModelData<'_>,
         dtype: Dtype,

@@ -1,4 +1,4 @@
-//! Which tensors a configuration needs, under the names that checkpoints use.
+//! The tensors that a configuration needs, under the names that checkpoints use.
 //!
 //! It reads no tensor: [`Weights`] has them, [`super::forward`] says what is computed with them.
 
@@ -8,7 +8,7 @@ use crate::batch::RowLayout;
 use crate::checkpoint::{TensorSpec, Weights};
 use crate::error::LoadError;
 
-/// What the model uses a tensor for: selects the distribution that [`super::Init`] draws it from.
+/// The use of a tensor, which selects the distribution that [`super::Init`] draws it from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// Scale of a norm.

@@ -15,7 +15,7 @@ use crate::batch::LogitRows;
 use crate::error::LoadError;
 use crate::pooling::Pooling;
 
-/// What the model computes from its hidden states.
+/// The head of a model, which computes its outputs from hidden states.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Head {
     /// Hidden states only (`ModernBertModel`): embeddings.
@@ -112,7 +112,7 @@ pub struct Config {
     pub rope_sliding: Rope,
     /// The longest sequence, in tokens, special ones included.
     pub max_tokens: usize,
-    /// What follows the encoder.
+    /// The head after the encoder.
     pub head: Head,
     /// `id2label`, by id; empty when the config has none.
     pub labels: BTreeMap<usize, String>,
@@ -190,9 +190,9 @@ pub(super) struct RawConfig {
     mlp_bias: bool,
     #[serde(default)]
     classifier_bias: bool,
-    #[serde(default = "defaults::yes")]
+    #[serde(default = "defaults::default_true")]
     decoder_bias: bool,
-    #[serde(default = "defaults::yes")]
+    #[serde(default = "defaults::default_true")]
     tie_word_embeddings: bool,
     classifier_pooling: Option<String>,
     problem_type: Option<String>,
@@ -206,7 +206,7 @@ pub(super) struct RawConfig {
     pub(super) rope_parameters: Option<BTreeMap<String, Value>>,
 }
 
-/// Tells a key that is null from one that is absent.
+/// Distinguishes a key that is null from one that is absent.
 fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Option<f64>>, D::Error> {
     Option::deserialize(value).map(Some)
 }
@@ -239,7 +239,7 @@ mod defaults {
     pub(super) fn gelu() -> String {
         "gelu".into()
     }
-    pub(super) fn yes() -> bool {
+    pub(super) fn default_true() -> bool {
         true
     }
 }

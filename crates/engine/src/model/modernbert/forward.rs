@@ -92,7 +92,7 @@ fn mlp(ops: &mut Vec<Op>, config: &Config, at: &Workspace, layer: &LayerWeights,
     ops.push(linear(wide.left(config.intermediate_size), layer.mlp_out, stream, true));
 }
 
-/// Writes down what follows the encoder: for each matrix of [`RowCounts`] the launches that compute it.
+/// Lists the launches after the encoder: those that compute each matrix of [`RowCounts`].
 fn heads(
     program: &mut Program,
     config: &Config,

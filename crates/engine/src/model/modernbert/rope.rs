@@ -87,7 +87,7 @@ pub(super) struct Ropes {
 
 const LAYER_TYPES: [&str; 2] = ["full_attention", "sliding_attention"];
 
-type Reason = (&'static str, String);
+type ConfigFault = (&'static str, String);
 type Params = BTreeMap<String, Value>;
 
 pub(super) fn resolve(
@@ -95,7 +95,7 @@ pub(super) fn resolve(
     training: &TrainingConfig,
     wanted: RopeOverride,
     max_positions: usize,
-) -> Result<Ropes, Reason> {
+) -> Result<Ropes, ConfigFault> {
     let [full_type, sliding_type] = LAYER_TYPES;
     let full_theta = theta("global_rope_theta", raw.global_rope_theta, THETA_FULL)?;
     let sliding_theta = theta("local_rope_theta", raw.local_rope_theta, THETA_SLIDING)?;
@@ -106,7 +106,7 @@ pub(super) fn resolve(
     let scaled = |p: &Params| match p.get("rope_type").and_then(Value::as_str) {
         Some("default") => false,
         Some("yarn") => true,
-        // Of any other kind, which gives way to what the caller wants.
+        // Any other kind gives way to the override of the caller.
         _ => wanted != RopeOverride::Yarn,
     };
     if !scaled(&full) && !scaled(&sliding) {
@@ -134,7 +134,7 @@ pub(super) fn resolve(
 }
 
 /// Rejects an explicit null: upstream fails on it, and older versions read it as the other theta.
-fn theta(key: &str, given: Option<Option<f64>>, default: f64) -> Result<f64, Reason> {
+fn theta(key: &str, given: Option<Option<f64>>, default: f64) -> Result<f64, ConfigFault> {
     match given {
         None => Ok(default),
         Some(Some(theta)) => Ok(theta),
@@ -148,7 +148,7 @@ fn layer_params(
     layer_type: &str,
     theta: f64,
     wanted: RopeOverride,
-) -> Result<Params, Reason> {
+) -> Result<Params, ConfigFault> {
     let file = "config.json";
     let mut params = Params::new();
     if let Some(all) = &raw.rope_parameters {
@@ -181,7 +181,7 @@ fn layer_params(
                 return Err((
                     file,
                     format!(
-                        "rope scaling says type {kind} but no rope_type, which transformers would \
+                        "rope scaling has type {kind} but no rope_type, which transformers would \
                          ignore; write rope_type, or choose with --rope yarn|plain"
                     ),
                 ));
@@ -204,16 +204,16 @@ fn side_scaling(
     training: &TrainingConfig,
     wanted: RopeOverride,
     max_positions: usize,
-) -> Result<Option<SideScaling>, Reason> {
+) -> Result<Option<SideScaling>, ConfigFault> {
     let file = "training_config.json";
-    let told = match training.rope_scaling_type.as_deref() {
+    let declares_yarn = match training.rope_scaling_type.as_deref() {
         None | Some("none" | "default") => false,
         Some("yarn") => true,
         Some(other) => {
             return Err((file, format!("rope_scaling_type '{other}' is not known; known is yarn")));
         }
     };
-    if !told && wanted != RopeOverride::Yarn {
+    if !declares_yarn && wanted != RopeOverride::Yarn {
         return Ok(None);
     }
     let positive = |key: &str, value: Option<i64>, default: usize| match value {
@@ -240,7 +240,7 @@ fn side_scaling(
     }))
 }
 
-fn rope(at: &str, params: &Params, max_positions: usize) -> Result<Rope, Reason> {
+fn rope(at: &str, params: &Params, max_positions: usize) -> Result<Rope, ConfigFault> {
     let file = "config.json";
     let number = |key: &str| match params.get(key) {
         None | Some(Value::Null) => Ok(None),
@@ -299,11 +299,11 @@ fn rope(at: &str, params: &Params, max_positions: usize) -> Result<Rope, Reason>
     Ok(Rope { theta, scaling })
 }
 
-fn at_least_one(at: &str, factor: f64) -> Result<f64, Reason> {
+fn at_least_one(at: &str, factor: f64) -> Result<f64, ConfigFault> {
     bounded(at, "factor", factor, 1.0, 1024.0)
 }
 
-fn bounded(at: &str, key: &str, value: f64, low: f64, high: f64) -> Result<f64, Reason> {
+fn bounded(at: &str, key: &str, value: f64, low: f64, high: f64) -> Result<f64, ConfigFault> {
     if (low..=high).contains(&value) {
         Ok(value)
     } else {

@@ -29,13 +29,13 @@ pub(in crate::report) fn latencies(results: &Results) -> Option<Charts> {
     let chart = |length: usize| {
         let of_length = |(cell, _): &(&Cell, &Figures)| cell.spec.tokens() == Some(length);
         let cells: Vec<_> = run.iter().copied().filter(of_length).collect();
-        (!cells.is_empty()).then(|| of_length_chart(results, length, &cells, &levels, ends))
+        (!cells.is_empty()).then(|| length_chart(results, length, &cells, &levels, ends))
     };
     let charts = results.lengths_run().into_iter().filter_map(chart).collect();
     Charts::new(charts, "Clients:", levels.iter().map(|level| format!("C = {level}")))
 }
 
-fn of_length_chart(
+fn length_chart(
     results: &Results,
     length: usize,
     cells: &[(&Cell, &Figures)],

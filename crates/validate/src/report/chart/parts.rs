@@ -1,4 +1,4 @@
-//! What several charts share: colours of series, ticks, the bands of cells, legends.
+//! The parts that several charts share: colours of series, ticks, the bands of cells, legends.
 
 use super::frame::{Axis, Frame, Scale};
 use crate::format::time;

@@ -6,7 +6,7 @@ use crate::report::sections::{Block, Part, Section};
 use crate::report::tables::{Alignment, Column, Emphasis, Row, Table};
 use crate::verdict::Outcome;
 
-pub(super) fn part(out: &mut Markup, part: Part) {
+pub(super) fn render_part(out: &mut Markup, part: Part) {
     open_part(out, part.id, part.title, part.lead);
     part.sections.into_iter().for_each(|one| section(out, one));
     out.close("section");
@@ -33,8 +33,11 @@ fn block(out: &mut Markup, block: Block) {
         }
     };
     match block {
-        Block::Charts(title, found) => {
+        Block::Charts(title, note, found) => {
             heading(out, title);
+            if !note.is_empty() {
+                out.element("p", &[("class", &"small")], note);
+            }
             charts(out, found);
         }
         Block::Note(text) => {

@@ -34,10 +34,10 @@ pub fn render(results: &Results) -> String {
         out.element("b", &[], figure).element("span", &[], note).raw("</dd></div>\n");
     }
     out.close("dl");
-    blocks::part(&mut out, sections::test_results(results));
-    sections::performance(results).into_iter().for_each(|part| blocks::part(&mut out, part));
+    blocks::render_part(&mut out, sections::test_results(results));
+    sections::performance(results).into_iter().for_each(|part| blocks::render_part(&mut out, part));
     recommendations::render(&mut out, results);
-    blocks::part(&mut out, sections::method(results));
+    blocks::render_part(&mut out, sections::method(results));
     finish(out)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::analysis::FailureGroup;
 use crate::analysis::latency::{CellLatency, Spike};
-use crate::analysis::memory::{Leak, Returned};
+use crate::analysis::memory::{Leak, MemoryReturn};
 use crate::figures::Cell;
 use crate::format::{bytes, count, percent, rate, signed_bytes, time, tokens};
 use crate::report::sentences;
@@ -149,7 +149,7 @@ pub(in crate::report) fn leaks(results: &Results) -> Option<Table> {
 
 /// Returns whether memory came back after each cell.
 pub(in crate::report) fn returned(results: &Results) -> Option<Table> {
-    let row = |found: &Returned| {
+    let row = |found: &MemoryReturn| {
         vec![
             cell_name(results, found.cell),
             found.quantity.label().into(),

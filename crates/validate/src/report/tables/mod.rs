@@ -5,7 +5,7 @@ mod edges;
 mod findings;
 pub(super) mod table;
 
-use crate::figures::published::Published;
+use crate::figures::published::PublishedFigures;
 use crate::figures::{Cell, Figures, Status};
 use crate::preflight::Finding;
 use crate::results::Results;
@@ -115,7 +115,7 @@ pub(super) fn published(results: &Results) -> Option<Table> {
         None => "not shown".into(),
         Some(over) => Field::noted(unit(over.mean), sentences::ends(over.interval, unit)),
     };
-    let row = |published: &Published| {
+    let row = |published: &PublishedFigures| {
         vec![
             sentences::lengths(&published.spec).into(),
             sentences::load(&published.spec).into(),

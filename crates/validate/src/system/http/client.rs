@@ -1,8 +1,8 @@
 //! HTTP exchanges: a request on a pooled connection, and its whole reply.
 //!
 //! Redirects are not followed and proxies of the environment are not used: the given URL is measured. A
-//! request is sent again only if hyper knows that none of it was written, because the server had closed an
-//! idle connection; every other failure is returned. What a reply means is decided in `dialect.rs` and
+//! request is sent again only if hyper reports that none of it was written, because the server had closed an
+//! idle connection; every other failure is returned. Replies are interpreted in `dialect.rs` and
 //! `failure.rs`.
 
 use std::error::Error;
@@ -167,8 +167,8 @@ impl Client {
 /// Reads a body of at most `most` bytes. A longer one is cut if `cut`, else an error.
 async fn collect(mut body: Incoming, most: usize, cut: bool) -> Result<Vec<u8>, ExchangeError> {
     // The stated length is untrusted, so it reserves at most 1 MiB.
-    let told = usize::try_from(body.size_hint().lower()).unwrap_or(0);
-    let mut bytes = Vec::with_capacity(told.min(1 << 20));
+    let stated = usize::try_from(body.size_hint().lower()).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(stated.min(1 << 20));
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| body_fault(&error))?;
         if let Some(data) = frame.data_ref() {
@@ -225,14 +225,14 @@ fn body_fault(error: &hyper::Error) -> ExchangeError {
 
 /// Joins an error and its causes, each once.
 fn chain(error: &dyn Error) -> String {
-    let mut said = error.to_string();
+    let mut joined = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
-        if !said.contains(&text) {
-            said = format!("{said}: {text}");
+        if !joined.contains(&text) {
+            joined = format!("{joined}: {text}");
         }
         cause = error.source();
     }
-    said
+    joined
 }

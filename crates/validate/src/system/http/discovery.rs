@@ -1,9 +1,9 @@
-//! Detects what a target is: its dialect, the kind of its model, its limits.
+//! Detects a target's dialect, the kind of its model and its limits.
 //!
 //! Only requests without side effects are sent, the most specific first: `/info` belongs to
 //! text-embeddings-inference, `/v1/models` distinguishes vLLM from other servers of OpenAI's dialect. No
-//! route tells which of vLLM's endpoints a model supports, so one short text is sent to each until one
-//! answers. What the user named is not second-guessed; the requests then only fill in the report.
+//! route reports which of vLLM's endpoints a model supports, so one short text is sent to each until one
+//! answers. Values that the user gave are kept; the requests then only fill in the report.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(super) const PROBE: &str = "Is anybody there?";
 /// Time limit of each request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What was found out about a target.
+/// The dialect, endpoint and description that were detected.
 pub(super) struct Discovery {
     pub(super) endpoint: Endpoint,
     pub(super) info: TargetInfo,
@@ -44,7 +44,7 @@ pub(super) struct Prober<'a> {
 }
 
 impl Prober<'_> {
-    /// Detects the dialect, endpoint and model. What the user gave in `api`, `endpoint` and `model` holds.
+    /// Detects the dialect, endpoint and model. Values of the user in `api`, `endpoint` and `model` are kept.
     pub(super) async fn discover(
         &self,
         api: Api,

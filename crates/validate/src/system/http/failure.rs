@@ -31,9 +31,9 @@ const TOO_LONG: [&str; 9] = [
 /// Classifies a reply with a status other than 200.
 pub(super) fn status_failure(exchange: &Exchange, secrets: &Secrets) -> Failure {
     let status = exchange.status.as_u16();
-    let said = error_message(&exchange.body);
+    let text = error_message(&exchange.body);
     let mut failure =
-        Failure::new(kind(status, &said), format!("HTTP {status}: {}", sanitize(&said, secrets)));
+        Failure::new(kind(status, &text), format!("HTTP {status}: {}", sanitize(&text, secrets)));
     failure.retry_after = exchange.retry_after();
     failure
 }
@@ -47,10 +47,10 @@ pub(super) fn exchange_failure(fault: &ExchangeError, secrets: &Secrets) -> Fail
     Failure::new(kind, sanitize(fault.message(), secrets))
 }
 
-fn kind(status: u16, said: &str) -> FailureKind {
-    let said = said.to_ascii_lowercase();
-    let has = |pieces: &[&str]| pieces.iter().any(|piece| said.contains(piece));
-    let words = || said.split(|c: char| !c.is_ascii_alphanumeric());
+fn kind(status: u16, text: &str) -> FailureKind {
+    let text = text.to_ascii_lowercase();
+    let has = |pieces: &[&str]| pieces.iter().any(|piece| text.contains(piece));
+    let words = || text.split(|c: char| !c.is_ascii_alphanumeric());
     if has(&OUT_OF_MEMORY) || words().any(|word| word == "oom") {
         return FailureKind::OutOfMemory;
     }
@@ -64,13 +64,13 @@ fn kind(status: u16, said: &str) -> FailureKind {
 
 /// Returns the message of an error's body, in any of the dialects; else the body as text.
 pub(super) fn error_message(body: &[u8]) -> String {
-    let told = serde_json::from_slice::<Value>(body).ok().and_then(|value| {
+    let message = serde_json::from_slice::<Value>(body).ok().and_then(|value| {
         let error = &value["error"];
         let candidates = [&error["message"], error, &value["message"], &value["detail"]];
         let found = candidates.into_iter().find(|candidate| !candidate.is_null())?;
         Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
     });
-    told.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned())
+    message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned())
 }
 
 /// Cuts text to one line of at most [`MESSAGE_CHARS_MAX`] characters without secrets. It stays untrusted:

@@ -80,7 +80,7 @@ pub struct HttpOptions {
 }
 
 impl HttpOptions {
-    /// Options for a target at `url`, of which everything else is detected.
+    /// Creates options for a target at `url`; everything else is detected.
     pub fn new(url: impl Into<String>) -> HttpOptions {
         HttpOptions {
             url: url.into(),
@@ -161,9 +161,9 @@ impl HttpTarget {
             prober.check_http2().await?;
         }
         let model = options.model.as_deref();
-        let Discovery { endpoint, mut info, model: told, software } =
+        let Discovery { endpoint, mut info, model: listed, software } =
             prober.discover(options.api, endpoint, model).await?;
-        let model = options.model.clone().or(told);
+        let model = options.model.clone().or(listed);
         let task = prober.find_task(endpoint, model.as_deref()).await;
         let first = probe(&prober, endpoint, model.as_deref(), task).await?;
 
@@ -234,11 +234,11 @@ impl Target for HttpTarget {
 
     fn memory_now(&self) -> MemoryFuture<'_> {
         Box::pin(async {
-            let told = match &self.scraper {
+            let scraped = match &self.scraper {
                 Some(scraper) => scraper.now().await,
                 None => MemorySample::default(),
             };
-            self.merge_readings(told)
+            self.merge_readings(scraped)
         })
     }
 }
@@ -246,14 +246,14 @@ impl Target for HttpTarget {
 impl HttpTarget {
     /// Merges a reading of the metrics page with this machine's reading of the process, which has
     /// precedence.
-    fn merge_readings(&self, told: MemorySample) -> MemorySample {
-        let seen = self.process.map(Process::memory).unwrap_or_default();
+    fn merge_readings(&self, scraped: MemorySample) -> MemorySample {
+        let local = self.process.map(Process::memory).unwrap_or_default();
         MemorySample {
-            rss_bytes: seen.rss_bytes.or(told.rss_bytes),
-            device_used_bytes: seen.device_used_bytes.or(told.device_used_bytes),
-            card_used_bytes: seen.card_used_bytes.or(told.card_used_bytes),
+            rss_bytes: local.rss_bytes.or(scraped.rss_bytes),
+            device_used_bytes: local.device_used_bytes.or(scraped.device_used_bytes),
+            card_used_bytes: local.card_used_bytes.or(scraped.card_used_bytes),
             requests_in_flight: Some(self.in_flight.load(Ordering::Relaxed)),
-            ..told
+            ..scraped
         }
     }
 }
@@ -313,18 +313,18 @@ async fn probe(
     if let Some(error) = prober.key_error(&request, &exchange) {
         return Err(error);
     }
-    let said = error_message(&exchange.body);
-    if is_wrong_api(exchange.status, &said) {
+    let reason = error_message(&exchange.body);
+    if is_wrong_api(exchange.status, &reason) {
         return Err(TargetError::WrongApi {
             request,
             status: exchange.status.as_u16(),
-            message: sanitize(&said, prober.secrets),
+            message: sanitize(&reason, prober.secrets),
         });
     }
     let outcome = interpret(endpoint, &exchange, prober.secrets);
     let counts = match &outcome {
         Ok(Reply { tokens: Some(_), .. }) => "checked against each reply",
-        Ok(_) => "not told by the target",
+        Ok(_) => "not reported by the target",
         Err(_) => "not known",
     };
     let version = match exchange.version {
@@ -338,11 +338,11 @@ async fn probe(
 
 /// Returns true if a status for the short text means that this endpoint cannot be measured. Statuses that
 /// depend on load are not among them.
-fn is_wrong_api(status: StatusCode, said: &str) -> bool {
+fn is_wrong_api(status: StatusCode, reason: &str) -> bool {
     match status.as_u16() {
         300..400 | 400 | 404 | 405 | 406 | 410 | 415 | 422 | 501 => true,
         // Text-embeddings-inference, if the model is of the other kind ("is not a classifier").
-        424 => said.contains("is not a"),
+        424 => reason.contains("is not a"),
         _ => false,
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::openai::{ANY_MODEL, check_item};
 use super::shape::{NestedNumbers, Numbers};
 
-/// The tasks of `/pooling`. No route tells which of them a model supports. Tasks with one row per token
+/// The tasks of `/pooling`. No route reports which of them a model supports. Tasks with one row per token
 /// come first, as they are the default since vLLM 0.11; other endpoints return one row per text. Before
 /// 0.11 the key is ignored, or only `embed` and `classify` are known.
 pub(super) const POOLING_TASKS: [&str; 4] = ["token_embed", "token_classify", "embed", "classify"];

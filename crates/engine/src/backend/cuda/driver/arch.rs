@@ -11,7 +11,7 @@ pub struct Arch {
 
 impl Arch {
     /// Returns the best target for a card of this compute capability.
-    pub fn of_card(major: u32, minor: u32) -> Arch {
+    pub fn for_card(major: u32, minor: u32) -> Arch {
         let number = 10 * major + minor;
         Arch { number, specific: number == 90 }
     }

@@ -39,7 +39,7 @@ pub struct Properties {
 }
 
 /// A device with a context in this process. The context is released with the last reference.
-pub struct Device {
+pub struct DeviceContext {
     label: String,
     handle: sys::CUdevice,
     context: sys::CUcontext,
@@ -49,9 +49,9 @@ pub struct Device {
 
 // SAFETY: a context may be current on any thread, and each method makes it current before it calls the
 // driver.
-unsafe impl Send for Device {}
+unsafe impl Send for DeviceContext {}
 // SAFETY: the driver's calls are thread-safe; the fields beside the handles never change.
-unsafe impl Sync for Device {}
+unsafe impl Sync for DeviceContext {}
 
 /// Lists all devices in the driver's order, without making a context on any.
 ///
@@ -104,13 +104,13 @@ fn find_device(ordinal: usize, label: &str) -> Result<sys::CUdevice, DeviceError
     result::device::get(ordinal as i32).context(label, "cuDeviceGet")
 }
 
-impl Device {
+impl DeviceContext {
     /// Makes a context on the device of this index, in the driver's order (`CUDA_VISIBLE_DEVICES` applies).
     ///
     /// # Errors
     /// [`DeviceError::Unavailable`] if there is no driver or one older than CUDA 12.0, no device of this
     /// index, a card older than Ampere, or no room for a context.
-    pub fn open(ordinal: usize) -> Result<Arc<Device>, DeviceError> {
+    pub fn open(ordinal: usize) -> Result<Arc<DeviceContext>, DeviceError> {
         let label = format!("cuda:{ordinal}");
         let unavailable =
             |reason: String| DeviceError::Unavailable { device: label.clone(), reason };
@@ -130,7 +130,7 @@ impl Device {
         let context = retain_slim_context(handle)
             .map_err(|DriverError(status)| unavailable(explain_no_context(status)))?;
         let meter = Meter::new(Nvml::get().and_then(|nvml| nvml.device(address)), idle_bytes);
-        Ok(Arc::new(Device { label, handle, context, properties, meter }))
+        Ok(Arc::new(DeviceContext { label, handle, context, properties, meter }))
     }
 
     /// Returns the name that messages give: `cuda:0`.
@@ -146,7 +146,7 @@ impl Device {
     /// Returns the architecture whose machine code it runs best.
     pub fn arch(&self) -> Arch {
         let (major, minor) = self.properties.capability;
-        Arch::of_card(major, minor)
+        Arch::for_card(major, minor)
     }
 
     /// Returns the major versions of NVRTC and cuBLASLt that this driver runs: none newer than its own.
@@ -196,7 +196,7 @@ impl Device {
     }
 }
 
-impl Drop for Device {
+impl Drop for DeviceContext {
     fn drop(&mut self) {
         // SAFETY: retained once in `retain_slim_context`. An error here has no one left to handle it.
         let _ = unsafe { result::primary_ctx::release(self.handle) };
@@ -313,7 +313,7 @@ fn retain_slim_context(handle: sys::CUdevice) -> Result<sys::CUcontext, DriverEr
     // SAFETY: the handle is the driver's own. Flags of a context that is already there (another user of the
     // primary context in this process) stay as they are, which is harmless.
     let _ = unsafe { sys::cuDevicePrimaryCtxSetFlags_v2(handle, wait as c_uint) };
-    // SAFETY: as above; released in `Device::drop`.
+    // SAFETY: as above; released in `DeviceContext::drop`.
     let context = unsafe { result::primary_ctx::retain(handle) }?;
     // SAFETY: just retained.
     unsafe { result::ctx::set_current(context) }?;
@@ -331,7 +331,7 @@ fn retain_slim_context(handle: sys::CUdevice) -> Result<sys::CUcontext, DriverEr
 
 /// A stream that does not wait for the default one.
 pub struct Stream {
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     handle: sys::CUstream,
 }
 
@@ -343,7 +343,7 @@ impl Stream {
     ///
     /// # Errors
     /// Fails if the driver's call fails.
-    pub fn new(device: &Arc<Device>) -> Result<Stream, DeviceError> {
+    pub fn new(device: &Arc<DeviceContext>) -> Result<Stream, DeviceError> {
         device.bind()?;
         let handle = result::stream::create(result::stream::StreamKind::NonBlocking)
             .context(device.label(), "cuStreamCreate")?;
@@ -351,7 +351,7 @@ impl Stream {
     }
 
     /// Returns its device.
-    pub fn device(&self) -> &Arc<Device> {
+    pub fn device(&self) -> &Arc<DeviceContext> {
         &self.device
     }
 
@@ -382,7 +382,7 @@ impl Drop for Stream {
 
 /// A point in a stream.
 pub struct Event {
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     handle: sys::CUevent,
 }
 
@@ -394,7 +394,7 @@ impl Event {
     ///
     /// # Errors
     /// Fails if the driver's call fails.
-    pub fn new(device: &Arc<Device>, timed: bool) -> Result<Event, DeviceError> {
+    pub fn new(device: &Arc<DeviceContext>, timed: bool) -> Result<Event, DeviceError> {
         device.bind()?;
         let flags = if timed {
             sys::CUevent_flags::CU_EVENT_DEFAULT
@@ -466,7 +466,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_a_device_is_reported_in_one_line() {
-        match Device::open(0) {
+        match DeviceContext::open(0) {
             Ok(device) => println!("skipped: there is a device, {}", device.properties().name),
             Err(error) => {
                 let text = error.to_string();
@@ -483,7 +483,8 @@ mod tests {
             println!("skipped: no CUDA device");
             return;
         };
-        let error = Device::open(devices.len()).err().expect("one past the last").to_string();
+        let error =
+            DeviceContext::open(devices.len()).err().expect("one past the last").to_string();
         assert!(
             error.contains(&format!("this machine has {} device(s)", devices.len())),
             "{error}"

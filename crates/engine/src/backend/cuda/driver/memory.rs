@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUresult};
 
-use super::device::Device;
+use super::device::DeviceContext;
 use super::fault::CallContext;
 use crate::error::DeviceError;
 
@@ -27,7 +27,7 @@ pub fn allocations_after_startup() -> u64 {
     LATE_ALLOCATIONS.load(Ordering::Relaxed)
 }
 
-/// Marks start-up as ended, or as begun again for another model or device.
+/// Marks start-up as ended, or as started again for another model or device.
 pub(in crate::backend::cuda) fn set_started(started: bool) {
     STARTED.store(started, Ordering::Relaxed);
 }
@@ -44,7 +44,7 @@ fn count_allocation() {
 /// [`DeviceError::OutOfMemory`] with the bytes still free, or what [`CallContext`] makes of another status.
 pub fn check_allocation<T>(
     status: Result<T, DriverError>,
-    device: &Device,
+    device: &DeviceContext,
     call: &'static str,
     purpose: &'static str,
     bytes: usize,
@@ -62,7 +62,7 @@ pub fn check_allocation<T>(
 
 /// A block of device memory with its own allocation: the weights, the GEMM workspace.
 pub struct DeviceBuffer {
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     address: sys::CUdeviceptr,
     bytes: usize,
 }
@@ -73,7 +73,7 @@ impl DeviceBuffer {
     /// # Errors
     /// [`DeviceError::OutOfMemory`] with the purpose.
     pub fn new(
-        device: &Arc<Device>,
+        device: &Arc<DeviceContext>,
         bytes: usize,
         purpose: &'static str,
     ) -> Result<DeviceBuffer, DeviceError> {
@@ -129,21 +129,21 @@ impl Drop for DeviceBuffer {
 }
 
 /// Page-locked host memory, from and to which the device copies while the host continues.
-pub struct Pinned {
-    device: Arc<Device>,
+pub struct PinnedBuffer {
+    device: Arc<DeviceContext>,
     address: *mut c_void,
     bytes: usize,
 }
 
 // SAFETY: host memory without ties to a thread.
-unsafe impl Send for Pinned {}
+unsafe impl Send for PinnedBuffer {}
 
-impl Pinned {
+impl PinnedBuffer {
     /// Allocates zeroed memory.
     ///
     /// # Errors
     /// Fails if the driver's call fails.
-    pub fn new(device: &Arc<Device>, bytes: usize) -> Result<Pinned, DeviceError> {
+    pub fn new(device: &Arc<DeviceContext>, bytes: usize) -> Result<PinnedBuffer, DeviceError> {
         device.bind()?;
         count_allocation();
         // SAFETY: freed in `drop`; portable, so that every context of this process may copy with it.
@@ -151,7 +151,7 @@ impl Pinned {
             .context(device.label(), "cuMemHostAlloc")?;
         // SAFETY: just allocated with this size.
         unsafe { std::ptr::write_bytes(address.cast::<u8>(), 0, bytes) };
-        Ok(Pinned { device: device.clone(), address, bytes })
+        Ok(PinnedBuffer { device: device.clone(), address, bytes })
     }
 
     /// Returns the bytes.
@@ -171,7 +171,7 @@ impl Pinned {
     }
 }
 
-impl Drop for Pinned {
+impl Drop for PinnedBuffer {
     fn drop(&mut self) {
         let _ = self.device.bind();
         // SAFETY: allocated in `new`, freed only here; owners wait for their copies first.
@@ -185,7 +185,7 @@ const CHUNK_BYTES: usize = 32 << 20;
 
 /// A range of reserved addresses whose first part is backed with memory.
 pub struct Arena {
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     address: sys::CUdeviceptr,
     reserved: usize,
     granule: usize,
@@ -197,7 +197,7 @@ impl Arena {
     ///
     /// # Errors
     /// Fails if the driver's call fails.
-    pub fn reserve(device: &Arc<Device>, bytes: usize) -> Result<Arena, DeviceError> {
+    pub fn reserve(device: &Arc<DeviceContext>, bytes: usize) -> Result<Arena, DeviceError> {
         device.bind()?;
         let properties = allocation_properties(device);
         let mut granule = 0;
@@ -328,7 +328,7 @@ impl Drop for Arena {
     }
 }
 
-fn allocation_properties(device: &Device) -> sys::CUmemAllocationProp {
+fn allocation_properties(device: &DeviceContext) -> sys::CUmemAllocationProp {
     // SAFETY: all-zero bytes are "no flags, no handle type, no pointer" in this plain struct.
     let mut properties: sys::CUmemAllocationProp = unsafe { std::mem::zeroed() };
     properties.type_ = sys::CUmemAllocationType::CU_MEM_ALLOCATION_TYPE_PINNED;

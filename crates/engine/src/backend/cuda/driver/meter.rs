@@ -4,7 +4,7 @@ use super::nvml;
 
 /// Reads how much of one device's memory is in use.
 pub(in crate::backend::cuda) struct Meter {
-    nvml: Option<nvml::Device>,
+    nvml: Option<nvml::NvmlDevice>,
     idle_bytes: Option<u64>,
 }
 
@@ -12,7 +12,7 @@ impl Meter {
     /// `idle_bytes` is the card's use before this process touched it, for where NVML does not list the
     /// process.
     pub(in crate::backend::cuda) fn new(
-        nvml: Option<nvml::Device>,
+        nvml: Option<nvml::NvmlDevice>,
         idle_bytes: Option<u64>,
     ) -> Meter {
         Meter { nvml, idle_bytes }

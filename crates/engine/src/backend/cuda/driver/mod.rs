@@ -2,7 +2,7 @@
 //!
 //! [`libraries`] finds and opens them, [`device`] makes a context, streams and events, [`memory`] allocates
 //! device and pinned memory, `nvml` and `meter` read how much is in use, [`arch`] names architectures, and
-//! [`fault`] turns status codes into [`crate::error::DeviceError`], one line each. Nothing here knows a
+//! [`fault`] turns status codes into [`crate::error::DeviceError`], one line each. Nothing here uses a
 //! kernel or a model: those are in [`super::kernels`] and [`super::start`].
 
 pub mod arch;

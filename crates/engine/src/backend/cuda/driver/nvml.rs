@@ -140,7 +140,7 @@ impl Nvml {
     }
 
     /// Returns every device.
-    fn devices(&'static self) -> Vec<Device> {
+    fn devices(&'static self) -> Vec<NvmlDevice> {
         let mut count = 0;
         // SAFETY: `count` is live.
         if unsafe { (self.count)(&mut count) } != SUCCESS {
@@ -150,13 +150,16 @@ impl Nvml {
             let mut handle: Handle = std::ptr::null_mut();
             // SAFETY: `handle` is live.
             let found = unsafe { (self.by_index)(index, &mut handle) } == SUCCESS;
-            found.then_some(Device { nvml: self, handle })
+            found.then_some(NvmlDevice { nvml: self, handle })
         };
         (0..count).filter_map(device).collect()
     }
 
     /// Returns the device at this address.
-    pub(in crate::backend::cuda) fn device(&'static self, address: PciAddress) -> Option<Device> {
+    pub(in crate::backend::cuda) fn device(
+        &'static self,
+        address: PciAddress,
+    ) -> Option<NvmlDevice> {
         self.devices().into_iter().find(|device| self.address(device.handle) == Some(address))
     }
 }
@@ -166,7 +169,7 @@ impl Nvml {
 /// the card's use is returned, and only if the machine has a single card.
 pub(in crate::backend) fn memory_of(pid: u32) -> Option<DeviceMemory> {
     let devices = Nvml::get()?.devices();
-    let uses = |device: &Device| Some((device.bytes_of(pid)?, device.used_bytes()?));
+    let uses = |device: &NvmlDevice| Some((device.bytes_of(pid)?, device.used_bytes()?));
     let used: Vec<(u64, u64)> = devices.iter().filter_map(uses).collect();
     match (used.is_empty(), devices.as_slice()) {
         (true, [only]) => Some(DeviceMemory { process_bytes: None, card_bytes: only.used_bytes() }),
@@ -179,17 +182,17 @@ pub(in crate::backend) fn memory_of(pid: u32) -> Option<DeviceMemory> {
 }
 
 /// One device, as NVML sees it.
-pub(in crate::backend::cuda) struct Device {
+pub(in crate::backend::cuda) struct NvmlDevice {
     nvml: &'static Nvml,
     handle: Handle,
 }
 
 // SAFETY: NVML's functions may be called from any thread, and its handles are not tied to one.
-unsafe impl Send for Device {}
+unsafe impl Send for NvmlDevice {}
 // SAFETY: as above.
-unsafe impl Sync for Device {}
+unsafe impl Sync for NvmlDevice {}
 
-impl Device {
+impl NvmlDevice {
     /// Returns the bytes that all processes and the driver use.
     pub(in crate::backend::cuda) fn used_bytes(&self) -> Option<u64> {
         self.nvml.used(self.handle)

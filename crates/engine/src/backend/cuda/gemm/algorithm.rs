@@ -9,7 +9,7 @@
 use cudarc::cublaslt::result::CublasError;
 use cudarc::cublaslt::sys::{self, cublasLtMatmulAlgoConfigAttributes_t as Attribute};
 
-use super::descriptors::{Handle, Layout, Operation, Preference};
+use super::descriptors::{Handle, MatrixLayout, Operation, Preference};
 
 /// Most candidates that the heuristic returns.
 const CANDIDATES: usize = 32;
@@ -33,9 +33,9 @@ pub enum Exclusion {
 pub(super) struct Problem<'a> {
     pub(super) handle: &'a Handle,
     pub(super) operation: &'a Operation,
-    pub(super) weight: &'a Layout,
-    pub(super) x: &'a Layout,
-    pub(super) out: &'a Layout,
+    pub(super) weight: &'a MatrixLayout,
+    pub(super) x: &'a MatrixLayout,
+    pub(super) out: &'a MatrixLayout,
 }
 
 impl Problem<'_> {

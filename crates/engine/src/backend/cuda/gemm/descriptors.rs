@@ -39,21 +39,21 @@ impl Drop for Handle {
 }
 
 /// A matrix as cuBLASLt sees it: column-major, so that rows here are its columns.
-pub(super) struct Layout(pub(super) sys::cublasLtMatrixLayout_t);
+pub(super) struct MatrixLayout(pub(super) sys::cublasLtMatrixLayout_t);
 
 // SAFETY: plain host memory of the library's.
-unsafe impl Send for Layout {}
+unsafe impl Send for MatrixLayout {}
 
-impl Layout {
+impl MatrixLayout {
     /// Describes a row-major matrix of `rows` rows of `cols` elements, `stride` elements apart.
     pub(super) fn new(
         dtype: Dtype,
         rows: usize,
         cols: usize,
         stride: usize,
-    ) -> Result<Layout, CublasError> {
+    ) -> Result<MatrixLayout, CublasError> {
         result::create_matrix_layout(data_type(dtype), cols as u64, rows as u64, stride as i64)
-            .map(Layout)
+            .map(MatrixLayout)
     }
 
     pub(super) fn set(&mut self, rows: usize, stride: usize) -> Result<(), CublasError> {
@@ -70,7 +70,7 @@ impl Layout {
     }
 }
 
-impl Drop for Layout {
+impl Drop for MatrixLayout {
     fn drop(&mut self) {
         // SAFETY: created in `new`, destroyed only here.
         let _ = unsafe { result::destroy_matrix_layout(self.0) };

@@ -18,8 +18,8 @@ use cudarc::cublaslt::{result, sys};
 
 pub use self::algorithm::Exclusion;
 use self::algorithm::{Algorithm, Problem};
-use self::descriptors::{Handle, Layout, Operation, Preference};
-use super::driver::device::{Device, Stream};
+use self::descriptors::{Handle, MatrixLayout, Operation, Preference};
+use super::driver::device::{DeviceContext, Stream};
 use super::driver::fault::CallContext;
 use super::driver::libraries::{self, Library};
 use super::driver::memory::DeviceBuffer;
@@ -117,22 +117,22 @@ pub struct Choice {
     pub excluded: Vec<Exclusion>,
 }
 
-struct Plan {
+struct ShapePlan {
     operation: Operation,
-    weight: Layout,
-    x: Layout,
-    out: Layout,
+    weight: MatrixLayout,
+    x: MatrixLayout,
+    out: MatrixLayout,
     /// (most rows, algorithm), ascending.
     buckets: Vec<(usize, Algorithm)>,
 }
 
 /// All products of a model.
 pub struct Gemm {
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     handle: Handle,
     dtype: Dtype,
     workspace: DeviceBuffer,
-    plans: HashMap<GemmShape, Plan>,
+    plans: HashMap<GemmShape, ShapePlan>,
     choices: Vec<Choice>,
 }
 
@@ -151,7 +151,7 @@ impl Gemm {
     /// # Errors
     /// [`DeviceError::Unavailable`] if the library is missing, [`DeviceError::OutOfMemory`] if the workspace
     /// does not fit.
-    pub fn new(device: &Arc<Device>, dtype: Dtype) -> Result<Gemm, DeviceError> {
+    pub fn new(device: &Arc<DeviceContext>, dtype: Dtype) -> Result<Gemm, DeviceError> {
         libraries::open(Library::CublasLt, device.library_majors()).map_err(|error| {
             DeviceError::Unavailable { device: device.label().into(), reason: error.to_string() }
         })?;
@@ -191,7 +191,7 @@ impl Gemm {
         max_rows: usize,
         scratch: Scratch,
     ) -> Result<(), DeviceError> {
-        let largest = |plan: &Plan| plan.buckets.last().map_or(0, |(rows, _)| *rows);
+        let largest = |plan: &ShapePlan| plan.buckets.last().map_or(0, |(rows, _)| *rows);
         if self.plans.get(&shape).is_some_and(|plan| largest(plan) >= max_rows) {
             return Ok(());
         }
@@ -214,13 +214,13 @@ impl Gemm {
         Ok(())
     }
 
-    fn empty_plan(&self, shape: GemmShape, rows: usize) -> Result<Plan, result::CublasError> {
+    fn empty_plan(&self, shape: GemmShape, rows: usize) -> Result<ShapePlan, result::CublasError> {
         let out = if shape.f32_out { Dtype::F32 } else { self.dtype };
-        Ok(Plan {
+        Ok(ShapePlan {
             operation: Operation::new(shape.bias)?,
-            weight: Layout::new(self.dtype, shape.outputs, shape.inputs, shape.inputs)?,
-            x: Layout::new(self.dtype, rows, shape.inputs, shape.x_stride)?,
-            out: Layout::new(out, rows, shape.outputs, shape.outputs)?,
+            weight: MatrixLayout::new(self.dtype, shape.outputs, shape.inputs, shape.inputs)?,
+            x: MatrixLayout::new(self.dtype, rows, shape.inputs, shape.x_stride)?,
+            out: MatrixLayout::new(out, rows, shape.outputs, shape.outputs)?,
             buckets: Vec::new(),
         })
     }
@@ -230,7 +230,7 @@ impl Gemm {
     /// the bucket itself.
     fn choose(
         &self,
-        plan: &mut Plan,
+        plan: &mut ShapePlan,
         shape: GemmShape,
         max_rows: usize,
         trial: &verify::Trial,
@@ -268,7 +268,7 @@ impl Gemm {
         }
     }
 
-    fn problem<'a>(&'a self, plan: &'a Plan) -> Problem<'a> {
+    fn problem<'a>(&'a self, plan: &'a ShapePlan) -> Problem<'a> {
         Problem {
             handle: &self.handle,
             operation: &plan.operation,
@@ -304,7 +304,7 @@ impl Gemm {
     fn enqueue(
         &self,
         stream: &Stream,
-        plan: &mut Plan,
+        plan: &mut ShapePlan,
         call: &GemmCall,
         algorithm: &Algorithm,
     ) -> Result<(), DeviceError> {

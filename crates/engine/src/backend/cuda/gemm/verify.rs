@@ -7,9 +7,9 @@ use std::sync::Arc;
 use cudarc::driver::result as driver;
 
 use super::algorithm::Algorithm;
-use super::{Exclusion, Gemm, GemmCall, GemmShape, Plan, Scratch};
+use super::{Exclusion, Gemm, GemmCall, GemmShape, Scratch, ShapePlan};
 use crate::backend::Layout;
-use crate::backend::cuda::driver::device::{Device, Stream};
+use crate::backend::cuda::driver::device::{DeviceContext, Stream};
 use crate::backend::cuda::driver::fault::CallContext;
 use crate::backend::cuda::kernels::{Kernels, Matrix};
 use crate::dtype::Dtype;
@@ -28,7 +28,7 @@ const LEAST_ROWS: usize = 2 * SHIFT_ROWS;
 pub(super) struct Trial<'a> {
     kernels: &'a Kernels,
     stream: &'a Stream,
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     shape: GemmShape,
     rows: usize,
     regions: TrialRegions,
@@ -143,7 +143,7 @@ impl<'a> Trial<'a> {
     pub(super) fn test(
         &self,
         gemm: &Gemm,
-        plan: &mut Plan,
+        plan: &mut ShapePlan,
         max_rows: usize,
         algorithm: &Algorithm,
     ) -> Result<Option<Exclusion>, DeviceError> {
@@ -171,7 +171,7 @@ impl<'a> Trial<'a> {
     fn run(
         &self,
         gemm: &Gemm,
-        plan: &mut Plan,
+        plan: &mut ShapePlan,
         algorithm: &Algorithm,
         (first, rows): (usize, usize),
         out: u64,

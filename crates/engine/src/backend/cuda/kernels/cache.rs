@@ -36,7 +36,7 @@ impl Key {
 
 impl Cache {
     /// Returns the cache of this user; an empty one if neither variable names an absolute folder.
-    pub fn of_user() -> Cache {
+    pub fn for_user() -> Cache {
         let absolute = |name: &str| {
             std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute())
         };

@@ -258,9 +258,9 @@ fn options(target: Target, dtype: Dtype, report: bool) -> Vec<String> {
 }
 
 /// An NVRTC program, destroyed when dropped.
-struct Program(sys::nvrtcProgram);
+struct NvrtcProgram(sys::nvrtcProgram);
 
-impl Drop for Program {
+impl Drop for NvrtcProgram {
     fn drop(&mut self) {
         // SAFETY: created by `create_program` and destroyed only here. A failure leaks some host memory.
         let _ = unsafe { result::destroy_program(self.0) };
@@ -277,9 +277,10 @@ fn compile(
         |_| CompileError::Call { call: "nvrtcCreateProgram", reason: "NUL in the source".into() };
     let text = CString::new(text).map_err(nul)?;
     let name = CString::new(format!("{}.cu", source.name)).map_err(nul)?;
-    let program = result::create_program(&text, Some(&name)).map(Program).map_err(|error| {
-        CompileError::Call { call: "nvrtcCreateProgram", reason: text_of(error.0) }
-    })?;
+    let program =
+        result::create_program(&text, Some(&name)).map(NvrtcProgram).map_err(|error| {
+            CompileError::Call { call: "nvrtcCreateProgram", reason: text_of(error.0) }
+        })?;
     // SAFETY: the program is alive; the options are free of NUL bytes.
     let compiled = unsafe { result::compile_program(program.0, options) };
     let log = log_of(&program);
@@ -296,7 +297,7 @@ fn compile(
     Ok(Cubin { image, log })
 }
 
-fn log_of(program: &Program) -> String {
+fn log_of(program: &NvrtcProgram) -> String {
     // SAFETY: the program is alive. NVRTC ends the log with a NUL.
     let raw = unsafe { result::get_program_log(program.0) }.unwrap_or_default();
     let bytes: Vec<u8> = raw.iter().take_while(|&&c| c != 0).map(|&c| c as u8).collect();
@@ -318,7 +319,7 @@ mod tests {
 
     #[test]
     fn an_older_path_caps_shared_memory_and_drops_specific_instructions() {
-        let h100 = Arch::of_card(9, 0);
+        let h100 = Arch::for_card(9, 0);
         assert_eq!(h100.to_string(), "sm_90a");
         let forced = Target::forced(h100, "sm80").unwrap();
         assert_eq!((forced.code.to_string(), forced.path.number), ("sm_90".to_string(), 80));
@@ -326,17 +327,17 @@ mod tests {
         assert_eq!(Target::forced(h100, "sm89").unwrap().shared_memory_bytes(), 99 << 10);
         assert_eq!(Target::native(h100).shared_memory_bytes(), 227 << 10);
         assert!(Target::forced(h100, "sm70").is_err());
-        assert!(Target::forced(Arch::of_card(8, 0), "sm89").is_err());
+        assert!(Target::forced(Arch::for_card(8, 0), "sm89").is_err());
     }
 
     #[test]
     fn specific_sources_are_for_their_card_alone() {
         let hopper = SOURCES.iter().find(|source| source.only == Some(90)).unwrap();
-        let h100 = Arch::of_card(9, 0);
+        let h100 = Arch::for_card(9, 0);
         assert!(hopper.applies(Target::native(h100)));
         assert!(!hopper.applies(Target::forced(h100, "sm80").unwrap()));
-        assert!(!hopper.applies(Target::native(Arch::of_card(8, 9))));
-        assert!(!hopper.applies(Target::native(Arch::of_card(10, 0))));
+        assert!(!hopper.applies(Target::native(Arch::for_card(8, 9))));
+        assert!(!hopper.applies(Target::native(Arch::for_card(10, 0))));
     }
 
     #[test]

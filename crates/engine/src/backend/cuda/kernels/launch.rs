@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::cache::Cache;
 use super::compile::{Compiler, SOURCES, Target};
 use super::module::{Arg, Function, Module, allow_shared};
-use crate::backend::cuda::driver::device::{Device, Stream};
+use crate::backend::cuda::driver::device::{DeviceContext, Stream};
 use crate::dtype::Dtype;
 use crate::error::DeviceError;
 
@@ -97,7 +97,11 @@ impl Kernels {
     /// # Errors
     /// [`DeviceError::Unavailable`] without NVRTC or for a source that does not compile; otherwise the
     /// driver's error.
-    pub fn load(device: &Arc<Device>, dtype: Dtype, cache: &Cache) -> Result<Kernels, DeviceError> {
+    pub fn load(
+        device: &Arc<DeviceContext>,
+        dtype: Dtype,
+        cache: &Cache,
+    ) -> Result<Kernels, DeviceError> {
         let unavailable =
             |reason: String| DeviceError::Unavailable { device: device.label().into(), reason };
         let target = Target::from_environment(device.arch()).map_err(unavailable)?;

@@ -7,7 +7,7 @@ use cudarc::driver::result;
 use cudarc::driver::sys::{self, CUfunction_attribute as FunctionAttribute};
 
 use super::compile::Target;
-use crate::backend::cuda::driver::device::{Device, Stream};
+use crate::backend::cuda::driver::device::{DeviceContext, Stream};
 use crate::backend::cuda::driver::fault::CallContext;
 use crate::error::DeviceError;
 
@@ -39,7 +39,7 @@ const MAX_ARGS: usize = 10;
 
 /// A loaded module, unloaded when dropped.
 pub(in crate::backend::cuda) struct Module {
-    device: Arc<Device>,
+    device: Arc<DeviceContext>,
     handle: sys::CUmodule,
 }
 
@@ -48,7 +48,7 @@ unsafe impl Send for Module {}
 
 impl Module {
     pub(in crate::backend::cuda) fn load(
-        device: &Arc<Device>,
+        device: &Arc<DeviceContext>,
         image: &[u8],
     ) -> Result<Module, DeviceError> {
         device.bind()?;
@@ -129,7 +129,7 @@ impl Function {
 
 /// Allows a kernel this much dynamic shared memory.
 pub(in crate::backend::cuda) fn allow_shared(
-    device: &Device,
+    device: &DeviceContext,
     target: Target,
     function: &Function,
     bytes: usize,

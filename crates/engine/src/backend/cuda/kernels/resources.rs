@@ -39,12 +39,14 @@ impl Resources {
             let Some(kernel) = kernels.last_mut() else { continue };
             let unread = || format!("the compiler's report has an unknown line: {line}");
             if line.contains("bytes stack frame") {
-                kernel.stack_bytes = before(line, "bytes stack frame").ok_or_else(unread)?;
-                kernel.spill_store_bytes = before(line, "bytes spill stores").ok_or_else(unread)?;
-                kernel.spill_load_bytes = before(line, "bytes spill loads").ok_or_else(unread)?;
+                kernel.stack_bytes = number_before(line, "bytes stack frame").ok_or_else(unread)?;
+                kernel.spill_store_bytes =
+                    number_before(line, "bytes spill stores").ok_or_else(unread)?;
+                kernel.spill_load_bytes =
+                    number_before(line, "bytes spill loads").ok_or_else(unread)?;
             } else if line.contains(": Used ") {
-                kernel.registers = before(line, "registers").ok_or_else(unread)?;
-                kernel.shared_bytes = before(line, "bytes smem").unwrap_or(0);
+                kernel.registers = number_before(line, "registers").ok_or_else(unread)?;
+                kernel.shared_bytes = number_before(line, "bytes smem").unwrap_or(0);
             }
         }
         match kernels.iter().find(|kernel| kernel.registers == u32::MAX) {
@@ -62,7 +64,7 @@ pub fn warnings(log: &str) -> Vec<&str> {
 }
 
 /// Returns the number before a phrase.
-fn before(line: &str, phrase: &str) -> Option<u32> {
+fn number_before(line: &str, phrase: &str) -> Option<u32> {
     let head = &line[..line.find(phrase)?];
     head.split_whitespace().next_back()?.parse().ok()
 }
