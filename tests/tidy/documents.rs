@@ -14,7 +14,7 @@ const DOCUMENTS: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
 /// Files with these endings are named without a slash too.
 const ENDINGS: [&str; 7] = [".rs", ".cu", ".py", ".sh", ".md", ".toml", ".json"];
 /// Names with an ending or a slash that are no files of this repository.
-const ELSEWHERE: [&str; 12] = [
+const ELSEWHERE: [&str; 13] = [
     "config.json",
     "training_config.json",
     "tokenizer.json",
@@ -23,6 +23,7 @@ const ELSEWHERE: [&str; 12] = [
     "report.html",
     "report.md",
     "results.json",
+    "recommended.toml",
     "modeling_modernbert.py",
     "answerdotai/ModernBERT-base",
     "OWNER/NAME",
