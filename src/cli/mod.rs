@@ -44,7 +44,7 @@ pub(crate) enum Command {
     Tag(predict::Tag),
     /// Embed texts as vectors
     Embed(predict::Embed),
-    /// Predict the tokens behind each [MASK] in texts
+    /// Predict the masked tokens of texts
     FillMask(predict::FillMask),
     /// Serve models over HTTP
     Serve(Box<serve::Serve>),

@@ -34,7 +34,7 @@ fn functions(file: &File) -> Vec<Function> {
         };
         let rest = &lines[first..];
         let whole = |line: &&str| line.ends_with(';') || line.ends_with('{') || line.ends_with('}');
-        let head = rest.iter().position(|line| whole(&line)).map_or(rest.len(), |end| end + 1);
+        let head = rest.iter().position(whole).map_or(rest.len(), |end| end + 1);
         let signature = rest[..head].iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
         let one_line = signature.ends_with(';') || signature.ends_with('}');
         let body = rest.iter().position(|line| at_indent(line, "}")).unwrap_or(rest.len());

@@ -7,7 +7,7 @@
 //! [`Allocator`]s:
 //!
 //! * [`HostArena`] and [`HostPerOperation`]: the planned arena and allocation per operation in host memory.
-//! * [`cuda`]: the same two on a device, and the driver's stream-ordered pool; behind the feature of that name.
+//! * `cuda`: the same two on a device, and the driver's stream-ordered pool; behind the feature of that name.
 //! * [`CachingAllocator`]: a best-fit cache as eager frameworks have it, simulated.
 //!
 //! The engine uses none of this: its activations lie in one planned arena and its batches allocate nothing.
