@@ -30,7 +30,8 @@ const USEFUL_BATCH_TOKENS: usize = 16_384;
 /// rejected.
 const LEAST_BATCH_TOKENS: usize = 512;
 
-/// Returns the tokens of the smallest largest batch that is accepted.
+/// Returns the batch, in tokens, that a budget must hold: the one asked for, else [`LEAST_BATCH_TOKENS`] or the
+/// length of a shorter model.
 pub(super) fn least_batch_tokens(model: &Model, options: &DeviceOptions) -> usize {
     options.max_batch_tokens.unwrap_or(model.config.max_tokens.min(LEAST_BATCH_TOKENS))
 }

@@ -4,6 +4,7 @@
 //! relate memory to load without comparing clocks. Readings are not interpreted here: leaks are judged in
 //! [`crate::analysis::memory`], and when readings are taken is decided in [`run`](mod@crate::run).
 
+use bigbatch_allocators::FreeMemory;
 use bigbatch_engine::device_memory_of;
 use bigbatch_engine::units::proc_bytes;
 use serde::{Deserialize, Serialize};
@@ -89,10 +90,7 @@ impl ArenaSample {
 
 /// Returns 1 - largest free block / all free bytes: 0 if the free memory is one block, or if none is free.
 pub fn fragmentation(free_bytes: u64, largest_free_bytes: u64) -> f64 {
-    if free_bytes == 0 {
-        return 0.0;
-    }
-    1.0 - largest_free_bytes.min(free_bytes) as f64 / free_bytes as f64
+    FreeMemory { bytes: free_bytes, largest_bytes: largest_free_bytes }.fragmentation()
 }
 
 /// Returns the resident memory of this process in bytes; `None` without `/proc`.

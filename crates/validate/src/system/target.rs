@@ -59,7 +59,7 @@ pub trait Target: Send + Sync {
     }
 }
 
-/// A target's description of itself. Strings are untrusted; whoever prints them escapes them.
+/// A target's description of itself. Strings are untrusted; escape them before printing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetInfo {
     /// `in-process`, or the URL without credentials.

@@ -74,7 +74,7 @@ pub(super) fn error_message(body: &[u8]) -> String {
 }
 
 /// Cuts text to one line of at most [`MESSAGE_CHARS_MAX`] characters without secrets. It stays untrusted:
-/// whoever prints it escapes it.
+/// escape it before printing.
 pub(super) fn sanitize(text: &str, secrets: &Secrets) -> String {
     let text = secrets.redact(text);
     let visible = |c: char| if c.is_control() { ' ' } else { c };

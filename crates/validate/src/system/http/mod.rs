@@ -7,7 +7,7 @@
 //! shape, its numbers and its token count, and dropped.
 //!
 //! It does not judge answers, follow redirects, use proxies or send a request twice. Text from a target
-//! is bounded in length, redacted of the user's keys, and untrusted: whoever prints it escapes it.
+//! is bounded in length, redacted of the user's keys, and untrusted: escape it before printing.
 //!
 //! `discovery.rs` finds the dialect; `tei.rs`, `openai.rs` and `vllm.rs` each have one; `client.rs`
 //! exchanges bytes; `failure.rs` classifies failures.
