@@ -85,7 +85,7 @@ pub fn read_report(directory: &Path) -> Result<Report, Error> {
 pub fn read_results(path: &Path) -> Result<Results, Error> {
     let fault = |message: String| Error::ReportUnreadable { path: path.to_owned(), message };
     let text = std::fs::read_to_string(path).map_err(|source| fault(source.to_string()))?;
-    let value: Value = serde_json::from_str(&text).map_err(|error| fault(error.to_string()))?;
+    let mut value: Value = serde_json::from_str(&text).map_err(|error| fault(error.to_string()))?;
     match value.get("schema_version").and_then(Value::as_u64) {
         Some(version) if version == u64::from(SCHEMA_VERSION) => {}
         Some(version) => {
@@ -95,7 +95,16 @@ pub fn read_results(path: &Path) -> Result<Results, Error> {
         }
         None => return Err(fault("it has no schema_version".into())),
     }
+    remove_batch_time_advice(&mut value);
     serde_json::from_value(value).map_err(|error| fault(error.to_string()))
+}
+
+/// Removes what earlier versions advised about the tokens of a batch: it stood on a model of batch times whose
+/// held-out error was too large to publish, and a report must not repeat it.
+fn remove_batch_time_advice(results: &mut Value) {
+    if let Some(all) = results.get_mut("recommendations").and_then(Value::as_array_mut) {
+        all.retain(|one| one["topic"] != "batch_tokens");
+    }
 }
 
 #[cfg(test)]

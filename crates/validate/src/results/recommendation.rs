@@ -12,8 +12,6 @@ labelled! {
     pub enum Topic {
         /// Requests under way at once.
         Concurrency = "Concurrency limit",
-        /// Tokens per batch; only in results of earlier versions.
-        BatchTokens = "Tokens in a batch",
         /// Memory of the device.
         MemoryBudget = "Memory budget",
         /// Servers needed for a rate.

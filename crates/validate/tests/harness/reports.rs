@@ -264,3 +264,17 @@ fn an_output_directory_that_cannot_be_is_refused_at_once() {
     );
     assert_eq!(text.lines().count(), 1);
 }
+
+/// Results of an earlier version advise on the tokens of a batch, by a model that is no longer published.
+#[test]
+fn advice_of_the_removed_batch_time_model_is_not_read() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs/results/2026-11-24-h100/big-batch-url.json");
+    let written = std::fs::read_to_string(&path).expect("it is in the repository");
+    let topics = written.matches("\"topic\":").count();
+    assert_eq!(written.matches("\"topic\": \"batch_tokens\"").count(), 1);
+    let results = json::read_results(&path).expect("an earlier version's results are read");
+    assert_eq!(results.recommendations.len(), topics - 1);
+    let mut settings = results.recommendations.iter().flat_map(|one| &one.settings);
+    assert!(settings.all(|setting| setting.key != "max_batch_tokens"));
+}

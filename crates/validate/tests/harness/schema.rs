@@ -128,7 +128,6 @@ fn words() -> Vec<Value> {
         [Support::Shown, Support::Partly, Support::Missing],
         [
             Topic::Concurrency,
-            Topic::BatchTokens,
             Topic::MemoryBudget,
             Topic::Replicas,
             Topic::Cleanup,
