@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bigbatch_engine::{
-    Checkpoint, Dtype, Head, Init, InitHead, LayerKind, Model, PRESETS, Preset, Rope, RopeOverride,
-    Scaling, TaskKind, units,
+    Checkpoint, Dtype, Embedding, Head, Init, InitHead, LayerKind, Model, Module, PRESETS, Pooling,
+    Preset, Rope, RopeOverride, Scaling, TaskKind, units,
 };
 use bigbatch_models::EmbeddedModel;
 use clap::{Args, Subcommand, ValueEnum};
@@ -211,7 +211,22 @@ fn inspect(source: &str, tensors: bool) -> CommandResult {
         config.vocab_size,
         model.tokenizer.vocab_end()
     );
-    say!("longest input      {} tokens", config.max_tokens);
+    match (config.max_tokens, model.max_positions) {
+        (limit, positions) if limit < positions => {
+            say!("longest input      {limit} of {positions} tokens (--max-seq-length)");
+        }
+        (limit, _) => say!("longest input      {limit} tokens"),
+    }
+    if matches!(config.head, Head::Base | Head::MaskedLm { .. }) {
+        say!("vectors            {}", describe_embedding(&model.embedding));
+    }
+    if let Ok(Some(prompt)) = model.prompts.get(None) {
+        say!("default prompt     {prompt:?}");
+    }
+    let prompts: Vec<_> = model.prompts.names().collect();
+    if !prompts.is_empty() {
+        say!("prompts            {}", prompts.join(", "));
+    }
     say!("rope, full         {}", describe_rope(&config.rope_full));
     say!("rope, sliding      {}", describe_rope(&config.rope_sliding));
     if tensors {
@@ -220,6 +235,24 @@ fn inspect(source: &str, tensors: bool) -> CommandResult {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Describes the way from hidden states to a vector: `mean pooling, Dense, Normalize: 256 of 512 dimensions`.
+fn describe_embedding(embedding: &Embedding) -> String {
+    let mut steps = vec![match embedding.pooling {
+        Pooling::Cls => "cls pooling".to_owned(),
+        Pooling::Mean if embedding.include_prompt => "mean pooling".to_owned(),
+        Pooling::Mean => "mean pooling without the prompt".to_owned(),
+    }];
+    steps.extend(embedding.modules.iter().map(|module| match module {
+        Module::Dense(_) => "Dense".to_owned(),
+        Module::Normalize => "Normalize".to_owned(),
+    }));
+    let dimensions = match embedding.default_dimensions {
+        Some(some) if some < embedding.width => format!("{some} of {}", embedding.width),
+        _ => embedding.width.to_string(),
+    };
+    format!("{}: {dimensions} dimensions", steps.join(", "))
 }
 
 fn describe_rope(rope: &Rope) -> String {

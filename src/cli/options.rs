@@ -6,8 +6,8 @@ use std::error::Error;
 #[cfg(feature = "cuda")]
 use bigbatch_engine::Dtype;
 use bigbatch_engine::{
-    DeviceKind, DeviceOptions, Engine, EngineOptions, LoadError, Model, RopeOverride, TaskKind,
-    units,
+    DefaultPrompt, DeviceKind, DeviceOptions, Engine, EngineOptions, LoadError, LoadOptions, Model,
+    Pooling, RopeOverride, TaskKind, units,
 };
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
@@ -42,9 +42,49 @@ pub(crate) struct RuntimeOptions {
     /// Rotary scaling: that of the checkpoint, or an override
     #[arg(long, value_enum, default_value_t = RopeChoice::Checkpoint)]
     rope: RopeChoice,
+    /// Maximum tokens per input, special ones included, at most the model's positions [default: that of the
+    /// checkpoint, such as `max_seq_length` of sentence_bert_config.json, else all positions]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_seq_length: Option<u32>,
     /// Compute threads on the CPU [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+}
+
+/// What overrides the checkpoint for vectors of texts.
+#[derive(Args, Clone, Default)]
+pub(crate) struct VectorOptions {
+    /// Pooling of token vectors: cls or mean [default: that of the checkpoint, else mean]
+    #[arg(long, value_name = "POOLING", value_parser = parse_pooling)]
+    pub(crate) pooling: Option<Pooling>,
+    /// Prompt before every text that is embedded, unless the request names one of the checkpoint's
+    #[arg(long, value_name = "TEXT", conflicts_with = "default_prompt_name")]
+    pub(crate) default_prompt: Option<String>,
+    /// Name of the checkpoint's prompt that is put before every text that is embedded
+    #[arg(long, value_name = "NAME")]
+    pub(crate) default_prompt_name: Option<String>,
+}
+
+impl VectorOptions {
+    /// Returns the first option that is set, as typed.
+    pub(crate) fn first(&self) -> Option<&'static str> {
+        let set = [
+            ("--pooling", self.pooling.is_some()),
+            ("--default-prompt", self.default_prompt.is_some()),
+            ("--default-prompt-name", self.default_prompt_name.is_some()),
+        ];
+        set.into_iter().find(|(_, set)| *set).map(|(name, _)| name)
+    }
+}
+
+/// Parses the pooling. The other values are text-embeddings-inference's.
+fn parse_pooling(text: &str) -> Result<Pooling, String> {
+    match text {
+        "cls" => Ok(Pooling::Cls),
+        "mean" => Ok(Pooling::Mean),
+        "last-token" | "splade" => Err("it is not computed; use cls or mean".into()),
+        _ => Err("use cls or mean".into()),
+    }
 }
 
 /// The names of the [`ModelOptions`] that the command line sets, as opposed to defaults. Adds no options of
@@ -141,7 +181,7 @@ enum RopeChoice {
 impl ModelOptions {
     /// Loads the checkpoint; `task` picks the model that `embedded` stands for.
     pub(crate) fn load(&self, task: TaskKind) -> Result<Model, LoadError> {
-        self.runtime.load(&self.model, task)
+        self.runtime.load(&self.model, task, &VectorOptions::default())
     }
 
     /// The value of `--memory-budget`.
@@ -158,21 +198,39 @@ impl ModelOptions {
     }
 
     /// Loads the model and starts an engine on it.
-    pub(crate) fn start_engine(&self, task: TaskKind) -> Result<Engine, Box<dyn Error>> {
+    pub(crate) fn start_engine(
+        &self,
+        task: TaskKind,
+        vectors: &VectorOptions,
+    ) -> Result<Engine, Box<dyn Error>> {
         let device = self.device()?;
-        Ok(Engine::start(self.load(task)?, &EngineOptions { device, ..EngineOptions::default() })?)
+        let model = self.runtime.load(&self.model, task, vectors)?;
+        Ok(Engine::start(model, &EngineOptions { device, ..EngineOptions::default() })?)
     }
 }
 
 impl RuntimeOptions {
     /// Loads the checkpoint of `source`; `task` picks the model that `embedded` stands for.
-    pub(crate) fn load(&self, source: &str, task: TaskKind) -> Result<Model, LoadError> {
+    pub(crate) fn load(
+        &self,
+        source: &str,
+        task: TaskKind,
+        vectors: &VectorOptions,
+    ) -> Result<Model, LoadError> {
         let rope = match self.rope {
             RopeChoice::Checkpoint => RopeOverride::Checkpoint,
             RopeChoice::Yarn => RopeOverride::Yarn,
             RopeChoice::Plain => RopeOverride::Plain,
         };
-        Model::load(&bigbatch_models::resolve(source, task)?, rope)
+        let VectorOptions { pooling, default_prompt, default_prompt_name } = vectors.clone();
+        let text = default_prompt.map(DefaultPrompt::Text);
+        let options = LoadOptions {
+            rope,
+            max_seq_length: self.max_seq_length.map(|n| n as usize),
+            pooling,
+            default_prompt: text.or(default_prompt_name.map(DefaultPrompt::Name)),
+        };
+        Model::load(&bigbatch_models::resolve(source, task)?, options)
     }
 
     /// Converts the options to those of the engine's device.

@@ -64,25 +64,34 @@ impl<'a> Pipeline<'a> {
     /// # Errors
     /// What the engine rejects: a text that is empty or too long, a task that the model has no head for.
     pub(crate) fn submit(&mut self, text: String) -> Result<(), RequestError> {
-        let text = match self.task {
-            Task::Embed { .. } => prompted(self.engine.model().prompts.get(None)?, text),
-            _ => text,
-        };
+        let model = self.engine.model();
+        let prompt = model.prompts.get(None)?;
         let mut pending_text = PendingText::default();
         let submit = |input, task: &Task, truncate| {
             self.engine.submit(Request { input, task: task.clone(), truncate })
         };
         match self.overlong {
             Overlong::Truncate(truncate) => {
-                let input = match &self.query {
-                    Some(query) => Input::Pair(query.clone(), text),
-                    None => Input::Text(text),
+                let input = match (&self.query, &self.task) {
+                    (Some(query), _) => Input::Pair(prompted(prompt, query.clone()), text),
+                    (None, Task::Embed { .. }) => Input::prompted(prompt, text),
+                    (None, Task::Classify { .. }) => Input::Text(prompted(prompt, text)),
+                    (None, _) => Input::Text(text),
                 };
                 pending_text.pending.push_back(submit(input, &self.task, truncate)?);
             }
             Overlong::Chunk(chunking) => {
-                self.task.check(self.engine.model())?;
-                let (tokenizer, limit) = (&self.engine.model().tokenizer, self.engine.max_tokens());
+                self.task.check(model)?;
+                if prompt.is_some() && !model.embedding.include_prompt {
+                    return Err(RequestError::Invalid(
+                        "the model leaves its prompt out of pooling (include_prompt is false), which --chunk cannot; \
+                         leave out --chunk"
+                            .into(),
+                    ));
+                }
+                let (tokenizer, limit) = (&model.tokenizer, self.engine.max_tokens());
+                let prompt = prompt.filter(|_| self.task != Task::Tag);
+                let text = prompted(prompt, text);
                 let chunks = Chunks::split(tokenizer, text, chunking, limit)?;
                 let task = Chunks::task(&self.task)?;
                 for input in chunks.inputs() {

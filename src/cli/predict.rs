@@ -6,14 +6,13 @@ use std::io::{self, BufWriter, Write, stdout};
 use std::process::ExitCode;
 
 use bigbatch_engine::{
-    Answer, Chunking, Entity, LabelScore, Overlong, Pooling, RequestError, Task, TokenScore,
-    Truncate,
+    Answer, Chunking, Entity, LabelScore, Overlong, RequestError, Task, TokenScore, Truncate,
 };
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use super::CommandResult;
-use super::options::ModelOptions;
+use super::options::{ModelOptions, VectorOptions};
 use super::pipeline::{Pipeline, TextAnswer};
 use super::texts::TextOptions;
 
@@ -24,6 +23,9 @@ struct CommonOptions {
     texts: TextOptions,
     #[command(flatten)]
     model: ModelOptions,
+    /// Options of `embed` alone.
+    #[arg(skip)]
+    vectors: VectorOptions,
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
@@ -79,21 +81,14 @@ pub(crate) struct Embed {
     common: CommonOptions,
     #[command(flatten)]
     chunk: ChunkOptions,
-    /// Pooling of token vectors [default: that of 1_Pooling/config.json, else mean]
-    #[arg(long, value_enum)]
-    pooling: Option<PoolingChoice>,
-    /// Keep the length of the vectors instead of scaling them to 1
+    #[command(flatten)]
+    vectors: VectorOptions,
+    /// Keep the length of the vectors that the model and its modules compute instead of scaling them to 1
     #[arg(long)]
     no_normalize: bool,
     /// Keep the first N dimensions, for Matryoshka models
     #[arg(long, value_name = "N")]
     dimensions: Option<usize>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum PoolingChoice {
-    Mean,
-    Cls,
 }
 
 /// Arguments of `fill-mask`.
@@ -119,13 +114,10 @@ pub(crate) fn tag(args: Tag) -> CommandResult {
 }
 
 pub(crate) fn embed(args: Embed) -> CommandResult {
-    let pooling = args.pooling.map(|pooling| match pooling {
-        PoolingChoice::Mean => Pooling::Mean,
-        PoolingChoice::Cls => Pooling::Cls,
-    });
     let (normalize, dimensions) = (!args.no_normalize, args.dimensions);
-    let task = Task::Embed { pooling, normalize, dimensions };
-    run_task(args.common, args.chunk.chunk, task, None, Detail::default())
+    let task = Task::Embed { pooling: None, normalize, dimensions };
+    let common = CommonOptions { vectors: args.vectors, ..args.common };
+    run_task(common, args.chunk.chunk, task, None, Detail::default())
 }
 
 pub(crate) fn fill_mask(args: FillMask) -> CommandResult {
@@ -154,7 +146,7 @@ fn run_task(
     query: Option<String>,
     detail: Detail,
 ) -> CommandResult {
-    let engine = common.model.start_engine(task.kind())?;
+    let engine = common.model.start_engine(task.kind(), &common.vectors)?;
     let overlong = match chunk {
         Some(chunking) => Overlong::Chunk(chunking),
         None if common.truncate => Overlong::Truncate(Truncate::Right),

@@ -22,7 +22,7 @@ use bigbatch_validate::{Plan, Report, RunOptions, Terminal, run_async};
 use clap::Args;
 
 use super::edge::{self, InProcessEdge, RunningEdge};
-use super::options::{ExplicitModelOptions, ModelOptions, parse_positive_seconds};
+use super::options::{ExplicitModelOptions, ModelOptions, VectorOptions, parse_positive_seconds};
 use super::target::{Server, TargetOptions};
 use super::{CommandResult, say};
 
@@ -134,7 +134,7 @@ fn measure_engine(
     options: &RunOptions,
     rules: Option<&EdgeRules>,
 ) -> Result<Measurement, Box<dyn Error>> {
-    let engine = model.start_engine(TaskKind::Embed)?;
+    let engine = model.start_engine(TaskKind::Embed, &VectorOptions::default())?;
     let budget = model.memory_budget_bytes();
     let target = Arc::new(InProcess::new(engine, budget, env!("CARGO_PKG_VERSION")));
     stop_on_interrupt(options)?;

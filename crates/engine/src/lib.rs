@@ -75,9 +75,9 @@ pub use engine::{
 };
 pub use error::{DeviceError, LoadError, RequestError};
 pub use model::{
-    Architecture, Config, Head, Init, InitHead, LayerKind, Model, PRESETS, Preset, Program,
-    Prompts, Rope, RopeOverride, Scaling, Scoring, Workspace, attention_flops, forward_flops,
-    modernbert, prompted,
+    Activation, Architecture, Config, DefaultPrompt, Dense, Embedding, Head, Init, InitHead,
+    LayerKind, LoadOptions, Model, Module, PRESETS, Preset, Program, Prompts, Rope, RopeOverride,
+    Scaling, Scoring, Similarity, Workspace, attention_flops, forward_flops, modernbert, prompted,
 };
 pub use pooling::Pooling;
 pub use task::{Answer, Task, TaskKind, TokenScore};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bigbatch_engine::{
     Answer, BatchInfo, Chunking, Chunks, Input, LabelScore, Overlong, Pending, Request,
-    RequestError, Response, Task, Timings, Truncate,
+    RequestError, Response, Task, Timings, Truncate, prompted,
 };
 
 use crate::app::App;
@@ -34,6 +34,24 @@ pub(crate) struct Output {
     pub(crate) timings: Timings,
     /// The batch that carried the input, or its last window.
     pub(crate) batch: BatchInfo,
+}
+
+/// The error for windows of a model that leaves its prompt out of pooling.
+pub(crate) const PROMPT_IN_WINDOWS: &str = "the model leaves its prompt out of pooling (include_prompt is false), \
+    which `chunk` cannot; leave out `chunk` or the prompt";
+
+/// Puts a CrossEncoder's prompt before the first text of each input.
+fn prompt_classification(prompt: &str, inputs: Vec<Input>) -> Result<Vec<Input>, Refusal> {
+    let prompted = |text: String| prompted(Some(prompt), text);
+    let put = |input| match input {
+        Input::Text(text) => Ok(Input::Text(prompted(text))),
+        Input::Pair(first, second) => Ok(Input::Pair(prompted(first), second)),
+        Input::Ids(_) => Err(Refusal::Shape(
+            "the model has a prompt, which cannot be put before token ids; send texts".into(),
+        )),
+        prompted => Ok(prompted),
+    };
+    inputs.into_iter().map(put).collect()
 }
 
 /// Returns the number of tokens of all outputs.
@@ -80,10 +98,15 @@ impl App {
     pub(crate) async fn run_job(
         &self,
         served: &Arc<ServedModel>,
-        job: Job,
+        mut job: Job,
     ) -> Result<Vec<Output>, Refusal> {
         self.check_count(job.inputs.len(), "inputs")?;
         self.check_task(served, &job.task)?;
+        if let Task::Classify { .. } = job.task
+            && let Some(prompt) = served.prompt(None)?
+        {
+            job.inputs = prompt_classification(prompt, job.inputs)?;
+        }
         self.check_admission(served, job.inputs.len())?;
         self.check_answer(served, &job)?;
         match job.overlong {
@@ -152,6 +175,7 @@ impl App {
         let frame = model.tokenizer.frame_tokens();
         let tokens = |input: &Input| match input {
             Input::Text(text) => text.len() + frame,
+            Input::Prompted(prompt, text) => prompt.len() + text.len() + frame,
             Input::Pair(first, second) => first.len() + second.len() + 2 * frame,
             Input::Ids(ids) => ids.len(),
             Input::Tokens(_, tokens) => tokens.ids.len(),
@@ -177,8 +201,11 @@ impl App {
     ) -> Result<Vec<Output>, Refusal> {
         // Before tokenizing, which is the expensive part.
         Chunks::task(&task)?;
+        let pools_prompts = served.engine.model().embedding.include_prompt;
         let text = |input| match input {
             Input::Text(text) => Ok(text),
+            Input::Prompted(prompt, text) if pools_prompts => Ok(prompt + &text),
+            Input::Prompted(..) => Err(Refusal::Invalid(PROMPT_IN_WINDOWS.into())),
             _ => Err(Refusal::Invalid(
                 "`chunk` works on single texts; leave it out for pairs and token ids".into(),
             )),

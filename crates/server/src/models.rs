@@ -70,6 +70,17 @@ impl ServedModel {
     pub(crate) fn prompt(&self, name: Option<&str>) -> Result<Option<&str>, Refusal> {
         Ok(self.engine.model().prompts.get(name)?)
     }
+
+    /// Counts the first tokens that pooling leaves out for the default prompt: 0 unless the checkpoint asks for that.
+    pub(crate) fn default_prompt_left_out(&self) -> Result<usize, Refusal> {
+        let model = self.engine.model();
+        match self.prompt(None)? {
+            Some(prompt) if !model.embedding.include_prompt => {
+                Ok(model.tokenizer.prompt_tokens(prompt)?)
+            }
+            _ => Ok(0),
+        }
+    }
 }
 
 /// All models; at least one. The first is the default.

@@ -9,7 +9,7 @@ use bigbatch_engine::{EngineOptions, units};
 use bigbatch_server::{Options, Origin, Transport};
 use clap::{Args, ValueEnum};
 
-use crate::cli::options::{RuntimeOptions, parse_positive_seconds, parse_seconds};
+use crate::cli::options::{RuntimeOptions, VectorOptions, parse_positive_seconds, parse_seconds};
 
 /// The end of `serve --help`.
 const SOURCES_HELP: &str = "\
@@ -31,6 +31,8 @@ pub(crate) struct Serve {
     pub(super) model: Vec<String>,
     #[command(flatten)]
     pub(super) runtime: RuntimeOptions,
+    #[command(flatten)]
+    pub(super) vectors: VectorOptions,
     #[command(flatten)]
     pub(super) listen: Listen,
     #[command(flatten)]

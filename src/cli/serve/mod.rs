@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bigbatch_engine::{EngineOptions, TaskKind};
+use bigbatch_engine::{EngineOptions, Head, Model, TaskKind};
 use bigbatch_server::serve::{Gateway, Shutdown, Tls};
 use bigbatch_server::startup::{self, UnstartedModel};
 use bigbatch_server::{App, Keys, Lifecycle, Models, Phase, router};
@@ -113,7 +113,8 @@ fn load_models(args: &Serve) -> Result<Models, Box<dyn Error + Send + Sync>> {
         let (name, source) = split_name(given);
         // `embedded` is the classifier: the model that a router calls first.
         let task = if source == "embedded" { TaskKind::Classify } else { TaskKind::Embed };
-        let model = args.runtime.load(source, task)?;
+        let model = args.runtime.load(source, task, &args.vectors)?;
+        warn_of_limits(args, &model);
         let name = name.map_or_else(|| model.name.clone(), str::to_owned);
         list.push(UnstartedModel { name, source: source.into(), model });
     }
@@ -126,6 +127,25 @@ fn load_models(args: &Serve) -> Result<Models, Box<dyn Error + Send + Sync>> {
         tracing::info!(model, ?kind, device, max_tokens, "loaded a model");
     }
     Ok(models)
+}
+
+/// Logs options that have no effect on a model, and a limit of its own that an option lifts.
+fn warn_of_limits(args: &Serve, model: &Model) {
+    let embeds = matches!(model.config.head, Head::Base | Head::MaskedLm { .. });
+    if let (Some(option), false) = (args.vectors.first(), embeds) {
+        tracing::warn!(
+            model = model.name,
+            "{option} has no effect: the model computes no vectors of texts"
+        );
+    }
+    let (limit, positions) = (model.config.max_tokens, model.max_positions);
+    if limit < positions {
+        tracing::info!(
+            model = model.name,
+            limit,
+            "inputs are limited below the model's {positions} positions; --max-seq-length changes the limit"
+        );
+    }
 }
 
 /// Splits `NAME=SOURCE`, or returns the source alone: paths may contain `=`, names only letters, digits, `.`,

@@ -10,15 +10,10 @@ use hf_hub::{Cache, CacheRepo, Repo};
 use super::tensors::ShardIndex;
 use crate::checkpoint::{Checkpoint, no_source};
 use crate::error::LoadError;
+use crate::model::fetch_files;
 
 /// Downloaded if the repository has them.
-const OPTIONAL: [&str; 5] = [
-    "tokenizer_config.json",
-    "training_config.json",
-    "config_sentence_transformers.json",
-    "modules.json",
-    "1_Pooling/config.json",
-];
+const OPTIONAL: [&str; 2] = ["tokenizer_config.json", "training_config.json"];
 
 /// Downloads the files into the cache of `HF_HOME` and opens the snapshot that holds them. With
 /// `HF_HUB_OFFLINE` set, only the cache is read.
@@ -35,6 +30,9 @@ pub(super) fn fetch(id: &str) -> Result<Checkpoint, LoadError> {
     for file in OPTIONAL {
         files.optional(file)?;
     }
+    let modules = files.optional("modules.json")?.map(std::fs::read).transpose();
+    let modules = modules.map_err(|error| no_source(id, &format!("modules.json: {error}")))?;
+    fetch_files(modules.as_deref(), |file| Ok(files.optional(file)?.is_some()))?;
     snapshot(id, &config)
 }
 

@@ -127,6 +127,18 @@ impl Weights {
         Ok(Weights { model, tensors: strip_prefix(tensors) })
     }
 
+    /// Opens one safetensors file, such as that of a module beside the model; `None` if it is not there.
+    ///
+    /// # Errors
+    /// As [`Weights::open`].
+    pub fn open_file(checkpoint: &Checkpoint, file: &str) -> Result<Option<Weights>, LoadError> {
+        let Some(bytes) = checkpoint.map(file)? else { return Ok(None) };
+        let model = format!("{} in {file}", checkpoint.name());
+        let mut tensors = BTreeMap::new();
+        read_shard(&model, file, bytes, &mut tensors)?;
+        Ok(Some(Weights { model, tensors }))
+    }
+
     /// Returns the tensor of this name, which must have exactly this shape.
     ///
     /// # Errors

@@ -26,7 +26,8 @@ fn tokenize(shared: &Shared, admitted: AdmittedRequest) -> Option<TokenizedReque
             let tokenized = Instant::now();
             let text = match request.input {
                 Input::Text(text) | Input::Pair(text, _) | Input::Tokens(text, _) => text,
-                Input::Ids(_) => String::new(),
+                // Vectors quote nothing.
+                Input::Prompted(..) | Input::Ids(_) => String::new(),
             };
             let task = request.task;
             Some(TokenizedRequest { slot, task, text, tokens, rows, reply, admitted, tokenized })
@@ -42,7 +43,10 @@ fn tokenize(shared: &Shared, admitted: AdmittedRequest) -> Option<TokenizedReque
 
 fn encode(shared: &Shared, request: &Request) -> Result<(Tokens, Rows), RequestError> {
     let model = &shared.model;
-    let tokens = model.tokenizer.encode(&request.input, shared.max_tokens, request.truncate)?;
+    let mut tokens = model.tokenizer.encode(&request.input, shared.max_tokens, request.truncate)?;
+    if let (Input::Prompted(prompt, _), false) = (&request.input, model.embedding.include_prompt) {
+        tokens.prompt = model.tokenizer.prompt_tokens(prompt)?;
+    }
     let vocab = model.config.vocab_size;
     if let Some(id) = tokens.ids.iter().find(|&&id| id as usize >= vocab) {
         return Err(RequestError::Invalid(format!("token id {id} is outside 0..{vocab}")));

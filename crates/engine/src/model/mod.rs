@@ -1,11 +1,12 @@
 //! The model: a checkpoint that was read and checked, and the forward pass that it asks for.
 //!
 //! [`Model::load`] reads every file of a checkpoint. The one family of models is [`modernbert`]: configuration,
-//! tensors, activations, operations. Nothing here runs: devices differ below, in [`crate::backend`], and
+//! tensors, activations, operations. What is around it for vectors of texts is in `sentence_transformers`. Nothing here runs: devices differ below, in [`crate::backend`], and
 //! [`crate::device`] brings the two together.
 
 pub mod modernbert;
 mod prompts;
+mod sentence_transformers;
 
 use modernbert::forward;
 pub use modernbert::forward::Program;
@@ -15,15 +16,16 @@ pub use modernbert::{
     Architecture, Config, Head, Init, InitHead, LayerKind, PRESETS, Preset, Rope, RopeOverride,
     Scaling, Scoring, Workspace, attention_flops, forward_flops,
 };
-pub use prompts::{Prompts, prompted};
-
-use serde_json::Value;
+pub use prompts::{DefaultPrompt, Prompts, prompted};
+pub use sentence_transformers::{Activation, Dense, Embedding, Module, Similarity};
+pub(crate) use sentence_transformers::{fetch_files, mean_without, to_unit_length};
 
 use crate::batch::{PackedBatch, RowLayout};
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::error::LoadError;
 use crate::pooling::Pooling;
 use crate::text::tokenize::Tokenizer;
+use sentence_transformers::SentenceTransformer;
 
 /// A loaded checkpoint, checked but not yet on a device.
 pub struct Model {
@@ -39,10 +41,32 @@ pub struct Model {
     pub tokenizer: Tokenizer,
     /// Name of each output of the classifier; empty for base and masked-LM models.
     pub labels: Vec<String>,
-    /// The default pooling of embeddings: from `1_Pooling/config.json`, else the mean.
-    pub embedding_pooling: Pooling,
-    /// Prompts for texts that are embedded.
+    /// The longest input that the positions allow; `config.max_tokens` is less where the checkpoint or
+    /// `--max-seq-length` sets a limit.
+    pub max_positions: usize,
+    /// How hidden states become vectors.
+    pub embedding: Embedding,
+    /// Prompts for texts that are embedded, or of a CrossEncoder for the first text of a pair.
     pub prompts: Prompts,
+}
+
+/// What the caller decides about a checkpoint. A [`RopeOverride`] alone converts to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The rotary scaling.
+    pub rope: RopeOverride,
+    /// The longest input in tokens, in place of the checkpoint's own limit.
+    pub max_seq_length: Option<usize>,
+    /// The pooling of vectors, in place of the checkpoint's; without effect on classifiers.
+    pub pooling: Option<Pooling>,
+    /// The default prompt of vectors, in place of the checkpoint's; without effect on classifiers.
+    pub default_prompt: Option<DefaultPrompt>,
+}
+
+impl From<RopeOverride> for LoadOptions {
+    fn from(rope: RopeOverride) -> LoadOptions {
+        LoadOptions { rope, ..LoadOptions::default() }
+    }
 }
 
 impl Model {
@@ -55,10 +79,14 @@ impl Model {
     ///
     /// # Errors
     /// [`LoadError`] with the file and what is wrong with it.
-    pub fn load(checkpoint: &Checkpoint, rope: RopeOverride) -> Result<Model, LoadError> {
+    pub fn load(
+        checkpoint: &Checkpoint,
+        options: impl Into<LoadOptions>,
+    ) -> Result<Model, LoadError> {
+        let options = options.into();
         let training = checkpoint.read("training_config.json")?;
         let mut config =
-            Config::parse(&checkpoint.require("config.json")?, training.as_deref(), rope)?;
+            Config::parse(&checkpoint.require("config.json")?, training.as_deref(), options.rope)?;
         let weights = Weights::open(checkpoint)?;
         if let Head::MaskedLm { tied, .. } = &mut config.head {
             // As upstream: a decoder that differs from the embedding is used, whatever the config says.
@@ -72,11 +100,27 @@ impl Model {
         }
         let architecture = Architecture::new(&config, labels.len());
         architecture.check(&weights, checkpoint.name())?;
-        let tokenizer = Tokenizer::open(checkpoint)?;
+        let mut tokenizer = Tokenizer::open(checkpoint)?;
         tokenizer.check(config.vocab_size, checkpoint.name())?;
-        check_modules(checkpoint)?;
-        let embedding_pooling = embedding_pooling(checkpoint)?;
-        let prompts = Prompts::read(checkpoint)?;
+        let SentenceTransformer { transformer, embedding, mut prompts, scoring } =
+            SentenceTransformer::read(checkpoint, &config, options.pooling)?;
+        if transformer.do_lower_case {
+            tokenizer.lower_case().map_err(|reason| LoadError::Tokenizer {
+                model: checkpoint.name().into(),
+                reason,
+            })?;
+        }
+        if let (Some(given), Head::Base | Head::MaskedLm { .. }) =
+            (&options.default_prompt, &config.head)
+        {
+            prompts.set_default(given)?;
+        }
+        if let (Some(given), Head::Sequence { scoring, .. }) = (scoring, &mut config.head) {
+            *scoring = given;
+        }
+        let max_positions = config.max_tokens;
+        config.max_tokens =
+            input_limit(max_positions, options.max_seq_length, transformer.max_seq_length)?;
         let name = checkpoint.name().into();
         Ok(Model {
             name,
@@ -85,7 +129,8 @@ impl Model {
             weights,
             tokenizer,
             labels,
-            embedding_pooling,
+            max_positions,
+            embedding,
             prompts,
         })
     }
@@ -106,6 +151,22 @@ impl Model {
     /// Returns the number of elements of all tensors.
     pub fn parameters(&self) -> u64 {
         self.architecture.tensors.iter().map(|spec| spec.elements() as u64).sum()
+    }
+}
+
+/// Returns the longest input: the caller's, else the checkpoint's where the positions allow it.
+fn input_limit(
+    max_positions: usize,
+    given: Option<usize>,
+    own: Option<usize>,
+) -> Result<usize, LoadError> {
+    match given {
+        Some(given) if given > max_positions => Err(LoadError::Option {
+            option: "--max-seq-length",
+            reason: format!("it is {given}; the model has {max_positions} positions"),
+        }),
+        Some(given) => Ok(given),
+        None => Ok(own.map_or(max_positions, |own| own.min(max_positions))),
     }
 }
 
@@ -130,50 +191,4 @@ fn labels(config: &Config, weights: &Weights, model: &str) -> Result<Vec<String>
         )));
     }
     Ok(config.labels.values().cloned().collect())
-}
-
-/// Rejects modules that sentence-transformers would run after the model, other than those that are computed
-/// here or left to the caller.
-fn check_modules(checkpoint: &Checkpoint) -> Result<(), LoadError> {
-    const FILE: &str = "modules.json";
-    const KNOWN: [&str; 3] = ["Transformer", "Pooling", "Normalize"];
-    #[derive(serde::Deserialize)]
-    struct Module {
-        #[serde(rename = "type")]
-        kind: String,
-    }
-    let bad = |reason: String| LoadError::Config { file: FILE.into(), reason };
-    let Some(json) = checkpoint.read(FILE)? else { return Ok(()) };
-    let modules: Vec<Module> = serde_json::from_slice(&json).map_err(|e| bad(e.to_string()))?;
-    let known = |kind: &str| kind.rsplit('.').next().is_some_and(|name| KNOWN.contains(&name));
-    match modules.iter().find(|module| !known(&module.kind)) {
-        None => Ok(()),
-        Some(Module { kind }) => Err(bad(format!(
-            "it has {kind}, which is not computed; known are {}",
-            KNOWN.join(", ")
-        ))),
-    }
-}
-
-fn embedding_pooling(checkpoint: &Checkpoint) -> Result<Pooling, LoadError> {
-    const FILE: &str = "1_Pooling/config.json";
-    let bad = |reason: String| LoadError::Config { file: FILE.into(), reason };
-    let Some(json) = checkpoint.read(FILE)? else { return Ok(Pooling::Mean) };
-    let config: Value = serde_json::from_slice(&json).map_err(|e| bad(e.to_string()))?;
-    if let Some(mode) = config["pooling_mode"].as_str() {
-        return serde_json::from_value(mode.into())
-            .map_err(|_| bad(format!("pooling_mode is '{mode}'; known are cls and mean")));
-    }
-    let on: Vec<&str> = config
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(key, value)| key.starts_with("pooling_mode_") && value.as_bool() == Some(true))
-        .map(|(key, _)| key.as_str())
-        .collect();
-    match on.as_slice() {
-        ["pooling_mode_cls_token"] => Ok(Pooling::Cls),
-        ["pooling_mode_mean_tokens"] => Ok(Pooling::Mean),
-        other => Err(bad(format!("it asks for {other:?}; known are cls and mean, one of them"))),
-    }
 }

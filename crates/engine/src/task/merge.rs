@@ -3,8 +3,9 @@
 //! [`Chunks`] cuts the text and knows no task; this gives it the two methods that do. Submitting the windows is
 //! the caller's, see [`crate::Response::merge`].
 
-use super::{Answer, Task, to_unit_length};
+use super::{Answer, Task};
 use crate::error::RequestError;
+use crate::model::to_unit_length;
 use crate::text::chunk::{Chunks, Merge, shares};
 use crate::text::entities::{LabelScore, entities};
 
@@ -16,9 +17,9 @@ impl Chunks {
     pub fn task(task: &Task) -> Result<Task, RequestError> {
         match task {
             Task::Classify { .. } | Task::Tag => Ok(task.clone()),
-            // Cut and scaled once, after the mean.
-            Task::Embed { pooling, .. } => {
-                Ok(Task::Embed { pooling: *pooling, normalize: false, dimensions: None })
+            // Scaled once, after the mean.
+            Task::Embed { pooling, dimensions, .. } => {
+                Ok(Task::Embed { pooling: *pooling, normalize: false, dimensions: *dimensions })
             }
             _ => Err(RequestError::Invalid(
                 "chunks are for classification, tags and embeddings of whole texts".into(),
@@ -34,9 +35,8 @@ impl Chunks {
         assert_eq!(answers.len(), self.count(), "one answer per window");
         match task {
             Task::Tag => self.merge_tags(answers),
-            Task::Embed { normalize, dimensions, .. } => {
+            Task::Embed { normalize, .. } => {
                 let mut vector = self.merge_vectors(answers);
-                vector.truncate(dimensions.unwrap_or(vector.len()));
                 if *normalize {
                     to_unit_length(&mut vector);
                 }

@@ -7,7 +7,7 @@ mod merge;
 
 use crate::batch::{MAX_MASKS, Rows};
 use crate::error::RequestError;
-use crate::model::{Head, Model, Scoring};
+use crate::model::{Head, Model, Scoring, mean_without, to_unit_length};
 use crate::pooling::Pooling;
 use crate::text::entities::{Entity, LabelScore, entities};
 use crate::text::tokenize::Tokens;
@@ -44,9 +44,10 @@ pub enum Task {
     Embed {
         /// `None`: as the checkpoint asks, else the mean.
         pooling: Option<Pooling>,
-        /// Scales the vector to unit length.
+        /// Scales the vector to unit length, after the checkpoint's own modules.
         normalize: bool,
-        /// Keeps only this many first dimensions (Matryoshka), before normalising.
+        /// Keeps only this many first dimensions (Matryoshka), before normalising; `None`: as many as the
+        /// checkpoint asks, else all.
         dimensions: Option<usize>,
     },
     /// The final hidden state of every token.
@@ -142,12 +143,10 @@ impl Task {
             return Err(RequestError::WrongTask { asked, has });
         }
         match self {
-            Task::Embed { dimensions: Some(n), .. }
-                if !(1..=model.config.hidden_size).contains(n) =>
-            {
+            Task::Embed { dimensions: Some(n), .. } if !(1..=model.embedding.width).contains(n) => {
                 Err(RequestError::Invalid(format!(
                     "dimensions is {n}; it must lie between 1 and {}",
-                    model.config.hidden_size
+                    model.embedding.width
                 )))
             }
             Task::FillMask { top_k } if !(1..=model.config.vocab_size).contains(top_k) => {
@@ -173,7 +172,15 @@ impl Task {
             Task::Tag | Task::TokenScores { .. } => Ok(Rows::All),
             Task::EmbedAll => Ok(Rows::Hidden),
             Task::Embed { pooling, .. } => {
-                Ok(Rows::Pooled(pooling.unwrap_or(model.embedding_pooling)))
+                match (pooling.unwrap_or(model.embedding.pooling), tokens.prompt) {
+                    (pooling, 0) => Ok(Rows::Pooled(pooling)),
+                    // The mean over a part of the tokens is computed from the rows of all.
+                    (Pooling::Mean, _) => Ok(Rows::Hidden),
+                    (Pooling::Cls, _) => Err(RequestError::Invalid(
+                        "pooling is cls, but the model leaves prompts out (include_prompt is false); use mean"
+                            .into(),
+                    )),
+                }
             }
             Task::FillMask { .. } => {
                 let mask = model.tokenizer.mask_id();
@@ -211,7 +218,11 @@ impl Task {
             Task::Tag => tag(model, text, tokens, rows),
             Task::TokenScores { raw_scores } => token_scores(model, rows, *raw_scores),
             Task::Embed { normalize, dimensions, .. } => {
-                let mut vector = rows[..dimensions.unwrap_or(rows.len())].to_vec();
+                let pooled = match tokens.prompt {
+                    0 => rows.to_vec(),
+                    prompt => mean_without(rows, model.config.hidden_size, prompt),
+                };
+                let mut vector = model.embedding.vector(pooled, *dimensions);
                 if *normalize {
                     to_unit_length(&mut vector);
                 }
@@ -257,13 +268,6 @@ fn token_scores(model: &Model, logits: &[f32], raw_scores: bool) -> Answer {
         logits.chunks_exact(width).flat_map(softmax).collect()
     };
     Answer::Rows { rows, width }
-}
-
-/// Scales a vector to length 1; a vector of zeros stays as it is.
-pub(crate) fn to_unit_length(vector: &mut [f32]) {
-    let norm = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
-    let scale = (1.0 / norm.max(1e-12)) as f32;
-    vector.iter_mut().for_each(|x| *x *= scale);
 }
 
 fn top_tokens(model: &Model, logits: &[f32], top_k: usize) -> Vec<TokenScore> {

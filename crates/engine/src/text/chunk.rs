@@ -185,7 +185,7 @@ impl Chunks {
             };
             let Tokens { ids, spans, .. } = self.frame.wrap(&self.bare, window.clone());
             let spans = spans.into_iter().map(moved).collect();
-            let tokens = Tokens { ids, spans, truncated: false };
+            let tokens = Tokens { ids, spans, truncated: false, prompt: 0 };
             Input::Tokens(characters.slice(&(start..end)).to_owned(), tokens)
         })
     }

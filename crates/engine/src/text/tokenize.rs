@@ -8,8 +8,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
 use serde_json::Value;
+use tokenizers::normalizers::{Lowercase, Sequence};
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy};
-use tokenizers::{Encoding, PostProcessor, PostProcessorWrapper};
+use tokenizers::{Encoding, NormalizerWrapper, PostProcessor, PostProcessorWrapper};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{LoadError, RequestError};
@@ -20,6 +21,8 @@ use crate::text::characters::Characters;
 pub enum Input {
     /// One text.
     Text(String),
+    /// A prompt, and the text that it is put before.
+    Prompted(String, String),
     /// Two texts read together, such as a query and a document.
     Pair(String, String),
     /// Token ids, special ones included, as they are.
@@ -63,6 +66,20 @@ pub struct Tokens {
     pub spans: Vec<Range<usize>>,
     /// Whether the input was truncated.
     pub truncated: bool,
+    /// The first tokens that pooling leaves out: those of a prompt, where the checkpoint asks for that.
+    pub prompt: usize,
+}
+
+impl Input {
+    /// Returns a text with a prompt before it. An empty text stays empty, and is rejected as such later.
+    pub fn prompted(prompt: Option<&str>, text: String) -> Input {
+        match prompt {
+            Some(prompt) if !text.is_empty() && !prompt.is_empty() => {
+                Input::Prompted(prompt.into(), text)
+            }
+            _ => Input::Text(text),
+        }
+    }
 }
 
 /// One token of a text, for people to read.
@@ -98,7 +115,7 @@ impl SpecialTokens {
         let special = |count: usize| std::iter::repeat_n(0..0, count);
         let own = bare.spans[range.clone()].iter().cloned();
         let spans = special(before.len()).chain(own).chain(special(after.len())).collect();
-        Tokens { ids, spans, truncated: range.len() < bare.ids.len() }
+        Tokens { ids, spans, truncated: range.len() < bare.ids.len(), prompt: 0 }
     }
 }
 
@@ -148,6 +165,38 @@ impl Tokenizer {
             Tokenizer { inner, post_processor, frame, fingerprint, mask_id, vocab_end };
         tokenizer.frame = tokenizer.read_frame().map_err(|e| bad(e.to_string()))?;
         Ok(tokenizer)
+    }
+
+    /// Lower-cases texts before anything else, unless the tokenizer does it already. Added tokens are found first:
+    /// `[MASK]` stays one.
+    pub(crate) fn lower_case(&mut self) -> Result<(), String> {
+        let lower = || NormalizerWrapper::Lowercase(Lowercase);
+        let does =
+            |normalizer: &NormalizerWrapper| matches!(normalizer, NormalizerWrapper::Lowercase(_));
+        let steps = match self.inner.get_normalizer() {
+            None => vec![lower()],
+            Some(normalizer) if does(normalizer) => return Ok(()),
+            Some(NormalizerWrapper::Sequence(steps)) if steps.as_ref().iter().any(does) => {
+                return Ok(());
+            }
+            Some(other) => vec![lower(), other.clone()],
+        };
+        let normalizer = Some(Sequence::new(steps));
+        self.inner.with_normalizer(normalizer).map_err(|error| error.to_string())?;
+        self.fingerprint = !self.fingerprint;
+        Ok(())
+    }
+
+    /// Counts the first tokens that pooling leaves out for this prompt, as sentence-transformers does: those of the
+    /// prompt read alone, without the special token that ends it.
+    ///
+    /// # Errors
+    /// [`RequestError::Invalid`] if the tokenizer fails on the prompt.
+    pub fn prompt_tokens(&self, prompt: &str) -> Result<usize, RequestError> {
+        let encoding = self.encode_whole(prompt, true)?;
+        let added = self.inner.get_added_tokens_decoder();
+        let special = |id: &u32| added.get(id).is_some_and(|token| token.special);
+        Ok(encoding.len() - usize::from(encoding.get_ids().last().is_some_and(special)))
     }
 
     /// Adds special tokens if `special` is set, and trims offsets as the tokenizer asks.
@@ -206,7 +255,7 @@ impl Tokenizer {
         }
         let encoding = self.encode_whole(text, false)?;
         let spans = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
-        Ok(Tokens { ids: encoding.get_ids().to_vec(), spans, truncated: false })
+        Ok(Tokens { ids: encoding.get_ids().to_vec(), spans, truncated: false, prompt: 0 })
     }
 
     /// Puts the special tokens around a range of a text's tokens, as a model expects them.
@@ -299,11 +348,14 @@ impl Tokenizer {
     ) -> Result<Tokens, RequestError> {
         let tokens = match input {
             Input::Text(text) => self.encode_texts(text, None, limit, truncate)?,
+            Input::Prompted(prompt, text) => {
+                self.encode_texts(&format!("{prompt}{text}"), None, limit, truncate)?
+            }
             Input::Pair(text, pair) => self.encode_texts(text, Some(pair), limit, truncate)?,
             Input::Ids(ids) => {
                 let kept = truncate.kept(ids.len(), limit);
                 let (truncated, spans) = (kept.len() < ids.len(), vec![0..0; kept.len()]);
-                Tokens { ids: ids[kept].to_vec(), spans, truncated }
+                Tokens { ids: ids[kept].to_vec(), spans, truncated, prompt: 0 }
             }
             Input::Tokens(_, tokens) => tokens.clone(),
         };
@@ -362,7 +414,7 @@ impl Tokenizer {
             if special || other_text { 0..0 } else { start..end }
         };
         let spans = encoding.get_offsets().iter().enumerate().map(|(i, o)| own(i, o)).collect();
-        Ok(Tokens { ids: encoding.get_ids().to_vec(), spans, truncated })
+        Ok(Tokens { ids: encoding.get_ids().to_vec(), spans, truncated, prompt: 0 })
     }
 
     /// Returns the byte spans of a text's tokens, without special ones: what a generator of texts of exact

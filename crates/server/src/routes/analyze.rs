@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::call::Call;
 use crate::app::App;
 use crate::error::Refusal;
-use crate::jobs::Output;
+use crate::jobs::{Output, PROMPT_IN_WINDOWS};
 use crate::models::ServedModel;
 use crate::wire::native::{Analysis, AnalyzeRequest, Finding, InputStats, ModelResult};
 use crate::wire::openai::{self, OpenAiErrors};
@@ -100,7 +100,7 @@ struct TokenizedText {
 type TextKey = (u64, Option<String>);
 
 fn text_key(served: &ServedModel) -> Result<TextKey, Refusal> {
-    let before = if served.kind.embeds() { served.prompt(None)? } else { None };
+    let before = served.prompt(None)?;
     let fingerprint = served.engine.model().tokenizer.fingerprint();
     Ok((fingerprint, before.map(str::to_owned)))
 }
@@ -135,7 +135,11 @@ async fn run(
 ) -> Result<Output, Refusal> {
     let task = Task::default_for(&served.engine.model().config.head);
     let limit = served.engine.max_tokens();
+    let left_out = served.default_prompt_left_out()?;
     let output = match overlong {
+        Overlong::Chunk(_) if left_out > 0 => {
+            return Err(Refusal::Invalid(PROMPT_IN_WINDOWS.into()));
+        }
         Overlong::Chunk(chunking) => {
             let reader = served.clone();
             let cut = move || {
@@ -154,7 +158,8 @@ async fn run(
                 let tokens = own + tokenizer.frame_tokens();
                 return Err(RequestError::TooLong { tokens, limit }.into());
             }
-            let input = Input::Tokens(text.clone(), tokenizer.wrap(bare, kept));
+            let tokens = Tokens { prompt: left_out, ..tokenizer.wrap(bare, kept) };
+            let input = Input::Tokens(text.clone(), tokens);
             app.submit_all(served, [input], &task, Truncate::No).await?.pop().map(Output::from)
         }
     };

@@ -1,7 +1,7 @@
 //! Vectors in text-embeddings-inference's dialect: `/embed`, `/embed_all`, `/similarity`.
 
 use axum::response::Response;
-use bigbatch_engine::{Input, Overlong, Task, prompted};
+use bigbatch_engine::{Input, Overlong, Similarity, Task};
 
 use super::call::Call;
 use crate::error::Refusal;
@@ -40,7 +40,8 @@ pub(crate) async fn embed_all(call: Call, request: EmbedAllRequest) -> Result<Re
 
 #[utoipa::path(post, path = "/similarity", tag = "text-embeddings-inference",
     request_body = SimilarityRequest,
-    responses((status = 200, description = "The cosine of each sentence and the source sentence",
+    responses((status = 200, description = "The similarity of each sentence and the source sentence: their cosine, \
+        unless the checkpoint names another",
         body = Vec<f32>), TeiErrors))]
 /// Compares sentences with a source sentence.
 pub(crate) async fn similarity(
@@ -50,14 +51,14 @@ pub(crate) async fn similarity(
     let parameters = request.parameters.unwrap_or_default();
     let overlong = call.overlong_by(parameters.length())?;
     let prompt = call.served.prompt(parameters.prompt_name.as_deref())?;
-    let PairCosines { cosines, outputs, characters } =
+    let PairSimilarities { similarities, outputs, characters } =
         compare_sentences(&call, request.inputs, prompt, overlong).await?;
-    Ok(call.answer(characters, &outputs, cosines))
+    Ok(call.answer(characters, &outputs, similarities))
 }
 
-/// Cosines of pairs of texts, and how the texts were read.
-pub(super) struct PairCosines {
-    pub(super) cosines: Vec<f32>,
+/// Similarities of pairs of texts, and how the texts were read.
+pub(super) struct PairSimilarities {
+    pub(super) similarities: Vec<f32>,
     pub(super) outputs: Vec<Output>,
     pub(super) characters: usize,
 }
@@ -68,24 +69,27 @@ pub(super) async fn compare_sentences(
     SimilarityInput { source_sentence, sentences }: SimilarityInput,
     prompt: Option<&str>,
     overlong: Overlong,
-) -> Result<PairCosines, Refusal> {
+) -> Result<PairSimilarities, Refusal> {
     call.app.check_count(sentences.len(), "sentences")?;
-    compare_pairs(call, vec![source_sentence], sentences, prompt, overlong).await
+    let similarity = call.served.engine.model().embedding.similarity;
+    let pairs = (vec![source_sentence], sentences);
+    compare_pairs(call, pairs, prompt, overlong, similarity).await
 }
 
 /// Compares the texts of two lists pair by pair, or a single text with each of the other list.
 pub(super) async fn compare_pairs(
     call: &Call,
-    left: Vec<String>,
-    right: Vec<String>,
+    (left, right): (Vec<String>, Vec<String>),
     prompt: Option<&str>,
     overlong: Overlong,
-) -> Result<PairCosines, Refusal> {
+    similarity: Similarity,
+) -> Result<PairSimilarities, Refusal> {
     let (lefts, rights) = (left.len(), right.len());
     let characters = left.iter().chain(&right).map(|text| text.chars().count()).sum();
     let run = |texts: Vec<String>| {
-        let inputs = texts.into_iter().map(|text| Input::Text(prompted(prompt, text))).collect();
-        let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
+        let inputs = texts.into_iter().map(|text| Input::prompted(prompt, text)).collect();
+        let normalize = similarity == Similarity::Cosine;
+        let task = Task::Embed { pooling: None, normalize, dimensions: None };
         call.run(inputs, task, overlong)
     };
     call.app.check_admission(&call.served, lefts + rights)?;
@@ -94,11 +98,7 @@ pub(super) async fn compare_pairs(
     outputs.extend(of_right);
     let vectors = take_vectors(&mut outputs);
     let (left, right) = vectors.split_at(lefts);
-    let cosine = |n: usize| {
-        let (a, b) = (&left[if lefts == 1 { 0 } else { n }], &right[n]);
-        let products = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
-        products.sum::<f64>() as f32
-    };
-    let cosines = (0..rights).map(cosine).collect();
-    Ok(PairCosines { cosines, outputs, characters })
+    let similarity_of = |n: usize| similarity.of(&left[if lefts == 1 { 0 } else { n }], &right[n]);
+    let similarities = (0..rights).map(similarity_of).collect();
+    Ok(PairSimilarities { similarities, outputs, characters })
 }

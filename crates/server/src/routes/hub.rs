@@ -4,7 +4,7 @@ use axum::response::Response;
 use bigbatch_engine::{Answer, Entity, Input, Overlong, Task};
 
 use super::call::Call;
-use super::embed::{PairCosines, compare_sentences};
+use super::embed::{PairSimilarities, compare_sentences};
 use super::native::mask_fills;
 use super::rerank::{RankOptions, rank_texts};
 use crate::error::Refusal;
@@ -35,9 +35,9 @@ pub(crate) async fn hub(call: Call, mut request: HubRequest) -> Result<Response,
         None => return Err(Refusal::Shape("missing field `inputs`".into())),
         Some(HubInputs::Similarity(input)) => {
             let prompt = call.served.prompt(parameters.prompt_name.as_deref())?;
-            let PairCosines { cosines, outputs, characters } =
+            let PairSimilarities { similarities, outputs, characters } =
                 compare_sentences(&call, input, prompt, overlong).await?;
-            return Ok(call.answer(characters, &outputs, HubAnswer::Similarities(cosines)));
+            return Ok(call.answer(characters, &outputs, HubAnswer::Similarities(similarities)));
         }
         Some(HubInputs::Texts(inputs)) => inputs,
     };

@@ -102,7 +102,7 @@ fn model_type(served: &ServedModel) -> ModelType {
     };
     match served.kind {
         ModelKind::Embedding | ModelKind::MaskedLm => ModelType::Embedding {
-            pooling: match model.embedding_pooling {
+            pooling: match model.embedding.pooling {
                 Pooling::Cls => "cls",
                 Pooling::Mean => "mean",
             },

@@ -4,10 +4,10 @@
 //! vLLM does; text-embeddings-inference's refuses.
 
 use axum::response::Response;
-use bigbatch_engine::{Input, LabelScore, Overlong, Task};
+use bigbatch_engine::{Input, LabelScore, Overlong, Similarity, Task};
 
 use super::call::Call;
-use super::embed::{PairCosines, compare_pairs};
+use super::embed::{PairSimilarities, compare_pairs};
 use crate::error::Refusal;
 use crate::jobs::{Output, count_tokens, take_labels};
 use crate::models::{ModelKind, ServedModel};
@@ -138,8 +138,9 @@ async fn score_pairs(
     let kind = call.served.kind;
     if kind.embeds() {
         let prompt = call.served.prompt(None)?;
-        let PairCosines { cosines: scores, outputs, characters } =
-            compare_pairs(call, queries, texts, prompt, overlong).await?;
+        // vLLM's answer is the cosine, whatever the checkpoint names.
+        let PairSimilarities { similarities: scores, outputs, characters } =
+            compare_pairs(call, (queries, texts), prompt, overlong, Similarity::Cosine).await?;
         return Ok(PairScores { scores, outputs, characters });
     }
     if kind != ModelKind::Reranker {

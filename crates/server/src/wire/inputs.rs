@@ -1,6 +1,6 @@
 //! The inputs of a request: texts, pairs of texts or lists of token ids, as each endpoint takes them.
 
-use bigbatch_engine::{Input, prompted};
+use bigbatch_engine::Input;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -76,7 +76,7 @@ impl Inputs {
         let mut characters = 0;
         let mut text = |text: String| {
             characters += text.chars().count();
-            Input::Text(prompted(prompt, text))
+            Input::prompted(prompt, text)
         };
         let ids = |ids: Vec<u32>| match prompt {
             Some(_) => Err("a prompt cannot be put before token ids; send texts".to_owned()),
