@@ -12,6 +12,7 @@ mod mock;
 mod options;
 mod outputs;
 mod plans;
+mod sentence_transformers;
 #[path = "../support/mod.rs"]
 mod support;
 mod targets;

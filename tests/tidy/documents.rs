@@ -14,12 +14,14 @@ const DOCUMENTS: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
 /// Files with these endings are named without a slash too.
 const ENDINGS: [&str; 7] = [".rs", ".cu", ".py", ".sh", ".md", ".toml", ".json"];
 /// Names with an ending or a slash that are no files of this repository.
-const ELSEWHERE: [&str; 13] = [
+const ELSEWHERE: [&str; 15] = [
     "config.json",
     "training_config.json",
     "tokenizer.json",
     "modules.json",
     "1_Pooling/config.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
     "report.html",
     "report.md",
     "results.json",

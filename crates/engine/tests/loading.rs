@@ -46,22 +46,6 @@ fn scores_are_what_the_problem_is() {
 }
 
 #[test]
-fn modules_that_are_not_computed_are_refused() {
-    let module = |kind: &str| json!({"idx": 0, "name": "0", "path": "", "type": kind});
-    let with = |kinds: &[&str]| {
-        let modules: Vec<Value> = kinds.iter().map(|kind| module(kind)).collect();
-        load(&checkpoint(InitHead::Base, json!({}), &[("modules.json", json!(modules))]))
-    };
-    let usual = ["Transformer", "Pooling", "Normalize"]
-        .map(|name| format!("sentence_transformers.models.{name}"));
-    let [transformer, pooling, normalize] = [&usual[0][..], &usual[1], &usual[2]];
-    assert!(with(&[transformer, pooling, normalize]).is_ok());
-    let dense = "sentence_transformers.models.Dense";
-    let error = with(&[transformer, pooling, dense]).err().unwrap();
-    assert!(error.contains("modules.json") && error.contains(dense), "{error}");
-}
-
-#[test]
 fn what_the_caller_says_of_positions_is_done() {
     let scaling = |rope_scaling: Value, wanted: RopeOverride| {
         let more = json!({ "rope_scaling": rope_scaling });

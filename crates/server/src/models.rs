@@ -76,7 +76,7 @@ impl ServedModel {
         let model = self.engine.model();
         match self.prompt(None)? {
             Some(prompt) if !model.embedding.include_prompt => {
-                Ok(model.tokenizer.prompt_tokens(prompt)?)
+                Ok(model.tokenizer.prompt_tokens(prompt, self.engine.max_tokens())?)
             }
             _ => Ok(0),
         }

@@ -45,7 +45,7 @@ fn encode(shared: &Shared, request: &Request) -> Result<(Tokens, Rows), RequestE
     let model = &shared.model;
     let mut tokens = model.tokenizer.encode(&request.input, shared.max_tokens, request.truncate)?;
     if let (Input::Prompted(prompt, _), false) = (&request.input, model.embedding.include_prompt) {
-        tokens.prompt = model.tokenizer.prompt_tokens(prompt)?;
+        tokens.prompt = model.tokenizer.prompt_tokens(prompt, shared.max_tokens)?;
     }
     let vocab = model.config.vocab_size;
     if let Some(id) = tokens.ids.iter().find(|&&id| id as usize >= vocab) {

@@ -17,7 +17,8 @@ impl Chunks {
     pub fn task(task: &Task) -> Result<Task, RequestError> {
         match task {
             Task::Classify { .. } | Task::Tag => Ok(task.clone()),
-            // Scaled once, after the mean.
+            // Scaled once, after the mean. The dimensions are those of the whole text: without any, the model's own
+            // number would hold for the windows.
             Task::Embed { pooling, dimensions, .. } => {
                 Ok(Task::Embed { pooling: *pooling, normalize: false, dimensions: *dimensions })
             }
@@ -35,8 +36,9 @@ impl Chunks {
         assert_eq!(answers.len(), self.count(), "one answer per window");
         match task {
             Task::Tag => self.merge_tags(answers),
-            Task::Embed { normalize, .. } => {
+            Task::Embed { normalize, dimensions, .. } => {
                 let mut vector = self.merge_vectors(answers);
+                vector.truncate(dimensions.unwrap_or(vector.len()));
                 if *normalize {
                     to_unit_length(&mut vector);
                 }

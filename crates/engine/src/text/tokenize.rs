@@ -188,15 +188,15 @@ impl Tokenizer {
     }
 
     /// Counts the first tokens that pooling leaves out for this prompt, as sentence-transformers does: those of the
-    /// prompt read alone, without the special token that ends it.
+    /// prompt read alone and cut to `limit`, without the special token that ends it.
     ///
     /// # Errors
     /// [`RequestError::Invalid`] if the tokenizer fails on the prompt.
-    pub fn prompt_tokens(&self, prompt: &str) -> Result<usize, RequestError> {
+    pub fn prompt_tokens(&self, prompt: &str, limit: usize) -> Result<usize, RequestError> {
         let encoding = self.encode_whole(prompt, true)?;
         let added = self.inner.get_added_tokens_decoder();
         let special = |id: &u32| added.get(id).is_some_and(|token| token.special);
-        Ok(encoding.len() - usize::from(encoding.get_ids().last().is_some_and(special)))
+        Ok(encoding.len().min(limit) - usize::from(encoding.get_ids().last().is_some_and(special)))
     }
 
     /// Adds special tokens if `special` is set, and trims offsets as the tokenizer asks.

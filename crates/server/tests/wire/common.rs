@@ -15,7 +15,7 @@ use tower::ServiceExt;
 /// Maximum tokens per input here, so that a text that is too long is still short.
 pub(crate) const LIMIT: usize = 256;
 
-fn model(head: InitHead) -> Model {
+pub(crate) fn model(head: InitHead) -> Model {
     let init = Init { preset: Preset::named("random").unwrap(), head, seed: 0, dtype: Dtype::F32 };
     let (tokenizer, config) = bigbatch_models::tokenizer_files();
     let checkpoint =
