@@ -5,7 +5,7 @@
 //! | `module_list.rs` | `modules.json`: which modules run, and where their files are |
 //! | `transformer.rs` | `sentence_bert_config.json`: the longest input, lower case |
 //! | `pooling.rs`, `dense.rs`, `activation.rs` | the modules' `config.json` and weights |
-//! | `root_config.rs` | `config_sentence_transformers.json`: prompts, dimensions, similarity, a CrossEncoder's activation |
+//! | `root_config.rs` | `config_sentence_transformers.json`: prompts, dimensions, similarity, activation of scores |
 //! | `embedding.rs` | from pooled rows to vectors |
 //! | `config_file.rs` | a JSON file whose unknown keys are refused |
 //!
