@@ -68,7 +68,7 @@ part() {
 }
 
 # Only this repository's kernels: those of cuBLASLt take minutes under a tool, and we cannot mend them.
-OURS=(--kernel-name kns=attention --kernel-name kns=norm --kernel-name kns=rope --kernel-name kns=geglu
+OURS=(--kernel-name kns=attention --kernel-name kns=norm --kernel-name kns=rope --kernel-name kns=activation
     --kernel-name kns=pool)
 
 sanitize() {

@@ -25,11 +25,48 @@ FAULTS = {
     "scale-twice": "softmax scale applied to q.k twice",
     "bf16-positions": "positions held in bfloat16",
     "no-rope": "no rotation at all",
-    "swapped-gate": "the activation on GeGLU's other half",
+    "swapped-gate": "the activation on the gated MLP's other half",
+    "gelu-always": "GELU whatever hidden_activation and classifier_activation say",
+    "sliding-window-ignored": "local_attention although sliding_window is given",
     "extra-norm": "layer 0 given an attn_norm",
     "wrong-pooling": "cls where the model says mean, and the reverse",
 }
 QUERY_TILE = 1024
+
+
+def gelu(x):
+    return x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))
+
+
+def tanh_gelu(x):
+    return x * 0.5 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+# The formulas behind ACT2FN's names, without those that have trained parameters.
+ACTIVATIONS = {
+    "gelu": gelu,
+    "gelu_python": gelu,
+    "gelu_10": lambda x: gelu(x).clip(-10, 10),
+    "gelu_new": tanh_gelu,
+    "gelu_fast": tanh_gelu,
+    "gelu_accurate": tanh_gelu,
+    "gelu_pytorch_tanh": tanh_gelu,
+    "gelu_python_tanh": tanh_gelu,
+    "quick_gelu": lambda x: x / (1 + torch.exp(-1.702 * x)),
+    "silu": lambda x: x / (1 + torch.exp(-x)),
+    "swish": lambda x: x / (1 + torch.exp(-x)),
+    "mish": lambda x: x * torch.tanh(torch.logaddexp(x, torch.zeros_like(x))),
+    "hardswish": lambda x: x * (x + 3).clip(0, 6) / 6,
+    "relu": lambda x: x.clip(min=0),
+    "relu2": lambda x: x.clip(min=0) ** 2,
+    "relu6": lambda x: x.clip(0, 6),
+    "leaky_relu": lambda x: torch.where(x < 0, x / 100, x),
+    "sigmoid": lambda x: 1 / (1 + torch.exp(-x)),
+    "tanh": torch.tanh,
+    "laplace": lambda x: 0.5 * (1 + torch.erf((x - 0.707107) / (0.282095 * math.sqrt(2)))),
+    "sqrtsoftplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)).sqrt(),
+    "linear": lambda x: x,
+}
 
 
 def with_training_config(config, training):
@@ -122,8 +159,13 @@ class Reference:
         weight, bias = self.tensors[f"{name}.weight"], self.tensors.get(f"{name}.bias")
         return F.layer_norm(x, (x.shape[-1],), weight, bias, self.config.get("norm_eps", 1e-5))
 
-    def gelu(self, x, fault="tanh-gelu"):
-        return F.gelu(x, approximate="tanh" if fault in self.faults else "none")
+    def activation(self, key, x):
+        """Applies the function that the config names under `key`."""
+        name = "gelu" if "gelu-always" in self.faults else self.config.get(key, "gelu")
+        fault = {"hidden_activation": "tanh-gelu", "classifier_activation": "tanh-gelu-head"}[key]
+        if fault in self.faults and name == "gelu":
+            name = "gelu_new"
+        return ACTIVATIONS[name](x)
 
     def tables(self, kind, length):
         """Returns cos and sin (length, dim)."""
@@ -157,6 +199,8 @@ class Reference:
         if kind == "full_attention" or "no-window" in self.faults:
             return None
         half = self.config.get("local_attention", 128) // 2
+        if "sliding-window-ignored" not in self.faults:
+            half = self.config.get("sliding_window", half)
         return half - ("window-63" in self.faults) + ("window-65" in self.faults)
 
     def layer(self, i, x, tables):
@@ -174,7 +218,9 @@ class Reference:
         mixed = self.attention(rotate(qkv[0]), rotate(qkv[1]), qkv[2], self.reach(kind))
         x = x + self.linear(f"{name}.attn.Wo", mixed.transpose(0, 1).reshape(x.shape))
         a, b = self.linear(f"{name}.mlp.Wi", self.norm(f"{name}.mlp_norm", x)).chunk(2, dim=-1)
-        gated = a * self.gelu(b) if "swapped-gate" in self.faults else self.gelu(a) * b
+        if "swapped-gate" in self.faults:
+            a, b = b, a
+        gated = self.activation("hidden_activation", a) * b
         return x + self.linear(f"{name}.mlp.Wo", gated)
 
     @torch.no_grad()
@@ -196,7 +242,7 @@ class Reference:
             mean = self.config.get("classifier_pooling", "cls") == "mean"
             mean ^= "wrong-pooling" in self.faults
             hidden = hidden.mean(dim=0) if mean else hidden[0]
-        x = self.norm("head.norm", self.gelu(self.linear("head.dense", hidden), "tanh-gelu-head"))
+        x = self.norm("head.norm", self.activation("classifier_activation", self.linear("head.dense", hidden)))
         if head != "ForMaskedLM":
             return self.linear("classifier", x)
         weight = self.tensors.get("decoder.weight", self.tensors["embeddings.tok_embeddings.weight"])

@@ -82,7 +82,7 @@ def check_norms(k):
     for dtype in (k.dtype, torch.float32):
         x = guarded(randn(301, 768, dtype=dtype, scale=3))
         for name, run, reference in (
-            ("gelu", lambda x: k.gelu(guarded(x)), gelu(x.double())),
+            ("activation", lambda x: k.activate(guarded(x)), gelu(x.double())),
             ("layer_norm", lambda x: k.layer_norm(x, weight, None, 1e-5), norm_reference(x, weight, None, 1e-5)),
         ):
             # approximate exp2 and reciprocal inside gelu: 6e-6 relative
@@ -110,23 +110,23 @@ def check_rope(k):
         report("rope", f"heads={heads}", worst(qkv, reference, ulp(reference, k.dtype) * 0.51 + 3e-7 * before.abs().max().double()), 1)
 
 
-def check_geglu(k):
+def check_activation(k):
     for tokens, width in ((1, 8), (3, 1152), (1000, 1152), (77, 2624), (129, 1544)):
         for scale in (1.0, 6.0):
             x = guarded(randn(tokens, 2 * width, dtype=k.dtype, scale=scale))
             reference = gelu(x[:, :width].double()) * x[:, width:].double()
             # f32 arithmetic flushes Phi(u) below 2^-126, deep in the tail, to zero
             allowed = ulp(reference, k.dtype) + 2.0**-125 * x[:, width:].double().abs()
-            out = k.geglu(x)
-            report("geglu", f"T={tokens} I={width} scale={scale:g}", worst(out, reference, allowed), 1)
-            k.geglu(x, out=x[:, :width])
-            report("geglu", "in place, bits differing", (x[:, :width] != out).sum().item(), 0)
+            out = k.gated(x)
+            report("gated_activation", f"T={tokens} I={width} scale={scale:g}", worst(out, reference, allowed), 1)
+            k.gated(x, out=x[:, :width])
+            report("gated_activation", "in place, bits differing", (x[:, :width] != out).sum().item(), 0)
     every = torch.arange(0, 65536, device="cuda", dtype=torch.int32).to(torch.int16).view(k.dtype)
     every = every[every.isfinite() & (every.abs() < 1e4)]
     every = every[: len(every) // 8 * 8]
     x = torch.cat([every, torch.ones_like(every)])[None].contiguous()
     reference = gelu(every.double())
-    report("geglu", "every value of the type, gate 1", worst(k.geglu(x)[0], reference, ulp(reference, k.dtype) + 2.0**-125), 1)
+    report("gated_activation", "every value of the type, gate 1", worst(k.gated(x)[0], reference, ulp(reference, k.dtype) + 2.0**-125), 1)
 
 
 def check_pool(k):
@@ -219,7 +219,7 @@ def check_attention(k, heads=12):
 CHECKS = {
     "norms": check_norms,
     "rope": check_rope,
-    "geglu": check_geglu,
+    "activation": check_activation,
     "pool": check_pool,
     "linear": check_linear,
     "attention": check_attention,

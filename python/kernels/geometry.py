@@ -37,7 +37,7 @@ def default_arch(torch):
 class Kernels:
     """Every kernel for one element type, as functions of torch tensors."""
 
-    FILES = ("norm.cu", "rope.cu", "geglu.cu", "pool.cu", "linear_rows.cu", "attention.cu", "attention_sm90.cu")
+    FILES = ("norm.cu", "rope.cu", "activation.cu", "pool.cu", "linear_rows.cu", "attention.cu", "attention_sm90.cu")
 
     def __init__(self, torch, arch, f16=False, variant=(), files=FILES):
         files = [f for f in files if "sm90" not in f or arch == "sm_90a"]
@@ -70,9 +70,11 @@ class Kernels:
         self._norm("layer_norm" + self._suffix(x), len(x), x, weight, bias, out, len(x), x.shape[1], eps)
         return out
 
-    def gelu(self, x):
-        """In place."""
-        self._norm("gelu" + self._suffix(x), len(x), x, len(x), x.shape[1])
+    def activate(self, x):
+        """In place; GELU, or the function of the variant's ACTIVATION."""
+        grid = blocks(len(x), self.size["ACTIVATION_ROWS"])
+        threads = self.size["ACTIVATION_THREADS"]
+        self.modules["activation.cu"].launch("activation" + self._suffix(x), grid, threads, 0, x, len(x), x.shape[1])
         return x
 
     def rope(self, qkv, table, positions, heads):
@@ -80,11 +82,12 @@ class Kernels:
         self.modules["rope.cu"].launch("rope", grid, self.size["ROPE_THREADS"], 0, qkv, table, positions, len(positions), heads)
         return qkv
 
-    def geglu(self, x, out=None):
+    def gated(self, x, out=None):
         rows, width = x.shape[0], x.shape[1] // 2
         out = self.empty(rows, width) if out is None else out
-        threads = self.size["GEGLU_THREADS"]
-        self.modules["geglu.cu"].launch("geglu", blocks(rows * width // 8, threads), threads, 0, x, out, rows, width, out.stride(0))
+        threads = self.size["GATED_THREADS"]
+        grid = blocks(rows * width // 8, threads)
+        self.modules["activation.cu"].launch("gated_activation", grid, threads, 0, x, out, rows, width, out.stride(0))
         return out
 
     def pool(self, x, bounds, segments, out=None):

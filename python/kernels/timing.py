@@ -75,7 +75,7 @@ def memory_bound(k):
     gated = torch.randn(tokens, 2 * WIDTH, device="cuda").to(k.dtype)
     out2 = torch.empty(tokens, WIDTH, device="cuda", dtype=k.dtype)
     glu = torch.compile(lambda: F.gelu(gated[:, :WIDTH]) * gated[:, WIDTH:])
-    show("geglu", f"{tokens} x {2 * WIDTH}", 6 * out2.numel(), lambda: k.geglu(gated, out=out2), glu)
+    show("gated_activation", f"{tokens} x {2 * WIDTH}", 6 * out2.numel(), lambda: k.gated(gated, out=out2), glu)
     for lens in ([1024] * 64, [32768], [512] * 128):
         cu = torch.tensor([0] + lens, device="cuda").cumsum(0).to(torch.int32)
         segments = torch.arange(len(lens), device="cuda", dtype=torch.int32)

@@ -149,7 +149,7 @@ fn tensors_that_do_not_fit_the_config() {
     };
     case("an unexpected tensor", &extra, "tensor layers.1.adapter.weight has no place");
     let rows = |parts: &mut Parts| parts.cut("classifier.weight", 2);
-    case("two rows for three labels", &rows, "classifier.weight has 2 rows, id2label");
+    case("two rows for three labels", &rows, "classifier.weight has 2 rows, config.json names 3");
     let no_rows = |parts: &mut Parts| parts.cut("classifier.weight", 0);
     case("no rows", &no_rows, "classifier.weight has no rows");
     let vocabulary = |parts: &mut Parts| parts.cut("model.embeddings.tok_embeddings.weight", 4095);

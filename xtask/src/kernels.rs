@@ -4,10 +4,13 @@
 //! which the engine's context reserves none.
 
 use bigbatch_engine::Dtype;
+use bigbatch_engine::backend::Activation;
 use bigbatch_engine::backend::cuda::driver::arch::Arch;
 use bigbatch_engine::backend::cuda::driver::libraries;
 use bigbatch_engine::backend::cuda::kernels::compile::{Compiler, SOURCES, Source, Target};
 use bigbatch_engine::backend::cuda::kernels::resources::{Resources, warnings};
+
+const DTYPES: [Dtype; 2] = [Dtype::Bf16, Dtype::F16];
 
 /// Prints one line per kernel.
 ///
@@ -22,17 +25,22 @@ pub(crate) fn report(architectures: &[String]) -> Result<(), String> {
     let (major, minor) = compiler.version();
     println!("NVRTC {major}.{minor}");
     println!(
-        "{:<8} {:<5} {:<22} {:>9} {:>7} {:>13} {:>13}",
+        "{:<8} {:<5} {:<34} {:>9} {:>7} {:>13} {:>13}",
         "arch", "type", "kernel", "registers", "stack", "spills st/ld", "static shared"
     );
+    let activations: Vec<Activation> = Activation::all().collect();
     let mut findings = Vec::new();
     let mut compiled = 0;
     for target in targets {
         for source in SOURCES.iter().filter(|source| source.applies(target)) {
-            for dtype in [Dtype::Bf16, Dtype::F16] {
+            let variants = source.variants(&activations).into_iter();
+            for (activation, dtype) in
+                variants.flat_map(|activation| DTYPES.map(|dtype| (activation, dtype)))
+            {
                 compiled += 1;
-                let at = format!("{}.cu, {}, {dtype}", source.name, target.code);
-                match compile(&compiler, source, target, dtype) {
+                let of = activation.map_or("", Activation::name);
+                let at = format!("{}.cu {of}, {}, {dtype}", source.name, target.code);
+                match compile(&compiler, source, target, dtype, activation) {
                     Ok(problems) => {
                         findings
                             .extend(problems.into_iter().map(|problem| format!("{at}: {problem}")));
@@ -50,18 +58,24 @@ fn compile(
     source: &Source,
     target: Target,
     dtype: Dtype,
+    activation: Option<Activation>,
 ) -> Result<Vec<String>, String> {
-    let cubin =
-        compiler.compile_reported(source, target, dtype).map_err(|error| error.to_string())?;
+    let cubin = compiler
+        .compile_reported(source, target, dtype, activation)
+        .map_err(|error| error.to_string())?;
     let kernels = Resources::parse(&cubin.log)?;
     let mut problems: Vec<String> =
         warnings(&cubin.log).into_iter().map(|line| line.trim().to_string()).collect();
     for kernel in &kernels {
         println!(
-            "{:<8} {:<5} {:<22} {:>9} {:>7} {:>13} {:>13}",
+            "{:<8} {:<5} {:<34} {:>9} {:>7} {:>13} {:>13}",
             target.code.to_string(),
             dtype.to_string(),
-            kernel.kernel,
+            activation.map_or(kernel.kernel.clone(), |of| format!(
+                "{} {}",
+                kernel.kernel,
+                of.name()
+            )),
             kernel.registers,
             kernel.stack_bytes,
             format!("{}/{}", kernel.spill_store_bytes, kernel.spill_load_bytes),

@@ -173,13 +173,13 @@ impl Lifetimes {
                 self.read_list(step, BatchList::Bounds);
                 self.write(step, "attention".into(), out);
             }
-            Op::GeGlu { x } => {
+            Op::Gated { x, .. } => {
                 self.read(step, x);
-                self.write(step, "geglu".into(), &x.left(x.cols / 2));
+                self.write(step, "gated".into(), &x.left(x.cols / 2));
             }
-            Op::Gelu { x } => {
+            Op::Activate { x, .. } => {
                 self.read(step, x);
-                self.write(step, "gelu".into(), x);
+                self.write(step, "activation".into(), x);
             }
             Op::Pool { x, out } | Op::Gather { x, out } => {
                 self.read(step, x);

@@ -6,10 +6,10 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use bigbatch_engine::backend::{Backend, Op, View};
+use bigbatch_engine::backend::{Activation, Backend, Op, View};
 use bigbatch_engine::{
-    Checkpoint, Device, DeviceKind, DeviceOptions, Dtype, EngineOptions, Model, PackedBatch,
-    RopeOverride, Rows, Sequence,
+    Architecture, Checkpoint, Device, DeviceKind, DeviceOptions, Dtype, EngineOptions, Model,
+    PackedBatch, RopeOverride, Rows, Sequence,
 };
 use half::{bf16, f16};
 
@@ -63,24 +63,32 @@ fn cuda_kinds() -> Vec<(DeviceKind, Dtype)> {
 
 /// Runs `test` on each backend, one test of this file at a time.
 fn on_each(test: impl Fn(&mut Bench)) {
+    on_each_with(Activation::Gelu, Activation::Gelu, test);
+}
+
+/// Runs `test` as [`on_each`] does, on a model with these activations: a device has kernels for no others.
+fn on_each_with(hidden: Activation, classifier: Activation, test: impl Fn(&mut Bench)) {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     // Norm weights differ from one, and there are three heads: a swapped index shows.
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/tokcls-bio-new-window64");
     for (kind, dtype) in kinds() {
-        let load = || Model::load(&Checkpoint::directory(&dir), RopeOverride::Checkpoint).unwrap();
-        let start = |model: &Model, kind| {
+        let mut model =
+            Model::load(&Checkpoint::directory(&dir), RopeOverride::Checkpoint).unwrap();
+        model.config.hidden_activation = hidden;
+        model.config.classifier_activation = classifier;
+        model.architecture = Architecture::new(&model.config, model.labels.len());
+        let start = |kind| {
             let options = DeviceOptions {
                 kind,
                 max_batch_tokens: Some(4096),
                 memory_budget_bytes: 2 << 30,
                 ..EngineOptions::default().device
             };
-            Device::start(model, &options).unwrap()
+            Device::start(&model, &options).unwrap()
         };
-        let model = load();
-        let device = start(&model, kind);
-        let oracle = start(&model, DeviceKind::Reference);
+        let device = start(kind);
+        let oracle = start(DeviceKind::Reference);
         let mut random = fastrand::Rng::with_seed(11);
         let wants = Rows::Pooled(bigbatch_engine::Pooling::Mean);
         let texts: Vec<Vec<u32>> =
@@ -144,6 +152,21 @@ impl Bench {
         let got = answer(&mut self.device, self.dtype, &self.batch);
         let expected = answer(&mut self.oracle, Dtype::F32, &self.batch);
         (got, expected)
+    }
+
+    /// The outputs of [`Op::Gated`] on `x`, [rows, 2 n]: the first half of the columns, where they replace
+    /// their inputs.
+    fn run_gated(
+        &mut self,
+        rows: usize,
+        n: usize,
+        x: &[f32],
+        activation: Activation,
+    ) -> (Vec<f32>, Vec<f32>) {
+        let (got, expected) = self
+            .run(&[Shape(rows, 2 * n, Own)], &[x.to_vec()], |v| Op::Gated { x: v[0], activation });
+        let half = |all: Vec<f32>| all.chunks(2 * n).flat_map(|row| row[..n].to_vec()).collect();
+        (half(got), half(expected))
     }
 
     /// What rounding costs, relative: half a unit in the last place of a half-width type; of f32, the sums
@@ -236,16 +259,40 @@ fn geglu_is_erf_within_one_ulp() {
         for scale in [1.0, 6.0] {
             let x = bench.draw(rows * 2 * n, scale);
             // In place: the first half of the columns is the answer.
-            let (got, expected) =
-                bench.run(&[Shape(rows, 2 * n, Own)], &[x], |v| Op::GeGlu { x: v[0] });
-            let half = |all: &[f32]| -> Vec<f32> {
-                all.chunks(2 * n).flat_map(|row| row[..n].to_vec()).collect()
-            };
+            let (got, expected) = bench.run_gated(rows, n, &x, Activation::Gelu);
             // 1 + erf cancels where x is very negative, in f32 everywhere: 4e-7 of x times gate. tanh-GELU
             // differs by up to 5e-4 of the gate.
-            close("geglu", &half(&got), &half(&expected), bench.ulp(), 2e-7 * scale * scale);
+            close("geglu", &got, &expected, bench.ulp(), 2e-7 * scale * scale);
         }
     });
+}
+
+#[test]
+fn every_activation_alone_and_gated() {
+    let all: Vec<Activation> = Activation::all().collect();
+    assert!(all.len() >= 16);
+    for pair in all.chunks(2) {
+        on_each_with(pair[0], pair[1], |bench| {
+            let (rows, n) = (64, 256);
+            for &activation in pair {
+                for scale in [1.0, 12.0] {
+                    let what = format!("{activation:?}, inputs up to {scale}");
+                    let x = bench.draw(rows * 2 * n, scale);
+                    let (got, expected) = bench.run_gated(rows, n, &x, activation);
+                    // Sums of erf and 1 cancel in f32: 4e-7 of x times gate.
+                    close(&what, &got, &expected, bench.ulp(), 4e-7 * scale * scale);
+                    for kind in [Own, F32] {
+                        let (got, expected) =
+                            bench.run(&[Shape(rows, 2 * n, kind)], std::slice::from_ref(&x), |v| {
+                                Op::Activate { x: v[0], activation }
+                            });
+                        let ulp = if kind == F32 { 2e-5 } else { bench.ulp() };
+                        close(&what, &got, &expected, ulp, 4e-7 * scale);
+                    }
+                }
+            }
+        });
+    }
 }
 
 #[test]
@@ -304,8 +351,9 @@ fn heads_of_tokens_and_of_sequences() {
         for (rows, kind) in [(t, Own), (12, F32)] {
             let x = bench.draw(rows * h, 3.0);
             let (got, expected) =
-                bench.run(&[Shape(rows, h, kind)], std::slice::from_ref(&x), |v| Op::Gelu {
+                bench.run(&[Shape(rows, h, kind)], std::slice::from_ref(&x), |v| Op::Activate {
                     x: v[0],
+                    activation: Activation::Gelu,
                 });
             close("gelu", &got, &expected, bench.ulp(), 2e-6);
             let shapes = [Shape(rows, h, kind), Shape(rows, head.outputs, F32)];

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bigbatch_engine::backend::reference;
+use bigbatch_engine::backend::{Activation, reference};
 use bigbatch_engine::{
     Answer, Checkpoint, Device, DeviceKind, DeviceOptions, EngineOptions, Head, Input, Model,
     PackedBatch, Pooling, RequestError, RopeOverride, Rows, Sequence, Task, Tokens, Truncate,
@@ -149,37 +149,85 @@ fn compare(model: &Model, device: &mut Device, expected: &Value) -> Differences 
     worst
 }
 
-fn check(kind: DeviceKind, longest: usize) {
-    let mut failures = Vec::new();
-    let mut compared = 0;
-    for dir in cases() {
-        let case = dir.file_name().unwrap().to_string_lossy().into_owned();
-        let text = std::fs::read_to_string(dir.join("expected.json")).unwrap();
-        let expected: Value = serde_json::from_str(&text).unwrap();
-        let model = Model::load(&Checkpoint::directory(&dir), RopeOverride::Checkpoint).unwrap();
-        let options = DeviceOptions { kind, ..EngineOptions::default().device };
+/// The comparisons of one backend, at most this many tokens long.
+struct Comparison {
+    kind: DeviceKind,
+    longest: usize,
+    compared: usize,
+    failures: Vec<String>,
+}
+
+impl Comparison {
+    fn new(kind: DeviceKind, longest: usize) -> Comparison {
+        Comparison { kind, longest, compared: 0, failures: Vec::new() }
+    }
+
+    fn run(&mut self, what: &str, checkpoint: &Checkpoint, inputs: &Value) {
+        let model = Model::load(checkpoint, RopeOverride::Checkpoint).unwrap();
+        let options = DeviceOptions { kind: self.kind, ..EngineOptions::default().device };
         let mut device = Device::start(&model, &options).unwrap();
-        for input in expected["inputs"].as_array().unwrap() {
+        for input in inputs.as_array().unwrap() {
             let len = input["ids"]["len"].as_u64().unwrap() as usize;
-            if len > longest {
+            if len > self.longest {
                 continue;
             }
-            compared += 1;
+            self.compared += 1;
             let d = compare(&model, &mut device, input);
             println!(
-                "{case} {len}: hidden {:.1e} logits {:.1e} probabilities {:.1e}",
+                "{what} {len}: hidden {:.1e} logits {:.1e} probabilities {:.1e}",
                 d.hidden, d.logits, d.probabilities
             );
             if !(d.hidden <= HIDDEN_TOLERANCE
                 && d.logits <= LOGITS_TOLERANCE
                 && d.probabilities <= PROBABILITY_TOLERANCE)
             {
-                failures.push(format!("{case} at {len} tokens"));
+                self.failures.push(format!("{what} at {len} tokens"));
             }
         }
     }
-    assert!(failures.is_empty(), "beyond tolerance: {failures:?}");
-    assert!(compared >= 12, "only {compared} inputs were compared");
+
+    fn assert_held(self, least: usize) {
+        assert!(self.failures.is_empty(), "beyond tolerance: {:?}", self.failures);
+        assert!(self.compared >= least, "only {} inputs were compared", self.compared);
+    }
+}
+
+fn check(kind: DeviceKind, longest: usize) {
+    let mut comparison = Comparison::new(kind, longest);
+    for dir in cases() {
+        let case = dir.file_name().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(dir.join("expected.json")).unwrap();
+        let expected: Value = serde_json::from_str(&text).unwrap();
+        comparison.run(&case, &Checkpoint::directory(&dir), &expected["inputs"]);
+    }
+    comparison.assert_held(12);
+}
+
+/// The files of a case, with these keys of its config.json replaced.
+fn variant(case: &str, keys: &Value) -> Checkpoint {
+    let file = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        (name, std::fs::read(path).unwrap())
+    };
+    let dir = std::fs::read_dir(goldens().join(case)).unwrap();
+    let mut files: Vec<(String, Vec<u8>)> = dir.map(file).collect();
+    let (_, config) = files.iter_mut().find(|(name, _)| name == "config.json").unwrap();
+    let mut json: Value = serde_json::from_slice(config).unwrap();
+    json.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+    *config = json.to_string().into_bytes();
+    Checkpoint::memory(case, files.into_iter().map(|(name, bytes)| (name, bytes.into())).collect())
+}
+
+fn check_variants(kind: DeviceKind) {
+    let text = std::fs::read_to_string(goldens().join("variants.json")).unwrap();
+    let golden: Value = serde_json::from_str(&text).unwrap();
+    let mut comparison = Comparison::new(kind, usize::MAX);
+    for entry in golden["variants"].as_array().unwrap() {
+        let (case, keys) = (entry["case"].as_str().unwrap(), &entry["config"]);
+        comparison.run(&format!("{case} {keys}"), &variant(case, keys), &entry["inputs"]);
+    }
+    comparison.assert_held(58);
 }
 
 #[test]
@@ -190,6 +238,31 @@ fn fast_backend_agrees_with_transformers() {
 #[test]
 fn reference_backend_agrees_with_transformers() {
     check(DeviceKind::Reference, reference::MAX_TOKENS.min(300));
+}
+
+#[test]
+fn fast_backend_agrees_with_transformers_under_other_configs() {
+    check_variants(DeviceKind::Cpu);
+}
+
+#[test]
+fn reference_backend_agrees_with_transformers_under_other_configs() {
+    check_variants(DeviceKind::Reference);
+}
+
+#[test]
+fn every_activation_has_a_golden() {
+    let text = std::fs::read_to_string(goldens().join("variants.json")).unwrap();
+    let golden: Value = serde_json::from_str(&text).unwrap();
+    let variants = golden["variants"].as_array().unwrap();
+    for key in ["hidden_activation", "classifier_activation"] {
+        let mut tested: Vec<&str> =
+            variants.iter().filter_map(|entry| entry["config"][key].as_str()).collect();
+        let mut known: Vec<&str> = Activation::names().collect();
+        tested.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(tested, known, "{key}");
+    }
 }
 
 #[test]

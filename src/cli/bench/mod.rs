@@ -276,7 +276,7 @@ const OPERATION_KINDS: [(&str, Select); 7] = [
     ("attention, full", |op| matches!(op, Op::Attention { window: None, .. })),
     ("attention, windowed", |op| matches!(op, Op::Attention { window: Some(_), .. })),
     ("norm, embedding", |op| matches!(op, Op::Norm { .. } | Op::Embed { .. })),
-    ("geglu", |op| matches!(op, Op::GeGlu { .. } | Op::Gelu { .. })),
+    ("activation", |op| matches!(op, Op::Gated { .. } | Op::Activate { .. })),
     ("rope", |op| matches!(op, Op::Rope { .. })),
     ("pool, gather", |op| matches!(op, Op::Pool { .. } | Op::Gather { .. })),
 ];

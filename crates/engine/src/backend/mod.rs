@@ -15,11 +15,13 @@ pub mod cpu;
 pub mod cuda;
 pub mod reference;
 
+mod activation;
 mod host_arena;
 mod layout;
 mod tables;
 mod view;
 
+pub use activation::Activation;
 pub use layout::{ALIGN_BYTES, Layout};
 pub use tables::{RopeTable, WeightTable, converted_bytes};
 pub use view::View;
@@ -106,15 +108,19 @@ pub enum Op {
         /// `Some(w)`: only keys with |i - j| <= w; `None`: all keys of the sequence.
         window: Option<usize>,
     },
-    /// `x[:, ..n] = gelu(x[:, ..n]) * x[:, n..]`, in place, erf-GELU; `n` is half of the columns.
-    GeGlu {
+    /// `x[:, ..n] = f(x[:, ..n]) * x[:, n..]`, in place; `n` is half of the columns.
+    Gated {
         /// [T, 2 x intermediate].
         x: View,
+        /// f.
+        activation: Activation,
     },
-    /// erf-GELU of every element, in place.
-    Gelu {
+    /// `x = f(x)`, in place.
+    Activate {
         /// [rows, hidden].
         x: View,
+        /// f.
+        activation: Activation,
     },
     /// Mean of each of the batch's segments, summed in f32. A CLS row is a segment of one token.
     Pool {

@@ -4,7 +4,9 @@
 //! not meant to serve requests, nor for sequences longer than [`MAX_TOKENS`].
 
 use super::host_arena::HostArena;
-use super::{ArenaUsage, Backend, Ceilings, Fetch, NormWeights, Op, RopeTable, View, WeightTable};
+use super::{
+    Activation, ArenaUsage, Backend, Ceilings, Fetch, NormWeights, Op, RopeTable, View, WeightTable,
+};
 use crate::batch::PackedBatch;
 use crate::error::DeviceError;
 
@@ -138,9 +140,34 @@ impl ReferenceBackend {
     }
 }
 
-/// 0.5 x (1 + erf(x / sqrt 2)).
-fn gelu(x: f32) -> f32 {
-    (0.5 * f64::from(x) * (1.0 + libm::erf(f64::from(x) / std::f64::consts::SQRT_2))) as f32
+/// Computes an activation as its formula reads.
+fn activate(activation: Activation, x: f32) -> f32 {
+    use std::f64::consts::{PI, SQRT_2};
+    let x = f64::from(x);
+    let gelu = 0.5 * x * (1.0 + libm::erf(x / SQRT_2));
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let softplus = x.max(0.0) + (-x.abs()).exp().ln_1p();
+    let y = match activation {
+        Activation::Gelu => gelu,
+        Activation::Gelu10 => gelu.clamp(-10.0, 10.0),
+        Activation::GeluTanh => {
+            0.5 * x * (1.0 + ((2.0 / PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+        }
+        Activation::QuickGelu => x * sigmoid(1.702 * x),
+        Activation::Silu => x * sigmoid(x),
+        Activation::Mish => x * softplus.tanh(),
+        Activation::Hardswish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Activation::Relu => x.max(0.0),
+        Activation::Relu2 => x.max(0.0).powi(2),
+        Activation::Relu6 => x.clamp(0.0, 6.0),
+        Activation::LeakyRelu => x.max(0.01 * x),
+        Activation::Sigmoid => sigmoid(x),
+        Activation::Tanh => x.tanh(),
+        Activation::Laplace => 0.5 * (1.0 + libm::erf((x - 0.707107) / (0.282095 * SQRT_2))),
+        Activation::SqrtSoftplus => softplus.sqrt(),
+        Activation::Linear => x,
+    };
+    y as f32
 }
 
 impl Backend for ReferenceBackend {
@@ -177,14 +204,16 @@ impl Backend for ReferenceBackend {
                 this.rope_row(this.batch.positions[r] as usize, row, &this.ropes[table.0])
             }),
             Op::Attention { qkv, out, window } => self.attention(qkv, out, *window),
-            Op::GeGlu { x } => {
+            Op::Gated { x, activation: f } => {
                 let half = x.cols / 2;
                 self.map(x, &x.left(half), |_, _, row| {
                     let (input, gate) = row.split_at(half);
-                    input.iter().zip(gate).map(|(&a, &g)| gelu(a) * g).collect()
+                    input.iter().zip(gate).map(|(&a, &g)| activate(*f, a) * g).collect()
                 });
             }
-            Op::Gelu { x } => self.map(x, x, |_, _, row| row.iter().map(|&a| gelu(a)).collect()),
+            Op::Activate { x, activation: f } => {
+                self.map(x, x, |_, _, row| row.iter().map(|&a| activate(*f, a)).collect());
+            }
             Op::Pool { x, out } => self.pool(x, out),
             Op::Gather { x, out } => {
                 let rows = self.rows(x);

@@ -186,7 +186,7 @@ fn labels(config: &Config, weights: &Weights, model: &str) -> Result<Vec<String>
     }
     if config.labels.len() != rows {
         return Err(bad(format!(
-            "classifier.weight has {rows} rows, id2label in config.json names {} labels",
+            "classifier.weight has {rows} rows, config.json names {} labels (id2label, or num_labels)",
             config.labels.len()
         )));
     }

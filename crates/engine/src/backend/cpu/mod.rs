@@ -8,6 +8,7 @@
 //! Loops are written for the compiler to vectorise; `pulp` compiles each for the instruction sets it
 //! knows and picks one at start-up, so there is no intrinsic here.
 
+mod activation;
 mod attention;
 mod ceilings;
 mod gemm;
@@ -127,8 +128,10 @@ impl Operands {
                 let (input, output) = arena.input_output(qkv, out);
                 attention::attention(input, output, &batch.cu_seqlens, shape, scratch);
             }
-            Op::GeGlu { x } => rows::geglu(arena.get_mut(x), x.cols),
-            Op::Gelu { x } => rows::gelu(arena.get_mut(x), x.cols),
+            Op::Gated { x, activation: f } => activation::gated(*f, arena.get_mut(x), x.cols),
+            Op::Activate { x, activation: f } => {
+                activation::activate(*f, arena.get_mut(x), x.cols);
+            }
             Op::Pool { x, out } => {
                 let (input, output) = arena.input_output(x, out);
                 rows::pool(input, output, x.cols, &batch.segments);

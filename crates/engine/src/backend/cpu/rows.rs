@@ -1,11 +1,10 @@
-//! Operations that treat every row alike: norms, activations, rotations, labels, pooling.
+//! Operations that treat every row alike: norms, rotations, labels, pooling.
 //!
 //! Attention and products of matrices, whose rows share work, are in `attention` and `gemm`.
 
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::math;
 use crate::backend::{RopeTable, View};
 
 /// Rows per task of the thread pool.
@@ -68,7 +67,7 @@ impl Norm<'_> {
 }
 
 /// Runs `f(first_row, rows)` over chunks of whole rows on all threads, vectorised for this machine.
-fn each_rows(data: &mut [f32], stride: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+pub(super) fn each_rows(data: &mut [f32], stride: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
     let arch = Arch::new();
     data.par_chunks_mut(ROWS * stride).enumerate().for_each(|(i, rows)| {
         arch.dispatch(|| f(i * ROWS, rows));
@@ -93,21 +92,6 @@ pub(super) fn norm(x: &[f32], out: &mut [f32], width: usize, norm: &Norm<'_>) {
 
 pub(super) fn norm_in_place(x: &mut [f32], width: usize, norm: &Norm<'_>) {
     each_rows(x, width, |_, rows| rows.chunks_mut(width).for_each(|row| norm.apply(row)));
-}
-
-pub(super) fn geglu(x: &mut [f32], width: usize) {
-    each_rows(x, width, |_, rows| {
-        for row in rows.chunks_mut(width) {
-            let (input, gate) = row.split_at_mut(width / 2);
-            for (x, g) in input.iter_mut().zip(gate) {
-                *x = math::gelu(*x) * *g;
-            }
-        }
-    });
-}
-
-pub(super) fn gelu(x: &mut [f32], width: usize) {
-    each_rows(x, width, |_, rows| rows.iter_mut().for_each(|x| *x = math::gelu(*x)));
 }
 
 pub(super) fn rope(qkv: &mut [f32], width: usize, positions: &[u32], table: &RopeTable) {

@@ -53,8 +53,8 @@ impl Executor {
         | Op::Pool { out, .. }
         | Op::Gather { out, .. }
         | Op::Rope { qkv: out, .. }
-        | Op::GeGlu { x: out }
-        | Op::Gelu { x: out }) = op;
+        | Op::Gated { x: out, .. }
+        | Op::Activate { x: out, .. }) = op;
         self.high_water = self.high_water.max(out.offset_bytes + out.extent_bytes());
     }
 
@@ -97,13 +97,13 @@ impl Executor {
                 self.kernels.rope(&self.stream, qkv, table, lists.positions)
             }
             Op::Attention { qkv, out, window } => self.attention(qkv, out, *window, lists),
-            Op::GeGlu { x } => {
+            Op::Gated { x, activation } => {
                 let x = self.matrix(x);
-                self.kernels.geglu(&self.stream, x)
+                self.kernels.gated(&self.stream, x, *activation)
             }
-            Op::Gelu { x } => {
+            Op::Activate { x, activation } => {
                 let x = self.matrix(x);
-                self.kernels.gelu(&self.stream, x)
+                self.kernels.activate(&self.stream, x, *activation)
             }
             Op::Pool { x, out } => {
                 let (x, out) = (self.matrix(x), self.matrix(out));

@@ -190,7 +190,7 @@ pub(super) fn recordable(ops: &[Op], tokens: usize) -> Vec<Op> {
         Op::Embed { out, .. } => out.rows == tokens,
         Op::Norm { x, .. } | Op::Linear { x, .. } => x.rows == tokens,
         Op::Rope { qkv, .. } | Op::Attention { qkv, .. } => qkv.rows == tokens,
-        Op::GeGlu { x } | Op::Gelu { x } => x.rows == tokens,
+        Op::Gated { x, .. } | Op::Activate { x, .. } => x.rows == tokens,
         Op::LinearRows { .. } | Op::Pool { .. } | Op::Gather { .. } => false,
     };
     ops.iter().take_while(all_tokens).cloned().collect()
@@ -205,7 +205,7 @@ fn with_rows(op: &Op, rows: usize) -> Op {
             x.rows = rows;
             out.rows = rows;
         }
-        Op::Rope { qkv: x, .. } | Op::GeGlu { x } | Op::Gelu { x } => x.rows = rows,
+        Op::Rope { qkv: x, .. } | Op::Gated { x, .. } | Op::Activate { x, .. } => x.rows = rows,
         // Not recordable.
         Op::LinearRows { .. } | Op::Pool { .. } | Op::Gather { .. } => {}
     }
@@ -215,7 +215,7 @@ fn with_rows(op: &Op, rows: usize) -> Op {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{NormWeights, RopeId, View, WeightId};
+    use crate::backend::{Activation, NormWeights, RopeId, View, WeightId};
     use crate::dtype::Dtype;
 
     fn ops(rows: usize) -> Vec<Op> {
@@ -227,7 +227,7 @@ mod tests {
             Op::Linear { x: stream, weight: WeightId(2), bias: None, out: wide, accumulate: false },
             Op::Rope { qkv: wide, table: RopeId(0) },
             Op::Attention { qkv: wide, out: stream, window: Some(64) },
-            Op::GeGlu { x: wide },
+            Op::Gated { x: wide, activation: Activation::Gelu },
             Op::Norm { x: stream, norm, out: stream },
         ]
     }
@@ -246,7 +246,7 @@ mod tests {
         let hidden = View::new(0, 128, 64, Dtype::Bf16);
         let pooled = View::new(8192, 3, 64, Dtype::F32);
         all.push(Op::Pool { x: hidden, out: pooled });
-        all.push(Op::Gelu { x: pooled });
+        all.push(Op::Activate { x: pooled, activation: Activation::Gelu });
         assert_eq!(recordable(&all, 128), ops(128));
     }
 }

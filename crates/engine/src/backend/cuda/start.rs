@@ -24,7 +24,7 @@ use super::kernels::{HEAD_DIM, Kernels, MAX_HIDDEN};
 use super::outputs::Outputs;
 use super::report::{LOADING_RESERVE_BYTES, PAGE_BYTES, StartReport};
 use super::weights::{DeviceWeights, ModelData, WeightLayout};
-use crate::backend::{ALIGN_BYTES, Backend, Op};
+use crate::backend::{ALIGN_BYTES, Activation, Backend, Op};
 use crate::batch::PackedBatch;
 use crate::dtype::Dtype;
 use crate::error::{DeviceError, LoadError};
@@ -101,7 +101,8 @@ pub fn start(
     budget.check_room()?;
 
     let stream = Stream::new(&device)?;
-    let kernels = Kernels::load(&device, options.dtype, &Cache::for_user())?;
+    let activations = activations(planner);
+    let kernels = Kernels::load(&device, options.dtype, &activations, &Cache::for_user())?;
     let gemm = Gemm::new(&device, options.dtype)?;
     let outputs = Outputs::new(&device)?;
     let context_bytes = device.used_bytes()?;
@@ -243,10 +244,27 @@ impl Budget<'_> {
     }
 }
 
+/// Returns the activations of the model's operations, each once.
+fn activations(planner: &dyn Planner) -> Vec<Activation> {
+    let mut found = Vec::new();
+    for op in planner.program(&smallest_batch()) {
+        if let Op::Gated { activation, .. } | Op::Activate { activation, .. } = op
+            && !found.contains(&activation)
+        {
+            found.push(activation);
+        }
+    }
+    found
+}
+
+/// Returns a batch of one token, with a row for every head.
+fn smallest_batch() -> PackedBatch {
+    rehearsal_batch(1, BatchLimits { tokens: 1, sequences: 1, masks: 1, positions: 1 })
+}
+
 /// Returns the least memory that the check of every matrix product needs.
 fn least_check_bytes(planner: &dyn Planner, dtype: Dtype) -> usize {
-    let limits = BatchLimits { tokens: 1, sequences: 1, masks: 1, positions: 1 };
-    let ops = planner.program(&rehearsal_batch(1, limits));
+    let ops = planner.program(&smallest_batch());
     ops.iter()
         .filter_map(GemmShape::of)
         .map(|(shape, _)| shape.least_check_bytes(dtype))

@@ -3,7 +3,7 @@
 //! It reads no tensor: [`Weights`] has them, [`super::forward`] says what is computed with them.
 
 use super::config::{Config, Head, LayerKind};
-use crate::backend::{NormWeights, WeightId};
+use crate::backend::{Activation, NormWeights, WeightId};
 use crate::batch::RowLayout;
 use crate::checkpoint::{TensorSpec, Weights};
 use crate::error::LoadError;
@@ -53,11 +53,13 @@ pub struct LayerWeights {
     pub mlp_out: LinearWeights,
 }
 
-/// The prediction head shared by all tasks that have labels: dense, GELU, norm, then `output`.
+/// The prediction head shared by all tasks that have labels: dense, activation, norm, then `output`.
 #[derive(Debug, Clone)]
 pub struct HeadWeights {
     /// [hidden, hidden].
     pub dense: LinearWeights,
+    /// After the dense layer.
+    pub activation: Activation,
     /// After the activation.
     pub norm: NormWeights,
     /// [labels, hidden], or the decoder [vocab, hidden].
@@ -124,7 +126,7 @@ impl Architecture {
                 }
                 _ => (list.linear("classifier", labels, h, true, Role::Classifier), labels),
             };
-            HeadWeights { dense, norm, output, outputs }
+            HeadWeights { dense, activation: config.classifier_activation, norm, output, outputs }
         });
         let List { tensors, roles, .. } = list;
         Architecture { tensors, roles, embedding, embedding_norm, layers, final_norm, head }

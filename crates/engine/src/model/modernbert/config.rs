@@ -2,7 +2,8 @@
 //!
 //! Both layouts are understood: the old one (`global_rope_theta`, `local_rope_theta`, `rope_scaling`,
 //! `global_attn_every_n_layers`) and the new one (`rope_parameters` per layer type, `layer_types`).
-//! Unknown keys are ignored, as upstream does; unknown *values* of known keys are not.
+//! Unknown keys are ignored, as upstream does; unknown *values* of known keys are not. The test
+//! `crates/engine/tests/config_keys.rs` says for each key that upstream reads what is done with it here.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::rope::{self, Rope, RopeOverride};
-use crate::backend::RopeTable;
+use crate::backend::{Activation, RopeTable};
 use crate::batch::LogitRows;
 use crate::error::LoadError;
 use crate::pooling::Pooling;
@@ -112,9 +113,13 @@ pub struct Config {
     pub rope_sliding: Rope,
     /// The longest sequence, in tokens, special ones included.
     pub max_tokens: usize,
+    /// Of the gated MLP.
+    pub hidden_activation: Activation,
+    /// Of the prediction head.
+    pub classifier_activation: Activation,
     /// The head after the encoder.
     pub head: Head,
-    /// `id2label`, by id; empty when the config has none.
+    /// `id2label`, by id; of a classifier, empty when the config names none.
     pub labels: BTreeMap<usize, String>,
 }
 
@@ -139,7 +144,10 @@ impl Config {
         training_config_json: Option<&[u8]>,
         rope_override: RopeOverride,
     ) -> Result<Config, LoadError> {
-        let raw: RawConfig = serde_json::from_slice(config_json).map_err(|e| bad(e.to_string()))?;
+        let mut json = serde_json::Deserializer::from_slice(config_json);
+        let raw: RawConfig =
+            serde_path_to_error::deserialize(&mut json).map_err(|e| bad(e.to_string()))?;
+        json.end().map_err(|e| bad(e.to_string()))?;
         let training = match training_config_json {
             Some(json) => serde_json::from_slice(json).map_err(|e| LoadError::Config {
                 file: "training_config.json".into(),
@@ -174,6 +182,8 @@ pub(super) struct RawConfig {
     pub(super) max_position_embeddings: i64,
     #[serde(default = "defaults::local_attention")]
     local_attention: i64,
+    #[serde(default, deserialize_with = "present")]
+    sliding_window: Option<Option<i64>>,
     #[serde(default = "defaults::global_attn_every_n_layers")]
     global_attn_every_n_layers: i64,
     layer_types: Option<Vec<String>>,
@@ -181,7 +191,8 @@ pub(super) struct RawConfig {
     hidden_activation: String,
     #[serde(default = "defaults::gelu")]
     classifier_activation: String,
-    norm_eps: Option<f64>,
+    #[serde(default = "defaults::norm_eps")]
+    norm_eps: f64,
     #[serde(default)]
     norm_bias: bool,
     #[serde(default)]
@@ -194,9 +205,12 @@ pub(super) struct RawConfig {
     decoder_bias: bool,
     #[serde(default = "defaults::default_true")]
     tie_word_embeddings: bool,
-    classifier_pooling: Option<String>,
+    #[serde(default = "defaults::cls")]
+    classifier_pooling: String,
     problem_type: Option<String>,
     id2label: Option<BTreeMap<String, String>>,
+    #[serde(default, deserialize_with = "present")]
+    num_labels: Option<Option<i64>>,
     #[serde(default, deserialize_with = "present")]
     pub(super) global_rope_theta: Option<Option<f64>>,
     #[serde(default, deserialize_with = "present")]
@@ -204,10 +218,19 @@ pub(super) struct RawConfig {
     head_dim: Option<i64>,
     pub(super) rope_scaling: Option<BTreeMap<String, Value>>,
     pub(super) rope_parameters: Option<BTreeMap<String, Value>>,
+    quantization_config: Option<Value>,
+    per_layer_config: Option<Value>,
+    fusion_config: Option<Value>,
+    transformers_weights: Option<Value>,
+    configuration_files: Option<Value>,
 }
 
 /// Distinguishes a key that is null from one that is absent.
-fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Option<f64>>, D::Error> {
+fn present<'de, T, D>(value: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{
     Option::deserialize(value).map(Some)
 }
 
@@ -239,6 +262,12 @@ mod defaults {
     pub(super) fn gelu() -> String {
         "gelu".into()
     }
+    pub(super) fn norm_eps() -> f64 {
+        1e-5
+    }
+    pub(super) fn cls() -> String {
+        "cls".into()
+    }
     pub(super) fn default_true() -> bool {
         true
     }
@@ -256,13 +285,8 @@ impl RawConfig {
         training: &rope::TrainingConfig,
         rope_override: RopeOverride,
     ) -> Result<Config, LoadError> {
-        match self.model_type.as_deref() {
-            Some("modernbert") => {}
-            other => {
-                let found = other.unwrap_or("nothing");
-                return Err(bad(format!("model_type is {found}; this engine runs 'modernbert'")));
-            }
-        }
+        self.check_model_type()?;
+        self.check_uncomputed_keys()?;
         let hidden_size = size("hidden_size", self.hidden_size, MAX_WIDTH)?;
         let num_attention_heads = size("num_attention_heads", self.num_attention_heads, MAX_WIDTH)?;
         if !hidden_size.is_multiple_of(num_attention_heads)
@@ -278,15 +302,7 @@ impl RawConfig {
                 "head_dim differs from hidden_size / num_attention_heads = {head_dim}"
             )));
         }
-        for (key, value) in [
-            ("hidden_activation", &self.hidden_activation),
-            ("classifier_activation", &self.classifier_activation),
-        ] {
-            if value != "gelu" {
-                return Err(bad(format!("{key} is '{value}'; only 'gelu' (erf) is computed")));
-            }
-        }
-        let norm_eps = self.norm_eps.unwrap_or(1e-5);
+        let norm_eps = self.norm_eps;
         if !(norm_eps > 0.0 && norm_eps < 1.0) {
             return Err(bad(format!("norm_eps is {norm_eps}; it must lie between 0 and 1")));
         }
@@ -294,13 +310,14 @@ impl RawConfig {
             size("max_position_embeddings", self.max_position_embeddings, MAX_POSITIONS)?;
         let ropes = rope::resolve(&self, training, rope_override, max_positions)
             .map_err(|(file, reason)| LoadError::Config { file: file.into(), reason })?;
+        let head = self.head()?;
         Ok(Config {
             vocab_size: size("vocab_size", self.vocab_size, MAX_VOCAB)?,
             hidden_size,
             intermediate_size: size("intermediate_size", self.intermediate_size, MAX_WIDTH)?,
             num_attention_heads,
             layers: self.layer_kinds()?,
-            window: size("local_attention", self.local_attention, MAX_POSITIONS)? / 2,
+            window: self.window()?,
             norm_eps: norm_eps as f32,
             norm_bias: self.norm_bias,
             attention_bias: self.attention_bias,
@@ -309,9 +326,62 @@ impl RawConfig {
             rope_full: ropes.full,
             rope_sliding: ropes.sliding,
             max_tokens: ropes.max_tokens,
-            head: self.head()?,
-            labels: self.labels()?,
+            hidden_activation: activation("hidden_activation", &self.hidden_activation)?,
+            classifier_activation: activation(
+                "classifier_activation",
+                &self.classifier_activation,
+            )?,
+            labels: match head {
+                Head::Base | Head::MaskedLm { .. } => BTreeMap::new(),
+                Head::Sequence { .. } | Head::Token => self.labels()?,
+            },
+            head,
         })
+    }
+
+    fn check_model_type(&self) -> Result<(), LoadError> {
+        const RUNS: &str = "bigbatch runs ModernBERT only (model_type modernbert)";
+        match self.model_type.as_deref() {
+            Some("modernbert") => Ok(()),
+            Some(other) => Err(bad(format!("model_type is {other}; {RUNS}"))),
+            None => Err(bad(format!("it has no model_type; {RUNS}"))),
+        }
+    }
+
+    /// Rejects keys by which upstream would compute something else, or read other weights.
+    fn check_uncomputed_keys(&self) -> Result<(), LoadError> {
+        let is_set = |value: &&Value| value.as_object().is_none_or(|keys| !keys.is_empty());
+        if let Some(config) = self.quantization_config.as_ref().filter(is_set) {
+            let method = config["quant_method"].as_str().unwrap_or("unknown");
+            return Err(bad(format!(
+                "quantization_config: the weights are quantized ({method}), which is not computed; use the \
+                 model that they were made from, in f32, f16 or bf16"
+            )));
+        }
+        let others = [
+            ("per_layer_config", &self.per_layer_config),
+            ("fusion_config", &self.fusion_config),
+            ("transformers_weights", &self.transformers_weights),
+            ("configuration_files", &self.configuration_files),
+        ];
+        match others.iter().find(|(_, value)| value.as_ref().is_some_and(|v| is_set(&v))) {
+            None => Ok(()),
+            Some((key, _)) => {
+                Err(bad(format!("{key} is not supported; remove it if it is not needed")))
+            }
+        }
+    }
+
+    /// Returns how far sliding layers see. Upstream, `sliding_window` is half of `local_attention` and overrides
+    /// it.
+    fn window(&self) -> Result<usize, LoadError> {
+        match self.sliding_window {
+            None => Ok(size("local_attention", self.local_attention, MAX_POSITIONS)? / 2),
+            Some(Some(window)) => size("sliding_window", window, MAX_POSITIONS / 2),
+            Some(None) => Err(bad(
+                "sliding_window is null; it must be a number, or absent where local_attention says it",
+            )),
+        }
     }
 
     fn layer_kinds(&self) -> Result<Vec<LayerKind>, LoadError> {
@@ -364,12 +434,10 @@ impl RawConfig {
     }
 
     fn pooling(&self) -> Result<Pooling, LoadError> {
-        match self.classifier_pooling.as_deref() {
-            None | Some("cls") => Ok(Pooling::Cls),
-            Some("mean") => Ok(Pooling::Mean),
-            Some(other) => {
-                Err(bad(format!("classifier_pooling is '{other}'; known are cls and mean")))
-            }
+        match self.classifier_pooling.as_str() {
+            "cls" => Ok(Pooling::Cls),
+            "mean" => Ok(Pooling::Mean),
+            other => Err(bad(format!("classifier_pooling is '{other}'; known are cls and mean"))),
         }
     }
 
@@ -378,12 +446,28 @@ impl RawConfig {
             None | Some("single_label_classification") => Ok(Scoring::Softmax),
             Some("multi_label_classification") => Ok(Scoring::Sigmoid),
             Some("regression") => Ok(Scoring::None),
-            Some(other) => Err(bad(format!("problem_type '{other}' is not known"))),
+            Some(other) => Err(bad(format!(
+                "problem_type '{other}' is not known; known are single_label_classification, \
+                 multi_label_classification and regression"
+            ))),
         }
     }
 
     fn labels(&self) -> Result<BTreeMap<usize, String>, LoadError> {
-        let Some(map) = &self.id2label else { return Ok(BTreeMap::new()) };
+        let count = match self.num_labels {
+            None => None,
+            Some(count) => Some(size("num_labels", count.unwrap_or(0), MAX_WIDTH)?),
+        };
+        let Some(map) = &self.id2label else {
+            let generic = |id| (id, format!("LABEL_{id}"));
+            return Ok((0..count.unwrap_or(0)).map(generic).collect());
+        };
+        if let Some(count) = count.filter(|&count| count != map.len()) {
+            return Err(bad(format!(
+                "num_labels is {count}, id2label names {} labels; remove one of the two",
+                map.len()
+            )));
+        }
         let mut labels = BTreeMap::new();
         for (id, label) in map {
             let index: usize = id
@@ -396,6 +480,13 @@ impl RawConfig {
         }
         Ok(labels)
     }
+}
+
+fn activation(key: &str, name: &str) -> Result<Activation, LoadError> {
+    Activation::named(name).ok_or_else(|| {
+        let known: Vec<&str> = Activation::names().collect();
+        bad(format!("{key} is '{name}'; known are {}", known.join(", ")))
+    })
 }
 
 fn size(key: &str, value: i64, max: i64) -> Result<usize, LoadError> {

@@ -1,6 +1,6 @@
 //! The forward pass of ModernBERT, written once, as a list of operations.
 //!
-//! Pre-norm encoder with GeGLU and rotary positions; layer 0 has no attention norm because the embedding
+//! Pre-norm encoder with gated MLPs (GeGLU in most checkpoints) and rotary positions; layer 0 has no attention norm because the embedding
 //! is normed. Warner et al., 2024, <https://arxiv.org/abs/2412.13663>; names follow `transformers`'
 //! `modeling_modernbert.py`. Nothing runs here: a [`Backend`](crate::backend::Backend) runs the list.
 
@@ -88,7 +88,7 @@ fn mlp(ops: &mut Vec<Op>, config: &Config, at: &Workspace, layer: &LayerWeights,
     let wide = at.wide(t, 2 * config.intermediate_size);
     ops.push(Op::Norm { x: stream, norm: layer.mlp_norm, out: narrow });
     ops.push(linear(narrow, layer.mlp_in, wide, false));
-    ops.push(Op::GeGlu { x: wide });
+    ops.push(Op::Gated { x: wide, activation: config.hidden_activation });
     ops.push(linear(wide.left(config.intermediate_size), layer.mlp_out, stream, true));
 }
 
@@ -141,10 +141,10 @@ fn heads(
         (!hidden_rows.is_empty()).then(|| hidden.rows(hidden_rows.start, hidden_rows.len()));
 }
 
-/// dense, GELU, norm: `ModernBertPredictionHead`.
+/// dense, activation, norm: `ModernBertPredictionHead`.
 fn prediction_head(ops: &mut Vec<Op>, head: &HeadWeights, x: View, out: View) -> View {
     ops.push(linear(x, head.dense, out, false));
-    ops.push(Op::Gelu { x: out });
+    ops.push(Op::Activate { x: out, activation: head.activation });
     ops.push(Op::Norm { x: out, norm: head.norm, out });
     out
 }

@@ -82,21 +82,3 @@ __device__ __forceinline__ float warp_sum(float x) {
     for (int offset = 16; offset > 0; offset >>= 1) x += __shfl_xor_sync(FULL_MASK, x, offset);
     return x;
 }
-
-// GELU with the exact error function, gelu(x) = x * Phi(x), within 6e-6 of it RELATIVE, also in the negative
-// tail, where the textbook 0.5 * x * (1 + erf(x / sqrt 2)) cancels in f32.
-// Phi(-z) = exp(-z^2 / 2) * R(z) for z = |x|, and R(z) = erfcx(z / sqrt 2) / 2 is smooth: a polynomial in
-// t = 1 / (1 + 0.31 z) after Hastings (Abramowitz and Stegun 7.1.26), its coefficients fitted by us to the relative
-// error (at most 4.8e-6 on z <= 14.5, beyond which exp(-z^2 / 2) underflows). It costs one rcp and one ex2.
-__device__ __forceinline__ float gelu_erf(float x) {
-    float z = fabsf(x);
-    float t = rcp_approx(fmaf(0.31f, z, 1.0f));
-    float r = -0.07392600084552696f;
-    r = fmaf(r, t, 0.18044129977880546f);
-    r = fmaf(r, t, 0.01575479603651625f);
-    r = fmaf(r, t, 0.13342433895385775f);
-    r = fmaf(r, t, 0.120442702673286f);
-    r = fmaf(r, t, 0.12386055719162703f);
-    float tail = r * t * exp2_approx(-0.72134752044448f * z * z);  // Phi(-z)
-    return x * (x > 0.0f ? 1.0f - tail : tail);
-}

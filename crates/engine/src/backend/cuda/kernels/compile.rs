@@ -17,6 +17,7 @@ use std::ffi::{CStr, CString, c_char};
 use cudarc::nvrtc::{result, sys};
 
 use super::cache::{Cache, Key};
+use crate::backend::Activation;
 use crate::backend::cuda::driver::arch::Arch;
 use crate::backend::cuda::driver::libraries::{self, Library, LibraryError};
 use crate::dtype::Dtype;
@@ -82,6 +83,8 @@ pub struct Source {
     pub entries: &'static [&'static str],
     /// The architecture whose specific instructions it uses; `None` for a source that runs from sm_80 on.
     pub only: Option<u32>,
+    /// Whether it is compiled once for each activation of the model.
+    pub per_activation: bool,
 }
 
 impl Source {
@@ -90,12 +93,21 @@ impl Source {
         self.only.is_none_or(|number| target.code == Arch { number, specific: true })
     }
 
+    /// Returns the activation of each compilation of this source for a model that uses `activations`.
+    pub fn variants(&self, activations: &[Activation]) -> Vec<Option<Activation>> {
+        if self.per_activation {
+            activations.iter().copied().map(Some).collect()
+        } else {
+            vec![None]
+        }
+    }
+
     const fn portable(
         name: &'static str,
         text: &'static str,
         entries: &'static [&'static str],
     ) -> Source {
-        Source { name, text, entries, only: None }
+        Source { name, text, entries, only: None, per_activation: false }
     }
 }
 
@@ -106,7 +118,7 @@ pub const SOURCES: &[Source] = &[
     Source::portable(
         "norm",
         include_str!("norm.cu"),
-        &["embed_norm", "layer_norm", "layer_norm_f32", "gelu", "gelu_f32"],
+        &["embed_norm", "layer_norm", "layer_norm_f32"],
     ),
     Source::portable("rope", include_str!("rope.cu"), &["rope"]),
     Source::portable(
@@ -119,8 +131,15 @@ pub const SOURCES: &[Source] = &[
         text: include_str!("attention_sm90.cu"),
         entries: &["attention_full_sm90"],
         only: Some(90),
+        per_activation: false,
     },
-    Source::portable("geglu", include_str!("geglu.cu"), &["geglu"]),
+    Source {
+        name: "activation",
+        text: include_str!("activation.cu"),
+        entries: &["gated_activation", "activation", "activation_f32"],
+        only: None,
+        per_activation: true,
+    },
     Source::portable("pool", include_str!("pool.cu"), &["pool", "gather_rows"]),
     Source::portable(
         "linear_rows",
@@ -209,10 +228,11 @@ impl Compiler {
         source: &Source,
         target: Target,
         dtype: Dtype,
+        activation: Option<Activation>,
         cache: &Cache,
     ) -> Result<Vec<u8>, CompileError> {
         let text = full_text(source);
-        let options = options(target, dtype, false);
+        let options = options(target, dtype, activation, false);
         let version = format!("{}.{}", self.version.0, self.version.1);
         let key = Key::of(&[text.as_bytes(), options.join("\n").as_bytes(), version.as_bytes()]);
         if let Some(image) = cache.get(source.name, key) {
@@ -232,8 +252,10 @@ impl Compiler {
         source: &Source,
         target: Target,
         dtype: Dtype,
+        activation: Option<Activation>,
     ) -> Result<Cubin, CompileError> {
-        compile(source, &full_text(source), &options(target, dtype, true), target.code)
+        let options = options(target, dtype, activation, true);
+        compile(source, &full_text(source), &options, target.code)
     }
 }
 
@@ -242,7 +264,12 @@ fn full_text(source: &Source) -> String {
     format!("{COMMON}\n#line 1 \"{}.cu\"\n{}", source.name, source.text)
 }
 
-fn options(target: Target, dtype: Dtype, report: bool) -> Vec<String> {
+fn options(
+    target: Target,
+    dtype: Dtype,
+    activation: Option<Activation>,
+    report: bool,
+) -> Vec<String> {
     let mut options = vec![
         format!("--gpu-architecture={}", target.code),
         "--std=c++17".to_string(),
@@ -250,6 +277,9 @@ fn options(target: Target, dtype: Dtype, report: bool) -> Vec<String> {
     ];
     if dtype == Dtype::F16 {
         options.push("--define-macro=BIGBATCH_F16".to_string());
+    }
+    if let Some(activation) = activation {
+        options.push(format!("--define-macro=ACTIVATION=act_{}", activation.name()));
     }
     if report {
         options.push("--ptxas-options=-v".to_string());
@@ -356,6 +386,15 @@ mod tests {
     }
 
     #[test]
+    fn every_activation_has_a_function() {
+        let source = SOURCES.iter().find(|source| source.per_activation).unwrap();
+        for activation in Activation::all() {
+            let signature = format!("float act_{}(float x)", activation.name());
+            assert!(source.text.contains(&signature), "{signature}");
+        }
+    }
+
+    #[test]
     fn kernels_compile_and_an_error_names_its_line() {
         let compiler = match Compiler::open(libraries::MAJORS) {
             Ok(compiler) => compiler,
@@ -367,11 +406,11 @@ mod tests {
         let target = Target::native(Arch { number: 80, specific: false });
         let source = &SOURCES[0];
         let image =
-            compiler.compile_cached(source, target, Dtype::Bf16, &Cache::new(None)).unwrap();
+            compiler.compile_cached(source, target, Dtype::Bf16, None, &Cache::new(None)).unwrap();
         assert_eq!(&image[..4], b"\x7fELF");
         let broken = Source::portable("broken", "\nint x = ;\n", &[]);
         let error =
-            compiler.compile_reported(&broken, target, Dtype::Bf16).unwrap_err().to_string();
+            compiler.compile_reported(&broken, target, Dtype::Bf16, None).unwrap_err().to_string();
         assert!(error.contains("broken.cu(2)"), "{error}");
     }
 }

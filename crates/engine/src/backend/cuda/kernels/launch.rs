@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
+use super::activation::ActivationKernels;
 use super::cache::Cache;
 use super::compile::{Compiler, SOURCES, Target};
 use super::module::{Arg, Function, Module, allow_shared};
+use crate::backend::Activation;
 use crate::backend::cuda::driver::device::{DeviceContext, Stream};
 use crate::dtype::Dtype;
 use crate::error::DeviceError;
@@ -28,7 +30,6 @@ const ATTENTION_SHARED_BYTES: usize = 49152;
 const HOPPER_ROWS: usize = 192;
 const HOPPER_THREADS: u32 = 512;
 const HOPPER_SHARED_BYTES: usize = 114_944;
-const GEGLU_THREADS: usize = 256;
 const POOL_THREADS: u32 = 256;
 const GATHER_THREADS: usize = 256;
 const LINEAR_ROWS: usize = 4;
@@ -68,12 +69,10 @@ pub struct Kernels {
     embed_norm: Function,
     layer_norm: Function,
     layer_norm_f32: Function,
-    gelu: Function,
-    gelu_f32: Function,
     rope: Function,
     attention_full: FullAttention,
     attention_window: Function,
-    geglu: Function,
+    pub(super) activations: Vec<ActivationKernels>,
     pool: Function,
     gather_rows: Function,
     linear_rows: Function,
@@ -92,7 +91,7 @@ enum FullAttention {
 }
 
 impl Kernels {
-    /// Compiles, or takes from the cache, and loads every kernel.
+    /// Compiles, or takes from the cache, and loads every kernel, those of `activations` included.
     ///
     /// # Errors
     /// [`DeviceError::Unavailable`] without NVRTC or for a source that does not compile; otherwise the
@@ -100,6 +99,7 @@ impl Kernels {
     pub fn load(
         device: &Arc<DeviceContext>,
         dtype: Dtype,
+        activations: &[Activation],
         cache: &Cache,
     ) -> Result<Kernels, DeviceError> {
         let unavailable =
@@ -109,15 +109,28 @@ impl Kernels {
             .map_err(|error| unavailable(error.to_string()))?;
         let mut modules = Vec::new();
         let mut functions = Vec::new();
+        let mut activation_kernels = Vec::new();
         for source in SOURCES.iter().filter(|source| source.applies(target)) {
-            let image = compiler
-                .compile_cached(source, target, dtype, cache)
-                .map_err(|error| unavailable(error.to_string()))?;
-            let module = Module::load(device, &image)?;
-            for &entry in source.entries {
-                functions.push(module.function(entry)?);
+            for variant in source.variants(activations) {
+                let image = compiler
+                    .compile_cached(source, target, dtype, variant, cache)
+                    .map_err(|error| unavailable(error.to_string()))?;
+                let module = Module::load(device, &image)?;
+                match variant {
+                    None => {
+                        for &entry in source.entries {
+                            functions.push(module.function(entry)?);
+                        }
+                    }
+                    Some(activation) => activation_kernels.push(ActivationKernels {
+                        activation,
+                        gated: module.function("gated_activation")?,
+                        elements: module.function("activation")?,
+                        floats: module.function("activation_f32")?,
+                    }),
+                }
+                modules.push(module);
             }
-            modules.push(module);
         }
         let find = |name: &str| {
             functions
@@ -142,12 +155,10 @@ impl Kernels {
             embed_norm: find("embed_norm")?,
             layer_norm: find("layer_norm")?,
             layer_norm_f32: find("layer_norm_f32")?,
-            gelu: find("gelu")?,
-            gelu_f32: find("gelu_f32")?,
             rope: find("rope")?,
             attention_full,
             attention_window: find("attention_window")?,
-            geglu: find("geglu")?,
+            activations: activation_kernels,
             pool: find("pool")?,
             gather_rows: find("gather_rows")?,
             linear_rows: find("linear_rows")?,
@@ -201,18 +212,6 @@ impl Kernels {
             Arg::Float(norm.eps),
         ];
         let function = if x.dtype == Dtype::F32 { &self.layer_norm_f32 } else { &self.layer_norm };
-        function.launch(stream, (x.rows.div_ceil(NORM_ROWS), 1), NORM_THREADS, 0, &args)
-    }
-
-    /// erf-GELU of every element, in place; elements or f32.
-    pub(in crate::backend::cuda) fn gelu(
-        &self,
-        stream: &Stream,
-        x: Matrix,
-    ) -> Result<(), DeviceError> {
-        assert_eq!(x.stride, x.cols);
-        let args = [Arg::Address(x.address), Arg::int(x.rows), Arg::int(x.cols)];
-        let function = if x.dtype == Dtype::F32 { &self.gelu_f32 } else { &self.gelu };
         function.launch(stream, (x.rows.div_ceil(NORM_ROWS), 1), NORM_THREADS, 0, &args)
     }
 
@@ -289,25 +288,6 @@ impl Kernels {
         ];
         let grid = (out.cols / HEAD_DIM, tiles);
         self.attention_window.launch(stream, grid, ATTENTION_THREADS, ATTENTION_SHARED_BYTES, &args)
-    }
-
-    /// `x[:, ..n] = gelu(x[:, ..n]) * x[:, n..]`.
-    pub(in crate::backend::cuda) fn geglu(
-        &self,
-        stream: &Stream,
-        x: Matrix,
-    ) -> Result<(), DeviceError> {
-        self.check_dense(x);
-        let intermediate = x.cols / 2;
-        let args = [
-            Arg::Address(x.address),
-            Arg::Address(x.address),
-            Arg::int(x.rows),
-            Arg::int(intermediate),
-            Arg::int(x.stride),
-        ];
-        let grid = ((x.rows * intermediate / 8).div_ceil(GEGLU_THREADS), 1);
-        self.geglu.launch(stream, grid, GEGLU_THREADS as u32, 0, &args)
     }
 
     /// Means of segments: `bounds` holds first and end row of each, `starts` the index of each pair.
@@ -406,7 +386,7 @@ impl Kernels {
         self.count_differences.launch(stream, grid, STARTUP_THREADS as u32, 0, &args)
     }
 
-    fn check_dense(&self, matrix: Matrix) {
+    pub(super) fn check_dense(&self, matrix: Matrix) {
         assert!(
             matrix.dtype == self.dtype && matrix.stride == matrix.cols,
             "kernel expects dense {}: {matrix:?}",
@@ -417,6 +397,7 @@ impl Kernels {
 
 #[cfg(test)]
 mod tests {
+    use super::super::activation::{ACTIVATION_ROWS, ACTIVATION_THREADS, GATED_THREADS};
     use super::*;
 
     fn define(source: &str, name: &str) -> usize {
@@ -442,7 +423,9 @@ mod tests {
         assert_eq!(define("norm", "NORM_THREADS"), NORM_THREADS as usize);
         assert_eq!(define("rope", "ROPE_TOKENS"), ROPE_TOKENS);
         assert_eq!(define("rope", "ROPE_THREADS"), ROPE_THREADS as usize);
-        assert_eq!(define("geglu", "GEGLU_THREADS"), GEGLU_THREADS);
+        assert_eq!(define("activation", "GATED_THREADS"), GATED_THREADS);
+        assert_eq!(define("activation", "ACTIVATION_ROWS"), ACTIVATION_ROWS);
+        assert_eq!(define("activation", "ACTIVATION_THREADS"), ACTIVATION_THREADS as usize);
         assert_eq!(define("pool", "POOL_THREADS"), POOL_THREADS as usize);
         assert_eq!(define("pool", "GATHER_THREADS"), GATHER_THREADS);
         assert_eq!(define("linear_rows", "LINEAR_ROWS"), LINEAR_ROWS);

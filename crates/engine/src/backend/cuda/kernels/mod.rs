@@ -5,6 +5,7 @@
 //! grid. [`worklist`] cuts a packed batch into attention tiles; [`resources`] reads the compiler's report for
 //! `cargo xtask kernels`. Matrix products are not here: they are cuBLASLt's, see [`super::gemm`].
 
+mod activation;
 pub mod cache;
 pub mod compile;
 pub mod launch;

@@ -1,10 +1,8 @@
-// Layer norm over rows, alone and behind the embedding lookup, and the activation of a prediction head.
+// Layer norm over rows, alone and behind the embedding lookup.
 //
 //   embed_norm      out[t, :] = norm(embedding[ids[t], :])
 //   layer_norm      out[t, :] = norm(x[t, :])                        x == out allowed
 //   layer_norm_f32  the same on f32 rows (pooled rows)
-//   gelu            x[r, :] = gelu(x[r, :]), in place
-//   gelu_f32        the same on f32 rows
 //
 //   norm(v) = (v - mean v) / sqrt(var v + eps) * weight + bias, var biased (Ba, Kiros, Hinton 2016, arXiv:1607.06450)
 //
@@ -96,25 +94,4 @@ extern "C" __global__ void __launch_bounds__(NORM_THREADS, NORM_BLOCKS)
     const int row = norm_row_index();
     if (row >= rows) return;
     norm_any(x + (u64)row * hidden, weight, bias, out + (u64)row * hidden, hidden, eps);
-}
-
-template <class T>
-__device__ __forceinline__ void gelu_row(T* x, int hidden) {
-    for (int column = (threadIdx.x & 31) * 8; column < hidden; column += 256) {
-        float v[8];
-        load8(x + column, v);
-#pragma unroll
-        for (int j = 0; j < 8; j++) v[j] = gelu_erf(v[j]);
-        store8(x + column, v);
-    }
-}
-
-extern "C" __global__ void __launch_bounds__(NORM_THREADS) gelu(elem* x, int rows, int hidden) {
-    const int row = norm_row_index();
-    if (row < rows) gelu_row(x + (u64)row * hidden, hidden);
-}
-
-extern "C" __global__ void __launch_bounds__(NORM_THREADS) gelu_f32(float* x, int rows, int hidden) {
-    const int row = norm_row_index();
-    if (row < rows) gelu_row(x + (u64)row * hidden, hidden);
 }
