@@ -4,7 +4,11 @@
 mod common;
 mod document;
 mod errors;
+mod fields;
 mod hub;
 mod native;
+mod nulls;
 mod openai;
 mod tei;
+mod truncation;
+mod unknown;
