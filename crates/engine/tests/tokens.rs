@@ -117,6 +117,58 @@ fn a_cut_keeps_the_side_that_was_asked_for() {
 }
 
 #[test]
+fn a_cut_to_a_number_of_tokens_keeps_that_many() {
+    let engine = engine(TaskKind::Embed);
+    let tokenizer = &engine.model().tokenizer;
+    let text = "one two three four five six seven eight nine ten".to_owned();
+    let encode =
+        |input: &Input, truncate| tokenizer.encode(input, 1024, truncate).map(|tokens| tokens.ids);
+    let whole = encode(&Input::Text(text.clone()), Truncate::No).unwrap();
+    let n = whole.len();
+    for tokens in 3..n {
+        let right = encode(&Input::Text(text.clone()), Truncate::RightTo(tokens)).unwrap();
+        let left = encode(&Input::Text(text.clone()), Truncate::LeftTo(tokens)).unwrap();
+        assert_eq!(right, [&whole[..tokens - 1], &whole[n - 1..]].concat());
+        assert_eq!(left, [&whole[..1], &whole[n + 1 - tokens..]].concat());
+        let pair = Input::Pair(text.clone(), text.clone());
+        let pair = tokenizer.encode(&pair, 1024, Truncate::RightTo(tokens + 2)).unwrap();
+        assert_eq!((pair.ids.len(), pair.truncated), (tokens + 2, true));
+    }
+    // Not more than the engine's own limit, and nothing is cut that fits.
+    let over = tokenizer.encode(&Input::Text(text.clone()), 5, Truncate::RightTo(7)).unwrap();
+    assert_eq!((over.ids.len(), over.truncated), (5, true));
+    let fits = tokenizer.encode(&Input::Text(text.clone()), 1024, Truncate::RightTo(n)).unwrap();
+    assert_eq!((fits.ids, fits.truncated), (whole, false));
+    let ids = Input::Ids((1..=9).collect());
+    assert_eq!(encode(&ids, Truncate::RightTo(2)).unwrap(), [1, 2]);
+    assert_eq!(encode(&ids, Truncate::LeftTo(2)).unwrap(), [8, 9]);
+    // The special tokens alone are no input.
+    assert!(encode(&Input::Text(text), Truncate::RightTo(2)).is_err());
+}
+
+#[test]
+fn a_bare_text_has_no_special_tokens() {
+    let engine = engine(TaskKind::Embed);
+    let tokenizer = &engine.model().tokenizer;
+    let text = "one two three four".to_owned();
+    let whole = tokenizer.encode(&Input::Text(text.clone()), 64, Truncate::No).unwrap();
+    let bare = Input::Bare(text);
+    let read = tokenizer.encode(&bare, 64, Truncate::No).unwrap();
+    assert_eq!(read.ids, whole.ids[1..whole.ids.len() - 1]);
+    assert_eq!(read.spans, whole.spans[1..whole.ids.len() - 1]);
+    let cut = tokenizer.encode(&bare, 64, Truncate::LeftTo(1)).unwrap();
+    assert_eq!((&cut.ids[..], cut.truncated), (&read.ids[read.ids.len() - 1..], true));
+    assert_eq!(
+        tokenizer.encode(&bare, 1, Truncate::No),
+        Err(RequestError::TooLong { tokens: read.ids.len(), limit: 1 })
+    );
+    assert_eq!(
+        tokenizer.encode(&Input::Bare(String::new()), 64, Truncate::No),
+        Err(RequestError::Empty)
+    );
+}
+
+#[test]
 fn decoding_leaves_special_tokens_out_on_request() {
     let engine = engine(TaskKind::Embed);
     let tokenizer = &engine.model().tokenizer;

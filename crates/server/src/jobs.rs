@@ -174,7 +174,7 @@ impl App {
         };
         let frame = model.tokenizer.frame_tokens();
         let tokens = |input: &Input| match input {
-            Input::Text(text) => text.len() + frame,
+            Input::Text(text) | Input::Bare(text) => text.len() + frame,
             Input::Prompted(prompt, text) => prompt.len() + text.len() + frame,
             Input::Pair(first, second) => first.len() + second.len() + 2 * frame,
             Input::Ids(ids) => ids.len(),

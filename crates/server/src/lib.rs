@@ -19,7 +19,7 @@
 //!   [`lifecycle`]: the phase of the server.
 //!
 //! It does not batch or compute: the engine does. It keeps no state between requests but counters, and never logs
-//! the content of a request.
+//! the content of a request, names of unknown fields excepted.
 
 mod app;
 pub mod error;
@@ -44,6 +44,6 @@ pub use keys::Keys;
 pub use lifecycle::{Lifecycle, Phase};
 pub use models::{Models, ServedModel};
 pub use observe::Counters;
-pub use options::{Options, Origin, Transport};
+pub use options::{Options, Origin, Transport, UnknownFieldPolicy};
 pub use router::{endpoints, router};
 pub use wire::Dialect;

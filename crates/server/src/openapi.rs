@@ -21,7 +21,8 @@ const PATH: &str = "/openapi.json";
     info(
         title = "bigbatch",
         description = "Long-context ModernBERT encoders, in the dialects of text-embeddings-inference, \
-            OpenAI's embeddings and vLLM's pooling models. Unknown fields are ignored."
+            OpenAI's embeddings and vLLM's pooling models. `null` is an absent field. Fields that are not \
+            listed are reported in the log, or refused, by --unknown-fields."
     ),
     components(schemas(TeiError, OpenAiError, OpenAiErrorBody)),
     paths(

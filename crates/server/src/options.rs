@@ -34,6 +34,8 @@ pub struct Options {
     pub body_timeout: Duration,
     /// Maximum time from a request's body to its answer: `--request-timeout`.
     pub request_timeout: Duration,
+    /// What happens to fields of a request that its endpoint does not have: `--unknown-fields`.
+    pub unknown_fields: UnknownFieldPolicy,
     /// Origins whose pages may call the API: `--cors-allow-origin`. Empty: none but the server's own.
     pub cors_allow_origin: Vec<Origin>,
     /// Age up to which a finished batch proves `/health` that the device works.
@@ -55,9 +57,40 @@ impl Default for Options {
             answer_limit_bytes: 1 << 30,
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(120),
+            unknown_fields: UnknownFieldPolicy::default(),
             cors_allow_origin: Vec::new(),
             health_fresh: Duration::from_secs(10),
             health_wait: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What happens to fields of a request that its endpoint does not have. They are counted in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UnknownFieldPolicy {
+    /// Nothing.
+    Ignore,
+    /// Each is logged once per route.
+    #[default]
+    Warn,
+    /// The request is refused.
+    Refuse,
+}
+
+impl UnknownFieldPolicy {
+    /// The names of the variants, as [`FromStr`] reads them.
+    pub const NAMES: [&str; 3] = ["ignore", "warn", "refuse"];
+}
+
+impl FromStr for UnknownFieldPolicy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<UnknownFieldPolicy, String> {
+        match text {
+            "ignore" => Ok(UnknownFieldPolicy::Ignore),
+            "warn" => Ok(UnknownFieldPolicy::Warn),
+            "refuse" => Ok(UnknownFieldPolicy::Refuse),
+            _ => Err(format!("use one of {}", UnknownFieldPolicy::NAMES.join(", "))),
         }
     }
 }

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bigbatch_engine::{EngineOptions, units};
-use bigbatch_server::{Options, Origin, Transport};
+use bigbatch_server::{Options, Origin, Transport, UnknownFieldPolicy};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use crate::cli::options::{RuntimeOptions, VectorOptions, parse_positive_seconds, parse_seconds};
@@ -122,6 +123,10 @@ struct Limits {
     /// larger
     #[arg(long, value_name = "SIZE", default_value_t = Options::default().answer_limit_bytes as u64, value_parser = units::parse_bytes)]
     answer_limit: u64,
+    /// What happens to fields of a request that its endpoint does not read: nothing, a warning in the log once
+    /// per field and route, or a refusal
+    #[arg(long, value_name = "POLICY", default_value = "warn", value_parser = PossibleValuesParser::new(UnknownFieldPolicy::NAMES).try_map(|name| name.parse::<UnknownFieldPolicy>()))]
+    unknown_fields: UnknownFieldPolicy,
     /// Time limit from a request's body to its response
     #[arg(long, value_name = "SECONDS", default_value_t = Options::default().request_timeout.as_secs_f64(), value_parser = parse_positive_seconds)]
     request_timeout: f64,
@@ -173,6 +178,7 @@ impl Serve {
             answer_limit_bytes: limits.answer_limit as usize,
             body_timeout: Duration::from_secs_f64(limits.body_timeout),
             request_timeout: Duration::from_secs_f64(limits.request_timeout),
+            unknown_fields: limits.unknown_fields,
             cors_allow_origin: self.listen.cors_allow_origin.clone(),
             ..Options::default()
         }

@@ -25,6 +25,8 @@ pub enum Input {
     Prompted(String, String),
     /// Two texts read together, such as a query and a document.
     Pair(String, String),
+    /// One text, read without the special tokens that a model expects around it.
+    Bare(String),
     /// Token ids, special ones included, as they are.
     Ids(Vec<u32>),
     /// Tokens of a text that was tokenized before, special ones included, and the text that their spans count
@@ -32,7 +34,7 @@ pub enum Input {
     Tokens(String, Tokens),
 }
 
-/// What happens to an input that is too long.
+/// What happens to an input that is too long. Numbers of tokens include special ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Truncate {
     /// It is rejected.
@@ -42,17 +44,38 @@ pub enum Truncate {
     Right,
     /// Its beginning is removed.
     Left,
+    /// Its end is removed, so that at most this many tokens are left.
+    RightTo(usize),
+    /// Its beginning is removed, so that at most this many tokens are left.
+    LeftTo(usize),
 }
 
 impl Truncate {
     /// Returns the range of `len` tokens to keep if there is room for `room`: all of them with
     /// [`Truncate::No`].
     pub fn kept(self, len: usize, room: usize) -> Range<usize> {
-        let excess = len.saturating_sub(room);
+        let excess = len.saturating_sub(self.limit(room));
+        match self.cut_end() {
+            None => 0..len,
+            Some(TruncationDirection::Right) => 0..len - excess,
+            Some(TruncationDirection::Left) => excess..len,
+        }
+    }
+
+    /// Returns the maximum tokens of an input where an engine takes `limit`.
+    fn limit(self, limit: usize) -> usize {
         match self {
-            Truncate::No => 0..len,
-            Truncate::Right => 0..len - excess,
-            Truncate::Left => excess..len,
+            Truncate::No | Truncate::Right | Truncate::Left => limit,
+            Truncate::RightTo(tokens) | Truncate::LeftTo(tokens) => tokens.min(limit),
+        }
+    }
+
+    /// Returns the end that is removed.
+    fn cut_end(self) -> Option<TruncationDirection> {
+        match self {
+            Truncate::No => None,
+            Truncate::Right | Truncate::RightTo(_) => Some(TruncationDirection::Right),
+            Truncate::Left | Truncate::LeftTo(_) => Some(TruncationDirection::Left),
         }
     }
 }
@@ -335,7 +358,8 @@ impl Tokenizer {
         self.inner.decode(&[id], false).unwrap_or_default()
     }
 
-    /// Tokenizes one input. With `truncate`, cuts it to `limit` tokens, the longer text of a pair first.
+    /// Tokenizes one input. With `truncate`, cuts it to `limit` tokens or to its own limit, the longer text of a
+    /// pair first.
     ///
     /// # Errors
     /// [`RequestError::Empty`]; [`RequestError::TooLong`]; [`RequestError::Invalid`] if the tokenizer fails on
@@ -346,12 +370,18 @@ impl Tokenizer {
         limit: usize,
         truncate: Truncate,
     ) -> Result<Tokens, RequestError> {
+        let limit = truncate.limit(limit);
         let tokens = match input {
             Input::Text(text) => self.encode_texts(text, None, limit, truncate)?,
             Input::Prompted(prompt, text) => {
                 self.encode_texts(&format!("{prompt}{text}"), None, limit, truncate)?
             }
             Input::Pair(text, pair) => self.encode_texts(text, Some(pair), limit, truncate)?,
+            Input::Bare(text) => {
+                let bare = self.encode_bare(text)?;
+                let kept = truncate.kept(bare.ids.len(), limit);
+                SpecialTokens::default().wrap(&bare, kept)
+            }
             Input::Ids(ids) => {
                 let kept = truncate.kept(ids.len(), limit);
                 let (truncated, spans) = (kept.len() < ids.len(), vec![0..0; kept.len()]);
@@ -385,12 +415,7 @@ impl Tokenizer {
         let length = |e: &Option<Encoding>| e.as_ref().map_or(0, Encoding::len);
         let before = first.len() + length(&second);
         let mut truncated = false;
-        let direction = match truncate {
-            Truncate::No => None,
-            Truncate::Right => Some(TruncationDirection::Right),
-            Truncate::Left => Some(TruncationDirection::Left),
-        };
-        if let Some(direction) = direction
+        if let Some(direction) = truncate.cut_end()
             && before + special > limit
         {
             let room = limit.checked_sub(special).filter(|&room| room > 0).ok_or_else(|| {

@@ -1,7 +1,7 @@
 //! The counters themselves.
 //!
-//! Three places write them: `middleware/track` once per request, `jobs` once per input, and the engine's device
-//! thread once per batch. `/metrics` and the dashboard read them.
+//! Four places write them: `middleware/track` once per request, `jobs` once per input, and the engine's device
+//! thread once per batch; `routes/call` counts unknown fields. `/metrics` and the dashboard read them.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, VecDeque};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bigbatch_engine::{Engine, Response};
 
 use super::histogram::Histogram;
+use super::unknown_fields::LoggedFields;
 use crate::error::REASONS;
 use crate::lifecycle::{Lifecycle, Phase};
 
@@ -31,6 +32,7 @@ pub struct Counters {
     reasons: [AtomicU64; REASONS.len()],
     recent: Mutex<VecDeque<RefusalRecord>>,
     models: RwLock<BTreeMap<String, Arc<ModelCounters>>>,
+    unknown_fields: LoggedFields,
 }
 
 /// A method and route that are counted apart from others.
@@ -59,6 +61,8 @@ pub struct RouteCounters {
     pub refused: AtomicU64,
     /// Requests whose client disconnected before the answer.
     pub abandoned: AtomicU64,
+    /// Fields of requests that the endpoint does not have.
+    pub unknown_fields: AtomicU64,
     /// Seconds from the head of the request to the head of the answer, for those with a status below 400.
     pub seconds: Histogram,
 }
@@ -129,6 +133,7 @@ impl Default for Counters {
             reasons: [const { AtomicU64::new(0) }; REASONS.len()],
             recent: Mutex::default(),
             models: RwLock::default(),
+            unknown_fields: LoggedFields::default(),
         }
     }
 }
@@ -173,6 +178,18 @@ impl Counters {
                 });
             }
         }
+    }
+
+    /// Counts fields of a POST that its route does not have.
+    pub(crate) fn record_unknown_fields(&self, route: &str, count: u64) {
+        let endpoint = Endpoint { method: "POST", route: route.to_owned() };
+        let counts = entry(&self.routes, &endpoint, RouteCounters::new);
+        counts.unknown_fields.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Logs a field that its route does not have, once.
+    pub(crate) fn log_unknown_field(&self, route: &str, name: &str) {
+        self.unknown_fields.log(route, name);
     }
 
     /// Counts a model's batches from now on, and enters [`Phase::Lost`] when its device is lost.
@@ -237,8 +254,8 @@ fn entry<K: Ord + Borrow<Q>, Q: Ord + ToOwned<Owned = K> + ?Sized, T>(
 
 impl RouteCounters {
     fn new() -> RouteCounters {
-        let [ok, refused, abandoned] = [const { AtomicU64::new(0) }; 3];
-        RouteCounters { ok, refused, abandoned, seconds: Histogram::seconds() }
+        let [ok, refused, abandoned, unknown_fields] = [const { AtomicU64::new(0) }; 4];
+        RouteCounters { ok, refused, abandoned, unknown_fields, seconds: Histogram::seconds() }
     }
 }
 

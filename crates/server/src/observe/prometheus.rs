@@ -83,6 +83,14 @@ fn requests(counters: &Counters, page: &mut Page) {
         let seconds = route.seconds.snapshot();
         page.histogram("bigbatch_request_seconds", &labels(endpoint), &seconds);
     }
+    page.head(
+        "bigbatch_unknown_fields_total",
+        "counter",
+        "Fields of requests that their endpoint does not read, by method and route.",
+    );
+    for (endpoint, route) in routes.iter().filter(|(endpoint, _)| endpoint.computes()) {
+        page.value("bigbatch_unknown_fields_total", &labels(endpoint), load(&route.unknown_fields));
+    }
     page.head("bigbatch_refusals_total", "counter", "Requests refused, by reason.");
     for (reason, count) in counters.refusals() {
         page.value("bigbatch_refusals_total", &format!("reason=\"{reason}\""), count);

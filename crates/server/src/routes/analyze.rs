@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::error::Refusal;
 use crate::jobs::{Output, PROMPT_IN_WINDOWS};
 use crate::models::ServedModel;
+use crate::wire::fields::exactly_one;
 use crate::wire::native::{Analysis, AnalyzeRequest, Finding, InputStats, ModelResult};
 use crate::wire::openai::{self, OpenAiErrors};
 use crate::wire::shared::Prediction;
@@ -27,7 +28,9 @@ use crate::wire::shared::Prediction;
 /// Runs several models on one text.
 pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Response, Refusal> {
     let app = &call.app;
-    if request.text.is_empty() {
+    let names = [("text", request.text), ("inputs", request.inputs), ("input", request.input)];
+    let text = exactly_one(names)?;
+    if text.is_empty() {
         return Err(Refusal::Empty("`text` cannot be empty".into()));
     }
     let overlong = call.overlong()?;
@@ -42,7 +45,7 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
             }
         }
     }
-    let texts = tokenize_once(app, &request.text, &chosen).await?;
+    let texts = tokenize_once(app, &text, &chosen).await?;
     let tokenizations = texts.len();
     let mut running = JoinSet::new();
     for (name, served) in chosen {
@@ -70,7 +73,7 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
         };
         results.insert(name, result);
     }
-    let characters = request.text.chars().count();
+    let characters = text.chars().count();
     let body = Analysis { object: "analysis", tokenizations, results };
     Ok(call.answer(characters, &outputs, body))
 }

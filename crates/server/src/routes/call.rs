@@ -7,20 +7,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::body::{Bytes, to_bytes};
-use axum::extract::{FromRequestParts, RawPathParams, Request};
+use axum::body::to_bytes;
+use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use bigbatch_engine::{Input, Overlong, Task};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::app::App;
 use crate::error::Refusal;
 use crate::jobs::{Job, Output, count_tokens};
 use crate::models::ServedModel;
+use crate::observe::OTHER;
+use crate::options::UnknownFieldPolicy;
 use crate::wire::Dialect;
+use crate::wire::body::{self, UnknownFields};
 use crate::wire::request::LengthFields;
 use crate::wire::request::ModelRequest;
 use crate::wire::vllm::{List, Usage};
@@ -33,7 +35,7 @@ pub(crate) struct Call {
     pub(super) app: Arc<App>,
     /// The model that the path names, else the body, else the first.
     pub(super) served: Arc<ServedModel>,
-    /// The body's fields on inputs that are too long.
+    /// The body's fields on how inputs are tokenized and cut.
     pub(super) length: LengthFields,
     started: Instant,
 }
@@ -52,24 +54,38 @@ where
     Fut: Future<Output = Result<Response, Refusal>>,
 {
     let started = Instant::now();
-    let (in_path, request, dialect) = match read::<T>(&app, request, of_path).await {
-        Ok(parts) => parts,
-        Err(refusal) => return of_path.render(&refusal),
-    };
+    let Received { in_path, request, dialect, unknown, route } =
+        match read::<T>(&app, request, of_path).await {
+            Ok(received) => received,
+            Err(refusal) => return of_path.render(&refusal),
+        };
     let length = request.length();
-    let answer = match app.models.get(in_path.as_deref().or(request.model())).cloned() {
+    let chosen = check_unknown_fields(&app, &route, &unknown)
+        .and_then(|()| app.models.get(in_path.as_deref().or(request.model())).cloned());
+    let answer = match chosen {
         Ok(served) => handler(Call { app, served, length, started }, request).await,
         Err(refusal) => Err(refusal),
     };
     answer.unwrap_or_else(|refusal| dialect.render(&refusal))
 }
 
-/// Returns the model that the path names, the body, and the body's dialect.
+/// A request whose body was read.
+struct Received<T> {
+    /// The model that the path names.
+    in_path: Option<String>,
+    request: T,
+    /// The dialect of the body.
+    dialect: Dialect,
+    unknown: UnknownFields,
+    /// The route's template.
+    route: String,
+}
+
 async fn read<T: ModelRequest>(
     app: &Arc<App>,
     request: Request,
     of_path: Dialect,
-) -> Result<(Option<String>, T, Dialect), Refusal> {
+) -> Result<Received<T>, Refusal> {
     let (mut parts, body) = request.into_parts();
     let parameters = RawPathParams::from_request_parts(&mut parts, app).await.ok();
     let in_path = parameters.and_then(|parameters| {
@@ -79,9 +95,31 @@ async fn read<T: ModelRequest>(
     // The middleware has bounded the body; the framework's own limit is another.
     let body = to_bytes(body, usize::MAX).await;
     let body = body.map_err(|error| Refusal::Syntax(error.to_string()))?;
-    let request: T = read_json(&parts.headers, &body)?;
+    if !is_json(&parts.headers) {
+        return Err(Refusal::ContentType);
+    }
+    let (request, unknown) = body::parse::<T>(&body)?;
     let dialect = request.dialect(of_path)?;
-    Ok((in_path, request, dialect))
+    let route = parts.extensions.get::<MatchedPath>().map_or(OTHER, MatchedPath::as_str);
+    Ok(Received { in_path, request, dialect, unknown, route: route.to_owned() })
+}
+
+/// Counts the fields that a request does not have, and logs or rejects them as `--unknown-fields` says.
+fn check_unknown_fields(app: &App, route: &str, unknown: &UnknownFields) -> Result<(), Refusal> {
+    let Some(first) = unknown.names.first() else { return Ok(()) };
+    app.observe.record_unknown_fields(route, unknown.count);
+    match app.options.unknown_fields {
+        UnknownFieldPolicy::Ignore => Ok(()),
+        UnknownFieldPolicy::Warn => {
+            for name in &unknown.names {
+                app.observe.log_unknown_field(route, name);
+            }
+            Ok(())
+        }
+        UnknownFieldPolicy::Refuse => Err(Refusal::Shape(format!(
+            "unknown field `{first}`; leave it out, or start the server without --unknown-fields=refuse"
+        ))),
+    }
 }
 
 impl Call {
@@ -102,6 +140,14 @@ impl Call {
         task: Task,
         overlong: Overlong,
     ) -> Result<Vec<Output>, Refusal> {
+        let inputs = match self.length.add_special_tokens {
+            Some(false) => {
+                let pools_prompts = self.served.engine.model().embedding.include_prompt;
+                let bare = |input| without_special_tokens(input, pools_prompts);
+                inputs.into_iter().map(bare).collect::<Result<_, _>>()?
+            }
+            Some(true) | None => inputs,
+        };
         self.app.run_job(&self.served, Job { inputs, task, overlong }).await
     }
 
@@ -129,19 +175,19 @@ impl Call {
     }
 }
 
-/// Reads a body. serde_json bounds nesting at 128, rejects lone surrogates and NaN, and a repeated field of a
-/// struct is an error; unknown fields are ignored, as the originals do.
-fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Refusal> {
-    if !is_json(headers) {
-        return Err(Refusal::ContentType);
+/// Returns an input that is read without special tokens; token ids are read as they are anyway.
+fn without_special_tokens(input: Input, pools_prompts: bool) -> Result<Input, Refusal> {
+    match input {
+        Input::Text(text) => Ok(Input::Bare(text)),
+        Input::Prompted(prompt, text) if pools_prompts => Ok(Input::Bare(prompt + &text)),
+        Input::Prompted(..) => Err(Refusal::Invalid(
+            "`add_special_tokens` is false, but this model leaves prompts out of pooling; leave out the field or the prompt".into(),
+        )),
+        Input::Pair(..) => Err(Refusal::Invalid(
+            "`add_special_tokens` is false, but pairs are read with special tokens only; leave it out".into(),
+        )),
+        Input::Bare(_) | Input::Ids(_) | Input::Tokens(..) => Ok(input),
     }
-    serde_json::from_slice(body).map_err(|error| {
-        if error.is_data() {
-            Refusal::Shape(error.to_string())
-        } else {
-            Refusal::Syntax(error.to_string())
-        }
-    })
 }
 
 /// Returns whether the body is `application/json`, with or without parameters, or `application/*+json`.

@@ -18,7 +18,7 @@ pub(crate) async fn embed(call: Call, request: EmbedRequest) -> Result<Response,
     let prompt = call.served.prompt(request.prompt_name.as_deref())?;
     let batch = request.inputs.into_batch(prompt).map_err(Refusal::Shape)?;
     let overlong = call.overlong()?;
-    let (normalize, dimensions) = (request.normalize, request.dimensions);
+    let (normalize, dimensions) = (request.normalize.unwrap_or(true), request.dimensions);
     let task = Task::Embed { pooling: None, normalize, dimensions };
     let mut outputs = call.run(batch.inputs, task, overlong).await?;
     let vectors = take_vectors(&mut outputs);

@@ -10,10 +10,11 @@ use super::rerank::{RankOptions, rank_texts};
 use crate::error::Refusal;
 use crate::jobs::{Output, take_labels, take_vectors};
 use crate::models::ModelKind;
+use crate::wire::fields::{agreed, contradiction, exactly_one};
 use crate::wire::hub::{EntityGroup, HubAnswer, HubInputs, HubParameters, HubRequest};
 use crate::wire::inputs::{InputBatch, Inputs, one_or_many};
 use crate::wire::request::ModelRequest;
-use crate::wire::shared::{Prediction, default_top_k};
+use crate::wire::shared::{DEFAULT_TOP_K, Prediction};
 use crate::wire::tei::TeiErrors;
 
 #[utoipa::path(post, path = "/", tag = "Hugging Face Hub", request_body = HubRequest,
@@ -22,18 +23,25 @@ use crate::wire::tei::TeiErrors;
         body = HubAnswer), TeiErrors))]
 /// Runs the task of the model's kind.
 pub(crate) async fn hub(call: Call, mut request: HubRequest) -> Result<Response, Refusal> {
-    let parameters = request.parameters.take().unwrap_or_default().or(request.beside);
+    let parameters = request.take_parameters()?;
     let length = parameters.length();
-    if let (Some(query), Some(texts)) = (request.query, request.texts) {
+    if request.query.is_some() || request.texts.is_some() {
+        if request.inputs.is_some() {
+            return Err(contradiction("inputs", "query"));
+        }
+        let query = exactly_one([("query", request.query)])?;
+        let texts = exactly_one([("texts", request.texts)])?;
+        parameters.check("ranking", &["raw_scores", "return_text"])?;
         let raw_scores = parameters.raw_scores.unwrap_or(false);
         let return_text = parameters.return_text.unwrap_or(false);
-        let options = RankOptions { raw_scores, return_text, length };
+        let options = RankOptions { raw_scores, return_text, best: usize::MAX, length };
         return rank_texts(&call, query, texts, options).await;
     }
     let overlong = call.overlong_by(length)?;
     let inputs = match request.inputs {
         None => return Err(Refusal::Shape("missing field `inputs`".into())),
         Some(HubInputs::Similarity(input)) => {
+            parameters.check("sentence similarity", &["prompt_name"])?;
             let prompt = call.served.prompt(parameters.prompt_name.as_deref())?;
             let PairSimilarities { similarities, outputs, characters } =
                 compare_sentences(&call, input, prompt, overlong).await?;
@@ -64,6 +72,8 @@ impl HubTask {
     }
 
     async fn embed(self, inputs: Inputs) -> Result<Response, Refusal> {
+        let known = ["normalize", "dimensions", "prompt_name"];
+        self.parameters.check("feature extraction", &known)?;
         let prompt = self.call.served.prompt(self.parameters.prompt_name.as_deref())?;
         let batch = inputs.into_batch(prompt).map_err(Refusal::Shape)?;
         let normalize = self.parameters.normalize.unwrap_or(true);
@@ -74,18 +84,22 @@ impl HubTask {
     }
 
     async fn classify(self, inputs: Inputs) -> Result<Response, Refusal> {
+        let known = ["top_k", "function_to_apply", "raw_scores"];
+        self.parameters.check("text classification", &known)?;
         let batch = inputs.into_batch(None).map_err(Refusal::Shape)?;
         let own = self.call.served.engine.model().scoring().name();
-        let raw_scores = match self.parameters.function_to_apply.as_deref() {
-            None => self.parameters.raw_scores.unwrap_or(false),
-            Some("none") => true,
-            Some(function) if function == own => false,
+        let applied = match self.parameters.function_to_apply.as_deref() {
+            None => None,
+            Some("none") => Some(true),
+            Some(function) if function == own => Some(false),
             Some(function) => {
                 return Err(Refusal::Invalid(format!(
                     "function_to_apply is '{function}'; this model supports none and {own}"
                 )));
             }
         };
+        let names = [("function_to_apply", applied), ("raw_scores", self.parameters.raw_scores)];
+        let raw_scores = agreed(&names)?.unwrap_or(false);
         let mut outputs = self.run(batch.inputs, Task::Classify { raw_scores }).await?;
         let top_k = self.parameters.top_k.unwrap_or(usize::MAX);
         let lists = take_labels(&mut outputs).into_iter();
@@ -95,6 +109,7 @@ impl HubTask {
     }
 
     async fn tag(self, inputs: Inputs) -> Result<Response, Refusal> {
+        self.parameters.check("token classification", &["aggregation_strategy"])?;
         if let Some(strategy) = self.parameters.aggregation_strategy.as_deref()
             && strategy != "simple"
         {
@@ -133,6 +148,7 @@ impl HubTask {
     }
 
     async fn fill_masks(self, inputs: Inputs) -> Result<Response, Refusal> {
+        self.parameters.check("filling masks", &["top_k", "targets"])?;
         if self.parameters.targets.is_some() {
             return Err(Refusal::Invalid("`targets` is not supported; use `top_k`".into()));
         }
@@ -144,7 +160,7 @@ impl HubTask {
                 "masks are filled in texts, not in token ids; send texts".into(),
             ));
         }
-        let top_k = self.parameters.top_k.unwrap_or_else(default_top_k);
+        let top_k = self.parameters.top_k.unwrap_or(DEFAULT_TOP_K);
         let outputs = self.run(inputs, Task::FillMask { top_k }).await?;
         let of_each = texts.iter().zip(&outputs);
         let of_each = of_each

@@ -47,6 +47,7 @@ pub(crate) fn table() -> Vec<Route> {
         Route::model(Vllm, "/v1/rerank", rerank::rerank_v1),
         Route::model(Vllm, "/v2/rerank", rerank::rerank_v1).alias_of("/v1/rerank"),
         Route::model(Vllm, "/score", rerank::score),
+        Route::model(Vllm, "/v1/score", rerank::score).alias_of("/score"),
         Route::model(Vllm, "/pooling", pooling::pooling),
         Route::model(Tei, "/tokenize", tokens::tokenize),
         Route::model(Tei, "/decode", tokens::decode),

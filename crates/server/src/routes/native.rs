@@ -11,7 +11,7 @@ use crate::wire::inputs::one_or_many;
 use crate::wire::native::{
     FillMaskAnswer, FillMaskRequest, InputStats, OneOrMany, TagAnswer, TagRequest,
 };
-use crate::wire::shared::MaskFill;
+use crate::wire::shared::{DEFAULT_TOP_K, MaskFill};
 use crate::wire::tei::TeiErrors;
 
 #[utoipa::path(post, path = "/tag", tag = "bigbatch", request_body = TagRequest,
@@ -21,7 +21,9 @@ use crate::wire::tei::TeiErrors;
 pub(crate) async fn tag(call: Call, request: TagRequest) -> Result<Response, Refusal> {
     let batch = request.inputs.into_batch();
     let mut outputs = call.run(batch.inputs, Task::Tag, call.overlong()?).await?;
-    let tags = outputs.iter_mut().filter_map(|output| take_tags(output, request.all_tokens));
+    let tags = outputs
+        .iter_mut()
+        .filter_map(|output| take_tags(output, request.all_tokens.unwrap_or(false)));
     let body = one_or_many(tags.collect(), batch.single, OneOrMany::One, OneOrMany::Many);
     Ok(call.answer(batch.characters, &outputs, body))
 }
@@ -34,7 +36,7 @@ pub(crate) async fn fill_mask(call: Call, request: FillMaskRequest) -> Result<Re
     let (texts, single) = request.inputs.clone().into_vec();
     let batch = request.inputs.into_batch();
     let overlong = call.overlong()?;
-    let task = Task::FillMask { top_k: request.top_k };
+    let task = Task::FillMask { top_k: request.top_k.unwrap_or(DEFAULT_TOP_K) };
     let outputs = call.run(batch.inputs, task, overlong).await?;
     let answers = texts.iter().zip(&outputs).map(|(text, output)| FillMaskAnswer {
         masks: mask_fills(&call.served, text, output, overlong),
@@ -72,7 +74,9 @@ pub(super) fn mask_fills(
     // A text truncated on the left may have lost its first masks.
     let offsets: Vec<usize> = text.match_indices(&mask).map(|(at, _)| at).collect();
     let lost = match overlong {
-        Overlong::Truncate(Truncate::Left) => offsets.len().saturating_sub(masks.len()),
+        Overlong::Truncate(Truncate::Left | Truncate::LeftTo(_)) => {
+            offsets.len().saturating_sub(masks.len())
+        }
         _ => 0,
     };
     let offsets = &offsets[lost..];

@@ -10,18 +10,19 @@ use crate::wire::openai::{Embedding, Embeddings, EmbeddingsRequest, OpenAiErrors
 
 #[utoipa::path(post, path = "/v1/embeddings", tag = "OpenAI", request_body = EmbeddingsRequest,
     responses((status = 200, description = "One vector per input", body = Embeddings), OpenAiErrors))]
-/// Computes one vector of unit length per input.
+/// Computes one vector per input, of unit length unless the request says otherwise.
 pub(crate) async fn embeddings(
     call: Call,
     request: EmbeddingsRequest,
 ) -> Result<Response, Refusal> {
     let prompt = call.served.prompt(request.prompt_name.as_deref())?;
+    let (format, normalize) = (request.format()?, request.scaled()?);
     let batch = request.input.into_batch(prompt).map_err(Refusal::Shape)?;
     let overlong = call.overlong()?;
-    let task = Task::Embed { pooling: None, normalize: true, dimensions: request.dimensions };
+    let task = Task::Embed { pooling: None, normalize, dimensions: request.dimensions };
     let mut outputs = call.run(batch.inputs, task, overlong).await?;
     let embedding = |(index, vector)| {
-        let embedding = request.encoding_format.encode_vector(vector);
+        let embedding = format.encode_vector(vector);
         Embedding { object: "embedding", embedding, index }
     };
     let body = Embeddings {

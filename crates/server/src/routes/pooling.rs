@@ -17,7 +17,7 @@ use crate::wire::vllm::{List, PoolingOutput, PoolingRequest, PoolingTask};
 /// Computes vectors or scores, per text or per token.
 pub(crate) async fn pooling(call: Call, request: PoolingRequest) -> Result<Response, Refusal> {
     let served = &call.served;
-    let activate = request.use_activation.unwrap_or(true);
+    let activate = request.activation()?.unwrap_or(true);
     let dimensions = request.dimensions;
     let task = request.task.unwrap_or_else(|| default_task(served.kind));
     if dimensions.is_some() && task != PoolingTask::Embed {
@@ -35,7 +35,8 @@ pub(crate) async fn pooling(call: Call, request: PoolingRequest) -> Result<Respo
         PoolingTask::TokenClassify => Task::TokenScores { raw_scores: !activate },
     };
     let mut outputs = call.run(batch.inputs, task.clone(), overlong).await?;
-    let data = encode(&task, &mut outputs, request.encoding_format).into_iter().enumerate();
+    let format = request.encoding_format.unwrap_or_default();
+    let data = encode(&task, activate, &mut outputs, format).into_iter().enumerate();
     let data = data.map(|(index, data)| PoolingOutput { index, object: "pooling", data }).collect();
     let list = call.vllm_list("pooling", data, count_tokens(&outputs));
     Ok(call.answer(batch.characters, &outputs, list))
@@ -51,7 +52,12 @@ fn default_task(kind: ModelKind) -> PoolingTask {
     }
 }
 
-fn encode(task: &Task, outputs: &mut [Output], format: EncodingFormat) -> Vec<Numbers> {
+fn encode(
+    task: &Task,
+    activate: bool,
+    outputs: &mut [Output],
+    format: EncodingFormat,
+) -> Vec<Numbers> {
     match task {
         Task::Embed { .. } => {
             take_vectors(outputs).into_iter().map(|vector| format.encode_vector(vector)).collect()
@@ -64,8 +70,21 @@ fn encode(task: &Task, outputs: &mut [Output], format: EncodingFormat) -> Vec<Nu
             take_labels(outputs).into_iter().map(by_id).collect()
         }
         _ => {
-            let rows = outputs.iter_mut().filter_map(take_rows);
-            rows.map(|rows| format.encode_rows(Matrix::from(rows))).collect()
+            let rows = outputs.iter_mut().filter_map(take_rows).map(|(mut rows, width)| {
+                if activate && *task == Task::EmbedAll {
+                    rows.chunks_mut(width.max(1)).for_each(scale_to_unit_length);
+                }
+                format.encode_rows(Matrix::from((rows, width)))
+            });
+            rows.collect()
         }
+    }
+}
+
+/// Scales a vector to length one, as vLLM scales the vectors of tokens.
+fn scale_to_unit_length(vector: &mut [f32]) {
+    let length = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+    if length > 0.0 {
+        vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
     }
 }

@@ -8,7 +8,6 @@ use super::call::Call;
 use crate::error::Refusal;
 use crate::jobs::{count_tokens, take_labels};
 use crate::wire::inputs::{InputBatch, Inputs, Texts, one_or_many};
-use crate::wire::request::LengthFields;
 use crate::wire::shared::{ClassifyRequest, Prediction};
 use crate::wire::tei::{PredictRequest, Predictions, TeiErrors};
 use crate::wire::vllm::{Class, List};
@@ -20,7 +19,7 @@ use crate::wire::vllm::{Class, List};
 /// Classifies texts or pairs of texts.
 pub(crate) async fn predict(call: Call, request: PredictRequest) -> Result<Response, Refusal> {
     let batch = request.inputs.into_batch().map_err(Refusal::Shape)?;
-    list_labels(&call, batch, call.length, request.raw_scores).await
+    list_labels(&call, batch, request.raw_scores.unwrap_or(false)).await
 }
 
 #[utoipa::path(post, path = "/classify", tag = "text-embeddings-inference",
@@ -29,12 +28,13 @@ pub(crate) async fn predict(call: Call, request: PredictRequest) -> Result<Respo
         array, a list per text); for `input`, vLLM's list of classes", body = ClassifyAnswer), TeiErrors))]
 /// Classifies texts: a flat list for `inputs`, vLLM's answer for `input`.
 pub(crate) async fn classify(call: Call, request: ClassifyRequest) -> Result<Response, Refusal> {
-    let ClassifyRequest { inputs, input, raw_scores, use_activation, .. } = request;
+    let raw_scores = request.logits()?;
+    let ClassifyRequest { inputs, input, .. } = request;
     if let Some(input) = input {
-        return list_classes(&call, input, raw_scores || use_activation == Some(false)).await;
+        return list_classes(&call, input, raw_scores).await;
     }
     let batch = inputs.map_or_else(InputBatch::default, Texts::into_batch);
-    list_labels(&call, batch, call.length.without_vllm_fields(), raw_scores).await
+    list_labels(&call, batch, raw_scores).await
 }
 
 /// The answer of `/classify`.
@@ -50,10 +50,9 @@ pub(crate) enum ClassifyAnswer {
 async fn list_labels(
     call: &Call,
     InputBatch { inputs, characters, single }: InputBatch,
-    length: LengthFields,
     raw_scores: bool,
 ) -> Result<Response, Refusal> {
-    let overlong = call.overlong_by(length)?;
+    let overlong = call.overlong()?;
     let mut outputs = call.run(inputs, Task::Classify { raw_scores }, overlong).await?;
     let predictions = |labels: Vec<LabelScore>| labels.into_iter().map(Prediction::from).collect();
     let lists = take_labels(&mut outputs).into_iter().map(predictions).collect();
@@ -64,7 +63,7 @@ async fn list_labels(
 /// Answers with vLLM's list of classes.
 async fn list_classes(call: &Call, input: Inputs, raw_scores: bool) -> Result<Response, Refusal> {
     let batch = input.into_batch(None).map_err(Refusal::Shape)?;
-    let overlong = call.overlong_by(call.length.without_tei_fields())?;
+    let overlong = call.overlong()?;
     let mut outputs = call.run(batch.inputs, Task::Classify { raw_scores }, overlong).await?;
     let class = |(index, mut labels): (usize, Vec<LabelScore>)| {
         let label = labels.first().map_or_else(String::new, |likeliest| likeliest.label.clone());

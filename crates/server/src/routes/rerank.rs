@@ -11,9 +11,10 @@ use super::embed::{PairSimilarities, compare_pairs};
 use crate::error::Refusal;
 use crate::jobs::{Output, count_tokens, take_labels};
 use crate::models::{ModelKind, ServedModel};
+use crate::wire::inputs::Document;
 use crate::wire::openai::{OpenAiErrors, TokenUsage};
 use crate::wire::request::LengthFields;
-use crate::wire::shared::{Document, RerankRequest};
+use crate::wire::shared::RerankRequest;
 use crate::wire::tei::{Rank, TeiErrors};
 use crate::wire::vllm::{DocumentRanking, List, RerankDocument, RerankResult, Score, ScoreRequest};
 
@@ -33,10 +34,13 @@ pub(crate) enum RerankAnswer {
 /// Ranks texts by how well they answer a query.
 pub(crate) async fn rerank(call: Call, mut request: RerankRequest) -> Result<Response, Refusal> {
     if let Some(texts) = request.texts.take() {
-        let RerankRequest { query, raw_scores, return_text, .. } = request;
-        let options =
-            RankOptions { raw_scores, return_text, length: call.length.without_vllm_fields() };
-        return rank_texts(&call, query, texts, options).await;
+        let options = RankOptions {
+            raw_scores: request.logits()?,
+            return_text: request.repeated(false)?,
+            best: request.best(),
+            length: call.length,
+        };
+        return rank_texts(&call, request.query, texts, options).await;
     }
     rank_documents(&call, request).await
 }
@@ -51,9 +55,10 @@ pub(crate) async fn rerank_v1(call: Call, request: RerankRequest) -> Result<Resp
 #[utoipa::path(post, path = "/score", tag = "vLLM", request_body = ScoreRequest,
     responses((status = 200, description = "One score per pair", body = List<Score>), OpenAiErrors))]
 /// Scores pairs: one query with each document, or each query with its own document.
-pub(crate) async fn score(call: Call, request: ScoreRequest) -> Result<Response, Refusal> {
-    let (queries, _) = request.queries.into_vec();
-    let (documents, _) = request.documents.into_vec();
+pub(crate) async fn score(call: Call, mut request: ScoreRequest) -> Result<Response, Refusal> {
+    let raw_scores = request.activation()? == Some(false);
+    let (queries, documents) = request.take_sides()?;
+    let ((queries, _), (documents, _)) = (queries.into_vec(), documents.into_vec());
     call.app.check_count(queries.len(), "queries")?;
     call.app.check_count(documents.len(), "documents")?;
     if queries.len() != 1 && queries.len() != documents.len() {
@@ -62,7 +67,6 @@ pub(crate) async fn score(call: Call, request: ScoreRequest) -> Result<Response,
             "{queries} queries and {documents} documents; give one query, or as many queries as documents"
         )));
     }
-    let raw_scores = request.use_activation == Some(false);
     let pairs = score_pairs(&call, queries, documents, raw_scores, call.overlong()?).await?;
     let data = pairs.scores.iter().enumerate();
     let data = data.map(|(index, &score)| Score { index, object: "score", score }).collect();
@@ -74,6 +78,8 @@ pub(crate) async fn score(call: Call, request: ScoreRequest) -> Result<Response,
 pub(super) struct RankOptions {
     pub(super) raw_scores: bool,
     pub(super) return_text: bool,
+    /// Maximum number of texts in the answer.
+    pub(super) best: usize,
     pub(super) length: LengthFields,
 }
 
@@ -95,17 +101,18 @@ pub(super) async fn rank_texts(
     let ranks = ranks.map(|(index, &score)| Rank { index, text: copies.next(), score });
     let mut ranks: Vec<Rank> = ranks.collect();
     ranks.sort_by(|a, b| b.score.total_cmp(&a.score));
+    ranks.truncate(options.best);
     Ok(call.answer(pairs.characters, &pairs.outputs, ranks))
 }
 
 /// Answers with vLLM's ranking, best first.
 async fn rank_documents(call: &Call, request: RerankRequest) -> Result<Response, Refusal> {
+    let (raw_scores, repeated, best) = (request.logits()?, request.repeated(true)?, request.best());
     let documents = request.documents.unwrap_or_default();
     call.app.check_count(documents.len(), "documents")?;
-    let overlong = call.overlong_by(call.length.without_tei_fields())?;
+    let overlong = call.overlong()?;
     let texts: Vec<String> = documents.into_iter().map(Document::into_text).collect();
-    let copies = request.return_documents.unwrap_or(true).then(|| texts.clone());
-    let raw_scores = request.use_activation == Some(false);
+    let copies = repeated.then(|| texts.clone());
     let pairs = score_pairs(call, vec![request.query], texts, raw_scores, overlong).await?;
     let result = |(index, &relevance_score): (usize, &f32)| {
         let text = copies.as_ref().map(|copies| copies[index].clone());
@@ -113,7 +120,7 @@ async fn rank_documents(call: &Call, request: RerankRequest) -> Result<Response,
     };
     let mut results: Vec<RerankResult> = pairs.scores.iter().enumerate().map(result).collect();
     results.sort_by(|a, b| b.relevance_score.total_cmp(&a.relevance_score));
-    results.truncate(request.top_n.filter(|&n| n > 0).unwrap_or(usize::MAX));
+    results.truncate(best);
     let (id, model) = (call.app.answer_id("rerank"), call.served.name.clone());
     let usage = TokenUsage::of(count_tokens(&pairs.outputs));
     let body = DocumentRanking { id, model, usage, results };

@@ -19,7 +19,7 @@ pub(crate) async fn tokenize(call: Call, request: TokenizeRequest) -> Result<Res
     let (texts, _) = request.inputs.into_vec();
     call.app.check_count(texts.len(), "inputs")?;
     let characters = texts.iter().map(|text| text.chars().count()).sum();
-    let (served, special) = (call.served.clone(), request.add_special_tokens);
+    let (served, special) = (call.served.clone(), request.add_special_tokens.unwrap_or(true));
     let tokens = move |text: String| {
         served.engine.model().tokenizer.tokens(&prompted(before.as_deref(), text), special)
     };
@@ -50,7 +50,7 @@ pub(crate) async fn decode(call: Call, request: DecodeRequest) -> Result<Respons
             "`ids` holds an empty list; give at least one id per list".into(),
         ));
     }
-    let (served, skip) = (call.served.clone(), request.skip_special_tokens);
+    let (served, skip) = (call.served.clone(), request.skip_special_tokens.unwrap_or(true));
     let decode = move |ids: Vec<u32>| served.engine.model().tokenizer.decode_all(&ids, skip);
     let decode = move || lists.into_iter().map(decode).collect::<Result<Vec<_>, _>>();
     let texts = call.app.tokenizer_pool.run(decode).await??;

@@ -3,49 +3,97 @@
 //! Options come in `parameters`; those of feature extraction come beside `inputs`. Errors are those of
 //! text-embeddings-inference, which the client reads.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
+use super::fields::{NoEffect, contradiction};
 use super::inputs::{Inputs, SimilarityInput};
-use super::request::{ModelRequest, model_request};
+use super::request::model_request;
 use super::shared::{MaskFill, Prediction};
 pub(super) use super::tei::render_refusal;
+use crate::error::Refusal;
 
-/// `POST /` and `POST /invocations`: the task follows from the model's kind.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct HubRequest {
-    pub(crate) inputs: Option<HubInputs>,
-    /// For a reranker.
-    pub(crate) query: Option<String>,
-    /// For a reranker.
-    pub(crate) texts: Option<Vec<String>>,
-    pub(crate) parameters: Option<HubParameters>,
-    /// The same options, beside `inputs`.
-    #[serde(flatten)]
-    pub(crate) beside: HubParameters,
-    pub(crate) model: Option<String>,
+/// Declares the options once, and with them the request, which takes them in `parameters` and beside `inputs`.
+/// `#[serde(flatten)]` would do so too, but the names of unknown fields would be lost.
+macro_rules! hub_request {
+    (
+        $(#[$attribute:meta])*
+        pub(crate) struct HubParameters {
+            $($(#[$doc:meta])* pub(crate) $own:ident: Option<$type:ty>,)*
+        } + $($shared:ident),+
+    ) => {
+        model_request! {
+            $(#[$attribute])*
+            #[derive(Default)]
+            pub(crate) struct HubParameters {
+                $($(#[$doc])* pub(crate) $own: Option<$type>,)*
+            } + $($shared),+
+        }
+
+        model_request! {
+            /// `POST /` and `POST /invocations`: the task follows from the model's kind.
+            pub(crate) struct HubRequest {
+                pub(crate) inputs: Option<HubInputs>,
+                /// For a reranker.
+                pub(crate) query: Option<String>,
+                /// For a reranker.
+                pub(crate) texts: Option<Vec<String>>,
+                /// Options; they may also stand beside `inputs`.
+                pub(crate) parameters: Option<HubParameters>,
+                /// No effect: those of the Hub's first API, such as `wait_for_model`.
+                #[expect(dead_code, reason = "it has no effect")]
+                pub(crate) options: Option<NoEffect>,
+                $($(#[$doc])* pub(crate) $own: Option<$type>,)*
+            } + model, $($shared),+
+        }
+
+        impl HubRequest {
+            /// Takes the options out of `parameters` and from beside `inputs`.
+            pub(crate) fn take_parameters(&mut self) -> Result<HubParameters, Refusal> {
+                let inner = self.parameters.take().unwrap_or_default();
+                Ok(HubParameters {
+                    $($own: merged(stringify!($own), inner.$own, self.$own.take())?,)*
+                    $($shared: merged(stringify!($shared), inner.$shared, self.$shared.take())?,)+
+                })
+            }
+        }
+
+        impl HubParameters {
+            /// Rejects an option that `task` does not have: its own are `known`, besides those on long inputs.
+            pub(crate) fn check(&self, task: &str, known: &[&str]) -> Result<(), Refusal> {
+                let given = [$((stringify!($own), self.$own.is_some())),*];
+                let mut unknown = given.iter().filter(|(name, given)| *given && !known.contains(name));
+                match unknown.next() {
+                    None => Ok(()),
+                    Some((name, _)) => Err(Refusal::Invalid(format!(
+                        "`{name}` is no option of {task}, the task of this request; leave it out"
+                    ))),
+                }
+            }
+        }
+    };
 }
 
-impl ModelRequest for HubRequest {
-    fn model(&self) -> Option<&str> {
-        self.model.as_deref()
+/// Returns the value of an option that a request may have in two places.
+fn merged<T: PartialEq>(
+    name: &str,
+    inner: Option<T>,
+    beside: Option<T>,
+) -> Result<Option<T>, Refusal> {
+    match (inner, beside) {
+        (Some(inner), Some(beside)) if inner != beside => {
+            Err(contradiction(&format!("parameters.{name}"), name))
+        }
+        (inner, beside) => Ok(inner.or(beside)),
     }
 }
 
-/// Texts, or for sentence similarity one sentence and those it is compared with.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(
-    untagged,
-    expecting = "expected a string, an array of strings or of token ids, or an object with source_sentence and sentences"
-)]
-pub(crate) enum HubInputs {
-    Similarity(SimilarityInput),
-    Texts(Inputs),
-}
-
-model_request! {
+hub_request! {
     /// Options of every task.
-    #[derive(Default)]
     pub(crate) struct HubParameters {
         pub(crate) normalize: Option<bool>,
         pub(crate) dimensions: Option<usize>,
@@ -63,23 +111,44 @@ model_request! {
     } + truncate, truncation_direction, chunk
 }
 
-impl HubParameters {
-    /// Fills the options that are missing here from `other`.
-    pub(crate) fn or(self, other: HubParameters) -> HubParameters {
-        HubParameters {
-            normalize: self.normalize.or(other.normalize),
-            dimensions: self.dimensions.or(other.dimensions),
-            prompt_name: self.prompt_name.or(other.prompt_name),
-            truncate: self.truncate.or(other.truncate),
-            truncation_direction: self.truncation_direction.or(other.truncation_direction),
-            top_k: self.top_k.or(other.top_k),
-            function_to_apply: self.function_to_apply.or(other.function_to_apply),
-            aggregation_strategy: self.aggregation_strategy.or(other.aggregation_strategy),
-            targets: self.targets.or(other.targets),
-            raw_scores: self.raw_scores.or(other.raw_scores),
-            return_text: self.return_text.or(other.return_text),
-            chunk: self.chunk.or(other.chunk),
+/// Texts, or for sentence similarity one sentence and those it is compared with.
+#[derive(Debug, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum HubInputs {
+    Similarity(SimilarityInput),
+    Texts(Inputs),
+}
+
+/// Not serde's `untagged`, which buffers objects: their unknown fields and the paths in their errors would be lost.
+impl<'de> Deserialize<'de> for HubInputs {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<HubInputs, D::Error> {
+        struct HubInputsVisitor;
+
+        impl<'de> Visitor<'de> for HubInputsVisitor {
+            type Value = HubInputs;
+
+            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+                to.write_str(
+                    "a string, an array of strings or of token ids, or an object with source_sentence and \
+                     sentences",
+                )
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<HubInputs, E> {
+                Ok(HubInputs::Texts(Inputs::Text(text.into())))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<HubInputs, A::Error> {
+                Inputs::deserialize(SeqAccessDeserializer::new(items)).map(HubInputs::Texts)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<HubInputs, A::Error> {
+                SimilarityInput::deserialize(MapAccessDeserializer::new(fields))
+                    .map(HubInputs::Similarity)
+            }
         }
+
+        from.deserialize_any(HubInputsVisitor)
     }
 }
 

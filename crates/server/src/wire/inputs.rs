@@ -1,7 +1,11 @@
 //! The inputs of a request: texts, pairs of texts or lists of token ids, as each endpoint takes them.
 
+use std::fmt;
+
 use bigbatch_engine::Input;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 /// The inputs of the embedding endpoints.
@@ -168,6 +172,53 @@ impl PredictInputs {
             }
         };
         Ok(InputBatch { inputs, characters, single })
+    }
+}
+
+/// A document of `/rerank`: a text, or an object that has one.
+#[derive(Debug, Clone, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Document {
+    Plain(String),
+    Object(TextDocument),
+}
+
+/// A document as an object. Its other fields are unknown.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+pub(crate) struct TextDocument {
+    text: String,
+}
+
+impl Document {
+    pub(crate) fn into_text(self) -> String {
+        match self {
+            Document::Plain(text) | Document::Object(TextDocument { text }) => text,
+        }
+    }
+}
+
+/// Not serde's `untagged`, which buffers objects: their unknown fields and the paths in their errors would be lost.
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Document, D::Error> {
+        struct DocumentVisitor;
+
+        impl<'de> Visitor<'de> for DocumentVisitor {
+            type Value = Document;
+
+            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+                to.write_str("a string or an object with a text")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Document, E> {
+                Ok(Document::Plain(text.into()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Document, A::Error> {
+                TextDocument::deserialize(MapAccessDeserializer::new(fields)).map(Document::Object)
+            }
+        }
+
+        from.deserialize_any(DocumentVisitor)
     }
 }
 

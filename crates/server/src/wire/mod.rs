@@ -1,9 +1,11 @@
 //! The wire types of requests and answers, one file per dialect, and the renderer of each dialect's refusals.
 //!
 //! Field names, defaults and shapes are the originals'. Nothing here runs a model: `routes` does. Below the
-//! dialects lie `inputs` (texts, pairs and ids), `request` (what requests share) and `shared` (bodies and answers
-//! of several dialects).
+//! dialects lie `inputs` (texts, pairs and ids), `request` (what requests share), `fields` (types of optional
+//! fields), `body` (from bytes to a request) and `shared` (bodies and answers of several dialects).
 
+pub(crate) mod body;
+pub(crate) mod fields;
 pub(crate) mod hub;
 pub(crate) mod inputs;
 pub(crate) mod native;

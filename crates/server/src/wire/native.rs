@@ -11,16 +11,15 @@ use utoipa::ToSchema;
 use super::inputs::Texts;
 use super::openai::OpenAiError;
 use super::request::model_request;
-use super::shared::{MaskFill, Prediction, default_top_k};
+use super::shared::{MaskFill, Prediction};
 pub(super) use super::tei::render_refusal;
 
 model_request! {
     /// `POST /tag`.
     pub(crate) struct TagRequest {
         pub(crate) inputs: Texts,
-        /// Adds the label of every token, special ones included.
-        #[serde(default)]
-        pub(crate) all_tokens: bool,
+        /// Adds the label of every token, special ones included; false if absent.
+        pub(crate) all_tokens: Option<bool>,
     } + model, truncate, truncation_direction, chunk
 }
 
@@ -70,9 +69,8 @@ model_request! {
     /// `POST /fill_mask`.
     pub(crate) struct FillMaskRequest {
         pub(crate) inputs: Texts,
-        /// Number of candidates per mask.
-        #[serde(default = "default_top_k")]
-        pub(crate) top_k: usize,
+        /// Number of candidates per mask; 5 if absent.
+        pub(crate) top_k: Option<usize>,
     } + model, truncate, truncation_direction, chunk
 }
 
@@ -96,8 +94,12 @@ pub(crate) enum OneOrMany<T> {
 model_request! {
     /// `POST /v1/analyze`: several models over one text.
     pub(crate) struct AnalyzeRequest {
-        #[serde(alias = "inputs", alias = "input")]
-        pub(crate) text: String,
+        /// Required under one of its names.
+        pub(crate) text: Option<String>,
+        /// Another name for `text`.
+        pub(crate) inputs: Option<String>,
+        /// Another name for `text`.
+        pub(crate) input: Option<String>,
         /// Names of the models; all models if absent.
         pub(crate) models: Option<Vec<String>>,
     } + truncate, truncation_direction, chunk

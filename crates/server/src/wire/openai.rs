@@ -3,23 +3,72 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, ToSchema};
 
+use super::fields::{NotSupported, agreed};
 use super::inputs::Inputs;
 use super::request::model_request;
 use super::shared::{EncodingFormat, Numbers};
 use crate::error::Refusal;
 
 model_request! {
-    /// `POST /v1/embeddings`. `truncate`, `chunk` and `truncate_prompt_tokens` (vLLM's) are not OpenAI's.
+    /// `POST /v1/embeddings`. `input`, `model`, `encoding_format`, `dimensions` and `user` are OpenAI's. The others
+    /// are vLLM's or Jina's, and `prompt_name`, `truncate` and `chunk` our own.
     pub(crate) struct EmbeddingsRequest {
         pub(crate) input: Inputs,
-        #[serde(default)]
-        pub(crate) encoding_format: EncodingFormat,
+        /// Keeps the first so many dimensions (Matryoshka).
         pub(crate) dimensions: Option<usize>,
+        /// Name of a prompt of the model, put before each text; the model's default prompt if absent.
         pub(crate) prompt_name: Option<String>,
-    } + model, truncate, truncate_prompt_tokens, chunk
+        /// Jina's name for `normalize`.
+        pub(crate) normalized: Option<bool>,
+        /// Jina's name for `encoding_format`.
+        pub(crate) embedding_type: Option<EncodingFormat>,
+        /// Infinity's: models read text only.
+        #[expect(dead_code, reason = "only what is computed is accepted")]
+        pub(crate) modality: Option<Modality>,
+        /// Not supported: give `prompt_name`.
+        #[expect(dead_code, reason = "any value that matters is refused")]
+        pub(crate) task: Option<NotSupported>,
+        /// Not supported: give `prompt_name`.
+        #[expect(dead_code, reason = "any value that matters is refused")]
+        pub(crate) input_type: Option<NotSupported>,
+        /// Not supported: give `prompt_name`.
+        #[expect(dead_code, reason = "any value that matters is refused")]
+        pub(crate) instruction: Option<NotSupported>,
+        /// Not supported.
+        #[expect(dead_code, reason = "any value that matters is refused")]
+        pub(crate) late_chunking: Option<NotSupported>,
+        /// Not supported: give `/embed_all` or `/pooling`.
+        #[expect(dead_code, reason = "any value that matters is refused")]
+        pub(crate) return_multivector: Option<NotSupported>,
+        /// Not supported.
+        #[expect(dead_code, reason = "any value that matters is refused")]
+        pub(crate) additional_data: Option<NotSupported>,
+    } + model, truncate, truncate_prompt_tokens, add_special_tokens, chunk, encoding, activation, vllm, chat
+}
+
+impl EmbeddingsRequest {
+    /// Returns how vectors are written.
+    pub(crate) fn format(&self) -> Result<EncodingFormat, Refusal> {
+        let names =
+            [("encoding_format", self.encoding_format), ("embedding_type", self.embedding_type)];
+        Ok(agreed(&names)?.unwrap_or_default())
+    }
+
+    /// Returns whether vectors are scaled to unit length.
+    pub(crate) fn scaled(&self) -> Result<bool, Refusal> {
+        let names = [("normalize", self.activation()?), ("normalized", self.normalized)];
+        Ok(agreed(&names)?.unwrap_or(true))
+    }
+}
+
+/// What inputs are.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Modality {
+    Text,
 }
 
 /// The answer of `/v1/embeddings`.

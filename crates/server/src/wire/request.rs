@@ -2,13 +2,14 @@
 //!
 //! The shared fields are declared once, by [`model_request!`], which writes them into each struct with their
 //! documentation. `#[serde(flatten)]` would share them too, but it buffers the body, and errors would lose their
-//! line and column. Answers and the fields of one dialect are in the dialect's file.
+//! line and column, and unknown fields their names. Answers and the fields of one dialect are in the dialect's file.
 
 use bigbatch_engine::{Chunking, Merge, Overlong, Truncate};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
+use super::fields::{agreed, contradiction};
 use crate::error::Refusal;
 
 /// The dialect that an endpoint speaks. The route table names one per endpoint.
@@ -38,7 +39,7 @@ pub(crate) trait ModelRequest: DeserializeOwned + Send {
         Ok(of_path)
     }
 
-    /// Returns the fields on inputs that are too long.
+    /// Returns the fields on how inputs are tokenized and cut.
     fn length(&self) -> LengthFields {
         LengthFields::default()
     }
@@ -61,12 +62,10 @@ pub(crate) enum Direction {
 pub(crate) struct Chunk {
     /// Tokens per window, special ones included; as many as the model takes if absent.
     size: Option<usize>,
-    /// Tokens that a window shares with the one before it.
-    #[serde(default)]
-    overlap: usize,
-    /// How the windows' probabilities of a label become one.
-    #[serde(default)]
-    merge: MergeName,
+    /// Tokens that a window shares with the one before it; none if absent.
+    overlap: Option<usize>,
+    /// How the windows' probabilities of a label become one; by their mean if absent.
+    merge: Option<MergeName>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
@@ -77,84 +76,106 @@ pub(crate) enum MergeName {
     Max,
 }
 
-/// The fields of one request on inputs that are too long. A dialect has some of them; the others are `None`.
+/// vLLM's `padding`: nothing is padded here, which `max_length` would ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Padding {
+    DoNotPad,
+}
+
+/// The fields of one request on how its inputs are tokenized and cut. A dialect has some of them; the others are
+/// `None`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct LengthFields {
     pub(crate) truncate: Option<bool>,
     pub(crate) truncation_direction: Option<Direction>,
     pub(crate) truncate_prompt_tokens: Option<i64>,
+    pub(crate) truncation_side: Option<Direction>,
+    pub(crate) add_special_tokens: Option<bool>,
     pub(crate) chunk: Option<Chunk>,
 }
 
 impl LengthFields {
-    /// Drops vLLM's field, from a body that two dialects share.
-    pub(crate) fn without_vllm_fields(self) -> LengthFields {
-        LengthFields { truncate_prompt_tokens: None, ..self }
-    }
-
-    /// Drops text-embeddings-inference's field, from a body that two dialects share.
-    pub(crate) fn without_tei_fields(self) -> LengthFields {
-        LengthFields { truncation_direction: None, ..self }
-    }
-
-    /// Resolves the fields to the treatment of inputs that are too long. `auto_truncate` is the server's default, `max_tokens` the model's
-    /// length.
+    /// Resolves the fields to the treatment of inputs that are too long. `auto_truncate` is the server's default,
+    /// `max_tokens` the model's length.
     pub(crate) fn resolve(
         self,
         auto_truncate: bool,
         max_tokens: usize,
     ) -> Result<Overlong, Refusal> {
-        let truncate = match self.truncate_prompt_tokens {
-            None => self.truncate,
-            Some(-1) => Some(true),
-            Some(tokens) if usize::try_from(tokens) == Ok(max_tokens) => Some(true),
-            Some(tokens) => {
-                return Err(Refusal::Invalid(format!(
-                    "truncate_prompt_tokens is {tokens}; it must be -1 or {max_tokens}, the model's length"
-                )));
+        let direction = agreed(&[
+            ("truncation_direction", self.truncation_direction),
+            ("truncation_side", self.truncation_side),
+        ])?;
+        let limit = self.limit(max_tokens)?;
+        if limit.is_some() && self.truncate == Some(false) {
+            return Err(contradiction("truncate_prompt_tokens", "truncate"));
+        }
+        if let Some(Chunk { size, overlap, merge }) = self.chunk {
+            if limit.is_some() || self.truncate == Some(true) {
+                return Err(Refusal::Invalid("give `truncate` or `chunk`, not both".into()));
             }
-        };
-        match (truncate, self.chunk) {
-            (Some(true), Some(_)) => {
-                Err(Refusal::Invalid("give `truncate` or `chunk`, not both".into()))
+            if self.add_special_tokens == Some(false) {
+                return Err(contradiction("chunk", "add_special_tokens"));
             }
-            (_, Some(Chunk { size, overlap, merge })) => {
-                let merge = match merge {
-                    MergeName::Mean => Merge::Mean,
-                    MergeName::Max => Merge::Max,
-                };
-                Ok(Overlong::Chunk(Chunking { size, overlap, merge }))
-            }
-            (truncate, None) => Ok(Overlong::Truncate(match self.truncation_direction {
-                _ if !truncate.unwrap_or(auto_truncate) => Truncate::No,
-                Some(Direction::Left) => Truncate::Left,
-                Some(Direction::Right) | None => Truncate::Right,
-            })),
+            let merge = match merge.unwrap_or_default() {
+                MergeName::Mean => Merge::Mean,
+                MergeName::Max => Merge::Max,
+            };
+            let overlap = overlap.unwrap_or_default();
+            return Ok(Overlong::Chunk(Chunking { size, overlap, merge }));
+        }
+        let truncate = limit.is_some() || self.truncate.unwrap_or(auto_truncate);
+        Ok(Overlong::Truncate(match (truncate, direction.unwrap_or_default(), limit) {
+            (false, ..) => Truncate::No,
+            (true, Direction::Left, None) => Truncate::Left,
+            (true, Direction::Left, Some(tokens)) => Truncate::LeftTo(tokens),
+            (true, Direction::Right, None) => Truncate::Right,
+            (true, Direction::Right, Some(tokens)) => Truncate::RightTo(tokens),
+        }))
+    }
+
+    /// Returns the number of tokens that `truncate_prompt_tokens` keeps.
+    fn limit(self, max_tokens: usize) -> Result<Option<usize>, Refusal> {
+        match self.truncate_prompt_tokens {
+            None => Ok(None),
+            Some(-1) => Ok(Some(max_tokens)),
+            Some(tokens) => match usize::try_from(tokens) {
+                Ok(tokens) if (1..=max_tokens).contains(&tokens) => Ok(Some(tokens)),
+                _ => Err(Refusal::Invalid(format!(
+                    "truncate_prompt_tokens is {tokens}; it must be from 1 to {max_tokens}, the model's length, \
+                     or -1 for that length"
+                ))),
+            },
         }
     }
 }
 
 /// Declares a request with fields of its own, and after `+` the shared ones that its dialect has: `model`,
-/// `truncate`, `truncation_direction`, `truncate_prompt_tokens` and `chunk`. With `dialect_by_body` the struct
+/// `truncate`, `truncation_direction`, `truncate_prompt_tokens` (with `truncation_side`), `add_special_tokens` and
+/// `chunk`; `activation` for vLLM's names of one flag, with a method of that name; `encoding` for the forms of
+/// vectors; `vllm`, `scoring` and `chat` for vLLM's fields that are known and not computed. With `dialect_by_body` the struct
 /// has a method of that name, for a path that two dialects share.
+///
+/// Every optional field must be an `Option`: `crates/server/tests/wire/nulls.rs` sends `null` for each.
 macro_rules! model_request {
     (
         $(#[$attribute:meta])*
         pub(crate) struct $request:ident { $($own:tt)* } + $($shared:ident),+
     ) => {
-        model_request!(@add [$($shared)+] [$(#[$attribute])* $request] {} [] { $($own)* });
+        model_request!(@add [$($shared)+] [$(#[$attribute])* $request] {} {} [] { $($own)* });
     };
-    (@add [model $($rest:ident)*] $head:tt { $($model:tt)* } $length:tt { $($fields:tt)* }) => {
+    (@add [model $($rest:ident)*] $head:tt { $($model:tt)* } $methods:tt $length:tt { $($fields:tt)* }) => {
         model_request!(@add [$($rest)*] $head { $($model)*
             fn model(&self) -> Option<&str> {
                 self.model.as_deref()
             }
-        } $length { $($fields)*
+        } $methods $length { $($fields)*
             /// Name of the model; the first one if absent. A model in the path wins.
             pub(crate) model: Option<String>,
         });
     };
-    (@add [dialect_by_body $($rest:ident)*] $head:tt { $($model:tt)* } $length:tt $fields:tt) => {
+    (@add [dialect_by_body $($rest:ident)*] $head:tt { $($model:tt)* } $methods:tt $length:tt $fields:tt) => {
         model_request!(@add [$($rest)*] $head { $($model)*
             fn dialect(
                 &self,
@@ -162,40 +183,145 @@ macro_rules! model_request {
             ) -> Result<$crate::wire::request::Dialect, $crate::error::Refusal> {
                 self.dialect_by_body(of_path)
             }
-        } $length $fields);
+        } $methods $length $fields);
     };
-    (@add [truncate $($rest:ident)*] $head:tt $model:tt [$($length:ident)*] { $($fields:tt)* }) => {
-        model_request!(@add [$($rest)*] $head $model [$($length)* truncate] { $($fields)*
+    (@add [truncate $($rest:ident)*] $head:tt $model:tt $methods:tt [$($length:ident)*] { $($fields:tt)* }) => {
+        model_request!(@add [$($rest)*] $head $model $methods [$($length)* truncate] { $($fields)*
             /// Cuts inputs that are too long; the server's `--auto-truncate` if absent.
             pub(crate) truncate: Option<bool>,
         });
     };
-    (@add [truncation_direction $($rest:ident)*] $head:tt $model:tt [$($length:ident)*] { $($fields:tt)* }) => {
-        model_request!(@add [$($rest)*] $head $model [$($length)* truncation_direction] { $($fields)*
+    (@add [truncation_direction $($rest:ident)*] $head:tt $model:tt $methods:tt [$($length:ident)*] { $($fields:tt)* }) => {
+        model_request!(@add [$($rest)*] $head $model $methods [$($length)* truncation_direction] { $($fields)*
             /// The end that `truncate` cuts off; right if absent.
             pub(crate) truncation_direction: Option<$crate::wire::request::Direction>,
         });
     };
-    (@add [truncate_prompt_tokens $($rest:ident)*] $head:tt $model:tt [$($length:ident)*] { $($fields:tt)* }) => {
-        model_request!(@add [$($rest)*] $head $model [$($length)* truncate_prompt_tokens] { $($fields)*
-            /// vLLM's name for `truncate`: -1 or the model's length.
+    (@add [truncate_prompt_tokens $($rest:ident)*] $head:tt $model:tt $methods:tt [$($length:ident)*] { $($fields:tt)* }) => {
+        model_request!(@add [$($rest)*] $head $model $methods [$($length)* truncate_prompt_tokens truncation_side] { $($fields)*
+            /// vLLM's: cuts inputs to so many tokens, special ones included; -1 for the model's length.
             pub(crate) truncate_prompt_tokens: Option<i64>,
+            /// vLLM's name for `truncation_direction`.
+            pub(crate) truncation_side: Option<$crate::wire::request::Direction>,
         });
     };
-    (@add [chunk $($rest:ident)*] $head:tt $model:tt [$($length:ident)*] { $($fields:tt)* }) => {
-        model_request!(@add [$($rest)*] $head $model [$($length)* chunk] { $($fields)*
+    (@add [add_special_tokens $($rest:ident)*] $head:tt $model:tt $methods:tt [$($length:ident)*] { $($fields:tt)* }) => {
+        model_request!(@add [$($rest)*] $head $model $methods [$($length)* add_special_tokens] { $($fields)*
+            /// Puts the special tokens around texts that the model expects; true if absent. Rejected for pairs and
+            /// with `chunk`. Token ids are read as they are.
+            pub(crate) add_special_tokens: Option<bool>,
+        });
+    };
+    (@add [chunk $($rest:ident)*] $head:tt $model:tt $methods:tt [$($length:ident)*] { $($fields:tt)* }) => {
+        model_request!(@add [$($rest)*] $head $model $methods [$($length)* chunk] { $($fields)*
             /// Reads inputs in windows and merges their answers. Rejected where answers cannot be merged:
             /// pairs, token ids, rows per token, masks.
             pub(crate) chunk: Option<$crate::wire::request::Chunk>,
         });
     };
+    (@add [activation $($rest:ident)*] $head:tt $model:tt { $($methods:tt)* } $length:tt { $($fields:tt)* }) => {
+        model_request!(@add [$($rest)*] $head $model { $($methods)*
+            /// Returns the flag that has several names.
+            pub(crate) fn activation(&self) -> Result<Option<bool>, $crate::error::Refusal> {
+                $crate::wire::fields::agreed(&[
+                    ("use_activation", self.use_activation),
+                    ("activation", self.activation),
+                    ("softmax", self.softmax),
+                    ("normalize", self.normalize),
+                ])
+            }
+        } $length { $($fields)*
+            /// Scales vectors to unit length and scores to probabilities; true if absent.
+            pub(crate) use_activation: Option<bool>,
+            /// Another name for `use_activation`.
+            pub(crate) activation: Option<bool>,
+            /// Another name for `use_activation`.
+            pub(crate) softmax: Option<bool>,
+            /// Another name for `use_activation`.
+            pub(crate) normalize: Option<bool>,
+        });
+    };
+    (@add [encoding $($rest:ident)*] $head:tt $model:tt $methods:tt $length:tt { $($fields:tt)* }) => {
+        model_request!(@add [$($rest)*] $head $model $methods $length { $($fields)*
+            /// How vectors are written; as numbers if absent.
+            pub(crate) encoding_format: Option<$crate::wire::shared::EncodingFormat>,
+            /// The element type of base64.
+            #[expect(dead_code, reason = "only what is computed is accepted")]
+            pub(crate) embed_dtype: Option<$crate::wire::shared::EmbedDtype>,
+            /// The byte order of base64, which is little.
+            #[expect(dead_code, reason = "only what is computed is accepted")]
+            pub(crate) endianness: Option<$crate::wire::shared::Endianness>,
+        });
+    };
+    (@add [vllm $($rest:ident)*] $head:tt $model:tt $methods:tt $length:tt { $($fields:tt)* }) => {
+        model_request!(@add [$($rest)*] $head $model $methods $length { $($fields)*
+            /// No effect.
+            #[expect(dead_code, reason = "it has no effect")]
+            pub(crate) user: Option<$crate::wire::fields::NoEffect>,
+            /// No effect; send the header `x-request-id`.
+            #[expect(dead_code, reason = "it has no effect")]
+            pub(crate) request_id: Option<$crate::wire::fields::NoEffect>,
+            /// No effect: batches are formed by length and age.
+            #[expect(dead_code, reason = "it has no effect")]
+            pub(crate) priority: Option<$crate::wire::fields::NoEffect>,
+            /// No effect: there is no cache of prefixes.
+            #[expect(dead_code, reason = "it has no effect")]
+            pub(crate) cache_salt: Option<$crate::wire::fields::NoEffect>,
+            /// Nothing is padded.
+            #[expect(dead_code, reason = "only what is computed is accepted")]
+            pub(crate) padding: Option<$crate::wire::request::Padding>,
+            /// Not supported: models read text only.
+            #[expect(dead_code, reason = "any value that matters is refused")]
+            pub(crate) mm_processor_kwargs: Option<$crate::wire::fields::NotSupported>,
+        });
+    };
+    (@add [scoring $($rest:ident)*] $head:tt $model:tt $methods:tt $length:tt { $($fields:tt)* }) => {
+        model_request!(@add [$($rest)*] $head $model $methods $length { $($fields)*
+            /// Not supported.
+            #[expect(dead_code, reason = "any value that matters is refused")]
+            pub(crate) instruction: Option<$crate::wire::fields::NotSupported>,
+            /// Not supported.
+            #[expect(dead_code, reason = "any value that matters is refused")]
+            pub(crate) chat_template_kwargs: Option<$crate::wire::fields::NotSupported>,
+            /// Not supported: give `truncate_prompt_tokens`.
+            #[expect(dead_code, reason = "any value that matters is refused")]
+            pub(crate) max_tokens_per_query: Option<$crate::wire::fields::NotSupported>,
+            /// Not supported: give `truncate_prompt_tokens`.
+            #[expect(dead_code, reason = "any value that matters is refused")]
+            pub(crate) max_tokens_per_doc: Option<$crate::wire::fields::NotSupported>,
+        });
+    };
+    (@add [chat $($rest:ident)*] $head:tt $model:tt $methods:tt $length:tt { $($fields:tt)* }) => {
+        model_request!(@add [$($rest)*] $head $model $methods $length { $($fields)*
+            /// Not supported: send `input`.
+            #[expect(dead_code, reason = "any value that matters is refused")]
+            pub(crate) messages: Option<$crate::wire::fields::NotSupported>,
+            /// Not supported.
+            #[expect(dead_code, reason = "any value that matters is refused")]
+            pub(crate) chat_template: Option<$crate::wire::fields::NotSupported>,
+            /// Not supported.
+            #[expect(dead_code, reason = "any value that matters is refused")]
+            pub(crate) chat_template_kwargs: Option<$crate::wire::fields::NotSupported>,
+            /// Not supported.
+            #[expect(dead_code, reason = "any value that matters is refused")]
+            pub(crate) add_generation_prompt: Option<$crate::wire::fields::NotSupported>,
+            /// Not supported.
+            #[expect(dead_code, reason = "any value that matters is refused")]
+            pub(crate) continue_final_message: Option<$crate::wire::fields::NotSupported>,
+            /// Not supported.
+            #[expect(dead_code, reason = "any value that matters is refused")]
+            pub(crate) media_io_kwargs: Option<$crate::wire::fields::NotSupported>,
+        });
+    };
     (
-        @add [] [$(#[$attribute:meta])* $request:ident] { $($model:tt)* } [$($length:ident)*]
-        { $($fields:tt)* }
+        @add [] [$(#[$attribute:meta])* $request:ident] { $($model:tt)* } { $($methods:tt)* }
+        [$($length:ident)*] { $($fields:tt)* }
     ) => {
         $(#[$attribute])*
         #[derive(Debug, serde::Deserialize, utoipa::ToSchema)]
         pub(crate) struct $request { $($fields)* }
+
+        impl $request { $($methods)* }
 
         impl $crate::wire::request::ModelRequest for $request {
             $($model)*

@@ -9,20 +9,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::inputs::{Inputs, Texts};
+use super::fields::{NotSupported, agreed};
+use super::inputs::{Document, Inputs, Texts};
 use super::request::Dialect;
 use super::request::model_request;
 use crate::error::Refusal;
 
-/// serde's default for a flag that is true unless a request clears it.
-pub(crate) fn default_true() -> bool {
-    true
-}
-
-/// serde's default for `top_k`.
-pub(crate) fn default_top_k() -> usize {
-    5
-}
+/// Number of candidates per mask in a request without `top_k`.
+pub(crate) const DEFAULT_TOP_K: usize = 5;
 
 model_request! {
     /// `POST /classify`: `inputs` for labels in a flat list, `input` for vLLM's answer.
@@ -31,16 +25,18 @@ model_request! {
         pub(crate) inputs: Option<Texts>,
         /// vLLM's field.
         pub(crate) input: Option<Inputs>,
-        /// Logits instead of probabilities.
-        #[serde(default)]
-        pub(crate) raw_scores: bool,
-        /// vLLM's: probabilities instead of logits; true if absent.
-        #[serde(alias = "activation", alias = "softmax")]
-        pub(crate) use_activation: Option<bool>,
-    } + dialect_by_body, model, truncate, truncation_direction, truncate_prompt_tokens, chunk
+        /// Logits instead of probabilities: the opposite of `use_activation`.
+        pub(crate) raw_scores: Option<bool>,
+    } + dialect_by_body, model, truncate, truncation_direction, truncate_prompt_tokens, add_special_tokens,
+        chunk, activation, vllm, chat
 }
 
 impl ClassifyRequest {
+    /// Returns whether logits are due instead of probabilities.
+    pub(crate) fn logits(&self) -> Result<bool, Refusal> {
+        logits(self.raw_scores, self.activation()?)
+    }
+
     fn dialect_by_body(&self, _: Dialect) -> Result<Dialect, Refusal> {
         match (&self.inputs, &self.input) {
             (Some(_), None) => Ok(Dialect::Tei),
@@ -56,23 +52,42 @@ model_request! {
         pub(crate) query: String,
         pub(crate) texts: Option<Vec<String>>,
         pub(crate) documents: Option<Vec<Document>>,
-        /// With `texts`: logits instead of probabilities.
-        #[serde(default)]
-        pub(crate) raw_scores: bool,
-        /// With `texts`: repeats them in the answer.
-        #[serde(default)]
-        pub(crate) return_text: bool,
-        /// With `documents`: the number of best ones to return; all if absent.
-        pub(crate) top_n: Option<usize>,
-        /// With `documents`: repeats them in the answer; true if absent.
+        /// Logits instead of probabilities: the opposite of `use_activation`.
+        pub(crate) raw_scores: Option<bool>,
+        /// Repeats the texts in the answer; false for `texts` and true for `documents` if absent.
+        pub(crate) return_text: Option<bool>,
+        /// Another name for `return_text`.
         pub(crate) return_documents: Option<bool>,
-        /// With `documents`: probabilities instead of logits; true if absent.
-        #[serde(alias = "activation")]
-        pub(crate) use_activation: Option<bool>,
-    } + dialect_by_body, model, truncate, truncation_direction, truncate_prompt_tokens, chunk
+        /// The number of best ones to return; all if absent or 0.
+        pub(crate) top_n: Option<usize>,
+        /// Cohere's: `text` is the only field of a document that is read.
+        #[expect(dead_code, reason = "only what is computed is accepted")]
+        pub(crate) rank_fields: Option<Vec<RankField>>,
+        /// Not supported: give `truncate_prompt_tokens` or `truncate`.
+        #[expect(dead_code, reason = "any value that matters is refused")]
+        pub(crate) max_chunks_per_doc: Option<NotSupported>,
+    } + dialect_by_body, model, truncate, truncation_direction, truncate_prompt_tokens, chunk, activation,
+        vllm, scoring
 }
 
 impl RerankRequest {
+    /// Returns whether logits are due instead of probabilities.
+    pub(crate) fn logits(&self) -> Result<bool, Refusal> {
+        logits(self.raw_scores, self.activation()?)
+    }
+
+    /// Returns whether the answer repeats the texts.
+    pub(crate) fn repeated(&self, default: bool) -> Result<bool, Refusal> {
+        let names =
+            [("return_text", self.return_text), ("return_documents", self.return_documents)];
+        Ok(agreed(&names)?.unwrap_or(default))
+    }
+
+    /// Returns the maximum number of results.
+    pub(crate) fn best(&self) -> usize {
+        self.top_n.filter(|&n| n > 0).unwrap_or(usize::MAX)
+    }
+
     /// vLLM's own paths take `documents` only.
     fn dialect_by_body(&self, of_path: Dialect) -> Result<Dialect, Refusal> {
         match (of_path, &self.texts, &self.documents) {
@@ -84,20 +99,11 @@ impl RerankRequest {
     }
 }
 
-/// A document of `/rerank`.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "expected a string or an object with a text")]
-pub(crate) enum Document {
-    Plain(String),
-    Object { text: String },
-}
-
-impl Document {
-    pub(crate) fn into_text(self) -> String {
-        match self {
-            Document::Plain(text) | Document::Object { text } => text,
-        }
-    }
+/// Returns whether logits are due instead of probabilities, by text-embeddings-inference's flag and vLLM's.
+fn logits(raw_scores: Option<bool>, activation: Option<bool>) -> Result<bool, Refusal> {
+    let names =
+        [("raw_scores", raw_scores), ("use_activation", activation.map(|activation| !activation))];
+    Ok(agreed(&names)?.unwrap_or(false))
 }
 
 /// A label and its score.
@@ -122,6 +128,29 @@ pub(crate) struct MaskFill {
     pub(crate) token_str: String,
     /// The text with the token in place of the mask.
     pub(crate) sequence: String,
+}
+
+/// A field of a document that a reranker reads.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RankField {
+    Text,
+}
+
+/// The element type of vectors in base64.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EmbedDtype {
+    Float32,
+}
+
+/// The byte order of vectors in base64.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Endianness {
+    /// That of all machines that vLLM runs on.
+    Native,
+    Little,
 }
 
 /// How vectors are written.

@@ -13,7 +13,7 @@ use utoipa::{IntoResponses, ToSchema};
 
 use super::inputs::{Inputs, PredictInputs, SimilarityInput, Texts};
 use super::request::model_request;
-use super::shared::{Prediction, default_true};
+use super::shared::Prediction;
 use crate::error::Refusal;
 
 model_request! {
@@ -22,12 +22,11 @@ model_request! {
         pub(crate) inputs: Inputs,
         /// Name of a prompt of the model, put before each text; the model's default prompt if absent.
         pub(crate) prompt_name: Option<String>,
-        /// Scales vectors to unit length.
-        #[serde(default = "default_true")]
-        pub(crate) normalize: bool,
+        /// Scales vectors to unit length; true if absent.
+        pub(crate) normalize: Option<bool>,
         /// Keeps the first so many dimensions (Matryoshka).
         pub(crate) dimensions: Option<usize>,
-    } + model, truncate, truncation_direction, chunk
+    } + model, truncate, truncation_direction, add_special_tokens, chunk
 }
 
 model_request! {
@@ -35,17 +34,16 @@ model_request! {
     pub(crate) struct EmbedAllRequest {
         pub(crate) inputs: Inputs,
         pub(crate) prompt_name: Option<String>,
-    } + model, truncate, truncation_direction, chunk
+    } + model, truncate, truncation_direction, add_special_tokens, chunk
 }
 
 model_request! {
     /// `POST /predict`.
     pub(crate) struct PredictRequest {
         pub(crate) inputs: PredictInputs,
-        /// Logits instead of probabilities.
-        #[serde(default)]
-        pub(crate) raw_scores: bool,
-    } + model, truncate, truncation_direction, chunk
+        /// Logits instead of probabilities; false if absent.
+        pub(crate) raw_scores: Option<bool>,
+    } + model, truncate, truncation_direction, add_special_tokens, chunk
 }
 
 /// The labels of a single input, or a list of labels per input.
@@ -87,8 +85,8 @@ model_request! {
     /// `POST /tokenize`.
     pub(crate) struct TokenizeRequest {
         pub(crate) inputs: Texts,
-        #[serde(default = "default_true")]
-        pub(crate) add_special_tokens: bool,
+        /// True if absent.
+        pub(crate) add_special_tokens: Option<bool>,
         pub(crate) prompt_name: Option<String>,
     } + model
 }
@@ -109,8 +107,8 @@ model_request! {
     /// `POST /decode`.
     pub(crate) struct DecodeRequest {
         pub(crate) ids: Ids,
-        #[serde(default = "default_true")]
-        pub(crate) skip_special_tokens: bool,
+        /// True if absent.
+        pub(crate) skip_special_tokens: Option<bool>,
     } + model
 }
 

@@ -5,11 +5,13 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::fields::{NotSupported, exactly_one};
 use super::inputs::{Inputs, Texts};
 use super::openai::TokenUsage;
 pub(super) use super::openai::render_refusal;
 use super::request::model_request;
-use super::shared::{EncodingFormat, Numbers};
+use super::shared::Numbers;
+use crate::error::Refusal;
 
 /// Tokens read, as vLLM counts them.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
@@ -60,13 +62,15 @@ model_request! {
         pub(crate) input: Inputs,
         /// By the model's kind if absent.
         pub(crate) task: Option<PoolingTask>,
-        #[serde(default)]
-        pub(crate) encoding_format: EncodingFormat,
+        /// Keeps the first so many dimensions (Matryoshka).
         pub(crate) dimensions: Option<usize>,
-        /// Scales vectors to unit length and scores to probabilities; true if absent.
-        #[serde(alias = "activation", alias = "normalize", alias = "softmax")]
-        pub(crate) use_activation: Option<bool>,
-    } + model, truncate, truncate_prompt_tokens, chunk
+        /// Not supported: there are no plugins.
+        #[expect(dead_code, reason = "any value that matters is refused")]
+        pub(crate) data: Option<NotSupported>,
+        /// Not supported.
+        #[expect(dead_code, reason = "any value that matters is refused")]
+        pub(crate) additional_data: Option<NotSupported>,
+    } + model, truncate, truncate_prompt_tokens, add_special_tokens, chunk, encoding, activation, vllm, chat
 }
 
 /// What `/pooling` computes.
@@ -92,16 +96,40 @@ pub(crate) struct PoolingOutput {
 }
 
 model_request! {
-    /// `POST /score`: one query and many documents, or as many of each.
+    /// `POST /score`: one query and many documents, or as many of each. Each side is required under one of its
+    /// names.
     pub(crate) struct ScoreRequest {
-        #[serde(alias = "text_1", alias = "data_1")]
-        pub(crate) queries: Texts,
-        #[serde(alias = "text_2", alias = "data_2")]
-        pub(crate) documents: Texts,
-        /// Probabilities instead of logits; true if absent.
-        #[serde(alias = "activation")]
-        pub(crate) use_activation: Option<bool>,
-    } + model, truncate, truncate_prompt_tokens, chunk
+        pub(crate) queries: Option<Texts>,
+        /// Another name for `queries`.
+        pub(crate) text_1: Option<Texts>,
+        /// Another name for `queries`.
+        pub(crate) data_1: Option<Texts>,
+        pub(crate) documents: Option<Texts>,
+        /// Another name for `documents`.
+        pub(crate) text_2: Option<Texts>,
+        /// Another name for `documents`.
+        pub(crate) data_2: Option<Texts>,
+        /// Another name for `documents`.
+        pub(crate) items: Option<Texts>,
+    } + model, truncate, truncate_prompt_tokens, chunk, activation, vllm, scoring
+}
+
+impl ScoreRequest {
+    /// Takes the queries and the documents.
+    pub(crate) fn take_sides(&mut self) -> Result<(Texts, Texts), Refusal> {
+        let queries = exactly_one([
+            ("queries", self.queries.take()),
+            ("text_1", self.text_1.take()),
+            ("data_1", self.data_1.take()),
+        ]);
+        let documents = exactly_one([
+            ("documents", self.documents.take()),
+            ("text_2", self.text_2.take()),
+            ("data_2", self.data_2.take()),
+            ("items", self.items.take()),
+        ]);
+        Ok((queries?, documents?))
+    }
 }
 
 /// The score of one pair.

@@ -90,8 +90,12 @@ pub(crate) async fn post(path: &str, body: &Value) -> Reply {
     post_to(&app(), path, body.to_string()).await
 }
 
+pub(crate) async fn get_from(app: &Arc<App>, path: &str) -> Reply {
+    send(app, Request::get(path).body(Body::empty()).unwrap()).await
+}
+
 pub(crate) async fn get(path: &str) -> Reply {
-    send(&app(), Request::get(path).body(Body::empty()).unwrap()).await
+    get_from(&app(), path).await
 }
 
 /// Sends a request that must succeed and returns its JSON.

@@ -1,0 +1,97 @@
+//! Reads a body as JSON: the request, and the names of the fields that its type does not have.
+//!
+//! What is done about such fields is the business of `routes/call`.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_ignored::Path;
+
+use super::fields::NoEffect;
+use crate::error::Refusal;
+
+/// Names of unknown fields that are kept per request; the others are only counted.
+const KEPT: usize = 16;
+
+/// Characters that are kept of the name of an unknown field.
+const LONGEST_NAME: usize = 64;
+
+/// The fields of a body that its request does not have.
+#[derive(Debug, Default)]
+pub(crate) struct UnknownFields {
+    /// Number of fields, with repetitions.
+    pub(crate) count: u64,
+    /// Distinct names with those of the fields around them: `documents[].title`. The first 16, cut to 64
+    /// characters, because they are the client's and may be anything.
+    pub(crate) names: Vec<String>,
+}
+
+/// Reads a body. serde_json bounds nesting at 128, rejects lone surrogates and NaN, and a repeated field of a
+/// struct is an error.
+///
+/// # Errors
+/// The body is not JSON, or not a request of this type; the latter names the field.
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<(T, UnknownFields), Refusal> {
+    let mut unknown = UnknownFields::default();
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let request = serde_ignored::deserialize(&mut json, |path| unknown.add(&path));
+    match request.and_then(|request| json.end().map(|()| request)) {
+        Ok(request) => Ok((request, unknown)),
+        Err(error) => Err(refuse::<T>(body, &error)),
+    }
+}
+
+/// Returns the refusal of a body that could not be read. It reads the body again: the path of a value is only
+/// followed where it is needed.
+fn refuse<T: DeserializeOwned>(body: &[u8], error: &serde_json::Error) -> Refusal {
+    if !error.is_data()
+        && let Err(error) = check_syntax(body)
+    {
+        return Refusal::Syntax(error.to_string());
+    }
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let path = match serde_path_to_error::deserialize::<_, T>(&mut json) {
+        Err(error) => error.path().to_string(),
+        Ok(_) => String::new(),
+    };
+    Refusal::Shape(match path.as_str() {
+        "" | "." => error.to_string(),
+        // serde_json reports anything but a string where an enum is due as a syntax error.
+        path if !error.is_data() => format!("`{path}` must be a string; /docs lists its values"),
+        path => format!("`{path}`: {error}"),
+    })
+}
+
+/// Returns the first error in the syntax of a body.
+fn check_syntax(body: &[u8]) -> Result<(), serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    NoEffect::deserialize(&mut json)?;
+    json.end()
+}
+
+impl UnknownFields {
+    fn add(&mut self, path: &Path) {
+        self.count += 1;
+        if self.names.len() == KEPT {
+            return;
+        }
+        let name: String = name(path).chars().take(LONGEST_NAME).collect();
+        if !self.names.contains(&name) {
+            self.names.push(name);
+        }
+    }
+}
+
+/// Writes the path of a field, with `[]` for any element of an array.
+fn name(path: &Path) -> String {
+    match path {
+        Path::Root => String::new(),
+        Path::Seq { parent, .. } => format!("{}[]", name(parent)),
+        Path::Map { parent, key } => match name(parent).as_str() {
+            "" => key.clone(),
+            parent => format!("{parent}.{key}"),
+        },
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => name(parent),
+    }
+}
