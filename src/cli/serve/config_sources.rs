@@ -28,8 +28,11 @@ struct MergedArgs {
 }
 
 /// Environment variables besides `BIGBATCH_*`: those of text-embeddings-inference, and `RUST_LOG`.
-const ENVIRONMENT_ALIASES: [(&str, &str); 13] = [
+const ENVIRONMENT_ALIASES: [(&str, &str); 16] = [
     ("model", "MODEL_ID"),
+    ("revision", "REVISION"),
+    ("huggingface_hub_cache", "HF_HUB_CACHE"),
+    ("huggingface_hub_cache", "HUGGINGFACE_HUB_CACHE"),
     ("max_concurrent_requests", "MAX_CONCURRENT_REQUESTS"),
     ("max_batch_tokens", "MAX_BATCH_TOKENS"),
     ("max_client_batch_size", "MAX_CLIENT_BATCH_SIZE"),

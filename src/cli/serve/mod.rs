@@ -108,6 +108,9 @@ fn load_models(args: &Serve) -> Result<Models, Box<dyn Error + Send + Sync>> {
         max_concurrent_requests: args.max_concurrent_requests as usize,
         tokenizer_threads: args.tokenizer_threads.map_or(defaults.tokenizer_threads, usize::from),
     };
+    if args.runtime.revision.is_some() && args.model.len() > 1 {
+        return Err("--revision is for a single --model; write each as OWNER/NAME@REVISION".into());
+    }
     let mut list = Vec::new();
     for given in &args.model {
         let (name, source) = split_name(given);

@@ -56,7 +56,7 @@ impl Model {
     /// # Errors
     /// [`LoadError`] with the file and what is wrong with it.
     pub fn load(checkpoint: &Checkpoint, rope: RopeOverride) -> Result<Model, LoadError> {
-        let training = checkpoint.read("training_config.json")?;
+        let training = checkpoint.read_if_known("training_config.json")?;
         let mut config =
             Config::parse(&checkpoint.require("config.json")?, training.as_deref(), rope)?;
         let weights = Weights::open(checkpoint)?;
@@ -74,9 +74,12 @@ impl Model {
         architecture.check(&weights, checkpoint.name())?;
         let tokenizer = Tokenizer::open(checkpoint)?;
         tokenizer.check(config.vocab_size, checkpoint.name())?;
-        check_modules(checkpoint)?;
-        let embedding_pooling = embedding_pooling(checkpoint)?;
-        let prompts = Prompts::read(checkpoint)?;
+        let (embedding_pooling, prompts) = if reads_sentence_transformers(&config, labels.len()) {
+            check_modules(checkpoint)?;
+            (embedding_pooling(checkpoint)?, Prompts::read(checkpoint)?)
+        } else {
+            (Pooling::Mean, Prompts::default())
+        };
         let name = checkpoint.name().into();
         Ok(Model {
             name,
@@ -106,6 +109,16 @@ impl Model {
     /// Returns the number of elements of all tensors.
     pub fn parameters(&self) -> u64 {
         self.architecture.tensors.iter().map(|spec| spec.elements() as u64).sum()
+    }
+}
+
+/// Whether files of sentence-transformers can change an answer: those of embedders and of rerankers. A classifier
+/// or tagger opens from a cache that never asked the Hub for them.
+fn reads_sentence_transformers(config: &Config, labels: usize) -> bool {
+    match config.head {
+        Head::Base | Head::MaskedLm { .. } => true,
+        Head::Sequence { .. } => labels == 1,
+        Head::Token => false,
     }
 }
 
