@@ -4,6 +4,7 @@
 //! dialects lie `inputs` (texts, pairs and ids), `request` (what requests share) and `shared` (bodies and answers
 //! of several dialects).
 
+pub(crate) mod cohere;
 pub(crate) mod hub;
 pub(crate) mod inputs;
 pub(crate) mod native;
@@ -27,6 +28,7 @@ impl Dialect {
             Dialect::Tei => tei::render_refusal(refusal),
             Dialect::OpenAi => openai::render_refusal(refusal),
             Dialect::Vllm => vllm::render_refusal(refusal),
+            Dialect::Cohere => cohere::render_refusal(refusal),
             Dialect::HubClient => hub::render_refusal(refusal),
             Dialect::Native => native::render_refusal(refusal),
         };

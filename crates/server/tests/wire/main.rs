@@ -1,6 +1,7 @@
 //! The wire format: every answer and refusal as a snapshot of its shape, and checks that the numbers in
 //! them are the engine's. In one process, without sockets, over random models.
 
+mod cohere;
 mod common;
 mod document;
 mod errors;

@@ -104,7 +104,9 @@ impl HubRepo {
     pub(super) fn path_if_known(&self, file: &str) -> Result<Option<PathBuf>, LoadError> {
         match self.find(file) {
             Err(Refusal::Unknown { id, because, .. }) => {
-                tracing::debug!("{id}: {file} is not in the cache and taken for absent ({because})");
+                tracing::debug!(
+                    "{id}: {file} is not in the cache and taken for absent ({because})"
+                );
                 Ok(None)
             }
             found => found.map_err(|refusal| no_source(&self.id, &refusal.to_string())),
