@@ -337,6 +337,18 @@ mod tests {
     }
 
     #[test]
+    fn the_variables_of_the_hub_win_in_the_order_of_huggingface_hub() {
+        let old = ("HUGGINGFACE_HUB_CACHE", "/old");
+        let of = |variables: &[_]| {
+            values(&read(&[], variables).expect("reads"), "huggingface_hub_cache")
+        };
+        assert_eq!(of(&[old]), ["/old"]);
+        assert_eq!(of(&[old, ("HF_HUB_CACHE", "/new")]), ["/new"]);
+        let revision = read(&[], &[("REVISION", "v1")]).expect("reads");
+        assert_eq!(values(&revision, "revision"), ["v1"]);
+    }
+
+    #[test]
     fn a_kubernetes_service_link_is_not_a_port() {
         let of = |variables: &[_]| values(&read(&[], variables).expect("reads"), "port");
         let link = ("BIGBATCH_PORT", "tcp://10.0.0.7:8080");

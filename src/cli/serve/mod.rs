@@ -247,6 +247,16 @@ mod tests {
         assert!(matches!(error.downcast_ref(), Some(LoadError::Option { .. })), "{error}");
     }
 
+    #[tokio::test]
+    async fn one_revision_is_not_for_several_models() {
+        let args = ["bigbatch", "serve", "--model=a/b", "--model=c/d", "--revision=v1"];
+        let Ok(Cli { command: Command::Serve(args) }) = Cli::try_parse_from(args) else {
+            panic!("these are options of `serve`");
+        };
+        let error = load_models_blocking(*args).await.err().expect("whose revision is it");
+        assert!(error.to_string().contains("OWNER/NAME@REVISION"), "{error}");
+    }
+
     #[test]
     fn an_equals_sign_in_a_path_is_not_a_name() {
         assert_eq!(split_name("intent=models/a"), (Some("intent"), "models/a"));
