@@ -29,6 +29,9 @@ model_request! {
         pub(crate) truncate: Option<CohereTruncate>,
         /// Rejected below the model's length.
         pub(crate) max_tokens: Option<usize>,
+        /// No effect: batches are formed by length and age.
+        #[expect(dead_code, reason = "it has no effect")]
+        pub(crate) priority: Option<i64>,
     } + model
 }
 

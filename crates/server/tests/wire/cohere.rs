@@ -48,7 +48,7 @@ async fn version_1_answers_with_a_list_unless_types_are_named() {
     let found = ok("/v1/embed", json!({"texts": ["a text"]})).await;
     assert_eq!(found["response_type"], "embeddings_floats");
     assert_eq!(rows(&found["embeddings"]), expected);
-    let body = json!({"texts": ["a text"], "embedding_types": ["float"]});
+    let body = json!({"texts": ["a text"], "embedding_types": ["float"], "priority": 3});
     let found = ok("/models/embed/v1/embed", body).await;
     assert_eq!(found["response_type"], "embeddings_by_type");
     assert_eq!(rows(&found["embeddings"]["float"]), expected);

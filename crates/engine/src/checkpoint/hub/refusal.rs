@@ -125,8 +125,8 @@ impl fmt::Display for Refusal {
             Refusal::Status(answer) => answer.fmt(f),
             Refusal::Unreachable { file, endpoint, reason } => write!(
                 f,
-                "{file}: the Hub at {endpoint} could not be read ({reason}); with HF_HUB_OFFLINE=1 only the \
-                 cache is used"
+                "{file}: the Hub at {endpoint} could not be read ({reason}); check the network, the proxy and \
+                 HF_ENDPOINT"
             ),
             Refusal::Io { file, error } => write!(
                 f,
@@ -175,10 +175,7 @@ impl fmt::Display for ErrorAnswer {
                 f,
                 "{file}: the Hub limits this address ({status}); set HF_TOKEN, or try again later"
             ),
-            _ => write!(
-                f,
-                "{file}: the Hub at {endpoint} answers {status}; with HF_HUB_OFFLINE=1 only the cache is used"
-            ),
+            _ => write!(f, "{file}: the Hub at {endpoint} answers {status}; try again later"),
         }
     }
 }
