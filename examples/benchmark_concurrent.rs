@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use bigbatch_engine::{DeviceKind, Engine, EngineOptions, Model, RopeOverride, TaskKind};
+use bigbatch_engine::{
+    DeviceKind, Engine, EngineOptions, HubOptions, Model, RopeOverride, TaskKind,
+};
 use bigbatch_validate::report::text;
 use bigbatch_validate::system::{InProcess, Target};
 use bigbatch_validate::{Plan, RunOptions, Terminal, run};
@@ -55,7 +57,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             plan
         }
     };
-    let checkpoint = bigbatch_models::resolve(&args.model, TaskKind::Embed)?;
+    let checkpoint =
+        bigbatch_models::resolve(&args.model, TaskKind::Embed, &HubOptions::default())?;
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
     let budget = options.device.memory_budget_bytes;
     let engine = Engine::start(model, &options)?;

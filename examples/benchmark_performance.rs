@@ -8,8 +8,8 @@
 use std::error::Error;
 
 use bigbatch_engine::{
-    DeviceKind, Engine, EngineOptions, Input, Model, Request, Response, RopeOverride, Task,
-    TaskKind, Truncate, units,
+    DeviceKind, Engine, EngineOptions, HubOptions, Input, Model, Request, Response, RopeOverride,
+    Task, TaskKind, Truncate, units,
 };
 use bigbatch_validate::system::process_rss_bytes;
 use bigbatch_validate::workload::{Corpus, Workload};
@@ -33,7 +33,8 @@ struct Args {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    let checkpoint = bigbatch_models::resolve(&args.model, TaskKind::Embed)?;
+    let checkpoint =
+        bigbatch_models::resolve(&args.model, TaskKind::Embed, &HubOptions::default())?;
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
     let mut options = EngineOptions::default();
     options.device.kind = DeviceKind::auto();

@@ -75,6 +75,9 @@ pub(crate) fn parse() -> Result<Command, Box<dyn Error>> {
 }
 
 pub(crate) fn run(command: Command) -> CommandResult {
+    if !matches!(command, Command::Serve(_)) {
+        init_logging();
+    }
     match command {
         Command::Classify(args) => predict::classify(args),
         Command::Tag(args) => predict::tag(args),
@@ -88,6 +91,18 @@ pub(crate) fn run(command: Command) -> CommandResult {
         Command::Doctor(args) => doctor::doctor(args),
         Command::Model(args) => model::model(args),
     }
+}
+
+/// Sends warnings, and what the Hub's client reports about downloads, to standard error. `serve` has options
+/// for its log.
+fn init_logging() {
+    tracing_subscriber::fmt()
+        .with_env_filter("warn,bigbatch_engine::checkpoint=info")
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .without_time()
+        .init();
 }
 
 /// Prints a line to standard output; unlike `println!`, returns a write error instead of panicking.

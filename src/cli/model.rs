@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bigbatch_engine::{
-    Checkpoint, Dtype, Embedding, Head, Init, InitHead, LayerKind, Model, Module, PRESETS, Pooling,
-    Preset, Rope, RopeOverride, Scaling, TaskKind, units,
+    Checkpoint, Dtype, Embedding, Head, HubOptions, Init, InitHead, LayerKind, Model, Module,
+    PRESETS, Pooling, Preset, Rope, RopeOverride, Scaling, TaskKind, units,
 };
 use bigbatch_models::EmbeddedModel;
 use clap::{Args, Subcommand, ValueEnum};
@@ -24,7 +24,8 @@ pub(crate) struct ModelCommand {
 enum Action {
     /// Print the configuration and the sizes of a checkpoint
     Inspect {
-        /// Checkpoint: a directory, a Hugging Face Hub id, or `embedded[:NAME]`
+        /// Checkpoint: a directory, a Hugging Face Hub id (OWNER/NAME or OWNER/NAME@REVISION), or
+        /// `embedded[:NAME]`
         #[arg(value_name = "SOURCE")]
         source: String,
         /// Also print the name, type and shape of every tensor
@@ -177,7 +178,7 @@ fn init(args: InitArgs) -> CommandResult {
 }
 
 fn inspect(source: &str, tensors: bool) -> CommandResult {
-    let checkpoint = bigbatch_models::resolve(source, TaskKind::Embed)?;
+    let checkpoint = bigbatch_models::resolve(source, TaskKind::Embed, &HubOptions::default())?;
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
     let config = &model.config;
     let head = match &config.head {

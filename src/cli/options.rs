@@ -2,12 +2,13 @@
 //! are in `texts`, those about the system that `validate` measures in `target`.
 
 use std::error::Error;
+use std::path::PathBuf;
 
 #[cfg(feature = "cuda")]
 use bigbatch_engine::Dtype;
 use bigbatch_engine::{
-    DefaultPrompt, DeviceKind, DeviceOptions, Engine, EngineOptions, LoadError, LoadOptions, Model,
-    Pooling, RopeOverride, TaskKind, units,
+    DefaultPrompt, DeviceKind, DeviceOptions, Engine, EngineOptions, HubOptions, LoadError,
+    LoadOptions, Model, Pooling, RopeOverride, TaskKind, units,
 };
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
@@ -15,17 +16,23 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 /// The model, and the device and memory that it runs in.
 #[derive(Args, Clone)]
 pub(crate) struct ModelOptions {
-    /// Model: a directory, a Hugging Face Hub id, or `embedded[:NAME]`; `embedded` picks the embedded
-    /// model for the task
+    /// Model: a directory, a Hugging Face Hub id (OWNER/NAME or OWNER/NAME@REVISION), or `embedded[:NAME]`;
+    /// `embedded` picks the embedded model for the task
     #[arg(long, visible_alias = "model-id", value_name = "SOURCE", default_value = "embedded")]
     pub(crate) model: String,
     #[command(flatten)]
     pub(crate) runtime: RuntimeOptions,
 }
 
-/// The device, its arithmetic, and the memory and threads that models may use.
+/// Where models come from, their device, its arithmetic, and the memory and threads that they may use.
 #[derive(Args, Clone)]
 pub(crate) struct RuntimeOptions {
+    /// Branch, tag or commit of a model of the Hub that names none with @ [default: main]
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) revision: Option<String>,
+    /// Directory of the Hub's cache [default: HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, or hub in HF_HOME]
+    #[arg(long, value_name = "DIR")]
+    huggingface_hub_cache: Option<PathBuf>,
     /// Device: auto, cpu or `cuda[:N]`
     #[arg(long, default_value = "auto", value_parser = parse_device)]
     device: DeviceChoice,
@@ -230,7 +237,11 @@ impl RuntimeOptions {
             pooling,
             default_prompt: text.or(default_prompt_name.map(DefaultPrompt::Name)),
         };
-        Model::load(&bigbatch_models::resolve(source, task)?, options)
+        let hub = HubOptions {
+            cache_dir: self.huggingface_hub_cache.clone(),
+            revision: self.revision.clone(),
+        };
+        Model::load(&bigbatch_models::resolve(source, task, &hub)?, options)
     }
 
     /// Converts the options to those of the engine's device.

@@ -14,7 +14,7 @@ const DOCUMENTS: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
 /// Files with these endings are named without a slash too.
 const ENDINGS: [&str; 7] = [".rs", ".cu", ".py", ".sh", ".md", ".toml", ".json"];
 /// Names with an ending or a slash that are no files of this repository.
-const ELSEWHERE: [&str; 15] = [
+const ELSEWHERE: [&str; 17] = [
     "config.json",
     "training_config.json",
     "tokenizer.json",
@@ -29,6 +29,8 @@ const ELSEWHERE: [&str; 15] = [
     "modeling_modernbert.py",
     "answerdotai/ModernBERT-base",
     "OWNER/NAME",
+    "OWNER/NAME@REVISION",
+    "@huggingface/inference",
     "requests/s",
 ];
 /// The first commit that the rule about subjects applies to.

@@ -1,7 +1,8 @@
 //! Classifies one text: `cargo run --example classify -- MODEL TEXT`, MODEL a directory or a Hub id.
 
 use bigbatch_engine::{
-    Answer, Checkpoint, Engine, EngineOptions, Input, Model, Request, RopeOverride, Task, Truncate,
+    Answer, Checkpoint, Engine, EngineOptions, HubOptions, Input, Model, Request, RopeOverride,
+    Task, Truncate,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -9,7 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (Some(source), Some(text)) = (args.next(), args.next()) else {
         return Err("usage: classify MODEL TEXT".into());
     };
-    let checkpoint = Checkpoint::resolve(&source)?;
+    let checkpoint = Checkpoint::resolve(&source, &HubOptions::default())?;
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
     let engine = Engine::start(model, &EngineOptions::default())?;
     let (input, task) = (Input::Text(text), Task::Classify { raw_scores: false });

@@ -64,7 +64,7 @@ pub use batch::schedule;
 pub use batch::{
     Limits, LogitRows, MAX_MASKS, OutputRows, PackedBatch, RowCounts, RowLayout, Rows, Sequence,
 };
-pub use checkpoint::{Checkpoint, FileBytes, Tensor, TensorSpec, Weights};
+pub use checkpoint::{Checkpoint, FileBytes, HubOptions, Tensor, TensorSpec, Weights};
 pub use device::{
     Device, DeviceBatch, DeviceInfo, DeviceKind, DeviceOptions, MemoryMeter, MemoryPlan,
 };

@@ -9,9 +9,10 @@
 //! again.
 //!
 //! ```
-//! use bigbatch_engine::TaskKind;
+//! use bigbatch_engine::{HubOptions, TaskKind};
 //!
-//! let checkpoint = bigbatch_models::resolve("embedded:pii", TaskKind::Tag)?;
+//! let hub = HubOptions::default();
+//! let checkpoint = bigbatch_models::resolve("embedded:pii", TaskKind::Tag, &hub)?;
 //! assert_eq!(checkpoint.name(), "embedded:pii");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -20,7 +21,7 @@ use std::borrow::Cow;
 use std::io::Read;
 use std::sync::LazyLock;
 
-use bigbatch_engine::{Checkpoint, Dtype, Init, InitHead, LoadError, Preset, TaskKind};
+use bigbatch_engine::{Checkpoint, Dtype, HubOptions, Init, InitHead, LoadError, Preset, TaskKind};
 use flate2::read::ZlibDecoder;
 
 /// One model of this crate, as `bigbatch model list` describes it.
@@ -107,10 +108,14 @@ static RANDOM_TOKENIZER_CONFIG: &[u8] = include_bytes!("../random/tokenizer_conf
 /// # Errors
 /// As [`checkpoint`] and [`Checkpoint::resolve`]; a source of no known form is a [`LoadError::Source`] that
 /// names all forms.
-pub fn resolve(source: &str, task: TaskKind) -> Result<Checkpoint, LoadError> {
+pub fn resolve(source: &str, task: TaskKind, hub: &HubOptions) -> Result<Checkpoint, LoadError> {
     match embedded_name(source, task) {
+        Some(_) if hub.revision.is_some() => Err(LoadError::Source {
+            given: source.into(),
+            reason: "an embedded model has no revisions; remove --revision".into(),
+        }),
         Some(name) => checkpoint(name, task),
-        None => Checkpoint::resolve(source).map_err(with_embedded),
+        None => Checkpoint::resolve(source, hub).map_err(with_embedded),
     }
 }
 
@@ -123,7 +128,10 @@ pub fn resolve_tokenizer(source: &str) -> Result<Checkpoint, LoadError> {
     // All trained models share one tokenizer, so any task will do.
     match embedded_name(source, TaskKind::Embed) {
         Some(name) => checkpoint(name, TaskKind::Embed),
-        None => Checkpoint::resolve_tokenizer(source).map_err(with_embedded),
+        None => {
+            let hub = HubOptions::default();
+            Checkpoint::resolve_tokenizer(source, &hub).map_err(with_embedded)
+        }
     }
 }
 
@@ -139,17 +147,25 @@ fn embedded_name(source: &str, task: TaskKind) -> Option<&str> {
     }
 }
 
-/// Adds `embedded[:NAME]` to the forms of a source that the engine knows.
+/// Adds `embedded[:NAME]` to the forms of a source that the engine knows, and the likely slip.
 fn with_embedded(error: LoadError) -> LoadError {
-    match error {
-        LoadError::UnknownSource { given } => LoadError::Source {
-            given,
-            reason: "there is no such directory, and it is neither a Hub id (OWNER/NAME) nor \
-                     embedded[:NAME]"
-                .into(),
-        },
-        other => other,
-    }
+    let LoadError::UnknownSource { given } = error else { return error };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
+    let name = given.split('@').next().unwrap_or_default();
+    let hint = if MODELS.iter().any(|model| model.name == name) {
+        format!("; did you mean embedded:{name}?")
+    } else if !given.is_empty() && !given.starts_with('.') && given.chars().all(plain) {
+        format!(
+            "; a model of the Hub needs its owner, https://huggingface.co/models?search={name} shows who that is"
+        )
+    } else {
+        String::new()
+    };
+    let reason = format!(
+        "there is no such directory, and it is neither a Hub id (OWNER/NAME or OWNER/NAME@REVISION) nor \
+         embedded[:NAME]{hint}"
+    );
+    LoadError::Source { given, reason }
 }
 
 /// Returns the `tokenizer.json` and `tokenizer_config.json` that `model init` writes by default: those of

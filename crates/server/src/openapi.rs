@@ -11,6 +11,7 @@ use utoipa::openapi::{OpenApi as Document, Required};
 
 use crate::routes::{self, Route};
 use crate::wire::Dialect::Native;
+use crate::wire::cohere::CohereError;
 use crate::wire::openai::{OpenAiError, OpenAiErrorBody};
 use crate::wire::tei::TeiError;
 
@@ -21,10 +22,10 @@ const PATH: &str = "/openapi.json";
     info(
         title = "bigbatch",
         description = "Long-context ModernBERT encoders, in the dialects of text-embeddings-inference, \
-            OpenAI's embeddings and vLLM's pooling models. `null` is an absent field. Fields that are not \
+            OpenAI's and Cohere's embeddings and vLLM's pooling models. `null` is an absent field. Fields that are not \
             listed are reported in the log, or refused, by --unknown-fields."
     ),
-    components(schemas(TeiError, OpenAiError, OpenAiErrorBody)),
+    components(schemas(CohereError, TeiError, OpenAiError, OpenAiErrorBody)),
     paths(
         routes::hub::hub,
         routes::embed::embed,
@@ -39,6 +40,8 @@ const PATH: &str = "/openapi.json";
         routes::tokens::decode,
         routes::openai::embeddings,
         routes::pooling::pooling,
+        routes::cohere::embed_v2,
+        routes::cohere::embed_v1,
         routes::native::tag,
         routes::native::fill_mask,
         routes::analyze::analyze,

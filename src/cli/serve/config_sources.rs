@@ -28,11 +28,14 @@ struct MergedArgs {
 }
 
 /// Environment variables besides `BIGBATCH_*`: those of text-embeddings-inference, and `RUST_LOG`.
-const ENVIRONMENT_ALIASES: [(&str, &str); 16] = [
+const ENVIRONMENT_ALIASES: [(&str, &str); 19] = [
     ("model", "MODEL_ID"),
     ("pooling", "POOLING"),
     ("default_prompt", "DEFAULT_PROMPT"),
     ("default_prompt_name", "DEFAULT_PROMPT_NAME"),
+    ("revision", "REVISION"),
+    ("huggingface_hub_cache", "HF_HUB_CACHE"),
+    ("huggingface_hub_cache", "HUGGINGFACE_HUB_CACHE"),
     ("max_concurrent_requests", "MAX_CONCURRENT_REQUESTS"),
     ("max_batch_tokens", "MAX_BATCH_TOKENS"),
     ("max_client_batch_size", "MAX_CLIENT_BATCH_SIZE"),
@@ -334,6 +337,18 @@ mod tests {
         assert!(error("port = ").contains("bad.toml"));
         let bad = read(&[], &[("MAX_BATCH_TOKENS", "lots")]).err().unwrap_or_default();
         assert!(bad.starts_with("environment variable MAX_BATCH_TOKENS: invalid value"), "{bad}");
+    }
+
+    #[test]
+    fn the_variables_of_the_hub_win_in_the_order_of_huggingface_hub() {
+        let old = ("HUGGINGFACE_HUB_CACHE", "/old");
+        let of = |variables: &[_]| {
+            values(&read(&[], variables).expect("reads"), "huggingface_hub_cache")
+        };
+        assert_eq!(of(&[old]), ["/old"]);
+        assert_eq!(of(&[old, ("HF_HUB_CACHE", "/new")]), ["/new"]);
+        let revision = read(&[], &[("REVISION", "v1")]).expect("reads");
+        assert_eq!(values(&revision, "revision"), ["v1"]);
     }
 
     #[test]

@@ -108,6 +108,9 @@ fn load_models(args: &Serve) -> Result<Models, Box<dyn Error + Send + Sync>> {
         max_concurrent_requests: args.max_concurrent_requests as usize,
         tokenizer_threads: args.tokenizer_threads.map_or(defaults.tokenizer_threads, usize::from),
     };
+    if args.runtime.revision.is_some() && args.model.len() > 1 {
+        return Err("--revision is for a single --model; write each as OWNER/NAME@REVISION".into());
+    }
     let mut list = Vec::new();
     for given in &args.model {
         let (name, source) = split_name(given);
@@ -262,6 +265,16 @@ mod tests {
         };
         let error = load_models_blocking(*args).await.err().expect("a CPU computes in f32 only");
         assert!(matches!(error.downcast_ref(), Some(LoadError::Option { .. })), "{error}");
+    }
+
+    #[tokio::test]
+    async fn one_revision_is_not_for_several_models() {
+        let args = ["bigbatch", "serve", "--model=a/b", "--model=c/d", "--revision=v1"];
+        let Ok(Cli { command: Command::Serve(args) }) = Cli::try_parse_from(args) else {
+            panic!("these are options of `serve`");
+        };
+        let error = load_models_blocking(*args).await.err().expect("whose revision is it");
+        assert!(error.to_string().contains("OWNER/NAME@REVISION"), "{error}");
     }
 
     #[test]

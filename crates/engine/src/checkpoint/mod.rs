@@ -8,8 +8,10 @@ use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use self::hub::HubRepo;
 use crate::error::LoadError;
 
+pub use hub::HubOptions;
 pub(crate) use mapped_file::MappedFile;
 pub use tensors::{Tensor, TensorSpec, Weights};
 
@@ -21,6 +23,7 @@ pub struct Checkpoint {
 
 enum Files {
     Directory(PathBuf),
+    Hub(Box<HubRepo>),
     Memory(Vec<(String, Cow<'static, [u8]>)>),
 }
 
@@ -48,32 +51,33 @@ impl std::ops::Deref for FileBytes {
 const MAX_JSON_BYTES: u64 = 256 << 20;
 
 impl Checkpoint {
-    /// Resolves SOURCE: a directory, or a Hub id such as `answerdotai/ModernBERT-base` (honours
-    /// `HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE`).
+    /// Resolves SOURCE: a directory, or a Hub id such as `answerdotai/ModernBERT-base`, which may have a revision:
+    /// `answerdotai/ModernBERT-base@main`. The files of a Hub id are fetched when they are read.
     ///
     /// # Errors
     /// [`LoadError::UnknownSource`] when it is neither, [`LoadError::Source`] when it is one of them and
     /// cannot be used.
-    pub fn resolve(source: &str) -> Result<Checkpoint, LoadError> {
-        Checkpoint::find(source, hub::fetch)
+    pub fn resolve(source: &str, hub: &HubOptions) -> Result<Checkpoint, LoadError> {
+        Checkpoint::find(source, "config.json", hub)
     }
 
-    /// Resolves SOURCE as [`Checkpoint::resolve`] does, for its tokenizer alone: only tokenizer files are
-    /// fetched from the Hub, and a directory needs no weights.
+    /// Resolves SOURCE as [`Checkpoint::resolve`] does, for its tokenizer alone: the repository needs no config
+    /// and a directory no weights.
     ///
     /// # Errors
     /// As [`Checkpoint::resolve`].
-    pub fn resolve_tokenizer(source: &str) -> Result<Checkpoint, LoadError> {
-        Checkpoint::find(source, hub::fetch_tokenizer)
+    pub fn resolve_tokenizer(source: &str, hub: &HubOptions) -> Result<Checkpoint, LoadError> {
+        Checkpoint::find(source, "tokenizer.json", hub)
     }
 
-    fn find(
-        source: &str,
-        fetch: fn(&str) -> Result<Checkpoint, LoadError>,
-    ) -> Result<Checkpoint, LoadError> {
+    fn find(source: &str, first: &str, hub: &HubOptions) -> Result<Checkpoint, LoadError> {
         let path = Path::new(source);
+        let option = hub.revision.as_deref().map(|revision| format!("--revision {revision}"));
         if path.is_dir() {
-            return Ok(Checkpoint::directory(path));
+            return match option {
+                None => Ok(Checkpoint::directory(path)),
+                Some(option) => Err(no_revision(source, &option)),
+            };
         }
         if path.exists() {
             return Err(no_source(
@@ -81,10 +85,25 @@ impl Checkpoint {
                 "it is a file; give the directory that holds config.json",
             ));
         }
-        if looks_like_hub_id(source) {
-            return fetch(source);
+        let (id, revision) = match source.rsplit_once('@') {
+            Some((id, revision)) => (id, Some(revision)),
+            None => (source, None),
+        };
+        if let Some(revision) = revision.filter(|_| Path::new(id).is_dir()) {
+            return Err(no_revision(id, &format!("@{revision}")));
         }
-        Err(LoadError::UnknownSource { given: source.into() })
+        if !looks_like_hub_id(id) {
+            return Err(LoadError::UnknownSource { given: source.into() });
+        }
+        let revision = match (revision, hub.revision.as_deref()) {
+            (Some(one), Some(other)) if one != other => {
+                let both = format!("it names revision {one}, --revision names {other}; give one");
+                return Err(no_source(source, &both));
+            }
+            (named, option) => named.or(option),
+        };
+        let files = Files::Hub(Box::new(HubRepo::open(id, revision, first, hub)?));
+        Ok(Checkpoint { name: source.into(), files })
     }
 
     /// Opens a directory on disk. Its files are read when they are asked for.
@@ -97,11 +116,6 @@ impl Checkpoint {
         Checkpoint { name: name.into(), files: Files::Memory(files) }
     }
 
-    /// Names the checkpoint as the user named it.
-    fn named(self, name: &str) -> Checkpoint {
-        Checkpoint { name: name.into(), ..self }
-    }
-
     /// Returns the name that messages use: the path, or the Hub id.
     pub fn name(&self) -> &str {
         &self.name
@@ -110,25 +124,29 @@ impl Checkpoint {
     /// Reads a whole file of up to 256 MiB; `None` if the checkpoint lacks it.
     ///
     /// # Errors
-    /// [`LoadError::Io`] if the file exists and cannot be read, or is larger.
+    /// [`LoadError::Io`] if the file exists and cannot be read, or is larger; [`LoadError::Source`] if it cannot
+    /// be fetched.
     pub fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
+        if let Files::Memory(files) = &self.files {
+            return Ok(files.iter().find(|(name, _)| name == file).map(|(_, bytes)| bytes.clone()));
+        }
+        self.path(file)?.map_or(Ok(None), |path| read_whole(&path))
+    }
+
+    /// Reads a whole file as [`Checkpoint::read`] does, but takes it for absent if it cannot be asked for. For
+    /// files that no other program reads, which a cache that another program filled cannot know of.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`].
+    pub(crate) fn read_if_known(
+        &self,
+        file: &str,
+    ) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
         match &self.files {
-            Files::Memory(files) => {
-                Ok(files.iter().find(|(name, _)| name == file).map(|(_, bytes)| bytes.clone()))
+            Files::Hub(repo) => {
+                repo.path_if_known(file)?.map_or(Ok(None), |path| read_whole(&path))
             }
-            Files::Directory(dir) => {
-                let path = dir.join(file);
-                let io = |source| LoadError::Io { path: path.clone(), source };
-                match std::fs::metadata(&path) {
-                    Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-                    Err(e) => return Err(io(e)),
-                    Ok(meta) if meta.len() > MAX_JSON_BYTES => {
-                        return Err(io(ErrorKind::FileTooLarge.into()));
-                    }
-                    Ok(_) => {}
-                }
-                std::fs::read(&path).map(|bytes| Some(Cow::Owned(bytes))).map_err(io)
-            }
+            _ => self.read(file),
         }
     }
 
@@ -143,20 +161,60 @@ impl Checkpoint {
     /// Maps a file of any size; `None` if the checkpoint lacks it.
     ///
     /// # Errors
-    /// [`LoadError::Io`] if the file exists and cannot be mapped.
+    /// [`LoadError::Io`] if the file exists and cannot be mapped; [`LoadError::Source`] if it cannot be fetched.
     pub fn map(&self, file: &str) -> Result<Option<FileBytes>, LoadError> {
+        if let Files::Memory(_) = &self.files {
+            return Ok(self.read(file)?.map(FileBytes::Held));
+        }
+        let Some(path) = self.path(file)? else { return Ok(None) };
+        match MappedFile::open(&path) {
+            Ok(map) => Ok(Some(FileBytes::Mapped(map))),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(LoadError::Io { path, source }),
+        }
+    }
+
+    /// Lists the files by their paths, for messages: those of a directory without its subfolders, those of a Hub
+    /// id as far as they are known.
+    pub fn list(&self) -> Vec<String> {
         match &self.files {
-            Files::Memory(_) => Ok(self.read(file)?.map(FileBytes::Held)),
+            Files::Memory(files) => files.iter().map(|(name, _)| name.clone()).collect(),
+            Files::Hub(repo) => repo.list(),
             Files::Directory(dir) => {
-                let path = dir.join(file);
-                match MappedFile::open(&path) {
-                    Ok(map) => Ok(Some(FileBytes::Mapped(map))),
-                    Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-                    Err(source) => Err(LoadError::Io { path, source }),
-                }
+                let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+                entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
             }
         }
     }
+
+    /// Returns where a file is or would be on disk; `None` if it is known to be absent.
+    fn path(&self, file: &str) -> Result<Option<PathBuf>, LoadError> {
+        match &self.files {
+            Files::Memory(_) => Ok(None),
+            Files::Directory(dir) => Ok(Some(dir.join(file))),
+            Files::Hub(repo) => repo.path(file),
+        }
+    }
+}
+
+fn read_whole(path: &Path) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
+    let io = |source| LoadError::Io { path: path.to_path_buf(), source };
+    match std::fs::metadata(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(io(e)),
+        Ok(meta) if meta.len() > MAX_JSON_BYTES => {
+            return Err(io(ErrorKind::FileTooLarge.into()));
+        }
+        Ok(_) => {}
+    }
+    std::fs::read(path).map(|bytes| Some(Cow::Owned(bytes))).map_err(io)
+}
+
+fn no_revision(directory: &str, revision: &str) -> LoadError {
+    let reason = format!(
+        "it is a directory, which has no revisions; remove {revision}, or name a Hub id that is not a directory here"
+    );
+    no_source(directory, &reason)
 }
 
 pub(crate) fn no_source(given: &str, reason: &str) -> LoadError {

@@ -92,6 +92,16 @@ impl ShardIndex {
     }
 }
 
+/// Describes the files that hold weights in another format, as the end of a message.
+fn other_weights(files: &[String]) -> String {
+    const KINDS: [&str; 7] = [".bin", ".gguf", ".h5", ".msgpack", ".onnx", ".pt", ".safetensors"];
+    let kind = |file: &&str| KINDS.iter().any(|end| file.ends_with(end));
+    match files.iter().map(String::as_str).filter(kind).collect::<Vec<_>>().as_slice() {
+        [] => String::new(),
+        found => format!("; only safetensors are read, and it has {}", found.join(", ")),
+    }
+}
+
 impl Weights {
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names.
     ///
@@ -120,9 +130,8 @@ impl Weights {
                 return Err(bad(format!("the index names tensor {name}, which no shard has")));
             }
         } else {
-            return Err(bad(
-                "neither model.safetensors nor model.safetensors.index.json is there".into()
-            ));
+            let neither = "neither model.safetensors nor model.safetensors.index.json is there";
+            return Err(bad(format!("{neither}{}", other_weights(&checkpoint.list()))));
         }
         Ok(Weights { model, tensors: strip_prefix(tensors) })
     }

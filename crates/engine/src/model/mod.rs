@@ -18,7 +18,7 @@ pub use modernbert::{
 };
 pub use prompts::{DefaultPrompt, Prompts, prompted};
 pub use sentence_transformers::{Activation, Dense, Embedding, Module, Similarity};
-pub(crate) use sentence_transformers::{fetch_files, mean_without, to_unit_length};
+pub(crate) use sentence_transformers::{mean_without, to_unit_length};
 
 use crate::batch::{PackedBatch, RowLayout};
 use crate::checkpoint::{Checkpoint, Weights};
@@ -84,7 +84,7 @@ impl Model {
         options: impl Into<LoadOptions>,
     ) -> Result<Model, LoadError> {
         let options = options.into();
-        let training = checkpoint.read("training_config.json")?;
+        let training = checkpoint.read_if_known("training_config.json")?;
         let mut config =
             Config::parse(&checkpoint.require("config.json")?, training.as_deref(), options.rope)?;
         let weights = Weights::open(checkpoint)?;
@@ -103,7 +103,7 @@ impl Model {
         let mut tokenizer = Tokenizer::open(checkpoint)?;
         tokenizer.check(config.vocab_size, checkpoint.name())?;
         let SentenceTransformer { transformer, embedding, mut prompts, scoring } =
-            SentenceTransformer::read(checkpoint, &config, options.pooling)?;
+            SentenceTransformer::read(checkpoint, &config, labels.len(), options.pooling)?;
         if transformer.do_lower_case {
             tokenizer.lower_case().map_err(|reason| LoadError::Tokenizer {
                 model: checkpoint.name().into(),

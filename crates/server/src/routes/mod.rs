@@ -6,6 +6,7 @@
 
 pub(crate) mod analyze;
 mod call;
+pub(crate) mod cohere;
 pub(crate) mod embed;
 pub(crate) mod health;
 pub(crate) mod hub;
@@ -29,7 +30,7 @@ use axum::routing::{MethodRouter, get, post};
 use self::call::{Call, MODEL_PARAMETER};
 use crate::app::App;
 use crate::error::Refusal;
-use crate::wire::Dialect::{self, HubClient, Native, OpenAi, Tei, Vllm};
+use crate::wire::Dialect::{self, Cohere, HubClient, Native, OpenAi, Tei, Vllm};
 use crate::wire::request::ModelRequest;
 
 /// Returns all endpoints but the OpenAPI document's and the pages.
@@ -53,6 +54,8 @@ pub(crate) fn table() -> Vec<Route> {
         Route::model(Tei, "/decode", tokens::decode),
         Route::model(OpenAi, "/v1/embeddings", openai::embeddings),
         Route::model(OpenAi, "/embeddings", openai::embeddings).alias_of("/v1/embeddings"),
+        Route::model(Cohere, "/v2/embed", cohere::embed_v2),
+        Route::model(Cohere, "/v1/embed", cohere::embed_v1),
         Route::model(Native, "/tag", native::tag),
         Route::model(Native, "/fill_mask", native::fill_mask),
         // Ours, with OpenAI's errors as everything below /v1.

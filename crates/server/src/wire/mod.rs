@@ -5,6 +5,7 @@
 //! fields), `body` (from bytes to a request) and `shared` (bodies and answers of several dialects).
 
 pub(crate) mod body;
+pub(crate) mod cohere;
 pub(crate) mod fields;
 pub(crate) mod hub;
 pub(crate) mod inputs;
@@ -29,6 +30,7 @@ impl Dialect {
             Dialect::Tei => tei::render_refusal(refusal),
             Dialect::OpenAi => openai::render_refusal(refusal),
             Dialect::Vllm => vllm::render_refusal(refusal),
+            Dialect::Cohere => cohere::render_refusal(refusal),
             Dialect::HubClient => hub::render_refusal(refusal),
             Dialect::Native => native::render_refusal(refusal),
         };

@@ -161,6 +161,11 @@ pub(crate) fn error(refusal: &Refusal) -> OpenAiError {
     OpenAiError { message: refusal.to_string(), r#type: kind, param, code: status.as_u16() }
 }
 
+/// Returns the HTTP status of a refusal.
+pub(super) fn status(refusal: &Refusal) -> StatusCode {
+    status_and_type(refusal).0
+}
+
 fn status_and_type(refusal: &Refusal) -> (StatusCode, &'static str) {
     use StatusCode as S;
     const BAD: &str = "invalid_request_error";

@@ -21,6 +21,8 @@ pub enum Dialect {
     OpenAi,
     /// vLLM's pooling endpoints.
     Vllm,
+    /// Cohere's embeddings.
+    Cohere,
     /// `huggingface_hub`'s `InferenceClient`.
     HubClient,
     /// Endpoints that no other server has.

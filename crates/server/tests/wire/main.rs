@@ -2,6 +2,7 @@
 //! them are the engine's. In one process, without sockets, over random models.
 
 mod checkpoint_settings;
+mod cohere;
 mod common;
 mod document;
 mod errors;

@@ -1,9 +1,29 @@
-//! One JSON file of settings, read key by key: a key that nobody took is refused by name.
+//! The files of settings: which must be known, and one JSON file read key by key, of which a key that nobody took
+//! is refused by name.
+
+use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::LoadError;
+
+/// The files of sentence-transformers in a checkpoint.
+pub(super) struct SettingsFiles<'a> {
+    pub(super) checkpoint: &'a Checkpoint,
+    /// Whether a file that the Hub's cache does not know is an error: where sentence-transformers would have asked for
+    /// it. Else it is absent, as in a cache that `transformers` has filled.
+    pub(super) must_know: bool,
+}
+
+impl SettingsFiles<'_> {
+    pub(super) fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
+        match self.must_know {
+            true => self.checkpoint.read(file),
+            false => self.checkpoint.read_if_known(file),
+        }
+    }
+}
 
 /// The keys of a file that are still to be read.
 pub(super) struct ConfigFile {
@@ -14,10 +34,10 @@ pub(super) struct ConfigFile {
 impl ConfigFile {
     /// Reads a file that holds a JSON object; `None` if the checkpoint lacks it.
     pub(super) fn read(
-        checkpoint: &Checkpoint,
+        files: &SettingsFiles<'_>,
         file: String,
     ) -> Result<Option<ConfigFile>, LoadError> {
-        let Some(json) = checkpoint.read(&file)? else { return Ok(None) };
+        let Some(json) = files.read(&file)? else { return Ok(None) };
         match serde_json::from_slice(&json) {
             Ok(keys) => Ok(Some(ConfigFile { file, keys })),
             Err(error) => Err(LoadError::Config { file, reason: error.to_string() }),

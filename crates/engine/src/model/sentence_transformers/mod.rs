@@ -25,11 +25,10 @@ mod transformer;
 use serde_json::Value;
 
 pub use self::activation::Activation;
-use self::config_file::ConfigFile;
+use self::config_file::{ConfigFile, SettingsFiles};
 pub use self::dense::Dense;
 pub use self::embedding::{Embedding, Module, Similarity};
 pub(crate) use self::embedding::{mean_without, to_unit_length};
-pub(crate) use self::module_list::fetch_files;
 use self::module_list::{FILE, ModuleEntry, ModuleKind, bad};
 use self::pooling::PoolingSettings;
 use self::root_config::{RootConfig, scoring};
@@ -60,12 +59,18 @@ impl SentenceTransformer {
     pub(super) fn read(
         checkpoint: &Checkpoint,
         config: &Config,
+        labels: usize,
         pooling: Option<Pooling>,
     ) -> Result<SentenceTransformer, LoadError> {
-        let root = RootConfig::read(checkpoint)?;
-        let modules = module_list::read(checkpoint)?;
+        let embeds = matches!(config.head, Head::Base | Head::MaskedLm { .. });
+        let scores_pairs = matches!(config.head, Head::Sequence { .. }) && labels == 1;
+        let mut files = SettingsFiles { checkpoint, must_know: embeds || scores_pairs };
+        let modules = module_list::read(&files)?;
+        // sentence-transformers asks for the others if there are modules, or if it builds a CrossEncoder.
+        files.must_know &= modules.is_some() || scores_pairs;
+        let root = RootConfig::read(&files)?;
         let after = modules.as_deref().map(after_transformer).transpose()?;
-        let transformer = TransformerSettings::read(checkpoint, modules.is_some())?;
+        let transformer = TransformerSettings::read(&files, modules.is_some())?;
         let embedding = Embedding::mean(config.hidden_size);
         let mut settings = SentenceTransformer {
             transformer,
@@ -76,8 +81,7 @@ impl SentenceTransformer {
         match config.head {
             Head::Base | Head::MaskedLm { .. } => {
                 root.check_embeds()?;
-                settings.embedding =
-                    read_embedding(checkpoint, config.hidden_size, after, pooling)?;
+                settings.embedding = read_embedding(&files, config.hidden_size, after, pooling)?;
                 settings.embedding.default_dimensions = root.truncate_dim()?;
                 settings.embedding.similarity = root.similarity()?;
                 settings.prompts = root.prompts();
@@ -133,7 +137,7 @@ fn refuse_modules(after: &[ModuleEntry]) -> Result<(), LoadError> {
 
 /// Reads the modules after the Transformer; `None` for a checkpoint without `modules.json`.
 fn read_embedding(
-    checkpoint: &Checkpoint,
+    files: &SettingsFiles<'_>,
     hidden_size: usize,
     modules: Option<&[ModuleEntry]>,
     given: Option<Pooling>,
@@ -146,7 +150,7 @@ fn read_embedding(
     };
     let Some(modules) = modules else {
         embedding.pooling = given.unwrap_or(embedding.pooling);
-        if let Some(config) = ConfigFile::read(checkpoint, POOLING_WITHOUT_MODULES.into())? {
+        if let Some(config) = ConfigFile::read(files, POOLING_WITHOUT_MODULES.into())? {
             pooled(&mut embedding, config)?;
         }
         return Ok(embedding);
@@ -156,7 +160,7 @@ fn read_embedding(
     else {
         return Err(bad("no Pooling follows the Transformer; vectors of texts need one"));
     };
-    match (ConfigFile::read(checkpoint, first.file("config.json"))?, given) {
+    match (ConfigFile::read(files, first.file("config.json"))?, given) {
         (Some(config), _) => pooled(&mut embedding, config)?,
         (None, Some(pooling)) => embedding.pooling = pooling,
         (None, None) => {
@@ -165,7 +169,7 @@ fn read_embedding(
         }
     }
     for module in rest {
-        if let Some(module) = read_module(checkpoint, module, embedding.width)? {
+        if let Some(module) = read_module(files, module, embedding.width)? {
             if let Module::Dense(dense) = &module {
                 embedding.width = dense.outputs();
             }
@@ -177,11 +181,11 @@ fn read_embedding(
 
 /// Reads a module after pooling of rows of `width` elements; `None` for one that does nothing at inference.
 fn read_module(
-    checkpoint: &Checkpoint,
+    files: &SettingsFiles<'_>,
     module: &ModuleEntry,
     width: usize,
 ) -> Result<Option<Module>, LoadError> {
-    let config = ConfigFile::read(checkpoint, module.file("config.json"))?;
+    let config = ConfigFile::read(files, module.file("config.json"))?;
     match (module.kind, config) {
         (ModuleKind::Dropout, _) => Ok(None),
         // Older releases write no file for it.
@@ -194,7 +198,7 @@ fn read_module(
             Ok(Some(Module::Normalize))
         }
         (ModuleKind::Dense, Some(config)) => {
-            let dense = Dense::read(checkpoint, &module.folder, config, width)?;
+            let dense = Dense::read(files.checkpoint, &module.folder, config, width)?;
             Ok(Some(Module::Dense(dense)))
         }
         (ModuleKind::Dense, None) => Err(missing(module, "; copy the whole checkpoint")),

@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 
-use super::transformer;
-use crate::checkpoint::Checkpoint;
+use super::config_file::SettingsFiles;
 use crate::error::LoadError;
 
 pub(super) const FILE: &str = "modules.json";
@@ -40,8 +39,8 @@ pub(super) fn bad(reason: impl Into<String>) -> LoadError {
 }
 
 /// Reads the list; `None` if the checkpoint has none.
-pub(super) fn read(checkpoint: &Checkpoint) -> Result<Option<Vec<ModuleEntry>>, LoadError> {
-    checkpoint.read(FILE)?.map(|json| parse(&json)).transpose()
+pub(super) fn read(files: &SettingsFiles<'_>) -> Result<Option<Vec<ModuleEntry>>, LoadError> {
+    files.read(FILE)?.map(|json| parse(&json)).transpose()
 }
 
 /// Parses the list. sentence-transformers runs modules in the order of the file and ignores `idx`; where the two
@@ -105,36 +104,4 @@ fn folder(path: &str) -> Result<String, LoadError> {
         )));
     }
     Ok(path.into())
-}
-
-/// Calls `fetch` with every file that [`SentenceTransformer::read`](super::SentenceTransformer::read) may read of
-/// a checkpoint with this `modules.json`, itself excluded. `fetch` returns whether the checkpoint has the file.
-///
-/// # Errors
-/// [`LoadError::Config`] for a damaged `modules.json`, and the errors of `fetch`.
-pub(crate) fn fetch_files(
-    modules_json: Option<&[u8]>,
-    mut fetch: impl FnMut(&str) -> Result<bool, LoadError>,
-) -> Result<(), LoadError> {
-    fetch("config_sentence_transformers.json")?;
-    for name in transformer::FILES {
-        if fetch(name)? {
-            break;
-        }
-    }
-    let Some(json) = modules_json else {
-        fetch(super::POOLING_WITHOUT_MODULES)?;
-        return Ok(());
-    };
-    for module in parse(json)? {
-        let files: &[&str] = match module.kind {
-            ModuleKind::Transformer => &[],
-            ModuleKind::Dense => &["config.json", "model.safetensors"],
-            ModuleKind::Pooling | ModuleKind::Normalize | ModuleKind::Dropout => &["config.json"],
-        };
-        for name in files {
-            fetch(&module.file(name))?;
-        }
-    }
-    Ok(())
 }

@@ -4,8 +4,8 @@
 use serde::Deserialize;
 
 use super::activation::torch_class;
+use super::config_file::SettingsFiles;
 use super::embedding::Similarity;
-use crate::checkpoint::Checkpoint;
 use crate::error::LoadError;
 use crate::model::modernbert::Scoring;
 use crate::model::prompts::Prompts;
@@ -29,8 +29,8 @@ fn bad(reason: String) -> LoadError {
 
 impl RootConfig {
     /// Reads the file; an absent one is empty.
-    pub(super) fn read(checkpoint: &Checkpoint) -> Result<RootConfig, LoadError> {
-        let Some(json) = checkpoint.read(FILE)? else { return Ok(RootConfig::default()) };
+    pub(super) fn read(files: &SettingsFiles<'_>) -> Result<RootConfig, LoadError> {
+        let Some(json) = files.read(FILE)? else { return Ok(RootConfig::default()) };
         let config: RootConfig = serde_json::from_slice(&json).map_err(|e| bad(e.to_string()))?;
         config.prompts.check().map_err(bad)?;
         Ok(config)

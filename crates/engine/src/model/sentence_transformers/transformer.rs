@@ -2,12 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::config_file::ConfigFile;
-use crate::checkpoint::Checkpoint;
+use super::config_file::{ConfigFile, SettingsFiles};
 use crate::error::LoadError;
 
 /// The file's names, in the order in which sentence-transformers tries them.
-pub(super) const FILES: [&str; 7] = [
+const FILES: [&str; 7] = [
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
     "sentence_distilbert_config.json",
@@ -45,12 +44,12 @@ impl TransformerSettings {
     /// Reads the first of [`FILES`] that holds anything. If the checkpoint has modules and no file states the
     /// length, the tokenizer's `model_max_length` does, as in sentence-transformers.
     pub(super) fn read(
-        checkpoint: &Checkpoint,
+        files: &SettingsFiles<'_>,
         has_modules: bool,
     ) -> Result<TransformerSettings, LoadError> {
         let mut settings = TransformerSettings::default();
         for file in FILES {
-            match ConfigFile::read(checkpoint, file.into())? {
+            match ConfigFile::read(files, file.into())? {
                 Some(config) if !config.is_empty() => {
                     settings = TransformerSettings::parse(config)?;
                     break;
@@ -59,7 +58,7 @@ impl TransformerSettings {
             }
         }
         if settings.max_seq_length.is_none() && has_modules {
-            settings.max_seq_length = model_max_length(checkpoint)?;
+            settings.max_seq_length = model_max_length(files)?;
         }
         Ok(settings)
     }
@@ -122,9 +121,9 @@ fn refuse_arguments<'a>(
 }
 
 /// Reads `model_max_length` of `tokenizer_config.json`, which is 10^30 where the author set none.
-fn model_max_length(checkpoint: &Checkpoint) -> Result<Option<usize>, LoadError> {
+fn model_max_length(files: &SettingsFiles<'_>) -> Result<Option<usize>, LoadError> {
     let file = "tokenizer_config.json";
-    let Some(mut config) = ConfigFile::read(checkpoint, file.into())? else { return Ok(None) };
+    let Some(mut config) = ConfigFile::read(files, file.into())? else { return Ok(None) };
     let Some(length) = config.take("model_max_length") else { return Ok(None) };
     match positive(&length) {
         Some(length) => Ok(Some(length)),
