@@ -31,7 +31,7 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
         return Err(Refusal::Empty("`text` cannot be empty".into()));
     }
     let overlong = call.overlong()?;
-    let names = choose_names(app, request.models)?;
+    let names = choose_names(&call, request.models)?;
     let mut results = BTreeMap::new();
     let mut chosen = Vec::new();
     for name in names {
@@ -72,15 +72,15 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
     }
     let characters = request.text.chars().count();
     let body = Analysis { object: "analysis", tokenizations, results };
-    Ok(call.answer(characters, &outputs, body))
+    Ok(call.answer(characters, &outputs.into(), body))
 }
 
 /// Returns the models that the request names, or all of them.
-fn choose_names(app: &App, requested: Option<Vec<String>>) -> Result<Vec<String>, Refusal> {
+fn choose_names(call: &Call, requested: Option<Vec<String>>) -> Result<Vec<String>, Refusal> {
     let Some(names) = requested else {
-        return Ok(app.models.iter().map(|served| served.name.clone()).collect());
+        return Ok(call.app.models.iter().map(|served| served.name.clone()).collect());
     };
-    app.check_count(names.len(), "models")?;
+    call.check_count(names.len(), "models")?;
     let twice = names.iter().enumerate().find(|(n, name)| names[..*n].contains(name));
     match twice {
         Some((_, name)) => {
@@ -143,7 +143,8 @@ async fn run(
                 Chunks::from_tokens(&model.tokenizer, text.clone(), bare, chunking, limit)
             };
             let chunks = app.tokenizer_pool.run(cut).await??;
-            app.run_chunks(served, &[chunks], &task).await?.pop()
+            let outputs = app.run_chunks(served, &[Ok(chunks)], &task, false).await;
+            outputs.map_err(|failure| failure.refusal)?.pop()
         }
         Overlong::Truncate(truncate) => {
             let (TokenizedText { text, bare }, tokenizer) =
@@ -155,7 +156,9 @@ async fn run(
                 return Err(RequestError::TooLong { tokens, limit }.into());
             }
             let input = Input::Tokens(text.clone(), tokenizer.wrap(bare, kept));
-            app.submit_all(served, [input], &task, Truncate::No).await?.pop().map(Output::from)
+            let results = app.submit_all(served, vec![input], &task, Truncate::No, false).await;
+            let result = results.map_err(|failure| failure.refusal)?.pop().transpose()?;
+            result.map(Output::from)
         }
     };
     output.ok_or_else(|| {

@@ -1,18 +1,21 @@
 //! Vectors in text-embeddings-inference's dialect: `/embed`, `/embed_all`, `/similarity`.
 
+use std::collections::BTreeMap;
+
 use axum::response::Response;
 use bigbatch_engine::{Input, Overlong, Task, prompted};
 
 use super::call::Call;
-use crate::error::Refusal;
-use crate::jobs::{Output, take_rows, take_vectors};
+use crate::error::{FailedInput, Failure, Refusal};
+use crate::jobs::{Outputs, take_rows, take_vectors};
 use crate::wire::inputs::SimilarityInput;
+use crate::wire::partial::{Items, in_place};
 use crate::wire::request::ModelRequest;
 use crate::wire::shared::Matrix;
 use crate::wire::tei::{EmbedAllRequest, EmbedRequest, SimilarityRequest, TeiErrors};
 
 #[utoipa::path(post, path = "/embed", tag = "text-embeddings-inference", request_body = EmbedRequest,
-    responses((status = 200, description = "One vector per input", body = Vec<Vec<f32>>), TeiErrors))]
+    responses((status = 200, description = "One vector per input", body = Items<Vec<f32>>), TeiErrors))]
 /// Computes one vector per input.
 pub(crate) async fn embed(call: Call, request: EmbedRequest) -> Result<Response, Refusal> {
     let prompt = call.served.prompt(request.prompt_name.as_deref())?;
@@ -21,45 +24,56 @@ pub(crate) async fn embed(call: Call, request: EmbedRequest) -> Result<Response,
     let (normalize, dimensions) = (request.normalize, request.dimensions);
     let task = Task::Embed { pooling: None, normalize, dimensions };
     let mut outputs = call.run(batch.inputs, task, overlong).await?;
-    let vectors = take_vectors(&mut outputs);
+    let vectors = in_place(take_vectors(&mut outputs), &outputs.failed);
     Ok(call.answer(batch.characters, &outputs, vectors))
 }
 
 #[utoipa::path(post, path = "/embed_all", tag = "text-embeddings-inference",
     request_body = EmbedAllRequest,
     responses((status = 200, description = "Per input one vector per token, special tokens included",
-        body = Vec<Vec<Vec<f32>>>), TeiErrors))]
+        body = Items<Matrix>), TeiErrors))]
 /// Computes the final hidden state of every token.
 pub(crate) async fn embed_all(call: Call, request: EmbedAllRequest) -> Result<Response, Refusal> {
     let prompt = call.served.prompt(request.prompt_name.as_deref())?;
     let batch = request.inputs.into_batch(prompt).map_err(Refusal::Shape)?;
     let mut outputs = call.run(batch.inputs, Task::EmbedAll, call.overlong()?).await?;
     let rows: Vec<Matrix> = outputs.iter_mut().filter_map(take_rows).map(Matrix::from).collect();
+    let rows = in_place(rows, &outputs.failed);
     Ok(call.answer(batch.characters, &outputs, rows))
 }
 
 #[utoipa::path(post, path = "/similarity", tag = "text-embeddings-inference",
     request_body = SimilarityRequest,
     responses((status = 200, description = "The cosine of each sentence and the source sentence",
-        body = Vec<f32>), TeiErrors))]
+        body = Items<f32>), TeiErrors))]
 /// Compares sentences with a source sentence.
 pub(crate) async fn similarity(
-    call: Call,
+    mut call: Call,
     request: SimilarityRequest,
 ) -> Result<Response, Refusal> {
     let parameters = request.parameters.unwrap_or_default();
+    call.partial = parameters.partial.unwrap_or(call.partial);
     let overlong = call.overlong_by(parameters.length())?;
     let prompt = call.served.prompt(parameters.prompt_name.as_deref())?;
-    let PairCosines { cosines, outputs, characters } =
-        compare_sentences(&call, request.inputs, prompt, overlong).await?;
-    Ok(call.answer(characters, &outputs, cosines))
+    let pairs = compare_sentences(&call, request.inputs, prompt, overlong).await?;
+    let cosines = in_place(pairs.values(), &pairs.outputs.failed);
+    Ok(call.answer(pairs.characters, &pairs.outputs, cosines))
 }
 
-/// Cosines of pairs of texts, and how the texts were read.
-pub(super) struct PairCosines {
-    pub(super) cosines: Vec<f32>,
-    pub(super) outputs: Vec<Output>,
+/// Scores of pairs of texts, and how the texts were read.
+pub(super) struct PairScores {
+    /// The index of each pair that has one, and its score.
+    pub(super) scores: Vec<(usize, f32)>,
+    /// The texts that were read; the failed inputs are pairs.
+    pub(super) outputs: Outputs,
     pub(super) characters: usize,
+}
+
+impl PairScores {
+    /// Returns the scores alone.
+    pub(super) fn values(&self) -> Vec<f32> {
+        self.scores.iter().map(|&(_, score)| score).collect()
+    }
 }
 
 /// Compares each sentence with the source sentence.
@@ -68,37 +82,69 @@ pub(super) async fn compare_sentences(
     SimilarityInput { source_sentence, sentences }: SimilarityInput,
     prompt: Option<&str>,
     overlong: Overlong,
-) -> Result<PairCosines, Refusal> {
-    call.app.check_count(sentences.len(), "sentences")?;
-    compare_pairs(call, vec![source_sentence], sentences, prompt, overlong).await
+) -> Result<PairScores, Refusal> {
+    call.check_count(sentences.len(), "sentences")?;
+    let left = ("source sentence", vec![source_sentence]);
+    compare_pairs(call, left, sentences, prompt, overlong).await
 }
 
-/// Compares the texts of two lists pair by pair, or a single text with each of the other list.
+/// Compares the texts of two lists pair by pair, or a single text with each of the other list. Errors call the texts
+/// of the first list by its name.
 pub(super) async fn compare_pairs(
     call: &Call,
-    left: Vec<String>,
+    (name, left): (&str, Vec<String>),
     right: Vec<String>,
     prompt: Option<&str>,
     overlong: Overlong,
-) -> Result<PairCosines, Refusal> {
+) -> Result<PairScores, Refusal> {
     let (lefts, rights) = (left.len(), right.len());
+    let part = |index: usize| match index.checked_sub(lefts) {
+        Some(index) => format!("input {index}, counted from 0"),
+        None if lefts == 1 => format!("the {name}"),
+        None => format!("{name} {index}, counted from 0"),
+    };
+    let refuse = |Failure { index, refusal }: Failure| match index {
+        Some(index) => refusal.of_part(part(index)),
+        None => refusal,
+    };
     let characters = left.iter().chain(&right).map(|text| text.chars().count()).sum();
-    let run = |texts: Vec<String>| {
-        let inputs = texts.into_iter().map(|text| Input::Text(prompted(prompt, text))).collect();
-        let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
-        call.run(inputs, task, overlong)
-    };
-    call.app.check_admission(&call.served, lefts + rights)?;
-    // Both at once: one after the other would wait in the queue twice.
-    let (mut outputs, of_right) = tokio::try_join!(run(left), run(right))?;
-    outputs.extend(of_right);
-    let vectors = take_vectors(&mut outputs);
+    let inputs = left.into_iter().chain(right);
+    let inputs = inputs.map(|text| Input::Text(prompted(prompt, text))).collect();
+    let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
+    let mut outputs = call.run_counted(inputs, task, overlong).await.map_err(refuse)?;
+    let failures = std::mem::take(&mut outputs.failed);
+    let first = failures.first().cloned();
+    // Of a pair's two failures, the one in the first list is reported.
+    let mut failed = BTreeMap::new();
+    for FailedInput { index, refusal } in failures {
+        match index.checked_sub(lefts) {
+            Some(index) => failed.entry(index).or_insert(refusal),
+            None => failed.entry(index).or_insert(refusal.of_part(name)),
+        };
+    }
+    let mut vectors = vec![None; lefts + rights];
+    for (n, vector) in take_vectors(&mut outputs).into_iter().enumerate() {
+        vectors[outputs[n].index] = Some(vector);
+    }
     let (left, right) = vectors.split_at(lefts);
-    let cosine = |n: usize| {
-        let (a, b) = (&left[if lefts == 1 { 0 } else { n }], &right[n]);
-        let products = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
-        products.sum::<f64>() as f32
+    let score = |n: usize| {
+        let (a, b) = (left[if lefts == 1 { 0 } else { n }].as_ref()?, right[n].as_ref()?);
+        Some((n, cosine(a, b)))
     };
-    let cosines = (0..rights).map(cosine).collect();
-    Ok(PairCosines { cosines, outputs, characters })
+    let scores: Vec<(usize, f32)> = (0..rights).filter_map(score).collect();
+    match first {
+        Some(first) if scores.is_empty() => Err(refuse(first.into())),
+        _ => {
+            let failed = failed.into_iter();
+            outputs.failed =
+                failed.map(|(index, refusal)| FailedInput { index, refusal }).collect();
+            Ok(PairScores { scores, outputs, characters })
+        }
+    }
+}
+
+/// Returns the cosine of two vectors of unit length.
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let products = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
+    products.sum::<f64>() as f32
 }

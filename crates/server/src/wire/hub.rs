@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::inputs::{Inputs, SimilarityInput};
+use super::partial::Items;
 use super::request::{ModelRequest, model_request};
 use super::shared::{MaskFill, Prediction};
 pub(super) use super::tei::render_refusal;
@@ -29,6 +30,11 @@ pub(crate) struct HubRequest {
 impl ModelRequest for HubRequest {
     fn model(&self) -> Option<&str> {
         self.model.as_deref()
+    }
+
+    fn partial(&self) -> bool {
+        let inside = self.parameters.as_ref().and_then(|parameters| parameters.partial);
+        inside.or(self.beside.partial).unwrap_or(false)
     }
 }
 
@@ -60,7 +66,7 @@ model_request! {
         pub(crate) targets: Option<Vec<String>>,
         pub(crate) raw_scores: Option<bool>,
         pub(crate) return_text: Option<bool>,
-    } + truncate, truncation_direction, chunk
+    } + truncate, truncation_direction, chunk, partial
 }
 
 impl HubParameters {
@@ -79,6 +85,7 @@ impl HubParameters {
             raw_scores: self.raw_scores.or(other.raw_scores),
             return_text: self.return_text.or(other.return_text),
             chunk: self.chunk.or(other.chunk),
+            partial: self.partial.or(other.partial),
         }
     }
 }
@@ -100,17 +107,17 @@ pub(crate) struct EntityGroup {
 #[serde(untagged)]
 pub(crate) enum HubAnswer {
     /// A vector per input.
-    Vectors(Vec<Vec<f32>>),
+    Vectors(Items<Vec<f32>>),
     /// A cosine per sentence.
-    Similarities(Vec<f32>),
+    Similarities(Items<f32>),
     /// Labels of each text.
-    Labels(Vec<Vec<Prediction>>),
+    Labels(Items<Vec<Prediction>>),
     /// Entities of one text.
     Entities(Vec<EntityGroup>),
     /// Entities of each text.
-    EntitiesOfMany(Vec<Vec<EntityGroup>>),
+    EntitiesOfMany(Items<Vec<EntityGroup>>),
     /// Candidates for the one mask of one text.
     Fills(Vec<MaskFill>),
     /// Candidates for each mask.
-    FillsOfMany(Vec<Vec<MaskFill>>),
+    FillsOfMany(Items<Vec<MaskFill>>),
 }

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::inputs::Texts;
 use super::openai::OpenAiError;
+use super::partial::Items;
 use super::request::model_request;
 use super::shared::{MaskFill, Prediction, default_top_k};
 pub(super) use super::tei::render_refusal;
@@ -21,7 +22,7 @@ model_request! {
         /// Adds the label of every token, special ones included.
         #[serde(default)]
         pub(crate) all_tokens: bool,
-    } + model, truncate, truncation_direction, chunk
+    } + model, truncate, truncation_direction, chunk, partial
 }
 
 /// A labelled span of a text.
@@ -73,7 +74,7 @@ model_request! {
         /// Number of candidates per mask.
         #[serde(default = "default_top_k")]
         pub(crate) top_k: usize,
-    } + model, truncate, truncation_direction, chunk
+    } + model, truncate, truncation_direction, chunk, partial
 }
 
 /// The candidates of one text.
@@ -90,7 +91,7 @@ pub(crate) struct FillMaskAnswer {
 #[serde(untagged)]
 pub(crate) enum OneOrMany<T> {
     One(T),
-    Many(Vec<T>),
+    Many(Items<T>),
 }
 
 model_request! {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 use super::inputs::Inputs;
+use super::partial::InputError;
 use super::request::model_request;
 use super::shared::{EncodingFormat, Numbers};
 use crate::error::Refusal;
@@ -19,7 +20,7 @@ model_request! {
         pub(crate) encoding_format: EncodingFormat,
         pub(crate) dimensions: Option<usize>,
         pub(crate) prompt_name: Option<String>,
-    } + model, truncate, truncate_prompt_tokens, chunk
+    } + model, truncate, truncate_prompt_tokens, chunk, partial
 }
 
 /// The answer of `/v1/embeddings`.
@@ -27,6 +28,9 @@ model_request! {
 pub(crate) struct Embeddings {
     pub(crate) object: &'static str,
     pub(crate) data: Vec<Embedding>,
+    /// The inputs that failed, if the request has `partial`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) errors: Vec<InputError>,
     pub(crate) model: String,
     pub(crate) usage: TokenUsage,
 }

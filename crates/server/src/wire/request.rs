@@ -38,6 +38,11 @@ pub(crate) trait ModelRequest: DeserializeOwned + Send {
         Ok(of_path)
     }
 
+    /// Returns whether inputs may fail without failing the request.
+    fn partial(&self) -> bool {
+        false
+    }
+
     /// Returns the fields on inputs that are too long.
     fn length(&self) -> LengthFields {
         LengthFields::default()
@@ -135,7 +140,7 @@ impl LengthFields {
 }
 
 /// Declares a request with fields of its own, and after `+` the shared ones that its dialect has: `model`,
-/// `truncate`, `truncation_direction`, `truncate_prompt_tokens` and `chunk`. With `dialect_by_body` the struct
+/// `truncate`, `truncation_direction`, `truncate_prompt_tokens`, `chunk` and `partial`. With `dialect_by_body` the struct
 /// has a method of that name, for a path that two dialects share.
 macro_rules! model_request {
     (
@@ -187,6 +192,17 @@ macro_rules! model_request {
             /// Reads inputs in windows and merges their answers. Rejected where answers cannot be merged:
             /// pairs, token ids, rows per token, masks.
             pub(crate) chunk: Option<$crate::wire::request::Chunk>,
+        });
+    };
+    (@add [partial $($rest:ident)*] $head:tt { $($model:tt)* } $length:tt { $($fields:tt)* }) => {
+        model_request!(@add [$($rest)*] $head { $($model)*
+            fn partial(&self) -> bool {
+                self.partial.unwrap_or(false)
+            }
+        } $length { $($fields)*
+            /// Answers the inputs that can be answered, and reports why the others failed; false if absent, so that
+            /// one failed input fails the request.
+            pub(crate) partial: Option<bool>,
         });
     };
     (

@@ -37,7 +37,7 @@ model_request! {
         /// vLLM's: probabilities instead of logits; true if absent.
         #[serde(alias = "activation", alias = "softmax")]
         pub(crate) use_activation: Option<bool>,
-    } + dialect_by_body, model, truncate, truncation_direction, truncate_prompt_tokens, chunk
+    } + dialect_by_body, model, truncate, truncation_direction, truncate_prompt_tokens, chunk, partial
 }
 
 impl ClassifyRequest {
@@ -69,7 +69,7 @@ model_request! {
         /// With `documents`: probabilities instead of logits; true if absent.
         #[serde(alias = "activation")]
         pub(crate) use_activation: Option<bool>,
-    } + dialect_by_body, model, truncate, truncation_direction, truncate_prompt_tokens, chunk
+    } + dialect_by_body, model, truncate, truncation_direction, truncate_prompt_tokens, chunk, partial
 }
 
 impl RerankRequest {

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::inputs::{Inputs, Texts};
 use super::openai::TokenUsage;
 pub(super) use super::openai::render_refusal;
+use super::partial::InputError;
 use super::request::model_request;
 use super::shared::{EncodingFormat, Numbers};
 
@@ -40,6 +41,9 @@ pub(crate) struct List<T> {
     pub(crate) created: u64,
     pub(crate) model: String,
     pub(crate) data: Vec<T>,
+    /// The inputs that failed, if the request has `partial`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) errors: Vec<InputError>,
     pub(crate) usage: Usage,
 }
 
@@ -66,7 +70,7 @@ model_request! {
         /// Scales vectors to unit length and scores to probabilities; true if absent.
         #[serde(alias = "activation", alias = "normalize", alias = "softmax")]
         pub(crate) use_activation: Option<bool>,
-    } + model, truncate, truncate_prompt_tokens, chunk
+    } + model, truncate, truncate_prompt_tokens, chunk, partial
 }
 
 /// What `/pooling` computes.
@@ -101,7 +105,7 @@ model_request! {
         /// Probabilities instead of logits; true if absent.
         #[serde(alias = "activation")]
         pub(crate) use_activation: Option<bool>,
-    } + model, truncate, truncate_prompt_tokens, chunk
+    } + model, truncate, truncate_prompt_tokens, chunk, partial
 }
 
 /// The score of one pair.
@@ -120,6 +124,9 @@ pub(crate) struct DocumentRanking {
     pub(crate) usage: TokenUsage,
     /// Best first.
     pub(crate) results: Vec<RerankResult>,
+    /// The documents that failed, if the request has `partial`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) errors: Vec<InputError>,
 }
 
 /// One document against the query.
