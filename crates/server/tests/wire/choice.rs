@@ -6,7 +6,7 @@ use bigbatch_engine::InitHead;
 use bigbatch_server::{App, Models, Options, ServedModel};
 use serde_json::{Value, json};
 
-use crate::common::{app, labels, post, post_to, served};
+use crate::common::{labels, post, post_to, served};
 
 fn classifier(name: &str) -> ServedModel {
     served(name, InitHead::Sequence(labels(&["a", "b"])), 512)
@@ -45,14 +45,13 @@ async fn the_only_model_that_can_answers_a_request_without_a_name() {
             assert_eq!(model, "vectors", "{path}");
         }
     }
-    let app = app();
     for (path, body) in [
         ("/tag", json!({"inputs": "a"})),
         ("/fill_mask", json!({"inputs": "[MASK]"})),
         ("/rerank", json!({"query": "q", "texts": ["a"]})),
         ("/", json!({"query": "q", "texts": ["a"]})),
     ] {
-        let reply = post_to(&app, path, body.to_string()).await;
+        let reply = post(path, &body).await;
         assert_eq!(reply.status, 200, "{path}: {}", reply.text);
     }
 }

@@ -59,7 +59,7 @@ async fn of_text_embeddings_inference() {
         ("/tokenize", json!({"inputs": ""})),
         ("/decode", json!({"ids": []})),
         ("/decode", json!({"ids": [4_000_000_000u32]})),
-        ("/tag", json!({"inputs": "a"})),
+        ("/tag", json!({"inputs": "a", "model": "embed"})),
         ("/fill_mask", json!({"inputs": "no mask"})),
         ("/fill_mask", json!({"inputs": "[MASK]", "top_k": 0})),
         ("/classify", json!({"model": "intent"})),
