@@ -229,6 +229,8 @@ mod tests {
         let args = serve(&[]);
         assert_eq!(args.options(), Options::default());
         assert_eq!(args.transport(), Transport::default());
+        let set = serve(&["--max-client-batch-size=7"]).options();
+        assert_eq!(set.max_client_batch_size, Some(7));
     }
 
     #[test]

@@ -280,6 +280,21 @@ mod tests {
     }
 
     #[test]
+    fn a_permit_is_held_beyond_the_capacity_and_as_long_as_the_slot() {
+        let queue = queue(1);
+        let permit = Arc::new(());
+        queue.admit(Some(permit.clone()), Waits).expect("the caller bounds it");
+        queue.put_tokenized(queue.take_admitted());
+        let held = queue.take_admitted();
+        assert_eq!((queue.taken(), Arc::strong_count(&permit)), (2, 2));
+        queue.cancel(1);
+        assert_eq!(Arc::strong_count(&permit), 2, "it is being tokenized");
+        queue.put_tokenized(None);
+        drop(held);
+        assert_eq!((queue.taken(), Arc::strong_count(&permit)), (1, 1));
+    }
+
+    #[test]
     fn what_is_being_tokenized_when_the_queue_is_abandoned_waits_for_nobody() {
         let queue = queue(3);
         let admitted = queue.take_admitted();
