@@ -70,7 +70,7 @@ pub use device::{
 };
 pub use dtype::Dtype;
 pub use engine::{
-    BatchInfo, BatchReport, Engine, EngineOptions, Pending, Pulse, Request, Response,
+    BatchInfo, BatchReport, Engine, EngineOptions, Pending, Permit, Pulse, Request, Response,
     ResponseFuture, RunningBatch, Timings,
 };
 pub use error::{DeviceError, LoadError, RequestError};

@@ -81,6 +81,26 @@ fn a_full_queue_refuses_at_once_and_recovers() {
 }
 
 #[test]
+fn a_permit_replaces_the_limit_and_returns_when_its_request_has_left() {
+    let engine = engine(TaskKind::Classify, small(1));
+    let permit = Arc::new(());
+    let submit = |text: &str| engine.submit_with_permit(classify(text), permit.clone()).unwrap();
+    let pending: Vec<_> = ["one", "two", "three"].map(submit).into();
+    let cancelled = submit(&"word ".repeat(1500));
+    for pending in pending {
+        pending.wait().unwrap();
+    }
+    drop(cancelled);
+    // Whatever became of it: the engine has answered what came after.
+    submit("last").wait().unwrap();
+    while engine.in_flight() > 0 {
+        thread::yield_now();
+    }
+    drop(engine);
+    assert_eq!(Arc::strong_count(&permit), 1);
+}
+
+#[test]
 fn callers_that_go_away_free_their_places() {
     let engine = engine(TaskKind::Classify, small(64));
     let long = "word ".repeat(1500);

@@ -3,6 +3,7 @@
 //! How a dialect spells a refusal is in its file below `wire`; [`Dialect::render`](crate::Dialect::render)
 //! picks it.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use bigbatch_engine::RequestError;
@@ -102,6 +103,39 @@ pub enum Refusal {
     Unavailable(String),
 }
 
+/// An input that was refused, among others of its request.
+#[derive(Debug, Clone)]
+pub(crate) struct FailedInput {
+    /// Index of the input in the request.
+    pub(crate) index: usize,
+    pub(crate) refusal: Refusal,
+}
+
+/// Why a request got no answer, and the input at fault, if it is one.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) index: Option<usize>,
+    pub(crate) refusal: Refusal,
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Failure {
+        Failure { index: None, refusal }
+    }
+}
+
+impl From<RequestError> for Failure {
+    fn from(error: RequestError) -> Failure {
+        Failure::from(Refusal::from(error))
+    }
+}
+
+impl From<FailedInput> for Failure {
+    fn from(FailedInput { index, refusal }: FailedInput) -> Failure {
+        Failure { index: Some(index), refusal }
+    }
+}
+
 /// The values of [`Refusal::reason`], and `other`.
 pub const REASONS: [&str; 20] = [
     "syntax",
@@ -163,6 +197,18 @@ impl Refusal {
         };
         let seconds = wait.as_secs_f64().ceil() as u64;
         Some(seconds.clamp(RETRY_AFTER_SECONDS_MIN, RETRY_AFTER_SECONDS_MAX))
+    }
+
+    /// Adds to the message which part of the request is at fault.
+    pub(crate) fn of_part(self, part: impl Display) -> Refusal {
+        let add = |message: String| format!("{message} ({part})");
+        match self {
+            Refusal::Empty(message) => Refusal::Empty(add(message)),
+            Refusal::Invalid(message) => Refusal::Invalid(add(message)),
+            Refusal::TooLong(message) => Refusal::TooLong(add(message)),
+            Refusal::Backend(message) => Refusal::Backend(add(message)),
+            other => other,
+        }
     }
 
     /// Returns the name of the refusal in counters and logs: one of [`REASONS`].

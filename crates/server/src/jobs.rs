@@ -1,18 +1,21 @@
 //! Jobs: the inputs of one request and what to compute from them.
 //!
-//! All inputs are submitted to the engine before the first is awaited, and the first failure fails the job. Inputs
-//! that are too long are read in windows where the request asks for it. What a job's outputs look like on the
-//! wire is the business of `routes`.
+//! Inputs are submitted to the engine as `admission` admits them, and awaited in order. The first failure fails the
+//! job, unless the request asks for the answers to the other inputs (`partial`). Inputs that are too long are read
+//! in windows where the request asks for it. What a job's outputs look like on the wire is the business of `routes`.
 
+use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use bigbatch_engine::{
-    Answer, BatchInfo, Chunking, Chunks, Input, LabelScore, Overlong, Pending, Request,
-    RequestError, Response, Task, Timings, Truncate, prompted,
+    Answer, BatchInfo, Chunking, Chunks, Input, LabelScore, Overlong, Permit, Request,
+    RequestError, Response, ResponseFuture, Task, Timings, Truncate, prompted,
 };
 
+use crate::admission::Admitted;
 use crate::app::App;
-use crate::error::Refusal;
+use crate::error::{FailedInput, Failure, Refusal};
 use crate::models::ServedModel;
 
 /// The inputs of one request and the task for each of them.
@@ -20,10 +23,14 @@ pub(crate) struct Job {
     pub(crate) inputs: Vec<Input>,
     pub(crate) task: Task,
     pub(crate) overlong: Overlong,
+    /// Whether inputs may fail without failing the job.
+    pub(crate) partial: bool,
 }
 
 /// The answer to one input, and how the input was read.
 pub(crate) struct Output {
+    /// Index of the input in the request.
+    pub(crate) index: usize,
     pub(crate) answer: Answer,
     /// Number of tokens read; the special tokens around windows count once.
     pub(crate) tokens: usize,
@@ -52,6 +59,52 @@ fn prompt_classification(prompt: &str, inputs: Vec<Input>) -> Result<Vec<Input>,
         prompted => Ok(prompted),
     };
     inputs.into_iter().map(put).collect()
+}
+
+/// The outputs of a job, in the order of its inputs, and the inputs that failed, of which only a partial job has any.
+#[derive(Default)]
+pub(crate) struct Outputs {
+    done: Vec<Output>,
+    pub(crate) failed: Vec<FailedInput>,
+}
+
+impl From<Vec<Output>> for Outputs {
+    fn from(done: Vec<Output>) -> Outputs {
+        Outputs { done, failed: Vec::new() }
+    }
+}
+
+impl Deref for Outputs {
+    type Target = Vec<Output>;
+
+    fn deref(&self) -> &Vec<Output> {
+        &self.done
+    }
+}
+
+impl DerefMut for Outputs {
+    fn deref_mut(&mut self) -> &mut Vec<Output> {
+        &mut self.done
+    }
+}
+
+impl Outputs {
+    /// Collects one result per input. Without any output the first failure is returned: the job has failed.
+    fn collect(
+        results: impl IntoIterator<Item = Result<Output, Refusal>>,
+    ) -> Result<Outputs, Failure> {
+        let mut outputs = Outputs::default();
+        for (index, result) in results.into_iter().enumerate() {
+            match result {
+                Ok(output) => outputs.done.push(Output { index, ..output }),
+                Err(refusal) => outputs.failed.push(FailedInput { index, refusal }),
+            }
+        }
+        if outputs.done.is_empty() && !outputs.failed.is_empty() {
+            return Err(outputs.failed.swap_remove(0).into());
+        }
+        Ok(outputs)
+    }
 }
 
 /// Returns the number of tokens of all outputs.
@@ -86,63 +139,37 @@ pub(crate) fn take_rows(output: &mut Output) -> Option<(Vec<f32>, usize)> {
 }
 
 impl From<Response> for Output {
+    /// Converts the response to a request's first input.
     fn from(response: Response) -> Output {
         let Response { tokens, truncated, answer, timings, batch } = response;
-        Output { answer, tokens, truncated, chunks: None, timings, batch }
+        Output { index: 0, answer, tokens, truncated, chunks: None, timings, batch }
     }
 }
 
 impl App {
-    /// Runs a job on a model and returns one output per input, in order. The first failure fails the job and
-    /// cancels the inputs that are still under way; dropping the future cancels them too.
+    /// Runs a job on a model and returns one output per input, in order. A failure of one input fails the job and
+    /// cancels the inputs that are still under way, unless the job is partial; dropping the future cancels them too.
     pub(crate) async fn run_job(
         &self,
         served: &Arc<ServedModel>,
         mut job: Job,
-    ) -> Result<Vec<Output>, Refusal> {
-        self.check_count(job.inputs.len(), "inputs")?;
+    ) -> Result<Outputs, Failure> {
         self.check_task(served, &job.task)?;
         if let Task::Classify { .. } = job.task
             && let Some(prompt) = served.prompt(None)?
         {
             job.inputs = prompt_classification(prompt, job.inputs)?;
         }
-        self.check_admission(served, job.inputs.len())?;
         self.check_answer(served, &job)?;
         match job.overlong {
-            Overlong::Chunk(chunking) => {
-                self.run_in_chunks(served, job.inputs, job.task, chunking).await
-            }
+            Overlong::Chunk(chunking) => self.run_in_chunks(served, job, chunking).await,
             Overlong::Truncate(truncate) => {
-                let responses = self.submit_all(served, job.inputs, &job.task, truncate).await?;
-                Ok(responses.into_iter().map(Output::from).collect())
+                let Job { inputs, task, partial, .. } = job;
+                let results = self.submit_all(served, inputs, &task, truncate, partial).await?;
+                let output = |result: Result<Response, RequestError>| Ok(result?.into());
+                Outputs::collect(results.into_iter().map(output))
             }
         }
-    }
-
-    /// Rejects an empty request and one with more inputs than the limit.
-    pub(crate) fn check_count(&self, count: usize, field: &str) -> Result<(), Refusal> {
-        let limit = self.options.max_client_batch_size;
-        match count {
-            0 => Err(Refusal::Empty(format!("`{field}` cannot be empty"))),
-            _ if count > limit => {
-                Err(Refusal::TooMany { count, limit, flag: "--max-client-batch-size" })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Rejects a request with more inputs than the engine ever admits: a retry would not help.
-    pub(crate) fn check_admission(
-        &self,
-        served: &ServedModel,
-        count: usize,
-    ) -> Result<(), Refusal> {
-        let limit = served.engine.max_concurrent_requests();
-        if count > limit {
-            return Err(Refusal::TooMany { count, limit, flag: "--max-concurrent-requests" });
-        }
-        Ok(())
     }
 
     /// Rejects a task that the model cannot do, or whose options exceed the server's limits.
@@ -195,13 +222,13 @@ impl App {
     async fn run_in_chunks(
         &self,
         served: &Arc<ServedModel>,
-        inputs: Vec<Input>,
-        task: Task,
+        Job { inputs, task, partial, .. }: Job,
         chunking: Chunking,
-    ) -> Result<Vec<Output>, Refusal> {
+    ) -> Result<Outputs, Failure> {
         // Before tokenizing, which is the expensive part.
         Chunks::task(&task)?;
         let pools_prompts = served.engine.model().embedding.include_prompt;
+        chunking.room(&served.engine.model().tokenizer, served.engine.max_tokens())?;
         let text = |input| match input {
             Input::Text(text) => Ok(text),
             Input::Prompted(prompt, text) if pools_prompts => Ok(prompt + &text),
@@ -216,59 +243,141 @@ impl App {
             let engine = &reader.engine;
             Chunks::split(&engine.model().tokenizer, text, chunking, engine.max_tokens())
         };
-        let split = move || texts.into_iter().map(split).collect::<Result<Vec<Chunks>, _>>();
-        let chunks = self.tokenizer_pool.run(split).await??;
-        self.run_chunks(served, &chunks, &task).await
+        let split = move || texts.into_iter().map(split).collect::<Vec<_>>();
+        let chunks = self.tokenizer_pool.run(split).await?;
+        let failed = |(index, chunks): (usize, &Result<Chunks, RequestError>)| {
+            let refusal = chunks.as_ref().err()?.clone().into();
+            Some(FailedInput { index, refusal })
+        };
+        if let Some(failed) = chunks.iter().enumerate().find_map(failed)
+            && !partial
+        {
+            return Err(failed.into());
+        }
+        self.run_chunks(served, &chunks, &task, partial).await
     }
 
-    /// Runs texts that are already cut into windows and returns one output per text.
+    /// Runs texts that are already cut into windows and returns one output per text. Texts that could not be cut
+    /// are failed inputs.
     pub(crate) async fn run_chunks(
         &self,
         served: &ServedModel,
-        chunks: &[Chunks],
+        chunks: &[Result<Chunks, RequestError>],
         task: &Task,
-    ) -> Result<Vec<Output>, Refusal> {
-        let count = chunks.iter().map(Chunks::count).sum::<usize>();
-        let capacity = served.engine.max_concurrent_requests();
-        for (limit, flag) in
-            [(self.options.max_chunks, "--max-chunks"), (capacity, "--max-concurrent-requests")]
-        {
-            if count > limit {
-                return Err(Refusal::TooLong(format!(
-                    "`chunk` makes {count} windows; the limit is {limit} ({flag})"
-                )));
-            }
+        partial: bool,
+    ) -> Result<Outputs, Failure> {
+        let counts = chunks.iter().map(|chunks| chunks.as_ref().map_or(0, Chunks::count));
+        let (count, limit) = (counts.clone().sum::<usize>(), self.options.max_chunks);
+        if count > limit {
+            return Err(Failure::from(Refusal::TooLong(format!(
+                "`chunk` makes {count} windows; the limit is {limit} (--max-chunks)"
+            ))));
         }
         let each = Chunks::task(task)?;
-        let inputs = chunks.iter().flat_map(Chunks::inputs);
-        let mut responses = self.submit_all(served, inputs, &each, Truncate::No).await?.into_iter();
-        let output = |chunks: &Chunks| {
-            let own = responses.by_ref().take(chunks.count()).collect();
-            Output { chunks: Some(chunks.count()), ..Response::merge(chunks, task, own).into() }
+        let inputs = chunks.iter().flatten().flat_map(Chunks::inputs).collect();
+        let results = self.submit_all(served, inputs, &each, Truncate::No, partial).await;
+        let text_of = |window: usize| {
+            let ends = counts.scan(0, |end, count| {
+                *end += count;
+                Some(*end)
+            });
+            ends.take_while(|&end| end <= window).count()
         };
-        Ok(chunks.iter().map(output).collect())
+        let results =
+            results.map_err(|failure| Failure { index: failure.index.map(text_of), ..failure })?;
+        let mut results = results.into_iter();
+        Outputs::collect(chunks.iter().map(|chunks| {
+            let chunks = chunks.as_ref().map_err(Clone::clone)?;
+            let own: Vec<_> = results.by_ref().take(chunks.count()).collect();
+            let own = own.into_iter().collect::<Result<Vec<Response>, _>>()?;
+            Ok(Output { chunks: Some(chunks.count()), ..Response::merge(chunks, task, own).into() })
+        }))
     }
 
-    /// Submits all inputs, then awaits all responses.
+    /// Submits all inputs, as many at once as the engine has slots for this request, and returns a result per
+    /// input, in order. A failure of one input fails all of them unless `partial`.
     pub(crate) async fn submit_all(
         &self,
         served: &ServedModel,
-        inputs: impl IntoIterator<Item = Input>,
+        inputs: Vec<Input>,
         task: &Task,
         truncate: Truncate,
-    ) -> Result<Vec<Response>, RequestError> {
+        partial: bool,
+    ) -> Result<Vec<Result<Response, RequestError>>, Failure> {
+        let mut inputs = inputs.into_iter();
         let stages = self.observe.model(&served.name);
-        let submit = |input: Input| {
+        let submit = |input: Input, permit: Permit| {
             stages.record_submission();
-            served.engine.submit(Request { input, task: task.clone(), truncate })
+            let request = Request { input, task: task.clone(), truncate };
+            served.engine.submit_with_permit(request, permit)
         };
-        let pending = inputs.into_iter().map(submit).collect::<Result<Vec<Pending>, _>>()?;
-        let mut responses = Vec::with_capacity(pending.len());
-        for pending in pending {
-            let response = pending.await?;
-            stages.record_response(&response);
-            responses.push(response);
+        let admitted = served.admission.admit();
+        let mut feed = Some(admitted.ok_or_else(|| served.engine.overloaded_error())?);
+        let mut next = inputs.next();
+        let mut in_flight = VecDeque::new();
+        let mut results = Vec::new();
+        loop {
+            if next.is_none() {
+                // Others may have its slot and its turn.
+                feed = None;
+            }
+            tokio::select! {
+                biased;
+                Some(permit) = next_permit(&mut feed) => {
+                    if let Some(input) = std::mem::replace(&mut next, inputs.next()) {
+                        in_flight.push_back(submit(input, permit?)?.into_future());
+                    }
+                }
+                Some(result) = next_response(&mut in_flight) => {
+                    in_flight.pop_front();
+                    match &result {
+                        Ok(response) => stages.record_response(response),
+                        Err(error) if !is_of_input(error) => return Err(error.clone().into()),
+                        Err(error) => {
+                            stages.record_failure();
+                            if !partial {
+                                let (index, refusal) = (results.len(), error.clone().into());
+                                return Err(FailedInput { index, refusal }.into());
+                            }
+                        }
+                    }
+                    results.push(result);
+                }
+                else => return Ok(results),
+            }
         }
-        Ok(responses)
+    }
+}
+
+/// Waits for a permit for the next input; `None` if there is no further input.
+async fn next_permit(feed: &mut Option<Admitted<'_>>) -> Option<Result<Permit, RequestError>> {
+    match feed {
+        Some(admitted) => Some(admitted.next_permit().await),
+        None => None,
+    }
+}
+
+/// Waits for the oldest response; `None` if there is none.
+async fn next_response(
+    in_flight: &mut VecDeque<ResponseFuture>,
+) -> Option<Result<Response, RequestError>> {
+    match in_flight.front_mut() {
+        Some(oldest) => Some(oldest.await),
+        None => None,
+    }
+}
+
+/// Returns whether an error is the fault of its input, so that other inputs of the request may be answered.
+fn is_of_input(error: &RequestError) -> bool {
+    match error {
+        RequestError::Empty
+        | RequestError::TooLong { .. }
+        | RequestError::Invalid(_)
+        | RequestError::NotFinite => true,
+        RequestError::Overloaded { .. }
+        | RequestError::WrongTask { .. }
+        | RequestError::Device(_)
+        | RequestError::DeviceLost(_)
+        | RequestError::Stopped => false,
     }
 }

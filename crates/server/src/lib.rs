@@ -14,6 +14,7 @@
 //! - [`observe`]: the counters, and `/metrics`.
 //! - `tokenizer_pool`: tokenizing outside the engines, for windows, `/v1/analyze`, `/tokenize` and `/decode`.
 //! - [`models`]: the models by name, each with its engine; [`startup`] starts them under one memory budget.
+//! - `admission`: how many inputs of each request are in flight.
 //! - `wire`: requests, answers and refusals on the wire, one file per [`Dialect`].
 //! - [`error`]: why a request is refused, independent of the dialect; [`options`]: every limit; [`keys`]: API keys;
 //!   [`lifecycle`]: the phase of the server.
@@ -21,6 +22,7 @@
 //! It does not batch or compute: the engine does. It keeps no state between requests but counters, and never logs
 //! the content of a request, names of unknown fields excepted.
 
+mod admission;
 mod app;
 pub mod error;
 mod jobs;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bigbatch_engine::{Engine, Head};
 
+use crate::admission::Admission;
 use crate::error::Refusal;
+use crate::wire::ability::Ability;
 
 /// What a model computes, by its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,18 @@ impl ModelKind {
         }
     }
 
+    /// Returns whether the model has an ability.
+    pub(crate) fn can(self, ability: Ability) -> bool {
+        match ability {
+            Ability::Embed => self.embeds(),
+            Ability::FillMask => self == ModelKind::MaskedLm,
+            Ability::Classify => matches!(self, ModelKind::Classifier | ModelKind::Reranker),
+            Ability::Tag => self == ModelKind::TokenClassifier,
+            Ability::Rerank => self == ModelKind::Reranker,
+            Ability::Compare => self == ModelKind::Reranker || self.embeds(),
+        }
+    }
+
     /// Returns whether the model computes vectors of texts.
     pub fn embeds(self) -> bool {
         matches!(self, ModelKind::Embedding | ModelKind::MaskedLm)
@@ -51,6 +65,8 @@ pub struct ServedModel {
     pub kind: ModelKind,
     /// The engine that runs it.
     pub engine: Engine,
+    /// Which inputs of requests the engine has.
+    pub(crate) admission: Admission,
 }
 
 impl ServedModel {
@@ -63,7 +79,18 @@ impl ServedModel {
             Head::Sequence { .. } => ModelKind::Classifier,
             Head::Token => ModelKind::TokenClassifier,
         };
-        ServedModel { name: name.into(), source: source.into(), kind, engine }
+        let admission = Admission::new(engine.max_concurrent_requests());
+        ServedModel { name: name.into(), source: source.into(), kind, engine, admission }
+    }
+
+    /// Returns the message on an ability that the model lacks.
+    fn describe_lack(&self, ability: Ability) -> String {
+        let task = ability.task().map(|task| task.check(self.engine.model()));
+        match task {
+            Some(Err(error)) => error.to_string(),
+            // The beginning is text-embeddings-inference's.
+            _ => format!("model is not a re-ranker model but a {}", self.kind.name()),
+        }
     }
 
     /// Returns the prompt of this name, or without a name the model's default prompt, if there is one.
@@ -119,6 +146,36 @@ impl Models {
             return Ok(&self.list[0]);
         }
         self.named(name)
+    }
+
+    /// Returns the model for a request that names one or none, and needs this ability of it. As [`Models::get`], but
+    /// where the request names none and the first cannot do it, the only model that can.
+    ///
+    /// # Errors
+    /// As [`Models::get`]; [`Refusal::WrongKind`] for a model that cannot do it, which names those that can.
+    pub(crate) fn choose(
+        &self,
+        name: Option<&str>,
+        ability: Option<Ability>,
+    ) -> Result<&Arc<ServedModel>, Refusal> {
+        let served = self.get(name)?;
+        let Some(ability) = ability.filter(|&ability| !served.kind.can(ability)) else {
+            return Ok(served);
+        };
+        let able: Vec<_> = self.list.iter().filter(|other| other.kind.can(ability)).collect();
+        if let (None, [only]) = (name, able.as_slice()) {
+            return Ok(only);
+        }
+        let message = served.describe_lack(ability);
+        let names = able.iter().map(|served| format!("'{}'", served.name)).collect::<Vec<_>>();
+        Err(Refusal::WrongKind(match able.as_slice() {
+            [] => message,
+            _ => format!(
+                "{message} (model '{}'); choose {} by the field `model` or the path /models/NAME/...",
+                served.name,
+                names.join(" or ")
+            ),
+        }))
     }
 
     /// Returns the model of exactly this name.

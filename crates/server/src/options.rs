@@ -11,8 +11,9 @@ use axum::http::HeaderValue;
 /// Limits on one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Maximum inputs per request: `--max-client-batch-size`, as in text-embeddings-inference.
-    pub max_client_batch_size: usize,
+    /// Maximum inputs per request: `--max-client-batch-size`. `None`: 32 on text-embeddings-inference's own
+    /// endpoints, as many as it takes, and 2048 on all others, as many as OpenAI takes.
+    pub max_client_batch_size: Option<usize>,
     /// Maximum bytes per body after decompression: `--payload-limit`, as in text-embeddings-inference.
     pub payload_limit_bytes: usize,
     /// Maximum bytes per compressed body as sent: `--compressed-limit`.
@@ -47,7 +48,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            max_client_batch_size: 32,
+            max_client_batch_size: None,
             payload_limit_bytes: 2_000_000,
             compressed_limit_bytes: 2_000_000,
             auto_truncate: false,

@@ -29,6 +29,7 @@ use std::time::Instant;
 
 use self::device_loop::device_loop;
 pub use self::pending::{Pending, ResponseFuture};
+pub use self::queue::Permit;
 use self::queue::Queue;
 use self::request::{AdmittedRequest, TokenizedRequest};
 pub use self::request::{BatchInfo, Request, Response, Timings};
@@ -144,20 +145,42 @@ impl Engine {
     /// [`RequestError::Invalid`] for a task that the model cannot do, [`RequestError::Stopped`] and
     /// [`RequestError::DeviceLost`] if the engine no longer runs. Errors in the input come with the answer.
     pub fn submit(&self, request: Request) -> Result<Pending, RequestError> {
+        self.admit(request, None)
+    }
+
+    /// Admits a request of a caller that bounds its requests in flight itself, by as many permits as
+    /// [`Engine::max_concurrent_requests`]: this method does not check the limit again. The permit is dropped when
+    /// the request is answered, or cancelled and neither waits nor runs any more.
+    ///
+    /// # Errors
+    /// As [`Engine::submit`], but for [`RequestError::Overloaded`].
+    pub fn submit_with_permit(
+        &self,
+        request: Request,
+        permit: Permit,
+    ) -> Result<Pending, RequestError> {
+        self.admit(request, Some(permit))
+    }
+
+    fn admit(&self, request: Request, permit: Option<Permit>) -> Result<Pending, RequestError> {
         let shared = &self.shared;
         request.task.check(&shared.model)?;
         let (reply, receiver) = oneshot::channel();
         let admitted = Instant::now();
         let admission =
-            shared.queue.admit(|slot| AdmittedRequest { slot, request, reply, admitted });
+            shared.queue.admit(permit, |slot| AdmittedRequest { slot, request, reply, admitted });
         let id = admission.map_err(|error| match error {
             RequestError::Stopped => shared.stopped_error(),
-            RequestError::Overloaded { limit, .. } => {
-                RequestError::Overloaded { limit, wait: shared.watch.predict_wait(limit) }
-            }
+            RequestError::Overloaded { .. } => self.overloaded_error(),
             other => other,
         })?;
         Ok(Pending::new(shared, id, receiver))
+    }
+
+    /// Returns the error for a request that finds no free slot.
+    pub fn overloaded_error(&self) -> RequestError {
+        let limit = self.max_concurrent_requests();
+        RequestError::Overloaded { limit, wait: self.shared.watch.predict_wait(limit) }
     }
 
     /// Submits a forward pass over one token, past the tokenizers and past the limit on requests: the least

@@ -11,12 +11,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::RequestError;
 
+/// A caller's own bound on requests in flight, as a value that frees a share of it when its last clone is dropped.
+pub type Permit = Arc<dyn Send + Sync>;
+
 /// A request's share of the queue's capacity, from admission to the answer; freed when dropped.
-#[derive(Debug)]
 pub(crate) struct Slot {
     /// Unique in this queue, ascending by arrival.
     pub(crate) id: u64,
     taken: Arc<AtomicUsize>,
+    /// Freed with the slot: a cancelled request may still be on the device when its caller has gone.
+    _permit: Option<Permit>,
 }
 
 impl Drop for Slot {
@@ -90,13 +94,19 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a slot and puts what `make` returns in line to be tokenized. Returns the slot's id.
-    pub(crate) fn admit(&self, make: impl FnOnce(Slot) -> A) -> Result<u64, RequestError> {
+    /// Takes a slot and puts what `make` returns in line to be tokenized. Returns the slot's id. With a permit,
+    /// the caller bounds its requests, and the slot may be one beyond the capacity.
+    pub(crate) fn admit(
+        &self,
+        permit: Option<Permit>,
+        make: impl FnOnce(Slot) -> A,
+    ) -> Result<u64, RequestError> {
         let mut state = self.lock();
-        if !state.closed && self.taken.load(Ordering::Acquire) >= self.capacity {
+        let full = self.taken.load(Ordering::Acquire) >= self.capacity;
+        if permit.is_none() && !state.closed && full {
             return Err(RequestError::Overloaded { limit: self.capacity, wait: None });
         }
-        let slot = self.take_slot(&mut state)?;
+        let slot = self.take_slot(&mut state, permit)?;
         let id = slot.id;
         state.admitted.push_back(make(slot));
         drop(state);
@@ -111,7 +121,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         make: impl FnOnce(Slot) -> T,
     ) -> Result<u64, RequestError> {
         let mut state = self.lock();
-        let slot = self.take_slot(&mut state)?;
+        let slot = self.take_slot(&mut state, None)?;
         let id = slot.id;
         state.tokenized.push(make(slot));
         drop(state);
@@ -119,14 +129,18 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         Ok(id)
     }
 
-    fn take_slot(&self, state: &mut QueueState<A, T>) -> Result<Slot, RequestError> {
+    fn take_slot(
+        &self,
+        state: &mut QueueState<A, T>,
+        permit: Option<Permit>,
+    ) -> Result<Slot, RequestError> {
         if state.closed {
             return Err(RequestError::Stopped);
         }
         self.taken.fetch_add(1, Ordering::AcqRel);
         let id = state.next_id;
         state.next_id += 1;
-        Ok(Slot { id, taken: self.taken.clone() })
+        Ok(Slot { id, taken: self.taken.clone(), _permit: permit })
     }
 
     /// Returns the number of slots.
@@ -249,7 +263,7 @@ mod tests {
     fn queue(requests: usize) -> Queue<Waits, Waits> {
         let queue = Queue::new(requests);
         for _ in 0..requests {
-            queue.admit(Waits).expect("a slot is free");
+            queue.admit(None, Waits).expect("a slot is free");
         }
         queue
     }
@@ -263,6 +277,21 @@ mod tests {
         assert_eq!(ids(&taken), [1, 2, 4]);
         assert_eq!(ids(&queue.lock().tokenized), [0, 3, 5]);
         assert!(queue.try_take_batch(|_| Some(Vec::new())).is_some_and(|none| none.is_empty()));
+    }
+
+    #[test]
+    fn a_permit_is_held_beyond_the_capacity_and_as_long_as_the_slot() {
+        let queue = queue(1);
+        let permit = Arc::new(());
+        queue.admit(Some(permit.clone()), Waits).expect("the caller bounds it");
+        queue.put_tokenized(queue.take_admitted());
+        let held = queue.take_admitted();
+        assert_eq!((queue.taken(), Arc::strong_count(&permit)), (2, 2));
+        queue.cancel(1);
+        assert_eq!(Arc::strong_count(&permit), 2, "it is being tokenized");
+        queue.put_tokenized(None);
+        drop(held);
+        assert_eq!((queue.taken(), Arc::strong_count(&permit)), (1, 1));
     }
 
     #[test]

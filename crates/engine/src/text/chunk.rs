@@ -49,6 +49,28 @@ pub enum Merge {
     Max,
 }
 
+impl Chunking {
+    /// Returns the tokens of a window without special ones. `limit` is the longest input of the engine, in tokens.
+    ///
+    /// # Errors
+    /// [`RequestError::Invalid`] for a size above `limit` or not above the overlap.
+    pub fn room(&self, tokenizer: &Tokenizer, limit: usize) -> Result<usize, RequestError> {
+        let invalid = |reason: String| Err(RequestError::Invalid(reason));
+        let (size, overlap) = (self.size.unwrap_or(limit), self.overlap);
+        if size > limit {
+            return invalid(format!("chunk size is {size} tokens, the limit is {limit}"));
+        }
+        let frame = tokenizer.frame_tokens();
+        let room = size.saturating_sub(frame);
+        if room <= overlap {
+            return invalid(format!(
+                "chunk size is {size} tokens, {frame} of them special: it must exceed the overlap, {overlap}"
+            ));
+        }
+        Ok(room)
+    }
+}
+
 impl FromStr for Chunking {
     type Err = String;
 
@@ -123,7 +145,7 @@ impl Chunks {
     /// tokens.
     ///
     /// # Errors
-    /// [`RequestError::Invalid`] for a size above `limit` or not above the overlap, else as [`Tokenizer::encode_bare`].
+    /// As [`Chunking::room`] and [`Tokenizer::encode_bare`].
     pub fn split(
         tokenizer: &Tokenizer,
         text: String,
@@ -145,19 +167,8 @@ impl Chunks {
         chunking: Chunking,
         limit: usize,
     ) -> Result<Chunks, RequestError> {
-        let invalid = |reason: String| Err(RequestError::Invalid(reason));
-        let Chunking { size, overlap, merge } = chunking;
-        let size = size.unwrap_or(limit);
-        if size > limit {
-            return invalid(format!("chunk size is {size} tokens, the limit is {limit}"));
-        }
-        let room = size.saturating_sub(tokenizer.frame_tokens());
-        if room <= overlap {
-            let frame = tokenizer.frame_tokens();
-            return invalid(format!(
-                "chunk size is {size} tokens, {frame} of them special: it must exceed the overlap, {overlap}"
-            ));
-        }
+        let room = chunking.room(tokenizer, limit)?;
+        let Chunking { overlap, merge, .. } = chunking;
         let windows = windows(bare.ids.len(), room, overlap);
         Ok(Chunks { text, bare: bare.clone(), windows, frame: tokenizer.frame().clone(), merge })
     }

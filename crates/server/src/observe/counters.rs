@@ -100,6 +100,8 @@ pub struct ModelCounters {
     pub inputs: AtomicU64,
     /// Inputs answered.
     pub answered: AtomicU64,
+    /// Inputs that failed by their own fault: empty, too long, invalid.
+    pub failed: AtomicU64,
     /// Inputs that were truncated.
     pub truncated: AtomicU64,
     /// Tokens of all inputs answered.
@@ -265,6 +267,11 @@ impl ModelCounters {
         self.inputs.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts an input that failed by its own fault.
+    pub(crate) fn record_failure(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts an input that the engine has answered.
     pub(crate) fn record_response(&self, answer: &Response) {
         self.answered.fetch_add(1, Ordering::Relaxed);
@@ -279,11 +286,12 @@ impl ModelCounters {
     }
 
     fn new() -> ModelCounters {
-        let [inputs, answered, truncated, tokens, batches_failed] =
-            [const { AtomicU64::new(0) }; 5];
+        let [inputs, answered, failed, truncated, tokens, batches_failed] =
+            [const { AtomicU64::new(0) }; 6];
         ModelCounters {
             inputs,
             answered,
+            failed,
             truncated,
             tokens,
             batches_failed,

@@ -163,9 +163,14 @@ fn te_inputs(models: &ModelRows, page: &mut Page) {
 }
 
 fn stages(models: &ModelRows, page: &mut Page) {
-    let counts: [(&str, &str, Count); 4] = [
+    let counts: [(&str, &str, Count); 5] = [
         ("bigbatch_inputs_total", "Inputs submitted to the engine.", |s| &s.inputs),
         ("bigbatch_inputs_answered_total", "Inputs answered.", |s| &s.answered),
+        (
+            "bigbatch_inputs_failed_total",
+            "Inputs that failed by their own fault: empty, too long, invalid.",
+            |s| &s.failed,
+        ),
         ("bigbatch_inputs_truncated_total", "Inputs truncated.", |s| &s.truncated),
         ("bigbatch_tokens_total", "Tokens of the inputs answered.", |s| &s.tokens),
     ];

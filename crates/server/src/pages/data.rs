@@ -124,7 +124,7 @@ pub(super) async fn data(State(app): State<Arc<App>>) -> Response {
 }
 
 fn model(served: &ServedModel, stages: &ModelCounters) -> ModelData {
-    let ServedModel { name, source, kind, engine } = served;
+    let ServedModel { name, source, kind, engine, .. } = served;
     let limits = engine.limits();
     ModelData {
         name: name.clone(),

@@ -34,7 +34,7 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
         return Err(Refusal::Empty("`text` cannot be empty".into()));
     }
     let overlong = call.overlong()?;
-    let names = choose_names(app, request.models)?;
+    let names = choose_names(&call, request.models)?;
     let mut results = BTreeMap::new();
     let mut chosen = Vec::new();
     for name in names {
@@ -75,15 +75,15 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
     }
     let characters = text.chars().count();
     let body = Analysis { object: "analysis", tokenizations, results };
-    Ok(call.answer(characters, &outputs, body))
+    Ok(call.answer(characters, &outputs.into(), body))
 }
 
 /// Returns the models that the request names, or all of them.
-fn choose_names(app: &App, requested: Option<Vec<String>>) -> Result<Vec<String>, Refusal> {
+fn choose_names(call: &Call, requested: Option<Vec<String>>) -> Result<Vec<String>, Refusal> {
     let Some(names) = requested else {
-        return Ok(app.models.iter().map(|served| served.name.clone()).collect());
+        return Ok(call.app.models.iter().map(|served| served.name.clone()).collect());
     };
-    app.check_count(names.len(), "models")?;
+    call.check_count(names.len(), "models")?;
     let twice = names.iter().enumerate().find(|(n, name)| names[..*n].contains(name));
     match twice {
         Some((_, name)) => {
@@ -150,7 +150,8 @@ async fn run(
                 Chunks::from_tokens(&model.tokenizer, text.clone(), bare, chunking, limit)
             };
             let chunks = app.tokenizer_pool.run(cut).await??;
-            app.run_chunks(served, &[chunks], &task).await?.pop()
+            let outputs = app.run_chunks(served, &[Ok(chunks)], &task, false).await;
+            outputs.map_err(|failure| failure.refusal)?.pop()
         }
         Overlong::Truncate(truncate) => {
             let (TokenizedText { text, bare }, tokenizer) =
@@ -163,7 +164,9 @@ async fn run(
             }
             let tokens = Tokens { prompt: left_out, ..tokenizer.wrap(bare, kept) };
             let input = Input::Tokens(text.clone(), tokens);
-            app.submit_all(served, [input], &task, Truncate::No).await?.pop().map(Output::from)
+            let results = app.submit_all(served, vec![input], &task, Truncate::No, false).await;
+            let result = results.map_err(|failure| failure.refusal)?.pop().transpose()?;
+            result.map(Output::from)
         }
     };
     output.ok_or_else(|| {

@@ -16,13 +16,15 @@ use bigbatch_engine::{Input, Overlong, Task};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::error::Refusal;
-use crate::jobs::{Job, Output, count_tokens};
+use crate::error::{Failure, Refusal};
+use crate::jobs::{Job, Output, Outputs, count_tokens};
 use crate::models::ServedModel;
 use crate::observe::OTHER;
 use crate::options::UnknownFieldPolicy;
 use crate::wire::Dialect;
+use crate::wire::ability::Needs;
 use crate::wire::body::{self, UnknownFields};
+use crate::wire::partial::listed;
 use crate::wire::request::LengthFields;
 use crate::wire::request::ModelRequest;
 use crate::wire::vllm::{List, Usage};
@@ -33,10 +35,14 @@ pub(super) const MODEL_PARAMETER: &str = "name";
 /// A request whose body was read and whose model is known.
 pub(crate) struct Call {
     pub(super) app: Arc<App>,
-    /// The model that the path names, else the body, else the first.
+    /// The model that the path names, else the body, else the first, or the only one that can answer the request.
     pub(super) served: Arc<ServedModel>,
     /// The body's fields on how inputs are tokenized and cut.
     pub(super) length: LengthFields,
+    /// Whether inputs may fail without failing the request.
+    pub(super) partial: bool,
+    /// The dialect of the body.
+    dialect: Dialect,
     started: Instant,
 }
 
@@ -49,7 +55,7 @@ pub(super) async fn answer<T, F, Fut>(
     handler: F,
 ) -> Response
 where
-    T: ModelRequest,
+    T: ModelRequest + Needs,
     F: Fn(Call, T) -> Fut,
     Fut: Future<Output = Result<Response, Refusal>>,
 {
@@ -59,11 +65,15 @@ where
             Ok(received) => received,
             Err(refusal) => return of_path.render(&refusal),
         };
-    let length = request.length();
+    let (length, partial) = (request.length(), request.partial());
+    let name = in_path.as_deref().or(request.model());
     let chosen = check_unknown_fields(&app, &route, &unknown)
-        .and_then(|()| app.models.get(in_path.as_deref().or(request.model())).cloned());
+        .and_then(|()| app.models.choose(name, request.needs()).cloned());
     let answer = match chosen {
-        Ok(served) => handler(Call { app, served, length, started }, request).await,
+        Ok(served) => {
+            let call = Call { app, served, length, partial, dialect, started };
+            handler(call, request).await
+        }
         Err(refusal) => Err(refusal),
     };
     answer.unwrap_or_else(|refusal| dialect.render(&refusal))
@@ -133,13 +143,42 @@ impl Call {
         fields.resolve(self.app.options.auto_truncate, self.served.engine.max_tokens())
     }
 
-    /// Runs one task on all inputs: an output per input, or the first failure.
+    /// Rejects an empty request and one with more inputs than the limit of its dialect.
+    pub(super) fn check_count(&self, count: usize, field: &str) -> Result<(), Refusal> {
+        let limit = self.dialect.max_inputs(&self.app.options);
+        match count {
+            0 => Err(Refusal::Empty(format!("`{field}` cannot be empty"))),
+            _ if count > limit => {
+                Err(Refusal::TooMany { count, limit, flag: "--max-client-batch-size" })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs one task on all inputs: an output per input, or the first failure unless the request is partial.
     pub(super) async fn run(
         &self,
         inputs: Vec<Input>,
         task: Task,
         overlong: Overlong,
-    ) -> Result<Vec<Output>, Refusal> {
+    ) -> Result<Outputs, Refusal> {
+        self.check_count(inputs.len(), "inputs")?;
+        let several = inputs.len() > 1;
+        self.run_counted(inputs, task, overlong).await.map_err(|failure| match failure {
+            Failure { index: Some(index), refusal } if several => {
+                refusal.of_part(format_args!("input {index}, counted from 0"))
+            }
+            Failure { refusal, .. } => refusal,
+        })
+    }
+
+    /// As [`Call::run`], for inputs that the handler has counted and names itself.
+    pub(super) async fn run_counted(
+        &self,
+        inputs: Vec<Input>,
+        task: Task,
+        overlong: Overlong,
+    ) -> Result<Outputs, Failure> {
         let inputs = match self.length.add_special_tokens {
             Some(false) => {
                 let pools_prompts = self.served.engine.model().embedding.include_prompt;
@@ -148,14 +187,15 @@ impl Call {
             }
             Some(true) | None => inputs,
         };
-        self.app.run_job(&self.served, Job { inputs, task, overlong }).await
+        let job = Job { inputs, task, overlong, partial: self.partial };
+        self.app.run_job(&self.served, job).await
     }
 
     /// Returns an answer with the headers on time, tokens and batch.
     pub(super) fn answer(
         &self,
         characters: usize,
-        outputs: &[Output],
+        outputs: &Outputs,
         body: impl Serialize,
     ) -> Response {
         let device = &self.served.engine.device().name;
@@ -163,14 +203,15 @@ impl Call {
     }
 
     /// Returns vLLM's list of `data`, under a new id that begins with `kind`.
-    pub(super) fn vllm_list<T>(&self, kind: &str, data: Vec<T>, tokens: usize) -> List<T> {
+    pub(super) fn vllm_list<T>(&self, kind: &str, data: Vec<T>, outputs: &Outputs) -> List<T> {
         List {
             id: self.app.answer_id(kind),
             object: "list",
             created: crate::app::unix_s(),
             model: self.served.name.clone(),
             data,
-            usage: Usage::of(tokens),
+            errors: listed(&outputs.failed),
+            usage: Usage::of(count_tokens(outputs)),
         }
     }
 }
@@ -200,9 +241,9 @@ fn is_json(headers: &HeaderMap) -> bool {
     subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
 }
 
-/// The timing headers of text-embeddings-inference, and the batch that carried a single input. Times are in
+/// The timing headers of text-embeddings-inference, how inputs were read, and the batch that carried a single one. Times are in
 /// whole milliseconds as the original's: the total of the request, and the mean of each stage over its inputs.
-fn headers(device: &str, started: Instant, characters: usize, outputs: &[Output]) -> HeaderMap {
+fn headers(device: &str, started: Instant, characters: usize, outputs: &Outputs) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut put = |name: &'static str, value: String| {
         if let Ok(value) = HeaderValue::from_str(&value) {
@@ -229,7 +270,10 @@ fn headers(device: &str, started: Instant, characters: usize, outputs: &[Output]
     if chunks > 0 {
         put("x-chunks", chunks.to_string());
     }
-    if let [output] = outputs {
+    if !outputs.failed.is_empty() {
+        put("x-failed-inputs", outputs.failed.len().to_string());
+    }
+    if let [output] = outputs.as_slice() {
         put("x-batch-id", output.batch.id.to_string());
         put("x-batch-sequences", output.batch.sequences.to_string());
         put("x-batch-tokens", output.batch.tokens.to_string());

@@ -4,7 +4,7 @@
 //! `meta.warnings` and in the header `x-truncated`.
 
 use axum::response::Response;
-use bigbatch_engine::{Input, Overlong, Task, Truncate, prompted};
+use bigbatch_engine::{Input, Overlong, Task, Truncate};
 
 use super::call::Call;
 use crate::error::Refusal;
@@ -35,22 +35,23 @@ async fn embed(
     version: &'static str,
 ) -> Result<Response, Refusal> {
     let max_tokens = call.served.engine.max_tokens();
-    if let Some(asked) = request.max_tokens.filter(|&asked| asked < max_tokens) {
-        return Err(Refusal::Invalid(format!(
-            "max_tokens is {asked}; inputs are cut at the model's length only, {max_tokens} tokens"
-        )));
-    }
+    let limit = request.max_tokens.filter(|&asked| asked < max_tokens);
     let prompt = prompt(&call, request.input_type)?;
     let cut = request.truncate.unwrap_or_default();
     let types = request.embedding_types.filter(|types| !types.is_empty());
     let texts = texts(request.texts, request.inputs, request.images)?;
     let characters = texts.iter().map(|text| text.chars().count()).sum();
-    let input = |text: &String| Input::Text(prompted(prompt, text.clone()));
+    let input = |text: &String| Input::prompted(prompt, text.clone());
     let task = Task::Embed { pooling: None, normalize: true, dimensions: request.output_dimension };
-    let overlong = Overlong::Truncate(match cut {
-        CohereTruncate::None => Truncate::No,
-        CohereTruncate::Start => Truncate::Left,
-        CohereTruncate::End => Truncate::Right,
+    let overlong = Overlong::Truncate(match (cut, limit) {
+        (CohereTruncate::None, None) => Truncate::No,
+        (CohereTruncate::None, Some(asked)) => {
+            return Err(Refusal::Invalid(format!(
+                "max_tokens is {asked} and truncate is NONE; set truncate to START or END, or leave max_tokens out"
+            )));
+        }
+        (CohereTruncate::Start, limit) => limit.map_or(Truncate::Left, Truncate::LeftTo),
+        (CohereTruncate::End, limit) => limit.map_or(Truncate::Right, Truncate::RightTo),
     });
     let mut outputs = call.run(texts.iter().map(input).collect(), task, overlong).await?;
     let vectors = take_vectors(&mut outputs);
@@ -62,7 +63,7 @@ async fn embed(
             ("embeddings_by_type", CohereEmbeddings::ByType(by_type))
         }
     };
-    let warnings = warnings(&outputs, max_tokens);
+    let warnings = warnings(&outputs, limit.unwrap_or(max_tokens));
     let body = CohereEmbedded {
         id: call.app.answer_id("embed"),
         response_type,

@@ -4,17 +4,18 @@ use axum::response::Response;
 use bigbatch_engine::{Answer, Entity, Input, Overlong, Task};
 
 use super::call::Call;
-use super::embed::{PairSimilarities, compare_sentences};
+use super::embed::compare_sentences;
 use super::native::mask_fills;
 use super::rerank::{RankOptions, rank_texts};
 use crate::error::Refusal;
-use crate::jobs::{Output, take_labels, take_vectors};
+use crate::jobs::{Output, Outputs, take_labels, take_vectors};
 use crate::models::ModelKind;
 use crate::wire::fields::{agreed, contradiction, exactly_one};
 use crate::wire::hub::{EntityGroup, HubAnswer, HubInputs, HubParameters, HubRequest};
 use crate::wire::inputs::{InputBatch, Inputs, one_or_many};
+use crate::wire::partial::{Item, Items, in_place};
 use crate::wire::request::ModelRequest;
-use crate::wire::shared::{DEFAULT_TOP_K, Prediction};
+use crate::wire::shared::{DEFAULT_TOP_K, MaskFill, Prediction};
 use crate::wire::tei::TeiErrors;
 
 #[utoipa::path(post, path = "/", tag = "Hugging Face Hub", request_body = HubRequest,
@@ -22,8 +23,9 @@ use crate::wire::tei::TeiErrors;
         masks, ranks, or similarities if `inputs` has a source_sentence",
         body = HubAnswer), TeiErrors))]
 /// Runs the task of the model's kind.
-pub(crate) async fn hub(call: Call, mut request: HubRequest) -> Result<Response, Refusal> {
+pub(crate) async fn hub(mut call: Call, mut request: HubRequest) -> Result<Response, Refusal> {
     let parameters = request.take_parameters()?;
+    call.partial = parameters.partial.unwrap_or(false);
     let length = parameters.length();
     if request.query.is_some() || request.texts.is_some() {
         if request.inputs.is_some() {
@@ -43,9 +45,10 @@ pub(crate) async fn hub(call: Call, mut request: HubRequest) -> Result<Response,
         Some(HubInputs::Similarity(input)) => {
             parameters.check("sentence similarity", &["prompt_name"])?;
             let prompt = call.served.prompt(parameters.prompt_name.as_deref())?;
-            let PairSimilarities { similarities, outputs, characters } =
-                compare_sentences(&call, input, prompt, overlong).await?;
-            return Ok(call.answer(characters, &outputs, HubAnswer::Similarities(similarities)));
+            let pairs = compare_sentences(&call, input, prompt, overlong).await?;
+            let similarities = in_place(pairs.values(), &pairs.outputs.failed);
+            let body = HubAnswer::Similarities(similarities);
+            return Ok(call.answer(pairs.characters, &pairs.outputs, body));
         }
         Some(HubInputs::Texts(inputs)) => inputs,
     };
@@ -67,7 +70,7 @@ struct HubTask {
 }
 
 impl HubTask {
-    async fn run(&self, inputs: Vec<Input>, task: Task) -> Result<Vec<Output>, Refusal> {
+    async fn run(&self, inputs: Vec<Input>, task: Task) -> Result<Outputs, Refusal> {
         self.call.run(inputs, task, self.overlong).await
     }
 
@@ -79,7 +82,7 @@ impl HubTask {
         let normalize = self.parameters.normalize.unwrap_or(true);
         let task = Task::Embed { pooling: None, normalize, dimensions: self.parameters.dimensions };
         let mut outputs = self.run(batch.inputs, task).await?;
-        let vectors = HubAnswer::Vectors(take_vectors(&mut outputs));
+        let vectors = HubAnswer::Vectors(in_place(take_vectors(&mut outputs), &outputs.failed));
         Ok(self.call.answer(batch.characters, &outputs, vectors))
     }
 
@@ -104,7 +107,7 @@ impl HubTask {
         let top_k = self.parameters.top_k.unwrap_or(usize::MAX);
         let lists = take_labels(&mut outputs).into_iter();
         let lists = lists.map(|list| list.into_iter().take(top_k).map(Prediction::from).collect());
-        let body = HubAnswer::Labels(lists.collect());
+        let body = HubAnswer::Labels(in_place(lists.collect(), &outputs.failed));
         Ok(self.call.answer(batch.characters, &outputs, body))
     }
 
@@ -133,7 +136,13 @@ impl HubTask {
             _ => Vec::new(),
         };
         let lists = outputs.iter_mut().map(groups).collect();
-        let body = one_or_many(lists, batch.single, HubAnswer::Entities, HubAnswer::EntitiesOfMany);
+        let body = one_or_many(
+            lists,
+            &outputs.failed,
+            batch.single,
+            HubAnswer::Entities,
+            HubAnswer::EntitiesOfMany,
+        );
         Ok(self.call.answer(batch.characters, &outputs, body))
     }
 
@@ -162,15 +171,23 @@ impl HubTask {
         }
         let top_k = self.parameters.top_k.unwrap_or(DEFAULT_TOP_K);
         let outputs = self.run(inputs, Task::FillMask { top_k }).await?;
-        let of_each = texts.iter().zip(&outputs);
-        let of_each = of_each
-            .map(|(text, output)| mask_fills(&self.call.served, text, output, self.overlong));
-        let body = one_or_many(
-            of_each.flatten().collect(),
-            single,
-            HubAnswer::Fills,
-            HubAnswer::FillsOfMany,
-        );
+        let fills = |output: &Output| {
+            mask_fills(&self.call.served, &texts[output.index], output, self.overlong)
+        };
+        let of_texts = in_place(outputs.iter().map(fills).collect(), &outputs.failed);
+        // A text with several masks has a list per mask.
+        let lists = of_texts.0.into_iter().flat_map(|of_text| match of_text {
+            Item::Done(masks) => masks.into_iter().map(Item::Done).collect(),
+            Item::Failed(error) => vec![Item::Failed(error)],
+        });
+        let mut lists: Vec<Item<Vec<MaskFill>>> = lists.collect();
+        let body = match lists.pop() {
+            Some(Item::Done(only)) if single && lists.is_empty() => HubAnswer::Fills(only),
+            last => {
+                lists.extend(last);
+                HubAnswer::FillsOfMany(Items(lists))
+            }
+        };
         Ok(self.call.answer(characters, &outputs, body))
     }
 }

@@ -28,7 +28,7 @@ pub(crate) async fn info(State(app): State<Arc<App>>) -> Response {
         max_input_length: engine.max_tokens(),
         max_batch_tokens: engine.limits().max_batch_tokens,
         max_batch_requests: Some(engine.limits().max_batch_sequences),
-        max_client_batch_size: options.max_client_batch_size,
+        max_client_batch_size: Dialect::Tei.max_inputs(options),
         auto_truncate: options.auto_truncate,
         tokenization_workers: engine.tokenizer_threads(),
         version: env!("CARGO_PKG_VERSION"),

@@ -31,6 +31,7 @@ use self::call::{Call, MODEL_PARAMETER};
 use crate::app::App;
 use crate::error::Refusal;
 use crate::wire::Dialect::{self, Cohere, HubClient, Native, OpenAi, Tei, Vllm};
+use crate::wire::ability::Needs;
 use crate::wire::request::ModelRequest;
 
 /// Returns all endpoints but the OpenAPI document's and the pages.
@@ -106,7 +107,7 @@ impl Route {
     /// A POST that one model answers, also below `/models/NAME`.
     pub(crate) fn model<T, F, Fut>(dialect: Dialect, path: &'static str, handler: F) -> Route
     where
-        T: ModelRequest,
+        T: ModelRequest + Needs,
         F: Fn(Call, T) -> Fut + Copy + Send + Sync + 'static,
         Fut: Future<Output = Result<Response, Refusal>> + Send,
     {
@@ -116,7 +117,7 @@ impl Route {
     /// A POST that several models answer.
     pub(crate) fn models<T, F, Fut>(dialect: Dialect, path: &'static str, handler: F) -> Route
     where
-        T: ModelRequest,
+        T: ModelRequest + Needs,
         F: Fn(Call, T) -> Fut + Copy + Send + Sync + 'static,
         Fut: Future<Output = Result<Response, Refusal>> + Send,
     {

@@ -21,10 +21,10 @@ use crate::wire::tei::TeiErrors;
 pub(crate) async fn tag(call: Call, request: TagRequest) -> Result<Response, Refusal> {
     let batch = request.inputs.into_batch();
     let mut outputs = call.run(batch.inputs, Task::Tag, call.overlong()?).await?;
-    let tags = outputs
-        .iter_mut()
-        .filter_map(|output| take_tags(output, request.all_tokens.unwrap_or(false)));
-    let body = one_or_many(tags.collect(), batch.single, OneOrMany::One, OneOrMany::Many);
+    let all_tokens = request.all_tokens.unwrap_or(false);
+    let tags = outputs.iter_mut().filter_map(|output| take_tags(output, all_tokens));
+    let body =
+        one_or_many(tags.collect(), &outputs.failed, batch.single, OneOrMany::One, OneOrMany::Many);
     Ok(call.answer(batch.characters, &outputs, body))
 }
 
@@ -38,11 +38,12 @@ pub(crate) async fn fill_mask(call: Call, request: FillMaskRequest) -> Result<Re
     let overlong = call.overlong()?;
     let task = Task::FillMask { top_k: request.top_k.unwrap_or(DEFAULT_TOP_K) };
     let outputs = call.run(batch.inputs, task, overlong).await?;
-    let answers = texts.iter().zip(&outputs).map(|(text, output)| FillMaskAnswer {
-        masks: mask_fills(&call.served, text, output, overlong),
+    let answers = outputs.iter().map(|output| FillMaskAnswer {
+        masks: mask_fills(&call.served, &texts[output.index], output, overlong),
         read: InputStats::from(output),
     });
-    let body = one_or_many(answers.collect(), single, OneOrMany::One, OneOrMany::Many);
+    let body =
+        one_or_many(answers.collect(), &outputs.failed, single, OneOrMany::One, OneOrMany::Many);
     Ok(call.answer(batch.characters, &outputs, body))
 }
 

@@ -7,6 +7,7 @@ use super::call::Call;
 use crate::error::Refusal;
 use crate::jobs::{count_tokens, take_vectors};
 use crate::wire::openai::{Embedding, Embeddings, EmbeddingsRequest, OpenAiErrors, TokenUsage};
+use crate::wire::partial::listed;
 
 #[utoipa::path(post, path = "/v1/embeddings", tag = "OpenAI", request_body = EmbeddingsRequest,
     responses((status = 200, description = "One vector per input", body = Embeddings), OpenAiErrors))]
@@ -25,9 +26,11 @@ pub(crate) async fn embeddings(
         let embedding = format.encode_vector(vector);
         Embedding { object: "embedding", embedding, index }
     };
+    let vectors = take_vectors(&mut outputs);
     let body = Embeddings {
         object: "list",
-        data: take_vectors(&mut outputs).into_iter().enumerate().map(embedding).collect(),
+        data: outputs.iter().map(|output| output.index).zip(vectors).map(embedding).collect(),
+        errors: listed(&outputs.failed),
         model: call.served.name.clone(),
         usage: TokenUsage::of(count_tokens(&outputs)),
     };

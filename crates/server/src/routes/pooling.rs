@@ -5,7 +5,7 @@ use bigbatch_engine::{LabelScore, Task};
 
 use super::call::Call;
 use crate::error::Refusal;
-use crate::jobs::{Output, count_tokens, take_labels, take_rows, take_vectors};
+use crate::jobs::{Output, take_labels, take_rows, take_vectors};
 use crate::models::ModelKind;
 use crate::wire::openai::OpenAiErrors;
 use crate::wire::shared::{EncodingFormat, Matrix, Numbers};
@@ -36,9 +36,10 @@ pub(crate) async fn pooling(call: Call, request: PoolingRequest) -> Result<Respo
     };
     let mut outputs = call.run(batch.inputs, task.clone(), overlong).await?;
     let format = request.encoding_format.unwrap_or_default();
-    let data = encode(&task, activate, &mut outputs, format).into_iter().enumerate();
+    let numbers = encode(&task, activate, &mut outputs, format);
+    let data = outputs.iter().map(|output| output.index).zip(numbers);
     let data = data.map(|(index, data)| PoolingOutput { index, object: "pooling", data }).collect();
-    let list = call.vllm_list("pooling", data, count_tokens(&outputs));
+    let list = call.vllm_list("pooling", data, &outputs);
     Ok(call.answer(batch.characters, &outputs, list))
 }
 

@@ -6,7 +6,7 @@ use bigbatch_engine::{LabelScore, Task};
 
 use super::call::Call;
 use crate::error::Refusal;
-use crate::jobs::{count_tokens, take_labels};
+use crate::jobs::take_labels;
 use crate::wire::inputs::{InputBatch, Inputs, Texts, one_or_many};
 use crate::wire::shared::{ClassifyRequest, Prediction};
 use crate::wire::tei::{PredictRequest, Predictions, TeiErrors};
@@ -56,7 +56,7 @@ async fn list_labels(
     let mut outputs = call.run(inputs, Task::Classify { raw_scores }, overlong).await?;
     let predictions = |labels: Vec<LabelScore>| labels.into_iter().map(Prediction::from).collect();
     let lists = take_labels(&mut outputs).into_iter().map(predictions).collect();
-    let body = one_or_many(lists, single, Predictions::One, Predictions::Many);
+    let body = one_or_many(lists, &outputs.failed, single, Predictions::One, Predictions::Many);
     Ok(call.answer(characters, &outputs, body))
 }
 
@@ -71,7 +71,9 @@ async fn list_classes(call: &Call, input: Inputs, raw_scores: bool) -> Result<Re
         let probs: Vec<f32> = labels.iter().map(|label| label.score).collect();
         Class { index, label, num_classes: probs.len(), probs }
     };
-    let data = take_labels(&mut outputs).into_iter().enumerate().map(class).collect();
-    let list = call.vllm_list("classify", data, count_tokens(&outputs));
+    let labels = take_labels(&mut outputs);
+    let indices = outputs.iter().map(|output| output.index);
+    let data = indices.zip(labels).map(class).collect();
+    let list = call.vllm_list("classify", data, &outputs);
     Ok(call.answer(batch.characters, &outputs, list))
 }

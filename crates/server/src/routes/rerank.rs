@@ -7,15 +7,15 @@ use axum::response::Response;
 use bigbatch_engine::{Input, LabelScore, Overlong, Similarity, Task};
 
 use super::call::Call;
-use super::embed::{PairSimilarities, compare_pairs};
+use super::embed::{PairScores, compare_pairs};
 use crate::error::Refusal;
-use crate::jobs::{Output, count_tokens, take_labels};
-use crate::models::{ModelKind, ServedModel};
+use crate::jobs::{count_tokens, take_labels};
 use crate::wire::inputs::Document;
 use crate::wire::openai::{OpenAiErrors, TokenUsage};
+use crate::wire::partial::listed;
 use crate::wire::request::LengthFields;
 use crate::wire::shared::RerankRequest;
-use crate::wire::tei::{Rank, TeiErrors};
+use crate::wire::tei::{Rank, RankItem, TeiErrors};
 use crate::wire::vllm::{DocumentRanking, List, RerankDocument, RerankResult, Score, ScoreRequest};
 
 /// The answer of `/rerank`.
@@ -23,7 +23,7 @@ use crate::wire::vllm::{DocumentRanking, List, RerankDocument, RerankResult, Sco
 #[serde(untagged)]
 #[expect(dead_code, reason = "a name for the two shapes, in the document only")]
 pub(crate) enum RerankAnswer {
-    Texts(Vec<Rank>),
+    Texts(Vec<RankItem>),
     Documents(DocumentRanking),
 }
 
@@ -59,8 +59,8 @@ pub(crate) async fn score(call: Call, mut request: ScoreRequest) -> Result<Respo
     let raw_scores = request.activation()? == Some(false);
     let (queries, documents) = request.take_sides()?;
     let ((queries, _), (documents, _)) = (queries.into_vec(), documents.into_vec());
-    call.app.check_count(queries.len(), "queries")?;
-    call.app.check_count(documents.len(), "documents")?;
+    call.check_count(queries.len(), "queries")?;
+    call.check_count(documents.len(), "documents")?;
     if queries.len() != 1 && queries.len() != documents.len() {
         let (queries, documents) = (queries.len(), documents.len());
         return Err(Refusal::Invalid(format!(
@@ -68,9 +68,9 @@ pub(crate) async fn score(call: Call, mut request: ScoreRequest) -> Result<Respo
         )));
     }
     let pairs = score_pairs(&call, queries, documents, raw_scores, call.overlong()?).await?;
-    let data = pairs.scores.iter().enumerate();
-    let data = data.map(|(index, &score)| Score { index, object: "score", score }).collect();
-    let list = call.vllm_list("score", data, count_tokens(&pairs.outputs));
+    let data = pairs.scores.iter();
+    let data = data.map(|&(index, score)| Score { index, object: "score", score }).collect();
+    let list = call.vllm_list("score", data, &pairs.outputs);
     Ok(call.answer(pairs.characters, &pairs.outputs, list))
 }
 
@@ -90,18 +90,19 @@ pub(super) async fn rank_texts(
     texts: Vec<String>,
     options: RankOptions,
 ) -> Result<Response, Refusal> {
-    call.app.check_count(texts.len(), "texts")?;
-    if call.served.kind != ModelKind::Reranker {
-        return Err(not_a_reranker(&call.served));
-    }
+    call.check_count(texts.len(), "texts")?;
     let overlong = call.overlong_by(options.length)?;
-    let mut copies = if options.return_text { texts.clone() } else { Vec::new() }.into_iter();
+    let copies = options.return_text.then(|| texts.clone());
     let pairs = score_pairs(call, vec![query], texts, options.raw_scores, overlong).await?;
-    let ranks = pairs.scores.iter().enumerate();
-    let ranks = ranks.map(|(index, &score)| Rank { index, text: copies.next(), score });
-    let mut ranks: Vec<Rank> = ranks.collect();
+    let text = |index: usize| copies.as_ref().map(|copies| copies[index].clone());
+    let rank = |&(index, score): &(usize, f32)| Rank { index, text: text(index), score };
+    let mut ranks: Vec<Rank> = pairs.scores.iter().map(rank).collect();
     ranks.sort_by(|a, b| b.score.total_cmp(&a.score));
     ranks.truncate(options.best);
+    let failed = pairs.outputs.failed.iter();
+    let failed =
+        failed.map(|one| RankItem::Failed { index: one.index, error: (&one.refusal).into() });
+    let ranks: Vec<RankItem> = ranks.into_iter().map(RankItem::Done).chain(failed).collect();
     Ok(call.answer(pairs.characters, &pairs.outputs, ranks))
 }
 
@@ -109,29 +110,23 @@ pub(super) async fn rank_texts(
 async fn rank_documents(call: &Call, request: RerankRequest) -> Result<Response, Refusal> {
     let (raw_scores, repeated, best) = (request.logits()?, request.repeated(true)?, request.best());
     let documents = request.documents.unwrap_or_default();
-    call.app.check_count(documents.len(), "documents")?;
+    call.check_count(documents.len(), "documents")?;
     let overlong = call.overlong()?;
     let texts: Vec<String> = documents.into_iter().map(Document::into_text).collect();
     let copies = repeated.then(|| texts.clone());
     let pairs = score_pairs(call, vec![request.query], texts, raw_scores, overlong).await?;
-    let result = |(index, &relevance_score): (usize, &f32)| {
+    let result = |&(index, relevance_score): &(usize, f32)| {
         let text = copies.as_ref().map(|copies| copies[index].clone());
         RerankResult { index, document: text.map(|text| RerankDocument { text }), relevance_score }
     };
-    let mut results: Vec<RerankResult> = pairs.scores.iter().enumerate().map(result).collect();
+    let mut results: Vec<RerankResult> = pairs.scores.iter().map(result).collect();
     results.sort_by(|a, b| b.relevance_score.total_cmp(&a.relevance_score));
     results.truncate(best);
     let (id, model) = (call.app.answer_id("rerank"), call.served.name.clone());
     let usage = TokenUsage::of(count_tokens(&pairs.outputs));
-    let body = DocumentRanking { id, model, usage, results };
+    let errors = listed(&pairs.outputs.failed);
+    let body = DocumentRanking { id, model, usage, results, errors };
     Ok(call.answer(pairs.characters, &pairs.outputs, body))
-}
-
-/// Scores of pairs, and how they were read.
-struct PairScores {
-    scores: Vec<f32>,
-    outputs: Vec<Output>,
-    characters: usize,
 }
 
 /// Scores one query with each text, or each query with its own text.
@@ -142,16 +137,11 @@ async fn score_pairs(
     raw_scores: bool,
     overlong: Overlong,
 ) -> Result<PairScores, Refusal> {
-    let kind = call.served.kind;
-    if kind.embeds() {
+    if call.served.kind.embeds() {
         let prompt = call.served.prompt(None)?;
         // vLLM's answer is the cosine, whatever the checkpoint names.
-        let PairSimilarities { similarities: scores, outputs, characters } =
-            compare_pairs(call, (queries, texts), prompt, overlong, Similarity::Cosine).await?;
-        return Ok(PairScores { scores, outputs, characters });
-    }
-    if kind != ModelKind::Reranker {
-        return Err(not_a_reranker(&call.served));
+        let how = (overlong, Similarity::Cosine);
+        return compare_pairs(call, ("query", queries), texts, prompt, how).await;
     }
     let characters = queries.iter().chain(&texts).map(|text| text.chars().count()).sum();
     let alone = queries.len() == 1;
@@ -160,10 +150,7 @@ async fn score_pairs(
     let inputs = texts.into_iter().enumerate().map(pair).collect();
     let mut outputs = call.run(inputs, Task::Classify { raw_scores }, overlong).await?;
     let first = |labels: Vec<LabelScore>| labels.first().map(|label| label.score);
-    let scores = take_labels(&mut outputs).into_iter().filter_map(first).collect();
+    let scores = take_labels(&mut outputs).into_iter().filter_map(first);
+    let scores = outputs.iter().map(|output| output.index).zip(scores).collect();
     Ok(PairScores { scores, outputs, characters })
-}
-
-fn not_a_reranker(served: &ServedModel) -> Refusal {
-    Refusal::WrongKind(format!("model is not a re-ranker model but a {}", served.kind.name()))
 }

@@ -5,6 +5,7 @@ use bigbatch_engine::{TokenPiece, prompted};
 
 use super::call::Call;
 use crate::error::Refusal;
+use crate::jobs::Outputs;
 use crate::wire::tei::{DecodeRequest, Ids, SimpleToken, TeiErrors, TokenizeRequest};
 
 #[utoipa::path(post, path = "/tokenize", tag = "text-embeddings-inference",
@@ -17,7 +18,7 @@ pub(crate) async fn tokenize(call: Call, request: TokenizeRequest) -> Result<Res
     let named = request.prompt_name.as_deref().map(|name| call.served.prompt(Some(name)));
     let before = named.transpose()?.flatten().map(str::to_owned);
     let (texts, _) = request.inputs.into_vec();
-    call.app.check_count(texts.len(), "inputs")?;
+    call.check_count(texts.len(), "inputs")?;
     let characters = texts.iter().map(|text| text.chars().count()).sum();
     let (served, special) = (call.served.clone(), request.add_special_tokens.unwrap_or(true));
     let tokens = move |text: String| {
@@ -31,7 +32,7 @@ pub(crate) async fn tokenize(call: Call, request: TokenizeRequest) -> Result<Res
     };
     let list = |tokens: Vec<TokenPiece>| tokens.into_iter().map(simple).collect();
     let lists: Vec<Vec<SimpleToken>> = tokens.into_iter().map(list).collect();
-    Ok(call.answer(characters, &[], lists))
+    Ok(call.answer(characters, &Outputs::default(), lists))
 }
 
 #[utoipa::path(post, path = "/decode", tag = "text-embeddings-inference",
@@ -44,7 +45,7 @@ pub(crate) async fn decode(call: Call, request: DecodeRequest) -> Result<Respons
         Ids::One(ids) => vec![ids],
         Ids::Many(lists) => lists,
     };
-    call.app.check_count(lists.len(), "ids")?;
+    call.check_count(lists.len(), "ids")?;
     if lists.iter().any(Vec::is_empty) {
         return Err(Refusal::Empty(
             "`ids` holds an empty list; give at least one id per list".into(),
@@ -54,5 +55,5 @@ pub(crate) async fn decode(call: Call, request: DecodeRequest) -> Result<Respons
     let decode = move |ids: Vec<u32>| served.engine.model().tokenizer.decode_all(&ids, skip);
     let decode = move || lists.into_iter().map(decode).collect::<Result<Vec<_>, _>>();
     let texts = call.app.tokenizer_pool.run(decode).await??;
-    Ok(call.answer(0, &[], texts))
+    Ok(call.answer(0, &Outputs::default(), texts))
 }

@@ -7,6 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, ToSchema};
 
+use super::fields::{NoEffect, NotSupported};
 use super::openai::status;
 use super::request::model_request;
 use crate::error::Refusal;
@@ -27,11 +28,14 @@ model_request! {
         pub(crate) output_dimension: Option<usize>,
         /// `END` if absent.
         pub(crate) truncate: Option<CohereTruncate>,
-        /// Rejected below the model's length.
+        /// Tokens of the longest input, special ones included; the model's length if absent.
         pub(crate) max_tokens: Option<usize>,
         /// No effect: batches are formed by length and age.
         #[expect(dead_code, reason = "it has no effect")]
-        pub(crate) priority: Option<i64>,
+        pub(crate) priority: Option<NoEffect>,
+        /// Not supported: vectors have no index by which a failed input could be left out.
+        #[expect(dead_code, reason = "any value that matters is refused")]
+        pub(crate) partial: Option<NotSupported>,
     } + model
 }
 

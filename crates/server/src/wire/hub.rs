@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::fields::{NoEffect, contradiction};
 use super::inputs::{Inputs, SimilarityInput};
+use super::partial::Items;
 use super::request::model_request;
 use super::shared::{MaskFill, Prediction};
 pub(super) use super::tei::render_refusal;
@@ -108,7 +109,7 @@ hub_request! {
         pub(crate) targets: Option<Vec<String>>,
         pub(crate) raw_scores: Option<bool>,
         pub(crate) return_text: Option<bool>,
-    } + truncate, truncation_direction, chunk
+    } + truncate, truncation_direction, chunk, partial
 }
 
 /// Texts, or for sentence similarity one sentence and those it is compared with.
@@ -169,17 +170,17 @@ pub(crate) struct EntityGroup {
 #[serde(untagged)]
 pub(crate) enum HubAnswer {
     /// A vector per input.
-    Vectors(Vec<Vec<f32>>),
+    Vectors(Items<Vec<f32>>),
     /// A cosine per sentence.
-    Similarities(Vec<f32>),
+    Similarities(Items<f32>),
     /// Labels of each text.
-    Labels(Vec<Vec<Prediction>>),
+    Labels(Items<Vec<Prediction>>),
     /// Entities of one text.
     Entities(Vec<EntityGroup>),
     /// Entities of each text.
-    EntitiesOfMany(Vec<Vec<EntityGroup>>),
+    EntitiesOfMany(Items<Vec<EntityGroup>>),
     /// Candidates for the one mask of one text.
     Fills(Vec<MaskFill>),
     /// Candidates for each mask.
-    FillsOfMany(Vec<Vec<MaskFill>>),
+    FillsOfMany(Items<Vec<MaskFill>>),
 }

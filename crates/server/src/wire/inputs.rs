@@ -8,6 +8,9 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
+use super::partial::{Items, in_place};
+use crate::error::FailedInput;
+
 /// The inputs of the embedding endpoints.
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(
@@ -39,18 +42,19 @@ pub(crate) struct InputBatch {
     pub(crate) single: bool,
 }
 
-/// Unwraps the list if the request held a single input.
+/// Unwraps the list if the request held a single input; else puts the errors of `failed` inputs in place.
 pub(crate) fn one_or_many<T, Out>(
     mut answers: Vec<T>,
+    failed: &[FailedInput],
     single: bool,
     one: fn(T) -> Out,
-    many: fn(Vec<T>) -> Out,
+    many: fn(Items<T>) -> Out,
 ) -> Out {
     match answers.pop() {
         Some(answer) if single && answers.is_empty() => one(answer),
         last => {
             answers.extend(last);
-            many(answers)
+            many(in_place(answers, failed))
         }
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! Field names, defaults and shapes are the originals'. Nothing here runs a model: `routes` does. Below the
 //! dialects lie `inputs` (texts, pairs and ids), `request` (what requests share), `fields` (types of optional
-//! fields), `body` (from bytes to a request) and `shared` (bodies and answers of several dialects).
+//! fields), `body` (from bytes to a request), `shared` (bodies and answers of several dialects), `partial` (answers to
+//! requests some of whose inputs failed) and `ability` (what a request needs of its model).
 
+pub(crate) mod ability;
 pub(crate) mod body;
 pub(crate) mod cohere;
 pub(crate) mod fields;
@@ -11,6 +13,7 @@ pub(crate) mod hub;
 pub(crate) mod inputs;
 pub(crate) mod native;
 pub(crate) mod openai;
+pub(crate) mod partial;
 pub(crate) mod request;
 pub(crate) mod shared;
 pub(crate) mod tei;
@@ -22,8 +25,21 @@ use axum::response::Response;
 
 pub use self::request::Dialect;
 use crate::error::{Reason, Refusal};
+use crate::options::Options;
 
 impl Dialect {
+    /// Returns the maximum number of inputs per request.
+    pub(crate) fn max_inputs(self, options: &Options) -> usize {
+        options.max_client_batch_size.unwrap_or(match self {
+            Dialect::Tei => 32,
+            Dialect::Cohere
+            | Dialect::OpenAi
+            | Dialect::Vllm
+            | Dialect::HubClient
+            | Dialect::Native => 2048,
+        })
+    }
+
     /// Renders a refusal as clients of this dialect read it.
     pub fn render(self, refusal: &Refusal) -> Response {
         let mut response = match self {

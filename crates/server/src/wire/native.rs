@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::inputs::Texts;
 use super::openai::OpenAiError;
+use super::partial::Items;
 use super::request::model_request;
 use super::shared::{MaskFill, Prediction};
 pub(super) use super::tei::render_refusal;
@@ -20,7 +21,7 @@ model_request! {
         pub(crate) inputs: Texts,
         /// Adds the label of every token, special ones included; false if absent.
         pub(crate) all_tokens: Option<bool>,
-    } + model, truncate, truncation_direction, chunk
+    } + model, truncate, truncation_direction, chunk, partial
 }
 
 /// A labelled span of a text.
@@ -71,7 +72,7 @@ model_request! {
         pub(crate) inputs: Texts,
         /// Number of candidates per mask; 5 if absent.
         pub(crate) top_k: Option<usize>,
-    } + model, truncate, truncation_direction, chunk
+    } + model, truncate, truncation_direction, chunk, partial
 }
 
 /// The candidates of one text.
@@ -88,7 +89,7 @@ pub(crate) struct FillMaskAnswer {
 #[serde(untagged)]
 pub(crate) enum OneOrMany<T> {
     One(T),
-    Many(Vec<T>),
+    Many(Items<T>),
 }
 
 model_request! {

@@ -8,6 +8,7 @@ use utoipa::{IntoResponses, ToSchema};
 
 use super::fields::{NotSupported, agreed};
 use super::inputs::Inputs;
+use super::partial::InputError;
 use super::request::model_request;
 use super::shared::{EncodingFormat, Numbers};
 use crate::error::Refusal;
@@ -46,7 +47,7 @@ model_request! {
         /// Not supported.
         #[expect(dead_code, reason = "any value that matters is refused")]
         pub(crate) additional_data: Option<NotSupported>,
-    } + model, truncate, truncate_prompt_tokens, add_special_tokens, chunk, encoding, activation, vllm, chat
+    } + model, truncate, truncate_prompt_tokens, add_special_tokens, chunk, encoding, activation, vllm, chat, partial
 }
 
 impl EmbeddingsRequest {
@@ -76,6 +77,9 @@ pub(crate) enum Modality {
 pub(crate) struct Embeddings {
     pub(crate) object: &'static str,
     pub(crate) data: Vec<Embedding>,
+    /// The inputs that failed, if the request has `partial`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) errors: Vec<InputError>,
     pub(crate) model: String,
     pub(crate) usage: TokenUsage,
 }

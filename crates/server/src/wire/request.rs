@@ -41,6 +41,11 @@ pub(crate) trait ModelRequest: DeserializeOwned + Send {
         Ok(of_path)
     }
 
+    /// Returns whether inputs may fail without failing the request.
+    fn partial(&self) -> bool {
+        false
+    }
+
     /// Returns the fields on how inputs are tokenized and cut.
     fn length(&self) -> LengthFields {
         LengthFields::default()
@@ -154,8 +159,8 @@ impl LengthFields {
 }
 
 /// Declares a request with fields of its own, and after `+` the shared ones that its dialect has: `model`,
-/// `truncate`, `truncation_direction`, `truncate_prompt_tokens` (with `truncation_side`), `add_special_tokens` and
-/// `chunk`; `activation` for vLLM's names of one flag, with a method of that name; `encoding` for the forms of
+/// `truncate`, `truncation_direction`, `truncate_prompt_tokens` (with `truncation_side`), `add_special_tokens`,
+/// `chunk` and `partial`; `activation` for vLLM's names of one flag, with a method of that name; `encoding` for the forms of
 /// vectors; `vllm`, `scoring` and `chat` for vLLM's fields that are known and not computed. With `dialect_by_body` the struct
 /// has a method of that name, for a path that two dialects share.
 ///
@@ -313,6 +318,17 @@ macro_rules! model_request {
             /// Not supported.
             #[expect(dead_code, reason = "any value that matters is refused")]
             pub(crate) media_io_kwargs: Option<$crate::wire::fields::NotSupported>,
+        });
+    };
+    (@add [partial $($rest:ident)*] $head:tt { $($model:tt)* } $methods:tt $length:tt { $($fields:tt)* }) => {
+        model_request!(@add [$($rest)*] $head { $($model)*
+            fn partial(&self) -> bool {
+                self.partial.unwrap_or(false)
+            }
+        } $methods $length { $($fields)*
+            /// Answers the inputs that can be answered, and reports why the others failed; false if absent, so that
+            /// one failed input fails the request.
+            pub(crate) partial: Option<bool>,
         });
     };
     (

@@ -28,7 +28,7 @@ model_request! {
         /// Logits instead of probabilities: the opposite of `use_activation`.
         pub(crate) raw_scores: Option<bool>,
     } + dialect_by_body, model, truncate, truncation_direction, truncate_prompt_tokens, add_special_tokens,
-        chunk, activation, vllm, chat
+        chunk, activation, vllm, chat, partial
 }
 
 impl ClassifyRequest {
@@ -67,7 +67,7 @@ model_request! {
         #[expect(dead_code, reason = "any value that matters is refused")]
         pub(crate) max_chunks_per_doc: Option<NotSupported>,
     } + dialect_by_body, model, truncate, truncation_direction, truncate_prompt_tokens, chunk, activation,
-        vllm, scoring
+        vllm, scoring, partial
 }
 
 impl RerankRequest {

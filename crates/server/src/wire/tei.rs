@@ -1,6 +1,6 @@
 //! text-embeddings-inference 1.9: <https://github.com/huggingface/text-embeddings-inference>.
 //!
-//! `model` and `chunk` are our own fields in these requests; answers have the original's fields only, `/info`
+//! `model`, `chunk` and `partial` are our own fields in these requests; answers have the original's fields only, `/info`
 //! excepted.
 
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, ToSchema};
 
 use super::inputs::{Inputs, PredictInputs, SimilarityInput, Texts};
+use super::partial::Items;
 use super::request::model_request;
 use super::shared::Prediction;
 use crate::error::Refusal;
@@ -26,7 +27,7 @@ model_request! {
         pub(crate) normalize: Option<bool>,
         /// Keeps the first so many dimensions (Matryoshka).
         pub(crate) dimensions: Option<usize>,
-    } + model, truncate, truncation_direction, add_special_tokens, chunk
+    } + model, truncate, truncation_direction, add_special_tokens, chunk, partial
 }
 
 model_request! {
@@ -34,7 +35,7 @@ model_request! {
     pub(crate) struct EmbedAllRequest {
         pub(crate) inputs: Inputs,
         pub(crate) prompt_name: Option<String>,
-    } + model, truncate, truncation_direction, add_special_tokens, chunk
+    } + model, truncate, truncation_direction, add_special_tokens, chunk, partial
 }
 
 model_request! {
@@ -43,7 +44,7 @@ model_request! {
         pub(crate) inputs: PredictInputs,
         /// Logits instead of probabilities; false if absent.
         pub(crate) raw_scores: Option<bool>,
-    } + model, truncate, truncation_direction, add_special_tokens, chunk
+    } + model, truncate, truncation_direction, add_special_tokens, chunk, partial
 }
 
 /// The labels of a single input, or a list of labels per input.
@@ -51,7 +52,7 @@ model_request! {
 #[serde(untagged)]
 pub(crate) enum Predictions {
     One(Vec<Prediction>),
-    Many(Vec<Vec<Prediction>>),
+    Many(Items<Vec<Prediction>>),
 }
 
 /// One text against the query.
@@ -65,12 +66,26 @@ pub(crate) struct Rank {
     pub(crate) score: f32,
 }
 
+/// An item of `/rerank`'s answer to `texts`. Failed texts are last.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum RankItem {
+    Done(Rank),
+    /// The text failed.
+    Failed {
+        /// Index in the request.
+        index: usize,
+        #[serde(flatten)]
+        error: TeiError,
+    },
+}
+
 model_request! {
     /// `POST /similarity`.
     pub(crate) struct SimilarityRequest {
         pub(crate) inputs: SimilarityInput,
         pub(crate) parameters: Option<SimilarityParameters>,
-    } + model
+    } + model, partial
 }
 
 model_request! {
@@ -78,7 +93,7 @@ model_request! {
     #[derive(Default)]
     pub(crate) struct SimilarityParameters {
         pub(crate) prompt_name: Option<String>,
-    } + truncate, truncation_direction, chunk
+    } + truncate, truncation_direction, chunk, partial
 }
 
 model_request! {
@@ -136,7 +151,7 @@ pub(crate) struct Info {
     pub(crate) max_batch_tokens: usize,
     /// Maximum sequences per batch.
     pub(crate) max_batch_requests: Option<usize>,
-    /// Maximum inputs per request.
+    /// Maximum inputs per request of this dialect.
     pub(crate) max_client_batch_size: usize,
     pub(crate) auto_truncate: bool,
     pub(crate) tokenization_workers: usize,
@@ -191,10 +206,17 @@ pub(crate) struct TeiError {
     error_type: &'static str,
 }
 
+impl From<&Refusal> for TeiError {
+    fn from(refusal: &Refusal) -> TeiError {
+        let (_, error_type) = status_and_type(refusal);
+        TeiError { error: refusal.to_string(), error_type }
+    }
+}
+
 /// Renders a refusal as text-embeddings-inference's clients read it.
 pub(super) fn render_refusal(refusal: &Refusal) -> Response {
-    let (status, error_type) = status_and_type(refusal);
-    (status, Json(TeiError { error: refusal.to_string(), error_type })).into_response()
+    let (status, _) = status_and_type(refusal);
+    (status, Json(TeiError::from(refusal))).into_response()
 }
 
 fn status_and_type(refusal: &Refusal) -> (StatusCode, &'static str) {

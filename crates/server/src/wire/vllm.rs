@@ -9,6 +9,7 @@ use super::fields::{NotSupported, exactly_one};
 use super::inputs::{Inputs, Texts};
 use super::openai::TokenUsage;
 pub(super) use super::openai::render_refusal;
+use super::partial::InputError;
 use super::request::model_request;
 use super::shared::Numbers;
 use crate::error::Refusal;
@@ -42,6 +43,9 @@ pub(crate) struct List<T> {
     pub(crate) created: u64,
     pub(crate) model: String,
     pub(crate) data: Vec<T>,
+    /// The inputs that failed, if the request has `partial`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) errors: Vec<InputError>,
     pub(crate) usage: Usage,
 }
 
@@ -70,7 +74,7 @@ model_request! {
         /// Not supported.
         #[expect(dead_code, reason = "any value that matters is refused")]
         pub(crate) additional_data: Option<NotSupported>,
-    } + model, truncate, truncate_prompt_tokens, add_special_tokens, chunk, encoding, activation, vllm, chat
+    } + model, truncate, truncate_prompt_tokens, add_special_tokens, chunk, encoding, activation, vllm, chat, partial
 }
 
 /// What `/pooling` computes.
@@ -111,7 +115,7 @@ model_request! {
         pub(crate) data_2: Option<Texts>,
         /// Another name for `documents`.
         pub(crate) items: Option<Texts>,
-    } + model, truncate, truncate_prompt_tokens, chunk, activation, vllm, scoring
+    } + model, truncate, truncate_prompt_tokens, chunk, activation, vllm, scoring, partial
 }
 
 impl ScoreRequest {
@@ -148,6 +152,9 @@ pub(crate) struct DocumentRanking {
     pub(crate) usage: TokenUsage,
     /// Best first.
     pub(crate) results: Vec<RerankResult>,
+    /// The documents that failed, if the request has `partial`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) errors: Vec<InputError>,
 }
 
 /// One document against the query.

@@ -1,5 +1,6 @@
 //! The server as its operators see it: over real sockets, in its own process.
 
+mod batch;
 mod grafana;
 mod health;
 mod hostile;

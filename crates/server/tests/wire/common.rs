@@ -118,7 +118,9 @@ pub(crate) async fn transcript(exchanges: &[(&str, Value)]) -> String {
 /// Returns one exchange of a transcript.
 pub(crate) fn exchange(request: &str, reply: &Reply) -> String {
     let mut written = format!("{request}\n{}", reply.status);
-    for name in ["retry-after", "x-truncated", "x-chunks", "x-compute-tokens", "allow"] {
+    for name in
+        ["retry-after", "x-truncated", "x-chunks", "x-failed-inputs", "x-compute-tokens", "allow"]
+    {
         if let Some(value) = reply.header(name) {
             write!(written, " {name}: {value}").unwrap();
         }

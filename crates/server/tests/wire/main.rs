@@ -2,6 +2,7 @@
 //! them are the engine's. In one process, without sockets, over random models.
 
 mod checkpoint_settings;
+mod choice;
 mod cohere;
 mod common;
 mod document;
@@ -11,6 +12,7 @@ mod hub;
 mod native;
 mod nulls;
 mod openai;
+mod partial;
 mod tei;
 mod truncation;
 mod unknown;

@@ -1,0 +1,160 @@
+//! Admission: how many inputs of each request are in flight in an engine.
+//!
+//! A request is admitted as one: its first input takes any free slot, or the request is refused at once. The slot
+//! stays the request's own, so that its inputs advance one after the other however busy the engine is. Further
+//! inputs share a little less than half of the slots with those of all other requests: a large request leaves the
+//! other half to requests that begin. They wait in order of arrival, and a request waits for one slot at a time, so
+//! that slots go round. Nothing polls: a semaphore wakes who is next.
+//!
+//! The engine returns a permit when the input has left it, which may be after its request was dropped.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bigbatch_engine::{Permit, RequestError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The bounds of one engine.
+pub(crate) struct Admission {
+    /// One permit per slot of the engine.
+    slots: Arc<Semaphore>,
+    /// Those that inputs after a request's first may take, in addition to one of `slots`.
+    further: Arc<Semaphore>,
+}
+
+impl Admission {
+    /// Returns the bounds of an engine with so many slots.
+    pub(crate) fn new(capacity: usize) -> Admission {
+        // With the first slot of one request, half of them.
+        let further = capacity.saturating_sub(1) / 2;
+        Admission {
+            slots: Arc::new(Semaphore::new(capacity)),
+            further: Arc::new(Semaphore::new(further)),
+        }
+    }
+
+    /// Admits a request by a slot of its own; `None` if none is free.
+    pub(crate) fn admit(&self) -> Option<Admitted<'_>> {
+        let own = self.slots.clone().try_acquire_owned().ok()?;
+        let lane = Arc::new(Semaphore::new(1));
+        Some(Admitted { bounds: self, own: Arc::new(own), lane, further: None })
+    }
+
+    /// Waits for a slot that the inputs after a request's first share.
+    async fn wait_for_further(
+        slots: Arc<Semaphore>,
+        further: Arc<Semaphore>,
+    ) -> Result<Permit, RequestError> {
+        let share = acquire(further).await?;
+        let slot = acquire(slots).await?;
+        Ok(Arc::new((share, slot)))
+    }
+}
+
+type PermitFuture = Pin<Box<dyn Future<Output = Result<Permit, RequestError>> + Send>>;
+
+/// An admitted request that still has inputs to submit. Dropping it gives up its turn for further slots.
+pub(crate) struct Admitted<'a> {
+    bounds: &'a Admission,
+    own: Arc<OwnedSemaphorePermit>,
+    /// Whether the own slot has an input.
+    lane: Arc<Semaphore>,
+    /// The turn for a further slot, which outlives the calls that wait for it.
+    further: Option<PermitFuture>,
+}
+
+impl Admitted<'_> {
+    /// Waits for a permit for the next input: the request's own slot, or a further one. Cancel safe: the turn is
+    /// kept.
+    pub(crate) async fn next_permit(&mut self) -> Result<Permit, RequestError> {
+        // Most requests have one input, for which nothing else is made.
+        if let Ok(lane) = self.lane.clone().try_acquire_owned() {
+            return Ok(Arc::new((lane, self.own.clone())));
+        }
+        let own = acquire(self.lane.clone());
+        let Admission { slots, further } = self.bounds;
+        let further = self.further.get_or_insert_with(|| {
+            Box::pin(Admission::wait_for_further(slots.clone(), further.clone()))
+        });
+        tokio::select! {
+            biased;
+            lane = own => Ok(Arc::new((lane?, self.own.clone()))),
+            permit = further => {
+                self.further = None;
+                permit
+            }
+        }
+    }
+}
+
+/// Waits for a permit. None of the semaphores is ever closed.
+async fn acquire(semaphore: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, RequestError> {
+    semaphore.acquire_owned().await.map_err(|_| RequestError::Stopped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the next permit if there is one now; else keeps the turn for it.
+    async fn now(admitted: &mut Admitted<'_>) -> Option<Permit> {
+        tokio::select! {
+            biased;
+            permit = admitted.next_permit() => permit.ok(),
+            () = std::future::ready(()) => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn large_requests_leave_half_of_the_slots_and_take_turns() {
+        let bounds = Admission::new(6);
+        let mut first = bounds.admit().expect("six are free");
+        let (own, further) =
+            (now(&mut first).await, [now(&mut first).await, now(&mut first).await]);
+        let [Some(one), Some(other)] = further else { panic!("half of six are three") };
+        assert!(own.is_some() && now(&mut first).await.is_none());
+        let mut second = bounds.admit().expect("three are free");
+        let own_of_second = now(&mut second).await;
+        assert!(own_of_second.is_some() && now(&mut second).await.is_none());
+        drop(one);
+        let to_first = now(&mut first).await.expect("it waited first");
+        assert!(now(&mut second).await.is_none() && now(&mut first).await.is_none());
+        drop(other);
+        assert!(now(&mut first).await.is_none(), "the second waited longer");
+        assert!(now(&mut second).await.is_some());
+        // Two of six are left, for requests that begin.
+        drop(to_first);
+        let small = [bounds.admit(), bounds.admit()];
+        assert!(small.iter().all(Option::is_some));
+    }
+
+    #[tokio::test]
+    async fn the_own_slot_is_free_for_the_next_input_and_only_at_the_end_for_others() {
+        let bounds = Admission::new(1);
+        let mut only = bounds.admit().expect("one is free");
+        for _ in 0..3 {
+            let permit = now(&mut only).await.expect("nothing is in flight");
+            assert!(now(&mut only).await.is_none() && bounds.admit().is_none());
+            drop(permit);
+        }
+        let last = now(&mut only).await;
+        drop(only);
+        assert!(bounds.admit().is_none(), "an input is in flight");
+        drop(last);
+        assert!(bounds.admit().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_ends_gives_up_its_turn() {
+        let bounds = Admission::new(3);
+        let (mut first, mut second) =
+            (bounds.admit().expect("free"), bounds.admit().expect("free"));
+        let held = [now(&mut first).await, now(&mut first).await, now(&mut second).await];
+        assert!(held.iter().all(Option::is_some));
+        assert!(now(&mut first).await.is_none() && now(&mut second).await.is_none());
+        drop(first);
+        let [own, further, _own_of_second] = held;
+        drop((own, further));
+        assert!(now(&mut second).await.is_some());
+    }
+}
