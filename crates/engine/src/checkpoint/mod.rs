@@ -1,5 +1,6 @@
 //! Where a model's files come from: a directory, the Hugging Face Hub, or the caller's memory.
 
+pub(crate) mod hints;
 mod hub;
 mod mapped_file;
 mod tensors;
@@ -110,8 +111,15 @@ impl Checkpoint {
     /// Reads a whole file of up to 256 MiB; `None` if the checkpoint lacks it.
     ///
     /// # Errors
-    /// [`LoadError::Io`] if the file exists and cannot be read, or is larger.
+    /// [`LoadError::Io`] if the file exists and cannot be read, or is larger; [`LoadError::Source`] if something
+    /// else stands in its place, such as a Git LFS pointer.
     pub fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
+        let bytes = self.read_any(file)?;
+        self.reject_stand_in(file, bytes.as_deref())?;
+        Ok(bytes)
+    }
+
+    fn read_any(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
         match &self.files {
             Files::Memory(files) => {
                 Ok(files.iter().find(|(name, _)| name == file).map(|(_, bytes)| bytes.clone()))
@@ -137,24 +145,64 @@ impl Checkpoint {
     /// # Errors
     /// [`LoadError::Source`] if it is missing, else as [`Checkpoint::read`].
     pub fn require(&self, file: &str) -> Result<Cow<'static, [u8]>, LoadError> {
-        self.read(file)?.ok_or_else(|| no_source(&self.name, &format!("it has no {file}")))
+        self.read(file)?.ok_or_else(|| no_source(&self.name, &self.explain_absence(file)))
+    }
+
+    /// Explains that the checkpoint lacks a file, by what it has instead.
+    pub(crate) fn explain_absence(&self, file: &str) -> String {
+        let adapter = self.read("adapter_config.json").ok().flatten();
+        hints::absent(file, &self.file_names(), adapter.as_deref())
+    }
+
+    /// Returns the names of all files, of a directory's only those at most two folders down.
+    pub(crate) fn file_names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        match &self.files {
+            Files::Memory(files) => names.extend(files.iter().map(|(name, _)| name.clone())),
+            Files::Directory(dir) => list(dir, "", 2, &mut names),
+        }
+        names.sort_unstable();
+        names
+    }
+
+    fn reject_stand_in(&self, file: &str, bytes: Option<&[u8]>) -> Result<(), LoadError> {
+        match bytes.and_then(hints::stand_in) {
+            None => Ok(()),
+            Some(what) => Err(no_source(&self.name, &format!("{file} {what}"))),
+        }
     }
 
     /// Maps a file of any size; `None` if the checkpoint lacks it.
     ///
     /// # Errors
-    /// [`LoadError::Io`] if the file exists and cannot be mapped.
+    /// [`LoadError::Io`] if the file exists and cannot be mapped; [`LoadError::Source`] as [`Checkpoint::read`].
     pub fn map(&self, file: &str) -> Result<Option<FileBytes>, LoadError> {
-        match &self.files {
-            Files::Memory(_) => Ok(self.read(file)?.map(FileBytes::Held)),
+        let bytes = match &self.files {
+            Files::Memory(_) => self.read(file)?.map(FileBytes::Held),
             Files::Directory(dir) => {
                 let path = dir.join(file);
                 match MappedFile::open(&path) {
-                    Ok(map) => Ok(Some(FileBytes::Mapped(map))),
-                    Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-                    Err(source) => Err(LoadError::Io { path, source }),
+                    Ok(map) => Some(FileBytes::Mapped(map)),
+                    Err(e) if e.kind() == ErrorKind::NotFound => None,
+                    Err(source) => return Err(LoadError::Io { path, source }),
                 }
             }
+        };
+        self.reject_stand_in(file, bytes.as_deref())?;
+        Ok(bytes)
+    }
+}
+
+/// Adds the files of a directory and of `depth` levels below it. What cannot be read is left out: the names are
+/// for a message about a file that is missing already.
+fn list(dir: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let path = entry.path();
+        if !path.is_dir() {
+            names.push(name);
+        } else if depth > 0 {
+            list(&path, &format!("{name}/"), depth - 1, names);
         }
     }
 }

@@ -20,7 +20,7 @@ pub use prompts::{Prompts, prompted};
 use serde_json::Value;
 
 use crate::batch::{PackedBatch, RowLayout};
-use crate::checkpoint::{Checkpoint, Weights};
+use crate::checkpoint::{Checkpoint, Weights, hints, no_source};
 use crate::error::LoadError;
 use crate::pooling::Pooling;
 use crate::text::tokenize::Tokenizer;
@@ -56,6 +56,7 @@ impl Model {
     /// # Errors
     /// [`LoadError`] with the file and what is wrong with it.
     pub fn load(checkpoint: &Checkpoint, rope: RopeOverride) -> Result<Model, LoadError> {
+        refuse_adapter(checkpoint)?;
         let training = checkpoint.read("training_config.json")?;
         let mut config =
             Config::parse(&checkpoint.require("config.json")?, training.as_deref(), rope)?;
@@ -106,6 +107,14 @@ impl Model {
     /// Returns the number of elements of all tensors.
     pub fn parameters(&self) -> u64 {
         self.architecture.tensors.iter().map(|spec| spec.elements() as u64).sum()
+    }
+}
+
+/// Refuses an adapter beside the weights, which `transformers` would apply to them.
+fn refuse_adapter(checkpoint: &Checkpoint) -> Result<(), LoadError> {
+    match checkpoint.read("adapter_config.json")? {
+        None => Ok(()),
+        Some(json) => Err(no_source(checkpoint.name(), &hints::adapter(Some(&json)))),
     }
 }
 
