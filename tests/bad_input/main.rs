@@ -7,6 +7,7 @@
 
 mod checkpoint;
 mod config;
+mod formats;
 #[path = "../../crates/validate/tests/mock/mod.rs"]
 mod mock;
 mod options;

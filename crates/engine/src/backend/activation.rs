@@ -40,6 +40,11 @@ pub enum Activation {
     Linear,
 }
 
+/// Mean of [`Activation::Laplace`], as upstream writes it: not quite the square root of 1/2.
+pub(super) const LAPLACE_MEAN: f64 = 707_107e-6;
+/// Its deviation.
+pub(super) const LAPLACE_DEVIATION: f64 = 0.282_095;
+
 /// The names in `ACT2FN` of `transformers` 5.17, without `prelu` and `xielu`, which have trained parameters. The
 /// first name of a function is also its name in the CUDA source.
 const NAMES: [(&str, Activation); 22] = [

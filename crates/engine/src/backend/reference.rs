@@ -3,6 +3,7 @@
 //! It is slow on purpose and holds a row of scores per query. Tests compare the fast backends with it; it is
 //! not meant to serve requests, nor for sequences longer than [`MAX_TOKENS`].
 
+use super::activation::{LAPLACE_DEVIATION, LAPLACE_MEAN};
 use super::host_arena::HostArena;
 use super::{
     Activation, ArenaUsage, Backend, Ceilings, Fetch, NormWeights, Op, RopeTable, View, WeightTable,
@@ -163,7 +164,9 @@ fn activate(activation: Activation, x: f32) -> f32 {
         Activation::LeakyRelu => x.max(0.01 * x),
         Activation::Sigmoid => sigmoid(x),
         Activation::Tanh => x.tanh(),
-        Activation::Laplace => 0.5 * (1.0 + libm::erf((x - 0.707107) / (0.282095 * SQRT_2))),
+        Activation::Laplace => {
+            0.5 * (1.0 + libm::erf((x - LAPLACE_MEAN) / (LAPLACE_DEVIATION * SQRT_2)))
+        }
         Activation::SqrtSoftplus => softplus.sqrt(),
         Activation::Linear => x,
     };

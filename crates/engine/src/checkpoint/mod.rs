@@ -1,5 +1,6 @@
 //! Where a model's files come from: a directory, the Hugging Face Hub, or the caller's memory.
 
+pub(crate) mod hints;
 mod hub;
 mod mapped_file;
 mod tensors;
@@ -125,12 +126,16 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`LoadError::Io`] if the file exists and cannot be read, or is larger; [`LoadError::Source`] if it cannot
-    /// be fetched.
+    /// be fetched, or if something else stands in its place, such as a Git LFS pointer.
     pub fn read(&self, file: &str) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
-        if let Files::Memory(files) = &self.files {
-            return Ok(files.iter().find(|(name, _)| name == file).map(|(_, bytes)| bytes.clone()));
-        }
-        self.path(file)?.map_or(Ok(None), |path| read_whole(&path))
+        let bytes = match &self.files {
+            Files::Memory(files) => {
+                files.iter().find(|(name, _)| name == file).map(|(_, bytes)| bytes.clone())
+            }
+            _ => self.path(file)?.map_or(Ok(None), |path| read_whole(&path))?,
+        };
+        self.reject_stand_in(file, bytes.as_deref())?;
+        Ok(bytes)
     }
 
     /// Reads a whole file as [`Checkpoint::read`] does, but takes it for absent if it cannot be asked for. For
@@ -155,36 +160,50 @@ impl Checkpoint {
     /// # Errors
     /// [`LoadError::Source`] if it is missing, else as [`Checkpoint::read`].
     pub fn require(&self, file: &str) -> Result<Cow<'static, [u8]>, LoadError> {
-        self.read(file)?.ok_or_else(|| no_source(&self.name, &format!("it has no {file}")))
+        self.read(file)?.ok_or_else(|| no_source(&self.name, &self.explain_absence(file)))
+    }
+
+    /// Explains that the checkpoint lacks a file, by what it has instead.
+    pub(crate) fn explain_absence(&self, file: &str) -> String {
+        let adapter = self.read("adapter_config.json").ok().flatten();
+        hints::absent(file, &self.file_names(), adapter.as_deref())
+    }
+
+    /// Returns the names of all files, of a directory's only those at most two folders down.
+    pub(crate) fn file_names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        match &self.files {
+            Files::Memory(files) => names.extend(files.iter().map(|(name, _)| name.clone())),
+            Files::Hub(repo) => names = repo.list(),
+            Files::Directory(dir) => list(dir, "", 2, &mut names),
+        }
+        names.sort_unstable();
+        names
+    }
+
+    fn reject_stand_in(&self, file: &str, bytes: Option<&[u8]>) -> Result<(), LoadError> {
+        match bytes.and_then(hints::stand_in) {
+            None => Ok(()),
+            Some(what) => Err(no_source(&self.name, &format!("{file} {what}"))),
+        }
     }
 
     /// Maps a file of any size; `None` if the checkpoint lacks it.
     ///
     /// # Errors
-    /// [`LoadError::Io`] if the file exists and cannot be mapped; [`LoadError::Source`] if it cannot be fetched.
+    /// [`LoadError::Io`] if the file exists and cannot be mapped; [`LoadError::Source`] as [`Checkpoint::read`].
     pub fn map(&self, file: &str) -> Result<Option<FileBytes>, LoadError> {
         if let Files::Memory(_) = &self.files {
             return Ok(self.read(file)?.map(FileBytes::Held));
         }
         let Some(path) = self.path(file)? else { return Ok(None) };
-        match MappedFile::open(&path) {
-            Ok(map) => Ok(Some(FileBytes::Mapped(map))),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(LoadError::Io { path, source }),
-        }
-    }
-
-    /// Lists the files by their paths, for messages: those of a directory without its subfolders, those of a Hub
-    /// id as far as they are known.
-    pub fn list(&self) -> Vec<String> {
-        match &self.files {
-            Files::Memory(files) => files.iter().map(|(name, _)| name.clone()).collect(),
-            Files::Hub(repo) => repo.list(),
-            Files::Directory(dir) => {
-                let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-                entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
-            }
-        }
+        let bytes = match MappedFile::open(&path) {
+            Ok(map) => FileBytes::Mapped(map),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(LoadError::Io { path, source }),
+        };
+        self.reject_stand_in(file, Some(&bytes))?;
+        Ok(Some(bytes))
     }
 
     /// Returns where a file is or would be on disk; `None` if it is known to be absent.
@@ -193,6 +212,20 @@ impl Checkpoint {
             Files::Memory(_) => Ok(None),
             Files::Directory(dir) => Ok(Some(dir.join(file))),
             Files::Hub(repo) => repo.path(file),
+        }
+    }
+}
+
+/// Adds the files of a directory and of `depth` levels below it. What cannot be read is left out: the names are
+/// for a message about a file that is missing already.
+fn list(dir: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let path = entry.path();
+        if !path.is_dir() {
+            names.push(name);
+        } else if depth > 0 {
+            list(&path, &format!("{name}/"), depth - 1, names);
         }
     }
 }

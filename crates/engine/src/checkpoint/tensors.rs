@@ -9,11 +9,12 @@ use std::sync::Arc;
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
-use crate::checkpoint::{Checkpoint, FileBytes};
+use crate::checkpoint::{Checkpoint, FileBytes, hints};
 use crate::dtype::Dtype;
 use crate::error::LoadError;
 
-/// All tensors of a checkpoint by name, without the `model.` prefix that only some checkpoints have.
+/// All tensors of a checkpoint by name, without the prefixes that only some checkpoints have: `model.`, and those
+/// of wrappers such as `torch.compile`'s.
 pub struct Weights {
     model: String,
     tensors: BTreeMap<String, Tensor>,
@@ -22,7 +23,7 @@ pub struct Weights {
 /// Name and shape of a tensor that a model needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorSpec {
-    /// Without the `model.` prefix.
+    /// Without prefixes.
     pub name: String,
     /// Outermost dimension first.
     pub shape: Vec<usize>,
@@ -92,22 +93,12 @@ impl ShardIndex {
     }
 }
 
-/// Describes the files that hold weights in another format, as the end of a message.
-fn other_weights(files: &[String]) -> String {
-    const KINDS: [&str; 7] = [".bin", ".gguf", ".h5", ".msgpack", ".onnx", ".pt", ".safetensors"];
-    let kind = |file: &&str| KINDS.iter().any(|end| file.ends_with(end));
-    match files.iter().map(String::as_str).filter(kind).collect::<Vec<_>>().as_slice() {
-        [] => String::new(),
-        found => format!("; only safetensors are read, and it has {}", found.join(", ")),
-    }
-}
-
 impl Weights {
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names.
     ///
     /// # Errors
     /// [`LoadError::Weights`] for a missing, damaged or truncated file, an element type other than f32,
-    /// f16 and bf16, or an index that disagrees with its shards.
+    /// f16 and bf16, an index that disagrees with its shards, or two tensors that are one in the model.
     pub fn open(checkpoint: &Checkpoint) -> Result<Weights, LoadError> {
         let model = checkpoint.name().to_string();
         let bad = |reason: String| LoadError::Weights { model: model.clone(), reason };
@@ -121,19 +112,18 @@ impl Weights {
                 if shard.contains(['/', '\\']) {
                     return Err(bad(format!("the index names '{shard}', which is not beside it")));
                 }
-                let file = checkpoint
-                    .map(shard)?
-                    .ok_or_else(|| bad(format!("the index names {shard}, which is missing")))?;
+                let file = checkpoint.map(shard)?.ok_or_else(|| {
+                    bad(format!("the index names {shard}, which is missing: get that file too"))
+                })?;
                 read_shard(&model, shard, file, &mut tensors)?;
             }
             if let Some(name) = index.weight_map.keys().find(|name| !tensors.contains_key(*name)) {
                 return Err(bad(format!("the index names tensor {name}, which no shard has")));
             }
         } else {
-            let neither = "neither model.safetensors nor model.safetensors.index.json is there";
-            return Err(bad(format!("{neither}{}", other_weights(&checkpoint.list()))));
+            return Err(bad(checkpoint.explain_absence("model.safetensors")));
         }
-        Ok(Weights { model, tensors: strip_prefix(tensors) })
+        Ok(Weights { tensors: without_prefixes(tensors).map_err(bad)?, model })
     }
 
     /// Opens one safetensors file, such as that of a module beside the model; `None` if it is not there.
@@ -195,13 +185,17 @@ fn read_shard(
 ) -> Result<(), LoadError> {
     let bad = |reason: String| LoadError::Weights { model: model.to_string(), reason };
     let file = Arc::new(file);
-    let (header_bytes, metadata) = SafeTensors::read_metadata(&file)
-        .map_err(|e| bad(format!("{file_name} is damaged or not safetensors ({e:?})")))?;
+    let (header_bytes, metadata) = SafeTensors::read_metadata(&file).map_err(|e| {
+        let what = hints::other_format(&file).unwrap_or_else(|| {
+            format!("is damaged, truncated or not safetensors ({e:?}); get it again")
+        });
+        bad(format!("{file_name} {what}"))
+    })?;
     let data_start = header_bytes + size_of::<u64>();
     let data_bytes = metadata.data_len();
     if file.len() != data_start + data_bytes {
         return Err(bad(format!(
-            "{file_name} has {} bytes, its header describes {}: it is truncated or damaged",
+            "{file_name} has {} bytes, its header describes {}: it is truncated or damaged; get it again",
             file.len(),
             data_start + data_bytes
         )));
@@ -213,7 +207,8 @@ fn read_shard(
             safetensors::Dtype::F16 => Dtype::F16,
             other => {
                 return Err(bad(format!(
-                    "tensor {name} in {file_name} is {other:?}; known are F32, F16 and BF16"
+                    "tensor {name} in {file_name} is {other:?}; known are F32, F16 and BF16, so get \
+                     the model in one of these"
                 )));
             }
         };
@@ -226,10 +221,24 @@ fn read_shard(
     Ok(())
 }
 
-fn strip_prefix(tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
-    let bare = |name: String| match name.strip_prefix("model.") {
-        Some(rest) => rest.to_string(),
-        None => name,
+/// Names each tensor as the model does. Beside `model.`, which `transformers` adds and removes as it needs, that
+/// takes off the names of modules that training wraps around the model or around parts of it.
+fn without_prefixes(tensors: BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>, String> {
+    const WRAPPERS: [&str; 3] = ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
+    let bare = |name: &str| {
+        let parts = name.split('.').filter(|part| !WRAPPERS.contains(part));
+        parts.skip_while(|part| ["model", "module"].contains(part)).collect::<Vec<_>>().join(".")
     };
-    tensors.into_iter().map(|(name, tensor)| (bare(name), tensor)).collect()
+    let mut named = BTreeMap::new();
+    let mut stored = BTreeMap::new();
+    for (name, tensor) in tensors {
+        let bare = bare(&name);
+        if let Some(other) = stored.insert(bare.clone(), name.clone()) {
+            return Err(format!(
+                "tensors {other} and {name} are both {bare} of the model; remove one"
+            ));
+        }
+        named.insert(bare, tensor);
+    }
+    Ok(named)
 }

@@ -21,7 +21,7 @@ pub use sentence_transformers::{Activation, Dense, Embedding, Module, Similarity
 pub(crate) use sentence_transformers::{mean_without, to_unit_length};
 
 use crate::batch::{PackedBatch, RowLayout};
-use crate::checkpoint::{Checkpoint, Weights};
+use crate::checkpoint::{Checkpoint, Weights, hints, no_source};
 use crate::error::LoadError;
 use crate::pooling::Pooling;
 use crate::text::tokenize::Tokenizer;
@@ -84,6 +84,7 @@ impl Model {
         options: impl Into<LoadOptions>,
     ) -> Result<Model, LoadError> {
         let options = options.into();
+        refuse_adapter(checkpoint)?;
         let training = checkpoint.read_if_known("training_config.json")?;
         let mut config =
             Config::parse(&checkpoint.require("config.json")?, training.as_deref(), options.rope)?;
@@ -167,6 +168,14 @@ fn input_limit(
         }),
         Some(given) => Ok(given),
         None => Ok(own.map_or(max_positions, |own| own.min(max_positions))),
+    }
+}
+
+/// Refuses an adapter beside the weights, which `transformers` would apply to them.
+fn refuse_adapter(checkpoint: &Checkpoint) -> Result<(), LoadError> {
+    match checkpoint.read_if_known("adapter_config.json")? {
+        None => Ok(()),
+        Some(json) => Err(no_source(checkpoint.name(), &hints::adapter(Some(&json)))),
     }
 }
 

@@ -3,9 +3,11 @@
 //! GELU, SiLU and their kin are straight-line code that vectorises; the functions that no published model has
 //! are calls of the standard library.
 
+use std::f64::consts::FRAC_1_SQRT_2;
+
 use super::math::{erf, exp_nonpositive, gelu};
 use super::rows::each_rows;
-use crate::backend::Activation;
+use crate::backend::activation::{Activation, LAPLACE_DEVIATION, LAPLACE_MEAN};
 
 /// Computes `x = f(x)`.
 pub(super) fn activate(activation: Activation, x: &mut [f32], width: usize) {
@@ -31,7 +33,7 @@ fn apply(activation: Activation, x: &mut [f32], finish: impl Fn(usize, f32) -> f
         Activation::Gelu10 => map(x, |x| gelu(x).clamp(-10.0, 10.0), finish),
         // 1 + tanh(u) is 2 sigmoid(2 u), without the cancellation.
         Activation::GeluTanh => {
-            map(x, |x| x * sigmoid(x * (1.595_769_1 + 0.071_354_814 * x * x)), finish)
+            map(x, |x| x * sigmoid(x * (1.595_769 + 0.071_354_814 * x * x)), finish)
         }
         Activation::QuickGelu => map(x, |x| x * sigmoid(1.702 * x), finish),
         Activation::Silu => map(x, |x| x * sigmoid(x), finish),
@@ -44,8 +46,9 @@ fn apply(activation: Activation, x: &mut [f32], finish: impl Fn(usize, f32) -> f
         Activation::Sigmoid => map(x, |x| 1.0 / (1.0 + (-x).exp()), finish),
         Activation::Tanh => map(x, f32::tanh, finish),
         Activation::Laplace => {
-            let z = |x: f32| (x - 0.707_107) * (std::f32::consts::FRAC_1_SQRT_2 / 0.282_095);
-            map(x, |x| 0.5 * (1.0 + erf(z(x))), finish);
+            let mean = LAPLACE_MEAN as f32;
+            let scale = (FRAC_1_SQRT_2 / LAPLACE_DEVIATION) as f32;
+            map(x, |x| 0.5 * (1.0 + erf((x - mean) * scale)), finish);
         }
         Activation::SqrtSoftplus => {
             map(x, |x| (x.max(0.0) + (-x.abs()).exp().ln_1p()).sqrt(), finish);

@@ -152,7 +152,9 @@ impl Architecture {
         for (name, _) in weights.iter() {
             // Written by some exporters although it is the embedding again.
             let tied_copy = name == "decoder.weight";
-            if !tied_copy && !self.tensors.iter().any(|spec| spec.name == name) {
+            // A buffer of older versions, computed from the config here as there.
+            let frequencies = name.contains("rotary_emb.") && name.ends_with("inv_freq");
+            if !tied_copy && !frequencies && !self.tensors.iter().any(|spec| spec.name == name) {
                 return Err(LoadError::Weights {
                     model: model.into(),
                     reason: format!(

@@ -1,7 +1,7 @@
 //! The kernels of the activations that a model uses, each compiled with its function.
 
 use super::launch::{Kernels, Matrix};
-use super::module::{Arg, Function};
+use super::module::{Arg, Function, Module};
 use crate::backend::Activation;
 use crate::backend::cuda::driver::device::Stream;
 use crate::dtype::Dtype;
@@ -13,10 +13,22 @@ pub(super) const ACTIVATION_THREADS: u32 = 128;
 
 /// The kernels of one activation.
 pub(super) struct ActivationKernels {
-    pub(super) activation: Activation,
-    pub(super) gated: Function,
-    pub(super) elements: Function,
-    pub(super) floats: Function,
+    activation: Activation,
+    gated: Function,
+    elements: Function,
+    floats: Function,
+}
+
+impl ActivationKernels {
+    /// Finds them in a module that was compiled with this activation.
+    pub(super) fn of(module: &Module, activation: Activation) -> Result<Self, DeviceError> {
+        Ok(ActivationKernels {
+            activation,
+            gated: module.function("gated_activation")?,
+            elements: module.function("activation")?,
+            floats: module.function("activation_f32")?,
+        })
+    }
 }
 
 impl Kernels {

@@ -122,12 +122,9 @@ impl Kernels {
                             functions.push(module.function(entry)?);
                         }
                     }
-                    Some(activation) => activation_kernels.push(ActivationKernels {
-                        activation,
-                        gated: module.function("gated_activation")?,
-                        elements: module.function("activation")?,
-                        floats: module.function("activation_f32")?,
-                    }),
+                    Some(activation) => {
+                        activation_kernels.push(ActivationKernels::of(&module, activation)?);
+                    }
                 }
                 modules.push(module);
             }
