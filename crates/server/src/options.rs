@@ -78,11 +78,6 @@ pub enum UnknownFieldPolicy {
     Refuse,
 }
 
-impl UnknownFieldPolicy {
-    /// The names of the variants, as [`FromStr`] reads them.
-    pub const NAMES: [&str; 3] = ["ignore", "warn", "refuse"];
-}
-
 impl FromStr for UnknownFieldPolicy {
     type Err = String;
 
@@ -91,7 +86,7 @@ impl FromStr for UnknownFieldPolicy {
             "ignore" => Ok(UnknownFieldPolicy::Ignore),
             "warn" => Ok(UnknownFieldPolicy::Warn),
             "refuse" => Ok(UnknownFieldPolicy::Refuse),
-            _ => Err(format!("use one of {}", UnknownFieldPolicy::NAMES.join(", "))),
+            _ => Err("use ignore, warn or refuse".into()),
         }
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bigbatch_engine::{EngineOptions, units};
 use bigbatch_server::{Options, Origin, Transport, UnknownFieldPolicy};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use crate::cli::options::{RuntimeOptions, VectorOptions, parse_positive_seconds, parse_seconds};
@@ -124,9 +123,9 @@ struct Limits {
     /// larger
     #[arg(long, value_name = "SIZE", default_value_t = Options::default().answer_limit_bytes as u64, value_parser = units::parse_bytes)]
     answer_limit: u64,
-    /// What happens to fields of a request that its endpoint does not read: nothing, a warning in the log once
-    /// per field and route, or a refusal
-    #[arg(long, value_name = "POLICY", default_value = "warn", value_parser = PossibleValuesParser::new(UnknownFieldPolicy::NAMES).try_map(|name| name.parse::<UnknownFieldPolicy>()))]
+    /// Fields of a request that its endpoint does not read: `ignore`, `warn` (each is logged once per route) or
+    /// `refuse`
+    #[arg(long, value_name = "POLICY", default_value = "warn", value_parser = str::parse::<UnknownFieldPolicy>)]
     unknown_fields: UnknownFieldPolicy,
     /// Time limit from a request's body to its response
     #[arg(long, value_name = "SECONDS", default_value_t = Options::default().request_timeout.as_secs_f64(), value_parser = parse_positive_seconds)]
