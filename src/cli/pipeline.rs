@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use bigbatch_engine::{
     Answer, Chunks, Engine, Input, Overlong, Pending, Request, RequestError, Response, Task,
-    Truncate, prompted,
+    TaskKind, Truncate, prompted,
 };
 
 /// Maximum requests in flight before the pipeline waits for the oldest text, and maximum windows in flight of
@@ -31,7 +31,8 @@ pub(crate) struct Pipeline<'a> {
     engine: &'a Engine,
     task: Task,
     overlong: Overlong,
-    query: Option<String>,
+    /// What is read before each text.
+    first_text: Option<String>,
     texts: VecDeque<PendingText>,
 }
 
@@ -44,14 +45,14 @@ struct PendingText {
 }
 
 impl<'a> Pipeline<'a> {
-    /// Creates an empty pipeline. With a query, each text is read as a pair with it.
+    /// Creates an empty pipeline. With a first text, each text is read in a pair with it.
     pub(crate) fn new(
         engine: &'a Engine,
         task: Task,
         overlong: Overlong,
-        query: Option<String>,
+        first_text: Option<String>,
     ) -> Pipeline<'a> {
-        Pipeline { engine, task, overlong, query, texts: VecDeque::new() }
+        Pipeline { engine, task, overlong, first_text, texts: VecDeque::new() }
     }
 
     /// Returns whether to call [`Pipeline::pop_oldest`] before submitting another text.
@@ -74,9 +75,12 @@ impl<'a> Pipeline<'a> {
         };
         match self.overlong {
             Overlong::Truncate(truncate) => {
-                let input = match &self.query {
-                    Some(query) => Input::Pair(query.clone(), text),
+                let input = match self.first_text.clone() {
                     None => Input::Text(text),
+                    Some(query) if self.task.kind() == TaskKind::Classify => {
+                        Input::Pair(query, text)
+                    }
+                    Some(context) => Input::InContext { context, text },
                 };
                 pending_text.pending.push_back(submit(input, &self.task, truncate)?);
             }
@@ -111,7 +115,10 @@ impl<'a> Pipeline<'a> {
         }
         let (response, chunks) = match chunks {
             None => (done.pop()?, None),
-            Some(chunks) => (Response::merge(&chunks, &self.task, done), Some(chunks.count())),
+            Some(chunks) => (
+                Response::merge(self.engine.model(), &chunks, &self.task, done),
+                Some(chunks.count()),
+            ),
         };
         let Response { answer, tokens, truncated, .. } = response;
         Some(Ok(TextAnswer { answer, tokens, truncated, chunks }))

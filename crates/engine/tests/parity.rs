@@ -78,7 +78,7 @@ fn run(device: &mut Device, ids: &[u32], wants: Rows) -> (Vec<f32>, Vec<f32>) {
 /// Probabilities in label order.
 fn probabilities(model: &Model, logits: &[f32]) -> Vec<f32> {
     let task = Task::Classify { raw_scores: false };
-    let tokens = Tokens { ids: vec![], spans: vec![], truncated: false };
+    let tokens = Tokens::default();
     let Ok(Answer::Labels(labels)) = task.answer(model, "", &tokens, logits) else {
         unreachable!()
     };
@@ -88,7 +88,7 @@ fn probabilities(model: &Model, logits: &[f32]) -> Vec<f32> {
 
 fn embedding(model: &Model, pooled: &[f32]) -> Vec<f32> {
     let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
-    let tokens = Tokens { ids: vec![], spans: vec![], truncated: false };
+    let tokens = Tokens::default();
     let Ok(Answer::Embedding(vector)) = task.answer(model, "", &tokens, pooled) else {
         unreachable!()
     };

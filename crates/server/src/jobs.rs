@@ -152,7 +152,9 @@ impl App {
         let frame = model.tokenizer.frame_tokens();
         let tokens = |input: &Input| match input {
             Input::Text(text) => text.len() + frame,
-            Input::Pair(first, second) => first.len() + second.len() + 2 * frame,
+            Input::Pair(first, second) | Input::InContext { context: first, text: second } => {
+                first.len() + second.len() + 2 * frame
+            }
             Input::Ids(ids) => ids.len(),
             Input::Tokens(_, tokens) => tokens.ids.len(),
         };
@@ -217,7 +219,10 @@ impl App {
         let mut responses = self.submit_all(served, inputs, &each, Truncate::No).await?.into_iter();
         let output = |chunks: &Chunks| {
             let own = responses.by_ref().take(chunks.count()).collect();
-            Output { chunks: Some(chunks.count()), ..Response::merge(chunks, task, own).into() }
+            Output {
+                chunks: Some(chunks.count()),
+                ..Response::merge(served.engine.model(), chunks, task, own).into()
+            }
         };
         Ok(chunks.iter().map(output).collect())
     }

@@ -25,7 +25,10 @@ fn tokenize(shared: &Shared, admitted: AdmittedRequest) -> Option<TokenizedReque
         Ok((tokens, rows)) if !reply.is_closed() => {
             let tokenized = Instant::now();
             let text = match request.input {
-                Input::Text(text) | Input::Pair(text, _) | Input::Tokens(text, _) => text,
+                Input::Text(text)
+                | Input::Pair(_, text)
+                | Input::InContext { text, .. }
+                | Input::Tokens(text, _) => text,
                 Input::Ids(_) => String::new(),
             };
             let task = request.task;

@@ -23,6 +23,7 @@ use crate::batch::{PackedBatch, RowLayout};
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::error::LoadError;
 use crate::pooling::Pooling;
+use crate::text::tag_scheme::TagScheme;
 use crate::text::tokenize::Tokenizer;
 
 /// A loaded checkpoint, checked but not yet on a device.
@@ -39,6 +40,8 @@ pub struct Model {
     pub tokenizer: Tokenizer,
     /// Name of each output of the classifier; empty for base and masked-LM models.
     pub labels: Vec<String>,
+    /// What the labels say about entities.
+    pub(crate) tags: TagScheme,
     /// The default pooling of embeddings: from `1_Pooling/config.json`, else the mean.
     pub embedding_pooling: Pooling,
     /// Prompts for texts that are embedded.
@@ -78,6 +81,7 @@ impl Model {
         let embedding_pooling = embedding_pooling(checkpoint)?;
         let prompts = Prompts::read(checkpoint)?;
         let name = checkpoint.name().into();
+        let tags = TagScheme::read(&labels);
         Ok(Model {
             name,
             config,
@@ -85,6 +89,7 @@ impl Model {
             weights,
             tokenizer,
             labels,
+            tags,
             embedding_pooling,
             prompts,
         })

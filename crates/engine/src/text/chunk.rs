@@ -183,9 +183,9 @@ impl Chunks {
             let moved = |span: Range<usize>| {
                 if span.is_empty() { 0..0 } else { span.start - start..span.end - start }
             };
-            let Tokens { ids, spans, .. } = self.frame.wrap(&self.bare, window.clone());
+            let Tokens { ids, spans, own, .. } = self.frame.wrap(&self.bare, window.clone());
             let spans = spans.into_iter().map(moved).collect();
-            let tokens = Tokens { ids, spans, truncated: false };
+            let tokens = Tokens { ids, spans, own, truncated: false };
             Input::Tokens(characters.slice(&(start..end)).to_owned(), tokens)
         })
     }

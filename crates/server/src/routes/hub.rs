@@ -1,18 +1,19 @@
 //! `POST /` and `POST /invocations`: the task of the model's kind, in the shapes that `huggingface_hub` reads.
 
 use axum::response::Response;
-use bigbatch_engine::{Answer, Entity, Input, Overlong, Task};
+use bigbatch_engine::{Chunking, Input, Overlong, Task};
 
 use super::call::Call;
 use super::embed::{PairCosines, compare_sentences};
+use super::entities::EntityChoice;
 use super::native::mask_fills;
 use super::rerank::{RankOptions, rank_texts};
 use crate::error::Refusal;
 use crate::jobs::{Output, take_labels, take_vectors};
 use crate::models::ModelKind;
-use crate::wire::hub::{EntityGroup, HubAnswer, HubInputs, HubParameters, HubRequest};
+use crate::wire::hub::{HubAnswer, HubEntity, HubInputs, HubParameters, HubRequest};
 use crate::wire::inputs::{InputBatch, Inputs, one_or_many};
-use crate::wire::request::ModelRequest;
+use crate::wire::request::{LengthFields, ModelRequest};
 use crate::wire::shared::{Prediction, default_top_k};
 use crate::wire::tei::TeiErrors;
 
@@ -23,6 +24,7 @@ use crate::wire::tei::TeiErrors;
 /// Runs the task of the model's kind.
 pub(crate) async fn hub(call: Call, mut request: HubRequest) -> Result<Response, Refusal> {
     let parameters = request.parameters.take().unwrap_or_default().or(request.beside);
+    refuse_other_tasks(&call, &parameters)?;
     let length = parameters.length();
     if let (Some(query), Some(texts)) = (request.query, request.texts) {
         let raw_scores = parameters.raw_scores.unwrap_or(false);
@@ -30,7 +32,10 @@ pub(crate) async fn hub(call: Call, mut request: HubRequest) -> Result<Response,
         let options = RankOptions { raw_scores, return_text, length };
         return rank_texts(&call, query, texts, options).await;
     }
-    let overlong = call.overlong_by(length)?;
+    let overlong = match parameters.stride {
+        Some(stride) => windows_by_stride(stride, length)?,
+        None => call.overlong_by(length)?,
+    };
     let inputs = match request.inputs {
         None => return Err(Refusal::Shape("missing field `inputs`".into())),
         Some(HubInputs::Similarity(input)) => {
@@ -42,24 +47,75 @@ pub(crate) async fn hub(call: Call, mut request: HubRequest) -> Result<Response,
         Some(HubInputs::Texts(inputs)) => inputs,
     };
     let kind = call.served.kind;
-    let task = HubTask { call, parameters, overlong };
+    let mut task = HubTask { call, parameters, overlong };
     match kind {
         ModelKind::MaskedLm if task.is_fill_request(&inputs) => task.fill_masks(inputs).await,
         ModelKind::MaskedLm | ModelKind::Embedding => task.embed(inputs).await,
-        ModelKind::Classifier | ModelKind::Reranker => task.classify(inputs).await,
+        ModelKind::Classifier | ModelKind::Reranker => {
+            match task.parameters.candidate_labels.take() {
+                Some(candidates) => task.zero_shot(inputs, candidates).await,
+                None => task.classify(inputs).await,
+            }
+        }
         ModelKind::TokenClassifier => task.tag(inputs).await,
     }
 }
 
+/// Refuses options of tasks that are not the model's.
+fn refuse_other_tasks(call: &Call, parameters: &HubParameters) -> Result<(), Refusal> {
+    let refuse = |field: &str, task: &str| {
+        let (name, kind) = (&call.served.name, call.served.kind.name());
+        Err(Refusal::Invalid(format!("`{field}` is for {task}; {name} is a {kind}")))
+    };
+    let of_tags = [
+        ("aggregation_strategy", parameters.aggregation_strategy.is_some()),
+        ("ignore_labels", parameters.ignore_labels.is_some()),
+        ("stride", parameters.stride.is_some()),
+    ];
+    let of_zero_shots = [
+        ("candidate_labels", parameters.candidate_labels.is_some()),
+        ("hypothesis_template", parameters.hypothesis_template.is_some()),
+        ("multi_label", parameters.multi_label.is_some()),
+    ];
+    let sent = |fields: &[(&'static str, bool)]| {
+        fields.iter().find(|(_, sent)| *sent).map(|(field, _)| *field)
+    };
+    match (call.served.kind, sent(&of_tags), sent(&of_zero_shots)) {
+        (ModelKind::TokenClassifier, _, None) | (ModelKind::Classifier, None, _) => {}
+        (ModelKind::TokenClassifier, _, Some(field)) | (_, None, Some(field)) => {
+            return refuse(field, "zero-shot classification by a classifier of entailment");
+        }
+        (_, Some(field), _) => return refuse(field, "token classification"),
+        (_, None, None) => {}
+    }
+    match of_zero_shots[1..].iter().find(|(_, sent)| *sent) {
+        Some((field, _)) if parameters.candidate_labels.is_none() => {
+            Err(Refusal::Invalid(format!("`{field}` works with `candidate_labels` only")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the windows of `stride`, which reads the whole of a text.
+fn windows_by_stride(stride: usize, length: LengthFields) -> Result<Overlong, Refusal> {
+    if length.chunk.is_some() || length.truncate == Some(true) {
+        return Err(Refusal::Invalid(
+            "`stride` reads a text in windows; leave out `truncate` and `chunk`, or give chunk.overlap instead"
+                .into(),
+        ));
+    }
+    Ok(Overlong::Chunk(Chunking { overlap: stride, ..Chunking::default() }))
+}
+
 /// One request without its inputs.
-struct HubTask {
-    call: Call,
-    parameters: HubParameters,
-    overlong: Overlong,
+pub(super) struct HubTask {
+    pub(super) call: Call,
+    pub(super) parameters: HubParameters,
+    pub(super) overlong: Overlong,
 }
 
 impl HubTask {
-    async fn run(&self, inputs: Vec<Input>, task: Task) -> Result<Vec<Output>, Refusal> {
+    pub(super) async fn run(&self, inputs: Vec<Input>, task: Task) -> Result<Vec<Output>, Refusal> {
         self.call.run(inputs, task, self.overlong).await
     }
 
@@ -94,30 +150,15 @@ impl HubTask {
         Ok(self.call.answer(batch.characters, &outputs, body))
     }
 
-    async fn tag(self, inputs: Inputs) -> Result<Response, Refusal> {
-        if let Some(strategy) = self.parameters.aggregation_strategy.as_deref()
-            && strategy != "simple"
-        {
-            return Err(Refusal::Invalid(format!(
-                "aggregation_strategy is '{strategy}'; only simple is supported (/tag returns the label of every token)"
-            )));
-        }
-        let batch = inputs.into_batch(None).map_err(Refusal::Shape)?;
-        let mut outputs = self.run(batch.inputs, Task::Tag).await?;
-        let group = |entity: Entity| EntityGroup {
-            entity_group: entity.label,
-            score: entity.score,
-            word: entity.text,
-            start: entity.span.start,
-            end: entity.span.end,
-        };
-        let groups = |output: &mut Output| match &mut output.answer {
-            Answer::Tags { entities, .. } => {
-                std::mem::take(entities).into_iter().map(group).collect()
-            }
-            _ => Vec::new(),
-        };
-        let lists = outputs.iter_mut().map(groups).collect();
+    async fn tag(mut self, inputs: Inputs) -> Result<Response, Refusal> {
+        let strategy = self.parameters.aggregation_strategy.take();
+        let choice = EntityChoice::new(strategy.as_deref(), self.parameters.ignore_labels.take())?;
+        let texts = inputs.into_texts("entities are found in").map_err(Refusal::Invalid)?;
+        let batch = texts.into_batch();
+        let mut outputs = self.run(batch.inputs, choice.task()).await?;
+        let lists =
+            outputs.iter_mut().map(|output| choice.take_groups(output).map(HubEntity::from));
+        let lists = lists.map(Iterator::collect).collect();
         let body = one_or_many(lists, batch.single, HubAnswer::Entities, HubAnswer::EntitiesOfMany);
         Ok(self.call.answer(batch.characters, &outputs, body))
     }

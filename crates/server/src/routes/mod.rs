@@ -7,6 +7,7 @@
 pub(crate) mod analyze;
 mod call;
 pub(crate) mod embed;
+mod entities;
 pub(crate) mod health;
 pub(crate) mod hub;
 pub(crate) mod info;
@@ -17,6 +18,7 @@ pub(crate) mod pooling;
 pub(crate) mod predict;
 pub(crate) mod rerank;
 pub(crate) mod tokens;
+mod zero_shot;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};

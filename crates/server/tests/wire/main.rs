@@ -7,4 +7,5 @@ mod errors;
 mod hub;
 mod native;
 mod openai;
+mod pipelines;
 mod tei;
