@@ -197,6 +197,10 @@ mod tests {
                 label.into_iter().map(|label| (label, 16..17)).chain([("LOC", 17..18)]).collect();
             check(&[(first, 16..17), (second, 16..17), ("B-LOC", 17..18)], &expected);
         }
+        // Nor do they part it from what follows.
+        for second in ["B-PER", "O", "S-PER", "B-LOC"] {
+            check(&[("B-PER", 16..17), (second, 16..17), ("I-PER", 17..18)], &[("PER", 16..18)]);
+        }
         // Tokens that share a character but go on after it.
         check(&[("B-PER", 0..2), ("B-LOC", 1..3)], &[("PER", 0..2), ("LOC", 2..3)]);
         check(&[("B-PER", 0..2), ("I-PER", 1..3)], &[("PER", 0..3)]);
