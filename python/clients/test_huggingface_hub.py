@@ -111,6 +111,30 @@ class Entities(ServerCase):
         starts = [one.start for one in found]
         self.assertEqual(starts, sorted(starts))
 
+    def test_token_classification_parameters(self):
+        client = InferenceClient(self.server.url)
+        tokens = client.token_classification(self.text, aggregation_strategy="none", ignore_labels=[])
+        self.assertEqual({one.entity for one in tokens}, set(self.labels))
+        for strategy in ("simple", "first", "average", "max"):
+            found = client.token_classification(self.text, aggregation_strategy=strategy, stride=8)
+            self.assertEqual({one.entity_group for one in found}, {"PLACE"}, strategy)
+
+
+class Entailment(ServerCase):
+    head = "classify"
+    labels = ("contradiction", "neutral", "entailment")
+
+    def test_zero_shot_classification(self):
+        client = InferenceClient(self.server.url)
+        candidates = ["banking", "sports", "travel"]
+        found = client.zero_shot_classification("My card was stolen", candidates)
+        self.assertEqual({one.label for one in found}, set(candidates))
+        self.assertAlmostEqual(sum(one.score for one in found), 1, places=4)
+        template = "It is about {}."
+        alone = client.zero_shot_classification("My card", candidates, multi_label=True, hypothesis_template=template)
+        scores = [one.score for one in alone]
+        self.assertEqual(scores, sorted(scores, reverse=True))
+
 
 if __name__ == "__main__":
     unittest.main()

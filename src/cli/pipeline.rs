@@ -31,7 +31,8 @@ pub(crate) struct Pipeline<'a> {
     engine: &'a Engine,
     task: Task,
     overlong: Overlong,
-    query: Option<String>,
+    /// What is read before each text.
+    first_text: Option<String>,
     texts: VecDeque<PendingText>,
 }
 
@@ -44,14 +45,14 @@ struct PendingText {
 }
 
 impl<'a> Pipeline<'a> {
-    /// Creates an empty pipeline. With a query, each text is read as a pair with it.
+    /// Creates an empty pipeline. With a first text, each text is read in a pair with it.
     pub(crate) fn new(
         engine: &'a Engine,
         task: Task,
         overlong: Overlong,
-        query: Option<String>,
+        first_text: Option<String>,
     ) -> Pipeline<'a> {
-        Pipeline { engine, task, overlong, query, texts: VecDeque::new() }
+        Pipeline { engine, task, overlong, first_text, texts: VecDeque::new() }
     }
 
     /// Returns whether to call [`Pipeline::pop_oldest`] before submitting another text.
@@ -72,8 +73,11 @@ impl<'a> Pipeline<'a> {
         };
         match self.overlong {
             Overlong::Truncate(truncate) => {
-                let input = match (&self.query, &self.task) {
-                    (Some(query), _) => Input::Pair(prompted(prompt, query.clone()), text),
+                let input = match (self.first_text.clone(), &self.task) {
+                    (Some(query), Task::Classify { .. }) => {
+                        Input::Pair(prompted(prompt, query), text)
+                    }
+                    (Some(context), _) => Input::InContext { context, text },
                     (None, Task::Embed { .. }) => Input::prompted(prompt, text),
                     (None, Task::Classify { .. }) => Input::Text(prompted(prompt, text)),
                     (None, _) => Input::Text(text),
@@ -120,7 +124,10 @@ impl<'a> Pipeline<'a> {
         }
         let (response, chunks) = match chunks {
             None => (done.pop()?, None),
-            Some(chunks) => (Response::merge(&chunks, &self.task, done), Some(chunks.count())),
+            Some(chunks) => (
+                Response::merge(self.engine.model(), &chunks, &self.task, done),
+                Some(chunks.count()),
+            ),
         };
         let Response { answer, tokens, truncated, .. } = response;
         Some(Ok(TextAnswer { answer, tokens, truncated, chunks }))

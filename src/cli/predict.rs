@@ -6,7 +6,8 @@ use std::io::{self, BufWriter, Write, stdout};
 use std::process::ExitCode;
 
 use bigbatch_engine::{
-    Answer, Chunking, Entity, LabelScore, Overlong, RequestError, Task, TokenScore, Truncate,
+    Aggregation, Answer, Chunking, Entity, LabelScore, Overlong, RequestError, Task, TokenScore,
+    Truncate,
 };
 use clap::Args;
 use serde::Serialize;
@@ -69,9 +70,15 @@ pub(crate) struct Tag {
     common: CommonOptions,
     #[command(flatten)]
     chunk: ChunkOptions,
-    /// With --json, also print the label of every token, special tokens included
-    #[arg(long)]
+    /// With --json, also print the label of every token, special tokens included; with --pair, of each text's tokens
+    #[arg(long, conflicts_with = "aggregation_strategy")]
     all_tokens: bool,
+    /// Read each text after this context; labels and offsets are those of the text, and --truncate cuts the context
+    #[arg(long, value_name = "CONTEXT", visible_alias = "context", conflicts_with = "chunk")]
+    pair: Option<String>,
+    /// Find entities as the pipeline of transformers does: none, simple, first, average or max
+    #[arg(long, value_name = "STRATEGY")]
+    aggregation_strategy: Option<Aggregation>,
 }
 
 /// Arguments of `embed`.
@@ -110,7 +117,11 @@ pub(crate) fn classify(args: Classify) -> CommandResult {
 
 pub(crate) fn tag(args: Tag) -> CommandResult {
     let detail = Detail { all_tokens: args.all_tokens, ..Detail::default() };
-    run_task(args.common, args.chunk.chunk, Task::Tag, None, detail)
+    let task = match args.aggregation_strategy {
+        None => Task::Tag,
+        Some(strategy) => Task::Aggregate { strategy, ignore_labels: vec!["O".into()] },
+    };
+    run_task(args.common, args.chunk.chunk, task, args.pair, detail)
 }
 
 pub(crate) fn embed(args: Embed) -> CommandResult {
@@ -143,7 +154,7 @@ fn run_task(
     common: CommonOptions,
     chunk: Option<Chunking>,
     task: Task,
-    query: Option<String>,
+    first_text: Option<String>,
     detail: Detail,
 ) -> CommandResult {
     let engine = common.model.start_engine(task.kind(), &common.vectors)?;
@@ -152,7 +163,7 @@ fn run_task(
         None if common.truncate => Overlong::Truncate(Truncate::Right),
         None => Overlong::Truncate(Truncate::No),
     };
-    let mut pipeline = Pipeline::new(&engine, task, overlong, query);
+    let mut pipeline = Pipeline::new(&engine, task, overlong, first_text);
     let mut out = BufWriter::new(stdout().lock());
     let (mut printed, mut cut) = (0, 0);
     let mut print = |answer: Result<TextAnswer, RequestError>| -> Result<(), Box<dyn Error>> {
@@ -284,6 +295,10 @@ fn json_line(index: usize, text: &TextAnswer, detail: Detail) -> JsonLine<'_> {
                 .all_tokens
                 .then(|| token_labels.iter().map(|l| l.label.as_str()).collect()),
         },
+        Answer::Groups(groups) => AnswerFields::Tags {
+            entities: groups.iter().map(|group| (&group.entity).into()).collect(),
+            token_labels: None,
+        },
         // No command requests one row per token.
         Answer::Rows { rows: vector, .. } | Answer::Embedding(vector) => {
             AnswerFields::Embedding { embedding: vector }
@@ -306,11 +321,10 @@ fn write_text(out: &mut dyn Write, text: &TextAnswer, detail: Detail) -> io::Res
             writeln!(out, "{}", labels.join("  "))
         }
         Answer::Tags { entities, .. } => {
-            writeln!(out, "{} tokens, {} entities", text.tokens, entities.len())?;
-            for Entity { label, span, text, score } in entities {
-                writeln!(out, "  {label} {score:.4} [{}..{}) {text:?}", span.start, span.end)?;
-            }
-            Ok(())
+            write_entities(out, text.tokens, entities.iter().collect())
+        }
+        Answer::Groups(groups) => {
+            write_entities(out, text.tokens, groups.iter().map(|group| &group.entity).collect())
         }
         Answer::Rows { rows: vector, .. } | Answer::Embedding(vector) => {
             serde_json::to_writer(&mut *out, vector)?;
@@ -324,4 +338,12 @@ fn write_text(out: &mut dyn Write, text: &TextAnswer, detail: Detail) -> io::Res
             writeln!(out, "{}", masks.iter().map(candidates).collect::<Vec<_>>().join("  |  "))
         }
     }
+}
+
+fn write_entities(out: &mut dyn Write, tokens: usize, entities: Vec<&Entity>) -> io::Result<()> {
+    writeln!(out, "{tokens} tokens, {} entities", entities.len())?;
+    for Entity { label, span, text, score } in entities {
+        writeln!(out, "  {label} {score:.4} [{}..{}) {text:?}", span.start, span.end)?;
+    }
+    Ok(())
 }

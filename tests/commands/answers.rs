@@ -180,3 +180,34 @@ fn fill_mask_returns_the_likeliest_tokens_per_mask() {
     let total: f64 = candidates.iter().filter_map(|c| c["score"].as_f64()).sum();
     assert!((total - 1.0).abs() < 1e-4, "all probabilities sum to {total}");
 }
+
+#[test]
+fn tag_reads_a_text_after_its_context() {
+    let (context, answer) = ("Ada met Bob in London and wrote to him.", "Ada met C\u{e9}cile.");
+    let tag = |options: &[&str], text: &str| {
+        line(&[&["tag", "--json", "--all-tokens"], options, &[text]].concat())
+    };
+    let count = |answer: &Value| answer["token_labels"].as_array().expect("an array").len() as u64;
+    let tokens = |answer: &Value| answer["tokens"].as_u64().expect("a count");
+    let (alone, pair) = (tag(&[], answer), tag(&["--pair", context], answer));
+    assert_eq!(count(&pair) + 2, tokens(&alone), "the second text's, without special ones");
+    assert!(tokens(&pair) > tokens(&alone) + 5);
+    assert_eq!(tag(&["--context", context], answer), pair, "the other name of --pair");
+    let limit = (tokens(&alone) + 4).to_string();
+    let cut = tag(&["--pair", context, "--truncate", "--max-batch-tokens", &limit], answer);
+    assert_eq!((count(&cut), &cut["truncated"]), (count(&pair), &json!(true)));
+}
+
+#[test]
+fn tag_takes_the_strategies_of_transformers() {
+    let tag =
+        |strategy| line(&["tag", "--json", "--aggregation-strategy", strategy, "Ada met Bob."]);
+    for strategy in ["none", "simple", "first", "average", "max"] {
+        let answer = tag(strategy);
+        let entities = answer["entities"].as_array().expect("an array");
+        let keys_are = |e: &Value| keys(e) == ["label", "start", "end", "text", "score"];
+        assert!(entities.iter().all(keys_are), "{answer}");
+        let tagged = entities.iter().any(|e| e["label"] == "B-RANDOM" || e["label"] == "I-RANDOM");
+        assert_eq!(tagged, strategy == "none" && !entities.is_empty(), "{strategy}: {answer}");
+    }
+}

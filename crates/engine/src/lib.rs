@@ -81,6 +81,7 @@ pub use model::{
 };
 pub use pooling::Pooling;
 pub use task::{Answer, Task, TaskKind, TokenScore};
+pub use text::aggregate::{Aggregation, Group};
 pub use text::chunk::{Chunking, Chunks, Merge, Overlong, shares, windows};
 pub use text::entities::{Entity, LabelScore};
 pub use text::tokenize::{Input, TokenPiece, Tokenizer, Tokens, Truncate};

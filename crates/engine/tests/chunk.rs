@@ -9,11 +9,17 @@ use bigbatch_engine::{
 };
 use proptest::prelude::*;
 
-fn tokenizer() -> &'static Tokenizer {
-    static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
-        Tokenizer::open(&bigbatch_models::checkpoint("random", TaskKind::Tag).unwrap()).unwrap()
+/// Its labels are O, B-RANDOM and I-RANDOM.
+fn model() -> &'static Model {
+    static MODEL: LazyLock<Model> = LazyLock::new(|| {
+        let checkpoint = bigbatch_models::checkpoint("random", TaskKind::Tag).unwrap();
+        Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap()
     });
-    &TOKENIZER
+    &MODEL
+}
+
+fn tokenizer() -> &'static Tokenizer {
+    &model().tokenizer
 }
 
 fn chunking(size: usize, overlap: usize, merge: Merge) -> Chunking {
@@ -39,7 +45,7 @@ fn labels(scores: [f32; 2]) -> Answer {
 fn probabilities_are_averaged_or_the_highest_taken() {
     let windows = || vec![labels([0.9, 0.1]), labels([0.2, 0.8]), labels([0.1, 0.9])];
     let task = Task::Classify { raw_scores: false };
-    let merged = |merge| three_windows(merge).merge(&task, windows());
+    let merged = |merge| three_windows(merge).merge(model(), &task, windows());
     assert_eq!(merged(Merge::Mean), labels([0.4, 0.6]));
     assert_eq!(merged(Merge::Max), labels([0.9, 0.9]));
 }
@@ -53,10 +59,13 @@ fn vectors_count_by_their_tokens_and_are_cut_and_scaled_at_the_end() {
     let embed = |normalize, dimensions| Task::Embed { pooling: None, normalize, dimensions };
     // 8 tokens and 4.
     assert_eq!(
-        chunks.merge(&embed(false, None), windows()),
+        chunks.merge(model(), &embed(false, None), windows()),
         Answer::Embedding(vec![2.0, 0.0, 4.0])
     );
-    assert_eq!(chunks.merge(&embed(true, Some(2)), windows()), Answer::Embedding(vec![1.0, 0.0]));
+    assert_eq!(
+        chunks.merge(model(), &embed(true, Some(2)), windows()),
+        Answer::Embedding(vec![1.0, 0.0])
+    );
 }
 
 #[test]
@@ -110,7 +119,7 @@ fn an_engine_reads_windows_as_it_reads_texts() {
             assert!(chunks.count() >= count, "{}", chunks.count());
             let each = Chunks::task(&task).unwrap();
             let answers = chunks.inputs().map(|input| run(input, &each)).collect();
-            let merged = chunks.merge(&task, answers);
+            let merged = chunks.merge(engine.model(), &task, answers);
             match &merged {
                 _ if count == 1 => assert_eq!(merged, whole),
                 Answer::Tags { entities, token_labels } => {
@@ -160,13 +169,9 @@ proptest! {
         let tokenizer = tokenizer();
         let overlap = overlap.min(size - tokenizer.frame_tokens() - 1);
         let label = |id: u32, span: &Range<usize>| {
-            let label = match (id % 4, span.is_empty()) {
-                (_, true) | (0, _) => "O",
-                (1, _) => "B-X",
-                (2, _) => "I-X",
-                _ => "I-Y",
-            };
-            LabelScore { id: 0, label: label.into(), score: (id % 7) as f32 / 8.0 }
+            let label = if span.is_empty() { 0 } else { id as usize % 3 };
+            let score = (id % 7) as f32 / 8.0;
+            LabelScore { id: label, label: model().labels[label].clone(), score }
         };
         let answer = |input: &Input| {
             let Input::Tokens(_, tokens) = input else { panic!("windows are tokens") };
@@ -176,7 +181,8 @@ proptest! {
         let merged = |size, overlap| {
             let how = chunking(size, overlap, Merge::Mean);
             let chunks = Chunks::split(tokenizer, text.clone(), how, 4096).unwrap();
-            chunks.merge(&Task::Tag, chunks.inputs().map(|input| answer(&input)).collect())
+            let answers = chunks.inputs().map(|input| answer(&input)).collect();
+            chunks.merge(model(), &Task::Tag, answers)
         };
         prop_assert_eq!(merged(size, overlap), merged(4096, 0));
     }

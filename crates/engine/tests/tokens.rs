@@ -116,6 +116,31 @@ fn a_cut_keeps_the_side_that_was_asked_for() {
     assert_eq!(tokenizer.encode(&ids, 3, Truncate::Right).unwrap().ids, [1, 2, 3]);
 }
 
+/// LettuceDetect's layout: the context is cut, and spans are those of the second text.
+#[test]
+fn of_a_text_in_context_the_context_is_cut() {
+    let engine = engine(TaskKind::Tag);
+    let tokenizer = &engine.model().tokenizer;
+    let text = "h\u{e9}llo there";
+    let own = tokenizer.encode_bare(text).unwrap();
+    let context = "one two three four five six seven eight nine ten";
+    let input = Input::InContext { context: context.into(), text: text.into() };
+    let whole = tokenizer.encode(&input, 1024, Truncate::No).unwrap();
+    let limit = own.ids.len() + 6;
+    for (truncate, first) in [(Truncate::Right, whole.ids[1]), (Truncate::Left, 0)] {
+        let cut = tokenizer.encode(&input, limit, truncate).unwrap();
+        assert!(cut.truncated && cut.ids.len() == limit);
+        assert_eq!(
+            (&cut.ids[cut.own.clone()], &cut.spans[cut.own.clone()]),
+            (&own.ids[..], &own.spans[..])
+        );
+        assert_eq!(cut.own.end + 1, limit, "the last special token");
+        assert_eq!(cut.ids[1] == whole.ids[1], first != 0, "the side that is cut");
+    }
+    let none = tokenizer.encode(&input, own.ids.len() + 3, Truncate::Right).unwrap_err();
+    assert!(none.to_string().contains("shorten the second text"), "{none}");
+}
+
 #[test]
 fn a_cut_to_a_number_of_tokens_keeps_that_many() {
     let engine = engine(TaskKind::Embed);

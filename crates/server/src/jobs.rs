@@ -203,7 +203,9 @@ impl App {
         let tokens = |input: &Input| match input {
             Input::Text(text) | Input::Bare(text) => text.len() + frame,
             Input::Prompted(prompt, text) => prompt.len() + text.len() + frame,
-            Input::Pair(first, second) => first.len() + second.len() + 2 * frame,
+            Input::Pair(first, second) | Input::InContext { context: first, text: second } => {
+                first.len() + second.len() + 2 * frame
+            }
             Input::Ids(ids) => ids.len(),
             Input::Tokens(_, tokens) => tokens.ids.len(),
         };
@@ -290,7 +292,8 @@ impl App {
             let chunks = chunks.as_ref().map_err(Clone::clone)?;
             let own: Vec<_> = results.by_ref().take(chunks.count()).collect();
             let own = own.into_iter().collect::<Result<Vec<Response>, _>>()?;
-            Ok(Output { chunks: Some(chunks.count()), ..Response::merge(chunks, task, own).into() })
+            let merged = Response::merge(served.engine.model(), chunks, task, own);
+            Ok(Output { chunks: Some(chunks.count()), ..merged.into() })
         }))
     }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::queue::{Slot, SlotHolder};
 use crate::batch::Rows;
 use crate::error::RequestError;
+use crate::model::Model;
 use crate::task::{Answer, Task};
 use crate::text::chunk::Chunks;
 use crate::text::tokenize::{Input, Tokens, Truncate};
@@ -77,16 +78,16 @@ pub struct Response {
 impl Response {
     /// Merges the responses to a text's windows into the response to the text: [`Chunks::merge`]'s answer, the
     /// longest time of each stage over all windows, and the batch of the last window. `task` is the one asked
-    /// of the text, not of its windows.
+    /// of the text, not of its windows; `model` is the engine's.
     ///
     /// # Panics
     /// Unless there is one response per window, to a request of [`Chunks::inputs`] with [`Chunks::task`].
-    pub fn merge(chunks: &Chunks, task: &Task, windows: Vec<Response>) -> Response {
+    pub fn merge(model: &Model, chunks: &Chunks, task: &Task, windows: Vec<Response>) -> Response {
         let timings = windows.iter().map(|window| window.timings);
         let timings = timings.fold(Timings::default(), Timings::max);
         let batch = windows.last().map(|window| window.batch).unwrap_or_default();
         let answers = windows.into_iter().map(|window| window.answer).collect();
-        let answer = chunks.merge(task, answers);
+        let answer = chunks.merge(model, task, answers);
         Response { tokens: chunks.tokens(), truncated: false, answer, timings, batch }
     }
 }

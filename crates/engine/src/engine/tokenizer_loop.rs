@@ -27,7 +27,8 @@ fn tokenize(shared: &Shared, admitted: AdmittedRequest) -> Option<TokenizedReque
             let text = match request.input {
                 Input::Text(text)
                 | Input::Bare(text)
-                | Input::Pair(text, _)
+                | Input::Pair(_, text)
+                | Input::InContext { text, .. }
                 | Input::Tokens(text, _) => text,
                 // Vectors quote nothing.
                 Input::Prompted(..) | Input::Ids(_) => String::new(),

@@ -24,6 +24,7 @@ use crate::batch::{PackedBatch, RowLayout};
 use crate::checkpoint::{Checkpoint, Weights, hints, no_source};
 use crate::error::LoadError;
 use crate::pooling::Pooling;
+use crate::text::tag_scheme::TagScheme;
 use crate::text::tokenize::Tokenizer;
 use sentence_transformers::SentenceTransformer;
 
@@ -41,6 +42,8 @@ pub struct Model {
     pub tokenizer: Tokenizer,
     /// Name of each output of the classifier; empty for base and masked-LM models.
     pub labels: Vec<String>,
+    /// What the labels say about entities.
+    pub(crate) tags: TagScheme,
     /// The longest input that the positions allow; `config.max_tokens` is less where the checkpoint or
     /// `--max-seq-length` sets a limit.
     pub max_positions: usize,
@@ -123,6 +126,7 @@ impl Model {
         config.max_tokens =
             input_limit(max_positions, options.max_seq_length, transformer.max_seq_length)?;
         let name = checkpoint.name().into();
+        let tags = TagScheme::read(&labels);
         Ok(Model {
             name,
             config,
@@ -131,6 +135,7 @@ impl Model {
             tokenizer,
             labels,
             max_positions,
+            tags,
             embedding,
             prompts,
         })

@@ -3,9 +3,12 @@
 //! [`Chunks`] cuts the text and knows no task; this gives it the two methods that do. Submitting the windows is
 //! the caller's, see [`crate::Response::merge`].
 
-use super::{Answer, Task};
+use std::ops::Range;
+
+use super::{Answer, Task, aggregator};
 use crate::error::RequestError;
-use crate::model::to_unit_length;
+use crate::model::{Model, to_unit_length};
+use crate::text::aggregate::{Aggregation, Group, resolve_overlaps};
 use crate::text::chunk::{Chunks, Merge, shares};
 use crate::text::entities::{LabelScore, entities};
 
@@ -22,20 +25,31 @@ impl Chunks {
             Task::Embed { pooling, dimensions, .. } => {
                 Ok(Task::Embed { pooling: *pooling, normalize: false, dimensions: *dimensions })
             }
+            Task::Aggregate { strategy: Aggregation::None, .. } => Err(RequestError::Invalid(
+                "aggregation_strategy none is for texts read whole; choose simple, first, average or \
+                 max for windows"
+                    .into(),
+            )),
+            // Labels are joined after the windows' places are known, with the characters before each.
+            Task::Aggregate { .. } => Ok(Task::TokenScores { raw_scores: false }),
             _ => Err(RequestError::Invalid(
                 "chunks are for classification, tags and embeddings of whole texts".into(),
             )),
         }
     }
 
-    /// Merges the windows' answers into the answer to the whole text. `task` is the one asked of the text.
+    /// Merges the windows' answers into the answer to the whole text. `task` is the one asked of the text, `model`
+    /// the one that answered.
     ///
     /// # Panics
     /// Unless there is one answer per window, of the kind that [`Chunks::task`] asks for.
-    pub fn merge(&self, task: &Task, answers: Vec<Answer>) -> Answer {
+    pub fn merge(&self, model: &Model, task: &Task, answers: Vec<Answer>) -> Answer {
         assert_eq!(answers.len(), self.count(), "one answer per window");
         match task {
-            Task::Tag => self.merge_tags(answers),
+            Task::Tag => self.merge_tags(model, answers),
+            Task::Aggregate { strategy, ignore_labels } => {
+                Answer::Groups(self.merge_groups(model, *strategy, ignore_labels, answers))
+            }
             Task::Embed { normalize, dimensions, .. } => {
                 let mut vector = self.merge_vectors(answers);
                 vector.truncate(dimensions.unwrap_or(vector.len()));
@@ -77,7 +91,7 @@ impl Chunks {
 
     /// Merges the labels, then joins entities over all of them: an entity that the end of a window cuts in two
     /// is whole again, and one in an overlap appears once.
-    fn merge_tags(&self, answers: Vec<Answer>) -> Answer {
+    fn merge_tags(&self, model: &Model, answers: Vec<Answer>) -> Answer {
         let before = self.frame.before.len();
         let last = answers.len() - 1;
         let mut token_labels = Vec::with_capacity(self.tokens());
@@ -90,8 +104,27 @@ impl Chunks {
             token_labels.extend(own.drain(first..end));
         }
         let whole = self.frame.wrap(&self.bare, 0..self.bare.ids.len());
-        let entities = entities(&self.text, &token_labels, &whole.spans);
+        let own = whole.own;
+        let (labels, spans) = (&token_labels[own.clone()], &whole.spans[own]);
+        let entities = entities(&self.text, &model.tags, labels, spans);
         Answer::Tags { entities, token_labels }
+    }
+
+    /// Finds the entities of each window, and of overlapping ones keeps the longest, as `transformers` does.
+    fn merge_groups(
+        &self,
+        model: &Model,
+        strategy: Aggregation,
+        ignore_labels: &[String],
+        answers: Vec<Answer>,
+    ) -> Vec<Group> {
+        let aggregator = aggregator(model, &self.text, strategy, ignore_labels);
+        let of_window = |(answer, window): (Answer, &Range<usize>)| {
+            let Answer::Rows { rows, .. } = answer else { panic!("{OTHER_KIND}") };
+            aggregator.groups(&self.frame.wrap(&self.bare, window.clone()), &rows)
+        };
+        let groups = answers.into_iter().zip(&self.windows).flat_map(of_window).collect();
+        if self.count() > 1 { resolve_overlaps(groups) } else { groups }
     }
 
     /// Returns the mean of the vectors, each window weighted by its tokens.

@@ -9,6 +9,7 @@ use crate::batch::{MAX_MASKS, Rows};
 use crate::error::RequestError;
 use crate::model::{Head, Model, Scoring, mean_without, to_unit_length};
 use crate::pooling::Pooling;
+use crate::text::aggregate::{Aggregation, Aggregator, Group};
 use crate::text::entities::{Entity, LabelScore, entities};
 use crate::text::tokenize::Tokens;
 
@@ -35,6 +36,13 @@ pub enum Task {
     },
     /// Entities, and the label of every token.
     Tag,
+    /// Entities as `transformers`' pipeline finds them.
+    Aggregate {
+        /// How the labels of tokens become entities.
+        strategy: Aggregation,
+        /// Labels of which no entity is returned. `O` is a label like any other.
+        ignore_labels: Vec<String>,
+    },
     /// The scores of all labels at every token.
     TokenScores {
         /// Logits instead of probabilities.
@@ -79,9 +87,11 @@ pub enum Answer {
     Tags {
         /// In order of their spans.
         entities: Vec<Entity>,
-        /// The likeliest label of each token, special ones included.
+        /// The likeliest label of each token, special ones included; of a pair, of the second text's tokens.
         token_labels: Vec<LabelScore>,
     },
+    /// For [`Task::Aggregate`]: in order of their spans.
+    Groups(Vec<Group>),
     /// For [`Task::Embed`].
     Embedding(Vec<f32>),
     /// For [`Task::EmbedAll`] and [`Task::TokenScores`]: one row per token, special ones included.
@@ -112,7 +122,7 @@ impl Task {
     pub fn kind(&self) -> TaskKind {
         match self {
             Task::Classify { .. } => TaskKind::Classify,
-            Task::Tag | Task::TokenScores { .. } => TaskKind::Tag,
+            Task::Tag | Task::Aggregate { .. } | Task::TokenScores { .. } => TaskKind::Tag,
             Task::Embed { .. } | Task::EmbedAll => TaskKind::Embed,
             Task::FillMask { .. } => TaskKind::FillMask,
         }
@@ -169,7 +179,7 @@ impl Task {
                 Head::Sequence { pooling, .. } => Ok(Rows::Pooled(*pooling)),
                 _ => Ok(Rows::Pooled(Pooling::Cls)),
             },
-            Task::Tag | Task::TokenScores { .. } => Ok(Rows::All),
+            Task::Tag | Task::Aggregate { .. } | Task::TokenScores { .. } => Ok(Rows::All),
             Task::EmbedAll => Ok(Rows::Hidden),
             Task::Embed { pooling, .. } => {
                 match (pooling.unwrap_or(model.embedding.pooling), tokens.prompt) {
@@ -216,6 +226,10 @@ impl Task {
         Ok(match self {
             Task::Classify { raw_scores } => Answer::Labels(classify(model, rows, *raw_scores)),
             Task::Tag => tag(model, text, tokens, rows),
+            Task::Aggregate { strategy, ignore_labels } => {
+                let aggregator = aggregator(model, text, *strategy, ignore_labels);
+                Answer::Groups(aggregator.groups(tokens, &probabilities(model, rows)))
+            }
             Task::TokenScores { raw_scores } => token_scores(model, rows, *raw_scores),
             Task::Embed { normalize, dimensions, .. } => {
                 let pooled = match tokens.prompt {
@@ -256,18 +270,37 @@ fn tag(model: &Model, text: &str, tokens: &Tokens, logits: &[f32]) -> Answer {
         let (id, score) = argmax(&scores);
         LabelScore { id, label: model.labels[id].clone(), score }
     };
-    let token_labels: Vec<LabelScore> = logits.chunks_exact(model.labels.len()).map(best).collect();
-    Answer::Tags { entities: entities(text, &token_labels, &tokens.spans), token_labels }
+    let mut token_labels: Vec<LabelScore> =
+        logits.chunks_exact(model.labels.len()).map(best).collect();
+    let own = tokens.own.clone();
+    let entities =
+        entities(text, &model.tags, &token_labels[own.clone()], &tokens.spans[own.clone()]);
+    // Another text was read before this one.
+    if own.start > model.tokenizer.frame().before.len() {
+        token_labels = token_labels.drain(own).collect();
+    }
+    Answer::Tags { entities, token_labels }
+}
+
+fn aggregator<'a>(
+    model: &'a Model,
+    text: &'a str,
+    strategy: Aggregation,
+    ignored: &'a [String],
+) -> Aggregator<'a> {
+    let Model { tokenizer, labels, .. } = model;
+    Aggregator { tokenizer, labels, strategy, ignored, text }
 }
 
 fn token_scores(model: &Model, logits: &[f32], raw_scores: bool) -> Answer {
     let width = model.labels.len();
-    let rows = if raw_scores {
-        logits.to_vec()
-    } else {
-        logits.chunks_exact(width).flat_map(softmax).collect()
-    };
+    let rows = if raw_scores { logits.to_vec() } else { probabilities(model, logits) };
     Answer::Rows { rows, width }
+}
+
+/// Returns the softmax of each token's logits.
+fn probabilities(model: &Model, logits: &[f32]) -> Vec<f32> {
+    logits.chunks_exact(model.labels.len()).flat_map(softmax).collect()
 }
 
 fn top_tokens(model: &Model, logits: &[f32], top_k: usize) -> Vec<TokenScore> {

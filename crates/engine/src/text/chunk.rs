@@ -194,9 +194,9 @@ impl Chunks {
             let moved = |span: Range<usize>| {
                 if span.is_empty() { 0..0 } else { span.start - start..span.end - start }
             };
-            let Tokens { ids, spans, .. } = self.frame.wrap(&self.bare, window.clone());
+            let Tokens { ids, spans, own, .. } = self.frame.wrap(&self.bare, window.clone());
             let spans = spans.into_iter().map(moved).collect();
-            let tokens = Tokens { ids, spans, truncated: false, prompt: 0 };
+            let tokens = Tokens { ids, spans, own, truncated: false, prompt: 0 };
             Input::Tokens(characters.slice(&(start..end)).to_owned(), tokens)
         })
     }

@@ -1,10 +1,12 @@
 //! Text to tokens with character spans, and tokens back to stretches of text.
 //!
 //! [`tokenize`] reads one text, [`chunk`] cuts a text longer than the model into windows, [`entities`] joins
-//! labelled tokens. Nothing here runs a model: [`crate::task`] reads its output and merges the answers to
-//! windows, and [`crate::engine`] calls both.
+//! labelled tokens by the model's [`tag_scheme`], [`aggregate`] as `transformers` does. Nothing here runs a model:
+//! [`crate::task`] reads its output and merges the answers to windows, and [`crate::engine`] calls both.
 
+pub(crate) mod aggregate;
 pub(crate) mod characters;
 pub(crate) mod chunk;
 pub(crate) mod entities;
+pub(crate) mod tag_scheme;
 pub(crate) mod tokenize;

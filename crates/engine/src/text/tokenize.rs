@@ -9,8 +9,11 @@ use std::ops::Range;
 
 use serde_json::Value;
 use tokenizers::normalizers::{Lowercase, Sequence};
-use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy};
-use tokenizers::{Encoding, NormalizerWrapper, PostProcessor, PostProcessorWrapper};
+use tokenizers::utils::truncation::TruncationStrategy::{self, LongestFirst, OnlyFirst};
+use tokenizers::utils::truncation::{TruncationDirection, TruncationParams};
+use tokenizers::{
+    Decoder, Encoding, ModelWrapper, NormalizerWrapper, PostProcessor, PostProcessorWrapper,
+};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{LoadError, RequestError};
@@ -23,8 +26,15 @@ pub enum Input {
     Text(String),
     /// A prompt, and the text that it is put before.
     Prompted(String, String),
-    /// Two texts read together, such as a query and a document.
+    /// Two texts read together, such as a query and a document. Spans count in the second.
     Pair(String, String),
+    /// As a pair: a text after the context that it is read in. Truncation cuts the context only.
+    InContext {
+        /// What is read first.
+        context: String,
+        /// What answers are about.
+        text: String,
+    },
     /// One text, read without the special tokens that a model expects around it.
     Bare(String),
     /// Token ids, special ones included, as they are.
@@ -85,8 +95,10 @@ impl Truncate {
 pub struct Tokens {
     /// Special tokens included.
     pub ids: Vec<u32>,
-    /// Span of each token in the first text, in characters; empty for special tokens.
+    /// Span of each own token in the text, in characters; empty for the other tokens.
     pub spans: Vec<Range<usize>>,
+    /// The tokens of the text, the second one of a pair: those that answers are about. Special tokens lie outside.
+    pub own: Range<usize>,
     /// Whether the input was truncated.
     pub truncated: bool,
     /// The first tokens that pooling leaves out: those of a prompt, where the checkpoint asks for that.
@@ -136,9 +148,10 @@ impl SpecialTokens {
         let SpecialTokens { before, after } = self;
         let ids = [before, &bare.ids[range.clone()], after].concat();
         let special = |count: usize| std::iter::repeat_n(0..0, count);
-        let own = bare.spans[range.clone()].iter().cloned();
-        let spans = special(before.len()).chain(own).chain(special(after.len())).collect();
-        Tokens { ids, spans, truncated: range.len() < bare.ids.len(), prompt: 0 }
+        let spans = bare.spans[range.clone()].iter().cloned();
+        let spans = special(before.len()).chain(spans).chain(special(after.len())).collect();
+        let own = before.len()..before.len() + range.len();
+        Tokens { ids, spans, own, truncated: range.len() < bare.ids.len(), prompt: 0 }
     }
 }
 
@@ -151,11 +164,12 @@ pub struct Tokenizer {
     frame: SpecialTokens,
     fingerprint: u64,
     mask_id: Option<u32>,
+    unknown_id: Option<u32>,
     vocab_end: u32,
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` and, for the mask token, `tokenizer_config.json`.
+    /// Reads `tokenizer.json` and, for the mask and the unknown token, `tokenizer_config.json`.
     ///
     /// # Errors
     /// [`LoadError::Source`] if `tokenizer.json` is missing, [`LoadError::Tokenizer`] if a file is damaged,
@@ -169,23 +183,21 @@ impl Tokenizer {
         inner.with_padding(None);
         let post_processor = inner.get_post_processor().cloned();
         inner.with_post_processor(None::<PostProcessorWrapper>);
-        let named = match checkpoint.read("tokenizer_config.json")? {
-            None => None,
-            Some(json) => {
-                let config: Value = serde_json::from_slice(&json)
-                    .map_err(|e| bad(format!("tokenizer_config.json: {e}")))?;
-                let token = &config["mask_token"];
-                token.as_str().or(token["content"].as_str()).map(str::to_owned)
-            }
+        let config: Value = match checkpoint.read("tokenizer_config.json")? {
+            None => Value::Null,
+            Some(json) => serde_json::from_slice(&json)
+                .map_err(|e| bad(format!("tokenizer_config.json: {e}")))?,
         };
-        let candidates = named.iter().map(String::as_str).chain(["[MASK]", "<mask>"]);
+        let named = |key: &str| config[key].as_str().or(config[key]["content"].as_str());
+        let candidates = named("mask_token").into_iter().chain(["[MASK]", "<mask>"]);
         let mask_id = candidates.filter_map(|token| inner.token_to_id(token)).next();
+        let unknown_id = named("unk_token").and_then(|token| inner.token_to_id(token));
         let vocab_end = inner.get_vocab(true).values().max().map_or(0, |id| id + 1);
         let mut hasher = DefaultHasher::new();
         json.hash(&mut hasher);
         let (frame, fingerprint) = (SpecialTokens::default(), hasher.finish());
         let mut tokenizer =
-            Tokenizer { inner, post_processor, frame, fingerprint, mask_id, vocab_end };
+            Tokenizer { inner, post_processor, frame, fingerprint, mask_id, unknown_id, vocab_end };
         tokenizer.frame = tokenizer.read_frame().map_err(|e| bad(e.to_string()))?;
         Ok(tokenizer)
     }
@@ -278,7 +290,8 @@ impl Tokenizer {
         }
         let encoding = self.encode_whole(text, false)?;
         let spans = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
-        Ok(Tokens { ids: encoding.get_ids().to_vec(), spans, truncated: false, prompt: 0 })
+        let own = 0..encoding.len();
+        Ok(Tokens { ids: encoding.get_ids().to_vec(), spans, own, truncated: false, prompt: 0 })
     }
 
     /// Puts the special tokens around a range of a text's tokens, as a model expects them.
@@ -358,8 +371,37 @@ impl Tokenizer {
         self.inner.decode(&[id], false).unwrap_or_default()
     }
 
-    /// Tokenizes one input. With `truncate`, cuts it to `limit` tokens or to its own limit, the longer text of a
-    /// pair first.
+    /// Returns the id of the token for what the vocabulary does not know, if `tokenizer_config.json` names it.
+    pub(crate) fn unknown_id(&self) -> Option<u32> {
+        self.unknown_id
+    }
+
+    /// Returns a token as the vocabulary writes it; empty for an id that it does not have.
+    pub(crate) fn piece(&self, id: u32) -> String {
+        self.inner.id_to_token(id).unwrap_or_default()
+    }
+
+    /// Decodes tokens as the vocabulary writes them.
+    pub(crate) fn decode_pieces(&self, pieces: Vec<String>) -> String {
+        match self.inner.get_decoder() {
+            Some(decoder) => decoder.decode(pieces).unwrap_or_default(),
+            None => pieces.join(" "),
+        }
+    }
+
+    /// Returns whether the vocabulary marks the tokens that continue a word.
+    pub(crate) fn marks_subwords(&self) -> bool {
+        match self.inner.get_model() {
+            ModelWrapper::WordPiece(model) => !model.continuing_subword_prefix.is_empty(),
+            ModelWrapper::BPE(model) => {
+                model.continuing_subword_prefix.as_ref().is_some_and(|prefix| !prefix.is_empty())
+            }
+            _ => false,
+        }
+    }
+
+    /// Tokenizes one input. With `truncate`, cuts it to `limit` tokens or to its own limit: the longer
+    /// text of a pair first, of a text in context the context.
     ///
     /// # Errors
     /// [`RequestError::Empty`]; [`RequestError::TooLong`]; [`RequestError::Invalid`] if the tokenizer fails on
@@ -372,11 +414,17 @@ impl Tokenizer {
     ) -> Result<Tokens, RequestError> {
         let limit = truncate.limit(limit);
         let tokens = match input {
-            Input::Text(text) => self.encode_texts(text, None, limit, truncate)?,
+            Input::Text(text) => self.encode_texts(None, text, limit, truncate, LongestFirst)?,
             Input::Prompted(prompt, text) => {
-                self.encode_texts(&format!("{prompt}{text}"), None, limit, truncate)?
+                let text = format!("{prompt}{text}");
+                self.encode_texts(None, &text, limit, truncate, LongestFirst)?
             }
-            Input::Pair(text, pair) => self.encode_texts(text, Some(pair), limit, truncate)?,
+            Input::Pair(first, text) => {
+                self.encode_texts(Some(first), text, limit, truncate, LongestFirst)?
+            }
+            Input::InContext { context, text } => {
+                self.encode_texts(Some(context), text, limit, truncate, OnlyFirst)?
+            }
             Input::Bare(text) => {
                 let bare = self.encode_bare(text)?;
                 let kept = truncate.kept(bare.ids.len(), limit);
@@ -385,7 +433,7 @@ impl Tokenizer {
             Input::Ids(ids) => {
                 let kept = truncate.kept(ids.len(), limit);
                 let (truncated, spans) = (kept.len() < ids.len(), vec![0..0; kept.len()]);
-                Tokens { ids: ids[kept].to_vec(), spans, truncated, prompt: 0 }
+                Tokens { ids: ids[kept].to_vec(), spans, own: 0..0, truncated, prompt: 0 }
             }
             Input::Tokens(_, tokens) => tokens.clone(),
         };
@@ -398,48 +446,56 @@ impl Tokenizer {
 
     fn encode_texts(
         &self,
+        before: Option<&str>,
         text: &str,
-        pair: Option<&str>,
         limit: usize,
         truncate: Truncate,
+        strategy: TruncationStrategy,
     ) -> Result<Tokens, RequestError> {
-        if text.is_empty() || pair.is_some_and(str::is_empty) {
+        if text.is_empty() || before.is_some_and(str::is_empty) {
             return Err(RequestError::Empty);
         }
-        let mut first = self.inner.encode_char_offsets(text, false).map_err(invalid)?;
-        let mut second = match pair {
-            None => None,
-            Some(pair) => Some(self.inner.encode_char_offsets(pair, false).map_err(invalid)?),
+        let encode = |text: &str| self.inner.encode_char_offsets(text, false).map_err(invalid);
+        let (mut first, mut second) = match before {
+            None => (encode(text)?, None),
+            Some(before) => (encode(before)?, Some(encode(text)?)),
         };
-        let special = self.post_processor.as_ref().map_or(0, |p| p.added_tokens(pair.is_some()));
-        let length = |e: &Option<Encoding>| e.as_ref().map_or(0, Encoding::len);
-        let before = first.len() + length(&second);
-        let mut truncated = false;
-        if let Some(direction) = truncate.cut_end()
-            && before + special > limit
+        let special = self.post_processor.as_ref().map_or(0, |p| p.added_tokens(before.is_some()));
+        let tokens = first.len() + second.as_ref().map_or(0, Encoding::len);
+        let direction = truncate.cut_end();
+        let truncated = direction.is_some() && tokens + special > limit;
+        if let Some(direction) = direction
+            && truncated
         {
-            let room = limit.checked_sub(special).filter(|&room| room > 0).ok_or_else(|| {
+            let max_length = limit.checked_sub(special).filter(|&room| room > 0);
+            let max_length = max_length.ok_or_else(|| {
                 RequestError::Invalid(format!("a limit of {limit} tokens leaves no room for text"))
             })?;
-            let params = TruncationParams {
-                direction,
-                max_length: room,
-                strategy: TruncationStrategy::LongestFirst,
-                stride: 0,
-            };
+            let own = second.as_ref().map_or(0, Encoding::len);
+            if strategy == OnlyFirst && own >= max_length {
+                return Err(RequestError::Invalid(format!(
+                    "the second text has {own} tokens and is not cut, with {special} special ones and a \
+                     context the limit is {limit}; shorten the second text"
+                )));
+            }
+            let params = TruncationParams { direction, max_length, strategy, stride: 0 };
             (first, second) =
                 tokenizers::utils::truncation::truncate_encodings(first, second, &params)
                     .map_err(invalid)?;
-            truncated = true;
         }
         let encoding = self.post_process(first, second, true).map_err(invalid)?;
-        let own = |i: usize, &(start, end): &(usize, usize)| {
-            let special = encoding.get_special_tokens_mask().get(i).is_some_and(|&m| m == 1);
-            let other_text = encoding.token_to_sequence(i).is_some_and(|sequence| sequence != 0);
-            if special || other_text { 0..0 } else { start..end }
+        let answered = usize::from(before.is_some());
+        let is_own = |at: usize| {
+            encoding.get_special_tokens_mask().get(at) != Some(&1)
+                && encoding.token_to_sequence(at).unwrap_or(0) == answered
         };
-        let spans = encoding.get_offsets().iter().enumerate().map(|(i, o)| own(i, o)).collect();
-        Ok(Tokens { ids: encoding.get_ids().to_vec(), spans, truncated, prompt: 0 })
+        let start = (0..encoding.len()).find(|&at| is_own(at)).unwrap_or(0);
+        let own = start..start + (start..encoding.len()).take_while(|&at| is_own(at)).count();
+        let span = |(at, &(start, end)): (usize, &(usize, usize))| {
+            if own.contains(&at) { start..end } else { 0..0 }
+        };
+        let spans = encoding.get_offsets().iter().enumerate().map(span).collect();
+        Ok(Tokens { ids: encoding.get_ids().to_vec(), spans, own, truncated, prompt: 0 })
     }
 
     /// Returns the byte spans of a text's tokens, without special ones: what a generator of texts of exact

@@ -185,7 +185,8 @@ fn take_result(served: &ServedModel, output: &mut Output) -> ModelResult {
             Finding::Entities(entities.into_iter().map(Into::into).collect())
         }
         Answer::Embedding(vector) | Answer::Rows { rows: vector, .. } => Finding::Embedding(vector),
-        Answer::Masks(_) => Finding::Embedding(Vec::new()),
+        // No model's default task gives these.
+        Answer::Masks(_) | Answer::Groups(_) => Finding::Embedding(Vec::new()),
     };
     ModelResult::Done { kind: served.kind.name(), finding, read }
 }

@@ -224,7 +224,7 @@ fn without_special_tokens(input: Input, pools_prompts: bool) -> Result<Input, Re
         Input::Prompted(..) => Err(Refusal::Invalid(
             "`add_special_tokens` is false, but this model leaves prompts out of pooling; leave out the field or the prompt".into(),
         )),
-        Input::Pair(..) => Err(Refusal::Invalid(
+        Input::Pair(..) | Input::InContext { .. } => Err(Refusal::Invalid(
             "`add_special_tokens` is false, but pairs are read with special tokens only; leave it out".into(),
         )),
         Input::Bare(_) | Input::Ids(_) | Input::Tokens(..) => Ok(input),

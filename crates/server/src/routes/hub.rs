@@ -1,20 +1,21 @@
 //! `POST /` and `POST /invocations`: the task of the model's kind, in the shapes that `huggingface_hub` reads.
 
 use axum::response::Response;
-use bigbatch_engine::{Answer, Entity, Input, Overlong, Task};
+use bigbatch_engine::{Chunking, Input, Overlong, Task};
 
 use super::call::Call;
 use super::embed::compare_sentences;
+use super::entities::EntityChoice;
 use super::native::mask_fills;
 use super::rerank::{RankOptions, rank_texts};
 use crate::error::Refusal;
 use crate::jobs::{Output, Outputs, take_labels, take_vectors};
 use crate::models::ModelKind;
 use crate::wire::fields::{agreed, contradiction, exactly_one};
-use crate::wire::hub::{EntityGroup, HubAnswer, HubInputs, HubParameters, HubRequest};
+use crate::wire::hub::{HubAnswer, HubEntity, HubInputs, HubParameters, HubRequest};
 use crate::wire::inputs::{InputBatch, Inputs, one_or_many};
 use crate::wire::partial::{Item, Items, in_place};
-use crate::wire::request::ModelRequest;
+use crate::wire::request::{LengthFields, ModelRequest};
 use crate::wire::shared::{DEFAULT_TOP_K, MaskFill, Prediction};
 use crate::wire::tei::TeiErrors;
 
@@ -39,7 +40,10 @@ pub(crate) async fn hub(mut call: Call, mut request: HubRequest) -> Result<Respo
         let options = RankOptions { raw_scores, return_text, best: usize::MAX, length };
         return rank_texts(&call, query, texts, options).await;
     }
-    let overlong = call.overlong_by(length)?;
+    let overlong = match parameters.stride {
+        Some(stride) => windows_by_stride(stride, length)?,
+        None => call.overlong_by(length)?,
+    };
     let inputs = match request.inputs {
         None => return Err(Refusal::Shape("missing field `inputs`".into())),
         Some(HubInputs::Similarity(input)) => {
@@ -53,24 +57,40 @@ pub(crate) async fn hub(mut call: Call, mut request: HubRequest) -> Result<Respo
         Some(HubInputs::Texts(inputs)) => inputs,
     };
     let kind = call.served.kind;
-    let task = HubTask { call, parameters, overlong };
+    let mut task = HubTask { call, parameters, overlong };
     match kind {
         ModelKind::MaskedLm if task.is_fill_request(&inputs) => task.fill_masks(inputs).await,
         ModelKind::MaskedLm | ModelKind::Embedding => task.embed(inputs).await,
-        ModelKind::Classifier | ModelKind::Reranker => task.classify(inputs).await,
+        ModelKind::Classifier | ModelKind::Reranker => {
+            match task.parameters.candidate_labels.take() {
+                Some(candidates) => task.zero_shot(inputs, candidates).await,
+                None => task.classify(inputs).await,
+            }
+        }
         ModelKind::TokenClassifier => task.tag(inputs).await,
     }
 }
 
+/// Returns the windows of `stride`, which reads the whole of a text.
+fn windows_by_stride(stride: usize, length: LengthFields) -> Result<Overlong, Refusal> {
+    if length.chunk.is_some() || length.truncate == Some(true) {
+        return Err(Refusal::Invalid(
+            "`stride` reads a text in windows; leave out `truncate` and `chunk`, or give chunk.overlap instead"
+                .into(),
+        ));
+    }
+    Ok(Overlong::Chunk(Chunking { overlap: stride, ..Chunking::default() }))
+}
+
 /// One request without its inputs.
-struct HubTask {
-    call: Call,
-    parameters: HubParameters,
-    overlong: Overlong,
+pub(super) struct HubTask {
+    pub(super) call: Call,
+    pub(super) parameters: HubParameters,
+    pub(super) overlong: Overlong,
 }
 
 impl HubTask {
-    async fn run(&self, inputs: Vec<Input>, task: Task) -> Result<Outputs, Refusal> {
+    pub(super) async fn run(&self, inputs: Vec<Input>, task: Task) -> Result<Outputs, Refusal> {
         self.call.run(inputs, task, self.overlong).await
     }
 
@@ -111,31 +131,17 @@ impl HubTask {
         Ok(self.call.answer(batch.characters, &outputs, body))
     }
 
-    async fn tag(self, inputs: Inputs) -> Result<Response, Refusal> {
-        self.parameters.check("token classification", &["aggregation_strategy"])?;
-        if let Some(strategy) = self.parameters.aggregation_strategy.as_deref()
-            && strategy != "simple"
-        {
-            return Err(Refusal::Invalid(format!(
-                "aggregation_strategy is '{strategy}'; only simple is supported (/tag returns the label of every token)"
-            )));
-        }
-        let batch = inputs.into_batch(None).map_err(Refusal::Shape)?;
-        let mut outputs = self.run(batch.inputs, Task::Tag).await?;
-        let group = |entity: Entity| EntityGroup {
-            entity_group: entity.label,
-            score: entity.score,
-            word: entity.text,
-            start: entity.span.start,
-            end: entity.span.end,
-        };
-        let groups = |output: &mut Output| match &mut output.answer {
-            Answer::Tags { entities, .. } => {
-                std::mem::take(entities).into_iter().map(group).collect()
-            }
-            _ => Vec::new(),
-        };
-        let lists = outputs.iter_mut().map(groups).collect();
+    async fn tag(mut self, inputs: Inputs) -> Result<Response, Refusal> {
+        self.parameters
+            .check("token classification", &["aggregation_strategy", "ignore_labels", "stride"])?;
+        let strategy = self.parameters.aggregation_strategy.take();
+        let choice = EntityChoice::new(strategy.as_deref(), self.parameters.ignore_labels.take())?;
+        let texts = inputs.into_texts("entities are found in").map_err(Refusal::Invalid)?;
+        let batch = texts.into_batch();
+        let mut outputs = self.run(batch.inputs, choice.task()).await?;
+        let lists =
+            outputs.iter_mut().map(|output| choice.take_groups(output).map(HubEntity::from));
+        let lists = lists.map(Iterator::collect).collect();
         let body = one_or_many(
             lists,
             &outputs.failed,

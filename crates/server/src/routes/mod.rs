@@ -8,6 +8,7 @@ pub(crate) mod analyze;
 mod call;
 pub(crate) mod cohere;
 pub(crate) mod embed;
+mod entities;
 pub(crate) mod health;
 pub(crate) mod hub;
 pub(crate) mod info;
@@ -18,6 +19,7 @@ pub(crate) mod pooling;
 pub(crate) mod predict;
 pub(crate) mod rerank;
 pub(crate) mod tokens;
+mod zero_shot;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};

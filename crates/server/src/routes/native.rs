@@ -4,6 +4,7 @@ use axum::response::Response;
 use bigbatch_engine::{Answer, Overlong, Task, TokenScore, Truncate};
 
 use super::call::Call;
+use super::entities::EntityChoice;
 use crate::error::Refusal;
 use crate::jobs::Output;
 use crate::models::ServedModel;
@@ -19,12 +20,20 @@ use crate::wire::tei::TeiErrors;
         array, one such answer per text", body = OneOrMany<TagAnswer>), TeiErrors))]
 /// Finds entities in texts.
 pub(crate) async fn tag(call: Call, request: TagRequest) -> Result<Response, Refusal> {
-    let batch = request.inputs.into_batch();
-    let mut outputs = call.run(batch.inputs, Task::Tag, call.overlong()?).await?;
+    let choice = EntityChoice::new(request.aggregation_strategy.as_deref(), request.ignore_labels)?;
     let all_tokens = request.all_tokens.unwrap_or(false);
-    let tags = outputs.iter_mut().filter_map(|output| take_tags(output, all_tokens));
-    let body =
-        one_or_many(tags.collect(), &outputs.failed, batch.single, OneOrMany::One, OneOrMany::Many);
+    if choice.is_aggregated() && all_tokens {
+        return Err(Refusal::Invalid(
+            "`all_tokens` does not work with `aggregation_strategy`; leave one out, or choose none for an \
+             entity per token"
+                .into(),
+        ));
+    }
+    let batch = request.inputs.into_batch();
+    let mut outputs = call.run(batch.inputs, choice.task(), call.overlong()?).await?;
+    let tags = outputs.iter_mut().map(|output| take_tags(output, &choice, all_tokens));
+    let tags = tags.collect();
+    let body = one_or_many(tags, &outputs.failed, batch.single, OneOrMany::One, OneOrMany::Many);
     Ok(call.answer(batch.characters, &outputs, body))
 }
 
@@ -54,13 +63,18 @@ impl From<&Output> for InputStats {
     }
 }
 
-/// Takes the tags out of an output; `None` for another task.
-fn take_tags(output: &mut Output, all_tokens: bool) -> Option<TagAnswer> {
+/// Takes the tags out of an output.
+fn take_tags(output: &mut Output, choice: &EntityChoice, all_tokens: bool) -> TagAnswer {
     let read = InputStats::from(&*output);
-    let Answer::Tags { entities, token_labels } = &mut output.answer else { return None };
-    let entities = std::mem::take(entities).into_iter().map(Into::into).collect();
-    let labels = std::mem::take(token_labels).into_iter().map(|label| label.label);
-    Some(TagAnswer { entities, token_labels: all_tokens.then(|| labels.collect()), read })
+    let entities = choice.take_groups(output).map(|group| group.entity.into()).collect();
+    let token_labels = match &mut output.answer {
+        Answer::Tags { token_labels, .. } if all_tokens => {
+            let labels = std::mem::take(token_labels).into_iter();
+            Some(labels.map(|label| label.label).collect())
+        }
+        _ => None,
+    };
+    TagAnswer { entities, token_labels, read }
 }
 
 /// Returns the candidates per mask of a text, each with the text that it makes.

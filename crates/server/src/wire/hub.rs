@@ -103,8 +103,18 @@ hub_request! {
         pub(crate) top_k: Option<usize>,
         /// `none` for logits, or the name of the function that the model applies anyway.
         pub(crate) function_to_apply: Option<String>,
-        /// `simple`.
+        /// `none`, `simple`, `first`, `average` or `max`: entities as the pipeline of `transformers` finds them.
         pub(crate) aggregation_strategy: Option<String>,
+        /// Labels of which no entity is returned; `["O"]` if absent.
+        pub(crate) ignore_labels: Option<Vec<String>>,
+        /// Tags long texts in windows of the model's length that share this many tokens.
+        pub(crate) stride: Option<usize>,
+        /// Zero-shot classification by a classifier with a label of entailment.
+        pub(crate) candidate_labels: Option<CandidateLabels>,
+        /// With `candidate_labels`: the sentence about a label, which stands at `{}`; `This example is {}.` if absent.
+        pub(crate) hypothesis_template: Option<String>,
+        /// With `candidate_labels`: each label has a probability of its own.
+        pub(crate) multi_label: Option<bool>,
         /// Candidates to choose from: not supported.
         pub(crate) targets: Option<Vec<String>>,
         pub(crate) raw_scores: Option<bool>,
@@ -153,11 +163,40 @@ impl<'de> Deserialize<'de> for HubInputs {
     }
 }
 
+/// Labels to choose from.
+#[derive(Debug, PartialEq, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "expected an array of strings, or a string of labels between commas")]
+pub(crate) enum CandidateLabels {
+    /// Between commas.
+    Joined(String),
+    List(Vec<String>),
+}
+
+impl CandidateLabels {
+    pub(crate) fn into_vec(self) -> Vec<String> {
+        match self {
+            CandidateLabels::List(labels) => labels,
+            CandidateLabels::Joined(labels) => {
+                let labels = labels.split(',').map(str::trim).filter(|label| !label.is_empty());
+                labels.map(str::to_owned).collect()
+            }
+        }
+    }
+}
+
 /// An entity as `huggingface_hub` reads it.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct EntityGroup {
-    pub(crate) entity_group: String,
+pub(crate) struct HubEntity {
+    /// For `aggregation_strategy` none: the label of the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) entity: Option<String>,
+    /// Else: the label of the group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) entity_group: Option<String>,
     pub(crate) score: f32,
+    /// For `aggregation_strategy` none: which token it is, special ones counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) index: Option<usize>,
     pub(crate) word: String,
     /// Index of the first character.
     pub(crate) start: usize,
@@ -173,12 +212,14 @@ pub(crate) enum HubAnswer {
     Vectors(Items<Vec<f32>>),
     /// A cosine per sentence.
     Similarities(Items<f32>),
-    /// Labels of each text.
+    /// Candidate labels of one text, likeliest first.
+    Candidates(Vec<Prediction>),
+    /// Labels of each text, or its candidate labels.
     Labels(Items<Vec<Prediction>>),
     /// Entities of one text.
-    Entities(Vec<EntityGroup>),
+    Entities(Vec<HubEntity>),
     /// Entities of each text.
-    EntitiesOfMany(Items<Vec<EntityGroup>>),
+    EntitiesOfMany(Items<Vec<HubEntity>>),
     /// Candidates for the one mask of one text.
     Fills(Vec<MaskFill>),
     /// Candidates for each mask.

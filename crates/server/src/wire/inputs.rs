@@ -72,6 +72,23 @@ impl Inputs {
         }))
     }
 
+    /// Converts to the inputs of a task that reads texts only.
+    ///
+    /// # Errors
+    /// Token ids; `reader` begins the sentence that says so.
+    pub(crate) fn into_texts(self, reader: &str) -> Result<Texts, String> {
+        let text = |item| match item {
+            TextOrIds::Text(text) => Ok(text),
+            _ => Err(format!("{reader} texts, not token ids; send texts")),
+        };
+        match self {
+            Inputs::Text(text) => Ok(Texts::One(text)),
+            Inputs::Many(items) => {
+                items.into_iter().map(text).collect::<Result<_, _>>().map(Texts::Many)
+            }
+        }
+    }
+
     /// Converts to inputs for the engine, with a prompt before every text.
     ///
     /// # Errors
@@ -223,6 +240,53 @@ impl<'de> Deserialize<'de> for Document {
         }
 
         from.deserialize_any(DocumentVisitor)
+    }
+}
+
+/// The inputs of `/tag`: a text, or an array of texts and pairs.
+#[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
+#[serde(
+    untagged,
+    expecting = "expected a string or an array of strings and of pairs of strings, the context before the text"
+)]
+pub(crate) enum TagInputs {
+    /// One text.
+    One(String),
+    /// Several texts, each alone or after its context.
+    Many(Vec<TextOrPair>),
+}
+
+/// A text, or a context and the text that is read after it.
+#[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum TextOrPair {
+    Text(String),
+    /// Labels and offsets are those of the second text.
+    Pair([String; 2]),
+}
+
+impl TagInputs {
+    /// Converts to inputs for the engine.
+    pub(crate) fn into_batch(self) -> InputBatch {
+        let (items, single) = match self {
+            TagInputs::One(text) => (vec![TextOrPair::Text(text)], true),
+            TagInputs::Many(items) => (items, false),
+        };
+        let mut characters = 0;
+        let mut count = |text: &str| characters += text.chars().count();
+        let mut input = |item| match item {
+            TextOrPair::Text(text) => {
+                count(&text);
+                Input::Text(text)
+            }
+            TextOrPair::Pair([context, text]) => {
+                count(&context);
+                count(&text);
+                Input::InContext { context, text }
+            }
+        };
+        let inputs = items.into_iter().map(&mut input).collect();
+        InputBatch { inputs, characters, single }
     }
 }
 

@@ -8,7 +8,7 @@ use bigbatch_engine::Entity;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::inputs::Texts;
+use super::inputs::{TagInputs, Texts};
 use super::openai::OpenAiError;
 use super::partial::Items;
 use super::request::model_request;
@@ -18,9 +18,15 @@ pub(super) use super::tei::render_refusal;
 model_request! {
     /// `POST /tag`.
     pub(crate) struct TagRequest {
-        pub(crate) inputs: Texts,
-        /// Adds the label of every token, special ones included; false if absent.
+        /// In a pair, the context comes first: labels and offsets are those of the second text.
+        pub(crate) inputs: TagInputs,
+        /// Adds the label of every token, special ones included; of a pair, of the second text's tokens;
+        /// false if absent.
         pub(crate) all_tokens: Option<bool>,
+        /// `none`, `simple`, `first`, `average` or `max`: entities as the pipeline of `transformers` finds them.
+        pub(crate) aggregation_strategy: Option<String>,
+        /// Labels of which no entity is returned; `["O"]` if absent.
+        pub(crate) ignore_labels: Option<Vec<String>>,
     } + model, truncate, truncation_direction, chunk, partial
 }
 

@@ -13,6 +13,7 @@ mod native;
 mod nulls;
 mod openai;
 mod partial;
+mod pipelines;
 mod tei;
 mod truncation;
 mod unknown;

@@ -55,6 +55,75 @@ async fn one_window_gives_the_answer_without_windows() {
     }
 }
 
+/// Labels and offsets are those of the second text, whatever its context.
+#[tokio::test]
+async fn a_pair_is_tagged_in_its_second_text() {
+    let body =
+        json!({"inputs": ["Ada", ["The \u{c5}sa", TEXT], ["Paris", "Ada"]], "all_tokens": true});
+    let tagged = ok("/models/pii/tag", body).await;
+    let [alone, pair, short] = tagged.as_array().unwrap().as_slice() else { panic!("{tagged}") };
+    let count = |answer: &Value| answer["token_labels"].as_array().unwrap().len();
+    let tokens = |answer: &Value| answer["tokens"].as_u64().unwrap() as usize;
+    assert_eq!(count(alone), tokens(alone), "with special tokens");
+    assert_eq!(count(short), tokens(alone) - 2, "those of Ada");
+    assert!(tokens(pair) > count(pair) + 5);
+    let entities = pair["entities"].as_array().unwrap();
+    assert!(!entities.is_empty());
+    for entity in entities {
+        let at = |key: &str| entity[key].as_u64().unwrap() as usize;
+        let text: String = TEXT.chars().take(at("end")).skip(at("start")).collect();
+        assert_eq!(entity["text"], text);
+    }
+    let other =
+        ok("/models/pii/tag", json!({"inputs": [["Paris", "Ada"]], "all_tokens": true})).await;
+    assert_eq!(&other[0], short, "an array of one pair");
+}
+
+#[tokio::test]
+async fn a_long_pair_loses_its_context_only() {
+    let tag = |pair: [&str; 2], more: Value| {
+        let mut body = json!({"inputs": [pair]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        async move { post("/models/pii/tag", &body).await }
+    };
+    let long = too_long();
+    let cut = tag([&long, TEXT], json!({"truncate": true, "all_tokens": true})).await;
+    assert_eq!((cut.status, cut.header("x-truncated")), (200, Some("true")), "{}", cut.text);
+    let whole = tag(["a", TEXT], json!({"all_tokens": true})).await.json();
+    let count = |answer: &Value| answer[0]["token_labels"].as_array().unwrap().len();
+    assert_eq!(count(&cut.json()), count(&whole), "the second text is whole");
+    assert_eq!(cut.json()[0]["tokens"], crate::common::LIMIT);
+    for (pair, more, named) in [
+        ([TEXT, &long], json!({"truncate": true}), "the second text has"),
+        ([&long, TEXT], json!({}), "less than 256 tokens"),
+        ([TEXT, TEXT], json!({"chunk": {}}), "`chunk` works on single texts"),
+        ([TEXT, ""], json!({}), "empty"),
+    ] {
+        let refused = tag(pair, more).await;
+        assert!((400..500).contains(&refused.status), "{}", refused.text);
+        assert!(refused.text.contains(named), "{}", refused.text);
+    }
+}
+
+#[tokio::test]
+async fn a_tag_request_takes_the_strategies_of_transformers() {
+    let tag = |more: Value| {
+        let mut body = json!({"inputs": TEXT});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        async move { post("/models/pii/tag", &body).await }
+    };
+    let every_token =
+        tag(json!({"aggregation_strategy": "none", "ignore_labels": []})).await.json();
+    let tokens = every_token["tokens"].as_u64().unwrap() as usize;
+    let entities = every_token["entities"].as_array().unwrap();
+    assert_eq!(entities.len(), tokens - 2);
+    assert!(entities.iter().any(|entity| entity["label"] == "B-NAME"), "{every_token}");
+    let none = tag(json!({"ignore_labels": ["O", "NAME"]})).await.json();
+    assert_eq!(none["entities"], json!([]));
+    let both = tag(json!({"aggregation_strategy": "max", "all_tokens": true})).await;
+    assert!(both.status == 422 && both.text.contains("`all_tokens`"), "{}", both.text);
+}
+
 #[tokio::test]
 async fn entities_of_windows_have_offsets_into_the_whole_text() {
     let body = |chunk: Value| json!({"inputs": TEXT, "model": "pii", "chunk": chunk});
