@@ -19,11 +19,7 @@ pub(super) fn advise(results: &Results) -> Vec<Recommendation> {
     all.extend(memory.fragmentation.map(|found| advise_on_fragmentation(found, most)));
     all.extend(results.analysis.cleanup.as_ref().and_then(advise_on_experiment));
     if all.is_empty() {
-        all.push(Recommendation::missing(
-            Topic::Cleanup,
-            "The target does not report its memory while it is idle between cells; pass --target-pid or \
-             --metrics-url.",
-        ));
+        all.push(Recommendation::missing(Topic::Cleanup, super::memory_unknown(results)));
     }
     all
 }

@@ -102,5 +102,9 @@ fn reaction_to(kind: FailureKind) -> &'static str {
         FailureKind::WrongTokenCount => {
             "Wrong token count: don't retry; the server tokenises or truncates texts differently."
         }
+        FailureKind::Generator => {
+            "Load generator: the failure is this machine's; raise its limit on open files (`ulimit -n`) and measure \
+             again."
+        }
     }
 }

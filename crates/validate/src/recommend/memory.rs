@@ -25,10 +25,7 @@ pub(super) fn advise(results: &Results) -> Recommendation {
         .map(|device| ("Device memory", device))
         .or_else(|| resident().map(|resident| ("Resident memory", resident)))
     else {
-        return Recommendation::missing(
-            Topic::MemoryBudget,
-            "The target does not report its memory; pass --target-pid or --metrics-url.",
-        );
+        return Recommendation::missing(Topic::MemoryBudget, super::memory_unknown(results));
     };
     let unused = device.and_then(|_| unused_arena(results)).unwrap_or(0);
     let (least, most) = (least.saturating_sub(unused), most.saturating_sub(unused));

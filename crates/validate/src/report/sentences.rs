@@ -18,14 +18,16 @@ use crate::format::{
 /// Returns the conclusion of the run in one line.
 pub(super) fn headline(results: &Results) -> String {
     let conclusion = &results.conclusion;
-    if results.measured_nothing() {
-        let cells = results.cells.iter().filter(|cell| cell.repeats.is_none()).count();
-        return format!("Nothing was measured: none of {} ran", plural(cells, "cell"));
-    }
     let total = conclusion.total();
     let is = |number: usize| {
         format!("{number} of {total} limits {}", if number == 1 { "is" } else { "are" })
     };
+    if let Some(nothing) = nothing(results) {
+        return match conclusion.failed {
+            0 => nothing,
+            failed => format!("{nothing}; {} missed", is(failed)),
+        };
+    }
     match conclusion.outcome() {
         None => "Measured; this plan sets no limits".into(),
         Some(Outcome::Pass) => format!("All {total} limits are met"),
@@ -33,6 +35,22 @@ pub(super) fn headline(results: &Results) -> String {
         Some(Outcome::NotRun | Outcome::NotShown) => {
             format!("No limit is missed; {} met", is(conclusion.passed))
         }
+    }
+}
+
+/// Returns in one clause that no request was answered; `None` if one was.
+fn nothing(results: &Results) -> Option<String> {
+    let first = results.cells.iter().filter(|cell| cell.repeats.is_none());
+    let requests: usize =
+        results.cells.iter().filter_map(Cell::figures).map(|figures| figures.requests).sum();
+    let cells = plural(first.clone().count(), "cell");
+    if results.cells.iter().all(|cell| cell.figures().is_none()) {
+        Some(format!("Nothing was measured: none of {cells} ran"))
+    } else if results.measured_nothing() {
+        Some(format!("Nothing was measured: not one request in {cells}"))
+    } else {
+        let failed = format!("No request was answered: all {} failed", count(requests));
+        results.answered_nothing().then_some(failed)
     }
 }
 
@@ -199,6 +217,7 @@ pub(super) fn remark(cell: &Cell) -> String {
             };
             let failures: Vec<String> = figures.failures.iter().map(failure).collect();
             let failed = Some(failures.join(", ")).filter(|failures| !failures.is_empty());
+            let note = figures.note.clone();
             let cut = figures.cut_by_time_limit.then(|| "cut by time limit".to_owned());
             let steady = match &figures.steady {
                 Steady::Found { excluded_requests: 0, .. } | Steady::NotSought { .. } => None,
@@ -210,7 +229,7 @@ pub(super) fn remark(cell: &Cell) -> String {
             let ramp = figures.ramp.as_ref().map(|found| ramp(found, figures.cut_by_time_limit));
             let late = figures.generator.bottleneck.as_ref();
             let late = late.map(|_| "limited by the generator".to_owned());
-            remarks.extend([failed, cut, steady, ramp, late].into_iter().flatten());
+            remarks.extend([failed, note, cut, steady, ramp, late].into_iter().flatten());
         }
     }
     remarks.join("; ")

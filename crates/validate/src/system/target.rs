@@ -53,6 +53,12 @@ pub trait Target: Send + Sync {
         Box::pin(async move { sample })
     }
 
+    /// Returns why the target's memory is not or not always known although a source of it was given, in one
+    /// sentence. Asked after the load, for the report.
+    fn memory_fault(&self) -> Option<String> {
+        None
+    }
+
     /// Returns true if the target runs in the harness's process, and so shares its processor time.
     fn shares_process(&self) -> bool {
         false
@@ -81,6 +87,11 @@ pub struct TargetInfo {
     /// Further facts for the report, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, String>,
+}
+
+impl TargetInfo {
+    /// The key of [`details`](TargetInfo::details) that says why memory is not known.
+    pub const MEMORY_FAULT: &'static str = "memory_readings";
 }
 
 /// One text of a known token count. It is a window of shared prose, so cloning is cheap.
@@ -206,5 +217,7 @@ labelled! {
         BadReply = "bad reply",
         /// The target's token count differs from the prompt's.
         WrongTokenCount = "wrong token count",
+        /// The load generator could not send: no file descriptor or no local port was left. Not the target's failure.
+        Generator = "load generator",
     }
 }

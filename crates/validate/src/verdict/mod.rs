@@ -201,16 +201,15 @@ fn judge_upper_limit(verdict: &mut Verdict, more: &str) {
 fn judge_success(verdict: &mut Verdict, runs: &[&Figures]) {
     let sum = |of: fn(&Figures) -> usize| runs.iter().map(|figures| of(figures)).sum::<usize>();
     let (requests, trials) = (sum(|figures| figures.requests), sum(|figures| figures.trials.count));
+    let successes = sum(|figures| figures.successes);
     verdict.trials = runs.first().map(|first| Trials { count: trials, unit: first.trials.unit });
     verdict.figure =
-        (requests > 0).then(|| sum(|figures| figures.successes) as f64 / requests as f64);
-    let interval = verdict.figure.and_then(|rate| wilson(rate, trials));
-    let Some(interval) = interval else {
-        verdict.outcome = Outcome::NotShown;
-        verdict.reason = "no request was measured".into();
+        (requests > 0).then(|| successes as f64 / requests as f64);
+    verdict.interval = verdict.figure.and_then(|rate| wilson(rate, trials)).unwrap_or_default();
+    if fails_unanswered(verdict, runs) {
         return;
-    };
-    verdict.interval = interval;
+    }
+    let interval = verdict.interval;
     verdict.outcome = if interval.low >= Some(verdict.limit) {
         Outcome::Pass
     } else if interval.high < Some(verdict.limit) {
@@ -221,15 +220,24 @@ fn judge_success(verdict: &mut Verdict, runs: &[&Figures]) {
     };
 }
 
+/// Fails the limit if a run has no answered request, whatever the limit: a target that answers nothing meets none,
+/// and a run without a measured request shows nothing else.
+fn fails_unanswered(verdict: &mut Verdict, runs: &[&Figures]) -> bool {
+    let Some(run) = runs.iter().find(|figures| figures.successes == 0) else { return false };
+    let one = if runs.len() > 1 { "in one run " } else { "" };
+    let what = if run.requests == 0 { "measured" } else { "answered" };
+    verdict.reason = format!("{one}no request was {what}");
+    verdict.outcome = Outcome::Fail;
+    true
+}
+
 fn judge_latency(verdict: &mut Verdict, figures: &Figures) {
     let p95 = &figures.latency.p95;
     let trials = figures.latency.trials;
     verdict.trials = Some(trials);
     verdict.figure = p95.nearest_rank_ms;
     verdict.interval = p95.interval_ms;
-    if figures.successes == 0 && figures.requests > 0 {
-        verdict.reason = "no request was answered".into();
-        verdict.outcome = Outcome::Fail;
+    if fails_unanswered(verdict, &[figures]) {
         return;
     }
     judge_upper_limit(verdict, "batches");
@@ -261,9 +269,7 @@ fn stays_within(figures: &Figures, limit_ms: f64) -> bool {
 /// Judges a p95 with the run as the unit.
 fn judge_latency_over_runs(verdict: &mut Verdict, runs: &[&Figures]) {
     verdict.trials = Some(Trials { count: runs.len(), unit: TrialUnit::Runs });
-    if runs.iter().any(|figures| figures.successes == 0 && figures.requests > 0) {
-        verdict.reason = "one run has no answered request".into();
-        verdict.outcome = Outcome::Fail;
+    if fails_unanswered(verdict, runs) {
         return;
     }
     let Some(over_runs) = percentile_over_runs(runs, |figures| &figures.latency.p95) else {
