@@ -86,11 +86,7 @@ fn pace_by_sleeping(schedule: Schedule, start: Instant, sender: &UnboundedSender
     }
 }
 
-async fn pace_by_timer(
-    schedule: Schedule,
-    start: Instant,
-    sender: UnboundedSender<Tick<Instant>>,
-) {
+async fn pace_by_timer(schedule: Schedule, start: Instant, sender: UnboundedSender<Tick<Instant>>) {
     for tick in schedule.ticks() {
         let tick = tick.after(start);
         tokio::select! {

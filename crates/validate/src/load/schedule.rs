@@ -328,15 +328,13 @@ mod tests {
 
     #[test]
     fn the_measured_part_ends_at_its_time_however_slow_the_rate() {
-        let slow = Load::Open {
-            rate_per_second: 0.1,
-            arrival: Arrival::Constant,
-            seconds: Some(5.0),
-        };
+        let slow =
+            Load::Open { rate_per_second: 0.1, arrival: Arrival::Constant, seconds: Some(5.0) };
         let ticks: Vec<_> = schedule(&slow, 1).ticks().take(2).collect();
         let seconds = Duration::from_secs;
         assert_eq!(ticks, [Tick::MeasuredEnd(seconds(7)), Tick::Start(seconds(10))]);
-        let by_counts: Vec<_> = schedule(&open(1.0, Arrival::Constant), 1).ticks().take(99).collect();
+        let by_counts: Vec<_> =
+            schedule(&open(1.0, Arrival::Constant), 1).ticks().take(99).collect();
         assert!(by_counts.iter().all(|tick| matches!(tick, Tick::Start(_))), "it has no end");
     }
 

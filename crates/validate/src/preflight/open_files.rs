@@ -64,7 +64,8 @@ mod tests {
         let mut plan = Plan::matrix("files", &[64], &[1, 300]);
         plan.cell.request_timeout_seconds = 2.0;
         assert_eq!(connections_max(&plan, None), 300);
-        let load = |rate| Load::Open { rate_per_second: rate, arrival: Arrival::Constant, seconds: None };
+        let load =
+            |rate| Load::Open { rate_per_second: rate, arrival: Arrival::Constant, seconds: None };
         plan.scenarios =
             vec![Scenario { name: "open".into(), lengths: Lengths::Fixed(64), load: load(200.0) }];
         assert_eq!(connections_max(&plan, None), 400, "200 per second for two seconds");

@@ -2,7 +2,7 @@
 //! analysis found, and from the memory experiment where one was run.
 
 use crate::analysis::memory::{Fragmentation, Leak, LeakVerdict};
-use crate::format::{bytes, percent, time};
+use crate::format::{bytes, percent, percent_up, time};
 use crate::results::Results;
 use crate::stats::Interval;
 use bigbatch_allocators::{MemoryExperiment, Strategy};
@@ -93,7 +93,7 @@ fn advise_on_leak(leak: &Leak) -> Recommendation {
 }
 
 fn advise_on_fragmentation(found: Fragmentation, most: f64) -> Recommendation {
-    let share = percent(found.max);
+    let share = percent_up(found.max);
     let advice = if found.max <= most {
         format!(
             "Memory needs no defragmentation: at most {share} of free memory was outside the largest free block."

@@ -26,7 +26,9 @@ pub struct Goal {
 /// Returns why the run has no readings of the target's memory, and the next step.
 fn memory_unknown(results: &Results) -> String {
     match results.target.details.get(TargetInfo::MEMORY_FAULT) {
-        Some(fault) => format!("{fault}; give --metrics-url a page that has them, or --target-pid."),
+        Some(fault) => {
+            format!("{fault}; give --metrics-url a page that has them, or --target-pid.")
+        }
         None => "The target does not report its memory; pass --target-pid or --metrics-url.".into(),
     }
 }

@@ -12,7 +12,7 @@ use bigbatch_allocators::MemoryExperiment;
 
 use super::tables::table::or_dash;
 use crate::format::{
-    bytes, count, percent, percent_limit, rate, signed_bytes, time, time_limit, tokens,
+    bytes, count, percent, percent_limit, percent_up, rate, signed_bytes, time, time_limit, tokens,
 };
 
 /// Returns the conclusion of the run in one line.
@@ -134,7 +134,8 @@ pub(super) fn limit(verdict: &Verdict) -> String {
 
 /// Returns the figure of a verdict.
 pub(super) fn figure(verdict: &Verdict) -> String {
-    or_dash(verdict.figure, |figure| in_unit(verdict.criterion, figure))
+    let bound = if verdict.at_least { "≥ " } else { "" };
+    or_dash(verdict.figure, |figure| format!("{bound}{}", in_unit(verdict.criterion, figure)))
 }
 
 /// Returns the interval of a verdict.
@@ -286,7 +287,7 @@ pub(super) fn fragmentation(results: &Results) -> Option<String> {
         "Fragmentation of the arena (1 - largest free / free): {} on average and {} at most, over {} \
          readings.",
         percent(found.mean),
-        percent(found.max),
+        percent_up(found.max),
         count(found.readings)
     ))
 }

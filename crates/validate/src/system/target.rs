@@ -84,6 +84,12 @@ pub struct TargetInfo {
     pub max_batch_tokens: Option<usize>,
     /// Longest sequence in tokens, special tokens included; cells that exceed it are "not run".
     pub max_sequence_tokens: Option<usize>,
+    /// The smallest memory budget with which it still takes a sequence of that length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_input_budget_bytes: Option<u64>,
+    /// The sizes of the model that memory and speed depend on, such as `22 layers of 768, 8192 tokens`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub model_shape: String,
     /// Further facts for the report, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, String>,

@@ -13,7 +13,7 @@ mod whole_run;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use whole_run::tail_ratios;
+pub(crate) use whole_run::{limits_tail_ratio, tail_ratios};
 
 use crate::analysis::MemoryFindings;
 use crate::figures::published::{percentile_over_runs, runs};
@@ -71,6 +71,9 @@ pub struct Verdict {
     pub limit: f64,
     /// The figure, in the criterion's unit; `None` if it could not be computed.
     pub figure: Option<f64>,
+    /// Whether the figure is a lower bound, because the sample supports no more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_least: bool,
     /// The 95 % interval of the figure.
     pub interval: Interval,
     /// The size of the sample behind the interval.
@@ -89,6 +92,7 @@ impl Verdict {
             criterion,
             limit,
             figure: None,
+            at_least: false,
             interval: Interval::default(),
             trials: None,
             outcome: Outcome::NotRun,
@@ -153,6 +157,31 @@ pub(crate) fn judge(plan: &Plan, cells: &[Cell], memory: &MemoryFindings) -> Vec
     verdicts
 }
 
+/// The share of requests that must succeed at a load that is advised, where no bar limits it: below it, no p95 over
+/// all requests exists, and a server could meet any latency by refusing requests.
+const SUCCESS_RATE_MIN: f64 = 0.95;
+
+/// Judges one load for the recommendations, by the rules of the plan's own limits, so that advice and verdicts cannot
+/// disagree: the limits of its bars, with `p95_ms_max` as the limit on its p95, and [`SUCCESS_RATE_MIN`] where no bar
+/// limits its successes.
+pub(crate) fn judge_load(
+    plan: &Plan,
+    cells: &[Cell],
+    spec: &CellSpec,
+    p95_ms_max: f64,
+) -> Vec<Verdict> {
+    let bars = plan.bars.iter().filter(|bar| plan.cell_of(bar).as_ref() == Some(spec));
+    let own: Vec<(Criterion, f64)> = bars.flat_map(limits).collect();
+    let mut limits = vec![(Criterion::LatencyP95, p95_ms_max)];
+    limits.extend(own.iter().filter(|(criterion, _)| *criterion != Criterion::LatencyP95));
+    if own.iter().all(|(criterion, _)| *criterion != Criterion::SuccessRate) {
+        limits.push((Criterion::SuccessRate, SUCCESS_RATE_MIN));
+    }
+    let runs: Vec<&Cell> = runs(spec, cells).collect();
+    let judged = limits.into_iter();
+    judged.map(|(criterion, limit)| judge_cell(spec.clone(), criterion, limit, &runs)).collect()
+}
+
 fn limits(bar: &Bar) -> impl Iterator<Item = (Criterion, f64)> {
     let success = bar.success_rate_min.map(|rate| (Criterion::SuccessRate, rate));
     let latency = bar.latency_seconds_p95_max.map(|seconds| (Criterion::LatencyP95, seconds * 1e3));
@@ -203,8 +232,7 @@ fn judge_success(verdict: &mut Verdict, runs: &[&Figures]) {
     let (requests, trials) = (sum(|figures| figures.requests), sum(|figures| figures.trials.count));
     let successes = sum(|figures| figures.successes);
     verdict.trials = runs.first().map(|first| Trials { count: trials, unit: first.trials.unit });
-    verdict.figure =
-        (requests > 0).then(|| successes as f64 / requests as f64);
+    verdict.figure = (requests > 0).then(|| successes as f64 / requests as f64);
     verdict.interval = verdict.figure.and_then(|rate| wilson(rate, trials)).unwrap_or_default();
     if fails_unanswered(verdict, runs) {
         return;

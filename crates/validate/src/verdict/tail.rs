@@ -30,6 +30,7 @@ fn judge_within_run(verdict: &mut Verdict, figures: &Figures) {
         return;
     };
     verdict.figure = Some(tail.ratio);
+    verdict.at_least = tail.at_least;
     verdict.interval = tail.interval;
     judge_upper_limit(verdict, "batches");
     if tail.at_least && verdict.outcome != Outcome::Fail {

@@ -249,3 +249,19 @@ fn chain(error: &dyn Error) -> String {
     }
     joined
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("client error (Connect)")]
+    struct Wrapped(#[source] std::io::Error);
+
+    #[test]
+    fn a_lack_of_this_machine_is_found_below_other_errors() {
+        let is_own = |errno: Errno| is_exhausted(&Wrapped(errno.into()));
+        assert!([Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL].into_iter().all(is_own));
+        assert!(![Errno::CONNREFUSED, Errno::CONNRESET, Errno::TIMEDOUT].into_iter().any(is_own));
+    }
+}

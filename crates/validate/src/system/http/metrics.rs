@@ -156,7 +156,8 @@ impl Drop for Scraper {
 
 /// Returns true if a line of `page` is a sample, `name{labels} value`, or if it has no samples at all.
 fn is_prometheus(page: &str) -> bool {
-    let mut samples = page.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut samples =
+        page.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let is_sample = |line: &str| {
         let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
         let Some((name, _)) = end.map(|end| line.split_at(end)) else { return false };
@@ -249,10 +250,19 @@ mod tests {
 
     #[test]
     fn a_page_of_something_else_is_recognised() {
-        for page in ["", "# HELP a b\n", "up 1", "a{b=\"c d\"} NaN 17", "a:b_total +Inf # {} 1", "<!--\nup 1"] {
+        for page in [
+            "",
+            "# HELP a b\n",
+            "up 1",
+            "a{b=\"c d\"} NaN 17",
+            "a:b_total +Inf # {} 1",
+            "<!--\nup 1",
+        ] {
             assert!(is_prometheus(page), "{page}");
         }
-        for page in ["<html>\n<p>up</p></html>", "{\"a\": 1}", "Not Found", "404 page not found", "1 2"] {
+        for page in
+            ["<html>\n<p>up</p></html>", "{\"a\": 1}", "Not Found", "404 page not found", "1 2"]
+        {
             assert!(!is_prometheus(page), "{page}");
         }
     }

@@ -127,7 +127,18 @@ mod tests {
         for good in ["[1]", "[0.5, -3, 1e-40]"] {
             assert_eq!(error::<Numbers>(good), None, "{good}");
         }
-        for bad in ["[0, 0.0, -0]", "[]", "[null]", "[NaN]", "[1e999]", "[\"1\"]", "[[1]]", "{}", "[1", "1"] {
+        for bad in [
+            "[0, 0.0, -0]",
+            "[]",
+            "[null]",
+            "[NaN]",
+            "[1e999]",
+            "[\"1\"]",
+            "[[1]]",
+            "{}",
+            "[1",
+            "1",
+        ] {
             assert!(error::<Numbers>(bad).is_some(), "{bad}");
         }
     }
