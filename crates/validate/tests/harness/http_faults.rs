@@ -164,9 +164,8 @@ async fn a_metrics_page_without_a_known_metric_is_named_in_the_report() {
     let page = MockOptions { metrics: Some("te_queue_size 4\n".into()), ..mock(Dialect::TeiEmbed) };
     let server = MockServer::start(page);
     let metrics_url = Some(format!("{}/metrics", server.url()));
-    let target =
-        HttpTarget::connect(&HttpOptions { metrics_url, ..HttpOptions::new(server.url()) });
-    let target = target.await.unwrap_or_else(|error| panic!("{error}"));
+    let options = HttpOptions { metrics_url, ..HttpOptions::new(server.url()) };
+    let target = HttpTarget::connect(&options).await.unwrap_or_else(|error| panic!("{error}"));
     let fault = target.metrics_fault().expect("it has none");
     assert!(fault.contains("/metrics has none of the metrics that are read"), "{fault}");
     let report = run(&plan(2), target).await;
