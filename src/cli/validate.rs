@@ -72,7 +72,8 @@ pub(crate) fn validate(args: Validate) -> CommandResult {
         Some(_) => ComputeLocation::Remote,
         None => locate_computation(&args.model)?,
     };
-    let preflight = preflight::inspect(&plan, output.path(), computes);
+    let rules = plan.edge.clone().or(args.edge.then(EdgeRules::default));
+    let preflight = preflight::inspect(&plan, rules.as_ref(), output.path(), computes);
     preflight::refuse(&preflight)?;
     let options = RunOptions {
         corpus,
@@ -82,7 +83,6 @@ pub(crate) fn validate(args: Validate) -> CommandResult {
         preflight,
         ..RunOptions::default()
     };
-    let rules = plan.edge.clone().or(args.edge.then(EdgeRules::default));
     let Measurement { mut report, edges } = match server {
         Some(server) => measure_server(server, &plan, &options, rules.as_ref())?,
         None => measure_engine(&args.model, &plan, &options, rules.as_ref())?,
@@ -163,6 +163,9 @@ fn measure_server(
     let runtime = bigbatch_validate::runtime()?;
     let target = Arc::new(runtime.block_on(HttpTarget::connect(&server.options))?);
     eprintln!("{}", target.summary());
+    if let Some(fault) = target.metrics_fault() {
+        eprintln!("--metrics-url: {fault}");
+    }
     stop_on_interrupt(options)?;
     let progress = Terminal::new();
     let run = run_async(plan, target.clone(), &server.tokenizer, options, &progress);

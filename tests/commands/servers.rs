@@ -39,13 +39,35 @@ fn a_server_is_measured_through_each_api() {
         assert_eq!(results["target"]["name"], url.as_str());
         let judged = results["preflight"].as_array().expect("an array");
         let subjects: Vec<&str> = judged.iter().filter_map(|of| of["subject"].as_str()).collect();
-        assert_eq!(subjects, ["host_memory", "disk", "processor"], "the generator's side only");
+        assert_eq!(
+            subjects,
+            ["open_files", "host_memory", "disk", "processor"],
+            "the generator's side only"
+        );
         let figures = &results["cells"][0]["status"]["figures"];
         assert_eq!(
             figures["successes"], figures["requests"],
             "every token count matched: {figures}"
         );
     }
+}
+
+#[test]
+fn a_metrics_page_that_is_missing_stops_the_run_in_one_line() {
+    let scratch = Scratch::new();
+    let plan = scratch.file("plan.toml", PLAN);
+    let server = MockServer::start(mock(Dialect::TeiEmbed));
+    let (url, out) = (server.url(), scratch.path("out"));
+    let metrics = format!("{url}/metrics");
+    let args = ["validate", "--plan", text(&plan), "--out", text(&out), "--target", &url];
+    let args = [&args[..], &["--tokenizer", "embedded", "--metrics-url", &metrics]].concat();
+    let RunOutput { code, stdout, stderr } = bigbatch(args).run();
+    assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+    assert!(
+        stderr.contains(&format!("cannot read the metrics page {metrics}: HTTP 404")),
+        "{stderr}"
+    );
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
 
 #[test]

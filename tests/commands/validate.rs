@@ -124,6 +124,33 @@ fn the_exit_code_follows_the_verdicts() {
 }
 
 #[test]
+fn recommended_settings_are_refused_for_another_model() {
+    let scratch = Scratch::new();
+    let plan = PLAN.replace("[16, 24]", "[16]").replace("[1, 3]", "[1]");
+    let (plan, out) = (scratch.file("plan.toml", plan), scratch.path("out"));
+    let RunOutput { code, stdout, stderr } = validate(&plan, &out, &["--model", "embedded:intent"]);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let config = out.join("recommended.toml");
+    let settings = std::fs::read_to_string(&config).expect("it was written");
+    let name =
+        settings.lines().find(|line| line.starts_with("for_model = ")).expect("it names one");
+    assert!(name.contains("intent") && name.contains(" tokens"), "{name}");
+
+    let serve = |options: &[&str]| {
+        let args = ["serve", "--port", "0", "--config", text(&config)];
+        bigbatch([&args[..], options].concat()).run()
+    };
+    let RunOutput { code, stderr, .. } =
+        serve(&["--model", "embedded:pii", "--log-level", "error"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("--for-model is") && stderr.contains("pii"), "{stderr}");
+    let RunOutput { code, stdout, .. } = serve(&["--model", "embedded:intent", "--print-config"]);
+    assert_eq!(code, Some(0));
+    let printed = stdout.lines().find(|line| line.starts_with("for_model = ")).expect("printed");
+    assert!(printed.starts_with(name) && printed.contains("recommended.toml"), "{printed}");
+}
+
+#[test]
 fn prompts_are_cut_from_the_given_corpus() {
     let scratch = Scratch::new();
     std::fs::create_dir(scratch.path("prose")).expect("writable");

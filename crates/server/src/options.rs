@@ -166,7 +166,8 @@ impl Default for Transport {
             keep_alive: Duration::from_secs(75),
             stall_timeout: Duration::from_secs(30),
             drain_delay: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(30),
+            // As long as a request may take by default.
+            drain_timeout: Duration::from_secs(120),
         }
     }
 }

@@ -77,6 +77,25 @@ pub(crate) fn percent(share: f64) -> String {
     }
 }
 
+/// Prints an upper bound on a share in percent, rounded up to a tenth, so that "at most" stays true.
+pub(crate) fn percent_up(share: f64) -> String {
+    tenths_of_percent((share * 1000.0 - ROUNDING_ERROR).ceil())
+}
+
+/// Prints a lower bound on a share, which may exceed 1, in percent, rounded down to a tenth, so that "at least"
+/// stays true.
+pub(crate) fn percent_down(share: f64) -> String {
+    tenths_of_percent((share * 1000.0 + ROUNDING_ERROR).floor())
+}
+
+/// Error of the arithmetic on shares, in tenths of a percent.
+const ROUNDING_ERROR: f64 = 1e-6;
+
+fn tenths_of_percent(tenths: f64) -> String {
+    let digits = usize::from(tenths % 10.0 != 0.0);
+    format!("{:.digits$} %", tenths.max(0.0) / 10.0)
+}
+
 /// Prints a limit on a share with the digits of the plan: `90 %`, not `90.0 %`.
 pub(crate) fn percent_limit(share: f64) -> String {
     format!("{} %", (share * 100.0 * 1e6).round() / 1e6)
@@ -162,6 +181,17 @@ mod tests {
         assert_eq!(percent(0.9), "90.0 %");
         assert_eq!((percent_limit(0.9), percent_limit(0.555)), ("90 %".into(), "55.5 %".into()));
         assert_eq!(percent(0.0001), "0.1 %");
+        let bounds = [0.0, 0.0301, 0.25, 0.9999, 1.0, 1.5]
+            .map(|share| (percent_down(share), percent_up(share)));
+        let expected = [
+            ("0", "0"),
+            ("3", "3.1"),
+            ("25", "25"),
+            ("99.9", "100"),
+            ("100", "100"),
+            ("150", "150"),
+        ];
+        assert_eq!(bounds, expected.map(|(low, high)| (format!("{low} %"), format!("{high} %"))));
         assert_eq!(change(1.021), "+2.1 %");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(123), "123");

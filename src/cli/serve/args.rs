@@ -29,6 +29,9 @@ pub(crate) struct Serve {
         default_value = "embedded"
     )]
     pub(super) model: Vec<String>,
+    /// Refuse to start unless every model is this one; `recommended.toml` sets it to the model it was measured with
+    #[arg(long, value_name = "NAME[: SHAPE]")]
+    pub(super) for_model: Option<String>,
     #[command(flatten)]
     pub(super) runtime: RuntimeOptions,
     #[command(flatten)]
@@ -149,9 +152,10 @@ struct Limits {
     /// After SIGTERM, keep accepting requests for this long while /ready returns 503
     #[arg(long, value_name = "SECONDS", default_value_t = Transport::default().drain_delay.as_secs_f64(), value_parser = parse_seconds)]
     drain_delay: f64,
-    /// After that, wait this long for requests in flight before closing their connections
-    #[arg(long, value_name = "SECONDS", default_value_t = Transport::default().drain_timeout.as_secs_f64(), value_parser = parse_seconds)]
-    drain_timeout: f64,
+    /// After that, wait this long for requests in flight before closing their connections [default:
+    /// --request-timeout]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    drain_timeout: Option<f64>,
 }
 
 /// Parses the size of a head. hyper requires a buffer of at least 8 KiB, and every connection may fill its own.
@@ -209,7 +213,9 @@ impl Serve {
             keep_alive: Duration::from_secs_f64(limits.keep_alive),
             stall_timeout: Duration::from_secs_f64(limits.body_timeout),
             drain_delay: Duration::from_secs_f64(limits.drain_delay),
-            drain_timeout: Duration::from_secs_f64(limits.drain_timeout),
+            drain_timeout: Duration::from_secs_f64(
+                limits.drain_timeout.unwrap_or(limits.request_timeout),
+            ),
         }
     }
 }
@@ -246,7 +252,8 @@ mod tests {
             let args = serve(args);
             args.conflicts(&args.options(), &args.transport()).join("\n")
         };
-        assert_eq!(conflicts(&["--drain-timeout=120"]), "");
+        assert_eq!(conflicts(&[]), "", "the defaults contradict nothing");
+        assert_eq!(conflicts(&["--request-timeout=300"]), "", "the drain waits as long");
         assert!(conflicts(&["--drain-timeout=119.5"]).contains("--drain-timeout is 119.5 s"));
     }
 }

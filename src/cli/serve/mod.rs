@@ -1,8 +1,10 @@
 //! `serve`: starts the HTTP server of `bigbatch-server`, loads its models, and stops it on signals. The options
-//! are in `args`; `config_sources` merges them with the environment and a file.
+//! are in `args`; `config_sources` merges them with the environment and a file; `for_model` refuses settings that
+//! were measured with another model.
 
 mod args;
 mod config_sources;
+mod for_model;
 
 use std::error::Error;
 use std::io::IsTerminal;
@@ -117,6 +119,10 @@ fn load_models(args: &Serve) -> Result<Models, Box<dyn Error + Send + Sync>> {
         // `embedded` is the classifier: the model that a router calls first.
         let task = if source == "embedded" { TaskKind::Classify } else { TaskKind::Embed };
         let model = args.runtime.load(source, task, &args.vectors)?;
+        if let Some(expected) = &args.for_model {
+            let names = [name.unwrap_or(source), source, &model.name];
+            for_model::check(expected, &names, &model.shape())?;
+        }
         warn_of_limits(args, &model);
         let name = name.map_or_else(|| model.name.clone(), str::to_owned);
         list.push(UnstartedModel { name, source: source.into(), model });

@@ -50,13 +50,18 @@ pub(super) fn start(
     let card = backend.device().clone();
     let report = backend.report().clone();
     let fixed_bytes = report.used_bytes.saturating_sub(report.arena_bytes);
-    let least = workspace_for(model, options, dtype, least_batch_tokens(model, options));
-    let least_arena_bytes = arena_plan(model, &least).arena_bytes().max(report.check_bytes) as u64;
+    let budget_bytes = |tokens| {
+        let workspace = workspace_for(model, options, dtype, tokens);
+        let arena_bytes = arena_plan(model, &workspace).arena_bytes().max(report.check_bytes);
+        fixed_bytes + report.unused_reserve_bytes() + arena_bytes as u64
+    };
+    let longest = config.max_tokens.min(planner.workspace.max_tokens);
     let memory_plan = MemoryPlan {
         fixed_bytes,
         arena_bytes: report.arena_bytes,
         max_batch_tokens: planner.workspace.max_tokens,
-        least_budget_bytes: fixed_bytes + report.unused_reserve_bytes() + least_arena_bytes,
+        least_budget_bytes: budget_bytes(least_batch_tokens(model, options)),
+        longest_input_budget_bytes: budget_bytes(longest),
     };
     let name = format!("{}, {}", card.label(), card.properties().name);
     Ok(Device {

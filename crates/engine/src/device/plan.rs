@@ -21,6 +21,9 @@ pub struct MemoryPlan {
     pub max_batch_tokens: usize,
     /// The smallest budget that this model is expected to start with.
     pub least_budget_bytes: u64,
+    /// The smallest budget whose batches hold the longest input that this plan holds. With less, the model starts
+    /// and refuses inputs that it takes now.
+    pub longest_input_budget_bytes: u64,
 }
 
 /// Tokens of a batch beyond which a larger one runs no faster on a host. A longer model needs more all the same.
@@ -97,6 +100,7 @@ pub(super) fn plan_host(
         arena_bytes: workspace.bytes as u64,
         max_batch_tokens: workspace.max_tokens,
         least_budget_bytes,
+        longest_input_budget_bytes: plan_for(config.max_tokens.min(workspace.max_tokens)).2,
     };
     Ok((workspace, plan))
 }

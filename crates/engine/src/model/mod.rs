@@ -78,6 +78,12 @@ impl Model {
         forward::program(&self.config, &self.architecture, workspace, batch)
     }
 
+    /// Returns the sizes that memory and speed depend on: `22 layers of 768, 8192 tokens`.
+    pub fn shape(&self) -> String {
+        let Config { layers, hidden_size, max_tokens, .. } = &self.config;
+        format!("{} layers of {hidden_size}, {max_tokens} tokens", layers.len())
+    }
+
     /// Reads and checks every file of a checkpoint.
     ///
     /// # Errors

@@ -79,6 +79,9 @@ pub struct Figures {
     pub measured_seconds: f64,
     /// Whether the time limit ended it before the plan's counts were reached.
     pub cut_by_time_limit: bool,
+    /// Why no request was measured, or why clients stopped early; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Measured requests, by intended start.
     pub requests: usize,
     /// Those that were answered.

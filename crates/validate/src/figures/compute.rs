@@ -21,13 +21,15 @@ pub(crate) struct CellContext<'a> {
     /// Its measured phase.
     pub(crate) measured_us: (u64, u64),
     pub(crate) cut_by_time_limit: bool,
+    /// See [`Figures::note`].
+    pub(crate) note: Option<String>,
     pub(crate) steady: Steady,
     pub(crate) generator: GeneratorReadings,
 }
 
 /// Computes the figures of a cell.
 pub(crate) fn figures(records: &[RequestRecord], context: CellContext<'_>) -> Figures {
-    let CellContext { spec, measured_us, cut_by_time_limit, steady, generator } = context;
+    let CellContext { spec, measured_us, cut_by_time_limit, note, steady, generator } = context;
     let measured: Vec<&RequestRecord> =
         records.iter().filter(|record| record.phase == Phase::Measured).collect();
     let successes: Vec<&RequestRecord> =
@@ -51,6 +53,7 @@ pub(crate) fn figures(records: &[RequestRecord], context: CellContext<'_>) -> Fi
     Figures {
         measured_seconds: seconds,
         cut_by_time_limit,
+        note,
         requests: measured.len(),
         successes: successes.len(),
         failures,
@@ -156,6 +159,7 @@ mod tests {
             spec: &CellSpec::matrix(10, 2),
             measured_us: (20_000, 60_000),
             cut_by_time_limit: false,
+            note: None,
             steady: Steady::NotSought { reason: String::new() },
             generator: GeneratorReadings {
                 lateness_us: vec![0, 3000],

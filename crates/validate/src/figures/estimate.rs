@@ -2,7 +2,7 @@
 //! within its only run.
 
 use super::cell::{Cell, Figures};
-use crate::stats::{Interval, Percentile, PercentileFigure};
+use crate::stats::{Interval, Percentile};
 
 /// The spread that an interval is based on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,18 +76,6 @@ pub(crate) fn speedup(
 }
 
 impl MatrixPosition<'_> {
-    /// Returns the p95 over all requests, a failed one counting as never answered.
-    pub(crate) fn p95_over_all_ms(&self) -> Estimate {
-        self.percentile(|figures| &figures.latency_over_all.p95)
-    }
-
-    /// Returns true if in every run too many requests fail for a p95 over all requests to exist.
-    pub(crate) fn p95_is_never_reached(&self) -> bool {
-        let never =
-            |figures: &Figures| figures.latency_over_all.p95.shown == PercentileFigure::NotReached;
-        self.cells.iter().all(|(_, figures)| never(figures))
-    }
-
     /// Returns a percentile in milliseconds.
     pub(crate) fn percentile(&self, of: fn(&Figures) -> &Percentile) -> Estimate {
         self.estimate(|figures| of(figures).shown.exactly(), |figures| of(figures).interval_ms)

@@ -1,5 +1,6 @@
 //! Runs one cell: starts its closed or open loop, supervises its phases and collects its records.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub(crate) enum EndReason {
     TimeLimit,
     /// The time limit came during the warm-up.
     NeverWarm,
+    /// The target told every client to wait past the time limit, so that none would send another request.
+    NoClientLeft,
     /// The run was cancelled.
     Cancelled,
 }
@@ -56,6 +59,8 @@ pub(crate) struct LoadOutput {
     /// Start and end of the measured phase, in microseconds since the start of the run.
     pub(crate) measured_us: Option<(u64, u64)>,
     pub(crate) end_reason: EndReason,
+    /// Clients that the target told to wait past the time limit.
+    pub(crate) stopped_clients: usize,
 }
 
 /// Runs one cell to its end.
@@ -79,6 +84,7 @@ pub(crate) async fn run_load(
         prompts: cell.prompts,
         timeout: cell.rules.request_timeout(),
         failure_pause: cell.rules.failure_pause(),
+        limit,
         clock,
     });
     let mut workers = JoinSet::new();
@@ -94,24 +100,26 @@ pub(crate) async fn run_load(
             workers.spawn(open::dispatch(Arc::clone(&shared), arrivals, most));
         }
     }
-    let end_reason = supervise(&shared.phases, limit, cancel, report_progress).await;
+    let end_reason = supervise(&shared, &mut workers, cancel, report_progress).await;
     // Cancels the requests still in flight, none of which is measured.
     workers.shutdown().await;
     report_progress(shared.phases.progress());
-    let PhaseOutput { mut records, measured_from, measured_to } = shared.phases.finish();
+    let PhaseOutput { mut records, measured_from, measured_to, stopped_clients } =
+        shared.phases.finish();
     records.sort_by_key(|record| record.ordinal);
     let measured_us =
         measured_from.zip(measured_to).map(|(from, to)| (clock.at(from), clock.at(to)));
-    LoadOutput { records, measured_us, end_reason }
+    LoadOutput { records, measured_us, end_reason, stopped_clients }
 }
 
-/// Waits until the cell is done, its time limit has passed, or the run is cancelled.
+/// Waits until the cell is done, its time limit has passed, no client is left, or the run is cancelled.
 async fn supervise(
-    phases: &Phases,
-    limit: Instant,
+    shared: &LoadContext,
+    workers: &mut JoinSet<()>,
     cancel: &Cancel,
     report_progress: &dyn Fn(LoadProgress),
 ) -> EndReason {
+    let phases = &shared.phases;
     let mut ticks = interval(PROGRESS_INTERVAL);
     let mut ended = EndReason::Complete;
     let mut limit_passed = false;
@@ -120,7 +128,7 @@ async fn supervise(
             biased;
             () = cancel.cancelled() => return EndReason::Cancelled,
             () = phases.done.notified() => return ended,
-            () = sleep_until(limit), if !limit_passed => {
+            () = sleep_until(shared.limit), if !limit_passed => {
                 limit_passed = true;
                 match phases.end_at_time_limit(Instant::now()) {
                     Phase::WarmUp => return EndReason::NeverWarm,
@@ -128,6 +136,14 @@ async fn supervise(
                     Phase::Settling | Phase::CoolDown => {}
                 }
             }
+            worker = workers.join_next() => match worker {
+                Some(Err(fault)) if fault.is_panic() => resume_unwind(fault.into_panic()),
+                Some(_) => {}
+                None => {
+                    phases.end_at_time_limit(Instant::now());
+                    return EndReason::NoClientLeft;
+                }
+            },
             _ = ticks.tick() => report_progress(phases.progress()),
         }
     }
@@ -141,6 +157,8 @@ pub(super) struct LoadContext {
     pub(super) prompts: PromptOrder,
     pub(super) timeout: Duration,
     pub(super) failure_pause: Duration,
+    /// Time limit of the cell.
+    pub(super) limit: Instant,
     clock: Clock,
 }
 

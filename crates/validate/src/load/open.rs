@@ -1,8 +1,8 @@
 //! The open loop: every request starts at the time of its [`Schedule`], whether or not earlier ones have
 //! been answered.
 //!
-//! A pacer sends each intended start of the schedule to a dispatcher at that time; the dispatcher spawns a
-//! task per request at once. Neither a slow answer nor a full target delays the next start: at the plan's
+//! A pacer sends each intended start of the schedule to a dispatcher at that time, and the end of the measured
+//! phase in order with them; the dispatcher spawns a task per request at once. Neither a slow answer nor a full target delays the next start: at the plan's
 //! `in_flight_max` the task waits for a slot, in order, and the wait counts as latency and as the
 //! generator's lag. Otherwise a target that stalls would receive fewer requests while it stalls, and its
 //! figures would be too good ("coordinated omission", Tene, "How not to measure latency", 2013).
@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::cell::LoadContext;
 use super::phases::Ticket;
-use super::schedule::Schedule;
+use super::schedule::{Schedule, Tick};
 use super::send::{Attempt, send};
 use crate::system::{Failure, FailureKind};
 
@@ -48,13 +48,13 @@ impl Pacing {
     }
 }
 
-/// Sends each intended start of `schedule` at its time. Ends with the schedule, or when the receiver is
-/// dropped.
+/// Sends each tick of `schedule` at its time, which is the intended start of a request or the end of the measured
+/// phase. Ends with the schedule, or when the receiver is dropped.
 pub(super) fn pace(
     schedule: Schedule,
     start: Instant,
     pacing: Pacing,
-) -> UnboundedReceiver<Instant> {
+) -> UnboundedReceiver<Tick<Instant>> {
     let (sender, receiver) = unbounded_channel();
     if pacing == Pacing::Thread {
         let (schedule, sender) = (schedule.clone(), sender.clone());
@@ -67,11 +67,11 @@ pub(super) fn pace(
     receiver
 }
 
-fn pace_by_sleeping(schedule: Schedule, start: Instant, sender: &UnboundedSender<Instant>) {
-    for offset in schedule {
-        let intended = start + offset;
+fn pace_by_sleeping(schedule: Schedule, start: Instant, sender: &UnboundedSender<Tick<Instant>>) {
+    for tick in schedule.ticks() {
+        let tick = tick.after(start);
         loop {
-            let left = intended.into_std().saturating_duration_since(std::time::Instant::now());
+            let left = tick.at().into_std().saturating_duration_since(std::time::Instant::now());
             if left.is_zero() {
                 break;
             }
@@ -80,20 +80,20 @@ fn pace_by_sleeping(schedule: Schedule, start: Instant, sender: &UnboundedSender
                 return;
             }
         }
-        if sender.send(intended).is_err() {
+        if sender.send(tick).is_err() {
             return;
         }
     }
 }
 
-async fn pace_by_timer(schedule: Schedule, start: Instant, sender: UnboundedSender<Instant>) {
-    for offset in schedule {
-        let intended = start + offset;
+async fn pace_by_timer(schedule: Schedule, start: Instant, sender: UnboundedSender<Tick<Instant>>) {
+    for tick in schedule.ticks() {
+        let tick = tick.after(start);
         tokio::select! {
             () = sender.closed() => return,
-            () = sleep_until(intended) => {}
+            () = sleep_until(tick.at()) => {}
         }
-        if sender.send(intended).is_err() {
+        if sender.send(tick).is_err() {
             return;
         }
     }
@@ -102,13 +102,20 @@ async fn pace_by_timer(schedule: Schedule, start: Instant, sender: UnboundedSend
 /// Spawns a request per arrival until the cell is done.
 pub(super) async fn dispatch(
     shared: Arc<LoadContext>,
-    mut arrivals: UnboundedReceiver<Instant>,
+    mut ticks: UnboundedReceiver<Tick<Instant>>,
     in_flight_max: usize,
 ) {
     let slots = Arc::new(Semaphore::new(in_flight_max));
     // Dropped with this task, which cancels all of them.
     let mut requests = JoinSet::new();
-    while let Some(intended) = arrivals.recv().await {
+    while let Some(tick) = ticks.recv().await {
+        let intended = match tick {
+            Tick::Start(intended) => intended,
+            Tick::MeasuredEnd(end) => {
+                shared.phases.end_measured(end);
+                continue;
+            }
+        };
         let Some(ticket) = shared.phases.issue(intended) else { break };
         requests.spawn(send_arrival(Arc::clone(&shared), ticket, intended, Arc::clone(&slots)));
         while requests.try_join_next().is_some() {}

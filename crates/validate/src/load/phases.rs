@@ -117,6 +117,7 @@ struct PhaseState {
     latency_us: Histogram,
     measuring_from: Option<Instant>,
     measuring_to: Option<Instant>,
+    stopped_clients: usize,
     records: Vec<RequestRecord>,
 }
 
@@ -132,6 +133,8 @@ pub(super) struct PhaseOutput {
     pub(super) records: Vec<RequestRecord>,
     pub(super) measured_from: Option<Instant>,
     pub(super) measured_to: Option<Instant>,
+    /// Clients that the target told to wait past the cell's time limit.
+    pub(super) stopped_clients: usize,
 }
 
 impl Phases {
@@ -150,6 +153,7 @@ impl Phases {
             latency_us: Histogram::new(),
             measuring_from: warm.then(Instant::now),
             measuring_to: None,
+            stopped_clients: 0,
             records: Vec::new(),
         };
         Phases { state: Mutex::new(state), done: Notify::new() }
@@ -214,6 +218,11 @@ impl Phases {
         self.notify_if_done(&state);
     }
 
+    /// Counts a client that sends no further request because the target told it to wait past the time limit.
+    pub(super) fn stop_client(&self) {
+        self.state().stopped_clients += 1;
+    }
+
     /// Ends the measured phase if it is running; returns the phase before the call.
     pub(super) fn end_at_time_limit(&self, now: Instant) -> Phase {
         let mut state = self.state();
@@ -223,6 +232,19 @@ impl Phases {
             self.notify_if_done(&state);
         }
         phase
+    }
+
+    /// Ends the measured phase at the time of its schedule, whether or not a request has started in it.
+    pub(super) fn end_measured(&self, end: Instant) {
+        let mut state = self.state();
+        if let (Phase::WarmUp, WarmUpEnd::Until(from)) = (state.phase, state.quotas.warm_up) {
+            state.phase = Phase::Measured;
+            state.measuring_from = Some(from);
+        }
+        if state.phase == Phase::Measured {
+            state.stop_measuring(end);
+        }
+        self.notify_if_done(&state);
     }
 
     /// Ends the measured phase because the schedule has no more requests.
@@ -264,6 +286,7 @@ impl Phases {
             records: std::mem::take(&mut state.records),
             measured_from: state.measuring_from,
             measured_to: state.measuring_to,
+            stopped_clients: state.stopped_clients,
         }
     }
 }

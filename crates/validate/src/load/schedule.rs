@@ -11,6 +11,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::plan::{Arrival, Load};
 use crate::workload::{Trace, normal};
 
@@ -25,6 +27,35 @@ pub(crate) struct Schedule {
     /// Sum of the gaps so far.
     reached: f64,
     trace: Option<TraceCursor>,
+}
+
+/// A moment of a schedule, as an offset or as an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tick<T> {
+    /// The intended start of a request.
+    Start(T),
+    /// The end of the measured part. Sent even if the next start is far away, so that a slow rate does not
+    /// prolong the load.
+    MeasuredEnd(T),
+}
+
+impl<T: Copy> Tick<T> {
+    /// Returns the moment.
+    pub(crate) fn at(self) -> T {
+        match self {
+            Tick::Start(at) | Tick::MeasuredEnd(at) => at,
+        }
+    }
+}
+
+impl Tick<Duration> {
+    /// Returns the tick at its offset from `start`.
+    pub(crate) fn after(self, start: Instant) -> Tick<Instant> {
+        match self {
+            Tick::Start(offset) => Tick::Start(start + offset),
+            Tick::MeasuredEnd(offset) => Tick::MeasuredEnd(start + offset),
+        }
+    }
 }
 
 /// The rate over the measured part, in arrivals per second.
@@ -87,6 +118,19 @@ impl Schedule {
     /// Returns the end of the measured part, as an offset from the start of the cell, if it ends at a time.
     pub(crate) fn measured_to(&self) -> Option<Duration> {
         Some(Duration::from_secs_f64(self.warm_up_seconds + self.seconds?))
+    }
+
+    /// Returns the intended starts, with the end of the measured part in its place among them.
+    pub(crate) fn ticks(self) -> impl Iterator<Item = Tick<Duration>> {
+        let mut end = self.measured_to();
+        let mut starts = self.peekable();
+        std::iter::from_fn(move || {
+            let next = starts.peek().copied();
+            match end.take_if(|end| next.is_none_or(|next| next >= *end)) {
+                Some(end) => Some(Tick::MeasuredEnd(end)),
+                None => starts.next().map(Tick::Start),
+            }
+        })
     }
 
     /// Returns true if the schedule is a replay, which ends with its file.
@@ -280,6 +324,18 @@ mod tests {
     #[test]
     fn a_closed_loop_has_no_schedule() {
         assert!(Schedule::new(&Load::Closed { concurrency: 3 }, None, WARM_UP, 1).is_none());
+    }
+
+    #[test]
+    fn the_measured_part_ends_at_its_time_however_slow_the_rate() {
+        let slow =
+            Load::Open { rate_per_second: 0.1, arrival: Arrival::Constant, seconds: Some(5.0) };
+        let ticks: Vec<_> = schedule(&slow, 1).ticks().take(2).collect();
+        let seconds = Duration::from_secs;
+        assert_eq!(ticks, [Tick::MeasuredEnd(seconds(7)), Tick::Start(seconds(10))]);
+        let by_counts: Vec<_> =
+            schedule(&open(1.0, Arrival::Constant), 1).ticks().take(99).collect();
+        assert!(by_counts.iter().all(|tick| matches!(tick, Tick::Start(_))), "it has no end");
     }
 
     fn any_arrival() -> impl Strategy<Value = Arrival> {

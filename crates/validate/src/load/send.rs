@@ -44,12 +44,14 @@ pub(crate) async fn send(
     timeout: Duration,
 ) -> Attempt {
     let sent = Instant::now();
-    let answer = tokio::time::timeout_at(intended + timeout, target.send(prompt)).await;
+    let deadline = intended + timeout;
+    let answer = tokio::time::timeout_at(deadline, target.send(prompt)).await;
     let ended = Instant::now();
     let outcome = match answer {
-        Ok(Ok(reply)) => check_tokens(reply, prompt),
+        // An answer that is ready when its overdue timer is first polled is late all the same.
+        Ok(Ok(reply)) if ended <= deadline => check_tokens(reply, prompt),
         Ok(Err(failure)) => Err(failure),
-        Err(_) => {
+        Ok(Ok(_)) | Err(_) => {
             let message = format!("no answer within {} s", timeout.as_secs_f64());
             Err(Failure::new(FailureKind::Timeout, message))
         }

@@ -6,11 +6,17 @@ use std::path::Path;
 use bigbatch_engine::units::proc_bytes;
 
 use super::judge::{Host, MachineFacts, RequestCounts, judge};
-use super::{ComputeLocation, Finding};
-use crate::plan::Plan;
+use super::{ComputeLocation, Finding, OpenFiles};
+use crate::plan::{EdgeRules, Plan};
 
-/// Reads and judges this machine, for a run of `plan` with its report in `out`, an existing directory.
-pub fn inspect(plan: &Plan, out: &Path, computes: ComputeLocation) -> Vec<Finding> {
+/// Reads and judges this machine, for a run of `plan` and the search of `edge` after it, with the report in `out`, an
+/// existing directory. Raises this process's limit on open files as far as the system allows.
+pub fn inspect(
+    plan: &Plan,
+    edge: Option<&EdgeRules>,
+    out: &Path,
+    computes: ComputeLocation,
+) -> Vec<Finding> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let meminfo = read("/proc/meminfo");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -24,7 +30,13 @@ pub fn inspect(plan: &Plan, out: &Path, computes: ComputeLocation) -> Vec<Findin
         processors: processors.max(threads),
         load: load(&read("/proc/loadavg")),
     };
-    judge(&MachineFacts { host, disk: disk(out), needs: RequestCounts::for_plan(plan), computes })
+    judge(&MachineFacts {
+        host,
+        disk: disk(out),
+        needs: RequestCounts::for_plan(plan),
+        open_files: OpenFiles::raise_for(plan, edge),
+        computes,
+    })
 }
 
 /// Returns the bytes free for this user, and the total bytes, of the file system of `path`.

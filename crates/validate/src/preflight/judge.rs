@@ -4,7 +4,7 @@
 use bigbatch_engine::CudaDevice;
 use bigbatch_engine::units::bytes;
 
-use super::{ComputeLocation, Finding, Severity, Subject};
+use super::{ComputeLocation, Finding, OpenFiles, Severity, Subject};
 use crate::plan::{Load, Plan};
 use crate::workload::Trace;
 use Severity::{Ok as Fine, Problem, Warning};
@@ -32,6 +32,8 @@ pub struct MachineFacts {
     pub disk: Option<(u64, u64)>,
     /// Requests that the plan sends.
     pub needs: RequestCounts,
+    /// The limit on open files and the plan's connections.
+    pub open_files: OpenFiles,
     /// Where the target computes.
     pub computes: ComputeLocation,
 }
@@ -119,7 +121,7 @@ fn counts(plan: &Plan, load: &Load) -> (u64, u64) {
 /// disk and processor.
 pub fn judge(seen: &MachineFacts) -> Vec<Finding> {
     let mut findings = match &seen.computes {
-        ComputeLocation::Remote => Vec::new(),
+        ComputeLocation::Remote => vec![open_files(seen.open_files)],
         ComputeLocation::Host { .. } => {
             vec![finding(Subject::Gpu, Fine, "none used: the engine runs on the CPU")]
         }
@@ -139,6 +141,21 @@ fn finding(subject: Subject, judgement: Severity, found: impl Into<String>) -> F
         needed_bytes: None,
         advice: None,
     }
+}
+
+/// Judges the limit on open files. A load that exceeds it is measured up to the limit only: its cells are not run.
+fn open_files(files: OpenFiles) -> Finding {
+    let OpenFiles { limit, needed } = files;
+    let found = match limit {
+        Some(limit) => format!("at most {limit}; the heaviest load needs up to {needed}"),
+        None => format!("no limit; the heaviest load needs up to {needed}"),
+    };
+    if limit.is_none_or(|limit| limit >= needed) {
+        return finding(Subject::OpenFiles, Fine, found);
+    }
+    let advice = "raise the hard limit (`ulimit -Hn`), or lower the concurrency: a cell that runs out of open files is \
+                  not measured";
+    Finding { advice: Some(advice.into()), ..finding(Subject::OpenFiles, Warning, found) }
 }
 
 fn card_findings(budget_bytes: u64, card: &Result<CudaDevice, String>) -> Vec<Finding> {

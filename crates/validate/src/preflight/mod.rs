@@ -4,17 +4,19 @@
 //! is too small for the results. These are problems, and the run is refused. Whatever only makes figures
 //! doubtful, such as other work on the processor, is a warning and is printed in the report. Nothing is
 //! measured here; for a target behind a URL only the generator's machine is judged. Facts are read in
-//! `inspect.rs` and judged in `judge.rs`.
+//! `inspect.rs` and judged in `judge.rs`; `open_files.rs` raises the limit on open files.
 
 mod inspect;
 mod judge;
 pub(crate) mod machine;
+mod open_files;
 
 use serde::{Deserialize, Serialize};
 
 pub use inspect::inspect;
 pub use judge::{Host, MachineFacts, RequestCounts, judge};
 pub use machine::Machine;
+pub use open_files::OpenFiles;
 
 use crate::error::Error;
 use crate::format::labelled;
@@ -56,6 +58,8 @@ labelled! {
         Driver = "driver and CUDA",
         /// Main memory.
         HostMemory = "host memory",
+        /// The limit on open files, compared with the connections to a target behind a URL.
+        OpenFiles = "open files",
         /// The file system of the report.
         Disk = "disk",
         /// The generator's processor, and other work on it.

@@ -2,7 +2,7 @@
 //! analysis found, and from the memory experiment where one was run.
 
 use crate::analysis::memory::{Fragmentation, Leak, LeakVerdict};
-use crate::format::{bytes, percent, time};
+use crate::format::{bytes, percent, percent_up, time};
 use crate::results::Results;
 use crate::stats::Interval;
 use bigbatch_allocators::{MemoryExperiment, Strategy};
@@ -19,11 +19,7 @@ pub(super) fn advise(results: &Results) -> Vec<Recommendation> {
     all.extend(memory.fragmentation.map(|found| advise_on_fragmentation(found, most)));
     all.extend(results.analysis.cleanup.as_ref().and_then(advise_on_experiment));
     if all.is_empty() {
-        all.push(Recommendation::missing(
-            Topic::Cleanup,
-            "The target does not report its memory while it is idle between cells; pass --target-pid or \
-             --metrics-url.",
-        ));
+        all.push(Recommendation::missing(Topic::Cleanup, super::memory_unknown(results)));
     }
     all
 }
@@ -97,7 +93,7 @@ fn advise_on_leak(leak: &Leak) -> Recommendation {
 }
 
 fn advise_on_fragmentation(found: Fragmentation, most: f64) -> Recommendation {
-    let share = percent(found.max);
+    let share = percent_up(found.max);
     let advice = if found.max <= most {
         format!(
             "Memory needs no defragmentation: at most {share} of free memory was outside the largest free block."

@@ -1,37 +1,38 @@
-//! The concurrency limit: the highest measured concurrency that keeps p95 latency within a target.
+//! The concurrency limit: the highest measured concurrency that keeps the limits of the plan, with all lower ones.
 //!
-//! A concurrency keeps the target if the upper end of its p95 interval does, and if all lower concurrencies do.
-//! Nothing is interpolated: what happens between two measured concurrencies is not known. The p95 is over all
-//! requests, so that a server cannot meet the target by refusing requests.
+//! A concurrency keeps its limits if the verdicts on them pass ([`judge_load`]): the rule of the report's verdicts is
+//! the rule of this advice. Its limit on the p95 is the goal of the user, else that of its own bar, else that of the
+//! nearest bar at the same length. Nothing is interpolated: what happens between two measured concurrencies is not
+//! known.
 
 use crate::figures::estimate::MatrixPosition;
-use crate::format::{count, time, time_limit, tokens};
+use crate::format::{count, percent, percent_limit, time, time_limit, tokens};
 use crate::results::Results;
 use crate::stats::Interval;
+use crate::verdict::{Criterion, Outcome, Verdict, judge_load};
 
 use super::Goal;
 use crate::results::recommendation::{AdviceFigure, Recommendation, Setting, Support, Topic, Unit};
 
+/// A measured concurrency, judged.
+struct Judged<'a> {
+    position: MatrixPosition<'a>,
+    /// The limit on its p95, and where the limit comes from.
+    target_ms: f64,
+    target_source: String,
+    /// The first limit that is not shown to be kept; `None` if all are.
+    obstacle: Option<Verdict>,
+}
+
 /// The limit for one length.
 struct Limit<'a> {
     tokens: usize,
-    target_ms: f64,
-    target_source: &'static str,
-    /// The highest concurrency that keeps the target.
-    highest: Option<MatrixPosition<'a>>,
+    /// The highest concurrency that keeps its limits, with all lower ones.
+    highest: Option<Judged<'a>>,
     /// The first concurrency that does not.
-    next: Option<(MatrixPosition<'a>, Obstacle)>,
-}
-
-/// Why a concurrency does not keep the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Obstacle {
-    /// The p95 or its upper end is beyond the target.
-    Beyond,
-    /// Too many requests fail for a p95 to exist.
-    Failing,
-    /// The sample is too small to bound the p95.
-    SmallSample,
+    next: Option<Judged<'a>>,
+    /// A higher concurrency that does keep its own.
+    beyond: Option<usize>,
 }
 
 /// Returns one recommendation per length that has a target; the smallest limit becomes the setting.
@@ -62,135 +63,199 @@ pub(super) fn advise(results: &Results, goal: Goal) -> Vec<Recommendation> {
 fn limits(results: &Results, goal: Goal) -> Vec<Limit<'_>> {
     let positions = results.matrix_positions();
     let by_length = positions.chunk_by(|one, next| one.tokens == next.tokens);
-    let limit = |same: &[MatrixPosition<'_>]| {
-        let tokens = same[0].tokens;
-        let bars = results.plan.bars.iter().filter(|bar| bar.tokens == Some(tokens));
-        let strictest = bars
-            .filter_map(|bar| bar.latency_seconds_p95_max)
-            .min_by(f64::total_cmp)
-            .map(|seconds| (seconds * 1e3, "the plan's strictest limit at this length"));
-        let requested = goal.p95_target_ms.map(|ms| (ms, "as requested"));
-        let (target_ms, target_source) = requested.or(strictest)?;
-        Some((tokens, target_ms, target_source))
-    };
-    let mut limits = Vec::new();
-    for same in by_length {
-        let Some((tokens, target_ms, target_source)) = limit(same) else { continue };
-        let obstacle = |position: &MatrixPosition<'_>| obstacle(position, target_ms);
-        let end = same.iter().position(|position| obstacle(position).is_some());
-        let highest = end.unwrap_or(same.len()).checked_sub(1).map(|last| same[last].clone());
-        let next = end.and_then(|end| Some((same[end].clone(), obstacle(&same[end])?)));
-        limits.push(Limit { tokens, target_ms, target_source, highest, next });
-    }
-    limits
+    by_length.filter_map(|same| limit_of_length(results, goal, same)).collect()
 }
 
-fn obstacle(position: &MatrixPosition<'_>, target_ms: f64) -> Option<Obstacle> {
-    let interval = position.p95_over_all_ms().interval;
-    match (interval.low, interval.high) {
-        (_, Some(high)) if high <= target_ms => None,
-        (_, Some(_)) => Some(Obstacle::Beyond),
-        (Some(low), None) if low > target_ms => Some(Obstacle::Beyond),
-        (None, None) if position.p95_is_never_reached() => Some(Obstacle::Failing),
-        (_, None) => Some(Obstacle::SmallSample),
+/// Finds the limit for the concurrencies of one length; `None` without a limit on their p95.
+fn limit_of_length<'a>(
+    results: &Results,
+    goal: Goal,
+    same: &[MatrixPosition<'a>],
+) -> Option<Limit<'a>> {
+    let judged: Option<Vec<Judged<'a>>> =
+        same.iter().map(|position| judge(results, goal, position.clone())).collect();
+    let mut judged = judged?.into_iter().peekable();
+    let mut highest = None;
+    while let Some(kept) = judged.next_if(|one| one.obstacle.is_none()) {
+        highest = Some(kept);
+    }
+    let next = judged.next();
+    let beyond = judged.rfind(|one| one.obstacle.is_none());
+    let beyond = beyond.map(|one| one.position.concurrency);
+    Some(Limit { tokens: same.first()?.tokens, highest, next, beyond })
+}
+
+/// Judges one concurrency; `None` if there is no limit on its p95.
+fn judge<'a>(results: &Results, goal: Goal, position: MatrixPosition<'a>) -> Option<Judged<'a>> {
+    let requested = goal.p95_target_ms.map(|ms| (ms, "as requested".to_owned()));
+    let of_plan = || plan_limit(results, position.tokens, position.concurrency);
+    let (target_ms, target_source) = requested.or_else(of_plan)?;
+    let spec = &position.cells.first()?.0.spec;
+    let verdicts = judge_load(&results.plan, &results.cells, spec, target_ms);
+    // What is missed says more than what is not shown.
+    let obstacles = verdicts.into_iter().filter(|verdict| verdict.outcome != Outcome::Pass);
+    let obstacle = obstacles.min_by_key(|verdict| verdict.outcome != Outcome::Fail);
+    Some(Judged { position, target_ms, target_source, obstacle })
+}
+
+/// Returns the plan's limit on the p95 of a concurrency in milliseconds, and where it stands: in its own bar, else in
+/// that of the next higher concurrency with one, else in that of the next lower.
+fn plan_limit(results: &Results, tokens: usize, concurrency: usize) -> Option<(f64, String)> {
+    let bars = results.plan.bars.iter().filter(|bar| bar.tokens == Some(tokens));
+    let limits = bars.filter_map(|bar| Some((bar.concurrency?, bar.latency_seconds_p95_max?)));
+    let nearest = limits.min_by(|(one, one_limit), (other, other_limit)| {
+        let rank = |at: usize| (at < concurrency, at.abs_diff(concurrency));
+        rank(*one).cmp(&rank(*other)).then(one_limit.total_cmp(other_limit))
+    });
+    let (at, seconds) = nearest?;
+    let source = match at == concurrency {
+        true => "the plan's limit".to_owned(),
+        false => format!("the plan's limit at C = {at}"),
+    };
+    Some((seconds * 1e3, source))
+}
+
+impl Judged<'_> {
+    /// Returns whether one of its limits is shown to be missed.
+    fn is_missed(&self) -> bool {
+        self.obstacle.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Fail)
+    }
+
+    /// Returns the limit that is not kept, with its figure.
+    fn describe_obstacle(&self) -> String {
+        let Some(verdict) = &self.obstacle else { return String::new() };
+        let unit = |figure: f64| match verdict.criterion {
+            Criterion::SuccessRate => percent(figure),
+            Criterion::LatencyP95 => time(figure),
+            _ => format!("{figure:.2}"),
+        };
+        let limit = match verdict.criterion {
+            Criterion::SuccessRate => format!("at least {}", percent_limit(verdict.limit)),
+            Criterion::LatencyP95 => format!("at most {}", time_limit(verdict.limit)),
+            _ => format!("at most {}", verdict.limit),
+        };
+        let figure = verdict.figure.map_or("unknown".to_owned(), unit);
+        let label = verdict.criterion.label();
+        let reason = match verdict.reason.as_str() {
+            "" => String::new(),
+            reason => format!(": {reason}"),
+        };
+        format!("its {label} is {figure}, the limit {limit}{reason}")
+    }
+
+    /// Prints `1.2 s at C = 50 (1.1 s to 1.3 s, within run; limit 2 s, the plan's limit)`.
+    fn p95(&self) -> String {
+        let estimate = self.position.percentile(|figures| &figures.latency.p95);
+        let value = estimate.value.map_or("not shown".to_owned(), time);
+        let interval = match estimate.interval {
+            Interval { low: None, high: None } => String::new(),
+            Interval { low, high } => {
+                let [low, high] = [low, high].map(|end| end.map_or("?".to_owned(), time));
+                format!("{low} to {high}, {}; ", estimate.basis.label())
+            }
+        };
+        let (target, source) = (time_limit(self.target_ms), &self.target_source);
+        format!("{value} at C = {} ({interval}limit {target}, {source})", self.position.concurrency)
     }
 }
 
 impl Limit<'_> {
     fn clients(&self) -> usize {
-        self.highest.as_ref().map_or(0, |highest| highest.concurrency)
+        self.highest.as_ref().map_or(0, |highest| highest.position.concurrency)
     }
 
     /// Returns the limit, unless only the size of a sample ends it.
     fn shown_clients(&self) -> Option<usize> {
-        let ends_early = matches!(self.next, Some((_, Obstacle::SmallSample)));
-        self.highest.as_ref().filter(|_| !ends_early).map(|highest| highest.concurrency)
+        let ends_early = self.next.as_ref().is_some_and(|next| !next.is_missed());
+        self.highest.as_ref().filter(|_| !ends_early).map(|highest| highest.position.concurrency)
     }
 
     fn advise(&self) -> Recommendation {
-        let (length, target) = (count(self.tokens), time_limit(self.target_ms));
-        let clients = self.clients();
-        let next = self.next.as_ref().map(|(position, obstacle)| (position.concurrency, *obstacle));
-        let (support, advice) = match (clients, next) {
-            (0, Some((first, Obstacle::Beyond))) => (
-                Support::Shown,
-                format!(
-                    "No measured concurrency keeps p95 latency of {length}-token requests within {target}; C = \
-                     {first} does not. Use a faster device, shorter texts, or a longer target."
-                ),
-            ),
-            (0, _) => (Support::Missing, "No advice.".to_owned()),
-            (_, Some((_, obstacle))) if obstacle != Obstacle::SmallSample => (
-                Support::Shown,
-                format!(
-                    "Limit {length}-token requests to {clients} in flight: the highest measured concurrency that \
-                     keeps p95 latency within {target}."
-                ),
-            ),
-            _ => (
-                Support::Partly,
-                format!(
-                    "{clients} in flight is shown to keep p95 latency of {length}-token requests within {target}; \
-                     the limit may be higher."
-                ),
-            ),
-        };
+        let missed = self.next.as_ref().filter(|next| next.is_missed());
+        let (support, mut advice) = self.headline(missed);
+        if let (Some(beyond), Some(next), true) =
+            (self.beyond, &self.next, support != Support::Missing)
+        {
+            let next = next.position.concurrency;
+            advice += &format!(
+                " C = {beyond} keeps its own limits, but a limit there would also allow C = {next}, which is not shown \
+                 to keep its."
+            );
+        }
         let mut recommendation = Recommendation::new(Topic::Concurrency, support, advice);
         recommendation.tokens = Some(self.tokens);
-        recommendation.missing = missing(clients, next);
-        let compared = self.highest.iter().chain(self.next.as_ref().map(|(position, _)| position));
-        let compared: Vec<String> = compared.map(p95).collect();
-        recommendation.evidence = vec![format!(
-            "p95 over all requests: {}; the target is {target} ({}).",
-            compared.join(", "),
-            self.target_source
-        )];
+        recommendation.missing = self.missing();
+        let compared: Vec<String> =
+            self.highest.iter().chain(&self.next).map(Judged::p95).collect();
+        recommendation.evidence = vec![format!("p95 latency: {}.", compared.join(", "))];
+        recommendation.evidence.extend(missed.map(|next| {
+            format!(
+                "C = {} misses a limit: {}.",
+                next.position.concurrency,
+                next.describe_obstacle()
+            )
+        }));
         recommendation.figure = self.highest.as_ref().map(|highest| AdviceFigure {
-            value: clients as f64,
+            value: highest.position.concurrency as f64,
             interval: Interval {
-                low: Some(clients as f64),
-                high: next
-                    .filter(|(_, obstacle)| *obstacle != Obstacle::SmallSample)
-                    .map(|(n, _)| n as f64),
+                low: Some(highest.position.concurrency as f64),
+                high: missed.map(|next| next.position.concurrency as f64),
             },
             unit: Unit::Requests,
-            basis: highest.p95_over_all_ms().basis.label(),
+            basis: highest.position.percentile(|figures| &figures.latency.p95).basis.label(),
         });
         recommendation
     }
-}
 
-/// Returns what a plan would have to measure for a firmer limit.
-fn missing(clients: usize, next: Option<(usize, Obstacle)>) -> Option<String> {
-    match next {
-        None => Some(format!(
-            "C = {clients} is the highest concurrency that was measured, and it keeps the target. Add a higher \
-             concurrency to the plan."
-        )),
-        Some((next, Obstacle::SmallSample)) => Some(format!(
-            "The p95 at C = {next} has no upper end: it has too few independent batches. Measure more requests there."
-        )),
-        Some((next, Obstacle::Failing)) if clients == 0 => Some(format!(
-            "At C = {next} more than 5 % of the requests failed, so that no p95 exists."
-        )),
-        Some(_) => None,
-    }
-}
-
-/// Prints `1.2 s at C = 50 (1.1 s to 1.3 s, within run)`.
-fn p95(position: &MatrixPosition<'_>) -> String {
-    let estimate = position.p95_over_all_ms();
-    let value = match estimate.value {
-        Some(ms) => time(ms),
-        None if position.p95_is_never_reached() => "not reached".to_owned(),
-        None => "not shown".to_owned(),
-    };
-    let interval = match estimate.interval {
-        Interval { low: None, high: None } => String::new(),
-        Interval { low, high } => {
-            let [low, high] = [low, high].map(|end| end.map_or("?".to_owned(), time));
-            format!(" ({low} to {high}, {})", estimate.basis.label())
+    fn headline(&self, missed: Option<&Judged<'_>>) -> (Support, String) {
+        let length = count(self.tokens);
+        match (&self.highest, missed) {
+            (None, Some(first)) => (
+                Support::Shown,
+                format!(
+                    "No measured concurrency keeps the limits on {length}-token requests; C = {} does not keep p95 \
+                     latency within {} with nearly all requests answered. Use a faster device, shorter texts, or a \
+                     longer target.",
+                    first.position.concurrency,
+                    time_limit(first.target_ms)
+                ),
+            ),
+            (None, None) => (Support::Missing, "No advice.".to_owned()),
+            (Some(highest), Some(_)) => (
+                Support::Shown,
+                format!(
+                    "Limit {length}-token requests to {} in flight: the highest measured concurrency that keeps p95 \
+                     latency within {}.",
+                    highest.position.concurrency,
+                    time_limit(highest.target_ms)
+                ),
+            ),
+            (Some(highest), None) => (
+                Support::Partly,
+                format!(
+                    "{} in flight is shown to keep p95 latency of {length}-token requests within {}; the limit may be \
+                     higher.",
+                    highest.position.concurrency,
+                    time_limit(highest.target_ms)
+                ),
+            ),
         }
-    };
-    format!("{value} at C = {}{interval}", position.concurrency)
+    }
+
+    /// Returns what a plan would have to measure for a firmer limit.
+    fn missing(&self) -> Option<String> {
+        match &self.next {
+            None => Some(format!(
+                "C = {} is the highest concurrency that was measured, and it keeps its limits. Add a higher \
+                 concurrency to the plan.",
+                self.clients()
+            )),
+            Some(next) if !next.is_missed() => Some(format!(
+                "C = {} is not shown to keep its limits: {}. Measure more requests there.",
+                next.position.concurrency,
+                next.describe_obstacle()
+            )),
+            Some(_) => None,
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::figures::Cell;
-use crate::format::{count, percent};
+use crate::format::{count, percent, percent_up};
 use crate::results::Results;
 use crate::stats::interval::wilson;
 use crate::system::FailureKind;
@@ -57,7 +57,8 @@ fn advise_without_failures(results: &Results, requests: usize, trials: usize) ->
     );
     let bound = wilson(0.0, trials).and_then(|interval| interval.high);
     let bound = bound.map(|high| {
-        format!(": the failure rate is at most {} (95 %, {} trials)", percent(high), count(trials))
+        let high = percent_up(high);
+        format!(": the failure rate is at most {high} (95 %, {} trials)", count(trials))
     });
     recommendation.evidence.push(format!(
         "None of {} requests failed{}.",
@@ -101,6 +102,10 @@ fn reaction_to(kind: FailureKind) -> &'static str {
         }
         FailureKind::WrongTokenCount => {
             "Wrong token count: don't retry; the server tokenises or truncates texts differently."
+        }
+        FailureKind::Generator => {
+            "Load generator: the failure is this machine's; raise its limit on open files (`ulimit -n`) and measure \
+             again."
         }
     }
 }

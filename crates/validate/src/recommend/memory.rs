@@ -2,10 +2,11 @@
 //!
 //! It is the most that the process held, without the part of its arena that was never used, plus a tenth; at most
 //! the budget of the run, which is known to suffice, and at least the smallest budget that the search for the
-//! target's limits found to work.
+//! target's limits found to work. It is never below what the longest input needs, whether or not the plan sent one:
+//! a budget bounds the tokens of a batch, and a server would refuse what it took before.
 
 use crate::analysis::edge::EdgeAxis;
-use crate::format::{bytes, count, percent};
+use crate::format::{bytes, bytes as format_bytes, count, percent_down};
 use crate::results::Results;
 use crate::stats::Interval;
 use crate::system::MemorySample;
@@ -25,10 +26,7 @@ pub(super) fn advise(results: &Results) -> Recommendation {
         .map(|device| ("Device memory", device))
         .or_else(|| resident().map(|resident| ("Resident memory", resident)))
     else {
-        return Recommendation::missing(
-            Topic::MemoryBudget,
-            "The target does not report its memory; pass --target-pid or --metrics-url.",
-        );
+        return Recommendation::missing(Topic::MemoryBudget, super::memory_unknown(results));
     };
     let unused = device.and_then(|_| unused_arena(results)).unwrap_or(0);
     let (least, most) = (least.saturating_sub(unused), most.saturating_sub(unused));
@@ -47,23 +45,43 @@ pub(super) fn advise(results: &Results) -> Recommendation {
     evidence.extend(smallest.map(|smallest| {
         format!("The smallest budget at which it answered every request is {}.", bytes(smallest))
     }));
-    let needed = ((most as f64 * (1.0 + HEADROOM)) as u64).max(smallest.unwrap_or(0));
+    let longest = results.target.longest_input_budget_bytes;
+    let headroom = (most as f64 * (1.0 + HEADROOM)).ceil() as u64;
+    let needed = headroom.max(smallest.unwrap_or(0)).max(longest.unwrap_or(0));
     let needed = needed.div_ceil(MIB).next_multiple_of(STEP_MIB) * MIB;
     let budget = results.target.memory_budget_bytes;
     let advised = budget.map_or(needed, |budget| needed.min(budget));
+    let least_for_longest =
+        longest.zip(results.target.max_sequence_tokens).map(|(bytes, tokens)| {
+            format!("inputs of {} tokens, the longest, need {}", count(tokens), format_bytes(bytes))
+        });
+    evidence.extend(
+        least_for_longest.as_ref().map(|needs| format!("By the plan of its memory, {needs}.")),
+    );
     let advice = if Some(advised) == budget {
-        format!("Keep the memory budget of {}: the measured load needs it.", bytes(advised))
+        format!(
+            "Keep the memory budget of {}: a smaller one would not hold what the run needs.",
+            bytes(advised)
+        )
     } else {
         let budget = budget.map(|budget| format!(" instead of {}", bytes(budget)));
         format!(
-            "Set the memory budget to {}{}: the most that the measured load used plus {}, rounded up to a multiple \
-             of {STEP_MIB} MiB.",
+            "Set the memory budget to {}{}: the measured load used at most {}{}.",
             bytes(advised),
             budget.unwrap_or_default(),
-            percent(HEADROOM)
+            bytes(most),
+            least_for_longest.as_ref().map_or(String::new(), |needs| format!(", and {needs}"))
         )
     };
     let mut recommendation = Recommendation::new(Topic::MemoryBudget, Support::Shown, advice);
+    if longest.is_none() {
+        recommendation.support = Support::Partly;
+        recommendation.missing = Some(
+            "The target does not report the budget that its longest input needs: a smaller budget may shorten what \
+             it takes. Compare the longest input that the server reports before and after."
+                .into(),
+        );
+    }
     recommendation.evidence = evidence;
     recommendation.figure = Some(AdviceFigure {
         value: advised as f64,
@@ -71,8 +89,16 @@ pub(super) fn advise(results: &Results) -> Recommendation {
         unit: Unit::Bytes,
         basis: "smallest and largest use of a cell".into(),
     });
-    if budget.is_some() {
-        let comment = format!("The load used at most {}.", bytes(most));
+    if let (Some(_), Some(needs)) = (budget, least_for_longest) {
+        let more = percent_down(advised as f64 / most as f64 - 1.0);
+        let comment = if advised > most {
+            format!(
+                "The load used at most {}, and this is at least {more} more; {needs}.",
+                bytes(most)
+            )
+        } else {
+            format!("The load used up to {}; {needs}.", bytes(most))
+        };
         let setting = Setting::mebibytes("memory_budget", advised.div_ceil(MIB), comment);
         recommendation.settings.push(setting);
     }

@@ -14,12 +14,23 @@ mod tail;
 
 use crate::results::Results;
 use crate::results::recommendation::Recommendation;
+use crate::system::TargetInfo;
 
 /// The goal that [`recommend`] computes settings for.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Goal {
     /// The p95 latency to keep, in milliseconds; `None` takes it from the plan's bars.
     pub p95_target_ms: Option<f64>,
+}
+
+/// Returns why the run has no readings of the target's memory, and the next step.
+fn memory_unknown(results: &Results) -> String {
+    match results.target.details.get(TargetInfo::MEMORY_FAULT) {
+        Some(fault) => {
+            format!("{fault}; give --metrics-url a page that has them, or --target-pid.")
+        }
+        None => "The target does not report its memory; pass --target-pid or --metrics-url.".into(),
+    }
 }
 
 /// Returns all recommendations on `results`, whose analysis must be complete.

@@ -11,6 +11,7 @@ use crate::stats::Interval;
 
 use super::Goal;
 use crate::results::recommendation::{AdviceFigure, Recommendation, Support, Topic, Unit};
+use crate::verdict::{Outcome, judge_load};
 
 pub(super) fn advise(results: &Results, goal: Goal) -> Recommendation {
     let kept = |cell: &Cell| {
@@ -18,11 +19,12 @@ pub(super) fn advise(results: &Results, goal: Goal) -> Recommendation {
         let bars = results.plan.bars.iter().filter(|bar| bar.scenario == cell.spec.scenario);
         let bar = bars.filter_map(|bar| bar.latency_seconds_p95_max).next();
         let target_ms = goal.p95_target_ms.or(bar.map(|seconds| seconds * 1e3))?;
-        let high = cell.figures()?.latency_over_all.p95.interval_ms.high?;
-        (high <= target_ms).then_some((rate_per_second, target_ms, high))
+        let judged = judge_load(&results.plan, &results.cells, &cell.spec, target_ms);
+        let passes = judged.iter().all(|verdict| verdict.outcome == Outcome::Pass);
+        passes.then_some((rate_per_second, target_ms, cell.figures()?.latency.p95.nearest_rank_ms?))
     };
     let open = results.scenarios().into_iter().filter_map(|cell| Some((cell, kept(cell)?)));
-    let Some((cell, (planned, target_ms, high))) =
+    let Some((cell, (planned, target_ms, p95_ms))) =
         open.max_by(|(_, one), (_, other)| one.0.total_cmp(&other.0))
     else {
         return Recommendation::missing(
@@ -39,10 +41,11 @@ pub(super) fn advise(results: &Results, goal: Goal) -> Recommendation {
         time_limit(target_ms)
     );
     let mut recommendation = Recommendation::new(Topic::Replicas, Support::Shown, advice);
-    let (load, high) = (cell.spec.load.label(), time(high));
-    recommendation
-        .evidence
-        .push(format!("{load}: p95 over all requests at most {high} (within run)."));
+    let (load, p95) = (cell.spec.load.label(), time(p95_ms));
+    let limit = time_limit(target_ms);
+    recommendation.evidence.push(format!(
+        "{load}: p95 is {p95}, and it and the share of answered requests are shown to keep their limits ({limit})."
+    ));
     recommendation.figure = Some(AdviceFigure {
         value: planned,
         interval: Interval::default(),

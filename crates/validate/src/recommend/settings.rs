@@ -1,11 +1,12 @@
 //! `recommended.toml`: settings for `bigbatch serve --config`, each below its evidence. Keys are the long names of
-//! flags with underscores.
+//! flags with underscores. `for_model` names the measured model, so that `serve` refuses the file for another.
 
 use std::fmt::Write;
 
 use crate::format::bytes;
 use crate::results::Results;
 use crate::results::recommendation::{Support, Value};
+use crate::system::TargetInfo;
 
 /// Renders the file.
 pub fn toml(results: &Results) -> String {
@@ -23,11 +24,18 @@ pub fn toml(results: &Results) -> String {
     if let Some(budget) = target.memory_budget_bytes {
         comment(&mut out, &format!("Measured with a memory budget of {}.", bytes(budget)));
     }
-    let mut none = true;
+    let any = results.recommendations.iter().any(|one| !one.settings.is_empty());
+    if let Some(model) = for_model(&results.target).filter(|_| any) {
+        out.push('\n');
+        comment(
+            &mut out,
+            "The settings hold for this model; `serve` refuses the file for another.",
+        );
+        let _ = writeln!(out, "for_model = {}", value(&Value::Text(model)));
+    }
     for recommendation in &results.recommendations {
         for setting in &recommendation.settings {
             out.push('\n');
-            none = false;
             comment(&mut out, &recommendation.advice);
             comment(&mut out, &setting.comment);
             if recommendation.support == Support::Partly {
@@ -36,11 +44,23 @@ pub fn toml(results: &Results) -> String {
             let _ = writeln!(out, "{} = {}", setting.key, value(&setting.value));
         }
     }
-    if none {
+    if !any {
         out.push('\n');
         comment(&mut out, "The run supports no setting; report.html names what is missing.");
     }
     out
+}
+
+/// Returns the measured model as `serve --for-model` takes it: its name, and its shape where that is known. `None`
+/// if the target names no model.
+fn for_model(target: &TargetInfo) -> Option<String> {
+    let line = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
+    let (name, shape) = (line(&target.model), line(&target.model_shape));
+    match (name.is_empty(), shape.is_empty()) {
+        (true, _) => None,
+        (false, true) => Some(name),
+        (false, false) => Some(format!("{name}: {shape}")),
+    }
 }
 
 /// Appends `text` as comment lines; no text of a target or a plan can leave them.

@@ -8,7 +8,7 @@ use crate::format::count;
 use crate::plan::{CellSpec, Load};
 use crate::results::Results;
 use crate::stats::TrialUnit;
-use crate::verdict::{Outcome, Verdict, tail_ratios};
+use crate::verdict::{Outcome, Verdict, limits_tail_ratio, tail_ratios};
 
 use crate::results::recommendation::{AdviceFigure, Recommendation, Support, Topic, Unit};
 
@@ -30,9 +30,14 @@ pub(super) fn advise(results: &Results) -> Recommendation {
     let (support, advice) = match (beyond, unsure) {
         (true, _) => (Support::Shown, remedy(stages.first().map(|&(stage, _)| stage)).to_owned()),
         (false, None) => {
+            let built_in = if judged.iter().any(|one| is_built_in(results, one)) {
+                format!(" ({RATIO_MAX} is built in, for cells that the plan does not limit)")
+            } else {
+                String::new()
+            };
             let limits = limits(&judged);
             let advice = format!(
-                "The tail needs no action: p99 stays within {limits} times the median in every cell."
+                "The tail needs no action: p99 stays within {limits} times the median in every cell{built_in}."
             );
             (Support::Shown, advice)
         }
@@ -45,10 +50,12 @@ pub(super) fn advise(results: &Results) -> Recommendation {
     let mut recommendation = Recommendation::new(Topic::TailLatency, support, advice);
     let over_runs = worst.trials.is_some_and(|trials| trials.unit == TrialUnit::Runs);
     recommendation.evidence.push(format!(
-        "The largest p99 / p50 relative to its limit is {:.2} ({}); the limit is {}.",
+        "The largest p99 / p50 relative to its limit is {}{:.2} ({}); the limit is {}{}.",
+        if worst.at_least { "≥ " } else { "" },
         worst.figure.unwrap_or_default(),
         name(worst),
-        worst.limit
+        worst.limit,
+        if is_built_in(results, worst) { ", which is built in: the plan sets none" } else { "" }
     ));
     if !stages.is_empty() {
         let by_stage: Vec<String> =
@@ -67,6 +74,11 @@ pub(super) fn advise(results: &Results) -> Recommendation {
         basis: if over_runs { "over runs" } else { "within run" }.into(),
     });
     recommendation
+}
+
+/// Returns true if the plan does not limit the cell's ratio, so that [`RATIO_MAX`] does.
+fn is_built_in(results: &Results, verdict: &Verdict) -> bool {
+    verdict.spec.as_ref().is_some_and(|spec| !limits_tail_ratio(&results.plan, spec))
 }
 
 fn name(verdict: &Verdict) -> String {

@@ -46,7 +46,8 @@ fn loads(results: &Results) -> Vec<String> {
         format!(
             "Closed loop: each of C clients sends a request, waits for the whole answer, and sends the next. Latency \
              runs from the moment a client was free to send to the last byte of the answer. A client gives up after \
-             {} s, which counts as a failure, and after a failure without Retry-After waits {} s.",
+             {} s, which counts as a failure, and after a failure without Retry-After waits {} s. A client that is told \
+             to wait past the cell's time limit sends nothing more.",
             rules.request_timeout_seconds, rules.failure_pause_seconds
         ),
         format!(

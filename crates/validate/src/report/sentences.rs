@@ -12,20 +12,22 @@ use bigbatch_allocators::MemoryExperiment;
 
 use super::tables::table::or_dash;
 use crate::format::{
-    bytes, count, percent, percent_limit, rate, signed_bytes, time, time_limit, tokens,
+    bytes, count, percent, percent_limit, percent_up, rate, signed_bytes, time, time_limit, tokens,
 };
 
 /// Returns the conclusion of the run in one line.
 pub(super) fn headline(results: &Results) -> String {
     let conclusion = &results.conclusion;
-    if results.measured_nothing() {
-        let cells = results.cells.iter().filter(|cell| cell.repeats.is_none()).count();
-        return format!("Nothing was measured: none of {} ran", plural(cells, "cell"));
-    }
     let total = conclusion.total();
     let is = |number: usize| {
         format!("{number} of {total} limits {}", if number == 1 { "is" } else { "are" })
     };
+    if let Some(nothing) = nothing(results) {
+        return match conclusion.failed {
+            0 => nothing,
+            failed => format!("{nothing}; {} missed", is(failed)),
+        };
+    }
     match conclusion.outcome() {
         None => "Measured; this plan sets no limits".into(),
         Some(Outcome::Pass) => format!("All {total} limits are met"),
@@ -33,6 +35,22 @@ pub(super) fn headline(results: &Results) -> String {
         Some(Outcome::NotRun | Outcome::NotShown) => {
             format!("No limit is missed; {} met", is(conclusion.passed))
         }
+    }
+}
+
+/// Returns in one clause that no request was answered; `None` if one was.
+fn nothing(results: &Results) -> Option<String> {
+    let first = results.cells.iter().filter(|cell| cell.repeats.is_none());
+    let requests: usize =
+        results.cells.iter().filter_map(Cell::figures).map(|figures| figures.requests).sum();
+    let cells = plural(first.clone().count(), "cell");
+    if results.cells.iter().all(|cell| cell.figures().is_none()) {
+        Some(format!("Nothing was measured: none of {cells} ran"))
+    } else if results.measured_nothing() {
+        Some(format!("Nothing was measured: not one request in {cells}"))
+    } else {
+        let failed = format!("No request was answered: all {} failed", count(requests));
+        results.answered_nothing().then_some(failed)
     }
 }
 
@@ -116,7 +134,8 @@ pub(super) fn limit(verdict: &Verdict) -> String {
 
 /// Returns the figure of a verdict.
 pub(super) fn figure(verdict: &Verdict) -> String {
-    or_dash(verdict.figure, |figure| in_unit(verdict.criterion, figure))
+    let bound = if verdict.at_least { "≥ " } else { "" };
+    or_dash(verdict.figure, |figure| format!("{bound}{}", in_unit(verdict.criterion, figure)))
 }
 
 /// Returns the interval of a verdict.
@@ -199,6 +218,7 @@ pub(super) fn remark(cell: &Cell) -> String {
             };
             let failures: Vec<String> = figures.failures.iter().map(failure).collect();
             let failed = Some(failures.join(", ")).filter(|failures| !failures.is_empty());
+            let note = figures.note.clone();
             let cut = figures.cut_by_time_limit.then(|| "cut by time limit".to_owned());
             let steady = match &figures.steady {
                 Steady::Found { excluded_requests: 0, .. } | Steady::NotSought { .. } => None,
@@ -210,7 +230,7 @@ pub(super) fn remark(cell: &Cell) -> String {
             let ramp = figures.ramp.as_ref().map(|found| ramp(found, figures.cut_by_time_limit));
             let late = figures.generator.bottleneck.as_ref();
             let late = late.map(|_| "limited by the generator".to_owned());
-            remarks.extend([failed, cut, steady, ramp, late].into_iter().flatten());
+            remarks.extend([failed, note, cut, steady, ramp, late].into_iter().flatten());
         }
     }
     remarks.join("; ")
@@ -267,7 +287,7 @@ pub(super) fn fragmentation(results: &Results) -> Option<String> {
         "Fragmentation of the arena (1 - largest free / free): {} on average and {} at most, over {} \
          readings.",
         percent(found.mean),
-        percent(found.max),
+        percent_up(found.max),
         count(found.readings)
     ))
 }

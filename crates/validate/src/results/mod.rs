@@ -36,10 +36,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// Returns the exit code: 1 if a limit is missed or nothing was measured, else 0; with `strict` also 1 if a limit is
-    /// not shown or its cell was not run.
+    /// Returns the exit code: 1 if a limit is missed or no request was answered, else 0; with `strict` also 1 if a
+    /// limit is not shown or its cell was not run.
     pub fn exit_code(&self, strict: bool) -> u8 {
-        if self.results.measured_nothing() {
+        if self.results.answered_nothing() {
             return 1;
         }
         match self.results.conclusion.outcome() {
@@ -97,9 +97,14 @@ pub struct Results {
 }
 
 impl Results {
-    /// Returns true if no cell was run.
+    /// Returns true if no request was measured.
     pub fn measured_nothing(&self) -> bool {
-        self.cells.iter().all(|cell| cell.figures().is_none())
+        self.cells.iter().filter_map(Cell::figures).all(|figures| figures.requests == 0)
+    }
+
+    /// Returns true if no measured request was answered.
+    pub fn answered_nothing(&self) -> bool {
+        self.cells.iter().filter_map(Cell::figures).all(|figures| figures.successes == 0)
     }
 
     /// Returns the first run of each cell of the matrix, by length and concurrency.

@@ -1,7 +1,7 @@
 //! The run of a plan: prepares the prompts, runs every cell in random order, computes figures and verdicts.
 //!
 //! `prepare.rs` reads the plan's files and cuts prompts, `journal.rs` keeps finished cells on disk,
-//! `telemetry.rs` reads memory beside the load, `progress.rs` prints. How the requests of a cell are sent
+//! `telemetry.rs` reads memory beside the load, `status.rs` says what became of a cell, `progress.rs` prints. How the requests of a cell are sent
 //! is in [`crate::load`]; the figures of its records are computed in [`crate::figures`]. Reports are written by
 //! [`crate::report`]. The search for limits is a run of its own kind: [`edge`].
 
@@ -9,6 +9,7 @@ pub mod edge;
 mod journal;
 mod prepare;
 mod progress;
+mod status;
 mod telemetry;
 
 use std::collections::BTreeMap;
@@ -20,16 +21,15 @@ use tokio::runtime::{Builder, Runtime};
 
 use self::journal::{Journal, JournalContents, RunIdentity};
 use self::prepare::PromptPools;
+use self::status::cell_status;
 use self::telemetry::{Sampler, read_when_idle, thin};
 use crate::analysis::analyse;
 use crate::error::Error;
-use crate::figures::compute::{CellContext, figures};
 use crate::figures::generator::{CpuMeter, GeneratorReadings, LOAD_THREADS};
 use crate::figures::published::published;
-use crate::figures::steady::{Steady, settle};
 use crate::figures::{Cell, Status};
 use crate::format::utc;
-use crate::load::cell::{self, EndReason, LoadOutput, StartSource};
+use crate::load::cell::{self, StartSource};
 use crate::load::{Cancel, Clock, LoadProgress, Pacing, RequestRecord, Schedule};
 use crate::plan::{CellSpec, Load, Plan};
 use crate::preflight::Finding;
@@ -199,6 +199,8 @@ pub async fn run_async(
     let sitting = contents.resumed_at.len();
     let run = Run { plan, target, info, options, progress, clock, pools, pacing, sitting };
     let (cells, requests) = run.run_cells(earlier, journal).await;
+    let mut info = run.info;
+    info.details.extend(target_memory_fault(&*run.target));
 
     let analysis = analyse(&cells, &requests);
     let verdicts = judge(plan, &cells, &analysis.memory);
@@ -211,7 +213,7 @@ pub async fn run_async(
         interrupted: options.cancel.is_cancelled(),
         conclusion: Conclusion::of(&verdicts),
         plan: plan.clone(),
-        target: run.info,
+        target: info,
         machine: Machine::read(),
         preflight: options.preflight.clone(),
         prompts,
@@ -224,6 +226,11 @@ pub async fn run_async(
     };
     results.recommendations = recommend(&results, options.goal);
     Ok(Report { results, requests })
+}
+
+/// Returns the entry of the target's details that says why its memory is not known, if it says so.
+fn target_memory_fault(target: &dyn Target) -> Option<(String, String)> {
+    target.memory_fault().map(|fault| (TargetInfo::MEMORY_FAULT.to_owned(), fault))
 }
 
 /// Opens the run's journal, if it has one, and returns the cells that it already holds.
@@ -372,7 +379,8 @@ impl Run<'_> {
         cell.memory.extend(thin(telemetry.memory, readings_max(self.plan)));
         cell.memory.push(read_when_idle(&*self.target, self.clock, MemoryPhase::After).await);
         cell.span_ms = Some((from as f64 / 1e3, self.clock.now_us() as f64 / 1e3));
-        let (status, records) = self.cell_status(&cell.spec, output, generator);
+        let limit_seconds = self.plan.cell.time_limit_seconds;
+        let (status, records) = cell_status(&cell.spec, limit_seconds, output, generator);
         cell.status = status;
         (cell, records)
     }
@@ -397,52 +405,6 @@ impl Run<'_> {
             (_, None) => return Err("its trace is missing".into()),
         };
         Ok(cell::CellLoad { index, starts, rules, prompts, pacing: self.pacing })
-    }
-
-    /// Computes the cell's figures, or states why it has none; returns them with its records.
-    fn cell_status(
-        &self,
-        spec: &CellSpec,
-        output: LoadOutput,
-        generator: GeneratorReadings,
-    ) -> (Status, Vec<RequestRecord>) {
-        let limit = self.plan.cell.time_limit_seconds;
-        let LoadOutput { mut records, measured_us, end_reason } = output;
-        let reason = match (end_reason, measured_us) {
-            (EndReason::Cancelled, _) => "interrupted while it ran".to_owned(),
-            (EndReason::NeverWarm, _) | (_, None) => {
-                format!("its warm-up did not end within its time limit of {limit} s")
-            }
-            (end_reason, Some(mut measured_us)) => {
-                let steady = find_steady_part(&spec.load, &mut records, &mut measured_us);
-                let context = CellContext {
-                    spec,
-                    measured_us,
-                    cut_by_time_limit: end_reason == EndReason::TimeLimit,
-                    steady,
-                    generator,
-                };
-                let figures = Box::new(figures(&records, context));
-                return (Status::Run { figures }, records);
-            }
-        };
-        (Status::NotRun { reason }, records)
-    }
-}
-
-/// Finds the steady part of a load that is meant to have one; ramps and replays are not.
-fn find_steady_part(
-    load: &Load,
-    records: &mut [RequestRecord],
-    measured_us: &mut (u64, u64),
-) -> Steady {
-    match load {
-        Load::Ramp { .. } => Steady::NotSought { reason: "the rate of a ramp rises".into() },
-        Load::Replay { .. } => {
-            Steady::NotSought { reason: "the rate of a replay follows its file".into() }
-        }
-        Load::Open { .. } => settle(records, measured_us, false),
-        Load::Closed { .. } => settle(records, measured_us, true),
     }
 }
 

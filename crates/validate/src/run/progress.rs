@@ -100,15 +100,19 @@ fn finished_line(cell: &Cell) -> String {
     };
     match &cell.status {
         Status::NotRun { reason } => format!("{at} not run: {reason}"),
+        Status::Run { figures } if figures.requests == 0 => {
+            format!("{at} {}", figures.note.as_deref().unwrap_or("no request was measured"))
+        }
         Status::Run { figures } => format!(
-            "{at} {}/{} answered, {:.0} tokens/s, {:.1} requests/s, p50 {}, p95 {}{}",
+            "{at} {}/{} answered, {:.0} tokens/s, {:.1} requests/s, p50 {}, p95 {}{}{}",
             figures.successes,
             figures.requests,
             figures.tokens_per_second,
             figures.requests_per_second,
             figures.latency.p50.label(),
             figures.latency.p95.label(),
-            peak_memory(cell)
+            peak_memory(cell),
+            figures.note.as_ref().map_or(String::new(), |note| format!("; {note}"))
         ),
     }
 }

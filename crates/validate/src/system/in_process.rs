@@ -31,6 +31,8 @@ impl InProcess {
             memory_budget_bytes: Some(memory_budget_bytes),
             max_batch_tokens: Some(engine.limits().max_batch_tokens),
             max_sequence_tokens: Some(engine.max_tokens()),
+            longest_input_budget_bytes: Some(engine.memory_plan().longest_input_budget_bytes),
+            model_shape: engine.model().shape(),
             ..TargetInfo::default()
         };
         InProcess { engine, task, info }

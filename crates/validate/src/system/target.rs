@@ -53,6 +53,12 @@ pub trait Target: Send + Sync {
         Box::pin(async move { sample })
     }
 
+    /// Returns why the target's memory is not or not always known although a source of it was given, in one
+    /// sentence. Asked after the load, for the report.
+    fn memory_fault(&self) -> Option<String> {
+        None
+    }
+
     /// Returns true if the target runs in the harness's process, and so shares its processor time.
     fn shares_process(&self) -> bool {
         false
@@ -78,9 +84,20 @@ pub struct TargetInfo {
     pub max_batch_tokens: Option<usize>,
     /// Longest sequence in tokens, special tokens included; cells that exceed it are "not run".
     pub max_sequence_tokens: Option<usize>,
+    /// The smallest memory budget with which it still takes a sequence of that length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_input_budget_bytes: Option<u64>,
+    /// The sizes of the model that memory and speed depend on, such as `22 layers of 768, 8192 tokens`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub model_shape: String,
     /// Further facts for the report, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, String>,
+}
+
+impl TargetInfo {
+    /// The key of [`details`](TargetInfo::details) that says why memory is not known.
+    pub const MEMORY_FAULT: &'static str = "memory_readings";
 }
 
 /// One text of a known token count. It is a window of shared prose, so cloning is cheap.
@@ -206,5 +223,7 @@ labelled! {
         BadReply = "bad reply",
         /// The target's token count differs from the prompt's.
         WrongTokenCount = "wrong token count",
+        /// The load generator could not send: no file descriptor or no local port was left. Not the target's failure.
+        Generator = "load generator",
     }
 }

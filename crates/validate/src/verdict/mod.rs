@@ -13,7 +13,7 @@ mod whole_run;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use whole_run::tail_ratios;
+pub(crate) use whole_run::{limits_tail_ratio, tail_ratios};
 
 use crate::analysis::MemoryFindings;
 use crate::figures::published::{percentile_over_runs, runs};
@@ -71,6 +71,9 @@ pub struct Verdict {
     pub limit: f64,
     /// The figure, in the criterion's unit; `None` if it could not be computed.
     pub figure: Option<f64>,
+    /// Whether the figure is a lower bound, because the sample supports no more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_least: bool,
     /// The 95 % interval of the figure.
     pub interval: Interval,
     /// The size of the sample behind the interval.
@@ -89,6 +92,7 @@ impl Verdict {
             criterion,
             limit,
             figure: None,
+            at_least: false,
             interval: Interval::default(),
             trials: None,
             outcome: Outcome::NotRun,
@@ -153,6 +157,31 @@ pub(crate) fn judge(plan: &Plan, cells: &[Cell], memory: &MemoryFindings) -> Vec
     verdicts
 }
 
+/// The share of requests that must succeed at a load that is advised, where no bar limits it: below it, no p95 over
+/// all requests exists, and a server could meet any latency by refusing requests.
+const SUCCESS_RATE_MIN: f64 = 0.95;
+
+/// Judges one load for the recommendations, by the rules of the plan's own limits, so that advice and verdicts cannot
+/// disagree: the limits of its bars, with `p95_ms_max` as the limit on its p95, and [`SUCCESS_RATE_MIN`] where no bar
+/// limits its successes.
+pub(crate) fn judge_load(
+    plan: &Plan,
+    cells: &[Cell],
+    spec: &CellSpec,
+    p95_ms_max: f64,
+) -> Vec<Verdict> {
+    let bars = plan.bars.iter().filter(|bar| plan.cell_of(bar).as_ref() == Some(spec));
+    let own: Vec<(Criterion, f64)> = bars.flat_map(limits).collect();
+    let mut limits = vec![(Criterion::LatencyP95, p95_ms_max)];
+    limits.extend(own.iter().filter(|(criterion, _)| *criterion != Criterion::LatencyP95));
+    if own.iter().all(|(criterion, _)| *criterion != Criterion::SuccessRate) {
+        limits.push((Criterion::SuccessRate, SUCCESS_RATE_MIN));
+    }
+    let runs: Vec<&Cell> = runs(spec, cells).collect();
+    let judged = limits.into_iter();
+    judged.map(|(criterion, limit)| judge_cell(spec.clone(), criterion, limit, &runs)).collect()
+}
+
 fn limits(bar: &Bar) -> impl Iterator<Item = (Criterion, f64)> {
     let success = bar.success_rate_min.map(|rate| (Criterion::SuccessRate, rate));
     let latency = bar.latency_seconds_p95_max.map(|seconds| (Criterion::LatencyP95, seconds * 1e3));
@@ -201,16 +230,14 @@ fn judge_upper_limit(verdict: &mut Verdict, more: &str) {
 fn judge_success(verdict: &mut Verdict, runs: &[&Figures]) {
     let sum = |of: fn(&Figures) -> usize| runs.iter().map(|figures| of(figures)).sum::<usize>();
     let (requests, trials) = (sum(|figures| figures.requests), sum(|figures| figures.trials.count));
+    let successes = sum(|figures| figures.successes);
     verdict.trials = runs.first().map(|first| Trials { count: trials, unit: first.trials.unit });
-    verdict.figure =
-        (requests > 0).then(|| sum(|figures| figures.successes) as f64 / requests as f64);
-    let interval = verdict.figure.and_then(|rate| wilson(rate, trials));
-    let Some(interval) = interval else {
-        verdict.outcome = Outcome::NotShown;
-        verdict.reason = "no request was measured".into();
+    verdict.figure = (requests > 0).then(|| successes as f64 / requests as f64);
+    verdict.interval = verdict.figure.and_then(|rate| wilson(rate, trials)).unwrap_or_default();
+    if fails_unanswered(verdict, runs) {
         return;
-    };
-    verdict.interval = interval;
+    }
+    let interval = verdict.interval;
     verdict.outcome = if interval.low >= Some(verdict.limit) {
         Outcome::Pass
     } else if interval.high < Some(verdict.limit) {
@@ -221,15 +248,24 @@ fn judge_success(verdict: &mut Verdict, runs: &[&Figures]) {
     };
 }
 
+/// Fails the limit if a run has no answered request, whatever the limit: a target that answers nothing meets none,
+/// and a run without a measured request shows nothing else.
+fn fails_unanswered(verdict: &mut Verdict, runs: &[&Figures]) -> bool {
+    let Some(run) = runs.iter().find(|figures| figures.successes == 0) else { return false };
+    let one = if runs.len() > 1 { "in one run " } else { "" };
+    let what = if run.requests == 0 { "measured" } else { "answered" };
+    verdict.reason = format!("{one}no request was {what}");
+    verdict.outcome = Outcome::Fail;
+    true
+}
+
 fn judge_latency(verdict: &mut Verdict, figures: &Figures) {
     let p95 = &figures.latency.p95;
     let trials = figures.latency.trials;
     verdict.trials = Some(trials);
     verdict.figure = p95.nearest_rank_ms;
     verdict.interval = p95.interval_ms;
-    if figures.successes == 0 && figures.requests > 0 {
-        verdict.reason = "no request was answered".into();
-        verdict.outcome = Outcome::Fail;
+    if fails_unanswered(verdict, &[figures]) {
         return;
     }
     judge_upper_limit(verdict, "batches");
@@ -261,9 +297,7 @@ fn stays_within(figures: &Figures, limit_ms: f64) -> bool {
 /// Judges a p95 with the run as the unit.
 fn judge_latency_over_runs(verdict: &mut Verdict, runs: &[&Figures]) {
     verdict.trials = Some(Trials { count: runs.len(), unit: TrialUnit::Runs });
-    if runs.iter().any(|figures| figures.successes == 0 && figures.requests > 0) {
-        verdict.reason = "one run has no answered request".into();
-        verdict.outcome = Outcome::Fail;
+    if fails_unanswered(verdict, runs) {
         return;
     }
     let Some(over_runs) = percentile_over_runs(runs, |figures| &figures.latency.p95) else {

@@ -9,12 +9,10 @@ use crate::analysis::latency::tail_ratio;
 use crate::figures::Figures;
 use crate::stats::{TrialUnit, Trials, mean_over_runs};
 
-use super::{Outcome, Verdict, judge_upper_limit};
+use super::{Outcome, Verdict, fails_unanswered, judge_upper_limit};
 
 pub(super) fn judge(verdict: &mut Verdict, runs: &[&Figures]) {
-    if runs.iter().any(|figures| figures.successes == 0 && figures.requests > 0) {
-        verdict.outcome = Outcome::Fail;
-        verdict.reason = "no request was answered".into();
+    if fails_unanswered(verdict, runs) {
         return;
     }
     match runs {
@@ -32,6 +30,7 @@ fn judge_within_run(verdict: &mut Verdict, figures: &Figures) {
         return;
     };
     verdict.figure = Some(tail.ratio);
+    verdict.at_least = tail.at_least;
     verdict.interval = tail.interval;
     judge_upper_limit(verdict, "batches");
     if tail.at_least && verdict.outcome != Outcome::Fail {

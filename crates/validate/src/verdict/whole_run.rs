@@ -63,6 +63,11 @@ pub(crate) fn tail_ratios(plan: &Plan, cells: &[Cell], default: f64) -> Vec<Verd
     plan.cells().iter().filter_map(judged).collect()
 }
 
+/// Returns true if the plan limits the tail ratio of a cell.
+pub(crate) fn limits_tail_ratio(plan: &Plan, spec: &CellSpec) -> bool {
+    plan.overall.tail_ratio_max.is_some() || own_limit(plan, spec).is_some()
+}
+
 /// Returns the tail ratio's limit in the cell's own bar.
 fn own_limit(plan: &Plan, spec: &CellSpec) -> Option<f64> {
     let of_spec = |bar: &&Bar| plan.cell_of(bar).is_some_and(|of_bar| of_bar == *spec);

@@ -8,7 +8,7 @@ use bigbatch_validate::Report;
 use bigbatch_validate::load::Phase;
 use bigbatch_validate::report::{self, OutputDir};
 use bigbatch_validate::system::http::{Api, HttpVersion, Secrets};
-use bigbatch_validate::system::{FailureKind, HttpOptions, HttpTarget};
+use bigbatch_validate::system::{FailureKind, HttpOptions, HttpTarget, TargetInfo};
 
 use crate::http::{figures, mock, plan, run};
 use crate::mock::{Dialect, Fault, MockOptions, MockServer, SCRIPT};
@@ -139,6 +139,44 @@ async fn a_slow_or_sick_target_is_measured_all_the_same() {
         let first = &report.results.target.details["first_request"];
         assert_ne!(first, "answered", "{fault:?}: the report says so");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_metrics_page_that_cannot_be_read_is_one_line_before_any_load() {
+    let page = |text: &str| MockOptions { metrics: Some(text.into()), ..mock(Dialect::TeiEmbed) };
+    let none = MockServer::start(mock(Dialect::TeiEmbed));
+    let html = MockServer::start(page("<html><body>It works!</body></html>"));
+    for (metrics, reason) in [
+        (format!("{}/metrics", none.url()), "HTTP 404: Not Found"),
+        (MockServer::nobody(), "refused"),
+        (format!("{}/metrics", html.url()), "it is not in Prometheus' text format"),
+    ] {
+        let metrics_url = Some(metrics.clone());
+        let says = error(&HttpOptions { metrics_url, ..HttpOptions::new(none.url()) }).await;
+        let expected = format!("cannot read the metrics page {metrics}: ");
+        assert!(says.starts_with(&expected) && says.contains(reason), "{says}");
+        assert!(says.contains("--metrics-url"), "{says}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_metrics_page_without_a_known_metric_is_named_in_the_report() {
+    let page = MockOptions { metrics: Some("te_queue_size 4\n".into()), ..mock(Dialect::TeiEmbed) };
+    let server = MockServer::start(page);
+    let metrics_url = Some(format!("{}/metrics", server.url()));
+    let options = HttpOptions { metrics_url, ..HttpOptions::new(server.url()) };
+    let target = HttpTarget::connect(&options).await.unwrap_or_else(|error| panic!("{error}"));
+    let fault = target.metrics_fault().expect("it has none");
+    assert!(fault.contains("/metrics has none of the metrics that are read"), "{fault}");
+    let report = run(&plan(2), target).await;
+    assert_eq!(report.results.target.details.get(TargetInfo::MEMORY_FAULT), Some(&fault));
+    let advice = &report.results.recommendations;
+    let missing: Vec<&str> = advice.iter().filter_map(|one| one.missing.as_deref()).collect();
+    assert!(missing.iter().any(|missing| missing.contains(&fault)), "{missing:?}");
+    assert!(
+        !missing.iter().any(|missing| missing.contains("does not report its memory")),
+        "{missing:?}"
+    );
 }
 
 /// A temporary directory, removed when dropped.

@@ -15,6 +15,7 @@ mod mock;
 mod open;
 mod overall;
 mod preflight;
+mod refusals;
 mod reports;
 mod resume;
 mod sample;

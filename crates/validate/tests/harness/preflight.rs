@@ -6,7 +6,8 @@ use bigbatch_validate::plan::{Arrival, Lengths, Load, Scenario};
 use bigbatch_validate::preflight::Severity::{Ok as Fine, Problem, Warning};
 use bigbatch_validate::preflight::Subject::{CardMemory, Disk, Driver, Gpu, HostMemory, Processor};
 use bigbatch_validate::preflight::{
-    ComputeLocation, Finding, Host, MachineFacts, RequestCounts, Severity, Subject, judge, refuse,
+    ComputeLocation, Finding, Host, MachineFacts, OpenFiles, RequestCounts, Severity, Subject,
+    judge, refuse,
 };
 
 const MIB: u64 = 1 << 20;
@@ -39,6 +40,7 @@ fn seen() -> MachineFacts {
         },
         disk: Some((50 * GIB, 100 * GIB)),
         needs: RequestCounts { requests_min: 1000, requests_max: 1_000_000 },
+        open_files: OpenFiles { limit: Some(4096), needed: 164 },
         computes: on(Ok(card())),
     }
 }
@@ -192,4 +194,23 @@ fn a_plan_needs_what_its_cells_send() {
         RequestCounts::for_plan(&plan),
         RequestCounts { requests_min: 321, requests_max: 321 }
     );
+}
+
+#[test]
+fn the_connections_of_the_heaviest_load_are_compared_with_the_limit_on_open_files() {
+    for (limit, needed, expected) in [
+        (Some(4096), 164, Fine),
+        (Some(164), 164, Fine),
+        (None, 1 << 20, Fine),
+        (Some(163), 164, Warning),
+    ] {
+        let findings = judged(|seen| {
+            seen.computes = ComputeLocation::Remote;
+            seen.open_files = OpenFiles { limit, needed };
+        });
+        let found = of(&findings, Subject::OpenFiles);
+        assert_eq!(found.judgement, expected, "{found:?}");
+        assert!(found.found.contains(&needed.to_string()), "{found:?}");
+        assert_eq!(found.advice.is_some(), expected == Warning, "{found:?}");
+    }
 }

@@ -18,7 +18,7 @@ use bigbatch_validate::analysis::scaling::{Bottleneck, LengthScaling, Scaling, S
 use bigbatch_validate::analysis::{Analysis, Stage};
 use bigbatch_validate::figures::Cell;
 use bigbatch_validate::preflight::{
-    ComputeLocation, Finding, Host, MachineFacts, RequestCounts, judge,
+    ComputeLocation, Finding, Host, MachineFacts, OpenFiles, RequestCounts, judge,
 };
 use bigbatch_validate::recommend::{Goal, recommend};
 use bigbatch_validate::stats::{Interval, mean_over_runs};
@@ -63,6 +63,7 @@ fn preflight(name: &str) -> Vec<Finding> {
         },
         disk: Some((50 << 30, 64 << 30)),
         needs: RequestCounts { requests_min: 1000, requests_max: 2000 },
+        open_files: OpenFiles { limit: Some(4096), needed: 72 },
         computes: ComputeLocation::Card { budget_bytes: 2 << 30, card: Ok(card) },
     })
 }

@@ -69,6 +69,8 @@ impl SimulatedTarget {
             memory_budget_bytes: Some(1 << 30),
             max_batch_tokens: Some(4096),
             max_sequence_tokens: Some(8192),
+            longest_input_budget_bytes: Some(700 << 20),
+            model_shape: "2 layers of 8, 8192 tokens".into(),
             details: BTreeMap::new(),
         };
         SimulatedTarget { law: Box::new(law), arrived: AtomicU64::new(0), info }

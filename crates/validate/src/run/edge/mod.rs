@@ -203,6 +203,10 @@ impl EdgeSearch<'_> {
                 }
             };
             let probe = self.probe_at_once(axis, value, instance, prompt, at_once).await;
+            note = self.generator_failure(axis, value);
+            if note.is_some() {
+                break;
+            }
             search.record(value, probe.works);
             probes.push(probe);
         }
@@ -303,6 +307,16 @@ impl EdgeSearch<'_> {
         }
         self.findings.failures.extend(failures.into_values());
         EdgeProbe { value, requests: count, failed, works: failed == 0 }
+    }
+
+    /// Returns why a probe says nothing about the target: the generator could not send it.
+    fn generator_failure(&self, axis: EdgeAxis, value: u64) -> Option<String> {
+        let own = |failure: &&EdgeFailure| {
+            (failure.axis, failure.value) == (axis, value)
+                && failure.kind == Some(FailureKind::Generator)
+        };
+        let message = &self.findings.failures.iter().find(own)?.message;
+        Some(format!("stopped at {value}: the load generator failed, not the target ({message})"))
     }
 
     /// Sends one round of the normal load; returns latencies in milliseconds and the number of failures.

@@ -18,6 +18,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustix::io::Errno;
 
 use super::error::TargetError;
 use super::retry_after::retry_after;
@@ -89,6 +90,8 @@ impl Exchange {
 /// The reason why there is no complete reply.
 #[derive(Debug)]
 pub(super) enum ExchangeError {
+    /// This machine could not open a connection: it has no file descriptor or no local port left.
+    Generator(String),
     /// No connection could be made.
     Connect(String),
     /// The connection broke.
@@ -100,7 +103,8 @@ pub(super) enum ExchangeError {
 impl ExchangeError {
     pub(super) fn message(&self) -> &str {
         match self {
-            ExchangeError::Connect(message)
+            ExchangeError::Generator(message)
+            | ExchangeError::Connect(message)
             | ExchangeError::Connection(message)
             | ExchangeError::NotHttp(message) => message,
         }
@@ -206,7 +210,9 @@ fn tls() -> Result<rustls::ClientConfig, TargetError> {
 
 fn request_fault(error: legacy::Error) -> ExchangeError {
     let hyper = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
-    if error.is_connect() {
+    if is_exhausted(&error) {
+        ExchangeError::Generator(chain(&error))
+    } else if error.is_connect() {
         ExchangeError::Connect(chain(&error))
     } else if hyper.is_some_and(hyper::Error::is_parse) {
         ExchangeError::NotHttp(chain(&error))
@@ -223,6 +229,13 @@ fn body_fault(error: &hyper::Error) -> ExchangeError {
     }
 }
 
+/// Returns true if an error or one of its causes is this machine's lack of file descriptors or local ports.
+fn is_exhausted(error: &(dyn Error + 'static)) -> bool {
+    let lacking = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL].map(Errno::raw_os_error);
+    let code = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+    code.is_some_and(|code| lacking.contains(&code)) || error.source().is_some_and(is_exhausted)
+}
+
 /// Joins an error and its causes, each once.
 fn chain(error: &dyn Error) -> String {
     let mut joined = error.to_string();
@@ -235,4 +248,20 @@ fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("client error (Connect)")]
+    struct Wrapped(#[source] std::io::Error);
+
+    #[test]
+    fn a_lack_of_this_machine_is_found_below_other_errors() {
+        let is_own = |errno: Errno| is_exhausted(&Wrapped(errno.into()));
+        assert!([Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL].into_iter().all(is_own));
+        assert!(![Errno::CONNREFUSED, Errno::CONNRESET, Errno::TIMEDOUT].into_iter().any(is_own));
+    }
 }

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
+use hyper::header::CONTENT_ENCODING;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -179,7 +180,9 @@ impl Prober<'_> {
         let request = format!("GET {}{path}", self.url.name());
         let reply = match timeout(ANSWER_TIMEOUT, self.client.get(self.url.join(path))).await {
             Ok(Ok(reply)) => reply,
-            Ok(Err(ExchangeError::Connect(reason))) => return Err(self.unreachable(&reason)),
+            Ok(Err(ExchangeError::Connect(reason) | ExchangeError::Generator(reason))) => {
+                return Err(self.unreachable(&reason));
+            }
             Ok(Err(fault)) => {
                 tried.push(format!("{path}: {}", sanitize(fault.message(), self.secrets)));
                 return Ok(None);
@@ -192,17 +195,22 @@ impl Prober<'_> {
         if let Some(error) = self.key_error(&request, &reply) {
             return Err(error);
         }
-        tried.push(format!("{path}: {}", reply.status.as_u16()));
-        if !reply.status.is_success() {
-            return Ok(None);
-        }
-        Ok(serde_json::from_slice(&reply.body).ok())
+        let value = serde_json::from_slice(&reply.body).ok();
+        let encoding = reply.headers.get(CONTENT_ENCODING).map(|name| format!("{name:?}"));
+        let unread = match encoding.filter(|_| value.is_none()) {
+            Some(encoding) => format!(" in the encoding {encoding}, which was not asked for"),
+            None => String::new(),
+        };
+        tried.push(format!("{path}: {}{unread}", reply.status.as_u16()));
+        Ok(value.filter(|_| reply.status.is_success()))
     }
 
     /// Checks that a connection that begins with HTTP/2 gets a reply of any status.
     pub(super) async fn check_http2(&self) -> Result<(), TargetError> {
         match timeout(ANSWER_TIMEOUT, self.client.get(self.url.join("/health"))).await {
-            Ok(Err(ExchangeError::Connect(reason))) => Err(self.unreachable(&reason)),
+            Ok(Err(ExchangeError::Connect(reason) | ExchangeError::Generator(reason))) => {
+                Err(self.unreachable(&reason))
+            }
             Ok(Err(fault)) => Err(TargetError::Http2 {
                 target: self.url.name(),
                 reason: sanitize(fault.message(), self.secrets),

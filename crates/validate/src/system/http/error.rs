@@ -48,6 +48,16 @@ pub enum TargetError {
         /// The PID given.
         pid: u32,
     },
+    /// The metrics page cannot be read, or is another kind of page.
+    #[error(
+        "cannot read the metrics page {page}: {reason}; give --metrics-url a Prometheus page, such as http://HOST:PORT/metrics"
+    )]
+    MetricsPage {
+        /// The page's URL, without credentials.
+        page: String,
+        /// The fault, sanitised.
+        reason: String,
+    },
     /// No connection could be made.
     #[error("cannot reach {target}: {reason}; check that it runs and that the URL is right")]
     Unreachable {

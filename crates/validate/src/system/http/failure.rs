@@ -41,6 +41,7 @@ pub(super) fn status_failure(exchange: &Exchange, secrets: &Secrets) -> Failure 
 /// Classifies an exchange without a complete reply.
 pub(super) fn exchange_failure(fault: &ExchangeError, secrets: &Secrets) -> Failure {
     let kind = match fault {
+        ExchangeError::Generator(_) => FailureKind::Generator,
         ExchangeError::Connect(_) | ExchangeError::Connection(_) => FailureKind::Transport,
         ExchangeError::NotHttp(_) => FailureKind::BadReply,
     };

@@ -1,10 +1,11 @@
 //! Memory of a remote target, from its Prometheus page.
 //!
-//! A task reads the page at an interval; callers get the latest reading without waiting. If the page
-//! cannot be read there is no reading at all, because an old one would look like constant memory.
+//! The page is read once before the load, so that a wrong URL is an error. Then a task reads it at an interval;
+//! callers get the latest reading without waiting. If the page cannot be read there is no reading at all, because
+//! an old one would look like constant memory; the report says how many failed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::Uri;
@@ -12,6 +13,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::client::Client;
+use super::error::TargetError;
+use super::failure::{error_message, sanitize};
+use super::secrets::Secrets;
 use crate::system::memory::{ArenaSample, MemorySample, fragmentation};
 
 const RSS: &str = "process_resident_memory_bytes";
@@ -29,41 +33,118 @@ pub const MEMORY_METRICS: [&str; 7] = [RSS, DEVICE, CARD, CAPACITY, USED, HIGH_W
 /// Time limit of one reading of the page.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The address of a metrics page, and the client that reads it.
+pub(super) struct MetricsPage {
+    pub(super) client: Client,
+    pub(super) uri: Uri,
+    /// The URL without secrets, for messages.
+    pub(super) name: String,
+    /// What messages must not repeat.
+    pub(super) secrets: Secrets,
+}
+
 /// A task that reads a metrics page; it ends when this value is dropped.
 pub(super) struct Scraper {
-    latest: Arc<Mutex<MemorySample>>,
-    client: Arc<Client>,
-    page: Uri,
+    page: Arc<MetricsPage>,
+    state: Arc<Mutex<ScrapeState>>,
+    /// Whether the first reading had a metric that is known.
+    known: bool,
     task: JoinHandle<()>,
 }
 
-impl Scraper {
-    /// Starts to read the page at the interval `every`, on the caller's runtime.
-    pub(super) fn start(client: Client, page: Uri, every: Duration) -> Scraper {
-        let latest = Arc::new(Mutex::new(MemorySample::default()));
-        let shared = Arc::clone(&latest);
-        let client = Arc::new(client);
-        let (own_client, own_page) = (Arc::clone(&client), page.clone());
+#[derive(Debug, Default)]
+struct ScrapeState {
+    latest: MemorySample,
+    readings: usize,
+    failed: usize,
+    /// Why the last failed reading failed.
+    reason: String,
+}
+
+impl MetricsPage {
+    /// Reads the page once, and from then on at the interval `every`, on the caller's runtime.
+    ///
+    /// # Errors
+    /// [`TargetError::MetricsPage`] if the page cannot be read or is not a Prometheus page: a mistyped URL would
+    /// otherwise cost the run its memory figures.
+    pub(super) async fn start(self, every: Duration) -> Result<Scraper, TargetError> {
+        let first = self.read().await;
+        let page = self.name.clone();
+        let first = first.map_err(|reason| TargetError::MetricsPage { page, reason })?;
+        let (page, state) = (Arc::new(self), Arc::new(Mutex::new(ScrapeState::default())));
+        let (of_task, shared) = (Arc::clone(&page), Arc::clone(&state));
         let task = tokio::spawn(async move {
             let mut ticks = interval(every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                let sample = scrape(&own_client, own_page.clone()).await;
-                *shared.lock().unwrap_or_else(PoisonError::into_inner) = sample;
+                let reading = of_task.read().await;
+                lock(&shared).add(reading);
             }
         });
-        Scraper { latest, client, page, task }
+        Ok(Scraper { page, state, known: first != MemorySample::default(), task })
     }
 
+    /// Reads the page; the error is the reason in one clause.
+    async fn read(&self) -> Result<MemorySample, String> {
+        let reply = match timeout(PAGE_TIMEOUT, self.client.get(self.uri.clone())).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(fault)) => return Err(sanitize(fault.message(), &self.secrets)),
+            Err(_) => return Err(format!("no answer within {} s", PAGE_TIMEOUT.as_secs())),
+        };
+        let text = String::from_utf8_lossy(&reply.body);
+        if !reply.status.is_success() {
+            let message = sanitize(&error_message(&reply.body), &self.secrets);
+            return Err(format!("HTTP {}: {message}", reply.status.as_u16()));
+        }
+        if !is_prometheus(&text) {
+            return Err("it is not in Prometheus' text format".into());
+        }
+        Ok(sample(&text))
+    }
+}
+
+fn lock(state: &Mutex<ScrapeState>) -> MutexGuard<'_, ScrapeState> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ScrapeState {
+    fn add(&mut self, reading: Result<MemorySample, String>) -> MemorySample {
+        self.readings += 1;
+        self.latest = reading.unwrap_or_else(|reason| {
+            (self.failed, self.reason) = (self.failed + 1, reason);
+            MemorySample::default()
+        });
+        self.latest
+    }
+}
+
+impl Scraper {
     /// Takes a reading that begins now.
     pub(super) async fn now(&self) -> MemorySample {
-        scrape(&self.client, self.page.clone()).await
+        let reading = self.page.read().await;
+        lock(&self.state).add(reading)
     }
 
     /// Returns the latest reading; empty before the first.
     pub(super) fn latest(&self) -> MemorySample {
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state).latest
+    }
+
+    /// Returns why the target's memory is not or not always known, in one sentence; `None` if it is.
+    pub(super) fn fault(&self) -> Option<String> {
+        let state = lock(&self.state);
+        let page = &self.page.name;
+        if state.failed > 0 {
+            let (failed, readings, reason) = (state.failed, state.readings, &state.reason);
+            return Some(format!("{failed} of {readings} readings of {page} failed: {reason}"));
+        }
+        (!self.known).then(|| {
+            format!(
+                "{page} has none of the metrics that are read ({}), so the target's memory is not known",
+                MEMORY_METRICS.join(", ")
+            )
+        })
     }
 }
 
@@ -73,11 +154,17 @@ impl Drop for Scraper {
     }
 }
 
-async fn scrape(client: &Client, page: Uri) -> MemorySample {
-    match timeout(PAGE_TIMEOUT, client.get(page)).await {
-        Ok(Ok(reply)) if reply.status.is_success() => sample(&String::from_utf8_lossy(&reply.body)),
-        _ => MemorySample::default(),
-    }
+/// Returns true if a line of `page` is a sample, `name{labels} value`, or if it has no samples at all.
+fn is_prometheus(page: &str) -> bool {
+    let mut samples =
+        page.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let is_sample = |line: &str| {
+        let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+        let Some((name, _)) = end.map(|end| line.split_at(end)) else { return false };
+        let starts = name.starts_with(|c: char| !c.is_ascii_digit());
+        starts && number_after(line, name).is_some()
+    };
+    samples.next().is_none_or(|first| is_sample(first) || samples.any(is_sample))
 }
 
 /// Reads the memory metrics of a page in Prometheus' text format. Several series of a metric, such as one
@@ -116,15 +203,20 @@ pub(super) fn sample(page: &str) -> MemorySample {
     }
 }
 
-/// Returns labels and value of a line of `metric`: `metric{label="x"} 1.5e+09 [timestamp]`.
+/// Returns labels and value of a line of `metric` if the value is a size in bytes.
 fn value<'a>(line: &'a str, metric: &str) -> Option<(&'a str, u64)> {
+    let (labels, number) = number_after(line, metric)?;
+    (0.0..1e18).contains(&number).then_some((labels, number as u64))
+}
+
+/// Returns labels and value of a line of `metric`: `metric{label="x"} 1.5e+09 [timestamp]`.
+fn number_after<'a>(line: &'a str, metric: &str) -> Option<(&'a str, f64)> {
     let rest = line.trim_start().strip_prefix(metric)?;
     let (labels, after) = match rest.strip_prefix('{') {
         Some(labels) => labels.split_at(labels.rfind('}')? + 1),
         None => ("", rest.starts_with([' ', '\t']).then_some(rest)?),
     };
-    let number: f64 = after.split_whitespace().next()?.parse().ok()?;
-    (0.0..1e18).contains(&number).then_some((labels, number as u64))
+    Some((labels, after.split_whitespace().next()?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -154,6 +246,25 @@ mod tests {
             MemorySample { rss_bytes: Some(1 << 30), arena: Some(arena), ..Default::default() };
         assert_eq!(sample(page), expected);
         assert_eq!(sample("te_queue_size 4\n").arena, None);
+    }
+
+    #[test]
+    fn a_page_of_something_else_is_recognised() {
+        for page in [
+            "",
+            "# HELP a b\n",
+            "up 1",
+            "a{b=\"c d\"} NaN 17",
+            "a:b_total +Inf # {} 1",
+            "<!--\nup 1",
+        ] {
+            assert!(is_prometheus(page), "{page}");
+        }
+        for page in
+            ["<html>\n<p>up</p></html>", "{\"a\": 1}", "Not Found", "404 page not found", "1 2"]
+        {
+            assert!(!is_prometheus(page), "{page}");
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ use self::client::{Client, Exchange, ExchangeError};
 use self::discovery::{Discovery, PROBE, Prober};
 use self::failure::{error_message, exchange_failure, sanitize, status_failure};
 pub use self::metrics::MEMORY_METRICS;
-use self::metrics::Scraper;
+use self::metrics::{MetricsPage, Scraper};
 use self::process::Process;
 use self::url::BaseUrl;
 use crate::system::memory::MemorySample;
@@ -151,10 +151,8 @@ impl HttpTarget {
             secrets.hide(query);
         }
         let process = options.pid.map(Process::find).transpose()?;
-        let scraper = match &options.metrics_url {
-            Some(page) => Some(start_scraper(page, &url, &secrets, options)?),
-            None => None,
-        };
+        let page = options.metrics_url.as_deref();
+        let page = page.map(|page| metrics_page(page, &url, &secrets, options)).transpose()?;
         let client = Client::new(options.version, secrets.headers())?;
         let prober = Prober { client: &client, url: &url, secrets: &secrets };
         if options.version == HttpVersion::Http2 {
@@ -166,6 +164,10 @@ impl HttpTarget {
         let model = options.model.clone().or(listed);
         let task = prober.find_task(endpoint, model.as_deref()).await;
         let first = probe(&prober, endpoint, model.as_deref(), task).await?;
+        let scraper = match page {
+            Some(page) => Some(page.start(options.metrics_interval).await?),
+            None => None,
+        };
 
         info.name = url.name();
         if let Some(model) = &options.model {
@@ -209,6 +211,12 @@ impl HttpTarget {
         &self.summary
     }
 
+    /// Returns why the page of `--metrics-url` does not give the target's memory, in one sentence; `None` if it
+    /// does, or if there is none.
+    pub fn metrics_fault(&self) -> Option<String> {
+        self.scraper.as_ref().and_then(Scraper::fault)
+    }
+
     async fn send_prompt(&self, prompt: &Prompt) -> Result<Reply, Failure> {
         let _guard = InFlightGuard::begin(&self.in_flight);
         let body = self.endpoint.body(self.model.as_deref(), self.task, prompt.text());
@@ -226,6 +234,10 @@ impl Target for HttpTarget {
 
     fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a> {
         Box::pin(self.send_prompt(prompt))
+    }
+
+    fn memory_fault(&self) -> Option<String> {
+        self.metrics_fault()
     }
 
     fn memory(&self) -> MemorySample {
@@ -267,20 +279,23 @@ fn interpret(endpoint: Endpoint, exchange: &Exchange, secrets: &Secrets) -> Resu
         .map_err(|fault| Failure::new(FailureKind::BadReply, sanitize(&fault, secrets)))
 }
 
-/// Starts reading the metrics page. Keys are sent only if the page has the target's origin.
-fn start_scraper(
+/// Prepares reading the metrics page. Keys are sent only if the page has the target's origin.
+fn metrics_page(
     page: &str,
     target: &BaseUrl,
     secrets: &Secrets,
     options: &HttpOptions,
-) -> Result<Scraper, TargetError> {
+) -> Result<MetricsPage, TargetError> {
     let page = BaseUrl::parse(page, "metrics URL")?;
     let mut sent = if page.same_origin(target) { secrets.clone() } else { Secrets::default() };
     if let Some(credentials) = page.credentials() {
         sent.add_basic(credentials);
     }
     let client = Client::new(options.version, sent.headers())?;
-    Ok(Scraper::start(client, page.join(""), options.metrics_interval))
+    if let Some(query) = page.query() {
+        sent.hide(query);
+    }
+    Ok(MetricsPage { client, uri: page.join(""), name: page.name(), secrets: sent })
 }
 
 /// The result of the short text, for the report.
@@ -303,7 +318,9 @@ async fn probe(
         |outcome| ProbeReport { outcome, token_counts: "not known", version: "not known" };
     let exchange = match timeout(PROBE_TIMEOUT, asked).await {
         Ok(Ok(exchange)) => exchange,
-        Ok(Err(ExchangeError::Connect(reason))) => return Err(prober.unreachable(&reason)),
+        Ok(Err(ExchangeError::Connect(reason) | ExchangeError::Generator(reason))) => {
+            return Err(prober.unreachable(&reason));
+        }
         Ok(Err(fault)) => return Ok(unanswered(exchange_failure(&fault, prober.secrets).message)),
         Err(_) => {
             return Ok(unanswered(format!("no answer within {} s", PROBE_TIMEOUT.as_secs())));

@@ -68,6 +68,9 @@ mod tests {
             (at, earlier, Some(30)),
             (at, Some("Mon, 07 Nov 1994 08:49:37 GMT"), Some(0)),
             (at, Some("not a date"), Some(7)),
+            ("99999999999", None, Some(99_999_999_999)),
+            ("99999999999999999999999", None, None),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", None, Some(253_402_300_799 - 784_111_770)),
             ("-1", earlier, None),
             ("later", earlier, None),
         ] {

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 
-/// A non-empty array of numbers.
+/// A non-empty array of numbers, not all of which are 0.
 pub(super) struct Numbers;
 
 /// Non-empty arrays of numbers, nested to any depth.
@@ -37,8 +37,17 @@ impl<'de> Visitor<'de> for NumbersVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Numbers, A::Error> {
-        require_elements::<f64, A>(&mut seq)?;
-        Ok(Numbers)
+        let (mut count, mut zeros) = (0usize, 0usize);
+        while let Some(number) = seq.next_element::<f64>()? {
+            count += 1;
+            zeros += usize::from(number == 0.0);
+        }
+        match count {
+            0 => Err(A::Error::custom("an array is empty")),
+            // No model maps a text to the origin; a device that lost its results does.
+            2.. if zeros == count => Err(A::Error::custom("every number of the vector is 0")),
+            _ => Ok(Numbers),
+        }
     }
 }
 
@@ -118,7 +127,18 @@ mod tests {
         for good in ["[1]", "[0.5, -3, 1e-40]"] {
             assert_eq!(error::<Numbers>(good), None, "{good}");
         }
-        for bad in ["[]", "[null]", "[NaN]", "[1e999]", "[\"1\"]", "[[1]]", "{}", "[1", "1"] {
+        for bad in [
+            "[0, 0.0, -0]",
+            "[]",
+            "[null]",
+            "[NaN]",
+            "[1e999]",
+            "[\"1\"]",
+            "[[1]]",
+            "{}",
+            "[1",
+            "1",
+        ] {
             assert!(error::<Numbers>(bad).is_some(), "{bad}");
         }
     }
