@@ -59,7 +59,7 @@ fn sources_without_a_checkpoint() {
         (text(&empty), "config.json"),
         (
             text(&absent),
-            "no such directory, and it is neither a Hub id (OWNER/NAME) nor embedded[:NAME]",
+            "no such directory, and it is neither a Hub id (OWNER/NAME or OWNER/NAME@REVISION) nor embedded[:NAME]",
         ),
         ("somebody/some-model", "HF_HUB_OFFLINE"),
         ("embedded:nonsense", "embedded models are"),

@@ -84,4 +84,5 @@ pub use task::{Answer, Task, TaskKind, TokenScore};
 pub use text::aggregate::{Aggregation, Group};
 pub use text::chunk::{Chunking, Chunks, Merge, Overlong, shares, windows};
 pub use text::entities::{Entity, LabelScore};
-pub use text::tokenize::{Input, TokenPiece, Tokenizer, Tokens, Truncate};
+pub use text::input::{Input, Tokens, Truncate};
+pub use text::tokenize::{TokenPiece, Tokenizer};

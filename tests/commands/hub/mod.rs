@@ -57,7 +57,7 @@ fn put(dir: &Path, name: &str, json: serde_json::Value) {
 /// A model whose vectors need each of the files of sentence-transformers: cls pooling and a default prompt.
 fn prompted_model(scratch: &Scratch) -> PathBuf {
     let dir = scratch.checkpoint("model", &["--head", "base"]);
-    let module = |path: &str, kind: &str| json!({"idx": 0, "name": "0", "path": path, "type": format!("sentence_transformers.models.{kind}")});
+    let module = |path: &str, kind: &str| json!({"idx": 0, "name": path, "path": path, "type": format!("sentence_transformers.models.{kind}")});
     let modules = [module("", "Transformer"), module("1_Pooling", "Pooling")];
     put(&dir, "modules.json", modules.into());
     put(&dir, "1_Pooling/config.json", json!({"pooling_mode_cls_token": true}));

@@ -201,7 +201,7 @@ mod tests {
     use crate::engine::{Engine, EngineOptions, Request};
     use crate::model::{InitHead, RopeOverride, smallest};
     use crate::task::{Answer, Task};
-    use crate::text::tokenize::{Input, Truncate};
+    use crate::text::input::{Input, Truncate};
 
     /// A host backend that claims to be asynchronous and reports the calls it gets. Its first `begin` waits for
     /// a message.

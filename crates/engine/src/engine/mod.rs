@@ -43,7 +43,7 @@ use crate::device::{Device, DeviceInfo, DeviceOptions, MemoryPlan};
 use crate::error::{LoadError, RequestError};
 use crate::model::Model;
 use crate::task::Task;
-use crate::text::tokenize::{Input, Truncate};
+use crate::text::input::{Input, Truncate};
 
 /// Limits and sizes of an engine, fixed at its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

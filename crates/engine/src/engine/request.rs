@@ -8,7 +8,7 @@ use crate::error::RequestError;
 use crate::model::Model;
 use crate::task::{Answer, Task};
 use crate::text::chunk::Chunks;
-use crate::text::tokenize::{Input, Tokens, Truncate};
+use crate::text::input::{Input, Tokens, Truncate};
 
 /// One input, and what to compute for it.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,7 +7,7 @@ use super::request::{AdmittedRequest, Request, TokenizedRequest};
 use super::shared::Shared;
 use crate::batch::Rows;
 use crate::error::RequestError;
-use crate::text::tokenize::{Input, Tokens};
+use crate::text::input::{Input, Tokens};
 
 /// Runs until the queue is closed and empty.
 pub(super) fn tokenizer_loop(shared: &Shared) {

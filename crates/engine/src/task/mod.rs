@@ -11,7 +11,7 @@ use crate::model::{Head, Model, Scoring, mean_without, to_unit_length};
 use crate::pooling::Pooling;
 use crate::text::aggregate::{Aggregation, Aggregator, Group};
 use crate::text::entities::{Entity, LabelScore, entities};
-use crate::text::tokenize::Tokens;
+use crate::text::input::Tokens;
 
 /// The kinds of task: one per command of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use std::str::FromStr;
 
 use super::characters::Characters;
 use super::entities::Entity;
-use super::tokenize::{Tokenizer, Tokens};
+use super::input::Tokens;
+use super::tokenize::Tokenizer;
 
 /// How the labels of tokens become entities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,8 @@ use std::str::FromStr;
 
 use crate::error::RequestError;
 use crate::text::characters::Characters;
-use crate::text::tokenize::{Input, SpecialTokens, Tokenizer, Tokens, Truncate};
+use crate::text::input::{Input, SpecialTokens, Tokens, Truncate};
+use crate::text::tokenize::Tokenizer;
 
 /// How a text is cut into windows, and how their answers are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

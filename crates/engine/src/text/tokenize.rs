@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use serde_json::Value;
 use tokenizers::normalizers::{Lowercase, Sequence};
+use tokenizers::utils::truncation::TruncationParams;
 use tokenizers::utils::truncation::TruncationStrategy::{self, LongestFirst, OnlyFirst};
-use tokenizers::utils::truncation::{TruncationDirection, TruncationParams};
 use tokenizers::{
     Decoder, Encoding, ModelWrapper, NormalizerWrapper, PostProcessor, PostProcessorWrapper,
 };
@@ -18,104 +18,7 @@ use tokenizers::{
 use crate::checkpoint::Checkpoint;
 use crate::error::{LoadError, RequestError};
 use crate::text::characters::Characters;
-
-/// The input of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// One text.
-    Text(String),
-    /// A prompt, and the text that it is put before.
-    Prompted(String, String),
-    /// Two texts read together, such as a query and a document. Spans count in the second.
-    Pair(String, String),
-    /// As a pair: a text after the context that it is read in. Truncation cuts the context only.
-    InContext {
-        /// What is read first.
-        context: String,
-        /// What answers are about.
-        text: String,
-    },
-    /// One text, read without the special tokens that a model expects around it.
-    Bare(String),
-    /// Token ids, special ones included, as they are.
-    Ids(Vec<u32>),
-    /// Tokens of a text that was tokenized before, special ones included, and the text that their spans count
-    /// in.
-    Tokens(String, Tokens),
-}
-
-/// What happens to an input that is too long. Numbers of tokens include special ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Truncate {
-    /// It is rejected.
-    #[default]
-    No,
-    /// Its end is removed.
-    Right,
-    /// Its beginning is removed.
-    Left,
-    /// Its end is removed, so that at most this many tokens are left.
-    RightTo(usize),
-    /// Its beginning is removed, so that at most this many tokens are left.
-    LeftTo(usize),
-}
-
-impl Truncate {
-    /// Returns the range of `len` tokens to keep if there is room for `room`: all of them with
-    /// [`Truncate::No`].
-    pub fn kept(self, len: usize, room: usize) -> Range<usize> {
-        let excess = len.saturating_sub(self.limit(room));
-        match self.cut_end() {
-            None => 0..len,
-            Some(TruncationDirection::Right) => 0..len - excess,
-            Some(TruncationDirection::Left) => excess..len,
-        }
-    }
-
-    /// Returns the maximum tokens of an input where an engine takes `limit`.
-    fn limit(self, limit: usize) -> usize {
-        match self {
-            Truncate::No | Truncate::Right | Truncate::Left => limit,
-            Truncate::RightTo(tokens) | Truncate::LeftTo(tokens) => tokens.min(limit),
-        }
-    }
-
-    /// Returns the end that is removed.
-    fn cut_end(self) -> Option<TruncationDirection> {
-        match self {
-            Truncate::No => None,
-            Truncate::Right | Truncate::RightTo(_) => Some(TruncationDirection::Right),
-            Truncate::Left | Truncate::LeftTo(_) => Some(TruncationDirection::Left),
-        }
-    }
-}
-
-/// Token ids and their spans in the text.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tokens {
-    /// Special tokens included.
-    pub ids: Vec<u32>,
-    /// Span of each own token in the text, in characters; empty for the other tokens.
-    pub spans: Vec<Range<usize>>,
-    /// The tokens of the text, the second one of a pair: those that answers are about. Special tokens lie outside.
-    pub own: Range<usize>,
-    /// Whether the input was truncated.
-    pub truncated: bool,
-    /// The first tokens that pooling leaves out: those of a prompt, where the checkpoint asks for that.
-    pub prompt: usize,
-}
-
-impl Input {
-    /// Returns a text with a prompt before it. An empty text stays empty, and is rejected as such later.
-    pub fn prompted(prompt: Option<&str>, text: String) -> Input {
-        match prompt {
-            Some(prompt) if !text.is_empty() && !prompt.is_empty() => {
-                Input::Prompted(prompt.into(), text)
-            }
-            _ => Input::Text(text),
-        }
-    }
-}
+use crate::text::input::{Input, SpecialTokens, Tokens, Truncate};
 
 /// One token of a text, for people to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,31 +31,6 @@ pub struct TokenPiece {
     pub special: bool,
     /// Range in characters of the text; `None` for special tokens.
     pub span: Option<Range<usize>>,
-}
-
-/// The special tokens around one text.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct SpecialTokens {
-    pub(crate) before: Vec<u32>,
-    after: Vec<u32>,
-}
-
-impl SpecialTokens {
-    /// Returns the number of special tokens.
-    pub(crate) fn len(&self) -> usize {
-        self.before.len() + self.after.len()
-    }
-
-    /// Puts the special tokens around a range of a text's tokens. Spans still count in the whole text.
-    pub(crate) fn wrap(&self, bare: &Tokens, range: Range<usize>) -> Tokens {
-        let SpecialTokens { before, after } = self;
-        let ids = [before, &bare.ids[range.clone()], after].concat();
-        let special = |count: usize| std::iter::repeat_n(0..0, count);
-        let spans = bare.spans[range.clone()].iter().cloned();
-        let spans = special(before.len()).chain(spans).chain(special(after.len())).collect();
-        let own = before.len()..before.len() + range.len();
-        Tokens { ids, spans, own, truncated: range.len() < bare.ids.len(), prompt: 0 }
-    }
 }
 
 /// A loaded tokenizer.

@@ -99,6 +99,21 @@ async fn inputs_that_are_too_long_are_cut_and_the_answer_says_so() {
 }
 
 #[tokio::test]
+async fn max_tokens_cuts_inputs_as_vllms_field_does() {
+    let text = "Where is my parcel? It was sent a week ago.";
+    for (end, side) in [("END", "right"), ("START", "left")] {
+        let body = json!({"texts": [text], "max_tokens": 5, "truncate": end, "model": "embed"});
+        let found = post("/v2/embed", &body).await.json();
+        let body = json!({"input": text, "truncate_prompt_tokens": 5, "truncation_side": side, "model": "embed"});
+        let wanted = post("/v1/embeddings", &body).await.json();
+        assert_eq!(found["embeddings"]["float"][0], wanted["data"][0]["embedding"], "{end}");
+        assert_eq!(found["meta"]["billed_units"]["input_tokens"], 5);
+        let warning = found["meta"]["warnings"][0].as_str().unwrap_or_default();
+        assert!(warning.contains("more than 5 tokens"), "{found}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_done_is_refused_by_name() {
     let content = |part: Value| json!({"inputs": [{"content": [part]}]});
     for (body, named) in [
@@ -108,7 +123,8 @@ async fn what_is_not_done_is_refused_by_name() {
         (json!({"texts": ["a"], "embedding_types": ["int8"]}), "int8"),
         (json!({"texts": ["a"], "input_type": "image"}), "image"),
         (json!({"texts": ["a"], "truncate": "MIDDLE"}), "MIDDLE"),
-        (json!({"texts": ["a"], "max_tokens": 3}), "max_tokens"),
+        (json!({"texts": ["a"], "max_tokens": 3, "truncate": "NONE"}), "max_tokens"),
+        (json!({"texts": ["a"], "partial": true}), "partial"),
         (json!({"texts": ["a"], "inputs": []}), "`texts` or `inputs`"),
         (json!({}), "`texts` or `inputs`"),
         (json!({"texts": []}), "empty"),
