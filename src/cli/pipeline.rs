@@ -75,9 +75,9 @@ impl<'a> Pipeline<'a> {
             Overlong::Truncate(truncate) => {
                 let input = match (self.first_text.clone(), &self.task) {
                     (Some(query), Task::Classify { .. }) => {
-                        Input::Pair(prompted(prompt, query), text)
+                        Input::Pair(prompted(prompt, query).into(), text)
                     }
-                    (Some(context), _) => Input::InContext { context, text },
+                    (Some(context), _) => Input::InContext { context: context.into(), text },
                     (None, Task::Embed { .. }) => Input::prompted(prompt, text),
                     (None, Task::Classify { .. }) => Input::Text(prompted(prompt, text)),
                     (None, _) => Input::Text(text),

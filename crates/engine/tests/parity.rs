@@ -293,7 +293,7 @@ fn texts_encode_as_the_python_tokenizers_do() {
     }
     for entry in pairs {
         let part = |key: &str| entry[key].as_str().unwrap().to_string();
-        let input = Input::Pair(part("a"), part("b"));
+        let input = Input::Pair(part("a").into(), part("b"));
         if part("a").is_empty() || part("b").is_empty() {
             assert_eq!(tokenizer.encode(&input, 100_000, Truncate::No), Err(RequestError::Empty));
             continue;

@@ -115,7 +115,7 @@ fn scores_are_those_of_a_cross_encoder() {
         let engine = start(&made, LoadOptions::default());
         let prompt = engine.model().prompts.get(None).unwrap();
         for ([query, text], scores) in pairs.iter().zip(case["scores"].as_array().unwrap()) {
-            let pair = Input::Pair(prompted(prompt, query.clone()), text.clone());
+            let pair = Input::Pair(prompted(prompt, query.clone()).into(), text.clone());
             let task = Task::Classify { raw_scores: false };
             let Answer::Labels(mut labels) = submit(&engine, pair, task).unwrap().answer else {
                 panic!("no labels")

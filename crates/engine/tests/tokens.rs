@@ -155,7 +155,7 @@ fn a_cut_to_a_number_of_tokens_keeps_that_many() {
         let left = encode(&Input::Text(text.clone()), Truncate::LeftTo(tokens)).unwrap();
         assert_eq!(right, [&whole[..tokens - 1], &whole[n - 1..]].concat());
         assert_eq!(left, [&whole[..1], &whole[n + 1 - tokens..]].concat());
-        let pair = Input::Pair(text.clone(), text.clone());
+        let pair = Input::Pair(text.as_str().into(), text.clone());
         let pair = tokenizer.encode(&pair, 1024, Truncate::RightTo(tokens + 2)).unwrap();
         assert_eq!((pair.ids.len(), pair.truncated), (tokens + 2, true));
     }

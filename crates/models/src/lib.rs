@@ -112,7 +112,7 @@ pub fn resolve(source: &str, task: TaskKind, hub: &HubOptions) -> Result<Checkpo
     match embedded_name(source, task) {
         Some(_) if hub.revision.is_some() => Err(LoadError::Source {
             given: source.into(),
-            reason: "an embedded model has no revisions; remove --revision".into(),
+            reason: "an embedded model has no revisions; remove --revision, or REVISION from the environment".into(),
         }),
         Some(name) => checkpoint(name, task),
         None => Checkpoint::resolve(source, hub).map_err(with_embedded),

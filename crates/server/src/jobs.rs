@@ -23,6 +23,8 @@ pub(crate) struct Job {
     pub(crate) inputs: Vec<Input>,
     pub(crate) task: Task,
     pub(crate) overlong: Overlong,
+    /// Whether texts are read with the special tokens that the model expects around them.
+    pub(crate) special_tokens: bool,
     /// Whether inputs may fail without failing the job.
     pub(crate) partial: bool,
 }
@@ -49,16 +51,45 @@ pub(crate) const PROMPT_IN_WINDOWS: &str = "the model leaves its prompt out of p
 
 /// Puts a CrossEncoder's prompt before the first text of each input.
 fn prompt_classification(prompt: &str, inputs: Vec<Input>) -> Result<Vec<Input>, Refusal> {
-    let prompted = |text: String| prompted(Some(prompt), text);
+    // Many pairs share their first text; so do the prompted ones.
+    let mut latest: Option<(Arc<str>, Arc<str>)> = None;
+    let mut prompted_first = |first: Arc<str>| match &latest {
+        Some((before, after)) if Arc::ptr_eq(before, &first) => after.clone(),
+        _ => {
+            let after: Arc<str> = prompted(Some(prompt), first.as_ref().to_owned()).into();
+            latest = Some((first, after.clone()));
+            after
+        }
+    };
     let put = |input| match input {
-        Input::Text(text) => Ok(Input::Text(prompted(text))),
-        Input::Pair(first, second) => Ok(Input::Pair(prompted(first), second)),
+        Input::Text(text) => Ok(Input::Text(prompted(Some(prompt), text))),
+        Input::Pair(first, second) => Ok(Input::Pair(prompted_first(first), second)),
         Input::Ids(_) => Err(Refusal::Shape(
             "the model has a prompt, which cannot be put before token ids; send texts".into(),
         )),
-        prompted => Ok(prompted),
+        // Zero-shot classification has no prompts; the others have theirs, or are windows of a text that has one.
+        Input::InContext { .. } | Input::Prompted(..) | Input::Bare(_) | Input::Tokens(..) => {
+            Ok(input)
+        }
     };
     inputs.into_iter().map(put).collect()
+}
+
+/// Returns an input that is read without special tokens; token ids are read as they are anyway.
+fn without_special_tokens(input: Input, pools_prompts: bool) -> Result<Input, Refusal> {
+    match input {
+        Input::Text(text) => Ok(Input::Bare(text)),
+        Input::Prompted(prompt, text) if pools_prompts => Ok(Input::Bare(prompt + &text)),
+        Input::Prompted(..) => Err(Refusal::Invalid(
+            "`add_special_tokens` is false, but this model leaves prompts out of pooling; leave out the field or the \
+             prompt"
+                .into(),
+        )),
+        Input::Pair(..) | Input::InContext { .. } => Err(Refusal::Invalid(
+            "`add_special_tokens` is false, but pairs are read with special tokens only; leave it out".into(),
+        )),
+        Input::Bare(_) | Input::Ids(_) | Input::Tokens(..) => Ok(input),
+    }
 }
 
 /// The outputs of a job, in the order of its inputs, and the inputs that failed, of which only a partial job has any.
@@ -159,6 +190,11 @@ impl App {
             && let Some(prompt) = served.prompt(None)?
         {
             job.inputs = prompt_classification(prompt, job.inputs)?;
+        }
+        if !job.special_tokens {
+            let pools_prompts = served.engine.model().embedding.include_prompt;
+            let bare = |input| without_special_tokens(input, pools_prompts);
+            job.inputs = job.inputs.into_iter().map(bare).collect::<Result<_, Refusal>>()?;
         }
         self.check_answer(served, &job)?;
         match job.overlong {

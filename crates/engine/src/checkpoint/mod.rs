@@ -73,7 +73,8 @@ impl Checkpoint {
 
     fn find(source: &str, first: &str, hub: &HubOptions) -> Result<Checkpoint, LoadError> {
         let path = Path::new(source);
-        let option = hub.revision.as_deref().map(|revision| format!("--revision {revision}"));
+        let option = hub.revision.as_deref();
+        let option = option.map(|revision| format!("--revision {revision} (or REVISION)"));
         if path.is_dir() {
             return match option {
                 None => Ok(Checkpoint::directory(path)),

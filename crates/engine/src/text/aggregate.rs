@@ -81,9 +81,11 @@ impl<'a> Aggregator<'a> {
     pub(crate) fn groups(&self, tokens: &Tokens, scores: &[f32]) -> Vec<Group> {
         let characters = Characters::new(self.text);
         let pieces = match self.strategy {
-            Aggregation::None | Aggregation::Simple => {
-                tokens.own.clone().map(|at| self.piece(tokens, scores, at..at + 1)).collect()
-            }
+            Aggregation::None | Aggregation::Simple => tokens
+                .own
+                .clone()
+                .map(|at| self.piece(tokens, scores, at..at + 1, &characters))
+                .collect(),
             _ => self.words(tokens, scores, &characters),
         };
         let groups: Vec<Group> = match self.strategy {
@@ -124,11 +126,17 @@ impl<'a> Aggregator<'a> {
                 _ => words.push(at..at + 1),
             }
         }
-        words.into_iter().map(|word| self.piece(tokens, scores, word)).collect()
+        words.into_iter().map(|word| self.piece(tokens, scores, word, characters)).collect()
     }
 
     /// Returns a range of tokens as one piece, with the label that the strategy chooses.
-    fn piece(&self, tokens: &Tokens, scores: &[f32], range: Range<usize>) -> Piece<'a> {
+    fn piece(
+        &self,
+        tokens: &Tokens,
+        scores: &[f32],
+        range: Range<usize>,
+        characters: &Characters<'_>,
+    ) -> Piece<'a> {
         let row = |at: usize| &scores[at * self.labels.len()..][..self.labels.len()];
         let (id, score) = match self.strategy {
             Aggregation::Average => {
@@ -145,7 +153,7 @@ impl<'a> Aggregator<'a> {
             }
             _ => first_max(row(range.start).iter().copied()),
         };
-        let words = range.clone().map(|at| self.word(tokens, at));
+        let words = range.clone().map(|at| self.word(tokens, at, characters));
         let word = match self.strategy {
             Aggregation::None | Aggregation::Simple => words.collect(),
             _ => self.tokenizer.decode_pieces(words.collect()),
@@ -155,10 +163,9 @@ impl<'a> Aggregator<'a> {
     }
 
     /// Returns a token as the vocabulary writes it, or the characters that it does not know.
-    fn word(&self, tokens: &Tokens, at: usize) -> String {
+    fn word(&self, tokens: &Tokens, at: usize, characters: &Characters<'_>) -> String {
         if self.tokenizer.unknown_id() == Some(tokens.ids[at]) {
-            let Range { start, end } = tokens.spans[at];
-            return self.text.chars().skip(start).take(end - start).collect();
+            return characters.slice(&tokens.spans[at]).to_owned();
         }
         self.tokenizer.piece(tokens.ids[at])
     }

@@ -2,6 +2,7 @@
 //! long are cut. [`super::tokenize`] gets from one to the other.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use tokenizers::utils::truncation::TruncationDirection;
 
@@ -12,12 +13,13 @@ pub enum Input {
     Text(String),
     /// A prompt, and the text that it is put before.
     Prompted(String, String),
-    /// Two texts read together, such as a query and a document. Spans count in the second.
-    Pair(String, String),
+    /// Two texts read together, such as a query and a document. Spans count in the second; many pairs may share the
+    /// first.
+    Pair(Arc<str>, String),
     /// As a pair: a text after the context that it is read in. Truncation cuts the context only.
     InContext {
         /// What is read first.
-        context: String,
+        context: Arc<str>,
         /// What answers are about.
         text: String,
     },

@@ -179,15 +179,8 @@ impl Call {
         task: Task,
         overlong: Overlong,
     ) -> Result<Outputs, Failure> {
-        let inputs = match self.length.add_special_tokens {
-            Some(false) => {
-                let pools_prompts = self.served.engine.model().embedding.include_prompt;
-                let bare = |input| without_special_tokens(input, pools_prompts);
-                inputs.into_iter().map(bare).collect::<Result<_, _>>()?
-            }
-            Some(true) | None => inputs,
-        };
-        let job = Job { inputs, task, overlong, partial: self.partial };
+        let special_tokens = self.length.add_special_tokens.unwrap_or(true);
+        let job = Job { inputs, task, overlong, special_tokens, partial: self.partial };
         self.app.run_job(&self.served, job).await
     }
 
@@ -216,21 +209,6 @@ impl Call {
     }
 }
 
-/// Returns an input that is read without special tokens; token ids are read as they are anyway.
-fn without_special_tokens(input: Input, pools_prompts: bool) -> Result<Input, Refusal> {
-    match input {
-        Input::Text(text) => Ok(Input::Bare(text)),
-        Input::Prompted(prompt, text) if pools_prompts => Ok(Input::Bare(prompt + &text)),
-        Input::Prompted(..) => Err(Refusal::Invalid(
-            "`add_special_tokens` is false, but this model leaves prompts out of pooling; leave out the field or the prompt".into(),
-        )),
-        Input::Pair(..) | Input::InContext { .. } => Err(Refusal::Invalid(
-            "`add_special_tokens` is false, but pairs are read with special tokens only; leave it out".into(),
-        )),
-        Input::Bare(_) | Input::Ids(_) | Input::Tokens(..) => Ok(input),
-    }
-}
-
 /// Returns whether the body is `application/json`, with or without parameters, or `application/*+json`.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
@@ -241,8 +219,9 @@ fn is_json(headers: &HeaderMap) -> bool {
     subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
 }
 
-/// The timing headers of text-embeddings-inference, how inputs were read, and the batch that carried a single one. Times are in
-/// whole milliseconds as the original's: the total of the request, and the mean of each stage over its inputs.
+/// The timing headers of text-embeddings-inference, how inputs were read, and the batch that carried a single one.
+/// Times are in whole milliseconds as the original's: the total of the request, and the mean of each stage over its
+/// inputs.
 fn headers(device: &str, started: Instant, characters: usize, outputs: &Outputs) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut put = |name: &'static str, value: String| {

@@ -8,6 +8,7 @@ use bigbatch_engine::{Input, Overlong, Similarity, Task};
 use super::call::Call;
 use crate::error::{FailedInput, Failure, Refusal};
 use crate::jobs::{Outputs, take_rows, take_vectors};
+use crate::wire::fields::agreed;
 use crate::wire::inputs::SimilarityInput;
 use crate::wire::partial::{Items, in_place};
 use crate::wire::request::ModelRequest;
@@ -53,7 +54,8 @@ pub(crate) async fn similarity(
     request: SimilarityRequest,
 ) -> Result<Response, Refusal> {
     let parameters = request.parameters.unwrap_or_default();
-    call.partial = parameters.partial.unwrap_or(call.partial);
+    let partial = [("partial", request.partial), ("parameters.partial", parameters.partial)];
+    call.partial = agreed(&partial)?.unwrap_or(false);
     let overlong = call.overlong_by(parameters.length())?;
     let prompt = call.served.prompt(parameters.prompt_name.as_deref())?;
     let pairs = compare_sentences(&call, request.inputs, prompt, overlong).await?;

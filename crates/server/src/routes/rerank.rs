@@ -3,6 +3,8 @@
 //! A reranker reads query and text together. With an embedding model vLLM's dialect answers with cosines, as
 //! vLLM does; text-embeddings-inference's refuses.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use bigbatch_engine::{Input, LabelScore, Overlong, Similarity, Task};
 
@@ -144,6 +146,8 @@ async fn score_pairs(
         return compare_pairs(call, ("query", queries), texts, prompt, how).await;
     }
     let characters = queries.iter().chain(&texts).map(|text| text.chars().count()).sum();
+    // Shared by all pairs, of which there may be thousands.
+    let queries: Vec<Arc<str>> = queries.into_iter().map(Arc::from).collect();
     let alone = queries.len() == 1;
     let query = |n: usize| queries[if alone { 0 } else { n }].clone();
     let pair = |(n, text): (usize, String)| Input::Pair(query(n), text);

@@ -1,6 +1,8 @@
 //! Zero-shot classification, as `transformers`' pipeline does it: a classifier of entailment reads each text with a
 //! sentence about each candidate label.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use bigbatch_engine::{Input, LabelScore, Task};
 
@@ -21,7 +23,7 @@ impl HubTask {
         inputs: Inputs,
         candidates: CandidateLabels,
     ) -> Result<Response, Refusal> {
-        let scoring = Scoring::new(&self.call.served, self.parameters.multi_label)?;
+        let scoring = Entailment::new(&self.call.served, self.parameters.multi_label)?;
         self.parameters
             .check("zero-shot classification", &["hypothesis_template", "multi_label", "top_k"])?;
         if self.call.partial {
@@ -41,12 +43,14 @@ impl HubTask {
         let (texts, single) = texts.into_vec();
         // Before the pairs are made, of which a small body may ask for millions.
         self.call.check_count(texts.len().saturating_mul(candidates.len()), "inputs")?;
-        let pair = |text: &String, label: &String| Input::InContext {
+        // Shared by the pairs of a text, of which there may be thousands.
+        let contexts: Vec<Arc<str>> = texts.iter().map(|text| text.as_str().into()).collect();
+        let pair = |text: &Arc<str>, label: &String| Input::InContext {
             context: text.clone(),
             text: format!("{before}{label}{after}"),
         };
         let pairs =
-            texts.iter().flat_map(|text| candidates.iter().map(move |label| pair(text, label)));
+            contexts.iter().flat_map(|text| candidates.iter().map(move |label| pair(text, label)));
         let mut outputs = self.run(pairs.collect(), Task::Classify { raw_scores: true }).await?;
         let logits = take_labels(&mut outputs);
         let top_k = self.parameters.top_k.unwrap_or(usize::MAX);
@@ -78,16 +82,16 @@ fn split_template(template: &str) -> Result<(&str, &str), Refusal> {
 }
 
 /// How logits of entailment become scores of candidate labels.
-struct Scoring {
+struct Entailment {
     entailment: usize,
     contradiction: usize,
     multi_label: bool,
 }
 
-impl Scoring {
+impl Entailment {
     /// Finds the labels as the pipeline does: the first that begins with `entail`, in any case, and against it
     /// the first label, or the last one if the first is entailment.
-    fn new(served: &ServedModel, multi_label: Option<bool>) -> Result<Scoring, Refusal> {
+    fn new(served: &ServedModel, multi_label: Option<bool>) -> Result<Entailment, Refusal> {
         let labels = &served.engine.model().labels;
         let entails = |label: &String| label.to_lowercase().starts_with("entail");
         let entailment = labels.iter().position(entails).ok_or_else(|| {
@@ -98,7 +102,7 @@ impl Scoring {
             ))
         })?;
         let contradiction = if entailment == 0 { labels.len() - 1 } else { 0 };
-        Ok(Scoring { entailment, contradiction, multi_label: multi_label.unwrap_or(false) })
+        Ok(Entailment { entailment, contradiction, multi_label: multi_label.unwrap_or(false) })
     }
 
     /// Returns the score of each candidate from its logits.

@@ -176,7 +176,7 @@ impl PredictInputs {
         let mut sequence = |mut strings: Vec<String>| {
             characters += strings.iter().map(|text| text.chars().count()).sum::<usize>();
             match (strings.pop(), strings.pop(), strings.len()) {
-                (Some(second), Some(first), 0) => Ok(Input::Pair(first, second)),
+                (Some(second), Some(first), 0) => Ok(Input::Pair(first.into(), second)),
                 (Some(text), None, _) => Ok(Input::Text(text)),
                 _ => Err(
                     "an array of strings is one text or a pair; a batch is an array of such arrays"
@@ -282,7 +282,7 @@ impl TagInputs {
             TextOrPair::Pair([context, text]) => {
                 count(&context);
                 count(&text);
-                Input::InContext { context, text }
+                Input::InContext { context: context.into(), text }
             }
         };
         let inputs = items.into_iter().map(&mut input).collect();

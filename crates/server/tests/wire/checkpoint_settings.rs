@@ -42,6 +42,11 @@ async fn a_rerankers_prompt_stands_before_the_query() {
         ("/predict", json!({"inputs": [["judge: q", "t"]]}), json!({"inputs": [["q", "t"]]})),
         ("/predict", json!({"inputs": "judge: q"}), json!({"inputs": "q"})),
         (
+            "/predict",
+            json!({"inputs": "judge: q", "add_special_tokens": false}),
+            json!({"inputs": "q", "add_special_tokens": false}),
+        ),
+        (
             "/score",
             json!({"text_1": "judge: q", "text_2": "t"}),
             json!({"text_1": "q", "text_2": "t"}),

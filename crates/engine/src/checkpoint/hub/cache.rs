@@ -88,7 +88,7 @@ impl RepoCache {
         (tree.format_version == 1).then(|| tree.files.into_keys().collect())
     }
 
-    /// Returns whether the snapshot is one of the whole repository. The Hub puts a `.gitattributes` into every
+    /// Returns whether the snapshot looks like one of the whole repository. The Hub puts a `.gitattributes` into every
     /// repository, and only a download of all files fetches it.
     pub(super) fn is_whole(&self, commit: &str) -> bool {
         self.snapshot(commit).join(".gitattributes").is_file()

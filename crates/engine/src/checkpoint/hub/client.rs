@@ -32,7 +32,7 @@ pub(super) enum Answer {
     File(RemoteFile),
     /// The commit has no such file.
     Absent {
-        commit: Option<String>,
+        commit: String,
     },
 }
 
@@ -99,8 +99,12 @@ impl Client {
         let (hub, last) = self.follow(url, start)?;
         let commit = header(&hub, "x-repo-commit").filter(|commit| is_plain_name(commit));
         let code = header(&hub, "x-error-code").unwrap_or_default().to_string();
-        if hub.status() == StatusCode::NOT_FOUND && matches!(code.as_str(), "" | "EntryNotFound") {
-            return Ok(Answer::Absent { commit: commit.map(str::to_string) });
+        // A 404 without a commit is a proxy's or a broken mirror's, and tells nothing about the repository.
+        if hub.status() == StatusCode::NOT_FOUND
+            && matches!(code.as_str(), "" | "EntryNotFound")
+            && let Some(commit) = commit
+        {
+            return Ok(Answer::Absent { commit: commit.to_string() });
         }
         if !last.status().is_success() {
             return Err(Failure::Status { status: last.status(), code });

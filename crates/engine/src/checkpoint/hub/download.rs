@@ -92,6 +92,8 @@ impl<'a> Part<'a> {
             let end = self.append(remote, &progress);
             match end {
                 Ok(()) if self.size.is_none() => break,
+                // Without its size a file cannot be resumed: it would begin again for ever.
+                Err(error) if self.size.is_none() => return Err(error.into()),
                 _ if self.bytes > before => {}
                 Ok(()) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
                 Err(error) => return Err(error.into()),

@@ -148,9 +148,7 @@ impl HubRepo {
                 let stored = store(&self.cache, client, file, remote);
                 stored.map(Some).map_err(|error| Refusal::of_download(client, file, error))
             }
-            Answer::Absent { commit: Some(commit) } if commit != self.commit => {
-                Err(Refusal::Changed)
-            }
+            Answer::Absent { commit } if commit != self.commit => Err(Refusal::Changed),
             Answer::Absent { .. } => {
                 remember(self.cache.remember_absence(&self.commit, file));
                 Ok(None)
@@ -176,10 +174,7 @@ fn find_commit(
 ) -> Result<String, Refusal> {
     let answer = client.get(first, 0).map_err(|e| Refusal::of_hub(client, first, e))?;
     let commit = match answer {
-        Answer::Absent { commit: None } => {
-            return Err(Refusal::NoFile { file: first.into() });
-        }
-        Answer::Absent { commit: Some(commit) } => {
+        Answer::Absent { commit } => {
             remember(cache.remember_absence(&commit, first));
             commit
         }

@@ -19,9 +19,6 @@ pub(super) enum Refusal {
     OutsideRepository {
         file: String,
     },
-    NoFile {
-        file: String,
-    },
     /// The cache lacks a file and does not know that the repository lacks it too.
     Unknown {
         id: String,
@@ -107,11 +104,6 @@ impl fmt::Display for Refusal {
             Refusal::OutsideRepository { file } => {
                 write!(f, "'{file}' is not a path within the repository")
             }
-            Refusal::NoFile { file } => write!(
-                f,
-                "{file} is not in this repository of the Hub, or there is no such repository, and no directory \
-                 of this name either"
-            ),
             Refusal::Unknown { id, file, folder, because } => write!(
                 f,
                 "{file} is not in the cache ({}), which does not record whether the repository has it: {because}; \

@@ -45,7 +45,8 @@ impl Settings {
             Some(cache.or_else(|| Some(user_home.as_ref()?.join(".cache")))?.join("huggingface"))
         });
         let cache_dir = variable("HF_HUB_CACHE").or_else(|| variable("HUGGINGFACE_HUB_CACHE"));
-        let cache_dir = options.cache_dir.clone().or(cache_dir.map(path));
+        let option = options.cache_dir.as_ref().map(|dir| path(dir.to_string_lossy().into_owned()));
+        let cache_dir = option.or(cache_dir.map(path));
         let named = TOKEN_VARIABLES.iter().find_map(|name| {
             let secret = variable(name)?.trim().to_string();
             Some(Token { secret, origin: name.to_string() })
@@ -106,9 +107,11 @@ mod tests {
             variables.push((variable, value));
             assert_eq!(read(&variables).cache_dir, Path::new(expected), "{variable}");
         }
-        let options = HubOptions { cache_dir: Some("/o".into()), ..HubOptions::default() };
-        let settings = Settings::from_variables(&options, |_| Some("/c".into()));
-        assert_eq!(settings.expect("a home").cache_dir, Path::new("/o"));
+        for (given, expected) in [("/o", "/o"), ("~/o", "/c/o")] {
+            let options = HubOptions { cache_dir: Some(given.into()), ..HubOptions::default() };
+            let settings = Settings::from_variables(&options, |_| Some("/c".into()));
+            assert_eq!(settings.expect("a home").cache_dir, Path::new(expected));
+        }
     }
 
     #[test]
