@@ -173,7 +173,7 @@ fn a_report_is_regenerated_from_its_results() {
     let done = bigbatch(["report", text(&out), "--p95-target", "30"]).run();
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     let markdown = std::fs::read_to_string(out.join("report.md")).expect("it was written");
-    assert!(markdown.contains("the target is 30 s (as requested)"), "{markdown}");
+    assert!(markdown.contains("limit 30 s, as requested"), "{markdown}");
 
     // The experiment of `bench memory` on this traffic appears in the same report.
     let requests = out.join(json::REQUESTS);

@@ -92,8 +92,10 @@ pub(crate) fn percent_down(share: f64) -> String {
 const ROUNDING_ERROR: f64 = 1e-6;
 
 fn tenths_of_percent(tenths: f64) -> String {
+    // Zero rounded up is the negative zero, which would print as -0.
+    let tenths = if tenths > 0.0 { tenths } else { 0.0 };
     let digits = usize::from(tenths % 10.0 != 0.0);
-    format!("{:.digits$} %", tenths.max(0.0) / 10.0)
+    format!("{:.digits$} %", tenths / 10.0)
 }
 
 /// Prints a limit on a share with the digits of the plan: `90 %`, not `90.0 %`.

@@ -19,7 +19,8 @@ pub(super) fn check(expected: &str, names: &[&str], shape: &str) -> Result<(), S
     let found = format!("{}: {shape}", names.last().unwrap_or(&""));
     Err(format!(
         "--for-model is {expected:?}, but the model to serve is {found:?}: the settings were measured with another \
-         model; run `bigbatch validate` on this one, or pass --for-model {found:?} to use them nevertheless"
+         model; pass that one as --model, run `bigbatch validate` on this one, or pass --for-model {found:?} to use \
+         the settings nevertheless"
     ))
 }
 

@@ -46,7 +46,11 @@ pub(crate) fn figures(records: &[RequestRecord], context: CellContext<'_>) -> Fi
     let trials = Trials::new(measured.len(), clients, batches.len());
     let trials_of_successes = Trials::new(successes.len(), clients, batches.len());
     let seconds = (measured_us.1 - measured_us.0) as f64 / 1e6;
-    let (answered, tokens) = answered_within(records, measured_us);
+    let (answered, tokens) = match successes.as_slice() {
+        // Without a measured answer, those to the warm-up are no throughput of this load.
+        [] => (0, 0),
+        _ => answered_within(records, measured_us),
+    };
     let rate = |count: usize| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
     let latency = Latencies::new(clusters(&successes)).spread(trials_of_successes);
     let lags_us = measured.iter().map(|record| record.lag_us()).collect();
@@ -144,6 +148,29 @@ mod tests {
         }
     }
 
+    fn context(spec: &CellSpec) -> CellContext<'_> {
+        CellContext {
+            spec,
+            measured_us: (20_000, 60_000),
+            cut_by_time_limit: false,
+            note: None,
+            steady: Steady::NotSought { reason: String::new() },
+            generator: GeneratorReadings {
+                lateness_us: vec![0, 3000],
+                ..GeneratorReadings::default()
+            },
+        }
+    }
+
+    #[test]
+    fn a_load_without_a_measured_answer_has_no_throughput() {
+        let records =
+            [record(Phase::WarmUp, 0, 30, Some(1)), record(Phase::Measured, 30, 31, None)];
+        let figures = figures(&records, context(&CellSpec::matrix(10, 2)));
+        assert_eq!((figures.requests, figures.successes), (1, 0));
+        assert_eq!((figures.requests_per_second, figures.tokens_per_second), (0.0, 0.0));
+    }
+
     #[test]
     fn figures_of_a_handful_of_records() {
         let records = [
@@ -155,18 +182,7 @@ mod tests {
             record(Phase::Measured, 50, 51, None),
             record(Phase::CoolDown, 60, 70, Some(3)),
         ];
-        let context = CellContext {
-            spec: &CellSpec::matrix(10, 2),
-            measured_us: (20_000, 60_000),
-            cut_by_time_limit: false,
-            note: None,
-            steady: Steady::NotSought { reason: String::new() },
-            generator: GeneratorReadings {
-                lateness_us: vec![0, 3000],
-                ..GeneratorReadings::default()
-            },
-        };
-        let figures = figures(&records, context);
+        let figures = figures(&records, context(&CellSpec::matrix(10, 2)));
         assert_eq!((figures.requests, figures.successes), (4, 3));
         assert_eq!(figures.failures, BTreeMap::from([(FailureKind::Refused, 1)]));
         assert_eq!(figures.trials, Trials { count: 2, unit: TrialUnit::Batches });

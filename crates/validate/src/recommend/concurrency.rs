@@ -20,6 +20,8 @@ struct Judged<'a> {
     /// The limit on its p95, and where the limit comes from.
     target_ms: f64,
     target_source: String,
+    /// Whether the limit is meant for this concurrency, not taken from a bar at another.
+    is_own_target: bool,
     /// The first limit that is not shown to be kept; `None` if all are.
     obstacle: Option<Verdict>,
 }
@@ -31,7 +33,7 @@ struct Limit<'a> {
     highest: Option<Judged<'a>>,
     /// The first concurrency that does not.
     next: Option<Judged<'a>>,
-    /// A higher concurrency that does keep its own.
+    /// The highest concurrency above it that keeps limits of its own.
     beyond: Option<usize>,
 }
 
@@ -80,39 +82,40 @@ fn limit_of_length<'a>(
         highest = Some(kept);
     }
     let next = judged.next();
-    let beyond = judged.rfind(|one| one.obstacle.is_none());
+    let beyond = judged.rfind(|one| one.is_own_target && one.obstacle.is_none());
     let beyond = beyond.map(|one| one.position.concurrency);
     Some(Limit { tokens: same.first()?.tokens, highest, next, beyond })
 }
 
 /// Judges one concurrency; `None` if there is no limit on its p95.
 fn judge<'a>(results: &Results, goal: Goal, position: MatrixPosition<'a>) -> Option<Judged<'a>> {
-    let requested = goal.p95_target_ms.map(|ms| (ms, "as requested".to_owned()));
+    let requested = goal.p95_target_ms.map(|ms| (ms, position.concurrency));
     let of_plan = || plan_limit(results, position.tokens, position.concurrency);
-    let (target_ms, target_source) = requested.or_else(of_plan)?;
+    let (target_ms, of_concurrency) = requested.or_else(of_plan)?;
+    let is_own_target = of_concurrency == position.concurrency;
+    let target_source = match (goal.p95_target_ms, is_own_target) {
+        (Some(_), _) => "as requested".to_owned(),
+        (None, true) => "the plan's limit".to_owned(),
+        (None, false) => format!("the plan's limit at C = {of_concurrency}"),
+    };
     let spec = &position.cells.first()?.0.spec;
     let verdicts = judge_load(&results.plan, &results.cells, spec, target_ms);
     // What is missed says more than what is not shown.
     let obstacles = verdicts.into_iter().filter(|verdict| verdict.outcome != Outcome::Pass);
     let obstacle = obstacles.min_by_key(|verdict| verdict.outcome != Outcome::Fail);
-    Some(Judged { position, target_ms, target_source, obstacle })
+    Some(Judged { position, target_ms, target_source, is_own_target, obstacle })
 }
 
-/// Returns the plan's limit on the p95 of a concurrency in milliseconds, and where it stands: in its own bar, else in
-/// that of the next higher concurrency with one, else in that of the next lower.
-fn plan_limit(results: &Results, tokens: usize, concurrency: usize) -> Option<(f64, String)> {
+/// Returns the plan's limit on the p95 of a concurrency in milliseconds, and the concurrency of the bar that it is
+/// from: its own, else the next higher with one, else the next lower.
+fn plan_limit(results: &Results, tokens: usize, concurrency: usize) -> Option<(f64, usize)> {
     let bars = results.plan.bars.iter().filter(|bar| bar.tokens == Some(tokens));
-    let limits = bars.filter_map(|bar| Some((bar.concurrency?, bar.latency_seconds_p95_max?)));
-    let nearest = limits.min_by(|(one, one_limit), (other, other_limit)| {
+    let limits =
+        bars.filter_map(|bar| Some((bar.latency_seconds_p95_max? * 1e3, bar.concurrency?)));
+    limits.min_by(|(one_limit, one), (other_limit, other)| {
         let rank = |at: usize| (at < concurrency, at.abs_diff(concurrency));
         rank(*one).cmp(&rank(*other)).then(one_limit.total_cmp(other_limit))
-    });
-    let (at, seconds) = nearest?;
-    let source = match at == concurrency {
-        true => "the plan's limit".to_owned(),
-        false => format!("the plan's limit at C = {at}"),
-    };
-    Some((seconds * 1e3, source))
+    })
 }
 
 impl Judged<'_> {
@@ -210,6 +213,15 @@ impl Limit<'_> {
     fn headline(&self, missed: Option<&Judged<'_>>) -> (Support, String) {
         let length = count(self.tokens);
         match (&self.highest, missed) {
+            (None, Some(first)) if self.beyond.is_some() => (
+                Support::Shown,
+                format!(
+                    "No limit on {length}-token requests in flight is advised: C = {} does not keep p95 latency \
+                     within {} with nearly all requests answered.",
+                    first.position.concurrency,
+                    time_limit(first.target_ms)
+                ),
+            ),
             (None, Some(first)) => (
                 Support::Shown,
                 format!(

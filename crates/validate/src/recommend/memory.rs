@@ -6,7 +6,7 @@
 //! a budget bounds the tokens of a batch, and a server would refuse what it took before.
 
 use crate::analysis::edge::EdgeAxis;
-use crate::format::{bytes, bytes as format_bytes, count, percent_down};
+use crate::format::{bytes, count, percent_down};
 use crate::results::Results;
 use crate::stats::Interval;
 use crate::system::MemorySample;
@@ -19,62 +19,33 @@ const MIB: u64 = 1 << 20;
 /// Budgets are rounded up to a multiple of this.
 const STEP_MIB: u64 = 64;
 
+/// The memory that the run used, and the budget that follows from it.
+struct Need {
+    /// `Device memory` or `Resident memory`.
+    name: &'static str,
+    /// The smallest and the largest of the cells' highest readings, without the unused arena.
+    least: u64,
+    most: u64,
+    cells: usize,
+    /// Bytes of the target's arena that no batch used.
+    unused: u64,
+    /// The smallest budget that the search for the target's limits found to work.
+    smallest: Option<u64>,
+    /// The budget of the run.
+    budget: Option<u64>,
+    /// What the longest input needs, as a clause; `None` if the target does not report it.
+    needs_of_longest: Option<String>,
+    /// The budget that is advised.
+    advised: u64,
+}
+
 pub(super) fn advise(results: &Results) -> Recommendation {
-    let device = peaks(results, |sample| sample.device_used_bytes);
-    let resident = || peaks(results, |sample| sample.rss_bytes);
-    let Some((name, (least, most, cells))) = device
-        .map(|device| ("Device memory", device))
-        .or_else(|| resident().map(|resident| ("Resident memory", resident)))
-    else {
+    let Some(need) = Need::of(results) else {
         return Recommendation::missing(Topic::MemoryBudget, super::memory_unknown(results));
     };
-    let unused = device.and_then(|_| unused_arena(results)).unwrap_or(0);
-    let (least, most) = (least.saturating_sub(unused), most.saturating_sub(unused));
-    let spared = if unused > 0 {
-        format!(", without {} of its arena that were never used", bytes(unused))
-    } else {
-        String::new()
-    };
-    let (low, high, cells) = (bytes(least), bytes(most), count(cells));
-    let mut evidence = vec![format!(
-        "{name} of the process, highest reading per cell: {low} to {high} over {cells} cells{spared}."
-    )];
-    let axes = results.analysis.edge.iter().flat_map(|edge| &edge.axes);
-    let smallest =
-        axes.filter(|edge| edge.axis == EdgeAxis::MemoryBudget).find_map(|edge| edge.works);
-    evidence.extend(smallest.map(|smallest| {
-        format!("The smallest budget at which it answered every request is {}.", bytes(smallest))
-    }));
-    let longest = results.target.longest_input_budget_bytes;
-    let headroom = (most as f64 * (1.0 + HEADROOM)).ceil() as u64;
-    let needed = headroom.max(smallest.unwrap_or(0)).max(longest.unwrap_or(0));
-    let needed = needed.div_ceil(MIB).next_multiple_of(STEP_MIB) * MIB;
-    let budget = results.target.memory_budget_bytes;
-    let advised = budget.map_or(needed, |budget| needed.min(budget));
-    let least_for_longest =
-        longest.zip(results.target.max_sequence_tokens).map(|(bytes, tokens)| {
-            format!("inputs of {} tokens, the longest, need {}", count(tokens), format_bytes(bytes))
-        });
-    evidence.extend(
-        least_for_longest.as_ref().map(|needs| format!("By the plan of its memory, {needs}.")),
-    );
-    let advice = if Some(advised) == budget {
-        format!(
-            "Keep the memory budget of {}: a smaller one would not hold what the run needs.",
-            bytes(advised)
-        )
-    } else {
-        let budget = budget.map(|budget| format!(" instead of {}", bytes(budget)));
-        format!(
-            "Set the memory budget to {}{}: the measured load used at most {}{}.",
-            bytes(advised),
-            budget.unwrap_or_default(),
-            bytes(most),
-            least_for_longest.as_ref().map_or(String::new(), |needs| format!(", and {needs}"))
-        )
-    };
-    let mut recommendation = Recommendation::new(Topic::MemoryBudget, Support::Shown, advice);
-    if longest.is_none() {
+    let mut recommendation =
+        Recommendation::new(Topic::MemoryBudget, Support::Shown, need.advice());
+    if need.needs_of_longest.is_none() {
         recommendation.support = Support::Partly;
         recommendation.missing = Some(
             "The target does not report the budget that its longest input needs: a smaller budget may shorten what \
@@ -82,27 +53,93 @@ pub(super) fn advise(results: &Results) -> Recommendation {
                 .into(),
         );
     }
-    recommendation.evidence = evidence;
+    recommendation.evidence = need.evidence();
     recommendation.figure = Some(AdviceFigure {
-        value: advised as f64,
-        interval: Interval { low: Some(least as f64), high: Some(most as f64) },
+        value: need.advised as f64,
+        interval: Interval { low: Some(need.least as f64), high: Some(need.most as f64) },
         unit: Unit::Bytes,
         basis: "smallest and largest use of a cell".into(),
     });
-    if let (Some(_), Some(needs)) = (budget, least_for_longest) {
-        let more = percent_down(advised as f64 / most as f64 - 1.0);
-        let comment = if advised > most {
-            format!(
-                "The load used at most {}, and this is at least {more} more; {needs}.",
-                bytes(most)
-            )
-        } else {
-            format!("The load used up to {}; {needs}.", bytes(most))
-        };
-        let setting = Setting::mebibytes("memory_budget", advised.div_ceil(MIB), comment);
-        recommendation.settings.push(setting);
-    }
+    recommendation.settings.extend(need.setting());
     recommendation
+}
+
+impl Need {
+    /// Computes the budget; `None` without a reading of memory.
+    fn of(results: &Results) -> Option<Need> {
+        let device = peaks(results, |sample| sample.device_used_bytes);
+        let resident = || peaks(results, |sample| sample.rss_bytes);
+        let (name, (least, most, cells)) = device
+            .map(|device| ("Device memory", device))
+            .or_else(|| resident().map(|resident| ("Resident memory", resident)))?;
+        let unused = device.and_then(|_| unused_arena(results)).unwrap_or(0);
+        let (least, most) = (least.saturating_sub(unused), most.saturating_sub(unused));
+        let axes = results.analysis.edge.iter().flat_map(|edge| &edge.axes);
+        let smallest =
+            axes.filter(|edge| edge.axis == EdgeAxis::MemoryBudget).find_map(|edge| edge.works);
+        let target = &results.target;
+        let longest = target.longest_input_budget_bytes;
+        let needs_of_longest = longest.zip(target.max_sequence_tokens).map(|(needed, tokens)| {
+            format!("inputs of {} tokens, the longest, need {}", count(tokens), bytes(needed))
+        });
+        let headroom = (most as f64 * (1.0 + HEADROOM)).ceil() as u64;
+        let needed = headroom.max(smallest.unwrap_or(0)).max(longest.unwrap_or(0));
+        let needed = needed.div_ceil(MIB).next_multiple_of(STEP_MIB) * MIB;
+        let budget = target.memory_budget_bytes;
+        let advised = budget.map_or(needed, |budget| needed.min(budget));
+        Some(Need { name, least, most, cells, unused, smallest, budget, needs_of_longest, advised })
+    }
+
+    fn evidence(&self) -> Vec<String> {
+        let spared = match self.unused {
+            0 => String::new(),
+            unused => format!(", without {} of its arena that were never used", bytes(unused)),
+        };
+        let (name, cells) = (self.name, count(self.cells));
+        let (low, high) = (bytes(self.least), bytes(self.most));
+        let mut evidence = vec![format!(
+            "{name} of the process, highest reading per cell: {low} to {high} over {cells} cells{spared}."
+        )];
+        evidence.extend(self.smallest.map(|smallest| {
+            format!(
+                "The smallest budget at which it answered every request is {}.",
+                bytes(smallest)
+            )
+        }));
+        let needs = self.needs_of_longest.as_ref();
+        evidence.extend(needs.map(|needs| format!("By the plan of its memory, {needs}.")));
+        evidence
+    }
+
+    fn advice(&self) -> String {
+        let advised = bytes(self.advised);
+        if Some(self.advised) == self.budget {
+            return format!(
+                "Keep the memory budget of {advised}: a smaller one would not hold what the run needs."
+            );
+        }
+        let budget = self.budget.map(|budget| format!(" instead of {}", bytes(budget)));
+        let needs = self.needs_of_longest.as_ref().map(|needs| format!(", and {needs}"));
+        format!(
+            "Set the memory budget to {advised}{}: the measured load used at most {}{}.",
+            budget.unwrap_or_default(),
+            bytes(self.most),
+            needs.unwrap_or_default()
+        )
+    }
+
+    /// Returns the setting of a target that has a budget and reports what its longest input needs.
+    fn setting(&self) -> Option<Setting> {
+        let (_, needs) = (self.budget?, self.needs_of_longest.as_ref()?);
+        let most = bytes(self.most);
+        let comment = if self.advised > self.most {
+            let more = percent_down(self.advised as f64 / self.most as f64 - 1.0);
+            format!("The load used at most {most}, and this is at least {more} more; {needs}.")
+        } else {
+            format!("The load used up to {most}; {needs}.")
+        };
+        Some(Setting::mebibytes("memory_budget", self.advised.div_ceil(MIB), comment))
+    }
 }
 
 /// Returns the smallest and the largest of the cells' highest readings, and the number of cells.

@@ -16,7 +16,10 @@ pub fn toml(results: &Results) -> String {
         &mut out,
         "Settings that a validation run supports; report.html beside this file has the evidence.",
     );
-    comment(&mut out, "Load it with: bigbatch serve --config recommended.toml");
+    comment(
+        &mut out,
+        "Load it with: bigbatch serve --config recommended.toml, and --model for the model that was measured.",
+    );
     let facts = [&results.plan.name, &target.model, &target.device, &target.dtype];
     let facts: Vec<&str> =
         facts.into_iter().map(String::as_str).filter(|f| !f.is_empty()).collect();

@@ -138,7 +138,11 @@ fn a_budget_is_held_against_the_memory_that_it_is_of() {
     assert_eq!(free(on(Ok(card()))), Fine);
     let elsewhere = judged(|seen| seen.computes = ComputeLocation::Remote);
     let subjects: Vec<Subject> = elsewhere.iter().map(|finding| finding.subject).collect();
-    assert_eq!(subjects, [HostMemory, Disk, Processor], "the generator's side alone");
+    assert_eq!(
+        subjects,
+        [Subject::OpenFiles, HostMemory, Disk, Processor],
+        "the generator's side alone"
+    );
 }
 
 #[test]
