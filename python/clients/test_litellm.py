@@ -52,8 +52,16 @@ class Embeddings(ServerCase):
     def test_dimensions(self):
         whole = np.array(self.server.vectors([QUERY]))[:, :8]
         expected = whole / np.linalg.norm(whole, axis=1)
-        found = self.embed("hosted_vllm", "/v1", [QUERY], dimensions=8)
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        # It sends Infinity `output_dimension`.
+        for provider in ("hosted_vllm", "infinity"):
+            found = self.embed(provider, "/v1", [QUERY], dimensions=8)
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+
+    def test_encoding_format_none(self):
+        # It sends `null` then.
+        for provider in ("openai", "hosted_vllm"):
+            found = self.embed(provider, "/v1", [QUERY], encoding_format=None)
+            np.testing.assert_allclose(found, self.server.vectors([QUERY]), atol=1e-6)
 
 
 class Rerank(ServerCase):

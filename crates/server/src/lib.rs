@@ -12,7 +12,7 @@
 //! - `jobs`: from inputs to outputs: checks, windows, submission to the engine.
 //! - [`App`]: the state that all of these share.
 //! - [`observe`]: the counters, and `/metrics`.
-//! - `tokenizer_pool`: tokenizing outside the engines, for windows, `/v1/analyze`, `/tokenize` and `/decode`.
+//! - `tokenizer_pool`: tokenizing outside the engines, for windows, `/v1/analyze`, `/tokenize`, `/decode` and `/detokenize`.
 //! - [`models`]: the models by name, each with its engine; [`startup`] starts them under one memory budget.
 //! - `admission`: how many inputs of each request are in flight.
 //! - `wire`: requests, answers and refusals on the wire, one file per [`Dialect`].

@@ -38,6 +38,7 @@ const PATH: &str = "/openapi.json";
         routes::rerank::score,
         routes::tokens::tokenize,
         routes::tokens::decode,
+        routes::tokens::detokenize,
         routes::openai::embeddings,
         routes::pooling::pooling,
         routes::cohere::embed_v2,

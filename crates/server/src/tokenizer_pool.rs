@@ -1,4 +1,4 @@
-//! A bounded pool for tokenizing outside the engines: for windows, for `/v1/analyze`, `/tokenize` and `/decode`.
+//! A bounded pool for tokenizing outside the engines: for windows, `/v1/analyze`, `/tokenize`, `/decode` and `/detokenize`.
 //!
 //! An engine tokenizes whole texts on its own threads. This pool has the same bounds: `--tokenizer-threads` jobs
 //! at once, and `--max-concurrent-requests` jobs running or waiting. No async thread is blocked.

@@ -255,7 +255,7 @@ impl Tokenizer {
     }
 
     /// Returns a token as the vocabulary writes it; empty for an id that it does not have.
-    pub(crate) fn piece(&self, id: u32) -> String {
+    pub fn piece(&self, id: u32) -> String {
         self.inner.id_to_token(id).unwrap_or_default()
     }
 

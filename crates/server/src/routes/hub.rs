@@ -15,7 +15,7 @@ use crate::wire::fields::{agreed, contradiction, exactly_one};
 use crate::wire::hub::{HubAnswer, HubEntity, HubInputs, HubParameters, HubRequest};
 use crate::wire::inputs::{InputBatch, Inputs, one_or_many};
 use crate::wire::partial::{Item, Items, in_place};
-use crate::wire::request::{LengthFields, ModelRequest};
+use crate::wire::request::{LengthFields, ModelRequest, PairCuts};
 use crate::wire::shared::{DEFAULT_TOP_K, MaskFill, Prediction};
 use crate::wire::tei::TeiErrors;
 
@@ -37,7 +37,8 @@ pub(crate) async fn hub(mut call: Call, mut request: HubRequest) -> Result<Respo
         parameters.check("ranking", &["raw_scores", "return_text"])?;
         let raw_scores = parameters.raw_scores.unwrap_or(false);
         let return_text = parameters.return_text.unwrap_or(false);
-        let options = RankOptions { raw_scores, return_text, best: usize::MAX, length };
+        let cuts = PairCuts::default();
+        let options = RankOptions { raw_scores, return_text, best: usize::MAX, length, cuts };
         return rank_texts(&call, query, texts, options).await;
     }
     let overlong = match parameters.stride {

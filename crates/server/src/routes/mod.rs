@@ -53,8 +53,10 @@ pub(crate) fn table() -> Vec<Route> {
         Route::model(Vllm, "/score", rerank::score),
         Route::model(Vllm, "/v1/score", rerank::score).alias_of("/score"),
         Route::model(Vllm, "/pooling", pooling::pooling),
+        // Also vLLM's, recognised by the body.
         Route::model(Tei, "/tokenize", tokens::tokenize),
         Route::model(Tei, "/decode", tokens::decode),
+        Route::model(Vllm, "/detokenize", tokens::detokenize),
         Route::model(OpenAi, "/v1/embeddings", openai::embeddings),
         Route::model(OpenAi, "/embeddings", openai::embeddings).alias_of("/v1/embeddings"),
         Route::model(Cohere, "/v2/embed", cohere::embed_v2),

@@ -17,10 +17,10 @@ pub(crate) async fn embeddings(
     request: EmbeddingsRequest,
 ) -> Result<Response, Refusal> {
     let prompt = call.served.prompt(request.prompt_name.as_deref())?;
-    let (format, normalize) = (request.format()?, request.scaled()?);
+    let (format, normalize, dimensions) = (request.format()?, request.scaled()?, request.kept()?);
     let batch = request.input.into_batch(prompt).map_err(Refusal::Shape)?;
     let overlong = call.overlong()?;
-    let task = Task::Embed { pooling: None, normalize, dimensions: request.dimensions };
+    let task = Task::Embed { pooling: None, normalize, dimensions };
     let mut outputs = call.run(batch.inputs, task, overlong).await?;
     let embedding = |(index, vector)| {
         let embedding = format.encode_vector(vector);

@@ -15,7 +15,7 @@ use crate::jobs::{count_tokens, take_labels};
 use crate::wire::inputs::Document;
 use crate::wire::openai::{OpenAiErrors, TokenUsage};
 use crate::wire::partial::listed;
-use crate::wire::request::LengthFields;
+use crate::wire::request::{LengthFields, PairCuts};
 use crate::wire::shared::RerankRequest;
 use crate::wire::tei::{Rank, RankItem, TeiErrors};
 use crate::wire::vllm::{DocumentRanking, List, RerankDocument, RerankResult, Score, ScoreRequest};
@@ -41,6 +41,7 @@ pub(crate) async fn rerank(call: Call, mut request: RerankRequest) -> Result<Res
             return_text: request.repeated(false)?,
             best: request.best(),
             length: call.length,
+            cuts: request.cuts(),
         };
         return rank_texts(&call, request.query, texts, options).await;
     }
@@ -58,7 +59,7 @@ pub(crate) async fn rerank_v1(call: Call, request: RerankRequest) -> Result<Resp
     responses((status = 200, description = "One score per pair", body = List<Score>), OpenAiErrors))]
 /// Scores pairs: one query with each document, or each query with its own document.
 pub(crate) async fn score(call: Call, mut request: ScoreRequest) -> Result<Response, Refusal> {
-    let raw_scores = request.activation()? == Some(false);
+    let (raw_scores, cuts) = (request.activation()? == Some(false), request.cuts());
     let (queries, documents) = request.take_sides()?;
     let ((queries, _), (documents, _)) = (queries.into_vec(), documents.into_vec());
     call.check_count(queries.len(), "queries")?;
@@ -69,7 +70,8 @@ pub(crate) async fn score(call: Call, mut request: ScoreRequest) -> Result<Respo
             "{queries} queries and {documents} documents; give one query, or as many queries as documents"
         )));
     }
-    let pairs = score_pairs(&call, queries, documents, raw_scores, call.overlong()?).await?;
+    let pairs =
+        score_pairs(&call, queries, documents, raw_scores, (call.overlong()?, cuts)).await?;
     let data = pairs.scores.iter();
     let data = data.map(|&(index, score)| Score { index, object: "score", score }).collect();
     let list = call.vllm_list("score", data, &pairs.outputs);
@@ -83,6 +85,7 @@ pub(super) struct RankOptions {
     /// Maximum number of texts in the answer.
     pub(super) best: usize,
     pub(super) length: LengthFields,
+    pub(super) cuts: PairCuts,
 }
 
 /// Answers with text-embeddings-inference's list, best first.
@@ -95,7 +98,8 @@ pub(super) async fn rank_texts(
     call.check_count(texts.len(), "texts")?;
     let overlong = call.overlong_by(options.length)?;
     let copies = options.return_text.then(|| texts.clone());
-    let pairs = score_pairs(call, vec![query], texts, options.raw_scores, overlong).await?;
+    let lengths = (overlong, options.cuts);
+    let pairs = score_pairs(call, vec![query], texts, options.raw_scores, lengths).await?;
     let text = |index: usize| copies.as_ref().map(|copies| copies[index].clone());
     let rank = |&(index, score): &(usize, f32)| Rank { index, text: text(index), score };
     let mut ranks: Vec<Rank> = pairs.scores.iter().map(rank).collect();
@@ -111,12 +115,12 @@ pub(super) async fn rank_texts(
 /// Answers with vLLM's ranking, best first.
 async fn rank_documents(call: &Call, request: RerankRequest) -> Result<Response, Refusal> {
     let (raw_scores, repeated, best) = (request.logits()?, request.repeated(true)?, request.best());
+    let lengths = (call.overlong()?, request.cuts());
     let documents = request.documents.unwrap_or_default();
     call.check_count(documents.len(), "documents")?;
-    let overlong = call.overlong()?;
     let texts: Vec<String> = documents.into_iter().map(Document::into_text).collect();
     let copies = repeated.then(|| texts.clone());
-    let pairs = score_pairs(call, vec![request.query], texts, raw_scores, overlong).await?;
+    let pairs = score_pairs(call, vec![request.query], texts, raw_scores, lengths).await?;
     let result = |&(index, relevance_score): &(usize, f32)| {
         let text = copies.as_ref().map(|copies| copies[index].clone());
         RerankResult { index, document: text.map(|text| RerankDocument { text }), relevance_score }
@@ -133,6 +137,51 @@ async fn rank_documents(call: &Call, request: RerankRequest) -> Result<Response,
 
 /// Scores one query with each text, or each query with its own text.
 async fn score_pairs(
+    call: &Call,
+    queries: Vec<String>,
+    texts: Vec<String>,
+    raw_scores: bool,
+    (overlong, cuts): (Overlong, PairCuts),
+) -> Result<PairScores, Refusal> {
+    let (queries, shorter_queries) = shorten(call, queries, cuts.query).await?;
+    let (texts, shorter_texts) = shorten(call, texts, cuts.document).await?;
+    let mut pairs = score_read(call, queries, texts, raw_scores, overlong).await?;
+    // The header `x-truncated` is about the whole request.
+    for output in pairs.outputs.iter_mut().filter(|_| shorter_queries || shorter_texts) {
+        output.truncated = true;
+    }
+    Ok(pairs)
+}
+
+/// Cuts texts to their first `limit` tokens. Returns also whether any was longer.
+async fn shorten(
+    call: &Call,
+    texts: Vec<String>,
+    limit: Option<usize>,
+) -> Result<(Vec<String>, bool), Refusal> {
+    let Some(limit) = limit else { return Ok((texts, false)) };
+    let served = call.served.clone();
+    let cut = move || {
+        let mut shorter = false;
+        let mut first = |text: String| {
+            // An empty text is refused with its index when it is scored.
+            let Ok(tokens) = served.engine.model().tokenizer.encode_bare(&text) else {
+                return text;
+            };
+            let Some(next) = tokens.spans.get(limit) else { return text };
+            shorter = true;
+            // Tokens of one character share its span: a character that does not fit whole is left out.
+            let end = next.start.min(tokens.spans[limit - 1].end);
+            text.chars().take(end).collect()
+        };
+        let texts = texts.into_iter().map(&mut first).collect();
+        (texts, shorter)
+    };
+    call.app.tokenizer_pool.run(cut).await
+}
+
+/// Scores pairs of texts that are read as they are.
+async fn score_read(
     call: &Call,
     queries: Vec<String>,
     texts: Vec<String>,

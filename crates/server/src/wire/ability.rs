@@ -8,12 +8,9 @@ use super::cohere::CohereEmbedRequest;
 use super::hub::{HubInputs, HubRequest};
 use super::native::{AnalyzeRequest, FillMaskRequest, TagRequest};
 use super::openai::EmbeddingsRequest;
-use super::shared::{ClassifyRequest, RerankRequest};
-use super::tei::{
-    DecodeRequest, EmbedAllRequest, EmbedRequest, PredictRequest, SimilarityRequest,
-    TokenizeRequest,
-};
-use super::vllm::{PoolingRequest, PoolingTask, ScoreRequest};
+use super::shared::{ClassifyRequest, RerankRequest, TokenizeRequest};
+use super::tei::{DecodeRequest, EmbedAllRequest, EmbedRequest, PredictRequest, SimilarityRequest};
+use super::vllm::{DetokenizeRequest, PoolingRequest, PoolingTask, ScoreRequest};
 
 /// What a model can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +72,7 @@ needs! {
     FillMaskRequest => Some(Ability::FillMask),
     TokenizeRequest => None,
     DecodeRequest => None,
+    DetokenizeRequest => None,
     AnalyzeRequest => None,
 }
 

@@ -20,6 +20,8 @@ model_request! {
         pub(crate) input: Inputs,
         /// Keeps the first so many dimensions (Matryoshka).
         pub(crate) dimensions: Option<usize>,
+        /// Cohere's name for `dimensions`, which LiteLLM sends to Infinity.
+        pub(crate) output_dimension: Option<usize>,
         /// Name of a prompt of the model, put before each text; the model's default prompt if absent.
         pub(crate) prompt_name: Option<String>,
         /// Jina's name for `normalize`.
@@ -56,6 +58,11 @@ impl EmbeddingsRequest {
         let names =
             [("encoding_format", self.encoding_format), ("embedding_type", self.embedding_type)];
         Ok(agreed(&names)?.unwrap_or_default())
+    }
+
+    /// Returns the number of dimensions to keep.
+    pub(crate) fn kept(&self) -> Result<Option<usize>, Refusal> {
+        agreed(&[("dimensions", self.dimensions), ("output_dimension", self.output_dimension)])
     }
 
     /// Returns whether vectors are scaled to unit length.

@@ -90,6 +90,13 @@ pub(crate) enum Padding {
     DoNotPad,
 }
 
+/// The maximum number of tokens that are read of each query and of each document, without special ones.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PairCuts {
+    pub(crate) query: Option<usize>,
+    pub(crate) document: Option<usize>,
+}
+
 /// The fields of one request on how its inputs are tokenized and cut. A dialect has some of them; the others are
 /// `None`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -161,8 +168,8 @@ impl LengthFields {
 /// Declares a request with fields of its own, and after `+` the shared ones that its dialect has: `model`,
 /// `truncate`, `truncation_direction`, `truncate_prompt_tokens` (with `truncation_side`), `add_special_tokens`,
 /// `chunk` and `partial`; `activation` for vLLM's names of one flag, with a method of that name; `encoding` for the forms of
-/// vectors; `vllm`, `scoring` and `chat` for vLLM's fields that are known and not computed. With `dialect_by_body` the struct
-/// has a method of that name, for a path that two dialects share.
+/// vectors; `scoring` for those of pairs, with the method `cuts`; `vllm` and `chat` for vLLM's fields that are known and not
+/// computed. With `dialect_by_body` the struct has a method of that name, for a path that two dialects share.
 ///
 /// Every optional field must be an `Option`: `crates/server/tests/wire/nulls.rs` sends `null` for each.
 macro_rules! model_request {
@@ -282,20 +289,27 @@ macro_rules! model_request {
             pub(crate) mm_processor_kwargs: Option<$crate::wire::fields::NotSupported>,
         });
     };
-    (@add [scoring $($rest:ident)*] $head:tt $model:tt $methods:tt $length:tt { $($fields:tt)* }) => {
-        model_request!(@add [$($rest)*] $head $model $methods $length { $($fields)*
+    (@add [scoring $($rest:ident)*] $head:tt $model:tt { $($methods:tt)* } $length:tt { $($fields:tt)* }) => {
+        model_request!(@add [$($rest)*] $head $model { $($methods)*
+            /// Returns how many tokens of each text are read.
+            pub(crate) fn cuts(&self) -> $crate::wire::request::PairCuts {
+                let limit = |tokens: Option<usize>| tokens.filter(|&tokens| tokens > 0);
+                $crate::wire::request::PairCuts {
+                    query: limit(self.max_tokens_per_query),
+                    document: limit(self.max_tokens_per_doc),
+                }
+            }
+        } $length { $($fields)*
             /// Not supported.
             #[expect(dead_code, reason = "any value that matters is refused")]
             pub(crate) instruction: Option<$crate::wire::fields::NotSupported>,
             /// Not supported.
             #[expect(dead_code, reason = "any value that matters is refused")]
             pub(crate) chat_template_kwargs: Option<$crate::wire::fields::NotSupported>,
-            /// Not supported: give `truncate_prompt_tokens`.
-            #[expect(dead_code, reason = "any value that matters is refused")]
-            pub(crate) max_tokens_per_query: Option<$crate::wire::fields::NotSupported>,
-            /// Not supported: give `truncate_prompt_tokens`.
-            #[expect(dead_code, reason = "any value that matters is refused")]
-            pub(crate) max_tokens_per_doc: Option<$crate::wire::fields::NotSupported>,
+            /// vLLM's: reads the first so many tokens of each query; all if absent or 0.
+            pub(crate) max_tokens_per_query: Option<usize>,
+            /// vLLM's and Cohere's: reads the first so many tokens of each document; all if absent or 0.
+            pub(crate) max_tokens_per_doc: Option<usize>,
         });
     };
     (@add [chat $($rest:ident)*] $head:tt $model:tt $methods:tt $length:tt { $($fields:tt)* }) => {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::fields::{NotSupported, agreed};
+use super::fields::{NotSupported, agreed, contradiction};
 use super::inputs::{Document, Inputs, Texts};
 use super::request::Dialect;
 use super::request::model_request;
@@ -95,6 +95,33 @@ impl RerankRequest {
             (Dialect::Vllm, ..) | (_, None, Some(_)) => Ok(Dialect::Vllm),
             (_, Some(_), None) => Ok(Dialect::Tei),
             _ => Err(Refusal::Shape("give either `texts` or `documents`".into())),
+        }
+    }
+}
+
+model_request! {
+    /// `POST /tokenize`: `inputs` for text-embeddings-inference's answer, `prompt` for vLLM's.
+    pub(crate) struct TokenizeRequest {
+        /// text-embeddings-inference's field: one text or several.
+        pub(crate) inputs: Option<Texts>,
+        /// vLLM's field: one text.
+        pub(crate) prompt: Option<String>,
+        /// True if absent.
+        pub(crate) add_special_tokens: Option<bool>,
+        /// Name of a prompt of the model, put before each text; none if absent.
+        pub(crate) prompt_name: Option<String>,
+        /// vLLM's: returns the tokens as the vocabulary writes them; false if absent. Only with `prompt`.
+        pub(crate) return_token_strs: Option<bool>,
+    } + dialect_by_body, model, chat
+}
+
+impl TokenizeRequest {
+    fn dialect_by_body(&self, _: Dialect) -> Result<Dialect, Refusal> {
+        match (&self.inputs, &self.prompt, self.return_token_strs) {
+            (Some(_), None, Some(true)) => Err(contradiction("inputs", "return_token_strs")),
+            (Some(_), None, _) => Ok(Dialect::Tei),
+            (None, Some(_), _) => Ok(Dialect::Vllm),
+            _ => Err(Refusal::Shape("give either `inputs` or `prompt`".into())),
         }
     }
 }

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, ToSchema};
 
-use super::inputs::{Inputs, PredictInputs, SimilarityInput, Texts};
+use super::inputs::{Inputs, PredictInputs, SimilarityInput};
 use super::partial::Items;
 use super::request::model_request;
 use super::shared::Prediction;
@@ -94,16 +94,6 @@ model_request! {
     pub(crate) struct SimilarityParameters {
         pub(crate) prompt_name: Option<String>,
     } + truncate, truncation_direction, chunk, partial
-}
-
-model_request! {
-    /// `POST /tokenize`.
-    pub(crate) struct TokenizeRequest {
-        pub(crate) inputs: Texts,
-        /// True if absent.
-        pub(crate) add_special_tokens: Option<bool>,
-        pub(crate) prompt_name: Option<String>,
-    } + model
 }
 
 /// One token.

@@ -1,4 +1,4 @@
-//! vLLM's pooling endpoints: `/classify`, `/pooling`, `/score` and the answer of `/rerank`.
+//! vLLM's pooling endpoints: `/classify`, `/pooling`, `/score`, and the answers of `/rerank` and `/tokenize`.
 //!
 //! Errors are OpenAI's, as vLLM's are.
 
@@ -172,4 +172,30 @@ pub(crate) struct RerankResult {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RerankDocument {
     pub(crate) text: String,
+}
+
+/// The answer of `/tokenize` to `prompt`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TokenizedPrompt {
+    /// Number of tokens.
+    pub(crate) count: usize,
+    /// Tokens of the longest input.
+    pub(crate) max_model_len: usize,
+    pub(crate) tokens: Vec<u32>,
+    /// The tokens as the vocabulary writes them; null unless the request has `return_token_strs`.
+    pub(crate) token_strs: Option<Vec<String>>,
+}
+
+model_request! {
+    /// `POST /detokenize`.
+    pub(crate) struct DetokenizeRequest {
+        pub(crate) tokens: Vec<u32>,
+    } + model
+}
+
+/// The answer of `/detokenize`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DetokenizedPrompt {
+    /// The text, special tokens included.
+    pub(crate) prompt: String,
 }

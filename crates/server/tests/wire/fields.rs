@@ -68,8 +68,8 @@ async fn what_is_not_computed_is_refused_by_name() {
     ];
     let of_scores = [
         ("instruction", json!("Rank")),
-        ("max_tokens_per_query", json!(5)),
-        ("max_tokens_per_doc", json!(4096)),
+        ("max_tokens_per_query", json!(-1)),
+        ("max_tokens_per_doc", json!(-1)),
         ("chat_template_kwargs", json!({"a": 1})),
     ];
     let of_ranks = [("rank_fields", json!(["title"])), ("max_chunks_per_doc", json!(10))];
@@ -115,7 +115,11 @@ async fn what_changes_nothing_is_accepted() {
         ("normalized", json!(true)),
         ("task", json!("")),
     ];
-    let of_scores = [("max_tokens_per_doc", json!(0)), ("instruction", json!(""))];
+    let of_scores = [
+        ("max_tokens_per_doc", json!(0)),
+        ("max_tokens_per_doc", json!(4096)),
+        ("instruction", json!("")),
+    ];
     let of_ranks = [("rank_fields", json!(["text"])), ("return_documents", json!(true))];
     let cases: [Case; 5] = [
         (embeddings(), vec![&of_all, &of_texts, &of_numbers, &of_embeddings]),
@@ -141,6 +145,11 @@ async fn fields_that_contradict_each_other_are_refused() {
             "/v1/embeddings",
             json!({"input": "a", "normalize": true, "use_activation": false}),
             ["normalize", "use_activation"],
+        ),
+        (
+            "/v1/embeddings",
+            json!({"input": "a", "dimensions": 8, "output_dimension": 16}),
+            ["dimensions", "output_dimension"],
         ),
         (
             "/v1/embeddings",

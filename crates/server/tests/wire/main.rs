@@ -17,3 +17,4 @@ mod pipelines;
 mod tei;
 mod truncation;
 mod unknown;
+mod vllm;

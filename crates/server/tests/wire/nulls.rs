@@ -30,7 +30,9 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
         ("/pooling", "", json!({"input": "a"})),
         ("/pooling", "/models/intent", json!({"input": "a"})),
         ("/tokenize", "", json!({"inputs": "a"})),
+        ("/tokenize", "", json!({"prompt": "a"})),
         ("/decode", "", json!({"ids": [5]})),
+        ("/detokenize", "", json!({"tokens": [5]})),
         ("/v1/embeddings", "", json!({"input": "a"})),
         ("/embeddings", "", json!({"input": ["a", "b"]})),
         ("/tag", "/models/pii", json!({"inputs": "a"})),
@@ -91,7 +93,7 @@ async fn null_is_an_absent_field_on_every_route() {
         let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
         let mut pointers = Vec::new();
         properties(&document, schema, "", &mut pointers);
-        assert!(pointers.len() > 2, "{path}: {pointers:?}");
+        assert!(pointers.len() > 1, "{path}: {pointers:?}");
         for pointer in pointers {
             let (parent, name) = pointer.rsplit_once('/').unwrap();
             let Some(nulled) = with(&body, &pointer, Value::Null) else { continue };
