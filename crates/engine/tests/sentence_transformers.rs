@@ -127,6 +127,18 @@ fn scores_are_those_of_a_cross_encoder() {
             assert!(worst <= 2e-5, "{name}: {worst:e} for {query:?}");
         }
     }
+    // The caller's default prompt is as good as the checkpoint's.
+    let prompted = cases.iter().find(|case| case["name"] == "one label, default prompt").unwrap();
+    let mut files = prompted["files"].as_object().unwrap().clone();
+    files["config_sentence_transformers.json"]["default_prompt_name"] = Value::Null;
+    let made = checkpoint("cross-1", &files, &Value::Null);
+    let default = |name: &str| LoadOptions {
+        default_prompt: Some(DefaultPrompt::Name(name.into())),
+        ..LoadOptions::default()
+    };
+    let model = Model::load(&made, default("query")).expect("loads");
+    assert_eq!(model.prompts.get(None), Ok(Some("Judge: ")));
+    assert!(Model::load(&made, default("nope")).is_err());
 }
 
 /// An embedder's files: a Pooling and the given ones.

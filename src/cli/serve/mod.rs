@@ -141,7 +141,8 @@ fn load_models(args: &Serve) -> Result<Models, Box<dyn Error + Send + Sync>> {
 /// Logs options that have no effect on a model, and a limit of its own that an option lifts.
 fn warn_of_limits(args: &Serve, model: &Model) {
     let embeds = matches!(model.config.head, Head::Base | Head::MaskedLm { .. });
-    if let (Some(option), false) = (args.vectors.first(), embeds) {
+    let prompted = model.prompts.get(None).is_ok_and(|prompt| prompt.is_some());
+    if let (Some(option), false) = (args.vectors.first(), embeds || prompted) {
         tracing::warn!(
             model = model.name,
             "{option} has no effect: the model computes no vectors of texts"

@@ -28,6 +28,10 @@ pub(crate) fn absent(file: &str, files: &[String], adapter_config: Option<&[u8]>
         has_one.then(|| adapter(adapter_config))
     };
     let hint = match file {
+        // Beside safetensors it is the config alone that is missing.
+        "config.json" if files.iter().any(|name| name.ends_with(".safetensors")) => adapter()
+            .or_else(|| folder_below(files))
+            .or_else(|| Some("get config.json from the model that these weights are of".into())),
         "config.json" => adapter().or_else(|| folder_below(files)).or_else(|| other_weights(files)),
         "model.safetensors" => adapter().or_else(|| other_weights(files)),
         "tokenizer.json" => other_tokenizer(files),

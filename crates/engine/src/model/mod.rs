@@ -112,7 +112,7 @@ impl Model {
         architecture.check(&weights, checkpoint.name())?;
         let mut tokenizer = Tokenizer::open(checkpoint)?;
         tokenizer.check(config.vocab_size, checkpoint.name())?;
-        let SentenceTransformer { transformer, embedding, mut prompts, scoring } =
+        let SentenceTransformer { transformer, embedding, mut prompts, takes_prompts, scoring } =
             SentenceTransformer::read(checkpoint, &config, labels.len(), options.pooling)?;
         if transformer.do_lower_case {
             tokenizer.lower_case().map_err(|reason| LoadError::Tokenizer {
@@ -120,8 +120,8 @@ impl Model {
                 reason,
             })?;
         }
-        if let (Some(given), Head::Base | Head::MaskedLm { .. }) =
-            (&options.default_prompt, &config.head)
+        if let Some(given) = &options.default_prompt
+            && takes_prompts
         {
             prompts.set_default(given)?;
         }

@@ -5,6 +5,7 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_ignored::Path;
+use serde_json::Value;
 
 use super::fields::NoEffect;
 use crate::error::Refusal;
@@ -14,6 +15,27 @@ const KEPT: usize = 16;
 
 /// Characters that are kept of the name of an unknown field.
 const LONGEST_NAME: usize = 64;
+
+/// Fields that change the answers of the endpoints that have them. The others refuse them, whatever
+/// `--unknown-fields` says.
+const OF_OTHER_ENDPOINTS: [&str; 13] = [
+    "add_special_tokens",
+    "aggregation_strategy",
+    "candidate_labels",
+    "dimensions",
+    "hypothesis_template",
+    "ignore_labels",
+    "multi_label",
+    "normalize",
+    "prompt_name",
+    "stride",
+    "truncate_prompt_tokens",
+    "truncation_side",
+    "use_activation",
+];
+
+/// Those of them that are flags and on by default.
+const ON_BY_DEFAULT: [&str; 3] = ["add_special_tokens", "normalize", "use_activation"];
 
 /// The fields of a body that its request does not have.
 #[derive(Debug, Default)]
@@ -35,7 +57,10 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<(T, UnknownField
     let mut json = serde_json::Deserializer::from_slice(body);
     let request = serde_ignored::deserialize(&mut json, |path| unknown.add(&path));
     match request.and_then(|request| json.end().map(|()| request)) {
-        Ok(request) => Ok((request, unknown)),
+        Ok(request) => {
+            unknown.refuse_those_of_other_endpoints(body)?;
+            Ok((request, unknown))
+        }
         Err(error) => Err(refuse::<T>(body, &error)),
     }
 }
@@ -69,6 +94,38 @@ fn check_syntax(body: &[u8]) -> Result<(), serde_json::Error> {
 }
 
 impl UnknownFields {
+    /// Refuses a field by which another endpoint changes its answer: whoever sends it here expects that too.
+    fn refuse_those_of_other_endpoints(&self, body: &[u8]) -> Result<(), Refusal> {
+        let own = |name: &&String| {
+            let name = name.strip_prefix("parameters.").unwrap_or(name);
+            OF_OTHER_ENDPOINTS.contains(&name)
+        };
+        let mut names = self.names.iter().filter(own).peekable();
+        if names.peek().is_none() {
+            return Ok(());
+        }
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let asks = |name: &&String| {
+            let value = name.split('.').fold(&body, |value, key| &value[key]);
+            match value {
+                // Flags that are on by default.
+                Value::Bool(on) if ON_BY_DEFAULT.contains(&name.as_str()) => !on,
+                Value::Null | Value::Bool(false) => false,
+                Value::String(text) => !text.is_empty(),
+                Value::Array(items) => !items.is_empty(),
+                Value::Number(number) => number.as_f64() != Some(0.0),
+                Value::Bool(true) | Value::Object(_) => true,
+            }
+        };
+        match names.find(asks) {
+            None => Ok(()),
+            Some(name) => Err(Refusal::Invalid(format!(
+                "`{name}` is no field of this endpoint, and would change the answer of those that have it (/docs); \
+                 leave it out"
+            ))),
+        }
+    }
+
     fn add(&mut self, path: &Path) {
         self.count += 1;
         if self.names.len() == KEPT {

@@ -82,6 +82,9 @@ pub struct Figures {
     /// Why no request was measured, or why clients stopped early; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Clients that the target told to wait past the cell's end: from then on the load was less than the plan's.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stopped_clients: usize,
     /// Measured requests, by intended start.
     pub requests: usize,
     /// Those that were answered.
@@ -148,4 +151,8 @@ pub struct BatchMean {
     pub sequences: f64,
     /// Tokens.
     pub tokens: f64,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }

@@ -23,13 +23,22 @@ pub(crate) struct CellContext<'a> {
     pub(crate) cut_by_time_limit: bool,
     /// See [`Figures::note`].
     pub(crate) note: Option<String>,
+    pub(crate) stopped_clients: usize,
     pub(crate) steady: Steady,
     pub(crate) generator: GeneratorReadings,
 }
 
 /// Computes the figures of a cell.
 pub(crate) fn figures(records: &[RequestRecord], context: CellContext<'_>) -> Figures {
-    let CellContext { spec, measured_us, cut_by_time_limit, note, steady, generator } = context;
+    let CellContext {
+        spec,
+        measured_us,
+        cut_by_time_limit,
+        note,
+        stopped_clients,
+        steady,
+        generator,
+    } = context;
     let measured: Vec<&RequestRecord> =
         records.iter().filter(|record| record.phase == Phase::Measured).collect();
     let successes: Vec<&RequestRecord> =
@@ -58,6 +67,7 @@ pub(crate) fn figures(records: &[RequestRecord], context: CellContext<'_>) -> Fi
         measured_seconds: seconds,
         cut_by_time_limit,
         note,
+        stopped_clients,
         requests: measured.len(),
         successes: successes.len(),
         failures,
@@ -154,6 +164,7 @@ mod tests {
             measured_us: (20_000, 60_000),
             cut_by_time_limit: false,
             note: None,
+            stopped_clients: 0,
             steady: Steady::NotSought { reason: String::new() },
             generator: GeneratorReadings {
                 lateness_us: vec![0, 3000],

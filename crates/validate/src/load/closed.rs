@@ -2,8 +2,9 @@
 //!
 //! The intended start of a request is the time at which its client is free to send it: right after the
 //! previous answer, or after the pause that follows a failure. A client that the target tells to wait past the
-//! cell's time limit (`Retry-After`) sends no further request: it would neither obey nor measure anything. Time that the generator loses between the
-//! intended start and sending is part of the latency, and is reported as the generator's lag.
+//! cell's time limit (`Retry-After`) sends no further request: it would neither obey nor measure anything. Time that
+//! the generator loses between the intended start and sending is part of the latency, and is reported as the
+//! generator's lag.
 
 use std::sync::Arc;
 

@@ -27,7 +27,7 @@ pub(super) fn cell_status(
         return (Status::NotRun { reason }, output.records);
     }
     let note = note(spec, time_limit_seconds, &output);
-    let LoadOutput { mut records, measured_us, end_reason, .. } = output;
+    let LoadOutput { mut records, measured_us, end_reason, stopped_clients } = output;
     let end_us = records.iter().map(|record| record.ended_us).max().unwrap_or(0);
     let mut measured_us = measured_us.unwrap_or((end_us, end_us));
     let steady = find_steady_part(&spec.load, &mut records, &mut measured_us);
@@ -36,6 +36,7 @@ pub(super) fn cell_status(
         measured_us,
         cut_by_time_limit: end_reason == EndReason::TimeLimit,
         note,
+        stopped_clients,
         steady,
         generator,
     };

@@ -249,12 +249,21 @@ fn judge_success(verdict: &mut Verdict, runs: &[&Figures]) {
 }
 
 /// Fails the limit if a run has no answered request, whatever the limit: a target that answers nothing meets none,
-/// and a run without a measured request shows nothing else.
+/// and a run without a measured request shows nothing else. Fails it too if the target sent clients away for the
+/// rest of the cell: those that were left are not the load that the limit is about.
 fn fails_unanswered(verdict: &mut Verdict, runs: &[&Figures]) -> bool {
-    let Some(run) = runs.iter().find(|figures| figures.successes == 0) else { return false };
     let one = if runs.len() > 1 { "in one run " } else { "" };
-    let what = if run.requests == 0 { "measured" } else { "answered" };
-    verdict.reason = format!("{one}no request was {what}");
+    verdict.reason = if let Some(run) = runs.iter().find(|figures| figures.successes == 0) {
+        let what = if run.requests == 0 { "measured" } else { "answered" };
+        format!("{one}no request was {what}")
+    } else if let Some(run) = runs.iter().find(|figures| figures.stopped_clients > 0) {
+        let clients = run.stopped_clients;
+        format!(
+            "{one}the target told {clients} clients to wait past the end (Retry-After), and only the others were measured"
+        )
+    } else {
+        return false;
+    };
     verdict.outcome = Outcome::Fail;
     true
 }

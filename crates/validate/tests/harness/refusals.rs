@@ -95,6 +95,8 @@ async fn clients_that_may_send_go_on_without_those_that_may_not() {
         figures.note.as_ref().is_some_and(|note| note.contains("1 of 4 clients")),
         "{figures:?}"
     );
+    // What three clients got is no answer to what four would get.
+    assert_eq!(outcomes(&report), [Outcome::Fail; 3], "{:?}", report.results.verdicts);
 }
 
 #[tokio::test(start_paused = true)]

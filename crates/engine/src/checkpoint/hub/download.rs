@@ -3,9 +3,10 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use ring::digest::{Context, SHA256};
 
 use super::cache::{RepoCache, create_parent};
 use super::client::{Answer, Client, Failure, RemoteFile};
@@ -20,6 +21,11 @@ pub(super) enum DownloadError {
     Io(io::Error),
     /// The repository got a new commit meanwhile.
     Changed,
+    /// The bytes are not those that the Hub promised, and are deleted.
+    Damaged {
+        /// Whether some of them were there before this run.
+        resumed: bool,
+    },
 }
 
 impl From<io::Error> for DownloadError {
@@ -54,11 +60,37 @@ pub(super) fn store(
             create_parent(&blob)?;
             // After a wait the Hub has closed the connection.
             let part = blob.with_file_name(format!("{etag}.incomplete"));
+            let resumed = part.metadata().is_ok_and(|part| part.len() > 0);
             Part::open(&part, file, &remote)?.fill(client, (!waited).then_some(remote))?;
+            if !is_intact(&part, &etag)? {
+                fs::remove_file(&part)?;
+                return Err(DownloadError::Damaged { resumed });
+            }
             fs::rename(part, &blob)?;
         }
     }
     Ok(cache.link(&commit, file, &etag)?)
+}
+
+/// Returns whether a file has the content that its etag promises. The Hub's etag of a large file is its SHA-256; other
+/// etags promise nothing.
+fn is_intact(path: &Path, etag: &str) -> io::Result<bool> {
+    let is_digest = etag.len() == 64 && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_digest {
+        return Ok(true);
+    }
+    let (mut file, mut digest) = (File::open(path)?, Context::new(&SHA256));
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => digest.update(&buffer[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let hex = digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    Ok(hex.eq_ignore_ascii_case(etag))
 }
 
 /// The bytes of a file that have come so far.
@@ -72,7 +104,7 @@ struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    fn open(path: &std::path::Path, name: &'a str, remote: &RemoteFile) -> io::Result<Part<'a>> {
+    fn open(path: &Path, name: &'a str, remote: &RemoteFile) -> io::Result<Part<'a>> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let bytes = file.metadata()?.len();
         Ok(Part { name, etag: remote.etag.clone(), size: remote.size, file, bytes })
@@ -183,5 +215,26 @@ impl Progress<'_> {
             }
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_held_against_the_bytes() {
+        // sha256sum of "abc".
+        let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let path = std::env::temp_dir().join(format!("bigbatch-digest-{}", std::process::id()));
+        for (bytes, etag, intact) in [
+            ("abc", digest, true),
+            ("abd", digest, false),
+            ("abd", "a9993e364706816aba3e25717850c26c9cd0d89d", true),
+        ] {
+            fs::write(&path, bytes).expect("writable");
+            assert_eq!(is_intact(&path, etag).expect("readable"), intact, "{bytes} {etag}");
+        }
+        fs::remove_file(&path).expect("it is ours");
     }
 }

@@ -27,6 +27,11 @@ pub(super) enum Refusal {
         because: String,
     },
     Changed,
+    /// A download that was not what the Hub promised.
+    Damaged {
+        file: String,
+        resumed: bool,
+    },
     /// The Hub answered with an error.
     Status(Box<ErrorAnswer>),
     Unreachable {
@@ -73,6 +78,7 @@ impl Refusal {
         match error {
             DownloadError::Hub(failure) => Refusal::of_hub(client, file, failure),
             DownloadError::Changed => Refusal::Changed,
+            DownloadError::Damaged { resumed } => Refusal::Damaged { file: file.into(), resumed },
             DownloadError::Io(error) => Refusal::Io { file: file.into(), error },
         }
     }
@@ -110,6 +116,10 @@ impl fmt::Display for Refusal {
                  start once with the Hub reachable, or fetch all files with `hf download {id}`",
                 folder.display()
             ),
+            Refusal::Damaged { file, resumed } => {
+                let of = if *resumed { "an earlier download and this one" } else { "the download" };
+                write!(f, "{file}: the bytes of {of} do not have the Hub's SHA-256 and were deleted; start again")
+            }
             Refusal::Changed => f.write_str(
                 "the repository got a new commit during the download; start again, or name a commit as \
                  NAME@COMMIT",

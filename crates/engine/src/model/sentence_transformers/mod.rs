@@ -47,6 +47,8 @@ pub(super) struct SentenceTransformer {
     pub(super) transformer: TransformerSettings,
     pub(super) embedding: Embedding,
     pub(super) prompts: Prompts,
+    /// Whether texts get a default prompt: those of embedders and of CrossEncoders.
+    pub(super) takes_prompts: bool,
     /// How a CrossEncoder's logits become scores, if it states that.
     pub(super) scoring: Option<Scoring>,
 }
@@ -76,6 +78,7 @@ impl SentenceTransformer {
             transformer,
             embedding,
             prompts: Prompts::default(),
+            takes_prompts: embeds,
             scoring: None,
         };
         match config.head {
@@ -90,6 +93,7 @@ impl SentenceTransformer {
                 let own = if root.is_cross_encoder() {
                     refuse_modules(after.unwrap_or_default())?;
                     settings.prompts = root.prompts();
+                    settings.takes_prompts = true;
                     root.scoring()?
                 } else {
                     None
