@@ -8,7 +8,7 @@ use std::path::Path;
 
 use bigbatch_engine::{
     Answer, Checkpoint, DefaultPrompt, Engine, EngineOptions, Input, LoadOptions, Model, Pooling,
-    Request, RequestError, Response, Similarity, Task, Truncate, prompted,
+    Request, RequestError, Response, Scoring, Similarity, Task, Truncate, prompted,
 };
 use serde_json::{Map, Value, json};
 
@@ -127,6 +127,11 @@ fn scores_are_those_of_a_cross_encoder() {
             assert!(worst <= 2e-5, "{name}: {worst:e} for {query:?}");
         }
     }
+    // CrossEncoder's own default for several labels: Identity.
+    let mut files = Map::new();
+    files.insert("config_sentence_transformers.json".into(), json!({"model_type": "CrossEncoder"}));
+    let made = checkpoint("cross-3", &files, &Value::Null);
+    assert_eq!(Model::load(&made, LoadOptions::default()).expect("loads").scoring(), Scoring::None);
     // The caller's default prompt is as good as the checkpoint's.
     let prompted = cases.iter().find(|case| case["name"] == "one label, default prompt").unwrap();
     let mut files = prompted["files"].as_object().unwrap().clone();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
@@ -50,7 +50,7 @@ const ENVIRONMENT_ALIASES: [(&str, &str); 19] = [
     ("log_level", "RUST_LOG"),
 ];
 
-/// Options that only the command line can set.
+/// Options that are no keys of the file, and variables only where the code says so: `BIGBATCH_CONFIG`.
 const FLAGS_ONLY: [&str; 3] = ["help", "config", "print_config"];
 
 /// The option whose value must not be printed or logged.
@@ -84,11 +84,18 @@ fn merge(
     };
     let flags = &parse(&argv);
     let command = serve_command();
-    let mut sources =
-        Sources { command: &command, flags, origins: Origins::new(), added: Vec::new() };
-    sources.add_environment(variable)?;
-    if let Some(path) = flags.get_one::<std::path::PathBuf>("config") {
-        sources.add_file(path)?;
+    let mut sources = Sources {
+        command: &command,
+        flags,
+        origins: Origins::new(),
+        strongest: Origins::new(),
+        added: Vec::new(),
+    };
+    sources.add_environment(&variable)?;
+    let named = variable("BIGBATCH_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    if let Some(path) = flags.get_one::<PathBuf>("config").cloned().or(named) {
+        sources.strongest = sources.origins.clone();
+        sources.add_file(&path)?;
     }
     let Sources { origins, added, .. } = sources;
     argv.extend(added);
@@ -140,6 +147,8 @@ struct Sources<'a> {
     command: &'a Command,
     flags: &'a ArgMatches,
     origins: Origins,
+    /// The origins before the source that is being added.
+    strongest: Origins,
     /// Arguments to append to the command line: `--port=8080`.
     added: Vec<OsString>,
 }
@@ -198,9 +207,17 @@ impl Sources<'_> {
         Ok(())
     }
 
+    /// Returns whether a stronger source sets the option, or the one that it excludes.
     fn is_set(&self, id: &str) -> bool {
-        self.flags.value_source(id) == Some(ValueSource::CommandLine)
-            || self.origins.contains_key(id)
+        let by_flag = |id: &str| self.flags.value_source(id) == Some(ValueSource::CommandLine);
+        let excluded = match id {
+            "default_prompt" => "default_prompt_name",
+            "default_prompt_name" => "default_prompt",
+            _ => id,
+        };
+        // Both from one source are for clap to reject.
+        let stronger = self.strongest.contains_key(excluded);
+        by_flag(id) || by_flag(excluded) || self.origins.contains_key(id) || stronger
     }
 
     /// Adds the values of an option, unless clap rejects them.
@@ -295,6 +312,12 @@ mod tests {
         assert_eq!(values(&merged, "max_chunks"), ["1"]);
         assert_eq!(values(&merged, "model"), ["a=x", "b=y"]);
         assert_eq!(values(&merged, "drain_delay"), ["5"]);
+        let named = path.display().to_string();
+        let merged = read(&[], &[("BIGBATCH_CONFIG", &named)]).expect("reads");
+        assert_eq!(values(&merged, "max_chunks"), ["1"]);
+        let prompts = [("DEFAULT_PROMPT_NAME", "query")];
+        let merged = read(&["--default-prompt=q: "], &prompts).expect("the flag wins");
+        assert_eq!(values(&merged, "default_prompt_name"), [""; 0]);
         let with_model = read(&[&config, "--model=c"], &[]).expect("reads");
         assert_eq!(values(&with_model, "model"), ["c"]);
         std::fs::remove_file(path).expect("it is ours");

@@ -172,10 +172,12 @@ fn a_classifier_needs_no_files_of_sentence_transformers() {
 fn a_file_that_cannot_be_fetched_is_an_error() {
     let scratch = Scratch::new();
     let hub = FakeHub::start(&prompted_model(&scratch));
-    hub.change(|state| {
-        state.fails = Some(("1_Pooling/config.json", "503 Service Unavailable", ""))
-    });
-    assert_refused(embed_of_hub(&scratch, &hub.address), &["1_Pooling/config.json", "503"]);
+    // A bare 404 is a proxy's and no word about the repository; it must not be remembered either.
+    for (status, number) in [("503 Service Unavailable", "503"), ("404 Not Found", "404")] {
+        hub.change(|state| state.fails = Some(("1_Pooling/config.json", status, "")));
+        assert_refused(embed_of_hub(&scratch, &hub.address), &["1_Pooling/config.json", number]);
+    }
+    assert!(!repository(&scratch).join(".no_exist/c1/1_Pooling/config.json").exists());
 }
 
 #[test]

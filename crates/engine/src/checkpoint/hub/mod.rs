@@ -142,7 +142,8 @@ impl HubRepo {
     }
 
     fn fetch(&self, client: &Client, file: &str) -> Result<Option<PathBuf>, Refusal> {
-        match client.get(file, 0).map_err(|failure| Refusal::of_hub(client, file, failure))? {
+        let refuse = |failure| Refusal::of_hub(client, file, failure).of_known_model();
+        match client.get(file, 0).map_err(refuse)? {
             Answer::File(remote) if remote.commit != self.commit => Err(Refusal::Changed),
             Answer::File(remote) => {
                 let stored = store(&self.cache, client, file, remote);

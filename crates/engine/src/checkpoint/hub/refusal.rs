@@ -55,6 +55,8 @@ pub(super) struct ErrorAnswer {
     endpoint: String,
     /// Where the token was read.
     token: Option<String>,
+    /// Whether the Hub has answered about another file of the commit.
+    of_known_model: bool,
 }
 
 impl Refusal {
@@ -70,8 +72,17 @@ impl Refusal {
                 revision: client.revision().into(),
                 endpoint,
                 token: client.token_origin().map(str::to_string),
+                of_known_model: false,
             })),
         }
+    }
+
+    /// Says that the Hub has the model, so that the error is about one of its files.
+    pub(super) fn of_known_model(mut self) -> Refusal {
+        if let Refusal::Status(answer) = &mut self {
+            answer.of_known_model = true;
+        }
+        self
     }
 
     pub(super) fn of_download(client: &Client, file: &str, error: DownloadError) -> Refusal {
@@ -140,7 +151,8 @@ impl fmt::Display for Refusal {
 
 impl fmt::Display for ErrorAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ErrorAnswer { status, code, file, id, revision, endpoint, token } = self;
+        let ErrorAnswer { status, code, file, id, revision, endpoint, token, of_known_model } =
+            self;
         let page = format!("{endpoint}/{id}");
         match (status.as_u16(), code.as_str(), token) {
             (404, "RevisionNotFound", _) => write!(
@@ -157,6 +169,11 @@ impl fmt::Display for ErrorAnswer {
                 f,
                 "the model is gated ({status}) and the account of the token in {token} has no access: accept its \
                  terms at {page}"
+            ),
+            (401 | 403 | 404, _, _) if *of_known_model => write!(
+                f,
+                "{file}: the Hub at {endpoint} answers {status} about this file of the model; check the token and \
+                 the proxy, or try again later"
             ),
             (401 | 403 | 404, _, None) => write!(
                 f,

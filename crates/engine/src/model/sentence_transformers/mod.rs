@@ -100,6 +100,10 @@ impl SentenceTransformer {
                 };
                 settings.scoring =
                     own.map_or_else(|| scoring_of_config(checkpoint), |s| Ok(Some(s)))?;
+                if root.is_cross_encoder() && labels > 1 {
+                    // The default of CrossEncoder; that of one label is the sigmoid anyway.
+                    settings.scoring.get_or_insert(Scoring::None);
+                }
             }
             Head::Token => {}
         }
