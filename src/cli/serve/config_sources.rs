@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -56,6 +57,31 @@ const FLAGS_ONLY: [&str; 3] = ["help", "config", "print_config"];
 /// The option whose value must not be printed or logged.
 const SECRET: &str = "api_key";
 
+/// Variables of text-embeddings-inference that have no effect here. Names that other programs use too, such as
+/// `OTLP_ENDPOINT`, are among them: a warning is all that they cause.
+const ENVIRONMENT_WITHOUT_EFFECT: [&str; 9] = [
+    "DENSE_PATH",
+    "DISABLE_SPANS",
+    "JSON_OUTPUT",
+    "MAX_BATCH_REQUESTS",
+    "OTLP_ENDPOINT",
+    "OTLP_SERVICE_NAME",
+    "PROMETHEUS_PORT",
+    "SERVED_MODEL_NAME",
+    "UDS_PATH",
+];
+
+/// Returns a warning per variable of text-embeddings-inference that is set and has no effect.
+fn warnings(variable: impl Fn(&str) -> Option<OsString>) -> Vec<String> {
+    let set = |name: &&&str| variable(name).is_some_and(|value| !value.is_empty());
+    let warning = |name: &&str| {
+        format!(
+            "the environment variable {name} of text-embeddings-inference has no effect here (serve --help)"
+        )
+    };
+    ENVIRONMENT_WITHOUT_EFFECT.iter().filter(set).map(warning).collect()
+}
+
 /// Parses the command line of this process, which must be one of `serve`, with the environment and the file of
 /// `--config`.
 ///
@@ -67,6 +93,10 @@ pub(crate) fn parse() -> Result<Serve, Box<dyn Error>> {
         merge(std::env::args_os(), |name| std::env::var_os(name))?;
     let mut args = Serve::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     args.effective_config = Some(render(&matches, &origins));
+    for warning in warnings(|name| std::env::var_os(name)) {
+        // Not the log, which is not set up yet. A broken standard error is no reason to stop.
+        let _ = writeln!(std::io::stderr(), "bigbatch: {warning}");
+    }
     Ok(args)
 }
 
@@ -321,6 +351,13 @@ mod tests {
         let with_model = read(&[&config, "--model=c"], &[]).expect("reads");
         assert_eq!(values(&with_model, "model"), ["c"]);
         std::fs::remove_file(path).expect("it is ours");
+    }
+
+    #[test]
+    fn variables_without_effect_are_named() {
+        let set = |name: &str| ["UDS_PATH", "PORT"].contains(&name).then(|| OsString::from("x"));
+        let found = warnings(set);
+        assert!(found.len() == 1 && found[0].contains("UDS_PATH"), "{found:?}");
     }
 
     #[test]
