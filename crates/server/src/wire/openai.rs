@@ -20,7 +20,7 @@ model_request! {
         pub(crate) input: Inputs,
         /// Keeps the first so many dimensions (Matryoshka).
         pub(crate) dimensions: Option<usize>,
-        /// Cohere's name for `dimensions`, which LiteLLM sends to Infinity.
+        /// Cohere's name for `dimensions`, which LiteLLM sends to servers of the kind `infinity`.
         pub(crate) output_dimension: Option<usize>,
         /// Name of a prompt of the model, put before each text; the model's default prompt if absent.
         pub(crate) prompt_name: Option<String>,
@@ -28,7 +28,7 @@ model_request! {
         pub(crate) normalized: Option<bool>,
         /// Jina's name for `encoding_format`.
         pub(crate) embedding_type: Option<EncodingFormat>,
-        /// Infinity's: models read text only.
+        /// A field of `infinity`: models read text only.
         #[expect(dead_code, reason = "only what is computed is accepted")]
         pub(crate) modality: Option<Modality>,
         /// Not supported: give `prompt_name`.
