@@ -49,7 +49,7 @@ pub struct Model {
     pub max_positions: usize,
     /// How hidden states become vectors.
     pub embedding: Embedding,
-    /// Prompts for texts that are embedded, or of a CrossEncoder for the first text of a pair.
+    /// Prompts for texts that are embedded, or of a CrossEncoder for the first or only text of an input.
     pub prompts: Prompts,
 }
 

@@ -142,7 +142,7 @@ impl Tokenizer {
         Ok(SpecialTokens { before, after })
     }
 
-    /// Returns a hash of `tokenizer.json`. Two tokenizers with one fingerprint encode a text alike, so that it
+    /// Returns a hash of `tokenizer.json` and of whether texts are lower-cased first. Two tokenizers with one fingerprint encode a text alike, so that it
     /// need not be encoded twice.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint

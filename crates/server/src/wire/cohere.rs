@@ -2,14 +2,13 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, ToSchema};
 
 use super::fields::{NoEffect, NotSupported};
 use super::openai::status;
 use super::request::model_request;
+use super::shared::base64;
 use crate::error::Refusal;
 
 model_request! {
@@ -117,7 +116,7 @@ impl CohereVectors {
         let each = |encode: fn(&[f32]) -> Vec<u8>| vectors.iter().map(move |vector| encode(vector));
         CohereVectors {
             base64: wanted(CohereEmbeddingType::Base64)
-                .then(|| each(bytes).map(|bytes| BASE64_STANDARD.encode(bytes)).collect()),
+                .then(|| vectors.iter().map(|vector| base64(vector)).collect()),
             binary: wanted(CohereEmbeddingType::Binary).then(|| {
                 let shifted = |signs: Vec<u8>| signs.into_iter().map(|byte| (byte ^ 0x80) as i8);
                 each(signs).map(|signs| shifted(signs).collect()).collect()
@@ -126,10 +125,6 @@ impl CohereVectors {
             float: wanted(CohereEmbeddingType::Float).then_some(vectors),
         }
     }
-}
-
-fn bytes(vector: &[f32]) -> Vec<u8> {
-    vector.iter().flat_map(|x| x.to_le_bytes()).collect()
 }
 
 /// Packs the signs, the first dimension in the highest bit, as `numpy.packbits(vector > 0)`.

@@ -245,7 +245,8 @@ impl EncodingFormat {
     }
 }
 
-fn base64(numbers: &[f32]) -> String {
+/// Encodes numbers as little-endian f32 in base64.
+pub(crate) fn base64(numbers: &[f32]) -> String {
     let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
     BASE64_STANDARD.encode(bytes)
 }

@@ -1,4 +1,4 @@
-//! HTTP with the Hub: one GET per file, with the commit and the etag that the Hub tells in its headers.
+//! HTTP with the Hub: one GET per file, with the commit and the etag from the headers of the answer.
 //!
 //! `huggingface_hub` asks by HEAD first; the same headers come with the answer to a GET, whose body need not be
 //! read. Redirects are followed here, because the headers stand on the Hub's own answer and the token must not

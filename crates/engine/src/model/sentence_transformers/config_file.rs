@@ -1,5 +1,5 @@
-//! The files of settings: which must be known, and one JSON file read key by key, of which a key that nobody took
-//! is refused by name.
+//! The files of settings: which of them must be known, and the reader of one JSON file. A key that is never read is
+//! refused by name.
 
 use std::borrow::Cow;
 
