@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use bigbatch_engine::{Device, TaskKind, units};
+use bigbatch_engine::{Device, TaskKind, host, units};
 use bigbatch_validate::Machine;
 use clap::Args;
 
@@ -25,6 +25,11 @@ pub(crate) fn doctor(args: Doctor) -> CommandResult {
     if let Some(memory_bytes) = machine.memory_bytes {
         say!("memory          {}", units::bytes(memory_bytes));
     }
+    say!(
+        "request memory  {} of {} (serve --host-memory-budget)",
+        units::bytes(bigbatch_server::memory::default_budget_bytes() as u64),
+        host::memory_limit_bytes().map_or_else(|| "unknown".into(), units::bytes)
+    );
     say!("instruction set {}", bigbatch_engine::backend::cpu::instruction_set());
     print_cuda_devices()?;
     let options = args.model.device()?;

@@ -17,8 +17,8 @@
 //! | what a request asks, and the answer computed from its rows | [`Task`], [`Answer`]: `task/` |
 //! | admission, the queue, and the threads that tokenize and run batches | [`Engine`]: `engine/` |
 //!
-//! The rows of the table are the rooms from the bottom up: each uses those above it. [`units`], the
-//! errors, [`Dtype`] and [`Pooling`] lie below all of them.
+//! The rows of the table are the rooms from the bottom up: each uses those above it. [`units`],
+//! [`host`], the errors, [`Dtype`] and [`Pooling`] lie below all of them.
 //!
 //! The engine serves no HTTP and has no async runtime and no wire format; those are the server's. Its one
 //! HTTP client fetches models from the Hugging Face Hub (`checkpoint/hub.rs`). It does not train, and it
@@ -53,6 +53,7 @@ mod device;
 mod dtype;
 mod engine;
 mod error;
+pub mod host;
 mod model;
 mod pooling;
 mod task;

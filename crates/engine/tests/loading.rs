@@ -85,8 +85,9 @@ fn offsets_are_trimmed_once() {
     assert!(starts.contains(&5) && starts.contains(&10), "{spans:?}");
     let encoded = tokenizer.encode(&Input::Text(text.into()), 64, Truncate::No).unwrap();
     assert_eq!(encoded.spans[1..encoded.spans.len() - 1], spans);
-    let piece_spans = tokenizer.tokens(text, true).unwrap();
-    let piece_spans: Vec<_> = piece_spans.into_iter().filter_map(|piece| piece.span).collect();
+    let tokens = tokenizer.tokens(text, true).unwrap();
+    let piece_spans: Vec<_> =
+        tokenizer.pieces(text, &tokens).filter_map(|piece| piece.span).collect();
     assert_eq!(piece_spans, spans);
     assert_eq!(tokenizer.count(text).unwrap(), encoded.ids.len());
 }

@@ -8,8 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::keys::Keys;
 use crate::lifecycle::{Lifecycle, Phase};
+use crate::memory::HostMemory;
 use crate::models::Models;
 use crate::observe::Counters;
+use crate::offload::Offload;
 use crate::options::Options;
 use crate::tokenizer_pool::TokenizerPool;
 
@@ -25,6 +27,9 @@ pub struct App {
     pub keys: Arc<Keys>,
     /// The phase: loading, ready, draining, closing or lost.
     pub life: Arc<Lifecycle>,
+    /// The memory that requests may take.
+    pub(crate) memory: Arc<HostMemory>,
+    pub(crate) offload: Offload,
     pub(crate) tokenizer_pool: TokenizerPool,
     pub(crate) started_unix_s: u64,
     answers: AtomicU64,
@@ -50,7 +55,10 @@ impl App {
             observe.watch(&served.name, &served.engine, life.clone());
         }
         let tokenizer_pool = TokenizerPool::with_bounds_of(&models.first().engine);
+        let memory = HostMemory::new(options.host_memory_budget_bytes);
         Arc::new(App {
+            memory,
+            offload: Offload::default(),
             models,
             options,
             observe,

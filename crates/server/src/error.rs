@@ -33,6 +33,26 @@ pub enum Refusal {
         /// The option that sets the limit.
         flag: &'static str,
     },
+    /// The body grows too much when it is decompressed.
+    #[error(
+        "the body grows to more than {ratio_max} times its bytes when it is decompressed, the limit \
+         (--compression-ratio-limit); send it uncompressed"
+    )]
+    Ratio {
+        /// The limit, as a multiple of the bytes sent.
+        ratio_max: usize,
+    },
+    /// The request could hold more of the host's memory than one request may.
+    #[error(
+        "the request could take {needed_bytes} bytes of the server's memory, and one request may take {limit_bytes} \
+         (--host-memory-budget); send fewer or shorter texts"
+    )]
+    NeedsMemory {
+        /// The bytes that it could take.
+        needed_bytes: usize,
+        /// The bytes that it may take.
+        limit_bytes: usize,
+    },
     /// The request has no input, or an empty one.
     #[error("{0}")]
     Empty(String),
@@ -217,7 +237,9 @@ impl Refusal {
             Refusal::Syntax(_) => "syntax",
             Refusal::Shape(_) => "shape",
             Refusal::ContentType => "content_type",
-            Refusal::TooLarge { .. } => "too_large",
+            Refusal::TooLarge { .. } | Refusal::Ratio { .. } | Refusal::NeedsMemory { .. } => {
+                "too_large"
+            }
             Refusal::Empty(_) => "empty",
             Refusal::Invalid(_) => "invalid",
             Refusal::TooLong(_) => "too_long",

@@ -16,6 +16,8 @@ use bigbatch_engine::{
 use crate::admission::Admitted;
 use crate::app::App;
 use crate::error::{FailedInput, Failure, Refusal};
+use crate::footprint::Footprint;
+use crate::memory::Charge;
 use crate::models::ServedModel;
 
 /// The inputs of one request and the task for each of them.
@@ -27,6 +29,8 @@ pub(crate) struct Job {
     pub(crate) special_tokens: bool,
     /// Whether inputs may fail without failing the job.
     pub(crate) partial: bool,
+    /// The memory that the request may hold.
+    pub(crate) charge: Arc<Charge>,
 }
 
 /// The answer to one input, and how the input was read.
@@ -196,12 +200,13 @@ impl App {
             let bare = |input| without_special_tokens(input, pools_prompts);
             job.inputs = job.inputs.into_iter().map(bare).collect::<Result<_, Refusal>>()?;
         }
-        self.check_answer(served, &job)?;
+        self.check_footprint(served, &job)?;
         match job.overlong {
             Overlong::Chunk(chunking) => self.run_in_chunks(served, job, chunking).await,
             Overlong::Truncate(truncate) => {
-                let Job { inputs, task, partial, .. } = job;
-                let results = self.submit_all(served, inputs, &task, truncate, partial).await?;
+                let Job { inputs, task, partial, charge, .. } = job;
+                let results =
+                    self.submit_all(served, inputs, &task, truncate, partial, &charge).await?;
                 let output = |result: Result<Response, RequestError>| Ok(result?.into());
                 Outputs::collect(results.into_iter().map(output))
             }
@@ -226,41 +231,38 @@ impl App {
         Ok(())
     }
 
-    /// Rejects a request whose answer has a row per token and could exceed `--answer-limit`: the rows and their
-    /// JSON are held in memory whole. Texts are not tokenized yet, so their bytes bound their tokens.
-    fn check_answer(&self, served: &ServedModel, job: &Job) -> Result<(), Refusal> {
+    /// Rejects a request whose answer could exceed `--answer-limit`, and charges what the job could hold to the
+    /// memory of the host: once, before anything is computed.
+    fn check_footprint(&self, served: &ServedModel, job: &Job) -> Result<(), Refusal> {
+        let whole = matches!(job.overlong, Overlong::Truncate(_));
+        let max_tokens = whole.then(|| served.engine.max_tokens());
         let model = served.engine.model();
-        let width = match job.task {
-            Task::EmbedAll => model.config.hidden_size,
-            Task::TokenScores { .. } => model.labels.len(),
-            _ => return Ok(()),
-        };
-        let frame = model.tokenizer.frame_tokens();
-        let tokens = |input: &Input| match input {
-            Input::Text(text) | Input::Bare(text) => text.len() + frame,
-            Input::Prompted(prompt, text) => prompt.len() + text.len() + frame,
-            Input::Pair(first, second) | Input::InContext { context: first, text: second } => {
-                first.len() + second.len() + 2 * frame
-            }
-            Input::Ids(ids) => ids.len(),
-            Input::Tokens(_, tokens) => tokens.ids.len(),
-        };
-        let most = served.engine.max_tokens();
-        let rows: usize = job.inputs.iter().map(|input| tokens(input).min(most)).sum();
-        let (bytes, limit) = (rows * width * size_of::<f32>(), self.options.answer_limit_bytes);
+        let mut footprint = Footprint::default();
+        for input in &job.inputs {
+            footprint.add(Footprint::of_input(model, &job.task, input, max_tokens));
+        }
+        self.charge_footprint(&job.charge, footprint)
+    }
+
+    /// As [`App::check_footprint`], for what a handler has counted itself.
+    pub(crate) fn charge_footprint(
+        &self,
+        charge: &Charge,
+        footprint: Footprint,
+    ) -> Result<(), Refusal> {
+        let (bytes, limit) = (footprint.answer_bytes, self.options.answer_bytes_max());
         if bytes > limit {
             return Err(Refusal::TooLong(format!(
-                "the answer could have {rows} rows of {width} numbers, {bytes} bytes; \
-                 the limit is {limit} (--answer-limit)"
+                "the answer could take {bytes} bytes; the limit is {limit} (--answer-limit)"
             )));
         }
-        Ok(())
+        charge.set(footprint.total_bytes())
     }
 
     async fn run_in_chunks(
         &self,
         served: &Arc<ServedModel>,
-        Job { inputs, task, partial, .. }: Job,
+        Job { inputs, task, partial, charge, .. }: Job,
         chunking: Chunking,
     ) -> Result<Outputs, Failure> {
         // Before tokenizing, which is the expensive part.
@@ -292,7 +294,7 @@ impl App {
         {
             return Err(failed.into());
         }
-        self.run_chunks(served, &chunks, &task, partial).await
+        self.run_chunks(served, &chunks, &task, partial, &charge).await
     }
 
     /// Runs texts that are already cut into windows and returns one output per text. Texts that could not be cut
@@ -303,6 +305,7 @@ impl App {
         chunks: &[Result<Chunks, RequestError>],
         task: &Task,
         partial: bool,
+        charge: &Arc<Charge>,
     ) -> Result<Outputs, Failure> {
         let counts = chunks.iter().map(|chunks| chunks.as_ref().map_or(0, Chunks::count));
         let (count, limit) = (counts.clone().sum::<usize>(), self.options.max_chunks);
@@ -313,7 +316,7 @@ impl App {
         }
         let each = Chunks::task(task)?;
         let inputs = chunks.iter().flatten().flat_map(Chunks::inputs).collect();
-        let results = self.submit_all(served, inputs, &each, Truncate::No, partial).await;
+        let results = self.submit_all(served, inputs, &each, Truncate::No, partial, charge).await;
         let text_of = |window: usize| {
             let ends = counts.scan(0, |end, count| {
                 *end += count;
@@ -342,13 +345,15 @@ impl App {
         task: &Task,
         truncate: Truncate,
         partial: bool,
+        charge: &Arc<Charge>,
     ) -> Result<Vec<Result<Response, RequestError>>, Failure> {
         let mut inputs = inputs.into_iter();
         let stages = self.observe.model(&served.name);
         let submit = |input: Input, permit: Permit| {
             stages.record_submission();
             let request = Request { input, task: task.clone(), truncate };
-            served.engine.submit_with_permit(request, permit)
+            // An input that was cancelled may be on the device still.
+            served.engine.submit_with_permit(request, Arc::new((permit, charge.clone())))
         };
         let admitted = served.admission.admit();
         let mut feed = Some(admitted.ok_or_else(|| served.engine.overloaded_error())?);

@@ -14,6 +14,8 @@
 //! - [`observe`]: the counters, and `/metrics`.
 //! - `tokenizer_pool`: tokenizing outside the engines, for windows, `/v1/analyze`, `/tokenize`, `/decode` and `/detokenize`.
 //! - [`models`]: the models by name, each with its engine; [`startup`] starts them under one memory budget.
+//! - `footprint`, [`memory`]: what a request could hold in the host's memory, and the budget that it is charged to.
+//! - `answer`, `offload`: JSON in pieces; work on large data beside the async threads.
 //! - `admission`: how many inputs of each request are in flight.
 //! - `wire`: requests, answers and refusals on the wire, one file per [`Dialect`].
 //! - [`error`]: why a request is refused, independent of the dialect; [`options`]: every limit; [`keys`]: API keys;
@@ -23,14 +25,18 @@
 //! the content of a request, names of unknown fields excepted.
 
 mod admission;
+mod answer;
 mod app;
 pub mod error;
+mod footprint;
 mod jobs;
 pub mod keys;
 pub mod lifecycle;
+pub mod memory;
 mod middleware;
 pub mod models;
 pub mod observe;
+mod offload;
 pub mod openapi;
 pub mod options;
 mod pages;

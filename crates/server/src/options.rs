@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 
+use crate::memory;
+
 /// Limits on one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -27,9 +29,14 @@ pub struct Options {
     pub max_top_k: usize,
     /// Maximum `dimensions`: `--max-dimensions`. The model's own width bounds it further.
     pub max_dimensions: usize,
-    /// Maximum bytes of the numbers, as f32, of an answer with a row per token: `--answer-limit`. Their JSON has
-    /// about three times as many.
-    pub answer_limit_bytes: usize,
+    /// Maximum growth of a body that is decompressed, as a multiple of its bytes as sent:
+    /// `--compression-ratio-limit`. A body of up to 64 KiB may grow further.
+    pub compression_ratio_max: usize,
+    /// Maximum bytes that the answer to a request could take, as numbers and as JSON: `--answer-limit`. `None`: a
+    /// quarter of the host's memory budget, at most 1 GiB.
+    pub answer_limit_bytes: Option<usize>,
+    /// Maximum bytes that all requests together may hold in the host's memory: `--host-memory-budget`.
+    pub host_memory_budget_bytes: usize,
     /// Maximum time from a request's head to the end of its body: `--body-timeout`. A client that does not read
     /// its answer is disconnected after the same time.
     pub body_timeout: Duration,
@@ -55,7 +62,9 @@ impl Default for Options {
             max_chunks: 128,
             max_top_k: 100,
             max_dimensions: 8192,
-            answer_limit_bytes: 1 << 30,
+            compression_ratio_max: 100,
+            answer_limit_bytes: None,
+            host_memory_budget_bytes: memory::default_budget_bytes(),
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(120),
             unknown_fields: UnknownFieldPolicy::default(),
@@ -63,6 +72,14 @@ impl Default for Options {
             health_fresh: Duration::from_secs(10),
             health_wait: Duration::from_secs(5),
         }
+    }
+}
+
+impl Options {
+    /// Returns the maximum bytes that the answer to a request could take.
+    pub(crate) fn answer_bytes_max(&self) -> usize {
+        let share = (self.host_memory_budget_bytes / 4).min(1 << 30);
+        self.answer_limit_bytes.unwrap_or(share)
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bigbatch_engine::{EngineOptions, units};
-use bigbatch_server::{Options, Origin, Transport, UnknownFieldPolicy};
+use bigbatch_server::{Options, Origin, Transport, UnknownFieldPolicy, memory};
 use clap::{Args, ValueEnum};
 
 use crate::cli::options::{RuntimeOptions, VectorOptions, parse_positive_seconds, parse_seconds};
@@ -122,10 +122,17 @@ struct Limits {
     /// Maximum `dimensions` of a request
     #[arg(long, value_name = "N", default_value_t = Options::default().max_dimensions as u32, value_parser = clap::value_parser!(u32).range(1..))]
     max_dimensions: u32,
-    /// Maximum size of a response with one row per token, counted as f32; as JSON it is about three times
-    /// larger
-    #[arg(long, value_name = "SIZE", default_value_t = Options::default().answer_limit_bytes as u64, value_parser = units::parse_bytes)]
-    answer_limit: u64,
+    /// Maximum growth of a compressed request body, as a multiple of its size as sent; beyond 64 KiB
+    #[arg(long, value_name = "N", default_value_t = Options::default().compression_ratio_max as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    compression_ratio_limit: u32,
+    /// Maximum memory that all requests together may hold: bodies, texts, tokens, answers; beyond it, requests get 429
+    /// [default: a quarter of the memory of this machine or control group]
+    #[arg(long, value_name = "SIZE", default_value_t = memory::default_budget_bytes() as u64, hide_default_value = true, value_parser = parse_host_memory)]
+    host_memory_budget: u64,
+    /// Maximum size that the response to a request could have, as numbers and as JSON [default: a quarter of
+    /// --host-memory-budget, at most 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    answer_limit: Option<u64>,
     /// Fields of a request that its endpoint does not read: `ignore`, `warn` (each is logged once per route) or
     /// `refuse`
     #[arg(long, value_name = "POLICY", default_value = "warn", value_parser = str::parse::<UnknownFieldPolicy>)]
@@ -167,6 +174,15 @@ fn parse_header_limit(text: &str) -> Result<u64, String> {
     Err("use a size from 8KiB to 16MiB".into())
 }
 
+/// Parses the memory of requests. Less would refuse texts of ordinary length.
+fn parse_host_memory(text: &str) -> Result<u64, String> {
+    let bytes = units::parse_bytes(text)?;
+    if bytes < 16 << 20 {
+        return Err("use at least 16MiB".into());
+    }
+    Ok(bytes)
+}
+
 impl Serve {
     /// Converts the limits of requests.
     pub(super) fn options(&self) -> Options {
@@ -179,7 +195,9 @@ impl Serve {
             max_chunks: limits.max_chunks as usize,
             max_top_k: limits.max_top_k as usize,
             max_dimensions: limits.max_dimensions as usize,
-            answer_limit_bytes: limits.answer_limit as usize,
+            compression_ratio_max: limits.compression_ratio_limit as usize,
+            answer_limit_bytes: limits.answer_limit.map(|bytes| bytes as usize),
+            host_memory_budget_bytes: limits.host_memory_budget as usize,
             body_timeout: Duration::from_secs_f64(limits.body_timeout),
             request_timeout: Duration::from_secs_f64(limits.request_timeout),
             unknown_fields: limits.unknown_fields,

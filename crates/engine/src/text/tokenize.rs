@@ -4,6 +4,7 @@
 //! switched off: nothing is truncated unless the caller asks for it, and packed batches have no padding.
 //! Texts longer than the model are [`super::chunk`]'s.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
@@ -22,11 +23,11 @@ use crate::text::input::{Input, SpecialTokens, Tokens, Truncate};
 
 /// One token of a text, for people to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenPiece {
+pub struct TokenPiece<'a> {
     /// Id in the vocabulary.
     pub id: u32,
     /// The characters it stands for; for a special token, its name.
-    pub text: String,
+    pub text: Cow<'a, str>,
     /// Whether the tokenizer added it to the text.
     pub special: bool,
     /// Range in characters of the text; `None` for special tokens.
@@ -44,6 +45,7 @@ pub struct Tokenizer {
     mask_id: Option<u32>,
     unknown_id: Option<u32>,
     vocab_end: u32,
+    token_bytes_max: usize,
 }
 
 impl Tokenizer {
@@ -70,12 +72,22 @@ impl Tokenizer {
         let candidates = named("mask_token").into_iter().chain(["[MASK]", "<mask>"]);
         let mask_id = candidates.filter_map(|token| inner.token_to_id(token)).next();
         let unknown_id = named("unk_token").and_then(|token| inner.token_to_id(token));
-        let vocab_end = inner.get_vocab(true).values().max().map_or(0, |id| id + 1);
+        let vocab = inner.get_vocab(true);
+        let vocab_end = vocab.values().max().map_or(0, |id| id + 1);
+        let token_bytes_max = vocab.keys().map(String::len).max().unwrap_or(0);
         let mut hasher = DefaultHasher::new();
         json.hash(&mut hasher);
         let (frame, fingerprint) = (SpecialTokens::default(), hasher.finish());
-        let mut tokenizer =
-            Tokenizer { inner, post_processor, frame, fingerprint, mask_id, unknown_id, vocab_end };
+        let mut tokenizer = Tokenizer {
+            inner,
+            post_processor,
+            frame,
+            fingerprint,
+            mask_id,
+            unknown_id,
+            vocab_end,
+            token_bytes_max,
+        };
         tokenizer.frame = tokenizer.read_frame().map_err(|e| bad(e.to_string()))?;
         Ok(tokenizer)
     }
@@ -177,28 +189,30 @@ impl Tokenizer {
         self.frame.wrap(bare, range)
     }
 
-    /// Splits a text into its tokens, with or without special ones.
+    /// Tokenizes a whole text of any length, with or without special tokens around it.
     ///
     /// # Errors
-    /// [`RequestError::Empty`], [`RequestError::Invalid`] if the tokenizer fails on the text.
-    pub fn tokens(&self, text: &str, special: bool) -> Result<Vec<TokenPiece>, RequestError> {
-        if text.is_empty() {
-            return Err(RequestError::Empty);
-        }
-        let encoding = self.encode_whole(text, special)?;
+    /// As [`Tokenizer::encode_bare`].
+    pub fn tokens(&self, text: &str, special: bool) -> Result<Tokens, RequestError> {
+        let bare = self.encode_bare(text)?;
+        Ok(if special { self.wrap(&bare, 0..bare.ids.len()) } else { bare })
+    }
+
+    /// Iterates over the tokens of a text as people read them.
+    pub fn pieces<'a>(
+        &'a self,
+        text: &'a str,
+        tokens: &'a Tokens,
+    ) -> impl Iterator<Item = TokenPiece<'a>> {
         let characters = Characters::new(text);
-        let piece = |at: usize| {
-            let (start, end) = encoding.get_offsets()[at];
-            let special = encoding.get_special_tokens_mask()[at] == 1;
-            let text = if special {
-                encoding.get_tokens()[at].clone()
-            } else {
-                characters.slice(&(start..end)).to_owned()
+        tokens.ids.iter().zip(&tokens.spans).enumerate().map(move |(at, (&id, span))| {
+            let special = !tokens.own.contains(&at);
+            let text = match special {
+                true => Cow::Owned(self.piece(id)),
+                false => Cow::Borrowed(characters.slice(span)),
             };
-            let span = (!special).then_some(start..end);
-            TokenPiece { id: encoding.get_ids()[at], text, special, span }
-        };
-        Ok((0..encoding.len()).map(piece).collect())
+            TokenPiece { id, text, special, span: (!special).then(|| span.clone()) }
+        })
     }
 
     /// Decodes token ids to text, with or without special tokens.
@@ -217,6 +231,11 @@ impl Tokenizer {
     /// Returns one more than the largest id.
     pub fn vocab_end(&self) -> u32 {
         self.vocab_end
+    }
+
+    /// Returns the bytes of the longest token as the vocabulary writes it; it stands for no longer a text.
+    pub fn token_bytes_max(&self) -> usize {
+        self.token_bytes_max
     }
 
     /// Checks that a model with this vocabulary has an embedding for every id.

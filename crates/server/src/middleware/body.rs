@@ -1,9 +1,10 @@
 //! Reads request bodies into memory before the handler sees them.
 //!
-//! A body has a deadline and two limits: its bytes as sent, and its bytes after decompression. Its content is
-//! not looked at; `routes` parses it.
+//! A body has a deadline, limits on its bytes as sent and after decompression, and a limit on how much it may grow
+//! there. What arrives is charged to the budget first. Its content is not looked at; `routes` parses it.
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -14,14 +15,21 @@ use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
+use crate::app::App;
 use crate::error::Refusal;
-use crate::options::Options;
+use crate::memory::Charge;
 
 /// Bytes beyond the limit that are read and discarded, so that a client which writes its whole body before it
 /// reads gets the 413 instead of a reset.
 const DISCARD_BYTES: usize = 16 << 20;
 /// Maximum time spent on discarding.
 const DISCARD_TIME: Duration = Duration::from_secs(1);
+
+/// Bytes by which a charge grows while a body arrives.
+const STEP_BYTES: usize = 16 << 10;
+
+/// A compressed body may become this large whatever its ratio.
+const RATIO_FREE_BYTES: usize = 64 << 10;
 
 const PAYLOAD_LIMIT: &str = "--payload-limit";
 
@@ -32,9 +40,12 @@ enum Encoding {
     Deflate,
 }
 
-/// Returns the request with its body in memory, decompressed.
-pub(crate) async fn read_body(options: &Options, request: Request) -> Result<Request, Refusal> {
+/// Returns the request with its body in memory, decompressed, and the charge for it in its extensions.
+pub(crate) async fn read_body(app: &App, request: Request) -> Result<Request, Refusal> {
+    let options = &app.options;
     let (mut parts, body) = request.into_parts();
+    let charge = app.memory.charge();
+    parts.extensions.insert(charge.clone());
     if body.is_end_stream() {
         return Ok(Request::from_parts(parts, Body::empty()));
     }
@@ -51,54 +62,64 @@ pub(crate) async fn read_body(options: &Options, request: Request) -> Result<Req
         return Err(refusal);
     }
     let deadline = Instant::now() + options.body_timeout;
-    let sent =
-        collect_body(body, limit_bytes, deadline, options.body_timeout).await?.ok_or(refusal)?;
+    let reader = BodyReader { limit_bytes, deadline, limit: options.body_timeout, charge: &charge };
+    let sent = reader.read(body, announced).await?.ok_or(refusal)?;
     let bytes = match encoding {
         Encoding::Identity => sent,
-        _ => decompress(&sent, encoding, options.payload_limit_bytes)?,
+        _ => {
+            let most = decompressed_max(sent.len(), app);
+            let work = || decompress(&sent, encoding, app, &charge);
+            app.offload.run(most, work).await?
+        }
     };
     parts.headers.remove(CONTENT_ENCODING);
     parts.headers.insert(CONTENT_LENGTH, bytes.len().into());
-    Ok(Request::from_parts(parts, Body::from(bytes)))
+    Ok(Request::from_parts(parts, Body::from(Bytes::from(bytes))))
 }
 
-/// Returns the whole body; `None` if it is longer than the limit.
-async fn collect_body(
-    mut body: Body,
+/// How a body is read.
+struct BodyReader<'a> {
     limit_bytes: usize,
     deadline: Instant,
+    /// The time limit behind `deadline`, for the error.
     limit: Duration,
-) -> Result<Option<Bytes>, Refusal> {
-    let mut chunks: Vec<Bytes> = Vec::new();
-    let mut total = 0_usize;
-    let mut deadline = deadline;
-    loop {
-        let Ok(frame) = timeout_at(deadline, body.frame()).await else {
-            let slow = Refusal::SlowBody { seconds: limit.as_secs() };
-            return if total > limit_bytes { Ok(None) } else { Err(slow) };
-        };
-        let Some(frame) = frame else { break };
-        let frame = frame.map_err(|e| Refusal::Syntax(format!("the body ended early: {e}")))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if total <= limit_bytes && total + data.len() > limit_bytes {
-            chunks.clear();
-            deadline = deadline.min(Instant::now() + DISCARD_TIME);
+    charge: &'a Arc<Charge>,
+}
+
+impl BodyReader<'_> {
+    /// Returns the whole body, of which so many bytes are announced; `None` if it is longer than the limit.
+    async fn read(&self, mut body: Body, announced: u64) -> Result<Option<Vec<u8>>, Refusal> {
+        // What is reserved and not written to takes no memory.
+        let mut bytes = Vec::with_capacity((announced as usize).min(self.limit_bytes));
+        let mut total = 0_usize;
+        let mut deadline = self.deadline;
+        loop {
+            let Ok(frame) = timeout_at(deadline, body.frame()).await else {
+                let slow = Refusal::SlowBody { seconds: self.limit.as_secs() };
+                return if total > self.limit_bytes { Ok(None) } else { Err(slow) };
+            };
+            let Some(frame) = frame else { break };
+            let frame = frame.map_err(|e| Refusal::Syntax(format!("the body ended early: {e}")))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if total <= self.limit_bytes && total + data.len() > self.limit_bytes {
+                bytes = Vec::new();
+                deadline = deadline.min(Instant::now() + DISCARD_TIME);
+            }
+            total += data.len();
+            if total > self.limit_bytes + DISCARD_BYTES {
+                return Ok(None);
+            }
+            if total <= self.limit_bytes {
+                // A body of unknown length doubles its memory when it grows.
+                let held = if announced == 0 { 3 * total } else { total };
+                if held > self.charge.bytes() {
+                    self.charge.set(held.next_multiple_of(STEP_BYTES))?;
+                }
+                bytes.extend_from_slice(&data);
+            }
         }
-        total += data.len();
-        if total > limit_bytes + DISCARD_BYTES {
-            return Ok(None);
-        }
-        if total <= limit_bytes {
-            chunks.push(data);
-        }
+        Ok((total <= self.limit_bytes).then_some(bytes))
     }
-    if total > limit_bytes {
-        return Ok(None);
-    }
-    Ok(Some(match chunks.len() {
-        1 => chunks.remove(0),
-        _ => chunks.concat().into(),
-    }))
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
@@ -113,17 +134,42 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     }
 }
 
-/// Decompresses a body without ever holding more than `limit_bytes` and one byte of output.
-fn decompress(sent: &[u8], encoding: Encoding, limit_bytes: usize) -> Result<Bytes, Refusal> {
-    let most = limit_bytes as u64 + 1;
-    let mut out = Vec::new();
-    let read = match encoding {
-        Encoding::Gzip => MultiGzDecoder::new(sent).take(most).read_to_end(&mut out),
-        _ => ZlibDecoder::new(sent).take(most).read_to_end(&mut out),
+/// Returns the size that a compressed body of `sent` bytes may have at most.
+fn decompressed_max(sent: usize, app: &App) -> usize {
+    let by_ratio = sent.saturating_mul(app.options.compression_ratio_max).max(RATIO_FREE_BYTES);
+    by_ratio.min(app.options.payload_limit_bytes)
+}
+
+/// Decompresses a body. Each step is charged before it is written.
+fn decompress(
+    sent: &[u8],
+    encoding: Encoding,
+    app: &App,
+    charge: &Arc<Charge>,
+) -> Result<Vec<u8>, Refusal> {
+    let mut decoder: Box<dyn Read + Send + '_> = match encoding {
+        Encoding::Gzip => Box::new(MultiGzDecoder::new(sent)),
+        _ => Box::new(ZlibDecoder::new(sent)),
     };
-    read.map_err(|error| Refusal::Syntax(format!("the body cannot be decompressed: {error}")))?;
-    if out.len() > limit_bytes {
-        return Err(Refusal::TooLarge { limit_bytes, flag: PAYLOAD_LIMIT });
+    let most = decompressed_max(sent.len(), app);
+    let mut out = Vec::new();
+    let mut step = [0; STEP_BYTES];
+    loop {
+        let read = decoder.read(&mut step).map_err(|error| {
+            Refusal::Syntax(format!("the body cannot be decompressed: {error}"))
+        })?;
+        if read == 0 {
+            return Ok(out);
+        }
+        if out.len() + read > most {
+            let limit_bytes = app.options.payload_limit_bytes;
+            return Err(match most < limit_bytes {
+                true => Refusal::Ratio { ratio_max: app.options.compression_ratio_max },
+                false => Refusal::TooLarge { limit_bytes, flag: PAYLOAD_LIMIT },
+            });
+        }
+        // A vector that grows holds its old memory beside twice as much.
+        charge.set(sent.len() + 3 * (out.len() + read))?;
+        out.extend_from_slice(&step[..read]);
     }
-    Ok(out.into())
 }

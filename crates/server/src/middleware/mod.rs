@@ -66,7 +66,7 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
         return dialect.render(&Refusal::Unavailable(message.into()));
     }
     let http_1 = is_http_1(&request);
-    let request = match read_body(&app.options, request).await {
+    let request = match read_body(&app, request).await {
         Ok(request) => request,
         // The rest of the body may still arrive, so no later request on this connection can be parsed.
         Err(refusal) if http_1 => return close(dialect.render(&refusal)),

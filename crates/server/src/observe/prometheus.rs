@@ -14,10 +14,11 @@ use bigbatch_engine::units::proc_bytes;
 
 use super::counters::{Counters, Endpoint, ModelCounters, load};
 use super::histogram::{Histogram, Snapshot};
+use crate::memory::HostMemory;
 use crate::models::{ModelKind, Models, ServedModel};
 
 /// Returns the whole page.
-pub(crate) fn page(models: &Models, counters: &Counters) -> String {
+pub(crate) fn page(models: &Models, counters: &Counters, host: &HostMemory) -> String {
     let mut page = Page::default();
     requests(counters, &mut page);
     let models: Vec<(&ServedModel, Arc<ModelCounters>)> =
@@ -26,6 +27,7 @@ pub(crate) fn page(models: &Models, counters: &Counters) -> String {
     stages(&models, &mut page);
     batches(&models, &mut page);
     memory(&models, &mut page);
+    request_memory(host, &mut page);
     page.text
 }
 
@@ -310,6 +312,24 @@ fn memory(models: &ModelRows, page: &mut Page) {
         if let Some(bytes) = bytes {
             page.single(name, "gauge", help, bytes);
         }
+    }
+}
+
+/// Writes what requests hold of the budget of the host's memory.
+fn request_memory(host: &HostMemory, page: &mut Page) {
+    for (name, help, bytes) in [
+        (
+            "bigbatch_request_memory_bytes",
+            "Host memory that requests may hold at this moment, in bytes.",
+            host.taken_bytes(),
+        ),
+        (
+            "bigbatch_request_memory_limit_bytes",
+            "Host memory that requests may hold at most, in bytes (--host-memory-budget).",
+            host.budget_bytes(),
+        ),
+    ] {
+        page.single(name, "gauge", help, bytes as u64);
     }
 }
 

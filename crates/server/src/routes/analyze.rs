@@ -15,7 +15,9 @@ use tokio::task::JoinSet;
 use super::call::Call;
 use crate::app::App;
 use crate::error::Refusal;
+use crate::footprint::{self, Footprint};
 use crate::jobs::{Output, PROMPT_IN_WINDOWS};
+use crate::memory::Charge;
 use crate::models::ServedModel;
 use crate::wire::fields::exactly_one;
 use crate::wire::native::{Analysis, AnalyzeRequest, Finding, InputStats, ModelResult};
@@ -45,15 +47,16 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
             }
         }
     }
+    charge(&call, &text, &chosen)?;
     let texts = tokenize_once(app, &text, &chosen).await?;
     let tokenizations = texts.len();
     let mut running = JoinSet::new();
     for (name, served) in chosen {
         let text = texts.get(&text_key(&served)?).cloned();
-        let app = app.clone();
+        let (app, charge) = (app.clone(), call.charge.clone());
         running.spawn(async move {
             let output = match text {
-                Some(Ok(text)) => run(&app, &served, text, overlong).await,
+                Some(Ok(text)) => run(&app, &served, text, overlong, &charge).await,
                 Some(Err(error)) => Err(error.into()),
                 None => Err(Refusal::Invalid("the text was not tokenized".into())),
             };
@@ -91,6 +94,21 @@ fn choose_names(call: &Call, requested: Option<Vec<String>>) -> Result<Vec<Strin
         }
         None => Ok(names),
     }
+}
+
+/// Charges the text, its tokens and an answer per model.
+fn charge(call: &Call, text: &str, chosen: &[(String, Arc<ServedModel>)]) -> Result<(), Refusal> {
+    let input = Input::Text(text.to_owned());
+    let mut footprint = Footprint::default();
+    for (_, served) in chosen {
+        let model = served.engine.model();
+        let task = Task::default_for(&model.config.head);
+        let max_tokens = served.engine.max_tokens();
+        footprint.add(Footprint::of_input(model, &task, &input, Some(max_tokens)));
+        // The whole text is tokenized, whatever is read of it.
+        footprint.inputs_bytes += footprint::of_tokenizing(text);
+    }
+    call.app.charge_footprint(&call.charge, footprint)
 }
 
 /// A text with a model's prompt before it, and its tokens without special ones.
@@ -135,6 +153,7 @@ async fn run(
     served: &Arc<ServedModel>,
     tokenized: Arc<TokenizedText>,
     overlong: Overlong,
+    charge: &Arc<Charge>,
 ) -> Result<Output, Refusal> {
     let task = Task::default_for(&served.engine.model().config.head);
     let limit = served.engine.max_tokens();
@@ -150,7 +169,7 @@ async fn run(
                 Chunks::from_tokens(&model.tokenizer, text.clone(), bare, chunking, limit)
             };
             let chunks = app.tokenizer_pool.run(cut).await??;
-            let outputs = app.run_chunks(served, &[Ok(chunks)], &task, false).await;
+            let outputs = app.run_chunks(served, &[Ok(chunks)], &task, false, charge).await;
             outputs.map_err(|failure| failure.refusal)?.pop()
         }
         Overlong::Truncate(truncate) => {
@@ -164,7 +183,8 @@ async fn run(
             }
             let tokens = Tokens { prompt: left_out, ..tokenizer.wrap(bare, kept) };
             let input = Input::Tokens(text.clone(), tokens);
-            let results = app.submit_all(served, vec![input], &task, Truncate::No, false).await;
+            let results =
+                app.submit_all(served, vec![input], &task, Truncate::No, false, charge).await;
             let result = results.map_err(|failure| failure.refusal)?.pop().transpose()?;
             result.map(Output::from)
         }

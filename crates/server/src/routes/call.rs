@@ -6,18 +6,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Json;
-use axum::body::to_bytes;
+use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bigbatch_engine::{Input, Overlong, Task};
 use serde::Serialize;
 
+use crate::answer::JsonBody;
 use crate::app::App;
 use crate::error::{Failure, Refusal};
+use crate::footprint;
 use crate::jobs::{Job, Output, Outputs, count_tokens};
+use crate::memory::Charge;
 use crate::models::ServedModel;
 use crate::observe::OTHER;
 use crate::options::UnknownFieldPolicy;
@@ -41,6 +43,8 @@ pub(crate) struct Call {
     pub(super) length: LengthFields,
     /// Whether inputs may fail without failing the request.
     pub(super) partial: bool,
+    /// The memory that the request may hold.
+    pub(super) charge: Arc<Charge>,
     /// The dialect of the body.
     dialect: Dialect,
     started: Instant,
@@ -60,7 +64,7 @@ where
     Fut: Future<Output = Result<Response, Refusal>>,
 {
     let started = Instant::now();
-    let Received { in_path, request, dialect, unknown, route } =
+    let Received { in_path, request, dialect, unknown, route, charge } =
         match read::<T>(&app, request, of_path).await {
             Ok(received) => received,
             Err(refusal) => return of_path.render(&refusal),
@@ -71,7 +75,7 @@ where
         .and_then(|()| app.models.choose(name, request.needs()).cloned());
     let answer = match chosen {
         Ok(served) => {
-            let call = Call { app, served, length, partial, dialect, started };
+            let call = Call { app, served, length, partial, charge, dialect, started };
             handler(call, request).await
         }
         Err(refusal) => Err(refusal),
@@ -89,6 +93,7 @@ struct Received<T> {
     unknown: UnknownFields,
     /// The route's template.
     route: String,
+    charge: Arc<Charge>,
 }
 
 async fn read<T: ModelRequest>(
@@ -108,10 +113,12 @@ async fn read<T: ModelRequest>(
     if !is_json(&parts.headers) {
         return Err(Refusal::ContentType);
     }
-    let (request, unknown) = body::parse::<T>(&body)?;
+    let charge = parts.extensions.remove::<Arc<Charge>>().unwrap_or_else(|| app.memory.charge());
+    charge.set(footprint::of_parsing(&body))?;
+    let (request, unknown) = app.offload.run(body.len(), || body::parse::<T>(&body)).await?;
     let dialect = request.dialect(of_path)?;
     let route = parts.extensions.get::<MatchedPath>().map_or(OTHER, MatchedPath::as_str);
-    Ok(Received { in_path, request, dialect, unknown, route: route.to_owned() })
+    Ok(Received { in_path, request, dialect, unknown, route: route.to_owned(), charge })
 }
 
 /// Counts the fields that a request does not have, and logs or rejects them as `--unknown-fields` says.
@@ -180,11 +187,13 @@ impl Call {
         overlong: Overlong,
     ) -> Result<Outputs, Failure> {
         let special_tokens = self.length.add_special_tokens.unwrap_or(true);
-        let job = Job { inputs, task, overlong, special_tokens, partial: self.partial };
+        let (partial, charge) = (self.partial, self.charge.clone());
+        let job = Job { inputs, task, overlong, special_tokens, partial, charge };
         self.app.run_job(&self.served, job).await
     }
 
-    /// Returns an answer with the headers on time, tokens and batch.
+    /// Returns an answer with the headers on time, tokens and batch. The charge of the request shrinks to the bytes
+    /// of the answer, and further as they are sent.
     pub(super) fn answer(
         &self,
         characters: usize,
@@ -192,7 +201,11 @@ impl Call {
         body: impl Serialize,
     ) -> Response {
         let device = &self.served.engine.device().name;
-        (headers(device, self.started, characters, outputs), Json(body)).into_response()
+        let headers = headers(device, self.started, characters, outputs);
+        let body = JsonBody::write(&body, self.charge.clone());
+        let mut response = Response::new(Body::new(body));
+        *response.headers_mut() = headers;
+        response
     }
 
     /// Returns vLLM's list of `data`, under a new id that begins with `kind`.
@@ -224,6 +237,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// inputs.
 fn headers(device: &str, started: Instant, characters: usize, outputs: &Outputs) -> HeaderMap {
     let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let mut put = |name: &'static str, value: String| {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(HeaderName::from_static(name), value);

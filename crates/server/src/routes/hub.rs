@@ -1,5 +1,7 @@
 //! `POST /` and `POST /invocations`: the task of the model's kind, in the shapes that `huggingface_hub` reads.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use bigbatch_engine::{Chunking, Input, Overlong, Task};
 
@@ -168,7 +170,7 @@ impl HubTask {
         if self.parameters.targets.is_some() {
             return Err(Refusal::Invalid("`targets` is not supported; use `top_k`".into()));
         }
-        let texts: Vec<String> = inputs.texts().map(str::to_owned).collect();
+        let texts: Vec<Arc<str>> = inputs.texts().map(Arc::from).collect();
         let InputBatch { inputs, characters, single } =
             inputs.into_batch(None).map_err(Refusal::Shape)?;
         if texts.len() != inputs.len() {

@@ -15,6 +15,6 @@ use crate::observe::prometheus;
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        prometheus::page(&app.models, &app.observe),
+        prometheus::page(&app.models, &app.observe, &app.memory),
     )
 }

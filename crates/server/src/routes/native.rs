@@ -1,5 +1,7 @@
 //! `/tag` and `/fill_mask`: heads for which text-embeddings-inference has no endpoint.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use bigbatch_engine::{Answer, Overlong, Task, TokenScore, Truncate};
 
@@ -12,7 +14,7 @@ use crate::wire::inputs::one_or_many;
 use crate::wire::native::{
     FillMaskAnswer, FillMaskRequest, InputStats, OneOrMany, TagAnswer, TagRequest,
 };
-use crate::wire::shared::{DEFAULT_TOP_K, MaskFill};
+use crate::wire::shared::{DEFAULT_TOP_K, FilledText, MaskFill};
 use crate::wire::tei::TeiErrors;
 
 #[utoipa::path(post, path = "/tag", tag = "bigbatch", request_body = TagRequest,
@@ -43,6 +45,7 @@ pub(crate) async fn tag(call: Call, request: TagRequest) -> Result<Response, Ref
 /// Fills the masks of texts.
 pub(crate) async fn fill_mask(call: Call, request: FillMaskRequest) -> Result<Response, Refusal> {
     let (texts, single) = request.inputs.clone().into_vec();
+    let texts: Vec<Arc<str>> = texts.into_iter().map(Arc::from).collect();
     let batch = request.inputs.into_batch();
     let overlong = call.overlong()?;
     let task = Task::FillMask { top_k: request.top_k.unwrap_or(DEFAULT_TOP_K) };
@@ -80,7 +83,7 @@ fn take_tags(output: &mut Output, choice: &EntityChoice, all_tokens: bool) -> Ta
 /// Returns the candidates per mask of a text, each with the text that it makes.
 pub(super) fn mask_fills(
     served: &ServedModel,
-    text: &str,
+    text: &Arc<str>,
     output: &Output,
     overlong: Overlong,
 ) -> Vec<Vec<MaskFill>> {
@@ -96,15 +99,15 @@ pub(super) fn mask_fills(
     };
     let offsets = &offsets[lost..];
     let fill = |at: usize, candidate: &TokenScore| {
-        let (before, after) = (&text[..at], &text[at + mask.len()..]);
         // A mask absorbs the space before it, and so does the token in its place.
         let own_space = candidate.token.starts_with(char::is_whitespace);
-        let before = if own_space { before.trim_end() } else { before };
+        let start = if own_space { text[..at].trim_end().len() } else { at };
+        let (text, replaced) = (text.clone(), start..at + mask.len());
         MaskFill {
             score: candidate.score,
             token: candidate.id,
             token_str: candidate.token.clone(),
-            sequence: format!("{before}{}{after}", candidate.token),
+            sequence: FilledText { text, replaced, token: candidate.token.clone() },
         }
     };
     let fills = masks.iter().zip(offsets);

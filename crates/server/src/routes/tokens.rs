@@ -1,23 +1,24 @@
 //! The tokenizer without the model: `/tokenize` in two dialects, `/decode` and vLLM's `/detokenize`.
 
 use axum::response::Response;
-use bigbatch_engine::{TokenPiece, prompted};
+use bigbatch_engine::{RequestError, Tokens, prompted};
 
 use super::call::Call;
 use crate::error::Refusal;
+use crate::footprint::{self, Footprint};
 use crate::jobs::Outputs;
 use crate::wire::inputs::Texts;
 use crate::wire::openai::OpenAiErrors;
 use crate::wire::shared::TokenizeRequest;
-use crate::wire::tei::{DecodeRequest, Ids, SimpleToken, TeiErrors};
+use crate::wire::tei::{DecodeRequest, Ids, SimpleToken, SimpleTokens, TeiErrors};
 use crate::wire::vllm::{DetokenizeRequest, DetokenizedPrompt, TokenizedPrompt};
 
 /// The answer of `/tokenize`.
 #[derive(serde::Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "a name for the two shapes, in the document only")]
-pub(crate) enum TokenizeAnswer {
-    Inputs(Vec<Vec<SimpleToken>>),
+pub(crate) enum TokenizeAnswer<'a> {
+    Inputs(Vec<Vec<SimpleToken<'a>>>),
     Prompt(TokenizedPrompt),
 }
 
@@ -35,41 +36,37 @@ pub(crate) async fn tokenize(call: Call, request: TokenizeRequest) -> Result<Res
     let (texts, _) = texts.unwrap_or(Texts::Many(Vec::new())).into_vec();
     call.check_count(texts.len(), "inputs")?;
     let characters = texts.iter().map(|text| text.chars().count()).sum();
+    call.charge.set(texts.iter().map(|text| footprint::of_tokenizing(text)).sum())?;
     let (served, special) = (call.served.clone(), request.add_special_tokens.unwrap_or(true));
     let tokens = move |text: String| {
-        served.engine.model().tokenizer.tokens(&prompted(before.as_deref(), text), special)
+        let text = prompted(before.as_deref(), text);
+        let tokens = served.engine.model().tokenizer.tokens(&text, special)?;
+        Ok((text, tokens))
     };
-    let tokens = move || texts.into_iter().map(tokens).collect::<Result<Vec<_>, _>>();
-    let tokens = call.app.tokenizer_pool.run(tokens).await??;
+    let tokens = move || texts.into_iter().map(tokens).collect::<Result<Vec<_>, RequestError>>();
+    let read: Vec<(String, Tokens)> = call.app.tokenizer_pool.run(tokens).await??;
+    let mut footprint = Footprint::default();
+    for (text, tokens) in &read {
+        footprint.add(Footprint::of_tokens(text, tokens.ids.len()));
+    }
+    call.app.charge_footprint(&call.charge, footprint)?;
+    let engine = &call.served.engine;
+    let tokenizer = &engine.model().tokenizer;
     if of_vllm {
+        let tokens: Vec<u32> = read.into_iter().flat_map(|(_, tokens)| tokens.ids).collect();
         let strings = request.return_token_strs.unwrap_or(false);
-        let body = tokenized_prompt(&call, tokens.into_iter().flatten(), strings);
+        let body = TokenizedPrompt {
+            count: tokens.len(),
+            max_model_len: engine.max_tokens(),
+            token_strs: strings.then(|| tokens.iter().map(|&id| tokenizer.piece(id)).collect()),
+            tokens,
+        };
         return Ok(call.answer(characters, &Outputs::default(), body));
     }
-    let simple = |TokenPiece { id, text, special, span }: TokenPiece| {
-        let (start, stop) = span.map_or((None, None), |span| (Some(span.start), Some(span.end)));
-        SimpleToken { id, text, special, start, stop }
-    };
-    let list = |tokens: Vec<TokenPiece>| tokens.into_iter().map(simple).collect();
-    let lists: Vec<Vec<SimpleToken>> = tokens.into_iter().map(list).collect();
+    let list = |(text, tokens)| SimpleTokens { tokenizer, text, tokens };
+    let lists = read.iter().map(|(text, tokens)| list((text.as_str(), tokens)));
+    let lists: Vec<SimpleTokens<'_>> = lists.collect();
     Ok(call.answer(characters, &Outputs::default(), lists))
-}
-
-/// Returns vLLM's answer for the tokens of one text.
-fn tokenized_prompt(
-    call: &Call,
-    tokens: impl Iterator<Item = TokenPiece>,
-    strings: bool,
-) -> TokenizedPrompt {
-    let engine = &call.served.engine;
-    let tokens: Vec<u32> = tokens.map(|token| token.id).collect();
-    let tokenizer = &engine.model().tokenizer;
-    TokenizedPrompt {
-        count: tokens.len(),
-        max_model_len: engine.max_tokens(),
-        token_strs: strings.then(|| tokens.iter().map(|&id| tokenizer.piece(id)).collect()),
-        tokens,
-    }
 }
 
 #[utoipa::path(post, path = "/decode", tag = "text-embeddings-inference",
@@ -112,6 +109,9 @@ async fn decode_lists(
     lists: Vec<Vec<u32>>,
     skip_special: bool,
 ) -> Result<Vec<String>, Refusal> {
+    let ids = lists.iter().map(Vec::len).sum();
+    let longest = call.served.engine.model().tokenizer.token_bytes_max();
+    call.app.charge_footprint(&call.charge, Footprint::of_decoding(ids, longest))?;
     let served = call.served.clone();
     let decode =
         move |ids: Vec<u32>| served.engine.model().tokenizer.decode_all(&ids, skip_special);

@@ -192,7 +192,9 @@ fn status_and_type(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::UnknownModel { .. } | Refusal::NoRoute(_) => (S::NOT_FOUND, "not_found_error"),
         Refusal::Method(_) => (S::METHOD_NOT_ALLOWED, BAD),
         Refusal::SlowBody { .. } => (S::REQUEST_TIMEOUT, BAD),
-        Refusal::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, BAD),
+        Refusal::TooLarge { .. } | Refusal::Ratio { .. } | Refusal::NeedsMemory { .. } => {
+            (S::PAYLOAD_TOO_LARGE, BAD)
+        }
         Refusal::ContentType | Refusal::Encoding => (S::UNSUPPORTED_MEDIA_TYPE, BAD),
         Refusal::Overloaded { .. } => (S::TOO_MANY_REQUESTS, "overloaded_error"),
         Refusal::Backend(_) => (S::INTERNAL_SERVER_ERROR, "server_error"),

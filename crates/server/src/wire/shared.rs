@@ -2,6 +2,9 @@
 //!
 //! The dialect of a body on a path of two dialects follows from its fields.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bigbatch_engine::LabelScore;
@@ -154,7 +157,25 @@ pub(crate) struct MaskFill {
     pub(crate) token: u32,
     pub(crate) token_str: String,
     /// The text with the token in place of the mask.
-    pub(crate) sequence: String,
+    #[schema(value_type = String)]
+    pub(crate) sequence: FilledText,
+}
+
+/// A text with a token in place of a mask, put together when it is written: an answer may have thousands.
+#[derive(Debug)]
+pub(crate) struct FilledText {
+    pub(crate) text: Arc<str>,
+    /// The bytes of the text that the token replaces.
+    pub(crate) replaced: Range<usize>,
+    pub(crate) token: String,
+}
+
+impl Serialize for FilledText {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let FilledText { text, replaced, token } = self;
+        let (before, after) = (&text[..replaced.start], &text[replaced.end..]);
+        to.collect_str(&format_args!("{before}{token}{after}"))
+    }
 }
 
 /// A field of a document that a reranker reads.

@@ -3,11 +3,13 @@
 //! `model`, `chunk` and `partial` are our own fields in these requests; answers have the original's fields only, `/info`
 //! excepted.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use bigbatch_engine::{TokenPiece, Tokenizer, Tokens};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, ToSchema};
 
@@ -98,14 +100,35 @@ model_request! {
 
 /// One token.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct SimpleToken {
+pub(crate) struct SimpleToken<'a> {
     pub(crate) id: u32,
-    pub(crate) text: String,
+    pub(crate) text: Cow<'a, str>,
     pub(crate) special: bool,
     /// Index of the first character; null for special tokens.
     pub(crate) start: Option<usize>,
     /// Index after the last character; null for special tokens.
     pub(crate) stop: Option<usize>,
+}
+
+impl<'a> From<TokenPiece<'a>> for SimpleToken<'a> {
+    fn from(TokenPiece { id, text, special, span }: TokenPiece<'a>) -> SimpleToken<'a> {
+        let (start, stop) = span.map_or((None, None), |span| (Some(span.start), Some(span.end)));
+        SimpleToken { id, text, special, start, stop }
+    }
+}
+
+/// The tokens of a text, made when they are written: there may be a million.
+pub(crate) struct SimpleTokens<'a> {
+    pub(crate) tokenizer: &'a Tokenizer,
+    pub(crate) text: &'a str,
+    pub(crate) tokens: &'a Tokens,
+}
+
+impl Serialize for SimpleTokens<'_> {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let pieces = self.tokenizer.pieces(self.text, self.tokens);
+        to.collect_seq(pieces.map(SimpleToken::from))
+    }
 }
 
 model_request! {
@@ -218,7 +241,9 @@ fn status_and_type(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::UnknownModel { .. } | Refusal::NoRoute(_) => (S::NOT_FOUND, "Validation"),
         Refusal::Method(_) => (S::METHOD_NOT_ALLOWED, "Validation"),
         Refusal::SlowBody { .. } => (S::REQUEST_TIMEOUT, "Validation"),
-        Refusal::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "Validation"),
+        Refusal::TooLarge { .. } | Refusal::Ratio { .. } | Refusal::NeedsMemory { .. } => {
+            (S::PAYLOAD_TOO_LARGE, "Validation")
+        }
         Refusal::ContentType | Refusal::Encoding => (S::UNSUPPORTED_MEDIA_TYPE, "Validation"),
         Refusal::Shape(_) | Refusal::Invalid(_) | Refusal::TooLong(_) | Refusal::TooMany { .. } => {
             (S::UNPROCESSABLE_ENTITY, "Validation")

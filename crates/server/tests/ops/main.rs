@@ -4,6 +4,7 @@ mod batch;
 mod grafana;
 mod health;
 mod hostile;
+mod memory;
 mod overhead;
 mod support;
 mod tls;

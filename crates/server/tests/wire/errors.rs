@@ -155,10 +155,11 @@ async fn a_request_may_have_more_inputs_than_the_engine_has_slots() {
     }
 }
 
-/// Three rows of 64 numbers, by bytes of text and the special tokens around it.
+/// Three rows of 64 numbers, by bytes of text and the special tokens around it. A number takes four bytes, and up to 16 in
+/// JSON.
 #[tokio::test]
 async fn of_answers_with_more_rows_than_the_limit() {
-    let options = |answer_limit_bytes| Options { answer_limit_bytes, ..Options::default() };
+    let options = |limit| Options { answer_limit_bytes: Some(limit), ..Options::default() };
     let app = |limit| {
         let models = vec![
             served("vectors", InitHead::Base, 512),
@@ -167,7 +168,7 @@ async fn of_answers_with_more_rows_than_the_limit() {
         App::new(Models::new(models).unwrap(), options(limit))
     };
     let hidden = app(0).models.first().engine.model().config.hidden_size;
-    let (enough, too_little) = (app(3 * 4 * hidden), app(3 * 4 * hidden - 1));
+    let (enough, too_little) = (app(3 * 20 * hidden), app(3 * 20 * hidden - 1));
     for (path, body, refused) in [
         ("/embed_all", json!({"inputs": "a"}), 422),
         ("/embed_all", json!({"inputs": [[5, 6], [7]]}), 422),
@@ -180,11 +181,47 @@ async fn of_answers_with_more_rows_than_the_limit() {
         assert!(reply.text.contains("(--answer-limit)"), "{}", reply.text);
     }
     let tags = json!({"input": "a", "model": "tags"}).to_string();
-    assert_eq!(post_to(&app(3 * 4 * 2), "/pooling", tags.clone()).await.status, 200);
-    assert_eq!(post_to(&app(3 * 4 * 2 - 1), "/pooling", tags).await.status, 400);
-    // An answer with one row per text is not limited.
+    assert_eq!(post_to(&app(3 * 20 * 2), "/pooling", tags.clone()).await.status, 200);
+    assert_eq!(post_to(&app(3 * 20 * 2 - 1), "/pooling", tags).await.status, 400);
     let one = json!({"inputs": "a", "model": "vectors"}).to_string();
-    assert_eq!(post_to(&app(0), "/embed", one).await.status, 200);
+    assert_eq!(post_to(&app(20 * hidden), "/embed", one.clone()).await.status, 200);
+    assert_eq!(post_to(&app(20 * hidden - 1), "/embed", one).await.status, 422);
+}
+
+/// A few bytes sent must not become many: what an answer could take is counted before it is computed.
+#[tokio::test]
+async fn of_answers_that_could_be_larger_than_the_limit() {
+    let app = |limit| {
+        let models = vec![
+            served("masks", InitHead::MaskedLm, 512),
+            served("tags", InitHead::Token(labels(&["O", "B-A"])), 512),
+            served("scores", InitHead::Sequence(labels(&["a", "b"])), 512),
+        ];
+        let options = Options { answer_limit_bytes: Some(limit), ..Options::default() };
+        App::new(Models::new(models).unwrap(), options)
+    };
+    let (small, default) = (app(2000), app(1 << 20));
+    let text = "[MASK] ".repeat(20);
+    for (path, body) in [
+        ("/fill_mask", json!({"inputs": text, "top_k": 20, "truncate": true})),
+        ("/", json!({"inputs": text, "parameters": {"top_k": 20}})),
+        ("/embed_all", json!({"inputs": text})),
+        ("/tokenize", json!({"inputs": text})),
+        ("/tokenize", json!({"prompt": text})),
+        ("/decode", json!({"ids": vec![5; 200]})),
+        ("/detokenize", json!({"tokens": vec![5; 200]})),
+        ("/tag", json!({"inputs": text, "model": "tags", "truncate": true})),
+        ("/pooling", json!({"input": text, "model": "tags", "task": "token_classify"})),
+        ("/v1/analyze", json!({"text": text, "truncate": true})),
+        ("/embed", json!({"inputs": vec!["a"; 10]})),
+        ("/classify", json!({"inputs": vec!["a"; 10], "model": "scores"})),
+    ] {
+        let reply = post_to(&small, path, body.to_string()).await;
+        let refused = matches!(reply.status, 400 | 422) && reply.text.contains("(--answer-limit)");
+        assert!(refused, "{path}: {} {}", reply.status, reply.text);
+        let reply = post_to(&default, path, body.to_string()).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text);
+    }
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ pub fn inspect(
         read("/proc/cpuinfo").lines().filter(|line| line.starts_with("processor")).count();
     let host = Host {
         free_bytes: lesser(proc_bytes(&meminfo, "MemAvailable"), free_in_group()),
-        total_bytes: lesser(proc_bytes(&meminfo, "MemTotal"), group_limit()),
+        total_bytes: bigbatch_engine::host::memory_limit_bytes(),
         threads,
         processors: processors.max(threads),
         load: load(&read("/proc/loadavg")),

@@ -1,0 +1,205 @@
+//! The memory of the host that requests may take: one budget in bytes for the whole process.
+//!
+//! A request has one [`Charge`], which says how much it may hold at most: its body while that arrives and is
+//! decompressed and parsed, then its texts, their tokens and its answer, until the last byte of the answer is with the
+//! socket. A charge grows before the memory is taken, and nothing waits for it to grow: a request that finds the budget
+//! spent is refused with 429. What the bytes of each step are is `footprint`'s to say.
+//!
+//! A quarter of the budget is for charges of up to [`SMALL_BYTES`]: requests with long texts and large answers leave it
+//! to short ones. The budget does not cover what is allocated once at start: weights, the arena, tokenizers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::error::Refusal;
+
+/// Charges up to this size may take all of the budget, larger ones three quarters of it.
+const SMALL_BYTES: usize = 64 << 10;
+
+/// Smallest default of the budget.
+const DEFAULT_BYTES_MIN: u64 = 64 << 20;
+
+/// The budget.
+#[derive(Debug)]
+pub(crate) struct HostMemory {
+    all: Account,
+    /// What lies beyond [`SMALL_BYTES`] of each charge.
+    large: Account,
+}
+
+/// Bytes taken, up to a limit.
+#[derive(Debug)]
+struct Account {
+    taken: AtomicUsize,
+    limit: usize,
+}
+
+impl Account {
+    fn new(limit: usize) -> Account {
+        Account { taken: AtomicUsize::new(0), limit }
+    }
+
+    /// Takes bytes if the limit allows.
+    fn take(&self, bytes: usize) -> bool {
+        let fits = |taken: usize| taken.checked_add(bytes).filter(|&sum| sum <= self.limit);
+        self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
+    }
+
+    fn put_back(&self, bytes: usize) {
+        self.taken.fetch_sub(bytes, Ordering::AcqRel);
+    }
+}
+
+/// Returns the default budget: a quarter of the memory that this process may use, and 64 MiB at least.
+pub fn default_budget_bytes() -> usize {
+    let limit = bigbatch_engine::host::memory_limit_bytes().unwrap_or(0);
+    (limit / 4).max(DEFAULT_BYTES_MIN) as usize
+}
+
+impl HostMemory {
+    pub(crate) fn new(budget_bytes: usize) -> Arc<HostMemory> {
+        let large = Account::new(budget_bytes - budget_bytes / 4);
+        Arc::new(HostMemory { all: Account::new(budget_bytes), large })
+    }
+
+    /// Returns an empty charge for one request.
+    pub(crate) fn charge(self: &Arc<HostMemory>) -> Arc<Charge> {
+        Arc::new(Charge { memory: self.clone(), bytes: AtomicUsize::new(0) })
+    }
+
+    /// Returns the budget in bytes.
+    pub(crate) fn budget_bytes(&self) -> usize {
+        self.all.limit
+    }
+
+    /// Returns the bytes of all charges.
+    pub(crate) fn taken_bytes(&self) -> usize {
+        self.all.taken.load(Ordering::Relaxed)
+    }
+
+    /// Returns the bytes that a single charge can have at most.
+    fn charge_bytes_max(&self) -> usize {
+        (self.large.limit + SMALL_BYTES).min(self.all.limit)
+    }
+}
+
+/// The bytes that one request may hold. Given back when the last owner drops it: a request that was cancelled may still
+/// be on the device.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    memory: Arc<HostMemory>,
+    bytes: AtomicUsize,
+}
+
+impl Charge {
+    /// Returns the bytes of the charge.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Grows or shrinks to `bytes`. A charge has several owners, of which only the request itself changes it.
+    ///
+    /// # Errors
+    /// [`Refusal::Overloaded`] if the budget is spent, [`Refusal::NeedsMemory`] if it could never hold as much; the
+    /// charge is as before.
+    pub(crate) fn set(&self, bytes: usize) -> Result<(), Refusal> {
+        let HostMemory { all, large } = &*self.memory;
+        let large_part = |bytes: usize| bytes.saturating_sub(SMALL_BYTES);
+        let before = self.bytes();
+        if bytes <= before {
+            self.bytes.store(bytes, Ordering::Relaxed);
+            large.put_back(large_part(before) - large_part(bytes));
+            all.put_back(before - bytes);
+            return Ok(());
+        }
+        let limit_bytes = self.memory.charge_bytes_max();
+        if bytes > limit_bytes {
+            return Err(Refusal::NeedsMemory { needed_bytes: bytes, limit_bytes });
+        }
+        let (more, more_large) = (bytes - before, large_part(bytes) - large_part(before));
+        let taken = large.take(more_large) && {
+            let taken = all.take(more);
+            if !taken {
+                large.put_back(more_large);
+            }
+            taken
+        };
+        if !taken {
+            return Err(self.memory.spent());
+        }
+        self.bytes.store(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl HostMemory {
+    fn spent(&self) -> Refusal {
+        let message = format!(
+            "requests hold the memory that the server sets aside for them, {} bytes (--host-memory-budget); \
+             try again later",
+            self.budget_bytes()
+        );
+        Refusal::Overloaded { message, wait: None }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        // Shrinking cannot fail.
+        let _ = self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn charges_fit_the_budget_and_large_ones_leave_a_quarter_to_small_ones() {
+        let memory = HostMemory::new(4 * MIB);
+        let (large, other, small) = (memory.charge(), memory.charge(), memory.charge());
+        large.set(3 * MIB).expect("three quarters and 64 KiB");
+        assert!(matches!(other.set(MIB), Err(Refusal::Overloaded { .. })));
+        assert_eq!((other.bytes(), memory.taken_bytes()), (0, 3 * MIB), "nothing was taken");
+        small.set(SMALL_BYTES).expect("the last quarter is for small ones");
+        large.set(MIB).expect("it shrinks");
+        other.set(MIB).expect("now it fits");
+        drop((large, other, small));
+        assert_eq!((memory.taken_bytes(), memory.large.taken.load(Ordering::Relaxed)), (0, 0));
+    }
+
+    #[test]
+    fn a_charge_that_can_never_fit_is_refused_for_good() {
+        let memory = HostMemory::new(4 * MIB);
+        let charge = memory.charge();
+        let limit_bytes = 3 * MIB + SMALL_BYTES;
+        charge.set(limit_bytes).expect("it is alone");
+        let refused = charge.set(limit_bytes + 1);
+        assert_eq!(
+            refused,
+            Err(Refusal::NeedsMemory { needed_bytes: limit_bytes + 1, limit_bytes })
+        );
+        assert_eq!(charge.bytes(), limit_bytes);
+    }
+
+    #[test]
+    fn many_threads_never_exceed_the_budget() {
+        let memory = HostMemory::new(4 * MIB);
+        std::thread::scope(|scope| {
+            for seed in 0..4 {
+                let memory = &memory;
+                scope.spawn(move || {
+                    let mut random = fastrand::Rng::with_seed(seed);
+                    let charges = [(); 8].map(|()| memory.charge());
+                    for _ in 0..10_000 {
+                        let _ = charges[random.usize(..8)].set(random.usize(..MIB));
+                        assert!(memory.taken_bytes() <= 4 * MIB);
+                    }
+                });
+            }
+        });
+        assert_eq!((memory.taken_bytes(), memory.large.taken.load(Ordering::Relaxed)), (0, 0));
+    }
+}
