@@ -53,7 +53,9 @@ mod device;
 mod dtype;
 mod engine;
 mod error;
+mod host_memory;
 mod model;
+mod panics;
 mod pooling;
 mod task;
 mod text;
@@ -64,7 +66,7 @@ pub use batch::schedule;
 pub use batch::{
     Limits, LogitRows, MAX_MASKS, OutputRows, PackedBatch, RowCounts, RowLayout, Rows, Sequence,
 };
-pub use checkpoint::{Checkpoint, FileBytes, HubOptions, Tensor, TensorSpec, Weights};
+pub use checkpoint::{Checkpoint, HubOptions, Tensor, TensorSpec, Weights, WeightsFile};
 pub use device::{
     Device, DeviceBatch, DeviceInfo, DeviceKind, DeviceOptions, MemoryMeter, MemoryPlan,
 };
