@@ -110,7 +110,7 @@ fn list() -> CommandResult {
 }
 
 fn weight_bytes(model: &Model) -> u64 {
-    model.weights.iter().map(|(_, tensor)| tensor.bytes().len() as u64).sum()
+    model.weights.iter().map(|(_, tensor)| tensor.stored_bytes()).sum()
 }
 
 /// Returns the command that runs a task.

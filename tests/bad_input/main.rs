@@ -18,6 +18,7 @@ mod sentence_transformers;
 mod support;
 mod targets;
 mod texts;
+mod tokenizers;
 mod weights;
 
 use support::{Bigbatch, RunOutput};

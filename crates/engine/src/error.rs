@@ -85,6 +85,18 @@ pub enum LoadError {
         /// What the bytes are for.
         detail: String,
     },
+    /// The operating system gives less memory than start-up needs.
+    #[error(
+        "the system has no {asked} for {purpose}: lower --memory-budget, or raise the limit on this process (ulimit -v) \
+         or the machine's memory",
+        asked = crate::units::bytes(*asked_bytes)
+    )]
+    HostMemory {
+        /// What the memory was for.
+        purpose: &'static str,
+        /// Bytes asked for.
+        asked_bytes: u64,
+    },
     /// The device failed while the model was put on it.
     #[error(transparent)]
     Device(#[from] DeviceError),

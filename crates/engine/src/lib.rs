@@ -54,7 +54,9 @@ mod dtype;
 mod engine;
 mod error;
 pub mod host;
+mod host_memory;
 mod model;
+mod panics;
 mod pooling;
 mod task;
 mod text;
@@ -65,7 +67,7 @@ pub use batch::schedule;
 pub use batch::{
     Limits, LogitRows, MAX_MASKS, OutputRows, PackedBatch, RowCounts, RowLayout, Rows, Sequence,
 };
-pub use checkpoint::{Checkpoint, FileBytes, HubOptions, Tensor, TensorSpec, Weights};
+pub use checkpoint::{Checkpoint, HubOptions, Tensor, TensorSpec, Weights, WeightsFile};
 pub use device::{
     Device, DeviceBatch, DeviceInfo, DeviceKind, DeviceOptions, MemoryMeter, MemoryPlan,
 };

@@ -2,6 +2,8 @@
 
 use super::{ArenaUsage, View};
 use crate::dtype::Dtype;
+use crate::error::LoadError;
+use crate::host_memory;
 
 /// One allocation of f32, made at start-up, that every view lies in.
 pub(super) struct HostArena {
@@ -10,8 +12,11 @@ pub(super) struct HostArena {
 }
 
 impl HostArena {
-    pub(super) fn new(bytes: usize) -> HostArena {
-        HostArena { floats: vec![0.0; bytes.div_ceil(4)], high_water: 0 }
+    /// # Errors
+    /// [`LoadError::HostMemory`].
+    pub(super) fn new(bytes: usize) -> Result<HostArena, LoadError> {
+        let floats = host_memory::zeroed(bytes.div_ceil(4), "the arena of batches")?;
+        Ok(HostArena { floats, high_water: 0 })
     }
 
     pub(super) fn usage(&self) -> ArenaUsage {

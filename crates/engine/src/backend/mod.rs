@@ -23,7 +23,7 @@ mod view;
 
 pub use activation::Activation;
 pub use layout::{ALIGN_BYTES, Layout};
-pub use tables::{RopeTable, WeightTable, converted_bytes};
+pub use tables::{RopeTable, WeightTable, owned_bytes};
 pub use view::View;
 
 use crate::batch::PackedBatch;

@@ -9,7 +9,7 @@ use super::{
     Activation, ArenaUsage, Backend, Ceilings, Fetch, NormWeights, Op, RopeTable, View, WeightTable,
 };
 use crate::batch::PackedBatch;
-use crate::error::DeviceError;
+use crate::error::{DeviceError, LoadError};
 
 /// Longer batches take minutes: attention alone is quadratic, in scalar code.
 pub const MAX_TOKENS: usize = 2048;
@@ -27,15 +27,18 @@ pub struct ReferenceBackend {
 impl ReferenceBackend {
     /// Reserves the arena. `heads` is `num_attention_heads`; `ropes` are in the order of their
     /// [`super::RopeId`]s.
+    ///
+    /// # Errors
+    /// [`LoadError::HostMemory`] if there is no room for the arena.
     pub fn new(
         weights: WeightTable,
         ropes: Vec<RopeTable>,
         heads: usize,
         norm_eps: f32,
         arena_bytes: usize,
-    ) -> Self {
-        let (arena, batch) = (HostArena::new(arena_bytes), PackedBatch::default());
-        ReferenceBackend { weights, ropes, heads, norm_eps: norm_eps.into(), arena, batch }
+    ) -> Result<Self, LoadError> {
+        let (arena, batch) = (HostArena::new(arena_bytes)?, PackedBatch::default());
+        Ok(ReferenceBackend { weights, ropes, heads, norm_eps: norm_eps.into(), arena, batch })
     }
 
     fn norm_row(&self, row: &[f32], norm: NormWeights) -> Vec<f32> {

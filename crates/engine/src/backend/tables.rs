@@ -43,7 +43,7 @@ impl RopeTable {
     }
 }
 
-/// All tensors of a model as f32: mapped where the file stores aligned f32, else converted.
+/// All tensors of a model as f32: borrowed where the caller's memory holds aligned f32, else read and converted.
 pub struct WeightTable {
     tensors: Vec<StoredTensor>,
 }
@@ -54,21 +54,21 @@ struct StoredTensor {
 }
 
 enum Elements {
-    Mapped(Tensor),
-    Converted(Vec<f32>),
+    Borrowed(Tensor),
+    Owned(Vec<f32>),
 }
 
 impl WeightTable {
     /// Reads every tensor in the order of its [`WeightId`].
     ///
     /// # Errors
-    /// [`LoadError::Weights`] for a missing or misshapen tensor.
+    /// [`LoadError::Weights`] for a missing or misshapen tensor, else as [`Tensor::to_f32`].
     pub fn new(specs: &[TensorSpec], weights: &Weights) -> Result<WeightTable, LoadError> {
         let read = |spec: &TensorSpec| {
             let tensor = weights.tensor(&spec.name, &spec.shape)?;
             let elements = match tensor.as_f32() {
-                Some(_) => Elements::Mapped(tensor.clone()),
-                None => Elements::Converted(tensor.to_f32()),
+                Some(_) => Elements::Borrowed(tensor.clone()),
+                None => Elements::Owned(tensor.to_f32()?),
             };
             Ok(StoredTensor { columns: spec.shape.last().copied().unwrap_or(1), elements })
         };
@@ -78,8 +78,8 @@ impl WeightTable {
     /// Returns the tensor's elements, row-major.
     pub fn get(&self, id: WeightId) -> &[f32] {
         match &self.tensors[id.0].elements {
-            Elements::Mapped(tensor) => tensor.as_f32().unwrap_or_default(),
-            Elements::Converted(floats) => floats,
+            Elements::Borrowed(tensor) => tensor.as_f32().unwrap_or_default(),
+            Elements::Owned(floats) => floats,
         }
     }
 
@@ -89,12 +89,11 @@ impl WeightTable {
     }
 }
 
-/// Returns the bytes that [`WeightTable::new`] allocates: the f32 copies of tensors that cannot be read where
-/// they are mapped.
+/// Returns the bytes that [`WeightTable::new`] allocates: the f32 copies of tensors that are not in memory as f32.
 ///
 /// # Errors
 /// [`LoadError::Weights`] for a missing or misshapen tensor.
-pub fn converted_bytes(specs: &[TensorSpec], weights: &Weights) -> Result<u64, LoadError> {
+pub fn owned_bytes(specs: &[TensorSpec], weights: &Weights) -> Result<u64, LoadError> {
     let mut total = 0;
     for spec in specs {
         let tensor = weights.tensor(&spec.name, &spec.shape)?;

@@ -161,8 +161,8 @@ pub(crate) fn stand_in(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Says what a weights file is that is no safetensors file.
-pub(crate) fn other_format(bytes: &[u8]) -> Option<String> {
+/// Says what a weights file is that is no safetensors file, by its first bytes and its size.
+pub(crate) fn other_format(bytes: &[u8], file_bytes: u64) -> Option<String> {
     let header = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
     let again = "get it again";
     let zip = bytes.starts_with(b"PK\x03\x04");
@@ -175,13 +175,8 @@ pub(crate) fn other_format(bytes: &[u8]) -> Option<String> {
             .into()
     } else if bytes.starts_with(b"\x89HDF") {
         "is an HDF5 file under another name: get the model as safetensors".into()
-    } else if bytes.get(8) == Some(&b'{') && header < 100 << 20 && (bytes.len() as u64) < 8 + header
-    {
-        format!(
-            "has {} bytes, its header alone {}: it is truncated; {again}",
-            bytes.len(),
-            8 + header
-        )
+    } else if bytes.get(8) == Some(&b'{') && header < 100 << 20 && file_bytes < 8 + header {
+        format!("has {file_bytes} bytes, its header alone {}: it is truncated; {again}", 8 + header)
     } else {
         return None;
     })

@@ -2,19 +2,20 @@
 
 pub(crate) mod hints;
 mod hub;
-mod mapped_file;
 mod tensors;
+mod weights_file;
 
 use std::borrow::Cow;
-use std::io::ErrorKind;
+use std::fs::Metadata;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use self::hub::HubRepo;
 use crate::error::LoadError;
 
 pub use hub::HubOptions;
-pub(crate) use mapped_file::MappedFile;
 pub use tensors::{Tensor, TensorSpec, Weights};
+pub use weights_file::WeightsFile;
 
 /// The files of one model under their standard names.
 pub struct Checkpoint {
@@ -28,28 +29,11 @@ enum Files {
     Memory(Vec<(String, Cow<'static, [u8]>)>),
 }
 
-/// The bytes of a file, mapped or in memory.
-#[derive(Debug)]
-pub enum FileBytes {
-    /// Mapped from disk.
-    Mapped(MappedFile),
-    /// Held by the caller's program, or made by it.
-    Held(Cow<'static, [u8]>),
-}
-
-impl std::ops::Deref for FileBytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            FileBytes::Mapped(file) => file,
-            FileBytes::Held(bytes) => bytes,
-        }
-    }
-}
-
 /// Upper limit on a file that is read whole.
 const MAX_JSON_BYTES: u64 = 256 << 20;
+
+/// Bytes from whose start [`hints::stand_in`] recognises what is no model's file.
+const STAND_IN_BYTES: u64 = 64;
 
 impl Checkpoint {
     /// Resolves SOURCE: a directory, or a Hub id such as `answerdotai/ModernBERT-base`, which may have a revision:
@@ -189,22 +173,24 @@ impl Checkpoint {
         }
     }
 
-    /// Maps a file of any size; `None` if the checkpoint lacks it.
+    /// Opens a file of any size, whose bytes are read where they are needed; `None` if the checkpoint lacks it.
     ///
     /// # Errors
-    /// [`LoadError::Io`] if the file exists and cannot be mapped; [`LoadError::Source`] as [`Checkpoint::read`].
-    pub fn map(&self, file: &str) -> Result<Option<FileBytes>, LoadError> {
+    /// [`LoadError::Io`] if the file exists and cannot be read; [`LoadError::Source`] as [`Checkpoint::read`].
+    pub fn open(&self, file: &str) -> Result<Option<WeightsFile>, LoadError> {
         if let Files::Memory(_) = &self.files {
-            return Ok(self.read(file)?.map(FileBytes::Held));
+            return Ok(self.read(file)?.map(WeightsFile::memory));
         }
         let Some(path) = self.path(file)? else { return Ok(None) };
-        let bytes = match MappedFile::open(&path) {
-            Ok(map) => FileBytes::Mapped(map),
+        let opened = match WeightsFile::open(&path) {
+            Ok(opened) => opened,
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(LoadError::Io { path, source }),
         };
-        self.reject_stand_in(file, Some(&bytes))?;
-        Ok(Some(bytes))
+        let mut start = vec![0; opened.bytes().min(STAND_IN_BYTES) as usize];
+        opened.read_at(0, &mut start)?;
+        self.reject_stand_in(file, Some(&start))?;
+        Ok(Some(opened))
     }
 
     /// Returns where a file is or would be on disk; `None` if it is known to be absent.
@@ -239,9 +225,17 @@ fn read_whole(path: &Path) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
         Ok(meta) if meta.len() > MAX_JSON_BYTES => {
             return Err(io(ErrorKind::FileTooLarge.into()));
         }
-        Ok(_) => {}
+        Ok(meta) => require_regular(&meta).map_err(io)?,
     }
     std::fs::read(path).map(|bytes| Some(Cow::Owned(bytes))).map_err(io)
+}
+
+/// Rejects what has no end or no bytes of its own: a directory, a pipe, a device.
+fn require_regular(file: &Metadata) -> io::Result<()> {
+    match file.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file")),
+    }
 }
 
 fn no_revision(directory: &str, revision: &str) -> LoadError {

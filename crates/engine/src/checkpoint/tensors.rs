@@ -1,17 +1,19 @@
-//! Tensors of a checkpoint: safetensors files, one or sharded, mapped from disk.
+//! Tensors of a checkpoint: safetensors files, one or sharded, read from disk tensor by tensor.
 //!
 //! Which tensors a model needs is its architecture's; converting them is a backend's.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use safetensors::SafeTensors;
+use safetensors::tensor::Metadata;
 use serde::Deserialize;
 
-use crate::checkpoint::{Checkpoint, FileBytes, hints};
+use crate::checkpoint::{Checkpoint, WeightsFile, hints};
 use crate::dtype::Dtype;
 use crate::error::LoadError;
+use crate::host_memory;
 
 /// All tensors of a checkpoint by name, without the prefixes that only some checkpoints have: `model.`, and those
 /// of wrappers such as `torch.compile`'s.
@@ -36,43 +38,108 @@ impl TensorSpec {
     }
 }
 
-/// One tensor: its element type, its shape, and its bytes in a mapped file.
+/// One tensor: its element type, its shape, and where its bytes are.
 #[derive(Clone)]
 pub struct Tensor {
     /// Element type in the file.
     pub dtype: Dtype,
     /// Outermost dimension first.
     pub shape: Vec<usize>,
-    file: Arc<FileBytes>,
-    range: Range<usize>,
+    file: Arc<WeightsFile>,
+    range: Range<u64>,
 }
 
+/// Bytes that are read from a file at once: few enough to stay in a processor's cache until they are converted.
+const PIECE_BYTES: usize = 256 << 10;
+
 impl Tensor {
-    /// Returns the elements as they are stored, little-endian.
-    pub fn bytes(&self) -> &[u8] {
-        &self.file[self.range.clone()]
+    /// Returns the size in the file.
+    pub fn stored_bytes(&self) -> u64 {
+        self.range.end - self.range.start
     }
 
-    /// Borrows the elements if they are stored as aligned f32.
+    /// Borrows the elements if they are in memory as aligned f32; those of a file on disk never are.
     pub fn as_f32(&self) -> Option<&[f32]> {
         match self.dtype {
             Dtype::F32 if cfg!(target_endian = "little") => {
-                bytemuck::try_cast_slice(self.bytes()).ok()
+                bytemuck::try_cast_slice(self.in_memory()?).ok()
             }
             _ => None,
         }
     }
 
-    /// Converts the elements to f32.
-    pub fn to_f32(&self) -> Vec<f32> {
-        fn convert<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-            bytes.as_chunks().0.iter().map(|&b| f(b)).collect()
+    /// Returns the elements as they are stored, little-endian: borrowed from memory, or read from disk.
+    ///
+    /// # Errors
+    /// [`LoadError::Io`] if they cannot be read or the file was written to since it was opened,
+    /// [`LoadError::HostMemory`] if there is no room for them.
+    pub fn read(&self) -> Result<Cow<'_, [u8]>, LoadError> {
+        if let Some(bytes) = self.in_memory() {
+            return Ok(Cow::Borrowed(bytes));
         }
-        match self.dtype {
-            Dtype::F32 => convert(self.bytes(), f32::from_le_bytes),
-            Dtype::Bf16 => convert(self.bytes(), |b| half::bf16::from_le_bytes(b).to_f32()),
-            Dtype::F16 => convert(self.bytes(), |b| half::f16::from_le_bytes(b).to_f32()),
+        let mut bytes = host_memory::zeroed(self.stored_bytes() as usize, "a tensor")?;
+        self.file.read_at(self.range.start, &mut bytes)?;
+        Ok(Cow::Owned(bytes))
+    }
+
+    /// Reads the elements and converts them to f32.
+    ///
+    /// # Errors
+    /// As [`Tensor::read`].
+    pub fn to_f32(&self) -> Result<Vec<f32>, LoadError> {
+        fn convert<const N: usize>(bytes: &[u8], to: &mut Vec<f32>, f: impl Fn([u8; N]) -> f32) {
+            to.extend(bytes.as_chunks().0.iter().map(|&b| f(b)));
         }
+        let elements = self.stored_bytes() as usize / self.dtype.size_bytes();
+        let mut floats = host_memory::reserve(elements, "the weights")?;
+        self.for_each_piece(|bytes| match self.dtype {
+            Dtype::F32 => convert(bytes, &mut floats, f32::from_le_bytes),
+            Dtype::Bf16 => {
+                convert(bytes, &mut floats, |b| half::bf16::from_le_bytes(b).to_f32());
+            }
+            Dtype::F16 => convert(bytes, &mut floats, |b| half::f16::from_le_bytes(b).to_f32()),
+        })?;
+        Ok(floats)
+    }
+
+    /// Whether another tensor has the same bytes.
+    ///
+    /// # Errors
+    /// As [`Tensor::read`].
+    fn has_bytes_of(&self, other: &Tensor) -> Result<bool, LoadError> {
+        if self.stored_bytes() != other.stored_bytes() {
+            return Ok(false);
+        }
+        let (mut same, mut at, mut theirs) = (true, other.range.start, vec![0; PIECE_BYTES]);
+        self.for_each_piece(|bytes| {
+            let theirs = &mut theirs[..bytes.len()];
+            same = same && other.file.read_at(at, theirs).is_ok() && bytes == theirs;
+            at += bytes.len() as u64;
+        })?;
+        Ok(same)
+    }
+
+    fn in_memory(&self) -> Option<&[u8]> {
+        self.file
+            .in_memory()
+            .map(|bytes| &bytes[self.range.start as usize..self.range.end as usize])
+    }
+
+    /// Passes the elements' bytes on in order, in pieces of whole elements.
+    fn for_each_piece(&self, mut take: impl FnMut(&[u8])) -> Result<(), LoadError> {
+        if let Some(bytes) = self.in_memory() {
+            bytes.chunks(PIECE_BYTES).for_each(take);
+            return Ok(());
+        }
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut at = self.range.start;
+        while at < self.range.end {
+            let bytes = &mut piece[..PIECE_BYTES.min((self.range.end - at) as usize)];
+            self.file.read_at(at, bytes)?;
+            take(bytes);
+            at += bytes.len() as u64;
+        }
+        Ok(())
     }
 }
 
@@ -103,7 +170,7 @@ impl Weights {
         let model = checkpoint.name().to_string();
         let bad = |reason: String| LoadError::Weights { model: model.clone(), reason };
         let mut tensors = BTreeMap::new();
-        if let Some(file) = checkpoint.map("model.safetensors")? {
+        if let Some(file) = checkpoint.open("model.safetensors")? {
             read_shard(&model, "model.safetensors", file, &mut tensors)?;
         } else if let Some(json) = checkpoint.read("model.safetensors.index.json")? {
             let index = ShardIndex::parse(&json)
@@ -112,7 +179,7 @@ impl Weights {
                 if shard.contains(['/', '\\']) {
                     return Err(bad(format!("the index names '{shard}', which is not beside it")));
                 }
-                let file = checkpoint.map(shard)?.ok_or_else(|| {
+                let file = checkpoint.open(shard)?.ok_or_else(|| {
                     bad(format!("the index names {shard}, which is missing: get that file too"))
                 })?;
                 read_shard(&model, shard, file, &mut tensors)?;
@@ -131,7 +198,7 @@ impl Weights {
     /// # Errors
     /// As [`Weights::open`].
     pub fn open_file(checkpoint: &Checkpoint, file: &str) -> Result<Option<Weights>, LoadError> {
-        let Some(bytes) = checkpoint.map(file)? else { return Ok(None) };
+        let Some(bytes) = checkpoint.open(file)? else { return Ok(None) };
         let model = format!("{} in {file}", checkpoint.name());
         let mut tensors = BTreeMap::new();
         read_shard(&model, file, bytes, &mut tensors)?;
@@ -161,13 +228,16 @@ impl Weights {
     }
 
     /// Whether there is a decoder that is not a copy of the embedding.
-    pub fn has_decoder_of_its_own(&self) -> bool {
+    ///
+    /// # Errors
+    /// As [`Tensor::read`].
+    pub fn has_decoder_of_its_own(&self) -> Result<bool, LoadError> {
         match (
             self.tensors.get("decoder.weight"),
             self.tensors.get("embeddings.tok_embeddings.weight"),
         ) {
-            (Some(decoder), Some(embedding)) => decoder.bytes() != embedding.bytes(),
-            (decoder, _) => decoder.is_some(),
+            (Some(decoder), Some(embedding)) => Ok(!decoder.has_bytes_of(embedding)?),
+            (decoder, _) => Ok(decoder.is_some()),
         }
     }
 
@@ -180,26 +250,33 @@ impl Weights {
 fn read_shard(
     model: &str,
     file_name: &str,
-    file: FileBytes,
+    file: WeightsFile,
     tensors: &mut BTreeMap<String, Tensor>,
 ) -> Result<(), LoadError> {
     let bad = |reason: String| LoadError::Weights { model: model.to_string(), reason };
-    let file = Arc::new(file);
-    let (header_bytes, metadata) = SafeTensors::read_metadata(&file).map_err(|e| {
-        let what = hints::other_format(&file).unwrap_or_else(|| {
-            format!("is damaged, truncated or not safetensors ({e:?}); get it again")
-        });
-        bad(format!("{file_name} {what}"))
-    })?;
-    let data_start = header_bytes + size_of::<u64>();
-    let data_bytes = metadata.data_len();
-    if file.len() != data_start + data_bytes {
+    let header = read_header(&file)?;
+    let metadata: Metadata = match header.get(8..).map(serde_json::from_slice) {
+        Some(Ok(metadata)) => metadata,
+        unreadable => {
+            let why = match unreadable {
+                Some(Err(error)) => format!("{error}"),
+                _ => format!("{} bytes are too few", file.bytes()),
+            };
+            let what = hints::other_format(&header, file.bytes()).unwrap_or_else(|| {
+                format!("is damaged, truncated or not safetensors ({why}); get it again")
+            });
+            return Err(bad(format!("{file_name} {what}")));
+        }
+    };
+    let data_start = header.len() as u64;
+    let described = data_start + metadata.data_len() as u64;
+    if file.bytes() != described {
         return Err(bad(format!(
-            "{file_name} has {} bytes, its header describes {}: it is truncated or damaged; get it again",
-            file.len(),
-            data_start + data_bytes
+            "{file_name} has {} bytes, its header describes {described}: it is truncated or damaged; get it again",
+            file.bytes(),
         )));
     }
+    let file = Arc::new(file);
     for (name, info) in metadata.tensors() {
         let dtype = match info.dtype {
             safetensors::Dtype::F32 => Dtype::F32,
@@ -212,13 +289,33 @@ fn read_shard(
                 )));
             }
         };
-        let range = data_start + info.data_offsets.0..data_start + info.data_offsets.1;
+        let (start, end) = info.data_offsets;
+        let range = data_start + start as u64..data_start + end as u64;
         let tensor = Tensor { dtype, shape: info.shape.clone(), file: file.clone(), range };
         if tensors.insert(name.clone(), tensor).is_some() {
             return Err(bad(format!("tensor {name} is in two shards")));
         }
     }
     Ok(())
+}
+
+/// Reads the header and the eight bytes of its length before it. Of a file that is shorter, or whose header is
+/// longer than any that safetensors accepts, only the first bytes are read.
+fn read_header(file: &WeightsFile) -> Result<Vec<u8>, LoadError> {
+    const MAX_HEADER_BYTES: u64 = 100_000_000;
+    const RECOGNISED_BYTES: u64 = 64;
+    let mut length = [0; 8];
+    if file.bytes() >= 8 {
+        file.read_at(0, &mut length)?;
+    }
+    let whole = u64::from_le_bytes(length).saturating_add(8);
+    let read = match whole <= file.bytes().min(8 + MAX_HEADER_BYTES) {
+        true => whole,
+        false => file.bytes().min(RECOGNISED_BYTES),
+    };
+    let mut header = host_memory::zeroed(read as usize, "the header of the weights")?;
+    file.read_at(0, &mut header)?;
+    Ok(header)
 }
 
 /// Names each tensor as the model does. Beside `model.`, which `transformers` adds and removes as it needs, that

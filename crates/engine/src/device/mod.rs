@@ -19,13 +19,14 @@ use std::time::{Duration, Instant};
 use crate::backend::cpu::CpuBackend;
 use crate::backend::reference::ReferenceBackend;
 use crate::backend::{
-    ArenaUsage, Backend, Ceilings, DeviceMemory, Fetch, Op, View, WeightTable, converted_bytes,
+    ArenaUsage, Backend, Ceilings, DeviceMemory, Fetch, Op, View, WeightTable, owned_bytes,
 };
 use crate::batch::{Limits, OutputRows, PackedBatch};
 use crate::dtype::Dtype;
 use crate::error::{DeviceError, LoadError};
 use crate::model::modernbert::forward::{self, Program};
 use crate::model::{Architecture, Config, Model, Workspace};
+use crate::panics;
 
 /// Name and element type of a device, for people to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl Device {
         let (heads, eps, bytes) = (config.num_attention_heads, config.norm_eps, workspace.bytes);
         let threads = options.threads;
         let backend: Box<dyn Backend> = if options.kind == DeviceKind::Reference {
-            Box::new(ReferenceBackend::new(weights, ropes.into(), heads, eps, bytes))
+            Box::new(ReferenceBackend::new(weights, ropes.into(), heads, eps, bytes)?)
         } else {
             Box::new(CpuBackend::new(weights, ropes.into(), heads, eps, bytes, threads)?)
         };
@@ -97,8 +98,8 @@ impl Device {
         })
     }
 
-    /// Returns the bytes that a model's weights take of the memory budget. On a host, mapped weights take
-    /// none.
+    /// Returns the bytes that a model's weights take of the memory budget. On a host, those of an embedded model
+    /// take none where they are f32: they are part of the program.
     ///
     /// # Errors
     /// [`LoadError::Weights`] for a missing or misshapen tensor.
@@ -106,7 +107,7 @@ impl Device {
         match kind {
             #[cfg(feature = "cuda")]
             DeviceKind::Cuda(_, dtype) => Ok(model.parameters() * dtype.size_bytes() as u64),
-            _ => converted_bytes(&model.architecture.tensors, &model.weights),
+            _ => owned_bytes(&model.architecture.tensors, &model.weights),
         }
     }
 
@@ -272,17 +273,8 @@ impl Device {
         run: impl FnOnce(&mut Device) -> Result<R, DeviceError>,
     ) -> Result<R, DeviceError> {
         catch_unwind(AssertUnwindSafe(|| run(self))).unwrap_or_else(|panic| {
-            let message = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("no message");
-            let device = "device".into();
-            Err(DeviceError::Call {
-                device,
-                call: "forward pass",
-                reason: format!("panic: {message}"),
-            })
+            let reason = format!("panic: {}", panics::message(panic.as_ref()));
+            Err(DeviceError::Call { device: "device".into(), call: "forward pass", reason })
         })
     }
 }

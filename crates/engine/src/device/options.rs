@@ -34,7 +34,7 @@ pub struct DeviceOptions {
     pub kind: DeviceKind,
     /// Threads of a host backend.
     pub threads: usize,
-    /// On a host everything but mapped weights; on a CUDA device everything that the process uses of it.
+    /// On a host everything but the weights of embedded models; on a CUDA device everything that the process uses of it.
     pub memory_budget_bytes: u64,
     /// `None`: as many as the budget holds, up to the number beyond which a batch runs no faster.
     pub max_batch_tokens: Option<usize>,

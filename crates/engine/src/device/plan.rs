@@ -4,7 +4,7 @@
 //! is made in several steps in `cuda.rs`.
 
 use super::options::DeviceOptions;
-use crate::backend::{RopeTable, converted_bytes, cpu};
+use crate::backend::{RopeTable, cpu, owned_bytes};
 use crate::dtype::Dtype;
 use crate::error::LoadError;
 use crate::model::{Model, Workspace};
@@ -67,7 +67,7 @@ pub(super) fn plan_host(
     options: &DeviceOptions,
 ) -> Result<(Workspace, MemoryPlan), LoadError> {
     let config = &model.config;
-    let weights = converted_bytes(&model.architecture.tensors, &model.weights)?;
+    let weights = owned_bytes(&model.architecture.tensors, &model.weights)?;
     let scratch = cpu::scratch_bytes(options.threads, config.head_dim()) as u64;
     let plan_for = |tokens: usize| {
         let workspace = workspace_for(model, options, Dtype::F32, tokens);
@@ -85,7 +85,7 @@ pub(super) fn plan_host(
             budget_bytes: options.memory_budget_bytes,
             needed_bytes: least_budget_bytes,
             detail: format!(
-                "{} of weights converted to f32, the rest for batches of {least} tokens",
+                "{} of weights as f32, the rest for batches of {least} tokens",
                 units::bytes(weights)
             ),
         });

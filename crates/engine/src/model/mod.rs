@@ -36,7 +36,7 @@ pub struct Model {
     pub config: Config,
     /// Which tensors each part of the model uses.
     pub architecture: Architecture,
-    /// The tensors, mapped.
+    /// The tensors, in their files.
     pub weights: Weights,
     /// From `tokenizer.json`.
     pub tokenizer: Tokenizer,
@@ -100,7 +100,7 @@ impl Model {
         let weights = Weights::open(checkpoint)?;
         if let Head::MaskedLm { tied, .. } = &mut config.head {
             // As upstream: a decoder that differs from the embedding is used, whatever the config says.
-            *tied &= !weights.has_decoder_of_its_own();
+            *tied &= !weights.has_decoder_of_its_own()?;
         }
         let labels = labels(&config, &weights, checkpoint.name())?;
         if let Head::Sequence { scoring: scoring @ Scoring::Softmax, .. } = &mut config.head

@@ -18,6 +18,7 @@ use tokenizers::{
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{LoadError, RequestError};
+use crate::panics;
 use crate::text::characters::Characters;
 use crate::text::input::{Input, SpecialTokens, Tokens, Truncate};
 
@@ -57,7 +58,7 @@ impl Tokenizer {
     pub fn open(checkpoint: &Checkpoint) -> Result<Tokenizer, LoadError> {
         let bad = |reason: String| LoadError::Tokenizer { model: checkpoint.name().into(), reason };
         let json = checkpoint.require("tokenizer.json")?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(&json)
+        let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(&json))
             .map_err(|e| bad(format!("tokenizer.json is not readable ({e})")))?;
         inner.with_truncation(None).map_err(|e| bad(e.to_string()))?;
         inner.with_padding(None);
@@ -73,7 +74,9 @@ impl Tokenizer {
         let mask_id = candidates.filter_map(|token| inner.token_to_id(token)).next();
         let unknown_id = named("unk_token").and_then(|token| inner.token_to_id(token));
         let vocab = inner.get_vocab(true);
-        let vocab_end = vocab.values().max().map_or(0, |id| id + 1);
+        let vocab_end = vocab.values().max().map_or(Some(0), |id| id.checked_add(1));
+        let vocab_end =
+            vocab_end.ok_or_else(|| bad(format!("tokenizer.json has the id {}", u32::MAX)))?;
         let token_bytes_max = vocab.keys().map(String::len).max().unwrap_or(0);
         let mut hasher = DefaultHasher::new();
         json.hash(&mut hasher);
@@ -88,7 +91,7 @@ impl Tokenizer {
             vocab_end,
             token_bytes_max,
         };
-        tokenizer.frame = tokenizer.read_frame().map_err(|e| bad(e.to_string()))?;
+        tokenizer.frame = tokenizer.read_frame().map_err(bad)?;
         Ok(tokenizer)
     }
 
@@ -107,7 +110,8 @@ impl Tokenizer {
             Some(other) => vec![lower(), other.clone()],
         };
         let normalizer = Some(Sequence::new(steps));
-        self.inner.with_normalizer(normalizer).map_err(|error| error.to_string())?;
+        guarded(|| self.inner.with_normalizer(normalizer).map(drop))
+            .map_err(|error| error.to_string())?;
         self.fingerprint = !self.fingerprint;
         Ok(())
     }
@@ -131,21 +135,50 @@ impl Tokenizer {
         second: Option<Encoding>,
         special: bool,
     ) -> tokenizers::Result<Encoding> {
-        match &self.post_processor {
+        guarded(|| match &self.post_processor {
             Some(processor) => processor.process(first, second, special),
             None => self.inner.post_process(first, second, special),
-        }
+        })
+    }
+
+    /// Encodes a text without special tokens, with offsets in characters.
+    fn encode_alone(&self, text: &str) -> tokenizers::Result<Encoding> {
+        guarded(|| self.inner.encode_char_offsets(text, false))
     }
 
     /// Encodes a whole text, with offsets in characters.
     fn encode_whole(&self, text: &str, special: bool) -> Result<Encoding, RequestError> {
-        let encoding = self.inner.encode_char_offsets(text, false);
+        let encoding = self.encode_alone(text);
         encoding.and_then(|encoding| self.post_process(encoding, None, special)).map_err(invalid)
     }
 
-    /// Reads which special tokens the post-processor puts around one text, whatever the text.
-    fn read_frame(&self) -> tokenizers::Result<SpecialTokens> {
-        let framed = self.post_process(self.inner.encode("a", false)?, None, true)?;
+    /// Reads which special tokens the post-processor puts around one text, whatever the text. Checks that it puts
+    /// tokens of the vocabulary around one text and around two: the library does not check what it reads.
+    fn read_frame(&self) -> Result<SpecialTokens, String> {
+        let bare = self.encode_alone("a").map_err(|error| error.to_string())?;
+        let process = |second: Option<Encoding>, what: &str| {
+            let whole = self.post_process(bare.clone(), second, true);
+            let whole = whole.map_err(|error| error.to_string()).and_then(|whole| {
+                let tokens = whole.get_ids().len();
+                let whole_lengths = [
+                    whole.get_tokens().len(),
+                    whole.get_offsets().len(),
+                    whole.get_special_tokens_mask().len(),
+                ];
+                match whole.get_ids().iter().find(|&&id| id >= self.vocab_end) {
+                    Some(id) => Err(format!("it adds id {id}, the vocabulary ends before")),
+                    None if whole_lengths != [tokens; 3] => {
+                        Err("a special token has not as many ids as tokens".into())
+                    }
+                    None => Ok(whole),
+                }
+            });
+            whole.map_err(|why| {
+                format!("tokenizer.json: its post_processor fails on {what} ({why})")
+            })
+        };
+        process(Some(bare.clone()), "two texts")?;
+        let framed = process(None, "a text")?;
         let special = framed.get_special_tokens_mask();
         let before = special.iter().take_while(|&&mask| mask == 1).count();
         let after = special[before..].iter().rev().take_while(|&&mask| mask == 1).count();
@@ -225,7 +258,7 @@ impl Tokenizer {
             return Err(RequestError::Invalid(format!("token id {id} is outside 0..{end}")));
         }
         let failed = |e| RequestError::Invalid(format!("cannot decode: {e}"));
-        self.inner.decode(ids, skip_special).map_err(failed)
+        guarded(|| self.inner.decode(ids, skip_special)).map_err(failed)
     }
 
     /// Returns one more than the largest id.
@@ -265,7 +298,7 @@ impl Tokenizer {
 
     /// Decodes one token to text, without the marks of its vocabulary.
     pub fn decode(&self, id: u32) -> String {
-        self.inner.decode(&[id], false).unwrap_or_default()
+        guarded(|| self.inner.decode(&[id], false)).unwrap_or_default()
     }
 
     /// Returns the id of the token for what the vocabulary does not know, if `tokenizer_config.json` names it.
@@ -281,7 +314,7 @@ impl Tokenizer {
     /// Decodes tokens as the vocabulary writes them.
     pub(crate) fn decode_pieces(&self, pieces: Vec<String>) -> String {
         match self.inner.get_decoder() {
-            Some(decoder) => decoder.decode(pieces).unwrap_or_default(),
+            Some(decoder) => guarded(|| decoder.decode(pieces)).unwrap_or_default(),
             None => pieces.join(" "),
         }
     }
@@ -352,7 +385,7 @@ impl Tokenizer {
         if text.is_empty() || before.is_some_and(str::is_empty) {
             return Err(RequestError::Empty);
         }
-        let encode = |text: &str| self.inner.encode_char_offsets(text, false).map_err(invalid);
+        let encode = |text: &str| self.encode_alone(text).map_err(invalid);
         let (mut first, mut second) = match before {
             None => (encode(text)?, None),
             Some(before) => (encode(before)?, Some(encode(text)?)),
@@ -401,8 +434,7 @@ impl Tokenizer {
     /// # Errors
     /// [`RequestError::Invalid`] if the tokenizer fails on the text.
     pub fn byte_spans(&self, text: &str) -> Result<Vec<(usize, usize)>, RequestError> {
-        self.inner
-            .encode(text, false)
+        guarded(|| self.inner.encode(text, false))
             .and_then(|encoding| self.post_process(encoding, None, false))
             .map(|encoding| encoding.get_offsets().to_vec())
             .map_err(invalid)
@@ -413,12 +445,17 @@ impl Tokenizer {
     /// # Errors
     /// [`RequestError::Invalid`] if the tokenizer fails on the text.
     pub fn count(&self, text: &str) -> Result<usize, RequestError> {
-        let encoding = self.inner.encode_fast(text, false);
+        let encoding = guarded(|| self.inner.encode_fast(text, false));
         encoding
             .and_then(|encoding| self.post_process(encoding, None, true))
             .map(|e| e.len())
             .map_err(invalid)
     }
+}
+
+/// Runs a call of the library, which panics where a `tokenizer.json` names what it does not define.
+fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
+    panics::caught(call).unwrap_or_else(|message| Err(message.into()))
 }
 
 fn invalid(error: tokenizers::Error) -> RequestError {

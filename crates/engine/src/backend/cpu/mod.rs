@@ -22,7 +22,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use super::host_arena::HostArena;
 use super::{ArenaUsage, Backend, Ceilings, Fetch, Op, RopeTable, View, WeightTable};
 use crate::batch::PackedBatch;
-use crate::error::DeviceError;
+use crate::error::{DeviceError, LoadError};
 
 /// The host backend: a thread pool, weights, rotary tables and one arena.
 pub struct CpuBackend {
@@ -56,7 +56,8 @@ impl CpuBackend {
     /// their [`super::RopeId`]s.
     ///
     /// # Errors
-    /// [`DeviceError::Unavailable`] if the operating system cannot start the threads.
+    /// [`DeviceError::Unavailable`] if the operating system cannot start the threads, [`LoadError::HostMemory`] if
+    /// there is no room for the arena.
     pub fn new(
         weights: WeightTable,
         ropes: Vec<RopeTable>,
@@ -64,7 +65,7 @@ impl CpuBackend {
         norm_eps: f32,
         arena_bytes: usize,
         threads: usize,
-    ) -> Result<Self, DeviceError> {
+    ) -> Result<Self, LoadError> {
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|n| format!("bigbatch-cpu-{n}"))
@@ -75,7 +76,7 @@ impl CpuBackend {
             })?;
         let head_dim = ropes.first().map_or(0, |table| 2 * table.pairs);
         let scratch = attention::ScratchPool::new(threads, head_dim);
-        let (arena, batch) = (HostArena::new(arena_bytes), PackedBatch::default());
+        let (arena, batch) = (HostArena::new(arena_bytes)?, PackedBatch::default());
         let operands = Operands { weights, ropes, heads, norm_eps, arena, scratch, batch };
         Ok(CpuBackend { pool, operands })
     }

@@ -83,7 +83,7 @@ impl DeviceWeights {
     ///
     /// # Errors
     /// [`LoadError::Weights`] for a missing or misshapen tensor, [`LoadError::Device`] if the device has no
-    /// room.
+    /// room, else as [`Tensor::read`].
     pub(super) fn upload(
         device: &Arc<DeviceContext>,
         layout: WeightLayout,
@@ -93,9 +93,9 @@ impl DeviceWeights {
         let mut buffer = DeviceBuffer::new(device, layout.bytes, "the weights")?;
         for (spec, offsets) in model.tensors.iter().zip(&layout.tensors) {
             let tensor = model.weights.tensor(&spec.name, &spec.shape)?;
-            buffer.write(offsets.elements, &elements(tensor, dtype))?;
+            buffer.write(offsets.elements, &elements(tensor, dtype)?)?;
             if let Some(floats) = offsets.floats {
-                buffer.write(floats, bytemuck::cast_slice(&tensor.to_f32()))?;
+                buffer.write(floats, bytemuck::cast_slice(&tensor.to_f32()?))?;
             }
         }
         for (table, &offset) in model.ropes.iter().zip(&layout.ropes) {
@@ -122,12 +122,12 @@ impl DeviceWeights {
     }
 }
 
-/// Returns a tensor's elements as bytes of another type; borrowed where the file stores that type.
-fn elements(tensor: &Tensor, dtype: Dtype) -> Cow<'_, [u8]> {
+/// Returns a tensor's elements as bytes of another type; as they are stored where the file stores that type.
+fn elements(tensor: &Tensor, dtype: Dtype) -> Result<Cow<'_, [u8]>, LoadError> {
     if tensor.dtype == dtype {
-        return Cow::Borrowed(tensor.bytes());
+        return tensor.read();
     }
-    Cow::Owned(convert(&tensor.to_f32(), dtype))
+    Ok(Cow::Owned(convert(&tensor.to_f32()?, dtype)))
 }
 
 /// Rounds floats to another type and returns its bytes.

@@ -2,7 +2,7 @@
 
 use super::activation::{Activation, KNOWN};
 use super::config_file::ConfigFile;
-use crate::checkpoint::{Checkpoint, Tensor, Weights};
+use crate::checkpoint::{Checkpoint, Weights};
 use crate::error::LoadError;
 
 /// A dense layer after pooling. Its weights are held as f32 on the host: it runs once per text.
@@ -59,8 +59,8 @@ impl Dense {
         let use_residual = config.flag("use_residual")?.unwrap_or(false);
         config.finish()?;
         let weights = open_weights(checkpoint, folder)?;
-        let matrix = |name: &str| weights.tensor(name, &[outputs, inputs]).map(Tensor::to_f32);
-        let bias = has_bias.then(|| weights.tensor("linear.bias", &[outputs]).map(Tensor::to_f32));
+        let matrix = |name: &str| weights.tensor(name, &[outputs, inputs])?.to_f32();
+        let bias = has_bias.then(|| weights.tensor("linear.bias", &[outputs])?.to_f32());
         let residual = match use_residual {
             false => Residual::None,
             true if inputs == outputs => Residual::Input,
