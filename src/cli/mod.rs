@@ -22,7 +22,7 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
-use bigbatch_engine::{DeviceError, LoadError, RequestError};
+use bigbatch_engine::{DeviceError, LoadError, RequestError, require_host_memory};
 use clap::{Parser, Subcommand};
 
 /// The exit code of a command that ran to its end, or the error that `main` prints in one line.
@@ -78,6 +78,7 @@ pub(crate) fn run(command: Command) -> CommandResult {
     if !matches!(command, Command::Serve(_)) {
         init_logging();
     }
+    require_host_memory(0, "the program")?;
     match command {
         Command::Classify(args) => predict::classify(args),
         Command::Tag(args) => predict::tag(args),

@@ -1,6 +1,7 @@
 //! Large allocations on the host, which fail with an error where `vec!` would abort the process.
 //!
-//! Small ones are made as everywhere in Rust. [`require`] makes sure at start-up that there is room for them.
+//! Small ones are made as everywhere in Rust, and abort. [`require_host_memory`] makes sure before each step of
+//! start-up that there is room for those of the step, so that a limit on the process is met there.
 
 use bytemuck::Zeroable;
 
@@ -29,12 +30,21 @@ pub(crate) fn zeroed<T: Zeroable>(
     bytemuck::allocation::try_zeroed_vec(elements).map_err(|()| refused::<T>(elements, purpose))
 }
 
-/// Checks that so many bytes could be had, for the many small allocations and the threads of a step of start-up.
+/// Room for the small allocations of a step of start-up: parsed files, the packed operands of products.
+const SMALL_ALLOCATIONS_BYTES: usize = 64 << 20;
+
+/// Room per processor for the threads of a step of start-up: two stacks of 2 MiB.
+const THREADS_BYTES: usize = 4 << 20;
+
+/// Checks that `bytes` of large allocations can be had now, and room for small ones and threads beside them, by
+/// reserving all of it and giving it back.
 ///
 /// # Errors
-/// As [`reserve`].
-pub(crate) fn require(bytes: usize, purpose: &'static str) -> Result<(), LoadError> {
-    reserve::<u8>(bytes, purpose).map(drop)
+/// [`LoadError::HostMemory`] with the purpose and the size.
+pub fn require_host_memory(bytes: usize, purpose: &'static str) -> Result<(), LoadError> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let beside = SMALL_ALLOCATIONS_BYTES + processors * THREADS_BYTES;
+    reserve::<u8>(bytes.saturating_add(beside), purpose).map(drop)
 }
 
 fn refused<T>(elements: usize, purpose: &'static str) -> LoadError {
@@ -52,13 +62,14 @@ mod tests {
         let errors = [
             reserve::<f32>(asked, "the test").map(drop).unwrap_err(),
             zeroed::<f32>(asked, "the test").map(drop).unwrap_err(),
-            require(4 * asked, "the test").unwrap_err(),
         ];
         for error in errors {
             let LoadError::HostMemory { asked_bytes, .. } = &error else { panic!("{error}") };
             assert_eq!(*asked_bytes, 4 * asked as u64);
             assert!(error.to_string().contains("--memory-budget"), "{error}");
         }
+        require_host_memory(0, "the test").unwrap();
+        assert!(require_host_memory(usize::MAX, "the test").is_err());
         assert_eq!(zeroed::<f32>(3, "the test").unwrap(), [0.0; 3]);
     }
 }

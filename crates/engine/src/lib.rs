@@ -77,11 +77,13 @@ pub use engine::{
     ResponseFuture, RunningBatch, Timings,
 };
 pub use error::{DeviceError, LoadError, RequestError};
+pub use host_memory::require_host_memory;
 pub use model::{
     Activation, Architecture, Config, DefaultPrompt, Dense, Embedding, Head, Init, InitHead,
     LayerKind, LoadOptions, Model, Module, PRESETS, Preset, Program, Prompts, Rope, RopeOverride,
     Scaling, Scoring, Similarity, Workspace, attention_flops, forward_flops, modernbert, prompted,
 };
+pub use panics::catch_panic;
 pub use pooling::Pooling;
 pub use task::{Answer, Task, TaskKind, TokenScore};
 pub use text::aggregate::{Aggregation, Group};

@@ -1,4 +1,4 @@
-//! Panics that stand for an error: of libraries that index with what a file says, of a batch.
+//! Panics that stand for an error: of libraries that index with what a file says or that cannot start a thread.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -10,7 +10,10 @@ thread_local! {
 }
 
 /// Runs `run` and returns the message of a panic as an error. The panic is not printed: the caller reports it.
-pub(crate) fn caught<R>(run: impl FnOnce() -> R) -> Result<R, String> {
+///
+/// # Errors
+/// The message of the panic.
+pub fn catch_panic<R>(run: impl FnOnce() -> R) -> Result<R, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let print = panic::take_hook();

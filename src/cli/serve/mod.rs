@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bigbatch_engine::{EngineOptions, Head, Model, TaskKind};
+use bigbatch_engine::{EngineOptions, Head, Model, TaskKind, catch_panic};
 use bigbatch_server::serve::{Gateway, Shutdown, Tls};
 use bigbatch_server::startup::{self, UnstartedModel};
 use bigbatch_server::{App, Keys, Lifecycle, Models, Phase, router};
@@ -39,7 +39,9 @@ pub(crate) fn serve(args: Serve) -> CommandResult {
     }
     let files = args.listen.tls_cert.clone().zip(args.listen.tls_key.clone());
     let tls = files.map(|(certificate, key)| Tls::load(certificate, key)).transpose()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // tokio panics where the system has no thread for a worker.
+    let runtime =
+        catch_panic(|| tokio::runtime::Builder::new_multi_thread().enable_all().build())??;
     let ended = runtime.block_on(listen(args, Arc::new(keys), tls.map(Arc::new)))?;
     let code = match ended {
         Shutdown::Drained | Shutdown::Cut { .. } => 0,
@@ -96,10 +98,16 @@ async fn listen(
     Ok(ended)
 }
 
-/// Runs [`load_models`] on a blocking thread. Errors keep their type, which decides the exit code.
+/// Runs [`load_models`] on a thread of its own: tokio's blocking pool panics if the system has none. Errors keep
+/// their type, which decides the exit code.
 async fn load_models_blocking(args: Serve) -> Result<Models, Box<dyn Error>> {
-    let models = tokio::task::spawn_blocking(move || load_models(&args)).await?;
-    models.map_err(|error| -> Box<dyn Error> { error })
+    let (send, loaded) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("load".into())
+        // Nobody waits for the models any more if the server is stopped while it loads them.
+        .spawn(move || drop(send.send(load_models(&args))))
+        .map_err(|error| format!("the system cannot start a thread: {error}"))?;
+    loaded.await?.map_err(|error| -> Box<dyn Error> { error })
 }
 
 /// Loads the models, starts their engines within one memory budget, and runs one batch on each.

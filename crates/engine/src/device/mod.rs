@@ -24,6 +24,7 @@ use crate::backend::{
 use crate::batch::{Limits, OutputRows, PackedBatch};
 use crate::dtype::Dtype;
 use crate::error::{DeviceError, LoadError};
+use crate::host_memory::require_host_memory;
 use crate::model::modernbert::forward::{self, Program};
 use crate::model::{Architecture, Config, Model, Workspace};
 use crate::panics;
@@ -75,6 +76,8 @@ impl Device {
             return cuda::start(model, options, ordinal, dtype);
         }
         let (workspace, memory_plan) = plan::plan_host(model, options)?;
+        let planned = memory_plan.fixed_bytes as usize + workspace.bytes;
+        require_host_memory(planned, "the model and its batches")?;
         let config = model.config.clone();
         let weights = WeightTable::new(&model.architecture.tensors, &model.weights)?;
         let ropes = config.rope_tables(workspace.max_tokens);

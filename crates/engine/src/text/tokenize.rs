@@ -18,6 +18,7 @@ use tokenizers::{
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{LoadError, RequestError};
+use crate::host_memory::require_host_memory;
 use crate::panics;
 use crate::text::characters::Characters;
 use crate::text::input::{Input, SpecialTokens, Tokens, Truncate};
@@ -34,6 +35,9 @@ pub struct TokenPiece<'a> {
     /// Range in characters of the text; `None` for special tokens.
     pub span: Option<Range<usize>>,
 }
+
+/// Upper limit on the memory that reading `tokenizer.json` takes per byte of it.
+const MEMORY_PER_BYTE: usize = 32;
 
 /// A loaded tokenizer.
 pub struct Tokenizer {
@@ -58,6 +62,7 @@ impl Tokenizer {
     pub fn open(checkpoint: &Checkpoint) -> Result<Tokenizer, LoadError> {
         let bad = |reason: String| LoadError::Tokenizer { model: checkpoint.name().into(), reason };
         let json = checkpoint.require("tokenizer.json")?;
+        require_host_memory(json.len() * MEMORY_PER_BYTE, "the tokenizer")?;
         let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(&json))
             .map_err(|e| bad(format!("tokenizer.json is not readable ({e})")))?;
         inner.with_truncation(None).map_err(|e| bad(e.to_string()))?;
@@ -455,7 +460,7 @@ impl Tokenizer {
 
 /// Runs a call of the library, which panics where a `tokenizer.json` names what it does not define.
 fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
-    panics::caught(call).unwrap_or_else(|message| Err(message.into()))
+    panics::catch_panic(call).unwrap_or_else(|message| Err(message.into()))
 }
 
 fn invalid(error: tokenizers::Error) -> RequestError {

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bigbatch_engine::catch_panic;
 use tokio::runtime::{Builder, Runtime};
 
 use self::journal::{Journal, JournalContents, RunIdentity};
@@ -158,11 +159,16 @@ pub fn run(
 /// # Errors
 /// [`Error::Runtime`] if its threads cannot be started.
 pub fn runtime() -> Result<Runtime, Error> {
-    Builder::new_multi_thread()
-        .worker_threads(LOAD_THREADS)
-        .thread_name("validate-load")
-        .enable_all()
-        .build()
+    let build = || {
+        Builder::new_multi_thread()
+            .worker_threads(LOAD_THREADS)
+            .thread_name("validate-load")
+            .enable_all()
+            .build()
+    };
+    // tokio panics where the system has no thread for a worker.
+    catch_panic(build)
+        .unwrap_or_else(|message| Err(std::io::Error::other(message)))
         .map_err(Error::Runtime)
 }
 
