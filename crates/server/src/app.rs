@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::keys::Keys;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::models::Models;
-use crate::observe::Counters;
+use crate::observe::{Counters, OutcomeRates};
 use crate::options::Options;
 use crate::tokenizer_pool::TokenizerPool;
 
@@ -25,6 +25,7 @@ pub struct App {
     pub keys: Arc<Keys>,
     /// The phase: loading, ready, draining, closing or lost.
     pub life: Arc<Lifecycle>,
+    pub(crate) log_rates: OutcomeRates,
     pub(crate) tokenizer_pool: TokenizerPool,
     pub(crate) started_unix_s: u64,
     answers: AtomicU64,
@@ -50,7 +51,9 @@ impl App {
             observe.watch(&served.name, &served.engine, life.clone());
         }
         let tokenizer_pool = TokenizerPool::with_bounds_of(&models.first().engine);
+        let log_rates = OutcomeRates::new(options.log_rate);
         Arc::new(App {
+            log_rates,
             models,
             options,
             observe,

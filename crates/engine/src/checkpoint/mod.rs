@@ -3,6 +3,7 @@
 pub(crate) mod hints;
 mod hub;
 mod mapped_file;
+mod new_directory;
 mod tensors;
 
 use std::borrow::Cow;
@@ -14,6 +15,7 @@ use crate::error::LoadError;
 
 pub use hub::HubOptions;
 pub(crate) use mapped_file::MappedFile;
+pub(crate) use new_directory::NewDirectory;
 pub use tensors::{Tensor, TensorSpec, Weights};
 
 /// The files of one model under their standard names.
