@@ -17,11 +17,11 @@ fn main() -> ExitCode {
             // The reader closed the pipe, as `head` does: not an error.
             Some(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Some(error) => {
-                eprintln!("bigbatch: cannot write to standard output: {error}");
+                cli::note!("bigbatch: cannot write to standard output: {error}");
                 ExitCode::from(2)
             }
             None => {
-                eprintln!("bigbatch: {error}");
+                cli::note!("bigbatch: {error}");
                 ExitCode::from(cli::exit_code(error.as_ref()))
             }
         },

@@ -8,6 +8,7 @@ use bigbatch_validate::Machine;
 use clap::Args;
 
 use super::options::ModelOptions;
+use super::terminal::escape;
 use super::{CommandResult, say};
 
 /// Arguments of `doctor`.
@@ -36,7 +37,7 @@ pub(crate) fn doctor(args: Doctor) -> CommandResult {
     let model = args.model.load(TaskKind::Embed)?;
     let device = Device::start(&model, &options)?;
     say!("device          {}, {}", device.info().name, device.info().dtype);
-    say!("model           {}", model.name);
+    say!("model           {}", escape(&model.name));
     say!("threads         {}", options.threads);
     say!("memory budget   {}", units::bytes(options.memory_budget_bytes));
     #[cfg(feature = "cuda")]

@@ -1,7 +1,7 @@
 //! The command line: the commands, the exit codes of their errors, and printing.
 //!
 //! Each command is a file of its own; `options`, `target` and `texts` hold the options that several share.
-//! Values from the environment and from `--config`, for `serve` only, are merged in
+//! `terminal` prints. Values from the environment and from `--config`, for `serve` only, are merged in
 //! `serve/config_sources.rs`.
 
 mod bench;
@@ -15,6 +15,7 @@ mod predict;
 mod report;
 mod serve;
 mod target;
+pub(crate) mod terminal;
 mod texts;
 mod validate;
 
@@ -24,6 +25,8 @@ use std::process::ExitCode;
 
 use bigbatch_engine::{DeviceError, LoadError, RequestError, require_host_memory};
 use clap::{Parser, Subcommand};
+
+pub(crate) use self::terminal::{note, say};
 
 /// The exit code of a command that ran to its end, or the error that `main` prints in one line.
 pub(crate) type CommandResult = Result<ExitCode, Box<dyn Error>>;
@@ -102,15 +105,11 @@ fn init_logging() {
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
+        // Would panic where standard error is closed or full.
+        .log_internal_errors(false)
         .without_time()
         .init();
 }
-
-/// Prints a line to standard output; unlike `println!`, returns a write error instead of panicking.
-macro_rules! say {
-    ($($arg:tt)*) => { std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($arg)*)))? };
-}
-pub(crate) use say;
 
 /// Returns the I/O error that `error` is, if it is one. Commands wrap errors of files in messages that name
 /// the file, so a bare one comes from standard output.

@@ -11,6 +11,7 @@ use bigbatch_engine::{
 use bigbatch_models::EmbeddedModel;
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::terminal::escape;
 use super::{CommandResult, say};
 
 /// Arguments of `model`.
@@ -58,7 +59,7 @@ struct InitArgs {
     /// Tokenizer to copy, a tokenizer.json [default: the embedded one]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
-    /// Directory to write
+    /// Directory to write, absent or empty
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 }
@@ -192,10 +193,10 @@ fn inspect(source: &str, tensors: bool) -> CommandResult {
     };
     let full = config.layers.iter().filter(|kind| **kind == LayerKind::Full).count();
     let size = units::bytes(weight_bytes(&model));
-    say!("model              {}", model.name);
+    say!("model              {}", escape(&model.name));
     say!("head               {head}");
     if !model.labels.is_empty() {
-        say!("labels             {}", model.labels.join(", "));
+        say!("labels             {}", join_escaped(model.labels.iter().map(String::as_str)));
     }
     say!("parameters         {:.1} M in {size}", model.parameters() as f64 / 1e6);
     say!("hidden size        {}", config.hidden_size);
@@ -224,18 +225,23 @@ fn inspect(source: &str, tensors: bool) -> CommandResult {
     if let Ok(Some(prompt)) = model.prompts.get(None) {
         say!("default prompt     {prompt:?}");
     }
-    let prompts: Vec<_> = model.prompts.names().collect();
+    let prompts = join_escaped(model.prompts.names());
     if !prompts.is_empty() {
-        say!("prompts            {}", prompts.join(", "));
+        say!("prompts            {prompts}");
     }
     say!("rope, full         {}", describe_rope(&config.rope_full));
     say!("rope, sliding      {}", describe_rope(&config.rope_sliding));
     if tensors {
         for (name, tensor) in model.weights.iter() {
-            say!("{name}  {} {:?}", tensor.dtype, tensor.shape);
+            say!("{}  {} {:?}", escape(name), tensor.dtype, tensor.shape);
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Joins names that come from the model's files.
+fn join_escaped<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(escape).collect::<Vec<_>>().join(", ")
 }
 
 /// Describes the way from hidden states to a vector: `mean pooling, Dense, Normalize: 256 of 512 dimensions`.

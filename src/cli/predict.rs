@@ -12,10 +12,11 @@ use bigbatch_engine::{
 use clap::Args;
 use serde::Serialize;
 
-use super::CommandResult;
 use super::options::{ModelOptions, VectorOptions};
 use super::pipeline::{Pipeline, TextAnswer};
+use super::terminal::{TerminalJson, escape};
 use super::texts::TextOptions;
+use super::{CommandResult, note};
 
 /// Options of all four commands.
 #[derive(Args)]
@@ -169,8 +170,8 @@ fn run_task(
     let mut print = |answer: Result<TextAnswer, RequestError>| -> Result<(), Box<dyn Error>> {
         let answer = answer.map_err(|error| name_text(printed, error))?;
         if common.json {
-            serde_json::to_writer(&mut out, &json_line(printed, &answer, detail))
-                .map_err(io::Error::from)?;
+            let mut json = serde_json::Serializer::with_formatter(&mut out, TerminalJson);
+            json_line(printed, &answer, detail).serialize(&mut json).map_err(io::Error::from)?;
             writeln!(out)?;
         } else {
             write_text(&mut out, &answer, detail)?;
@@ -199,7 +200,7 @@ fn run_task(
     out.flush()?;
     // JSON lines have a field for it.
     if cut > 0 && !common.json {
-        eprintln!("bigbatch: {cut} of {printed} texts were too long and were cut (--truncate)");
+        note!("bigbatch: {cut} of {printed} texts were too long and were cut (--truncate)");
     }
     failed.map_or(Ok(ExitCode::SUCCESS), Err)
 }
@@ -317,7 +318,7 @@ fn write_text(out: &mut dyn Write, text: &TextAnswer, detail: Detail) -> io::Res
         Answer::Labels(labels) => {
             let labels = labels.iter().take(detail.top_k);
             let labels: Vec<String> =
-                labels.map(|l| format!("{} {:.4}", l.label, l.score)).collect();
+                labels.map(|l| format!("{} {:.4}", escape(&l.label), l.score)).collect();
             writeln!(out, "{}", labels.join("  "))
         }
         Answer::Tags { entities, .. } => {
@@ -343,6 +344,7 @@ fn write_text(out: &mut dyn Write, text: &TextAnswer, detail: Detail) -> io::Res
 fn write_entities(out: &mut dyn Write, tokens: usize, entities: Vec<&Entity>) -> io::Result<()> {
     writeln!(out, "{tokens} tokens, {} entities", entities.len())?;
     for Entity { label, span, text, score } in entities {
+        let label = escape(label);
         writeln!(out, "  {label} {score:.4} [{}..{}) {text:?}", span.start, span.end)?;
     }
     Ok(())

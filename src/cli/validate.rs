@@ -24,7 +24,7 @@ use clap::Args;
 use super::edge::{self, InProcessEdge, RunningEdge};
 use super::options::{ExplicitModelOptions, ModelOptions, VectorOptions, parse_positive_seconds};
 use super::target::{Server, TargetOptions};
-use super::{CommandResult, say};
+use super::{CommandResult, note, say};
 
 /// Arguments of `validate`.
 #[derive(Args)]
@@ -162,9 +162,9 @@ fn measure_server(
 ) -> Result<Measurement, Box<dyn Error>> {
     let runtime = bigbatch_validate::runtime()?;
     let target = Arc::new(runtime.block_on(HttpTarget::connect(&server.options))?);
-    eprintln!("{}", target.summary());
+    note!("{}", target.summary());
     if let Some(fault) = target.metrics_fault() {
-        eprintln!("--metrics-url: {fault}");
+        note!("--metrics-url: {fault}");
     }
     stop_on_interrupt(options)?;
     let progress = Terminal::new();

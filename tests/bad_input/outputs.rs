@@ -1,8 +1,8 @@
-//! Standard output that is closed or full.
+//! Standard output and standard error that are closed or full.
 
 use std::fs::OpenOptions;
 use std::io::pipe;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::support::{RunOutput, Scratch, bigbatch, text};
 
@@ -48,5 +48,25 @@ fn a_full_disk_is_an_error_of_one_line() {
         let last = stderr.lines().last().unwrap_or_default();
         let clear = last.starts_with("bigbatch: ") && !stderr.contains("panicked");
         assert!(code == Some(2) && clear, "{args:?}: {code:?} {stderr}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_standard_error_changes_no_exit_code() {
+    for (args, expected) in [
+        (
+            &["classify", "--truncate", "--max-seq-length", "4", "a text of more than four tokens"]
+                [..],
+            0,
+        ),
+        (&["classify", "--model", "/absent", "x"], 2),
+        (&["serve", "--model", "/absent", "--port", "0"], 2),
+    ] {
+        let full = OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bigbatch"));
+        command.args(args).stdout(Stdio::null()).stderr(full);
+        let status = command.status().expect("the program starts");
+        assert_eq!(status.code(), Some(expected), "{args:?}");
     }
 }

@@ -1,5 +1,8 @@
 //! The output and files of `model list`, `model init` and `model inspect`.
 
+use std::path::Path;
+use std::process::Command;
+
 use crate::line;
 use crate::support::{Scratch, bigbatch, text};
 
@@ -68,4 +71,54 @@ fn inspect_prints_the_configuration_and_tensors() {
     let tensors = inspect(&["--tensors"]);
     assert!(tensors.contains("classifier.weight  f32 [2, 128]"), "{tensors}");
     assert!(bigbatch(["model", "inspect", "embedded:random"]).output().contains("random"));
+}
+
+#[test]
+fn init_leaves_nothing_half_made_and_replaces_nothing() {
+    let scratch = Scratch::new();
+    let dir = scratch.path("model");
+    let init = |args: &[&str]| {
+        let all = [&["model", "init", "--preset", "random"], args, &[text(&dir)]].concat();
+        bigbatch(all).run()
+    };
+    let entries = |dir: &Path| std::fs::read_dir(dir).expect("readable").count();
+    // A limit on the size of files stands for a full disk: it is reached in the middle of the weights.
+    let program = env!("CARGO_BIN_EXE_bigbatch");
+    let limited = "trap '' XFSZ; ulimit -f 300; exec \"$0\" model init --preset random \"$1\"";
+    let full = Command::new("sh").args(["-c", limited, program, text(&dir)]).output();
+    let full = full.expect("a shell");
+    let stderr = String::from_utf8_lossy(&full.stderr);
+    assert!(full.status.code() == Some(2) && stderr.contains("model.safetensors"), "{stderr}");
+    assert_eq!(entries(dir.parent().expect("the scratch directory")), 0, "all of it is removed");
+    assert_eq!(init(&[]).code, Some(0));
+    let weights = std::fs::read(dir.join("model.safetensors")).expect("just made");
+    let again = init(&["--seed", "7"]);
+    assert!(again.code == Some(2) && again.stderr.contains("holds files"), "{}", again.stderr);
+    assert!(std::fs::read(dir.join("model.safetensors")).expect("still there") == weights);
+    assert_eq!(entries(&dir), 4);
+}
+
+#[test]
+fn names_from_model_files_do_not_control_the_terminal() {
+    let scratch = Scratch::new();
+    let hostile = "O,B-\u{1b}[2J\u{9b}31m\u{7f}\u{202e}";
+    let dir = scratch.checkpoint("model", &["--head", "tag", "--labels", hostile]);
+    let classifier = scratch.checkpoint("classes", &["--head", "classify", "--labels", hostile]);
+    let (dir, classifier) = (text(&dir), text(&classifier));
+    let text = "text \u{1b}[2J\u{9b}31m\u{7f}\u{202e}";
+    for args in [
+        vec!["model", "inspect", dir],
+        vec!["classify", "--model", classifier, text],
+        vec!["classify", "--json", "--model", classifier, text],
+        vec!["tag", "--model", dir, text],
+        vec!["tag", "--json", "--all-tokens", "--model", dir, text],
+        vec!["classify", "--model", "\u{1b}[2J\u{9b}31m\u{7f}\u{202e}", text],
+    ] {
+        let run = bigbatch(&args).run();
+        let output = format!("{}{}", run.stdout, run.stderr);
+        let raw = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!output.contains(raw), "{args:?}: {output:?}");
+        let escaped = output.contains("\\u{202e}") || output.contains("\\u202e");
+        assert!(escaped, "{args:?}: {output:?}");
+    }
 }

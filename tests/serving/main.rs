@@ -1,7 +1,9 @@
-//! `bigbatch serve` as a process: sources of options, several models within one budget, signals, load. Routes and
+//! `bigbatch serve` as a process: sources of options, several models within one budget, signals, the log,
+//! load. Routes and
 //! wire formats are tested in `crates/server/tests`.
 
 mod load;
+mod log;
 mod metrics;
 mod options;
 mod process;

@@ -19,12 +19,17 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a server on a free port and waits until it is ready.
     pub(crate) fn start(args: &[&str]) -> Process {
+        Process::start_with_log(args, Stdio::null())
+    }
+
+    /// As [`Process::start`], with another standard error.
+    pub(crate) fn start_with_log(args: &[&str], stderr: Stdio) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bigbatch"));
         command.args(["serve", "--port", "0"]).args(args);
         command.env("HF_HUB_OFFLINE", "1").env("CUDA_VISIBLE_DEVICES", "");
         // These tests request embeddings; the default model of `serve` classifies.
         command.env("BIGBATCH_MODEL", "embedded:embed");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().expect("the program starts");
         let stdout = child.stdout.take().expect("piped");
         let (sender, line) = mpsc::channel();

@@ -1,6 +1,8 @@
-//! SIGTERM drains without losing an accepted request; SIGHUP reloads the API keys.
+//! SIGTERM drains without losing an accepted request; SIGHUP reloads the API keys and blocks no other signal.
 
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::process::Command;
 
 use crate::process::{Process, post, read_all, status, wait};
 use crate::support::{Scratch, text};
@@ -51,5 +53,28 @@ fn sighup_reloads_the_keys() {
     assert_eq!(ask("two"), 200);
     server.signal("INT");
     server.signal("INT");
+    assert_eq!(server.code(), Some(0));
+}
+
+#[test]
+fn keys_from_a_pipe_that_nobody_writes_block_no_signal() {
+    let scratch = Scratch::new();
+    let keys = scratch.file("keys", "one\n");
+    let server = Process::start(&["--api-key-file", text(&keys), "--drain-delay", "0"]);
+    let ask = |key: &str| status(&server.embed(GOOD, &format!("authorization: Bearer {key}\r\n")));
+    std::fs::remove_file(&keys).expect("it is ours");
+    assert!(Command::new("mkfifo").arg(&keys).status().expect("mkfifo runs").success());
+    // The second one while the first is being read, unless the first is not: opening the pipe waits for it.
+    server.signal("HUP");
+    let mut pipe = OpenOptions::new().write(true).open(&keys).expect("the server opens it");
+    server.signal("HUP");
+    server.signal("HUP");
+    assert_eq!(ask("one"), 200);
+    pipe.write_all(b"two\n").expect("the server reads");
+    drop(pipe);
+    wait(|| (ask("two") == 200).then_some(()));
+    assert_eq!(ask("one"), 401);
+    // Now the pipe is opened again, and nobody writes.
+    server.signal("TERM");
     assert_eq!(server.code(), Some(0));
 }

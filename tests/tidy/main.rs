@@ -1,8 +1,10 @@
 //! Rules that no compiler or linter checks: files that a person can read in one sitting, and no debris.
 //!
 //! After rust-analyzer's test of the same name. All faults of a rule are listed at once. What documents claim is
-//! checked in `documents`, what functions promise in `functions`, the CUDA sources in `kernels`.
+//! checked in `documents`, what functions promise in `functions`, the manifests in `dependencies`, the CUDA sources in
+//! `kernels`.
 
+mod dependencies;
 mod documents;
 mod functions;
 mod kernels;
@@ -152,6 +154,17 @@ fn nothing_is_left_unfinished() {
 fn nothing_panics_by_unwrapping() {
     let found = sources().iter().flat_map(|file| file.lines_with(&[".unwrap()"])).collect();
     none("return an error, or say with `expect` why it cannot happen", found);
+}
+
+#[test]
+fn nothing_panics_by_printing() {
+    let program = |file: &&File| {
+        file.path.starts_with("src/") || file.path.starts_with("crates/validate/src")
+    };
+    let all = sources();
+    let words = ["println!(", "print!("];
+    let found = all.iter().filter(program).flat_map(|file| file.lines_with(&words)).collect();
+    none("use `say!` or `note!`: these panic if the reader has gone or the disk is full", found);
 }
 
 #[test]

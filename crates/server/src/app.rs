@@ -10,7 +10,7 @@ use crate::keys::Keys;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::memory::HostMemory;
 use crate::models::Models;
-use crate::observe::Counters;
+use crate::observe::{Counters, OutcomeRates};
 use crate::offload::Offload;
 use crate::options::Options;
 use crate::tokenizer_pool::TokenizerPool;
@@ -30,6 +30,7 @@ pub struct App {
     /// The memory that requests may take.
     pub(crate) memory: Arc<HostMemory>,
     pub(crate) offload: Offload,
+    pub(crate) log_rates: OutcomeRates,
     pub(crate) tokenizer_pool: TokenizerPool,
     pub(crate) started_unix_s: u64,
     answers: AtomicU64,
@@ -56,9 +57,11 @@ impl App {
         }
         let tokenizer_pool = TokenizerPool::with_bounds_of(&models.first().engine);
         let memory = HostMemory::new(options.host_memory_budget_bytes);
+        let log_rates = OutcomeRates::new(options.log_rate);
         Arc::new(App {
             memory,
             offload: Offload::default(),
+            log_rates,
             models,
             options,
             observe,

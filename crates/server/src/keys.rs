@@ -1,7 +1,7 @@
 //! API keys: which requests may pass.
 //!
 //! A key file holds one key per line; empty lines and lines that begin with `#` are skipped. White space around
-//! a key is not part of it: mounted secrets often end in a newline. Only digests are kept, and each is compared
+//! a key is not part of it: mounted secrets often end in a newline. Nor is a byte order mark. Only digests are kept, and each is compared
 //! in constant time, so that the time of a refusal reveals neither the length nor the beginning of a key. Keys
 //! are never printed or logged. Which paths need a key is in the route table.
 
@@ -71,6 +71,8 @@ impl Keys {
             Ok(text) => text,
             Err(source) => return Err(KeysError::Io { path, source }),
         };
+        // Editors of Windows begin a file with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let lines = text.lines().map(str::trim);
         let keys: Vec<Digest> = lines
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
@@ -154,6 +156,9 @@ mod tests {
         let keys = Keys::load(None, Some(path.clone())).expect("loads");
         let opens = |key: &str| keys.allow(&given(&format!("Bearer {key}")));
         assert!(opens("first") && opens("second") && !opens("# team a") && !opens(""));
+        std::fs::write(&path, "\u{feff}first\nsecond\n").expect("writable");
+        keys.reload().expect("loads");
+        assert!(opens("first") && opens("second"));
         std::fs::write(&path, "# nobody\n").expect("writable");
         assert!(matches!(keys.reload(), Err(KeysError::Empty { .. })));
         assert!(opens("first"));

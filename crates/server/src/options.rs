@@ -44,6 +44,9 @@ pub struct Options {
     pub request_timeout: Duration,
     /// What happens to fields of a request that its endpoint does not have: `--unknown-fields`.
     pub unknown_fields: UnknownFieldPolicy,
+    /// Maximum log lines per second about requests that get no answer, for each reason: `--log-rate`. Those left
+    /// out are counted in the next one.
+    pub log_rate: u32,
     /// Origins whose pages may call the API: `--cors-allow-origin`. Empty: none but the server's own.
     pub cors_allow_origin: Vec<Origin>,
     /// Age up to which a finished batch proves `/health` that the device works.
@@ -68,6 +71,7 @@ impl Default for Options {
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(120),
             unknown_fields: UnknownFieldPolicy::default(),
+            log_rate: 10,
             cors_allow_origin: Vec::new(),
             health_fresh: Duration::from_secs(10),
             health_wait: Duration::from_secs(5),

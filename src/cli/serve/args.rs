@@ -53,6 +53,10 @@ pub(crate) struct Serve {
     /// Log level: error, warn, info, debug, trace, or a filter such as `info,bigbatch_server=debug`
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(super) log_level: String,
+    /// Maximum size of the log lines that wait to be written; further lines are dropped and counted in
+    /// `bigbatch_log_dropped_total`
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = units::parse_bytes)]
+    pub(super) log_buffer: u64,
     /// TOML file of these options, with `_` for `-` in their names
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
@@ -137,6 +141,9 @@ struct Limits {
     /// `refuse`
     #[arg(long, value_name = "POLICY", default_value = "warn", value_parser = str::parse::<UnknownFieldPolicy>)]
     unknown_fields: UnknownFieldPolicy,
+    /// Maximum log lines per second about refused or abandoned requests, for each reason; 0 for none
+    #[arg(long, value_name = "N", default_value_t = Options::default().log_rate)]
+    log_rate: u32,
     /// Time limit from a request's body to its response
     #[arg(long, value_name = "SECONDS", default_value_t = Options::default().request_timeout.as_secs_f64(), value_parser = parse_positive_seconds)]
     request_timeout: f64,
@@ -201,6 +208,7 @@ impl Serve {
             body_timeout: Duration::from_secs_f64(limits.body_timeout),
             request_timeout: Duration::from_secs_f64(limits.request_timeout),
             unknown_fields: limits.unknown_fields,
+            log_rate: limits.log_rate,
             cors_allow_origin: self.listen.cors_allow_origin.clone(),
             ..Options::default()
         }

@@ -1,35 +1,59 @@
 //! `serve`: starts the HTTP server of `bigbatch-server`, loads its models, and stops it on signals. The options
-//! are in `args`; `config_sources` merges them with the environment and a file; `for_model` refuses settings that
-//! were measured with another model.
+//! are in `args`; `config_sources` merges them with the environment and a file; `logging` sets up the log; `for_model`
+//! refuses settings that were measured with another model.
 
 mod args;
 mod config_sources;
 mod for_model;
+mod logging;
 
 use std::error::Error;
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bigbatch_engine::{EngineOptions, Head, Model, TaskKind, catch_panic};
+use bigbatch_server::observe::LogWriter;
 use bigbatch_server::serve::{Gateway, Shutdown, Tls};
 use bigbatch_server::startup::{self, UnstartedModel};
 use bigbatch_server::{App, Keys, Lifecycle, Models, Phase, router};
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
-use self::args::LogFormat;
 pub(crate) use self::args::Serve;
 pub(super) use self::config_sources::parse;
-use super::{CommandResult, say};
+use self::logging::Log;
+use super::{CommandResult, exit_code, output_error, say};
 
 pub(crate) fn serve(args: Serve) -> CommandResult {
     if args.print_config {
         say!("{}", args.effective_config.as_deref().unwrap_or_default().trim_end());
         return Ok(ExitCode::SUCCESS);
     }
-    init_logging(&args)?;
+    let mut log = Log::init(&args)?;
+    // tokio panics where the system has no thread for a worker.
+    let runtime = catch_panic(|| Builder::new_multi_thread().enable_all().build())??;
+    let code = match run(&runtime, args, log.writer()) {
+        Ok(Shutdown::Drained | Shutdown::Cut { .. }) => 0,
+        Ok(Shutdown::DeviceLost) => {
+            tracing::error!("the device is lost; restart this process");
+            3
+        }
+        Err(error) if output_error(error.as_ref()).is_some() => return Err(error),
+        Err(error) => {
+            log.print_error(&format!("bigbatch: {error}"));
+            exit_code(error.as_ref())
+        }
+    };
+    drop(log);
+    // Exits here: returning would drop the engine, which blocks on a device that hangs, and wait for blocking threads,
+    // of which one may read a pipe that nobody writes.
+    std::process::exit(code.into())
+}
+
+fn run(runtime: &Runtime, args: Serve, log: LogWriter) -> Result<Shutdown, Box<dyn Error>> {
     let keys = Keys::load(args.listen.api_key.as_deref(), args.listen.api_key_file.clone())?;
     if !args.listen.host.is_loopback() && !keys.required() {
         tracing::warn!(
@@ -39,25 +63,14 @@ pub(crate) fn serve(args: Serve) -> CommandResult {
     }
     let files = args.listen.tls_cert.clone().zip(args.listen.tls_key.clone());
     let tls = files.map(|(certificate, key)| Tls::load(certificate, key)).transpose()?;
-    // tokio panics where the system has no thread for a worker.
-    let runtime =
-        catch_panic(|| tokio::runtime::Builder::new_multi_thread().enable_all().build())??;
-    let ended = runtime.block_on(listen(args, Arc::new(keys), tls.map(Arc::new)))?;
-    let code = match ended {
-        Shutdown::Drained | Shutdown::Cut { .. } => 0,
-        Shutdown::DeviceLost => {
-            tracing::error!("the device is lost; restart this process");
-            3
-        }
-    };
-    // Exits here: returning would drop the engine, which blocks on a device that hangs.
-    std::process::exit(code)
+    runtime.block_on(listen(args, Arc::new(keys), tls.map(Arc::new), log))
 }
 
 async fn listen(
     args: Serve,
     keys: Arc<Keys>,
     tls: Option<Arc<Tls>>,
+    log: LogWriter,
 ) -> Result<Shutdown, Box<dyn Error>> {
     let address = SocketAddr::new(args.listen.host, args.listen.port);
     let listener = tokio::net::TcpListener::bind(address)
@@ -84,6 +97,7 @@ async fn listen(
         models = load_models_blocking(args) => App::with_guards(models?, options, keys, life),
     };
     let observe = app.observe.clone();
+    observe.watch_log(log);
     door.open(router(app));
     tracing::info!("ready");
     let ended = serving.await;
@@ -201,7 +215,7 @@ impl Signals {
     }
 }
 
-/// Handles signals until the server stops: SIGHUP reloads keys and certificates; SIGTERM or SIGINT drains for
+/// Handles signals until the server stops: SIGHUP reloads keys and certificates beside the others; SIGTERM or SIGINT drains for
 /// `drain_delay` and then stops accepting requests; a second one skips the delay.
 async fn handle_signals(
     mut signals: Signals,
@@ -210,9 +224,11 @@ async fn handle_signals(
     tls: Option<Arc<Tls>>,
     drain_delay: Duration,
 ) {
+    let hung_up = Arc::new(Notify::new());
+    tokio::spawn(reload_when(hung_up.clone(), keys, tls));
     loop {
         tokio::select! {
-            _ = signals.hang_up.recv() => reload(&keys, tls.as_deref()),
+            _ = signals.hang_up.recv() => hung_up.notify_one(),
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
         }
@@ -229,6 +245,17 @@ async fn handle_signals(
     life.enter(Phase::Closing);
 }
 
+/// Reloads each time after `hung_up` was notified, on a blocking thread: a file may be a pipe that nobody writes yet.
+/// Notifications during a reload become one reload after it.
+async fn reload_when(hung_up: Arc<Notify>, keys: Arc<Keys>, tls: Option<Arc<Tls>>) {
+    loop {
+        hung_up.notified().await;
+        let (keys, tls) = (keys.clone(), tls.clone());
+        // Fails only if it panicked, which the log has.
+        let _ = tokio::task::spawn_blocking(move || reload(&keys, tls.as_deref())).await;
+    }
+}
+
 fn reload(keys: &Keys, tls: Option<&Tls>) {
     match keys.reload() {
         Ok(()) => tracing::info!("reloaded the API keys"),
@@ -243,25 +270,6 @@ fn reload(keys: &Keys, tls: Option<&Tls>) {
             tracing::error!(%error, "cannot reload the TLS certificate; the old one stays in use")
         }
     }
-}
-
-/// Sends log lines to standard error; standard output is for the address and `--print-config`.
-fn init_logging(args: &Serve) -> Result<(), Box<dyn Error>> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&args.log_level).map_err(|error| {
-        format!(
-            "--log-level {}: {error}; use a level or a filter such as info,bigbatch_server=debug",
-            args.log_level
-        )
-    })?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    match args.log_format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub(crate) mod hints;
 mod hub;
+mod new_directory;
 mod tensors;
 mod weights_file;
 
@@ -14,6 +15,7 @@ use self::hub::HubRepo;
 use crate::error::LoadError;
 
 pub use hub::HubOptions;
+pub(crate) use new_directory::NewDirectory;
 pub use tensors::{Tensor, TensorSpec, Weights};
 pub use weights_file::WeightsFile;
 

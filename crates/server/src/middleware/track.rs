@@ -1,7 +1,7 @@
 //! The outermost layer: gives each request an id, counts it and logs it, however it ends.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -10,7 +10,7 @@ use axum::response::Response;
 
 use crate::app::App;
 use crate::error::{OTHER_REASON, Reason};
-use crate::observe::{Counters, Endpoint, OTHER, RequestOutcome};
+use crate::observe::{Endpoint, OTHER, RequestOutcome};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -23,7 +23,7 @@ pub(crate) async fn track(State(app): State<Arc<App>>, request: Request, next: N
     let route = path.map_or(OTHER, MatchedPath::as_str).to_owned();
     let id = request_id(request.headers());
     let endpoint = Endpoint { method: method(request.method()), route };
-    let mut recorder = RequestRecorder::new(&app.observe, endpoint, id.clone());
+    let mut recorder = RequestRecorder::new(&app, endpoint, id.clone());
     let mut response = next.run(request).await;
     recorder.outcome = match (response.status(), response.extensions().get::<Reason>()) {
         (status, _) if status.as_u16() < 400 => RequestOutcome::Ok,
@@ -52,7 +52,7 @@ fn request_id(headers: &HeaderMap) -> String {
 
 /// Records the end of a request when it is dropped.
 struct RequestRecorder<'a> {
-    counters: &'a Counters,
+    app: &'a App,
     endpoint: Endpoint,
     request_id: String,
     started: Instant,
@@ -60,18 +60,29 @@ struct RequestRecorder<'a> {
 }
 
 impl<'a> RequestRecorder<'a> {
-    fn new(counters: &'a Counters, endpoint: Endpoint, request_id: String) -> RequestRecorder<'a> {
-        counters.begin_request();
+    fn new(app: &'a App, endpoint: Endpoint, request_id: String) -> RequestRecorder<'a> {
+        app.observe.begin_request();
         let (started, outcome) = (Instant::now(), RequestOutcome::Abandoned);
-        RequestRecorder { counters, endpoint, request_id, started, outcome }
+        RequestRecorder { app, endpoint, request_id, started, outcome }
     }
 }
 
 impl Drop for RequestRecorder<'_> {
     fn drop(&mut self) {
-        let RequestRecorder { counters, endpoint, request_id, started, outcome } = &*self;
-        let latency = started.elapsed();
-        counters.record_request(endpoint, request_id, *outcome, latency);
+        let latency = self.started.elapsed();
+        let RequestRecorder { app, endpoint, request_id, outcome, .. } = &*self;
+        app.observe.record_request(endpoint, request_id, *outcome, latency);
+        self.log(latency);
+    }
+}
+
+impl RequestRecorder<'_> {
+    /// Logs the outcome. Only answers get a line each; `left_out` is the number of lines of this reason since its
+    /// last one.
+    fn log(&self, latency: Duration) {
+        let RequestRecorder { app, endpoint, request_id, outcome, .. } = self;
+        let Some(left_out) = app.log_rates.admit(*outcome) else { return };
+        let left_out = (left_out > 0).then_some(left_out);
         let Endpoint { method, route } = endpoint;
         let latency_ms = latency.as_secs_f64() * 1e3;
         match *outcome {
@@ -81,13 +92,24 @@ impl Drop for RequestRecorder<'_> {
             }
             RequestOutcome::Ok => tracing::info!(request_id, method, route, latency_ms, "answered"),
             RequestOutcome::Refused(status, reason) if status < 500 => {
-                tracing::info!(request_id, method, route, status, reason, latency_ms, "refused");
+                tracing::info!(
+                    request_id, method, route, status, reason, latency_ms, left_out, "refused"
+                );
             }
             RequestOutcome::Refused(status, reason) => {
-                tracing::warn!(request_id, method, route, status, reason, latency_ms, "failed");
+                tracing::warn!(
+                    request_id, method, route, status, reason, latency_ms, left_out, "failed"
+                );
             }
             RequestOutcome::Abandoned => {
-                tracing::info!(request_id, method, route, latency_ms, "client disconnected");
+                tracing::info!(
+                    request_id,
+                    method,
+                    route,
+                    latency_ms,
+                    left_out,
+                    "client disconnected"
+                );
             }
         }
     }

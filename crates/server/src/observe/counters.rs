@@ -6,12 +6,13 @@
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use bigbatch_engine::{Engine, Response};
 
 use super::histogram::Histogram;
+use super::log_writer::LogWriter;
 use super::unknown_fields::LoggedFields;
 use crate::error::REASONS;
 use crate::lifecycle::{Lifecycle, Phase};
@@ -33,6 +34,7 @@ pub struct Counters {
     recent: Mutex<VecDeque<RefusalRecord>>,
     models: RwLock<BTreeMap<String, Arc<ModelCounters>>>,
     unknown_fields: LoggedFields,
+    log: OnceLock<LogWriter>,
 }
 
 /// A method and route that are counted apart from others.
@@ -136,6 +138,7 @@ impl Default for Counters {
             recent: Mutex::default(),
             models: RwLock::default(),
             unknown_fields: LoggedFields::default(),
+            log: OnceLock::new(),
         }
     }
 }
@@ -206,6 +209,16 @@ impl Counters {
                 life.enter(Phase::Lost);
             }
         });
+    }
+
+    /// Exports the lines that this log drops from now on; later calls are ignored.
+    pub fn watch_log(&self, log: LogWriter) {
+        let _ = self.log.set(log);
+    }
+
+    /// Returns the log lines dropped so far; 0 without a log.
+    pub(crate) fn log_dropped(&self) -> u64 {
+        self.log.get().map_or(0, LogWriter::dropped)
     }
 
     /// Returns the number of requests that have begun and have not ended.

@@ -1,10 +1,14 @@
-//! Counters of the server: requests by route, refusals by reason, stages and batches by model.
+//! Counters of the server: requests by route, refusals by reason, stages and batches by model; and the bounds of its
+//! log.
 //!
-//! `counters` holds them, `histogram` is their histogram, `prometheus` renders them for `/metrics`. The
-//! dashboard's JSON is in `pages`. Nothing here holds the content of a request; `unknown_fields` holds names of fields.
+//! `counters` holds them, `histogram` is their histogram, `prometheus` renders them for `/metrics`. `log_writer` writes
+//! lines without ever blocking, `log_rate` limits those about refusals. The dashboard's JSON is in `pages`. Nothing
+//! here holds the content of a request; `unknown_fields` holds names of fields.
 
 mod counters;
 mod histogram;
+mod log_rate;
+mod log_writer;
 pub(crate) mod prometheus;
 mod unknown_fields;
 
@@ -13,3 +17,6 @@ pub use counters::{
 };
 pub(crate) use counters::{OTHER, load};
 pub use histogram::{Histogram, Snapshot};
+pub use log_rate::LogRate;
+pub(crate) use log_rate::OutcomeRates;
+pub use log_writer::LogWriter;

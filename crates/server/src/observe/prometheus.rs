@@ -21,6 +21,7 @@ use crate::models::{ModelKind, Models, ServedModel};
 pub(crate) fn page(models: &Models, counters: &Counters, host: &HostMemory) -> String {
     let mut page = Page::default();
     requests(counters, &mut page);
+    process(counters, &mut page);
     let models: Vec<(&ServedModel, Arc<ModelCounters>)> =
         models.iter().map(|served| (served, counters.model(&served.name))).collect();
     te_inputs(&models, &mut page);
@@ -102,6 +103,15 @@ fn requests(counters: &Counters, page: &mut Page) {
         "gauge",
         "Requests received and not yet answered.",
         counters.in_flight(),
+    );
+}
+
+fn process(counters: &Counters, page: &mut Page) {
+    page.single(
+        "bigbatch_log_dropped_total",
+        "counter",
+        "Log lines dropped because standard error did not take them, or not fast enough.",
+        counters.log_dropped(),
     );
     let uptime = counters.started.elapsed().as_secs_f64();
     page.single("bigbatch_uptime_seconds", "gauge", "Seconds since the counters started.", uptime);

@@ -1,6 +1,6 @@
 //! The progress display of a run: a bar on a terminal, one line per cell elsewhere.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -30,7 +30,8 @@ impl Terminal {
     fn print_line(&self, line: String) {
         match &self.bar {
             Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
+            // A run is worth more than its progress.
+            None => drop(writeln!(stderr(), "{line}")),
         }
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::architecture::{Architecture, Role};
 use super::config::Config;
 use super::rope::RopeOverride;
-use crate::checkpoint::{Checkpoint, TensorSpec};
+use crate::checkpoint::{Checkpoint, NewDirectory, TensorSpec};
 use crate::dtype::Dtype;
 use crate::error::LoadError;
 use crate::text::tokenize::Tokenizer;
@@ -205,10 +205,11 @@ impl Init {
         Ok(Checkpoint::memory(name, files))
     }
 
-    /// Writes a directory that `transformers` can read. Weights are drawn as they are written.
+    /// Writes a directory that `transformers` can read. Weights are drawn as they are written. The directory appears
+    /// when it is complete.
     ///
     /// # Errors
-    /// [`LoadError::Write`] naming the file.
+    /// [`LoadError::Write`] naming the file, or the directory if it holds files already.
     pub fn write(
         &self,
         dir: &Path,
@@ -220,8 +221,8 @@ impl Init {
                 .map_err(|source| LoadError::Write { path: path.to_path_buf(), source })
         };
         self.check_tokenizer(tokenizer_json, tokenizer_config_json)?;
-        std::fs::create_dir_all(dir)
-            .map_err(|source| LoadError::Write { path: dir.to_path_buf(), source })?;
+        let new = NewDirectory::begin(dir)?;
+        let dir = new.path();
         let config = self.config_json();
         let pretty = format!("{config:#}\n");
         put(&dir.join("config.json"), pretty.as_bytes())?;
@@ -235,7 +236,8 @@ impl Init {
             // The library writes a private file; a checkpoint is as readable as its config.
             .and_then(|()| std::fs::metadata(dir.join("config.json")))
             .and_then(|config| std::fs::set_permissions(&path, config.permissions()))
-            .map_err(|source| LoadError::Write { path, source })
+            .map_err(|source| LoadError::Write { path, source })?;
+        new.finish()
     }
 
     /// Checks the tokenizer before anything is written.

@@ -1,0 +1,77 @@
+//! The log of `serve`: lines on standard error through a writer that never blocks, and panics among them.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::error::Error;
+use std::io::{IsTerminal, Write, stderr};
+use std::panic;
+use std::time::Duration;
+
+use bigbatch_server::observe::LogWriter;
+use tracing_subscriber::EnvFilter;
+
+use super::args::{LogFormat, Serve};
+use crate::cli::terminal::escape_lines;
+
+/// Maximum time that the process waits at its end for a reader that has stopped.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The log, written out when it is dropped.
+pub(super) struct Log(LogWriter);
+
+impl Log {
+    /// Sends log lines and panics to standard error; standard output is for the address and `--print-config`.
+    pub(super) fn init(args: &Serve) -> Result<Log, Box<dyn Error>> {
+        let filter = EnvFilter::try_new(&args.log_level).map_err(|error| {
+            format!(
+                "--log-level {}: {error}; use a level or a filter such as info,bigbatch_server=debug",
+                args.log_level
+            )
+        })?;
+        let writer = LogWriter::start(stderr(), args.log_buffer as usize)
+            .map_err(|error| format!("cannot start the thread that writes the log: {error}"))?;
+        let lines = writer.clone();
+        let lines = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(move || lines.clone())
+            // The writer never fails.
+            .log_internal_errors(false)
+            .with_ansi(stderr().is_terminal());
+        match args.log_format {
+            LogFormat::Text => lines.init(),
+            LogFormat::Json => lines.json().flatten_event(true).init(),
+        }
+        log_panics();
+        Ok(Log(writer))
+    }
+
+    /// The writer behind the log, which counts the lines that it drops.
+    pub(super) fn writer(&self) -> LogWriter {
+        self.0.clone()
+    }
+
+    /// Writes the line of an error that ends the process. Standard error may block, so this goes through the log.
+    pub(super) fn print_error(&mut self, line: &str) {
+        // Never fails: what cannot be written is counted.
+        let _ = self.0.write_all(format!("{}\n", escape_lines(line)).as_bytes());
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.0.drain(DRAIN_TIMEOUT);
+    }
+}
+
+/// Replaces the hook that writes panics to standard error itself: a thread that panics would wait for its reader,
+/// and hold what it has locked.
+fn log_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("unnamed");
+        // Only with RUST_BACKTRACE.
+        let backtrace = Backtrace::capture();
+        let backtrace =
+            (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        tracing::error!(thread, backtrace, "{}", panic.to_string().replace('\n', " "));
+    }));
+}
