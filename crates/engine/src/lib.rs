@@ -18,7 +18,7 @@
 //! | admission, the queue, and the threads that tokenize and run batches | [`Engine`]: `engine/` |
 //!
 //! The rows of the table are the rooms from the bottom up: each uses those above it. [`units`],
-//! [`host`], the errors, [`Dtype`] and [`Pooling`] lie below all of them.
+//! [`host`], [`raise_open_file_limit`], the errors, [`Dtype`] and [`Pooling`] lie below all of them.
 //!
 //! The engine serves no HTTP and has no async runtime and no wire format; those are the server's. Its one
 //! HTTP client fetches models from the Hugging Face Hub (`checkpoint/hub.rs`). It does not train, and it
@@ -56,6 +56,7 @@ mod error;
 pub mod host;
 mod host_memory;
 mod model;
+mod open_files;
 mod panics;
 mod pooling;
 mod task;
@@ -83,6 +84,7 @@ pub use model::{
     LayerKind, LoadOptions, Model, Module, PRESETS, Preset, Program, Prompts, Rope, RopeOverride,
     Scaling, Scoring, Similarity, Workspace, attention_flops, forward_flops, modernbert, prompted,
 };
+pub use open_files::raise_open_file_limit;
 pub use panics::catch_panic;
 pub use pooling::Pooling;
 pub use task::{Answer, Task, TaskKind, TokenScore};

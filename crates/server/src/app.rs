@@ -41,17 +41,17 @@ impl App {
     pub fn new(models: Models, options: Options) -> Arc<App> {
         let life = Arc::new(Lifecycle::default());
         life.enter(Phase::Ready);
-        App::with_guards(models, options, Arc::default(), life)
+        App::with_guards(models, options, Arc::default(), life, Arc::default())
     }
 
-    /// Returns an application that asks for `keys` and whose phase is that of `life`.
+    /// Returns an application that asks for `keys`, whose phase is that of `life`, and that counts in `observe`.
     pub fn with_guards(
         models: Models,
         options: Options,
         keys: Arc<Keys>,
         life: Arc<Lifecycle>,
+        observe: Arc<Counters>,
     ) -> Arc<App> {
-        let observe = Arc::new(Counters::default());
         for served in models.iter() {
             observe.watch(&served.name, &served.engine, life.clone());
         }

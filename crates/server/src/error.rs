@@ -83,6 +83,9 @@ pub enum Refusal {
         /// The names of all models, joined by commas.
         known: String,
     },
+    /// The head names no host, or several.
+    #[error("an HTTP/1.1 request has exactly one Host header; this one has {0}")]
+    Host(usize),
     /// No endpoint has this path.
     #[error("there is no {0}; /docs lists the endpoints")]
     NoRoute(String),
@@ -157,7 +160,7 @@ impl From<FailedInput> for Failure {
 }
 
 /// The values of [`Refusal::reason`], and `other`.
-pub const REASONS: [&str; 20] = [
+pub const REASONS: [&str; 22] = [
     "syntax",
     "shape",
     "content_type",
@@ -177,8 +180,16 @@ pub const REASONS: [&str; 20] = [
     "unavailable",
     "no_route",
     "method",
+    HEAD_REASON,
+    SLOW_HEAD_REASON,
     OTHER_REASON,
 ];
+
+/// The reason of a request whose head is malformed or larger than `--header-limit`.
+pub(crate) const HEAD_REASON: &str = "head";
+
+/// The reason of a request whose head took longer than `--header-timeout`.
+pub(crate) const SLOW_HEAD_REASON: &str = "slow_head";
 
 /// The reason of an error that the framework answered without a [`Refusal`].
 pub(crate) const OTHER_REASON: &str = "other";
@@ -253,6 +264,7 @@ impl Refusal {
             Refusal::SlowBody { .. } => "slow_body",
             Refusal::Late { .. } => "late",
             Refusal::Unavailable(_) => "unavailable",
+            Refusal::Host(_) => HEAD_REASON,
             Refusal::NoRoute(_) => "no_route",
             Refusal::Method(_) => "method",
         }

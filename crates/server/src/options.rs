@@ -158,11 +158,24 @@ impl FromStr for Origin {
     }
 }
 
+/// Maximum connections that are closed at once to make room for others.
+pub(crate) const CLOSING_MAX: usize = 16;
+
+/// Maximum connections at once that are told that there is no room for them.
+pub(crate) const REJECTED_MAX: usize = 16;
+
 /// Limits on connections, and on the shutdown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transport {
-    /// Maximum open connections: `--max-connections`. Further ones are answered 503 and closed.
+    /// Maximum open connections: `--max-connections`. For a further one the longest idle one is closed; if none
+    /// is idle, it is served from [`Transport::reserved_connections`].
     pub max_connections: usize,
+    /// Maximum open connections per client address, an IPv6 /64 being one: `--max-connections-per-client`.
+    /// `None`: three quarters of `max_connections`.
+    pub max_connections_per_client: Option<usize>,
+    /// Connections beyond the other two limits, on which `/health`, `/ready`, `/ping` and `/metrics` are served
+    /// and all else is answered 503: `--reserved-connections`.
+    pub reserved_connections: usize,
     /// Maximum bytes per request head: `--header-limit`, at least 8192.
     pub header_limit_bytes: usize,
     /// Maximum time from a connection, or the first byte of a later request, to the end of a request's head:
@@ -172,6 +185,9 @@ pub struct Transport {
     pub keep_alive: Duration,
     /// Maximum time that a client reads nothing of its answer: [`Options::body_timeout`].
     pub stall_timeout: Duration,
+    /// Minimum bytes per second that a client has to take of its answer, after `stall_timeout`:
+    /// `--min-response-data-rate`.
+    pub min_response_data_rate: u64,
     /// Time after SIGTERM in which requests are still accepted: `--drain-delay`.
     pub drain_delay: Duration,
     /// Maximum time after that for the requests under way: `--drain-timeout`.
@@ -182,14 +198,35 @@ impl Default for Transport {
     fn default() -> Self {
         Transport {
             max_connections: 4096,
+            max_connections_per_client: None,
+            reserved_connections: 64,
             header_limit_bytes: 32 << 10,
             header_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             stall_timeout: Duration::from_secs(30),
+            min_response_data_rate: 16 << 10,
             drain_delay: Duration::from_secs(5),
             // As long as a request may take by default.
             drain_timeout: Duration::from_secs(120),
         }
+    }
+}
+
+/// Files that the process has open beside its connections, at most: its models while they load, the log, the
+/// device, the event queues.
+const OTHER_FILES: u64 = 64;
+
+impl Transport {
+    /// Returns the limit per client address.
+    pub fn connections_per_client(&self) -> usize {
+        let default = self.max_connections - self.max_connections / 4;
+        self.max_connections_per_client.unwrap_or(default)
+    }
+
+    /// Returns how many files the process may have open at once when all its connections are.
+    pub fn open_files(&self) -> u64 {
+        let connections = self.max_connections + self.reserved_connections;
+        (connections + CLOSING_MAX + REJECTED_MAX) as u64 + OTHER_FILES
     }
 }
 

@@ -10,6 +10,7 @@ use axum::response::Response;
 
 use crate::app::App;
 use crate::error::Refusal;
+use crate::observe::Cut;
 use crate::routes::{Route, dialect_of, health};
 use crate::{middleware, openapi, pages, routes};
 
@@ -45,6 +46,21 @@ pub(crate) fn refuse_while_loading(path: &str) -> Response {
         let message = "models are still loading; retry once /ready answers 200";
         dialect_of(path).render(&Refusal::Unavailable(message.into()))
     })
+}
+
+/// Answers a request on a reserved connection, unless its route is open.
+pub(crate) fn refuse_while_full(path: &str, cut: Cut) -> Option<Response> {
+    if routes::is_open(path) {
+        return None;
+    }
+    let message = match cut {
+        Cut::ClientFull => {
+            "this client has too many open connections (--max-connections-per-client); \
+             reuse connections, or retry later"
+        }
+        _ => "all connections of the server are in use (--max-connections); retry later",
+    };
+    Some(dialect_of(path).render(&Refusal::Unavailable(message.into())))
 }
 
 fn with_route(router: Router<Arc<App>>, route: Route) -> Router<Arc<App>> {

@@ -160,9 +160,19 @@ struct Limits {
     /// Close connections that had no request for this long
     #[arg(long, value_name = "SECONDS", default_value_t = Transport::default().keep_alive.as_secs_f64(), value_parser = parse_positive_seconds)]
     keep_alive: f64,
-    /// Maximum open connections; beyond it, connections get 503
-    #[arg(long, value_name = "N", default_value_t = Transport::default().max_connections as u32, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
-    max_connections: u32,
+    /// Minimum rate per second at which a client has to read its response, after --body-timeout
+    #[arg(long, value_name = "SIZE", default_value_t = Transport::default().min_response_data_rate, value_parser = units::parse_bytes)]
+    min_response_data_rate: u64,
+    /// Maximum open connections; for a further one the longest idle one is closed, else it gets 503 [default: 4096,
+    /// or fewer if the limit on open files is lower]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    max_connections: Option<u32>,
+    /// Maximum open connections per client address, or per IPv6 /64 [default: three quarters of --max-connections]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    max_connections_per_client: Option<u32>,
+    /// Connections beyond both limits that still reach /health, /ready, /ping and /metrics
+    #[arg(long, value_name = "N", default_value_t = Transport::default().reserved_connections as u32, value_parser = clap::value_parser!(u32).range(..=1 << 16))]
+    reserved_connections: u32,
     /// After SIGTERM, keep accepting requests for this long while /ready returns 503
     #[arg(long, value_name = "SECONDS", default_value_t = Transport::default().drain_delay.as_secs_f64(), value_parser = parse_seconds)]
     drain_delay: f64,
@@ -229,11 +239,22 @@ impl Serve {
         found
     }
 
+    /// Returns whether `--max-connections` was given.
+    pub(super) fn chose_connections(&self) -> bool {
+        self.limits.max_connections.is_some()
+    }
+
     /// Converts the limits of connections and of draining.
     pub(super) fn transport(&self) -> Transport {
-        let limits = &self.limits;
+        let (limits, defaults) = (&self.limits, Transport::default());
+        let per_client = limits.max_connections_per_client;
         Transport {
-            max_connections: limits.max_connections as usize,
+            max_connections: limits
+                .max_connections
+                .map_or(defaults.max_connections, |n| n as usize),
+            max_connections_per_client: per_client.map(|n| n as usize),
+            reserved_connections: limits.reserved_connections as usize,
+            min_response_data_rate: limits.min_response_data_rate,
             header_limit_bytes: limits.header_limit as usize,
             header_timeout: Duration::from_secs_f64(limits.header_timeout),
             keep_alive: Duration::from_secs_f64(limits.keep_alive),

@@ -1,11 +1,12 @@
 //! `serve`: starts the HTTP server of `bigbatch-server`, loads its models, and stops it on signals. The options
 //! are in `args`; `config_sources` merges them with the environment and a file; `logging` sets up the log; `for_model`
-//! refuses settings that were measured with another model.
+//! refuses settings that were measured with another model; `open_files` fits the connections to the system's limit.
 
 mod args;
 mod config_sources;
 mod for_model;
 mod logging;
+mod open_files;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bigbatch_engine::{EngineOptions, Head, Model, TaskKind, catch_panic};
+use bigbatch_engine::{EngineOptions, Head, Model, TaskKind, catch_panic, raise_open_file_limit};
 use bigbatch_server::observe::LogWriter;
 use bigbatch_server::serve::{Gateway, Shutdown, Tls};
 use bigbatch_server::startup::{self, UnstartedModel};
@@ -73,16 +74,20 @@ async fn listen(
     log: LogWriter,
 ) -> Result<Shutdown, Box<dyn Error>> {
     let address = SocketAddr::new(args.listen.host, args.listen.port);
-    let listener = tokio::net::TcpListener::bind(address)
-        .await
+    let mut transport = args.transport();
+    let limit = raise_open_file_limit();
+    if let Some(warning) = open_files::fit(&mut transport, args.chose_connections(), limit)? {
+        tracing::warn!("{warning}");
+    }
+    let listener = bigbatch_server::serve::listen(address, &transport)
         .map_err(|error| format!("--host and --port: cannot listen on {address}: {error}"))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     say!("listening on {scheme}://{}", listener.local_addr()?);
-    let (door, options, transport) = (Gateway::default(), args.options(), args.transport());
+    let (door, options) = (Gateway::default(), args.options());
     for warning in args.conflicts(&options, &transport) {
         tracing::warn!("{warning}");
     }
-    let life = door.life().clone();
+    let (life, observe) = (door.life().clone(), door.counters().clone());
     tokio::spawn(handle_signals(
         Signals::new()?,
         life.clone(),
@@ -94,9 +99,10 @@ async fn listen(
     let mut serving = std::pin::pin!(serving);
     let app = tokio::select! {
         ended = &mut serving => return Ok(ended),
-        models = load_models_blocking(args) => App::with_guards(models?, options, keys, life),
+        models = load_models_blocking(args) => {
+            App::with_guards(models?, options, keys, life, observe.clone())
+        }
     };
-    let observe = app.observe.clone();
     observe.watch_log(log);
     door.open(router(app));
     tracing::info!("ready");

@@ -1,6 +1,6 @@
 //! The layers that every request passes before its handler.
 //!
-//! Outermost first: requests are counted and logged (`track`), CORS preflights are answered, and a draining
+//! Outermost first: requests are counted and logged (`track`), must name their host, CORS preflights are answered, and a draining
 //! server announces that it closes the connection. Routes that are not open also need a key, are refused once
 //! the server closes, have their body read within its limits (`body`), and have a deadline for their answer.
 //! Which routes are open is in the route table; connections and their timeouts are in `serve`.
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, WWW_AUTHENTICATE};
+use axum::http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, HOST, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, Version};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
@@ -43,7 +43,17 @@ pub(crate) fn with_middleware(routes: Router, app: &Arc<App>) -> Router {
         let cors = cors(origins);
         all = all.layer(from_fn(move |request, next| cross_origin(cors.clone(), request, next)));
     }
-    all.layer(from_fn_with_state(app.clone(), track))
+    all.layer(from_fn(check_host)).layer(from_fn_with_state(app.clone(), track))
+}
+
+/// Refuses a request of HTTP/1.1 without a `Host` header or with several: a proxy may have chosen another one.
+async fn check_host(request: Request, next: Next) -> Response {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    if request.version() == Version::HTTP_11 && hosts != 1 {
+        let dialect = dialect_of(request.uri().path());
+        return close(dialect.render(&Refusal::Host(hosts)));
+    }
+    next.run(request).await
 }
 
 /// Adds `connection: close` to answers while the server drains: a client that kept its connection would send

@@ -1,6 +1,6 @@
 //! The counters themselves.
 //!
-//! Four places write them: `middleware/track` once per request, `jobs` once per input, and the engine's device
+//! Five places write them: `serve` per connection, `middleware/track` once per request, `jobs` once per input, and the engine's device
 //! thread once per batch; `routes/call` counts unknown fields. `/metrics` and the dashboard read them.
 
 use std::borrow::Borrow;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bigbatch_engine::{Engine, Response};
 
+use super::connections::ConnectionCounters;
 use super::histogram::Histogram;
 use super::log_writer::LogWriter;
 use super::unknown_fields::LoggedFields;
@@ -35,6 +36,7 @@ pub struct Counters {
     models: RwLock<BTreeMap<String, Arc<ModelCounters>>>,
     unknown_fields: LoggedFields,
     log: OnceLock<LogWriter>,
+    pub(crate) connections: ConnectionCounters,
 }
 
 /// A method and route that are counted apart from others.
@@ -139,6 +141,7 @@ impl Default for Counters {
             models: RwLock::default(),
             unknown_fields: LoggedFields::default(),
             log: OnceLock::new(),
+            connections: ConnectionCounters::default(),
         }
     }
 }
@@ -183,6 +186,14 @@ impl Counters {
                 });
             }
         }
+    }
+
+    /// Counts a request that was refused before the router saw it.
+    pub(crate) fn record_unrouted(&self, status: u16, reason: &'static str) {
+        self.begin_request();
+        let endpoint = Endpoint { method: OTHER, route: OTHER.into() };
+        let outcome = RequestOutcome::Refused(status, reason);
+        self.record_request(&endpoint, "", outcome, Duration::ZERO);
     }
 
     /// Counts fields of a POST that its route does not have.

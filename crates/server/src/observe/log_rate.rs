@@ -15,7 +15,7 @@ pub struct LogRate {
 }
 
 /// The second that began with the first line after the one before.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Window {
     start: Option<Instant>,
     admitted: u32,
@@ -24,8 +24,9 @@ struct Window {
 
 impl LogRate {
     /// Returns a rate of `per_second` lines; 0 admits none.
-    pub fn new(per_second: u32) -> LogRate {
-        LogRate { per_second, window: Mutex::default() }
+    pub const fn new(per_second: u32) -> LogRate {
+        let window = Window { start: None, admitted: 0, left_out: 0 };
+        LogRate { per_second, window: Mutex::new(window) }
     }
 
     /// Asks for a line. Returns the number of lines left out since the last one that was admitted, or `None` if

@@ -1,10 +1,11 @@
-//! Counters of the server: requests by route, refusals by reason, stages and batches by model; and the bounds of its
-//! log.
+//! Counters of the server: requests by route, refusals by reason, stages and batches by model, connections; and the
+//! bounds of its log.
 //!
-//! `counters` holds them, `histogram` is their histogram, `prometheus` renders them for `/metrics`. `log_writer` writes
+//! `counters` holds them, `connections` those of connections, `histogram` is their histogram, `prometheus` renders them for `/metrics`. `log_writer` writes
 //! lines without ever blocking, `log_rate` limits those about refusals. The dashboard's JSON is in `pages`. Nothing
 //! here holds the content of a request; `unknown_fields` holds names of fields.
 
+mod connections;
 mod counters;
 mod histogram;
 mod log_rate;
@@ -12,6 +13,7 @@ mod log_writer;
 pub(crate) mod prometheus;
 mod unknown_fields;
 
+pub(crate) use connections::Cut;
 pub use counters::{
     Counters, Endpoint, ModelCounters, RefusalRecord, RequestOutcome, RouteCounters,
 };

@@ -104,6 +104,15 @@ fn requests(counters: &Counters, page: &mut Page) {
         "Requests received and not yet answered.",
         counters.in_flight(),
     );
+    page.single("bigbatch_connections", "gauge", "Open connections.", counters.connections.open());
+    page.head(
+        "bigbatch_connections_cut_total",
+        "counter",
+        "Connections and streams refused or cut, by cause.",
+    );
+    for (cause, count) in counters.connections.cuts() {
+        page.value("bigbatch_connections_cut_total", &format!("cause=\"{cause}\""), count);
+    }
 }
 
 fn process(counters: &Counters, page: &mut Page) {

@@ -102,11 +102,12 @@ async fn read<T: ModelRequest>(
     of_path: Dialect,
 ) -> Result<Received<T>, Refusal> {
     let (mut parts, body) = request.into_parts();
-    let parameters = RawPathParams::from_request_parts(&mut parts, app).await.ok();
-    let in_path = parameters.and_then(|parameters| {
-        let mut parameters = parameters.iter();
-        parameters.find(|(name, _)| *name == MODEL_PARAMETER).map(|(_, value)| value.to_owned())
-    });
+    // It fails if a parameter is not UTF-8, and no model is called so.
+    let parameters = RawPathParams::from_request_parts(&mut parts, app).await;
+    let parameters = parameters.map_err(|_| Refusal::NoRoute(parts.uri.path().to_owned()))?;
+    let mut parameters = parameters.iter();
+    let in_path = parameters.find(|(name, _)| *name == MODEL_PARAMETER);
+    let in_path = in_path.map(|(_, value)| value.to_owned());
     // The middleware has bounded the body; the framework's own limit is another.
     let body = to_bytes(body, usize::MAX).await;
     let body = body.map_err(|error| Refusal::Syntax(error.to_string()))?;

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use bigbatch_engine::{Dtype, Pooling};
 
 use crate::app::App;
+use crate::error::Refusal;
 use crate::models::{ModelKind, ServedModel};
 use crate::wire::Dialect;
 use crate::wire::openai::{ModelCard, ModelList, OpenAiErrors};
@@ -53,9 +56,13 @@ pub(crate) async fn models(State(app): State<Arc<App>>) -> Json<ModelList> {
 /// Describes one model.
 pub(crate) async fn model(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    uri: Uri,
+    name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ModelCard>, Response> {
-    let served = app.models.named(&name).map_err(|refusal| Dialect::OpenAi.render(&refusal))?;
+    // It is rejected if it is not UTF-8, and no model is called so.
+    let name = name.map_err(|_| Refusal::NoRoute(uri.path().to_owned()));
+    let served = name.and_then(|Path(name)| app.models.named(&name));
+    let served = served.map_err(|refusal| Dialect::OpenAi.render(&refusal))?;
     Ok(Json(card(&app, served)))
 }
 

@@ -21,7 +21,7 @@ pub(crate) mod rerank;
 pub(crate) mod tokens;
 mod zero_shot;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
 use axum::extract::{Request, State};
@@ -89,6 +89,14 @@ pub(crate) fn dialect_of(path: &str) -> Dialect {
     let versioned = path.starts_with("/v1/") || path.starts_with("/v2/");
     let unknown = if versioned { OpenAi } else { Tei };
     DIALECTS.get(path).copied().unwrap_or(unknown)
+}
+
+/// Returns whether a path is one that needs no key: health checks and metrics.
+pub(crate) fn is_open(path: &str) -> bool {
+    static OPEN: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+        table().iter().filter(|route| route.open).map(|route| route.path).collect()
+    });
+    OPEN.contains(path)
 }
 
 /// A row of the table: a path, its dialect, and what answers it.

@@ -1,8 +1,10 @@
 //! One connection: TLS, HTTP/1.1 or HTTP/2 (distinguished by the first bytes), and its end.
 //!
-//! Its deadlines are in `timer`. Its requests go to the [`Gateway`], and from there to the router.
+//! Its deadlines are in `timer` and `streams`, its place among others in `places`. Its requests go to the
+//! [`Gateway`], and from there to the router.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
@@ -11,33 +13,45 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
-use http_body_util::BodyExt;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
 
-use super::timer::{ConnectionTimer, TimedStream};
+use super::places::Place;
+use super::socket::TimedStream;
+use super::streams::{AnswerBody, RequestBody, StreamExecutor};
+use super::timer::ConnectionTimer;
 use super::tls::Tls;
+use crate::error::HEAD_REASON;
 use crate::lifecycle::{Lifecycle, Phase};
+use crate::observe::{Counters, Cut};
 use crate::options::Transport;
-use crate::router::refuse_while_loading;
+use crate::router::{refuse_while_full, refuse_while_loading};
 
 /// Maximum time to close a connection after its deadline.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
-/// The answer to a connection beyond `--max-connections`. It suggests a retry after a second, because nothing
+/// The answer to a connection beyond `--max-connections` and `--reserved-connections`. It suggests a retry after a second, because nothing
 /// predicts when another connection ends.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
     content-length: 0\r\n\r\n";
 
 /// Maximum concurrent streams per HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
+
+/// Bytes of request bodies that an HTTP/2 connection may send before they are read, over all streams and per
+/// stream. 4096 connections hold at most 1 GiB.
+const RECEIVE_WINDOW_BYTES: u32 = 256 << 10;
+
+/// Bytes of an answer that hyper queues per stream of HTTP/2, besides the piece that `streams` hands over.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
 
 /// The router once the models are loaded; before that it answers every request 503.
 #[derive(Clone, Default)]
@@ -48,6 +62,7 @@ pub struct Gateway {
 #[derive(Default)]
 struct GatewayInner {
     life: Arc<Lifecycle>,
+    counters: Arc<Counters>,
     routes: OnceLock<Router>,
 }
 
@@ -55,6 +70,11 @@ impl Gateway {
     /// Returns the phase, to be shared with the application.
     pub fn life(&self) -> &Arc<Lifecycle> {
         &self.inner.life
+    }
+
+    /// Returns the counters, to be shared with the application.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.inner.counters
     }
 
     /// Answers requests by `routes` from now on, and enters [`Phase::Ready`]. Later calls are ignored.
@@ -78,63 +98,69 @@ impl Gateway {
 /// Serves an accepted connection until it ends.
 pub(super) async fn serve_connection(
     stream: TcpStream,
+    place: Place,
     tls: Option<Arc<Tls>>,
     limits: Arc<Transport>,
     gateway: Gateway,
 ) {
-    let Some(tls) = tls else { return serve_http(stream, &limits, gateway).await };
+    let Some(tls) = tls else { return serve_http(stream, &place, &limits, gateway).await };
     let handshake = tls.acceptor().accept(stream);
-    match tokio::time::timeout(limits.header_timeout, handshake).await {
-        Ok(Ok(stream)) => serve_http(stream, &limits, gateway).await,
-        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-        Err(_) => tracing::debug!("TLS handshake took longer than --header-timeout"),
+    let handshake = tokio::time::timeout(place.timer.handshake_limit(), handshake);
+    tokio::select! {
+        done = handshake => match done {
+            Ok(Ok(stream)) => serve_http(stream, &place, &limits, gateway).await,
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => tracing::debug!("TLS handshake took longer than --header-timeout"),
+        },
+        () = place.timer.evicted() => {}
     }
 }
 
-async fn serve_http<S>(stream: S, limits: &Transport, gateway: Gateway)
+async fn serve_http<S>(stream: S, place: &Place, limits: &Transport, gateway: Gateway)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let timer = ConnectionTimer::new(limits);
+    let (timer, reserved) = (place.timer.clone(), place.reserved);
     let io = TokioIo::new(TimedStream { stream, timer: timer.clone() });
     let (request_timer, request_gateway) = (timer.clone(), gateway.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let (active, answer) =
-            (request_timer.begin_request(), request_gateway.answer(request.map(Body::new)));
+        let timer = request_timer.clone();
+        let active = timer.begin_request();
+        let request = request.map(|body| Body::new(RequestBody::new(body, timer.clone())));
+        let gateway = request_gateway.clone();
         async move {
-            // The request ends when the last frame of its answer has been handed to the socket.
-            let hold = move |body: Body| {
-                Body::new(body.map_frame(move |frame| {
-                    let _ = &active;
-                    frame
-                }))
+            let answer = match reserved {
+                Some(cut) => answer_reserved(&gateway, &timer, cut, request).await,
+                None => gateway.answer(request).await,
             };
-            Ok::<Response<Body>, Infallible>(answer.await.map(hold))
+            Ok::<_, Infallible>(answer.map(|body| AnswerBody::new(body, active)))
         }
     });
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .header_read_timeout(None)
-        .max_buf_size(limits.header_limit_bytes.max(8192))
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Some(limits.keep_alive))
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(limits.header_limit_bytes as u32);
+    let builder = builder(limits, &timer);
     let mut connection = pin!(builder.serve_connection(io, service));
     let mut closing = pin!(closing(gateway.life()));
     let mut announced = false;
+    let mut evicted = pin!(timer.evicted());
+    let mut leaving = false;
     let mut alarm = pin!(sleep_until(Instant::now()));
     let mut close_at: Option<Instant> = None;
-    poll_fn(|cx| {
+    let ended = poll_fn(|cx| {
         if !announced && closing.as_mut().poll(cx).is_ready() {
             announced = true;
             connection.as_mut().graceful_shutdown();
         }
+        if !leaving && evicted.as_mut().poll(cx).is_ready() {
+            leaving = true;
+            connection.as_mut().graceful_shutdown();
+            // A request that has arrived meanwhile is answered.
+            if timer.standing().is_some() {
+                timer.expire();
+                close_at = Some(Instant::now() + CLOSE_TIME);
+            }
+        }
         loop {
-            if connection.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(ended);
             }
             let Some(deadline) = close_at.or_else(|| timer.deadline()) else {
                 return Poll::Pending;
@@ -146,7 +172,7 @@ where
                 return Poll::Pending;
             }
             if close_at.is_some() {
-                return Poll::Ready(());
+                return Poll::Ready(Ok(()));
             }
             timer.expire();
             connection.as_mut().graceful_shutdown();
@@ -154,6 +180,58 @@ where
         }
     })
     .await;
+    if let Err(error) = ended {
+        count_bad_head(&timer, &*error);
+    }
+}
+
+fn builder(limits: &Transport, timer: &Arc<ConnectionTimer>) -> Builder<StreamExecutor> {
+    let mut builder = Builder::new(StreamExecutor(timer.clone()));
+    builder
+        .http1()
+        .header_read_timeout(None)
+        .max_buf_size(limits.header_limit_bytes.max(8192))
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(limits.keep_alive))
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_connection_window_size(RECEIVE_WINDOW_BYTES)
+        .initial_stream_window_size(RECEIVE_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .max_header_list_size(limits.header_limit_bytes as u32);
+    builder
+}
+
+/// Answers a request on a reserved connection: open routes as usual, all others 503. The connection ends with
+/// the answer.
+async fn answer_reserved(
+    gateway: &Gateway,
+    timer: &ConnectionTimer,
+    cut: Cut,
+    request: Request<Body>,
+) -> Response<Body> {
+    let http_1 = request.version() < Version::HTTP_2;
+    let mut answer = match refuse_while_full(request.uri().path(), cut) {
+        Some(refusal) => {
+            timer.record_cut(cut);
+            timer.record_unrouted(refusal.status().as_u16(), "unavailable");
+            refusal
+        }
+        None => gateway.answer(request).await,
+    };
+    if http_1 {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
+/// Counts a request that hyper refused by itself, because its head is malformed or too large.
+fn count_bad_head(timer: &ConnectionTimer, error: &(dyn Error + 'static)) {
+    match error.downcast_ref::<hyper::Error>() {
+        Some(error) if error.is_parse_too_large() => timer.record_unrouted(431, HEAD_REASON),
+        Some(error) if error.is_parse() => timer.record_unrouted(400, HEAD_REASON),
+        _ => {}
+    }
 }
 
 async fn closing(life: &Lifecycle) {

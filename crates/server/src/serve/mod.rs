@@ -3,23 +3,34 @@
 //! The listener is up before the models are; until then every request is answered 503. After SIGTERM requests
 //! are accepted for `--drain-delay`, because load balancers need time to notice; then they are refused, the
 //! requests under way are answered, and the process may exit. The layers before a handler are in
-//! `middleware`; one connection is in `connection`, its timeouts in `timer`.
+//! `middleware`; how many connections there may be is in `places`, one connection in `connection`. It reads and
+//! writes through `socket`; its timeouts are in `timer`, those of its answers in `pace` and `streams`, its limit
+//! on HTTP/2's control frames in `frames`.
 
 mod connection;
+mod frames;
+mod pace;
+mod places;
+mod socket;
+mod streams;
 mod timer;
 mod tls;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 pub use self::connection::Gateway;
+use self::places::Places;
 pub use self::tls::{Tls, TlsError};
 use crate::lifecycle::Phase;
-use crate::options::Transport;
+use crate::observe::LogRate;
+use crate::options::{REJECTED_MAX, Transport};
 
 /// Time between attempts when the operating system has no more sockets.
 const NO_SOCKETS: Duration = Duration::from_millis(100);
@@ -41,6 +52,21 @@ pub enum Shutdown {
     DeviceLost,
 }
 
+/// Listens on an address. As many connections may wait to be accepted as may be open, within what the operating
+/// system allows: else some of those that come at once would wait a second to try again.
+///
+/// # Errors
+/// The address is in use, not of this machine, or not permitted.
+pub fn listen(address: SocketAddr, limits: &Transport) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(limits.max_connections.clamp(1, 1 << 16) as u32)
+}
+
 /// Serves until the phase is [`Phase::Closing`] or later and the requests under way are answered or cut off.
 /// When the operating system refuses a connection, it tries again for as long as it takes.
 pub async fn serve(
@@ -50,50 +76,57 @@ pub async fn serve(
     gateway: Gateway,
 ) -> Shutdown {
     let limits = Arc::new(limits);
-    let most = limits.max_connections.clamp(1, 1 << 20);
-    let slots = Arc::new(Semaphore::new(most));
-    let accept = async {
-        loop {
-            let (stream, _) = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) if is_connection_error(&error) => continue,
-                Err(error) => {
-                    tracing::error!(%error, "cannot accept a connection; trying again");
-                    tokio::time::sleep(NO_SOCKETS).await;
-                    continue;
-                }
-            };
-            // Small answers must not wait for more data. If this fails, they are only late.
-            let _ = stream.set_nodelay(true);
-            let Ok(slot) = slots.clone().try_acquire_owned() else {
-                tracing::warn!(
-                    limit = most,
-                    "connection refused: all connections are in use (--max-connections)"
-                );
-                tokio::spawn(connection::reject_connection(stream, tls.is_none()));
-                continue;
-            };
-            let work =
-                connection::serve_connection(stream, tls.clone(), limits.clone(), gateway.clone());
-            tokio::spawn(async move {
-                work.await;
-                drop(slot);
-            });
-        }
-    };
+    let places = Places::new(limits.clone(), gateway.counters().clone());
     tokio::select! {
-        () = accept => {}
+        () = accept(&listener, tls, &limits, &gateway, &places) => {}
         () = gateway.life().wait_for(Phase::Closing) => {}
     }
     drop(listener);
     let lost = || gateway.life().phase() == Phase::Lost;
     let limit = if lost() { LOST_TIMEOUT } else { limits.drain_timeout };
-    let all_done = slots.acquire_many(most as u32);
-    let done = tokio::time::timeout(limit, all_done).await.is_ok();
+    let done = tokio::time::timeout(limit, places.wait_empty()).await.is_ok();
     match (lost(), done) {
         (true, _) => Shutdown::DeviceLost,
         (false, true) => Shutdown::Drained,
-        (false, false) => Shutdown::Cut { connections: most - slots.available_permits() },
+        (false, false) => Shutdown::Cut { connections: places.open() },
+    }
+}
+
+/// Accepts connections for ever.
+async fn accept(
+    listener: &TcpListener,
+    tls: Option<Arc<Tls>>,
+    limits: &Arc<Transport>,
+    gateway: &Gateway,
+    places: &Arc<Places>,
+) {
+    let rejected = Arc::new(Semaphore::new(REJECTED_MAX));
+    let errors = LogRate::new(1);
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) if is_connection_error(&error) => continue,
+            Err(error) => {
+                if let Some(suppressed) = errors.admit() {
+                    tracing::error!(%error, suppressed, "cannot accept a connection; trying again");
+                }
+                places.evict_idle();
+                tokio::time::sleep(NO_SOCKETS).await;
+                continue;
+            }
+        };
+        // Small answers must not wait for more data. If this fails, they are only late.
+        let _ = stream.set_nodelay(true);
+        if let Some(place) = places.admit(peer.ip(), Instant::now()) {
+            let (tls, limits) = (tls.clone(), limits.clone());
+            tokio::spawn(connection::serve_connection(stream, place, tls, limits, gateway.clone()));
+        } else if let Ok(turn) = rejected.clone().try_acquire_owned() {
+            let plain = tls.is_none();
+            tokio::spawn(async move {
+                connection::reject_connection(stream, plain).await;
+                drop(turn);
+            });
+        }
     }
 }
 

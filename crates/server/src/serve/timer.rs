@@ -1,32 +1,42 @@
 //! The deadlines of one connection: a request head that takes too long, idleness, an answer that is not read.
 //!
-//! [`TimedStream`] wraps the socket and reports its traffic; the connection reports the beginning and end
-//! of requests, and closes when the deadline has passed. The time of a handler is bounded by `middleware`.
+//! The connection reports the beginning and end of requests, and closes when the deadline has passed; `socket`
+//! reports its traffic. A stream of HTTP/2 has a deadline of its own in `streams`; the time of a handler is
+//! bounded by `middleware`.
 
-use std::io;
-use std::pin::Pin;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::frames::FrameMeter;
+use super::pace::{Pace, PaceLimits};
+use crate::observe::{Counters, Cut};
 use crate::options::Transport;
 
-/// The answer to a request head that took too long.
-const TOO_SLOW: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+/// Maximum time of a reserved connection without a request, and for the head of one.
+const RESERVED_HEAD_TIME: Duration = Duration::from_secs(2);
 
-/// The first bytes of an HTTP/2 connection.
-const HTTP_2: &[u8] = b"PRI";
+/// Maximum time of a reserved connection: longer than `/health` waits for a device.
+const RESERVED_TIME: Duration = Duration::from_secs(10);
+
+/// Time after a request in which its client may close its sending side and still wants the answer. A client
+/// that gives up closes later, and its work is cancelled.
+const HALF_CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// The deadlines of one connection, and the state that they depend on.
 #[derive(Debug)]
 pub(super) struct ConnectionTimer {
     header: Duration,
     keep_alive: Duration,
-    stall: Duration,
+    pace_limits: PaceLimits,
+    /// When the connection ends whatever it does.
+    ends_at: Option<Instant>,
+    client: IpAddr,
+    counters: Arc<Counters>,
+    evicted: Notify,
     state: Mutex<TimerState>,
 }
 
@@ -38,55 +48,144 @@ struct TimerState {
     idle_since: Instant,
     /// When the first byte of an incomplete request head arrived.
     head_since: Option<Instant>,
-    /// When the client stopped reading.
-    stalled_since: Option<Instant>,
+    /// When the last byte of the current request arrived.
+    request_end: Option<Instant>,
+    /// Whether the client closed its sending side and waits for an answer.
+    half_closed: bool,
+    /// How the socket takes the current answer, or with HTTP/2 the answers since the last idle moment.
+    pace: Pace,
+    frames: FrameMeter,
     any_request: bool,
-    http_2: bool,
     expired: bool,
 }
 
+/// What a connection without a request in flight is waiting for, in the order in which such connections are
+/// closed to make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// It had a request, and waits for the next one.
+    Idle,
+    /// It has sent nothing.
+    Silent,
+    /// It has begun the head of a request.
+    InHead,
+}
+
+/// What the next read of a connection does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReadState {
+    Open,
+    /// The deadline has passed.
+    Expired,
+    /// The deadline of a request head of HTTP/1 has passed, so an answer can still be sent.
+    ExpiredInHead,
+}
+
 impl ConnectionTimer {
-    pub(super) fn new(limits: &Transport) -> Arc<ConnectionTimer> {
+    pub(super) fn new(
+        limits: &Transport,
+        reserved: bool,
+        client: IpAddr,
+        counters: Arc<Counters>,
+    ) -> ConnectionTimer {
+        let now = Instant::now();
+        let short = |time: Duration| if reserved { time.min(RESERVED_HEAD_TIME) } else { time };
         let state = TimerState {
             busy: 0,
-            idle_since: Instant::now(),
+            idle_since: now,
             head_since: None,
-            stalled_since: None,
+            request_end: None,
+            half_closed: false,
+            pace: Pace::default(),
+            frames: FrameMeter::new(now),
             any_request: false,
-            http_2: false,
             expired: false,
         };
-        Arc::new(ConnectionTimer {
-            header: limits.header_timeout,
-            keep_alive: limits.keep_alive,
-            stall: limits.stall_timeout,
+        ConnectionTimer {
+            header: short(limits.header_timeout),
+            keep_alive: short(limits.keep_alive),
+            pace_limits: PaceLimits::new(limits),
+            ends_at: reserved.then(|| now + RESERVED_TIME),
+            client,
+            counters,
+            evicted: Notify::new(),
             state: Mutex::new(state),
-        })
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, TimerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn pace_limits(&self) -> PaceLimits {
+        self.pace_limits
+    }
+
+    /// Returns the maximum time for the TLS handshake.
+    pub(super) fn handshake_limit(&self) -> Duration {
+        self.header
+    }
+
     /// Returns when the connection has to close; `None` while a request is being answered.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let state = self.state();
-        if let Some(since) = state.stalled_since {
-            return Some(since + self.stall);
-        }
-        if state.busy > 0 {
-            return None;
-        }
-        if let Some(since) = state.head_since {
-            return Some(since + self.header);
-        }
-        let patience = if state.any_request { self.keep_alive } else { self.header };
-        Some(state.idle_since + patience)
+        let own = state.pace.deadline(self.pace_limits).or_else(|| {
+            if state.busy > 0 {
+                return None;
+            }
+            if let Some(since) = state.head_since {
+                return Some(since + self.header);
+            }
+            let patience = if state.any_request { self.keep_alive } else { self.header };
+            Some(state.idle_since + patience)
+        });
+        self.ends_at.into_iter().chain(own).min()
     }
 
     /// Marks the deadline as passed: the next read fails.
     pub(super) fn expire(&self) {
-        self.state().expired = true;
+        let mut state = self.state();
+        state.expired = true;
+        let slow = state.pace.is_waiting();
+        drop(state);
+        if slow {
+            self.record_cut(Cut::SlowReader);
+        }
+    }
+
+    /// Closes the connection because its place is needed.
+    pub(super) fn evict(&self) {
+        self.record_cut(Cut::Evicted);
+        self.evicted.notify_one();
+    }
+
+    /// Waits until the connection is evicted; returns once.
+    pub(super) async fn evicted(&self) {
+        self.evicted.notified().await;
+    }
+
+    /// Returns what the connection waits for and since when; `None` while it has a request in flight, an answer
+    /// to be read, or its end.
+    pub(super) fn standing(&self) -> Option<(Standing, Instant)> {
+        let state = self.state();
+        if state.busy > 0 || state.expired || state.pace.is_waiting() {
+            return None;
+        }
+        Some(match (state.head_since, state.any_request) {
+            (Some(since), _) => (Standing::InHead, since),
+            (None, true) => (Standing::Idle, state.idle_since),
+            (None, false) => (Standing::Silent, state.idle_since),
+        })
+    }
+
+    /// Counts and logs a refusal or cut of this connection or one of its streams.
+    pub(super) fn record_cut(&self, cut: Cut) {
+        self.counters.connections.record_cut(cut, self.client);
+    }
+
+    /// Counts a request that was refused before the router saw it.
+    pub(super) fn record_unrouted(&self, status: u16, reason: &'static str) {
+        self.counters.record_unrouted(status, reason);
     }
 
     /// Marks the beginning of a request, which ends when the returned guard is dropped.
@@ -95,107 +194,85 @@ impl ConnectionTimer {
         state.busy += 1;
         state.any_request = true;
         state.head_since = None;
+        state.request_end = None;
         ActiveRequest(self.clone())
     }
 
-    fn record_read(&self, bytes: &[u8]) {
-        let mut state = self.state();
-        if !state.any_request && state.head_since.is_none() {
-            state.http_2 = bytes.starts_with(HTTP_2);
-        }
-        // HTTP/2 also sends frames between requests.
-        if state.busy == 0 && !(state.http_2 && state.any_request) {
-            state.head_since.get_or_insert_with(Instant::now);
+    /// Marks that the whole request has arrived.
+    pub(super) fn record_request_end(&self) {
+        self.state().request_end.get_or_insert_with(Instant::now);
+    }
+
+    /// Returns whether the next read may go to the socket.
+    pub(super) fn read_state(&self) -> ReadState {
+        let state = self.state();
+        match (state.expired, state.head_since) {
+            (false, _) => ReadState::Open,
+            (true, Some(_)) if !state.frames.is_http_2() => ReadState::ExpiredInHead,
+            (true, _) => ReadState::Expired,
         }
     }
 
-    fn record_write(&self, pending: bool) {
+    /// Follows bytes that have arrived. Returns whether the client is within its limits.
+    pub(super) fn record_read(&self, bytes: &[u8]) -> bool {
+        let now = Instant::now();
         let mut state = self.state();
-        if pending {
-            state.stalled_since.get_or_insert_with(Instant::now);
-        } else {
-            state.stalled_since = None;
+        let within = state.frames.read(bytes, now);
+        // HTTP/2 also sends frames between requests.
+        if state.busy == 0 && !(state.frames.is_http_2() && state.any_request) {
+            state.head_since.get_or_insert(now);
         }
+        within
+    }
+
+    /// Returns whether a client that has closed its sending side waits for an answer.
+    pub(super) fn is_half_closed(&self) -> bool {
+        let mut state = self.state();
+        let prompt = state.request_end.is_some_and(|end| end.elapsed() < HALF_CLOSE_TIME);
+        state.half_closed |= prompt;
+        state.half_closed && state.busy > 0 && !state.frames.is_http_2()
+    }
+
+    /// Follows a write: the number of bytes that the socket has taken, or `None` if it takes none now.
+    pub(super) fn record_write(&self, taken: Option<usize>) {
+        let now = Instant::now();
+        let mut state = self.state();
+        match taken {
+            Some(bytes) => state.pace.take(bytes, now),
+            None => state.pace.wait(now),
+        }
+    }
+
+    /// Marks that the socket has taken all that was written.
+    pub(super) fn record_flush(&self) {
+        let mut state = self.state();
+        if state.busy == 0 {
+            state.pace = Pace::default();
+        } else {
+            state.pace.take(0, Instant::now());
+        }
+    }
+
+    /// Returns whether the socket takes bytes: then a frame does not end up in the middle of another.
+    pub(super) fn is_writable(&self) -> bool {
+        !self.state().pace.is_waiting()
     }
 }
 
 /// A request that is being answered.
 pub(super) struct ActiveRequest(Arc<ConnectionTimer>);
 
+impl ActiveRequest {
+    /// Adds bytes of the answer that the client has taken: they let it send control frames.
+    pub(super) fn add_payload(&self, bytes: usize) {
+        self.0.state().frames.add_payload(bytes as u64);
+    }
+}
+
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.busy -= 1;
         state.idle_since = Instant::now();
-    }
-}
-
-/// A socket that reports its traffic to the timer.
-pub(super) struct TimedStream<S> {
-    pub(super) stream: S,
-    pub(super) timer: Arc<ConnectionTimer>,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimedStream<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let (expired, in_head) = {
-            let state = self.timer.state();
-            (state.expired, state.head_since.is_some() && !state.http_2)
-        };
-        if expired {
-            if in_head {
-                // One attempt: it fits into the buffer of an idle socket.
-                let _ = Pin::new(&mut self.stream).poll_write(cx, TOO_SLOW);
-                let _ = Pin::new(&mut self.stream).poll_flush(cx);
-            }
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        let new = &buffer.filled()[before..];
-        if !new.is_empty() {
-            self.timer.record_read(new);
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.timer.record_write(written.is_pending());
-        written
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.timer.record_write(flushed.is_pending());
-        flushed
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
-        self.timer.record_write(written.is_pending());
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

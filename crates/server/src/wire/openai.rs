@@ -182,6 +182,7 @@ fn status_and_type(refusal: &Refusal) -> (StatusCode, &'static str) {
     const BAD: &str = "invalid_request_error";
     match refusal {
         Refusal::Syntax(_)
+        | Refusal::Host(_)
         | Refusal::Shape(_)
         | Refusal::Empty(_)
         | Refusal::Invalid(_)

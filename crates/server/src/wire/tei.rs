@@ -235,7 +235,7 @@ pub(super) fn render_refusal(refusal: &Refusal) -> Response {
 fn status_and_type(refusal: &Refusal) -> (StatusCode, &'static str) {
     use StatusCode as S;
     match refusal {
-        Refusal::Syntax(_) => (S::BAD_REQUEST, "Validation"),
+        Refusal::Syntax(_) | Refusal::Host(_) => (S::BAD_REQUEST, "Validation"),
         Refusal::Empty(_) => (S::BAD_REQUEST, "Empty"),
         Refusal::Unauthorized => (S::UNAUTHORIZED, "Unauthorized"),
         Refusal::UnknownModel { .. } | Refusal::NoRoute(_) => (S::NOT_FOUND, "Validation"),

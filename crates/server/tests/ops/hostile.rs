@@ -278,7 +278,8 @@ fn clients_that_disconnect_leave_nothing_behind() {
 
 #[test]
 fn a_connection_beyond_the_limit_is_told_when_to_retry() {
-    let transport = Transport { max_connections: 1, ..Transport::default() };
+    let transport =
+        Transport { max_connections: 1, reserved_connections: 0, ..Transport::default() };
     let server = Server::start(vec![served("a")], Setup { transport, ..Setup::default() });
     let mut first = server.connect();
     first.write_all(b"GET /ready HTTP/1.1\r\nhost: x\r\n\r\n").expect("the server listens");

@@ -10,7 +10,7 @@ use bigbatch_engine::backend::{ArenaUsage, Backend, Ceilings, Fetch, Op, View};
 use bigbatch_engine::{
     DeviceError, Engine, EngineOptions, Model, PackedBatch, RopeOverride, TaskKind,
 };
-use bigbatch_server::serve::{Gateway, Shutdown, Tls, serve};
+use bigbatch_server::serve::{Gateway, Shutdown, Tls, listen, serve};
 use bigbatch_server::{App, Keys, Models, Options, Phase, ServedModel, Transport, router};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -38,13 +38,16 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start(served: Vec<ServedModel>, setup: Setup) -> Server {
         let runtime = Runtime::new().expect("a runtime starts");
-        let bind = tokio::net::TcpListener::bind("127.0.0.1:0");
-        let listener = runtime.block_on(bind).expect("a port is free");
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = {
+            let _entered = runtime.enter();
+            listen(address, &setup.transport).expect("a port is free")
+        };
         let address = listener.local_addr().expect("it is bound");
         let door = Gateway::default();
         let models = Models::new(served).expect("names differ");
-        let app =
-            App::with_guards(models, setup.options, Arc::new(setup.keys), door.life().clone());
+        let (life, observe) = (door.life().clone(), door.counters().clone());
+        let app = App::with_guards(models, setup.options, Arc::new(setup.keys), life, observe);
         door.open(router(app.clone()));
         let tls = setup.tls.map(Arc::new);
         let ended = runtime.spawn(serve(listener, tls, setup.transport, door));

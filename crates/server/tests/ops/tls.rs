@@ -78,6 +78,28 @@ fn only_tls_is_answered_on_a_tls_port() {
 }
 
 #[test]
+fn a_connection_beyond_the_limit_is_refused_within_tls() {
+    let (chain, key, trusted) = certificate();
+    let tls = Tls::load(chain.0.clone(), key.0.clone()).expect("it is a pair");
+    let transport = Transport { max_connections: 1, ..Transport::default() };
+    let server =
+        Server::start(vec![served("a")], Setup { tls: Some(tls), transport, ..Setup::default() });
+    // A request whose body does not end.
+    let mut busy = StreamOwned::new(client(&trusted, &[b"http/1.1"]), server.connect());
+    let unfinished = post("/embed", "", br#"{"inputs":"hello"}"#);
+    busy.write_all(&unfinished[..unfinished.len() - 1]).expect("the server listens");
+    let ask = |request: &[u8]| {
+        let mut stream = StreamOwned::new(client(&trusted, &[b"http/1.1"]), server.connect());
+        stream.write_all(request).expect("the server listens");
+        status(&read_all(&mut stream))
+    };
+    assert_eq!(ask(&post("/embed", "", br#"{"inputs":"hello"}"#)), 503);
+    assert_eq!(ask(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"), 200);
+    busy.write_all(b"}").expect("it is served");
+    assert_eq!(status(&read_all(&mut busy)), 200);
+}
+
+#[test]
 fn http_2_is_agreed_on() {
     let (chain, key, trusted) = certificate();
     let tls = Tls::load(chain.0.clone(), key.0.clone()).expect("it is a pair");

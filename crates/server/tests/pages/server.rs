@@ -43,7 +43,8 @@ impl Server {
         let life = Arc::new(Lifecycle::default());
         life.enter(Phase::Ready);
         let models = models.expect("four names");
-        let app = App::with_guards(models, Options::default(), Arc::new(keys), life);
+        let app =
+            App::with_guards(models, Options::default(), Arc::new(keys), life, Arc::default());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

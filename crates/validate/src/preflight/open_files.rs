@@ -1,9 +1,7 @@
-//! The limit on open files of this process, which bounds the connections of a load.
-//!
-//! Many systems start a process with 1,024 although it may have many more. The generator raises its own limit, so
-//! that a cell of a thousand clients measures the target and not this limit.
+//! The limit on open files of this process, which bounds the connections of a load. The generator raises
+//! it, so that a cell of a thousand clients measures the target and not this limit.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use bigbatch_engine::raise_open_file_limit;
 
 use crate::plan::{EdgeRules, Load, Plan};
 
@@ -23,9 +21,7 @@ impl OpenFiles {
     /// Raises this process's limit as far as the system allows, and counts the connections of a plan and of the
     /// search for edges after it.
     pub fn raise_for(plan: &Plan, edge: Option<&EdgeRules>) -> OpenFiles {
-        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-        let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
-        let limit = if raised { maximum } else { current };
+        let limit = raise_open_file_limit();
         OpenFiles { limit, needed: connections_max(plan, edge).saturating_add(OTHER_FILES) }
     }
 }
@@ -76,10 +72,8 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_raised_to_what_the_system_allows() {
-        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    fn the_process_needs_files_beside_its_connections() {
         let files = OpenFiles::raise_for(&Plan::matrix("files", &[64], &[8]), None);
-        assert_eq!((files.limit, files.needed), (maximum, 72));
-        assert_eq!(getrlimit(Resource::Nofile).current, maximum);
+        assert_eq!((files.limit, files.needed), (raise_open_file_limit(), 72));
     }
 }
