@@ -39,7 +39,7 @@ pub(crate) struct RuntimeOptions {
     /// Element type of activations: f32 on the CPU; bf16 (auto) or f16 on CUDA
     #[arg(long, value_enum, default_value_t = DtypeChoice::Auto)]
     dtype: DtypeChoice,
-    /// Device memory that the process may hold in total; on the CPU, all memory but the weights
+    /// Device memory that the process may hold in total; on the CPU, all memory but the weights of embedded models
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = units::parse_bytes)]
     memory_budget: u64,
     /// Maximum tokens per batch [default: as many as the memory budget holds, at most the larger of the
