@@ -104,6 +104,10 @@ fn requests(counters: &Counters, page: &mut Page) {
         "Requests received and not yet answered.",
         counters.in_flight(),
     );
+    connections(counters, page);
+}
+
+fn connections(counters: &Counters, page: &mut Page) {
     page.single("bigbatch_connections", "gauge", "Open connections.", counters.connections.open());
     page.head(
         "bigbatch_connections_cut_total",

@@ -26,7 +26,7 @@ use tower::ServiceExt;
 
 use super::places::Place;
 use super::socket::TimedStream;
-use super::streams::{AnswerBody, RequestBody, StreamExecutor};
+use super::streams::{AnswerBody, StreamExecutor};
 use super::timer::ConnectionTimer;
 use super::tls::Tls;
 use crate::error::HEAD_REASON;
@@ -126,7 +126,7 @@ where
     let service = service_fn(move |request: Request<Incoming>| {
         let timer = request_timer.clone();
         let active = timer.begin_request();
-        let request = request.map(|body| Body::new(RequestBody::new(body, timer.clone())));
+        let request = request.map(Body::new);
         let gateway = request_gateway.clone();
         async move {
             let answer = match reserved {

@@ -51,11 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimedStream<S> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         let new = &buffer.filled()[before..];
-        if new.is_empty() {
-            // The end of the request's answer polls again.
-            return if self.timer.is_half_closed() { Poll::Pending } else { Poll::Ready(Ok(())) };
-        }
-        if self.timer.record_read(new) {
+        if new.is_empty() || self.timer.record_read(new) {
             return Poll::Ready(Ok(()));
         }
         self.timer.record_cut(Cut::ControlFrames);

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes};
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::rt::Executor;
 use tokio::time::{Instant, sleep_until};
 
@@ -133,44 +133,5 @@ impl HttpBody for AnswerBody {
             whole.set_upper(upper + rest);
         }
         whole
-    }
-}
-
-/// The body of a request, which reports its end: from then on a client may close its sending side.
-pub(super) struct RequestBody {
-    body: Incoming,
-    timer: Arc<ConnectionTimer>,
-}
-
-impl RequestBody {
-    pub(super) fn new(body: Incoming, timer: Arc<ConnectionTimer>) -> RequestBody {
-        if body.is_end_stream() {
-            timer.record_request_end();
-        }
-        RequestBody { body, timer }
-    }
-}
-
-impl HttpBody for RequestBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if frame.is_none() || self.body.is_end_stream() {
-            self.timer.record_request_end();
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -22,10 +22,6 @@ const RESERVED_HEAD_TIME: Duration = Duration::from_secs(2);
 /// Maximum time of a reserved connection: longer than `/health` waits for a device.
 const RESERVED_TIME: Duration = Duration::from_secs(10);
 
-/// Time after a request in which its client may close its sending side and still wants the answer. A client
-/// that gives up closes later, and its work is cancelled.
-const HALF_CLOSE_TIME: Duration = Duration::from_secs(1);
-
 /// The deadlines of one connection, and the state that they depend on.
 #[derive(Debug)]
 pub(super) struct ConnectionTimer {
@@ -48,10 +44,6 @@ struct TimerState {
     idle_since: Instant,
     /// When the first byte of an incomplete request head arrived.
     head_since: Option<Instant>,
-    /// When the last byte of the current request arrived.
-    request_end: Option<Instant>,
-    /// Whether the client closed its sending side and waits for an answer.
-    half_closed: bool,
     /// How the socket takes the current answer, or with HTTP/2 the answers since the last idle moment.
     pace: Pace,
     frames: FrameMeter,
@@ -94,8 +86,6 @@ impl ConnectionTimer {
             busy: 0,
             idle_since: now,
             head_since: None,
-            request_end: None,
-            half_closed: false,
             pace: Pace::default(),
             frames: FrameMeter::new(now),
             any_request: false,
@@ -194,13 +184,7 @@ impl ConnectionTimer {
         state.busy += 1;
         state.any_request = true;
         state.head_since = None;
-        state.request_end = None;
         ActiveRequest(self.clone())
-    }
-
-    /// Marks that the whole request has arrived.
-    pub(super) fn record_request_end(&self) {
-        self.state().request_end.get_or_insert_with(Instant::now);
     }
 
     /// Returns whether the next read may go to the socket.
@@ -223,14 +207,6 @@ impl ConnectionTimer {
             state.head_since.get_or_insert(now);
         }
         within
-    }
-
-    /// Returns whether a client that has closed its sending side waits for an answer.
-    pub(super) fn is_half_closed(&self) -> bool {
-        let mut state = self.state();
-        let prompt = state.request_end.is_some_and(|end| end.elapsed() < HALF_CLOSE_TIME);
-        state.half_closed |= prompt;
-        state.half_closed && state.busy > 0 && !state.frames.is_http_2()
     }
 
     /// Follows a write: the number of bytes that the socket has taken, or `None` if it takes none now.

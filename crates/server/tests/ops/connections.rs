@@ -199,9 +199,8 @@ fn an_answer_read_byte_by_byte_is_cut_off() {
     let mut byte = [0];
     stream.read_exact(&mut byte).expect("an answer begins");
     let started = Instant::now();
-    while started.elapsed() < LIMIT + LATE {
-        stream.read_exact(&mut byte).expect("the answer has megabytes");
-    }
+    // What the system has buffered may be read before the end.
+    while started.elapsed() < LIMIT + LATE && stream.read_exact(&mut byte).is_ok() {}
     read_all(&mut stream);
     let page = server.get("/metrics");
     assert_eq!(counted(&page, r#"bigbatch_connections_cut_total{cause="slow_reader"}"#), 1);
@@ -324,31 +323,13 @@ fn reserved_connections_answer_health_checks_and_refuse_the_rest() {
 }
 
 #[test]
-fn a_half_closed_client_gets_its_answer() {
-    let gate = Gate::default();
-    let server = Server::start(vec![gate.served()], Setup::default());
-    gate.shut();
-    let mut stream = server.connect();
-    let request = post("/embed", "", GOOD.as_bytes());
-    let request = String::from_utf8(request).expect("text").replace("connection: close\r\n", "");
-    stream.write_all(request.as_bytes()).expect("the server listens");
-    stream.shutdown(Shutdown::Write).expect("it was open");
-    server.until("/metrics", |page| page.contains("te_queue_size 1\n"));
-    gate.open();
-    let answer = read_all(&mut stream);
-    assert_eq!(status(&answer), 200, "{answer}");
-}
-
-#[test]
 fn work_of_a_client_that_gives_up_is_cancelled() {
     let gate = Gate::default();
     let server = Server::start(vec![gate.served()], Setup::default());
     gate.shut();
     let mut stream = server.connect();
     stream.write_all(&post("/embed", "", GOOD.as_bytes())).expect("the server listens");
-    // A client that gives up has waited.
-    let started = Instant::now();
-    server.until("/ready", |_| started.elapsed() > Duration::from_millis(1500));
+    server.until("/metrics", |page| page.contains("te_queue_size 1\n"));
     drop(stream);
     let abandoned = r#"bigbatch_requests_total{method="POST",route="/embed",outcome="abandoned"}"#;
     server.until("/metrics", |page| counted(page, abandoned) == 1);
