@@ -1,7 +1,7 @@
 //! Connections and streams end in time whatever their clients do, and make room for others.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bigbatch_server::{Keys, Options, Transport};
