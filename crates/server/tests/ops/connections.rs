@@ -18,7 +18,6 @@ const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
-const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -168,12 +167,14 @@ fn the_last_piece_of_an_answer_has_the_deadline_too() {
 
 #[test]
 fn a_stream_read_in_small_bites_is_reset() {
+    const SHORT: Duration = Duration::from_millis(50);
     let transport = Transport { min_response_data_rate: 1 << 40, ..Transport::default() };
     let server = Server::start(
         vec![served("a")],
-        Setup { transport: Transport { stall_timeout: LIMIT, ..transport }, ..Setup::default() },
+        Setup { transport: Transport { stall_timeout: SHORT, ..transport }, ..Setup::default() },
     );
-    let mut client = FrameClient::connect(&server, 16);
+    // Bites that pay for their control frames, and too many of them for the time.
+    let mut client = FrameClient::connect(&server, 64);
     client.widen(0, 1 << 30);
     client.request(1, "POST", "/tokenize", &format!(r#"{{"inputs":"{}"}}"#, "aq".repeat(7000)));
     client.wait_for(HEADERS, 1);
@@ -226,16 +227,9 @@ fn a_flood_of_control_frames_ends_the_connection() {
     let server = server(Transport::default());
     let mut client = FrameClient::connect(&server, 1 << 20);
     let pings = frame(PING, 0, 0, b"12345678").repeat(100);
-    let mut calm = false;
-    let ended = (0..1000).any(|_| {
-        let sent = client.0.write_all(&pings);
-        sent.is_err() || {
-            let frame = client.receive();
-            calm |= frame.as_ref().is_some_and(|frame| frame.kind == GOAWAY);
-            frame.is_none()
-        }
-    });
-    assert!(ended, "100,000 PINGs were served");
+    // The server answers some, and closes while the client still writes.
+    let _ = (0..1000).all(|_| client.0.write_all(&pings).is_ok() && client.receive().is_some());
+    while client.receive().is_some() {}
     let page = server.get("/metrics");
     assert_eq!(counted(&page, r#"bigbatch_connections_cut_total{cause="control_frames"}"#), 1);
 }
