@@ -1,11 +1,11 @@
 //! The memory of the host that requests may take: one budget in bytes for the whole process.
 //!
-//! A request has one [`Charge`], which says how much it may hold at most: its body while that arrives and is
+//! A request has one `Charge`, which says how much it may hold at most: its body while that arrives and is
 //! decompressed and parsed, then its texts, their tokens and its answer, until the last byte of the answer is with the
 //! socket. A charge grows before the memory is taken, and nothing waits for it to grow: a request that finds the budget
 //! spent is refused with 429. What the bytes of each step are is `footprint`'s to say.
 //!
-//! A quarter of the budget is for charges of up to [`SMALL_BYTES`]: requests with long texts and large answers leave it
+//! A quarter of the budget is for charges of up to 64 KiB: requests with long texts and large answers leave it
 //! to short ones. The budget does not cover what is allocated once at start: weights, the arena, tokenizers.
 
 use std::sync::Arc;
