@@ -5,6 +5,8 @@
 //! counted as it is written, and beside the values that it is written from. Memory that is bounded by a number of
 //! threads, as that of tokenizing, is not a request's: it is part of what the process takes anyway.
 
+use std::iter::Sum;
+
 use bigbatch_engine::{Input, MAX_MASKS, Model, Task};
 
 /// Bytes per number of an answer: as f32, and in JSON, where it has up to 16 characters.
@@ -55,12 +57,6 @@ impl Footprint {
         self.inputs_bytes.saturating_add(self.answer_bytes)
     }
 
-    /// Adds the footprint of another part of the request.
-    pub(crate) fn add(&mut self, other: Footprint) {
-        self.inputs_bytes = self.inputs_bytes.saturating_add(other.inputs_bytes);
-        self.answer_bytes = self.answer_bytes.saturating_add(other.answer_bytes);
-    }
-
     /// Returns the footprint of a text of so many tokens and the list of them.
     pub(crate) fn of_tokens(text: &str, tokens: usize) -> Footprint {
         let inputs_bytes = COPIES * text.len() + TOKEN_BYTES * tokens;
@@ -82,12 +78,34 @@ impl Footprint {
         input: &Input,
         max_tokens: Option<usize>,
     ) -> Footprint {
-        let InputSize { bytes, ids, texts, .. } = InputSize::of(input);
+        Footprint::of_size(model, task, &InputSize::of(input), max_tokens)
+    }
+
+    /// As [`Footprint::of_input`], for one text of at most `max_tokens`.
+    pub(crate) fn of_text(model: &Model, task: &Task, text: &str, max_tokens: usize) -> Footprint {
+        Footprint::of_size(model, task, &InputSize::of_texts(1, "", text), Some(max_tokens))
+    }
+
+    fn of_size(
+        model: &Model,
+        task: &Task,
+        &InputSize { bytes, texts, ids, text }: &InputSize<'_>,
+        max_tokens: Option<usize>,
+    ) -> Footprint {
         let frame = texts * model.tokenizer.frame_tokens();
         let tokens = (bytes + ids + frame).min(max_tokens.unwrap_or(usize::MAX));
-        let answer_bytes = answer_bytes(model, task, input, tokens);
         let inputs_bytes = INPUT_BYTES + COPIES * bytes + 4 * ids + TOKEN_BYTES * tokens;
-        Footprint { inputs_bytes, answer_bytes }
+        Footprint { inputs_bytes, answer_bytes: answer_bytes(model, task, text, tokens) }
+    }
+}
+
+/// The footprint of several parts of a request.
+impl Sum for Footprint {
+    fn sum<I: Iterator<Item = Footprint>>(parts: I) -> Footprint {
+        parts.fold(Footprint::default(), |sum, part| Footprint {
+            inputs_bytes: sum.inputs_bytes.saturating_add(part.inputs_bytes),
+            answer_bytes: sum.answer_bytes.saturating_add(part.answer_bytes),
+        })
     }
 }
 
@@ -103,32 +121,30 @@ struct InputSize<'a> {
     text: &'a str,
 }
 
-impl InputSize<'_> {
-    fn of(input: &Input) -> InputSize<'_> {
-        let of_texts = |texts, before: &str, text| InputSize {
-            bytes: before.len() + str::len(text),
-            texts,
-            ids: 0,
-            text,
-        };
+impl<'a> InputSize<'a> {
+    /// Returns the size of one text, or of two of which the answer is about the second.
+    fn of_texts(texts: usize, before: &str, text: &'a str) -> InputSize<'a> {
+        InputSize { bytes: before.len() + text.len(), texts, ids: 0, text }
+    }
+
+    fn of(input: &'a Input) -> InputSize<'a> {
         match input {
-            Input::Text(text) | Input::Bare(text) => of_texts(1, "", text),
-            Input::Prompted(prompt, text) => of_texts(1, prompt, text),
+            Input::Text(text) | Input::Bare(text) => InputSize::of_texts(1, "", text),
+            Input::Prompted(prompt, text) => InputSize::of_texts(1, prompt, text),
             Input::Pair(first, second) | Input::InContext { context: first, text: second } => {
-                of_texts(2, first, second)
+                InputSize::of_texts(2, first, second)
             }
-            Input::Ids(ids) => InputSize { ids: ids.len(), ..of_texts(0, "", "") },
+            Input::Ids(ids) => InputSize { ids: ids.len(), ..InputSize::of_texts(0, "", "") },
             Input::Tokens(text, tokens) => {
-                InputSize { ids: tokens.ids.len(), ..of_texts(0, "", text) }
+                InputSize { ids: tokens.ids.len(), ..InputSize::of_texts(0, "", text) }
             }
         }
     }
 }
 
-/// Returns the bytes of the answer to an input of at most so many tokens, as values and as JSON.
-fn answer_bytes(model: &Model, task: &Task, input: &Input, tokens: usize) -> usize {
+/// Returns the bytes of the answer about a text of at most so many tokens, as values and as JSON.
+fn answer_bytes(model: &Model, task: &Task, text: &str, tokens: usize) -> usize {
     let labels = model.labels.len();
-    let text = InputSize::of(input).text;
     let numbers = match task {
         Task::Classify { .. } => {
             let names: usize = model.labels.iter().map(String::len).sum();

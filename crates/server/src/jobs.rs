@@ -237,10 +237,8 @@ impl App {
         let whole = matches!(job.overlong, Overlong::Truncate(_));
         let max_tokens = whole.then(|| served.engine.max_tokens());
         let model = served.engine.model();
-        let mut footprint = Footprint::default();
-        for input in &job.inputs {
-            footprint.add(Footprint::of_input(model, &job.task, input, max_tokens));
-        }
+        let of_input = |input| Footprint::of_input(model, &job.task, input, max_tokens);
+        let footprint = job.inputs.iter().map(of_input).sum();
         self.charge_footprint(&job.charge, footprint)
     }
 

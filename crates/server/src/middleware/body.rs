@@ -4,7 +4,6 @@
 //! there. What arrives is charged to the budget first. Its content is not looked at; `routes` parses it.
 
 use std::io::Read;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -18,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::app::App;
 use crate::error::Refusal;
 use crate::memory::Charge;
+use crate::options::Options;
 
 /// Bytes beyond the limit that are read and discarded, so that a client which writes its whole body before it
 /// reads gets the 413 instead of a reset.
@@ -67,8 +67,8 @@ pub(crate) async fn read_body(app: &App, request: Request) -> Result<Request, Re
     let bytes = match encoding {
         Encoding::Identity => sent,
         _ => {
-            let most = decompressed_max(sent.len(), app);
-            let work = || decompress(&sent, encoding, app, &charge);
+            let most = decompressed_max(sent.len(), options);
+            let work = || decompress(&sent, encoding, most, options, &charge);
             app.offload.run(most, work).await?
         }
     };
@@ -83,7 +83,7 @@ struct BodyReader<'a> {
     deadline: Instant,
     /// The time limit behind `deadline`, for the error.
     limit: Duration,
-    charge: &'a Arc<Charge>,
+    charge: &'a Charge,
 }
 
 impl BodyReader<'_> {
@@ -135,23 +135,23 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
 }
 
 /// Returns the size that a compressed body of `sent` bytes may have at most.
-fn decompressed_max(sent: usize, app: &App) -> usize {
-    let by_ratio = sent.saturating_mul(app.options.compression_ratio_max).max(RATIO_FREE_BYTES);
-    by_ratio.min(app.options.payload_limit_bytes)
+fn decompressed_max(sent: usize, options: &Options) -> usize {
+    let by_ratio = sent.saturating_mul(options.compression_ratio_max).max(RATIO_FREE_BYTES);
+    by_ratio.min(options.payload_limit_bytes)
 }
 
-/// Decompresses a body. Each step is charged before it is written.
+/// Decompresses a body to at most `most` bytes. Each step is charged before it is written.
 fn decompress(
     sent: &[u8],
     encoding: Encoding,
-    app: &App,
-    charge: &Arc<Charge>,
+    most: usize,
+    options: &Options,
+    charge: &Charge,
 ) -> Result<Vec<u8>, Refusal> {
     let mut decoder: Box<dyn Read + Send + '_> = match encoding {
         Encoding::Gzip => Box::new(MultiGzDecoder::new(sent)),
         _ => Box::new(ZlibDecoder::new(sent)),
     };
-    let most = decompressed_max(sent.len(), app);
     let mut out = Vec::new();
     let mut step = [0; STEP_BYTES];
     loop {
@@ -162,9 +162,9 @@ fn decompress(
             return Ok(out);
         }
         if out.len() + read > most {
-            let limit_bytes = app.options.payload_limit_bytes;
+            let limit_bytes = options.payload_limit_bytes;
             return Err(match most < limit_bytes {
-                true => Refusal::Ratio { ratio_max: app.options.compression_ratio_max },
+                true => Refusal::Ratio { ratio_max: options.compression_ratio_max },
                 false => Refusal::TooLarge { limit_bytes, flag: PAYLOAD_LIMIT },
             });
         }

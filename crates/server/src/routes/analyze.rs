@@ -98,16 +98,16 @@ fn choose_names(call: &Call, requested: Option<Vec<String>>) -> Result<Vec<Strin
 
 /// Charges the text, its tokens and an answer per model.
 fn charge(call: &Call, text: &str, chosen: &[(String, Arc<ServedModel>)]) -> Result<(), Refusal> {
-    let input = Input::Text(text.to_owned());
-    let mut footprint = Footprint::default();
-    for (_, served) in chosen {
+    let of_model = |(_, served): &(String, Arc<ServedModel>)| {
         let model = served.engine.model();
         let task = Task::default_for(&model.config.head);
         let max_tokens = served.engine.max_tokens();
-        footprint.add(Footprint::of_input(model, &task, &input, Some(max_tokens)));
+        let mut footprint = Footprint::of_text(model, &task, text, max_tokens);
         // The whole text is tokenized, whatever is read of it.
         footprint.inputs_bytes += footprint::of_tokenizing(text);
-    }
+        footprint
+    };
+    let footprint = chosen.iter().map(of_model).sum();
     call.app.charge_footprint(&call.charge, footprint)
 }
 

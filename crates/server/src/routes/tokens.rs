@@ -45,10 +45,8 @@ pub(crate) async fn tokenize(call: Call, request: TokenizeRequest) -> Result<Res
     };
     let tokens = move || texts.into_iter().map(tokens).collect::<Result<Vec<_>, RequestError>>();
     let read: Vec<(String, Tokens)> = call.app.tokenizer_pool.run(tokens).await??;
-    let mut footprint = Footprint::default();
-    for (text, tokens) in &read {
-        footprint.add(Footprint::of_tokens(text, tokens.ids.len()));
-    }
+    let footprints = read.iter().map(|(text, read)| Footprint::of_tokens(text, read.ids.len()));
+    let footprint = footprints.sum();
     call.app.charge_footprint(&call.charge, footprint)?;
     let engine = &call.served.engine;
     let tokenizer = &engine.model().tokenizer;
@@ -63,8 +61,7 @@ pub(crate) async fn tokenize(call: Call, request: TokenizeRequest) -> Result<Res
         };
         return Ok(call.answer(characters, &Outputs::default(), body));
     }
-    let list = |(text, tokens)| SimpleTokens { tokenizer, text, tokens };
-    let lists = read.iter().map(|(text, tokens)| list((text.as_str(), tokens)));
+    let lists = read.iter().map(|(text, tokens)| SimpleTokens { tokenizer, text, tokens });
     let lists: Vec<SimpleTokens<'_>> = lists.collect();
     Ok(call.answer(characters, &Outputs::default(), lists))
 }
