@@ -46,6 +46,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod allocation;
 pub mod backend;
 mod batch;
 mod checkpoint;
@@ -54,7 +55,6 @@ mod dtype;
 mod engine;
 mod error;
 pub mod host;
-mod host_memory;
 mod model;
 mod open_files;
 mod panics;
@@ -63,6 +63,7 @@ mod task;
 mod text;
 pub mod units;
 
+pub use allocation::require_host_memory;
 pub use backend::{ArenaUsage, CudaDevice, DeviceMemory, device_memory_of};
 pub use batch::schedule;
 pub use batch::{
@@ -78,7 +79,6 @@ pub use engine::{
     ResponseFuture, RunningBatch, Timings,
 };
 pub use error::{DeviceError, LoadError, RequestError};
-pub use host_memory::require_host_memory;
 pub use model::{
     Activation, Architecture, Config, DefaultPrompt, Dense, Embedding, Head, Init, InitHead,
     LayerKind, LoadOptions, Model, Module, PRESETS, Preset, Program, Prompts, Rope, RopeOverride,

@@ -35,7 +35,7 @@ pub enum Refusal {
     },
     /// The body grows too much when it is decompressed.
     #[error(
-        "the body grows to more than {ratio_max} times its bytes when it is decompressed, the limit \
+        "the decompressed body is more than {ratio_max} times as large as the body sent, the limit \
          (--compression-ratio-limit); send it uncompressed"
     )]
     Ratio {
@@ -44,7 +44,7 @@ pub enum Refusal {
     },
     /// The request could hold more of the host's memory than one request may.
     #[error(
-        "the request could take {needed_bytes} bytes of the server's memory, and one request may take {limit_bytes} \
+        "the request could take {needed_bytes} bytes of the server's memory; the limit for one request is {limit_bytes} \
          (--host-memory-budget); send fewer or shorter texts"
     )]
     NeedsMemory {

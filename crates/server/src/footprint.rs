@@ -1,9 +1,9 @@
-//! What a request holds in memory at most, computed before it is done: for its charge to the host's memory and for
-//! `--answer-limit`.
+//! Computes the memory that a request could hold, before anything is done for it: for its charge to the host's memory
+//! and for `--answer-limit`. Allocates and reserves nothing; `memory` reserves.
 //!
 //! Texts are not tokenized yet, so their bytes bound their tokens. The sizes of structures are rounded up; JSON is
-//! counted as it is written, and beside the values that it is written from. Memory that is bounded by a number of
-//! threads, as that of tokenizing, is not a request's: it is part of what the process takes anyway.
+//! counted as it is written, and beside the values that it is written from. Memory bounded by the
+//! number of threads, such as that of tokenizing, is not counted here.
 
 use std::iter::Sum;
 

@@ -1,8 +1,8 @@
 //! API keys: which requests may pass.
 //!
 //! A key file holds one key per line; empty lines and lines that begin with `#` are skipped. White space around
-//! a key is not part of it: mounted secrets often end in a newline. Nor is a byte order mark. Only digests are kept, and each is compared
-//! in constant time, so that the time of a refusal reveals neither the length nor the beginning of a key. Keys
+//! a key is not part of it, because mounted secrets often end in a newline; nor is a byte order mark. Only digests
+//! are kept, and each is compared in constant time, so that the time of a refusal reveals neither the length nor the beginning of a key. Keys
 //! are never printed or logged. Which paths need a key is in the route table.
 
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
 //! The memory of the host that requests may take: one budget in bytes for the whole process.
 //!
-//! A request has one `Charge`, which says how much it may hold at most: its body while that arrives and is
-//! decompressed and parsed, then its texts, their tokens and its answer, until the last byte of the answer is with the
-//! socket. A charge grows before the memory is taken, and nothing waits for it to grow: a request that finds the budget
-//! spent is refused with 429. What the bytes of each step are is `footprint`'s to say.
+//! A request has one `Charge`, the bytes that it may hold: its body while it arrives, is decompressed and is parsed, then
+//! its texts, their tokens and its answer, until the socket has taken the last byte. A charge grows before the memory is
+//! allocated. Nothing waits for it to grow: a request that does not fit the budget is refused with 429. `footprint`
+//! computes the bytes of each step.
 //!
 //! A quarter of the budget is for charges of up to 64 KiB: requests with long texts and large answers leave it
 //! to short ones. The budget does not cover what is allocated once at start: weights, the arena, tokenizers.
@@ -77,6 +77,15 @@ impl HostMemory {
         self.all.taken.load(Ordering::Relaxed)
     }
 
+    /// Returns the error for a charge that does not fit now.
+    fn spent(&self) -> Refusal {
+        let message = format!(
+            "the memory for requests is in use, {} bytes (--host-memory-budget); try again later",
+            self.budget_bytes()
+        );
+        Refusal::Overloaded { message, wait: None }
+    }
+
     /// Returns the bytes that a single charge can have at most.
     fn charge_bytes_max(&self) -> usize {
         (self.large.limit + SMALL_BYTES).min(self.all.limit)
@@ -129,17 +138,6 @@ impl Charge {
         }
         self.bytes.store(bytes, Ordering::Relaxed);
         Ok(())
-    }
-}
-
-impl HostMemory {
-    fn spent(&self) -> Refusal {
-        let message = format!(
-            "requests hold the memory that the server sets aside for them, {} bytes (--host-memory-budget); \
-             try again later",
-            self.budget_bytes()
-        );
-        Refusal::Overloaded { message, wait: None }
     }
 }
 

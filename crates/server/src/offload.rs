@@ -1,5 +1,5 @@
-//! Work on large data of one request, which would hold up the requests of others if an async thread did it:
-//! decompressing, reading and writing JSON.
+//! Runs work on large data beside the async threads, so that one request does not delay others: decompressing, parsing
+//! and writing JSON.
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;

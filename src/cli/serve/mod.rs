@@ -221,8 +221,8 @@ impl Signals {
     }
 }
 
-/// Handles signals until the server stops: SIGHUP reloads keys and certificates beside the others; SIGTERM or SIGINT drains for
-/// `drain_delay` and then stops accepting requests; a second one skips the delay.
+/// Handles signals until the server stops: SIGHUP reloads keys and certificates without delaying the others; SIGTERM or
+/// SIGINT drains for `drain_delay` and then stops accepting requests; a second one skips the delay.
 async fn handle_signals(
     mut signals: Signals,
     life: Arc<Lifecycle>,

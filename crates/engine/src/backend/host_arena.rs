@@ -1,9 +1,9 @@
 //! The arena of a host backend. Borrows views of it, and keeps the high-water mark of what was written.
 
 use super::{ArenaUsage, View};
+use crate::allocation;
 use crate::dtype::Dtype;
 use crate::error::LoadError;
-use crate::host_memory;
 
 /// One allocation of f32, made at start-up, that every view lies in.
 pub(super) struct HostArena {
@@ -15,7 +15,7 @@ impl HostArena {
     /// # Errors
     /// [`LoadError::HostMemory`].
     pub(super) fn new(bytes: usize) -> Result<HostArena, LoadError> {
-        let floats = host_memory::zeroed(bytes.div_ceil(4), "the arena of batches")?;
+        let floats = allocation::zeroed(bytes.div_ceil(4), "the arena of batches")?;
         Ok(HostArena { floats, high_water: 0 })
     }
 

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use safetensors::tensor::Metadata;
 use serde::Deserialize;
 
+use crate::allocation;
 use crate::checkpoint::{Checkpoint, WeightsFile, hints};
 use crate::dtype::Dtype;
 use crate::error::LoadError;
-use crate::host_memory;
 
 /// All tensors of a checkpoint by name, without the prefixes that only some checkpoints have: `model.`, and those
 /// of wrappers such as `torch.compile`'s.
@@ -77,7 +77,7 @@ impl Tensor {
         if let Some(bytes) = self.in_memory() {
             return Ok(Cow::Borrowed(bytes));
         }
-        let mut bytes = host_memory::zeroed(self.stored_bytes() as usize, "a tensor")?;
+        let mut bytes = allocation::zeroed(self.stored_bytes() as usize, "a tensor")?;
         self.file.read_at(self.range.start, &mut bytes)?;
         Ok(Cow::Owned(bytes))
     }
@@ -91,7 +91,7 @@ impl Tensor {
             to.extend(bytes.as_chunks().0.iter().map(|&b| f(b)));
         }
         let elements = self.stored_bytes() as usize / self.dtype.size_bytes();
-        let mut floats = host_memory::reserve(elements, "the weights")?;
+        let mut floats = allocation::reserve(elements, "the weights")?;
         self.for_each_piece(|bytes| match self.dtype {
             Dtype::F32 => convert(bytes, &mut floats, f32::from_le_bytes),
             Dtype::Bf16 => {
@@ -313,7 +313,7 @@ fn read_header(file: &WeightsFile) -> Result<Vec<u8>, LoadError> {
         true => whole,
         false => file.bytes().min(RECOGNISED_BYTES),
     };
-    let mut header = host_memory::zeroed(read as usize, "the header of the weights")?;
+    let mut header = allocation::zeroed(read as usize, "the header of the weights")?;
     file.read_at(0, &mut header)?;
     Ok(header)
 }

@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::allocation::require_host_memory;
 use crate::backend::cpu::CpuBackend;
 use crate::backend::reference::ReferenceBackend;
 use crate::backend::{
@@ -24,7 +25,6 @@ use crate::backend::{
 use crate::batch::{Limits, OutputRows, PackedBatch};
 use crate::dtype::Dtype;
 use crate::error::{DeviceError, LoadError};
-use crate::host_memory::require_host_memory;
 use crate::model::modernbert::forward::{self, Program};
 use crate::model::{Architecture, Config, Model, Workspace};
 use crate::panics;

@@ -16,9 +16,9 @@ use tokenizers::{
     Decoder, Encoding, ModelWrapper, NormalizerWrapper, PostProcessor, PostProcessorWrapper,
 };
 
+use crate::allocation::require_host_memory;
 use crate::checkpoint::Checkpoint;
 use crate::error::{LoadError, RequestError};
-use crate::host_memory::require_host_memory;
 use crate::panics;
 use crate::text::characters::Characters;
 use crate::text::input::{Input, SpecialTokens, Tokens, Truncate};

@@ -1,7 +1,7 @@
 //! The layers that every request passes before its handler.
 //!
-//! Outermost first: requests are counted and logged (`track`), must name their host, CORS preflights are answered, and a draining
-//! server announces that it closes the connection. Routes that are not open also need a key, are refused once
+//! Outermost first: requests are counted and logged (`track`), requests without a host are rejected, CORS preflights
+//! are answered, and a draining server announces that it closes the connection. Routes that are not open also need a key, are refused once
 //! the server closes, have their body read within its limits (`body`), and have a deadline for their answer.
 //! Which routes are open is in the route table; connections and their timeouts are in `serve`.
 

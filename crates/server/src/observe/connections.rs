@@ -82,8 +82,8 @@ impl ConnectionCounters {
     pub(crate) fn record_cut(&self, cut: Cut, client: IpAddr) {
         let (count, rate) = &self.cuts[cut as usize];
         count.fetch_add(1, Ordering::Relaxed);
-        if let Some(suppressed) = rate.admit() {
-            tracing::warn!(%client, suppressed, "{}", cut.explanation());
+        if let Some(left_out) = rate.admit() {
+            tracing::warn!(%client, left_out, "{}", cut.explanation());
         }
     }
 

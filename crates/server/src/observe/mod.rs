@@ -1,9 +1,9 @@
 //! Counters of the server: requests by route, refusals by reason, stages and batches by model, connections; and the
 //! bounds of its log.
 //!
-//! `counters` holds them, `connections` those of connections, `histogram` is their histogram, `prometheus` renders them for `/metrics`. `log_writer` writes
-//! lines without ever blocking, `log_rate` limits those about refusals. The dashboard's JSON is in `pages`. Nothing
-//! here holds the content of a request; `unknown_fields` holds names of fields.
+//! `counters` holds them, `connections` those of connections, and `histogram` is their histogram. `prometheus` renders
+//! them for `/metrics`; the dashboard's JSON is in `pages`. `log_writer` writes lines without ever blocking, `log_rate`
+//! limits those about refusals. Nothing here holds the content of a request; `unknown_fields` holds names of fields.
 
 mod connections;
 mod counters;

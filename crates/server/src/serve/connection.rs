@@ -38,8 +38,8 @@ use crate::router::{refuse_while_full, refuse_while_loading};
 /// Maximum time to close a connection after its deadline.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
-/// The answer to a connection beyond `--max-connections` and `--reserved-connections`. It suggests a retry after a second, because nothing
-/// predicts when another connection ends.
+/// The answer to a connection beyond `--max-connections` and `--reserved-connections`. It suggests a retry after a
+/// second, because nothing predicts when another connection ends.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
     content-length: 0\r\n\r\n";
 

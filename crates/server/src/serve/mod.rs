@@ -107,8 +107,8 @@ async fn accept(
             Ok(accepted) => accepted,
             Err(error) if is_connection_error(&error) => continue,
             Err(error) => {
-                if let Some(suppressed) = errors.admit() {
-                    tracing::error!(%error, suppressed, "cannot accept a connection; trying again");
+                if let Some(left_out) = errors.admit() {
+                    tracing::error!(%error, left_out, "cannot accept a connection; trying again");
                 }
                 places.evict_idle();
                 tokio::time::sleep(NO_SOCKETS).await;

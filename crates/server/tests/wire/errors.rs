@@ -155,8 +155,8 @@ async fn a_request_may_have_more_inputs_than_the_engine_has_slots() {
     }
 }
 
-/// Three rows of 64 numbers, by bytes of text and the special tokens around it. A number takes four bytes, and up to 16 in
-/// JSON.
+/// Three rows of 64 numbers, by bytes of text and the special tokens around it. A number takes four bytes, and up to
+/// 16 in JSON.
 #[tokio::test]
 async fn of_answers_with_more_rows_than_the_limit() {
     let options = |limit| Options { answer_limit_bytes: Some(limit), ..Options::default() };
