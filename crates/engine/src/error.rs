@@ -179,9 +179,21 @@ pub enum RequestError {
     Overloaded {
         /// Slots of the queue.
         limit: usize,
-        /// Predicted time until a full queue is answered, at the rate of the latest batches; `None` before any
-        /// batch has run.
+        /// Predicted time until the requests in the queue are answered; `None` while the engine's speed is not
+        /// known.
         wait: Option<Duration>,
+    },
+    /// The request could not be answered in time; it was not admitted.
+    #[error(
+        "the answer is predicted to take {:.1} s, the limit is {:.1} s; try again later",
+        wait.as_secs_f64(),
+        limit.as_secs_f64()
+    )]
+    WaitTooLong {
+        /// Predicted time until the request and those before it are answered.
+        wait: Duration,
+        /// Upper limit on it.
+        limit: Duration,
     },
     /// The model has no head for this task.
     #[error("this model does {has}, not {asked}")]

@@ -75,8 +75,8 @@ pub use device::{
 };
 pub use dtype::Dtype;
 pub use engine::{
-    BatchInfo, BatchReport, Engine, EngineOptions, Pending, Permit, Pulse, Request, Response,
-    ResponseFuture, RunningBatch, Timings,
+    BatchInfo, BatchReport, Engine, EngineOptions, Pending, Permit, Pulse, Request, Reservation,
+    Response, ResponseFuture, RunningBatch, Timings,
 };
 pub use error::{DeviceError, LoadError, RequestError};
 pub use model::{
@@ -91,5 +91,5 @@ pub use task::{Answer, Task, TaskKind, TokenScore};
 pub use text::aggregate::{Aggregation, Group};
 pub use text::chunk::{Chunking, Chunks, Merge, Overlong, shares, windows};
 pub use text::entities::{Entity, LabelScore};
-pub use text::input::{Input, Tokens, Truncate};
+pub use text::input::{Input, InputLength, Tokens, Truncate};
 pub use text::tokenize::{TokenPiece, Tokenizer};

@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bigbatch_engine::{
-    Answer, Engine, EngineOptions, Input, Model, Request, RequestError, Response, RopeOverride,
-    Task, TaskKind, Truncate,
+    Answer, Engine, EngineOptions, Input, InputLength, Model, Overlong, Request, RequestError,
+    Response, RopeOverride, Task, TaskKind, Truncate,
 };
 
 fn engine(task: TaskKind, options: EngineOptions) -> Engine {
@@ -72,6 +72,8 @@ fn a_full_queue_refuses_at_once_and_recovers() {
         }
         wait
     };
+    // By the shortest batch the engine tells the constant part of the others' time.
+    engine.probe().unwrap().wait().unwrap();
     let begin = Instant::now();
     until_refused();
     engine.submit(classify(&long)).unwrap().wait().unwrap();
@@ -84,7 +86,12 @@ fn a_full_queue_refuses_at_once_and_recovers() {
 fn a_permit_replaces_the_limit_and_returns_when_its_request_has_left() {
     let engine = engine(TaskKind::Classify, small(1));
     let permit = Arc::new(());
-    let submit = |text: &str| engine.submit_with_permit(classify(text), permit.clone()).unwrap();
+    let submit = |text: &str| {
+        let limit = Duration::from_secs(60);
+        let length = InputLength::Bytes(text.len());
+        let mut time = engine.reserve([length], Overlong::Truncate(Truncate::No), limit).unwrap();
+        engine.submit_reserved(classify(text), &mut time, permit.clone()).unwrap()
+    };
     let pending: Vec<_> = ["one", "two", "three"].map(submit).into();
     let cancelled = submit(&"word ".repeat(1500));
     for pending in pending {

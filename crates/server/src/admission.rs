@@ -1,6 +1,7 @@
-//! Admission: how many inputs of each request are in flight in an engine.
+//! Admission: whether a request is accepted, and how many of its inputs are in flight in an engine.
 //!
-//! A request is admitted as one: its first input takes any free slot, or the request is refused at once. The slot
+//! A request is admitted as one, before any of it is tokenized: if its first input finds a free slot, and the engine
+//! predicts that all its inputs can be answered in time; else it is refused at once. The slot
 //! stays the request's own, so that its inputs advance one after the other however busy the engine is. Further
 //! inputs share a little less than half of the slots with those of all other requests: a large request leaves the
 //! other half to requests that begin. They wait in order of arrival, and a request waits for one slot at a time, so
@@ -10,11 +11,13 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bigbatch_engine::{Permit, RequestError};
+use bigbatch_engine::{Engine, InputLength, Overlong, Permit, RequestError, Reservation};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The bounds of one engine.
+#[derive(Clone)]
 pub(crate) struct Admission {
     /// One permit per slot of the engine.
     slots: Arc<Semaphore>,
@@ -33,11 +36,27 @@ impl Admission {
         }
     }
 
-    /// Admits a request by a slot of its own; `None` if none is free.
-    pub(crate) fn admit(&self) -> Option<Admitted<'_>> {
+    /// Admits a request whose inputs must be answered within `limit`, or refuses it.
+    ///
+    /// # Errors
+    /// [`RequestError::Overloaded`] if no slot is free, [`RequestError::WaitTooLong`] if the answer is predicted to
+    /// come too late.
+    pub(crate) fn admit(
+        &self,
+        engine: &Engine,
+        inputs: impl IntoIterator<Item = InputLength>,
+        overlong: Overlong,
+        limit: Duration,
+    ) -> Result<Admitted, RequestError> {
+        let slots = self.take_slot().ok_or_else(|| engine.overloaded_error())?;
+        Ok(Admitted { slots, time: engine.reserve(inputs, overlong, limit)? })
+    }
+
+    /// Takes a slot for a request; `None` if none is free.
+    fn take_slot(&self) -> Option<Slots> {
         let own = self.slots.clone().try_acquire_owned().ok()?;
         let lane = Arc::new(Semaphore::new(1));
-        Some(Admitted { bounds: self, own: Arc::new(own), lane, further: None })
+        Some(Slots { bounds: self.clone(), own: Arc::new(own), lane, further: None })
     }
 
     /// Waits for a slot that the inputs after a request's first share.
@@ -53,9 +72,16 @@ impl Admission {
 
 type PermitFuture = Pin<Box<dyn Future<Output = Result<Permit, RequestError>> + Send>>;
 
-/// An admitted request that still has inputs to submit. Dropping it gives up its turn for further slots.
-pub(crate) struct Admitted<'a> {
-    bounds: &'a Admission,
+/// An accepted request that still has inputs to submit: its slots, and the engine's time for its inputs. Dropping it
+/// gives up both.
+pub(crate) struct Admitted {
+    pub(crate) slots: Slots,
+    pub(crate) time: Reservation,
+}
+
+/// The slots of an accepted request.
+pub(crate) struct Slots {
+    bounds: Admission,
     own: Arc<OwnedSemaphorePermit>,
     /// Whether the own slot has an input.
     lane: Arc<Semaphore>,
@@ -63,7 +89,7 @@ pub(crate) struct Admitted<'a> {
     further: Option<PermitFuture>,
 }
 
-impl Admitted<'_> {
+impl Slots {
     /// Waits for a permit for the next input: the request's own slot, or a further one. Cancel safe: the turn is
     /// kept.
     pub(crate) async fn next_permit(&mut self) -> Result<Permit, RequestError> {
@@ -72,7 +98,7 @@ impl Admitted<'_> {
             return Ok(Arc::new((lane, self.own.clone())));
         }
         let own = acquire(self.lane.clone());
-        let Admission { slots, further } = self.bounds;
+        let Admission { slots, further } = &self.bounds;
         let further = self.further.get_or_insert_with(|| {
             Box::pin(Admission::wait_for_further(slots.clone(), further.clone()))
         });
@@ -97,10 +123,10 @@ mod tests {
     use super::*;
 
     /// Returns the next permit if there is one now; else keeps the turn for it.
-    async fn now(admitted: &mut Admitted<'_>) -> Option<Permit> {
+    async fn now(slots: &mut Slots) -> Option<Permit> {
         tokio::select! {
             biased;
-            permit = admitted.next_permit() => permit.ok(),
+            permit = slots.next_permit() => permit.ok(),
             () = std::future::ready(()) => None,
         }
     }
@@ -108,12 +134,12 @@ mod tests {
     #[tokio::test]
     async fn large_requests_leave_half_of_the_slots_and_take_turns() {
         let bounds = Admission::new(6);
-        let mut first = bounds.admit().expect("six are free");
+        let mut first = bounds.take_slot().expect("six are free");
         let (own, further) =
             (now(&mut first).await, [now(&mut first).await, now(&mut first).await]);
         let [Some(one), Some(other)] = further else { panic!("half of six are three") };
         assert!(own.is_some() && now(&mut first).await.is_none());
-        let mut second = bounds.admit().expect("three are free");
+        let mut second = bounds.take_slot().expect("three are free");
         let own_of_second = now(&mut second).await;
         assert!(own_of_second.is_some() && now(&mut second).await.is_none());
         drop(one);
@@ -124,31 +150,31 @@ mod tests {
         assert!(now(&mut second).await.is_some());
         // Two of six are left, for requests that begin.
         drop(to_first);
-        let small = [bounds.admit(), bounds.admit()];
+        let small = [bounds.take_slot(), bounds.take_slot()];
         assert!(small.iter().all(Option::is_some));
     }
 
     #[tokio::test]
     async fn the_own_slot_is_free_for_the_next_input_and_only_at_the_end_for_others() {
         let bounds = Admission::new(1);
-        let mut only = bounds.admit().expect("one is free");
+        let mut only = bounds.take_slot().expect("one is free");
         for _ in 0..3 {
             let permit = now(&mut only).await.expect("nothing is in flight");
-            assert!(now(&mut only).await.is_none() && bounds.admit().is_none());
+            assert!(now(&mut only).await.is_none() && bounds.take_slot().is_none());
             drop(permit);
         }
         let last = now(&mut only).await;
         drop(only);
-        assert!(bounds.admit().is_none(), "an input is in flight");
+        assert!(bounds.take_slot().is_none(), "an input is in flight");
         drop(last);
-        assert!(bounds.admit().is_some());
+        assert!(bounds.take_slot().is_some());
     }
 
     #[tokio::test]
     async fn a_request_that_ends_gives_up_its_turn() {
         let bounds = Admission::new(3);
         let (mut first, mut second) =
-            (bounds.admit().expect("free"), bounds.admit().expect("free"));
+            (bounds.take_slot().expect("free"), bounds.take_slot().expect("free"));
         let held = [now(&mut first).await, now(&mut first).await, now(&mut second).await];
         assert!(held.iter().all(Option::is_some));
         assert!(now(&mut first).await.is_none() && now(&mut second).await.is_none());

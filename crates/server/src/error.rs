@@ -210,6 +210,12 @@ impl From<RequestError> for Refusal {
                 ))
             }
             RequestError::Overloaded { wait, .. } => Refusal::Overloaded { message, wait },
+            RequestError::WaitTooLong { wait, limit } => Refusal::Overloaded {
+                message: format!(
+                    "{message} (four fifths of --request-timeout are for predicted work)"
+                ),
+                wait: Some(wait.saturating_sub(limit)),
+            },
             RequestError::WrongTask { .. } => Refusal::WrongKind(message),
             RequestError::Invalid(_) => Refusal::Invalid(message),
             RequestError::Device(_) | RequestError::NotFinite => Refusal::Backend(message),

@@ -1,6 +1,7 @@
 //! Jobs: the inputs of one request and what to compute from them.
 //!
-//! Inputs are submitted to the engine as `admission` admits them, and awaited in order. The first failure fails the
+//! A job is admitted whole or refused (`admission`). Its inputs are submitted to the engine as slots become free, and
+//! awaited in order. The first failure fails the
 //! job, unless the request asks for the answers to the other inputs (`partial`). Inputs that are too long are read
 //! in windows where the request asks for it. What a job's outputs look like on the wire is the business of `routes`.
 
@@ -9,8 +10,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use bigbatch_engine::{
-    Answer, BatchInfo, Chunking, Chunks, Input, LabelScore, Overlong, Permit, Request,
-    RequestError, Response, ResponseFuture, Task, Timings, Truncate, prompted,
+    Answer, BatchInfo, Chunking, Chunks, Input, InputLength, LabelScore, Overlong, Permit, Request,
+    RequestError, Reservation, Response, ResponseFuture, Task, Timings, Truncate, prompted,
 };
 
 use crate::admission::Admitted;
@@ -201,12 +202,11 @@ impl App {
             job.inputs = job.inputs.into_iter().map(bare).collect::<Result<_, Refusal>>()?;
         }
         self.check_footprint(served, &job)?;
+        let admitted = self.admit(served, job.inputs.iter().map(Input::length), job.overlong)?;
         match job.overlong {
-            Overlong::Chunk(chunking) => self.run_in_chunks(served, job, chunking).await,
+            Overlong::Chunk(chunking) => self.run_in_chunks(served, admitted, job, chunking).await,
             Overlong::Truncate(truncate) => {
-                let Job { inputs, task, partial, charge, .. } = job;
-                let results =
-                    self.submit_all(served, inputs, &task, truncate, partial, &charge).await?;
+                let results = self.submit_all(served, admitted, job, truncate).await?;
                 let output = |result: Result<Response, RequestError>| Ok(result?.into());
                 Outputs::collect(results.into_iter().map(output))
             }
@@ -257,14 +257,26 @@ impl App {
         charge.set(footprint.total_bytes())
     }
 
+    /// Admits a request to a model before anything is tokenized, or refuses it.
+    pub(crate) fn admit(
+        &self,
+        served: &ServedModel,
+        inputs: impl IntoIterator<Item = InputLength>,
+        overlong: Overlong,
+    ) -> Result<Admitted, RequestError> {
+        let limit = self.options.request_timeout;
+        served.admission.admit(&served.engine, inputs, overlong, limit)
+    }
+
     async fn run_in_chunks(
         &self,
         served: &Arc<ServedModel>,
-        Job { inputs, task, partial, charge, .. }: Job,
+        admitted: Admitted,
+        mut job: Job,
         chunking: Chunking,
     ) -> Result<Outputs, Failure> {
         // Before tokenizing, which is the expensive part.
-        Chunks::task(&task)?;
+        Chunks::task(&job.task)?;
         let pools_prompts = served.engine.model().embedding.include_prompt;
         chunking.room(&served.engine.model().tokenizer, served.engine.max_tokens())?;
         let text = |input| match input {
@@ -275,7 +287,10 @@ impl App {
                 "`chunk` works on single texts; leave it out for pairs and token ids".into(),
             )),
         };
-        let texts = inputs.into_iter().map(text).collect::<Result<Vec<String>, _>>()?;
+        let texts = std::mem::take(&mut job.inputs)
+            .into_iter()
+            .map(text)
+            .collect::<Result<Vec<String>, _>>()?;
         let reader = served.clone();
         let split = move |text| {
             let engine = &reader.engine;
@@ -288,22 +303,21 @@ impl App {
             Some(FailedInput { index, refusal })
         };
         if let Some(failed) = chunks.iter().enumerate().find_map(failed)
-            && !partial
+            && !job.partial
         {
             return Err(failed.into());
         }
-        self.run_chunks(served, &chunks, &task, partial, &charge).await
+        self.run_chunks(served, admitted, &chunks, job).await
     }
 
     /// Runs texts that are already cut into windows and returns one output per text. Texts that could not be cut
-    /// are failed inputs.
+    /// are failed inputs. The job has no inputs but these.
     pub(crate) async fn run_chunks(
         &self,
         served: &ServedModel,
+        admitted: Admitted,
         chunks: &[Result<Chunks, RequestError>],
-        task: &Task,
-        partial: bool,
-        charge: &Arc<Charge>,
+        job: Job,
     ) -> Result<Outputs, Failure> {
         let counts = chunks.iter().map(|chunks| chunks.as_ref().map_or(0, Chunks::count));
         let (count, limit) = (counts.clone().sum::<usize>(), self.options.max_chunks);
@@ -312,9 +326,10 @@ impl App {
                 "`chunk` makes {count} windows; the limit is {limit} (--max-chunks)"
             ))));
         }
-        let each = Chunks::task(task)?;
         let inputs = chunks.iter().flatten().flat_map(Chunks::inputs).collect();
-        let results = self.submit_all(served, inputs, &each, Truncate::No, partial, charge).await;
+        let (task, each) = (&job.task, Chunks::task(&job.task)?);
+        let windows = Job { inputs, task: each, charge: job.charge.clone(), ..job };
+        let results = self.submit_all(served, admitted, windows, Truncate::No).await;
         let text_of = |window: usize| {
             let ends = counts.scan(0, |end, count| {
                 *end += count;
@@ -334,27 +349,26 @@ impl App {
         }))
     }
 
-    /// Submits all inputs, as many at once as the engine has slots for this request, and returns a result per
-    /// input, in order. A failure of one input fails all of them unless `partial`.
+    /// Submits a job's inputs, as many at once as the engine has slots for this request, and returns a result per
+    /// input, in order. A failure of one input fails all of them unless the job is partial.
     pub(crate) async fn submit_all(
         &self,
         served: &ServedModel,
-        inputs: Vec<Input>,
-        task: &Task,
+        admitted: Admitted,
+        job: Job,
         truncate: Truncate,
-        partial: bool,
-        charge: &Arc<Charge>,
     ) -> Result<Vec<Result<Response, RequestError>>, Failure> {
+        let Job { inputs, task, partial, charge, .. } = job;
         let mut inputs = inputs.into_iter();
         let stages = self.observe.model(&served.name);
-        let submit = |input: Input, permit: Permit| {
+        let submit = |input: Input, time: &mut Reservation, permit: Permit| {
             stages.record_submission();
             let request = Request { input, task: task.clone(), truncate };
             // An input that was cancelled may be on the device still.
-            served.engine.submit_with_permit(request, Arc::new((permit, charge.clone())))
+            let permit = Arc::new((permit, charge.clone()));
+            served.engine.submit_reserved(request, time, permit)
         };
-        let admitted = served.admission.admit();
-        let mut feed = Some(admitted.ok_or_else(|| served.engine.overloaded_error())?);
+        let mut feed = Some(admitted);
         let mut next = inputs.next();
         let mut in_flight = VecDeque::new();
         let mut results = Vec::new();
@@ -366,9 +380,11 @@ impl App {
             tokio::select! {
                 biased;
                 Some(permit) = next_permit(&mut feed) => {
-                    if let Some(input) = std::mem::replace(&mut next, inputs.next()) {
-                        in_flight.push_back(submit(input, permit?)?.into_future());
+                    if let (Some(input), Some(admitted)) = (next, &mut feed) {
+                        let pending = submit(input, &mut admitted.time, permit?)?;
+                        in_flight.push_back(pending.into_future());
                     }
+                    next = inputs.next();
                 }
                 Some(result) = next_response(&mut in_flight) => {
                     in_flight.pop_front();
@@ -392,9 +408,9 @@ impl App {
 }
 
 /// Waits for a permit for the next input; `None` if there is no further input.
-async fn next_permit(feed: &mut Option<Admitted<'_>>) -> Option<Result<Permit, RequestError>> {
+async fn next_permit(feed: &mut Option<Admitted>) -> Option<Result<Permit, RequestError>> {
     match feed {
-        Some(admitted) => Some(admitted.next_permit().await),
+        Some(admitted) => Some(admitted.slots.next_permit().await),
         None => None,
     }
 }
@@ -417,6 +433,7 @@ fn is_of_input(error: &RequestError) -> bool {
         | RequestError::Invalid(_)
         | RequestError::NotFinite => true,
         RequestError::Overloaded { .. }
+        | RequestError::WaitTooLong { .. }
         | RequestError::WrongTask { .. }
         | RequestError::Device(_)
         | RequestError::DeviceLost(_)

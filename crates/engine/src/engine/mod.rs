@@ -8,12 +8,14 @@
 //! | file | what |
 //! |---|---|
 //! | `request.rs` | a request at each of its stages, and the response |
-//! | `queue.rs` | admission, and waiting in order of arrival |
+//! | `backlog.rs` | the work ahead, and how long it takes: whether a request can be answered in time |
+//! | `queue.rs` | slots, and waiting in order of arrival |
 //! | `tokenizer_loop.rs`, `device_loop.rs` | the threads |
 //! | `watch.rs` | what the device thread does now, as others see it |
 //! | `pending.rs` | the caller's end: wait, await, cancel |
 //! | `shared.rs` | the state that all of them share |
 
+mod backlog;
 mod device_loop;
 mod pending;
 mod queue;
@@ -25,8 +27,10 @@ mod watch;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+pub use self::backlog::Reservation;
+use self::backlog::Work;
 use self::device_loop::device_loop;
 pub use self::pending::{Pending, ResponseFuture};
 pub use self::queue::Permit;
@@ -43,7 +47,8 @@ use crate::device::{Device, DeviceInfo, DeviceOptions, MemoryPlan};
 use crate::error::{LoadError, RequestError};
 use crate::model::Model;
 use crate::task::Task;
-use crate::text::input::{Input, Truncate};
+use crate::text::chunk::Overlong;
+use crate::text::input::{Input, InputLength, Truncate};
 
 /// Limits and sizes of an engine, fixed at its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +116,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             max_tokens: model.config.max_tokens.min(limits.max_batch_tokens),
             queue: Queue::new(options.max_concurrent_requests),
+            backlog: Arc::default(),
             arena: Mutex::new(device.arena()),
             info: device.info().clone(),
             meter: device.memory_meter(),
@@ -145,31 +151,63 @@ impl Engine {
     /// [`RequestError::Invalid`] for a task that the model cannot do, [`RequestError::Stopped`] and
     /// [`RequestError::DeviceLost`] if the engine no longer runs. Errors in the input come with the answer.
     pub fn submit(&self, request: Request) -> Result<Pending, RequestError> {
-        self.admit(request, None)
+        let work =
+            self.shared.backlog.add(self.predict_flops(request.input.length(), request.truncate));
+        self.admit(request, work, None)
+    }
+
+    /// Reserves the time for the inputs of one request, or rejects all of them at once: the inputs and all work ahead
+    /// of them must be done within four fifths of `limit`, as far as the engine can predict. An idle engine, and one
+    /// that has not run long enough to know its speed, accept anything.
+    ///
+    /// # Errors
+    /// [`RequestError::WaitTooLong`].
+    pub fn reserve(
+        &self,
+        inputs: impl IntoIterator<Item = InputLength>,
+        overlong: Overlong,
+        limit: Duration,
+    ) -> Result<Reservation, RequestError> {
+        let flops = |length: InputLength| match overlong {
+            Overlong::Truncate(truncate) => self.predict_flops(length, truncate),
+            Overlong::Chunk(_) => self.predict_flops_in_windows(length),
+        };
+        let mut inputs = inputs.into_iter().map(flops);
+        let of_first = inputs.next().unwrap_or(0);
+        // Windows after the first are submitted as further inputs are.
+        let first = of_first.min(self.shared.flops(self.max_tokens()));
+        let further = inputs.fold(of_first - first, u64::saturating_add);
+        self.shared.backlog.reserve(first, further, limit)
     }
 
     /// Admits a request of a caller that bounds its requests in flight itself, by as many permits as
-    /// [`Engine::max_concurrent_requests`]: this method does not check the limit again. The permit is dropped when
-    /// the request is answered, or cancelled and neither waits nor runs any more.
+    /// [`Engine::max_concurrent_requests`], and has reserved the time: this method does not check either again. The
+    /// permit is dropped when the request is answered, or cancelled and neither waits nor runs any more.
     ///
     /// # Errors
     /// As [`Engine::submit`], but for [`RequestError::Overloaded`].
-    pub fn submit_with_permit(
+    pub fn submit_reserved(
         &self,
         request: Request,
+        reservation: &mut Reservation,
         permit: Permit,
     ) -> Result<Pending, RequestError> {
-        self.admit(request, Some(permit))
+        let work = reservation.next(self.predict_flops(request.input.length(), request.truncate));
+        self.admit(request, work, Some(permit))
     }
 
-    fn admit(&self, request: Request, permit: Option<Permit>) -> Result<Pending, RequestError> {
+    fn admit(
+        &self,
+        request: Request,
+        work: Work,
+        permit: Option<Permit>,
+    ) -> Result<Pending, RequestError> {
         let shared = &self.shared;
         request.task.check(&shared.model)?;
         let (reply, receiver) = oneshot::channel();
         let admitted = Instant::now();
-        let admission =
-            shared.queue.admit(permit, |slot| AdmittedRequest { slot, request, reply, admitted });
-        let id = admission.map_err(|error| match error {
+        let make = |slot| AdmittedRequest { slot, request, reply, admitted };
+        let id = shared.queue.admit(permit, work, make).map_err(|error| match error {
             RequestError::Stopped => shared.stopped_error(),
             RequestError::Overloaded { .. } => self.overloaded_error(),
             other => other,
@@ -180,7 +218,26 @@ impl Engine {
     /// Returns the error for a request that finds no free slot.
     pub fn overloaded_error(&self) -> RequestError {
         let limit = self.max_concurrent_requests();
-        RequestError::Overloaded { limit, wait: self.shared.watch.predict_wait(limit) }
+        RequestError::Overloaded { limit, wait: self.predict_wait() }
+    }
+
+    /// Predicts how long the requests take that wait or run; `None` while the engine's speed is not known.
+    pub fn predict_wait(&self) -> Option<Duration> {
+        self.shared.backlog.predict_wait()
+    }
+
+    /// Predicts the floating-point operations for an input that is read whole.
+    fn predict_flops(&self, length: InputLength, truncate: Truncate) -> u64 {
+        let tokens = self.shared.backlog.predict_tokens(length);
+        // What is too long is rejected soon, and costs no more than what is not.
+        self.shared.flops(truncate.kept(tokens, self.max_tokens()).len().min(self.max_tokens()))
+    }
+
+    /// Predicts the floating-point operations for a text that is read in windows, but for their overlap.
+    fn predict_flops_in_windows(&self, length: InputLength) -> u64 {
+        let (tokens, window) = (self.shared.backlog.predict_tokens(length), self.max_tokens());
+        let whole = (tokens / window) as u64;
+        whole.saturating_mul(self.shared.flops(window)) + self.shared.flops(tokens % window)
     }
 
     /// Submits a forward pass over one token, past the tokenizers and past the limit on requests: the least
@@ -205,7 +262,9 @@ impl Engine {
             admitted: now,
             tokenized: now,
         };
-        let id = shared.queue.admit_tokenized(tokenized).map_err(|_| shared.stopped_error())?;
+        let work = shared.backlog.add(shared.flops(1));
+        let id = shared.queue.admit_tokenized(work, tokenized);
+        let id = id.map_err(|_| shared.stopped_error())?;
         Ok(Pending::new(shared, id, receiver))
     }
 

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::backlog::Work;
 use crate::error::RequestError;
 
 /// A caller's own bound on requests in flight, as a value that frees a share of it when its last clone is dropped.
@@ -21,6 +22,8 @@ pub(crate) struct Slot {
     taken: Arc<AtomicUsize>,
     /// Freed with the slot: a cancelled request may still be on the device when its caller has gone.
     _permit: Option<Permit>,
+    /// Done when the slot is freed.
+    pub(crate) work: Work,
 }
 
 impl Drop for Slot {
@@ -99,6 +102,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
     pub(crate) fn admit(
         &self,
         permit: Option<Permit>,
+        work: Work,
         make: impl FnOnce(Slot) -> A,
     ) -> Result<u64, RequestError> {
         let mut state = self.lock();
@@ -106,7 +110,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         if permit.is_none() && !state.closed && full {
             return Err(RequestError::Overloaded { limit: self.capacity, wait: None });
         }
-        let slot = self.take_slot(&mut state, permit)?;
+        let slot = self.take_slot(&mut state, permit, work)?;
         let id = slot.id;
         state.admitted.push_back(make(slot));
         drop(state);
@@ -118,10 +122,11 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
     /// the slot's id.
     pub(crate) fn admit_tokenized(
         &self,
+        work: Work,
         make: impl FnOnce(Slot) -> T,
     ) -> Result<u64, RequestError> {
         let mut state = self.lock();
-        let slot = self.take_slot(&mut state, None)?;
+        let slot = self.take_slot(&mut state, None, work)?;
         let id = slot.id;
         state.tokenized.push(make(slot));
         drop(state);
@@ -133,6 +138,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         &self,
         state: &mut QueueState<A, T>,
         permit: Option<Permit>,
+        work: Work,
     ) -> Result<Slot, RequestError> {
         if state.closed {
             return Err(RequestError::Stopped);
@@ -140,7 +146,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         self.taken.fetch_add(1, Ordering::AcqRel);
         let id = state.next_id;
         state.next_id += 1;
-        Ok(Slot { id, taken: self.taken.clone(), _permit: permit })
+        Ok(Slot { id, taken: self.taken.clone(), _permit: permit, work })
     }
 
     /// Returns the number of slots.
@@ -251,6 +257,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::backlog::Backlog;
 
     struct Waits(Slot);
 
@@ -260,10 +267,14 @@ mod tests {
         }
     }
 
+    fn work() -> Work {
+        Arc::new(Backlog::default()).add(1)
+    }
+
     fn queue(requests: usize) -> Queue<Waits, Waits> {
         let queue = Queue::new(requests);
         for _ in 0..requests {
-            queue.admit(None, Waits).expect("a slot is free");
+            queue.admit(None, work(), Waits).expect("a slot is free");
         }
         queue
     }
@@ -283,7 +294,7 @@ mod tests {
     fn a_permit_is_held_beyond_the_capacity_and_as_long_as_the_slot() {
         let queue = queue(1);
         let permit = Arc::new(());
-        queue.admit(Some(permit.clone()), Waits).expect("the caller bounds it");
+        queue.admit(Some(permit.clone()), work(), Waits).expect("the caller bounds it");
         queue.put_tokenized(queue.take_admitted());
         let held = queue.take_admitted();
         assert_eq!((queue.taken(), Arc::strong_count(&permit)), (2, 2));

@@ -1,8 +1,9 @@
 //! The state that the caller's side, the tokenizer threads and the device thread share.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex};
 
+use super::backlog::Backlog;
 use super::queue::Queue;
 use super::request::{AdmittedRequest, TokenizedRequest};
 use super::watch::Watch;
@@ -10,12 +11,13 @@ use crate::backend::ArenaUsage;
 use crate::batch::Limits;
 use crate::device::{DeviceInfo, MemoryMeter, MemoryPlan};
 use crate::error::RequestError;
-use crate::model::Model;
+use crate::model::{Model, forward_flops};
 
 /// The state of an engine.
 pub(super) struct Shared {
     pub(super) model: Model,
     pub(super) queue: Queue<AdmittedRequest, TokenizedRequest>,
+    pub(super) backlog: Arc<Backlog>,
     pub(super) limits: Limits,
     /// Tokens of the longest input that is accepted.
     pub(super) max_tokens: usize,
@@ -32,6 +34,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Returns the floating-point operations of a forward pass over so many tokens.
+    pub(super) fn flops(&self, tokens: usize) -> u64 {
+        forward_flops(&self.model.config, [tokens]) as u64
+    }
+
     /// Returns the error for a request whose worker threads have gone.
     pub(super) fn stopped_error(&self) -> RequestError {
         self.watch.pulse().lost.map_or(RequestError::Stopped, RequestError::DeviceLost)

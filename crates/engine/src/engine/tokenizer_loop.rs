@@ -18,12 +18,16 @@ pub(super) fn tokenizer_loop(shared: &Shared) {
 
 /// Tokenizes one request. `None` if it was answered with an error, or its caller has gone.
 fn tokenize(shared: &Shared, admitted: AdmittedRequest) -> Option<TokenizedRequest> {
-    let AdmittedRequest { slot, request, reply, admitted } = admitted;
+    let AdmittedRequest { mut slot, request, reply, admitted } = admitted;
     let encoded = catch_unwind(AssertUnwindSafe(|| encode(shared, &request)))
         .unwrap_or_else(|_| Err(RequestError::Invalid("the tokenizer failed on this text".into())));
     match encoded {
         Ok((tokens, rows)) if !reply.is_closed() => {
             let tokenized = Instant::now();
+            slot.work.set(shared.flops(tokens.ids.len()));
+            if !tokens.truncated {
+                shared.backlog.record_tokens(request.input.length(), tokens.ids.len());
+            }
             let text = match request.input {
                 Input::Text(text)
                 | Input::Bare(text)

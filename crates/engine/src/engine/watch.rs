@@ -73,10 +73,9 @@ struct WatchState {
     /// Batches that the device has, each with its FLOPs; the first has its turn.
     running: VecDeque<(RunningBatch, f64)>,
     lost: Option<String>,
-    /// Running averages per batch, of these three.
+    /// Running averages per batch, of these two.
     seconds: f64,
     flops: f64,
-    sequences: f64,
 }
 
 impl WatchState {
@@ -121,7 +120,6 @@ impl Watch {
                 let share = if state.flops > 0.0 { NEWEST_SHARE } else { 1.0 };
                 state.seconds += share * (on_device.as_secs_f64() - state.seconds);
                 state.flops += share * (flops - state.flops);
-                state.sequences += share * (batch.sequences as f64 - state.sequences);
             }
             Err(lost) => {
                 state.lost = state.lost.take().or_else(|| lost.clone());
@@ -133,14 +131,6 @@ impl Watch {
             let (failed, lost) = (result.is_err(), matches!(result, Err(Some(_))));
             listener(&BatchReport { sequences, tokens, on_device, failed, lost });
         }
-    }
-
-    /// Predicts how long this many requests take if they are like those of the latest batches; `None` before
-    /// any batch has run.
-    pub(super) fn predict_wait(&self, requests: usize) -> Option<Duration> {
-        let state = self.state();
-        let each = (state.sequences > 0.0).then(|| state.seconds / state.sequences)?;
-        Some(Duration::from_secs_f64((each * requests as f64).min(1e6)))
     }
 
     /// Returns what the device thread does now.

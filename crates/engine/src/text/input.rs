@@ -32,6 +32,15 @@ pub enum Input {
     Tokens(String, Tokens),
 }
 
+/// How long an input is, in the unit that it is given in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputLength {
+    /// Bytes of a text, or of two that are read together.
+    Bytes(usize),
+    /// Token ids.
+    Tokens(usize),
+}
+
 /// What happens to an input that is too long. Numbers of tokens include special ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Truncate {
@@ -94,6 +103,19 @@ pub struct Tokens {
 }
 
 impl Input {
+    /// Returns how long it is.
+    pub fn length(&self) -> InputLength {
+        match self {
+            Input::Text(text) | Input::Bare(text) => InputLength::Bytes(text.len()),
+            Input::Prompted(prompt, text) => InputLength::Bytes(prompt.len() + text.len()),
+            Input::Pair(first, text) | Input::InContext { context: first, text } => {
+                InputLength::Bytes(first.len() + text.len())
+            }
+            Input::Ids(ids) => InputLength::Tokens(ids.len()),
+            Input::Tokens(_, tokens) => InputLength::Tokens(tokens.ids.len()),
+        }
+    }
+
     /// Returns a text with a prompt before it. An empty text stays empty, and is rejected as such later.
     pub fn prompted(prompt: Option<&str>, text: String) -> Input {
         match prompt {

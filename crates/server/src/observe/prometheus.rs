@@ -222,6 +222,16 @@ fn stages(models: &ModelRows, page: &mut Page) {
     for (served, _) in models {
         page.value("bigbatch_queue_size", &model(served), served.engine.in_flight());
     }
+    page.head(
+        "bigbatch_predicted_wait_seconds",
+        "gauge",
+        "Predicted seconds until the admitted inputs are answered; absent while the speed is not known.",
+    );
+    for (served, _) in models {
+        if let Some(wait) = served.engine.predict_wait() {
+            page.value("bigbatch_predicted_wait_seconds", &model(served), wait.as_secs_f64());
+        }
+    }
 }
 
 fn batches(models: &ModelRows, page: &mut Page) {

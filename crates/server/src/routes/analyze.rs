@@ -8,15 +8,16 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use bigbatch_engine::{
-    Answer, Chunks, Input, Overlong, RequestError, Task, Tokens, Truncate, prompted,
+    Answer, Chunks, Input, InputLength, Overlong, RequestError, Task, Tokens, Truncate, prompted,
 };
 use tokio::task::JoinSet;
 
 use super::call::Call;
+use crate::admission::Admitted;
 use crate::app::App;
 use crate::error::Refusal;
 use crate::footprint::{self, Footprint};
-use crate::jobs::{Output, PROMPT_IN_WINDOWS};
+use crate::jobs::{Job, Output, PROMPT_IN_WINDOWS};
 use crate::memory::Charge;
 use crate::models::ServedModel;
 use crate::wire::fields::exactly_one;
@@ -38,10 +39,17 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
     let overlong = call.overlong()?;
     let names = choose_names(&call, request.models)?;
     let mut results = BTreeMap::new();
-    let mut chosen = Vec::new();
+    let (mut chosen, mut admissions) = (Vec::new(), Vec::new());
     for name in names {
-        match app.models.get(Some(&name)) {
-            Ok(served) => chosen.push((name, served.clone())),
+        let admit = |served: &Arc<ServedModel>| {
+            let admitted = app.admit(served, [InputLength::Bytes(text.len())], overlong)?;
+            Ok((served.clone(), admitted))
+        };
+        match app.models.get(Some(&name)).and_then(admit) {
+            Ok((served, admitted)) => {
+                chosen.push((name, served));
+                admissions.push(admitted);
+            }
             Err(refusal) => {
                 results.insert(name, ModelResult::Failed { error: openai::error(&refusal) });
             }
@@ -51,12 +59,12 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
     let texts = tokenize_once(app, &text, &chosen).await?;
     let tokenizations = texts.len();
     let mut running = JoinSet::new();
-    for (name, served) in chosen {
+    for ((name, served), admitted) in chosen.into_iter().zip(admissions) {
         let text = texts.get(&text_key(&served)?).cloned();
         let (app, charge) = (app.clone(), call.charge.clone());
         running.spawn(async move {
             let output = match text {
-                Some(Ok(text)) => run(&app, &served, text, overlong, &charge).await,
+                Some(Ok(text)) => run(&app, &served, admitted, text, overlong, charge).await,
                 Some(Err(error)) => Err(error.into()),
                 None => Err(Refusal::Invalid("the text was not tokenized".into())),
             };
@@ -151,13 +159,15 @@ async fn tokenize_once(
 async fn run(
     app: &App,
     served: &Arc<ServedModel>,
+    admitted: Admitted,
     tokenized: Arc<TokenizedText>,
     overlong: Overlong,
-    charge: &Arc<Charge>,
+    charge: Arc<Charge>,
 ) -> Result<Output, Refusal> {
     let task = Task::default_for(&served.engine.model().config.head);
     let limit = served.engine.max_tokens();
     let left_out = served.default_prompt_left_out()?;
+    let job = |inputs| Job { inputs, task, overlong, special_tokens: true, partial: false, charge };
     let output = match overlong {
         Overlong::Chunk(_) if left_out > 0 => {
             return Err(Refusal::Invalid(PROMPT_IN_WINDOWS.into()));
@@ -169,7 +179,8 @@ async fn run(
                 Chunks::from_tokens(&model.tokenizer, text.clone(), bare, chunking, limit)
             };
             let chunks = app.tokenizer_pool.run(cut).await??;
-            let outputs = app.run_chunks(served, &[Ok(chunks)], &task, false, charge).await;
+            let job = job(Vec::new());
+            let outputs = app.run_chunks(served, admitted, &[Ok(chunks)], job).await;
             outputs.map_err(|failure| failure.refusal)?.pop()
         }
         Overlong::Truncate(truncate) => {
@@ -182,9 +193,8 @@ async fn run(
                 return Err(RequestError::TooLong { tokens, limit }.into());
             }
             let tokens = Tokens { prompt: left_out, ..tokenizer.wrap(bare, kept) };
-            let input = Input::Tokens(text.clone(), tokens);
-            let results =
-                app.submit_all(served, vec![input], &task, Truncate::No, false, charge).await;
+            let job = job(vec![Input::Tokens(text.clone(), tokens)]);
+            let results = app.submit_all(served, admitted, job, Truncate::No).await;
             let result = results.map_err(|failure| failure.refusal)?.pop().transpose()?;
             result.map(Output::from)
         }

@@ -7,5 +7,6 @@ mod health;
 mod hostile;
 mod memory;
 mod overhead;
+mod overload;
 mod support;
 mod tls;

@@ -103,7 +103,7 @@ fn reply(response: Response) -> Reply {
 
 fn failure(error: RequestError) -> Failure {
     let kind = match &error {
-        RequestError::Overloaded { .. } => FailureKind::Refused,
+        RequestError::Overloaded { .. } | RequestError::WaitTooLong { .. } => FailureKind::Refused,
         RequestError::TooLong { .. } => FailureKind::TooLong,
         _ => FailureKind::Server,
     };

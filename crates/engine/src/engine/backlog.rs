@@ -1,0 +1,356 @@
+//! The work that an engine has admitted and not done, and how fast it does it: what predicts a wait.
+//!
+//! Work is counted in floating-point operations, from the bytes of a text until it is tokenized and from its tokens
+//! afterwards. The speed is that at which admitted work was answered during the last seconds in which there was any,
+//! with whatever else the machine did meanwhile: tokenizing, other engines, other processes. A batch's time has a
+//! part that does not depend on its work (launches on a GPU); the least time of a batch that found the device idle
+//! bounds it. Batches that take little more than that prove nothing about the speed, and until others have run no wait
+//! is predicted.
+//!
+//! A request is admitted if all work ahead of it and its own would be done within [`USABLE_SHARE`] of its time limit,
+//! in whatever order. Inputs after a request's first may take half of that: as in the server's slots, requests that
+//! begin find room beside a large one.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::RequestError;
+use crate::text::input::InputLength;
+
+/// Share of a time limit that predicted work may fill. The rest is for errors of the prediction.
+const USABLE_SHARE: f64 = 0.8;
+/// Share of [`USABLE_SHARE`] that inputs after their request's first may fill.
+const FURTHER_SHARE: f64 = 0.5;
+/// Time over which the speed is averaged, in seconds of work.
+const MEMORY_SECONDS: f64 = 10.0;
+/// A batch tells the speed if it takes this many times as long as the shortest.
+const TELLING_FACTOR: f64 = 4.0;
+/// Tokens per byte before any text has been tokenized.
+const TOKENS_PER_BYTE: f64 = 0.25;
+/// Bytes over which the tokens per byte are averaged.
+const MEMORY_BYTES: f64 = 1e6;
+
+/// The work that waits or runs, and the speed at which it was done.
+#[derive(Default)]
+pub(super) struct Backlog {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Floating-point operations admitted and not done.
+    outstanding: Operations,
+    speed: Speed,
+    text: TextSize,
+}
+
+/// Floating-point operations: of everything admitted, and of inputs after their request's first. Integers, whose sums
+/// return to zero.
+#[derive(Debug, Default, Clone, Copy)]
+struct Operations {
+    all: u128,
+    further: u128,
+}
+
+impl Operations {
+    fn add(&mut self, flops: u64, further: bool) {
+        self.all += u128::from(flops);
+        self.further += if further { flops.into() } else { 0 };
+    }
+
+    fn subtract(&mut self, flops: u64, further: bool) {
+        self.all -= u128::from(flops);
+        self.further -= if further { flops.into() } else { 0 };
+    }
+}
+
+/// Decaying sums over the batches that were done.
+#[derive(Debug, Default, Clone, Copy)]
+struct Speed {
+    batches: f64,
+    seconds: f64,
+    flops: f64,
+    /// The shortest time from the admission of a request to the end of its batch, if the device was idle before.
+    shortest_seconds: Option<f64>,
+    latest: Option<Instant>,
+}
+
+impl Speed {
+    /// Records a batch; its first request was admitted at `admitted`.
+    fn record(&mut self, flops: u64, admitted: Instant, done: Instant) {
+        let since = self.latest.map_or(admitted, |latest| latest.max(admitted));
+        let seconds = done.saturating_duration_since(since).as_secs_f64();
+        if since == admitted {
+            let shortest = self.shortest_seconds.map_or(seconds, |shortest| shortest.min(seconds));
+            self.shortest_seconds = Some(shortest);
+        }
+        let kept = (-seconds / MEMORY_SECONDS).exp();
+        self.batches = self.batches * kept + 1.0;
+        self.seconds = self.seconds * kept + seconds;
+        self.flops = self.flops * kept + flops as f64;
+        self.latest = Some(done);
+    }
+
+    /// Returns the operations per second, if the latest batches tell it.
+    fn flops_per_second(&self) -> Option<f64> {
+        let constant = self.batches * self.shortest_seconds?;
+        let tells = self.flops > 0.0 && self.seconds >= TELLING_FACTOR * constant;
+        tells.then(|| self.flops / (self.seconds - constant))
+    }
+}
+
+/// Decaying sums over the texts that were tokenized.
+#[derive(Debug, Default, Clone, Copy)]
+struct TextSize {
+    bytes: f64,
+    tokens: f64,
+}
+
+impl TextSize {
+    fn record(&mut self, bytes: usize, tokens: usize) {
+        let kept = (-(bytes as f64) / MEMORY_BYTES).exp();
+        self.bytes = self.bytes * kept + bytes as f64;
+        self.tokens = self.tokens * kept + tokens as f64;
+    }
+
+    fn tokens_per_byte(&self) -> f64 {
+        if self.bytes > 0.0 { self.tokens / self.bytes } else { TOKENS_PER_BYTE }
+    }
+}
+
+impl Backlog {
+    /// No code panics while it holds the lock, so a poisoned one is still whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds work without asking whether it can be done in time.
+    pub(super) fn add(self: &Arc<Backlog>, flops: u64) -> Work {
+        self.state().outstanding.add(flops, false);
+        Work { backlog: self.clone(), flops, further: false }
+    }
+
+    /// Reserves the time for a request's first input and for all others, if everything can be done within `limit`, if
+    /// nothing else waits, or if the speed is not known yet.
+    ///
+    /// # Errors
+    /// [`RequestError::WaitTooLong`].
+    pub(super) fn reserve(
+        self: &Arc<Backlog>,
+        first: u64,
+        further: u64,
+        limit: Duration,
+    ) -> Result<Reservation, RequestError> {
+        let mut state = self.state();
+        let mut sum = state.outstanding;
+        sum.add(first, false);
+        sum.add(further, true);
+        if state.outstanding.all > 0
+            && let Some(speed) = state.speed.flops_per_second()
+        {
+            let usable = limit.as_secs_f64() * USABLE_SHARE;
+            let usable_further = usable * FURTHER_SHARE;
+            let (wait, wait_further) = (sum.all as f64 / speed, sum.further as f64 / speed);
+            let late = |wait: f64, limit: f64| {
+                let duration = |seconds: f64| Duration::from_secs_f64(seconds.min(1e6));
+                RequestError::WaitTooLong { wait: duration(wait), limit: duration(limit) }
+            };
+            if wait > usable {
+                return Err(late(wait, usable));
+            }
+            if further > 0 && wait_further > usable_further {
+                return Err(late(wait_further, usable_further));
+            }
+        }
+        state.outstanding = sum;
+        let work = |flops, further| Work { backlog: self.clone(), flops, further };
+        Ok(Reservation { first: Some(work(first, false)), further: work(further, true) })
+    }
+
+    /// Records that a batch was answered whose first request was admitted at `admitted`.
+    pub(super) fn record_batch(&self, flops: u64, admitted: Instant) {
+        self.state().speed.record(flops, admitted, Instant::now());
+    }
+
+    /// Records how many tokens an input has. One that came as ids tells nothing.
+    pub(super) fn record_tokens(&self, length: InputLength, tokens: usize) {
+        if let InputLength::Bytes(bytes) = length {
+            self.state().text.record(bytes, tokens);
+        }
+    }
+
+    /// Predicts the tokens of an input, from those of the texts before it.
+    pub(super) fn predict_tokens(&self, length: InputLength) -> usize {
+        match length {
+            InputLength::Bytes(bytes) => {
+                (bytes as f64 * self.state().text.tokens_per_byte()).ceil() as usize
+            }
+            InputLength::Tokens(tokens) => tokens,
+        }
+    }
+
+    /// Predicts how long the work that waits or runs takes; `None` while the speed is not known.
+    pub(super) fn predict_wait(&self) -> Option<Duration> {
+        let state = self.state();
+        let seconds = state.outstanding.all as f64 / state.speed.flops_per_second()?;
+        Some(Duration::from_secs_f64(seconds.min(1e6)))
+    }
+}
+
+/// Work that was admitted and is not done: counted in its [`Backlog`] until it is dropped.
+pub(crate) struct Work {
+    backlog: Arc<Backlog>,
+    flops: u64,
+    further: bool,
+}
+
+impl Work {
+    pub(super) fn flops(&self) -> u64 {
+        self.flops
+    }
+
+    /// Corrects a prediction.
+    pub(super) fn set(&mut self, flops: u64) {
+        let mut state = self.backlog.state();
+        state.outstanding.subtract(self.flops, self.further);
+        state.outstanding.add(flops, self.further);
+        drop(state);
+        self.flops = flops;
+    }
+
+    /// Takes up to so many operations out of it.
+    fn split(&mut self, flops: u64) -> Work {
+        let flops = flops.min(self.flops);
+        self.flops -= flops;
+        Work { backlog: self.backlog.clone(), flops, further: self.further }
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+/// The time reserved for a request's inputs that are not submitted yet. Dropping it gives the time back.
+pub struct Reservation {
+    first: Option<Work>,
+    further: Work,
+}
+
+impl Reservation {
+    /// Takes the work of the next input, which is predicted to be of so many operations.
+    pub(super) fn next(&mut self, flops: u64) -> Work {
+        self.first.take().unwrap_or_else(|| self.further.split(flops))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    /// Returns a backlog whose batches took a second at 100 operations per second, after one of 10 ms on an idle device.
+    fn at_100_per_second() -> Arc<Backlog> {
+        let (backlog, start) = (Arc::new(Backlog::default()), Instant::now());
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut state = backlog.state();
+        state.speed.record(1, start, at(10));
+        state.speed.record(100, at(10), at(1020));
+        state.speed.record(100, at(10), at(2030));
+        drop(state);
+        backlog
+    }
+
+    fn is_late(result: Result<Reservation, RequestError>) -> bool {
+        matches!(result, Err(RequestError::WaitTooLong { .. }))
+    }
+
+    #[test]
+    fn the_speed_is_that_of_batches_that_take_much_longer_than_the_shortest() {
+        let (mut speed, start) = (Speed::default(), Instant::now());
+        let at = |millis| start + Duration::from_millis(millis);
+        assert_eq!(speed.flops_per_second(), None);
+        speed.record(10, start, at(2));
+        for batch in 0..100 {
+            speed.record(1000, at(4 * batch), at(4 * batch + 3));
+            assert_eq!(speed.flops_per_second(), None, "3 ms are launches, not work");
+        }
+        speed.record(1_000_000, at(1000), at(2002));
+        speed.record(1_000_000, at(1000), at(3004));
+        let speed = speed.flops_per_second().expect("a second is not");
+        assert!((0.9e6..1.1e6).contains(&speed), "{speed}");
+    }
+
+    #[test]
+    fn time_in_which_nothing_waited_does_not_count() {
+        let (mut speed, start) = (Speed::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        speed.record(1, start, start + Duration::from_millis(1));
+        speed.record(500, at(100), at(105));
+        speed.record(500, at(102), at(110));
+        let speed = speed.flops_per_second().expect("it ran for ten seconds");
+        assert!((99.0..101.0).contains(&speed), "{speed}");
+    }
+
+    #[test]
+    fn a_request_is_refused_if_all_work_would_take_more_than_four_fifths_of_its_limit() {
+        let backlog = at_100_per_second();
+        let first = backlog.reserve(5000, 0, LIMIT).expect("nothing else waits");
+        assert!(is_late(backlog.reserve(1, 0, LIMIT)));
+        drop(first);
+        let _most = backlog.reserve(790, 0, LIMIT).expect("7.9 s");
+        assert!(is_late(backlog.reserve(20, 0, LIMIT)));
+        let _last = backlog.reserve(5, 0, LIMIT).expect("8 s");
+        let wait = backlog.predict_wait().expect("batches have run").as_secs_f64();
+        assert!((7.9..8.0).contains(&wait), "{wait}");
+    }
+
+    #[test]
+    fn inputs_after_the_first_leave_half_of_the_time_to_other_requests() {
+        let backlog = at_100_per_second();
+        let _large = backlog.reserve(10, 390, LIMIT).expect("3.9 s");
+        assert!(is_late(backlog.reserve(10, 20, LIMIT)));
+        let _small = backlog.reserve(300, 0, LIMIT).expect("it is one input");
+    }
+
+    #[test]
+    fn without_a_speed_anything_is_accepted() {
+        let backlog = Arc::new(Backlog::default());
+        let accepted = [(); 3].map(|()| backlog.reserve(u64::MAX, u64::MAX, LIMIT));
+        assert!(accepted.iter().all(Result::is_ok));
+        assert_eq!(backlog.predict_wait(), None);
+    }
+
+    #[test]
+    fn tokens_are_predicted_from_the_texts_before() {
+        let backlog = Backlog::default();
+        let predict = |bytes| backlog.predict_tokens(InputLength::Bytes(bytes));
+        assert_eq!(predict(100), 25);
+        for _ in 0..10 {
+            backlog.record_tokens(InputLength::Bytes(1_000_000), 500_000);
+            backlog.record_tokens(InputLength::Tokens(10), 10);
+        }
+        assert_eq!((predict(100), backlog.predict_tokens(InputLength::Tokens(7))), (50, 7));
+    }
+
+    #[test]
+    fn all_work_is_gone_when_everything_is_dropped() {
+        let backlog = Arc::new(Backlog::default());
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..200 {
+            let (first, further) = (random.u64(..1 << 50), random.u64(..1 << 55));
+            let mut reservation =
+                backlog.reserve(first, further, LIMIT).expect("no speed is known");
+            let mut works: Vec<Work> =
+                (0..random.usize(..5)).map(|_| reservation.next(random.u64(..1 << 53))).collect();
+            works.iter_mut().for_each(|work| work.set(random.u64(..1 << 50)));
+            if random.bool() {
+                drop(reservation);
+            }
+        }
+        let Operations { all, further } = backlog.state().outstanding;
+        assert_eq!((all, further), (0, 0));
+    }
+}
