@@ -16,7 +16,7 @@
 //! - [`models`]: the models by name, each with its engine; [`startup`] starts them under one memory budget.
 //! - `footprint`, [`memory`]: what a request could hold in the host's memory, and the budget that it is charged to.
 //! - `answer`, `offload`: JSON in pieces; work on large data beside the async threads.
-//! - `admission`: how many inputs of each request are in flight.
+//! - `admission`: which requests are accepted, and how many of their inputs are in flight.
 //! - `wire`: requests, answers and refusals on the wire, one file per [`Dialect`].
 //! - [`error`]: why a request is refused, independent of the dialect; [`options`]: every limit; [`keys`]: API keys;
 //!   [`lifecycle`]: the phase of the server.
