@@ -179,7 +179,7 @@ async fn run(
             let kept = truncate.kept(own, room);
             if kept.len() > room {
                 let tokens = own + tokenizer.frame_tokens();
-                return Err(RequestError::TooLong { tokens, limit }.into());
+                return Err(RequestError::TooLong { tokens, at_least: false, limit }.into());
             }
             let tokens = Tokens { prompt: left_out, ..tokenizer.wrap(bare, kept) };
             let input = Input::Tokens(text.clone(), tokens);
