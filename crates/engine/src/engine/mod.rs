@@ -110,7 +110,7 @@ impl Engine {
         let limits = device.limits();
         let shared = Arc::new(Shared {
             max_tokens: model.config.max_tokens.min(limits.max_batch_tokens),
-            queue: Queue::new(options.max_concurrent_requests),
+            queue: Queue::new(options.max_concurrent_requests, options.tokenizer_threads),
             arena: Mutex::new(device.arena()),
             info: device.info().clone(),
             meter: device.memory_meter(),

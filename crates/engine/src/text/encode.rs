@@ -58,6 +58,14 @@ impl Tokenizer {
         }
     }
 
+    /// Tokenizes the beginning of a text, up to `tokens` tokens without special ones.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode_bare`].
+    pub fn encode_start(&self, text: &str, tokens: usize) -> Result<Tokens, RequestError> {
+        self.encode_unframed(text, tokens, Truncate::Right)
+    }
+
     fn encode_unframed(
         &self,
         text: &str,

@@ -103,6 +103,18 @@ impl Input {
             _ => Input::Text(text),
         }
     }
+
+    /// Returns the bytes of text that have to be tokenized.
+    pub(crate) fn bytes_to_tokenize(&self) -> usize {
+        match self {
+            Input::Text(text) | Input::Bare(text) => text.len(),
+            Input::Prompted(prompt, text) => prompt.len() + text.len(),
+            Input::Pair(first, text) | Input::InContext { context: first, text } => {
+                first.len() + text.len()
+            }
+            Input::Ids(_) | Input::Tokens(..) => 0,
+        }
+    }
 }
 
 /// The special tokens around one text.

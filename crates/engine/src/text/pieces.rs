@@ -36,6 +36,9 @@ pub(crate) const PIECE_BYTES: usize = 64 << 10;
 /// Factor by which a piece grows while it has no cut that stands.
 const GROWTH: usize = 4;
 
+/// Tokens that two pieces have to share at least: what a tokenizer puts before a text may pass for its first token.
+const SURE_TOKENS: usize = 4;
+
 /// Sizes of pieces in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
@@ -206,7 +209,7 @@ impl<'a> Pieces<'a> {
         let start = self.start + before.bytes(&(0..cut.character - self.characters)).end;
         let next = self.encode(start, cut.character, sizes.piece)?;
         let sure_ids = &encoding.get_ids()[cut.token..cut.token + sure];
-        let stands = sure > 0
+        let stands = sure >= SURE_TOKENS
             && next.get_ids().starts_with(sure_ids)
             && next.get_offsets().starts_with(&offsets[..sure]);
         if stands {
@@ -287,8 +290,7 @@ impl<'a> Reader<'a> {
     }
 
     fn read_piece(&mut self) -> Result<(), RequestError> {
-        let Some(Piece { encoding, own }) = self.pieces.next().map_err(invalid)?
-        else {
+        let Some(Piece { encoding, own }) = self.pieces.next().map_err(invalid)? else {
             return Ok(());
         };
         self.tokens += own.len();

@@ -158,7 +158,7 @@ impl Tokenizer {
     }
 
     /// Encodes a whole text of any length, without special tokens, with offsets in characters.
-    fn encode_pieces(&self, text: &str) -> Result<Tokens, RequestError> {
+    pub(super) fn encode_pieces(&self, text: &str) -> Result<Tokens, RequestError> {
         let mut tokens = Tokens::default();
         let mut pieces = Pieces::new(self, text);
         while let Some(Piece { encoding, own }) = pieces.next().map_err(invalid)? {
@@ -182,6 +182,12 @@ impl Tokenizer {
     /// Returns the sizes of the pieces that long texts are encoded in.
     pub(super) fn sizes(&self) -> Sizes {
         self.sizes
+    }
+
+    /// Sets the sizes of pieces.
+    #[cfg(test)]
+    pub(super) fn with_sizes(self, sizes: Sizes) -> Tokenizer {
+        Tokenizer { sizes, ..self }
     }
 
     /// Returns whether the model is BPE.

@@ -48,7 +48,7 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
         }
     }
     charge(&call, &text, &chosen)?;
-    let texts = tokenize_once(app, &text, &chosen).await?;
+    let texts = tokenize_once(app, &text, &chosen, &call.charge).await?;
     let tokenizations = texts.len();
     let mut running = JoinSet::new();
     for (name, served) in chosen {
@@ -131,6 +131,7 @@ async fn tokenize_once(
     app: &App,
     text: &str,
     chosen: &[(String, Arc<ServedModel>)],
+    charge: &Arc<Charge>,
 ) -> Result<HashMap<TextKey, Result<Arc<TokenizedText>, RequestError>>, Refusal> {
     let mut texts = HashMap::new();
     for (_, served) in chosen {
@@ -143,7 +144,7 @@ async fn tokenize_once(
             let bare = reader.engine.model().tokenizer.encode_bare(&text)?;
             Ok(Arc::new(TokenizedText { text, bare }))
         };
-        texts.insert(key, app.tokenizer_pool.run(read).await?);
+        texts.insert(key, app.tokenizer_pool.run(charge, read).await?);
     }
     Ok(texts)
 }
@@ -166,9 +167,9 @@ async fn run(
             let reader = served.clone();
             let cut = move || {
                 let (TokenizedText { text, bare }, model) = (&*tokenized, reader.engine.model());
-                Chunks::from_tokens(&model.tokenizer, text.clone(), bare, chunking, limit)
+                Chunks::from_tokens(&model.tokenizer, text.clone(), bare.clone(), chunking, limit)
             };
-            let chunks = app.tokenizer_pool.run(cut).await??;
+            let chunks = app.tokenizer_pool.run(charge, cut).await??;
             let outputs = app.run_chunks(served, &[Ok(chunks)], &task, false, charge).await;
             outputs.map_err(|failure| failure.refusal)?.pop()
         }
