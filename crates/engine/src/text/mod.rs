@@ -1,8 +1,9 @@
 //! Text to tokens with character spans, and tokens back to stretches of text.
 //!
-//! [`encode`] reads one [`input`] by way of [`tokenize`], long ones in [`pieces`]; [`chunk`] cuts a text longer than the model into windows, [`entities`] joins
-//! labelled tokens by the model's [`tag_scheme`], [`aggregate`] as `transformers` does. Nothing here runs a model:
-//! [`crate::task`] reads its output and merges the answers to windows, and [`crate::engine`] calls both.
+//! [`encode`] reads one [`input`] by way of [`tokenize`], long ones in [`pieces`]. [`chunk`] cuts a text longer than the
+//! model into windows, [`entities`] joins labelled tokens by the model's [`tag_scheme`], [`aggregate`] as `transformers`
+//! does. Nothing here runs a model: [`crate::task`] reads its output and merges the answers to windows, and
+//! [`crate::engine`] calls both.
 
 pub(crate) mod aggregate;
 pub(crate) mod characters;

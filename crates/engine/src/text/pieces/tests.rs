@@ -154,7 +154,10 @@ fn byte_level(prefix: bool, regex: bool) -> Value {
 static TOKENIZERS: LazyLock<Vec<Both>> = LazyLock::new(|| {
     let roberta = json!({"type": "RobertaProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2],
         "trim_offsets": true, "add_prefix_space": true});
-    let llama = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    let llama = concat!(
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|",
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    );
     let split = json!({"type": "Split", "pattern": {"Regex": llama}, "behavior": "Isolated", "invert": false});
     let steps = |steps: &[Value]| json!({"type": "Sequence", "pretokenizers": steps});
     let prepend = json!({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "\u{2581}"},
@@ -216,7 +219,7 @@ fn text() -> impl Strategy<Value = String> {
         1 => "(a{1,300}|(aq){1,200}|\u{4e2d}{1,100}| {1,300}|\u{2581}{1,50})",
         1 => any::<String>(),
     ];
-    prop::collection::vec(part, 1..120).prop_map(|parts| parts.concat())
+    prop::collection::vec(part, 1..50).prop_map(|parts| parts.concat())
 }
 
 fn truncations(limit: usize) -> [Truncate; 4] {
@@ -224,7 +227,7 @@ fn truncations(limit: usize) -> [Truncate; 4] {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn texts_in_pieces_are_the_whole_texts(text in text()) {
@@ -273,7 +276,10 @@ proptest! {
         let encode = |text: &str| pieces.encode_alone(text).unwrap();
         let special = pieces.special_tokens(true);
         let params = TruncationParams {
-            direction: TruncationDirection::Right, max_length: room, strategy: TruncationStrategy::LongestFirst, stride: 0,
+            direction: TruncationDirection::Right,
+            max_length: room,
+            strategy: TruncationStrategy::LongestFirst,
+            stride: 0,
         };
         let (a, b) = truncate_encodings(encode(&first), Some(encode(&second)), &params).unwrap();
         let pair = Input::Pair(first.as_str().into(), second);
@@ -297,9 +303,13 @@ fn long_texts_are_read_in_pieces_of_bounded_size() {
                 let offsets = encoding.get_offsets();
                 largest = largest.max(offsets[offsets.len() - 1].1 - offsets[0].0);
             }
-            let cannot =
-                ["Unigram, not split", "BPE, a prefix and one word", "byte level, stripped"];
-            let cut = if one_word { tokenizer.is_bpe() } else { true } && !cannot.contains(name);
+            // Those that put something before a text cannot go on within a word, nor those that strip it at a space.
+            let cut = match *name {
+                "Unigram, not split" | "BPE, a prefix and one word" => false,
+                "byte level, stripped" => one_word,
+                "byte level, a space before the text, offsets trimmed" => !one_word,
+                _ => !one_word || tokenizer.is_bpe(),
+            };
             assert_eq!(largest <= PIECE_BYTES, cut, "{name}, one word: {one_word}: {largest}");
             assert!(tokenizer.encode_pieces(&text) == whole.encode_pieces(&text), "{name}");
         }
