@@ -167,10 +167,15 @@ pub enum RequestError {
     #[error("the text is empty")]
     Empty,
     /// The text has more tokens than the model or the engine accepts.
-    #[error("the text has {tokens} tokens, the limit is {limit}; ask for truncation to cut it")]
+    #[error(
+        "the text has {}{tokens} tokens, the limit is {limit}; ask for truncation to cut it",
+        if *at_least { "at least " } else { "" }
+    )]
     TooLong {
         /// Tokens of the text, special ones included.
         tokens: usize,
+        /// Whether the rest of a long text was not counted, because it is too long already.
+        at_least: bool,
         /// Upper limit on tokens.
         limit: usize,
     },

@@ -185,7 +185,7 @@ fn a_bare_text_has_no_special_tokens() {
     assert_eq!((&cut.ids[..], cut.truncated), (&read.ids[read.ids.len() - 1..], true));
     assert_eq!(
         tokenizer.encode(&bare, 1, Truncate::No),
-        Err(RequestError::TooLong { tokens: read.ids.len(), limit: 1 })
+        Err(RequestError::TooLong { tokens: read.ids.len(), at_least: false, limit: 1 })
     );
     assert_eq!(
         tokenizer.encode(&Input::Bare(String::new()), 64, Truncate::No),

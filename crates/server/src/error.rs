@@ -203,10 +203,11 @@ impl From<RequestError> for Refusal {
         let message = error.to_string();
         match error {
             RequestError::Empty => Refusal::Empty(message),
-            RequestError::TooLong { tokens, limit } => {
+            RequestError::TooLong { tokens, at_least, limit } => {
+                let given = if at_least { "at least " } else { "" };
                 // The beginning is TEI's own message: clients search for it.
                 Refusal::TooLong(format!(
-                    "`inputs` must have less than {limit} tokens. Given: {tokens}; set `truncate` to cut it"
+                    "`inputs` must have less than {limit} tokens. Given: {given}{tokens}; set `truncate` to cut it"
                 ))
             }
             RequestError::Overloaded { wait, .. } => Refusal::Overloaded { message, wait },

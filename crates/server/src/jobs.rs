@@ -297,7 +297,7 @@ impl App {
             Chunks::split(&engine.model().tokenizer, text, chunking, engine.max_tokens())
         };
         let split = move || texts.into_iter().map(split).collect::<Vec<_>>();
-        let chunks = self.tokenizer_pool.run(split).await?;
+        let chunks = self.tokenizer_pool.run(&job.charge, split).await?;
         let failed = |(index, chunks): (usize, &Result<Chunks, RequestError>)| {
             let refusal = chunks.as_ref().err()?.clone().into();
             Some(FailedInput { index, refusal })

@@ -106,6 +106,11 @@ impl Charge {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Returns whether the charge may take three quarters of the budget only.
+    pub(crate) fn is_large(&self) -> bool {
+        self.bytes() > SMALL_BYTES
+    }
+
     /// Grows or shrinks to `bytes`. A charge has several owners, of which only the request itself changes it.
     ///
     /// # Errors

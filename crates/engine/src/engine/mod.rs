@@ -115,7 +115,7 @@ impl Engine {
         let limits = device.limits();
         let shared = Arc::new(Shared {
             max_tokens: model.config.max_tokens.min(limits.max_batch_tokens),
-            queue: Queue::new(options.max_concurrent_requests),
+            queue: Queue::new(options.max_concurrent_requests, options.tokenizer_threads),
             backlog: Arc::default(),
             arena: Mutex::new(device.arena()),
             info: device.info().clone(),

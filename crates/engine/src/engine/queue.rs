@@ -2,8 +2,9 @@
 //!
 //! A request is admitted, then tokenized, then taken for a batch, and holds its slot until it is answered.
 //! Admission is O(1): a slot is free or it is not. A caller that goes away removes its request at once. Closing
-//! the queue rejects new requests and lets the waiting ones be answered. Which requests form a batch is not
-//! decided here: see [`crate::batch::schedule`].
+//! the queue rejects new requests and lets the waiting ones be answered. Long texts never occupy all of the tokenizer
+//! threads: short ones pass those that wait. Which requests form a batch is not decided here: see
+//! [`crate::batch::schedule`].
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,6 +36,11 @@ impl Drop for Slot {
 /// A request in the queue.
 pub(crate) trait SlotHolder {
     fn slot(&self) -> &Slot;
+
+    /// Returns whether its text takes a tokenizer thread for long.
+    fn is_long(&self) -> bool {
+        false
+    }
 }
 
 /// The queue: `A` is admitted and waits to be tokenized, `T` is tokenized and waits for a batch.
@@ -44,6 +50,8 @@ pub(crate) struct Queue<A, T> {
     on_tokenized: Condvar,
     taken: Arc<AtomicUsize>,
     capacity: usize,
+    /// Upper limit on long texts that are tokenized at once.
+    long_max: usize,
 }
 
 struct QueueState<A, T> {
@@ -52,6 +60,8 @@ struct QueueState<A, T> {
     tokenized: Vec<T>,
     /// Requests being tokenized, which are in neither list.
     tokenizing: usize,
+    /// Those of them with long texts.
+    tokenizing_long: usize,
     next_id: u64,
     closed: bool,
     /// No thread takes batches any more.
@@ -74,11 +84,13 @@ impl<A, T> QueueState<A, T> {
 }
 
 impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
-    pub(crate) fn new(capacity: usize) -> Self {
+    /// Returns a queue with so many slots, for so many tokenizer threads: all but one of several take long texts.
+    pub(crate) fn new(capacity: usize, tokenizer_threads: usize) -> Self {
         let state = QueueState {
             admitted: VecDeque::new(),
             tokenized: Vec::new(),
             tokenizing: 0,
+            tokenizing_long: 0,
             next_id: 0,
             closed: false,
             abandoned: false,
@@ -89,6 +101,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
             on_tokenized: Condvar::new(),
             taken: Arc::new(AtomicUsize::new(0)),
             capacity,
+            long_max: tokenizer_threads.saturating_sub(1).max(1),
         }
     }
 
@@ -159,27 +172,31 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         self.taken.load(Ordering::Acquire)
     }
 
-    /// Takes the next request to tokenize, blocking until there is one. `None` once the queue is closed and
-    /// empty.
+    /// Takes the next request to tokenize, blocking until there is one: the first, or the first short one while as
+    /// many long ones are being tokenized as may be. `None` once the queue is closed and empty.
     pub(crate) fn take_admitted(&self) -> Option<A> {
         let mut state = self.lock();
         loop {
-            if let Some(request) = state.admitted.pop_front() {
+            let any = state.tokenizing_long < self.long_max;
+            let next = state.admitted.iter().position(|request| any || !request.is_long());
+            if let Some(request) = next.and_then(|next| state.admitted.remove(next)) {
                 state.tokenizing += 1;
+                state.tokenizing_long += usize::from(request.is_long());
                 return Some(request);
             }
-            if state.closed {
+            if state.closed && state.admitted.is_empty() {
                 return None;
             }
             state = self.on_admitted.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Must follow every [`Queue::take_admitted`]: puts the tokenized request in line for a batch, or nothing
-    /// if it was answered already.
-    pub(crate) fn put_tokenized(&self, request: Option<T>) {
+    /// Must follow every [`Queue::take_admitted`], with whether that request was long: puts the tokenized request in
+    /// line for a batch, or nothing if it was answered already.
+    pub(crate) fn put_tokenized(&self, request: Option<T>, was_long: bool) {
         let mut state = self.lock();
         state.tokenizing -= 1;
+        state.tokenizing_long -= usize::from(was_long);
         let rejected = match request {
             Some(request) if !state.abandoned => {
                 let id = request.slot().id;
@@ -192,6 +209,10 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         drop(state);
         drop(rejected);
         self.on_tokenized.notify_one();
+        if was_long {
+            // Threads wait for this while only long ones wait; after the last one of a closed queue, all of them.
+            self.on_admitted.notify_all();
+        }
     }
 
     /// Takes the tokenized requests whose indices `choose` returns, blocking until there is one to choose.
@@ -259,12 +280,20 @@ mod tests {
     use super::*;
     use crate::engine::backlog::Backlog;
 
-    struct Waits(Slot);
+    struct Waits(Slot, bool);
 
     impl SlotHolder for Waits {
         fn slot(&self) -> &Slot {
             &self.0
         }
+
+        fn is_long(&self) -> bool {
+            self.1
+        }
+    }
+
+    fn short(slot: Slot) -> Waits {
+        Waits(slot, false)
     }
 
     fn work() -> Work {
@@ -272,9 +301,9 @@ mod tests {
     }
 
     fn queue(requests: usize) -> Queue<Waits, Waits> {
-        let queue = Queue::new(requests);
+        let queue = Queue::new(requests, 3);
         for _ in 0..requests {
-            queue.admit(None, work(), Waits).expect("a slot is free");
+            queue.admit(None, work(), short).expect("a slot is free");
         }
         queue
     }
@@ -282,7 +311,7 @@ mod tests {
     #[test]
     fn chosen_ones_leave_in_order_and_the_others_stay_in_order() {
         let queue = queue(6);
-        (0..6).for_each(|_| queue.put_tokenized(queue.take_admitted()));
+        (0..6).for_each(|_| queue.put_tokenized(queue.take_admitted(), false));
         let ids = |batch: &[Waits]| batch.iter().map(|w| w.0.id).collect::<Vec<u64>>();
         let taken = queue.take_batch(|_| vec![1, 2, 4]).expect("some are ready");
         assert_eq!(ids(&taken), [1, 2, 4]);
@@ -294,13 +323,13 @@ mod tests {
     fn a_permit_is_held_beyond_the_capacity_and_as_long_as_the_slot() {
         let queue = queue(1);
         let permit = Arc::new(());
-        queue.admit(Some(permit.clone()), work(), Waits).expect("the caller bounds it");
-        queue.put_tokenized(queue.take_admitted());
+        queue.admit(Some(permit.clone()), work(), short).expect("the caller bounds it");
+        queue.put_tokenized(queue.take_admitted(), false);
         let held = queue.take_admitted();
         assert_eq!((queue.taken(), Arc::strong_count(&permit)), (2, 2));
         queue.cancel(1);
         assert_eq!(Arc::strong_count(&permit), 2, "it is being tokenized");
-        queue.put_tokenized(None);
+        queue.put_tokenized(None, false);
         drop(held);
         assert_eq!((queue.taken(), Arc::strong_count(&permit)), (1, 1));
     }
@@ -311,8 +340,43 @@ mod tests {
         let admitted = queue.take_admitted();
         queue.abandon();
         assert_eq!(queue.taken(), 1, "two waited");
-        queue.put_tokenized(admitted);
+        queue.put_tokenized(admitted, false);
         assert_eq!(queue.taken(), 0);
         assert!(queue.take_batch(|_| vec![0]).is_none());
+    }
+
+    #[test]
+    fn long_texts_leave_a_thread_to_short_ones_and_none_is_lost() {
+        let queue: Queue<Waits, Waits> = Queue::new(8, 3);
+        for long in [true, true, true, false, true, false] {
+            queue.admit(None, work(), |slot| Waits(slot, long)).expect("a slot is free");
+        }
+        let take = || queue.take_admitted().map(|request| (request.0.id, request.1));
+        assert_eq!([take(), take()], [Some((0, true)), Some((1, true))]);
+        assert_eq!([take(), take()], [Some((3, false)), Some((5, false))], "two long ones run");
+        queue.close();
+        std::thread::scope(|scope| {
+            // Only long ones wait now: three threads take them as those before are done, and all of them end.
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while let Some(request) = queue.take_admitted() {
+                        queue.put_tokenized(None, request.is_long());
+                    }
+                });
+            }
+            queue.put_tokenized(None, true);
+            queue.put_tokenized(None, true);
+        });
+        let state = queue.lock();
+        assert_eq!((state.admitted.len(), state.tokenizing_long), (0, 0));
+    }
+
+    #[test]
+    fn a_single_thread_takes_long_texts_in_order() {
+        let queue: Queue<Waits, Waits> = Queue::new(2, 1);
+        for long in [true, false] {
+            queue.admit(None, work(), |slot| Waits(slot, long)).expect("a slot is free");
+        }
+        assert!(queue.take_admitted().is_some_and(|request| request.is_long()));
     }
 }

@@ -8,7 +8,8 @@ use crate::error::RequestError;
 use crate::model::Model;
 use crate::task::{Answer, Task};
 use crate::text::chunk::Chunks;
-use crate::text::input::{Input, Tokens, Truncate};
+use crate::text::input::{Input, InputLength, Tokens, Truncate};
+use crate::text::pieces::PIECE_BYTES;
 
 /// One input, and what to compute for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,6 +119,10 @@ pub(super) struct TokenizedRequest {
 impl SlotHolder for AdmittedRequest {
     fn slot(&self) -> &Slot {
         &self.slot
+    }
+
+    fn is_long(&self) -> bool {
+        matches!(self.request.input.length(), InputLength::Bytes(bytes) if bytes > PIECE_BYTES)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+use super::queue::SlotHolder;
 use super::request::{AdmittedRequest, Request, TokenizedRequest};
 use super::shared::Shared;
 use crate::batch::Rows;
@@ -12,7 +13,8 @@ use crate::text::input::{Input, Tokens};
 /// Runs until the queue is closed and empty.
 pub(super) fn tokenizer_loop(shared: &Shared) {
     while let Some(admitted) = shared.queue.take_admitted() {
-        shared.queue.put_tokenized(tokenize(shared, admitted));
+        let was_long = admitted.is_long();
+        shared.queue.put_tokenized(tokenize(shared, admitted), was_long);
     }
 }
 

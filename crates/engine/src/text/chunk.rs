@@ -154,7 +154,7 @@ impl Chunks {
         limit: usize,
     ) -> Result<Chunks, RequestError> {
         let bare = tokenizer.encode_bare(&text)?;
-        Chunks::from_tokens(tokenizer, text, &bare, chunking, limit)
+        Chunks::from_tokens(tokenizer, text, bare, chunking, limit)
     }
 
     /// Cuts a text that was tokenized before.
@@ -164,14 +164,14 @@ impl Chunks {
     pub fn from_tokens(
         tokenizer: &Tokenizer,
         text: String,
-        bare: &Tokens,
+        bare: Tokens,
         chunking: Chunking,
         limit: usize,
     ) -> Result<Chunks, RequestError> {
         let room = chunking.room(tokenizer, limit)?;
         let Chunking { overlap, merge, .. } = chunking;
         let windows = windows(bare.ids.len(), room, overlap);
-        Ok(Chunks { text, bare: bare.clone(), windows, frame: tokenizer.frame().clone(), merge })
+        Ok(Chunks { text, bare, windows, frame: tokenizer.frame().clone(), merge })
     }
 
     /// Returns the number of windows, at least 1.

@@ -150,4 +150,16 @@ impl SpecialTokens {
         let own = before.len()..before.len() + range.len();
         Tokens { ids, spans, own, truncated: range.len() < bare.ids.len(), prompt: 0 }
     }
+
+    /// Puts the special tokens around all of a text's tokens.
+    pub(super) fn around(&self, bare: Tokens) -> Tokens {
+        let SpecialTokens { before, after } = self;
+        let Tokens { mut ids, mut spans, .. } = bare;
+        let own = before.len()..before.len() + ids.len();
+        ids.splice(0..0, before.iter().copied());
+        ids.extend_from_slice(after);
+        spans.splice(0..0, before.iter().map(|_| 0..0));
+        spans.extend(after.iter().map(|_| 0..0));
+        Tokens { ids, spans, own, truncated: false, prompt: 0 }
+    }
 }

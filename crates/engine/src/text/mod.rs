@@ -1,13 +1,16 @@
 //! Text to tokens with character spans, and tokens back to stretches of text.
 //!
-//! [`tokenize`] reads one [`input`], [`chunk`] cuts a text longer than the model into windows, [`entities`] joins
-//! labelled tokens by the model's [`tag_scheme`], [`aggregate`] as `transformers` does. Nothing here runs a model:
-//! [`crate::task`] reads its output and merges the answers to windows, and [`crate::engine`] calls both.
+//! [`encode`] reads one [`input`] by way of [`tokenize`], long ones in [`pieces`]. [`chunk`] cuts a text longer than the
+//! model into windows, [`entities`] joins labelled tokens by the model's [`tag_scheme`], [`aggregate`] as `transformers`
+//! does. Nothing here runs a model: [`crate::task`] reads its output and merges the answers to windows, and
+//! [`crate::engine`] calls both.
 
 pub(crate) mod aggregate;
 pub(crate) mod characters;
 pub(crate) mod chunk;
+mod encode;
 pub(crate) mod entities;
 pub(crate) mod input;
+pub(crate) mod pieces;
 pub(crate) mod tag_scheme;
 pub(crate) mod tokenize;

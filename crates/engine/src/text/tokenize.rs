@@ -1,8 +1,9 @@
 //! Text to token ids, with the span of each token in the text.
 //!
 //! The `tokenizers` crate does the work. Truncation and padding that a `tokenizer.json` may ask for are
-//! switched off: nothing is truncated unless the caller asks for it, and packed batches have no padding.
-//! Texts longer than the model are [`super::chunk`]'s.
+//! switched off: nothing is truncated unless the caller asks for it, and packed batches have no padding. It is given
+//! long texts in [`super::pieces`]. Inputs of requests are [`super::encode`]'s, texts longer than the model
+//! [`super::chunk`]'s.
 
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,8 +11,6 @@ use std::ops::Range;
 
 use serde_json::Value;
 use tokenizers::normalizers::{Lowercase, Sequence};
-use tokenizers::utils::truncation::TruncationParams;
-use tokenizers::utils::truncation::TruncationStrategy::{self, LongestFirst, OnlyFirst};
 use tokenizers::{
     Decoder, Encoding, ModelWrapper, NormalizerWrapper, PostProcessor, PostProcessorWrapper,
 };
@@ -21,7 +20,8 @@ use crate::checkpoint::Checkpoint;
 use crate::error::{LoadError, RequestError};
 use crate::panics;
 use crate::text::characters::Characters;
-use crate::text::input::{Input, SpecialTokens, Tokens, Truncate};
+use crate::text::input::{SpecialTokens, Tokens};
+use crate::text::pieces::{Piece, Pieces, Sizes};
 
 /// One token of a text, for people to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Tokenizer {
     /// Separate, because some trim offsets and must run once per text: every method that encodes applies it.
     post_processor: Option<PostProcessorWrapper>,
     frame: SpecialTokens,
+    /// Of the pieces that long texts are encoded in.
+    sizes: Sizes,
     fingerprint: u64,
     mask_id: Option<u32>,
     unknown_id: Option<u32>,
@@ -90,6 +92,7 @@ impl Tokenizer {
             inner,
             post_processor,
             frame,
+            sizes: Sizes::CUT,
             fingerprint,
             mask_id,
             unknown_id,
@@ -97,6 +100,9 @@ impl Tokenizer {
             token_bytes_max,
         };
         tokenizer.frame = tokenizer.read_frame().map_err(bad)?;
+        if !tokenizer.keeps_tokens().map_err(bad)? {
+            tokenizer.sizes = Sizes::WHOLE;
+        }
         Ok(tokenizer)
     }
 
@@ -127,14 +133,14 @@ impl Tokenizer {
     /// # Errors
     /// [`RequestError::Invalid`] if the tokenizer fails on the prompt.
     pub fn prompt_tokens(&self, prompt: &str, limit: usize) -> Result<usize, RequestError> {
-        let encoding = self.encode_whole(prompt, true)?;
+        let tokens = self.frame.around(self.encode_pieces(prompt)?);
         let added = self.inner.get_added_tokens_decoder();
         let special = |id: &u32| added.get(id).is_some_and(|token| token.special);
-        Ok(encoding.len().min(limit) - usize::from(encoding.get_ids().last().is_some_and(special)))
+        Ok(tokens.ids.len().min(limit) - usize::from(tokens.ids.last().is_some_and(special)))
     }
 
     /// Adds special tokens if `special` is set, and trims offsets as the tokenizer asks.
-    fn post_process(
+    pub(super) fn post_process(
         &self,
         first: Encoding,
         second: Option<Encoding>,
@@ -146,15 +152,52 @@ impl Tokenizer {
         })
     }
 
-    /// Encodes a text without special tokens, with offsets in characters.
-    fn encode_alone(&self, text: &str) -> tokenizers::Result<Encoding> {
+    /// Encodes a text at once, without special tokens, with offsets in characters.
+    pub(super) fn encode_alone(&self, text: &str) -> tokenizers::Result<Encoding> {
         guarded(|| self.inner.encode_char_offsets(text, false))
     }
 
-    /// Encodes a whole text, with offsets in characters.
-    fn encode_whole(&self, text: &str, special: bool) -> Result<Encoding, RequestError> {
-        let encoding = self.encode_alone(text);
-        encoding.and_then(|encoding| self.post_process(encoding, None, special)).map_err(invalid)
+    /// Encodes a whole text of any length, without special tokens, with offsets in characters.
+    pub(super) fn encode_pieces(&self, text: &str) -> Result<Tokens, RequestError> {
+        let mut tokens = Tokens::default();
+        let mut pieces = Pieces::new(self, text);
+        while let Some(Piece { encoding, own }) = pieces.next().map_err(invalid)? {
+            let encoding = self.post_process(encoding, None, false).map_err(invalid)?;
+            tokens.ids.extend_from_slice(&encoding.get_ids()[own.clone()]);
+            tokens.spans.extend(encoding.get_offsets()[own].iter().map(|&(from, to)| from..to));
+        }
+        tokens.own = 0..tokens.ids.len();
+        Ok(tokens)
+    }
+
+    /// Returns whether the post-processor without special tokens leaves as many tokens as there were. Then it works on
+    /// each token alone, as those that trim offsets do.
+    fn keeps_tokens(&self) -> Result<bool, String> {
+        let bare = self.encode_alone("a").map_err(|error| error.to_string())?;
+        let tokens = bare.len();
+        let processed = self.post_process(bare, None, false).map_err(|error| error.to_string())?;
+        Ok(processed.len() == tokens)
+    }
+
+    /// Returns the sizes of the pieces that long texts are encoded in.
+    pub(super) fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    /// Sets the sizes of pieces.
+    #[cfg(test)]
+    pub(super) fn with_sizes(self, sizes: Sizes) -> Tokenizer {
+        Tokenizer { sizes, ..self }
+    }
+
+    /// Returns whether the model is BPE.
+    pub(super) fn is_bpe(&self) -> bool {
+        matches!(self.inner.get_model(), ModelWrapper::BPE(_))
+    }
+
+    /// Returns the number of special tokens that the post-processor adds to one text or to two.
+    pub(super) fn special_tokens(&self, pair: bool) -> usize {
+        self.post_processor.as_ref().map_or(0, |processor| processor.added_tokens(pair))
     }
 
     /// Reads which special tokens the post-processor puts around one text, whatever the text. Checks that it puts
@@ -216,10 +259,7 @@ impl Tokenizer {
         if text.is_empty() {
             return Err(RequestError::Empty);
         }
-        let encoding = self.encode_whole(text, false)?;
-        let spans = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
-        let own = 0..encoding.len();
-        Ok(Tokens { ids: encoding.get_ids().to_vec(), spans, own, truncated: false, prompt: 0 })
+        self.encode_pieces(text)
     }
 
     /// Puts the special tokens around a range of a text's tokens, as a model expects them.
@@ -233,7 +273,7 @@ impl Tokenizer {
     /// As [`Tokenizer::encode_bare`].
     pub fn tokens(&self, text: &str, special: bool) -> Result<Tokens, RequestError> {
         let bare = self.encode_bare(text)?;
-        Ok(if special { self.wrap(&bare, 0..bare.ids.len()) } else { bare })
+        Ok(if special { self.frame.around(bare) } else { bare })
     }
 
     /// Iterates over the tokens of a text as people read them.
@@ -335,114 +375,16 @@ impl Tokenizer {
         }
     }
 
-    /// Tokenizes one input. With `truncate`, cuts it to `limit` tokens or to its own limit: the longer
-    /// text of a pair first, of a text in context the context.
-    ///
-    /// # Errors
-    /// [`RequestError::Empty`]; [`RequestError::TooLong`]; [`RequestError::Invalid`] if the tokenizer fails on
-    /// the text or the special tokens leave no room for it.
-    pub fn encode(
-        &self,
-        input: &Input,
-        limit: usize,
-        truncate: Truncate,
-    ) -> Result<Tokens, RequestError> {
-        let limit = truncate.limit(limit);
-        let tokens = match input {
-            Input::Text(text) => self.encode_texts(None, text, limit, truncate, LongestFirst)?,
-            Input::Prompted(prompt, text) => {
-                let text = format!("{prompt}{text}");
-                self.encode_texts(None, &text, limit, truncate, LongestFirst)?
-            }
-            Input::Pair(first, text) => {
-                self.encode_texts(Some(first), text, limit, truncate, LongestFirst)?
-            }
-            Input::InContext { context, text } => {
-                self.encode_texts(Some(context), text, limit, truncate, OnlyFirst)?
-            }
-            Input::Bare(text) => {
-                let bare = self.encode_bare(text)?;
-                let kept = truncate.kept(bare.ids.len(), limit);
-                SpecialTokens::default().wrap(&bare, kept)
-            }
-            Input::Ids(ids) => {
-                let kept = truncate.kept(ids.len(), limit);
-                let (truncated, spans) = (kept.len() < ids.len(), vec![0..0; kept.len()]);
-                Tokens { ids: ids[kept].to_vec(), spans, own: 0..0, truncated, prompt: 0 }
-            }
-            Input::Tokens(_, tokens) => tokens.clone(),
-        };
-        match tokens.ids.len() {
-            0 => Err(RequestError::Empty),
-            n if n > limit => Err(RequestError::TooLong { tokens: n, limit }),
-            _ => Ok(tokens),
-        }
-    }
-
-    fn encode_texts(
-        &self,
-        before: Option<&str>,
-        text: &str,
-        limit: usize,
-        truncate: Truncate,
-        strategy: TruncationStrategy,
-    ) -> Result<Tokens, RequestError> {
-        if text.is_empty() || before.is_some_and(str::is_empty) {
-            return Err(RequestError::Empty);
-        }
-        let encode = |text: &str| self.encode_alone(text).map_err(invalid);
-        let (mut first, mut second) = match before {
-            None => (encode(text)?, None),
-            Some(before) => (encode(before)?, Some(encode(text)?)),
-        };
-        let special = self.post_processor.as_ref().map_or(0, |p| p.added_tokens(before.is_some()));
-        let tokens = first.len() + second.as_ref().map_or(0, Encoding::len);
-        let direction = truncate.cut_end();
-        let truncated = direction.is_some() && tokens + special > limit;
-        if let Some(direction) = direction
-            && truncated
-        {
-            let max_length = limit.checked_sub(special).filter(|&room| room > 0);
-            let max_length = max_length.ok_or_else(|| {
-                RequestError::Invalid(format!("a limit of {limit} tokens leaves no room for text"))
-            })?;
-            let own = second.as_ref().map_or(0, Encoding::len);
-            if strategy == OnlyFirst && own >= max_length {
-                return Err(RequestError::Invalid(format!(
-                    "the second text has {own} tokens and is not cut, with {special} special ones and a \
-                     context the limit is {limit}; shorten the second text"
-                )));
-            }
-            let params = TruncationParams { direction, max_length, strategy, stride: 0 };
-            (first, second) =
-                tokenizers::utils::truncation::truncate_encodings(first, second, &params)
-                    .map_err(invalid)?;
-        }
-        let encoding = self.post_process(first, second, true).map_err(invalid)?;
-        let answered = usize::from(before.is_some());
-        let is_own = |at: usize| {
-            encoding.get_special_tokens_mask().get(at) != Some(&1)
-                && encoding.token_to_sequence(at).unwrap_or(0) == answered
-        };
-        let start = (0..encoding.len()).find(|&at| is_own(at)).unwrap_or(0);
-        let own = start..start + (start..encoding.len()).take_while(|&at| is_own(at)).count();
-        let span = |(at, &(start, end)): (usize, &(usize, usize))| {
-            if own.contains(&at) { start..end } else { 0..0 }
-        };
-        let spans = encoding.get_offsets().iter().enumerate().map(span).collect();
-        Ok(Tokens { ids: encoding.get_ids().to_vec(), spans, own, truncated, prompt: 0 })
-    }
-
     /// Returns the byte spans of a text's tokens, without special ones: what a generator of texts of exact
     /// length cuts at.
     ///
     /// # Errors
     /// [`RequestError::Invalid`] if the tokenizer fails on the text.
     pub fn byte_spans(&self, text: &str) -> Result<Vec<(usize, usize)>, RequestError> {
-        guarded(|| self.inner.encode(text, false))
-            .and_then(|encoding| self.post_process(encoding, None, false))
-            .map(|encoding| encoding.get_offsets().to_vec())
-            .map_err(invalid)
+        let characters = Characters::new(text);
+        let tokens = self.encode_pieces(text)?;
+        let bytes = tokens.spans.iter().map(|span| characters.bytes(span));
+        Ok(bytes.map(|bytes| (bytes.start, bytes.end)).collect())
     }
 
     /// Counts the tokens of a text, special ones included.
@@ -450,6 +392,9 @@ impl Tokenizer {
     /// # Errors
     /// [`RequestError::Invalid`] if the tokenizer fails on the text.
     pub fn count(&self, text: &str) -> Result<usize, RequestError> {
+        if text.len() > self.sizes.piece {
+            return Ok(self.encode_pieces(text)?.ids.len() + self.special_tokens(false));
+        }
         let encoding = guarded(|| self.inner.encode_fast(text, false));
         encoding
             .and_then(|encoding| self.post_process(encoding, None, true))
@@ -463,6 +408,7 @@ fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Resul
     panics::catch_panic(call).unwrap_or_else(|message| Err(message.into()))
 }
 
-fn invalid(error: tokenizers::Error) -> RequestError {
+/// Returns the error for a text on which the library fails.
+pub(super) fn invalid(error: tokenizers::Error) -> RequestError {
     RequestError::Invalid(format!("cannot tokenize: {error}"))
 }

@@ -56,7 +56,7 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
         }
     }
     charge(&call, &text, &chosen)?;
-    let texts = tokenize_once(app, &text, &chosen).await?;
+    let texts = tokenize_once(app, &text, &chosen, &call.charge).await?;
     let tokenizations = texts.len();
     let mut running = JoinSet::new();
     for ((name, served), admitted) in chosen.into_iter().zip(admissions) {
@@ -139,6 +139,7 @@ async fn tokenize_once(
     app: &App,
     text: &str,
     chosen: &[(String, Arc<ServedModel>)],
+    charge: &Arc<Charge>,
 ) -> Result<HashMap<TextKey, Result<Arc<TokenizedText>, RequestError>>, Refusal> {
     let mut texts = HashMap::new();
     for (_, served) in chosen {
@@ -151,7 +152,7 @@ async fn tokenize_once(
             let bare = reader.engine.model().tokenizer.encode_bare(&text)?;
             Ok(Arc::new(TokenizedText { text, bare }))
         };
-        texts.insert(key, app.tokenizer_pool.run(read).await?);
+        texts.insert(key, app.tokenizer_pool.run(charge, read).await?);
     }
     Ok(texts)
 }
@@ -167,7 +168,10 @@ async fn run(
     let task = Task::default_for(&served.engine.model().config.head);
     let limit = served.engine.max_tokens();
     let left_out = served.default_prompt_left_out()?;
-    let job = |inputs| Job { inputs, task, overlong, special_tokens: true, partial: false, charge };
+    let job = |inputs| {
+        let charge = charge.clone();
+        Job { inputs, task: task.clone(), overlong, special_tokens: true, partial: false, charge }
+    };
     let output = match overlong {
         Overlong::Chunk(_) if left_out > 0 => {
             return Err(Refusal::Invalid(PROMPT_IN_WINDOWS.into()));
@@ -176,11 +180,10 @@ async fn run(
             let reader = served.clone();
             let cut = move || {
                 let (TokenizedText { text, bare }, model) = (&*tokenized, reader.engine.model());
-                Chunks::from_tokens(&model.tokenizer, text.clone(), bare, chunking, limit)
+                Chunks::from_tokens(&model.tokenizer, text.clone(), bare.clone(), chunking, limit)
             };
-            let chunks = app.tokenizer_pool.run(cut).await??;
-            let job = job(Vec::new());
-            let outputs = app.run_chunks(served, admitted, &[Ok(chunks)], job).await;
+            let chunks = app.tokenizer_pool.run(&charge, cut).await??;
+            let outputs = app.run_chunks(served, admitted, &[Ok(chunks)], job(Vec::new())).await;
             outputs.map_err(|failure| failure.refusal)?.pop()
         }
         Overlong::Truncate(truncate) => {
@@ -190,7 +193,7 @@ async fn run(
             let kept = truncate.kept(own, room);
             if kept.len() > room {
                 let tokens = own + tokenizer.frame_tokens();
-                return Err(RequestError::TooLong { tokens, limit }.into());
+                return Err(RequestError::TooLong { tokens, at_least: false, limit }.into());
             }
             let tokens = Tokens { prompt: left_out, ..tokenizer.wrap(bare, kept) };
             let job = job(vec![Input::Tokens(text.clone(), tokens)]);

@@ -165,7 +165,8 @@ async fn shorten(
         let mut shorter = false;
         let mut first = |text: String| {
             // An empty text is refused with its index when it is scored.
-            let Ok(tokens) = served.engine.model().tokenizer.encode_bare(&text) else {
+            let tokenizer = &served.engine.model().tokenizer;
+            let Ok(tokens) = tokenizer.encode_start(&text, limit.saturating_add(1)) else {
                 return text;
             };
             let Some(next) = tokens.spans.get(limit) else { return text };
@@ -177,7 +178,7 @@ async fn shorten(
         let texts = texts.into_iter().map(&mut first).collect();
         (texts, shorter)
     };
-    call.app.tokenizer_pool.run(cut).await
+    call.app.tokenizer_pool.run(&call.charge, cut).await
 }
 
 /// Scores pairs of texts that are read as they are.

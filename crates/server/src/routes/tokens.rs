@@ -44,7 +44,7 @@ pub(crate) async fn tokenize(call: Call, request: TokenizeRequest) -> Result<Res
         Ok((text, tokens))
     };
     let tokens = move || texts.into_iter().map(tokens).collect::<Result<Vec<_>, RequestError>>();
-    let read: Vec<(String, Tokens)> = call.app.tokenizer_pool.run(tokens).await??;
+    let read: Vec<(String, Tokens)> = call.app.tokenizer_pool.run(&call.charge, tokens).await??;
     let footprints = read.iter().map(|(text, read)| Footprint::of_tokens(text, read.ids.len()));
     let footprint = footprints.sum();
     call.app.charge_footprint(&call.charge, footprint)?;
@@ -113,5 +113,5 @@ async fn decode_lists(
     let decode =
         move |ids: Vec<u32>| served.engine.model().tokenizer.decode_all(&ids, skip_special);
     let decode = move || lists.into_iter().map(decode).collect::<Result<Vec<_>, _>>();
-    Ok(call.app.tokenizer_pool.run(decode).await??)
+    Ok(call.app.tokenizer_pool.run(&call.charge, decode).await??)
 }
