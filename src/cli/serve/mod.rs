@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bigbatch_engine::host::bound_free_memory;
 use bigbatch_engine::{EngineOptions, Head, Model, TaskKind, catch_panic, raise_open_file_limit};
 use bigbatch_server::observe::LogWriter;
 use bigbatch_server::serve::{Gateway, Shutdown, Tls};
@@ -33,6 +34,7 @@ pub(crate) fn serve(args: Serve) -> CommandResult {
         say!("{}", args.effective_config.as_deref().unwrap_or_default().trim_end());
         return Ok(ExitCode::SUCCESS);
     }
+    bound_free_memory();
     let mut log = Log::init(&args)?;
     // tokio panics where the system has no thread for a worker.
     let runtime = catch_panic(|| Builder::new_multi_thread().enable_all().build())??;
@@ -104,6 +106,7 @@ async fn listen(
         }
     };
     observe.watch_log(log);
+    tokio::spawn(app.clone().return_memory_after_bursts());
     door.open(router(app));
     tracing::info!("ready");
     let ended = serving.await;
