@@ -4,6 +4,9 @@
 
 mod load;
 mod log;
+// Other allocators are not asked to return memory.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod memory;
 mod metrics;
 mod options;
 mod process;

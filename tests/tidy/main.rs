@@ -41,10 +41,13 @@ const LARGE_FILES: [(&str, &str); 4] = [
     ),
 ];
 /// The only places for `unsafe` outside a `backend` module, each with the reason.
-const UNSAFE_FILES: [(&str, &str); 1] = [(
-    "crates/allocators/src/cuda.rs",
-    "it compares the driver's own ways to allocate, which are raw calls",
-)];
+const UNSAFE_FILES: [(&str, &str); 2] = [
+    (
+        "crates/allocators/src/cuda.rs",
+        "it compares the driver's own ways to allocate, which are raw calls",
+    ),
+    ("crates/engine/src/host.rs", "glibc's call that gives free memory back has no safe wrapper"),
+];
 /// All of `crates/models` together: what the embedded models may add to a clone and to the program.
 const MODEL_BYTES: u64 = 10_000_000;
 

@@ -1,4 +1,4 @@
-//! The memory of the host that this process may use: all of the machine's, or less in a control group.
+//! The memory of the host: how much this process may use, and what it no longer uses given back to the system.
 
 use std::fs;
 use std::path::Path;
@@ -12,6 +12,32 @@ pub fn memory_limit_bytes() -> Option<u64> {
     let machine = proc_bytes(&read("/proc/meminfo"), "MemTotal");
     let group = group_limit_bytes(&read("/proc/self/cgroup"), Path::new("/sys/fs/cgroup"));
     machine.into_iter().chain(group).min()
+}
+
+/// The largest allocation that comes from the allocator's heaps, and the largest free end of a heap that it keeps. The
+/// operands that a product of matrices packs on a CPU are a few megabytes: they are not taken anew for each.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const KEPT_BYTES: libc::c_int = 4 << 20;
+
+/// Makes glibc's allocator give large allocations back to the system when they are freed; others are left as they are.
+/// By default it keeps up to 64 MiB at the end of each thread's heap, which [`return_free_memory`] does not reach.
+pub fn bound_free_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: they take numbers, and the allocator locks itself.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, KEPT_BYTES);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES);
+    }
+}
+
+/// Gives pages back to the system that the allocator keeps for later allocations, where it is glibc's; elsewhere
+/// does nothing. Threads that allocate meanwhile may have to wait for it.
+pub fn return_free_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it takes no pointer, and any thread may call it at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// Returns the lowest memory limit of the control groups in `/proc/self/cgroup`, of either version, below `root`.

@@ -73,6 +73,12 @@ impl App {
         })
     }
 
+    /// Returns free memory to the system after each burst of large requests; never ends. It concerns the whole process,
+    /// so the program that serves the application spawns it.
+    pub async fn return_memory_after_bursts(self: Arc<App>) {
+        self.memory.return_after_bursts().await;
+    }
+
     /// Returns an id for an answer: unique in this process, and by its start time nearly so among others.
     pub(crate) fn answer_id(&self, prefix: &str) -> String {
         let count = self.answers.fetch_add(1, Ordering::Relaxed);

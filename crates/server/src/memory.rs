@@ -10,6 +10,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bigbatch_engine::host::return_free_memory;
+use tokio::sync::Notify;
 
 use crate::error::Refusal;
 
@@ -19,12 +23,23 @@ const SMALL_BYTES: usize = 64 << 10;
 /// Smallest default of the budget.
 const DEFAULT_BYTES_MIN: u64 = 64 << 20;
 
+/// Bytes by which all charges together must have fallen before free memory is returned to the system.
+const RETURNED_BYTES_MIN: usize = 8 << 20;
+
+/// Time from the fall of the charges to the return of memory: what they stand for is freed soon after them, and the
+/// next requests may need it again. It also limits the number of returns per second.
+const RETURN_DELAY: Duration = Duration::from_secs(1);
+
 /// The budget.
 #[derive(Debug)]
 pub(crate) struct HostMemory {
     all: Account,
     /// What lies beyond [`SMALL_BYTES`] of each charge.
     large: Account,
+    /// The most bytes of all charges since free memory was returned to the system.
+    peak: AtomicUsize,
+    /// Notified when the charges have fallen far below their peak.
+    fallen: Notify,
 }
 
 /// Bytes taken, up to a limit.
@@ -59,7 +74,8 @@ pub fn default_budget_bytes() -> usize {
 impl HostMemory {
     pub(crate) fn new(budget_bytes: usize) -> Arc<HostMemory> {
         let large = Account::new(budget_bytes - budget_bytes / 4);
-        Arc::new(HostMemory { all: Account::new(budget_bytes), large })
+        let (peak, fallen) = (AtomicUsize::new(0), Notify::new());
+        Arc::new(HostMemory { all: Account::new(budget_bytes), large, peak, fallen })
     }
 
     /// Returns an empty charge for one request.
@@ -75,6 +91,27 @@ impl HostMemory {
     /// Returns the bytes of all charges.
     pub(crate) fn taken_bytes(&self) -> usize {
         self.all.taken.load(Ordering::Relaxed)
+    }
+
+    /// Returns free memory to the system after each time that the charges have fallen far below their peak, which the
+    /// allocator would keep for ever. Never ends; costs nothing while no requests arrive.
+    pub(crate) async fn return_after_bursts(&self) {
+        loop {
+            self.fallen.notified().await;
+            tokio::time::sleep(RETURN_DELAY).await;
+            if !self.is_far_below_peak() {
+                continue;
+            }
+            self.peak.store(self.taken_bytes(), Ordering::Relaxed);
+            // It does not panic, so there is nothing to be lost.
+            let _ = tokio::task::spawn_blocking(return_free_memory).await;
+        }
+    }
+
+    /// Returns whether the charges have fallen by half and by [`RETURNED_BYTES_MIN`] since their peak.
+    fn is_far_below_peak(&self) -> bool {
+        let (peak, taken) = (self.peak.load(Ordering::Relaxed), self.taken_bytes());
+        taken <= peak / 2 && peak - taken >= RETURNED_BYTES_MIN
     }
 
     /// Returns the error for a charge that does not fit now.
@@ -117,13 +154,16 @@ impl Charge {
     /// [`Refusal::Overloaded`] if the budget is spent, [`Refusal::NeedsMemory`] if it could never hold as much; the
     /// charge is as before.
     pub(crate) fn set(&self, bytes: usize) -> Result<(), Refusal> {
-        let HostMemory { all, large } = &*self.memory;
+        let HostMemory { all, large, .. } = &*self.memory;
         let large_part = |bytes: usize| bytes.saturating_sub(SMALL_BYTES);
         let before = self.bytes();
         if bytes <= before {
             self.bytes.store(bytes, Ordering::Relaxed);
             large.put_back(large_part(before) - large_part(bytes));
             all.put_back(before - bytes);
+            if self.memory.is_far_below_peak() {
+                self.memory.fallen.notify_one();
+            }
             return Ok(());
         }
         let limit_bytes = self.memory.charge_bytes_max();
@@ -141,6 +181,7 @@ impl Charge {
         if !taken {
             return Err(self.memory.spent());
         }
+        self.memory.peak.fetch_max(self.memory.taken_bytes(), Ordering::Relaxed);
         self.bytes.store(bytes, Ordering::Relaxed);
         Ok(())
     }
@@ -185,6 +226,20 @@ mod tests {
             Err(Refusal::NeedsMemory { needed_bytes: limit_bytes + 1, limit_bytes })
         );
         assert_eq!(charge.bytes(), limit_bytes);
+    }
+
+    #[test]
+    fn memory_is_returned_after_a_deep_fall_only() {
+        let memory = HostMemory::new(64 * MIB);
+        let (small, large) = (memory.charge(), memory.charge());
+        small.set(RETURNED_BYTES_MIN - 1).expect("it fits");
+        drop(small);
+        assert!(!memory.is_far_below_peak(), "too few bytes");
+        large.set(24 * MIB).expect("it fits");
+        large.set(13 * MIB).expect("it shrinks");
+        assert!(!memory.is_far_below_peak(), "more than half of them are left");
+        large.set(12 * MIB).expect("it shrinks");
+        assert!(memory.is_far_below_peak());
     }
 
     #[test]

@@ -75,3 +75,47 @@ fn log_panics() {
         tracing::error!(thread, backtrace, "{}", panic.to_string().replace('\n', " "));
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Lines of a log.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no holder panics").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_is_one_line_of_the_log() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false);
+        let before = panic::take_hook();
+        log_panics();
+        // Only this thread logs there.
+        let caught = tracing::subscriber::with_default(log.finish(), || {
+            panic::catch_unwind(|| panic!("first\nsecond"))
+        });
+        panic::set_hook(before);
+        assert!(caught.is_err());
+        let written = lines.0.lock().expect("no holder panics").clone();
+        let written = String::from_utf8(written).expect("text");
+        assert_eq!(written.lines().count(), 1, "{written}");
+        for part in ["ERROR", "logging.rs", "first second", "thread="] {
+            assert!(written.contains(part), "{part} in {written}");
+        }
+    }
+}

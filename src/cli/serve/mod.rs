@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bigbatch_engine::host::bound_free_memory;
 use bigbatch_engine::{EngineOptions, Head, Model, TaskKind, catch_panic, raise_open_file_limit};
 use bigbatch_server::observe::LogWriter;
 use bigbatch_server::serve::{Gateway, Shutdown, Tls};
@@ -33,6 +34,7 @@ pub(crate) fn serve(args: Serve) -> CommandResult {
         say!("{}", args.effective_config.as_deref().unwrap_or_default().trim_end());
         return Ok(ExitCode::SUCCESS);
     }
+    bound_free_memory();
     let mut log = Log::init(&args)?;
     // tokio panics where the system has no thread for a worker.
     let runtime = catch_panic(|| Builder::new_multi_thread().enable_all().build())??;
@@ -104,6 +106,7 @@ async fn listen(
         }
     };
     observe.watch_log(log);
+    tokio::spawn(app.clone().return_memory_after_bursts());
     door.open(router(app));
     tracing::info!("ready");
     let ended = serving.await;
@@ -231,7 +234,8 @@ async fn handle_signals(
     drain_delay: Duration,
 ) {
     let hung_up = Arc::new(Notify::new());
-    tokio::spawn(reload_when(hung_up.clone(), keys, tls));
+    let reload = move || reload(&keys, tls.as_deref());
+    tokio::spawn(reload_when(hung_up.clone(), Arc::new(reload)));
     loop {
         tokio::select! {
             _ = signals.hang_up.recv() => hung_up.notify_one(),
@@ -253,12 +257,12 @@ async fn handle_signals(
 
 /// Reloads each time after `hung_up` was notified, on a blocking thread: a file may be a pipe that nobody writes yet.
 /// Notifications during a reload become one reload after it.
-async fn reload_when(hung_up: Arc<Notify>, keys: Arc<Keys>, tls: Option<Arc<Tls>>) {
+async fn reload_when(hung_up: Arc<Notify>, reload: Arc<impl Fn() + Send + Sync + 'static>) {
     loop {
         hung_up.notified().await;
-        let (keys, tls) = (keys.clone(), tls.clone());
+        let reload = reload.clone();
         // Fails only if it panicked, which the log has.
-        let _ = tokio::task::spawn_blocking(move || reload(&keys, tls.as_deref())).await;
+        let _ = tokio::task::spawn_blocking(move || reload()).await;
     }
 }
 
@@ -280,10 +284,14 @@ fn reload(keys: &Keys, tls: Option<&Tls>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex, mpsc};
+    use std::time::Duration;
+
     use bigbatch_engine::LoadError;
     use clap::Parser;
+    use tokio::sync::Notify;
 
-    use super::{load_models_blocking, split_name};
+    use super::{load_models_blocking, reload_when, split_name};
     use crate::cli::{Cli, Command};
 
     #[tokio::test]
@@ -304,6 +312,34 @@ mod tests {
         };
         let error = load_models_blocking(*args).await.err().expect("whose revision is it");
         assert!(error.to_string().contains("OWNER/NAME@REVISION"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn hang_ups_during_a_reload_are_one_reload_after_it() {
+        let hung_up = Arc::new(Notify::new());
+        let (begin, mut begun) = tokio::sync::mpsc::unbounded_channel();
+        let (end, ended) = mpsc::channel();
+        let ended = Mutex::new(ended);
+        let reload = move || {
+            // Fails only after the test.
+            let _ = begin.send(());
+            let _ = ended.lock().map(|ended| ended.recv());
+        };
+        let reloads = tokio::spawn(reload_when(hung_up.clone(), Arc::new(reload)));
+        hung_up.notify_one();
+        begun.recv().await.expect("a reload begins");
+        for _ in 0..3 {
+            hung_up.notify_one();
+            tokio::task::yield_now().await;
+        }
+        end.send(()).expect("it waits");
+        begun.recv().await.expect("another begins");
+        // The next one would begin with its notification.
+        let another = tokio::time::timeout(Duration::ZERO, hung_up.notified()).await;
+        assert!(another.is_err(), "it is the last");
+        reloads.abort();
+        drop(end);
+        assert!(begun.recv().await.is_none(), "no reload ran beside them");
     }
 
     #[test]

@@ -27,8 +27,9 @@ use tower::ServiceExt;
 use super::places::Place;
 use super::socket::TimedStream;
 use super::streams::{AnswerBody, StreamExecutor};
-use super::timer::ConnectionTimer;
+use super::timer::{ActiveRequest, ConnectionTimer};
 use super::tls::Tls;
+use super::watched::{SocketWatch, WatchedSocket};
 use crate::error::HEAD_REASON;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::observe::{Counters, Cut};
@@ -103,12 +104,13 @@ pub(super) async fn serve_connection(
     limits: Arc<Transport>,
     gateway: Gateway,
 ) {
-    let Some(tls) = tls else { return serve_http(stream, &place, &limits, gateway).await };
+    let (stream, watch) = WatchedSocket::new(stream);
+    let Some(tls) = tls else { return serve_http(stream, watch, &place, &limits, gateway).await };
     let handshake = tls.acceptor().accept(stream);
     let handshake = tokio::time::timeout(place.timer.handshake_limit(), handshake);
     tokio::select! {
         done = handshake => match done {
-            Ok(Ok(stream)) => serve_http(stream, &place, &limits, gateway).await,
+            Ok(Ok(stream)) => serve_http(stream, watch, &place, &limits, gateway).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake took longer than --header-timeout"),
         },
@@ -116,31 +118,29 @@ pub(super) async fn serve_connection(
     }
 }
 
-async fn serve_http<S>(stream: S, place: &Place, limits: &Transport, gateway: Gateway)
-where
+async fn serve_http<S>(
+    stream: S,
+    watch: SocketWatch,
+    place: &Place,
+    limits: &Transport,
+    gateway: Gateway,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (timer, reserved) = (place.timer.clone(), place.reserved);
     let io = TokioIo::new(TimedStream { stream, timer: timer.clone() });
     let (request_timer, request_gateway) = (timer.clone(), gateway.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let timer = request_timer.clone();
-        let active = timer.begin_request();
-        let request = request.map(Body::new);
-        let gateway = request_gateway.clone();
-        async move {
-            let answer = match reserved {
-                Some(cut) => answer_reserved(&gateway, &timer, cut, request).await,
-                None => gateway.answer(request).await,
-            };
-            Ok::<_, Infallible>(answer.map(|body| AnswerBody::new(body, active)))
-        }
+        let active = request_timer.begin_request();
+        let (timer, gateway) = (request_timer.clone(), request_gateway.clone());
+        answer(gateway, timer, reserved, active, request.map(Body::new))
     });
     let builder = builder(limits, &timer);
     let mut connection = pin!(builder.serve_connection(io, service));
     let mut closing = pin!(closing(gateway.life()));
     let mut announced = false;
     let mut evicted = pin!(timer.evicted());
+    let mut reset = pin!(wait_for_reset(watch, &timer));
     let mut leaving = false;
     let mut alarm = pin!(sleep_until(Instant::now()));
     let mut close_at: Option<Instant> = None;
@@ -158,6 +158,9 @@ where
                 close_at = Some(Instant::now() + CLOSE_TIME);
             }
         }
+        if reset.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
         loop {
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(ended);
@@ -171,10 +174,9 @@ where
             if alarm.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if close_at.is_some() {
+            if close_at.is_some() || !timer.expire() {
                 return Poll::Ready(Ok(()));
             }
-            timer.expire();
             connection.as_mut().graceful_shutdown();
             close_at = Some(Instant::now() + CLOSE_TIME);
         }
@@ -185,10 +187,20 @@ where
     }
 }
 
+/// Waits until the connection is reset, and reports to the timer when the client closes its sending side.
+async fn wait_for_reset(watch: SocketWatch, timer: &ConnectionTimer) {
+    if !watch.closed().await {
+        timer.record_half_close();
+        watch.reset().await;
+    }
+}
+
 fn builder(limits: &Transport, timer: &Arc<ConnectionTimer>) -> Builder<StreamExecutor> {
     let mut builder = Builder::new(StreamExecutor(timer.clone()));
     builder
         .http1()
+        // A client that has gone is noticed by `wait_for_reset` and the timer.
+        .half_close(true)
         .header_read_timeout(None)
         .max_buf_size(limits.header_limit_bytes.max(8192))
         .http2()
@@ -200,6 +212,21 @@ fn builder(limits: &Transport, timer: &Arc<ConnectionTimer>) -> Builder<StreamEx
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_header_list_size(limits.header_limit_bytes as u32);
     builder
+}
+
+/// Answers a request, which ends with the last byte of its answer.
+async fn answer(
+    gateway: Gateway,
+    timer: Arc<ConnectionTimer>,
+    reserved: Option<Cut>,
+    active: ActiveRequest,
+    request: Request<Body>,
+) -> Result<Response<AnswerBody>, Infallible> {
+    let answer = match reserved {
+        Some(cut) => answer_reserved(&gateway, &timer, cut, request).await,
+        None => gateway.answer(request).await,
+    };
+    Ok(answer.map(|body| AnswerBody::new(body, active)))
 }
 
 /// Answers a request on a reserved connection: open routes as usual, all others 503. The connection ends with

@@ -4,8 +4,8 @@
 //! are accepted for `--drain-delay`, because load balancers need time to notice; then they are refused, the
 //! requests under way are answered, and the process may exit. The layers before a handler are in
 //! `middleware`; how many connections there may be is in `places`, one connection in `connection`. It reads and
-//! writes through `socket`; its timeouts are in `timer`, those of its answers in `pace` and `streams`, its limit
-//! on HTTP/2's control frames in `frames`.
+//! writes through `socket`, and `watched` notices that its client has gone; its timeouts are in `timer`, those of its
+//! answers in `pace` and `streams`, its limit on HTTP/2's control frames in `frames`.
 
 mod connection;
 mod frames;
@@ -15,6 +15,7 @@ mod socket;
 mod streams;
 mod timer;
 mod tls;
+mod watched;
 
 use std::io;
 use std::net::SocketAddr;

@@ -83,6 +83,7 @@ pub(super) struct AnswerBody {
 impl AnswerBody {
     /// Wraps the body of an answer, in the task that serves its request.
     pub(super) fn new(body: Body, request: ActiveRequest) -> AnswerBody {
+        request.begin_answer();
         let pace = PACE.try_with(StreamPace::clone).ok();
         AnswerBody { body, request, pace, rest: Bytes::new(), handed_bytes: 0 }
     }

@@ -22,6 +22,10 @@ const RESERVED_HEAD_TIME: Duration = Duration::from_secs(2);
 /// Maximum time of a reserved connection: longer than `/health` waits for a device.
 const RESERVED_TIME: Duration = Duration::from_secs(10);
 
+/// Time from the head of a request to the beginning of its answer for a client that has closed its sending side. It may
+/// wait for the answer, or have gone: nothing tells which before something is written.
+const HALF_CLOSED_TIME: Duration = Duration::from_secs(5);
+
 /// The deadlines of one connection, and the state that they depend on.
 #[derive(Debug)]
 pub(super) struct ConnectionTimer {
@@ -44,6 +48,10 @@ struct TimerState {
     idle_since: Instant,
     /// When the first byte of an incomplete request head arrived.
     head_since: Option<Instant>,
+    /// When the request began whose answer has not begun. Of no use with HTTP/2, which a client ends with its side.
+    unanswered_since: Option<Instant>,
+    /// Whether the client has closed its sending side.
+    half_closed: bool,
     /// How the socket takes the current answer, or with HTTP/2 the answers since the last idle moment.
     pace: Pace,
     frames: FrameMeter,
@@ -86,6 +94,8 @@ impl ConnectionTimer {
             busy: 0,
             idle_since: now,
             head_since: None,
+            unanswered_since: None,
+            half_closed: false,
             pace: Pace::default(),
             frames: FrameMeter::new(now),
             any_request: false,
@@ -116,12 +126,14 @@ impl ConnectionTimer {
         self.header
     }
 
-    /// Returns when the connection has to close; `None` while a request is being answered.
+    /// Returns when the connection has to close; `None` while a request is being answered, unless its client has
+    /// closed its sending side.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let state = self.state();
         let own = state.pace.deadline(self.pace_limits).or_else(|| {
             if state.busy > 0 {
-                return None;
+                let unanswered = state.unanswered_since.filter(|_| state.half_closed);
+                return unanswered.map(|since| since + HALF_CLOSED_TIME);
             }
             if let Some(since) = state.head_since {
                 return Some(since + self.header);
@@ -132,15 +144,23 @@ impl ConnectionTimer {
         self.ends_at.into_iter().chain(own).min()
     }
 
-    /// Marks the deadline as passed: the next read fails.
-    pub(super) fn expire(&self) {
+    /// Marks the deadline as passed: the next read fails. Returns whether there will be one, which ends the connection
+    /// in order: hyper does not read while it answers a request of HTTP/1.
+    pub(super) fn expire(&self) -> bool {
         let mut state = self.state();
         state.expired = true;
         let slow = state.pace.is_waiting();
+        let reads = state.busy == 0 || state.frames.is_http_2();
         drop(state);
         if slow {
             self.record_cut(Cut::SlowReader);
         }
+        reads
+    }
+
+    /// Marks that the client has closed its sending side.
+    pub(super) fn record_half_close(&self) {
+        self.state().half_closed = true;
     }
 
     /// Closes the connection because its place is needed.
@@ -184,6 +204,7 @@ impl ConnectionTimer {
         state.busy += 1;
         state.any_request = true;
         state.head_since = None;
+        state.unanswered_since = Some(Instant::now());
         ActiveRequest(self.clone())
     }
 
@@ -239,6 +260,11 @@ impl ConnectionTimer {
 pub(super) struct ActiveRequest(Arc<ConnectionTimer>);
 
 impl ActiveRequest {
+    /// Marks the beginning of the answer: a client that has gone is noticed when it is written.
+    pub(super) fn begin_answer(&self) {
+        self.0.state().unanswered_since = None;
+    }
+
     /// Adds bytes of the answer that the client has taken: they let it send control frames.
     pub(super) fn add_payload(&self, bytes: usize) {
         self.0.state().frames.add_payload(bytes as u64);

@@ -1,7 +1,7 @@
 //! Connections and streams end in time whatever their clients do, and make room for others.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use bigbatch_server::{Keys, Options, Transport};
@@ -13,14 +13,19 @@ const LIMIT: Duration = Duration::from_millis(400);
 const LATE: Duration = Duration::from_secs(2);
 const GOOD: &str = r#"{"inputs":"hello"}"#;
 
+const ABANDONED: &str =
+    "bigbatch_requests_total{method=\"POST\",route=\"/embed\",outcome=\"abandoned\"} 1\n";
+
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+const ENHANCE_YOUR_CALM: u8 = 11;
 
 /// A client of HTTP/2 that writes and reads frames.
 struct FrameClient(TcpStream);
@@ -229,7 +234,8 @@ fn a_flood_of_control_frames_ends_the_connection() {
     let pings = frame(PING, 0, 0, b"12345678").repeat(100);
     // The server answers some, and closes while the client still writes.
     let _ = (0..1000).all(|_| client.0.write_all(&pings).is_ok() && client.receive().is_some());
-    while client.receive().is_some() {}
+    let last = std::iter::from_fn(|| client.receive()).last().expect("a frame");
+    assert_eq!((last.kind, last.payload.ends_with(&[ENHANCE_YOUR_CALM])), (GOAWAY, true));
     let page = server.get("/metrics");
     assert_eq!(counted(&page, r#"bigbatch_connections_cut_total{cause="control_frames"}"#), 1);
 }
@@ -325,10 +331,58 @@ fn work_of_a_client_that_gives_up_is_cancelled() {
     stream.write_all(&post("/embed", "", GOOD.as_bytes())).expect("the server listens");
     server.until("/metrics", |page| page.contains("te_queue_size 1\n"));
     drop(stream);
-    let abandoned =
-        "bigbatch_requests_total{method=\"POST\",route=\"/embed\",outcome=\"abandoned\"} 1\n";
-    server.until("/metrics", |page| page.contains(abandoned));
+    server.until("/metrics", |page| page.contains(ABANDONED));
     gate.open();
+}
+
+#[test]
+fn work_of_a_client_that_resets_its_connection_is_cancelled_at_once() {
+    let gate = Gate::default();
+    let server = Server::start(vec![gate.served()], Setup::default());
+    gate.shut();
+    let mut stream = server.connect();
+    stream.write_all(b"GET /ready HTTP/1.1\r\nhost: x\r\n\r\n").expect("the server listens");
+    stream.peek(&mut [0]).expect("an answer");
+    stream.write_all(&post("/embed", "", GOOD.as_bytes())).expect("the server listens");
+    server.until("/metrics", |page| page.contains("te_queue_size 1\n"));
+    let started = Instant::now();
+    // A socket that is closed with unread bytes is reset.
+    drop(stream);
+    server.until("/metrics", |page| page.contains(ABANDONED));
+    assert!(started.elapsed() < LATE, "{:?}", started.elapsed());
+    gate.open();
+}
+
+#[test]
+fn a_client_that_closes_its_sending_side_gets_its_answers() {
+    let gate = Gate::default();
+    let server = Server::start(vec![gate.served()], Setup::default());
+    let send = |request: &[u8]| {
+        let mut stream = server.connect();
+        stream.write_all(request).expect("the server listens");
+        stream.shutdown(Shutdown::Write).expect("it is open");
+        stream
+    };
+    let embed = post("/embed", "", GOOD.as_bytes());
+    let kept_alive =
+        String::from_utf8(embed.clone()).expect("text").replace("connection: close\r\n", "");
+    let answer = read_all(&mut send(&embed));
+    assert!(status(&answer) == 200 && answer.ends_with("]]"), "{answer}");
+    let answers = read_all(&mut send(kept_alive.repeat(2).as_bytes()));
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
+    let answer = read_all(&mut send(&post("/tokenize", "", large().as_bytes())));
+    assert!(status(&answer) == 200 && answer.len() > 1 << 20 && answer.ends_with("]]"));
+    assert_eq!(status(&read_all(&mut send(b"GET /ready HTTP/1.0\r\n\r\n"))), 200);
+    for waiting in [&embed, kept_alive.as_bytes()] {
+        gate.shut();
+        let mut stream = send(waiting);
+        server.until("/metrics", |page| page.contains("te_queue_size 1\n"));
+        gate.open();
+        let answer = read_all(&mut stream);
+        assert!(status(&answer) == 200 && answer.ends_with("]]"), "{answer}");
+    }
+    assert_eq!(status(&read_all(&mut send(&embed[..embed.len() - 1]))), 400, "half a body");
+    server.until("/metrics", |page| page.contains("bigbatch_requests_in_flight 1\n"));
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub(crate) struct Setup {
     pub(crate) options: Options,
     pub(crate) transport: Transport,
     pub(crate) keys: Keys,
-    pub(crate) tls: Option<Tls>,
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// A running server.
@@ -49,8 +49,7 @@ impl Server {
         let (life, observe) = (door.life().clone(), door.counters().clone());
         let app = App::with_guards(models, setup.options, Arc::new(setup.keys), life, observe);
         door.open(router(app.clone()));
-        let tls = setup.tls.map(Arc::new);
-        let ended = runtime.spawn(serve(listener, tls, setup.transport, door));
+        let ended = runtime.spawn(serve(listener, setup.tls, setup.transport, door));
         Server { address, app, ended, runtime }
     }
 

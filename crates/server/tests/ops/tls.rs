@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bigbatch_server::Transport;
 use bigbatch_server::serve::Tls;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -16,13 +16,20 @@ use crate::support::{Server, Setup, TestFile, post, read_all, served, status};
 
 const LIMIT: Duration = Duration::from_millis(400);
 
+fn generate() -> CertifiedKey<KeyPair> {
+    generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate")
+}
+
 fn certificate() -> (TestFile, TestFile, CertificateDer<'static>) {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let CertifiedKey { cert, signing_key } = generate();
     let name = std::thread::current().name().unwrap_or("tls").replace("::", "-");
     let chain = TestFile::new(&format!("{name}.pem"), &cert.pem());
     let key = TestFile::new(&format!("{name}.key"), &signing_key.serialize_pem());
     (chain, key, cert.der().clone())
+}
+
+fn load(chain: &TestFile, key: &TestFile) -> Arc<Tls> {
+    Arc::new(Tls::load(chain.0.clone(), key.0.clone()).expect("it is a pair"))
 }
 
 fn client(trusted: &CertificateDer<'static>, alpn: &[&[u8]]) -> ClientConnection {
@@ -41,7 +48,7 @@ fn client(trusted: &CertificateDer<'static>, alpn: &[&[u8]]) -> ClientConnection
 #[test]
 fn only_tls_is_answered_on_a_tls_port() {
     let (chain, key, trusted) = certificate();
-    let tls = Tls::load(chain.0.clone(), key.0.clone()).expect("it is a pair");
+    let tls = load(&chain, &key);
     let transport = Transport { header_timeout: LIMIT, ..Transport::default() };
     let server =
         Server::start(vec![served("a")], Setup { tls: Some(tls), transport, ..Setup::default() });
@@ -80,7 +87,7 @@ fn only_tls_is_answered_on_a_tls_port() {
 #[test]
 fn a_connection_beyond_the_limit_is_refused_within_tls() {
     let (chain, key, trusted) = certificate();
-    let tls = Tls::load(chain.0.clone(), key.0.clone()).expect("it is a pair");
+    let tls = load(&chain, &key);
     let transport = Transport { max_connections: 1, ..Transport::default() };
     let server =
         Server::start(vec![served("a")], Setup { tls: Some(tls), transport, ..Setup::default() });
@@ -102,7 +109,7 @@ fn a_connection_beyond_the_limit_is_refused_within_tls() {
 #[test]
 fn http_2_is_agreed_on() {
     let (chain, key, trusted) = certificate();
-    let tls = Tls::load(chain.0.clone(), key.0.clone()).expect("it is a pair");
+    let tls = load(&chain, &key);
     let server = Server::start(vec![served("a")], Setup { tls: Some(tls), ..Setup::default() });
     let stream: TcpStream = server.connect();
     let mut stream = StreamOwned::new(client(&trusted, &[b"h2", b"http/1.1"]), stream);
@@ -114,9 +121,35 @@ fn http_2_is_agreed_on() {
 }
 
 #[test]
+fn a_reload_changes_the_certificate_for_new_connections() {
+    let (chain, key, old) = certificate();
+    let tls = load(&chain, &key);
+    let setup = Setup { tls: Some(tls.clone()), ..Setup::default() };
+    let server = Server::start(vec![served("a")], setup);
+    let request = b"GET /ready HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let connect = |trusted| StreamOwned::new(client(trusted, &[b"http/1.1"]), server.connect());
+    let accepts = |trusted| connect(trusted).write_all(request).is_ok();
+    let mut open = connect(&old);
+    open.flush().expect("both agree");
+    while open.conn.is_handshaking() {
+        open.conn.complete_io(&mut open.sock).expect("both agree");
+    }
+    let CertifiedKey { cert, signing_key } = generate();
+    let new = cert.der().clone();
+    std::fs::write(&chain.0, cert.pem()).expect("it is ours");
+    assert!(tls.reload().is_err(), "the key is still that of the old certificate");
+    assert_eq!((accepts(&old), accepts(&new)), (true, false), "the old pair stays");
+    std::fs::write(&key.0, signing_key.serialize_pem()).expect("it is ours");
+    tls.reload().expect("it is a pair");
+    assert_eq!((accepts(&old), accepts(&new)), (false, true));
+    open.write_all(request).expect("it is kept");
+    assert_eq!(status(&read_all(&mut open)), 200);
+}
+
+#[test]
 fn a_certificate_with_the_key_of_another_is_refused() {
     let (chain, _key, _) = certificate();
-    let other = rcgen::KeyPair::generate().expect("a key").serialize_pem();
+    let other = KeyPair::generate().expect("a key").serialize_pem();
     let other = TestFile::new("other.key", &other);
     let error = |chain, key| Tls::load(chain, key).err().expect("refused").to_string();
     let message = error(chain.0.clone(), other.0.clone());

@@ -406,7 +406,7 @@ mod tests {
         let target = Target::native(Arch { number: 80, specific: false });
         let source = &SOURCES[0];
         let image =
-            compiler.compile_cached(source, target, Dtype::Bf16, None, &Cache::new(None)).unwrap();
+            compiler.compile_cached(source, target, Dtype::Bf16, None, &Cache::open(None)).unwrap();
         assert_eq!(&image[..4], b"\x7fELF");
         let broken = Source::portable("broken", "\nint x = ;\n", &[]);
         let error =
