@@ -62,14 +62,12 @@ impl TokenizerPool {
             return Err(Refusal::Overloaded { message, wait: None });
         }
         let stopped = || Refusal::Unavailable("the server is stopping".into());
-        let acquire = async |permits: &Arc<Semaphore>| {
-            permits.clone().acquire_owned().await.map_err(|_| stopped())
-        };
+        let acquire = |permits: &Arc<Semaphore>| permits.clone().acquire_owned();
         let large = match charge.is_large() {
-            true => Some(acquire(&self.large).await?),
+            true => Some(acquire(&self.large).await.map_err(|_| stopped())?),
             false => None,
         };
-        let permit = acquire(&self.permits).await?;
+        let permit = acquire(&self.permits).await.map_err(|_| stopped())?;
         // The work continues if its client disconnects, so it owns its slot, its permits and its charge.
         let held = (charge.clone(), slot, large, permit);
         let work = move || {
