@@ -190,12 +190,26 @@ pub enum RequestError {
     },
     /// The request could not be answered in time; it was not admitted.
     #[error(
-        "the answer is predicted to take {:.1} s, the limit is {:.1} s; try again later",
+        "the answer is predicted to take {:.1} s, try again later; the limit is {:.1} s",
         wait.as_secs_f64(),
         limit.as_secs_f64()
     )]
     WaitTooLong {
         /// Predicted time until the request and those before it are answered.
+        wait: Duration,
+        /// Upper limit on it.
+        limit: Duration,
+    },
+    /// The inputs after a request's first, and those of other requests, could not be answered in time; the request was
+    /// not admitted. A smaller one may be.
+    #[error(
+        "the inputs after the first are predicted to take {:.1} s with those of other requests; \
+         send fewer inputs per request; the limit is {:.1} s",
+        wait.as_secs_f64(),
+        limit.as_secs_f64()
+    )]
+    TooMuchWork {
+        /// Predicted time until all such inputs are answered.
         wait: Duration,
         /// Upper limit on it.
         limit: Duration,

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::keys::Keys;
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::memory::HostMemory;
+use crate::memory::{self, HostMemory};
 use crate::models::Models;
 use crate::observe::{Counters, OutcomeRates};
 use crate::offload::Offload;
@@ -73,10 +73,11 @@ impl App {
         })
     }
 
-    /// Returns free memory to the system after each burst of large requests; never ends. It concerns the whole process,
+    /// Returns free memory to the system after each burst of large requests or of connections; never ends. It concerns the whole process,
     /// so the program that serves the application spawns it.
     pub async fn return_memory_after_bursts(self: Arc<App>) {
-        self.memory.return_after_bursts().await;
+        let connections = &self.observe.connections;
+        tokio::join!(self.memory.return_after_bursts(), memory::return_after(connections));
     }
 
     /// Returns an id for an answer: unique in this process, and by its start time nearly so among others.

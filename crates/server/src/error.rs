@@ -212,9 +212,11 @@ impl From<RequestError> for Refusal {
             }
             RequestError::Overloaded { wait, .. } => Refusal::Overloaded { message, wait },
             RequestError::WaitTooLong { wait, limit } => Refusal::Overloaded {
-                message: format!(
-                    "{message} (four fifths of --request-timeout are for predicted work)"
-                ),
+                message: format!("{message} (four fifths of --request-timeout)"),
+                wait: Some(wait.saturating_sub(limit)),
+            },
+            RequestError::TooMuchWork { wait, limit } => Refusal::Overloaded {
+                message: format!("{message} (two fifths of --request-timeout)"),
                 wait: Some(wait.saturating_sub(limit)),
             },
             RequestError::WrongTask { .. } => Refusal::WrongKind(message),

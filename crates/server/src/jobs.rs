@@ -202,6 +202,10 @@ impl App {
             job.inputs = job.inputs.into_iter().map(bare).collect::<Result<_, Refusal>>()?;
         }
         self.check_footprint(served, &job)?;
+        if let Overlong::Chunk(chunking) = job.overlong {
+            Chunks::task(&job.task)?;
+            chunking.room(&served.engine.model().tokenizer, served.engine.max_tokens())?;
+        }
         let admitted = self.admit(served, job.inputs.iter().map(Input::length), job.overlong)?;
         match job.overlong {
             Overlong::Chunk(chunking) => self.run_in_chunks(served, admitted, job, chunking).await,
@@ -275,10 +279,7 @@ impl App {
         mut job: Job,
         chunking: Chunking,
     ) -> Result<Outputs, Failure> {
-        // Before tokenizing, which is the expensive part.
-        Chunks::task(&job.task)?;
         let pools_prompts = served.engine.model().embedding.include_prompt;
-        chunking.room(&served.engine.model().tokenizer, served.engine.max_tokens())?;
         let text = |input| match input {
             Input::Text(text) => Ok(text),
             Input::Prompted(prompt, text) if pools_prompts => Ok(prompt + &text),
@@ -292,9 +293,12 @@ impl App {
             .map(text)
             .collect::<Result<Vec<String>, _>>()?;
         let reader = served.clone();
-        let split = move |text| {
-            let engine = &reader.engine;
-            Chunks::split(&engine.model().tokenizer, text, chunking, engine.max_tokens())
+        let split = move |text: String| {
+            let (engine, length) = (&reader.engine, InputLength::Bytes(text.len()));
+            let chunks =
+                Chunks::split(&engine.model().tokenizer, text, chunking, engine.max_tokens())?;
+            engine.record_tokens(length, chunks.tokens());
+            Ok(chunks)
         };
         let split = move || texts.into_iter().map(split).collect::<Vec<_>>();
         let chunks = self.tokenizer_pool.run(&job.charge, split).await?;
@@ -434,6 +438,7 @@ fn is_of_input(error: &RequestError) -> bool {
         | RequestError::NotFinite => true,
         RequestError::Overloaded { .. }
         | RequestError::WaitTooLong { .. }
+        | RequestError::TooMuchWork { .. }
         | RequestError::WrongTask { .. }
         | RequestError::Device(_)
         | RequestError::DeviceLost(_)

@@ -16,6 +16,7 @@ use bigbatch_engine::host::return_free_memory;
 use tokio::sync::Notify;
 
 use crate::error::Refusal;
+use crate::observe::ConnectionCounters;
 
 /// Charges up to this size may take all of the budget, larger ones three quarters of it.
 const SMALL_BYTES: usize = 64 << 10;
@@ -65,6 +66,16 @@ impl Account {
     }
 }
 
+/// Returns free memory to the system each time that many connections have been closed; never ends.
+pub(crate) async fn return_after(connections: &ConnectionCounters) {
+    loop {
+        connections.wait_for_fall().await;
+        tokio::time::sleep(RETURN_DELAY).await;
+        // It does not panic, so there is nothing to be lost.
+        let _ = tokio::task::spawn_blocking(return_free_memory).await;
+    }
+}
+
 /// Returns the default budget: a quarter of the memory that this process may use, and 64 MiB at least.
 pub fn default_budget_bytes() -> usize {
     let limit = bigbatch_engine::host::memory_limit_bytes().unwrap_or(0);
@@ -93,25 +104,32 @@ impl HostMemory {
         self.all.taken.load(Ordering::Relaxed)
     }
 
-    /// Returns free memory to the system after each time that the charges have fallen far below their peak, which the
+    /// Returns free memory to the system when the charges have fallen far below their peak and stayed there, which the
     /// allocator would keep for ever. Never ends; costs nothing while no requests arrive.
     pub(crate) async fn return_after_bursts(&self) {
         loop {
             self.fallen.notified().await;
+            let burst = self.peak.swap(0, Ordering::Relaxed);
+            // A charge that grows meanwhile has been taken before it raises the peak, so that none is missed.
+            self.peak.fetch_max(self.taken_bytes(), Ordering::Relaxed);
             tokio::time::sleep(RETURN_DELAY).await;
-            if !self.is_far_below_peak() {
+            if self.peak.load(Ordering::Relaxed) <= burst / 2 {
+                // It does not panic, so there is nothing to be lost.
+                let _ = tokio::task::spawn_blocking(return_free_memory).await;
                 continue;
             }
-            self.peak.store(self.taken_bytes(), Ordering::Relaxed);
-            // It does not panic, so there is nothing to be lost.
-            let _ = tokio::task::spawn_blocking(return_free_memory).await;
+            // Requests go on: what they took they would take again.
+            self.peak.fetch_max(burst, Ordering::Relaxed);
+            if self.is_far_below_peak() {
+                self.fallen.notify_one();
+            }
         }
     }
 
     /// Returns whether the charges have fallen by half and by [`RETURNED_BYTES_MIN`] since their peak.
     fn is_far_below_peak(&self) -> bool {
         let (peak, taken) = (self.peak.load(Ordering::Relaxed), self.taken_bytes());
-        taken <= peak / 2 && peak - taken >= RETURNED_BYTES_MIN
+        taken <= peak / 2 && peak.saturating_sub(taken) >= RETURNED_BYTES_MIN
     }
 
     /// Returns the error for a charge that does not fit now.

@@ -4,31 +4,30 @@
 //! afterwards. The speed is that at which admitted work was answered during the last seconds in which there was any,
 //! with whatever else the machine did meanwhile: tokenizing, other engines, other processes. A batch's time has a
 //! part that does not depend on its work (launches on a GPU); the least time of a batch that found the device idle
-//! bounds it. Batches that take little more than that prove nothing about the speed, and until others have run no wait
-//! is predicted.
+//! bounds it. Batches that take little more than that do not show the speed, and until others have run no wait is
+//! predicted.
 //!
 //! A request is admitted if all work ahead of it and its own would be done within [`USABLE_SHARE`] of its time limit,
-//! in whatever order. Inputs after a request's first may take half of that: as in the server's slots, requests that
-//! begin find room beside a large one.
+//! in whatever order. Inputs after a request's first may take half of that, and count for no more even if an idle
+//! engine accepted more: they wait for slots, so that requests that begin find room beside a large one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::RequestError;
-use crate::text::input::InputLength;
 
 /// Share of a time limit that predicted work may fill. The rest is for errors of the prediction.
 const USABLE_SHARE: f64 = 0.8;
 /// Share of [`USABLE_SHARE`] that inputs after their request's first may fill.
 const FURTHER_SHARE: f64 = 0.5;
 /// Time over which the speed is averaged, in seconds of work.
-const MEMORY_SECONDS: f64 = 10.0;
-/// A batch tells the speed if it takes this many times as long as the shortest.
-const TELLING_FACTOR: f64 = 4.0;
+const AVERAGING_SECONDS: f64 = 10.0;
+/// Batches show the speed if they take this many times as long as the shortest.
+const SIGNIFICANT_FACTOR: f64 = 4.0;
 /// Tokens per byte before any text has been tokenized.
 const TOKENS_PER_BYTE: f64 = 0.25;
 /// Bytes over which the tokens per byte are averaged.
-const MEMORY_BYTES: f64 = 1e6;
+const AVERAGING_BYTES: f64 = 1e6;
 
 /// The work that waits or runs, and the speed at which it was done.
 #[derive(Default)]
@@ -84,18 +83,20 @@ impl Speed {
             let shortest = self.shortest_seconds.map_or(seconds, |shortest| shortest.min(seconds));
             self.shortest_seconds = Some(shortest);
         }
-        let kept = (-seconds / MEMORY_SECONDS).exp();
-        self.batches = self.batches * kept + 1.0;
-        self.seconds = self.seconds * kept + seconds;
-        self.flops = self.flops * kept + flops as f64;
+        let kept = (-seconds / AVERAGING_SECONDS).exp();
+        // A batch that took longer than the average reaches back counts as its last seconds.
+        let weight = if seconds > 0.0 { (1.0 - kept) * AVERAGING_SECONDS / seconds } else { 1.0 };
+        self.batches = self.batches * kept + weight;
+        self.seconds = self.seconds * kept + weight * seconds;
+        self.flops = self.flops * kept + weight * flops as f64;
         self.latest = Some(done);
     }
 
-    /// Returns the operations per second, if the latest batches tell it.
+    /// Returns the operations per second, if the latest batches show it.
     fn flops_per_second(&self) -> Option<f64> {
         let constant = self.batches * self.shortest_seconds?;
-        let tells = self.flops > 0.0 && self.seconds >= TELLING_FACTOR * constant;
-        tells.then(|| self.flops / (self.seconds - constant))
+        let shown = self.flops > 0.0 && self.seconds >= SIGNIFICANT_FACTOR * constant;
+        shown.then(|| self.flops / (self.seconds - constant))
     }
 }
 
@@ -108,7 +109,7 @@ struct TextSize {
 
 impl TextSize {
     fn record(&mut self, bytes: usize, tokens: usize) {
-        let kept = (-(bytes as f64) / MEMORY_BYTES).exp();
+        let kept = (-(bytes as f64) / AVERAGING_BYTES).exp();
         self.bytes = self.bytes * kept + bytes as f64;
         self.tokens = self.tokens * kept + tokens as f64;
     }
@@ -134,7 +135,7 @@ impl Backlog {
     /// nothing else waits, or if the speed is not known yet.
     ///
     /// # Errors
-    /// [`RequestError::WaitTooLong`].
+    /// [`RequestError::WaitTooLong`], [`RequestError::TooMuchWork`].
     pub(super) fn reserve(
         self: &Arc<Backlog>,
         first: u64,
@@ -150,16 +151,16 @@ impl Backlog {
         {
             let usable = limit.as_secs_f64() * USABLE_SHARE;
             let usable_further = usable * FURTHER_SHARE;
-            let (wait, wait_further) = (sum.all as f64 / speed, sum.further as f64 / speed);
-            let late = |wait: f64, limit: f64| {
-                let duration = |seconds: f64| Duration::from_secs_f64(seconds.min(1e6));
-                RequestError::WaitTooLong { wait: duration(wait), limit: duration(limit) }
-            };
-            if wait > usable {
-                return Err(late(wait, usable));
-            }
+            let wait_further = sum.further as f64 / speed;
+            let wait = (sum.all - sum.further) as f64 / speed + wait_further.min(usable_further);
+            let duration = |seconds: f64| Duration::from_secs_f64(seconds.min(1e6));
             if further > 0 && wait_further > usable_further {
-                return Err(late(wait_further, usable_further));
+                let (wait, limit) = (duration(wait_further), duration(usable_further));
+                return Err(RequestError::TooMuchWork { wait, limit });
+            }
+            if wait > usable {
+                let (wait, limit) = (duration(wait), duration(usable));
+                return Err(RequestError::WaitTooLong { wait, limit });
             }
         }
         state.outstanding = sum;
@@ -172,21 +173,14 @@ impl Backlog {
         self.state().speed.record(flops, admitted, Instant::now());
     }
 
-    /// Records how many tokens an input has. One that came as ids tells nothing.
-    pub(super) fn record_tokens(&self, length: InputLength, tokens: usize) {
-        if let InputLength::Bytes(bytes) = length {
-            self.state().text.record(bytes, tokens);
-        }
+    /// Records how many tokens a text of so many bytes has, without special ones.
+    pub(super) fn record_text(&self, bytes: usize, tokens: usize) {
+        self.state().text.record(bytes, tokens);
     }
 
-    /// Predicts the tokens of an input, from those of the texts before it.
-    pub(super) fn predict_tokens(&self, length: InputLength) -> usize {
-        match length {
-            InputLength::Bytes(bytes) => {
-                (bytes as f64 * self.state().text.tokens_per_byte()).ceil() as usize
-            }
-            InputLength::Tokens(tokens) => tokens,
-        }
+    /// Predicts the tokens of a text of so many bytes, without special ones, from the texts before it.
+    pub(super) fn predict_tokens(&self, bytes: usize) -> usize {
+        (bytes as f64 * self.state().text.tokens_per_byte()).ceil() as usize
     }
 
     /// Predicts how long the work that waits or runs takes; `None` while the speed is not known.
@@ -264,7 +258,7 @@ mod tests {
     }
 
     fn is_late(result: Result<Reservation, RequestError>) -> bool {
-        matches!(result, Err(RequestError::WaitTooLong { .. }))
+        matches!(result, Err(RequestError::WaitTooLong { .. } | RequestError::TooMuchWork { .. }))
     }
 
     #[test]
@@ -295,6 +289,17 @@ mod tests {
     }
 
     #[test]
+    fn a_stall_is_forgotten_as_fast_as_any_other_batch() {
+        let (mut speed, start) = (Speed::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        speed.record(1, start, start + Duration::from_millis(1));
+        speed.record(100, at(1), at(100));
+        (100..130).for_each(|second| speed.record(100, at(1), at(second + 1)));
+        let speed = speed.flops_per_second().expect("it ran for 30 s");
+        assert!((90.0..101.0).contains(&speed), "{speed}");
+    }
+
+    #[test]
     fn a_request_is_refused_if_all_work_would_take_more_than_four_fifths_of_its_limit() {
         let backlog = at_100_per_second();
         let first = backlog.reserve(5000, 0, LIMIT).expect("nothing else waits");
@@ -310,9 +315,11 @@ mod tests {
     #[test]
     fn inputs_after_the_first_leave_half_of_the_time_to_other_requests() {
         let backlog = at_100_per_second();
-        let _large = backlog.reserve(10, 390, LIMIT).expect("3.9 s");
-        assert!(is_late(backlog.reserve(10, 20, LIMIT)));
-        let _small = backlog.reserve(300, 0, LIMIT).expect("it is one input");
+        let _large = backlog.reserve(10, 5000, LIMIT).expect("nothing else waits");
+        let refused = backlog.reserve(10, 1, LIMIT).map(drop);
+        assert!(matches!(refused, Err(RequestError::TooMuchWork { .. })), "{refused:?}");
+        let _small = backlog.reserve(380, 0, LIMIT).expect("3.9 s beside 4 s of the large one");
+        assert!(is_late(backlog.reserve(20, 0, LIMIT)));
     }
 
     #[test]
@@ -326,13 +333,9 @@ mod tests {
     #[test]
     fn tokens_are_predicted_from_the_texts_before() {
         let backlog = Backlog::default();
-        let predict = |bytes| backlog.predict_tokens(InputLength::Bytes(bytes));
-        assert_eq!(predict(100), 25);
-        for _ in 0..10 {
-            backlog.record_tokens(InputLength::Bytes(1_000_000), 500_000);
-            backlog.record_tokens(InputLength::Tokens(10), 10);
-        }
-        assert_eq!((predict(100), backlog.predict_tokens(InputLength::Tokens(7))), (50, 7));
+        assert_eq!(backlog.predict_tokens(100), 25);
+        (0..10).for_each(|_| backlog.record_text(1_000_000, 500_000));
+        assert_eq!(backlog.predict_tokens(100), 50);
     }
 
     #[test]

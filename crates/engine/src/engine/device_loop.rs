@@ -106,11 +106,11 @@ impl InFlightBatch {
         let elapsed = turn.elapsed();
         shared.watch.batch_finished(elapsed, result.as_ref().map(|_| ()).map_err(lost));
         log_end(info, elapsed, result.as_ref().err());
-        let flops = requests.iter().map(|request| request.slot.work.flops()).sum();
-        let first = requests.iter().map(|request| request.admitted).min();
-        shared.backlog.record_batch(flops, first.unwrap_or(turn));
         match result {
             Ok(rows) => {
+                let flops = requests.iter().map(|request| request.slot.work.flops()).sum();
+                let first = requests.iter().map(|request| request.admitted).min();
+                shared.backlog.record_batch(flops, first.unwrap_or(turn));
                 let copy = if started < free_since { Duration::ZERO } else { copy };
                 let compute = turn.elapsed().saturating_sub(copy);
                 let times = DeviceTimes { turn, copy, compute };

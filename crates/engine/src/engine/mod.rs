@@ -47,7 +47,7 @@ use crate::device::{Device, DeviceInfo, DeviceOptions, MemoryPlan};
 use crate::error::{LoadError, RequestError};
 use crate::model::Model;
 use crate::task::Task;
-use crate::text::chunk::Overlong;
+use crate::text::chunk::{Chunking, Overlong};
 use crate::text::input::{Input, InputLength, Truncate};
 
 /// Limits and sizes of an engine, fixed at its start.
@@ -161,7 +161,7 @@ impl Engine {
     /// that has not run long enough to know its speed, accept anything.
     ///
     /// # Errors
-    /// [`RequestError::WaitTooLong`].
+    /// [`RequestError::WaitTooLong`], [`RequestError::TooMuchWork`].
     pub fn reserve(
         &self,
         inputs: impl IntoIterator<Item = InputLength>,
@@ -170,7 +170,7 @@ impl Engine {
     ) -> Result<Reservation, RequestError> {
         let flops = |length: InputLength| match overlong {
             Overlong::Truncate(truncate) => self.predict_flops(length, truncate),
-            Overlong::Chunk(_) => self.predict_flops_in_windows(length),
+            Overlong::Chunk(chunking) => self.predict_flops_in_windows(length, chunking),
         };
         let mut inputs = inputs.into_iter().map(flops);
         let of_first = inputs.next().unwrap_or(0);
@@ -228,16 +228,28 @@ impl Engine {
 
     /// Predicts the floating-point operations for an input that is read whole.
     fn predict_flops(&self, length: InputLength, truncate: Truncate) -> u64 {
-        let tokens = self.shared.backlog.predict_tokens(length);
+        let tokens = self.shared.predict_tokens(length);
         // What is too long is rejected soon, and costs no more than what is not.
         self.shared.flops(truncate.kept(tokens, self.max_tokens()).len().min(self.max_tokens()))
     }
 
-    /// Predicts the floating-point operations for a text that is read in windows, but for their overlap.
-    fn predict_flops_in_windows(&self, length: InputLength) -> u64 {
-        let (tokens, window) = (self.shared.backlog.predict_tokens(length), self.max_tokens());
-        let whole = (tokens / window) as u64;
-        whole.saturating_mul(self.shared.flops(window)) + self.shared.flops(tokens % window)
+    /// Predicts the floating-point operations for a text that is read in windows.
+    fn predict_flops_in_windows(&self, length: InputLength, chunking: Chunking) -> u64 {
+        let (tokens, special) =
+            (self.shared.predict_tokens(length), self.model().tokenizer.frame_tokens());
+        let size = chunking.size.unwrap_or(usize::MAX).min(self.max_tokens());
+        if tokens <= size {
+            return self.shared.flops(tokens);
+        }
+        let step = size.saturating_sub(special + chunking.overlap).max(1);
+        let windows = 1 + (tokens - size).div_ceil(step) as u64;
+        windows.saturating_mul(self.shared.flops(size))
+    }
+
+    /// Records how many tokens an input has that was tokenized outside the engine: the work of others is predicted from
+    /// their bytes.
+    pub fn record_tokens(&self, length: InputLength, tokens: usize) {
+        self.shared.record_tokens(length, tokens);
     }
 
     /// Submits a forward pass over one token, past the tokenizers and past the limit on requests: the least

@@ -12,6 +12,7 @@ use crate::batch::Limits;
 use crate::device::{DeviceInfo, MemoryMeter, MemoryPlan};
 use crate::error::RequestError;
 use crate::model::{Model, forward_flops};
+use crate::text::input::InputLength;
 
 /// The state of an engine.
 pub(super) struct Shared {
@@ -37,6 +38,24 @@ impl Shared {
     /// Returns the floating-point operations of a forward pass over so many tokens.
     pub(super) fn flops(&self, tokens: usize) -> u64 {
         forward_flops(&self.model.config, [tokens]) as u64
+    }
+
+    /// Records how many tokens an input has, special ones included. Inputs that came as ids do not count.
+    pub(super) fn record_tokens(&self, length: InputLength, tokens: usize) {
+        if let InputLength::Bytes(bytes) = length {
+            let special = self.model.tokenizer.frame_tokens();
+            self.backlog.record_text(bytes, tokens.saturating_sub(special));
+        }
+    }
+
+    /// Predicts the tokens of an input, special ones included.
+    pub(super) fn predict_tokens(&self, length: InputLength) -> usize {
+        match length {
+            InputLength::Bytes(bytes) => {
+                self.backlog.predict_tokens(bytes) + self.model.tokenizer.frame_tokens()
+            }
+            InputLength::Tokens(tokens) => tokens,
+        }
     }
 
     /// Returns the error for a request whose worker threads have gone.

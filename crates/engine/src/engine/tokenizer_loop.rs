@@ -28,7 +28,7 @@ fn tokenize(shared: &Shared, admitted: AdmittedRequest) -> Option<TokenizedReque
             let tokenized = Instant::now();
             slot.work.set(shared.flops(tokens.ids.len()));
             if !tokens.truncated {
-                shared.backlog.record_tokens(request.input.length(), tokens.ids.len());
+                shared.record_tokens(request.input.length(), tokens.ids.len());
             }
             let text = match request.input {
                 Input::Text(text)

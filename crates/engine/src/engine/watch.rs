@@ -3,8 +3,8 @@
 //! A health check reads this without waiting in the queue. The prediction is deliberately coarse: a batch's
 //! work is counted in floating-point operations, the rate is that of the latest batches, and no batch is
 //! predicted to take less than `LEAST`, since the time of a small one is that of its launches. It is right
-//! within a factor of two or three, and serves only to distinguish slow from stuck. The scheduler does not
-//! use it.
+//! within a factor of two or three, and serves only to distinguish slow from stuck. Waits are predicted by
+//! `backlog`, from the admission of requests on; here only the device's turns count, whose small batches matter too.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

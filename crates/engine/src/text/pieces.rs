@@ -165,6 +165,8 @@ impl<'a> Pieces<'a> {
         let latest = self.character_before(end, self.tokenizer.sizes().overlap);
         let earliest = self.characters + (latest.checked_sub(self.characters)?).div_ceil(2).max(1);
         let (offsets, words) = (encoding.get_offsets(), encoding.get_word_ids());
+        let sure_end = self.character_before(end, self.tokenizer.sizes().overlap / 2);
+        let sure = offsets.iter().take_while(|offsets| offsets.1 <= sure_end).count();
         let in_words = self.tokenizer.is_bpe();
         let [mut at_space, mut at_word, mut at_token] = [None; 3];
         let mut reach = self.characters;
@@ -174,7 +176,7 @@ impl<'a> Pieces<'a> {
             if from < before || before < earliest {
                 continue;
             }
-            if from > latest {
+            if from > latest || token + SURE_TOKENS > sure {
                 break;
             }
             let cut = Cut { token, character: from };

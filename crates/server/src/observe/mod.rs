@@ -13,7 +13,7 @@ mod log_writer;
 pub(crate) mod prometheus;
 mod unknown_fields;
 
-pub(crate) use connections::Cut;
+pub(crate) use connections::{ConnectionCounters, Cut};
 pub use counters::{
     Counters, Endpoint, ModelCounters, RefusalRecord, RequestOutcome, RouteCounters,
 };

@@ -149,7 +149,10 @@ async fn tokenize_once(
         }
         let (text, reader) = (prompted(key.1.as_deref(), text.to_owned()), served.clone());
         let read = move || {
-            let bare = reader.engine.model().tokenizer.encode_bare(&text)?;
+            let tokenizer = &reader.engine.model().tokenizer;
+            let bare = tokenizer.encode_bare(&text)?;
+            let tokens = bare.ids.len() + tokenizer.frame_tokens();
+            reader.engine.record_tokens(InputLength::Bytes(text.len()), tokens);
             Ok(Arc::new(TokenizedText { text, bare }))
         };
         texts.insert(key, app.tokenizer_pool.run(charge, read).await?);

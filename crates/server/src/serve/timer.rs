@@ -22,8 +22,8 @@ const RESERVED_HEAD_TIME: Duration = Duration::from_secs(2);
 /// Maximum time of a reserved connection: longer than `/health` waits for a device.
 const RESERVED_TIME: Duration = Duration::from_secs(10);
 
-/// Time from the head of a request to the beginning of its answer for a client that has closed its sending side. It may
-/// wait for the answer, or have gone: nothing tells which before something is written.
+/// Time to the beginning of an answer for a client that has closed its sending side, from then or from the head of its
+/// request, whichever is later. It may wait for the answer, or have gone: nothing shows which before something is written.
 const HALF_CLOSED_TIME: Duration = Duration::from_secs(5);
 
 /// The deadlines of one connection, and the state that they depend on.
@@ -50,8 +50,8 @@ struct TimerState {
     head_since: Option<Instant>,
     /// When the request began whose answer has not begun. Of no use with HTTP/2, which a client ends with its side.
     unanswered_since: Option<Instant>,
-    /// Whether the client has closed its sending side.
-    half_closed: bool,
+    /// When the client closed its sending side.
+    half_closed_since: Option<Instant>,
     /// How the socket takes the current answer, or with HTTP/2 the answers since the last idle moment.
     pace: Pace,
     frames: FrameMeter,
@@ -95,7 +95,7 @@ impl ConnectionTimer {
             idle_since: now,
             head_since: None,
             unanswered_since: None,
-            half_closed: false,
+            half_closed_since: None,
             pace: Pace::default(),
             frames: FrameMeter::new(now),
             any_request: false,
@@ -132,8 +132,8 @@ impl ConnectionTimer {
         let state = self.state();
         let own = state.pace.deadline(self.pace_limits).or_else(|| {
             if state.busy > 0 {
-                let unanswered = state.unanswered_since.filter(|_| state.half_closed);
-                return unanswered.map(|since| since + HALF_CLOSED_TIME);
+                let since = state.unanswered_since?.max(state.half_closed_since?);
+                return Some(since + HALF_CLOSED_TIME);
             }
             if let Some(since) = state.head_since {
                 return Some(since + self.header);
@@ -160,7 +160,7 @@ impl ConnectionTimer {
 
     /// Marks that the client has closed its sending side.
     pub(super) fn record_half_close(&self) {
-        self.state().half_closed = true;
+        self.state().half_closed_since = Some(Instant::now());
     }
 
     /// Closes the connection because its place is needed.

@@ -103,7 +103,9 @@ fn reply(response: Response) -> Reply {
 
 fn failure(error: RequestError) -> Failure {
     let kind = match &error {
-        RequestError::Overloaded { .. } | RequestError::WaitTooLong { .. } => FailureKind::Refused,
+        RequestError::Overloaded { .. }
+        | RequestError::WaitTooLong { .. }
+        | RequestError::TooMuchWork { .. } => FailureKind::Refused,
         RequestError::TooLong { .. } => FailureKind::TooLong,
         _ => FailureKind::Server,
     };

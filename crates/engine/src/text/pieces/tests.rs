@@ -40,8 +40,8 @@ fn both(name: &'static str, json: Value) -> Both {
 
 /// Reads one of the repository's tokenizers with some of its parts replaced.
 fn changed(json: &str, parts: Value) -> Value {
-    let mut tokenizer: Value = serde_json::from_str(json).unwrap();
-    for (key, part) in parts.as_object().unwrap() {
+    let mut tokenizer: Value = serde_json::from_str(json).expect("valid");
+    for (key, part) in parts.as_object().expect("valid") {
         tokenizer[key] = part.clone();
     }
     tokenizer
@@ -170,8 +170,8 @@ static TOKENIZERS: LazyLock<Vec<Both>> = LazyLock::new(|| {
         "pre_tokenizer": byte_level(true, true), "post_processor": roberta}),
     );
     vec![
-        both("byte level, NFC", serde_json::from_str(RANDOM).unwrap()),
-        both("byte level, a regex of its own", serde_json::from_str(EMBED).unwrap()),
+        both("byte level, NFC", serde_json::from_str(RANDOM).expect("valid")),
+        both("byte level, a regex of its own", serde_json::from_str(EMBED).expect("valid")),
         both("byte level, a space before the text, offsets trimmed", level),
         both(
             "byte level, a regex of groups of digits",
@@ -273,7 +273,7 @@ proptest! {
         let Both { pieces, .. } = &TOKENIZERS[0];
         let text = |tokens| "\n".repeat(tokens).replace('\n', " a");
         let (first, second) = (text(first), text(second));
-        let encode = |text: &str| pieces.encode_alone(text).unwrap();
+        let encode = |text: &str| pieces.encode_alone(text).expect("valid");
         let special = pieces.special_tokens(true);
         let params = TruncationParams {
             direction: TruncationDirection::Right,
@@ -281,11 +281,34 @@ proptest! {
             strategy: TruncationStrategy::LongestFirst,
             stride: 0,
         };
-        let (a, b) = truncate_encodings(encode(&first), Some(encode(&second)), &params).unwrap();
+        let (a, b) = truncate_encodings(encode(&first), Some(encode(&second)), &params).expect("valid");
         let pair = Input::Pair(first.as_str().into(), second);
-        let cut = pieces.encode(&pair, room + special, Truncate::Right).unwrap();
-        prop_assert_eq!(cut.own.len(), b.unwrap().len());
+        let cut = pieces.encode(&pair, room + special, Truncate::Right).expect("valid");
+        prop_assert_eq!(cut.own.len(), b.expect("valid").len());
         prop_assert_eq!(cut.ids.len() - cut.own.len() - special, a.len());
+    }
+}
+
+/// Returns the characters of the largest piece of a text.
+fn largest_piece(tokenizer: &Tokenizer, text: &str) -> usize {
+    let mut pieces = Pieces::new(tokenizer, text);
+    let mut largest = 0;
+    while let Some(Piece { encoding, .. }) = pieces.next().expect("it encodes") {
+        let offsets = encoding.get_offsets();
+        largest = largest.max(offsets[offsets.len() - 1].1 - offsets[0].0);
+    }
+    largest
+}
+
+/// The two pieces share enough tokens before a cut can stand, however long tokens are.
+#[test]
+fn texts_of_long_tokens_are_read_in_pieces() {
+    let text = format!("{}[MASK]", " ".repeat(400)).repeat(500);
+    for Both { name, json, whole, .. } in TOKENIZERS.iter().take(4) {
+        let tokenizer = open(name, json, Sizes::CUT);
+        let largest = largest_piece(&tokenizer, &text);
+        assert!(largest <= PIECE_BYTES, "{name}: {largest}");
+        assert!(tokenizer.encode_pieces(&text) == whole.encode_pieces(&text), "{name}");
     }
 }
 
@@ -297,12 +320,7 @@ fn long_texts_are_read_in_pieces_of_bounded_size() {
     for (text, one_word) in [(prose, false), ("aq".repeat(100_000), true)] {
         for Both { name, json, whole, .. } in &*TOKENIZERS {
             let tokenizer = open(name, json, Sizes::CUT);
-            let mut pieces = Pieces::new(&tokenizer, &text);
-            let mut largest = 0;
-            while let Some(Piece { encoding, .. }) = pieces.next().unwrap() {
-                let offsets = encoding.get_offsets();
-                largest = largest.max(offsets[offsets.len() - 1].1 - offsets[0].0);
-            }
+            let largest = largest_piece(&tokenizer, &text);
             // Those that put something before a text cannot go on within a word, nor those that strip it at a space.
             let cut = match *name {
                 "Unigram, not split" | "BPE, a prefix and one word" => false,
@@ -323,7 +341,7 @@ fn no_more_is_read_than_an_answer_needs() {
     let Both { pieces, .. } = &TOKENIZERS[0];
     let read = |cut_end, limit| {
         let mut reader = Reader::new(pieces, &text, limit, cut_end);
-        reader.read_past(limit).unwrap();
+        reader.read_past(limit).expect("valid");
         (reader.tokens(), reader.complete(), reader.into_kept().len())
     };
     let (tokens, complete, _) = read(None, 100);

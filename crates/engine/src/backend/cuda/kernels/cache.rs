@@ -153,7 +153,12 @@ fn check_owner(uid: u32, mode: u32) -> io::Result<()> {
 }
 
 fn report_unused(path: &Path, reason: &io::Error) {
-    tracing::warn!(path = %path.display(), %reason, "compiled kernels are not read from here, but compiled anew");
+    tracing::warn!(
+        path = %path.display(),
+        %reason,
+        "compiled kernels are not kept here; it must be no link, and only this user may own it and write to it; \
+         set XDG_CACHE_HOME to keep them elsewhere"
+    );
 }
 
 fn file_name(name: &str, key: Key) -> String {
