@@ -174,8 +174,12 @@ impl Engine {
         };
         let mut inputs = inputs.into_iter().map(flops);
         let of_first = inputs.next().unwrap_or(0);
-        // Windows after the first are submitted as further inputs are.
-        let first = of_first.min(self.shared.flops(self.max_tokens()));
+        let longest = match overlong {
+            Overlong::Truncate(_) => self.max_tokens(),
+            // Windows after the first are submitted as further inputs are.
+            Overlong::Chunk(chunking) => self.window_tokens(chunking),
+        };
+        let first = of_first.min(self.shared.flops(longest));
         let further = inputs.fold(of_first - first, u64::saturating_add);
         self.shared.backlog.reserve(first, further, limit)
     }
@@ -237,13 +241,18 @@ impl Engine {
     fn predict_flops_in_windows(&self, length: InputLength, chunking: Chunking) -> u64 {
         let (tokens, special) =
             (self.shared.predict_tokens(length), self.model().tokenizer.frame_tokens());
-        let size = chunking.size.unwrap_or(usize::MAX).min(self.max_tokens());
+        let size = self.window_tokens(chunking);
         if tokens <= size {
             return self.shared.flops(tokens);
         }
         let step = size.saturating_sub(special + chunking.overlap).max(1);
         let windows = 1 + (tokens - size).div_ceil(step) as u64;
         windows.saturating_mul(self.shared.flops(size))
+    }
+
+    /// Returns the tokens of a window, special ones included.
+    fn window_tokens(&self, chunking: Chunking) -> usize {
+        chunking.size.unwrap_or(usize::MAX).min(self.max_tokens())
     }
 
     /// Records how many tokens an input has that was tokenized outside the engine: the work of others is predicted from
