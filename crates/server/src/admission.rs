@@ -1,11 +1,11 @@
 //! Admission: whether a request is accepted, and how many of its inputs are in flight in an engine.
 //!
-//! A request is admitted as one, before any of it is tokenized: if its first input finds a free slot, and the engine
-//! predicts that all its inputs can be answered in time; else it is refused at once. The slot
-//! stays the request's own, so that its inputs advance one after the other however busy the engine is. Further
-//! inputs share a little less than half of the slots with those of all other requests: a large request leaves the
-//! other half to requests that begin. They wait in order of arrival, and a request waits for one slot at a time, so
-//! that slots go round. Nothing polls: a semaphore wakes who is next.
+//! A request is admitted whole, before the engine tokenizes any of it, if its first input finds a free slot and the
+//! engine predicts that all its inputs can be answered in time. Otherwise it is refused at once. The slot stays the
+//! request's own, so that its inputs advance one after the other however busy the engine is. Further inputs share a
+//! little less than half of the slots with those of all other requests: a large request leaves the other half to
+//! requests that begin. They wait in order of arrival, and a request waits for one slot at a time, so that slots go
+//! round. Nothing polls: a semaphore wakes the next one.
 //!
 //! The engine returns a permit when the input has left it, which may be after its request was dropped.
 
@@ -39,8 +39,8 @@ impl Admission {
     /// Admits a request whose inputs must be answered within `limit`, or refuses it.
     ///
     /// # Errors
-    /// [`RequestError::Overloaded`] if no slot is free, [`RequestError::WaitTooLong`] if the answer is predicted to
-    /// come too late.
+    /// [`RequestError::Overloaded`] if no slot is free, [`RequestError::WaitTooLong`] and
+    /// [`RequestError::TooMuchWork`] if the answer is predicted to come too late.
     pub(crate) fn admit(
         &self,
         engine: &Engine,

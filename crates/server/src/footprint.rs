@@ -2,8 +2,8 @@
 //! and for `--answer-limit`. Allocates and reserves nothing; `memory` reserves.
 //!
 //! Texts are not tokenized yet, so their bytes bound their tokens. The sizes of structures are rounded up; JSON is
-//! counted as it is written, and beside the values that it is written from. Memory bounded by the
-//! number of threads, such as that of tokenizing, is not counted here.
+//! counted as it is written, and beside the values that it is written from. Memory bounded by the number of threads,
+//! such as that of tokenizing, is not counted here.
 
 use std::iter::Sum;
 

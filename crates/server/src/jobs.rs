@@ -1,9 +1,9 @@
 //! Jobs: the inputs of one request and what to compute from them.
 //!
 //! A job is admitted whole or refused (`admission`). Its inputs are submitted to the engine as slots become free, and
-//! awaited in order. The first failure fails the
-//! job, unless the request asks for the answers to the other inputs (`partial`). Inputs that are too long are read
-//! in windows where the request asks for it. What a job's outputs look like on the wire is the business of `routes`.
+//! awaited in order. The first failure fails the job, unless the request asks for the answers to the other inputs
+//! (`partial`). Inputs that are too long are read in windows where the request asks for it. What a job's outputs look
+//! like on the wire is the business of `routes`.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
