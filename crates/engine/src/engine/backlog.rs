@@ -29,6 +29,11 @@ const TOKENS_PER_BYTE: f64 = 0.25;
 /// Bytes over which the tokens per byte are averaged.
 const AVERAGING_BYTES: f64 = 1e6;
 
+/// Returns a predicted time, which may be infinite, as a duration of at most some days.
+pub(super) fn to_duration(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds.min(1e6))
+}
+
 /// The work that waits or runs, and the speed at which it was done.
 #[derive(Default)]
 pub(super) struct Backlog {
@@ -153,13 +158,12 @@ impl Backlog {
             let usable_further = usable * FURTHER_SHARE;
             let wait_further = sum.further as f64 / speed;
             let wait = (sum.all - sum.further) as f64 / speed + wait_further.min(usable_further);
-            let duration = |seconds: f64| Duration::from_secs_f64(seconds.min(1e6));
             if further > 0 && wait_further > usable_further {
-                let (wait, limit) = (duration(wait_further), duration(usable_further));
+                let (wait, limit) = (to_duration(wait_further), to_duration(usable_further));
                 return Err(RequestError::TooMuchWork { wait, limit });
             }
             if wait > usable {
-                let (wait, limit) = (duration(wait), duration(usable));
+                let (wait, limit) = (to_duration(wait), to_duration(usable));
                 return Err(RequestError::WaitTooLong { wait, limit });
             }
         }
@@ -186,8 +190,7 @@ impl Backlog {
     /// Predicts how long the work that waits or runs takes; `None` while the speed is not known.
     pub(super) fn predict_wait(&self) -> Option<Duration> {
         let state = self.state();
-        let seconds = state.outstanding.all as f64 / state.speed.flops_per_second()?;
-        Some(Duration::from_secs_f64(seconds.min(1e6)))
+        Some(to_duration(state.outstanding.all as f64 / state.speed.flops_per_second()?))
     }
 }
 

@@ -245,7 +245,7 @@ impl Engine {
         if tokens <= size {
             return self.shared.flops(tokens);
         }
-        let step = size.saturating_sub(special + chunking.overlap).max(1);
+        let step = size.saturating_sub(chunking.overlap.saturating_add(special)).max(1);
         let windows = 1 + (tokens - size).div_ceil(step) as u64;
         windows.saturating_mul(self.shared.flops(size))
     }
@@ -283,7 +283,8 @@ impl Engine {
             admitted: now,
             tokenized: now,
         };
-        let work = shared.backlog.add(shared.flops(1));
+        // No work to wait for: an engine that only shows that it answers is idle.
+        let work = shared.backlog.add(0);
         let id = shared.queue.admit_tokenized(work, tokenized);
         let id = id.map_err(|_| shared.stopped_error())?;
         Ok(Pending::new(shared, id, receiver))

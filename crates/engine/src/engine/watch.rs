@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::backlog::to_duration;
 use crate::batch::PackedBatch;
 use crate::model::{Config, forward_flops};
 
@@ -81,7 +82,7 @@ struct WatchState {
 impl WatchState {
     fn predict(&self, flops: f64) -> Option<Duration> {
         let seconds = (self.flops > 0.0).then(|| self.seconds / self.flops * flops)?;
-        Some(Duration::from_secs_f64(seconds.min(1e6)).max(LEAST))
+        Some(to_duration(seconds).max(LEAST))
     }
 }
 

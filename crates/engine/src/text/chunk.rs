@@ -179,6 +179,17 @@ impl Chunks {
         self.windows.len()
     }
 
+    /// Returns the tokens of all windows, special ones included, beyond those of the whole text.
+    pub fn shared_tokens(&self) -> usize {
+        let windows = self.windows.iter().map(|window| window.len() + self.frame.len());
+        windows.sum::<usize>().saturating_sub(self.tokens())
+    }
+
+    /// Returns the whole text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Returns the tokens of the whole text, special ones included once.
     pub fn tokens(&self) -> usize {
         self.bare.ids.len() + self.frame.len()

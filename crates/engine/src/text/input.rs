@@ -151,7 +151,7 @@ impl SpecialTokens {
         Tokens { ids, spans, own, truncated: range.len() < bare.ids.len(), prompt: 0 }
     }
 
-    /// Puts the special tokens around all of a text's tokens.
+    /// Puts the special tokens around all of a text's tokens, which are moved: a long text has millions.
     pub(super) fn around(&self, bare: Tokens) -> Tokens {
         let SpecialTokens { before, after } = self;
         let Tokens { mut ids, mut spans, .. } = bare;

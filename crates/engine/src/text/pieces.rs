@@ -85,6 +85,8 @@ struct Cut {
     token: usize,
     /// The first character after it, counted in the whole text.
     character: usize,
+    /// Tokens from it on that the end of the piece cannot change: the next piece must begin with the same.
+    sure: usize,
 }
 
 impl<'a> Pieces<'a> {
@@ -117,7 +119,7 @@ impl<'a> Pieces<'a> {
                 return Ok(Some(Piece { encoding, own }));
             }
             if let Some(cut) = self.find_cut(&encoding, end)
-                && self.confirm(cut, &encoding, end)?
+                && self.confirm(cut, &encoding)?
             {
                 return Ok(Some(Piece { encoding, own: first..cut.token + 1 }));
             }
@@ -179,7 +181,7 @@ impl<'a> Pieces<'a> {
             if from > latest || token + SURE_TOKENS > sure {
                 break;
             }
-            let cut = Cut { token, character: from };
+            let cut = Cut { token, character: from, sure: sure - token };
             if words[token] == words[token - 1] {
                 at_token = Some(cut).filter(|_| in_words && from == before).or(at_token);
                 continue;
@@ -200,20 +202,14 @@ impl<'a> Pieces<'a> {
         self.characters + self.text[self.start..byte].chars().count()
     }
 
-    /// Encodes the piece after a cut and moves there if both pieces have the same tokens between the cut and the
-    /// margin of the first piece, which ends at byte `end`.
-    fn confirm(&mut self, cut: Cut, encoding: &Encoding, end: usize) -> tokenizers::Result<bool> {
-        let sizes = self.tokenizer.sizes();
-        let sure_end = self.character_before(end, sizes.overlap / 2);
-        let offsets = &encoding.get_offsets()[cut.token..];
-        let sure = offsets.iter().take_while(|offsets| offsets.1 <= sure_end).count();
-        let before = Characters::new(&self.text[self.start..end]);
-        let start = self.start + before.bytes(&(0..cut.character - self.characters)).end;
-        let next = self.encode(start, cut.character, sizes.piece)?;
-        let sure_ids = &encoding.get_ids()[cut.token..cut.token + sure];
-        let stands = sure >= SURE_TOKENS
-            && next.get_ids().starts_with(sure_ids)
-            && next.get_offsets().starts_with(&offsets[..sure]);
+    /// Encodes the piece after a cut and moves there if it begins with the tokens that are sure in the piece before.
+    fn confirm(&mut self, cut: Cut, encoding: &Encoding) -> tokenizers::Result<bool> {
+        let sure = cut.token..cut.token + cut.sure;
+        let before = self.text[self.start..].chars().take(cut.character - self.characters);
+        let start = self.start + before.map(char::len_utf8).sum::<usize>();
+        let next = self.encode(start, cut.character, self.tokenizer.sizes().piece)?;
+        let stands = next.get_ids().starts_with(&encoding.get_ids()[sure.clone()])
+            && next.get_offsets().starts_with(&encoding.get_offsets()[sure]);
         if stands {
             (self.start, self.characters, self.ahead) = (start, cut.character, Some(next));
         }
