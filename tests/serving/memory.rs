@@ -1,8 +1,12 @@
-//! Memory that a burst of large requests took goes back to the system without a further request to cause it.
+//! The memory of the process: requests stay within the budget, and what a burst of large ones took goes back to the
+//! system without a further request to cause it.
 
 use std::thread;
 
+use serde_json::json;
+
 use crate::process::{Process, exchange, post, status, wait};
+use crate::support::{Scratch, text};
 
 /// Returns a figure of the server's own memory from the kernel, in KiB: `VmRSS` now, `VmHWM` at most so far.
 fn memory_kib(server: &Process, name: &str) -> u64 {
@@ -28,4 +32,23 @@ fn a_burst_leaves_no_memory_behind() {
     let peak = memory_kib(&server, "VmHWM");
     assert!(peak > 2 * idle, "{idle} KiB, at most {peak}");
     wait(|| (memory_kib(&server, "VmRSS") < idle + idle / 5).then_some(()));
+}
+
+#[test]
+fn one_request_takes_no_more_than_the_budget() {
+    const BUDGET_KIB: u64 = 64 << 10;
+    let scratch = Scratch::new();
+    let labels = ["--head", "classify", "--labels", "entailment,neutral"];
+    let model = scratch.checkpoint("entailment", &labels);
+    let server = Process::start(&["--model", text(&model), "--host-memory-budget", "64MiB"]);
+    let before = memory_kib(&server, "VmHWM");
+    // A sentence of 1.9 MB per candidate label: a gigabyte in all.
+    let template = format!("{}{{}}", "a".repeat(1_900_000));
+    let candidates = vec!["b"; 500];
+    let parameters = json!({ "candidate_labels": candidates, "hypothesis_template": template });
+    let body = json!({ "inputs": "hello", "parameters": parameters }).to_string();
+    let answer = exchange(server.address, post("/", "", &body).as_bytes());
+    assert_eq!(status(&answer), 413, "{answer}");
+    let after = memory_kib(&server, "VmHWM");
+    assert!(after < before + BUDGET_KIB, "{before} KiB, at most {after}");
 }

@@ -47,9 +47,9 @@ impl Admission {
         inputs: impl IntoIterator<Item = InputLength>,
         overlong: Overlong,
         limit: Duration,
-    ) -> Result<Admitted, RequestError> {
+    ) -> Result<Grant, RequestError> {
         let slots = self.take_slot().ok_or_else(|| engine.overloaded_error())?;
-        Ok(Admitted { slots, time: engine.reserve(inputs, overlong, limit)? })
+        Ok(Grant { slots, time: engine.reserve(inputs, overlong, limit)? })
     }
 
     /// Takes a slot for a request; `None` if none is free.
@@ -74,7 +74,7 @@ type PermitFuture = Pin<Box<dyn Future<Output = Result<Permit, RequestError>> + 
 
 /// An accepted request that still has inputs to submit: its slots, and the engine's time for its inputs. Dropping it
 /// gives up both.
-pub(crate) struct Admitted {
+pub(crate) struct Grant {
     pub(crate) slots: Slots,
     pub(crate) time: Reservation,
 }

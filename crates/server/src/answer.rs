@@ -11,11 +11,8 @@ use axum::body::{Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use serde::Serialize;
 
+use crate::error::Refusal;
 use crate::memory::Charge;
-use crate::offload::blocking;
-
-/// An answer that could take more than this is written beside the async threads.
-const INLINE_BYTES: usize = 1 << 20;
 
 /// Bytes per piece.
 const PIECE_BYTES: usize = 64 << 10;
@@ -28,25 +25,18 @@ pub(crate) struct JsonBody {
 }
 
 impl JsonBody {
-    /// Writes `value`. The charge bounds how large it can be, and shrinks to what it is.
-    pub(crate) fn write(value: &impl Serialize, charge: Arc<Charge>) -> JsonBody {
+    /// Writes `value`. The charge becomes its size in JSON.
+    ///
+    /// # Errors
+    /// Those of [`Charge::set`], where the charge was too small a bound.
+    pub(crate) fn write(value: &impl Serialize, charge: Arc<Charge>) -> Result<JsonBody, Refusal> {
         let mut writer = PieceWriter::default();
         // Neither our types nor the writer fail.
-        let mut write = || serde_json::to_writer(&mut writer, value);
-        let _ = if charge.bytes() > INLINE_BYTES { blocking(write) } else { write() };
+        let _ = serde_json::to_writer(&mut writer, value);
         let pieces = writer.finish();
         let left_bytes = pieces.iter().map(Bytes::len).sum();
-        let body = JsonBody { pieces, left_bytes, charge };
-        body.release();
-        body
-    }
-
-    /// Gives back what has been sent.
-    fn release(&self) {
-        // The piece that is being sent is not left, but still held.
-        let held = (self.left_bytes + PIECE_BYTES).min(self.charge.bytes());
-        // Shrinking cannot fail.
-        let _ = self.charge.set(held);
+        charge.set(left_bytes)?;
+        Ok(JsonBody { pieces, left_bytes, charge })
     }
 }
 
@@ -59,8 +49,9 @@ impl HttpBody for JsonBody {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let piece = self.pieces.pop_front();
+        // Those before it have been sent. Shrinking cannot fail.
+        let _ = self.charge.set(self.left_bytes);
         self.left_bytes -= piece.as_ref().map_or(0, Bytes::len);
-        self.release();
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 
@@ -120,7 +111,7 @@ mod tests {
             let value = vec![7; count];
             let charge = memory.charge();
             charge.set(8 << 20).expect("the budget is larger");
-            let mut body = JsonBody::write(&value, charge);
+            let mut body = JsonBody::write(&value, charge).expect("it fits");
             let whole = serde_json::to_vec(&value).expect("numbers");
             assert_eq!(body.size_hint().exact(), Some(whole.len() as u64));
             let mut sent = Vec::new();
@@ -129,7 +120,7 @@ mod tests {
                 let piece = frame.into_data().expect("data");
                 assert!((1..=PIECE_BYTES).contains(&piece.len()));
                 sent.extend_from_slice(&piece);
-                assert!(memory.taken_bytes() <= whole.len() - sent.len() + PIECE_BYTES);
+                assert_eq!(memory.taken_bytes(), whole.len() - sent.len() + piece.len());
             }
             assert_eq!(sent, whole);
             drop(body);

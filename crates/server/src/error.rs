@@ -13,6 +13,9 @@ const RETRY_AFTER_SECONDS_MIN: u64 = 1;
 /// Maximum of `Retry-After`: a prediction from few batches may be far off.
 const RETRY_AFTER_SECONDS_MAX: u64 = 60;
 
+/// Bytes of a message that are sent.
+const MESSAGE_BYTES_MAX: usize = 1024;
+
 /// Why a request got no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -44,8 +47,8 @@ pub enum Refusal {
     },
     /// The request could hold more of the host's memory than one request may.
     #[error(
-        "the request could take {needed_bytes} bytes of the server's memory; the limit for one request is {limit_bytes} \
-         (--host-memory-budget); send fewer or shorter texts"
+        "the request could take {needed_bytes} bytes of the server's memory; the limit for one request is \
+         {limit_bytes} (--host-memory-budget); send fewer or shorter texts"
     )]
     NeedsMemory {
         /// The bytes that it could take.
@@ -212,11 +215,21 @@ impl From<RequestError> for Refusal {
             }
             RequestError::Overloaded { wait, .. } => Refusal::Overloaded { message, wait },
             RequestError::WaitTooLong { wait, limit } => Refusal::Overloaded {
-                message: format!("{message} (four fifths of --request-timeout)"),
+                message: format!(
+                    "the answer is predicted to take {:.1} s; the limit is {:.1} s, four fifths of --request-timeout; \
+                     try again later",
+                    wait.as_secs_f64(),
+                    limit.as_secs_f64()
+                ),
                 wait: Some(wait.saturating_sub(limit)),
             },
             RequestError::TooMuchWork { wait, limit } => Refusal::Overloaded {
-                message: format!("{message} (two fifths of --request-timeout)"),
+                message: format!(
+                    "the inputs after the first are predicted to take {:.1} s with those of other requests; the limit \
+                     is {:.1} s, two fifths of --request-timeout; send fewer inputs per request",
+                    wait.as_secs_f64(),
+                    limit.as_secs_f64()
+                ),
                 wait: Some(wait.saturating_sub(limit)),
             },
             RequestError::WrongTask { .. } => Refusal::WrongKind(message),
@@ -228,6 +241,18 @@ impl From<RequestError> for Refusal {
 }
 
 impl Refusal {
+    /// Returns one line for a person. A long one, which repeats what the client has sent, loses its middle.
+    pub(crate) fn message(&self) -> String {
+        let message = self.to_string();
+        if message.len() <= MESSAGE_BYTES_MAX {
+            return message;
+        }
+        let boundaries = || (0..message.len()).filter(|&at| message.is_char_boundary(at));
+        let head = boundaries().take_while(|&at| at <= MESSAGE_BYTES_MAX / 2).last().unwrap_or(0);
+        let tail = boundaries().find(|&at| at >= message.len() - MESSAGE_BYTES_MAX / 2);
+        format!("{} [...] {}", &message[..head], &message[tail.unwrap_or(head)..])
+    }
+
     /// Returns when to retry, where a retry can help: once the queued requests are answered.
     pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
         let wait = match self {

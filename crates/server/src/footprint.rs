@@ -7,7 +7,7 @@
 
 use std::iter::Sum;
 
-use bigbatch_engine::{Input, MAX_MASKS, Model, Task};
+use bigbatch_engine::{Chunks, Input, MAX_MASKS, Model, Task};
 
 /// Bytes per number of an answer: as f32, and in JSON, where it has up to 16 characters.
 const NUMBER_BYTES: usize = 20;
@@ -84,6 +84,19 @@ impl Footprint {
     /// As [`Footprint::of_input`], for one text of at most `max_tokens`.
     pub(crate) fn of_text(model: &Model, task: &Task, text: &str, max_tokens: usize) -> Footprint {
         Footprint::of_size(model, task, &InputSize::of_texts(1, "", text), Some(max_tokens))
+    }
+
+    /// Returns what a text in windows takes beyond the footprint of the text: what windows share is read, held and
+    /// answered once per window.
+    pub(crate) fn of_windows(model: &Model, task: &Task, chunks: &Chunks) -> Footprint {
+        let (count, shared) = (chunks.count(), chunks.shared_tokens());
+        // All windows take the bytes of the text as often as its tokens.
+        let shared_bytes =
+            (chunks.text().len() as f64 / chunks.tokens() as f64 * shared as f64).ceil();
+        let inputs_bytes = INPUT_BYTES * count + shared_bytes as usize + TOKEN_BYTES * shared;
+        let of_each = count.saturating_mul(answer_bytes(model, task, "", 0));
+        let answer_bytes = of_each.saturating_add(answer_bytes(model, task, "", shared));
+        Footprint { inputs_bytes, answer_bytes }
     }
 
     fn of_size(

@@ -14,7 +14,7 @@ use bigbatch_engine::{
     RequestError, Reservation, Response, ResponseFuture, Task, Timings, Truncate, prompted,
 };
 
-use crate::admission::Admitted;
+use crate::admission::Grant;
 use crate::app::App;
 use crate::error::{FailedInput, Failure, Refusal};
 use crate::footprint::Footprint;
@@ -267,7 +267,7 @@ impl App {
         served: &ServedModel,
         inputs: impl IntoIterator<Item = InputLength>,
         overlong: Overlong,
-    ) -> Result<Admitted, RequestError> {
+    ) -> Result<Grant, RequestError> {
         let limit = self.options.request_timeout;
         served.admission.admit(&served.engine, inputs, overlong, limit)
     }
@@ -275,7 +275,7 @@ impl App {
     async fn run_in_chunks(
         &self,
         served: &Arc<ServedModel>,
-        admitted: Admitted,
+        admitted: Grant,
         mut job: Job,
         chunking: Chunking,
     ) -> Result<Outputs, Failure> {
@@ -319,7 +319,7 @@ impl App {
     pub(crate) async fn run_chunks(
         &self,
         served: &ServedModel,
-        admitted: Admitted,
+        admitted: Grant,
         chunks: &[Result<Chunks, RequestError>],
         job: Job,
     ) -> Result<Outputs, Failure> {
@@ -330,8 +330,14 @@ impl App {
                 "`chunk` makes {count} windows; the limit is {limit} (--max-chunks)"
             ))));
         }
-        let inputs = chunks.iter().flatten().flat_map(Chunks::inputs).collect();
         let (task, each) = (&job.task, Chunks::task(&job.task)?);
+        // Given back when the answers are merged.
+        let charge = self.memory.charge();
+        let of_windows = |chunks| Footprint::of_windows(served.engine.model(), &each, chunks);
+        let windows: Footprint = chunks.iter().flatten().map(of_windows).sum();
+        self.memory.check_fits(job.charge.bytes().saturating_add(windows.total_bytes()))?;
+        charge.set(windows.total_bytes())?;
+        let inputs = chunks.iter().flatten().flat_map(Chunks::inputs).collect();
         let windows = Job { inputs, task: each, charge: job.charge.clone(), ..job };
         let results = self.submit_all(served, admitted, windows, Truncate::No).await;
         let text_of = |window: usize| {
@@ -358,7 +364,7 @@ impl App {
     pub(crate) async fn submit_all(
         &self,
         served: &ServedModel,
-        admitted: Admitted,
+        admitted: Grant,
         job: Job,
         truncate: Truncate,
     ) -> Result<Vec<Result<Response, RequestError>>, Failure> {
@@ -412,7 +418,7 @@ impl App {
 }
 
 /// Waits for a permit for the next input; `None` if there is no further input.
-async fn next_permit(feed: &mut Option<Admitted>) -> Option<Result<Permit, RequestError>> {
+async fn next_permit(feed: &mut Option<Grant>) -> Option<Result<Permit, RequestError>> {
     match feed {
         Some(admitted) => Some(admitted.slots.next_permit().await),
         None => None,

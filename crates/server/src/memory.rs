@@ -1,12 +1,12 @@
 //! The memory of the host that requests may take: one budget in bytes for the whole process.
 //!
-//! A request has one `Charge`, the bytes that it may hold: its body while it arrives, is decompressed and is parsed, then
-//! its texts, their tokens and its answer, until the socket has taken the last byte. A charge grows before the memory is
-//! allocated. Nothing waits for it to grow: a request that does not fit the budget is refused with 429. `footprint`
-//! computes the bytes of each step.
+//! A request has one `Charge`, the bytes that it may hold: its head; its body while it arrives, is decompressed and is
+//! parsed; then its texts, their tokens and its answer, until the socket has taken the last byte. A charge grows before
+//! the memory is allocated. Nothing waits for it to grow: a request that does not fit the budget is refused with 429.
+//! `footprint` computes the bytes of each step.
 //!
-//! A quarter of the budget is for charges of up to 64 KiB: requests with long texts and large answers leave it
-//! to short ones. The budget does not cover what is allocated once at start: weights, the arena, tokenizers.
+//! A quarter of the budget is for charges of up to 64 KiB: requests with long texts and large answers leave it to short
+//! ones. A sixteenth is for health checks, metrics and pages. The budget does not cover what is allocated once at start: weights, the arena, tokenizers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +20,9 @@ use crate::observe::ConnectionCounters;
 
 /// Charges up to this size may take all of the budget, larger ones three quarters of it.
 const SMALL_BYTES: usize = 64 << 10;
+
+/// The budget over what only health checks, metrics and pages may take.
+const SPARE_SHARE: usize = 16;
 
 /// Smallest default of the budget.
 const DEFAULT_BYTES_MIN: u64 = 64 << 20;
@@ -55,9 +58,10 @@ impl Account {
         Account { taken: AtomicUsize::new(0), limit }
     }
 
-    /// Takes bytes if the limit allows.
-    fn take(&self, bytes: usize) -> bool {
-        let fits = |taken: usize| taken.checked_add(bytes).filter(|&sum| sum <= self.limit);
+    /// Takes bytes if the limit, less what is kept for others, allows.
+    fn take(&self, bytes: usize, kept: usize) -> bool {
+        let limit = self.limit - kept;
+        let fits = |taken: usize| taken.checked_add(bytes).filter(|&sum| sum <= limit);
         self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
     }
 
@@ -89,9 +93,35 @@ impl HostMemory {
         Arc::new(HostMemory { all: Account::new(budget_bytes), large, peak, fallen })
     }
 
-    /// Returns an empty charge for one request.
+    /// Returns an empty charge.
     pub(crate) fn charge(self: &Arc<HostMemory>) -> Arc<Charge> {
-        Arc::new(Charge { memory: self.clone(), bytes: AtomicUsize::new(0) })
+        Arc::new(self.new_charge(0, self.spare_bytes()))
+    }
+
+    /// Returns an empty charge that may also take what is kept for health checks and metrics: a sixteenth.
+    pub(crate) fn spare_charge(self: &Arc<HostMemory>) -> Arc<Charge> {
+        Arc::new(self.new_charge(0, 0))
+    }
+
+    fn new_charge(self: &Arc<HostMemory>, base: usize, kept: usize) -> Charge {
+        Charge { memory: self.clone(), base, kept, all: AtomicUsize::new(0) }
+    }
+
+    fn spare_bytes(&self) -> usize {
+        self.budget_bytes() / SPARE_SHARE
+    }
+
+    /// Returns the charge of a request that takes `base` bytes as long as it lives.
+    ///
+    /// # Errors
+    /// As [`Charge::set`].
+    pub(crate) fn charge_with_base(
+        self: &Arc<HostMemory>,
+        base: usize,
+    ) -> Result<Arc<Charge>, Refusal> {
+        let charge = self.new_charge(base, self.spare_bytes());
+        charge.set(0)?;
+        Ok(Arc::new(charge))
     }
 
     /// Returns the budget in bytes.
@@ -133,7 +163,7 @@ impl HostMemory {
     }
 
     /// Returns the error for a charge that does not fit now.
-    fn spent(&self) -> Refusal {
+    fn overloaded(&self) -> Refusal {
         let message = format!(
             "the memory for requests is in use, {} bytes (--host-memory-budget); try again later",
             self.budget_bytes()
@@ -143,7 +173,19 @@ impl HostMemory {
 
     /// Returns the bytes that a single charge can have at most.
     fn charge_bytes_max(&self) -> usize {
-        (self.large.limit + SMALL_BYTES).min(self.all.limit)
+        (self.large.limit + SMALL_BYTES).min(self.all.limit - self.spare_bytes())
+    }
+
+    /// Checks that a request of so many bytes fits while there is no other.
+    ///
+    /// # Errors
+    /// [`Refusal::NeedsMemory`].
+    pub(crate) fn check_fits(&self, needed_bytes: usize) -> Result<(), Refusal> {
+        let limit_bytes = self.charge_bytes_max();
+        match needed_bytes <= limit_bytes {
+            true => Ok(()),
+            false => Err(Refusal::NeedsMemory { needed_bytes, limit_bytes }),
+        }
     }
 }
 
@@ -152,13 +194,23 @@ impl HostMemory {
 #[derive(Debug)]
 pub(crate) struct Charge {
     memory: Arc<HostMemory>,
-    bytes: AtomicUsize,
+    /// Bytes that are charged until it is dropped, besides those of [`Charge::set`].
+    base: usize,
+    /// Bytes of the budget that it may not take.
+    kept: usize,
+    /// Bytes charged, both together.
+    all: AtomicUsize,
 }
 
 impl Charge {
-    /// Returns the bytes of the charge.
+    /// Returns the bytes that [`Charge::set`] has set.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+        self.all.load(Ordering::Relaxed).saturating_sub(self.base)
+    }
+
+    /// Returns the error for memory that could not be had.
+    pub(crate) fn refused(&self) -> Refusal {
+        self.memory.overloaded()
     }
 
     /// Returns whether the charge may take three quarters of the budget only.
@@ -172,11 +224,15 @@ impl Charge {
     /// [`Refusal::Overloaded`] if the budget is spent, [`Refusal::NeedsMemory`] if it could never hold as much; the
     /// charge is as before.
     pub(crate) fn set(&self, bytes: usize) -> Result<(), Refusal> {
+        self.resize(bytes.saturating_add(self.base))
+    }
+
+    fn resize(&self, bytes: usize) -> Result<(), Refusal> {
         let HostMemory { all, large, .. } = &*self.memory;
         let large_part = |bytes: usize| bytes.saturating_sub(SMALL_BYTES);
-        let before = self.bytes();
+        let before = self.all.load(Ordering::Relaxed);
         if bytes <= before {
-            self.bytes.store(bytes, Ordering::Relaxed);
+            self.all.store(bytes, Ordering::Relaxed);
             large.put_back(large_part(before) - large_part(bytes));
             all.put_back(before - bytes);
             if self.memory.is_far_below_peak() {
@@ -184,23 +240,20 @@ impl Charge {
             }
             return Ok(());
         }
-        let limit_bytes = self.memory.charge_bytes_max();
-        if bytes > limit_bytes {
-            return Err(Refusal::NeedsMemory { needed_bytes: bytes, limit_bytes });
-        }
+        self.memory.check_fits(bytes)?;
         let (more, more_large) = (bytes - before, large_part(bytes) - large_part(before));
-        let taken = large.take(more_large) && {
-            let taken = all.take(more);
+        let taken = large.take(more_large, 0) && {
+            let taken = all.take(more, self.kept);
             if !taken {
                 large.put_back(more_large);
             }
             taken
         };
         if !taken {
-            return Err(self.memory.spent());
+            return Err(self.memory.overloaded());
         }
         self.memory.peak.fetch_max(self.memory.taken_bytes(), Ordering::Relaxed);
-        self.bytes.store(bytes, Ordering::Relaxed);
+        self.all.store(bytes, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -208,7 +261,7 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         // Shrinking cannot fail.
-        let _ = self.set(0);
+        let _ = self.resize(0);
     }
 }
 

@@ -33,7 +33,7 @@ impl Offload {
 }
 
 /// Runs work that takes long; the other tasks of this thread move to another one.
-pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
     let several_threads = Handle::try_current()
         .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
     if several_threads { block_in_place(work) } else { work() }

@@ -161,7 +161,7 @@ impl FromStr for Origin {
 /// Maximum connections that are closed at once to make room for others.
 pub(crate) const CLOSING_MAX: usize = 16;
 
-/// Maximum connections at once that are told that there is no room for them.
+/// Maximum connections at once that are told that there is no room for them, and waited for until they have read it.
 pub(crate) const REJECTED_MAX: usize = 16;
 
 /// Limits on connections, and on the shutdown.

@@ -15,7 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bigbatch_engine::host::bound_free_memory;
-use bigbatch_engine::{EngineOptions, Head, Model, TaskKind, catch_panic, raise_open_file_limit};
+use bigbatch_engine::{
+    Engine, EngineOptions, Head, Input, Model, Request, RequestError, Task, TaskKind, Truncate,
+    catch_panic, raise_open_file_limit,
+};
 use bigbatch_server::observe::LogWriter;
 use bigbatch_server::serve::{Gateway, Shutdown, Tls};
 use bigbatch_server::startup::{self, UnstartedModel};
@@ -28,6 +31,12 @@ pub(crate) use self::args::Serve;
 pub(super) use self::config_sources::parse;
 use self::logging::Log;
 use super::{CommandResult, exit_code, output_error, say};
+
+/// Tokens of the longer batch that an engine runs before its first request.
+const WARM_UP_TOKENS: usize = 256;
+
+/// Time for a reload before the next one may begin beside it.
+const RELOAD_TIME: Duration = Duration::from_secs(10);
 
 pub(crate) fn serve(args: Serve) -> CommandResult {
     if args.print_config {
@@ -161,12 +170,21 @@ fn load_models(args: &Serve) -> Result<Models, Box<dyn Error + Send + Sync>> {
     let models = Models::new(startup::start(list, &options)?)
         .ok_or("two models have the same name; give each --model its own: NAME=SOURCE")?;
     for served in models.iter() {
-        served.engine.probe()?.wait()?;
+        warm_up(&served.engine)?;
         let (model, device) = (&served.name, &served.engine.device().name);
         let (kind, max_tokens) = (served.kind, served.engine.max_tokens());
         tracing::info!(model, ?kind, device, max_tokens, "loaded a model");
     }
     Ok(models)
+}
+
+/// Runs a batch of one token and one of more: what they take tells the time of the work that arrives first.
+fn warm_up(engine: &Engine) -> Result<(), RequestError> {
+    engine.probe()?.wait()?;
+    let input = Input::Ids(vec![0; WARM_UP_TOKENS.min(engine.max_tokens())]);
+    let task = Task::default_for(&engine.model().config.head);
+    engine.submit(Request { input, task, truncate: Truncate::No })?.wait()?;
+    Ok(())
 }
 
 /// Logs options that have no effect on a model, and a limit of its own that an option lifts.
@@ -257,12 +275,20 @@ async fn handle_signals(
 
 /// Reloads each time after `hung_up` was notified, on a blocking thread: a file may be a pipe that nobody writes yet.
 /// Notifications during a reload become one reload after it.
+/// One that takes long is left to itself, so that it holds up no later one.
 async fn reload_when(hung_up: Arc<Notify>, reload: Arc<impl Fn() + Send + Sync + 'static>) {
     loop {
         hung_up.notified().await;
         let reload = reload.clone();
         // Fails only if it panicked, which the log has.
-        let _ = tokio::task::spawn_blocking(move || reload()).await;
+        let done = tokio::task::spawn_blocking(move || reload());
+        if tokio::time::timeout(RELOAD_TIME, done).await.is_err() {
+            let seconds = RELOAD_TIME.as_secs();
+            tracing::error!(
+                seconds,
+                "a file of keys or certificates is not read yet; send SIGHUP to try again"
+            );
+        }
     }
 }
 

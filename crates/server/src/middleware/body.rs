@@ -1,6 +1,6 @@
 //! Reads request bodies into memory before the handler sees them.
 //!
-//! A body has a deadline, limits on its bytes as sent and after decompression, and a limit on how much it may grow
+//! The head of a request is charged while the request lives. A body has a deadline, limits on its bytes as sent and after decompression, and a limit on how much it may grow
 //! there. What arrives is charged to the budget first. Its content is not looked at; `routes` parses it.
 
 use std::io::Read;
@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
@@ -24,6 +25,9 @@ use crate::options::Options;
 const DISCARD_BYTES: usize = 16 << 20;
 /// Maximum time spent on discarding.
 const DISCARD_TIME: Duration = Duration::from_secs(1);
+
+/// Bytes per request besides its head and its body: its stream, its task, its answer's head.
+pub(super) const REQUEST_BYTES: usize = 4 << 10;
 
 /// Bytes by which a charge grows while a body arrives.
 const STEP_BYTES: usize = 16 << 10;
@@ -44,7 +48,7 @@ enum Encoding {
 pub(crate) async fn read_body(app: &App, request: Request) -> Result<Request, Refusal> {
     let options = &app.options;
     let (mut parts, body) = request.into_parts();
-    let charge = app.memory.charge();
+    let charge = app.memory.charge_with_base(head_bytes(&parts))?;
     parts.extensions.insert(charge.clone());
     if body.is_end_stream() {
         return Ok(Request::from_parts(parts, Body::empty()));
@@ -89,8 +93,10 @@ struct BodyReader<'a> {
 impl BodyReader<'_> {
     /// Returns the whole body, of which so many bytes are announced; `None` if it is longer than the limit.
     async fn read(&self, mut body: Body, announced: u64) -> Result<Option<Vec<u8>>, Refusal> {
-        // What is reserved and not written to takes no memory.
-        let mut bytes = Vec::with_capacity((announced as usize).min(self.limit_bytes));
+        let mut bytes = Vec::new();
+        // What is reserved and not written to takes no memory, but address space.
+        let room = bytes.try_reserve_exact((announced as usize).min(self.limit_bytes));
+        room.map_err(|_| self.charge.refused())?;
         let mut total = 0_usize;
         let mut deadline = self.deadline;
         loop {
@@ -120,6 +126,13 @@ impl BodyReader<'_> {
         }
         Ok((total <= self.limit_bytes).then_some(bytes))
     }
+}
+
+/// Returns the bytes that a request takes besides its body: the head is held as it arrived and as a map.
+fn head_bytes(parts: &Parts) -> usize {
+    let line = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    REQUEST_BYTES + 2 * (line + parts.headers.iter().map(header).sum::<usize>())
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {

@@ -1,11 +1,13 @@
 //! The layers that every request passes before its handler.
 //!
-//! Outermost first: requests are counted and logged (`track`), requests without a host are rejected, CORS preflights
-//! are answered, and a draining server announces that it closes the connection. Routes that are not open also need a key, are refused once
-//! the server closes, have their body read within its limits (`body`), and have a deadline for their answer.
+//! Outermost first: requests are counted and logged (`track`), answers are charged until they are sent (`hold`), requests
+//! without a host are rejected, CORS preflights are answered, and a draining server announces that it closes the
+//! connection. Routes that are not open also need a key, are refused once the server closes, have their head charged and
+//! their body read within its limits (`body`), and have a deadline for their answer.
 //! Which routes are open is in the route table; connections and their timeouts are in `serve`.
 
 mod body;
+mod hold;
 mod track;
 
 use std::convert::Infallible;
@@ -22,6 +24,8 @@ use tower::{Layer, ServiceExt};
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
 use self::body::read_body;
+pub(crate) use self::hold::Charged;
+use self::hold::hold_answer;
 use self::track::track;
 use crate::app::App;
 use crate::error::Refusal;
@@ -43,7 +47,9 @@ pub(crate) fn with_middleware(routes: Router, app: &Arc<App>) -> Router {
         let cors = cors(origins);
         all = all.layer(from_fn(move |request, next| cross_origin(cors.clone(), request, next)));
     }
-    all.layer(from_fn(check_host)).layer(from_fn_with_state(app.clone(), track))
+    all.layer(from_fn(check_host))
+        .layer(from_fn_with_state(app.clone(), hold_answer))
+        .layer(from_fn_with_state(app.clone(), track))
 }
 
 /// Refuses a request of HTTP/1.1 without a `Host` header or with several: a proxy may have chosen another one.

@@ -13,7 +13,7 @@ use bigbatch_engine::{
 use tokio::task::JoinSet;
 
 use super::call::Call;
-use crate::admission::Admitted;
+use crate::admission::Grant;
 use crate::app::App;
 use crate::error::Refusal;
 use crate::footprint::{self, Footprint};
@@ -42,6 +42,9 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
     let (mut chosen, mut admissions) = (Vec::new(), Vec::new());
     for name in names {
         let admit = |served: &Arc<ServedModel>| {
+            if let Overlong::Chunk(chunking) = overlong {
+                chunking.room(&served.engine.model().tokenizer, served.engine.max_tokens())?;
+            }
             let admitted = app.admit(served, [InputLength::Bytes(text.len())], overlong)?;
             Ok((served.clone(), admitted))
         };
@@ -86,7 +89,7 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
     }
     let characters = text.chars().count();
     let body = Analysis { object: "analysis", tokenizations, results };
-    Ok(call.answer(characters, &outputs.into(), body))
+    call.answer(characters, &outputs.into(), body).await
 }
 
 /// Returns the models that the request names, or all of them.
@@ -163,7 +166,7 @@ async fn tokenize_once(
 async fn run(
     app: &App,
     served: &Arc<ServedModel>,
-    admitted: Admitted,
+    admitted: Grant,
     tokenized: Arc<TokenizedText>,
     overlong: Overlong,
     charge: Arc<Charge>,

@@ -20,6 +20,7 @@ use crate::error::{Failure, Refusal};
 use crate::footprint;
 use crate::jobs::{Job, Output, Outputs, count_tokens};
 use crate::memory::Charge;
+use crate::middleware::Charged;
 use crate::models::ServedModel;
 use crate::observe::OTHER;
 use crate::options::UnknownFieldPolicy;
@@ -33,6 +34,9 @@ use crate::wire::vllm::{List, Usage};
 
 /// The parameter of `/models/{name}/...` that names the model.
 pub(super) const MODEL_PARAMETER: &str = "name";
+
+/// A request is charged for the largest answer that it could have; most are this many times smaller.
+const CHARGE_PER_ANSWER: usize = 16;
 
 /// A request whose body was read and whose model is known.
 pub(crate) struct Call {
@@ -117,6 +121,13 @@ async fn read<T: ModelRequest>(
     let charge = parts.extensions.remove::<Arc<Charge>>().unwrap_or_else(|| app.memory.charge());
     charge.set(footprint::of_parsing(&body))?;
     let (request, unknown) = app.offload.run(body.len(), || body::parse::<T>(&body)).await?;
+    if unknown.any_of_other_endpoints() {
+        // The body is read again while its request is held.
+        charge.set(2 * footprint::of_parsing(&body))?;
+        let refuse = || unknown.refuse_those_of_other_endpoints(&body);
+        app.offload.run(body.len(), refuse).await?;
+        charge.set(footprint::of_parsing(&body))?;
+    }
     let dialect = request.dialect(of_path)?;
     let route = parts.extensions.get::<MatchedPath>().map_or(OTHER, MatchedPath::as_str);
     Ok(Received { in_path, request, dialect, unknown, route: route.to_owned(), charge })
@@ -193,20 +204,22 @@ impl Call {
         self.app.run_job(&self.served, job).await
     }
 
-    /// Returns an answer with the headers on time, tokens and batch. The charge of the request shrinks to the bytes
-    /// of the answer, and further as they are sent.
-    pub(super) fn answer(
+    /// Returns an answer with the headers on time, tokens and batch. The charge of the request becomes the bytes
+    /// of the answer, and shrinks as they are sent.
+    pub(super) async fn answer(
         &self,
         characters: usize,
         outputs: &Outputs,
         body: impl Serialize,
-    ) -> Response {
+    ) -> Result<Response, Refusal> {
         let device = &self.served.engine.device().name;
         let headers = headers(device, self.started, characters, outputs);
-        let body = JsonBody::write(&body, self.charge.clone());
+        let write = || JsonBody::write(&body, self.charge.clone());
+        let body = self.app.offload.run(self.charge.bytes() / CHARGE_PER_ANSWER, write).await?;
         let mut response = Response::new(Body::new(body));
         *response.headers_mut() = headers;
-        response
+        response.extensions_mut().insert(Charged);
+        Ok(response)
     }
 
     /// Returns vLLM's list of `data`, under a new id that begins with `kind`.

@@ -71,7 +71,7 @@ async fn embed(
         texts,
         meta: CohereMeta::new(version, count_tokens(&outputs), warnings),
     };
-    Ok(call.answer(characters, &outputs, body))
+    call.answer(characters, &outputs, body).await
 }
 
 /// Returns the model's prompt for a purpose. A model without one for it reads the text alone, not with its

@@ -26,7 +26,7 @@ pub(crate) async fn embed(call: Call, request: EmbedRequest) -> Result<Response,
     let task = Task::Embed { pooling: None, normalize, dimensions };
     let mut outputs = call.run(batch.inputs, task, overlong).await?;
     let vectors = in_place(take_vectors(&mut outputs), &outputs.failed);
-    Ok(call.answer(batch.characters, &outputs, vectors))
+    call.answer(batch.characters, &outputs, vectors).await
 }
 
 #[utoipa::path(post, path = "/embed_all", tag = "text-embeddings-inference",
@@ -40,7 +40,7 @@ pub(crate) async fn embed_all(call: Call, request: EmbedAllRequest) -> Result<Re
     let mut outputs = call.run(batch.inputs, Task::EmbedAll, call.overlong()?).await?;
     let rows: Vec<Matrix> = outputs.iter_mut().filter_map(take_rows).map(Matrix::from).collect();
     let rows = in_place(rows, &outputs.failed);
-    Ok(call.answer(batch.characters, &outputs, rows))
+    call.answer(batch.characters, &outputs, rows).await
 }
 
 #[utoipa::path(post, path = "/similarity", tag = "text-embeddings-inference",
@@ -60,7 +60,7 @@ pub(crate) async fn similarity(
     let prompt = call.served.prompt(parameters.prompt_name.as_deref())?;
     let pairs = compare_sentences(&call, request.inputs, prompt, overlong).await?;
     let similarities = in_place(pairs.values(), &pairs.outputs.failed);
-    Ok(call.answer(pairs.characters, &pairs.outputs, similarities))
+    call.answer(pairs.characters, &pairs.outputs, similarities).await
 }
 
 /// Similarities or scores of pairs of texts, and how the texts were read.

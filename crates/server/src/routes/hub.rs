@@ -55,7 +55,7 @@ pub(crate) async fn hub(mut call: Call, mut request: HubRequest) -> Result<Respo
             let pairs = compare_sentences(&call, input, prompt, overlong).await?;
             let similarities = in_place(pairs.values(), &pairs.outputs.failed);
             let body = HubAnswer::Similarities(similarities);
-            return Ok(call.answer(pairs.characters, &pairs.outputs, body));
+            return call.answer(pairs.characters, &pairs.outputs, body).await;
         }
         Some(HubInputs::Texts(inputs)) => inputs,
     };
@@ -106,7 +106,7 @@ impl HubTask {
         let task = Task::Embed { pooling: None, normalize, dimensions: self.parameters.dimensions };
         let mut outputs = self.run(batch.inputs, task).await?;
         let vectors = HubAnswer::Vectors(in_place(take_vectors(&mut outputs), &outputs.failed));
-        Ok(self.call.answer(batch.characters, &outputs, vectors))
+        self.call.answer(batch.characters, &outputs, vectors).await
     }
 
     async fn classify(self, inputs: Inputs) -> Result<Response, Refusal> {
@@ -131,7 +131,7 @@ impl HubTask {
         let lists = take_labels(&mut outputs).into_iter();
         let lists = lists.map(|list| list.into_iter().take(top_k).map(Prediction::from).collect());
         let body = HubAnswer::Labels(in_place(lists.collect(), &outputs.failed));
-        Ok(self.call.answer(batch.characters, &outputs, body))
+        self.call.answer(batch.characters, &outputs, body).await
     }
 
     async fn tag(mut self, inputs: Inputs) -> Result<Response, Refusal> {
@@ -152,7 +152,7 @@ impl HubTask {
             HubAnswer::Entities,
             HubAnswer::EntitiesOfMany,
         );
-        Ok(self.call.answer(batch.characters, &outputs, body))
+        self.call.answer(batch.characters, &outputs, body).await
     }
 
     /// Returns whether a masked language model fills masks instead of embedding: the text has a mask, or the
@@ -197,6 +197,6 @@ impl HubTask {
                 HubAnswer::FillsOfMany(Items(lists))
             }
         };
-        Ok(self.call.answer(characters, &outputs, body))
+        self.call.answer(characters, &outputs, body).await
     }
 }

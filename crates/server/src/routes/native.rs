@@ -36,7 +36,7 @@ pub(crate) async fn tag(call: Call, request: TagRequest) -> Result<Response, Ref
     let tags = outputs.iter_mut().map(|output| take_tags(output, &choice, all_tokens));
     let tags = tags.collect();
     let body = one_or_many(tags, &outputs.failed, batch.single, OneOrMany::One, OneOrMany::Many);
-    Ok(call.answer(batch.characters, &outputs, body))
+    call.answer(batch.characters, &outputs, body).await
 }
 
 #[utoipa::path(post, path = "/fill_mask", tag = "bigbatch", request_body = FillMaskRequest,
@@ -56,7 +56,7 @@ pub(crate) async fn fill_mask(call: Call, request: FillMaskRequest) -> Result<Re
     });
     let body =
         one_or_many(answers.collect(), &outputs.failed, single, OneOrMany::One, OneOrMany::Many);
-    Ok(call.answer(batch.characters, &outputs, body))
+    call.answer(batch.characters, &outputs, body).await
 }
 
 impl From<&Output> for InputStats {

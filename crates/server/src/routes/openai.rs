@@ -34,5 +34,5 @@ pub(crate) async fn embeddings(
         model: call.served.name.clone(),
         usage: TokenUsage::of(count_tokens(&outputs)),
     };
-    Ok(call.answer(batch.characters, &outputs, body))
+    call.answer(batch.characters, &outputs, body).await
 }

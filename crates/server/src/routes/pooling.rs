@@ -40,7 +40,7 @@ pub(crate) async fn pooling(call: Call, request: PoolingRequest) -> Result<Respo
     let data = outputs.iter().map(|output| output.index).zip(numbers);
     let data = data.map(|(index, data)| PoolingOutput { index, object: "pooling", data }).collect();
     let list = call.vllm_list("pooling", data, &outputs);
-    Ok(call.answer(batch.characters, &outputs, list))
+    call.answer(batch.characters, &outputs, list).await
 }
 
 /// Returns the task for a request without one. A token classifier returns scores per token: vLLM has no

@@ -57,7 +57,7 @@ async fn list_labels(
     let predictions = |labels: Vec<LabelScore>| labels.into_iter().map(Prediction::from).collect();
     let lists = take_labels(&mut outputs).into_iter().map(predictions).collect();
     let body = one_or_many(lists, &outputs.failed, single, Predictions::One, Predictions::Many);
-    Ok(call.answer(characters, &outputs, body))
+    call.answer(characters, &outputs, body).await
 }
 
 /// Answers with vLLM's list of classes.
@@ -75,5 +75,5 @@ async fn list_classes(call: &Call, input: Inputs, raw_scores: bool) -> Result<Re
     let indices = outputs.iter().map(|output| output.index);
     let data = indices.zip(labels).map(class).collect();
     let list = call.vllm_list("classify", data, &outputs);
-    Ok(call.answer(batch.characters, &outputs, list))
+    call.answer(batch.characters, &outputs, list).await
 }

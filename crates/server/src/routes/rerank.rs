@@ -75,7 +75,7 @@ pub(crate) async fn score(call: Call, mut request: ScoreRequest) -> Result<Respo
     let data = pairs.scores.iter();
     let data = data.map(|&(index, score)| Score { index, object: "score", score }).collect();
     let list = call.vllm_list("score", data, &pairs.outputs);
-    Ok(call.answer(pairs.characters, &pairs.outputs, list))
+    call.answer(pairs.characters, &pairs.outputs, list).await
 }
 
 /// The options of a ranking of `texts`.
@@ -97,10 +97,10 @@ pub(super) async fn rank_texts(
 ) -> Result<Response, Refusal> {
     call.check_count(texts.len(), "texts")?;
     let overlong = call.overlong_by(options.length)?;
-    let copies = options.return_text.then(|| texts.clone());
+    let mut copies = options.return_text.then(|| texts.clone());
     let lengths = (overlong, options.cuts);
     let pairs = score_pairs(call, vec![query], texts, options.raw_scores, lengths).await?;
-    let text = |index: usize| copies.as_ref().map(|copies| copies[index].clone());
+    let mut text = |index: usize| Some(std::mem::take(&mut copies.as_mut()?[index]));
     let rank = |&(index, score): &(usize, f32)| Rank { index, text: text(index), score };
     let mut ranks: Vec<Rank> = pairs.scores.iter().map(rank).collect();
     ranks.sort_by(|a, b| b.score.total_cmp(&a.score));
@@ -109,7 +109,7 @@ pub(super) async fn rank_texts(
     let failed =
         failed.map(|one| RankItem::Failed { index: one.index, error: (&one.refusal).into() });
     let ranks: Vec<RankItem> = ranks.into_iter().map(RankItem::Done).chain(failed).collect();
-    Ok(call.answer(pairs.characters, &pairs.outputs, ranks))
+    call.answer(pairs.characters, &pairs.outputs, ranks).await
 }
 
 /// Answers with vLLM's ranking, best first.
@@ -119,10 +119,10 @@ async fn rank_documents(call: &Call, request: RerankRequest) -> Result<Response,
     let documents = request.documents.unwrap_or_default();
     call.check_count(documents.len(), "documents")?;
     let texts: Vec<String> = documents.into_iter().map(Document::into_text).collect();
-    let copies = repeated.then(|| texts.clone());
+    let mut copies = repeated.then(|| texts.clone());
     let pairs = score_pairs(call, vec![request.query], texts, raw_scores, lengths).await?;
     let result = |&(index, relevance_score): &(usize, f32)| {
-        let text = copies.as_ref().map(|copies| copies[index].clone());
+        let text = copies.as_mut().map(|copies| std::mem::take(&mut copies[index]));
         RerankResult { index, document: text.map(|text| RerankDocument { text }), relevance_score }
     };
     let mut results: Vec<RerankResult> = pairs.scores.iter().map(result).collect();
@@ -132,7 +132,7 @@ async fn rank_documents(call: &Call, request: RerankRequest) -> Result<Response,
     let usage = TokenUsage::of(count_tokens(&pairs.outputs));
     let errors = listed(&pairs.outputs.failed);
     let body = DocumentRanking { id, model, usage, results, errors };
-    Ok(call.answer(pairs.characters, &pairs.outputs, body))
+    call.answer(pairs.characters, &pairs.outputs, body).await
 }
 
 /// Scores one query with each text, or each query with its own text.

@@ -59,11 +59,11 @@ pub(crate) async fn tokenize(call: Call, request: TokenizeRequest) -> Result<Res
             token_strs: strings.then(|| tokens.iter().map(|&id| tokenizer.piece(id)).collect()),
             tokens,
         };
-        return Ok(call.answer(characters, &Outputs::default(), body));
+        return call.answer(characters, &Outputs::default(), body).await;
     }
     let lists = read.iter().map(|(text, tokens)| SimpleTokens { tokenizer, text, tokens });
     let lists: Vec<SimpleTokens<'_>> = lists.collect();
-    Ok(call.answer(characters, &Outputs::default(), lists))
+    call.answer(characters, &Outputs::default(), lists).await
 }
 
 #[utoipa::path(post, path = "/decode", tag = "text-embeddings-inference",
@@ -83,7 +83,7 @@ pub(crate) async fn decode(call: Call, request: DecodeRequest) -> Result<Respons
         ));
     }
     let texts = decode_lists(&call, lists, request.skip_special_tokens.unwrap_or(true)).await?;
-    Ok(call.answer(0, &Outputs::default(), texts))
+    call.answer(0, &Outputs::default(), texts).await
 }
 
 #[utoipa::path(post, path = "/detokenize", tag = "vLLM", request_body = DetokenizeRequest,
@@ -97,7 +97,7 @@ pub(crate) async fn detokenize(
         return Err(Refusal::Empty("`tokens` cannot be empty".into()));
     }
     let prompt = decode_lists(&call, vec![request.tokens], false).await?.concat();
-    Ok(call.answer(0, &Outputs::default(), DetokenizedPrompt { prompt }))
+    call.answer(0, &Outputs::default(), DetokenizedPrompt { prompt }).await
 }
 
 /// Decodes each list of token ids.

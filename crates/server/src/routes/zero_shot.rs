@@ -43,6 +43,10 @@ impl HubTask {
         let (texts, single) = texts.into_vec();
         // Before the pairs are made, of which a small body may ask for millions.
         self.call.check_count(texts.len().saturating_mul(candidates.len()), "inputs")?;
+        let hypothesis = |label: &String| before.len() + label.len() + after.len();
+        let hypotheses: usize = candidates.iter().map(hypothesis).sum();
+        let charge = &self.call.charge;
+        charge.set(charge.bytes().saturating_add(texts.len().saturating_mul(hypotheses)))?;
         // Shared by the pairs of a text, of which there may be thousands.
         let contexts: Vec<Arc<str>> = texts.iter().map(|text| text.as_str().into()).collect();
         let pair = |text: &Arc<str>, label: &String| Input::InContext {
@@ -67,7 +71,7 @@ impl HubTask {
         let lists = logits.chunks(candidates.len()).map(of_text).collect();
         let body = one_or_many(lists, &[], single, HubAnswer::Candidates, HubAnswer::Labels);
         let characters = texts.iter().map(|text| text.chars().count()).sum();
-        Ok(self.call.answer(characters, &outputs, body))
+        self.call.answer(characters, &outputs, body).await
     }
 }
 

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::{Future, poll_fn};
+use std::io::Write;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
@@ -21,6 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
 
@@ -265,16 +267,21 @@ async fn closing(life: &Lifecycle) {
     life.wait_for(Phase::Closing).await;
 }
 
-/// Answers 503 and closes. Over TLS (`plain` is false) it only closes: the answer would not be readable.
-pub(super) async fn reject_connection(mut stream: TcpStream, plain: bool) {
-    if !plain {
+/// Answers 503 and closes. With a turn it reads what the client sends meanwhile: a socket closed with unread bytes is
+/// reset, and the answer may be lost.
+pub(super) fn reject_connection(mut stream: TcpStream, turn: Option<OwnedSemaphorePermit>) {
+    let Some(turn) = turn else {
+        // A new socket has room for it, which tokio does not know before its first event.
+        let _ = stream.into_std().and_then(|mut stream| stream.write_all(FULL));
         return;
-    }
-    let close = async {
-        stream.write_all(FULL).await?;
-        stream.shutdown().await?;
-        // A socket closed with unread bytes is reset, and the answer lost.
-        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
     };
-    let _ = tokio::time::timeout(CLOSE_TIME, close).await;
+    tokio::spawn(async move {
+        let close = async {
+            AsyncWriteExt::write_all(&mut stream, FULL).await?;
+            stream.shutdown().await?;
+            tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+        };
+        let _ = tokio::time::timeout(CLOSE_TIME, close).await;
+        drop(turn);
+    });
 }

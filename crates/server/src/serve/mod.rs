@@ -121,12 +121,8 @@ async fn accept(
         if let Some(place) = places.admit(peer.ip(), Instant::now()) {
             let (tls, limits) = (tls.clone(), limits.clone());
             tokio::spawn(connection::serve_connection(stream, place, tls, limits, gateway.clone()));
-        } else if let Ok(turn) = rejected.clone().try_acquire_owned() {
-            let plain = tls.is_none();
-            tokio::spawn(async move {
-                connection::reject_connection(stream, plain).await;
-                drop(turn);
-            });
+        } else if tls.is_none() {
+            connection::reject_connection(stream, rejected.clone().try_acquire_owned().ok());
         }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::fields::NoEffect;
 use crate::error::Refusal;
 
-/// Names of unknown fields that are kept per request; the others are only counted.
+/// Names of unknown fields that are kept per request besides those that other endpoints have; more are only counted.
 const KEPT: usize = 16;
 
 /// Characters that are kept of the name of an unknown field.
@@ -42,8 +42,8 @@ const ON_BY_DEFAULT: [&str; 3] = ["add_special_tokens", "normalize", "use_activa
 pub(crate) struct UnknownFields {
     /// Number of fields, with repetitions.
     pub(crate) count: u64,
-    /// Distinct names with those of the fields around them: `documents[].title`. The first 16, cut to 64
-    /// characters, because they are the client's and may be anything.
+    /// Distinct names with those of the fields around them: `documents[].title`. The first 16 and those that other
+    /// endpoints have, cut to 64 characters, because they are the client's and may be anything.
     pub(crate) names: Vec<String>,
 }
 
@@ -57,10 +57,7 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<(T, UnknownField
     let mut json = serde_json::Deserializer::from_slice(body);
     let request = serde_ignored::deserialize(&mut json, |path| unknown.add(&path));
     match request.and_then(|request| json.end().map(|()| request)) {
-        Ok(request) => {
-            unknown.refuse_those_of_other_endpoints(body)?;
-            Ok((request, unknown))
-        }
+        Ok(request) => Ok((request, unknown)),
         Err(error) => Err(refuse::<T>(body, &error)),
     }
 }
@@ -94,16 +91,19 @@ fn check_syntax(body: &[u8]) -> Result<(), serde_json::Error> {
 }
 
 impl UnknownFields {
-    /// Refuses a field by which another endpoint changes its answer: whoever sends it here expects that too.
-    fn refuse_those_of_other_endpoints(&self, body: &[u8]) -> Result<(), Refusal> {
-        let own = |name: &&String| {
-            let name = name.strip_prefix("parameters.").unwrap_or(name);
-            OF_OTHER_ENDPOINTS.contains(&name)
-        };
-        let mut names = self.names.iter().filter(own).peekable();
-        if names.peek().is_none() {
-            return Ok(());
-        }
+    /// Returns the fields by which another endpoint changes its answer.
+    fn of_other_endpoints(&self) -> impl Iterator<Item = &String> {
+        self.names.iter().filter(|name| is_of_other_endpoint(name))
+    }
+
+    /// Returns whether [`UnknownFields::refuse_those_of_other_endpoints`] could refuse one.
+    pub(crate) fn any_of_other_endpoints(&self) -> bool {
+        self.of_other_endpoints().next().is_some()
+    }
+
+    /// Refuses a field by which another endpoint changes its answer: whoever sends it here expects that too. Reads the
+    /// whole body again.
+    pub(crate) fn refuse_those_of_other_endpoints(&self, body: &[u8]) -> Result<(), Refusal> {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let asks = |name: &&String| {
             let value = name.split('.').fold(&body, |value, key| &value[key]);
@@ -117,7 +117,7 @@ impl UnknownFields {
                 Value::Bool(true) | Value::Object(_) => true,
             }
         };
-        match names.find(asks) {
+        match self.of_other_endpoints().find(asks) {
             None => Ok(()),
             Some(name) => Err(Refusal::Invalid(format!(
                 "`{name}` is no field of this endpoint, and would change the answer of those that have it (/docs); \
@@ -128,14 +128,16 @@ impl UnknownFields {
 
     fn add(&mut self, path: &Path) {
         self.count += 1;
-        if self.names.len() == KEPT {
-            return;
-        }
         let name: String = name(path).chars().take(LONGEST_NAME).collect();
-        if !self.names.contains(&name) {
+        let kept = self.names.len() < KEPT || is_of_other_endpoint(&name);
+        if kept && !self.names.contains(&name) {
             self.names.push(name);
         }
     }
+}
+
+fn is_of_other_endpoint(name: &str) -> bool {
+    OF_OTHER_ENDPOINTS.contains(&name.strip_prefix("parameters.").unwrap_or(name))
 }
 
 /// Writes the path of a field, with `[]` for any element of an array.

@@ -196,7 +196,7 @@ pub(crate) struct CohereError {
 
 /// Renders a refusal as Cohere's clients read it, with OpenAI's statuses.
 pub(super) fn render_refusal(refusal: &Refusal) -> Response {
-    (status(refusal), Json(CohereError { message: refusal.to_string() })).into_response()
+    (status(refusal), Json(CohereError { message: refusal.message() })).into_response()
 }
 
 /// The refusals of an endpoint, for the OpenAPI document.

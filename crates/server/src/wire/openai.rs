@@ -169,7 +169,7 @@ pub(crate) fn error(refusal: &Refusal) -> OpenAiError {
         Refusal::UnknownModel { .. } => Some("model"),
         _ => None,
     };
-    OpenAiError { message: refusal.to_string(), r#type: kind, param, code: status.as_u16() }
+    OpenAiError { message: refusal.message(), r#type: kind, param, code: status.as_u16() }
 }
 
 /// Returns the HTTP status of a refusal.

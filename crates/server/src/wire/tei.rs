@@ -222,7 +222,7 @@ pub(crate) struct TeiError {
 impl From<&Refusal> for TeiError {
     fn from(refusal: &Refusal) -> TeiError {
         let (_, error_type) = status_and_type(refusal);
-        TeiError { error: refusal.to_string(), error_type }
+        TeiError { error: refusal.message(), error_type }
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Write;
 use bigbatch_server::Options;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use serde_json::json;
 
 use crate::support::{Server, Setup, post, served, status};
 
@@ -69,4 +70,59 @@ fn a_body_that_grows_too_much_is_refused() {
         assert_eq!(status(&answer), expected, "{repeats}: {answer}");
         assert_eq!(answer.contains("--compression-ratio-limit"), expected == 413, "{answer}");
     }
+}
+
+#[test]
+fn windows_are_counted_as_often_as_they_overlap() {
+    let server = server(MIB);
+    let body = |overlap: usize| {
+        let chunk = json!({ "size": 256, "overlap": overlap });
+        json!({ "inputs": "word ".repeat(1000), "chunk": chunk }).to_string()
+    };
+    // A hundred windows of 256 tokens.
+    let answer = server.embed(&body(244), "");
+    assert_eq!(status(&answer), 413, "{answer}");
+    assert!(answer.contains("(--host-memory-budget)"), "{answer}");
+    assert_eq!(status(&server.embed(&body(0), "")), 200);
+    server.until("/metrics", |page| held(page) == 0);
+}
+
+#[test]
+fn heads_are_counted_while_their_requests_live_and_leave_room_for_metrics() {
+    let server = server(2 * MIB);
+    let padding = format!("x-padding: {}\r\n", "x".repeat(20_000));
+    let request = post("/embed", &padding, br#"{"inputs":"hello"}"#);
+    let half_sent = [(); 60].map(|()| {
+        let mut stream = server.connect();
+        stream.write_all(&request[..request.len() - 1]).expect("the server listens");
+        stream
+    });
+    server.until("/metrics", |page| held(page) > 2 * MIB - MIB / 5);
+    assert_eq!(status(&server.exchange(&request)), 429);
+    assert_eq!(status(&server.get("/health")), 200);
+    drop(half_sent);
+    server.until("/metrics", |page| held(page) == 0);
+    assert_eq!(status(&server.exchange(&request)), 200);
+}
+
+#[test]
+fn pages_are_counted_until_they_are_sent() {
+    let server = server(64 << 10);
+    let answer = server.get("/openapi.json");
+    assert!(status(&answer) == 503 && answer.contains("retry-after: 1"), "{answer}");
+    assert_eq!(status(&server.get("/health")), 200);
+    server.until("/metrics", |page| held(page) == 0);
+}
+
+#[test]
+fn a_refusal_does_not_repeat_all_that_was_sent() {
+    let server = Server::start(vec![served("a"), served("b")], Setup::default());
+    let name = "n".repeat(100_000);
+    let answer = server.embed(&json!({ "inputs": "a", "model": name }).to_string(), "");
+    assert_eq!(status(&answer), 404);
+    assert!(
+        answer.contains("no model is called 'nnn") && answer.contains("this server has a"),
+        "{answer}"
+    );
+    assert!(answer.len() < 2000, "{} bytes", answer.len());
 }
