@@ -1,6 +1,7 @@
 //! The memory of the process: requests stay within the budget, and what a burst of large ones took goes back to the
 //! system without a further request to cause it.
 
+use std::io::{Read, Write};
 use std::thread;
 
 use serde_json::json;
@@ -51,4 +52,23 @@ fn one_request_takes_no_more_than_the_budget() {
     assert_eq!(status(&answer), 413, "{answer}");
     let after = memory_kib(&server, "VmHWM");
     assert!(after < before + BUDGET_KIB, "{before} KiB, at most {after}");
+}
+
+#[test]
+fn bodies_between_connections_that_stay_leave_no_memory_behind() {
+    let server = Process::start(&[]);
+    assert_eq!(status(&server.get("/health")), 200);
+    let idle = memory_kib(&server, "VmRSS");
+    // Each body is freed, and what its connection keeps lies behind it.
+    let body = json!({ "inputs": "a", "prompt_name": "x".repeat(1_900_000) }).to_string();
+    let request = post("/embed", "", &body).replace("connection: close\r\n", "");
+    let connections = [(); 80].map(|()| {
+        let mut stream = server.connect();
+        stream.write_all(request.as_bytes()).expect("the server reads it");
+        let mut begin = [0; 12];
+        stream.read_exact(&mut begin).expect("it answers");
+        stream
+    });
+    wait(|| (memory_kib(&server, "VmRSS") < idle + idle / 5).then_some(()));
+    drop(connections);
 }

@@ -14,6 +14,11 @@ pub fn memory_limit_bytes() -> Option<u64> {
     machine.into_iter().chain(group).min()
 }
 
+/// Returns the resident memory of this process in bytes; `None` where the system does not tell.
+pub fn resident_bytes() -> Option<u64> {
+    proc_bytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS")
+}
+
 /// The largest allocation that comes from the allocator's heaps, and the largest free end of a heap that it keeps. The
 /// operands that a product of matrices packs on a CPU are a few megabytes: they are not taken anew for each.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::free_memory::return_memory;
 use crate::keys::Keys;
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::memory::{self, HostMemory};
+use crate::memory::HostMemory;
 use crate::models::Models;
 use crate::observe::{Counters, OutcomeRates};
 use crate::offload::Offload;
@@ -73,11 +74,10 @@ impl App {
         })
     }
 
-    /// Returns free memory to the system after each burst of large requests or of connections; never ends. It concerns the whole process,
-    /// so the program that serves the application spawns it.
-    pub async fn return_memory_after_bursts(self: Arc<App>) {
-        let connections = &self.observe.connections;
-        tokio::join!(self.memory.return_after_bursts(), memory::return_after(connections));
+    /// Returns free memory to the system after requests and connections have ended; never ends. It concerns the whole
+    /// process, so the program that serves the application spawns it.
+    pub async fn return_free_memory(self: Arc<App>) {
+        return_memory(&self.memory, &self.observe.connections).await;
     }
 
     /// Returns an id for an answer: unique in this process, and by its start time nearly so among others.

@@ -14,7 +14,8 @@
 //! - [`observe`]: the counters, and `/metrics`.
 //! - `tokenizer_pool`: tokenizing outside the engines, for windows, `/v1/analyze`, `/tokenize`, `/decode` and `/detokenize`.
 //! - [`models`]: the models by name, each with its engine; [`startup`] starts them under one memory budget.
-//! - `footprint`, [`memory`]: what a request could hold in the host's memory, and the budget that it is charged to.
+//! - `footprint`, [`memory`], `free_memory`: what a request could hold in the host's memory, the budget that it is
+//!   charged to, and freed memory given back.
 //! - `answer`, `offload`: JSON in pieces; work on large data beside the async threads.
 //! - `admission`: which requests are accepted, and how many of their inputs are in flight.
 //! - `wire`: requests, answers and refusals on the wire, one file per [`Dialect`].
@@ -29,6 +30,7 @@ mod answer;
 mod app;
 pub mod error;
 mod footprint;
+mod free_memory;
 mod jobs;
 pub mod keys;
 pub mod lifecycle;

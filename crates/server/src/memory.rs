@@ -10,13 +10,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use bigbatch_engine::host::return_free_memory;
 use tokio::sync::Notify;
 
 use crate::error::Refusal;
-use crate::observe::ConnectionCounters;
 
 /// Charges up to this size may take all of the budget, larger ones three quarters of it.
 const SMALL_BYTES: usize = 64 << 10;
@@ -27,23 +24,14 @@ const SPARE_SHARE: usize = 16;
 /// Smallest default of the budget.
 const DEFAULT_BYTES_MIN: u64 = 64 << 20;
 
-/// Bytes by which all charges together must have fallen before free memory is returned to the system.
-const RETURNED_BYTES_MIN: usize = 8 << 20;
-
-/// Time from the fall of the charges to the return of memory: what they stand for is freed soon after them, and the
-/// next requests may need it again. It also limits the number of returns per second.
-const RETURN_DELAY: Duration = Duration::from_secs(1);
-
 /// The budget.
 #[derive(Debug)]
 pub(crate) struct HostMemory {
     all: Account,
     /// What lies beyond [`SMALL_BYTES`] of each charge.
     large: Account,
-    /// The most bytes of all charges since free memory was returned to the system.
-    peak: AtomicUsize,
-    /// Notified when the charges have fallen far below their peak.
-    fallen: Notify,
+    /// Notified when a charge has been dropped.
+    ended: Notify,
 }
 
 /// Bytes taken, up to a limit.
@@ -70,16 +58,6 @@ impl Account {
     }
 }
 
-/// Returns free memory to the system each time that many connections have been closed; never ends.
-pub(crate) async fn return_after(connections: &ConnectionCounters) {
-    loop {
-        connections.wait_for_fall().await;
-        tokio::time::sleep(RETURN_DELAY).await;
-        // It does not panic, so there is nothing to be lost.
-        let _ = tokio::task::spawn_blocking(return_free_memory).await;
-    }
-}
-
 /// Returns the default budget: a quarter of the memory that this process may use, and 64 MiB at least.
 pub fn default_budget_bytes() -> usize {
     let limit = bigbatch_engine::host::memory_limit_bytes().unwrap_or(0);
@@ -89,8 +67,7 @@ pub fn default_budget_bytes() -> usize {
 impl HostMemory {
     pub(crate) fn new(budget_bytes: usize) -> Arc<HostMemory> {
         let large = Account::new(budget_bytes - budget_bytes / 4);
-        let (peak, fallen) = (AtomicUsize::new(0), Notify::new());
-        Arc::new(HostMemory { all: Account::new(budget_bytes), large, peak, fallen })
+        Arc::new(HostMemory { all: Account::new(budget_bytes), large, ended: Notify::new() })
     }
 
     /// Returns an empty charge.
@@ -134,32 +111,9 @@ impl HostMemory {
         self.all.taken.load(Ordering::Relaxed)
     }
 
-    /// Returns free memory to the system when the charges have fallen far below their peak and stayed there, which the
-    /// allocator would keep for ever. Never ends; costs nothing while no requests arrive.
-    pub(crate) async fn return_after_bursts(&self) {
-        loop {
-            self.fallen.notified().await;
-            let burst = self.peak.swap(0, Ordering::Relaxed);
-            // A charge that grows meanwhile has been taken before it raises the peak, so that none is missed.
-            self.peak.fetch_max(self.taken_bytes(), Ordering::Relaxed);
-            tokio::time::sleep(RETURN_DELAY).await;
-            if self.peak.load(Ordering::Relaxed) <= burst / 2 {
-                // It does not panic, so there is nothing to be lost.
-                let _ = tokio::task::spawn_blocking(return_free_memory).await;
-                continue;
-            }
-            // Requests go on: what they took they would take again.
-            self.peak.fetch_max(burst, Ordering::Relaxed);
-            if self.is_far_below_peak() {
-                self.fallen.notify_one();
-            }
-        }
-    }
-
-    /// Returns whether the charges have fallen by half and by [`RETURNED_BYTES_MIN`] since their peak.
-    fn is_far_below_peak(&self) -> bool {
-        let (peak, taken) = (self.peak.load(Ordering::Relaxed), self.taken_bytes());
-        taken <= peak / 2 && peak.saturating_sub(taken) >= RETURNED_BYTES_MIN
+    /// Waits until a request has ended.
+    pub(crate) async fn wait_for_end(&self) {
+        self.ended.notified().await;
     }
 
     /// Returns the error for a charge that does not fit now.
@@ -235,9 +189,6 @@ impl Charge {
             self.all.store(bytes, Ordering::Relaxed);
             large.put_back(large_part(before) - large_part(bytes));
             all.put_back(before - bytes);
-            if self.memory.is_far_below_peak() {
-                self.memory.fallen.notify_one();
-            }
             return Ok(());
         }
         self.memory.check_fits(bytes)?;
@@ -252,7 +203,6 @@ impl Charge {
         if !taken {
             return Err(self.memory.overloaded());
         }
-        self.memory.peak.fetch_max(self.memory.taken_bytes(), Ordering::Relaxed);
         self.all.store(bytes, Ordering::Relaxed);
         Ok(())
     }
@@ -262,6 +212,7 @@ impl Drop for Charge {
     fn drop(&mut self) {
         // Shrinking cannot fail.
         let _ = self.resize(0);
+        self.memory.ended.notify_one();
     }
 }
 
@@ -297,20 +248,6 @@ mod tests {
             Err(Refusal::NeedsMemory { needed_bytes: limit_bytes + 1, limit_bytes })
         );
         assert_eq!(charge.bytes(), limit_bytes);
-    }
-
-    #[test]
-    fn memory_is_returned_after_a_deep_fall_only() {
-        let memory = HostMemory::new(64 * MIB);
-        let (small, large) = (memory.charge(), memory.charge());
-        small.set(RETURNED_BYTES_MIN - 1).expect("it fits");
-        drop(small);
-        assert!(!memory.is_far_below_peak(), "too few bytes");
-        large.set(24 * MIB).expect("it fits");
-        large.set(13 * MIB).expect("it shrinks");
-        assert!(!memory.is_far_below_peak(), "more than half of them are left");
-        large.set(12 * MIB).expect("it shrinks");
-        assert!(memory.is_far_below_peak());
     }
 
     #[test]

@@ -115,7 +115,7 @@ async fn listen(
         }
     };
     observe.watch_log(log);
-    tokio::spawn(app.clone().return_memory_after_bursts());
+    tokio::spawn(app.clone().return_free_memory());
     door.open(router(app));
     tracing::info!("ready");
     let ended = serving.await;

@@ -55,42 +55,33 @@ impl Cut {
     }
 }
 
-/// Connections that have to be closed after a peak before [`ConnectionCounters::wait_for_fall`] returns.
-const FALL_MIN: usize = 128;
-
 /// Counters of connections.
 #[derive(Debug)]
 pub(crate) struct ConnectionCounters {
     open: AtomicUsize,
-    /// The most open connections since the latest fall.
-    peak: AtomicUsize,
-    /// Notified when at least half of them and [`FALL_MIN`] have been closed.
-    fallen: Notify,
+    /// Notified when one has been closed.
+    ended: Notify,
     cuts: [(AtomicU64, LogRate); Cut::ALL.len()],
 }
 
 impl Default for ConnectionCounters {
     fn default() -> Self {
         let cuts = std::array::from_fn(|_| (AtomicU64::new(0), LogRate::new(LINES_PER_SECOND)));
-        let (open, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        ConnectionCounters { open, peak, fallen: Notify::new(), cuts }
+        ConnectionCounters { open: AtomicUsize::new(0), ended: Notify::new(), cuts }
     }
 }
 
 impl ConnectionCounters {
     /// Sets the number of open connections.
     pub(crate) fn set_open(&self, count: usize) {
-        self.open.store(count, Ordering::Relaxed);
-        let peak = self.peak.fetch_max(count, Ordering::Relaxed).max(count);
-        if count <= peak / 2 && peak - count >= FALL_MIN {
-            self.peak.store(count, Ordering::Relaxed);
-            self.fallen.notify_one();
+        if count < self.open.swap(count, Ordering::Relaxed) {
+            self.ended.notify_one();
         }
     }
 
-    /// Waits until half of the open connections have been closed, if they were many.
-    pub(crate) async fn wait_for_fall(&self) {
-        self.fallen.notified().await;
+    /// Waits until a connection has been closed.
+    pub(crate) async fn wait_for_end(&self) {
+        self.ended.notified().await;
     }
 
     /// Returns the number of open connections.
@@ -111,34 +102,5 @@ impl ConnectionCounters {
     pub(crate) fn cuts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.cuts.iter().map(|(count, _)| load(count));
         Cut::ALL.into_iter().map(Cut::name).zip(counts)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_fall_is_that_of_half_of_many_connections() {
-        let counters = ConnectionCounters::default();
-        let fell = async || {
-            tokio::select! {
-                biased;
-                () = counters.wait_for_fall() => true,
-                () = std::future::ready(()) => false,
-            }
-        };
-        for count in [100, 0, 400, 201] {
-            counters.set_open(count);
-            assert!(!fell().await, "{count}");
-        }
-        counters.set_open(200);
-        assert!(fell().await);
-        for count in [199, 100, 73] {
-            counters.set_open(count);
-            assert!(!fell().await, "{count}, of 200 since the fall");
-        }
-        counters.set_open(72);
-        assert!(fell().await);
     }
 }

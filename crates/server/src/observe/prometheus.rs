@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use bigbatch_engine::ArenaUsage;
-use bigbatch_engine::units::proc_bytes;
+use bigbatch_engine::host::resident_bytes;
 
 use super::counters::{Counters, Endpoint, ModelCounters, load};
 use super::histogram::{Histogram, Snapshot};
@@ -364,11 +364,6 @@ fn request_memory(host: &HostMemory, page: &mut Page) {
     ] {
         page.single(name, "gauge", help, bytes as u64);
     }
-}
-
-/// Returns the resident memory of this process; `None` without `/proc`.
-fn resident_bytes() -> Option<u64> {
-    proc_bytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS")
 }
 
 fn model(served: &ServedModel) -> String {
