@@ -107,6 +107,7 @@ async fn listen(
     };
     observe.watch_log(log);
     tokio::spawn(app.clone().return_memory_after_bursts());
+    tokio::spawn(app.clone().keep_history());
     door.open(router(app));
     tracing::info!("ready");
     let ended = serving.await;

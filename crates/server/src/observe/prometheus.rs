@@ -367,7 +367,7 @@ fn request_memory(host: &HostMemory, page: &mut Page) {
 }
 
 /// Returns the resident memory of this process; `None` without `/proc`.
-fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     proc_bytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS")
 }
 
