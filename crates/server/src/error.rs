@@ -344,10 +344,7 @@ mod tests {
         ];
         for refusal in refusals {
             let message = refusal.public_message();
-            assert!(
-                !message.contains(secret) && message.contains(|c: char| c == '…' || c == '/'),
-                "{message}"
-            );
+            assert!(!message.contains(secret) && message.contains(['…', '/']), "{message}");
         }
         let own = Refusal::Empty("`inputs` cannot be empty".into());
         assert_eq!(own.public_message(), "`inputs` cannot be empty");

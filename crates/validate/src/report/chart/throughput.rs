@@ -46,7 +46,7 @@ fn draw(
     let y = Axis::new(Scale::linear(most * 1.08), unit, 5, rate_tick);
     let mut frame = Frame::new((420.0, 290.0), &format!("{title} against concurrency"), x, y);
     if unit == "%" && most >= 100.0 {
-        frame.horizontal(100.0, "as much per client as alone");
+        frame.horizontal(100.0, "100 %: each client is as fast as one alone");
     }
     let all = results.lengths_run();
     for length in lengths {
