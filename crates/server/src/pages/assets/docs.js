@@ -173,6 +173,7 @@ function byPath(paths) {
   const inside = el("div", { class: "inside" },
     el("p", {}, "Each POST that one model answers also exists below /models/NAME. The path chooses the model, "
       + "whatever the field `model` of the body says."),
+    el("h3", {}, "Try it"),
     el("p", {}, el("label", {}, "Model ", model), " ", el("label", {}, "Endpoint ", path)),
     place);
   choose();
