@@ -41,14 +41,14 @@ struct Data {
 /// Memory of the process and of its device, in bytes; `null` for what cannot be read.
 #[derive(Serialize)]
 struct MemoryData {
-    /// `--memory-budget`: models and arenas.
+    /// `--memory-budget`, which bounds models and arenas.
     budget_bytes: Option<u64>,
-    /// What the models and arenas were planned to take of it.
+    /// Planned for the models and arenas.
     planned_bytes: u64,
     resident_bytes: Option<u64>,
     /// From the driver of the device; `null` on a CPU.
     device: Option<DeviceMemory>,
-    /// What requests may hold at this moment.
+    /// Charged to requests at this moment.
     request_bytes: usize,
     /// `--host-memory-budget`.
     request_limit_bytes: usize,

@@ -73,7 +73,7 @@ pub struct Bottleneck {
     pub evidence: String,
 }
 
-/// What a delay of the load generator did to a cell.
+/// The effect of a late load generator on a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GeneratorEffect {
     /// It limited the cell: the target can do more.
@@ -85,7 +85,7 @@ pub enum GeneratorEffect {
 }
 
 impl Scaling {
-    /// Returns what the generator's delay did to a cell; `None` if the delay is small.
+    /// Returns the effect of the generator's delay on a cell; `None` if the delay is small.
     pub fn generator_effect(&self, cell: &Cell) -> Option<GeneratorEffect> {
         cell.figures()?.generator.bottleneck.as_ref()?;
         let found = self.bottlenecks.iter().find(|found| found.cell == cell.index);

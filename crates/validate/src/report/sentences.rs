@@ -249,7 +249,7 @@ fn generator_remark(effect: GeneratorEffect) -> &'static str {
     }
 }
 
-/// Returns the remarks that need a sentence: why a cell was not steady, or what a late generator did to it.
+/// Returns the remarks that need a sentence: why a cell was not steady, or how a late generator affected it.
 pub(super) fn reservations(results: &Results) -> Vec<String> {
     let mut all = Vec::new();
     for cell in &results.cells {

@@ -9,7 +9,7 @@ const RIGHT = 8;
 const BOTTOM = 20;
 const LEAST_WIDTH = 240;
 const COLOURS = 6;
-/** Points that each key moves the readout by. */
+/** The number of points by which each key moves the readout. */
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, PageUp: -12, PageDown: 12, Home: -Infinity, End: Infinity };
 
 /** Returns the class of a series: its colour, dashed from the seventh on. */
@@ -48,7 +48,7 @@ export class Chart {
     return Math.max(0, ...this.series.map(({ values }) => values.length));
   }
 
-  /** The least and the greatest moment that can be read out. */
+  /** Returns the least and the greatest moment that can be read out. */
   get range() {
     return [this.taken - this.count, this.taken - 1];
   }
@@ -112,7 +112,7 @@ export class Chart {
     ];
   }
 
-  /** The values at the moment that is read out, or at the newest point. */
+  /** Returns the value of each series at a moment; null where it has none. */
   values(moment) {
     const fromEnd = this.taken - 1 - moment;
     return this.series.map(({ name, values }) => ({ name, value: values.at(-1 - fromEnd) ?? null }));

@@ -10,7 +10,7 @@ export class History {
     Object.assign(this, { taken: 0, step: 5, capacity: 0, at: 0, server: {}, models: [] });
   }
 
-  /** The path that has the missing points. */
+  /** Returns the path of the points that are missing. */
   get path() {
     return `/dashboard/history?after=${this.taken}`;
   }
