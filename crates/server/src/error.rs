@@ -255,16 +255,18 @@ impl Refusal {
         }
     }
 
-    /// Returns the message as others than the client may read it: the client's own text is left out.
+    /// Returns the message as others than the client may read it: without the client's own text, and cut to
+    /// [`PUBLIC_CHARACTERS`], because it is kept.
     pub(crate) fn public_message(&self) -> String {
-        match self {
+        let message = match self {
             Refusal::UnknownModel { known, .. } => {
                 format!("no model is called '…'; this server has {known}")
             }
             Refusal::NoRoute(_) => Refusal::NoRoute("such path".into()).to_string(),
             Refusal::Method(_) => Refusal::Method("the path".into()).to_string(),
             other => without_quotations(&other.to_string()),
-        }
+        };
+        message.chars().take(PUBLIC_CHARACTERS).collect()
     }
 
     /// Returns the name of the refusal in counters and logs: one of [`REASONS`].
@@ -295,6 +297,9 @@ impl Refusal {
         }
     }
 }
+
+/// Characters that are kept of a message for others than the client.
+const PUBLIC_CHARACTERS: usize = 300;
 
 /// Where a message quotes the client: serde_json's quotations of values and of unknown names, and the quotes of our own
 /// messages.
@@ -346,6 +351,8 @@ mod tests {
             let message = refusal.public_message();
             assert!(!message.contains(secret) && message.contains(['…', '/']), "{message}");
         }
+        let long = Refusal::Backend("x".repeat(1000));
+        assert_eq!(long.public_message().chars().count(), PUBLIC_CHARACTERS);
         let own = Refusal::Empty("`inputs` cannot be empty".into());
         assert_eq!(own.public_message(), "`inputs` cannot be empty");
         let known = Refusal::UnknownModel { name: secret.into(), known: "a, b".into() };

@@ -24,9 +24,6 @@ pub(crate) const OTHER: &str = "other";
 /// Number of refusals that are kept one by one.
 const RECENT: usize = 100;
 
-/// Characters that are kept of the message of a refusal.
-const MESSAGE_CHARACTERS: usize = 300;
-
 /// The counters of the process.
 #[derive(Debug)]
 pub struct Counters {
@@ -116,7 +113,7 @@ pub struct LatestRefusal {
     pub route: String,
     /// The HTTP status.
     pub status: u16,
-    /// The message without the client's text, cut to 300 characters; empty for a request that no handler saw.
+    /// The message without the client's text; empty for a request that no handler saw.
     pub message: String,
 }
 
@@ -200,7 +197,7 @@ impl Counters {
                 let at = SystemTime::now();
                 let route = &endpoint.route;
                 if let Some(index) = REASONS.iter().position(|known| *known == reason) {
-                    let message = message.chars().take(MESSAGE_CHARACTERS).collect();
+                    let message = message.to_owned();
                     let latest = LatestRefusal { at, route: route.clone(), status, message };
                     self.reasons[index].record(latest);
                 }
