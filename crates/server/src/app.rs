@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tokio::time::MissedTickBehavior;
+
 use crate::free_memory::return_memory;
 use crate::keys::Keys;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::memory::HostMemory;
 use crate::models::Models;
+use crate::observe::history::{History, STEP};
 use crate::observe::{Counters, OutcomeRates};
 use crate::offload::Offload;
 use crate::options::Options;
@@ -32,6 +35,8 @@ pub struct App {
     pub(crate) memory: Arc<HostMemory>,
     pub(crate) offload: Offload,
     pub(crate) log_rates: OutcomeRates,
+    /// The last hour, for the dashboard.
+    pub(crate) history: History,
     pub(crate) tokenizer_pool: TokenizerPool,
     pub(crate) started_unix_s: u64,
     answers: AtomicU64,
@@ -63,6 +68,7 @@ impl App {
             memory,
             offload: Offload::default(),
             log_rates,
+            history: History::default(),
             models,
             options,
             observe,
@@ -78,6 +84,16 @@ impl App {
     /// process, so the program that serves the application spawns it.
     pub async fn return_free_memory(self: Arc<App>) {
         return_memory(&self.memory, &self.observe.connections).await;
+    }
+
+    /// Keeps the last hour for the dashboard; never ends. The program that serves the application spawns it.
+    pub async fn keep_history(self: Arc<App>) {
+        let mut ticks = tokio::time::interval(STEP);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.history.record(&self.models, &self.observe, &self.memory);
+        }
     }
 
     /// Returns an id for an answer: unique in this process, and by its start time nearly so among others.

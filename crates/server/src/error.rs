@@ -201,6 +201,10 @@ pub(crate) const OTHER_REASON: &str = "other";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reason(pub(crate) &'static str);
 
+/// The message of a refusal without the client's text, in the extensions of its response, for the dashboard.
+#[derive(Debug, Clone)]
+pub(crate) struct PublicMessage(pub(crate) String);
+
 impl From<RequestError> for Refusal {
     fn from(error: RequestError) -> Refusal {
         let message = error.to_string();
@@ -276,6 +280,20 @@ impl Refusal {
         }
     }
 
+    /// Returns the message as others than the client may read it: without the client's own text, and cut to
+    /// [`PUBLIC_CHARACTERS`], because it is kept.
+    pub(crate) fn public_message(&self) -> String {
+        let message = match self {
+            Refusal::UnknownModel { known, .. } => {
+                format!("no model is called '…'; this server has {known}")
+            }
+            Refusal::NoRoute(_) => Refusal::NoRoute("such path".into()).to_string(),
+            Refusal::Method(_) => Refusal::Method("the path".into()).to_string(),
+            other => without_quotations(&other.to_string()),
+        };
+        message.chars().take(PUBLIC_CHARACTERS).collect()
+    }
+
     /// Returns the name of the refusal in counters and logs: one of [`REASONS`].
     pub fn reason(&self) -> &'static str {
         match self {
@@ -302,5 +320,67 @@ impl Refusal {
             Refusal::NoRoute(_) => "no_route",
             Refusal::Method(_) => "method",
         }
+    }
+}
+
+/// Characters that are kept of a message for others than the client.
+const PUBLIC_CHARACTERS: usize = 300;
+
+/// Where a message quotes the client: serde_json's quotations of values and of unknown names, and the quotes of our own
+/// messages.
+const QUOTATIONS: [&str; 8] = [
+    "\"",
+    " '",
+    "unknown variant `",
+    "unknown field `",
+    "character `",
+    "integer `",
+    "floating point `",
+    "boolean `",
+];
+
+/// Replaces what a message quotes of the client with `…`, from the first quotation to the last mark of its kind: the
+/// quoted text may hold any character, the mark included.
+fn without_quotations(message: &str) -> String {
+    let find = |opening: &&str| message.find(*opening).map(|at| at + opening.len());
+    let Some(start) = QUOTATIONS.iter().filter_map(find).min() else { return message.into() };
+    let (before, quoted) = message.split_at(start);
+    let mark = before.chars().next_back().unwrap_or('"');
+    // The one that closes is not within a word, as an apostrophe is.
+    let closes = |(at, _): &(usize, &str)| {
+        !quoted[at + mark.len_utf8()..].starts_with(|c: char| c.is_alphanumeric())
+    };
+    let rest = quoted.rmatch_indices(mark).find(closes).map_or("", |(end, _)| &quoted[end..]);
+    format!("{before}…{rest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_do_not_read_what_a_client_sent() {
+        let secret = "SECRET";
+        let refusals = [
+            Refusal::UnknownModel { name: secret.into(), known: "a, b".into() },
+            Refusal::NoRoute(format!("/{secret}")),
+            Refusal::Method(format!("/{secret}")),
+            Refusal::Shape(format!(
+                "`inputs`: invalid type: string \"x\\\" {secret}\", expected u8"
+            )),
+            Refusal::Shape(format!("unknown variant `a` {secret}`, expected `b`")),
+            Refusal::Shape(format!("unknown field `{secret}`; leave it out")),
+            Refusal::Invalid(format!("`models` names 'a' {secret}' twice; name each model once")),
+        ];
+        for refusal in refusals {
+            let message = refusal.public_message();
+            assert!(!message.contains(secret) && message.contains(['…', '/']), "{message}");
+        }
+        let long = Refusal::Backend("x".repeat(1000));
+        assert_eq!(long.public_message().chars().count(), PUBLIC_CHARACTERS);
+        let own = Refusal::Empty("`inputs` cannot be empty".into());
+        assert_eq!(own.public_message(), "`inputs` cannot be empty");
+        let known = Refusal::UnknownModel { name: secret.into(), known: "a, b".into() };
+        assert_eq!(known.public_message(), "no model is called '…'; this server has a, b");
     }
 }

@@ -6,12 +6,12 @@
 //! - [`serve`]: the listener, connections, TLS, the shutdown.
 //! - [`router()`]: the route table, the OpenAPI document and the pages, behind the middleware.
 //! - `middleware`: counting, CORS, API keys, the body within its limits, the deadline of the answer.
-//! - [`openapi`]: the document of all endpoints.
+//! - [`openapi`]: the document of all endpoints, with `examples` for the models of this server.
 //! - `routes`: the table, and the handlers, one file per family. The table names the dialect of each endpoint.
-//! - `pages`: the dashboard, the playground and the API's documentation.
+//! - `pages`: what runs here, the dashboard, the playground and the API's documentation.
 //! - `jobs`: from inputs to outputs: checks, windows, submission to the engine.
 //! - [`App`]: the state that all of these share.
-//! - [`observe`]: the counters, and `/metrics`.
+//! - [`observe`]: the counters, their last hour, and `/metrics`.
 //! - `tokenizer_pool`: tokenizing outside the engines, for windows, `/v1/analyze`, `/tokenize`, `/decode` and `/detokenize`.
 //! - [`models`]: the models by name, each with its engine; [`startup`] starts them under one memory budget.
 //! - `footprint`, [`memory`], `free_memory`: what a request could hold in the host's memory, the budget that it is
@@ -29,6 +29,7 @@ mod admission;
 mod answer;
 mod app;
 pub mod error;
+mod examples;
 mod footprint;
 mod free_memory;
 mod jobs;

@@ -1,14 +1,23 @@
 //! The OpenAPI document, which utoipa generates from the handlers and the wire types, and the endpoint that
 //! serves it.
 //!
-//! Aliases and paths below `/models/NAME` are copies of the operation that the table names.
+//! Aliases and paths below `/models/NAME` are copies of the operation that the table names. The served document has
+//! [`examples`] for the models of this server, by the name of the model that answers them.
+
+use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 use utoipa::OpenApi;
+use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn, PathItem};
-use utoipa::openapi::{OpenApi as Document, Required};
+use utoipa::openapi::{OpenApi as Document, RefOr, Required};
 
+use crate::app::App;
+use crate::examples;
+use crate::models::Models;
 use crate::routes::{self, Route};
 use crate::wire::Dialect::Native;
 use crate::wire::cohere::CohereError;
@@ -67,9 +76,11 @@ pub(crate) fn routes() -> [Route; 2] {
 
 #[utoipa::path(get, path = "/openapi.json", tag = "bigbatch",
     responses((status = 200, description = "This document", body = serde_json::Value)))]
-/// Returns this OpenAPI document.
-async fn openapi() -> Response {
-    Json(document()).into_response()
+/// Returns this OpenAPI document, with examples for the models of this server.
+async fn openapi(State(app): State<Arc<App>>) -> Response {
+    let mut document = document();
+    add_examples(&mut document, &app.models);
+    Json(document).into_response()
 }
 
 /// Returns the document.
@@ -97,6 +108,41 @@ pub fn document() -> Document {
         }
     }
     document
+}
+
+/// Adds to each POST an example per model that can answer it.
+fn add_examples(document: &mut Document, models: &Models) {
+    let names: Vec<&str> = models.iter().map(|served| served.name.as_str()).collect();
+    for route in routes::table() {
+        let path = route.alias_of.unwrap_or(route.path);
+        let bodies: Vec<(&str, Value)> = models
+            .iter()
+            .filter_map(|served| Some((served.name.as_str(), examples::body(path, served)?)))
+            .collect();
+        for (name, body) in &bodies {
+            add_example(document, route.path, name, examples::with_model(body, name));
+        }
+        let Some(own) = route.model_path() else { continue };
+        for (name, body) in bodies {
+            add_example(document, &own, name, body);
+        }
+    }
+    add_example(document, "/v1/analyze", "all models", examples::analyze(&names));
+}
+
+/// Adds an example to the body of the POST at `path`.
+fn add_example(document: &mut Document, path: &str, name: &str, body: Value) {
+    let operation = document.paths.paths.get_mut(path).and_then(|item| item.post.as_mut());
+    let Some(RefOr::T(request)) = operation.and_then(|operation| operation.request_body.as_mut())
+    else {
+        return;
+    };
+    for content in request.content.values_mut() {
+        if let RefOr::T(content) = content {
+            let example = ExampleBuilder::new().value(Some(body.clone())).build();
+            content.examples.insert(name.to_owned(), RefOr::T(example));
+        }
+    }
 }
 
 /// Gives the operations of a copied item ids of their own: ids are unique in a document.

@@ -37,6 +37,8 @@ pub struct Options {
     pub answer_limit_bytes: Option<usize>,
     /// Maximum bytes that all requests together may hold in the host's memory: `--host-memory-budget`.
     pub host_memory_budget_bytes: usize,
+    /// The budget of models and arenas, `--memory-budget`, which the dashboard shows; `None` where nobody set one.
+    pub memory_budget_bytes: Option<u64>,
     /// Maximum time from a request's head to the end of its body: `--body-timeout`. A client that does not read
     /// its answer is disconnected after the same time.
     pub body_timeout: Duration,
@@ -68,6 +70,7 @@ impl Default for Options {
             compression_ratio_max: 100,
             answer_limit_bytes: None,
             host_memory_budget_bytes: memory::default_budget_bytes(),
+            memory_budget_bytes: None,
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(120),
             unknown_fields: UnknownFieldPolicy::default(),

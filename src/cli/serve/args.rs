@@ -215,6 +215,7 @@ impl Serve {
             compression_ratio_max: limits.compression_ratio_limit as usize,
             answer_limit_bytes: limits.answer_limit.map(|bytes| bytes as usize),
             host_memory_budget_bytes: limits.host_memory_budget as usize,
+            memory_budget_bytes: Some(self.runtime.memory_budget_bytes()),
             body_timeout: Duration::from_secs_f64(limits.body_timeout),
             request_timeout: Duration::from_secs_f64(limits.request_timeout),
             unknown_fields: limits.unknown_fields,

@@ -116,6 +116,7 @@ async fn listen(
     };
     observe.watch_log(log);
     tokio::spawn(app.clone().return_free_memory());
+    tokio::spawn(app.clone().keep_history());
     door.open(router(app));
     tracing::info!("ready");
     let ended = serving.await;

@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::app::App;
-use crate::error::{OTHER_REASON, Reason};
+use crate::error::{OTHER_REASON, PublicMessage, Reason};
 use crate::observe::{Endpoint, OTHER, RequestOutcome};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -30,6 +30,9 @@ pub(crate) async fn track(State(app): State<Arc<App>>, request: Request, next: N
         (status, Some(Reason(reason))) => RequestOutcome::Refused(status.as_u16(), reason),
         (status, None) => RequestOutcome::Refused(status.as_u16(), OTHER_REASON),
     };
+    if let Some(PublicMessage(message)) = response.extensions_mut().remove() {
+        recorder.message = message;
+    }
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -57,21 +60,23 @@ struct RequestRecorder<'a> {
     request_id: String,
     started: Instant,
     outcome: RequestOutcome,
+    /// Of a refusal, without the client's text.
+    message: String,
 }
 
 impl<'a> RequestRecorder<'a> {
     fn new(app: &'a App, endpoint: Endpoint, request_id: String) -> RequestRecorder<'a> {
         app.observe.begin_request();
         let (started, outcome) = (Instant::now(), RequestOutcome::Abandoned);
-        RequestRecorder { app, endpoint, request_id, started, outcome }
+        RequestRecorder { app, endpoint, request_id, started, outcome, message: String::new() }
     }
 }
 
 impl Drop for RequestRecorder<'_> {
     fn drop(&mut self) {
         let latency = self.started.elapsed();
-        let RequestRecorder { app, endpoint, request_id, outcome, .. } = &*self;
-        app.observe.record_request(endpoint, request_id, *outcome, latency);
+        let RequestRecorder { app, endpoint, request_id, outcome, message, .. } = &*self;
+        app.observe.record_request(endpoint, request_id, *outcome, message, latency);
         self.log(latency);
     }
 }

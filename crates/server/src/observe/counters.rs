@@ -31,7 +31,7 @@ pub struct Counters {
     pub started: Instant,
     in_flight: AtomicUsize,
     routes: RwLock<BTreeMap<Endpoint, Arc<RouteCounters>>>,
-    reasons: [AtomicU64; REASONS.len()],
+    reasons: [ReasonCounter; REASONS.len()],
     recent: Mutex<VecDeque<RefusalRecord>>,
     models: RwLock<BTreeMap<String, Arc<ModelCounters>>>,
     unknown_fields: LoggedFields,
@@ -97,6 +97,26 @@ pub struct RefusalRecord {
     pub request_id: String,
 }
 
+/// The refusals of one reason.
+#[derive(Debug, Default)]
+struct ReasonCounter {
+    count: AtomicU64,
+    latest: Mutex<Option<LatestRefusal>>,
+}
+
+/// The latest refusal of one reason, without the content of the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LatestRefusal {
+    /// The time of the answer.
+    pub at: SystemTime,
+    /// The route's template.
+    pub route: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The message without the client's text; empty for a request that no handler saw.
+    pub message: String,
+}
+
 /// Counters of one model, per input and per batch.
 #[derive(Debug)]
 pub struct ModelCounters {
@@ -136,7 +156,7 @@ impl Default for Counters {
             started: Instant::now(),
             in_flight: AtomicUsize::new(0),
             routes: RwLock::default(),
-            reasons: [const { AtomicU64::new(0) }; REASONS.len()],
+            reasons: std::array::from_fn(|_| ReasonCounter::default()),
             recent: Mutex::default(),
             models: RwLock::default(),
             unknown_fields: LoggedFields::default(),
@@ -152,12 +172,14 @@ impl Counters {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a request that has ended; `latency` is the time from its head to the head of the answer.
+    /// Counts a request that has ended; `latency` is the time from its head to the head of the answer, `message` that
+    /// of a refusal without the client's text.
     pub fn record_request(
         &self,
         endpoint: &Endpoint,
         request_id: &str,
         outcome: RequestOutcome,
+        message: &str,
         latency: Duration,
     ) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -172,14 +194,18 @@ impl Counters {
             }
             RequestOutcome::Refused(status, reason) => {
                 counts.refused.fetch_add(1, Ordering::Relaxed);
+                let at = SystemTime::now();
+                let route = &endpoint.route;
                 if let Some(index) = REASONS.iter().position(|known| *known == reason) {
-                    self.reasons[index].fetch_add(1, Ordering::Relaxed);
+                    let message = message.to_owned();
+                    let latest = LatestRefusal { at, route: route.clone(), status, message };
+                    self.reasons[index].record(latest);
                 }
                 let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
                 recent.truncate(RECENT - 1);
                 recent.push_front(RefusalRecord {
-                    at: SystemTime::now(),
-                    route: endpoint.route.clone(),
+                    at,
+                    route: route.clone(),
                     status,
                     reason,
                     request_id: request_id.into(),
@@ -193,7 +219,7 @@ impl Counters {
         self.begin_request();
         let endpoint = Endpoint { method: OTHER, route: OTHER.into() };
         let outcome = RequestOutcome::Refused(status, reason);
-        self.record_request(&endpoint, "", outcome, Duration::ZERO);
+        self.record_request(&endpoint, "", outcome, "", Duration::ZERO);
     }
 
     /// Counts fields of a POST that its route does not have.
@@ -249,8 +275,17 @@ impl Counters {
 
     /// Iterates over all reasons with their number of refusals, zeros included.
     pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = self.reasons.iter().map(load);
+        let counts = self.reasons.iter().map(|reason| load(&reason.count));
         REASONS.iter().copied().zip(counts)
+    }
+
+    /// Returns each reason that occurred with its number of refusals and the latest of them.
+    pub fn latest_refusals(&self) -> Vec<(&'static str, u64, LatestRefusal)> {
+        let occurred = |(reason, counter): (&&'static str, &ReasonCounter)| {
+            let latest = counter.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+            Some((*reason, load(&counter.count), latest))
+        };
+        REASONS.iter().zip(&self.reasons).filter_map(occurred).collect()
     }
 
     /// Returns the latest refusals, newest first; at most 100.
@@ -276,6 +311,13 @@ fn entry<K: Ord + Borrow<Q>, Q: Ord + ToOwned<Owned = K> + ?Sized, T>(
     }
     let mut map = map.write().unwrap_or_else(PoisonError::into_inner);
     map.entry(key.to_owned()).or_insert_with(|| Arc::new(make())).clone()
+}
+
+impl ReasonCounter {
+    fn record(&self, latest: LatestRefusal) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(latest);
+    }
 }
 
 impl RouteCounters {

@@ -1,5 +1,5 @@
 //! Counters of the server: requests by route, refusals by reason, stages and batches by model, connections; and the
-//! bounds of its log.
+//! bounds of its log. `history` has the last hour.
 //!
 //! `counters` holds them, `connections` those of connections, and `histogram` is their histogram. `prometheus` renders
 //! them for `/metrics`; the dashboard's JSON is in `pages`. `log_writer` writes lines without ever blocking, `log_rate`
@@ -8,6 +8,7 @@
 mod connections;
 mod counters;
 mod histogram;
+pub(crate) mod history;
 mod log_rate;
 mod log_writer;
 pub(crate) mod prometheus;
@@ -15,10 +16,11 @@ mod unknown_fields;
 
 pub(crate) use connections::{ConnectionCounters, Cut};
 pub use counters::{
-    Counters, Endpoint, ModelCounters, RefusalRecord, RequestOutcome, RouteCounters,
+    Counters, Endpoint, LatestRefusal, ModelCounters, RefusalRecord, RequestOutcome, RouteCounters,
 };
 pub(crate) use counters::{OTHER, load};
 pub use histogram::{Histogram, Snapshot};
 pub use log_rate::LogRate;
 pub(crate) use log_rate::OutcomeRates;
 pub use log_writer::LogWriter;
+pub(crate) use prometheus::resident_bytes;

@@ -1,11 +1,14 @@
-//! `GET /dashboard/data`: a snapshot of the counters. The dashboard shows differences between two snapshots.
+//! The dashboard's figures: `GET /dashboard/data`, a snapshot of the counters, and `GET /dashboard/history`, the last
+//! hour.
+//!
+//! Tables show differences between two snapshots, charts show the history. Nothing here holds the content of a request.
 
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::State;
-use axum::http::HeaderValue;
 use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use bigbatch_engine::{ArenaUsage, DeviceMemory, MemoryPlan};
 use serde::Serialize;
@@ -13,7 +16,10 @@ use serde::Serialize;
 use super::is_page_path;
 use crate::app::App;
 use crate::models::ServedModel;
-use crate::observe::{Endpoint, ModelCounters, RefusalRecord, RouteCounters, Snapshot, load};
+use crate::observe::{
+    Endpoint, LatestRefusal, ModelCounters, RefusalRecord, RouteCounters, Snapshot, load,
+    resident_bytes,
+};
 
 /// The answer.
 #[derive(Serialize)]
@@ -23,13 +29,29 @@ struct Data {
     /// Requests received and not yet answered, of all endpoints.
     in_flight: usize,
     models: Vec<ModelData>,
-    /// From the driver of the device; `null` on a CPU.
-    device_memory: Option<DeviceMemory>,
+    memory: MemoryData,
     /// Without the pages.
     routes: Vec<RouteData>,
-    refusals: Vec<Count>,
+    /// The reasons that occurred.
+    refusals: Vec<ReasonData>,
     /// Newest first, without the content of the requests.
     recent_refusals: Vec<RefusalData>,
+}
+
+/// Memory of the process and of its device, in bytes; `null` for what cannot be read.
+#[derive(Serialize)]
+struct MemoryData {
+    /// `--memory-budget`, which bounds models and arenas.
+    budget_bytes: Option<u64>,
+    /// Planned for the models and arenas.
+    planned_bytes: u64,
+    resident_bytes: Option<u64>,
+    /// From the driver of the device; `null` on a CPU.
+    device: Option<DeviceMemory>,
+    /// Charged to requests at this moment.
+    request_bytes: usize,
+    /// `--host-memory-budget`.
+    request_limit_bytes: usize,
 }
 
 #[derive(Serialize)]
@@ -45,6 +67,8 @@ struct ModelData {
     /// Inputs admitted and not yet answered.
     in_flight: usize,
     arena: ArenaUsage,
+    /// Bytes of the arena that the batches on the device use at this moment.
+    arena_used_bytes: u64,
     memory_plan: MemoryPlan,
     stages: StagesData,
 }
@@ -75,10 +99,16 @@ struct RouteData {
     seconds: Buckets,
 }
 
+/// The refusals of one reason, with the latest of them.
 #[derive(Serialize)]
-struct Count {
+struct ReasonData {
     reason: &'static str,
     count: u64,
+    last_at_unix_ms: u64,
+    route: String,
+    status: u16,
+    /// Without the client's text.
+    message: String,
 }
 
 #[derive(Serialize)]
@@ -100,11 +130,9 @@ struct Buckets {
 
 pub(super) async fn data(State(app): State<Arc<App>>) -> Response {
     let counters = &app.observe;
-    let device_memory = app.models.iter().next().and_then(|served| served.engine.device_memory());
     let routes = counters.routes();
     let rows =
         routes.iter().filter(|(endpoint, _)| endpoint.computes() || !is_page_path(&endpoint.route));
-    let refusals = counters.refusals().map(|(reason, count)| Count { reason, count });
     let data = Data {
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: counters.started.elapsed().as_secs_f64(),
@@ -114,18 +142,41 @@ pub(super) async fn data(State(app): State<Arc<App>>) -> Response {
             .iter()
             .map(|served| model(served, &counters.model(&served.name)))
             .collect(),
-        device_memory,
+        memory: memory(&app),
         routes: rows.map(|(endpoint, route)| self::route(endpoint, route)).collect(),
-        refusals: refusals.collect(),
+        refusals: counters.latest_refusals().into_iter().map(reason).collect(),
         recent_refusals: counters.recent_refusals().into_iter().map(refused).collect(),
     };
+    fresh(data)
+}
+
+/// Answers with the points of the last hour, or those after the first `after` ones, which the reader has.
+pub(super) async fn history(State(app): State<Arc<App>>, uri: Uri) -> Response {
+    let mut fields = uri.query().unwrap_or_default().split('&');
+    let after = fields.find_map(|field| field.strip_prefix("after=")?.parse().ok());
+    fresh(app.history.columns(&app.models, after.unwrap_or(0)))
+}
+
+fn fresh(data: impl Serialize) -> Response {
     let fresh = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
     ([fresh], axum::Json(data)).into_response()
 }
 
+fn memory(app: &App) -> MemoryData {
+    let plans = app.models.iter().map(|served| served.engine.memory_plan());
+    MemoryData {
+        budget_bytes: app.options.memory_budget_bytes,
+        planned_bytes: plans.map(|plan| plan.fixed_bytes + plan.arena_bytes).sum(),
+        resident_bytes: resident_bytes(),
+        device: app.models.first().engine.device_memory(),
+        request_bytes: app.memory.taken_bytes(),
+        request_limit_bytes: app.memory.budget_bytes(),
+    }
+}
+
 fn model(served: &ServedModel, stages: &ModelCounters) -> ModelData {
     let ServedModel { name, source, kind, engine, .. } = served;
-    let limits = engine.limits();
+    let (limits, arena) = (engine.limits(), engine.arena());
     ModelData {
         name: name.clone(),
         kind: kind.name().into(),
@@ -136,7 +187,8 @@ fn model(served: &ServedModel, stages: &ModelCounters) -> ModelData {
         max_batch_tokens: limits.max_batch_tokens,
         max_batch_sequences: limits.max_batch_sequences,
         in_flight: engine.in_flight(),
-        arena: engine.arena(),
+        arena,
+        arena_used_bytes: arena.used_bytes(engine.batches_in_flight()),
         memory_plan: engine.memory_plan(),
         stages: StagesData {
             inputs: load(&stages.inputs),
@@ -165,10 +217,18 @@ fn route(endpoint: &Endpoint, route: &RouteCounters) -> RouteData {
     }
 }
 
+fn reason((reason, count, latest): (&'static str, u64, LatestRefusal)) -> ReasonData {
+    let LatestRefusal { at, route, status, message } = latest;
+    ReasonData { reason, count, last_at_unix_ms: unix_ms(at), route, status, message }
+}
+
+fn unix_ms(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
 fn refused(refused: RefusalRecord) -> RefusalData {
-    let since = refused.at.duration_since(UNIX_EPOCH).unwrap_or_default();
     RefusalData {
-        at_unix_ms: since.as_millis() as u64,
+        at_unix_ms: unix_ms(refused.at),
         route: refused.route,
         status: refused.status,
         reason: refused.reason,

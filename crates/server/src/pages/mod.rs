@@ -1,4 +1,4 @@
-//! The pages: dashboard, playground, and the API's documentation.
+//! The pages: what runs here, dashboard, playground, and the API's documentation.
 //!
 //! They are plain files compiled into the program: no build step, no framework, nothing from another host. They
 //! hold no data and so need no key; they read data from the API with the key that the user enters, which stays in
@@ -51,10 +51,10 @@ macro_rules! page {
     };
 }
 
-const HOME: &str = include_str!("assets/home.html");
+const HOME: &str = page!("home");
 
 /// All files but the page at `/`.
-const FILES: [Asset; 12] = [
+const FILES: [Asset; 16] = [
     ("/dashboard", HTML, page!("dashboard")),
     ("/playground", HTML, page!("playground")),
     ("/docs", HTML, page!("docs")),
@@ -63,14 +63,19 @@ const FILES: [Asset; 12] = [
     ("/assets/common.js", SCRIPT, include_str!("assets/common.js")),
     ("/assets/dashboard.js", SCRIPT, include_str!("assets/dashboard.js")),
     ("/assets/docs.js", SCRIPT, include_str!("assets/docs.js")),
+    ("/assets/history.js", SCRIPT, include_str!("assets/history.js")),
+    ("/assets/home.js", SCRIPT, include_str!("assets/home.js")),
     ("/assets/playground.js", SCRIPT, include_str!("assets/playground.js")),
+    ("/assets/snippets.js", SCRIPT, include_str!("assets/snippets.js")),
+    ("/assets/tasks.js", SCRIPT, include_str!("assets/tasks.js")),
     ("/assets/window.js", SCRIPT, include_str!("assets/window.js")),
     ("/assets/style.css", "text/css; charset=utf-8", include_str!("assets/style.css")),
     ("/assets/icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
 ];
 
-/// The dashboard's figures. They reveal how the server is used, so they need a key as the API does.
-const DATA: &str = "/dashboard/data";
+/// The dashboard's figures now and of the last hour. They reveal how the server is used, so they need a key as the API
+/// does.
+const DATA: [&str; 2] = ["/dashboard/data", "/dashboard/history"];
 
 /// Returns the routes of the pages and their assets, which need no key.
 pub(crate) fn files() -> Router<Arc<App>> {
@@ -80,14 +85,14 @@ pub(crate) fn files() -> Router<Arc<App>> {
     FILES.into_iter().fold(Router::new().route("/", get(home)), page)
 }
 
-/// Returns the route of the dashboard's figures, which needs a key.
+/// Returns the routes of the dashboard's figures, which need a key.
 pub(crate) fn data() -> Router<Arc<App>> {
-    Router::new().route(DATA, get(data::data))
+    Router::new().route(DATA[0], get(data::data)).route(DATA[1], get(data::history))
 }
 
 /// Returns whether the path is a page or a part of one.
 fn is_page_path(path: &str) -> bool {
-    path == "/" || path == DATA || FILES.iter().any(|(own, _, _)| *own == path)
+    path == "/" || DATA.contains(&path) || FILES.iter().any(|(own, _, _)| *own == path)
 }
 
 /// Answers browsers with a page, and programs with JSON.

@@ -24,7 +24,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::response::Response;
 
 pub use self::request::Dialect;
-use crate::error::{Reason, Refusal};
+use crate::error::{PublicMessage, Reason, Refusal};
 use crate::options::Options;
 
 impl Dialect {
@@ -54,6 +54,7 @@ impl Dialect {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(Reason(refusal.reason()));
+        response.extensions_mut().insert(PublicMessage(refusal.public_message()));
         response
     }
 }

@@ -2,5 +2,6 @@
 //! and show names and texts that look like markup as text. Skipped with a message without Chromium.
 
 mod browser;
+mod modules;
 mod server;
 mod views;

@@ -53,6 +53,7 @@ impl Server {
         let listen = tokio::net::TcpListener::bind("127.0.0.1:0");
         let listener = runtime.block_on(listen).expect("a free port");
         let address = listener.local_addr().expect("an address");
+        runtime.spawn(app.clone().keep_history());
         runtime.spawn(async move { axum::serve(listener, router(app)).await });
         Server { address, _runtime: runtime }
     }

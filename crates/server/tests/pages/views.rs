@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use crate::browser::Browser;
 use crate::server::{HOSTILE, Server};
 
-const PAGES: [&str; 3] = ["/dashboard", "/playground", "/docs"];
+const PAGES: [&str; 4] = ["/", "/dashboard", "/playground", "/docs"];
 
 /// True in a page where no string became markup.
 const UNHARMED: &str = "window.hacked === undefined && document.querySelector('main img') === null \
      && document.querySelectorAll('script').length === 1";
 
 /// Returns an expression that is true once the text of an element contains `text`.
-fn shows(selector: &str, text: &str) -> String {
+pub(crate) fn shows(selector: &str, text: &str) -> String {
     format!("document.querySelector({}).textContent.includes({})", json!(selector), json!(text))
 }
 
@@ -21,7 +21,7 @@ fn shows(selector: &str, text: &str) -> String {
 const UNWORDED: &str = "document.querySelector('main').innerText.match(/.*(\\[object [A-Z]|undefined|NaN|Infinity).*/)";
 
 /// Asserts that a page logs nothing, shows only formatted values, and is no wider than the window.
-fn sound(browser: &mut Browser) {
+pub(crate) fn sound(browser: &mut Browser) {
     assert_eq!(browser.complaints(), [""; 0]);
     assert_eq!(browser.eval(UNHARMED), true);
     assert_eq!(browser.eval(UNWORDED), Value::Null);
@@ -76,8 +76,18 @@ fn the_dashboard_shows_load_models_memory_and_refusals() {
     let answered = "document.querySelector('#models tr').children[6].textContent";
     assert_eq!(browser.eval(answered), "2");
     assert_ne!(browser.eval("document.querySelector('#p50').textContent"), "–");
-    // Charts begin with the second snapshot.
-    browser.until("document.querySelector('#throughput-chart path').getAttribute('d') !== ''");
+    // What the client sent is no part of the message that others read.
+    browser.until(&shows("#reasons", "no model is called '…'; this server has masked-"));
+    browser.until(&shows("#reasons", "unknown_model"));
+    assert_eq!(
+        browser.eval("document.querySelector('#reasons').textContent.includes('hacked=1<')"),
+        false
+    );
+    browser.until(&shows("#memory", "in use now"));
+    browser.until(&shows("#memory", "resident"));
+    // The first point of the history comes after one step.
+    browser.until("document.querySelector('#charts path').getAttribute('d') !== ''");
+    read_a_moment_out(&mut browser);
     server.post("/embed", &embed.to_string());
     browser.until("document.querySelector('#models tr').children[6].textContent === '4'");
     browser.picture("dashboard-light");
@@ -86,6 +96,86 @@ fn the_dashboard_shows_load_models_memory_and_refusals() {
     browser.open(&server.url("/dashboard"), 400, true);
     browser.until(&shows("#models", HOSTILE));
     browser.picture("dashboard-dark-narrow");
+    sound(&mut browser);
+}
+
+/// Reads the newest point of the first chart by the keyboard, and one by the pointer.
+fn read_a_moment_out(browser: &mut Browser) {
+    let chart = "document.querySelector('#charts svg')";
+    let readout = "document.querySelector('#charts output').textContent";
+    assert_eq!(browser.eval(readout), "");
+    let key = |key: &str| {
+        format!(
+            "{chart}.dispatchEvent(new KeyboardEvent('keydown', {{ key: '{key}', bubbles: true }}))"
+        )
+    };
+    browser.eval(&format!("{chart}.focus(), {}", key("End")));
+    let read = browser.eval(readout);
+    assert!(read.as_str().is_some_and(|text| text.contains(": tokens / s ")), "{read}");
+    assert_eq!(browser.eval(&format!("{chart}.getAttribute('aria-valuetext')")), read);
+    browser.eval(&key("Escape"));
+    assert_eq!(browser.eval(readout), "");
+    browser.eval(&format!(
+        "{{ const box = {chart}.getBoundingClientRect(); \
+           const at = {{ clientX: box.right - 10, clientY: box.top + 20, bubbles: true }}; \
+           {chart}.dispatchEvent(new PointerEvent('pointermove', at)); }}"
+    ));
+    let read = browser.eval(readout);
+    assert!(read.as_str().is_some_and(|text| text.contains("tokens / s")), "{read}");
+}
+
+/// Whoever opens the dashboard later sees what happened before, and gets only what is missing.
+#[test]
+fn the_server_keeps_a_history() {
+    let server = Server::start();
+    let embed = json!({ "inputs": ["one text"], "model": format!("masked-{HOSTILE}") });
+    let history = |after: u64| -> Value {
+        let (_, body) = server.get(&format!("/dashboard/history?after={after}"), "*/*");
+        serde_json::from_str(&body).expect("JSON")
+    };
+    let busy = |found: &Value| {
+        let tokens = found["models"][0]["tokens_per_second"].as_array().expect("a column");
+        tokens.iter().any(|rate| rate.as_f64() > Some(0.0))
+    };
+    let late = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let mut found = history(0);
+    while !busy(&found) {
+        assert!(std::time::Instant::now() < late, "no point with tokens: {found}");
+        let (head, _) = server.post("/embed", &embed.to_string());
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        found = history(0);
+    }
+    let taken = found["taken"].as_u64().expect("a count");
+    assert_eq!((&found["step_s"], &found["capacity"]), (&json!(5), &json!(720)));
+    assert_eq!(found["models"][0]["name"], format!("masked-{HOSTILE}"));
+    for column in ["p95", "resident_bytes", "refused_per_second", "inputs_in_flight"] {
+        let values = found["server"][column].as_array().expect("a column");
+        assert_eq!(values.len() as u64, taken, "{column}");
+    }
+    assert_eq!(history(u64::MAX)["server"]["p95"], json!([]), "the reader has more than there is");
+    let (_, head) = (found, server.get("/dashboard/history?after=x", "*/*").0);
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+}
+
+#[test]
+fn the_first_page_says_what_runs_here() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start("home") else { return };
+    browser.open(&server.url("/"), 1280, false);
+    browser.until(&shows("#models", &format!("masked-{HOSTILE}")));
+    assert_eq!(browser.eval("document.querySelectorAll('#models tr').length"), 4);
+    browser.until(&shows("#curl", "/embed' -H 'content-type: application/json'"));
+    for link in ["/playground", "/docs", "/dashboard", "/openapi.json"] {
+        let found =
+            browser.eval(&format!("document.querySelector('main a[href=\"{link}\"]') !== null"));
+        assert_eq!(found, true, "{link}");
+    }
+    browser.picture("home");
+    sound(&mut browser);
+    browser.open(&server.url("/"), 400, true);
+    browser.until(&shows("#models", HOSTILE));
+    browser.picture("home-dark-narrow");
     sound(&mut browser);
 }
 
@@ -188,8 +278,10 @@ fn the_docs_show_every_endpoint_and_call_it() {
     let (_, body) = server.get("/openapi.json", "*/*");
     let document: Value = serde_json::from_str(&body).expect("JSON");
     let paths = document["paths"].as_object().expect("paths");
-    let keys = paths.values().filter_map(Value::as_object).flat_map(|item| item.keys());
-    let methods = keys.filter(|key| ["get", "post"].contains(&key.as_str())).count();
+    let own = paths.iter().filter(|(path, _)| !path.starts_with("/models/{name}"));
+    let keys = own.filter_map(|(_, item)| item.as_object()).flat_map(|item| item.keys());
+    // One more for all endpoints below /models/NAME.
+    let methods = 1 + keys.filter(|key| ["get", "post"].contains(&key.as_str())).count();
     browser.open(&server.url("/docs"), 1280, false);
     browser.until("document.querySelector('details') !== null");
     assert_eq!(browser.eval("document.querySelectorAll('details').length"), methods);
@@ -225,6 +317,62 @@ fn the_docs_show_every_endpoint_and_call_it() {
     sound(&mut browser);
 }
 
+/// Presses Send in every form as it is prefilled, with every example, and below /models/NAME for every model.
+#[test]
+fn every_operation_answers_200_as_prefilled() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start("prefilled") else { return };
+    browser.open(&server.url("/docs"), 1280, false);
+    browser.until("document.querySelector('#by-path') !== null");
+    let answers = browser.eval(PRESS_ALL);
+    let answers = answers.as_array().expect("a list");
+    let refused: Vec<&Value> = answers
+        .iter()
+        .filter(|answer| !answer["answer"].as_str().is_some_and(|text| text.starts_with("200\n")))
+        .collect();
+    assert!(refused.is_empty(), "{refused:#?}");
+    let below = |path: &str| {
+        answers.iter().filter(|a| a["path"].as_str().is_some_and(|p| p.starts_with(path)))
+    };
+    assert!(answers.len() > 80, "{} were pressed", answers.len());
+    assert!(below("/models/").count() > 30, "of each model");
+    sound(&mut browser);
+}
+
+/// Opens all operations of the docs and presses Send in each; returns the paths and the answers.
+const PRESS_ALL: &str = "(async () => {
+  const answers = [];
+  const until = async (found) => {
+    const late = performance.now() + 60000;
+    while (!found() && performance.now() < late) await new Promise((done) => setTimeout(done, 10));
+    return found();
+  };
+  const press = async (form) => {
+    const shown = form.querySelector('pre');
+    shown.textContent = '';
+    form.querySelector('button').click();
+    await until(() => shown.textContent);
+    answers.push({ path: form.querySelector('input').value, answer: shown.textContent.slice(0, 200) });
+  };
+  const each = async (select, act) => {
+    for (let index = 0; index < select.options.length; index += 1) {
+      select.selectedIndex = index;
+      select.dispatchEvent(new Event('change'));
+      await act();
+    }
+  };
+  for (const box of document.querySelectorAll('details:not(#by-path)')) {
+    box.open = true;
+    const form = await until(() => box.querySelector('form'));
+    const examples = form.querySelector('select');
+    await (examples ? each(examples, () => press(form)) : press(form));
+  }
+  const group = document.querySelector('#by-path');
+  const [model, endpoint] = group.querySelectorAll('select');
+  await each(model, () => each(endpoint, () => press(group.querySelector('form'))));
+  return answers;
+})()";
+
 #[test]
 fn the_harness_notices_violations_and_errors() {
     let server = Server::start();
@@ -256,6 +404,8 @@ fn a_key_is_requested_and_kept_in_the_tab() {
     let server = Server::with_keys(Keys::load(Some(KEY), None).expect("a key"));
     let (head, _) = server.get("/dashboard/data", "*/*");
     assert!(head.starts_with("HTTP/1.1 401"), "{head}");
+    let (head, _) = server.get("/dashboard/history", "*/*");
+    assert!(head.starts_with("HTTP/1.1 401"), "{head}");
     let Some(mut browser) = Browser::start("key") else { return };
     browser.open(&server.url("/dashboard"), 1280, false);
     browser.until(&shows("#failure", "needs an API key"));
@@ -274,6 +424,10 @@ fn a_key_is_requested_and_kept_in_the_tab() {
     // Another page in the same tab has the key already.
     browser.open(&server.url("/playground"), 1280, false);
     browser.until("document.querySelectorAll('#model option').length === 4");
+    run(&mut browser, 1, "labels", "a text");
+    // Programs read the key from the environment: it is in no snippet.
+    browser.until(&shows("#snippets", "$BIGBATCH_API_KEY"));
+    assert_eq!(browser.eval(&shows("main", KEY)), false);
     sound(&mut browser);
 }
 

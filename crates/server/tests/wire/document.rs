@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use bigbatch_server::endpoints;
+use bigbatch_engine::InitHead;
+use bigbatch_server::{App, Models, Options, UnknownFieldPolicy, endpoints};
 use serde_json::Value;
 
-use crate::common::{get, post};
+use crate::common::{get, get_from, labels, post, post_to, served};
 
 async fn document() -> Value {
     let reply = get("/openapi.json").await;
@@ -73,4 +74,38 @@ async fn every_post_endpoint_documents_its_refusals() {
             assert!(responses.get(status).is_some(), "{path}: {status}");
         }
     }
+}
+
+/// Each example of the document is answered with 200 and has no field that its endpoint does not read.
+#[tokio::test]
+async fn every_example_is_answered() {
+    let models = vec![
+        served("embed", InitHead::MaskedLm, 8),
+        served("jailbreak", InitHead::Sequence(labels(&["benign", "injection"])), 8),
+        served("rank", InitHead::Sequence(labels(&["LABEL_0"])), 8),
+        served("pii", InitHead::Token(labels(&["O", "B-NAME", "I-NAME"])), 8),
+    ];
+    let options = Options { unknown_fields: UnknownFieldPolicy::Refuse, ..Options::default() };
+    let app = App::new(Models::new(models).unwrap(), options);
+    let document = get_from(&app, "/openapi.json").await.json();
+    let (mut operations, mut sent) = (0, 0);
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let Some(media) = item.pointer("/post/requestBody/content/application~1json") else {
+            continue;
+        };
+        operations += 1;
+        let examples = media["examples"].as_object();
+        for (name, example) in examples.unwrap_or_else(|| panic!("{path} has no example")) {
+            let path = path.replace("{name}", name);
+            let reply = post_to(&app, &path, example["value"].to_string()).await;
+            assert_eq!(reply.status, 200, "{path}: {} {}", example["value"], reply.text);
+            sent += 1;
+        }
+    }
+    let posts = endpoints().iter().filter(|(method, _)| *method == "post").count();
+    assert_eq!((operations, sent > 2 * operations), (posts, true), "{sent}");
+    let attack = document.pointer(
+        "/paths/~1predict/post/requestBody/content/application~1json/examples/jailbreak/value/inputs",
+    );
+    assert!(attack.unwrap().as_str().unwrap().starts_with("Ignore all previous"), "{attack:?}");
 }

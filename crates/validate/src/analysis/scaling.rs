@@ -4,6 +4,9 @@
 //!   gains by batching.
 //! - The bottleneck of a cell is the stage that was busy, not the one in which requests waited: a long queue before a
 //!   busy device shows that the device is the limit.
+//! - A late generator limits a cell only if the device was idle and no stage of the target took longer than what the
+//!   generator can have added to the latency: the time before sending and after the target's answer. Else its delay is
+//!   part of the latencies, and the target is the limit all the same.
 
 use std::collections::HashMap;
 
@@ -11,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::records::MeasuredCell;
 use super::stage::{Stage, device_span_us};
+use crate::figures::Cell;
 use crate::figures::estimate::{MatrixPosition, matrix_positions, speedup};
 
 /// A device that is busy for at least this share of the time is the limit.
@@ -69,6 +73,30 @@ pub struct Bottleneck {
     pub evidence: String,
 }
 
+/// The effect of a late load generator on a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GeneratorEffect {
+    /// It limited the cell: the target can do more.
+    Limited,
+    /// It is part of the latencies; this stage of the target limited the cell.
+    Delayed(Stage),
+    /// The target reports no stages, so that its part in the latencies is not known.
+    Unknown,
+}
+
+impl Scaling {
+    /// Returns the effect of the generator's delay on a cell; `None` if the delay is small.
+    pub fn generator_effect(&self, cell: &Cell) -> Option<GeneratorEffect> {
+        cell.figures()?.generator.bottleneck.as_ref()?;
+        let found = self.bottlenecks.iter().find(|found| found.cell == cell.index);
+        Some(match found.map(|found| found.stage) {
+            None => GeneratorEffect::Unknown,
+            Some(Stage::Generator | Stage::Reply) => GeneratorEffect::Limited,
+            Some(stage) => GeneratorEffect::Delayed(stage),
+        })
+    }
+}
+
 /// Computes the findings over the cells that ran.
 pub(crate) fn find(ran: &[MeasuredCell]) -> Scaling {
     Scaling { lengths: lengths(ran), bottlenecks: ran.iter().filter_map(bottleneck).collect() }
@@ -108,7 +136,8 @@ fn bottleneck(ran: &MeasuredCell) -> Option<Bottleneck> {
     let shares: Vec<(Stage, f64)> =
         Stage::ALL.into_iter().enumerate().map(|(n, stage)| (stage, sum(n) / all)).collect();
     let device_busy = device_busy(ran);
-    let (stage, evidence) = limit(&shares, device_busy);
+    let fault = ran.cell.figures().and_then(|figures| figures.generator.bottleneck.as_deref());
+    let (stage, evidence) = limit(&shares, device_busy, fault);
     Some(Bottleneck { cell: ran.cell.index, stage, shares, device_busy, evidence })
 }
 
@@ -148,8 +177,12 @@ fn batch_spans_us(ran: &MeasuredCell) -> Vec<(u64, u64)> {
     spans
 }
 
-/// Returns the stage that limits, and the figures that show it.
-fn limit(shares: &[(Stage, f64)], device_busy: Option<f64>) -> (Stage, String) {
+/// Returns the stage that limits, and the figures that show it. `fault` says why the generator's delay is too large.
+fn limit(
+    shares: &[(Stage, f64)],
+    device_busy: Option<f64>,
+    fault: Option<&str>,
+) -> (Stage, String) {
     let share = |wanted: Stage| {
         shares.iter().find(|(stage, _)| *stage == wanted).map_or(0.0, |&(_, share)| share)
     };
@@ -168,6 +201,15 @@ fn limit(shares: &[(Stage, f64)], device_busy: Option<f64>) -> (Stage, String) {
     }
     let longest = shares.iter().max_by(|one, other| one.1.total_cmp(&other.1));
     let (stage, largest) = longest.copied().unwrap_or((Stage::Compute, 0.0));
+    let outside = share(Stage::Generator) + share(Stage::Reply);
+    let of_target = |(stage, _): &&(Stage, f64)| !matches!(stage, Stage::Generator | Stage::Reply);
+    let most_of_target =
+        shares.iter().filter(of_target).map(|&(_, share)| share).fold(0.0, f64::max);
+    if let Some(fault) = fault.filter(|_| outside >= most_of_target) {
+        let evidence =
+            format!("{} of the latency is outside the target, and {fault}", percent(outside));
+        return (Stage::Generator, evidence);
+    }
     let on_device = matches!(stage, Stage::Copy | Stage::Compute);
     let idle = device_busy.filter(|_| !on_device).map_or_else(String::new, |busy| {
         format!(", while a batch was on the device for only {} of the time", percent(busy))
@@ -175,4 +217,31 @@ fn limit(shares: &[(Stage, f64)], device_busy: Option<f64>) -> (Stage, String) {
     let evidence =
         format!("{} of the latency is spent in {}{idle}", percent(largest), stage.label());
     (stage, evidence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Shares in the order of [`Stage::ALL`]: generator, tokenize, queue, copy, compute, reply.
+    fn limiting(shares: [f64; 6], device_busy: f64, fault: Option<&str>) -> Stage {
+        let shares: Vec<(Stage, f64)> = Stage::ALL.into_iter().zip(shares).collect();
+        limit(&shares, Some(device_busy), fault).0
+    }
+
+    #[test]
+    fn a_late_generator_does_not_limit_a_busy_device() {
+        let shares = [0.4, 0.0, 0.1, 0.0, 0.3, 0.2];
+        assert_eq!(limiting(shares, 0.98, Some("late")), Stage::Compute);
+        assert_eq!(limiting(shares, 0.5, Some("late")), Stage::Generator);
+    }
+
+    #[test]
+    fn a_late_generator_limits_only_what_it_can_have_delayed() {
+        let tokenizing = [0.0, 0.7, 0.0, 0.0, 0.25, 0.05];
+        assert_eq!(limiting(tokenizing, 0.26, Some("late")), Stage::Tokenize);
+        let idle = [0.3, 0.1, 0.1, 0.0, 0.2, 0.3];
+        assert_eq!(limiting(idle, 0.2, Some("late")), Stage::Generator);
+        assert_eq!(limiting([0.1, 0.1, 0.1, 0.0, 0.2, 0.5], 0.2, None), Stage::Reply);
+    }
 }

@@ -1,8 +1,9 @@
-//! The delay of the load generator, and whether it limited a cell.
+//! The delay of the load generator, and whether it is too large to be ignored.
 //!
 //! A late generator makes a target look slow (its lag is part of every latency) or idle. Its lag, the lateness of its
 //! timer and the processor time of its process are therefore measured over every cell, and a cell in which they are too
-//! large has a remark. An engine in the same process shares the processor time; there the lag alone decides.
+//! large has a remark. Whether the generator or the target limited such a cell is decided in
+//! [`crate::analysis::scaling`], by the stages of the target. An engine in the same process shares the processor time; there the lag alone decides.
 
 use std::time::{Duration, Instant};
 
@@ -40,7 +41,7 @@ pub struct Generator {
     pub cpu_cores: Option<f64>,
     /// Whether the target runs in the same process, so that the processor time is that of both.
     pub cpu_shared_with_target: bool,
-    /// Why the generator was the bottleneck; none if it was not.
+    /// Why the generator may have been the bottleneck: the delay that is too large; none if none is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bottleneck: Option<String>,
 }

@@ -182,11 +182,11 @@ fn throughput(results: &Results) -> Vec<Section> {
     let stages = section(
         "stages",
         "Where the time goes",
-        "Stages of the mean successful request as the target reports them.",
+        "The mean time of a successful request in each stage, as the target reports it."
         [
             charts_with_note(
                 "",
-                "Shares of the mean latency, which stands at the right.",
+                "A bar is a cell. Its parts are shares of the mean latency, which is printed at its right.",
                 chart::stages(results),
             ),
             table("What limits each cell", tables::bottlenecks(results)),
@@ -221,7 +221,7 @@ fn memory(results: &Results) -> Vec<Section> {
     let memory = section(
         "memory",
         "Memory",
-        "Memory before, during and after each cell (tokens × clients).",
+        "Readings before, during and after each cell. A cell is named by its tokens and its clients, as in 1K × 100.",
         [
             charts_with_note(
                 "",
@@ -259,7 +259,7 @@ pub(super) fn strategies(experiment: &MemoryExperiment) -> Option<Section> {
 pub(super) fn method(results: &Results) -> Part {
     let notes = Some(Block::List(method::notes(results)));
     let sections = [
-        section("notes", "How the figures were made", "", [notes]),
+        section("notes", "How the figures were measured", "", [notes]),
         section("machine", "Target and machine", "", [table("", tables::particulars(results))]),
         section(
             "preflight",

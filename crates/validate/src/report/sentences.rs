@@ -1,10 +1,11 @@
 //! The sentences and figures that all reports share: the headline, the highlights, the remarks on a cell, a
 //! verdict's figures with their units. The method notes are in `method`, the tables in `tables`.
 
+use crate::analysis::scaling::GeneratorEffect;
 use crate::figures::{BreakCause, Breakpoint, Cell, Figures, Ramp, Status, Steady};
 use crate::plan::CellSpec;
 use crate::results::Results;
-use crate::results::recommendation::{AdviceFigure, Recommendation, Support, Unit};
+use crate::results::recommendation::{AdviceFigure, Recommendation, Support, Topic, Unit};
 use crate::stats::{Interval, Trials};
 use crate::system::{FailureKind, MemorySample};
 use crate::verdict::{Conclusion, Criterion, Outcome, Verdict};
@@ -175,24 +176,27 @@ pub(super) fn highlights(results: &Results) -> Vec<(&'static str, String, String
             best.map(|(cell, figures)| (figures.tokens_per_second, format!("at {}", cell.name())))
         }
     };
-    highlights.extend(
-        best.map(|(most, note)| ("highest throughput", format!("{} tok/s", rate(most)), note)),
-    );
+    highlights.extend(best.map(|(most, note)| {
+        ("highest throughput of a cell", format!("{} tokens/s", rate(most)), note)
+    }));
     let requests: usize = run.iter().map(|(_, figures)| figures.requests).sum();
     let successes: usize = run.iter().map(|(_, figures)| figures.successes).sum();
     if requests > 0 {
         let note = format!("{} of {} requests", count(successes), count(requests));
-        highlights.push(("success", percent(successes as f64 / requests as f64), note));
+        highlights.push(("requests answered", percent(successes as f64 / requests as f64), note));
     }
     let device = peak(results, |sample| sample.device_used_bytes);
-    let device = device.map(|peak| ("peak device memory", peak));
+    let device = device.map(|peak| ("highest device memory of the process", peak));
     let resident =
-        || peak(results, |sample| sample.rss_bytes).map(|peak| ("peak resident memory", peak));
+        || peak(results, |sample| sample.rss_bytes).map(|peak| ("highest resident memory", peak));
     let budget = results.target.memory_budget_bytes;
-    let budget = budget.map_or(String::new(), |budget| format!("budget {}", bytes(budget)));
+    let budget = budget.map_or_else(
+        || "no budget reported".to_owned(),
+        |budget| format!("of a budget of {}", bytes(budget)),
+    );
     highlights.extend(device.or_else(resident).map(|(label, peak)| (label, bytes(peak), budget)));
     let note = match results.cells.len() - run.len() {
-        0 => "every cell".to_owned(),
+        0 => "every cell of the plan".to_owned(),
         not_run => format!("{not_run} not run"),
     };
     let figure = format!("{} in {}", run.len(), time(results.duration_seconds * 1e3));
@@ -207,7 +211,7 @@ pub(super) fn peak(results: &Results, of: impl Fn(&MemorySample) -> Option<u64>)
 }
 
 /// Returns why a cell has no figures, or how its figures are limited.
-pub(super) fn remark(cell: &Cell) -> String {
+pub(super) fn remark(results: &Results, cell: &Cell) -> String {
     let again = cell.repeats.is_some().then(|| "repeats the first cell".to_owned());
     let mut remarks: Vec<String> = again.into_iter().collect();
     match &cell.status {
@@ -228,15 +232,24 @@ pub(super) fn remark(cell: &Cell) -> String {
                 Steady::NotSteady { .. } => Some("not steady".to_owned()),
             };
             let ramp = figures.ramp.as_ref().map(|found| ramp(found, figures.cut_by_time_limit));
-            let late = figures.generator.bottleneck.as_ref();
-            let late = late.map(|_| "limited by the generator".to_owned());
+            let late = results.analysis.scaling.generator_effect(cell);
+            let late = late.map(|effect| generator_remark(effect).to_owned());
             remarks.extend([failed, note, cut, steady, ramp, late].into_iter().flatten());
         }
     }
     remarks.join("; ")
 }
 
-/// Returns the remarks that need a sentence: why a cell was not steady, or how the generator limited it.
+/// Returns the remark on a cell in which the generator was late.
+fn generator_remark(effect: GeneratorEffect) -> &'static str {
+    match effect {
+        GeneratorEffect::Limited => "limited by the generator",
+        GeneratorEffect::Delayed(_) => "latency includes the generator's delay",
+        GeneratorEffect::Unknown => "perhaps limited by the generator",
+    }
+}
+
+/// Returns the remarks that need a sentence: why a cell was not steady, or how a late generator affected it.
 pub(super) fn reservations(results: &Results) -> Vec<String> {
     let mut all = Vec::new();
     for cell in &results.cells {
@@ -244,8 +257,23 @@ pub(super) fn reservations(results: &Results) -> Vec<String> {
         if let Steady::NotSteady { reason } = &figures.steady {
             all.push(format!("{}: not steady: {reason}.", cell.name()));
         }
-        if let Some(reason) = &figures.generator.bottleneck {
-            all.push(format!("{}: limited by the generator: {reason}.", cell.name()));
+        let effect = results.analysis.scaling.generator_effect(cell);
+        if let (Some(effect), Some(reason)) = (effect, &figures.generator.bottleneck) {
+            let name = cell.name();
+            all.push(match effect {
+                GeneratorEffect::Limited => {
+                    format!("{name}: the load generator limited this cell: {reason}.")
+                }
+                GeneratorEffect::Delayed(stage) => format!(
+                    "{name}: latency includes a delay of the load generator, which did not limit the cell \
+                     ({} did): {reason}.",
+                    stage.label()
+                ),
+                GeneratorEffect::Unknown => format!(
+                    "{name}: the load generator may have limited this cell; the target reports no stages that would \
+                     show it: {reason}."
+                ),
+            });
         }
     }
     all
@@ -313,8 +341,15 @@ pub(super) fn experiment(experiment: &MemoryExperiment) -> String {
 
 /// Returns the topic of a recommendation, with the length that it is for.
 pub(super) fn advice_title(advice: &Recommendation) -> String {
-    let length = advice.tokens.map(|length| format!(", {} tokens", tokens(length)));
-    format!("{}{}", advice.topic.label(), length.unwrap_or_default())
+    match advice_length(advice).as_str() {
+        "" => advice.topic.label().into(),
+        length => format!("{}, {length}", advice.topic.label()),
+    }
+}
+
+/// Returns the length that a recommendation is for; empty for one that holds for all.
+pub(super) fn advice_length(advice: &Recommendation) -> String {
+    advice.tokens.map_or_else(String::new, |length| format!("{} tokens", tokens(length)))
 }
 
 /// Returns a recommendation in one line; `None` if the run does not support it.
@@ -323,8 +358,24 @@ pub(super) fn advice(advice: &Recommendation) -> Option<String> {
     supported.then(|| format!("{}: {}", advice_title(advice), advice.advice))
 }
 
-/// Returns the figure of a recommendation, and its interval with its basis.
-pub(super) fn advice_figure(figure: &AdviceFigure) -> (String, String) {
+/// Returns what the figure of a recommendation is of.
+fn subject_of_figure(advice: &Recommendation, figure: &AdviceFigure) -> &'static str {
+    match (advice.topic, figure.unit) {
+        // Their unit says it.
+        (Topic::Concurrency, _) | (_, Unit::Tokens) => "",
+        (Topic::MemoryBudget, _) => "of memory budget",
+        (Topic::Replicas, _) => "per replica",
+        (Topic::Cleanup, Unit::Bytes) => "of growth per cell",
+        (Topic::Cleanup, Unit::Milliseconds) => "per batch in the allocator",
+        (Topic::Cleanup, _) => "of free memory outside its largest block",
+        (Topic::TailLatency, _) => "times the median at p99",
+        (Topic::ErrorHandling, Unit::Milliseconds) => "of timeout",
+        (Topic::ErrorHandling, _) => "",
+    }
+}
+
+/// Returns the figure of a recommendation with what it is of, and its interval with its basis.
+pub(super) fn advice_figure(advice: &Recommendation, figure: &AdviceFigure) -> (String, String) {
     let unit = |value: f64| match figure.unit {
         Unit::Requests => format!("{} in flight", plural(value as usize, "request")),
         Unit::Tokens => format!("{} tokens", count(value as usize)),
@@ -343,5 +394,6 @@ pub(super) fn advice_figure(figure: &AdviceFigure) -> (String, String) {
     let interval = ends(figure.interval, short);
     let basis = &figure.basis;
     let label = if interval.is_empty() { basis.clone() } else { format!("{interval}, {basis}") };
-    (unit(figure.value), label)
+    let subject = subject_of_figure(advice, figure);
+    (format!("{} {subject}", unit(figure.value)).trim_end().to_owned(), label)
 }

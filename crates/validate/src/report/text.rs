@@ -38,7 +38,9 @@ fn table(out: &mut String, table: &Table) {
             let width = lines.iter().map(|line| line[index].chars().count()).max().unwrap_or(0);
             let _ = match column.alignment {
                 Alignment::Numbers => write!(text, "{field:>width$}  "),
-                Alignment::Labels | Alignment::Prose => write!(text, "{field:<width$}  "),
+                Alignment::Labels | Alignment::Prose | Alignment::Below => {
+                    write!(text, "{field:<width$}  ")
+                }
             };
         }
         let _ = writeln!(out, "{}", text.trim_end());

@@ -227,15 +227,71 @@ async fn strings_of_targets_and_plans_stay_text() {
 #[tokio::test(start_paused = true)]
 async fn the_page_needs_nothing_but_itself() {
     let page = html::render(&report("alone", "none").await.results);
-    for outside in ["http:", "https:", "src=", "url(", "@import", "<link", "<script", "href="] {
+    for outside in ["http:", "https:", "src=", "url(", "@import", "<link", "<script"] {
         assert!(!page.contains(outside), "{outside}");
     }
+    let targets: Vec<&str> =
+        page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    for target in &targets {
+        let id = target.strip_prefix('#').expect("a link stays on the page");
+        assert!(page.contains(&format!("id=\"{id}\"")), "{target} leads nowhere");
+    }
+    let parts = page.matches("class=\"chapter\"").count();
+    assert!(
+        targets.len() > parts && parts == 4,
+        "the contents name parts and sections: {targets:?}"
+    );
     assert!(page.contains("prefers-color-scheme: dark"));
     assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
     // The latency of the length that was run and of the scenario, its ramp, failures, two of throughput,
     // stages, a heat map for each of the three cells, memory and what ran, and the strategies' timeline.
     assert_eq!(page.matches("<svg").count(), 13);
     assert!(!page.contains("NaN") && !page.contains("inf,"), "coordinates are numbers");
+}
+
+/// A late generator beside a busy device: the device is the limit, in the remark as in the table of limits.
+#[tokio::test(start_paused = true)]
+async fn a_late_generator_is_not_the_limit_of_a_busy_target() {
+    let mut results = report("late", "none").await.results;
+    let limited = results.analysis.scaling.bottlenecks[0].cell;
+    let cell = results.cells.iter_mut().find(|cell| cell.index == limited).expect("it ran");
+    if let bigbatch_validate::figures::Status::Run { figures } = &mut cell.status {
+        figures.generator.bottleneck = Some("its timer woke late".into());
+    }
+    for page in [html::render(&results), markdown::render(&results), text::render(&results)] {
+        assert!(page.contains("latency includes the generator"), "{page}");
+        assert!(!page.contains("limited by the generator"), "{page}");
+    }
+    assert!(html::render(&results).contains("which did not limit the cell (compute did)"));
+    results.analysis.scaling.bottlenecks[0].stage = bigbatch_validate::analysis::Stage::Generator;
+    assert!(text::render(&results).contains("limited by the generator"));
+}
+
+/// A remark stands below its row in full width, and a keyboard can scroll what is wide.
+#[tokio::test(start_paused = true)]
+async fn remarks_stand_below_their_row_and_wide_tables_take_the_focus() {
+    let page = html::render(&report("wide", "none").await.results);
+    assert!(!page.contains(">Remarks<"), "no column is cut off at the right");
+    assert!(page.contains("<tr class=\"below"), "a cell has a remark");
+    let scrolling =
+        page.matches("class=\"scroll\"").count() + page.matches("class=\"wide\"").count();
+    let regions = page.matches("tabindex=\"0\" role=\"region\" aria-label=\"").count();
+    assert_eq!((scrolling, scrolling > 10), (regions, true));
+    assert_eq!(page.matches("<figure").count(), page.matches("<figcaption").count());
+}
+
+/// The subjects of the recommendations each have one card, and their figures say what they are of.
+#[tokio::test(start_paused = true)]
+async fn a_subject_has_one_card() {
+    let results = report("cards", "none").await.results;
+    let page = html::render(&results);
+    let mut topics: Vec<_> = results.recommendations.iter().map(|one| one.topic).collect();
+    let recommendations = topics.len();
+    topics.dedup();
+    assert_eq!(page.matches("<article>").count(), topics.len());
+    assert_eq!(page.matches("class=\"item\"").count(), recommendations);
+    assert!(recommendations > topics.len(), "several on one subject: {topics:?}");
+    assert!(page.contains("of growth per cell"), "{page}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -43,12 +43,15 @@ export function similarities(texts, vectors) {
     const cells = vectors.map((other) => {
       const similarity = dot(vectors[index], other);
       const cell = el("td", { class: "number" }, similarity.toFixed(4));
-      cell.style.backgroundColor = `color-mix(in srgb, var(--e0) ${Math.max(0, similarity) * 100}%, transparent)`;
+      // Rounding takes the similarity of equal texts above 1, which is no share of a colour.
+      const share = Math.min(1, Math.max(0, similarity));
+      cell.style.backgroundColor = `color-mix(in srgb, var(--e0) ${share * 100}%, transparent)`;
       return cell;
     });
     return el("tr", {}, el("th", { scope: "row" }, `${index + 1}. ${text}`), cells);
   };
-  return el("div", { class: "scroll" }, el("table", {},
+  const region = { class: "scroll", tabindex: "0", role: "region", "aria-label": "Similarities" };
+  return el("div", region, el("table", {},
     el("caption", { class: "unseen" }, "Cosine similarity of each pair of lines"),
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Text"), head)),
     el("tbody", {}, texts.map(line))));

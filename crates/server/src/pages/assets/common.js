@@ -29,6 +29,9 @@ document.querySelector(`nav a[href="${location.pathname}"]`)?.setAttribute("aria
 
 const KEY = "bigbatch-key";
 
+/** Returns whether a key was entered in this tab. */
+export const hasKey = () => sessionStorage.getItem(KEY) !== null;
+
 /** Connects the key field at the top of the page; the key stays in this tab's session storage. */
 export function keyField(changed) {
   const form = find("key-form");
@@ -96,6 +99,15 @@ export function showFailure(place, failure) {
   if (failure?.status === 401) find("key").focus();
 }
 
+/** Returns the example of a request to `path` that a model answers, from the OpenAPI document; undefined without one. */
+export function exampleOf(api, path, model) {
+  const media = api.paths[path]?.post?.requestBody?.content["application/json"];
+  return media?.examples?.[model]?.value;
+}
+
+/** Prints the time of day of milliseconds since 1970. */
+export const clock = (ms) => new Date(ms).toLocaleTimeString();
+
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 
@@ -130,14 +142,13 @@ export function age(seconds) {
   return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
 }
 
-/** Fills a table body with rows of cells; a cell is text, an element, or {number: text}. */
+/** Fills a table body with rows of cells; a cell is text, an element, {number: text}, or {words: text} for sentences. */
 export function rows(body, list, empty) {
   const width = body.parentElement.querySelectorAll("thead th").length;
   const cell = (value, index) => {
-    const number = value !== null && typeof value === "object" && "number" in value;
+    const kind = ["number", "words"].find((name) => typeof value?.[name] === "string") ?? null;
     const tag = index === 0 ? "th" : "td";
-    const attributes = { class: number ? "number" : null, scope: index === 0 ? "row" : null };
-    return el(tag, attributes, number ? value.number : value);
+    return el(tag, { class: kind, scope: index === 0 ? "row" : null }, kind ? value[kind] : value);
   };
   const filled = list.map((cells) => el("tr", {}, cells.map(cell)));
   const none = el("tr", {}, el("td", { colspan: width, class: "soft" }, empty));

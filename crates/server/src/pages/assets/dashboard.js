@@ -1,25 +1,58 @@
-// The dashboard: reads the counters every two seconds and shows what changed within a window.
-// The server keeps no history: rates and percentiles are differences of two snapshots.
+// The dashboard. Charts show the last hour, which the server keeps; tables show what changed within a window, as the
+// difference of two snapshots of its counters, which this page reads every two seconds.
 
-import { age, bytes, call, count, duration, el, find, keyField, rate, rows, showFailure } from "./common.js";
-import { chart } from "./chart.js";
+import { age, bytes, call, clock, count, draw, duration, el, find } from "./common.js";
+import { keyField, rate, rows, showFailure } from "./common.js";
+import { Chart, binaryCeiling, decimalCeiling, seriesClass } from "./chart.js";
+import { History } from "./history.js";
 import { Window, mean, merge, quantile } from "./window.js";
 
 const EVERY_MS = 2000;
-const POINTS = 150;
 
 const seen = new Window(300);
-const history = { tokens: [], p50: [], p95: [], p99: [], queue: [], batchMean: [], batchP95: [] };
+const history = new History();
 let paused = false;
 let timer = 0;
+
+const column = (name, key) => (figures) => ({ name, values: figures[key] ?? [] });
+const all = (...series) => () => series.map((of) => of(history.server));
+
+/** The charts: title, format, and the series of the last hour. */
+const CHARTS = [
+  ["Throughput, tokens / s", rate, all(column("tokens / s", "tokens_per_second"))],
+  ["Latency of all models", duration, all(column("p50", "p50"), column("p95", "p95"), column("p99", "p99"))],
+  ["Latency p95 by model", duration, () => history.models.map((model) => column(model.name, "p95")(model))],
+  ["Inputs admitted and not answered, by model", rate,
+    () => history.models.map((model) => column(model.name, "inputs_in_flight")(model))],
+  ["Refused requests / s", rate, all(column("refused / s", "refused_per_second"))],
+  ["Tokens per batch, mean by model", rate,
+    () => history.models.map((model) => column(model.name, "batch_tokens_mean")(model))],
+  ["Memory of the process", bytes, () => {
+    const lines = [column("resident", "resident_bytes"), column("held by requests", "request_bytes")];
+    const device = column("device", "device_bytes");
+    const known = (history.server.device_bytes ?? []).some((value) => value !== null);
+    return (known ? [...lines, device] : lines).map((of) => of(history.server));
+  }],
+];
+
+const charts = CHARTS.map(([title, format, series]) => {
+  const legend = el("span", { class: "keys" });
+  const figure = el("figure", {},
+    el("figcaption", {}, el("span", {}, title), legend),
+    draw("svg", { class: "chart", role: "slider", tabindex: "0" }),
+    el("output", { class: "readout", "aria-live": "off" }));
+  find("charts").append(figure);
+  const ceiling = format === bytes ? binaryCeiling : decimalCeiling;
+  return { chart: new Chart(figure, { name: title, format, ceiling }), legend, series };
+});
 
 async function poll() {
   clearTimeout(timer);
   try {
     const { json } = await call("/dashboard/data");
     seen.add(json);
+    await readHistory();
     showFailure(find("failure"), null);
-    remember();
     show(json);
   } catch (failure) {
     showFailure(find("failure"), failure);
@@ -28,25 +61,10 @@ async function poll() {
   if (!paused) timer = setTimeout(poll, EVERY_MS);
 }
 
-/** Adds a point to each chart: what happened since the previous snapshot. */
-function remember() {
-  const step = seen.step();
-  if (!step) return;
-  const latency = merge(step.models.map((model) => model.stages.total_seconds));
-  const batches = merge(step.models.map((model) => model.stages.batch_tokens));
-  const tokens = sum(step.models, (model) => model.stages.tokens);
-  put(history.tokens, step.seconds > 0 ? tokens / step.seconds : 0);
-  put(history.p50, quantile(latency, 0.5));
-  put(history.p95, quantile(latency, 0.95));
-  put(history.p99, quantile(latency, 0.99));
-  put(history.queue, sum(seen.latest.models, (model) => model.in_flight));
-  put(history.batchMean, mean(batches));
-  put(history.batchP95, quantile(batches, 0.95));
-}
-
-function put(points, value) {
-  points.push(value);
-  if (points.length > POINTS) points.shift();
+/** Reads the points of the last hour that are missing; all of them again if the server has restarted. */
+async function readHistory() {
+  const { json } = await call(history.path);
+  if (!history.add(json)) await readHistory();
 }
 
 const sum = (list, of) => list.reduce((total, one) => total + of(one), 0);
@@ -54,19 +72,28 @@ const sum = (list, of) => list.reduce((total, one) => total + of(one), 0);
 function show(now) {
   const within = seen.within(Number(find("window").value));
   headline(now, within);
-  const step = EVERY_MS / 1000;
-  chart(find("throughput-chart"), [history.tokens], { name: "Tokens per second", format: rate, step });
-  const latency = [history.p50, history.p95, history.p99];
-  chart(find("latency-chart"), latency, { name: "Latency, p50, p95 and p99", format: duration, step });
-  chart(find("queue-chart"), [history.queue], { name: "Inputs in the queue", format: rate, step });
-  const batch = [history.batchMean, history.batchP95];
-  chart(find("batch-chart"), batch, { name: "Tokens per batch, mean and p95", format: rate, step });
+  drawCharts();
+  latencies(now, within);
   stages(within);
   batches(now, within);
-  find("memory").replaceChildren(...now.models.map(memory), ...device(now.device_memory));
+  find("memory").replaceChildren(process(now.memory), ...now.models.map(arena));
   models(now);
   routes(now, within);
   refusals(now);
+}
+
+function drawCharts() {
+  const { step, taken, at } = history;
+  const points = Number(find("span").value) / step;
+  for (const { chart, legend, series } of charts) {
+    const shown = series().map(({ name, values }) => ({ name, values: values.slice(-points) }));
+    chart.show(shown, { points, step, taken, at });
+    const names = shown.length > 1 ? shown.map(({ name }) => name) : [];
+    // Replaced only if it has changed: a reader may have selected its text.
+    if (legend.dataset.names === names.join("\n")) continue;
+    legend.dataset.names = names.join("\n");
+    legend.replaceChildren(...names.map((name, index) => el("span", { class: `key ${seriesClass(index)}` }, name)));
+  }
 }
 
 function headline(now, within) {
@@ -81,6 +108,16 @@ function headline(now, within) {
   put("in-flight", count(sum(now.models, (model) => model.in_flight)));
   put("refused-rate", per(sum(within.routes, (route) => route.refused)));
   put("state", `${paused ? "paused" : "live"} · up ${age(now.uptime_s)} · version ${now.version}`);
+}
+
+function latencies(now, within) {
+  const row = (model, index) => {
+    const of = within.models[index]?.stages ?? model.stages;
+    const per = (n) => ({ number: within.seconds > 0 ? rate(n / within.seconds) : "–" });
+    const times = [0.5, 0.95, 0.99].map((q) => ({ number: duration(quantile(of.total_seconds, q)) }));
+    return [model.name, per(of.answered), per(of.tokens), ...times, { number: count(model.in_flight) }];
+  };
+  rows(find("latencies"), now.models.map(row), "No models.");
 }
 
 function stages(within) {
@@ -118,37 +155,58 @@ function batches(now, within) {
   rows(find("batches"), now.models.map(row), "No models.");
 }
 
-function memory(model) {
-  const { arena, memory_plan: plan } = model;
-  const share = (part) => (arena.capacity_bytes > 0 ? Math.min(1, part / arena.capacity_bytes) : 0);
-  const high = share(arena.high_water_bytes);
-  const planned = Math.max(0, share(arena.planned_bytes) - high);
-  const meaning = `${(high * 100).toFixed(0)} % of the arena was used by the largest batch so far`;
-  const bar = el("div", { class: "bar s0", role: "img", "aria-label": meaning });
-  for (const [part, style] of [[high, ""], [planned, "rest"]]) {
-    const piece = el("span", { class: style });
-    piece.style.width = `${part * 100}%`;
-    bar.append(piece);
+/** Draws how much of a whole its parts take; the last part is paler. */
+function bar(parts, whole, meaning, mark) {
+  const share = (part) => `${whole > 0 ? Math.min(1, part / whole) * 100 : 0}%`;
+  const pieces = parts.map((part, index) => {
+    const piece = el("span", { class: index > 0 ? "rest" : null });
+    piece.style.width = share(part);
+    return piece;
+  });
+  if (mark !== undefined) {
+    const line = el("i", { class: "mark" });
+    line.style.left = share(mark);
+    pieces.push(line);
   }
-  const facts = [
-    ["high water", bytes(arena.high_water_bytes)],
-    ["largest batch allowed", bytes(arena.planned_bytes)],
-    ["arena", bytes(arena.capacity_bytes)],
-    ["outside the arena", `${bytes(plan.fixed_bytes)} (weights, tables, context)`],
-  ];
-  const list = facts.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
-  return el("div", { class: "panel" }, el("h3", {}, model.name), bar, el("dl", { class: "facts" }, list));
+  return el("div", { class: "bar s0", role: "img", "aria-label": meaning }, pieces);
 }
 
-function device(reading) {
-  if (!reading) return [];
-  const known = (value) => (value === null ? "unknown" : bytes(value));
-  const list = [
-    [el("dt", {}, "this process"), el("dd", {}, known(reading.process_bytes))],
-    [el("dt", {}, "whole card"), el("dd", {}, known(reading.card_bytes))],
-  ];
-  const head = el("h3", {}, "Device memory, from its driver");
-  return [el("div", { class: "panel" }, head, el("dl", { class: "facts" }, list))];
+function panel(title, ...content) {
+  return el("div", { class: "panel" }, el("h3", {}, title), content);
+}
+
+function facts(list) {
+  const rows = list.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
+  return el("dl", { class: "facts" }, rows);
+}
+
+const known = (value) => (value === null || value === undefined ? "unknown" : bytes(value));
+const ofLimit = (part, limit) => (limit === null ? bytes(part) : `${bytes(part)} of ${bytes(limit)}`);
+
+function process({ budget_bytes: budget, planned_bytes: planned, resident_bytes: resident, device, ...requests }) {
+  const { request_bytes: held, request_limit_bytes: limit } = requests;
+  const budgetBar = budget === null ? [] : bar([planned], budget, `models and arenas take ${ofLimit(planned, budget)}`);
+  return panel("Process", budgetBar, facts([
+    ["memory budget", `${ofLimit(planned, budget)} taken by models and arenas`],
+    ["resident", known(resident)],
+    ["requests hold", ofLimit(held, limit)],
+    ["device, this process", device ? known(device.process_bytes) : "none: models compute in the host's memory"],
+    ...(device ? [["device, whole card", known(device.card_bytes)]] : []),
+  ]));
+}
+
+/** Draws the use of a model's arena now, with a mark at the largest batch so far. */
+function arena(model) {
+  const { capacity_bytes: capacity, planned_bytes: planned, high_water_bytes: high } = model.arena;
+  const plan = model.memory_plan;
+  const used = model.arena_used_bytes;
+  const meaning = `${ofLimit(used, capacity)} of the arena in use now; the largest batch so far used ${bytes(high)}`;
+  return panel(`Arena of ${model.name}`, bar([used], capacity, meaning, high), facts([
+    ["in use now", ofLimit(used, capacity)],
+    ["largest batch so far", bytes(high)],
+    ["largest batch allowed", bytes(planned)],
+    ["outside the arena", `${bytes(plan.fixed_bytes)} (weights, tables, context)`],
+  ]));
 }
 
 function models(now) {
@@ -184,11 +242,18 @@ function routes(now, within) {
 }
 
 function refusals(now) {
-  const some = now.refusals.filter((refusal) => refusal.count > 0);
-  const row = (refusal) => [refusal.reason, { number: count(refusal.count) }];
-  rows(find("reasons"), some.map(row), "None.");
+  const row = (refusal) => [
+    refusal.reason,
+    { number: count(refusal.count) },
+    clock(refusal.last_at_unix_ms),
+    { number: String(refusal.status) },
+    refusal.route,
+    { words: refusal.message || "–" },
+  ];
+  const byCount = [...now.refusals].sort((one, other) => other.count - one.count);
+  rows(find("reasons"), byCount.map(row), "None.");
   const latest = (one) => [
-    new Date(one.at_unix_ms).toLocaleTimeString(),
+    clock(one.at_unix_ms),
     { number: String(one.status) },
     one.route,
     one.reason,
@@ -203,6 +268,8 @@ function redraw() {
 
 keyField(poll);
 find("window").addEventListener("change", redraw);
+find("span").addEventListener("change", redraw);
+addEventListener("resize", drawCharts);
 find("pause").addEventListener("click", () => {
   paused = !paused;
   find("pause").setAttribute("aria-pressed", String(paused));

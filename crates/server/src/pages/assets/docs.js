@@ -1,4 +1,5 @@
-// Renders /openapi.json: each endpoint with its request and answer, and a form that calls it.
+// Renders /openapi.json: each endpoint with its request and answer, and a form that calls it with an example that one
+// of this server's models answers.
 
 import { call, el, find, keyField, showFailure } from "./common.js";
 
@@ -6,6 +7,7 @@ const METHODS = ["get", "post", "put", "delete", "patch", "head"];
 const DEEPEST = 6;
 
 let api = {};
+let models = [];
 
 /** Follows `$ref` within the document. */
 function resolve(schema) {
@@ -82,11 +84,12 @@ function example(given, depth = 0) {
 
 const jsonOf = (holder) => Object.values(resolve(holder)?.content ?? {})[0];
 
+/** Returns the schema of a request, and its examples by the model that answers them. */
 function bodyOf(operation) {
   const media = jsonOf(operation.requestBody);
   if (!media) return null;
-  const named = Object.values(media.examples ?? {})[0];
-  return { schema: media.schema, example: media.example ?? resolve(named)?.value ?? example(media.schema) };
+  const examples = Object.entries(media.examples ?? {}).map(([name, one]) => [name, resolve(one).value]);
+  return { schema: media.schema, examples };
 }
 
 function answers(operation) {
@@ -102,19 +105,21 @@ function answers(operation) {
   });
 }
 
-/** Draws a form that sends a request and shows the answer. */
+const pretty = (value) => JSON.stringify(value, null, 2);
+
+/** Draws a form that sends a request and shows the answer. It starts with an example that is answered with 200. */
 function tryIt(path, body) {
-  const target = el("input", { value: path, class: "wide path", "aria-label": "Path" });
-  const text = body ? JSON.stringify(body.example, null, 2) : "";
-  const area = body ? el("textarea", { class: "code", spellcheck: "false", "aria-label": "Body" }, text) : null;
+  const target = el("input", { value: withNames(path), class: "wide path", "aria-label": "Path" });
+  const area = body ? el("textarea", { class: "code", spellcheck: "false", "aria-label": "Body" }) : null;
   const answer = el("pre", { tabindex: "0", hidden: true, "aria-live": "polite" });
-  const form = el("form", {}, target, area, el("p", {}, el("button", { class: "main" }, "Send")), answer);
+  const form = el("form", {}, target, body ? chooser(body, area) : null, area,
+    el("p", {}, el("button", { class: "main" }, "Send")), answer);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     answer.hidden = false;
     try {
       const got = await call(target.value, area?.value);
-      const shown = got.json === null ? got.text : JSON.stringify(got.json, null, 2);
+      const shown = got.json === null ? got.text : pretty(got.json);
       answer.textContent = `${got.status}\n${shown.slice(0, 20000)}`;
     } catch (failure) {
       answer.textContent = failure.message;
@@ -123,9 +128,68 @@ function tryIt(path, body) {
   return form;
 }
 
+/** Fills the body with the first example, and draws a choice among several. */
+function chooser({ schema, examples }, area) {
+  const put = (index) => (area.value = pretty(examples[index][1]));
+  if (examples.length === 0) {
+    area.value = pretty(example(schema));
+    return el("p", { class: "soft" }, "No model of this server can answer this endpoint: start one with --model.");
+  }
+  put(0);
+  if (examples.length === 1) return null;
+  const select = el("select", {}, examples.map(([name]) => el("option", {}, name)));
+  select.addEventListener("change", () => put(select.selectedIndex));
+  return el("p", {}, el("label", {}, "Example for ", select));
+}
+
+/** Puts the first model into a path with `{name}`. */
+const withNames = (path) => path.replace("{name}", encodeURIComponent(models[0] ?? ""));
+
+const BY_PATH = "/models/{name}";
+
+/** Draws the endpoints below /models/NAME as one group: they are those above, for a model that the path names. */
+function byPath(paths) {
+  const posts = paths.map((path) => ({ path, ...bodyOf(api.paths[path].post) }));
+  const fitting = (name) => posts.filter(({ examples }) => examples.some(([of]) => of === name));
+  const model = el("select", {}, models.map((name) => el("option", {}, name)));
+  const path = el("select");
+  const place = el("div");
+  const show = () => {
+    const { schema, examples, path: chosen } = posts.find((post) => post.path === path.value) ?? posts[0];
+    const own = examples.filter(([name]) => name === model.value);
+    const target = chosen.replace("{name}", encodeURIComponent(model.value));
+    place.replaceChildren(tryIt(target, { schema, examples: own }));
+  };
+  const choose = () => {
+    const kept = path.value;
+    path.replaceChildren(...fitting(model.value).map((post) => {
+      const attributes = { value: post.path, selected: post.path === kept };
+      return el("option", attributes, post.path.slice(BY_PATH.length) || "/");
+    }));
+    show();
+  };
+  model.addEventListener("change", choose);
+  path.addEventListener("change", show);
+  const inside = el("div", { class: "inside" },
+    el("p", {}, "Each POST that one model answers also exists below /models/NAME. The path chooses the model, "
+      + "whatever the field `model` of the body says."),
+    el("h3", {}, "Try it"),
+    el("p", {}, el("label", {}, "Model ", model), " ", el("label", {}, "Endpoint ", path)),
+    place);
+  choose();
+  const summary = el("summary", {},
+    el("span", { class: "method post" }, "POST"),
+    el("span", { class: "path" }, `${BY_PATH}/…`),
+    el("span", { class: "soft" }, "  Any of them, for the model in the path."));
+  const box = el("details", { id: "by-path" }, summary, inside);
+  box.dataset.words = `post ${paths.join(" ")}`;
+  return box;
+}
+
 function endpoint(path, method, operation) {
   const body = bodyOf(operation);
-  const name = el("span", {}, el("span", { class: `method ${method}` }, method.toUpperCase()), el("span", { class: "path" }, path));
+  const verb = el("span", { class: `method ${method}` }, method.toUpperCase());
+  const name = el("span", {}, verb, el("span", { class: "path" }, path));
   const summary = operation.summary ? el("span", { class: "soft" }, `  ${operation.summary}`) : null;
   const inside = el("div", { class: "inside" });
   const box = el("details", {}, el("summary", {}, name, summary), inside);
@@ -148,12 +212,15 @@ function endpoint(path, method, operation) {
 function show() {
   find("version").textContent = `${api.info?.title ?? ""} ${api.info?.version ?? ""}`;
   const groups = new Map();
-  for (const [path, item] of Object.entries(api.paths ?? {})) {
+  const paths = Object.entries(api.paths ?? {});
+  for (const [path, item] of paths.filter(([path]) => !path.startsWith(BY_PATH))) {
     for (const method of METHODS.filter((name) => item[name])) {
       const group = item[method].tags?.[0] ?? "";
       groups.set(group, [...(groups.get(group) ?? []), endpoint(path, method, item[method])]);
     }
   }
+  const ofModels = paths.map(([path]) => path).filter((path) => path.startsWith(BY_PATH));
+  groups.set("One model by its path", [byPath(ofModels)]);
   const section = ([group, boxes]) => el("section", {}, group ? el("h2", {}, group) : null, boxes);
   find("endpoints").replaceChildren(...[...groups].map(section));
   narrow();
@@ -170,7 +237,9 @@ function narrow() {
 
 async function load() {
   try {
-    api = (await call("/openapi.json")).json ?? {};
+    const [document, list] = await Promise.all([call("/openapi.json"), call("/v1/models")]);
+    api = document.json ?? {};
+    models = list.json.data.map(({ id }) => id);
     showFailure(find("failure"), null);
     show();
   } catch (failure) {

@@ -1,77 +1,20 @@
-// The playground: sends a text to a model through the public API and draws the answer.
+// The playground: sends a text to a model through the public API, draws the answer, and shows how a program sends it.
 
-import { bars, chips, highlighted, similarities } from "./answers.js";
-import { call, el, find, keyField, showFailure } from "./common.js";
-
-const EXAMPLE = "My parcel from Berlin has not arrived. Please call Ada Lovelace at +44 20 7946 0000.";
-
-const lines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
-
-/** The tasks: the request of each, and how to draw its answer. */
-const TASKS = {
-  labels: {
-    name: "labels",
-    kinds: ["classifier"],
-    label: "Text",
-    example: EXAMPLE,
-    path: "/predict",
-    body: ({ text }) => ({ inputs: text }),
-    draw: (answer) => bars(answer),
-  },
-  entities: {
-    name: "entities",
-    kinds: ["token_classifier"],
-    label: "Text",
-    example: EXAMPLE,
-    path: "/tag",
-    body: ({ text }) => ({ inputs: text }),
-    draw: ({ entities }, { text }) => {
-      const none = entities.length ? [] : el("p", { class: "soft" }, "No entities.");
-      return [highlighted(text, entities), none].flat();
-    },
-  },
-  similarity: {
-    name: "similarities",
-    kinds: ["embedding", "masked_lm"],
-    label: "Texts, one per line",
-    example: "Where is my parcel?\nMy package has not arrived.\nThe cat sat on the mat.",
-    path: "/embed",
-    body: ({ text }) => ({ inputs: lines(text), normalize: true }),
-    draw: (answer, { text }) => similarities(lines(text), answer),
-  },
-  masks: {
-    name: "masked tokens",
-    kinds: ["masked_lm"],
-    label: "Text with [MASK]",
-    example: "The [MASK] sat on the mat.",
-    path: "/fill_mask",
-    body: ({ text }) => ({ inputs: text, top_k: 8 }),
-    draw: ({ masks }) => masks.flatMap((mask, index) => [
-      el("h3", {}, `Mask ${index + 1}`),
-      ...bars(mask.map(({ token_str: label, score }) => ({ label, score }))),
-    ]),
-  },
-  ranking: {
-    name: "ranking",
-    kinds: ["reranker"],
-    label: "Texts, one per line",
-    example: "Wool keeps feet warm.\nIce is frozen water.",
-    query: "warm socks",
-    path: "/rerank",
-    body: ({ text, query }) => ({ query, texts: lines(text) }),
-    draw: (answer, { text }) => {
-      const texts = lines(text);
-      return bars(answer.map(({ index, score }) => ({ label: texts[index], score })));
-    },
-  },
-};
+import { chips } from "./answers.js";
+import { call, el, exampleOf, find, hasKey, keyField, showFailure } from "./common.js";
+import { snippets } from "./snippets.js";
+import { TASKS, tasksOf } from "./tasks.js";
 
 let models = [];
+let api = { paths: {} };
+// The example that the form was filled with: text that the user has not written.
+let filled = { text: "", query: "" };
 
 async function load() {
   try {
-    const { json } = await call("/info");
-    models = json.models;
+    const [info, document] = await Promise.all([call("/info"), call("/openapi.json")]);
+    models = info.json.models;
+    api = document.json;
     showFailure(find("failure"), null);
   } catch (failure) {
     showFailure(find("failure"), failure);
@@ -86,8 +29,8 @@ const task = () => TASKS[find("task").value];
 
 function choose() {
   const { kind, device, dtype, max_input_length: longest } = model();
-  const fitting = Object.entries(TASKS).filter(([, one]) => one.kinds.includes(kind));
-  find("task").replaceChildren(...fitting.map(([key, one]) => el("option", { value: key }, one.name)));
+  const options = tasksOf(kind).map(([key, one]) => el("option", { value: key }, one.name));
+  find("task").replaceChildren(...options);
   const kindInWords = kind.replaceAll("_", " ");
   find("about").textContent = `${kindInWords}, up to ${longest} tokens, on ${device} in ${dtype}`;
   prepare();
@@ -95,13 +38,16 @@ function choose() {
 
 /** Prepares the form for the task; text that the user has written stays. */
 function prepare() {
-  const chosen = task();
-  const text = find("text");
-  const untouched = Object.values(TASKS).some((one) => one.example === text.value);
-  if (text.value === "" || untouched) text.value = chosen.example;
-  find("text-label").textContent = chosen.label;
-  find("query-box").hidden = !chosen.query;
-  if (chosen.query && !find("query").value) find("query").value = chosen.query;
+  const { path, label } = task();
+  const body = exampleOf(api, path, model().name) ?? {};
+  const example = { text: [body.inputs ?? body.texts ?? []].flat().join("\n"), query: body.query ?? "" };
+  for (const [id, text] of Object.entries(example)) {
+    const field = find(id);
+    if (field.value === "" || field.value === filled[id]) field.value = text;
+  }
+  filled = example;
+  find("text-label").textContent = label;
+  find("query-box").hidden = !example.query;
 }
 
 async function ask(event) {
@@ -120,6 +66,7 @@ async function ask(event) {
     timings(answer.headers, seen);
     find("raw-request").textContent = `POST ${chosen.path}\n${JSON.stringify(body, null, 2)}`;
     find("raw-answer").textContent = shortened(answer.text);
+    programs(chosen.path, body);
     find("answer").hidden = false;
     showFailure(find("failure"), null);
     tokens(body);
@@ -129,6 +76,15 @@ async function ask(event) {
   }
   find("answer").removeAttribute("aria-busy");
   find("run").disabled = false;
+}
+
+/** Shows the request that was just sent as programs send it. */
+function programs(path, body) {
+  const shown = snippets(path, body, hasKey()).flatMap(([language, text]) => [
+    el("h3", {}, language),
+    el("pre", { tabindex: "0" }, text),
+  ]);
+  find("snippets").replaceChildren(...shown);
 }
 
 const HEADERS = [

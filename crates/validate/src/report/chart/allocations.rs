@@ -40,7 +40,7 @@ pub(in crate::report) fn allocations(
     frame.line(&series_class(0, count), &demand, &title);
     let names = run().map(|strategy| format!("{}, reserved", strategy.name));
     let names = std::iter::once("live buffers".to_owned()).chain(names).collect();
-    Some((frame.finish(""), names))
+    Some((frame.finish("Bytes of buffers, operation by operation"), names))
 }
 
 /// Returns the corners, in MiB, of a line on which each step's bytes last until the next step.

@@ -30,7 +30,11 @@ pub(in crate::report) fn failures(results: &Results) -> Option<Charts> {
         let lane = kinds.iter().position(|&kind| kind == group.kind).unwrap_or(0);
         bar(&mut frame, group, lanes - 1 - lane, &series_class(lane, lanes));
     }
-    Charts::new(vec![frame.finish("")], "Kind:", kinds.into_iter().map(FailureKind::label))
+    Charts::new(
+        vec![frame.finish("Failed requests over the time of the run")],
+        "Kind:",
+        kinds.into_iter().map(FailureKind::label),
+    )
 }
 
 fn bar(frame: &mut Frame, group: &FailureGroup, lane: usize, class: &str) {

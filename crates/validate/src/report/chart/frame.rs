@@ -1,6 +1,7 @@
 //! The frame of a chart: a plotting area with scales, grid lines, ticks and axis titles, and the marks that
 //! several charts draw into it.
 
+use super::parts::WIDE;
 use crate::report::markup::{Markup, Px};
 
 /// A map from values to a share of the axis.
@@ -180,11 +181,11 @@ impl Frame {
         self.out.element("title", &[], title).close("circle");
     }
 
-    /// Draws a horizontal line over the whole width, with its name at the left end.
+    /// Draws a horizontal line over the whole width, with its name at the right end.
     pub(super) fn horizontal(&mut self, value: f64, name: &str) {
         let (y, right) = (self.y(value), self.right());
         self.out.segment("rule", (LEFT, y), (right, y));
-        self.out.label("note", "start", (LEFT + 6.0, y + 13.0), name);
+        self.out.label("note", "end", (right - 6.0, y + 13.0), name);
     }
 
     /// Draws a vertical line over the whole height, with its name at the foot.
@@ -208,7 +209,7 @@ impl Frame {
     /// Returns the finished chart under `title`.
     pub(super) fn finish(mut self, title: impl Into<String>) -> super::Figure {
         self.out.close("svg");
-        super::Figure { title: title.into(), svg: self.out }
+        super::Figure { title: title.into(), wide: self.width >= WIDE, svg: self.out }
     }
 }
 

@@ -37,6 +37,13 @@ impl Shades {
     fn begins(self, shade: usize) -> f64 {
         self.least_ms * (self.most_ms / self.least_ms).powf(shade as f64 / SHADES as f64)
     }
+
+    /// Returns the shades that a legend needs: one of those that begin at the same figure.
+    fn distinct(self) -> Vec<usize> {
+        let mut shades: Vec<usize> = (0..SHADES).collect();
+        shades.dedup_by_key(|&mut shade| time(self.begins(shade)));
+        shades
+    }
 }
 
 /// Returns one chart per cell, of its first run, under a legend of the colours.
@@ -54,11 +61,14 @@ pub(in crate::report) fn heat_maps(results: &Results) -> Option<Charts> {
     };
     let (least_ms, most_ms) = (all().min_by(f64::total_cmp)?, all().max_by(f64::total_cmp)?);
     let shades = Shades { least_ms, most_ms };
-    let chart =
-        |(name, heat): (String, &HeatMap)| Figure { svg: draw(&name, heat, shades), title: name };
+    let chart = |(name, heat): (String, &HeatMap)| Figure {
+        svg: draw(&name, heat, shades),
+        wide: false,
+        title: format!("{name}: percentiles of latency"),
+    };
     let mut legend = Markup::new();
     legend.raw("<p class=\"legend\"><span>Latency from:</span>\n");
-    for shade in 0..SHADES {
+    for shade in shades.distinct() {
         let class = format!("swatch h{shade}");
         legend.raw("<span>").element("i", &[("class", &class)], "");
         legend.text(time(shades.begins(shade))).close("span");
@@ -119,7 +129,9 @@ mod tests {
         let shades = Shades { least_ms: 1.0, most_ms: 256.0 };
         assert_eq!([1.0, 1.9, 2.1, 16.5, 255.0, 256.0].map(|ms| shades.of(ms)), [0, 0, 1, 4, 7, 7]);
         assert!((shades.begins(4) - 16.0).abs() < 1e-9);
-        assert_eq!(Shades { least_ms: 5.0, most_ms: 5.0 }.of(5.0), 0);
+        let equal = Shades { least_ms: 5.0, most_ms: 5.0 };
+        assert_eq!((equal.of(5.0), equal.distinct()), (0, vec![0]), "one latency, one shade");
+        assert_eq!(shades.distinct().len(), SHADES);
     }
 
     #[test]

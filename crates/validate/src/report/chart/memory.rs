@@ -50,7 +50,8 @@ pub(in crate::report) fn memory(results: &Results) -> Option<Charts> {
         frame.line(&series_class(index, series.len()), &points, &title);
     }
     plateaus(&mut frame, results, unit);
-    Charts::new(vec![frame.finish("")], "", series.iter().map(|(name, ..)| *name))
+    let caption = "Memory over the time of the run";
+    Charts::new(vec![frame.finish(caption)], "Line:", series.iter().map(|(name, ..)| *name))
 }
 
 /// Draws a ring around each idle reading from which a leak is judged.
@@ -82,5 +83,5 @@ pub(in crate::report) fn in_flight(results: &Results) -> Option<Charts> {
         let name = cell.map(Cell::name).unwrap_or_default();
         frame.line("s2", &line, &format!("{name}: at most {} requests in flight", count(most)));
     }
-    Charts::plain(vec![frame.finish("")])
+    Charts::plain(vec![frame.finish("Tokens of the requests in flight")])
 }

@@ -8,16 +8,18 @@ use crate::results::Results;
 /// Colours that the style defines as `s0`, `s1`, ...; later series reuse them, dashed.
 const COLOURS: usize = 6;
 
-/// A chart and its caption.
+/// A chart and its caption, which says what is drawn.
 pub(in crate::report) struct Figure {
     pub(in crate::report) title: String,
+    /// Whether it takes the whole width of the page.
+    pub(in crate::report) wide: bool,
     pub(in crate::report) svg: Markup,
 }
 
 /// Charts under one legend.
 pub(in crate::report) struct Charts {
     pub(in crate::report) legend: Markup,
-    /// Side by side; a single one without a caption takes the whole width.
+    /// Side by side, wide ones below one another.
     pub(in crate::report) figures: Vec<Figure>,
 }
 

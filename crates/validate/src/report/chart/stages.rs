@@ -39,7 +39,8 @@ pub(in crate::report) fn stages(results: &Results) -> Option<Charts> {
         out.label("", "start", (WIDE - RIGHT + 10.0, top + 16.0), time(total));
     }
     out.close("svg");
-    Charts::new(vec![Figure { title: String::new(), svg: out }], "Stage:", names)
+    let title = "Mean latency of each cell by stage".to_owned();
+    Charts::new(vec![Figure { title, wide: true, svg: out }], "Stage:", names)
 }
 
 /// Returns the mean milliseconds of a cell's requests in each stage.

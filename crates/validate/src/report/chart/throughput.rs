@@ -1,4 +1,5 @@
-//! Throughput and efficiency against concurrency, one line per length.
+//! Throughput and efficiency against concurrency, one line per length. With a single concurrency there is no line: each
+//! point has its figure beside it, and efficiency, which compares concurrencies, is left out.
 
 use crate::analysis::scaling::ScalingPoint;
 use crate::results::Results;
@@ -35,13 +36,17 @@ fn draw(
     let mut levels: Vec<usize> = measured().map(|(clients, _)| clients).collect();
     levels.sort_unstable();
     levels.dedup();
+    let single = levels.len() == 1;
+    if unit == "%" && single {
+        return None;
+    }
     let scale = Scale::log(*levels.first()? as f64, *levels.last()? as f64);
     let ticks = levels.iter().map(|&level| (level as f64, level.to_string()));
     let x = Axis::with_ticks(scale, "clients (logarithmic)", ticks);
     let y = Axis::new(Scale::linear(most * 1.08), unit, 5, rate_tick);
     let mut frame = Frame::new((420.0, 290.0), &format!("{title} against concurrency"), x, y);
     if unit == "%" && most >= 100.0 {
-        frame.horizontal(100.0, "as much per client as alone");
+        frame.horizontal(100.0, "100 %: each client is as fast as one alone");
     }
     let all = results.lengths_run();
     for length in lengths {
@@ -54,7 +59,15 @@ fn draw(
         for &(clients, value) in &line {
             let title = format!("{name}, C = {clients}: {}", print(value));
             frame.circle(&format!("dot {class}"), (clients, value), 3.5, &title);
+            if single {
+                let (x, y) = (frame.x(clients) + 9.0, frame.y(value) + 4.0);
+                frame.out().label("note", "start", (x, y), format!("{name}: {}", print(value)));
+            }
         }
     }
-    Some(frame.finish(title))
+    let caption = match levels.as_slice() {
+        [only] => format!("{title} at C = {only}, the only concurrency"),
+        _ => title.to_owned(),
+    };
+    Some(frame.finish(caption))
 }

@@ -1,6 +1,6 @@
 //! `report.html`: the report that an operator reads. One file with its style and its charts in it; no script,
 //! nothing fetched, light or dark as the reader's system prefers, readable on a phone and on paper. Its parts come
-//! from `sections`; `blocks` renders them.
+//! from `sections`; `blocks` renders them, below a list of their contents.
 
 mod blocks;
 mod recommendations;
@@ -10,6 +10,7 @@ use bigbatch_allocators::MemoryExperiment;
 use crate::results::Results;
 
 use super::markup::Markup;
+use super::sections::Part;
 use super::{sections, sentences};
 
 const STYLE: &str = include_str!("../style.css");
@@ -34,11 +35,52 @@ pub fn render(results: &Results) -> String {
         out.element("b", &[], figure).element("span", &[], note).raw("</dd></div>\n");
     }
     out.close("dl");
-    blocks::render_part(&mut out, sections::test_results(results));
-    sections::performance(results).into_iter().for_each(|part| blocks::render_part(&mut out, part));
+    let (tests, method) = (sections::test_results(results), sections::method(results));
+    let performance = sections::performance(results);
+    let entry = |part: &Part| (part.id, part.title, section_links(part));
+    let mut entries = vec![entry(&tests)];
+    entries.extend(performance.as_ref().map(entry));
+    let (id, title) = recommendations::PART;
+    entries.push((id, title, vec![recommendations::SETTINGS]));
+    entries.push(entry(&method));
+    contents(&mut out, &entries);
+    blocks::render_part(&mut out, tests);
+    performance.into_iter().for_each(|part| blocks::render_part(&mut out, part));
     recommendations::render(&mut out, results);
-    blocks::render_part(&mut out, sections::method(results));
+    blocks::render_part(&mut out, method);
     finish(out)
+}
+
+/// The id and title of a section.
+type Link = (&'static str, &'static str);
+
+fn section_links(part: &Part) -> Vec<Link> {
+    part.sections.iter().map(|section| (section.id, section.title)).collect()
+}
+
+/// Renders links to the parts, each with those to its sections.
+fn contents(out: &mut Markup, parts: &[(&'static str, &'static str, Vec<Link>)]) {
+    out.raw("<nav class=\"contents\" aria-label=\"Contents\">\n<ul>\n");
+    for (id, title, sections) in parts {
+        out.raw("<li>");
+        link(out, id, title);
+        if !sections.is_empty() {
+            out.raw("<ul>\n");
+            for (id, title) in sections {
+                out.raw("<li>");
+                link(out, id, title);
+                out.close("li");
+            }
+            out.raw("</ul>\n");
+        }
+        out.close("li");
+    }
+    out.raw("</ul>\n</nav>\n");
+}
+
+fn link(out: &mut Markup, id: &str, title: &str) {
+    let target = format!("#{id}");
+    out.element("a", &[("href", &target)], title);
 }
 
 /// Renders `memory.html`: the cleanup strategies on a page of their own.

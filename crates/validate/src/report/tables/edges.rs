@@ -50,6 +50,7 @@ pub(in crate::report) fn recoveries(results: &Results) -> Option<Table> {
         let interval = recovery.ratio_interval;
         let ends = interval.map_or(String::new(), |(low, high)| format!("{low:.2} to {high:.2}"));
         vec![
+            recovery.verdict.label().into(),
             recovery.axis.label().into(),
             count(recovery.requests).into(),
             count(recovery.failed).into(),
@@ -59,11 +60,10 @@ pub(in crate::report) fn recoveries(results: &Results) -> Option<Table> {
             Field::noted(or_dash(recovery.ratio, |ratio| format!("{ratio:.2}")), ends),
             format!("≤ {:.2}", recovery.ratio_normal_max).into(),
             format!("{}, {:.1} s", count(recovery.rounds), recovery.seconds).into(),
-            recovery.verdict.label().into(),
         ]
     };
-    let heads = "After searching | Requests per round> | Failed> | p50 before> | p50 after> | Max after> | \
-                 After / before> | Normal> | Rounds, time> | Verdict";
+    let heads = "Verdict | After searching | Requests per round> | Failed> | p50 before> | p50 after> | Max after> | \
+                 After / before> | Normal> | Rounds, time>";
     table(results, |found| &found.recoveries, row, heads)
 }
 

@@ -29,6 +29,7 @@ use table::{columns, or_dash};
 pub(super) fn verdicts(results: &Results) -> Option<Table> {
     let row = |verdict: &Verdict| Row {
         fields: vec![
+            verdict.outcome.label().into(),
             verdict.spec.as_ref().map_or("all".into(), sentences::lengths).into(),
             verdict.spec.as_ref().map_or("all".into(), sentences::load).into(),
             verdict.criterion.label().into(),
@@ -36,13 +37,12 @@ pub(super) fn verdicts(results: &Results) -> Option<Table> {
             sentences::figure(verdict).into(),
             sentences::interval(verdict).into(),
             or_dash(verdict.trials, sentences::trials).into(),
-            verdict.outcome.label().into(),
             verdict.reason.clone().into(),
         ],
         emphasis: Emphasis::Verdict(verdict.outcome),
     };
     let heads =
-        "Tokens> | C> | Quantity | Limit> | Measured> | 95 % interval> | Sample> | Verdict | Why~";
+        "Verdict | Tokens> | C> | Quantity | Limit> | Measured> | 95 % interval> | Sample> | Why~";
     Table::new(heads, results.verdicts.iter().map(row))
 }
 
@@ -58,14 +58,14 @@ pub(super) fn cells(results: &Results) -> Option<Table> {
             _ if begins => Emphasis::Break,
             _ => Emphasis::None,
         };
-        Row { fields: cell_row(cell), emphasis }
+        Row { fields: cell_row(results, cell), emphasis }
     };
     let heads = "Tokens> | C> | Success> | Mean> | p50> | p95> | p99> | Max> | Req/s> | Tok/s> | Seq/batch> | \
-                 Requests> | Remarks~";
+                 Requests> | Remarks_";
     Table::new(heads, ordered(results).into_iter().map(row))
 }
 
-fn cell_row(cell: &Cell) -> Vec<Field> {
+fn cell_row(results: &Results, cell: &Cell) -> Vec<Field> {
     let mut fields = load_fields(cell);
     match cell.figures() {
         None => fields.extend(std::iter::repeat_n("–".into(), 10)),
@@ -83,7 +83,7 @@ fn cell_row(cell: &Cell) -> Vec<Field> {
             ]);
         }
     }
-    fields.push(sentences::remark(cell).into());
+    fields.push(sentences::remark(results, cell).into());
     fields
 }
 

@@ -20,6 +20,8 @@ pub(in crate::report) enum Alignment {
     Numbers,
     Labels,
     Prose,
+    /// Prose that the page puts below the row: a column of it would be cut off at the right.
+    Below,
 }
 
 /// A row.
@@ -67,13 +69,18 @@ pub(in crate::report) fn or_dash<T>(value: Option<T>, print: impl FnOnce(T) -> S
     value.map_or("–".to_owned(), print)
 }
 
-/// Parses columns such as `"Tokens> | Verdict | Why~"`: `>` after a label marks numbers, `~` prose, neither
-/// labels.
+/// The mark after a label that tells the alignment of its column.
+const MARKS: [(char, Alignment); 3] =
+    [('>', Alignment::Numbers), ('~', Alignment::Prose), ('_', Alignment::Below)];
+
+/// Parses columns such as `"Tokens> | Verdict | Why~"`: [`MARKS`] after a label, none for labels. A column that goes
+/// below the row is the last.
 pub(super) fn columns(heads: &'static str) -> impl Iterator<Item = Column> {
-    heads.split(" | ").map(|label| match (label.strip_suffix('>'), label.strip_suffix('~')) {
-        (Some(label), _) => Column { label, alignment: Alignment::Numbers },
-        (None, Some(label)) => Column { label, alignment: Alignment::Prose },
-        (None, None) => Column { label, alignment: Alignment::Labels },
+    heads.split(" | ").map(|label| {
+        let marked =
+            |(mark, alignment)| Some(Column { label: label.strip_suffix(mark)?, alignment });
+        let plain = Column { label, alignment: Alignment::Labels };
+        MARKS.into_iter().find_map(marked).unwrap_or(plain)
     })
 }
 
