@@ -1,14 +1,13 @@
 //! Rows of CSV and TSV: fields in the columns that the first row names. Quoting is the `csv` crate's: a field in quotes
 //! may hold delimiters, line ends and doubled quotes.
 
-use std::io::Read;
 use std::sync::Arc;
 
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use serde_json::Value;
 
 use super::columns::{Columns, check_names};
-use super::input::{Rows, not_utf8};
+use super::input::{Bytes, RowLimit, Rows, not_utf8};
 use super::row::{ErrorKind, Failure, Kept, Row, RowError, RowResult};
 
 /// Reads the header and finds the columns.
@@ -16,7 +15,8 @@ use super::row::{ErrorKind, Failure, Kept, Row, RowError, RowResult};
 /// # Errors
 /// A header that cannot be read, lacks a column or names it twice.
 pub(super) fn read(
-    reader: Box<dyn Read + Send>,
+    reader: Bytes,
+    limit: RowLimit,
     delimiter: u8,
     name: &str,
     columns: &Columns,
@@ -61,7 +61,7 @@ pub(super) fn read(
     let kept_names = Some(kept.iter().map(|(name, _)| name.to_string()).collect());
     let (width, source) = (header.len(), name.to_owned());
     let record = ByteRecord::new();
-    let rows = Records { reader, record, source, width, text, id, kept, lag, index: 0 };
+    let rows = Records { reader, limit, record, source, width, text, id, kept, lag, index: 0 };
     Ok(Rows { rows: Box::new(rows), kept_names })
 }
 
@@ -71,7 +71,8 @@ fn line_feeds(record: &ByteRecord) -> u64 {
 }
 
 struct Records {
-    reader: Reader<Box<dyn Read + Send>>,
+    reader: Reader<Bytes>,
+    limit: RowLimit,
     record: ByteRecord,
     source: String,
     /// Fields of the header.
@@ -136,6 +137,7 @@ impl Iterator for Records {
     type Item = RowResult;
 
     fn next(&mut self) -> Option<RowResult> {
+        self.limit.begin_row();
         match self.reader.read_byte_record(&mut self.record) {
             Ok(true) => {}
             Ok(false) => return None,
@@ -162,7 +164,8 @@ mod tests {
     fn rows(csv: &str, id: Option<&str>) -> Vec<String> {
         let columns = Columns { id: id.map(Into::into), ..Columns::default() };
         let reader = Box::new(std::io::Cursor::new(csv.to_owned()));
-        let Rows { rows, .. } = read(reader, b',', "a.csv", &columns).expect("it has a header");
+        let Rows { rows, .. } =
+            read(reader, RowLimit::default(), b',', "a.csv", &columns).expect("it has a header");
         let describe = |row| match row {
             Ok((Row { line, kept, .. }, text)) => format!("{line:?} {text:?} {:?}", kept.0),
             Err(Failure::Row(Row { line, kept, .. }, RowError { kind, .. })) => {

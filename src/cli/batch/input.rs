@@ -43,11 +43,18 @@ impl InputFormat {
     }
 }
 
+/// Upper limit on the bytes of a row: what follows a missing quote or line end would fill the memory otherwise.
+const MAX_ROW_BYTES: u64 = 64 << 20;
+
+/// The bytes of a source.
+pub(super) type Bytes = Box<dyn Read + Send>;
+
 /// Where the bytes of a job come from.
 pub(super) struct Source {
     /// The path, or `standard input`, as messages name it.
     pub(super) name: String,
-    pub(super) reader: Box<dyn Read + Send>,
+    pub(super) reader: Bytes,
+    pub(super) limit: RowLimit,
     /// Bytes read so far.
     pub(super) read_bytes: Arc<AtomicU64>,
     /// Bytes of a regular file.
@@ -71,10 +78,26 @@ impl Source {
         Ok(Source::new(name, file, total_bytes))
     }
 
-    fn new(name: String, reader: impl Read + Send + 'static, total_bytes: Option<u64>) -> Source {
-        let read_bytes = Arc::new(AtomicU64::new(0));
-        let reader = Box::new(CountingReader { reader, read_bytes: read_bytes.clone() });
-        Source { name, reader, read_bytes, total_bytes }
+    pub(super) fn new(
+        name: String,
+        reader: impl Read + Send + 'static,
+        total_bytes: Option<u64>,
+    ) -> Source {
+        let (read_bytes, limit) = (Arc::new(AtomicU64::new(0)), RowLimit::default());
+        let (count, row) = (read_bytes.clone(), limit.clone());
+        let reader = Box::new(CountingReader { reader, read_bytes: count, limit: row });
+        Source { name, reader, limit, read_bytes, total_bytes }
+    }
+}
+
+/// The bytes read since the last row began, which are limited. Clones share the count.
+#[derive(Clone, Default)]
+pub(super) struct RowLimit(Arc<AtomicU64>);
+
+impl RowLimit {
+    /// Must follow every row.
+    pub(super) fn begin_row(&self) {
+        self.0.store(0, Ordering::Relaxed);
     }
 }
 
@@ -82,12 +105,19 @@ impl Source {
 struct CountingReader<R> {
     reader: R,
     read_bytes: Arc<AtomicU64>,
+    limit: RowLimit,
 }
 
 impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.limit.0.load(Ordering::Relaxed) > MAX_ROW_BYTES {
+            return Err(io::Error::other(
+                "a row has more than 64 MiB; a quote or a line end may be missing",
+            ));
+        }
         let read = self.reader.read(buffer)?;
         self.read_bytes.fetch_add(read as u64, Ordering::Relaxed);
+        self.limit.0.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
     }
 }
@@ -108,7 +138,7 @@ pub(super) fn read_rows(
     format: InputFormat,
     columns: &Columns,
 ) -> Result<Rows, String> {
-    let Source { name, reader, .. } = source;
+    let Source { name, reader, limit, .. } = source;
     let reader = skip_bom(reader).map_err(|error| format!("cannot read {name}: {error}"))?;
     match format {
         InputFormat::Lines => {
@@ -117,17 +147,17 @@ pub(super) fn read_rows(
                     "{option}: plain lines have no columns; --input-format jsonl, csv, tsv and json have"
                 ));
             }
-            let rows = lines(BufReader::new(reader), name).enumerate().map(text_of_line);
+            let rows = lines(reader, limit, name).enumerate().map(text_of_line);
             Ok(Rows { rows: Box::new(rows), kept_names: Some(Vec::new()) })
         }
-        InputFormat::Csv => delimited::read(reader, b',', &name, columns),
-        InputFormat::Tsv => delimited::read(reader, b'\t', &name, columns),
+        InputFormat::Csv => delimited::read(reader, limit, b',', &name, columns),
+        InputFormat::Tsv => delimited::read(reader, limit, b'\t', &name, columns),
         InputFormat::Jsonl | InputFormat::Json => {
             let rows = match format {
                 InputFormat::Jsonl => {
-                    json::objects(lines(BufReader::new(reader), name.clone()), &name, columns)
+                    json::objects(lines(reader, limit, name.clone()), &name, columns)
                 }
-                _ => json::array(reader, name, columns),
+                _ => json::array(reader, limit, name, columns),
             };
             let kept_names = (columns.keep != Keep::Others).then(|| {
                 let names = columns.kept_names(std::iter::empty(), "");
@@ -139,7 +169,7 @@ pub(super) fn read_rows(
 }
 
 /// Drops the mark that some programs write at the beginning of UTF-8.
-fn skip_bom(mut reader: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+fn skip_bom(mut reader: Bytes) -> io::Result<Bytes> {
     const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
     let mut start = Vec::new();
     reader.by_ref().take(BOM.len() as u64).read_to_end(&mut start)?;
@@ -150,11 +180,13 @@ fn skip_bom(mut reader: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>
 }
 
 /// Iterates over lines without their ends, or the error that ends the input.
-pub(super) fn lines(
-    reader: impl BufRead,
+fn lines(
+    reader: Bytes,
+    limit: RowLimit,
     name: String,
 ) -> impl Iterator<Item = Result<Vec<u8>, Failure>> {
-    reader.split(b'\n').map(move |line| {
+    BufReader::new(reader).split(b'\n').map(move |line| {
+        limit.begin_row();
         let failed = |error| Failure::Input(format!("cannot read {name}: {error}"));
         let mut line = line.map_err(failed)?;
         if line.last() == Some(&b'\r') {

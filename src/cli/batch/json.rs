@@ -1,7 +1,7 @@
 //! Rows of JSON: one object or string per line, or the elements of one array. Neither is read whole.
 
 use std::fmt;
-use std::io::{BufReader, Read};
+use std::io::BufReader;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
@@ -10,7 +10,7 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::columns::Columns;
-use super::input::not_utf8;
+use super::input::{Bytes, RowLimit, not_utf8};
 use super::row::{ErrorKind, Failure, Kept, Row, RowError, RowResult};
 
 /// Elements of an array that wait between the thread that parses them and the engine.
@@ -99,7 +99,8 @@ pub(super) fn objects(
 
 /// Iterates over the elements of an array, which another thread parses. An array that is not JSON ends the input.
 pub(super) fn array(
-    reader: impl Read + Send + 'static,
+    reader: Bytes,
+    limit: RowLimit,
     name: String,
     columns: &Columns,
 ) -> Box<dyn Iterator<Item = RowResult>> {
@@ -107,7 +108,8 @@ pub(super) fn array(
     let (sender, receiver) = sync_channel(ELEMENTS_AHEAD);
     thread::spawn(move || {
         let mut json = serde_json::Deserializer::from_reader(BufReader::new(reader));
-        let parsed = json.deserialize_seq(Elements(&sender)).and_then(|()| json.end());
+        let parsed =
+            json.deserialize_seq(Elements { sender: &sender, limit }).and_then(|()| json.end());
         if let Err(error) = parsed {
             // Nobody receives it if the job has ended.
             let _ = sender.send(Err(error));
@@ -126,7 +128,10 @@ pub(super) fn array(
 }
 
 /// Sends the elements of an array.
-struct Elements<'a>(&'a SyncSender<serde_json::Result<Value>>);
+struct Elements<'a> {
+    sender: &'a SyncSender<serde_json::Result<Value>>,
+    limit: RowLimit,
+}
 
 impl<'de> Visitor<'de> for Elements<'_> {
     type Value = ();
@@ -137,7 +142,8 @@ impl<'de> Visitor<'de> for Elements<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         while let Some(value) = elements.next_element()? {
-            self.0.send(Ok(value)).map_err(|_| A::Error::custom("the job has ended"))?;
+            self.limit.begin_row();
+            self.sender.send(Ok(value)).map_err(|_| A::Error::custom("the job has ended"))?;
         }
         Ok(())
     }

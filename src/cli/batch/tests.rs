@@ -48,7 +48,7 @@ fn render(renderer: &Renderer, notes: &[String], random: &mut fastrand::Rng) -> 
 }
 
 fn source(reader: impl Read + Send + 'static) -> Source {
-    Source { reader: Box::new(reader), ..Source::standard_input() }
+    Source::new("a file".into(), reader, None)
 }
 
 fn columns(text: &str) -> Columns {
@@ -180,6 +180,23 @@ fn rows_are_read_as_they_are_needed() {
         let Rows { rows, .. } = rows.unwrap_or_else(|error| panic!("{error}"));
         let texts: Vec<String> = rows.take(1000).flatten().map(|(_, text)| text).collect();
         assert!(texts.len() == 1000 && texts.iter().all(|text| text == "one"), "{format:?}");
+    }
+}
+
+#[test]
+fn a_row_without_an_end_is_an_error_and_not_all_memory() {
+    for (format, start) in [
+        (InputFormat::Lines, "one\n"),
+        (InputFormat::Jsonl, "\"one\"\n\""),
+        (InputFormat::Csv, "text\none\n\""),
+        (InputFormat::Json, "[\"one\", \""),
+    ] {
+        let reader = Endless { start: Cursor::new(start.as_bytes()), again: &[b'a'; 4096] };
+        let rows = read_rows(source(reader), format, &Columns::default());
+        let Rows { mut rows, .. } = rows.unwrap_or_else(|error| panic!("{error}"));
+        assert!(matches!(rows.next(), Some(Ok((_, text))) if text == "one"), "{format:?}");
+        let Some(Err(Failure::Input(error))) = rows.next() else { panic!("{format:?}") };
+        assert!(error.starts_with("cannot read a file: a row has more than 64 MiB"), "{error}");
     }
 }
 
