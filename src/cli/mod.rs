@@ -1,22 +1,21 @@
 //! The command line: the commands, the exit codes of their errors, and printing.
 //!
-//! Each command is a file of its own; `options`, `target` and `texts` hold the options that several share.
-//! `terminal` prints. Values from the environment and from `--config`, for `serve` only, are merged in
-//! `serve/config_sources.rs`.
+//! Each command is a file of its own; `options` and `target` hold the options that several share, `batch` runs texts
+//! through the engine. `terminal` prints. Values from the environment and from `--config`, for `serve` only, are
+//! merged in `serve/config_sources.rs`.
 
+mod batch;
 mod bench;
 mod compare;
 mod doctor;
 mod edge;
 mod model;
 mod options;
-mod pipeline;
 mod predict;
 mod report;
 mod serve;
 mod target;
 pub(crate) mod terminal;
-mod texts;
 mod validate;
 
 use std::error::Error;

@@ -59,7 +59,10 @@ struct InitArgs {
     /// Tokenizer to copy, a tokenizer.json [default: the embedded one]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
-    /// Directory to write, absent or empty
+    /// Replace the checkpoint in DIR
+    #[arg(long)]
+    force: bool,
+    /// Directory to write, absent or empty unless --force is given
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 }
@@ -167,7 +170,7 @@ fn init(args: InitArgs) -> CommandResult {
     };
     let preset = Preset::named(&args.preset)?;
     let init = Init { preset, head, seed: args.seed, dtype };
-    init.write(&args.dir, &tokenizer, &tokenizer_config)?;
+    init.write(&args.dir, &tokenizer, &tokenizer_config, args.force)?;
     let model = Model::load(&Checkpoint::directory(&args.dir), RopeOverride::Checkpoint)?;
     say!(
         "wrote {}: {} with random weights, {:.1} M parameters, {dtype}",

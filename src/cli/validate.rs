@@ -39,8 +39,11 @@ pub(crate) struct Validate {
     #[arg(long, value_name = "DIR")]
     corpus: Option<PathBuf>,
     /// Resume an interrupted run of the same plan and target in --out; finished cells are kept
-    #[arg(long)]
+    #[arg(long, conflicts_with = "force")]
     resume: bool,
+    /// Overwrite the report of another run in --out
+    #[arg(long)]
+    force: bool,
     /// After the cells, raise concurrency and length and lower the memory budget until requests fail; an
     /// `[edge]` table in the plan sets the bounds, and enables the search by itself
     #[arg(long)]
@@ -63,6 +66,9 @@ pub(crate) fn validate(args: Validate) -> CommandResult {
     let server = args.target.server(&args.explicit)?;
     let plan = Plan::load(&args.plan)?;
     let output = OutputDir::create(&args.out)?;
+    if !args.resume && !args.force {
+        output.refuse_earlier_run()?;
+    }
     let corpus = match &args.corpus {
         Some(dir) => Corpus::from_directory(dir)?,
         None => Corpus::embedded(),

@@ -53,6 +53,17 @@ fn a_full_disk_is_an_error_of_one_line() {
 
 #[test]
 #[cfg(target_os = "linux")]
+fn a_full_output_file_is_an_error_that_names_it() {
+    for format in ["jsonl", "csv"] {
+        let args = ["embed", "--output", "/dev/full", "--output-format", format, "x"];
+        let RunOutput { code, stderr, .. } = bigbatch(args).run();
+        let clear = stderr.starts_with("bigbatch: cannot write /dev/full: ");
+        assert!(code == Some(2) && clear && stderr.lines().count() == 1, "{code:?} {stderr}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
 fn a_full_standard_error_changes_no_exit_code() {
     for (args, expected) in [
         (

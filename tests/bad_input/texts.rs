@@ -9,8 +9,8 @@ use crate::support::{Scratch, bigbatch, text};
 fn texts_on_standard_input() {
     let mut rule = Rule::default();
     let cases: [(&str, &[u8], &str); 5] = [
-        ("an empty line", b"one\n\nthree\n", "text 2: the text is empty"),
-        ("only a line end", b"\n", "text 1: the text is empty"),
+        ("an empty line", b"one\n\nthree\n", "line 2 of standard input: the text is empty"),
+        ("only a line end", b"\n", "line 1 of standard input: the text is empty"),
         ("invalid UTF-8", b"one\ntwo \xff\xfe\nthree\n", "line 2 of standard input"),
         ("half a character at the end", b"one\ncaf\xc3", "line 2 of standard input"),
         ("UTF-16", b"\xff\xfeo\0n\0e\0\n\0", "line 1 of standard input"),
@@ -26,25 +26,66 @@ fn texts_on_standard_input() {
 fn files_of_texts() {
     let scratch = Scratch::new();
     let mut rule = Rule::default();
-    let cases: [(&str, &[u8]); 7] = [
-        ("not JSON", b"one\ntwo\n"),
-        ("cut", b"[\"one\", \"tw"),
-        ("an object", b"{\"text\": \"one\"}"),
-        ("an array of numbers", b"[1, 2]"),
-        ("an array of arrays", b"[[\"one\"]]"),
-        ("empty", b""),
-        ("invalid UTF-8", b"[\"\xff\"]"),
+    const NO_ARRAY: &str = "texts.json is not a JSON array of strings or objects";
+    let cases: [(&str, &[u8], &str); 8] = [
+        ("not JSON", b"one\ntwo\n", NO_ARRAY),
+        ("cut", b"[\"one\", \"tw", NO_ARRAY),
+        ("an object", b"{\"text\": \"one\"}", NO_ARRAY),
+        ("an array of numbers", b"[1, 2]", "text 1: it is a number, not a string or an object"),
+        ("an array of arrays", b"[[\"one\"]]", "text 1: it is an array, not a string or an object"),
+        ("empty", b"", NO_ARRAY),
+        ("invalid UTF-8", b"[\"\xff\"]", NO_ARRAY),
+        (
+            "no text",
+            b"[{\"a\": \"one\", \"b\": \"two\"}]",
+            "name the column with the texts by --column",
+        ),
     ];
-    for (what, content) in cases {
+    for (what, content, says) in cases {
         let path = scratch.file("texts.json", content);
-        let run = bigbatch(["embed", "--input", text(&path)]);
-        rule.check(what, run, "texts.json is not a JSON array of strings");
+        rule.check(what, bigbatch(["embed", "--input", text(&path)]), says);
     }
     let path = scratch.file("texts.json", r#"["one", ""]"#);
     let run = bigbatch(["embed", "--input", text(&path)]);
     rule.check("an empty text", run, "text 2: the text is empty");
     let absent = scratch.path("absent.json");
     rule.check("no file", bigbatch(["embed", "--input", text(&absent)]), "absent.json");
+    let folder = scratch.path("folder.csv");
+    std::fs::create_dir(&folder).expect("writable");
+    rule.check("a folder", bigbatch(["embed", "--input", text(&folder)]), "it is a directory");
+    rule.assert_held();
+}
+
+#[test]
+fn columns_and_formats_that_do_not_fit() {
+    let scratch = Scratch::new();
+    let mut rule = Rule::default();
+    let jsonl = "{\"text\": \"one\", \"index\": 1}\n";
+    let to_null = ["--output", "/dev/null", "--output-format", "csv", "--resume"];
+    for (name, content, options, says) in [
+        ("a.csv", "", &[][..], "its first row must name the columns"),
+        ("a.csv", "a,b\n1,2\n", &[], "the columns are 'a', 'b'"),
+        ("a.csv", "a,b\n1,2\n", &["--column", "c"], "there is no column 'c'"),
+        ("a.csv", "text,b\n1,2\n", &["--id-column", "c"], "there is no column 'c'"),
+        ("a.csv", "text,b\n1,2\n", &["--keep-columns=b,c"], "there is no column 'c'"),
+        ("a.csv", "text,text\n1,2\n", &[], "two columns are named 'text'"),
+        ("a.csv", "text,index\n1,2\n", &["--keep-columns"], "'index' has the name of a field"),
+        ("a.csv", "\u{fffd}", &["--column", "text"], "there is no column 'text'"),
+        ("a.tsv", "text,b\n1,2\n", &["--column", "b"], "there is no column 'b'"),
+        ("a.jsonl", jsonl, &["--id-column", "index"], "'index' has the name of a field"),
+        ("a.jsonl", "\"one\n", &[], "line 1 of "),
+        ("a.jsonl", jsonl, &["--keep-columns", "--output-format", "csv"], "name the columns"),
+        ("a.txt", "one\n", &["--column", "text"], "plain lines have no columns"),
+        ("a.txt", "one\n", &["--keep-columns"], "plain lines have no columns"),
+        ("a.log", "one\n", &[], "add --input-format"),
+        ("a.txt", "one\n", &["--output", "a.parquet"], "add --output-format"),
+        ("a.txt", "one\n", &["--output", "/absent/a.csv"], "cannot write /absent/a.csv"),
+        ("a.txt", "one\n", &to_null, "is no regular file"),
+    ] {
+        let path = scratch.file(name, content);
+        let args = [&["embed", "--input", text(&path)], options].concat();
+        rule.check(&format!("{name} {options:?}"), bigbatch(&args), says);
+    }
     rule.assert_held();
 }
 

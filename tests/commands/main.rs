@@ -4,6 +4,7 @@
 //! checked for properties that hold for any weights; the engine's parity tests check that they are correct.
 
 mod answers;
+mod batch;
 mod compare;
 mod embedded;
 mod https;

@@ -93,9 +93,18 @@ fn init_leaves_nothing_half_made_and_replaces_nothing() {
     assert_eq!(init(&[]).code, Some(0));
     let weights = std::fs::read(dir.join("model.safetensors")).expect("just made");
     let again = init(&["--seed", "7"]);
-    assert!(again.code == Some(2) && again.stderr.contains("holds files"), "{}", again.stderr);
+    assert!(again.code == Some(2) && again.stderr.contains("--force"), "{}", again.stderr);
     assert!(std::fs::read(dir.join("model.safetensors")).expect("still there") == weights);
     assert_eq!(entries(&dir), 4);
+    let forced = init(&["--seed", "7", "--force"]);
+    assert_eq!(forced.code, Some(0), "{}", forced.stderr);
+    assert!(std::fs::read(dir.join("model.safetensors")).expect("just made") != weights);
+    assert_eq!((entries(&dir), entries(dir.parent().expect("the scratch directory"))), (4, 1));
+    scratch.file("model/letter.txt", "to a friend");
+    std::fs::remove_file(dir.join("config.json")).expect("it is ours");
+    let other = init(&["--force"]);
+    assert!(other.code == Some(2) && other.stderr.contains("no config.json"), "{}", other.stderr);
+    assert!(dir.join("letter.txt").exists());
 }
 
 #[test]

@@ -192,6 +192,27 @@ fn an_interrupted_run_is_resumed() {
 }
 
 #[test]
+fn the_report_of_another_run_is_not_overwritten() {
+    let scratch = Scratch::new();
+    let plan = PLAN.replace("[16, 24]", "[16]").replace("[1, 3]", "[1]");
+    let (plan, out) = (scratch.file("plan.toml", plan), scratch.path("out"));
+    std::fs::create_dir(&out).expect("writable");
+    scratch.file("out/letter.txt", "to a friend");
+    assert_eq!(validate(&plan, &out, &[]).code, Some(0), "no file of another name is in its way");
+    let report = || std::fs::read(out.join("report.html")).expect("it was written");
+    let first = report();
+    let RunOutput { code, stdout, stderr } = validate(&plan, &out, &[]);
+    assert_eq!((code, stdout.as_str(), stderr.lines().count()), (Some(2), "", 1), "{stderr}");
+    for part in ["of another run; add --resume", "--force", "--out"] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+    assert!(report() == first);
+    assert_eq!(validate(&plan, &out, &["--force"]).code, Some(0));
+    assert!(report() != first, "it has other times");
+    assert!(out.join("letter.txt").exists());
+}
+
+#[test]
 fn scenarios_run_an_open_loop_and_a_replay() {
     let scratch = Scratch::new();
     scratch.file("trace.csv", "seconds,tokens\n0,16\n0.05,24\n0.3,16\n");

@@ -20,6 +20,8 @@
 //! The rows of the table are the rooms from the bottom up: each uses those above it. [`units`],
 //! [`host`], [`raise_open_file_limit`], the errors, [`Dtype`] and [`Pooling`] lie below all of them.
 //!
+//! [`Engine::submit`] takes one request, [`Engine::classify_all`] and its siblings any number of texts.
+//!
 //! The engine serves no HTTP and has no async runtime and no wire format; those are the server's. Its one
 //! HTTP client fetches models from the Hugging Face Hub (`checkpoint/hub.rs`). It does not train, and it
 //! runs one family of models well instead of many.
@@ -76,7 +78,7 @@ pub use device::{
 pub use dtype::Dtype;
 pub use engine::{
     BatchInfo, BatchReport, Engine, EngineOptions, Pending, Permit, Pulse, Request, Reservation,
-    Response, ResponseFuture, RunningBatch, Timings,
+    Response, ResponseFuture, RunningBatch, TextAnswer, TextAnswers, TextTask, Timings,
 };
 pub use error::{DeviceError, LoadError, RequestError};
 pub use model::{

@@ -20,7 +20,7 @@ impl OnDisk {
         let head = InitHead::Sequence(["a", "b", "c"].map(str::to_owned).into());
         let init = Init { preset: Preset::named("random").unwrap(), head, seed: 1, dtype };
         let (tokenizer, tokenizer_config) = bigbatch_models::tokenizer_files();
-        init.write(&dir, tokenizer, tokenizer_config).unwrap();
+        init.write(&dir, tokenizer, tokenizer_config, false).unwrap();
         OnDisk(dir)
     }
 

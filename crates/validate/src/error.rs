@@ -103,6 +103,14 @@ pub enum Error {
         /// The operating system's error.
         source: std::io::Error,
     },
+    /// The report's directory holds files of another run. Checked before any load.
+    #[error("{path} holds {file} of another run; add --resume to continue that run, --force to overwrite it, or choose another directory with --out", path = path.display())]
+    OutputOccupied {
+        /// The report's directory.
+        path: PathBuf,
+        /// The first such file.
+        file: &'static str,
+    },
     /// The run's journal cannot be read or written.
     #[error("cannot read or write the journal {path}: {source}; free space there, or choose another directory with --out", path = path.display())]
     JournalUnwritable {

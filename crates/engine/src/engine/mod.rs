@@ -13,6 +13,7 @@
 //! | `tokenizer_loop.rs`, `device_loop.rs` | the threads |
 //! | `watch.rs` | what the device thread does now, as others see it |
 //! | `pending.rs` | the caller's end: wait, await, cancel |
+//! | `texts.rs` | any number of texts: a bounded number in flight, answers in order |
 //! | `shared.rs` | the state that all of them share |
 
 mod backlog;
@@ -21,6 +22,7 @@ mod pending;
 mod queue;
 mod request;
 mod shared;
+mod texts;
 mod tokenizer_loop;
 mod watch;
 
@@ -38,6 +40,7 @@ use self::queue::Queue;
 use self::request::{AdmittedRequest, TokenizedRequest};
 pub use self::request::{BatchInfo, Request, Response, Timings};
 use self::shared::Shared;
+pub use self::texts::{TextAnswer, TextAnswers, TextTask};
 use self::tokenizer_loop::tokenizer_loop;
 use self::watch::Watch;
 pub use self::watch::{BatchReport, Pulse, RunningBatch};
@@ -198,6 +201,12 @@ impl Engine {
     ) -> Result<Pending, RequestError> {
         let work = reservation.next(self.predict_flops(request.input.length(), request.truncate));
         self.admit(request, work, Some(permit))
+    }
+
+    /// Admits a request beyond the limit on concurrent requests, for a caller that bounds its own.
+    fn submit_permitted(&self, request: Request, permit: Permit) -> Result<Pending, RequestError> {
+        let flops = self.predict_flops(request.input.length(), request.truncate);
+        self.admit(request, self.shared.backlog.add(flops), Some(permit))
     }
 
     fn admit(

@@ -39,6 +39,10 @@ use crate::results::{Report, Results};
 /// Name of the file in which a run keeps its finished cells, for `--resume`.
 pub const JOURNAL: &str = "progress.jsonl";
 
+const RECOMMENDED: &str = "recommended.toml";
+const MARKDOWN: &str = "report.md";
+const HTML: &str = "report.html";
+
 /// A directory that was found to be writable.
 #[derive(Debug, Clone)]
 pub struct OutputDir {
@@ -61,6 +65,19 @@ impl OutputDir {
         };
         attempt().map_err(|source| Error::OutputDirectory { path: path.to_owned(), source })?;
         Ok(OutputDir { path: path.to_owned() })
+    }
+
+    /// Refuses a directory that holds a report, or the journal of a run that was interrupted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutputOccupied`] with the first file of another run.
+    pub fn refuse_earlier_run(&self) -> Result<(), Error> {
+        let files = [JOURNAL, json::REQUESTS, json::RESULTS, RECOMMENDED, MARKDOWN, HTML];
+        match files.into_iter().find(|file| self.path.join(file).exists()) {
+            Some(file) => Err(Error::OutputOccupied { path: self.path.clone(), file }),
+            None => Ok(()),
+        }
     }
 
     /// Returns the path of the directory.
@@ -134,8 +151,8 @@ pub fn write_reports(report: &Report, output: &OutputDir) -> Result<ReportFiles,
 /// [`Error::ReportUnwritable`] if a file cannot be written.
 pub fn write_rendered(results: &Results, output: &OutputDir) -> Result<RenderedFiles, Error> {
     Ok(RenderedFiles {
-        recommended: output.write_text("recommended.toml", &settings::toml(results))?,
-        markdown: output.write_text("report.md", &markdown::render(results))?,
-        html: output.write_text("report.html", &html::render(results))?,
+        recommended: output.write_text(RECOMMENDED, &settings::toml(results))?,
+        markdown: output.write_text(MARKDOWN, &markdown::render(results))?,
+        html: output.write_text(HTML, &html::render(results))?,
     })
 }

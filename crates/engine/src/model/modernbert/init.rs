@@ -206,22 +206,23 @@ impl Init {
     }
 
     /// Writes a directory that `transformers` can read. Weights are drawn as they are written. The directory appears
-    /// when it is complete.
+    /// when it is complete; with `replace` it takes the place of another checkpoint.
     ///
     /// # Errors
-    /// [`LoadError::Write`] naming the file, or the directory if it holds files already.
+    /// [`LoadError::Write`] naming the file, or the directory if it holds files that are not to be replaced.
     pub fn write(
         &self,
         dir: &Path,
         tokenizer_json: &[u8],
         tokenizer_config_json: &[u8],
+        replace: bool,
     ) -> Result<(), LoadError> {
         let put = |path: &Path, bytes: &[u8]| {
             std::fs::write(path, bytes)
                 .map_err(|source| LoadError::Write { path: path.to_path_buf(), source })
         };
         self.check_tokenizer(tokenizer_json, tokenizer_config_json)?;
-        let new = NewDirectory::begin(dir)?;
+        let new = NewDirectory::begin(dir, replace)?;
         let dir = new.path();
         let config = self.config_json();
         let pretty = format!("{config:#}\n");

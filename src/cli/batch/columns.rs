@@ -1,0 +1,174 @@
+//! Which columns of a row are its text, its id, and those that the output keeps.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::row::{ErrorKind, Kept, RowError};
+
+/// Names that fields of the answer have in JSON lines and in CSV.
+const RESERVED: [&str; 14] = [
+    "index",
+    "line",
+    "tokens",
+    "truncated",
+    "chunks",
+    "label",
+    "score",
+    "labels",
+    "entities",
+    "token_labels",
+    "embedding",
+    "masks",
+    "error",
+    "error_kind",
+];
+
+/// The columns that the options name.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Columns {
+    /// `--column`.
+    pub(super) text: Option<String>,
+    /// `--id-column`.
+    pub(super) id: Option<String>,
+    pub(super) keep: Keep,
+}
+
+/// `--keep-columns`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) enum Keep {
+    #[default]
+    Nothing,
+    /// All but the text and the id.
+    Others,
+    Named(Vec<String>),
+}
+
+impl Columns {
+    /// Returns whether an option needs an input with columns.
+    pub(super) fn first_option(&self) -> Option<&'static str> {
+        let set = [
+            ("--column", self.text.is_some()),
+            ("--id-column", self.id.is_some()),
+            ("--keep-columns", self.keep != Keep::Nothing),
+        ];
+        set.into_iter().find(|(_, set)| *set).map(|(name, _)| name)
+    }
+
+    /// Chooses the column with the texts: the one that the option names, `text`, or the only one beside the id.
+    /// Returns a message if there is none.
+    pub(super) fn choose_text<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str> + Clone,
+    ) -> Result<String, String> {
+        let wanted = self.text.as_deref().unwrap_or("text");
+        if names.clone().any(|name| name == wanted) {
+            return Ok(wanted.into());
+        }
+        let others = || names.clone().filter(|name| Some(*name) != self.id.as_deref());
+        let mut rest = others();
+        match (&self.text, rest.next(), rest.next()) {
+            (None, Some(only), None) => Ok(only.into()),
+            (text, ..) => {
+                let listed: Vec<String> = names.map(|name| format!("'{name}'")).collect();
+                let listed = if listed.is_empty() { "none".into() } else { listed.join(", ") };
+                Err(match text {
+                    Some(text) => format!("there is no column '{text}'; the columns are {listed}"),
+                    None => format!(
+                        "name the column with the texts by --column; the columns are {listed}"
+                    ),
+                })
+            }
+        }
+    }
+
+    /// Returns the names of the columns that the output keeps, the id first. `all` are those of the input, whose
+    /// text is in the column `text`.
+    pub(super) fn kept_names<'a>(
+        &'a self,
+        all: impl Iterator<Item = &'a str>,
+        text: &str,
+    ) -> Vec<&'a str> {
+        let id = self.id.as_deref();
+        let others: Vec<&str> = match &self.keep {
+            Keep::Nothing => Vec::new(),
+            Keep::Named(names) => names.iter().map(String::as_str).collect(),
+            Keep::Others => all.filter(|name| *name != text).collect(),
+        };
+        let mut names: Vec<&str> = Vec::new();
+        for name in id.into_iter().chain(others) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// Returns the values that the output keeps of an object, whose text was in the column `text`. A column that
+    /// it lacks is null.
+    pub(super) fn kept_values(
+        &self,
+        object: &Map<String, Value>,
+        text: &str,
+    ) -> Result<Kept, RowError> {
+        let names = self.kept_names(object.keys().map(String::as_str), text);
+        if let Some(name) = names.iter().find(|name| RESERVED.contains(name)) {
+            return Err(RowError::new(ErrorKind::Column, reserved_message(name)));
+        }
+        let value = |name: &str| object.get(name).cloned().unwrap_or(Value::Null);
+        Ok(Kept(names.into_iter().map(|name| (Arc::from(name), value(name))).collect()))
+    }
+}
+
+/// Rejects columns that would make a field of the output ambiguous.
+pub(super) fn check_names(names: &[&str]) -> Result<(), String> {
+    match names.iter().find(|name| RESERVED.contains(name)) {
+        Some(name) => Err(reserved_message(name)),
+        None => Ok(()),
+    }
+}
+
+fn reserved_message(name: &str) -> String {
+    format!(
+        "the column '{name}' has the name of a field of the answer; rename it, or keep others by \
+         --keep-columns=NAME,..."
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns(text: Option<&str>, id: Option<&str>) -> Columns {
+        Columns { text: text.map(Into::into), id: id.map(Into::into), keep: Keep::Nothing }
+    }
+
+    #[test]
+    fn the_text_is_in_the_named_column_or_text_or_the_only_one() {
+        for (text, id, names, chosen) in [
+            (None, None, &["id", "text"][..], Some("text")),
+            (Some("body"), None, &["text", "body"], Some("body")),
+            (None, None, &["body"], Some("body")),
+            (None, Some("key"), &["key", "body"], Some("body")),
+            (None, None, &["key", "body"], None),
+            (Some("body"), None, &["text"], None),
+            (None, None, &[], None),
+            (None, Some("key"), &["key"], None),
+        ] {
+            let found = columns(text, id).choose_text(names.iter().copied()).ok();
+            assert_eq!(found.as_deref(), chosen, "{text:?} {id:?} {names:?}");
+        }
+    }
+
+    #[test]
+    fn the_id_comes_first_and_nothing_twice() {
+        let all = ["a", "text", "key", "b"];
+        let kept = |keep| {
+            let columns = Columns { keep, ..columns(None, Some("key")) };
+            columns.kept_names(all.into_iter(), "text").join(" ")
+        };
+        assert_eq!(kept(Keep::Nothing), "key");
+        assert_eq!(kept(Keep::Others), "key a b");
+        assert_eq!(kept(Keep::Named(vec!["text".into(), "key".into(), "a".into()])), "key text a");
+    }
+}
