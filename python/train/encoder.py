@@ -18,6 +18,8 @@ import transformers
 from safetensors.torch import save_file
 from transformers import AttentionInterface, ModernBertConfig
 
+from tokenizer import VOCAB_SIZE
+
 DROPOUT = 0.1
 PRINT_EVERY = 100
 ROPE = {
@@ -35,7 +37,7 @@ ROPE = {
 
 def config(**more):
     return ModernBertConfig(
-        vocab_size=4096,
+        vocab_size=VOCAB_SIZE,
         hidden_size=128,
         intermediate_size=192,
         num_hidden_layers=4,
@@ -142,7 +144,7 @@ class Optimiser:
         self.adamw = torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.98), eps=1e-6, fused=fused)
         self.params = params
         self.shadow = [p.detach().clone() for p in params]
-        self.step_number, self.begin, self.shortened, self.total = 0, time.monotonic(), False, 0.0
+        self.step_number, self.skipped, self.begin, self.shortened, self.total = 0, 0, time.monotonic(), False, 0.0
 
     def progress(self):
         by_time = (time.monotonic() - self.begin) / self.limit_s
@@ -159,11 +161,14 @@ class Optimiser:
         for group in self.adamw.param_groups:
             group["lr"] = rate
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.params, 1.0)
-        self.adamw.step()
+        # One gradient that is no number would make every weight none, for the rest of the run.
+        if torch.isfinite(torch.nn.utils.clip_grad_norm_(self.params, 1.0)):
+            self.adamw.step()
+            self.total += loss.detach()
+        else:
+            self.skipped += 1
         self.adamw.zero_grad(set_to_none=True)
         self.step_number += 1
-        self.total += loss.detach()
         if self.step_number % PRINT_EVERY == 0:
             print(f"step {self.step_number} loss {float(self.total) / PRINT_EVERY:.3f} {self.report()['train_s']} s", flush=True)
             self.total = 0.0
@@ -185,6 +190,7 @@ class Optimiser:
         return {
             "steps": self.step_number,
             "planned_steps": self.steps,
+            "skipped_steps": self.skipped,
             "shortened_by_time": self.shortened,
             "train_s": round(time.monotonic() - self.begin, 1),
             "parameters": sum(p.numel() for p in self.params),

@@ -107,7 +107,7 @@ def evaluate(probabilities, targets, names):
 
 
 def main():
-    args = arguments(steps=4000, limit_s=300, batch=256)
+    args = arguments(steps=4000, limit_s=320, batch=256)
     device, rng = args.device, np.random.default_rng(31)
     tok, names = texts.tokenizer(args.data), labels()
     requests, prose, jailbreak = (texts.read(args.data, f"{name}-train") for name in ("intent", "prose", "jailbreak"))

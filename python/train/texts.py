@@ -3,6 +3,7 @@
 import collections
 import json
 import lzma
+import os
 import pathlib
 import re
 
@@ -16,6 +17,8 @@ LENGTHS = [256, 512, 1024, 2048, 4096, 8192, 16384, 32768]
 LENGTH_ODDS = np.array([12, 13, 15, 16, 16, 14, 7, 7]) / 100
 
 
+SIGNS = "👍 😀 😂 ❤️ 🙏 🎉 😊 😭 🔥 ✨ 😅 🤔 👋 💪 🙂 😍 ✅ ❌ ⭐ 🚀 ☕ 🍕 🐱 🐶 🌍 🎂 📦 💡 📅 🏠 :) ;) :-D <3 :( ♥ ★ → © ™ ½ ñ é".split()
+ENDS = [".", "!", "?", "...", "!!", "?!", "…", " .", ",", ";", "??", "!!!", " -", ":"]
 ROWS = None
 
 
@@ -57,6 +60,34 @@ def batches(lengths, size, rng, pool=16):
             groups += [part[j : j + size] for j in range(0, len(part), size)]
         for i in rng.permutation(len(groups)):
             yield groups[i]
+
+
+def by_kind(rows, share, weights):
+    """Returns pools of the rows of each kind, for `mixed_batches`, which have `share` together. A kind of few texts is
+    drawn as often as its weight says."""
+    kinds = np.array([r.get("kind", "") for r in rows])
+    there = {k: np.flatnonzero(kinds == k) for k in weights}
+    total = sum(weights[k] for k in weights if len(there[k]))
+    return [(share * weights[k] / total, there[k]) for k in weights if len(there[k])]
+
+
+def mixed_batches(lengths, pools, size, rng, pool=16):
+    """Yields indices in batches of similar length, without end. `pools` are (share, indices), drawn at random."""
+    shares = np.array([share for share, _ in pools])
+    while True:
+        picked = rng.choice(len(pools), size * pool, p=shares / shares.sum())
+        part = np.concatenate([rng.choice(indices, int((picked == k).sum())) for k, (_, indices) in enumerate(pools)])
+        part = part[np.argsort(lengths[part], kind="stable")]
+        for i in rng.permutation(pool):
+            yield part[i * size : (i + 1) * size]
+
+
+def loader(steps, device, workers):
+    """Returns the batches of a data set of steps, which other processes make."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    workers = max(1, min(workers, (os.cpu_count() or 2) - 1))
+    more = {"multiprocessing_context": "fork", "prefetch_factor": 8}
+    return torch.utils.data.DataLoader(steps, batch_size=None, num_workers=workers, pin_memory=device == "cuda", **more)
 
 
 class Prose:
@@ -156,6 +187,20 @@ class Capitals:
         if text[-1].isalnum() and rng.random() < 0.6:
             text += "?" if text.lower().split()[0] in QUESTION_WORDS else "."
         return text
+
+
+def decorated(text, rng):
+    """Writes a text as people type it: other capitals, another mark at the end, a sign of joy."""
+    pick = rng.random()
+    if pick < 0.30:
+        text = [str.lower, str.lower, str.upper, str.upper, str.title, str.capitalize][int(rng.integers(6))](text)
+    pick = rng.random()
+    if pick < 0.12:
+        text = text.rstrip(".?! ") + ENDS[int(rng.integers(len(ENDS)))]
+    elif pick < 0.24:
+        sign = SIGNS[int(rng.integers(len(SIGNS)))] * int(rng.choice([1, 1, 1, 2, 3]))
+        text = f"{text} {sign}" if rng.random() < 0.8 else f"{sign} {text}"
+    return text
 
 
 def vary(text, rng):

@@ -1,4 +1,4 @@
-"""Trains the tokenizer of the trained models: byte-level BPE, 4096 tokens, digits and punctuation apart.
+"""Trains the tokenizer of the trained models: byte-level BPE, 5120 tokens, digits and punctuation apart.
 
 A digit, a punctuation mark or a run of letters is at least one token of its own (with the space before it), so
 entities begin and end at token boundaries, and a card number is always a run of digits. There is no normalizer:
@@ -9,7 +9,7 @@ import json
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-VOCAB_SIZE = 4096
+VOCAB_SIZE = 5120
 MAX_TOKENS = 32768
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PIECES = r" ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]|\s+(?!\S)|\s+"

@@ -54,7 +54,8 @@ impl NewDirectory {
     /// # Errors
     /// [`LoadError::Write`] if the path has been taken since, or is a mount point.
     pub(crate) fn finish(self) -> Result<(), LoadError> {
-        let old = hidden(&self.target, ".replaced").filter(|_| self.replace && self.target.exists());
+        let old =
+            hidden(&self.target, ".replaced").filter(|_| self.replace && self.target.exists());
         let attempt = || {
             let Some(old) = &old else { return fs::rename(&self.part, &self.target) };
             if old.exists() {

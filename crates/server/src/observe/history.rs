@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use super::counters::{Counters, load};
 use super::histogram::{Histogram, Snapshot};
-use super::prometheus::resident_bytes;
 use crate::memory::HostMemory;
 use crate::models::Models;
+use bigbatch_engine::host::resident_bytes;
 
 /// The time from one point to the next.
 pub(crate) const STEP: Duration = Duration::from_secs(5);

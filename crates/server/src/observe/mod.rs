@@ -23,4 +23,3 @@ pub use histogram::{Histogram, Snapshot};
 pub use log_rate::LogRate;
 pub(crate) use log_rate::OutcomeRates;
 pub use log_writer::LogWriter;
-pub(crate) use prometheus::resident_bytes;

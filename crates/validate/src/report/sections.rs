@@ -182,7 +182,7 @@ fn throughput(results: &Results) -> Vec<Section> {
     let stages = section(
         "stages",
         "Where the time goes",
-        "The mean time of a successful request in each stage, as the target reports it."
+        "The mean time of a successful request in each stage, as the target reports it.",
         [
             charts_with_note(
                 "",
