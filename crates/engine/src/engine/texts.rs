@@ -204,7 +204,7 @@ impl<K, E, I: Iterator<Item = Result<(K, String), E>>> TextAnswers<'_, K, E, I> 
         let (text, limit) = (prompted(prompt, text), self.engine.max_tokens());
         let chunks = Chunks::split(&model.tokenizer, text, chunking, limit)?;
         let task = Chunks::task(&self.task.task)?;
-        let (mut done, mut pending) = (Vec::new(), VecDeque::new());
+        let (mut done, mut pending) = (Vec::new(), VecDeque::<Pending>::new());
         for input in chunks.inputs() {
             if pending.len() == self.requests_max
                 && let Some(first) = pending.pop_front()

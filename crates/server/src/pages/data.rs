@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
+use bigbatch_engine::host::resident_bytes;
 use bigbatch_engine::{ArenaUsage, DeviceMemory, MemoryPlan};
 use serde::Serialize;
 
@@ -18,7 +19,6 @@ use crate::app::App;
 use crate::models::ServedModel;
 use crate::observe::{
     Endpoint, LatestRefusal, ModelCounters, RefusalRecord, RouteCounters, Snapshot, load,
-    resident_bytes,
 };
 
 /// The answer.

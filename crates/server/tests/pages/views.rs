@@ -331,8 +331,8 @@ fn every_operation_answers_200_as_prefilled() {
         .filter(|answer| !answer["answer"].as_str().is_some_and(|text| text.starts_with("200\n")))
         .collect();
     assert!(refused.is_empty(), "{refused:#?}");
-    let below = |path: &str| {
-        answers.iter().filter(|a| a["path"].as_str().is_some_and(|p| p.starts_with(path)))
+    let below = |path: &'static str| {
+        answers.iter().filter(move |a| a["path"].as_str().is_some_and(|p| p.starts_with(path)))
     };
     assert!(answers.len() > 80, "{} were pressed", answers.len());
     assert!(below("/models/").count() > 30, "of each model");
