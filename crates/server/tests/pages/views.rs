@@ -154,7 +154,7 @@ fn the_server_keeps_a_history() {
         assert_eq!(values.len() as u64, taken, "{column}");
     }
     assert_eq!(history(u64::MAX)["server"]["p95"], json!([]), "the reader has more than there is");
-    let (_, head) = (found, server.get("/dashboard/history?after=x", "*/*").0);
+    let (head, _) = server.get("/dashboard/history?after=x", "*/*");
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
 }
 
@@ -331,11 +331,10 @@ fn every_operation_answers_200_as_prefilled() {
         .filter(|answer| !answer["answer"].as_str().is_some_and(|text| text.starts_with("200\n")))
         .collect();
     assert!(refused.is_empty(), "{refused:#?}");
-    let below = |path: &str| {
-        answers.iter().filter(|a| a["path"].as_str().is_some_and(|p| p.starts_with(path)))
-    };
     assert!(answers.len() > 80, "{} were pressed", answers.len());
-    assert!(below("/models/").count() > 30, "of each model");
+    let of_a_model =
+        |answer: &&Value| answer["path"].as_str().is_some_and(|path| path.starts_with("/models/"));
+    assert!(answers.iter().filter(of_a_model).count() > 30, "of each model");
     sound(&mut browser);
 }
 
