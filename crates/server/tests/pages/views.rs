@@ -436,6 +436,7 @@ fn entities_are_marked_at_the_offsets_of_the_server() {
     let server = Server::start();
     let Some(mut browser) = Browser::start("entities") else { return };
     browser.open(&server.url("/playground"), 1280, false);
+    browser.until("document.querySelectorAll('#model option').length === 4");
     let text = format!("A \u{1f600}\u{1f600} in Zürich {HOSTILE}");
     let place = text.chars().position(|c| c == 'Z').expect("it is there");
     let entity = |label: &str, start: usize, end: usize| json!({ "label": label, "start": start, "end": end, "score": 0.5, "text": "" });
