@@ -193,7 +193,7 @@ impl ModelOptions {
 
     /// The value of `--memory-budget`.
     pub(crate) fn memory_budget_bytes(&self) -> u64 {
-        self.runtime.memory_budget
+        self.runtime.memory_budget_bytes()
     }
 
     /// Converts the options to those of the engine's device.
@@ -217,6 +217,11 @@ impl ModelOptions {
 }
 
 impl RuntimeOptions {
+    /// The value of `--memory-budget`.
+    pub(crate) fn memory_budget_bytes(&self) -> u64 {
+        self.memory_budget
+    }
+
     /// Loads the checkpoint of `source`; `task` picks the model that `embedded` stands for.
     pub(crate) fn load(
         &self,
