@@ -217,7 +217,7 @@ impl ModelOptions {
 }
 
 impl RuntimeOptions {
-    /// Returns the memory budget in bytes.
+    /// The value of `--memory-budget`.
     pub(crate) fn memory_budget_bytes(&self) -> u64 {
         self.memory_budget
     }

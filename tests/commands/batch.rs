@@ -212,7 +212,7 @@ fn rows_that_fail_are_reported_skipped_or_end_the_job() {
     assert_eq!(classify(&["--output", text(&csv)]).code, Some(1));
     let rows = records(&read(&csv));
     assert_eq!([&rows[1]["line"], &rows[1]["error_kind"], &rows[1]["tokens"]], ["2", "empty", ""]);
-    assert_eq!([&rows[5]["line"], &rows[5]["error"], &rows[5]["tokens"]], ["", "", "3"]);
+    assert_eq!([&rows[5]["line"], &rows[5]["error"], &rows[5]["tokens"]], ["", "", "4"]);
 
     let stopped = scratch.path("stopped.jsonl");
     for options in [&["--json"][..], &["--output", text(&stopped), "--on-error", "stop"]] {

@@ -43,8 +43,8 @@ struct Data {
 struct MemoryData {
     /// `--memory-budget`, which bounds models and arenas.
     budget_bytes: Option<u64>,
-    /// Planned for the models and arenas.
-    planned_bytes: u64,
+    /// Taken of it: as the driver of the device reports, on a CPU by the plans of the models.
+    budget_used_bytes: u64,
     resident_bytes: Option<u64>,
     /// From the driver of the device; `null` on a CPU.
     device: Option<DeviceMemory>,
@@ -164,11 +164,14 @@ fn fresh(data: impl Serialize) -> Response {
 
 fn memory(app: &App) -> MemoryData {
     let plans = app.models.iter().map(|served| served.engine.memory_plan());
+    let planned: u64 = plans.map(|plan| plan.fixed_bytes + plan.arena_bytes).sum();
+    let device = app.models.first().engine.device_memory();
+    let on_device = device.and_then(|device| device.process_bytes);
     MemoryData {
         budget_bytes: app.options.memory_budget_bytes,
-        planned_bytes: plans.map(|plan| plan.fixed_bytes + plan.arena_bytes).sum(),
+        budget_used_bytes: on_device.unwrap_or(planned),
         resident_bytes: resident_bytes(),
-        device: app.models.first().engine.device_memory(),
+        device,
         request_bytes: app.memory.taken_bytes(),
         request_limit_bytes: app.memory.budget_bytes(),
     }

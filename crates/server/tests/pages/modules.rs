@@ -12,6 +12,7 @@ fn similarities_above_one_are_shaded() {
     let server = Server::start();
     let Some(mut browser) = Browser::start("shades") else { return };
     browser.open(&server.url("/playground"), 1280, false);
+    browser.until("document.querySelectorAll('#model option').length === 4");
     let shades = browser.eval(
         "import('/assets/answers.js').then(({ similarities }) => {
            const table = similarities(['one', 'two'], [[1.0001, 0], [0, -1]]);

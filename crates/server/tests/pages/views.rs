@@ -154,7 +154,7 @@ fn the_server_keeps_a_history() {
         assert_eq!(values.len() as u64, taken, "{column}");
     }
     assert_eq!(history(u64::MAX)["server"]["p95"], json!([]), "the reader has more than there is");
-    let (_, head) = (found, server.get("/dashboard/history?after=x", "*/*").0);
+    let (head, _) = server.get("/dashboard/history?after=x", "*/*");
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
 }
 
@@ -331,11 +331,10 @@ fn every_operation_answers_200_as_prefilled() {
         .filter(|answer| !answer["answer"].as_str().is_some_and(|text| text.starts_with("200\n")))
         .collect();
     assert!(refused.is_empty(), "{refused:#?}");
-    let below = |path: &'static str| {
-        answers.iter().filter(move |a| a["path"].as_str().is_some_and(|p| p.starts_with(path)))
-    };
     assert!(answers.len() > 80, "{} were pressed", answers.len());
-    assert!(below("/models/").count() > 30, "of each model");
+    let of_a_model =
+        |answer: &&Value| answer["path"].as_str().is_some_and(|path| path.starts_with("/models/"));
+    assert!(answers.iter().filter(of_a_model).count() > 30, "of each model");
     sound(&mut browser);
 }
 
@@ -437,6 +436,7 @@ fn entities_are_marked_at_the_offsets_of_the_server() {
     let server = Server::start();
     let Some(mut browser) = Browser::start("entities") else { return };
     browser.open(&server.url("/playground"), 1280, false);
+    browser.until("document.querySelectorAll('#model option').length === 4");
     let text = format!("A \u{1f600}\u{1f600} in Zürich {HOSTILE}");
     let place = text.chars().position(|c| c == 'Z').expect("it is there");
     let entity = |label: &str, start: usize, end: usize| json!({ "label": label, "start": start, "end": end, "score": 0.5, "text": "" });

@@ -291,7 +291,7 @@ async fn a_subject_has_one_card() {
     assert_eq!(page.matches("<article>").count(), topics.len());
     assert_eq!(page.matches("class=\"item\"").count(), recommendations);
     assert!(recommendations > topics.len(), "several on one subject: {topics:?}");
-    assert!(page.contains("of growth per cell"), "{page}");
+    assert!(page.contains("of free memory outside its largest block"), "{page}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -183,11 +183,11 @@ function facts(list) {
 const known = (value) => (value === null || value === undefined ? "unknown" : bytes(value));
 const ofLimit = (part, limit) => (limit === null ? bytes(part) : `${bytes(part)} of ${bytes(limit)}`);
 
-function process({ budget_bytes: budget, planned_bytes: planned, resident_bytes: resident, device, ...requests }) {
+function process({ budget_bytes: budget, budget_used_bytes: used, resident_bytes: resident, device, ...requests }) {
   const { request_bytes: held, request_limit_bytes: limit } = requests;
-  const budgetBar = budget === null ? [] : bar([planned], budget, `models and arenas take ${ofLimit(planned, budget)}`);
+  const budgetBar = budget === null ? [] : bar([used], budget, `models and arenas take ${ofLimit(used, budget)}`);
   return panel("Process", budgetBar, facts([
-    ["memory budget", `${ofLimit(planned, budget)} taken by models and arenas`],
+    ["memory budget", `${ofLimit(used, budget)} taken by models and arenas`],
     ["resident", known(resident)],
     ["requests hold", ofLimit(held, limit)],
     ["device, this process", device ? known(device.process_bytes) : "none: models compute in the host's memory"],
