@@ -288,7 +288,9 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_server_crate() {
         let args = serve(&[]);
-        assert_eq!(args.options(), Options::default());
+        // The server itself knows no budget of the devices.
+        let memory_budget_bytes = Some(args.runtime.memory_budget_bytes());
+        assert_eq!(args.options(), Options { memory_budget_bytes, ..Options::default() });
         assert_eq!(args.transport(), Transport::default());
         let set = serve(&["--max-client-batch-size=7"]).options();
         assert_eq!(set.max_client_batch_size, Some(7));
