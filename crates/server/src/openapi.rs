@@ -2,7 +2,7 @@
 //! serves it.
 //!
 //! Aliases and paths below `/models/NAME` are copies of the operation that the table names. The served document has
-//! [`examples`] for the models of this server, by the name of the model that answers them.
+//! `examples` for the models of this server, by the name of the model that answers them.
 
 use std::sync::Arc;
 
