@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -410,15 +410,23 @@ fn an_output_is_not_overwritten_by_accident() {
     assert!(forced.stderr.contains("1 rows in ") && forced.stderr.contains("1 answered, 0 failed"));
 }
 
-/// Runs a command on a terminal of its own and returns what the terminal got; `None` without `script`.
-fn on_a_terminal(command: &str) -> Option<String> {
-    let args = ["--foreground", "60", "script", "-qec", command, "/dev/null"];
-    let script = Command::new("timeout").args(args).stdin(Stdio::null()).output();
-    let Some(output) = script.ok().filter(|output| output.status.code() != Some(127)) else {
+/// Runs a command on a terminal of its own, types `keys`, and returns what the terminal got; `None` without `script`.
+fn on_a_terminal(command: &str, keys: &str) -> Option<String> {
+    let mut script = Command::new("timeout");
+    script.args(["--foreground", "60", "script", "-qec", command, "/dev/null"]);
+    let script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let run = |mut child: Child| {
+        // Without `script` nobody reads it.
+        let _ = child.stdin.take().map(|mut stdin| stdin.write_all(keys.as_bytes()));
+        child.wait_with_output().ok()
+    };
+    let output = script.ok().and_then(run).filter(|output| output.status.code() != Some(127));
+    let Some(output) = output else {
         // Not `eprintln!`, which a passing test does not show.
         writeln!(std::io::stderr(), "skipped: no `script` to make a terminal").expect("it is open");
         return None;
     };
+    assert_ne!(output.status.code(), Some(124), "{command} does not end");
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -426,16 +434,17 @@ fn on_a_terminal(command: &str) -> Option<String> {
 fn a_terminal_shows_a_hint_and_the_progress() {
     let scratch = Scratch::new();
     let program = env!("CARGO_BIN_EXE_bigbatch");
-    let Some(shown) = on_a_terminal(&format!("{program} classify")) else { return };
-    assert!(
-        shown.contains("reading texts from the terminal, one per line; Ctrl-D ends them"),
-        "{shown}"
-    );
+    // The last key is Ctrl-D.
+    let shown = on_a_terminal(&format!("{program} classify"), "one text\n\u{4}");
+    let Some(shown) = shown else { return };
+    for part in ["reading texts from the terminal, one per line; Ctrl-D ends them", "benign 0."] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
 
     let input = scratch.file("in.txt", "a text of a few words\n".repeat(4000));
     let out = scratch.path("out.jsonl");
     let job = format!("{program} classify --input {} --output {}", text(&input), text(&out));
-    let shown = on_a_terminal(&job).expect("there was one before");
+    let shown = on_a_terminal(&job, "").expect("there was one before");
     for part in ["rows/s", "%", " left", "4000 rows in "] {
         assert!(shown.contains(part), "{part}: {shown}");
     }

@@ -45,7 +45,7 @@ pub(super) enum Keep {
 }
 
 impl Columns {
-    /// Returns whether an option needs an input with columns.
+    /// Returns the first option that is set, all of which need an input with columns.
     pub(super) fn first_option(&self) -> Option<&'static str> {
         let set = [
             ("--column", self.text.is_some()),

@@ -180,7 +180,7 @@ impl Job<'_> {
             }
             Err(Failure::Input(_)) => true,
         };
-        let mut begun = Instant::now();
+        let begun = Instant::now();
         for item in engine.answer_all(task, rows.filter(wanted))? {
             let (row, outcome) = match item {
                 Ok((row, Ok(answer))) => (row, Ok(answer)),
@@ -195,7 +195,6 @@ impl Job<'_> {
             }
             self.compare(&row, outcome)?;
             self.progress.restart();
-            begun = Instant::now();
         }
         if !self.written.samples.is_empty() {
             return Err(self.refuse("it holds more rows than the input").into());
