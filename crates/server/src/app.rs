@@ -2,10 +2,11 @@
 //!
 //! It computes nothing: `jobs` runs the models, and `routes` decides what they run.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use axum::body::Bytes;
 use tokio::time::MissedTickBehavior;
 
 use crate::free_memory::return_memory;
@@ -37,6 +38,8 @@ pub struct App {
     pub(crate) log_rates: OutcomeRates,
     /// The last hour, for the dashboard.
     pub(crate) history: History,
+    /// The OpenAPI document of these models, once it was asked for.
+    pub(crate) openapi_json: OnceLock<Bytes>,
     pub(crate) tokenizer_pool: TokenizerPool,
     pub(crate) started_unix_s: u64,
     answers: AtomicU64,
@@ -69,6 +72,7 @@ impl App {
             offload: Offload::default(),
             log_rates,
             history: History::default(),
+            openapi_json: OnceLock::new(),
             models,
             options,
             observe,

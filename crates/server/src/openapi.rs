@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use utoipa::OpenApi;
@@ -78,9 +78,13 @@ pub(crate) fn routes() -> [Route; 2] {
     responses((status = 200, description = "This document", body = serde_json::Value)))]
 /// Returns this OpenAPI document, with examples for the models of this server.
 async fn openapi(State(app): State<Arc<App>>) -> Response {
-    let mut document = document();
-    add_examples(&mut document, &app.models);
-    Json(document).into_response()
+    let json = app.openapi_json.get_or_init(|| {
+        let mut document = document();
+        add_examples(&mut document, &app.models);
+        // Text in maps: nothing of it fails.
+        serde_json::to_vec(&document).unwrap_or_default().into()
+    });
+    ([(CONTENT_TYPE, "application/json")], json.clone()).into_response()
 }
 
 /// Returns the document.
