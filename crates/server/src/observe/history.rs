@@ -6,15 +6,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
+use bigbatch_engine::host::resident_bytes;
 use serde::Serialize;
 
 use super::counters::{Counters, load};
 use super::histogram::{Histogram, Snapshot};
+use super::unix_ms;
 use crate::memory::HostMemory;
 use crate::models::Models;
-use bigbatch_engine::host::resident_bytes;
 
 /// The time from one point to the next.
 pub(crate) const STEP: Duration = Duration::from_secs(5);
@@ -175,8 +176,7 @@ impl History {
         }
         state.points.push_back(point);
         state.taken += 1;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        state.at_unix_ms = since.as_millis() as u64;
+        state.at_unix_ms = unix_ms(SystemTime::now());
     }
 
     /// Returns the points after the first `after` ones, as many of them as are kept.

@@ -14,6 +14,8 @@ mod log_writer;
 pub(crate) mod prometheus;
 mod unknown_fields;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 pub(crate) use connections::{ConnectionCounters, Cut};
 pub use counters::{
     Counters, Endpoint, LatestRefusal, ModelCounters, RefusalRecord, RequestOutcome, RouteCounters,
@@ -23,3 +25,8 @@ pub use histogram::{Histogram, Snapshot};
 pub use log_rate::LogRate;
 pub(crate) use log_rate::OutcomeRates;
 pub use log_writer::LogWriter;
+
+/// Returns a time in milliseconds since 1970.
+pub(crate) fn unix_ms(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}

@@ -4,7 +4,6 @@
 //! Tables show differences between two snapshots, charts show the history. Nothing here holds the content of a request.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::State;
 use axum::http::header::CACHE_CONTROL;
@@ -18,7 +17,7 @@ use super::is_page_path;
 use crate::app::App;
 use crate::models::ServedModel;
 use crate::observe::{
-    Endpoint, LatestRefusal, ModelCounters, RefusalRecord, RouteCounters, Snapshot, load,
+    Endpoint, LatestRefusal, ModelCounters, RefusalRecord, RouteCounters, Snapshot, load, unix_ms,
 };
 
 /// The answer.
@@ -223,10 +222,6 @@ fn route(endpoint: &Endpoint, route: &RouteCounters) -> RouteData {
 fn reason((reason, count, latest): (&'static str, u64, LatestRefusal)) -> ReasonData {
     let LatestRefusal { at, route, status, message } = latest;
     ReasonData { reason, count, last_at_unix_ms: unix_ms(at), route, status, message }
-}
-
-fn unix_ms(at: SystemTime) -> u64 {
-    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 fn refused(refused: RefusalRecord) -> RefusalData {
