@@ -251,10 +251,11 @@ impl Refusal {
         if message.len() <= MESSAGE_BYTES_MAX {
             return message;
         }
-        let boundaries = || (0..message.len()).filter(|&at| message.is_char_boundary(at));
-        let head = boundaries().take_while(|&at| at <= MESSAGE_BYTES_MAX / 2).last().unwrap_or(0);
-        let tail = boundaries().find(|&at| at >= message.len() - MESSAGE_BYTES_MAX / 2);
-        format!("{} [...] {}", &message[..head], &message[tail.unwrap_or(head)..])
+        let (half, is_boundary) =
+            (MESSAGE_BYTES_MAX / 2, |at: &usize| message.is_char_boundary(*at));
+        let head = (0..=half).rfind(is_boundary).unwrap_or(0);
+        let tail = (message.len() - half..message.len()).find(is_boundary).unwrap_or(message.len());
+        format!("{} [...] {}", &message[..head], &message[tail..])
     }
 
     /// Returns when to retry, where a retry can help: once the queued requests are answered.

@@ -18,7 +18,7 @@ const DELAY: Duration = Duration::from_secs(1);
 /// Returns free memory after requests and connections have ended, while others go on too. Never ends; does nothing while
 /// none ends.
 pub(crate) async fn return_memory(memory: &HostMemory, connections: &ConnectionCounters) {
-    // Resident memory besides the charges of requests, and whether it was measured without any.
+    // The least that the process has held, and whether it was measured while requests took hardly any memory.
     let mut least = held(memory);
     let mut exact = true;
     loop {
@@ -28,8 +28,9 @@ pub(crate) async fn return_memory(memory: &HostMemory, connections: &ConnectionC
         }
         tokio::time::sleep(DELAY).await;
         let idle = memory.taken_bytes() < KEPT_BYTES;
-        least = least.min(held(memory));
-        if held(memory) > least + KEPT_BYTES || idle && !exact {
+        let now = held(memory);
+        least = least.min(now);
+        if now > least + KEPT_BYTES || idle && !exact {
             // It does not panic, so there is nothing to be lost.
             let _ = tokio::task::spawn_blocking(return_free_memory).await;
             (least, exact) = (held(memory), idle);
