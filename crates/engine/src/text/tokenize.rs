@@ -39,8 +39,8 @@ pub struct TokenPiece<'a> {
 /// Upper limit on the memory that reading `tokenizer.json` takes per byte of it.
 const MEMORY_PER_BYTE: usize = 32;
 
-/// Words whose tokens each thread keeps: the first ones that it meets. The library keeps words of up to 255 bytes, at 32
-/// bytes per byte, and frees them with the thread only.
+/// Words whose tokens the library keeps, those of up to 255 bytes that come first: per thread for BPE, at 32 bytes per
+/// byte and until the thread ends; per tokenizer for Unigram.
 const CACHED_WORDS: usize = 1024;
 
 /// A loaded tokenizer.
@@ -73,9 +73,12 @@ impl Tokenizer {
             .map_err(|e| bad(format!("tokenizer.json is not readable ({e})")))?;
         inner.with_truncation(None).map_err(|e| bad(e.to_string()))?;
         inner.with_padding(None);
-        let mut model = inner.get_model().clone();
-        model.resize_cache(CACHED_WORDS);
-        inner.with_model(model);
+        // Others keep none, and need not be copied.
+        if let ModelWrapper::BPE(_) | ModelWrapper::Unigram(_) = inner.get_model() {
+            let mut model = inner.get_model().clone();
+            model.resize_cache(CACHED_WORDS);
+            inner.with_model(model);
+        }
         let post_processor = inner.get_post_processor().cloned();
         inner.with_post_processor(None::<PostProcessorWrapper>);
         let config: Value = match checkpoint.read("tokenizer_config.json")? {
