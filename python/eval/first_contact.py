@@ -23,14 +23,17 @@ TEXTS = ROOT / "crates" / "models" / "tests" / "data" / "first_contact.json"
 LIMITS = {"false alarms": 0.01, "missed attacks": 0.05, "spurious entities": 0.02}
 
 
+def load(kind, directory):
+    """Returns the tokenizer and the model of a directory."""
+    model = kind.from_pretrained(directory, dtype=torch.float32, attn_implementation="sdpa")
+    return transformers.AutoTokenizer.from_pretrained(directory), model.eval()
+
+
 class Classifier:
     """Returns the likelier label of a text and its probability, as `bigbatch classify` does."""
 
     def __init__(self, directory):
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
-        self.model = transformers.AutoModelForSequenceClassification.from_pretrained(
-            directory, dtype=torch.float32, attn_implementation="sdpa"
-        ).eval()
+        self.tokenizer, self.model = load(transformers.AutoModelForSequenceClassification, directory)
 
     @torch.no_grad()
     def __call__(self, text):
@@ -42,10 +45,7 @@ class Tagger:
     """Returns the entities of a text, as `bigbatch tag` does: crates/engine/src/text/entities.rs for BIO labels."""
 
     def __init__(self, directory):
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
-        self.model = transformers.AutoModelForTokenClassification.from_pretrained(
-            directory, dtype=torch.float32, attn_implementation="sdpa"
-        ).eval()
+        self.tokenizer, self.model = load(transformers.AutoModelForTokenClassification, directory)
 
     @torch.no_grad()
     def __call__(self, text):
