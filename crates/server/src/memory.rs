@@ -6,7 +6,8 @@
 //! `footprint` computes the bytes of each step.
 //!
 //! A quarter of the budget is for charges of up to 64 KiB: requests with long texts and large answers leave it to short
-//! ones. A sixteenth is for health checks, metrics and pages. The budget does not cover what is allocated once at start: weights, the arena, tokenizers.
+//! ones. A sixteenth is for health checks, metrics and pages. The budget does not cover what is allocated once at start:
+//! weights, the arena, tokenizers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +19,7 @@ use crate::error::Refusal;
 /// Charges up to this size may take all of the budget, larger ones three quarters of it.
 const SMALL_BYTES: usize = 64 << 10;
 
-/// The budget over what only health checks, metrics and pages may take.
+/// The budget divided by the part of it that only health checks, metrics and pages may take.
 const SPARE_SHARE: usize = 16;
 
 /// Smallest default of the budget.

@@ -179,7 +179,7 @@ fn load_models(args: &Serve) -> Result<Models, Box<dyn Error + Send + Sync>> {
     Ok(models)
 }
 
-/// Runs a batch of one token and one of more: what they take tells the time of the work that arrives first.
+/// Runs a batch of one token and one of more, so that the time of the first requests can be predicted.
 fn warm_up(engine: &Engine) -> Result<(), RequestError> {
     engine.probe()?.wait()?;
     let input = Input::Ids(vec![0; WARM_UP_TOKENS.min(engine.max_tokens())]);
