@@ -151,9 +151,9 @@ function path(values, x, y) {
       return;
     }
     const at = `${x(values.length - 1 - index).toFixed(1)} ${y(value).toFixed(1)}`;
-    // A single point between two gaps would be invisible, so it becomes a short stroke.
+    // A single point between two gaps would be invisible, so it becomes a stroke of 3 pixels.
     const alone = pen === "M" && (values[index + 1] ?? null) === null;
-    drawn += alone ? `M${at}h0.1` : `${pen}${at}`;
+    drawn += alone ? `M${at}m-1.5 0h3` : `${pen}${at}`;
     pen = "L";
   });
   return drawn;

@@ -8,6 +8,8 @@ import { History } from "./history.js";
 import { Window, mean, merge, quantile } from "./window.js";
 
 const EVERY_MS = 2000;
+/** Ten minutes, as the shortest axis of the charts. */
+const LEAST_POINTS = 120;
 
 const seen = new Window(300);
 const history = new History();
@@ -84,7 +86,8 @@ function show(now) {
 
 function drawCharts() {
   const { step, taken, at } = history;
-  const points = Number(find("span").value) / step;
+  // A young server has points at the right end only, so the axis is as long as its life.
+  const points = Math.min(Number(find("span").value) / step, Math.max(LEAST_POINTS, taken));
   for (const { chart, legend, series } of charts) {
     const shown = series().map(({ name, values }) => ({ name, values: values.slice(-points) }));
     chart.show(shown, { points, step, taken, at });

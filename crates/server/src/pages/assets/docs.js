@@ -190,7 +190,8 @@ function endpoint(path, method, operation) {
   const body = bodyOf(operation);
   const verb = el("span", { class: `method ${method}` }, method.toUpperCase());
   const name = el("span", {}, verb, el("span", { class: "path" }, path));
-  const summary = operation.summary ? el("span", { class: "soft" }, `  ${operation.summary}`) : null;
+  const about = (operation.summary ?? "").split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));
+  const summary = operation.summary ? el("span", { class: "soft" }, "  ", about) : null;
   const inside = el("div", { class: "inside" });
   const box = el("details", {}, el("summary", {}, name, summary), inside);
   box.dataset.words = `${method} ${path} ${operation.summary ?? ""}`.toLowerCase();
