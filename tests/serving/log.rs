@@ -59,7 +59,7 @@ fn refusals_are_logged_at_a_bounded_rate() {
     let scratch = Scratch::new();
     let path = scratch.path("log");
     let log = File::create(&path).expect("writable");
-    let args = ["--log-rate", "1", "--drain-delay", "0"];
+    let args = ["--log-rate", "1", "--drain-delay", "0", "--access-log"];
     let server = Process::start_with_log(&args, Stdio::from(log));
     let start = Instant::now();
     for _ in 0..100 {
@@ -78,4 +78,20 @@ fn refusals_are_logged_at_a_bounded_rate() {
         assert!((1..=seconds).contains(&lines), "{lines} lines of {reason} in {seconds} s:\n{log}");
     }
     assert_eq!(count("answered"), 1, "answers are not limited:\n{log}");
+    let latency =
+        log.split_once("latency_ms=").and_then(|(_, rest)| rest.split([' ', '\n']).next());
+    let decimals = latency.and_then(|latency| latency.split_once('.')).map_or(0, |(_, d)| d.len());
+    assert!(latency.is_some() && decimals <= 2, "{latency:?} is not rounded");
+}
+
+#[test]
+fn answers_are_logged_only_if_asked_for() {
+    let scratch = Scratch::new();
+    let path = scratch.path("log");
+    let server = Process::start_with_log(&[], Stdio::from(File::create(&path).expect("writable")));
+    assert_eq!(status(&server.embed(GOOD, "")), 200);
+    server.signal("INT");
+    assert_eq!(server.code(), Some(0));
+    let log = std::fs::read_to_string(&path).expect("log lines are UTF-8");
+    assert!(log.contains("ready") && !log.contains("answered"), "{log}");
 }

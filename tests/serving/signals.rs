@@ -1,4 +1,4 @@
-//! SIGTERM drains without losing an accepted request; SIGHUP reloads the API keys and blocks no other signal.
+//! SIGTERM drains without losing an accepted request; Ctrl-C waits for those alone; SIGHUP reloads the API keys and blocks no other signal.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -33,6 +33,32 @@ fn sigterm_drains_and_loses_nothing() {
     slow.write_all(rest.as_bytes()).expect("the server still reads this one");
     let answer = read_all(&mut slow);
     assert_eq!(status(&answer), 200, "{answer}");
+    assert_eq!(server.code(), Some(0));
+}
+
+#[test]
+fn ctrl_c_ends_an_idle_server_at_once() {
+    let server = Process::start(&["--drain-delay", "3600"]);
+    assert_eq!(status(&server.embed(GOOD, "")), 200);
+    server.signal("INT");
+    assert_eq!(server.code(), Some(0));
+}
+
+#[test]
+fn ctrl_c_answers_the_requests_in_flight_and_a_second_one_does_not() {
+    let server = Process::start(&["--drain-delay", "3600", "--body-timeout", "3600"]);
+    let request = post("/embed", "", GOOD);
+    let (start, rest) = request.split_at(request.len() - 5);
+    let mut slow = server.connect();
+    slow.write_all(start.as_bytes()).expect("the server reads");
+    let mut silent = server.connect();
+    silent.write_all(start.as_bytes()).expect("the server reads");
+    server.until("/metrics", |page| page.contains("bigbatch_requests_in_flight 3\n"));
+    server.signal("INT");
+    wait(|| std::net::TcpStream::connect(server.address).err());
+    slow.write_all(rest.as_bytes()).expect("the server still reads this one");
+    assert_eq!(status(&read_all(&mut slow)), 200);
+    server.signal("INT");
     assert_eq!(server.code(), Some(0));
 }
 

@@ -46,6 +46,8 @@ pub struct Options {
     pub request_timeout: Duration,
     /// What happens to fields of a request that its endpoint does not have: `--unknown-fields`.
     pub unknown_fields: UnknownFieldPolicy,
+    /// Whether each answered request is logged at `info`, else at `debug`: `--access-log`.
+    pub access_log: bool,
     /// Maximum log lines per second about requests that get no answer, for each reason: `--log-rate`. Those left
     /// out are counted in the next one.
     pub log_rate: u32,
@@ -74,6 +76,7 @@ impl Default for Options {
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(120),
             unknown_fields: UnknownFieldPolicy::default(),
+            access_log: false,
             log_rate: 10,
             cors_allow_origin: Vec::new(),
             health_fresh: Duration::from_secs(10),

@@ -1,7 +1,7 @@
 //! The options of `serve`, and their conversion to those of the server crate. Each option is also an
 //! environment variable and a key of `--config`: see `config_sources`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,28 +9,42 @@ use bigbatch_engine::{EngineOptions, units};
 use bigbatch_server::{Options, Origin, Transport, UnknownFieldPolicy, memory};
 use clap::{Args, ValueEnum};
 
-use crate::cli::options::{RuntimeOptions, VectorOptions, parse_positive_seconds, parse_seconds};
+use crate::cli::options::{
+    MODEL, RuntimeOptions, VectorOptions, parse_positive_seconds, parse_seconds,
+};
+
+/// The headings of options in `serve --help`.
+const REQUESTS: &str = "Limits on requests";
+const CONNECTIONS: &str = "Limits on connections";
+const SHUTDOWN: &str = "Shutdown";
+const LOG: &str = "Log";
 
 /// The end of `serve --help`.
-const SOURCES_HELP: &str = "\
+const AFTER_HELP: &str = "\
+Examples:
+  bigbatch serve
+  bigbatch serve --model embedded:jailbreak --model embed=embedded:embed --port 8080
+  bigbatch serve --model answerdotai/ModernBERT-base --host 0.0.0.0 --api-key-file keys
+
 Every option can also be set by an environment variable (--drain-delay by BIGBATCH_DRAIN_DELAY; options of
 text-embeddings-inference also by its names, such as MODEL_ID or PORT) and by a line in the file of --config
 (drain_delay = 5). Flags override the environment, which overrides the file.";
 
 /// Arguments of `serve`.
 #[derive(Args)]
-#[command(after_help = SOURCES_HELP)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Serve {
     /// Model to serve, and the name that requests select it by; repeatable, the first is the default
     #[arg(
         long,
+        help_heading = MODEL,
         visible_alias = "model-id",
         value_name = "[NAME=]SOURCE",
         default_value = "embedded"
     )]
     pub(super) model: Vec<String>,
     /// Refuse to start unless every model is this one; `recommended.toml` sets it to the model it was measured with
-    #[arg(long, value_name = "NAME[: SHAPE]")]
+    #[arg(long, help_heading = MODEL, value_name = "NAME[: SHAPE]")]
     pub(super) for_model: Option<String>,
     #[command(flatten)]
     pub(super) runtime: RuntimeOptions,
@@ -42,26 +56,29 @@ pub(crate) struct Serve {
     limits: Limits,
     /// Maximum inputs in flight per model; a request that finds no free slot gets 429, one with more inputs than
     /// slots is fed as they become free
-    #[arg(long, value_name = "N", default_value_t = EngineOptions::default().max_concurrent_requests as u32, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    #[arg(long, help_heading = REQUESTS, value_name = "N", default_value_t = EngineOptions::default().max_concurrent_requests as u32, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     pub(super) max_concurrent_requests: u32,
     /// Tokenizer threads per model [default: all cores, at most 16]
-    #[arg(long, alias = "tokenization-workers", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, help_heading = REQUESTS, alias = "tokenization-workers", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) tokenizer_threads: Option<u16>,
     /// Format of log lines: text, or one JSON object per line
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, help_heading = LOG, value_enum, default_value_t = LogFormat::Text)]
     pub(super) log_format: LogFormat,
     /// Log level: error, warn, info, debug, trace, or a filter such as `info,bigbatch_server=debug`
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    #[arg(long, help_heading = LOG, value_name = "LEVEL", default_value = "info")]
     pub(super) log_level: String,
     /// Maximum size of the log lines that wait to be written; further lines are dropped and counted in
     /// `bigbatch_log_dropped_total`
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = units::parse_bytes)]
+    #[arg(long, help_heading = LOG, value_name = "SIZE", default_value = "1MiB", value_parser = units::parse_bytes)]
     pub(super) log_buffer: u64,
+    /// Log one line per answered request [default: false]
+    #[arg(long, help_heading = LOG, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Options::default().access_log, action = clap::ArgAction::Set, hide_default_value = true)]
+    access_log: bool,
     /// TOML file of these options, with `_` for `-` in their names
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = "Configuration", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// Print all options as such a file, each with its source, and exit
-    #[arg(long)]
+    #[arg(long, help_heading = "Configuration")]
     pub(super) print_config: bool,
     /// The output of `--print-config`, set by `config_sources`, which knows the origins.
     #[arg(skip)]
@@ -77,9 +94,10 @@ pub(super) enum LogFormat {
 
 /// The address to listen on, and who may connect.
 #[derive(Args)]
+#[command(next_help_heading = "Address and access")]
 pub(super) struct Listen {
-    /// Address to listen on
-    #[arg(long, visible_alias = "hostname", value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    /// Address to listen on: an IP address or a name, such as localhost; 0.0.0.0 is all of this machine
+    #[arg(long, visible_alias = "hostname", value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_parser = parse_host)]
     pub(super) host: IpAddr,
     /// Port to listen on; 0 picks a free one
     #[arg(long, short, value_name = "PORT", default_value_t = 8080)]
@@ -104,6 +122,7 @@ pub(super) struct Listen {
 
 /// Limits on requests and connections. Sizes are bytes or have a unit, such as `2MiB`.
 #[derive(Args)]
+#[command(next_help_heading = REQUESTS)]
 struct Limits {
     /// Maximum inputs per request [default: 32 on text-embeddings-inference's own endpoints, 2048 on all others]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -142,7 +161,7 @@ struct Limits {
     #[arg(long, value_name = "POLICY", default_value = "warn", value_parser = str::parse::<UnknownFieldPolicy>)]
     unknown_fields: UnknownFieldPolicy,
     /// Maximum log lines per second about refused or abandoned requests, for each reason; 0 for none
-    #[arg(long, value_name = "N", default_value_t = Options::default().log_rate)]
+    #[arg(long, help_heading = LOG, value_name = "N", default_value_t = Options::default().log_rate)]
     log_rate: u32,
     /// Time limit from a request's body to its response
     #[arg(long, value_name = "SECONDS", default_value_t = Options::default().request_timeout.as_secs_f64(), value_parser = parse_positive_seconds)]
@@ -152,34 +171,47 @@ struct Limits {
     #[arg(long, value_name = "SECONDS", default_value_t = Options::default().body_timeout.as_secs_f64(), value_parser = parse_positive_seconds)]
     body_timeout: f64,
     /// Time limit for a request's head and for the TLS handshake
-    #[arg(long, value_name = "SECONDS", default_value_t = Transport::default().header_timeout.as_secs_f64(), value_parser = parse_positive_seconds)]
+    #[arg(long, help_heading = CONNECTIONS, value_name = "SECONDS", default_value_t = Transport::default().header_timeout.as_secs_f64(), value_parser = parse_positive_seconds)]
     header_timeout: f64,
     /// Maximum size of a request's head, 8KiB to 16MiB
-    #[arg(long, value_name = "SIZE", default_value_t = Transport::default().header_limit_bytes as u64, value_parser = parse_header_limit)]
+    #[arg(long, help_heading = CONNECTIONS, value_name = "SIZE", default_value_t = Transport::default().header_limit_bytes as u64, value_parser = parse_header_limit)]
     header_limit: u64,
     /// Close connections that had no request for this long
-    #[arg(long, value_name = "SECONDS", default_value_t = Transport::default().keep_alive.as_secs_f64(), value_parser = parse_positive_seconds)]
+    #[arg(long, help_heading = CONNECTIONS, value_name = "SECONDS", default_value_t = Transport::default().keep_alive.as_secs_f64(), value_parser = parse_positive_seconds)]
     keep_alive: f64,
     /// Minimum rate per second at which a client has to read its response, after --body-timeout
-    #[arg(long, value_name = "SIZE", default_value_t = Transport::default().min_response_data_rate, value_parser = units::parse_bytes)]
+    #[arg(long, help_heading = CONNECTIONS, value_name = "SIZE", default_value_t = Transport::default().min_response_data_rate, value_parser = units::parse_bytes)]
     min_response_data_rate: u64,
     /// Maximum open connections; for a further one the longest idle one is closed, else it gets 503 [default: 4096,
     /// or fewer if the limit on open files is lower]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    #[arg(long, help_heading = CONNECTIONS, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     max_connections: Option<u32>,
     /// Maximum open connections per client address, or per IPv6 /64 [default: three quarters of --max-connections]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    #[arg(long, help_heading = CONNECTIONS, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     max_connections_per_client: Option<u32>,
     /// Connections beyond both limits that still reach /health, /ready, /ping and /metrics
-    #[arg(long, value_name = "N", default_value_t = Transport::default().reserved_connections as u32, value_parser = clap::value_parser!(u32).range(..=1 << 16))]
+    #[arg(long, help_heading = CONNECTIONS, value_name = "N", default_value_t = Transport::default().reserved_connections as u32, value_parser = clap::value_parser!(u32).range(..=1 << 16))]
     reserved_connections: u32,
     /// After SIGTERM, keep accepting requests for this long while /ready returns 503
-    #[arg(long, value_name = "SECONDS", default_value_t = Transport::default().drain_delay.as_secs_f64(), value_parser = parse_seconds)]
+    #[arg(long, help_heading = SHUTDOWN, value_name = "SECONDS", default_value_t = Transport::default().drain_delay.as_secs_f64(), value_parser = parse_seconds)]
     drain_delay: f64,
     /// After that, wait this long for requests in flight before closing their connections [default:
     /// --request-timeout]
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    #[arg(long, help_heading = SHUTDOWN, value_name = "SECONDS", value_parser = parse_seconds)]
     drain_timeout: Option<f64>,
+}
+
+/// Parses an address, or the name of one. Of several, the first of IPv4 wins, as clients of `localhost` expect.
+fn parse_host(text: &str) -> Result<IpAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let found = (text, 0)
+        .to_socket_addrs()
+        .map_err(|error| format!("it is no IP address, and no name of one: {error}"))?;
+    let addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+    let first = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+    first.copied().ok_or_else(|| "the name has no address".into())
 }
 
 /// Parses the size of a head. hyper requires a buffer of at least 8 KiB, and every connection may fill its own.
@@ -219,6 +251,7 @@ impl Serve {
             body_timeout: Duration::from_secs_f64(limits.body_timeout),
             request_timeout: Duration::from_secs_f64(limits.request_timeout),
             unknown_fields: limits.unknown_fields,
+            access_log: self.access_log,
             log_rate: limits.log_rate,
             cors_allow_origin: self.listen.cors_allow_origin.clone(),
             ..Options::default()

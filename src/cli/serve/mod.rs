@@ -99,7 +99,7 @@ async fn listen(
         tracing::warn!("{warning}");
     }
     let (life, observe) = (door.life().clone(), door.counters().clone());
-    tokio::spawn(handle_signals(
+    let mut cut = tokio::spawn(handle_signals(
         Signals::new()?,
         life.clone(),
         keys.clone(),
@@ -110,6 +110,7 @@ async fn listen(
     let mut serving = std::pin::pin!(serving);
     let app = tokio::select! {
         ended = &mut serving => return Ok(ended),
+        _ = &mut cut => return Ok(Shutdown::Drained),
         models = load_models_blocking(args) => {
             App::with_guards(models?, options, keys, life, observe.clone())
         }
@@ -119,16 +120,23 @@ async fn listen(
     tokio::spawn(app.clone().keep_history());
     door.open(router(app));
     tracing::info!("ready");
-    let ended = serving.await;
-    if let Shutdown::Cut { connections } = ended {
-        let requests = observe.in_flight();
-        tracing::warn!(
-            requests,
-            connections,
-            "closed connections whose requests were not answered within --drain-timeout"
-        );
+    tokio::select! {
+        ended = serving => {
+            if let Shutdown::Cut { connections } = ended {
+                let requests = observe.in_flight();
+                tracing::warn!(
+                    requests,
+                    connections,
+                    "closed connections whose requests were not answered within --drain-timeout"
+                );
+            }
+            Ok(ended)
+        }
+        _ = &mut cut => {
+            tracing::warn!(requests = observe.in_flight(), "interrupted again: stopped without answering");
+            Ok(Shutdown::Drained)
+        }
     }
-    Ok(ended)
 }
 
 /// Runs [`load_models`] on a thread of its own: tokio's blocking pool panics if the system has none. Errors keep
@@ -243,8 +251,9 @@ impl Signals {
     }
 }
 
-/// Handles signals until the server stops: SIGHUP reloads keys and certificates without delaying the others; SIGTERM or
-/// SIGINT drains for `drain_delay` and then stops accepting requests; a second one skips the delay.
+/// Handles signals: SIGHUP reloads keys and certificates without delaying the others; SIGTERM drains for `drain_delay`
+/// and then stops accepting requests; SIGINT, which is Ctrl-C and no load balancer's, skips the delay. Returns at a
+/// SIGINT after that, which asks to stop without answering the requests in flight.
 async fn handle_signals(
     mut signals: Signals,
     life: Arc<Lifecycle>,
@@ -255,14 +264,14 @@ async fn handle_signals(
     let hung_up = Arc::new(Notify::new());
     let reload = move || reload(&keys, tls.as_deref());
     tokio::spawn(reload_when(hung_up.clone(), Arc::new(reload)));
-    loop {
+    let interrupted = loop {
         tokio::select! {
             _ = signals.hang_up.recv() => hung_up.notify_one(),
-            _ = signals.terminate.recv() => break,
-            _ = signals.interrupt.recv() => break,
+            _ = signals.terminate.recv() => break false,
+            _ = signals.interrupt.recv() => break true,
         }
-    }
-    if life.phase() == Phase::Ready {
+    };
+    if life.phase() == Phase::Ready && !interrupted {
         life.enter(Phase::Draining);
         tracing::info!(delay_seconds = drain_delay.as_secs_f64(), "draining: /ready returns 503");
         tokio::select! {
@@ -272,6 +281,7 @@ async fn handle_signals(
     }
     tracing::info!("stopping: rejecting new requests, answering those in flight");
     life.enter(Phase::Closing);
+    signals.interrupt.recv().await;
 }
 
 /// Reloads each time after `hung_up` was notified, on a blocking thread: a file may be a pipe that nobody writes yet.

@@ -82,20 +82,22 @@ impl Drop for RequestRecorder<'_> {
 }
 
 impl RequestRecorder<'_> {
-    /// Logs the outcome. Only answers get a line each; `left_out` is the number of lines of this reason since its
-    /// last one.
+    /// Logs the outcome. Only answers get a line each, at `info` with `--access-log`; `left_out` is the number of lines
+    /// of this reason since its last one.
     fn log(&self, latency: Duration) {
         let RequestRecorder { app, endpoint, request_id, outcome, .. } = self;
         let Some(left_out) = app.log_rates.admit(*outcome) else { return };
         let left_out = (left_out > 0).then_some(left_out);
         let Endpoint { method, route } = endpoint;
-        let latency_ms = latency.as_secs_f64() * 1e3;
+        let latency_ms = (latency.as_secs_f64() * 1e5).round() / 1e2;
         match *outcome {
             // Health checks and scrapes come every few seconds.
-            RequestOutcome::Ok if !endpoint.computes() => {
+            RequestOutcome::Ok if app.options.access_log && endpoint.computes() => {
+                tracing::info!(request_id, method, route, latency_ms, "answered");
+            }
+            RequestOutcome::Ok => {
                 tracing::debug!(request_id, method, route, latency_ms, "answered");
             }
-            RequestOutcome::Ok => tracing::info!(request_id, method, route, latency_ms, "answered"),
             RequestOutcome::Refused(status, reason) if status < 500 => {
                 tracing::info!(
                     request_id, method, route, status, reason, latency_ms, left_out, "refused"
