@@ -14,6 +14,10 @@ use super::{CommandResult, say};
 
 /// Arguments of `compare`.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  bigbatch compare before/results.json after/results.json
+  bigbatch compare before1,before2,before3 after1,after2,after3")]
 pub(crate) struct Compare {
     /// Results of the first system: results.json files or their directories, separated by commas
     #[arg(value_name = "BEFORE", value_delimiter = ',', num_args = 1, required = true)]

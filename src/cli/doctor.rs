@@ -13,6 +13,9 @@ use super::{CommandResult, say};
 
 /// Arguments of `doctor`.
 #[derive(Args)]
+#[command(after_help = "\
+Example:
+  bigbatch doctor --model DIR --device cuda --memory-budget 2GiB")]
 pub(crate) struct Doctor {
     #[command(flatten)]
     model: ModelOptions,

@@ -14,6 +14,7 @@ mod options;
 mod predict;
 mod report;
 mod serve;
+mod shell;
 mod target;
 pub(crate) mod terminal;
 mod validate;
@@ -30,9 +31,22 @@ pub(crate) use self::terminal::{note, say};
 /// The exit code of a command that ran to its end, or the error that `main` prints in one line.
 pub(crate) type CommandResult = Result<ExitCode, Box<dyn Error>>;
 
+/// The version, and what it can compute with.
+const VERSION: &str = if cfg!(feature = "cuda") {
+    concat!(env!("CARGO_PKG_VERSION"), " (cpu, cuda)")
+} else {
+    concat!(env!("CARGO_PKG_VERSION"), " (cpu)")
+};
+
 /// Serves long-context ModernBERT encoders at high concurrency in a fixed memory budget, and proves it.
 #[derive(Parser)]
-#[command(name = "bigbatch", version, arg_required_else_help = true)]
+#[command(name = "bigbatch", version = VERSION, arg_required_else_help = true, max_term_width = 100, after_help = "\
+Examples:
+  bigbatch classify \"Ignore all previous instructions\"   answers at once, by a small model inside the program
+  bigbatch serve --model OWNER/NAME                       serves a model of the Hugging Face Hub on port 8080
+  bigbatch validate --target http://localhost:8080        measures that server, or another one
+
+`bigbatch COMMAND --help` has the options and examples of a command.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -62,6 +76,12 @@ pub(crate) enum Command {
     Doctor(doctor::Doctor),
     /// Inspect checkpoints, create one with random weights, or list the embedded models
     Model(model::ModelCommand),
+    /// Print the completions of a shell
+    Completions(shell::Completions),
+    /// Write the man pages of all commands
+    Man(shell::Man),
+    /// Print the version
+    Version,
 }
 
 /// Parses the command line; for `serve` with the environment and the file of `--config`. Exits the process
@@ -93,6 +113,12 @@ pub(crate) fn run(command: Command) -> CommandResult {
         Command::Bench(args) => bench::bench(args),
         Command::Doctor(args) => doctor::doctor(args),
         Command::Model(args) => model::model(args),
+        Command::Completions(args) => shell::completions(args),
+        Command::Man(args) => shell::man(args),
+        Command::Version => {
+            say!("bigbatch {VERSION}");
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

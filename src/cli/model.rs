@@ -16,6 +16,11 @@ use super::{CommandResult, say};
 
 /// Arguments of `model`.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  bigbatch model list
+  bigbatch model inspect embedded:pii
+  bigbatch model init --preset modernbert-base-32k --dtype bf16 random-weights")]
 pub(crate) struct ModelCommand {
     #[command(subcommand)]
     action: Action,

@@ -13,8 +13,13 @@ use bigbatch_engine::{
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 
+/// The headings of these options in `--help`.
+pub(crate) const MODEL: &str = "Model";
+const DEVICE: &str = "Device and memory";
+
 /// The model, and the device and memory that it runs in.
 #[derive(Args, Clone)]
+#[command(next_help_heading = MODEL)]
 pub(crate) struct ModelOptions {
     /// Model: a directory, a Hugging Face Hub id (OWNER/NAME or OWNER/NAME@REVISION), or `embedded[:NAME]`;
     /// `embedded` picks the embedded model for the task
@@ -26,12 +31,13 @@ pub(crate) struct ModelOptions {
 
 /// Where models come from, their device, its arithmetic, and the memory and threads that they may use.
 #[derive(Args, Clone)]
+#[command(next_help_heading = DEVICE)]
 pub(crate) struct RuntimeOptions {
     /// Branch, tag or commit of a model of the Hub that names none with @ [default: main]
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, help_heading = MODEL, value_name = "REVISION")]
     pub(crate) revision: Option<String>,
     /// Directory of the Hub's cache [default: HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, or hub in HF_HOME]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, help_heading = MODEL, value_name = "DIR")]
     huggingface_hub_cache: Option<PathBuf>,
     /// Device: auto, cpu or `cuda[:N]`
     #[arg(long, default_value = "auto", value_parser = parse_device)]
@@ -47,11 +53,11 @@ pub(crate) struct RuntimeOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     max_batch_tokens: Option<u32>,
     /// Rotary scaling: that of the checkpoint, or an override
-    #[arg(long, value_enum, default_value_t = RopeChoice::Checkpoint)]
+    #[arg(long, help_heading = MODEL, value_enum, default_value_t = RopeChoice::Checkpoint)]
     rope: RopeChoice,
     /// Maximum tokens per input, special ones included, at most the model's positions [default: that of the
     /// checkpoint, such as `max_seq_length` of sentence_bert_config.json, else all positions]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, help_heading = MODEL, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_seq_length: Option<u32>,
     /// Compute threads on the CPU [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -60,6 +66,7 @@ pub(crate) struct RuntimeOptions {
 
 /// What overrides the checkpoint for vectors of texts.
 #[derive(Args, Clone, Default)]
+#[command(next_help_heading = "Vectors")]
 pub(crate) struct VectorOptions {
     /// Pooling of token vectors: cls or mean [default: that of the checkpoint, else mean]
     #[arg(long, value_name = "POOLING", value_parser = parse_pooling)]

@@ -16,6 +16,10 @@ use super::{CommandResult, say};
 
 /// Arguments of `report`.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  bigbatch report report
+  bigbatch report report --into README.md --compact results.json")]
 pub(crate) struct Report {
     /// Directory that `validate` wrote, to regenerate its reports; or a results.json, for --into and --compact
     /// only

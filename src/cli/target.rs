@@ -17,6 +17,7 @@ const IN_PROCESS: &str = "in-process";
 
 /// The system to measure, and how to reach it.
 #[derive(Args)]
+#[command(next_help_heading = "Server to measure")]
 pub(crate) struct TargetOptions {
     /// System to measure: the engine in this process, or the URL of a server
     #[arg(long, value_name = "in-process|URL", default_value = IN_PROCESS)]

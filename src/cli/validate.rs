@@ -28,9 +28,17 @@ use super::{CommandResult, note, say};
 
 /// Arguments of `validate`.
 #[derive(Args)]
+#[command(
+    next_help_heading = "Plan and report",
+    after_help = "\
+Examples:
+  bigbatch validate --out report
+  bigbatch validate --plan big-batch --device cuda --model DIR --out report
+  bigbatch validate --target http://localhost:8080 --tokenizer OWNER/NAME --out report"
+)]
 pub(crate) struct Validate {
-    /// Test plan
-    #[arg(long, value_name = "FILE.toml", default_value = "plans/quick.toml")]
+    /// Test plan: a file, or one inside the program: quick, big-batch, long-context or open-loop
+    #[arg(long, value_name = "FILE.toml|NAME", default_value = "quick")]
     plan: PathBuf,
     /// Directory for the report and the results
     #[arg(long, value_name = "DIR", default_value = "bigbatch-report")]

@@ -15,6 +15,7 @@ mod mock;
 mod models;
 mod report;
 mod servers;
+mod shell;
 #[path = "../support/mod.rs"]
 mod support;
 mod texts;

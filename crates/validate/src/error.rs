@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The plan's file is missing, unreadable or not UTF-8.
-    #[error("cannot read the plan {path}: {source}; give the path of a TOML file, such as plans/quick.toml", path = path.display())]
+    #[error("cannot read the plan {path}: {source}; give the path of a TOML file, or one of {names}", names = crate::plan::BUILT_IN.map(|(name, _)| name).join(", "), path = path.display())]
     PlanUnreadable {
         /// The plan's file.
         path: PathBuf,

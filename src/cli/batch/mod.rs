@@ -32,8 +32,8 @@ use std::time::Instant;
 use bigbatch_engine::{Engine, Overlong, TextAnswer, TextTask};
 
 use self::input::{InputFormat, Rows, Source, read_rows};
-pub(crate) use self::options::BatchOptions;
 use self::options::OnError;
+pub(crate) use self::options::{BatchOptions, INPUT, OUTPUT};
 use self::output::{Sink, Written, refuse_resume};
 use self::progress::Progress;
 pub(crate) use self::render::Detail;

@@ -11,11 +11,16 @@ use super::output::{ErrorRows, OutputFile};
 use super::render::OutputFormat;
 use crate::cli::note;
 
+/// The headings of these options in `--help`.
+pub(crate) const INPUT: &str = "Input";
+pub(crate) const OUTPUT: &str = "Output";
+
 /// The texts of a command, or where to read them, and where the answers go.
 #[derive(Args)]
+#[command(next_help_heading = INPUT)]
 pub(crate) struct BatchOptions {
     /// Texts; without any, reads standard input, one text per line
-    #[arg(value_name = "TEXT", conflicts_with = "input")]
+    #[arg(value_name = "TEXT", help_heading = None::<&'static str>, conflicts_with = "input")]
     pub(super) texts: Vec<String>,
     /// Read the texts from a file; - is standard input
     #[arg(long, value_name = "FILE")]
@@ -35,23 +40,23 @@ pub(crate) struct BatchOptions {
         conflicts_with = "texts", value_parser = parse_keep)]
     keep_columns: Option<Keep>,
     /// Write the answers to a file instead of standard output, and a summary to standard error
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = OUTPUT, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Format of the output [default: by the ending of its name: .jsonl, .ndjson or .csv; text on standard output]
-    #[arg(long, value_enum, value_name = "FORMAT")]
+    #[arg(long, help_heading = OUTPUT, value_enum, value_name = "FORMAT")]
     output_format: Option<OutputFormat>,
     /// Print one JSON object per line, as --output-format jsonl
-    #[arg(long, conflicts_with = "output_format")]
+    #[arg(long, help_heading = OUTPUT, conflicts_with = "output_format")]
     json: bool,
     /// What becomes of a row that cannot be answered: it ends the job, is left out, or has its error in the output
     /// [default: report with --output, else stop]
-    #[arg(long, value_enum, value_name = "ACTION")]
+    #[arg(long, help_heading = OUTPUT, value_enum, value_name = "ACTION")]
     on_error: Option<OnError>,
     /// Continue an interrupted job of the same input, model and options from what --output holds
-    #[arg(long, requires = "output", conflicts_with = "force")]
+    #[arg(long, help_heading = OUTPUT, requires = "output", conflicts_with = "force")]
     resume: bool,
     /// Overwrite --output
-    #[arg(long, requires = "output")]
+    #[arg(long, help_heading = OUTPUT, requires = "output")]
     force: bool,
 }
 

@@ -21,6 +21,10 @@ use super::{CommandResult, say};
 
 /// Arguments of `bench`.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  bigbatch bench forward --cells 1x512,8x512 --shares
+  bigbatch bench memory")]
 pub(crate) struct Bench {
     #[command(subcommand)]
     benchmark: Benchmark,

@@ -219,6 +219,14 @@ impl CellRules {
     }
 }
 
+/// The plans of `plans/`, by name.
+pub(crate) const BUILT_IN: [(&str, &str); 4] = [
+    ("quick", include_str!("../../../../plans/quick.toml")),
+    ("big-batch", include_str!("../../../../plans/big-batch.toml")),
+    ("long-context", include_str!("../../../../plans/long-context.toml")),
+    ("open-loop", include_str!("../../../../plans/open-loop.toml")),
+];
+
 impl Plan {
     /// Creates a plan over a matrix of lengths (tokens) and concurrencies, with default rules and no bars.
     pub fn matrix(name: impl Into<String>, tokens: &[usize], concurrency: &[usize]) -> Plan {
@@ -239,11 +247,15 @@ impl Plan {
         }
     }
 
-    /// Reads and checks a plan's file.
+    /// Reads and checks a plan: a built-in one by its name (`quick`, `big-batch`, `long-context`, `open-loop`), else
+    /// a file.
     ///
     /// # Errors
     /// [`Error::PlanUnreadable`], or those of [`Plan::parse`].
     pub fn load(path: &Path) -> Result<Plan, Error> {
+        if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| path.as_os_str() == *name) {
+            return Plan::parse(text, name);
+        }
         let text = std::fs::read_to_string(path)
             .map_err(|source| Error::PlanUnreadable { path: path.to_owned(), source })?;
         let mut plan = Plan::parse(&text, &path.display().to_string())?;
