@@ -1,6 +1,5 @@
 //! `bigbatch serve` as a process: sources of options, several models within one budget, signals, the log,
-//! load. Routes and
-//! wire formats are tested in `crates/server/tests`.
+//! load; and what README.md shows of the program. Routes and wire formats are tested in `crates/server/tests`.
 
 mod load;
 mod log;
@@ -10,6 +9,7 @@ mod memory;
 mod metrics;
 mod options;
 mod process;
+mod readme;
 mod signals;
 // Shared with tests that use all of it.
 #[allow(dead_code)]

@@ -81,6 +81,10 @@ impl Process {
         exchange(self.address, post("/embed", headers, body).as_bytes())
     }
 
+    pub(crate) fn post(&self, path: &str, body: &str) -> String {
+        exchange(self.address, post(path, "", body).as_bytes())
+    }
+
     /// Requests a path until the response satisfies `condition`.
     pub(crate) fn until(&self, path: &str, condition: impl Fn(&str) -> bool) -> String {
         wait(|| Some(self.get(path)).filter(|answer| condition(answer)))
