@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 BIN=target/gpu-suite
 BUILT="${CARGO_TARGET_DIR:-target}/release"
 LIMIT_MIB=48
-PROGRAM_MB=25
+PROGRAM_MB=30
 
 archive() {
     tar -C target -czf "$BIN.tar.gz" gpu-suite
