@@ -24,6 +24,8 @@ use crate::observe::{
 #[derive(Serialize)]
 struct Data {
     version: &'static str,
+    /// Tells the answers of a restarted process apart.
+    started_unix_s: u64,
     uptime_s: f64,
     /// Requests received and not yet answered, of all endpoints.
     in_flight: usize,
@@ -134,6 +136,7 @@ pub(super) async fn data(State(app): State<Arc<App>>) -> Response {
         routes.iter().filter(|(endpoint, _)| endpoint.computes() || !is_page_path(&endpoint.route));
     let data = Data {
         version: env!("CARGO_PKG_VERSION"),
+        started_unix_s: app.started_unix_s,
         uptime_s: counters.started.elapsed().as_secs_f64(),
         in_flight: counters.in_flight(),
         models: app
@@ -153,7 +156,7 @@ pub(super) async fn data(State(app): State<Arc<App>>) -> Response {
 pub(super) async fn history(State(app): State<Arc<App>>, uri: Uri) -> Response {
     let mut fields = uri.query().unwrap_or_default().split('&');
     let after = fields.find_map(|field| field.strip_prefix("after=")?.parse().ok());
-    fresh(app.history.columns(&app.models, after.unwrap_or(0)))
+    fresh(app.history.columns(&app.models, after.unwrap_or(0), app.started_unix_s))
 }
 
 fn fresh(data: impl Serialize) -> Response {

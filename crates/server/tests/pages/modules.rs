@@ -34,8 +34,8 @@ fn a_history_is_of_one_process() {
     browser.open(&server.url("/dashboard"), 1280, false);
     let found = browser.eval(
         "import('/assets/history.js').then(({ History }) => {
-           const answer = (taken, values) => ({
-             step_s: 5, capacity: 3, taken, at_unix_ms: taken * 5000,
+           const answer = (taken, values, started_unix_s = 1) => ({
+             started_unix_s, step_s: 5, capacity: 3, taken, at_unix_ms: taken * 5000,
              server: { p95: values }, models: [{ name: 'm', p95: values }],
            });
            const history = new History();
@@ -43,7 +43,7 @@ fn a_history_is_of_one_process() {
            const asked = history.path;
            history.add(answer(4, [3, 4]));
            const kept = [history.server.p95, history.models[0].p95, history.at];
-           const restarted = history.add(answer(1, []));
+           const restarted = history.add(answer(9, [], 2));
            return { first, asked, kept, restarted, path: history.path, left: history.server };
          })",
     );

@@ -481,13 +481,13 @@ fn percentiles_are_of_the_window() {
         "import('/assets/window.js').then(({ Window, difference, mean, merge, quantile }) => {
            const one = (n) => ({ count: n, sum: n * 2, buckets: [[0, 1, n]] });
            const two = { count: 10, sum: 60, buckets: [[0, 1, 5], [4, 8, 5]] };
-           const answer = (uptime_s, tokens, seconds) =>
-             ({ uptime_s, models: [{ name: 'm', stages: { tokens, seconds } }], routes: [] });
+           const answer = (uptime_s, tokens, seconds, started_unix_s = 1) =>
+             ({ started_unix_s, uptime_s, models: [{ name: 'm', stages: { tokens, seconds } }], routes: [] });
            const changed = difference(answer(12, 50, two), answer(10, 20, one(5)));
            const seen = new Window(60);
            for (const at of [10, 12, 14, 100, 102]) seen.add(answer(at, at * 3, one(at)));
            const past = seen.within(60);
-           seen.add(answer(1, 1, one(1)));
+           seen.add(answer(999, 1, one(1), 2));
            return {
              seconds: changed.seconds,
              tokens: changed.models[0].stages.tokens,

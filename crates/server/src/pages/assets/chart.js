@@ -7,7 +7,7 @@ const HEIGHT = 170;
 const LEFT = 62;
 const RIGHT = 8;
 const BOTTOM = 20;
-const LEAST_WIDTH = 240;
+const MIN_WIDTH = 240;
 const COLOURS = 6;
 /** The number of points by which each key moves the readout. */
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, PageUp: -12, PageDown: 12, Home: -Infinity, End: Infinity };
@@ -80,7 +80,7 @@ export class Chart {
     const [least, most] = this.range;
     if (this.moment !== null && (this.moment < least || this.moment > most)) this.moment = null;
     // Drawn at its displayed size, so that its text has the size of other text.
-    const width = Math.max(LEAST_WIDTH, this.svg.clientWidth);
+    const width = Math.max(MIN_WIDTH, this.svg.clientWidth);
     const known = this.series.flatMap(({ values }) => values).filter((value) => value !== null);
     const top = this.ceiling(Math.max(0, ...known));
     const x = (fromEnd) => LEFT + (1 - fromEnd / (this.points - 1)) * (width - LEFT - RIGHT);

@@ -7,9 +7,9 @@ import { Chart, binaryCeiling, decimalCeiling, seriesClass } from "./chart.js";
 import { History } from "./history.js";
 import { Window, mean, merge, quantile } from "./window.js";
 
-const EVERY_MS = 2000;
-/** Ten minutes, as the shortest axis of the charts. */
-const LEAST_POINTS = 120;
+const POLL_MS = 2000;
+/** Seconds that the shortest axis of the charts has. */
+const MIN_SPAN_S = 600;
 
 const seen = new Window(300);
 const history = new History();
@@ -60,7 +60,7 @@ async function poll() {
     showFailure(find("failure"), failure);
     find("state").textContent = "no data";
   }
-  if (!paused) timer = setTimeout(poll, EVERY_MS);
+  if (!paused) timer = setTimeout(poll, POLL_MS);
 }
 
 /** Reads the points of the last hour that are missing; all of them again if the server has restarted. */
@@ -86,8 +86,8 @@ function show(now) {
 
 function drawCharts() {
   const { step, taken, at } = history;
-  // A young server has points at the right end only, so the axis is as long as its life.
-  const points = Math.min(Number(find("span").value) / step, Math.max(LEAST_POINTS, taken));
+  // A young server has points at the right end only, so the axis is as long as its life, and ten minutes at least.
+  const points = Math.min(Number(find("span").value) / step, Math.max(MIN_SPAN_S / step, taken));
   for (const { chart, legend, series } of charts) {
     const shown = series().map(({ name, values }) => ({ name, values: values.slice(-points) }));
     chart.show(shown, { points, step, taken, at });

@@ -4,7 +4,7 @@
 import { call, el, find, keyField, showFailure } from "./common.js";
 
 const METHODS = ["get", "post", "put", "delete", "patch", "head"];
-const DEEPEST = 6;
+const MAX_DEPTH = 6;
 
 let api = {};
 let models = [];
@@ -20,10 +20,13 @@ function resolve(schema) {
 
 const choices = (schema) => schema.oneOf ?? schema.anyOf ?? null;
 
+/** Returns a sentence with what stands between backticks as code. */
+const prose = (text) => text.split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));
+
 /** Returns a type in a few words. */
 function words(given, depth = 0) {
   const schema = resolve(given);
-  if (depth > DEEPEST) return "…";
+  if (depth > MAX_DEPTH) return "…";
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
   const several = choices(schema);
   if (several) return several.map((one) => words(one, depth + 1)).join(" | ");
@@ -35,7 +38,7 @@ function words(given, depth = 0) {
 /** Returns the first schema with fields: the schema itself, the items of an array, or a choice. */
 function fieldsOf(given, depth = 0) {
   const schema = resolve(given);
-  if (depth > DEEPEST) return null;
+  if (depth > MAX_DEPTH) return null;
   if (schema.properties) return schema;
   if (schema.allOf) {
     const parts = schema.allOf.map((part) => fieldsOf(part, depth + 1)).filter(Boolean);
@@ -52,14 +55,14 @@ function fieldsOf(given, depth = 0) {
 /** Draws fields as a list, nested fields inside. */
 function shape(given, depth = 0) {
   const schema = fieldsOf(given);
-  if (!schema || depth > DEEPEST) return null;
+  if (!schema || depth > MAX_DEPTH) return null;
   const field = ([name, value]) => {
     const resolved = resolve(value);
     const needed = schema.required?.includes(name) ? ", required" : "";
     const usual = resolved.default === undefined ? "" : `, default ${JSON.stringify(resolved.default)}`;
     const description = value.description ?? resolved.description;
     const kind = el("span", { class: "soft" }, ` ${words(value)}${needed}${usual}`);
-    return el("li", {}, el("code", {}, name), kind, description ? ` – ${description}` : null, shape(value, depth + 1));
+    return el("li", {}, el("code", {}, name), kind, description ? [" – ", prose(description)] : null, shape(value, depth + 1));
   };
   return el("ul", { class: "shape" }, Object.entries(schema.properties).map(field));
 }
@@ -69,7 +72,7 @@ function example(given, depth = 0) {
   const schema = resolve(given);
   const preset = schema.example ?? schema.examples?.[0] ?? schema.default;
   if (preset !== undefined) return preset;
-  if (depth > DEEPEST) return null;
+  if (depth > MAX_DEPTH) return null;
   if (schema.enum) return schema.enum[0];
   const first = choices(schema)?.[0] ?? schema.allOf?.[0];
   if (first) return example(first, depth + 1);
@@ -101,7 +104,7 @@ function answers(operation) {
     const schema = jsonOf(response)?.schema;
     const shown = schema && (status.startsWith("2") || index === refused);
     const kind = shown ? el("span", { class: "soft" }, ` ${words(schema)}`) : null;
-    return el("li", {}, el("code", {}, status), ` ${response.description ?? ""}`, kind, shown ? shape(schema) : null);
+    return el("li", {}, el("code", {}, status), " ", prose(response.description ?? ""), kind, shown ? shape(schema) : null);
   });
 }
 
@@ -171,8 +174,8 @@ function byPath(paths) {
   model.addEventListener("change", choose);
   path.addEventListener("change", show);
   const inside = el("div", { class: "inside" },
-    el("p", {}, "Each POST that one model answers also exists below /models/NAME. The path chooses the model, "
-      + "whatever the field `model` of the body says."),
+    el("p", {}, prose("Each POST that one model answers also exists below /models/NAME. The path chooses the model, "
+      + "whatever the field `model` of the body says.")),
     el("h3", {}, "Try it"),
     el("p", {}, el("label", {}, "Model ", model), " ", el("label", {}, "Endpoint ", path)),
     place);
@@ -190,8 +193,7 @@ function endpoint(path, method, operation) {
   const body = bodyOf(operation);
   const verb = el("span", { class: `method ${method}` }, method.toUpperCase());
   const name = el("span", {}, verb, el("span", { class: "path" }, path));
-  const about = (operation.summary ?? "").split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));
-  const summary = operation.summary ? el("span", { class: "soft" }, "  ", about) : null;
+  const summary = operation.summary ? el("span", { class: "soft" }, "  ", prose(operation.summary)) : null;
   const inside = el("div", { class: "inside" });
   const box = el("details", {}, el("summary", {}, name, summary), inside);
   box.dataset.words = `${method} ${path} ${operation.summary ?? ""}`.toLowerCase();
@@ -199,7 +201,7 @@ function endpoint(path, method, operation) {
   box.addEventListener("toggle", () => {
     if (inside.childElementCount) return;
     const parts = [
-      operation.description ? el("p", {}, operation.description) : null,
+      operation.description ? el("p", {}, prose(operation.description)) : null,
       ...(body ? [el("h3", {}, "Request"), el("p", { class: "soft" }, words(body.schema)), shape(body.schema)] : []),
       el("h3", {}, "Answers"),
       el("ul", { class: "shape" }, answers(operation)),

@@ -7,7 +7,7 @@ export class History {
   }
 
   clear() {
-    Object.assign(this, { taken: 0, step: 5, capacity: 0, at: 0, server: {}, models: [] });
+    Object.assign(this, { started: null, taken: 0, step: 5, capacity: 0, at: 0, server: {}, models: [] });
   }
 
   /** Returns the path of the points that are missing. */
@@ -17,10 +17,10 @@ export class History {
 
   /** Adds an answer. Returns false if it is of a restarted server, whose points begin anew: they must be requested. */
   add(answer) {
-    const restarted = answer.taken < this.taken;
+    const restarted = this.started !== null && answer.started_unix_s !== this.started;
     if (restarted) this.clear();
     const taken = restarted ? 0 : answer.taken;
-    Object.assign(this, { taken, step: answer.step_s, capacity: answer.capacity, at: answer.at_unix_ms });
+    Object.assign(this, { started: answer.started_unix_s, taken, step: answer.step_s, capacity: answer.capacity, at: answer.at_unix_ms });
     if (!restarted) {
       this.server = this.extended(this.server, answer.server);
       this.models = answer.models.map(({ name, ...figures }) => {

@@ -47,7 +47,7 @@ function prepare() {
   }
   filled = example;
   find("text-label").textContent = label;
-  find("query-box").hidden = !example.query;
+  find("query-box").hidden = !task().query;
 }
 
 async function ask(event) {
@@ -69,7 +69,7 @@ async function ask(event) {
     programs(chosen.path, body);
     find("answer").hidden = false;
     showFailure(find("failure"), null);
-    tokens(body);
+    await tokens(body);
   } catch (failure) {
     find("answer").hidden = true;
     showFailure(find("failure"), failure);

@@ -3,7 +3,7 @@
 
 const VARIABLE = "BIGBATCH_API_KEY";
 
-/** Returns [language, text] for a POST of `body` to `path`; `keyed` if the server needs a key. */
+/** Returns [language, text] for a POST of `body` to `path`; `keyed` if a key was entered in this tab. */
 export function snippets(path, body, keyed) {
   const url = new URL(path, location.origin).href;
   return [

@@ -47,6 +47,7 @@ export const TASKS = {
   },
   ranking: {
     name: "ranking",
+    query: true,
     kinds: ["reranker"],
     label: "Texts, one per line",
     path: "/rerank",

@@ -13,8 +13,8 @@ export class Window {
   }
 
   add(answer) {
-    // Counters that went back belong to a restarted process.
-    if (this.latest && answer.uptime_s < this.latest.uptime_s) this.answers = [];
+    // The counters of a restarted process begin anew.
+    if (this.latest && answer.started_unix_s !== this.latest.started_unix_s) this.answers = [];
     this.answers.push(answer);
     while (this.answers.length > 2 && answer.uptime_s - this.answers[1].uptime_s > this.seconds) {
       this.answers.shift();
