@@ -1,7 +1,7 @@
 //! `bigbatch`: long-context ModernBERT encoders at high concurrency in a fixed memory budget.
 //!
 //! The program parses the command line, reads and writes files of texts, prints, and maps outcomes to exit codes: 0
-//! success, 1 a failed verdict, a regression or rows that failed, 2 bad usage or input, 3 a device that only a new
+//! success, 1 a failed verdict, an interrupted run, a regression or rows that failed, 2 bad usage or input, 3 a device that only a new
 //! process can use again. It has no logic of its own: inference is `bigbatch-engine`, HTTP `bigbatch-server`, test
 //! plans `bigbatch-validate`. Each command is a file below `cli`.
 

@@ -2,6 +2,7 @@
 //! code 1 means a regression, 2 that the two cannot be compared; the statistics are in
 //! `bigbatch_validate`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -44,12 +45,30 @@ fn parse_margin(text: &str) -> Result<f64, String> {
     }
 }
 
+fn file_of(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(json::RESULTS) } else { path.to_owned() }
+}
+
 fn read_results(paths: &[PathBuf]) -> Result<Vec<Results>, Error> {
-    let file = |path: &Path| if path.is_dir() { path.join(json::RESULTS) } else { path.to_owned() };
-    paths.iter().map(|path| json::read_results(&file(path))).collect()
+    paths.iter().map(|path| json::read_results(&file_of(path))).collect()
+}
+
+/// Rejects a file that is given twice on one side: it would count as two independent runs.
+fn require_distinct(paths: &[PathBuf]) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    let twice = |path: &&PathBuf| {
+        let file = file_of(path);
+        !seen.insert(file.canonicalize().unwrap_or(file))
+    };
+    match paths.iter().find(twice) {
+        Some(path) => Err(format!("{} is given twice; each run counts once", path.display())),
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn compare(args: Compare) -> CommandResult {
+    require_distinct(&args.before)?;
+    require_distinct(&args.after)?;
     let (before, after) = (read_results(&args.before)?, read_results(&args.after)?);
     let (before, after): (Vec<&Results>, Vec<&Results>) =
         (before.iter().collect(), after.iter().collect());

@@ -19,7 +19,7 @@ use super::{CommandResult, say};
 #[command(after_help = "\
 Examples:
   bigbatch report report
-  bigbatch report report --into README.md --compact results.json")]
+  bigbatch report report --into page.md --compact compact.json")]
 pub(crate) struct Report {
     /// Directory that `validate` wrote, to regenerate its reports; or a results.json, for --into and --compact
     /// only
@@ -32,9 +32,13 @@ pub(crate) struct Report {
     /// those of this run; repeatable
     #[arg(long, value_name = "FILE.md")]
     into: Vec<PathBuf>,
-    /// Also write compact results, without the series that only charts need; `report` and `compare` accept them
+    /// Also write compact results, without the series that only charts need, to a new file; `report` and `compare`
+    /// accept them
     #[arg(long, value_name = "OUT.json")]
     compact: Option<PathBuf>,
+    /// Overwrite the file of --compact
+    #[arg(long, requires = "compact")]
+    force: bool,
 }
 
 pub(crate) fn report(args: Report) -> CommandResult {
@@ -54,6 +58,13 @@ pub(crate) fn report(args: Report) -> CommandResult {
         files.push(("tables", path, fill(&page, &results).map_err(|error| name(&error))?));
     }
     if let Some(path) = &args.compact {
+        if path.exists() && !args.force {
+            return Err(format!(
+                "--compact: {} exists; add --force to overwrite it",
+                path.display()
+            )
+            .into());
+        }
         let mut text = Vec::new();
         json::results(&compact(results.clone()), &mut text)?;
         files.push(("compact", path, String::from_utf8(text)?));

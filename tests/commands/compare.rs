@@ -153,6 +153,8 @@ fn results_that_cannot_be_compared_exit_with_2_and_the_reason() {
     refused(compare(&changed, &[]), &["no cell was run on both sides"]);
     let absent = scratch.path("absent.json");
     refused(bigbatch(["compare", text(&before), text(&absent)]).run(), &["absent.json"]);
+    let thrice = format!("{0},{0}", text(&before));
+    refused(bigbatch(["compare", &thrice, text(&before)]).run(), &["is given twice"]);
 }
 
 #[test]

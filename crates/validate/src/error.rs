@@ -10,12 +10,14 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The plan's file is missing, unreadable or not UTF-8.
-    #[error("cannot read the plan {path}: {source}; give the path of a TOML file, or one of {names}", names = crate::plan::BUILT_IN.map(|(name, _)| name).join(", "), path = path.display())]
+    #[error("cannot read the plan {path}: {source}; give the path of a TOML file, or one of {built_in}", path = path.display())]
     PlanUnreadable {
         /// The plan's file.
         path: PathBuf,
         /// The operating system's error.
         source: std::io::Error,
+        /// The names of the built-in plans.
+        built_in: String,
     },
     /// The plan has broken TOML syntax, an unknown key, or a value of the wrong type.
     #[error("{origin}:{line}: {message}")]

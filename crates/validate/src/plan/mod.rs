@@ -248,7 +248,7 @@ impl Plan {
     }
 
     /// Reads and checks a plan: a built-in one by its name (`quick`, `big-batch`, `long-context`, `open-loop`), else
-    /// a file.
+    /// a file. A file with such a name is `./quick`.
     ///
     /// # Errors
     /// [`Error::PlanUnreadable`], or those of [`Plan::parse`].
@@ -256,8 +256,10 @@ impl Plan {
         if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| path.as_os_str() == *name) {
             return Plan::parse(text, name);
         }
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::PlanUnreadable { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| {
+            let built_in = BUILT_IN.map(|(name, _)| name).join(", ");
+            Error::PlanUnreadable { path: path.to_owned(), source, built_in }
+        })?;
         let mut plan = Plan::parse(&text, &path.display().to_string())?;
         plan.folder = path.parent().map(Path::to_owned).unwrap_or_default();
         Ok(plan)

@@ -18,7 +18,7 @@ pub fn toml(results: &Results) -> String {
     );
     comment(
         &mut out,
-        "Load it with: bigbatch serve --config recommended.toml, and --model for the model that was measured.",
+        "Load it with: bigbatch serve --config recommended.toml, with --model for a model that is not embedded.",
     );
     let facts = [&results.plan.name, &target.model, &target.device, &target.dtype];
     let facts: Vec<&str> =
@@ -35,6 +35,10 @@ pub fn toml(results: &Results) -> String {
             "The settings hold for this model; `serve` refuses the file for another.",
         );
         let _ = writeln!(out, "for_model = {}", value(&Value::Text(model)));
+        // A name that every `serve` knows; of other models the file has the name and not the source.
+        if results.target.model.starts_with("embedded:") {
+            let _ = writeln!(out, "model = {}", value(&Value::Text(results.target.model.clone())));
+        }
     }
     for recommendation in &results.recommendations {
         for setting in &recommendation.settings {

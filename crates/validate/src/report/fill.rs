@@ -42,9 +42,10 @@ const TABLES: [(&str, Make); 19] = [
 ///
 /// # Errors
 ///
-/// If a name is unknown or a table has no end marker; the message gives the line's number.
+/// If the page has no table, a name is unknown or a table has no end marker; the message gives the line's number.
 pub fn fill(page: &str, results: &Results) -> Result<String, String> {
     let mut out = String::with_capacity(page.len());
+    let mut filled = 0;
     let mut lines = page.lines().enumerate();
     while let Some((index, line)) = lines.next() {
         out.push_str(line);
@@ -63,6 +64,12 @@ pub fn fill(page: &str, results: &Results) -> Result<String, String> {
         if !lines.any(|(_, line)| line == END) {
             return Err(format!("line {number}: {name} has no end; put {END} on a line after it"));
         }
+        filled += 1;
+    }
+    if filled == 0 {
+        return Err(format!(
+            "the page has no table; put {BEGIN}verdicts{BEGIN_END} and {END} on lines of their own"
+        ));
     }
     Ok(out)
 }

@@ -13,7 +13,7 @@ use super::tables::{Alignment, Field, Table};
 /// Renders the whole report.
 pub fn render(results: &Results) -> String {
     let mut out = format!("# {}\n\n", escaped(&sentences::headline(results)));
-    if let Some(rest) = sentences::headline_rest(&results.conclusion) {
+    if let Some(rest) = sentences::headline_rest(results) {
         let _ = writeln!(out, "{}.\n", escaped(&rest));
     }
     let (name, description) = (escaped(&results.plan.name), escaped(&results.plan.description));

@@ -8,7 +8,7 @@ use crate::results::Results;
 use crate::results::recommendation::{AdviceFigure, Recommendation, Support, Topic, Unit};
 use crate::stats::{Interval, Trials};
 use crate::system::{FailureKind, MemorySample};
-use crate::verdict::{Conclusion, Criterion, Outcome, Verdict};
+use crate::verdict::{Criterion, Outcome, Verdict};
 use bigbatch_allocators::MemoryExperiment;
 
 use super::tables::table::or_dash;
@@ -55,9 +55,11 @@ fn nothing(results: &Results) -> Option<String> {
     }
 }
 
-/// Returns the outcomes that the headline does not count; `None` without any.
-pub(super) fn headline_rest(conclusion: &Conclusion) -> Option<String> {
+/// Returns the outcomes that the headline does not count, and whether the run was interrupted; `None` without any.
+pub(super) fn headline_rest(results: &Results) -> Option<String> {
+    let conclusion = &results.conclusion;
     let met = if conclusion.failed > 0 { conclusion.passed } else { 0 };
+    let interrupted = "the run was interrupted: this report covers the cells that it finished, and validate --resume runs the others";
     let parts: Vec<String> = [
         (met, "met"),
         (conclusion.not_shown, "not shown: the samples are too small"),
@@ -66,6 +68,7 @@ pub(super) fn headline_rest(conclusion: &Conclusion) -> Option<String> {
     .into_iter()
     .filter(|&(number, _)| number > 0)
     .map(|(number, word)| format!("{number} {word}"))
+    .chain(results.interrupted.then(|| interrupted.to_owned()))
     .collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }

@@ -19,7 +19,7 @@ pub fn render(results: &Results) -> String {
         out.push('\n');
     }
     out.push_str(&sentences::headline(results));
-    if let Some(rest) = sentences::headline_rest(&results.conclusion) {
+    if let Some(rest) = sentences::headline_rest(results) {
         let _ = write!(out, " ({rest})");
     }
     out.push('\n');

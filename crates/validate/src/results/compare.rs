@@ -390,6 +390,9 @@ fn differences(before: &[&Results], after: &[&Results]) -> Vec<String> {
         seen.sort();
         seen.dedup();
         if seen.len() > 1 {
+            let named =
+                |value: &String| if value.is_empty() { "unknown".into() } else { value.clone() };
+            let seen: Vec<String> = seen.iter().map(named).collect();
             found.push(format!("{what} differs: {}", seen.join(" and ")));
         }
     };

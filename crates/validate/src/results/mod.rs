@@ -36,10 +36,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// Returns the exit code: 1 if a limit is missed or no request was answered, else 0; with `strict` also 1 if a
-    /// limit is not shown or its cell was not run.
+    /// Returns the exit code: 1 if a limit is missed, no request was answered or the run was interrupted, else 0; with
+    /// `strict` also 1 if a limit is not shown or its cell was not run.
     pub fn exit_code(&self, strict: bool) -> u8 {
-        if self.results.answered_nothing() {
+        if self.results.answered_nothing() || self.results.interrupted {
             return 1;
         }
         match self.results.conclusion.outcome() {

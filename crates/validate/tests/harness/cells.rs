@@ -263,6 +263,7 @@ async fn one_run_of_several_does_not_pass_for_all() {
         run_async(&plan, target, &PieceCounter, &options, &Silent).await.expect("a report");
     let ran = report.results.cells.iter().filter(|cell| cell.figures().is_some()).count();
     assert_eq!(ran, 1, "the premise");
+    assert_eq!(report.exit_code(false), 1, "an interrupted run is no pass");
     for verdict in &report.results.verdicts {
         assert_eq!(verdict.outcome, Outcome::NotShown, "{verdict:?}");
         assert_eq!(verdict.reason, "2 of 3 runs were not run");

@@ -123,12 +123,8 @@ fn banner(out: &mut Markup, results: &Results) {
     let sign = outcome.map_or("●", blocks::sign);
     out.element("span", &[("class", &"sign"), ("aria-hidden", &"true")], sign).raw("<div>\n");
     out.element("strong", &[], sentences::headline(results));
-    if let Some(rest) = sentences::headline_rest(&results.conclusion) {
+    if let Some(rest) = sentences::headline_rest(results) {
         out.element("p", &[], rest);
-    }
-    if results.interrupted {
-        let note = "The run was interrupted; this report covers the cells that it finished.";
-        out.element("p", &[], note);
     }
     out.raw("</div>\n</div>\n");
 }
