@@ -42,12 +42,13 @@ fn errors_are_one_line() {
         (&["--api-key-file", text(&empty)], "holds no key"),
         (&["--api-key", " "], "the key is empty"),
         (&["--tls-cert", "no-such", "--tls-key", "no-such"], "--tls-cert: no-such"),
-        (&["--model", "a=embedded", "--model", "a=embedded"], "two models have the same name"),
+        (&["--model", "a=embedded", "--model", "a=embedded"], "two models have the name a"),
         (
             &["--model", "a=embedded", "--model", "b=embedded", "--memory-budget", "1MiB"],
             "several models share",
         ),
         (&["--log-level", "a=b=c"], "--log-level"),
+        (&["--log-level", "inof"], "is no level"),
     ];
     for (args, says) in cases {
         let done = bigbatch(["serve", "--port", "0"].iter().chain(args)).run();

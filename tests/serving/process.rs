@@ -14,6 +14,8 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
 pub(crate) struct Process {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// What it printed when it began to listen.
+    pub(crate) line: String,
 }
 
 impl Process {
@@ -39,9 +41,10 @@ impl Process {
             sender.send(line).ok();
         });
         let line = line.recv_timeout(TIMEOUT).expect("the server prints its address");
-        let address = line.trim().rsplit('/').next().and_then(|address| address.parse().ok());
+        let line = line.trim().to_owned();
+        let address = line.rsplit('/').next().and_then(|address| address.parse().ok());
         let address = address.unwrap_or_else(|| panic!("no address in '{line}'"));
-        let process = Process { child, address };
+        let process = Process { child, address, line };
         process.until("/ready", |answer| status(answer) == 200);
         process
     }

@@ -1,4 +1,5 @@
-//! SIGTERM drains without losing an accepted request; Ctrl-C waits for those alone; SIGHUP reloads the API keys and blocks no other signal.
+//! SIGTERM drains without losing an accepted request; Ctrl-C skips the drain delay; SIGHUP reloads the API keys and blocks
+//! no other signal.
 
 use std::fs::OpenOptions;
 use std::io::Write;

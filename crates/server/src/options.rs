@@ -46,7 +46,8 @@ pub struct Options {
     pub request_timeout: Duration,
     /// What happens to fields of a request that its endpoint does not have: `--unknown-fields`.
     pub unknown_fields: UnknownFieldPolicy,
-    /// Whether each answered request is logged at `info`, else at `debug`: `--access-log`.
+    /// Whether each answered request is logged at `info`, else at `debug`, as health checks and scrapes always are:
+    /// `--access-log`.
     pub access_log: bool,
     /// Maximum log lines per second about requests that get no answer, for each reason: `--log-rate`. Those left
     /// out are counted in the next one.

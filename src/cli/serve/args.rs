@@ -1,7 +1,6 @@
 //! The options of `serve`, and their conversion to those of the server crate. Each option is also an
 //! environment variable and a key of `--config`: see `config_sources`.
 
-use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -71,7 +70,7 @@ pub(crate) struct Serve {
     /// `bigbatch_log_dropped_total`
     #[arg(long, help_heading = LOG, value_name = "SIZE", default_value = "1MiB", value_parser = units::parse_bytes)]
     pub(super) log_buffer: u64,
-    /// Log one line per answered request [default: false]
+    /// Log one line per answered request, at level info; not of health checks and scrapes [default: false]
     #[arg(long, help_heading = LOG, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Options::default().access_log, action = clap::ArgAction::Set, hide_default_value = true)]
     access_log: bool,
     /// TOML file of these options, with `_` for `-` in their names
@@ -97,8 +96,8 @@ pub(super) enum LogFormat {
 #[command(next_help_heading = "Address and access")]
 pub(super) struct Listen {
     /// Address to listen on: an IP address or a name, such as localhost; 0.0.0.0 is all of this machine
-    #[arg(long, visible_alias = "hostname", value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_parser = parse_host)]
-    pub(super) host: IpAddr,
+    #[arg(long, visible_alias = "hostname", value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub(super) host: String,
     /// Port to listen on; 0 picks a free one
     #[arg(long, short, value_name = "PORT", default_value_t = 8080)]
     pub(super) port: u16,
@@ -199,19 +198,6 @@ struct Limits {
     /// --request-timeout]
     #[arg(long, help_heading = SHUTDOWN, value_name = "SECONDS", value_parser = parse_seconds)]
     drain_timeout: Option<f64>,
-}
-
-/// Parses an address, or the name of one. Of several, the first of IPv4 wins, as clients of `localhost` expect.
-fn parse_host(text: &str) -> Result<IpAddr, String> {
-    if let Ok(address) = text.parse() {
-        return Ok(address);
-    }
-    let found = (text, 0)
-        .to_socket_addrs()
-        .map_err(|error| format!("it is no IP address, and no name of one: {error}"))?;
-    let addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
-    let first = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
-    first.copied().ok_or_else(|| "the name has no address".into())
 }
 
 /// Parses the size of a head. hyper requires a buffer of at least 8 KiB, and every connection may fill its own.

@@ -21,12 +21,7 @@ pub(super) struct Log(LogWriter);
 impl Log {
     /// Sends log lines and panics to standard error; standard output is for the address and `--print-config`.
     pub(super) fn init(args: &Serve) -> Result<Log, Box<dyn Error>> {
-        let filter = EnvFilter::try_new(&args.log_level).map_err(|error| {
-            format!(
-                "--log-level {}: {error}; use a level or a filter such as info,bigbatch_server=debug",
-                args.log_level
-            )
-        })?;
+        let filter = parse_filter(&args.log_level)?;
         let writer = LogWriter::start(stderr(), args.log_buffer as usize)
             .map_err(|error| format!("cannot start the thread that writes the log: {error}"))?;
         let lines = writer.clone();
@@ -54,6 +49,25 @@ impl Log {
         // Never fails: what cannot be written is counted.
         let _ = self.0.write_all(format!("{}\n", escape_lines(line)).as_bytes());
     }
+}
+
+/// Parses `--log-level`. To the library a word that is no level is a target, so that a misspelt level would silence
+/// everything.
+fn parse_filter(text: &str) -> Result<EnvFilter, String> {
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |word: &str| levels.iter().any(|level| level.eq_ignore_ascii_case(word.trim()));
+    let unknown = text.split(',').find(|part| !part.contains(['=', '[']) && !is_level(part));
+    let reason = match unknown {
+        Some(word) => format!("{word:?} is no level"),
+        None => match EnvFilter::try_new(text) {
+            Ok(filter) => return Ok(filter),
+            Err(error) => error.to_string(),
+        },
+    };
+    let levels = levels.join(", ");
+    Err(format!(
+        "--log-level {text}: {reason}; use {levels}, or a filter such as info,bigbatch_server=debug"
+    ))
 }
 
 impl Drop for Log {
@@ -95,6 +109,19 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused() {
+        for good in ["info", "WARN", "off", "info,bigbatch_server=debug", "bigbatch_server=trace"] {
+            assert!(parse_filter(good).is_ok(), "{good}");
+        }
+        for (bad, word) in
+            [("inof", "inof"), ("warning", "warning"), ("info,debgu", "debgu"), ("", "\"\"")]
+        {
+            let error = parse_filter(bad).err().unwrap_or_default();
+            assert!(error.contains(word) && error.contains("trace, or a filter"), "{bad}: {error}");
         }
     }
 

@@ -9,7 +9,8 @@ mod logging;
 mod open_files;
 
 use std::error::Error;
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,8 @@ use bigbatch_engine::{
 use bigbatch_server::observe::LogWriter;
 use bigbatch_server::serve::{Gateway, Shutdown, Tls};
 use bigbatch_server::startup::{self, UnstartedModel};
-use bigbatch_server::{App, Keys, Lifecycle, Models, Phase, router};
+use bigbatch_server::{App, Keys, Lifecycle, Models, Phase, Transport, router};
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
@@ -48,7 +50,7 @@ pub(crate) fn serve(args: Serve) -> CommandResult {
     // tokio panics where the system has no thread for a worker.
     let runtime = catch_panic(|| Builder::new_multi_thread().enable_all().build())??;
     let code = match run(&runtime, args, log.writer()) {
-        Ok(Shutdown::Drained | Shutdown::Cut { .. }) => 0,
+        Ok(Shutdown::Drained | Shutdown::Cut { .. } | Shutdown::Aborted) => 0,
         Ok(Shutdown::DeviceLost) => {
             tracing::error!("the device is lost; restart this process");
             3
@@ -67,7 +69,8 @@ pub(crate) fn serve(args: Serve) -> CommandResult {
 
 fn run(runtime: &Runtime, args: Serve, log: LogWriter) -> Result<Shutdown, Box<dyn Error>> {
     let keys = Keys::load(args.listen.api_key.as_deref(), args.listen.api_key_file.clone())?;
-    if !args.listen.host.is_loopback() && !keys.required() {
+    let addresses = resolve(&args.listen.host, args.listen.port)?;
+    if addresses.iter().any(|address| !address.ip().is_loopback()) && !keys.required() {
         tracing::warn!(
             host = %args.listen.host,
             "other machines can reach this address and no API key is required; set --api-key-file"
@@ -75,23 +78,34 @@ fn run(runtime: &Runtime, args: Serve, log: LogWriter) -> Result<Shutdown, Box<d
     }
     let files = args.listen.tls_cert.clone().zip(args.listen.tls_key.clone());
     let tls = files.map(|(certificate, key)| Tls::load(certificate, key)).transpose()?;
-    runtime.block_on(listen(args, Arc::new(keys), tls.map(Arc::new), log))
+    runtime.block_on(listen(args, &addresses, Arc::new(keys), tls.map(Arc::new), log))
+}
+
+/// Returns the addresses of `--host`, those of IPv4 first: a client of `localhost` tries these too.
+fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    // As in a URL: [::1].
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    let found = (bare, port).to_socket_addrs().map_err(|error| {
+        format!("--host: {host} is neither an IP address nor a name that resolves: {error}")
+    })?;
+    let mut addresses: Vec<SocketAddr> = found.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    Ok(addresses)
 }
 
 async fn listen(
     args: Serve,
+    addresses: &[SocketAddr],
     keys: Arc<Keys>,
     tls: Option<Arc<Tls>>,
     log: LogWriter,
 ) -> Result<Shutdown, Box<dyn Error>> {
-    let address = SocketAddr::new(args.listen.host, args.listen.port);
     let mut transport = args.transport();
     let limit = raise_open_file_limit();
     if let Some(warning) = open_files::fit(&mut transport, args.chose_connections(), limit)? {
         tracing::warn!("{warning}");
     }
-    let listener = bigbatch_server::serve::listen(address, &transport)
-        .map_err(|error| format!("--host and --port: cannot listen on {address}: {error}"))?;
+    let listener = listen_on_first(addresses, &transport)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     say!("listening on {scheme}://{}", listener.local_addr()?);
     let (door, options) = (Gateway::default(), args.options());
@@ -99,7 +113,7 @@ async fn listen(
         tracing::warn!("{warning}");
     }
     let (life, observe) = (door.life().clone(), door.counters().clone());
-    let mut cut = tokio::spawn(handle_signals(
+    let mut abort = tokio::spawn(handle_signals(
         Signals::new()?,
         life.clone(),
         keys.clone(),
@@ -110,7 +124,7 @@ async fn listen(
     let mut serving = std::pin::pin!(serving);
     let app = tokio::select! {
         ended = &mut serving => return Ok(ended),
-        _ = &mut cut => return Ok(Shutdown::Drained),
+        _ = &mut abort => return Ok(aborted(0)),
         models = load_models_blocking(args) => {
             App::with_guards(models?, options, keys, life, observe.clone())
         }
@@ -132,11 +146,35 @@ async fn listen(
             }
             Ok(ended)
         }
-        _ = &mut cut => {
-            tracing::warn!(requests = observe.in_flight(), "interrupted again: stopped without answering");
-            Ok(Shutdown::Drained)
+        _ = &mut abort => Ok(aborted(observe.in_flight())),
+    }
+}
+
+/// Listens on the first of the addresses that it can listen on.
+fn listen_on_first(
+    addresses: &[SocketAddr],
+    limits: &Transport,
+) -> Result<TcpListener, Box<dyn Error>> {
+    let mut refused = String::from("--host: the name has no address");
+    for &address in addresses {
+        match bigbatch_server::serve::listen(address, limits) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => {
+                let hint = match error.kind() {
+                    ErrorKind::AddrInUse => "; stop what listens there, or choose another --port",
+                    _ => "",
+                };
+                refused = format!("--host and --port: cannot listen on {address}: {error}{hint}");
+            }
         }
     }
+    Err(refused.into())
+}
+
+/// Logs that the second SIGINT ended the server, and returns how it ended.
+fn aborted(requests: usize) -> Shutdown {
+    tracing::warn!(requests, "interrupted again: exiting without answering the requests in flight");
+    Shutdown::Aborted
 }
 
 /// Runs [`load_models`] on a thread of its own: tokio's blocking pool panics if the system has none. Errors keep
@@ -174,10 +212,16 @@ fn load_models(args: &Serve) -> Result<Models, Box<dyn Error + Send + Sync>> {
         }
         warn_of_limits(args, &model);
         let name = name.map_or_else(|| model.name.clone(), str::to_owned);
+        if list.iter().any(|other: &UnstartedModel| other.name == name) {
+            return Err(format!(
+                "two models have the name {name}; give each --model its own: NAME=SOURCE"
+            )
+            .into());
+        }
         list.push(UnstartedModel { name, source: source.into(), model });
     }
-    let models = Models::new(startup::start(list, &options)?)
-        .ok_or("two models have the same name; give each --model its own: NAME=SOURCE")?;
+    let models =
+        Models::new(startup::start(list, &options)?).ok_or("two models have the same name")?;
     for served in models.iter() {
         warm_up(&served.engine)?;
         let (model, device) = (&served.name, &served.engine.device().name);
@@ -279,7 +323,9 @@ async fn handle_signals(
             () = signals.stop() => {}
         }
     }
-    tracing::info!("stopping: rejecting new requests, answering those in flight");
+    tracing::info!(
+        "stopping: rejecting new requests, answering those in flight; Ctrl-C exits without that"
+    );
     life.enter(Phase::Closing);
     signals.interrupt.recv().await;
 }
@@ -328,8 +374,18 @@ mod tests {
     use clap::Parser;
     use tokio::sync::Notify;
 
-    use super::{load_models_blocking, reload_when, split_name};
+    use super::{load_models_blocking, reload_when, resolve, split_name};
     use crate::cli::{Cli, Command};
+
+    #[test]
+    fn a_host_is_an_address_or_a_name() {
+        let of = |host| resolve(host, 80).map(|found| found[0].to_string());
+        assert_eq!(of("::1").as_deref(), Ok("[::1]:80"));
+        assert_eq!(of("[::1]").as_deref(), Ok("[::1]:80"));
+        assert_eq!(of("localhost").as_deref(), Ok("127.0.0.1:80"));
+        let error = resolve("no.such.host.invalid", 80).expect_err("RFC 6761 keeps it free");
+        assert!(error.starts_with("--host: no.such.host.invalid is neither"), "{error}");
+    }
 
     #[tokio::test]
     async fn an_error_at_start_up_keeps_its_type() {

@@ -10,6 +10,7 @@ use axum::response::Response;
 
 use crate::app::App;
 use crate::error::{OTHER_REASON, PublicMessage, Reason};
+use crate::lifecycle::Phase;
 use crate::observe::{Endpoint, OTHER, RequestOutcome};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -91,10 +92,10 @@ impl RequestRecorder<'_> {
         let Endpoint { method, route } = endpoint;
         let latency_ms = (latency.as_secs_f64() * 1e5).round() / 1e2;
         match *outcome {
-            // Health checks and scrapes come every few seconds.
             RequestOutcome::Ok if app.options.access_log && endpoint.computes() => {
                 tracing::info!(request_id, method, route, latency_ms, "answered");
             }
+            // Among them health checks and scrapes, which come every few seconds.
             RequestOutcome::Ok => {
                 tracing::debug!(request_id, method, route, latency_ms, "answered");
             }
@@ -102,6 +103,12 @@ impl RequestRecorder<'_> {
                 tracing::info!(
                     request_id, method, route, status, reason, latency_ms, left_out, "refused"
                 );
+            }
+            // A probe is told that the server drains or loads; what has failed has a line of its own.
+            RequestOutcome::Refused(status, reason)
+                if !endpoint.computes() && app.life.phase() != Phase::Ready =>
+            {
+                tracing::debug!(request_id, method, route, status, reason, latency_ms, "unhealthy");
             }
             RequestOutcome::Refused(status, reason) => {
                 tracing::warn!(

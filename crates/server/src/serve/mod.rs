@@ -49,6 +49,8 @@ pub enum Shutdown {
         /// Connections that were cut off.
         connections: usize,
     },
+    /// The program stopped it without waiting for requests.
+    Aborted,
     /// A device is lost; only a restart helps: exit code 3.
     DeviceLost,
 }
