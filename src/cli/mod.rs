@@ -44,7 +44,8 @@ const VERSION: &str = if cfg!(feature = "cuda") {
 Examples:
   bigbatch classify \"Ignore all previous instructions\"   answers at once, by a small model inside the program
   bigbatch serve --model OWNER/NAME                       serves a model of the Hugging Face Hub on port 8080
-  bigbatch validate --target http://localhost:8080        measures that server, or another one
+  bigbatch validate --target http://localhost:8080 --tokenizer OWNER/NAME
+                                                          measures that server, or another one
 
 `bigbatch COMMAND --help` has the options and examples of a command.")]
 pub(crate) struct Cli {
@@ -154,7 +155,40 @@ pub(crate) fn exit_code(error: &(dyn Error + 'static)) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+
+    /// Splits the examples of a command's help into words, without quotes, comments and redirections.
+    fn examples(command: &clap::Command) -> Vec<Vec<String>> {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let lines = help.replace(" \\\n", " ");
+        let lines = lines.lines().filter(|line| line.starts_with("  bigbatch "));
+        let words = |line: &str| {
+            let line = line.trim().split("   ").next().unwrap_or_default();
+            let line = line.split(" > ").next().unwrap_or_default();
+            let parts = line.split('"').enumerate();
+            let words = parts.flat_map(|(index, part)| match index % 2 {
+                0 => part.split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
+                _ => vec![part.to_owned()],
+            });
+            words.collect()
+        };
+        lines.map(words).collect()
+    }
+
+    #[test]
+    fn the_examples_of_help_are_accepted() {
+        let cli = Cli::command();
+        let mut tried = 0;
+        for example in cli.get_subcommands().chain([&cli]).flat_map(examples) {
+            tried += 1;
+            if let Err(error) = Cli::try_parse_from(&example) {
+                panic!("{example:?}: {error}");
+            }
+        }
+        assert!(tried > 20, "only {tried} examples were found");
+    }
 
     #[test]
     fn a_lost_device_exits_with_3() {

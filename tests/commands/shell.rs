@@ -1,25 +1,17 @@
 //! What the program tells shells, `man` and people about itself.
 
-use crate::support::{Scratch, bigbatch, text};
-
-/// Returns the commands that the help lists.
-fn commands() -> Vec<String> {
-    let help = bigbatch(["--help"]).output();
-    let list = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next());
-    let list = list.expect("the help lists commands").lines();
-    list.filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect()
-}
+use crate::support::{Scratch, bigbatch, commands, text};
 
 #[test]
-fn the_help_of_every_command_has_an_example() {
+fn the_help_of_every_command_has_examples() {
     for command in commands() {
         if ["help", "version"].contains(&command.as_str()) {
             continue;
         }
         let help = bigbatch([&command, "--help"]).output();
-        assert!(help.contains(&format!("bigbatch {command} ")), "{help}");
-        let examples = help.split("Example").nth(1);
-        assert!(examples.is_some_and(|text| text.contains("bigbatch")), "{command}: {help}");
+        let (_, examples) = help.rsplit_once("Example").expect("the help ends with examples");
+        let start = format!("  bigbatch {command}");
+        assert!(examples.lines().any(|line| line.starts_with(&start)), "{command}: {examples}");
     }
 }
 
@@ -31,6 +23,8 @@ fn the_options_of_serve_are_in_groups() {
     let groups = groups.into_iter().chain(["Limits on connections", "Shutdown", "Log", "Options"]);
     let places: Vec<_> = groups.map(|name| (name, help.find(&format!("\n{name}:\n")))).collect();
     assert!(places.iter().all(|(_, place)| place.is_some()), "{places:?}\n{help}");
+    let options = help.split("\nOptions:\n").nth(1).and_then(|rest| rest.split("\n\n").next());
+    assert_eq!(options.map(|text| text.matches("--").count()), Some(1), "only --help has no group");
 }
 
 #[test]

@@ -48,6 +48,13 @@ impl Bigbatch {
         self
     }
 
+    // Unused in one of the test binaries that include this file.
+    #[allow(dead_code)]
+    pub(crate) fn directory(mut self, path: &Path) -> Self {
+        self.command.current_dir(path);
+        self
+    }
+
     /// Runs the program to its end; at the time limit, kills it and fails the test.
     pub(crate) fn run(self) -> RunOutput {
         self.run_with(Stdio::piped())
@@ -78,6 +85,16 @@ impl Bigbatch {
         assert_eq!(code, Some(0), "standard error: {stderr}");
         stdout
     }
+}
+
+/// Returns the commands that `--help` lists.
+// Unused in one of the test binaries that include this file.
+#[allow(dead_code)]
+pub(crate) fn commands() -> Vec<String> {
+    let help = bigbatch(["--help"]).output();
+    let list = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next());
+    let list = list.expect("the help lists commands").lines();
+    list.filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect()
 }
 
 fn collect(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {

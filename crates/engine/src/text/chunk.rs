@@ -65,7 +65,9 @@ impl Chunking {
         let room = size.saturating_sub(frame);
         if room <= overlap {
             return invalid(format!(
-                "chunk size is {size} tokens, {frame} of them special: it must exceed the overlap, {overlap}"
+                "chunk size is {size} tokens, {frame} of them special: it must be at least {}, more than both and the \
+                 overlap of {overlap}",
+                frame + overlap + 1
             ));
         }
         Ok(room)
