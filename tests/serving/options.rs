@@ -36,7 +36,7 @@ fn errors_are_one_line() {
     let scratch = Scratch::new();
     let unknown = scratch.file("unknown.toml", "max_batch_token = 1\n");
     let empty = scratch.file("keys", "\n");
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["--config", text(&unknown)], "unknown key `max_batch_token`"),
         (&["--config", "no-such-file"], "cannot read no-such-file"),
         (&["--api-key-file", text(&empty)], "holds no key"),
