@@ -109,7 +109,7 @@ fn a_text_that_is_too_long_is_an_error_without_truncate() {
     let no_room = ["embed", "--truncate", "--max-batch-tokens", "2", "a text"];
     rule.check("no room beside the special tokens", bigbatch(no_room), "no room for text");
     for (chunk, said) in
-        [("--chunk=49", "the limit is 48"), ("--chunk=10,8", "must exceed the overlap")]
+        [("--chunk=49", "the limit is 48"), ("--chunk=10,8", "it must be at least 11")]
     {
         rule.check(chunk, bigbatch(["tag", limits[0], limits[1], chunk, "a text"]), said);
     }

@@ -77,7 +77,7 @@ fn sizes_that_cannot_be_honoured_are_refused() {
     };
     assert_eq!(split(64, 61), None);
     assert!(split(65, 0).unwrap().contains("the limit is 64"));
-    assert!(split(64, 62).unwrap().contains("must exceed the overlap"));
+    assert!(split(64, 62).unwrap().contains("it must be at least 65"));
     assert!(split(2, 0).is_some() && split(0, 0).is_some());
     assert!(Chunks::task(&Task::FillMask { top_k: 1 }).is_err());
 }

@@ -65,8 +65,7 @@ impl Chunking {
         let room = size.saturating_sub(frame);
         if room <= overlap {
             return invalid(format!(
-                "chunk size is {size} tokens, {frame} of them special: it must be at least {}, more than both and the \
-                 overlap of {overlap}",
+                "chunk size is {size} tokens, {frame} of them special: with an overlap of {overlap} it must be at least {}",
                 frame + overlap + 1
             ));
         }
