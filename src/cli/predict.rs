@@ -147,7 +147,7 @@ fn run_task(
     common: CommonOptions,
     chunk: Option<Chunking>,
     task: Task,
-    first_text: Option<String>,
+    context: Option<String>,
     detail: Detail,
 ) -> CommandResult {
     let overlong = match chunk {
@@ -157,6 +157,6 @@ fn run_task(
     };
     let CommonOptions { batch, model, vectors, .. } = common;
     let kind = task.kind();
-    let task = TextTask { task, overlong, first_text: first_text.map(Into::into) };
+    let task = TextTask { task, overlong, context: context.map(Into::into) };
     batch::run(batch, task, detail, || model.start_engine(kind, &vectors))
 }

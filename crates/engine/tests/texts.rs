@@ -3,9 +3,10 @@
 use std::cell::Cell;
 
 use bigbatch_engine::{
-    Answer, Chunking, Engine, EngineOptions, Input, Model, Overlong, Request, RequestError,
-    RopeOverride, Task, TaskKind, TextTask, Truncate,
+    Aggregation, Answer, Chunking, Engine, EngineOptions, Input, Model, Overlong, Request,
+    RequestError, RopeOverride, Task, TaskKind, TextTask, Truncate,
 };
+use serde_json::json;
 
 fn engine(task: TaskKind, max_concurrent_requests: usize) -> Engine {
     let checkpoint = bigbatch_models::checkpoint("random", task).unwrap();
@@ -13,6 +14,37 @@ fn engine(task: TaskKind, max_concurrent_requests: usize) -> Engine {
     let mut options = EngineOptions { max_concurrent_requests, ..EngineOptions::default() };
     options.device.max_batch_tokens = Some(512);
     Engine::start(model, &options).unwrap()
+}
+
+#[test]
+fn windows_have_the_prompt_of_texts_that_are_read_whole() {
+    let read = |kind, task: &Task, has_prompt: bool, overlong| {
+        let checkpoint = bigbatch_models::checkpoint("random", kind).unwrap();
+        let mut model = Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap();
+        if has_prompt {
+            let prompts = json!({"prompts": {"a": "a prompt: "}, "default_prompt_name": "a"});
+            model.prompts = serde_json::from_value(prompts).unwrap();
+        }
+        let engine = Engine::start(model, &EngineOptions::default()).unwrap();
+        let task = TextTask { overlong, ..task.clone().into() };
+        let texts = [Ok::<_, ()>(((), "Ada met Bob in Paris.".to_owned()))];
+        let mut answers = engine.answer_all(task, texts).unwrap();
+        answers.next().unwrap().unwrap().1.unwrap().tokens
+    };
+    let aggregate =
+        Task::Aggregate { strategy: Aggregation::Simple, ignore_labels: vec!["O".into()] };
+    for (kind, task, reads_prompt) in [
+        (TaskKind::Classify, Task::Classify { raw_scores: false }, true),
+        (TaskKind::Embed, EMBED, true),
+        (TaskKind::Tag, Task::Tag, false),
+        (TaskKind::Tag, aggregate, false),
+    ] {
+        let whole = || Overlong::Truncate(Truncate::No);
+        let tokens = read(kind, &task, true, whole());
+        assert_eq!(tokens > read(kind, &task, false, whole()), reads_prompt, "{task:?}");
+        let windows = Overlong::Chunk(Chunking::default());
+        assert_eq!(tokens, read(kind, &task, true, windows), "{task:?}");
+    }
 }
 
 const EMBED: Task = Task::Embed { pooling: None, normalize: true, dimensions: None };
@@ -123,7 +155,7 @@ fn what_no_text_could_be_answered_with_is_an_error_before_any_is_read() {
     let chunk = |size| Overlong::Chunk(Chunking { size: Some(size), ..Chunking::default() });
     let pair = |overlong, first: &str| TextTask {
         overlong,
-        first_text: Some(first.into()),
+        context: Some(first.into()),
         ..classify.clone().into()
     };
     for task in [

@@ -57,11 +57,12 @@ pub(super) fn read(
     let kept: Result<Vec<(Arc<str>, usize)>, String> = kept.iter().map(with_position).collect();
     let kept = kept?;
     // A record that ends in CRLF leaves the LF to the next one.
-    let lag = u64::from(reader.position().line() == 1 + line_feeds(&header));
+    let line_offset = u64::from(reader.position().line() == 1 + line_feeds(&header));
     let kept_names = Some(kept.iter().map(|(name, _)| name.to_string()).collect());
     let (width, source) = (header.len(), name.to_owned());
     let record = ByteRecord::new();
-    let rows = Records { reader, limit, record, source, width, text, id, kept, lag, index: 0 };
+    let rows =
+        Records { reader, limit, record, source, width, text, id, kept, line_offset, index: 0 };
     Ok(Rows { rows: Box::new(rows), kept_names })
 }
 
@@ -83,15 +84,15 @@ struct Records {
     id: Option<usize>,
     kept: Vec<(Arc<str>, usize)>,
     /// Lines that the reader counts late.
-    lag: u64,
+    line_offset: u64,
     index: usize,
 }
 
 impl Records {
     /// Returns the line that the record begins in. The reader counts blank lines before it as a part of it.
     fn line(&self) -> u64 {
-        let begun = self.record.position().map_or(0, |position| position.line()) + self.lag;
-        let ended = (self.reader.position().line() + self.lag).saturating_sub(1);
+        let begun = self.record.position().map_or(0, |position| position.line()) + self.line_offset;
+        let ended = (self.reader.position().line() + self.line_offset).saturating_sub(1);
         begun.max(ended.saturating_sub(line_feeds(&self.record)))
     }
 
