@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::ValueEnum;
 
-use super::columns::{Columns, Keep};
+use super::columns::{Columns, Keep, check_names};
 use super::row::{ErrorKind, Failure, Kept, Row, RowError, RowResult};
 use super::{delimited, json};
 
@@ -153,16 +153,16 @@ pub(super) fn read_rows(
         InputFormat::Csv => delimited::read(reader, limit, b',', &name, columns),
         InputFormat::Tsv => delimited::read(reader, limit, b'\t', &name, columns),
         InputFormat::Jsonl | InputFormat::Json => {
+            let named = columns.kept_names(std::iter::empty(), "");
+            check_names(&named).map_err(|reason| format!("{name}: {reason}"))?;
+            let kept_names = (columns.keep != Keep::Others)
+                .then(|| named.into_iter().map(str::to_owned).collect());
             let rows = match format {
                 InputFormat::Jsonl => {
                     json::objects(lines(reader, limit, name.clone()), &name, columns)
                 }
                 _ => json::array(reader, limit, name, columns),
             };
-            let kept_names = (columns.keep != Keep::Others).then(|| {
-                let names = columns.kept_names(std::iter::empty(), "");
-                names.into_iter().map(str::to_owned).collect()
-            });
             Ok(Rows { rows, kept_names })
         }
     }

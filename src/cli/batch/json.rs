@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::BufReader;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
@@ -16,7 +17,8 @@ use super::row::{ErrorKind, Failure, Kept, Row, RowError, RowResult};
 /// Elements of an array that wait between the thread that parses them and the engine.
 const ELEMENTS_AHEAD: usize = 64;
 
-/// Finds the text and the kept columns of values. The first object decides which column the texts are in.
+/// Finds the text and the kept columns of values. The first object decides which column the texts are in, and must have
+/// the columns that the options name.
 struct Fields {
     source: String,
     columns: Columns,
@@ -32,7 +34,7 @@ impl Fields {
         let row = |kept| Row { index, line, kept };
         let no_text = |reason| RowError::new(ErrorKind::NoText, reason);
         let object = match value {
-            Value::String(text) => return Ok((row(Kept::default()), text)),
+            Value::String(text) => return Ok((row(self.kept_of_string()?), text)),
             Value::Object(object) => object,
             other => {
                 let reason = format!("it is {}, not a string or an object", kind_of(&other));
@@ -42,9 +44,12 @@ impl Fields {
         let text = match &self.text {
             Some(text) => text,
             None => {
-                let text = self.columns.choose_text(object.keys().map(String::as_str));
+                let names = object.keys().map(String::as_str);
+                let text = self.columns.choose_text(names.clone());
                 let failed = |reason| Failure::Input(format!("{}: {reason}", self.source));
-                &*self.text.insert(text.map_err(failed)?)
+                let text = text.map_err(failed)?;
+                self.columns.check_kept(names, &text).map_err(failed)?;
+                &*self.text.insert(text)
             }
         };
         let kept = match self.columns.kept_values(&object, text) {
@@ -57,6 +62,21 @@ impl Fields {
             None => format!("there is no column '{text}'"),
         };
         Err(Failure::Row(row(kept), no_text(reason)))
+    }
+
+    /// Returns the kept columns of a row that is a string, which are null. Before any object they are an error:
+    /// nothing shows that the names are right.
+    fn kept_of_string(&self) -> Result<Kept, Failure> {
+        let names = self.columns.kept_names(std::iter::empty(), "");
+        match self.columns.first_copying_option() {
+            Some(option) if self.text.is_none() && !names.is_empty() => {
+                Err(Failure::Input(format!(
+                    "{}: {option}: a string comes before the first object, and has no columns; give objects",
+                    self.source
+                )))
+            }
+            _ => Ok(Kept(names.into_iter().map(|name| (Arc::from(name), Value::Null)).collect())),
+        }
     }
 }
 
