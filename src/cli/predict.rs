@@ -70,7 +70,8 @@ pub(crate) struct Tag {
     common: CommonOptions,
     #[command(flatten)]
     chunk: ChunkOptions,
-    /// In JSON and CSV, also print the label of every token, special tokens included; with --pair, of each text's tokens
+    /// Also write the label of every token to JSON lines or CSV, special tokens included; with --pair, of each text's
+    /// tokens
     #[arg(long, help_heading = OUTPUT, conflicts_with = "aggregation_strategy")]
     all_tokens: bool,
     /// Read each text after this context; labels and offsets are those of the text, and --truncate cuts the context

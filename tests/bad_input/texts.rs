@@ -61,6 +61,8 @@ fn columns_and_formats_that_do_not_fit() {
     let scratch = Scratch::new();
     let mut rule = Rule::default();
     let jsonl = "{\"text\": \"one\", \"index\": 1}\n";
+    let keyed = "{\"text\": \"one\", \"key\": 1}\n";
+    let misspelt = "there is no column 'kye'; the columns are 'text', 'key'";
     let to_null = ["--output", "/dev/null", "--output-format", "csv", "--resume"];
     for (name, content, options, says) in [
         ("a.csv", "", &[][..], "its first row must name the columns"),
@@ -73,6 +75,11 @@ fn columns_and_formats_that_do_not_fit() {
         ("a.csv", "\u{fffd}", &["--column", "text"], "there is no column 'text'"),
         ("a.tsv", "text,b\n1,2\n", &["--column", "b"], "there is no column 'b'"),
         ("a.jsonl", jsonl, &["--id-column", "index"], "'index' has the name of a field"),
+        ("a.jsonl", jsonl, &["--keep-columns"], "'index' has the name of a field"),
+        ("a.jsonl", keyed, &["--id-column", "kye"], misspelt),
+        ("a.jsonl", keyed, &["--keep-columns=key,kye"], misspelt),
+        ("a.json", "[{\"text\": \"one\", \"key\": 1}]", &["--id-column", "kye"], misspelt),
+        ("a.jsonl", "\"one\"\n", &["--id-column", "key"], "a string comes before the first object"),
         ("a.jsonl", "\"one\n", &[], "line 1 of "),
         ("a.jsonl", jsonl, &["--keep-columns", "--output-format", "csv"], "name the columns"),
         ("a.txt", "one\n", &["--column", "text"], "plain lines have no columns"),
@@ -83,8 +90,25 @@ fn columns_and_formats_that_do_not_fit() {
         ("a.txt", "one\n", &to_null, "is no regular file"),
     ] {
         let path = scratch.file(name, content);
-        let args = [&["embed", "--input", text(&path)], options].concat();
+        let mut args = [&["embed", "--input", text(&path)], options].concat();
+        args.extend(options.iter().all(|o| !o.starts_with("--output")).then_some("--json"));
         rule.check(&format!("{name} {options:?}"), bigbatch(&args), says);
+    }
+    rule.assert_held();
+}
+
+#[test]
+fn options_without_an_effect_on_text() {
+    let scratch = Scratch::new();
+    let mut rule = Rule::default();
+    let path = scratch.file("a.csv", "key,text\n1,one\n");
+    for (args, option) in [
+        (["classify", "--input", text(&path), "--id-column=key"], "--id-column"),
+        (["embed", "--input", text(&path), "--keep-columns"], "--keep-columns"),
+        (["tag", "--all-tokens", "one", "two"], "--all-tokens"),
+    ] {
+        let says = format!("`{option}` needs `--json` or `--output`");
+        rule.check(&args.join(" "), bigbatch(args), &says);
     }
     rule.assert_held();
 }

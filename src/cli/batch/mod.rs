@@ -22,34 +22,36 @@ mod progress;
 mod render;
 mod row;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Instant;
 
 use bigbatch_engine::{Engine, Overlong, TextAnswer, TextTask};
 
 use self::input::{InputFormat, Rows, Source, read_rows};
-use self::options::OnError;
 pub(crate) use self::options::{BatchOptions, INPUT, OUTPUT};
-use self::output::{Sink, Written, refuse_resume};
+use self::output::{OnError, Sink, Written, refuse_resume};
 use self::progress::Progress;
 pub(crate) use self::render::Detail;
 use self::render::{OutputFormat, Renderer};
 use self::row::{ErrorKind, Failure, Kept, Row, RowError, RowResult};
 use super::{CommandResult, note};
 
-/// Runs a task on all rows. The engine is started once the options are known to be sound.
+/// Runs a task on all rows. The engine is started once the options, the input and the output are known to be sound; an
+/// output that does not exist is created with its first row.
 pub(crate) fn run(
     options: BatchOptions,
     task: TextTask,
     detail: Detail,
     start_engine: impl FnOnce() -> Result<Engine, Box<dyn Error>>,
 ) -> CommandResult {
-    let format = options.output_format()?;
-    let output = options.open_output()?;
+    let format = options.output_format(detail)?;
+    let output = options.check_output()?;
     let input = options.open_input()?;
     let engine = start_engine()?;
     let on_terminal = output.is_none() && stdout().is_terminal();
@@ -71,7 +73,7 @@ pub(crate) fn run(
     let on_error = options.on_error();
     let header = renderer.header()?;
     let (sink, written) = match output {
-        Some(file) => file.begin(format, header, on_error.rows())?,
+        Some(file) => file.begin(format, header, on_error)?,
         None => (Sink::standard(header), Written::default()),
     };
     let job = Job {
@@ -165,22 +167,42 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// Answers the rows that the output does not hold yet, and reports what became of them. After a row that ends
-    /// the job, the answers to the rows before it have been written.
+    /// the job, the answers to the rows before it have been written, or the error is why they could not be.
     fn run(
         mut self,
         engine: &Engine,
         task: TextTask,
         rows: Box<dyn Iterator<Item = RowResult>>,
     ) -> CommandResult {
+        let begun = Instant::now();
+        let answered = self.answer(engine, task, rows);
+        self.progress = Progress::hidden();
+        self.sink.flush()?;
+        answered?;
+        self.sink.finish()?;
+        self.report(begun.elapsed().as_secs_f64());
+        let failed = self.tally.failed_rows() + self.written.failed;
+        Ok(ExitCode::from(u8::from(failed > 0)))
+    }
+
+    /// Answers rows and writes them to the sink, whose last rows may still be in memory.
+    fn answer(
+        &mut self,
+        engine: &Engine,
+        task: TextTask,
+        rows: Box<dyn Iterator<Item = RowResult>>,
+    ) -> Result<(), Box<dyn Error>> {
         let samples: Vec<usize> = self.written.samples.iter().map(|(index, _)| *index).collect();
         let next = self.written.next;
+        let read = Rc::new(Cell::new(0));
+        let rows_read = read.clone();
         let wanted = move |item: &RowResult| match item {
             Ok((row, _)) | Err(Failure::Row(row, _)) => {
+                rows_read.set(row.index + 1);
                 row.index >= next || samples.contains(&row.index)
             }
             Err(Failure::Input(_)) => true,
         };
-        let begun = Instant::now();
         for item in engine.answer_all(task, rows.filter(wanted))? {
             let (row, outcome) = match item {
                 Ok((row, Ok(answer))) => (row, Ok(answer)),
@@ -196,14 +218,10 @@ impl Job<'_> {
             self.compare(&row, outcome)?;
             self.progress.restart();
         }
-        if !self.written.samples.is_empty() {
+        if read.get() < next {
             return Err(self.refuse("it holds more rows than the input").into());
         }
-        self.sink.finish()?;
-        self.progress = Progress::hidden();
-        self.report(begun.elapsed().as_secs_f64());
-        let failed = self.tally.failed_rows() + self.written.failed;
-        Ok(ExitCode::from(u8::from(failed > 0)))
+        Ok(())
     }
 
     fn write(
@@ -233,8 +251,14 @@ impl Job<'_> {
         Ok(rendered)
     }
 
-    /// Compares a row with the one that the output has in its place.
+    /// Compares a row with the answer that the output has in its place.
     fn compare(&mut self, row: &Row, outcome: Result<TextAnswer, RowError>) -> Result<(), String> {
+        if let Err(RowError { kind: ErrorKind::Device, reason }) = &outcome {
+            return Err(format!(
+                "--resume: the row with the index {} could not be computed again to compare it: {reason}; try again",
+                row.index
+            ));
+        }
         let rendered = self.render(row, &outcome)?;
         match self.written.samples.pop_front() {
             Some((index, bytes)) if index == row.index && bytes == rendered => Ok(()),
@@ -262,9 +286,12 @@ impl Job<'_> {
             note!("bigbatch: {cut} of {answered} texts were too long and were cut (--truncate)");
         }
         if self.options.output_path().is_some() || self.tally.failed_rows() > 0 {
-            let before = match self.written.next {
-                0 => String::new(),
-                next => format!("; rows before index {next} had been written"),
+            let before = match (self.written.next, self.written.failed) {
+                (0, _) => String::new(),
+                (next, 0) => format!("; rows before index {next} had been written"),
+                (next, failed) => {
+                    format!("; rows before index {next} had been written; {failed} failed before")
+                }
             };
             note!("bigbatch: {}{before}", self.tally.summary(seconds));
         }
