@@ -80,6 +80,31 @@ fn fields_may_hold_line_ends_and_the_column_is_chosen() {
 }
 
 #[test]
+fn another_delimiter_separates_columns() {
+    let scratch = Scratch::new();
+    let expected = bigbatch(["embed", "--json", "one; \"two\""]).output();
+    for (name, content, delimiter) in [
+        ("a.csv", "id;text\n1;\"one; \"\"two\"\"\"\n", ";"),
+        ("b.csv", "id\ttext\n1\t\"one; \"\"two\"\"\"\n", "\\t"),
+        ("c.csv", "a;b\n\"one; \"\"two\"\"\"\n", ","),
+        ("a.tsv", "id|text\n1|\"one; \"\"two\"\"\"\n", "|"),
+    ] {
+        let path = scratch.file(name, content);
+        let args = ["embed", "--json", "--input", text(&path), "--delimiter", delimiter];
+        assert_eq!(bigbatch(args).output(), expected, "{name}");
+    }
+}
+
+#[test]
+fn rows_before_a_stray_quote_are_answered() {
+    let scratch = Scratch::new();
+    let path = scratch.file("a.csv", "text\none\ntwo\n\"three\nfour\n");
+    let done = bigbatch(["embed", "--json", "--input", text(&path)]).run();
+    assert_eq!((done.code, parse(&done.stdout).len()), (Some(2), 2), "{}", done.stderr);
+    assert!(done.stderr.contains("the quote that opens in line 4 has no end"), "{}", done.stderr);
+}
+
+#[test]
 fn ids_and_columns_pass_through() {
     let scratch = Scratch::new();
     let jsonl = scratch.file(
@@ -216,7 +241,11 @@ fn rows_that_fail_are_reported_skipped_or_end_the_job() {
     let stopped = scratch.path("stopped.jsonl");
     for options in [&["--json"][..], &["--output", text(&stopped), "--on-error", "stop"]] {
         let done = classify(options);
-        let expected = format!("bigbatch: line 2 of {}: the text is empty\n", input.display());
+        let expected = format!(
+            "bigbatch: line 2 of {}: the text is empty; add --on-error skip to leave such rows out, or --on-error \
+             report to write their errors\n",
+            input.display()
+        );
         assert_eq!((done.code, done.stderr), (Some(2), expected), "{options:?}");
         let written = if options.len() == 1 { done.stdout } else { read(&stopped) };
         assert_eq!(parse(&written).len(), 1, "what came before it is written");

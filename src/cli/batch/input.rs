@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use clap::ValueEnum;
 
 use super::columns::{Columns, Keep, check_names};
+use super::delimited::Delimiter;
 use super::row::{ErrorKind, Failure, Kept, Row, RowError, RowResult};
 use super::{delimited, json};
 
@@ -137,9 +138,14 @@ pub(super) fn read_rows(
     source: Source,
     format: InputFormat,
     columns: &Columns,
+    delimiter: Option<Delimiter>,
 ) -> Result<Rows, String> {
     let Source { name, reader, limit, .. } = source;
     let reader = skip_bom(reader).map_err(|error| format!("cannot read {name}: {error}"))?;
+    if delimiter.is_some() && !matches!(format, InputFormat::Csv | InputFormat::Tsv) {
+        return Err("--delimiter is for --input-format csv and tsv".into());
+    }
+    let default = |byte| delimiter.unwrap_or(Delimiter { byte, is_given: false });
     match format {
         InputFormat::Lines => {
             if let Some(option) = columns.first_option() {
@@ -150,8 +156,8 @@ pub(super) fn read_rows(
             let rows = lines(reader, limit, name).enumerate().map(text_of_line);
             Ok(Rows { rows: Box::new(rows), kept_names: Some(Vec::new()) })
         }
-        InputFormat::Csv => delimited::read(reader, limit, b',', &name, columns),
-        InputFormat::Tsv => delimited::read(reader, limit, b'\t', &name, columns),
+        InputFormat::Csv => delimited::read(reader, limit, default(b','), &name, columns),
+        InputFormat::Tsv => delimited::read(reader, limit, default(b'\t'), &name, columns),
         InputFormat::Jsonl | InputFormat::Json => {
             let named = columns.kept_names(std::iter::empty(), "");
             check_names(&named).map_err(|reason| format!("{name}: {reason}"))?;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `options.rs` | the options about texts and output |
 //! | `input.rs`, `delimited.rs`, `json.rs` | rows of each format, read one at a time |
+//! | `quotes.rs` | rejects quotes of CSV that swallow rows |
 //! | `columns.rs`, `row.rs` | which columns are the text, the id, and kept; a row and its error |
 //! | `render.rs` | an answer as text, JSON or CSV |
 //! | `output.rs` | the file that rows are appended to, and where a later run continues |
@@ -19,6 +20,7 @@ mod json;
 mod options;
 mod output;
 mod progress;
+mod quotes;
 mod render;
 mod row;
 
@@ -31,7 +33,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Instant;
 
-use bigbatch_engine::{Engine, Overlong, TextAnswer, TextTask};
+use bigbatch_engine::{Engine, Head, Overlong, RequestError, TextAnswer, TextTask};
 
 use self::input::{InputFormat, Rows, Source, read_rows};
 pub(crate) use self::options::{BatchOptions, INPUT, OUTPUT};
@@ -39,7 +41,7 @@ use self::output::{OnError, Sink, Written, refuse_resume};
 use self::progress::Progress;
 pub(crate) use self::render::Detail;
 use self::render::{OutputFormat, Renderer};
-use self::row::{ErrorKind, Failure, Kept, Row, RowError, RowResult};
+use self::row::{ErrorKind, Failure, Kept, Row, RowError, RowResult, overlong_remedy};
 use super::{CommandResult, note};
 
 /// Runs a task on all rows. The engine is started once the options, the input and the output are known to be sound; an
@@ -101,7 +103,7 @@ fn open_rows(
         true => Progress::hidden(),
         false => Progress::begin(source.read_bytes.clone(), source.total_bytes),
     };
-    Ok((name, progress, read_rows(source, format, &options.columns())?))
+    Ok((name, progress, read_rows(source, format, &options.columns(), options.delimiter)?))
 }
 
 /// Returns the texts of the command line as rows.
@@ -109,6 +111,20 @@ fn arguments(texts: Vec<String>) -> Rows {
     let row = |(index, text)| Ok((Row { index, line: None, kept: Kept::default() }, text));
     let rows = texts.into_iter().enumerate().map(row);
     Rows { rows: Box::new(rows), kept_names: Some(Vec::new()) }
+}
+
+/// Adds the command for the model to the error of a command that it is not for.
+fn name_command(error: RequestError, head: &Head) -> Box<dyn Error> {
+    if !matches!(error, RequestError::WrongTask { .. }) {
+        return error.into();
+    }
+    let commands = match head {
+        Head::Base => "`bigbatch embed`",
+        Head::MaskedLm { .. } => "`bigbatch embed` or `bigbatch fill-mask`",
+        Head::Sequence { .. } => "`bigbatch classify`",
+        Head::Token => "`bigbatch tag`",
+    };
+    format!("{error}; use {commands}, or another --model").into()
 }
 
 /// What happened to the rows of this run.
@@ -203,11 +219,14 @@ impl Job<'_> {
             }
             Err(Failure::Input(_)) => true,
         };
-        for item in engine.answer_all(task, rows.filter(wanted))? {
+        let remedy = overlong_remedy(&task);
+        let answers = engine.answer_all(task, rows.filter(wanted));
+        let answers = answers.map_err(|error| name_command(error, &engine.model().config.head))?;
+        for item in answers {
             let (row, outcome) = match item {
                 Ok((row, Ok(answer))) => (row, Ok(answer)),
                 // What every further text would fail with keeps its type, which decides the exit code.
-                Ok((row, Err(error))) => (row, Err(RowError::try_from(error)?)),
+                Ok((row, Err(error))) => (row, Err(RowError::of_text(error, remedy)?)),
                 Err(Failure::Row(row, error)) => (row, Err(error)),
                 Err(Failure::Input(reason)) => return Err(reason.into()),
             };
@@ -232,7 +251,12 @@ impl Job<'_> {
         self.tally.count(&outcome);
         match (&outcome, self.on_error) {
             (Err(error), OnError::Stop) => {
-                return Err(format!("{}: {}", self.place(row), error.reason).into());
+                return Err(format!(
+                    "{}: {}; add --on-error skip to leave such rows out, or --on-error report to write their errors",
+                    self.place(row),
+                    error.reason
+                )
+                .into());
             }
             (Err(_), OnError::Skip) => {}
             _ => {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::columns::{Columns, Keep};
+use super::delimited::Delimiter;
 use super::input::{InputFormat, Source};
 use super::output::{OnError, OutputFile};
 use super::render::{Detail, OutputFormat};
@@ -19,7 +20,7 @@ pub(crate) const OUTPUT: &str = "Output";
 #[derive(Args)]
 #[command(next_help_heading = INPUT)]
 pub(crate) struct BatchOptions {
-    /// Texts; without any, reads standard input, one text per line
+    /// Texts; without any, or with - alone, reads standard input, one text per line
     #[arg(value_name = "TEXT", help_heading = None::<&'static str>, conflicts_with = "input")]
     pub(super) texts: Vec<String>,
     /// Read the texts from a file; - is standard input
@@ -29,6 +30,9 @@ pub(crate) struct BatchOptions {
     /// standard input]
     #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "texts")]
     input_format: Option<InputFormat>,
+    /// Character between the columns of csv or tsv, such as ';'
+    #[arg(long, value_name = "CHAR", conflicts_with = "texts", value_parser = Delimiter::parse)]
+    pub(super) delimiter: Option<Delimiter>,
     /// Column with the texts [default: text, or the only one beside the id]
     #[arg(long, value_name = "NAME", conflicts_with = "texts")]
     column: Option<String>,
@@ -85,7 +89,7 @@ impl BatchOptions {
     /// # Errors
     /// A file that cannot be opened, or whose format its name does not tell.
     pub(super) fn open_input(&self) -> Result<Option<(Source, InputFormat)>, String> {
-        if !self.texts.is_empty() {
+        if !self.texts.is_empty() && self.texts != ["-"] {
             return Ok(None);
         }
         let Some(path) = self.input.as_deref().filter(|path| *path != Path::new("-")) else {

@@ -63,7 +63,7 @@ fn columns(text: &str) -> Columns {
 
 /// Reads the texts of a column; `None` for a row without one.
 fn read(format: InputFormat, bytes: Vec<u8>, columns: &Columns) -> Vec<Option<String>> {
-    let rows = read_rows(source(Cursor::new(bytes)), format, columns);
+    let rows = read_rows(source(Cursor::new(bytes)), format, columns, None);
     let Rows { rows, .. } = rows.unwrap_or_else(|error| panic!("{error}"));
     let text = |row| match row {
         Ok((_, text)) => Some(text),
@@ -185,7 +185,7 @@ fn rows_are_read_as_they_are_needed() {
         (InputFormat::Json, "[\"one\"", ", {\"text\": \"one\"}"),
     ] {
         let reader = Endless { start: Cursor::new(start.as_bytes()), again: again.as_bytes() };
-        let rows = read_rows(source(reader), format, &Columns::default());
+        let rows = read_rows(source(reader), format, &Columns::default(), None);
         let Rows { rows, .. } = rows.unwrap_or_else(|error| panic!("{error}"));
         let texts: Vec<String> = rows.take(1000).flatten().map(|(_, text)| text).collect();
         assert!(texts.len() == 1000 && texts.iter().all(|text| text == "one"), "{format:?}");
@@ -201,7 +201,7 @@ fn a_row_without_an_end_is_an_error_and_not_all_memory() {
         (InputFormat::Json, "[\"one\", \""),
     ] {
         let reader = Endless { start: Cursor::new(start.as_bytes()), again: &[b'a'; 4096] };
-        let rows = read_rows(source(reader), format, &Columns::default());
+        let rows = read_rows(source(reader), format, &Columns::default(), None);
         let Rows { mut rows, .. } = rows.unwrap_or_else(|error| panic!("{error}"));
         assert!(matches!(rows.next(), Some(Ok((_, text))) if text == "one"), "{format:?}");
         let Some(Err(Failure::Input(error))) = rows.next() else { panic!("{format:?}") };
@@ -213,7 +213,8 @@ fn a_row_without_an_end_is_an_error_and_not_all_memory() {
 fn bad_rows_of_json_are_errors_in_their_place() {
     let lines = b"{\"text\": \"one\"}\n{\"text\": 2}\n\n[3]\n{\"other\": \"4\"}\n\"five\"\n{\"text\": \"six\n\xff\n";
     let kinds = |bytes: &[u8], format| {
-        let rows = read_rows(source(Cursor::new(bytes.to_vec())), format, &Columns::default());
+        let rows =
+            read_rows(source(Cursor::new(bytes.to_vec())), format, &Columns::default(), None);
         let Rows { rows, .. } = rows.unwrap_or_else(|error| panic!("{error}"));
         let describe = |row| match row {
             Ok((Row { index, line, .. }, text)) => format!("{index} {line:?} {text}"),
