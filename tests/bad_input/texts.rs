@@ -81,6 +81,13 @@ fn columns_and_formats_that_do_not_fit() {
         ("a.jsonl", keyed, &["--keep-columns=key,kye"], misspelt),
         ("a.json", "[{\"text\": \"one\", \"key\": 1}]", &["--id-column", "kye"], misspelt),
         ("a.jsonl", "\"one\"\n", &["--id-column", "key"], "a string comes before the first object"),
+        (
+            "a.jsonl",
+            "{\"id\": \"r-1\"}\n\n{\"id\": \"r-2\", \"text\": \"one\"}\n",
+            &[],
+            "line 3 has a column 'text'",
+        ),
+        ("a.json", "[{\"id\": \"r-1\"}, {\"text\": \"one\"}]", &[], "text 2 has a column 'text'"),
         ("a.jsonl", "\"one\n", &[], "line 1 of "),
         ("a.jsonl", jsonl, &["--keep-columns", "--output-format", "csv"], "name the columns"),
         (

@@ -343,6 +343,18 @@ fn an_output_is_not_overwritten_by_accident() {
     for options in [&[][..], &["--force"], &["--resume"]] {
         refuse(run(&input, options), "is also the input");
     }
+    let link = scratch.path("link.jsonl");
+    fs::hard_link(&input, &link).expect("the scratch directory has links");
+    for options in [&[][..], &["--force"], &["--resume"]] {
+        refuse(run(&link, options), "is also the input");
+        let args =
+            [&["embed", "--input-format", "jsonl", "--output", text(&link)], options].concat();
+        let stdin = Stdio::from(File::open(&input).expect("readable"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bigbatch"));
+        let done = command.args(args).stdin(stdin).output().expect("the program starts");
+        let stderr = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.code() == Some(2) && stderr.contains("is also the input"), "{stderr}");
+    }
     assert_eq!(read(&input), "\"one\"\n");
     let held = File::options().append(true).open(&out).expect("writable");
     held.lock().expect("nobody holds it");

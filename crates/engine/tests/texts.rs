@@ -134,6 +134,22 @@ fn long_texts_are_read_fewer_at_a_time() {
 }
 
 #[test]
+fn large_keys_and_errors_are_read_fewer_at_a_time() {
+    let engine = engine(TaskKind::Embed, 512);
+    let read = Cell::new(0);
+    let texts = (0..20).map(|n| {
+        read.set(n + 1);
+        if n % 2 == 0 { Ok((n, text(n))) } else { Err(n) }
+    });
+    let answers = engine.answer_all(EMBED.into(), texts).unwrap();
+    for (n, answer) in answers.with_held_bytes(|_| 3 << 20).enumerate() {
+        assert_eq!(answer.map_or_else(|n| n, |(n, _)| n), n);
+        assert!(read.get() <= n + 2, "{} were read when {n} was answered", read.get());
+    }
+    assert_eq!(read.get(), 20);
+}
+
+#[test]
 fn a_text_may_have_more_windows_than_may_be_in_flight() {
     let engine = engine(TaskKind::Classify, 4);
     let chunking = Chunking { size: Some(10), ..Chunking::default() };

@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 
 use super::row::{ErrorKind, Kept, RowError};
 
+/// The column with the texts unless an option names another.
+pub(super) const DEFAULT_TEXT: &str = "text";
+
 /// Names that fields of the answer have in JSON lines and in CSV.
 const RESERVED: [&str; 14] = [
     "index",
@@ -61,7 +64,7 @@ impl Columns {
         &self,
         names: impl Iterator<Item = &'a str> + Clone,
     ) -> Result<String, String> {
-        let wanted = self.text.as_deref().unwrap_or("text");
+        let wanted = self.text.as_deref().unwrap_or(DEFAULT_TEXT);
         if names.clone().any(|name| name == wanted) {
             return Ok(wanted.into());
         }
@@ -122,23 +125,33 @@ impl Columns {
         names
     }
 
-    /// Returns the values that the output keeps of an object, whose text was in the column `text`. A column that
-    /// it lacks is null.
+    /// Takes the values that the output keeps out of an object, whose text is in the column `text` and stays. A
+    /// column that it lacks is null.
     ///
     /// # Errors
     /// A column with the name of a field of the answer, or with a number that was rounded when it was read.
-    pub(super) fn kept_values(
+    pub(super) fn take_kept(
         &self,
-        object: &Map<String, Value>,
+        object: &mut Map<String, Value>,
         text: &str,
     ) -> Result<Kept, RowError> {
         let names = self.kept_names(object.keys().map(String::as_str), text);
         if let Some(name) = names.iter().find(|name| RESERVED.contains(name)) {
             return Err(RowError::new(ErrorKind::Column, reserved_message(name)));
         }
-        let value = |name: &str| object.get(name).cloned().unwrap_or(Value::Null);
-        let kept: Vec<(Arc<str>, Value)> =
-            names.into_iter().map(|name| (Arc::from(name), value(name))).collect();
+        let names: Vec<Arc<str>> = names.into_iter().map(Arc::from).collect();
+        let mut value = |name: &str| match object.get_mut(name) {
+            Some(value) if name == text => value.clone(),
+            Some(value) => value.take(),
+            None => Value::Null,
+        };
+        let kept: Vec<(Arc<str>, Value)> = names
+            .into_iter()
+            .map(|name| {
+                let value = value(&name);
+                (name, value)
+            })
+            .collect();
         match kept.iter().find(|(_, value)| is_beyond_64_bits(value)) {
             Some((name, _)) => Err(RowError::new(
                 ErrorKind::Column,

@@ -1,8 +1,10 @@
 //! The input of a job: where its bytes come from, their format, and the reader for it. Each format reads one row at a
 //! time.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Cursor, Read, stdin};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,11 +62,27 @@ pub(super) struct Source {
     pub(super) read_bytes: Arc<AtomicU64>,
     /// Bytes of a regular file.
     pub(super) total_bytes: Option<u64>,
+    /// The regular file that is read, which must not be the output.
+    pub(super) file: Option<FileId>,
+}
+
+/// A regular file under any of its names: its device and its inode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FileId(u64, u64);
+
+impl FileId {
+    /// Returns the identity of a regular file, of which there is one; any number of jobs may share a device or a pipe.
+    pub(super) fn of(metadata: &Metadata) -> Option<FileId> {
+        metadata.is_file().then(|| FileId(metadata.dev(), metadata.ino()))
+    }
 }
 
 impl Source {
     pub(super) fn standard_input() -> Source {
-        Source::new("standard input".into(), stdin(), None)
+        let file = stdin().as_fd().try_clone_to_owned().map(File::from);
+        let metadata = file.and_then(|file| file.metadata()).ok();
+        let source = Source::new("standard input".into(), stdin(), None);
+        Source { file: metadata.as_ref().and_then(FileId::of), ..source }
     }
 
     /// Opens a file.
@@ -76,7 +94,8 @@ impl Source {
             return Err(format!("cannot read {name}: it is a directory; give a file of texts"));
         }
         let total_bytes = metadata.is_file().then_some(metadata.len());
-        Ok(Source::new(name, file, total_bytes))
+        let source = Source::new(name, file, total_bytes);
+        Ok(Source { file: FileId::of(&metadata), ..source })
     }
 
     pub(super) fn new(
@@ -87,7 +106,7 @@ impl Source {
         let (read_bytes, limit) = (Arc::new(AtomicU64::new(0)), RowLimit::default());
         let (count, row) = (read_bytes.clone(), limit.clone());
         let reader = Box::new(CountingReader { reader, read_bytes: count, limit: row });
-        Source { name, reader, limit, read_bytes, total_bytes }
+        Source { name, reader, limit, read_bytes, total_bytes, file: None }
     }
 }
 

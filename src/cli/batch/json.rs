@@ -10,7 +10,7 @@ use serde::Deserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::columns::Columns;
+use super::columns::{Columns, DEFAULT_TEXT};
 use super::input::{Bytes, RowLimit, not_utf8};
 use super::row::{ErrorKind, Failure, Kept, Row, RowError, RowResult};
 
@@ -33,7 +33,7 @@ impl Fields {
     fn row(&mut self, index: usize, line: Option<u64>, value: Value) -> RowResult {
         let row = |kept| Row { index, line, kept };
         let no_text = |reason| RowError::new(ErrorKind::NoText, reason);
-        let object = match value {
+        let mut object = match value {
             Value::String(text) => return Ok((row(self.kept_of_string()?), text)),
             Value::Object(object) => object,
             other => {
@@ -52,13 +52,22 @@ impl Fields {
                 &*self.text.insert(text)
             }
         };
-        let kept = match self.columns.kept_values(&object, text) {
+        if self.columns.text.is_none() && text != DEFAULT_TEXT && object.contains_key(DEFAULT_TEXT)
+        {
+            let place = line.map_or_else(|| format!("text {}", index + 1), |n| format!("line {n}"));
+            return Err(Failure::Input(format!(
+                "{}: {place} has a column '{DEFAULT_TEXT}', but the first object has only '{text}' for the texts; \
+                 name the column with the texts by --column",
+                self.source
+            )));
+        }
+        let kept = match self.columns.take_kept(&mut object, text) {
             Ok(kept) => kept,
             Err(error) => return Err(Failure::Row(row(Kept::default()), error)),
         };
-        let reason = match object.get(text) {
-            Some(Value::String(text)) => return Ok((row(kept), text.clone())),
-            Some(other) => format!("the column '{text}' is {}, not a string", kind_of(other)),
+        let reason = match object.get_mut(text).map(Value::take) {
+            Some(Value::String(text)) => return Ok((row(kept), text)),
+            Some(other) => format!("the column '{text}' is {}, not a string", kind_of(&other)),
             None => format!("there is no column '{text}'"),
         };
         Err(Failure::Row(row(kept), no_text(reason)))

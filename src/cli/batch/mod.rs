@@ -53,8 +53,9 @@ pub(crate) fn run(
     start_engine: impl FnOnce() -> Result<Engine, Box<dyn Error>>,
 ) -> CommandResult {
     let format = options.output_format(detail)?;
-    let output = options.check_output()?;
     let input = options.open_input()?;
+    let output =
+        options.check_output(input.as_ref().and_then(|(source, _)| source.file.as_ref()))?;
     let engine = start_engine()?;
     let on_terminal = output.is_none() && stdout().is_terminal();
     let (source_name, progress, Rows { rows, kept_names }) = match input {
@@ -125,6 +126,14 @@ fn name_command(error: RequestError, head: &Head) -> Box<dyn Error> {
         Head::Token => "`bigbatch tag`",
     };
     format!("{error}; use {commands}, or another --model").into()
+}
+
+/// Returns the bytes of the columns that a row keeps.
+fn kept_bytes(row: Result<&Row, &Failure>) -> usize {
+    match row {
+        Ok(row) | Err(Failure::Row(row, _)) => row.kept.bytes(),
+        Err(Failure::Input(_)) => 0,
+    }
 }
 
 /// What happened to the rows of this run.
@@ -222,7 +231,7 @@ impl Job<'_> {
         let remedy = overlong_remedy(&task);
         let answers = engine.answer_all(task, rows.filter(wanted));
         let answers = answers.map_err(|error| name_command(error, &engine.model().config.head))?;
-        for item in answers {
+        for item in answers.with_held_bytes(kept_bytes) {
             let (row, outcome) = match item {
                 Ok((row, Ok(answer))) => (row, Ok(answer)),
                 // What every further text would fail with keeps its type, which decides the exit code.

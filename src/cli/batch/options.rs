@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::columns::{Columns, Keep};
 use super::delimited::Delimiter;
-use super::input::{InputFormat, Source};
+use super::input::{FileId, InputFormat, Source};
 use super::output::{OnError, OutputFile};
 use super::render::{Detail, OutputFormat};
 use crate::cli::note;
@@ -112,8 +112,11 @@ impl BatchOptions {
     ///
     /// # Errors
     /// As [`OutputFile::open`].
-    pub(super) fn check_output(&self) -> Result<Option<OutputFile>, String> {
-        let check = |path| OutputFile::check(path, self.input.as_deref(), self.resume, self.force);
+    pub(super) fn check_output(
+        &self,
+        input: Option<&FileId>,
+    ) -> Result<Option<OutputFile>, String> {
+        let check = |path| OutputFile::check(path, input, self.resume, self.force);
         self.output.as_deref().map(check).transpose()
     }
 

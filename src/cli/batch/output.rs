@@ -18,6 +18,7 @@ use clap::ValueEnum;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::input::FileId;
 use super::render::OutputFormat;
 
 /// Age of the last flush after which a row is written to the file together with those in memory, so that a reader can
@@ -225,13 +226,13 @@ impl OutputFile {
     /// another process writes; one that cannot be created, because there is no such directory.
     pub(super) fn check(
         path: &Path,
-        input: Option<&Path>,
+        input: Option<&FileId>,
         resume: bool,
         force: bool,
     ) -> Result<OutputFile, String> {
         let name = path.display();
-        let canonical = |path: &Path| path.canonicalize().ok();
-        if input.and_then(canonical).is_some_and(|input| canonical(path) == Some(input)) {
+        let own = path.metadata().ok().and_then(|metadata| FileId::of(&metadata));
+        if own.is_some() && own.as_ref() == input {
             return Err(format!("--output {name} is also the input; name another file"));
         }
         let opened = Opened::open(path, false, resume, force)?;

@@ -21,6 +21,28 @@ pub(super) struct Row {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Kept(pub(super) Vec<(Arc<str>, Value)>);
 
+impl Kept {
+    /// Estimates the bytes that it holds in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(|(_, value)| value_bytes(value)).sum()
+    }
+}
+
+/// Estimates the bytes of a value with everything in it.
+fn value_bytes(value: &Value) -> usize {
+    // A name, a hash and an index belong to each value of an object.
+    const ENTRY: usize = 48;
+    let held = match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(value_bytes).sum(),
+        Value::Object(object) => {
+            object.iter().map(|(name, value)| ENTRY + name.len() + value_bytes(value)).sum()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    };
+    size_of::<Value>() + held
+}
+
 impl Serialize for Kept {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, value)| (name.as_ref(), value)))

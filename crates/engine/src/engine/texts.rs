@@ -16,7 +16,7 @@ use crate::text::chunk::{Chunks, Overlong};
 use crate::text::entities::{Entity, LabelScore};
 use crate::text::input::{Input, Truncate};
 
-/// Bytes of the texts in flight beyond which no further one is read. Batches need far less.
+/// Bytes of the texts in flight, and of what their keys hold, beyond which no further one is read. Batches need far less.
 const MAX_TEXT_BYTES: usize = 4 << 20;
 
 /// A task on each of many texts, and how the texts are read.
@@ -139,7 +139,7 @@ impl Submitted {
 /// A place in the order of the answers.
 enum Entry<K, E> {
     Text { key: K, bytes: usize, submitted: Result<Submitted, RequestError> },
-    ReadError(E),
+    ReadError { error: E, bytes: usize },
 }
 
 impl<K, E> Entry<K, E> {
@@ -153,8 +153,7 @@ impl<K, E> Entry<K, E> {
 
     fn bytes(&self) -> usize {
         match self {
-            Entry::Text { bytes, .. } => *bytes,
-            Entry::ReadError(_) => 0,
+            Entry::Text { bytes, .. } | Entry::ReadError { bytes, .. } => *bytes,
         }
     }
 }
@@ -172,6 +171,16 @@ pub struct TextAnswers<'a, K, E, I> {
     /// Upper limit on `requests`, and on the windows in flight of the text that is being submitted.
     requests_max: usize,
     permit: Permit,
+    /// Bytes that a key or an error holds.
+    held_bytes: fn(Result<&K, &E>) -> usize,
+}
+
+impl<K, E, I> TextAnswers<'_, K, E, I> {
+    /// Counts what keys and errors hold, in bytes, against the 4 MiB of the texts in flight.
+    pub fn with_held_bytes(mut self, held_bytes: fn(Result<&K, &E>) -> usize) -> Self {
+        self.held_bytes = held_bytes;
+        self
+    }
 }
 
 impl<K, E, I: Iterator<Item = Result<(K, String), E>>> TextAnswers<'_, K, E, I> {
@@ -183,9 +192,12 @@ impl<K, E, I: Iterator<Item = Result<(K, String), E>>> TextAnswers<'_, K, E, I> 
                     self.exhausted = true;
                     return;
                 }
-                Some(Err(error)) => Entry::ReadError(error),
+                Some(Err(error)) => {
+                    Entry::ReadError { bytes: (self.held_bytes)(Err(&error)), error }
+                }
                 Some(Ok((key, text))) => {
-                    Entry::Text { key, bytes: text.len(), submitted: self.submit(text) }
+                    let bytes = text.len() + (self.held_bytes)(Ok(&key));
+                    Entry::Text { key, bytes, submitted: self.submit(text) }
                 }
             };
             self.requests += entry.requests();
@@ -239,7 +251,7 @@ where
         self.requests -= entry.requests();
         self.bytes -= entry.bytes();
         Some(match entry {
-            Entry::ReadError(error) => Err(error),
+            Entry::ReadError { error, .. } => Err(error),
             Entry::Text { key, submitted, .. } => {
                 let answer = submitted.and_then(|text| text.wait(self.engine, &self.task.task));
                 Ok((key, answer))
@@ -280,6 +292,7 @@ impl Engine {
             bytes: 0,
             requests_max: (self.max_concurrent_requests() / 2).max(1),
             permit: Arc::new(()),
+            held_bytes: |_| 0,
         })
     }
 
