@@ -70,7 +70,8 @@ pub(crate) struct Tag {
     common: CommonOptions,
     #[command(flatten)]
     chunk: ChunkOptions,
-    /// In JSON and CSV, also print the label of every token, special tokens included; with --pair, of each text's tokens
+    /// Also write the label of every token to JSON lines or CSV, special tokens included; with --pair, of each text's
+    /// tokens
     #[arg(long, help_heading = OUTPUT, conflicts_with = "aggregation_strategy")]
     all_tokens: bool,
     /// Read each text after this context; labels and offsets are those of the text, and --truncate cuts the context
@@ -147,7 +148,7 @@ fn run_task(
     common: CommonOptions,
     chunk: Option<Chunking>,
     task: Task,
-    first_text: Option<String>,
+    context: Option<String>,
     detail: Detail,
 ) -> CommandResult {
     let overlong = match chunk {
@@ -157,6 +158,6 @@ fn run_task(
     };
     let CommonOptions { batch, model, vectors, .. } = common;
     let kind = task.kind();
-    let task = TextTask { task, overlong, first_text: first_text.map(Into::into) };
+    let task = TextTask { task, overlong, context: context.map(Into::into) };
     batch::run(batch, task, detail, || model.start_engine(kind, &vectors))
 }

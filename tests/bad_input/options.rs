@@ -27,6 +27,8 @@ fn invalid_command_lines() {
         &["embed", "--input", "texts.json", "and a text"],
         &["embed", "--column", "text", "and a text"],
         &["embed", "--input-format", "parquet"],
+        &["embed", "--input", "a.csv", "--delimiter", "ab"],
+        &["embed", "--input", "a.csv", "--delimiter", "\""],
         &["embed", "--output-format", "text", "x"],
         &["embed", "--json", "--output-format", "csv", "x"],
         &["embed", "--keep-columns=a,,b"],

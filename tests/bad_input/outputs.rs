@@ -58,7 +58,23 @@ fn a_full_output_file_is_an_error_that_names_it() {
         let args = ["embed", "--output", "/dev/full", "--output-format", format, "x"];
         let RunOutput { code, stderr, .. } = bigbatch(args).run();
         let clear = stderr.starts_with("bigbatch: cannot write /dev/full: ");
+        assert!(!stderr.contains("--resume"), "a device is not resumed: {stderr}");
         assert!(code == Some(2) && clear && stderr.lines().count() == 1, "{code:?} {stderr}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn answers_before_a_row_that_ends_the_job_are_not_lost_without_an_error() {
+    let full = || OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let run = |options: &[&str]| {
+        let run = bigbatch([&["embed", "--on-error", "stop"], options].concat());
+        run.stdin("one\n\n").run_with(Stdio::from(full()))
+    };
+    for options in [&["--json"][..], &["--output", "/dev/full", "--output-format", "jsonl"]] {
+        let RunOutput { code, stderr, .. } = run(options);
+        let clear = stderr.contains("No space left") && stderr.lines().count() == 1;
+        assert!(code == Some(2) && clear, "{options:?}: {code:?} {stderr}");
     }
 }
 

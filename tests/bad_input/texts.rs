@@ -18,7 +18,8 @@ fn texts_on_standard_input() {
     for (what, stdin, says) in cases {
         rule.check(what, bigbatch(["embed"]).stdin(stdin), says);
     }
-    rule.check("an empty argument", bigbatch(["embed", "one", ""]), "text 2: the text is empty");
+    let says = "text 2: the text is empty; add --on-error skip to leave such rows out";
+    rule.check("an empty argument", bigbatch(["embed", "one", ""]), says);
     rule.assert_held();
 }
 
@@ -61,6 +62,8 @@ fn columns_and_formats_that_do_not_fit() {
     let scratch = Scratch::new();
     let mut rule = Rule::default();
     let jsonl = "{\"text\": \"one\", \"index\": 1}\n";
+    let keyed = "{\"text\": \"one\", \"key\": 1}\n";
+    let misspelt = "there is no column 'kye'; the columns are 'text', 'key'";
     let to_null = ["--output", "/dev/null", "--output-format", "csv", "--resume"];
     for (name, content, options, says) in [
         ("a.csv", "", &[][..], "its first row must name the columns"),
@@ -73,8 +76,37 @@ fn columns_and_formats_that_do_not_fit() {
         ("a.csv", "\u{fffd}", &["--column", "text"], "there is no column 'text'"),
         ("a.tsv", "text,b\n1,2\n", &["--column", "b"], "there is no column 'b'"),
         ("a.jsonl", jsonl, &["--id-column", "index"], "'index' has the name of a field"),
+        ("a.jsonl", jsonl, &["--keep-columns"], "'index' has the name of a field"),
+        ("a.jsonl", keyed, &["--id-column", "kye"], misspelt),
+        ("a.jsonl", keyed, &["--keep-columns=key,kye"], misspelt),
+        ("a.json", "[{\"text\": \"one\", \"key\": 1}]", &["--id-column", "kye"], misspelt),
+        ("a.jsonl", "\"one\"\n", &["--id-column", "key"], "a string comes before the first object"),
+        (
+            "a.jsonl",
+            "{\"id\": \"r-1\"}\n\n{\"id\": \"r-2\", \"text\": \"one\"}\n",
+            &[],
+            "line 3 has a column 'text'",
+        ),
+        ("a.json", "[{\"id\": \"r-1\"}, {\"text\": \"one\"}]", &[], "text 2 has a column 'text'"),
         ("a.jsonl", "\"one\n", &[], "line 1 of "),
         ("a.jsonl", jsonl, &["--keep-columns", "--output-format", "csv"], "name the columns"),
+        (
+            "a.csv",
+            "id;text\n1;one\n",
+            &[],
+            "the only column is named \"id;text\"; if ';' separates columns",
+        ),
+        ("a.tsv", "id|text\n1|one\n", &[], "add --delimiter '|'"),
+        ("a.csv", "id\ttext\n1\tone\n", &[], "add --delimiter '\\t'"),
+        ("a.txt", "one\n", &["--delimiter", ";"], "--delimiter is for --input-format csv and tsv"),
+        ("a.csv", "id,text\n1,\"one\n2,two\n", &[], "the quote that opens in line 2 has no end"),
+        (
+            "a.csv",
+            "id,text\n1,\"one\n2,\"two\"\n",
+            &[],
+            "opens in line 2 is followed by text where it ends",
+        ),
+        ("a.tsv", "text\n\"one\"two\n", &[], "opens in line 2 is followed by text where it ends"),
         ("a.txt", "one\n", &["--column", "text"], "plain lines have no columns"),
         ("a.txt", "one\n", &["--keep-columns"], "plain lines have no columns"),
         ("a.log", "one\n", &[], "add --input-format"),
@@ -83,8 +115,25 @@ fn columns_and_formats_that_do_not_fit() {
         ("a.txt", "one\n", &to_null, "is no regular file"),
     ] {
         let path = scratch.file(name, content);
-        let args = [&["embed", "--input", text(&path)], options].concat();
+        let mut args = [&["embed", "--input", text(&path)], options].concat();
+        args.extend(options.iter().all(|o| !o.starts_with("--output")).then_some("--json"));
         rule.check(&format!("{name} {options:?}"), bigbatch(&args), says);
+    }
+    rule.assert_held();
+}
+
+#[test]
+fn options_without_an_effect_on_text() {
+    let scratch = Scratch::new();
+    let mut rule = Rule::default();
+    let path = scratch.file("a.csv", "key,text\n1,one\n");
+    for (args, option) in [
+        (["classify", "--input", text(&path), "--id-column=key"], "--id-column"),
+        (["embed", "--input", text(&path), "--keep-columns"], "--keep-columns"),
+        (["tag", "--all-tokens", "one", "two"], "--all-tokens"),
+    ] {
+        let says = format!("`{option}` needs `--json` or `--output`");
+        rule.check(&args.join(" "), bigbatch(args), &says);
     }
     rule.assert_held();
 }
@@ -96,7 +145,8 @@ fn a_text_that_is_too_long_is_an_error_without_truncate() {
     let limits = ["--max-batch-tokens", "48"];
     for command in ["embed", "classify", "tag"] {
         let args = || [command, "--json", limits[0], limits[1]].into_iter().chain([long.as_str()]);
-        rule.check(command, bigbatch(args()), "the limit is 48");
+        let says = "the limit is 48; add --truncate to cut it, or --chunk to read it in windows";
+        rule.check(command, bigbatch(args()), says);
         let line = bigbatch(args().chain(["--truncate"])).output();
         let answer: Value = serde_json::from_str(&line).expect("one JSON object");
         assert_eq!(answer["tokens"], 48, "{command}");
@@ -106,6 +156,9 @@ fn a_text_that_is_too_long_is_an_error_without_truncate() {
         let answer: Value = serde_json::from_str(&short.output()).expect("one JSON object");
         assert_eq!(answer["truncated"], false, "{command}");
     }
+    let masked = long.clone() + "[MASK]";
+    let run = bigbatch(["fill-mask", limits[0], limits[1], &masked]);
+    rule.check("fill-mask", run, "the limit is 48; add --truncate to cut it; add --on-error");
     let no_room = ["embed", "--truncate", "--max-batch-tokens", "2", "a text"];
     rule.check("no room beside the special tokens", bigbatch(no_room), "no room for text");
     for (chunk, said) in
@@ -126,6 +179,12 @@ fn tasks_without_a_head_in_the_model() {
         ("classify", &["classify"]),
         ("tag", &["tag"]),
     ];
+    let says = |head| match head {
+        "base" => "this model does embeddings, not ",
+        "masked-lm" => "; use `bigbatch embed` or `bigbatch fill-mask`",
+        "classify" => "; use `bigbatch classify`",
+        _ => "; use `bigbatch tag`",
+    };
     let mut rule = Rule::default();
     for head in heads {
         let dir = scratch.checkpoint(head, &["--head", head]);
@@ -134,7 +193,7 @@ fn tasks_without_a_head_in_the_model() {
             if with.contains(&head) {
                 run.output();
             } else {
-                rule.check(&format!("{command} on {head}"), run, "this model does");
+                rule.check(&format!("{command} on {head}"), run, says(head));
             }
         }
     }

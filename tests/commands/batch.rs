@@ -1,11 +1,10 @@
-//! Jobs over files: formats and columns of the input, formats of the output, rows that fail, and jobs that continue.
+//! Jobs over files: formats and columns of the input, formats of the output, and rows that fail. Jobs that continue are
+//! in `resume`.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -14,7 +13,7 @@ use crate::{keys, lines, parse};
 
 const TEXTS: [&str; 3] = ["one", "two, \"quoted\" — naïve", "three\tand a half"];
 
-fn read(path: &Path) -> String {
+pub(crate) fn read(path: &Path) -> String {
     fs::read_to_string(path).expect("it was written")
 }
 
@@ -78,6 +77,31 @@ fn fields_may_hold_line_ends_and_the_column_is_chosen() {
     let only = scratch.file("only.csv", "body\none\n");
     let found = bigbatch(["embed", "--json", "--input", text(&only)]).output();
     assert_eq!(found, bigbatch(["embed", "--json", "one"]).output());
+}
+
+#[test]
+fn another_delimiter_separates_columns() {
+    let scratch = Scratch::new();
+    let expected = bigbatch(["embed", "--json", "one; \"two\""]).output();
+    for (name, content, delimiter) in [
+        ("a.csv", "id;text\n1;\"one; \"\"two\"\"\"\n", ";"),
+        ("b.csv", "id\ttext\n1\t\"one; \"\"two\"\"\"\n", "\\t"),
+        ("c.csv", "a;b\n\"one; \"\"two\"\"\"\n", ","),
+        ("a.tsv", "id|text\n1|\"one; \"\"two\"\"\"\n", "|"),
+    ] {
+        let path = scratch.file(name, content);
+        let args = ["embed", "--json", "--input", text(&path), "--delimiter", delimiter];
+        assert_eq!(bigbatch(args).output(), expected, "{name}");
+    }
+}
+
+#[test]
+fn rows_before_a_stray_quote_are_answered() {
+    let scratch = Scratch::new();
+    let path = scratch.file("a.csv", "text\none\ntwo\n\"three\nfour\n");
+    let done = bigbatch(["embed", "--json", "--input", text(&path)]).run();
+    assert_eq!((done.code, parse(&done.stdout).len()), (Some(2), 2), "{}", done.stderr);
+    assert!(done.stderr.contains("the quote that opens in line 4 has no end"), "{}", done.stderr);
 }
 
 #[test]
@@ -217,7 +241,11 @@ fn rows_that_fail_are_reported_skipped_or_end_the_job() {
     let stopped = scratch.path("stopped.jsonl");
     for options in [&["--json"][..], &["--output", text(&stopped), "--on-error", "stop"]] {
         let done = classify(options);
-        let expected = format!("bigbatch: line 2 of {}: the text is empty\n", input.display());
+        let expected = format!(
+            "bigbatch: line 2 of {}: the text is empty; add --on-error skip to leave such rows out, or --on-error \
+             report to write their errors\n",
+            input.display()
+        );
         assert_eq!((done.code, done.stderr), (Some(2), expected), "{options:?}");
         let written = if options.len() == 1 { done.stdout } else { read(&stopped) };
         assert_eq!(parse(&written).len(), 1, "what came before it is written");
@@ -243,136 +271,52 @@ fn ragged_rows_and_missing_texts_are_row_errors() {
     assert_eq!((&rows[4]["key"], &rows[4]["error"]), (&json!("5"), &Value::Null));
 }
 
-/// A job, and what its output holds when it is not interrupted.
-struct Job {
-    name: &'static str,
-    options: Vec<String>,
-    whole: String,
-}
-
-/// Returns jobs over the same input, whose outputs are in `scratch`.
-fn jobs(scratch: &Scratch) -> Vec<Job> {
-    let note = "\"b\"\"\n\"";
-    let rows: String = (0..40)
-        .map(|n| match n % 8 {
-            3 => format!("{n},,{note}\n"),
-            5 => format!("{n}\n"),
-            _ => format!("{n},text {n},{note}\n"),
-        })
-        .collect();
-    let input = scratch.file("in.csv", format!("key,text,note\n{rows}"));
-    let kept = ["--id-column", "key", "--keep-columns"];
-    [
-        ("report.jsonl", "report"),
-        ("skip.jsonl", "skip"),
-        ("report.csv", "report"),
-        ("skip.csv", "skip"),
-    ]
-    .map(|(name, on_error)| {
-        let out = scratch.path(name);
-        let args =
-            ["classify", "--input", text(&input), "--output", text(&out), "--on-error", on_error];
-        let options: Vec<String> = args.into_iter().chain(kept).map(str::to_owned).collect();
-        let done = bigbatch(&options).run();
-        assert_eq!(done.code, Some(1), "{}", done.stderr);
-        Job { name, options, whole: read(&out) }
-    })
-    .into()
-}
-
 #[test]
-fn a_job_continues_from_any_byte() {
+fn strings_and_numbers_that_cannot_be_copied() {
     let scratch = Scratch::new();
-    for Job { name, options, whole } in jobs(&scratch) {
-        let out = scratch.path(name);
-        let resume = || bigbatch(options.iter().map(String::as_str).chain(["--resume"])).run();
-        let length = whole.len();
-        for cut in [0, 1, 30, length / 3, length / 2, length * 2 / 3, length - 1, length] {
-            fs::write(&out, &whole.as_bytes()[..cut]).expect("writable");
-            let done = resume();
-            assert_eq!(done.code, Some(1), "{name} at {cut}: {}", done.stderr);
-            assert_eq!(done.stderr.lines().count(), 1, "{name} at {cut}: {}", done.stderr);
-            assert!(read(&out) == whole, "{name} at {cut}: {}", read(&out));
-        }
-        fs::remove_file(&out).expect("it is ours");
-        assert_eq!(resume().code, Some(1), "without an output there is nothing to continue");
-        assert!(read(&out) == whole, "{name}");
+    let rows = [
+        "{\"key\": 18446744073709551615, \"text\": \"one\"}",
+        "{\"key\": 18446744073709551616, \"text\": \"two\"}",
+        "{\"key\": [-9223372036854775809], \"text\": \"three\"}",
+        "{\"key\": -9223372036854775808, \"text\": \"four\"}",
+        "\"five\"",
+    ];
+    let (input, out) = (scratch.file("in.jsonl", rows.join("\n")), scratch.path("out.jsonl"));
+    let args = ["embed", "--input", text(&input), "--id-column", "key", "--output", text(&out)];
+    let done = bigbatch(args).run();
+    assert!(done.code == Some(1) && done.stderr.contains("(2 column)"), "{}", done.stderr);
+    let found = parse(&read(&out));
+    assert_eq!((&found[0]["key"], &found[3]["key"]), (&json!(u64::MAX), &json!(i64::MIN)));
+    for row in &found[1..3] {
+        assert!(row["error"].as_str().is_some_and(|error| error.contains("beyond 64 bits")));
     }
+    assert_eq!(keys(&found[4]), ["index", "key", "tokens", "truncated", "embedding"]);
+    assert_eq!(found[4]["key"], Value::Null);
 }
 
 #[test]
-fn an_output_that_does_not_fit_is_refused_and_stays_as_it_is() {
+fn a_job_that_fails_at_its_start_leaves_no_output() {
     let scratch = Scratch::new();
-    let input = scratch.file("in.txt", "one\ntwo\nthree\nfour\n");
-    let out = scratch.path("out.jsonl");
-    let args = ["classify", "--input", text(&input), "--output", text(&out)];
-    assert_eq!(bigbatch(args).run().code, Some(0));
-    let whole = read(&out);
-    let three_rows: usize = whole.lines().take(3).map(|line| line.len() + 1).sum();
-    let check = |content: &str, input: &str, options: &[&str], says: &str| {
-        let input = scratch.file("in.txt", input);
-        fs::write(&out, content).expect("writable");
-        let args = ["classify", "--input", text(&input), "--output", text(&out), "--resume"];
-        let done = bigbatch([&args[..], options].concat()).run();
+    let input = scratch.file("in.jsonl", "{\"text\": \"\", \"index\": 1}\n");
+    let (absent, out) = (scratch.path("absent.txt"), scratch.path("out.jsonl"));
+    for options in [
+        &["--input", text(&absent)][..],
+        &["--input", text(&input), "--model", "/absent"],
+        &["--input", text(&input), "--model", "embedded:pii"],
+        &["--input", text(&input), "--column", "absent"],
+        &["--input", text(&input), "--id-column", "absent"],
+        &["--input", text(&input), "--id-column", "index"],
+        &["--input", text(&input), "--on-error", "stop"],
+        &["--input", text(&input), "--chunk=2"],
+    ] {
+        let done = bigbatch([&["classify", "--output", text(&out)], options].concat()).run();
         assert_eq!(done.code, Some(2), "{options:?}: {}", done.stderr);
-        let one_line = done.stderr.starts_with("bigbatch: ") && done.stderr.lines().count() == 1;
-        assert!(one_line && done.stderr.contains(says), "{options:?}: {}", done.stderr);
-        assert_eq!(read(&out), content, "{options:?}");
-    };
-    let (same, half) = ("one\ntwo\nthree\nfour\n", &whole[..three_rows + 10]);
-    check(half, same, &["--raw-scores"], "its row with the index 0 is another now");
-    check(half, same, &["--model", "embedded:intent"], "its row with the index 0 is another now");
-    check(half, "zero\ntwo\nthree\nfour\n", &[], "its row with the index 0 is another now");
-    check(half, "one\ntwo\nzero\nfour\n", &[], "its row with the index 2 is another now");
-    check(&whole, "one\ntwo\nthree\n", &[], "it holds more rows than the input");
-    check(half, same, &["--output-format", "csv"], "its header is not that of these options");
-    check("some notes\n", same, &[], "row 1 is no answer");
-    check("some notes", same, &[], "row 1 is no answer");
-    check(&whole[three_rows..], same, &[], "row 1 has the index 3; 0 was expected");
-}
-
-#[test]
-fn a_job_continues_after_it_was_killed() {
-    let scratch = Scratch::new();
-    let row = |n: usize| if n % 100 == 50 { "\n".to_owned() } else { format!("text number {n}\n") };
-    let (first, rest) =
-        ((0..3000).map(row).collect::<String>(), (3000..4000).map(row).collect::<String>());
-    let (out, input) = (scratch.path("out.jsonl"), scratch.file("in.txt", first.clone() + &rest));
-    let mut killed = Command::new(env!("CARGO_BIN_EXE_bigbatch"))
-        .args(["classify", "--output", text(&out)])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the program starts");
-    // The program waits for the rest of its input, so it is killed in the middle of the job.
-    let mut stdin = killed.stdin.take().expect("piped");
-    stdin.write_all(first.as_bytes()).expect("it reads");
-    let begun = Instant::now();
-    while fs::metadata(&out).map_or(0, |metadata| metadata.len()) == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "nothing is written");
-        thread::yield_now();
+        assert!(!out.exists(), "{options:?}");
     }
-    killed.kill().expect("it runs");
-    assert_eq!(killed.wait().expect("it was killed").code(), None);
-    drop(stdin);
-    let before = read(&out);
-    assert!(!before.is_empty() && before.lines().count() < 3000);
-
-    let resume = ["classify", "--input", text(&input), "--output", text(&out), "--resume"];
-    let done = bigbatch(resume).run();
-    assert_eq!(done.code, Some(1), "{}", done.stderr);
-    let rows = parse(&read(&out));
-    assert_eq!(rows.len(), 4000);
-    for (index, row) in rows.iter().enumerate() {
-        assert_eq!(row["index"], json!(index));
-        assert_eq!(row["error_kind"] == "empty", index % 100 == 50, "{row}");
-    }
-    let whole =
-        bigbatch(["classify", "--json", "--on-error", "report", "--input", text(&input)]).run();
-    assert!(whole.stdout == read(&out), "an interrupted job has the bytes of one that was not");
-    let again = bigbatch(resume).run();
-    assert!(again.code == Some(1) && again.stderr.contains("0 rows in "), "{}", again.stderr);
-    assert!(whole.stdout == read(&out));
+    // A job that ends without any row has an output.
+    let none = scratch.file("none.txt", "");
+    let done = bigbatch(["classify", "--input", text(&none), "--output", text(&out)]).run();
+    assert!(done.code == Some(0) && read(&out).is_empty(), "{}", done.stderr);
 }
 
 #[test]
@@ -398,6 +342,18 @@ fn an_output_is_not_overwritten_by_accident() {
     assert_eq!(read(&out), "precious\n");
     for options in [&[][..], &["--force"], &["--resume"]] {
         refuse(run(&input, options), "is also the input");
+    }
+    let link = scratch.path("link.jsonl");
+    fs::hard_link(&input, &link).expect("the scratch directory has links");
+    for options in [&[][..], &["--force"], &["--resume"]] {
+        refuse(run(&link, options), "is also the input");
+        let args =
+            [&["embed", "--input-format", "jsonl", "--output", text(&link)], options].concat();
+        let stdin = Stdio::from(File::open(&input).expect("readable"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bigbatch"));
+        let done = command.args(args).stdin(stdin).output().expect("the program starts");
+        let stderr = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.code() == Some(2) && stderr.contains("is also the input"), "{stderr}");
     }
     assert_eq!(read(&input), "\"one\"\n");
     let held = File::options().append(true).open(&out).expect("writable");

@@ -112,3 +112,9 @@ fn embed_separates_topics_and_fill_mask_finds_words() {
     let text = "We must work together for the people of the United [MASK].";
     assert_eq!(line(&["fill-mask", "--json", text])["masks"][0][0]["token"], " States");
 }
+
+#[test]
+fn a_single_entity_is_in_the_singular() {
+    let found = bigbatch(["tag", "--model", "embedded:pii", "I am Laura Bennett"]).output();
+    assert!(found.starts_with("11 tokens, 1 entity\n"), "{found}");
+}

@@ -14,6 +14,7 @@ mod machine;
 mod mock;
 mod models;
 mod report;
+mod resume;
 mod servers;
 mod shell;
 #[path = "../support/mod.rs"]

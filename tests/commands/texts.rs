@@ -42,6 +42,13 @@ fn arguments_lines_and_files_give_the_same_answers() {
 }
 
 #[test]
+fn a_hyphen_alone_is_standard_input() {
+    let embed = |args: &[&str]| bigbatch([&["embed", "--json"], args].concat()).stdin("one\n");
+    assert_eq!(embed(&["-"]).output(), embed(&["one"]).output());
+    assert_eq!(parse(&embed(&["-", "-"]).output()).len(), 2, "one of several is a text");
+}
+
+#[test]
 fn a_text_of_a_file_may_contain_line_ends() {
     let scratch = Scratch::new();
     let file = scratch.file("texts.json", r#"["one\ntwo", "three"]"#);

@@ -3,9 +3,10 @@
 use std::cell::Cell;
 
 use bigbatch_engine::{
-    Answer, Chunking, Engine, EngineOptions, Input, Model, Overlong, Request, RequestError,
-    RopeOverride, Task, TaskKind, TextTask, Truncate,
+    Aggregation, Answer, Chunking, Engine, EngineOptions, Input, Model, Overlong, Request,
+    RequestError, RopeOverride, Task, TaskKind, TextTask, Truncate,
 };
+use serde_json::json;
 
 fn engine(task: TaskKind, max_concurrent_requests: usize) -> Engine {
     let checkpoint = bigbatch_models::checkpoint("random", task).unwrap();
@@ -13,6 +14,37 @@ fn engine(task: TaskKind, max_concurrent_requests: usize) -> Engine {
     let mut options = EngineOptions { max_concurrent_requests, ..EngineOptions::default() };
     options.device.max_batch_tokens = Some(512);
     Engine::start(model, &options).unwrap()
+}
+
+#[test]
+fn windows_have_the_prompt_of_texts_that_are_read_whole() {
+    let read = |kind, task: &Task, has_prompt: bool, overlong| {
+        let checkpoint = bigbatch_models::checkpoint("random", kind).unwrap();
+        let mut model = Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap();
+        if has_prompt {
+            let prompts = json!({"prompts": {"a": "a prompt: "}, "default_prompt_name": "a"});
+            model.prompts = serde_json::from_value(prompts).unwrap();
+        }
+        let engine = Engine::start(model, &EngineOptions::default()).unwrap();
+        let task = TextTask { overlong, ..task.clone().into() };
+        let texts = [Ok::<_, ()>(((), "Ada met Bob in Paris.".to_owned()))];
+        let mut answers = engine.answer_all(task, texts).unwrap();
+        answers.next().unwrap().unwrap().1.unwrap().tokens
+    };
+    let aggregate =
+        Task::Aggregate { strategy: Aggregation::Simple, ignore_labels: vec!["O".into()] };
+    for (kind, task, reads_prompt) in [
+        (TaskKind::Classify, Task::Classify { raw_scores: false }, true),
+        (TaskKind::Embed, EMBED, true),
+        (TaskKind::Tag, Task::Tag, false),
+        (TaskKind::Tag, aggregate, false),
+    ] {
+        let whole = || Overlong::Truncate(Truncate::No);
+        let tokens = read(kind, &task, true, whole());
+        assert_eq!(tokens > read(kind, &task, false, whole()), reads_prompt, "{task:?}");
+        let windows = Overlong::Chunk(Chunking::default());
+        assert_eq!(tokens, read(kind, &task, true, windows), "{task:?}");
+    }
 }
 
 const EMBED: Task = Task::Embed { pooling: None, normalize: true, dimensions: None };
@@ -102,6 +134,22 @@ fn long_texts_are_read_fewer_at_a_time() {
 }
 
 #[test]
+fn large_keys_and_errors_are_read_fewer_at_a_time() {
+    let engine = engine(TaskKind::Embed, 512);
+    let read = Cell::new(0);
+    let texts = (0..20).map(|n| {
+        read.set(n + 1);
+        if n % 2 == 0 { Ok((n, text(n))) } else { Err(n) }
+    });
+    let answers = engine.answer_all(EMBED.into(), texts).unwrap();
+    for (n, answer) in answers.with_held_bytes(|_| 3 << 20).enumerate() {
+        assert_eq!(answer.map_or_else(|n| n, |(n, _)| n), n);
+        assert!(read.get() <= n + 2, "{} were read when {n} was answered", read.get());
+    }
+    assert_eq!(read.get(), 20);
+}
+
+#[test]
 fn a_text_may_have_more_windows_than_may_be_in_flight() {
     let engine = engine(TaskKind::Classify, 4);
     let chunking = Chunking { size: Some(10), ..Chunking::default() };
@@ -123,7 +171,7 @@ fn what_no_text_could_be_answered_with_is_an_error_before_any_is_read() {
     let chunk = |size| Overlong::Chunk(Chunking { size: Some(size), ..Chunking::default() });
     let pair = |overlong, first: &str| TextTask {
         overlong,
-        first_text: Some(first.into()),
+        context: Some(first.into()),
         ..classify.clone().into()
     };
     for task in [

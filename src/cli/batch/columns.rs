@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 
 use super::row::{ErrorKind, Kept, RowError};
 
+/// The column with the texts unless an option names another.
+pub(super) const DEFAULT_TEXT: &str = "text";
+
 /// Names that fields of the answer have in JSON lines and in CSV.
 const RESERVED: [&str; 14] = [
     "index",
@@ -61,7 +64,7 @@ impl Columns {
         &self,
         names: impl Iterator<Item = &'a str> + Clone,
     ) -> Result<String, String> {
-        let wanted = self.text.as_deref().unwrap_or("text");
+        let wanted = self.text.as_deref().unwrap_or(DEFAULT_TEXT);
         if names.clone().any(|name| name == wanted) {
             return Ok(wanted.into());
         }
@@ -70,15 +73,33 @@ impl Columns {
         match (&self.text, rest.next(), rest.next()) {
             (None, Some(only), None) => Ok(only.into()),
             (text, ..) => {
-                let listed: Vec<String> = names.map(|name| format!("'{name}'")).collect();
-                let listed = if listed.is_empty() { "none".into() } else { listed.join(", ") };
+                let listed = list_columns(names);
                 Err(match text {
-                    Some(text) => format!("there is no column '{text}'; the columns are {listed}"),
-                    None => format!(
-                        "name the column with the texts by --column; the columns are {listed}"
-                    ),
+                    Some(text) => format!("there is no column '{text}'; {listed}"),
+                    None => format!("name the column with the texts by --column; {listed}"),
                 })
             }
+        }
+    }
+
+    /// Returns the options that copy columns to the output, if set.
+    pub(super) fn first_copying_option(&self) -> Option<&'static str> {
+        let text = Columns { text: None, ..self.clone() };
+        text.first_option()
+    }
+
+    /// Rejects a column to copy that `--id-column` or `--keep-columns` names and the input lacks, or whose name a
+    /// field of the answer has. `all` are the columns of the input, whose text is in the column `text`.
+    pub(super) fn check_kept<'a>(
+        &'a self,
+        all: impl Iterator<Item = &'a str> + Clone,
+        text: &str,
+    ) -> Result<(), String> {
+        let names = self.kept_names(all.clone(), text);
+        check_names(&names)?;
+        match names.iter().find(|name| all.clone().all(|known| known != **name)) {
+            Some(name) => Err(format!("there is no column '{name}'; {}", list_columns(all))),
+            None => Ok(()),
         }
     }
 
@@ -104,19 +125,65 @@ impl Columns {
         names
     }
 
-    /// Returns the values that the output keeps of an object, whose text was in the column `text`. A column that
-    /// it lacks is null.
-    pub(super) fn kept_values(
+    /// Takes the values that the output keeps out of an object, whose text is in the column `text` and stays. A
+    /// column that it lacks is null.
+    ///
+    /// # Errors
+    /// A column with the name of a field of the answer, or with a number that was rounded when it was read.
+    pub(super) fn take_kept(
         &self,
-        object: &Map<String, Value>,
+        object: &mut Map<String, Value>,
         text: &str,
     ) -> Result<Kept, RowError> {
         let names = self.kept_names(object.keys().map(String::as_str), text);
         if let Some(name) = names.iter().find(|name| RESERVED.contains(name)) {
             return Err(RowError::new(ErrorKind::Column, reserved_message(name)));
         }
-        let value = |name: &str| object.get(name).cloned().unwrap_or(Value::Null);
-        Ok(Kept(names.into_iter().map(|name| (Arc::from(name), value(name))).collect()))
+        let names: Vec<Arc<str>> = names.into_iter().map(Arc::from).collect();
+        let mut value = |name: &str| match object.get_mut(name) {
+            Some(value) if name == text => value.clone(),
+            Some(value) => value.take(),
+            None => Value::Null,
+        };
+        let kept: Vec<(Arc<str>, Value)> = names
+            .into_iter()
+            .map(|name| {
+                let value = value(&name);
+                (name, value)
+            })
+            .collect();
+        match kept.iter().find(|(_, value)| is_beyond_64_bits(value)) {
+            Some((name, _)) => Err(RowError::new(
+                ErrorKind::Column,
+                format!(
+                    "the column '{name}' has a number beyond 64 bits, which cannot be copied exactly; make it a string"
+                ),
+            )),
+            None => Ok(Kept(kept)),
+        }
+    }
+}
+
+/// Lists the columns of an input in an error.
+fn list_columns<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let listed: Vec<String> = names.map(|name| format!("'{name}'")).collect();
+    let listed = if listed.is_empty() { "none".into() } else { listed.join(", ") };
+    format!("the columns are {listed}")
+}
+
+/// Returns whether a value has a number that neither i64 nor u64 can hold, which the parser rounds to f64.
+fn is_beyond_64_bits(value: &Value) -> bool {
+    // i64 and u64 hold every integer between these, so an f64 there was a fraction or had an exponent.
+    const LOWER: f64 = -9_223_372_036_854_775_808.0;
+    const UPPER: f64 = 18_446_744_073_709_551_616.0;
+    match value {
+        Value::Number(number) => {
+            let is_between = |number: f64| LOWER < number && number < UPPER;
+            number.is_f64() && !number.as_f64().is_some_and(is_between)
+        }
+        Value::Array(values) => values.iter().any(is_beyond_64_bits),
+        Value::Object(object) => object.values().any(is_beyond_64_bits),
+        _ => false,
     }
 }
 

@@ -8,7 +8,45 @@ use serde_json::Value;
 
 use super::columns::{Columns, check_names};
 use super::input::{Bytes, RowLimit, Rows, not_utf8};
+use super::quotes::QuoteCheck;
 use super::row::{ErrorKind, Failure, Kept, Row, RowError, RowResult};
+
+/// The byte between two fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Delimiter {
+    pub(super) byte: u8,
+    /// Whether `--delimiter` gave it.
+    pub(super) is_given: bool,
+}
+
+impl Delimiter {
+    /// Parses the value of `--delimiter`.
+    pub(super) fn parse(text: &str) -> Result<Delimiter, String> {
+        match text.as_bytes() {
+            b"\\t" => Ok(Delimiter { byte: b'\t', is_given: true }),
+            &[byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r' | 0) => {
+                Ok(Delimiter { byte, is_given: true })
+            }
+            _ => Err("give one ASCII character other than a quote or a line end, such as ';'; \\t is a tab".into()),
+        }
+    }
+
+    /// Rejects a header that another delimiter would split.
+    fn check_header(self, names: &[&str]) -> Result<(), String> {
+        let &[name] = names else { return Ok(()) };
+        match name.chars().find(|c| matches!(c, ';' | '\t' | '|')) {
+            Some(other) if !self.is_given => {
+                let other = if other == '\t' { "\\t".into() } else { other.to_string() };
+                Err(format!(
+                    "the only column is named {name:?}; if '{other}' separates columns, add --delimiter '{other}', else \
+                     --delimiter '{}'",
+                    if self.byte == b'\t' { "\\t" } else { "," }
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
 
 /// Reads the header and finds the columns.
 ///
@@ -17,17 +55,17 @@ use super::row::{ErrorKind, Failure, Kept, Row, RowError, RowResult};
 pub(super) fn read(
     reader: Bytes,
     limit: RowLimit,
-    delimiter: u8,
+    delimiter: Delimiter,
     name: &str,
     columns: &Columns,
 ) -> Result<Rows, String> {
     let failed = |reason: String| format!("{name}: {reason}");
     let mut reader = ReaderBuilder::new()
-        .delimiter(delimiter)
+        .delimiter(delimiter.byte)
         .has_headers(false)
         .flexible(true)
         .buffer_capacity(1 << 16)
-        .from_reader(reader);
+        .from_reader(QuoteCheck::new(reader, delimiter.byte));
     let mut header = ByteRecord::new();
     if !reader.read_byte_record(&mut header).map_err(|error| failed(error.to_string()))? {
         return Err(failed("the file is empty; its first row must name the columns".into()));
@@ -35,6 +73,7 @@ pub(super) fn read(
     let names: Result<Vec<&str>, _> = header.iter().map(str::from_utf8).collect();
     let names =
         names.map_err(|_| failed("the header is not valid UTF-8; convert it first".into()))?;
+    delimiter.check_header(&names).map_err(failed)?;
     let text = columns.choose_text(names.iter().copied()).map_err(failed)?;
     let kept = columns.kept_names(names.iter().copied(), &text);
     check_names(&kept).map_err(failed)?;
@@ -57,11 +96,12 @@ pub(super) fn read(
     let kept: Result<Vec<(Arc<str>, usize)>, String> = kept.iter().map(with_position).collect();
     let kept = kept?;
     // A record that ends in CRLF leaves the LF to the next one.
-    let lag = u64::from(reader.position().line() == 1 + line_feeds(&header));
+    let line_offset = u64::from(reader.position().line() == 1 + line_feeds(&header));
     let kept_names = Some(kept.iter().map(|(name, _)| name.to_string()).collect());
     let (width, source) = (header.len(), name.to_owned());
     let record = ByteRecord::new();
-    let rows = Records { reader, limit, record, source, width, text, id, kept, lag, index: 0 };
+    let rows =
+        Records { reader, limit, record, source, width, text, id, kept, line_offset, index: 0 };
     Ok(Rows { rows: Box::new(rows), kept_names })
 }
 
@@ -71,7 +111,7 @@ fn line_feeds(record: &ByteRecord) -> u64 {
 }
 
 struct Records {
-    reader: Reader<Bytes>,
+    reader: Reader<QuoteCheck>,
     limit: RowLimit,
     record: ByteRecord,
     source: String,
@@ -83,15 +123,15 @@ struct Records {
     id: Option<usize>,
     kept: Vec<(Arc<str>, usize)>,
     /// Lines that the reader counts late.
-    lag: u64,
+    line_offset: u64,
     index: usize,
 }
 
 impl Records {
     /// Returns the line that the record begins in. The reader counts blank lines before it as a part of it.
     fn line(&self) -> u64 {
-        let begun = self.record.position().map_or(0, |position| position.line()) + self.lag;
-        let ended = (self.reader.position().line() + self.lag).saturating_sub(1);
+        let begun = self.record.position().map_or(0, |position| position.line()) + self.line_offset;
+        let ended = (self.reader.position().line() + self.line_offset).saturating_sub(1);
         begun.max(ended.saturating_sub(line_feeds(&self.record)))
     }
 
@@ -163,9 +203,10 @@ mod tests {
     /// Reads rows and renders each as its line, its text or error, and what is kept.
     fn rows(csv: &str, id: Option<&str>) -> Vec<String> {
         let columns = Columns { id: id.map(Into::into), ..Columns::default() };
+        let comma = Delimiter { byte: b',', is_given: false };
         let reader = Box::new(std::io::Cursor::new(csv.to_owned()));
         let Rows { rows, .. } =
-            read(reader, RowLimit::default(), b',', "a.csv", &columns).expect("it has a header");
+            read(reader, RowLimit::default(), comma, "a.csv", &columns).expect("it has a header");
         let describe = |row| match row {
             Ok((Row { line, kept, .. }, text)) => format!("{line:?} {text:?} {:?}", kept.0),
             Err(Failure::Row(Row { line, kept, .. }, RowError { kind, .. })) => {

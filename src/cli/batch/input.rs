@@ -1,15 +1,18 @@
 //! The input of a job: where its bytes come from, their format, and the reader for it. Each format reads one row at a
 //! time.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Cursor, Read, stdin};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::ValueEnum;
 
-use super::columns::{Columns, Keep};
+use super::columns::{Columns, Keep, check_names};
+use super::delimited::Delimiter;
 use super::row::{ErrorKind, Failure, Kept, Row, RowError, RowResult};
 use super::{delimited, json};
 
@@ -59,11 +62,27 @@ pub(super) struct Source {
     pub(super) read_bytes: Arc<AtomicU64>,
     /// Bytes of a regular file.
     pub(super) total_bytes: Option<u64>,
+    /// The regular file that is read, which must not be the output.
+    pub(super) file: Option<FileId>,
+}
+
+/// A regular file under any of its names: its device and its inode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FileId(u64, u64);
+
+impl FileId {
+    /// Returns the identity of a regular file, of which there is one; any number of jobs may share a device or a pipe.
+    pub(super) fn of(metadata: &Metadata) -> Option<FileId> {
+        metadata.is_file().then(|| FileId(metadata.dev(), metadata.ino()))
+    }
 }
 
 impl Source {
     pub(super) fn standard_input() -> Source {
-        Source::new("standard input".into(), stdin(), None)
+        let file = stdin().as_fd().try_clone_to_owned().map(File::from);
+        let metadata = file.and_then(|file| file.metadata()).ok();
+        let source = Source::new("standard input".into(), stdin(), None);
+        Source { file: metadata.as_ref().and_then(FileId::of), ..source }
     }
 
     /// Opens a file.
@@ -75,7 +94,8 @@ impl Source {
             return Err(format!("cannot read {name}: it is a directory; give a file of texts"));
         }
         let total_bytes = metadata.is_file().then_some(metadata.len());
-        Ok(Source::new(name, file, total_bytes))
+        let source = Source::new(name, file, total_bytes);
+        Ok(Source { file: FileId::of(&metadata), ..source })
     }
 
     pub(super) fn new(
@@ -86,7 +106,7 @@ impl Source {
         let (read_bytes, limit) = (Arc::new(AtomicU64::new(0)), RowLimit::default());
         let (count, row) = (read_bytes.clone(), limit.clone());
         let reader = Box::new(CountingReader { reader, read_bytes: count, limit: row });
-        Source { name, reader, limit, read_bytes, total_bytes }
+        Source { name, reader, limit, read_bytes, total_bytes, file: None }
     }
 }
 
@@ -137,9 +157,14 @@ pub(super) fn read_rows(
     source: Source,
     format: InputFormat,
     columns: &Columns,
+    delimiter: Option<Delimiter>,
 ) -> Result<Rows, String> {
     let Source { name, reader, limit, .. } = source;
     let reader = skip_bom(reader).map_err(|error| format!("cannot read {name}: {error}"))?;
+    if delimiter.is_some() && !matches!(format, InputFormat::Csv | InputFormat::Tsv) {
+        return Err("--delimiter is for --input-format csv and tsv".into());
+    }
+    let default = |byte| delimiter.unwrap_or(Delimiter { byte, is_given: false });
     match format {
         InputFormat::Lines => {
             if let Some(option) = columns.first_option() {
@@ -150,19 +175,19 @@ pub(super) fn read_rows(
             let rows = lines(reader, limit, name).enumerate().map(text_of_line);
             Ok(Rows { rows: Box::new(rows), kept_names: Some(Vec::new()) })
         }
-        InputFormat::Csv => delimited::read(reader, limit, b',', &name, columns),
-        InputFormat::Tsv => delimited::read(reader, limit, b'\t', &name, columns),
+        InputFormat::Csv => delimited::read(reader, limit, default(b','), &name, columns),
+        InputFormat::Tsv => delimited::read(reader, limit, default(b'\t'), &name, columns),
         InputFormat::Jsonl | InputFormat::Json => {
+            let named = columns.kept_names(std::iter::empty(), "");
+            check_names(&named).map_err(|reason| format!("{name}: {reason}"))?;
+            let kept_names = (columns.keep != Keep::Others)
+                .then(|| named.into_iter().map(str::to_owned).collect());
             let rows = match format {
                 InputFormat::Jsonl => {
                     json::objects(lines(reader, limit, name.clone()), &name, columns)
                 }
                 _ => json::array(reader, limit, name, columns),
             };
-            let kept_names = (columns.keep != Keep::Others).then(|| {
-                let names = columns.kept_names(std::iter::empty(), "");
-                names.into_iter().map(str::to_owned).collect()
-            });
             Ok(Rows { rows, kept_names })
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::BufReader;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
@@ -9,14 +10,15 @@ use serde::Deserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::columns::Columns;
+use super::columns::{Columns, DEFAULT_TEXT};
 use super::input::{Bytes, RowLimit, not_utf8};
 use super::row::{ErrorKind, Failure, Kept, Row, RowError, RowResult};
 
 /// Elements of an array that wait between the thread that parses them and the engine.
 const ELEMENTS_AHEAD: usize = 64;
 
-/// Finds the text and the kept columns of values. The first object decides which column the texts are in.
+/// Finds the text and the kept columns of values. The first object decides which column the texts are in, and must have
+/// the columns that the options name.
 struct Fields {
     source: String,
     columns: Columns,
@@ -31,8 +33,8 @@ impl Fields {
     fn row(&mut self, index: usize, line: Option<u64>, value: Value) -> RowResult {
         let row = |kept| Row { index, line, kept };
         let no_text = |reason| RowError::new(ErrorKind::NoText, reason);
-        let object = match value {
-            Value::String(text) => return Ok((row(Kept::default()), text)),
+        let mut object = match value {
+            Value::String(text) => return Ok((row(self.kept_of_string()?), text)),
             Value::Object(object) => object,
             other => {
                 let reason = format!("it is {}, not a string or an object", kind_of(&other));
@@ -42,21 +44,48 @@ impl Fields {
         let text = match &self.text {
             Some(text) => text,
             None => {
-                let text = self.columns.choose_text(object.keys().map(String::as_str));
+                let names = object.keys().map(String::as_str);
+                let text = self.columns.choose_text(names.clone());
                 let failed = |reason| Failure::Input(format!("{}: {reason}", self.source));
-                &*self.text.insert(text.map_err(failed)?)
+                let text = text.map_err(failed)?;
+                self.columns.check_kept(names, &text).map_err(failed)?;
+                &*self.text.insert(text)
             }
         };
-        let kept = match self.columns.kept_values(&object, text) {
+        if self.columns.text.is_none() && text != DEFAULT_TEXT && object.contains_key(DEFAULT_TEXT)
+        {
+            let place = line.map_or_else(|| format!("text {}", index + 1), |n| format!("line {n}"));
+            return Err(Failure::Input(format!(
+                "{}: {place} has a column '{DEFAULT_TEXT}', but the first object has only '{text}' for the texts; \
+                 name the column with the texts by --column",
+                self.source
+            )));
+        }
+        let kept = match self.columns.take_kept(&mut object, text) {
             Ok(kept) => kept,
             Err(error) => return Err(Failure::Row(row(Kept::default()), error)),
         };
-        let reason = match object.get(text) {
-            Some(Value::String(text)) => return Ok((row(kept), text.clone())),
-            Some(other) => format!("the column '{text}' is {}, not a string", kind_of(other)),
+        let reason = match object.get_mut(text).map(Value::take) {
+            Some(Value::String(text)) => return Ok((row(kept), text)),
+            Some(other) => format!("the column '{text}' is {}, not a string", kind_of(&other)),
             None => format!("there is no column '{text}'"),
         };
         Err(Failure::Row(row(kept), no_text(reason)))
+    }
+
+    /// Returns the kept columns of a row that is a string, which are null. Before any object they are an error:
+    /// nothing shows that the names are right.
+    fn kept_of_string(&self) -> Result<Kept, Failure> {
+        let names = self.columns.kept_names(std::iter::empty(), "");
+        match self.columns.first_copying_option() {
+            Some(option) if self.text.is_none() && !names.is_empty() => {
+                Err(Failure::Input(format!(
+                    "{}: {option}: a string comes before the first object, and has no columns; give objects",
+                    self.source
+                )))
+            }
+            _ => Ok(Kept(names.into_iter().map(|name| (Arc::from(name), Value::Null)).collect())),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `options.rs` | the options about texts and output |
 //! | `input.rs`, `delimited.rs`, `json.rs` | rows of each format, read one at a time |
+//! | `quotes.rs` | rejects quotes of CSV that swallow rows |
 //! | `columns.rs`, `row.rs` | which columns are the text, the id, and kept; a row and its error |
 //! | `render.rs` | an answer as text, JSON or CSV |
 //! | `output.rs` | the file that rows are appended to, and where a later run continues |
@@ -19,38 +20,42 @@ mod json;
 mod options;
 mod output;
 mod progress;
+mod quotes;
 mod render;
 mod row;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Instant;
 
-use bigbatch_engine::{Engine, Overlong, TextAnswer, TextTask};
+use bigbatch_engine::{Engine, Head, Overlong, RequestError, TextAnswer, TextTask};
 
 use self::input::{InputFormat, Rows, Source, read_rows};
-use self::options::OnError;
 pub(crate) use self::options::{BatchOptions, INPUT, OUTPUT};
-use self::output::{Sink, Written, refuse_resume};
+use self::output::{OnError, Sink, Written, refuse_resume};
 use self::progress::Progress;
 pub(crate) use self::render::Detail;
 use self::render::{OutputFormat, Renderer};
-use self::row::{ErrorKind, Failure, Kept, Row, RowError, RowResult};
+use self::row::{ErrorKind, Failure, Kept, Row, RowError, RowResult, overlong_remedy};
 use super::{CommandResult, note};
 
-/// Runs a task on all rows. The engine is started once the options are known to be sound.
+/// Runs a task on all rows. The engine is started once the options, the input and the output are known to be sound; an
+/// output that does not exist is created with its first row.
 pub(crate) fn run(
     options: BatchOptions,
     task: TextTask,
     detail: Detail,
     start_engine: impl FnOnce() -> Result<Engine, Box<dyn Error>>,
 ) -> CommandResult {
-    let format = options.output_format()?;
-    let output = options.open_output()?;
+    let format = options.output_format(detail)?;
     let input = options.open_input()?;
+    let output =
+        options.check_output(input.as_ref().and_then(|(source, _)| source.file.as_ref()))?;
     let engine = start_engine()?;
     let on_terminal = output.is_none() && stdout().is_terminal();
     let (source_name, progress, Rows { rows, kept_names }) = match input {
@@ -71,7 +76,7 @@ pub(crate) fn run(
     let on_error = options.on_error();
     let header = renderer.header()?;
     let (sink, written) = match output {
-        Some(file) => file.begin(format, header, on_error.rows())?,
+        Some(file) => file.begin(format, header, on_error)?,
         None => (Sink::standard(header), Written::default()),
     };
     let job = Job {
@@ -99,7 +104,7 @@ fn open_rows(
         true => Progress::hidden(),
         false => Progress::begin(source.read_bytes.clone(), source.total_bytes),
     };
-    Ok((name, progress, read_rows(source, format, &options.columns())?))
+    Ok((name, progress, read_rows(source, format, &options.columns(), options.delimiter)?))
 }
 
 /// Returns the texts of the command line as rows.
@@ -107,6 +112,28 @@ fn arguments(texts: Vec<String>) -> Rows {
     let row = |(index, text)| Ok((Row { index, line: None, kept: Kept::default() }, text));
     let rows = texts.into_iter().enumerate().map(row);
     Rows { rows: Box::new(rows), kept_names: Some(Vec::new()) }
+}
+
+/// Adds the command for the model to the error of a command that it is not for.
+fn name_command(error: RequestError, head: &Head) -> Box<dyn Error> {
+    if !matches!(error, RequestError::WrongTask { .. }) {
+        return error.into();
+    }
+    let commands = match head {
+        Head::Base => "`bigbatch embed`",
+        Head::MaskedLm { .. } => "`bigbatch embed` or `bigbatch fill-mask`",
+        Head::Sequence { .. } => "`bigbatch classify`",
+        Head::Token => "`bigbatch tag`",
+    };
+    format!("{error}; use {commands}, or another --model").into()
+}
+
+/// Returns the bytes of the columns that a row keeps.
+fn kept_bytes(row: Result<&Row, &Failure>) -> usize {
+    match row {
+        Ok(row) | Err(Failure::Row(row, _)) => row.kept.bytes(),
+        Err(Failure::Input(_)) => 0,
+    }
 }
 
 /// What happened to the rows of this run.
@@ -165,27 +192,50 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// Answers the rows that the output does not hold yet, and reports what became of them. After a row that ends
-    /// the job, the answers to the rows before it have been written.
+    /// the job, the answers to the rows before it have been written, or the error is why they could not be.
     fn run(
         mut self,
         engine: &Engine,
         task: TextTask,
         rows: Box<dyn Iterator<Item = RowResult>>,
     ) -> CommandResult {
+        let begun = Instant::now();
+        let answered = self.answer(engine, task, rows);
+        self.progress = Progress::hidden();
+        self.sink.flush()?;
+        answered?;
+        self.sink.finish()?;
+        self.report(begun.elapsed().as_secs_f64());
+        let failed = self.tally.failed_rows() + self.written.failed;
+        Ok(ExitCode::from(u8::from(failed > 0)))
+    }
+
+    /// Answers rows and writes them to the sink, whose last rows may still be in memory.
+    fn answer(
+        &mut self,
+        engine: &Engine,
+        task: TextTask,
+        rows: Box<dyn Iterator<Item = RowResult>>,
+    ) -> Result<(), Box<dyn Error>> {
         let samples: Vec<usize> = self.written.samples.iter().map(|(index, _)| *index).collect();
         let next = self.written.next;
+        let read = Rc::new(Cell::new(0));
+        let rows_read = read.clone();
         let wanted = move |item: &RowResult| match item {
             Ok((row, _)) | Err(Failure::Row(row, _)) => {
+                rows_read.set(row.index + 1);
                 row.index >= next || samples.contains(&row.index)
             }
             Err(Failure::Input(_)) => true,
         };
-        let begun = Instant::now();
-        for item in engine.answer_all(task, rows.filter(wanted))? {
+        let remedy = overlong_remedy(&task);
+        let answers = engine.answer_all(task, rows.filter(wanted));
+        let answers = answers.map_err(|error| name_command(error, &engine.model().config.head))?;
+        for item in answers.with_held_bytes(kept_bytes) {
             let (row, outcome) = match item {
                 Ok((row, Ok(answer))) => (row, Ok(answer)),
                 // What every further text would fail with keeps its type, which decides the exit code.
-                Ok((row, Err(error))) => (row, Err(RowError::try_from(error)?)),
+                Ok((row, Err(error))) => (row, Err(RowError::of_text(error, remedy)?)),
                 Err(Failure::Row(row, error)) => (row, Err(error)),
                 Err(Failure::Input(reason)) => return Err(reason.into()),
             };
@@ -196,14 +246,10 @@ impl Job<'_> {
             self.compare(&row, outcome)?;
             self.progress.restart();
         }
-        if !self.written.samples.is_empty() {
+        if read.get() < next {
             return Err(self.refuse("it holds more rows than the input").into());
         }
-        self.sink.finish()?;
-        self.progress = Progress::hidden();
-        self.report(begun.elapsed().as_secs_f64());
-        let failed = self.tally.failed_rows() + self.written.failed;
-        Ok(ExitCode::from(u8::from(failed > 0)))
+        Ok(())
     }
 
     fn write(
@@ -214,7 +260,12 @@ impl Job<'_> {
         self.tally.count(&outcome);
         match (&outcome, self.on_error) {
             (Err(error), OnError::Stop) => {
-                return Err(format!("{}: {}", self.place(row), error.reason).into());
+                return Err(format!(
+                    "{}: {}; add --on-error skip to leave such rows out, or --on-error report to write their errors",
+                    self.place(row),
+                    error.reason
+                )
+                .into());
             }
             (Err(_), OnError::Skip) => {}
             _ => {
@@ -233,8 +284,14 @@ impl Job<'_> {
         Ok(rendered)
     }
 
-    /// Compares a row with the one that the output has in its place.
+    /// Compares a row with the answer that the output has in its place.
     fn compare(&mut self, row: &Row, outcome: Result<TextAnswer, RowError>) -> Result<(), String> {
+        if let Err(RowError { kind: ErrorKind::Device, reason }) = &outcome {
+            return Err(format!(
+                "--resume: the row with the index {} could not be computed again to compare it: {reason}; try again",
+                row.index
+            ));
+        }
         let rendered = self.render(row, &outcome)?;
         match self.written.samples.pop_front() {
             Some((index, bytes)) if index == row.index && bytes == rendered => Ok(()),
@@ -262,9 +319,12 @@ impl Job<'_> {
             note!("bigbatch: {cut} of {answered} texts were too long and were cut (--truncate)");
         }
         if self.options.output_path().is_some() || self.tally.failed_rows() > 0 {
-            let before = match self.written.next {
-                0 => String::new(),
-                next => format!("; rows before index {next} had been written"),
+            let before = match (self.written.next, self.written.failed) {
+                (0, _) => String::new(),
+                (next, 0) => format!("; rows before index {next} had been written"),
+                (next, failed) => {
+                    format!("; rows before index {next} had been written; {failed} failed before")
+                }
             };
             note!("bigbatch: {}{before}", self.tally.summary(seconds));
         }

@@ -3,12 +3,13 @@
 use std::io::{IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::columns::{Columns, Keep};
-use super::input::{InputFormat, Source};
-use super::output::{ErrorRows, OutputFile};
-use super::render::OutputFormat;
+use super::delimited::Delimiter;
+use super::input::{FileId, InputFormat, Source};
+use super::output::{OnError, OutputFile};
+use super::render::{Detail, OutputFormat};
 use crate::cli::note;
 
 /// The headings of these options in `--help`.
@@ -19,7 +20,7 @@ pub(crate) const OUTPUT: &str = "Output";
 #[derive(Args)]
 #[command(next_help_heading = INPUT)]
 pub(crate) struct BatchOptions {
-    /// Texts; without any, reads standard input, one text per line
+    /// Texts; without any, or with - alone, reads standard input, one text per line
     #[arg(value_name = "TEXT", help_heading = None::<&'static str>, conflicts_with = "input")]
     pub(super) texts: Vec<String>,
     /// Read the texts from a file; - is standard input
@@ -29,13 +30,16 @@ pub(crate) struct BatchOptions {
     /// standard input]
     #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "texts")]
     input_format: Option<InputFormat>,
+    /// Character between the columns of csv or tsv, such as ';'
+    #[arg(long, value_name = "CHAR", conflicts_with = "texts", value_parser = Delimiter::parse)]
+    pub(super) delimiter: Option<Delimiter>,
     /// Column with the texts [default: text, or the only one beside the id]
     #[arg(long, value_name = "NAME", conflicts_with = "texts")]
     column: Option<String>,
-    /// Column whose value identifies the row; the output has it too
+    /// Column whose value identifies the row; JSON lines and CSV have it too
     #[arg(long, value_name = "NAME", conflicts_with = "texts")]
     id_column: Option<String>,
-    /// Copy these columns to the output [without names: all but the text]
+    /// Copy these columns to JSON lines or CSV [without names: all but the text]
     #[arg(long, value_name = "A,B,...", num_args = 0..=1, require_equals = true, default_missing_value = "",
         conflicts_with = "texts", value_parser = parse_keep)]
     keep_columns: Option<Keep>,
@@ -58,27 +62,6 @@ pub(crate) struct BatchOptions {
     /// Overwrite --output
     #[arg(long, help_heading = OUTPUT, requires = "output")]
     force: bool,
-}
-
-/// What becomes of a row that cannot be answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum OnError {
-    /// End the job with exit code 2
-    Stop,
-    /// Leave the row out
-    Skip,
-    /// Write the error in place of the answer
-    Report,
-}
-
-impl OnError {
-    pub(super) fn rows(self) -> ErrorRows {
-        match self {
-            OnError::Stop => ErrorRows::None,
-            OnError::Skip => ErrorRows::Missing,
-            OnError::Report => ErrorRows::Written,
-        }
-    }
 }
 
 fn parse_keep(text: &str) -> Result<Keep, String> {
@@ -106,7 +89,7 @@ impl BatchOptions {
     /// # Errors
     /// A file that cannot be opened, or whose format its name does not tell.
     pub(super) fn open_input(&self) -> Result<Option<(Source, InputFormat)>, String> {
-        if !self.texts.is_empty() {
+        if !self.texts.is_empty() && self.texts != ["-"] {
             return Ok(None);
         }
         let Some(path) = self.input.as_deref().filter(|path| *path != Path::new("-")) else {
@@ -125,13 +108,16 @@ impl BatchOptions {
         Ok(Some((Source::open(path)?, format)))
     }
 
-    /// Opens the file of `--output`, if there is one.
+    /// Checks the file of `--output`, if there is one. It is created with its first row.
     ///
     /// # Errors
     /// As [`OutputFile::open`].
-    pub(super) fn open_output(&self) -> Result<Option<OutputFile>, String> {
-        let open = |path| OutputFile::open(path, self.input.as_deref(), self.resume, self.force);
-        self.output.as_deref().map(open).transpose()
+    pub(super) fn check_output(
+        &self,
+        input: Option<&FileId>,
+    ) -> Result<Option<OutputFile>, String> {
+        let check = |path| OutputFile::check(path, input, self.resume, self.force);
+        self.output.as_deref().map(check).transpose()
     }
 
     /// Returns the path of `--output`.
@@ -142,8 +128,19 @@ impl BatchOptions {
     /// Returns the format of the output.
     ///
     /// # Errors
-    /// A file whose name does not tell it.
-    pub(super) fn output_format(&self) -> Result<OutputFormat, String> {
+    /// A file whose name does not tell it, and options that have no effect on text.
+    pub(super) fn output_format(&self, detail: Detail) -> Result<OutputFormat, String> {
+        let format = self.find_output_format()?;
+        let unused = detail.all_tokens.then_some("--all-tokens");
+        match unused.or_else(|| self.columns().first_copying_option()) {
+            Some(option) if format == OutputFormat::Text => {
+                Err(format!("`{option}` needs `--json` or `--output`"))
+            }
+            _ => Ok(format),
+        }
+    }
+
+    fn find_output_format(&self) -> Result<OutputFormat, String> {
         let json = self.json.then_some(OutputFormat::Jsonl);
         if let Some(format) = self.output_format.or(json) {
             return Ok(format);

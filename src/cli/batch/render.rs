@@ -320,7 +320,8 @@ fn write_text(out: &mut Vec<u8>, text: &TextAnswer, top_k: usize) -> io::Result<
 }
 
 fn write_entities(out: &mut Vec<u8>, tokens: usize, entities: Vec<&Entity>) -> io::Result<()> {
-    writeln!(out, "{tokens} tokens, {} entities", entities.len())?;
+    let noun = if entities.len() == 1 { "entity" } else { "entities" };
+    writeln!(out, "{tokens} tokens, {} {noun}", entities.len())?;
     for Entity { label, span, text, score } in entities {
         let label = escape(label);
         writeln!(out, "  {label} {score:.4} [{}..{}) {text:?}", span.start, span.end)?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bigbatch_engine::RequestError;
+use bigbatch_engine::{Overlong, RequestError, Task, TextTask, Truncate};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -21,6 +21,28 @@ pub(super) struct Row {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Kept(pub(super) Vec<(Arc<str>, Value)>);
 
+impl Kept {
+    /// Estimates the bytes that it holds in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(|(_, value)| value_bytes(value)).sum()
+    }
+}
+
+/// Estimates the bytes of a value with everything in it.
+fn value_bytes(value: &Value) -> usize {
+    // A name, a hash and an index belong to each value of an object.
+    const ENTRY: usize = 48;
+    let held = match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(value_bytes).sum(),
+        Value::Object(object) => {
+            object.iter().map(|(name, value)| ENTRY + name.len() + value_bytes(value)).sum()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    };
+    size_of::<Value>() + held
+}
+
 impl Serialize for Kept {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, value)| (name.as_ref(), value)))
@@ -37,6 +59,28 @@ pub(super) struct RowError {
 impl RowError {
     pub(super) fn new(kind: ErrorKind, reason: impl Into<String>) -> RowError {
         RowError { kind, reason: reason.into() }
+    }
+
+    /// Converts the error of one text. Errors that every further text would have too come back.
+    pub(super) fn of_text(
+        error: RequestError,
+        overlong_remedy: &str,
+    ) -> Result<RowError, RequestError> {
+        let kind = match error {
+            RequestError::Empty => ErrorKind::Empty,
+            RequestError::TooLong { tokens, at_least, limit } => {
+                let at_least = if at_least { "at least " } else { "" };
+                let reason = format!(
+                    "the text has {at_least}{tokens} tokens, the limit is {limit}; {overlong_remedy}"
+                );
+                return Ok(RowError::new(ErrorKind::TooLong, reason));
+            }
+            RequestError::Invalid(_) => ErrorKind::Invalid,
+            RequestError::Device(_) => ErrorKind::Device,
+            RequestError::NotFinite => ErrorKind::NotFinite,
+            other => return Err(other),
+        };
+        Ok(RowError::new(kind, error.to_string()))
     }
 }
 
@@ -82,20 +126,15 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-impl TryFrom<RequestError> for RowError {
-    type Error = RequestError;
-
-    /// Converts the error of one text. Errors that every further text would have too come back.
-    fn try_from(error: RequestError) -> Result<RowError, RequestError> {
-        let kind = match error {
-            RequestError::Empty => ErrorKind::Empty,
-            RequestError::TooLong { .. } => ErrorKind::TooLong,
-            RequestError::Invalid(_) => ErrorKind::Invalid,
-            RequestError::Device(_) => ErrorKind::Device,
-            RequestError::NotFinite => ErrorKind::NotFinite,
-            other => return Err(other),
-        };
-        Ok(RowError::new(kind, error.to_string()))
+/// Returns what to do about a text that is too long, with the options that the task has and that are not set.
+pub(super) fn overlong_remedy(task: &TextTask) -> &'static str {
+    let in_windows = !matches!(task.task, Task::FillMask { .. }) && task.context.is_none();
+    match task.overlong {
+        Overlong::Truncate(Truncate::No) if in_windows => {
+            "add --truncate to cut it, or --chunk to read it in windows"
+        }
+        Overlong::Truncate(Truncate::No) => "add --truncate to cut it",
+        _ => "shorten it",
     }
 }
 

@@ -1,7 +1,7 @@
 //! Any number of texts: a bounded number in flight, answers in the order of the texts.
 //!
-//! [`Engine::answer_all`] runs the same task on all texts of an iterator, which it reads no faster than they are
-//! answered; [`Engine::classify_all`] and its siblings are short forms of it with default options. A text that is
+//! [`Engine::answer_all`] runs the same task on all texts of an iterator, which it reads until the queue is full and
+//! then no faster than they are answered; [`Engine::classify_all`] and its siblings are short forms of it with default options. A text that is
 //! read in windows becomes several requests, whose answers are merged. A single request is [`Engine::submit`]'s.
 
 use std::collections::VecDeque;
@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use super::{Engine, Pending, Permit, Request, Response};
 use crate::error::RequestError;
-use crate::model::prompted;
+use crate::model::{Model, prompted};
 use crate::task::{Answer, Task, TokenScore};
 use crate::text::chunk::{Chunks, Overlong};
 use crate::text::entities::{Entity, LabelScore};
 use crate::text::input::{Input, Truncate};
 
-/// Bytes of the texts in flight beyond which no further one is read. Batches need far less.
+/// Bytes of the texts in flight, and of what their keys hold, beyond which no further one is read. Batches need far less.
 const MAX_TEXT_BYTES: usize = 4 << 20;
 
 /// A task on each of many texts, and how the texts are read.
@@ -27,13 +27,13 @@ pub struct TextTask {
     /// What happens to a text that is too long.
     pub overlong: Overlong,
     /// What is read before each text: the query of a reranker, or the context of a text to tag.
-    pub first_text: Option<Arc<str>>,
+    pub context: Option<Arc<str>>,
 }
 
 impl From<Task> for TextTask {
     /// Reads each text by itself and rejects those that are too long.
     fn from(task: Task) -> TextTask {
-        TextTask { task, overlong: Overlong::Truncate(Truncate::No), first_text: None }
+        TextTask { task, overlong: Overlong::Truncate(Truncate::No), context: None }
     }
 }
 
@@ -42,13 +42,13 @@ impl TextTask {
     fn check(&self, engine: &Engine) -> Result<(), RequestError> {
         let model = engine.model();
         self.task.check(model)?;
-        let prompt = model.prompts.get(None)?;
+        let prompt = self.prompt(model)?;
         let invalid = |reason: &str| Err(RequestError::Invalid(reason.into()));
-        if self.first_text.as_deref() == Some("") {
+        if self.context.as_deref() == Some("") {
             return invalid("the query or context before each text is empty");
         }
         let Overlong::Chunk(chunking) = self.overlong else { return Ok(()) };
-        if self.first_text.is_some() {
+        if self.context.is_some() {
             return invalid("windows are for single texts; read pairs whole or truncated");
         }
         if prompt.is_some() && !model.embedding.include_prompt {
@@ -61,9 +61,18 @@ impl TextTask {
         chunking.room(&model.tokenizer, engine.max_tokens()).map(drop)
     }
 
+    /// Returns the model's default prompt if the task reads it. The offsets of the other tasks' answers are those of
+    /// the text, which is read as it is.
+    fn prompt<'a>(&self, model: &'a Model) -> Result<Option<&'a str>, RequestError> {
+        match self.task {
+            Task::Classify { .. } | Task::Embed { .. } => model.prompts.get(None),
+            _ => Ok(None),
+        }
+    }
+
     /// Returns the input for a text that is read whole.
     fn input(&self, prompt: Option<&str>, text: String) -> Input {
-        match (&self.first_text, &self.task) {
+        match (&self.context, &self.task) {
             (Some(query), Task::Classify { .. }) => {
                 Input::Pair(prompted(prompt, query.to_string()).into(), text)
             }
@@ -130,7 +139,7 @@ impl Submitted {
 /// A place in the order of the answers.
 enum Entry<K, E> {
     Text { key: K, bytes: usize, submitted: Result<Submitted, RequestError> },
-    Passed(E),
+    ReadError { error: E, bytes: usize },
 }
 
 impl<K, E> Entry<K, E> {
@@ -144,8 +153,7 @@ impl<K, E> Entry<K, E> {
 
     fn bytes(&self) -> usize {
         match self {
-            Entry::Text { bytes, .. } => *bytes,
-            Entry::Passed(_) => 0,
+            Entry::Text { bytes, .. } | Entry::ReadError { bytes, .. } => *bytes,
         }
     }
 }
@@ -163,6 +171,16 @@ pub struct TextAnswers<'a, K, E, I> {
     /// Upper limit on `requests`, and on the windows in flight of the text that is being submitted.
     requests_max: usize,
     permit: Permit,
+    /// Bytes that a key or an error holds.
+    held_bytes: fn(Result<&K, &E>) -> usize,
+}
+
+impl<K, E, I> TextAnswers<'_, K, E, I> {
+    /// Counts what keys and errors hold, in bytes, against the 4 MiB of the texts in flight.
+    pub fn with_held_bytes(mut self, held_bytes: fn(Result<&K, &E>) -> usize) -> Self {
+        self.held_bytes = held_bytes;
+        self
+    }
 }
 
 impl<K, E, I: Iterator<Item = Result<(K, String), E>>> TextAnswers<'_, K, E, I> {
@@ -174,9 +192,12 @@ impl<K, E, I: Iterator<Item = Result<(K, String), E>>> TextAnswers<'_, K, E, I> 
                     self.exhausted = true;
                     return;
                 }
-                Some(Err(error)) => Entry::Passed(error),
+                Some(Err(error)) => {
+                    Entry::ReadError { bytes: (self.held_bytes)(Err(&error)), error }
+                }
                 Some(Ok((key, text))) => {
-                    Entry::Text { key, bytes: text.len(), submitted: self.submit(text) }
+                    let bytes = text.len() + (self.held_bytes)(Ok(&key));
+                    Entry::Text { key, bytes, submitted: self.submit(text) }
                 }
             };
             self.requests += entry.requests();
@@ -188,7 +209,7 @@ impl<K, E, I: Iterator<Item = Result<(K, String), E>>> TextAnswers<'_, K, E, I> 
     /// Submits a text. Blocks on its own first windows if it has more of them than may be in flight.
     fn submit(&self, text: String) -> Result<Submitted, RequestError> {
         let model = self.engine.model();
-        let prompt = model.prompts.get(None)?;
+        let prompt = self.task.prompt(model)?;
         let submit = |input, task: &Task, truncate| {
             let request = Request { input, task: task.clone(), truncate };
             self.engine.submit_permitted(request, self.permit.clone())
@@ -200,7 +221,6 @@ impl<K, E, I: Iterator<Item = Result<(K, String), E>>> TextAnswers<'_, K, E, I> 
             }
             Overlong::Chunk(chunking) => chunking,
         };
-        let prompt = prompt.filter(|_| self.task.task != Task::Tag);
         let (text, limit) = (prompted(prompt, text), self.engine.max_tokens());
         let chunks = Chunks::split(&model.tokenizer, text, chunking, limit)?;
         let task = Chunks::task(&self.task.task)?;
@@ -223,14 +243,15 @@ where
 {
     type Item = Result<(K, Result<TextAnswer, RequestError>), E>;
 
-    /// Submits further texts, then blocks until the oldest is answered.
+    /// Submits further texts until enough are in flight or the iterator ends, then blocks until the oldest is
+    /// answered. An iterator that waits for its texts delays the answers to those that it gave before.
     fn next(&mut self) -> Option<Self::Item> {
         self.fill();
         let entry = self.entries.pop_front()?;
         self.requests -= entry.requests();
         self.bytes -= entry.bytes();
         Some(match entry {
-            Entry::Passed(error) => Err(error),
+            Entry::ReadError { error, .. } => Err(error),
             Entry::Text { key, submitted, .. } => {
                 let answer = submitted.and_then(|text| text.wait(self.engine, &self.task.task));
                 Ok((key, answer))
@@ -241,9 +262,13 @@ where
 
 impl Engine {
     /// Answers any number of texts in their order. Each comes with a key that its answer has too; an error of the
-    /// iterator is passed on in its place. The queue is kept full while the caller takes answers: up to half of
-    /// [`Engine::max_concurrent_requests`] are in flight, beside those of other callers, and no further text is
-    /// read once the texts in flight have 4 MiB.
+    /// iterator is passed on in its place.
+    ///
+    /// The queue is kept full while the caller takes answers: texts are read before each answer until half of
+    /// [`Engine::max_concurrent_requests`] are in flight, beside those of other callers, or the texts in flight have
+    /// 4 MiB. The windows of the text that was read last come on top, at most as many again. The first answer comes
+    /// when the queue is full or the iterator has ended, so an iterator must not wait for the answer to a text that
+    /// it gave: see [`Engine::submit`] for texts that arrive one at a time.
     ///
     /// # Errors
     /// What would reject every text: [`RequestError::WrongTask`], and [`RequestError::Invalid`] for options that
@@ -267,6 +292,7 @@ impl Engine {
             bytes: 0,
             requests_max: (self.max_concurrent_requests() / 2).max(1),
             permit: Arc::new(()),
+            held_bytes: |_| 0,
         })
     }
 
