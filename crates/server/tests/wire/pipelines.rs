@@ -123,7 +123,7 @@ async fn what_a_model_cannot_do_is_refused_by_name() {
         ("/models/pii", json!({"ignore_labels": ["NAME"]}), "`ignore_labels`"),
         ("/models/pii", json!({"stride": 8, "aggregation_strategy": "none"}), "none"),
         ("/models/pii", json!({"stride": 8, "truncate": true}), "`stride`"),
-        ("/models/pii", json!({"stride": 254}), "the overlap, 254"),
+        ("/models/pii", json!({"stride": 254}), "overlap of 254"),
         ("nli", json!({"candidate_labels": []}), "`candidate_labels`"),
         ("nli", json!({"candidate_labels": " , "}), "`candidate_labels`"),
         (
