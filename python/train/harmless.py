@@ -248,10 +248,10 @@ Saat kaç?|İstasyon nerede?|Şifremi unuttum.|Çok teşekkürler|Bana yardım e
 كم الساعة؟|الطقس جميل اليوم.|أين المحطة؟|نسيت كلمة المرور.|لم تصل طردي بعد.|هل يمكنك مساعدتي؟|شكرا جزيلا|बजे कितने हैं?|आज मौसम अच्छा है।|स्टेशन कहाँ है?|मैं पासवर्ड भूल गया।|मेरा पार्सल नहीं आया।|क्या आप मेरी मदद कर सकते हैं?|बहुत धन्यवाद|מה השעה?|איפה התחנה?|שכחתי את הסיסמה.|תודה רבה
 Jam berapa sekarang?|Di mana stasiun?|Saya lupa kata sandi.|Terima kasih banyak|Mấy giờ rồi?|Nhà ga ở đâu?|Tôi quên mật khẩu.|Cảm ơn nhiều|กี่โมงแล้ว|สถานีอยู่ที่ไหน|ขอบคุณมาก|Saa ngapi?|Asante sana|Quota hora est?|Gratias tibi ago|Kioma horo estas?|Zer ordu da?|Quina hora és?|Moltes gràcies
 """
-NAMES_NOBODY = "formal essay manual hello bot rules system shell sql line log data url number date product list say chat word title noise emoji foreign place definition quoted encoded interface".split()
+NAMES_NOBODY = "formal essay manual hello bot rules system shell sql line log data url number date product list say chat word title noise emoji foreign place definition quoted encoded interface help".split()
 KINDS = {
     "hello": 14, "bot": 4, "rules": 12, "system": 7, "shell": 5, "sql": 4, "line": 6, "log": 4, "data": 5, "url": 4, "number": 5, "date": 3, "product": 6, "list": 5, "say": 8, "formal": 7, "essay": 8, "chat": 3,
-    "word": 7, "title": 7, "noise": 8, "emoji": 5, "foreign": 6, "place": 5, "definition": 7, "quoted": 6, "encoded": 4, "interface": 12, "code": 12, "statement": 3, "saying": 5, "manual": 8, "carried": 8,
+    "word": 7, "title": 7, "noise": 8, "emoji": 5, "foreign": 6, "place": 5, "definition": 7, "quoted": 6, "encoded": 4, "interface": 12, "code": 12, "statement": 3, "saying": 5, "manual": 8, "carried": 8, "help": 10,
 }
 ROWS_OF_KEYS = ["qwertyuiop", "asdfghjkl", "zxcvbnm", "1234567890", "qazwsxedc", "poiuytrewq", "lkjhgfdsa"]
 
@@ -348,6 +348,10 @@ class Harmless:
 
     def manual(self, rng):
         return self.of("manuals", rng)
+
+    def help(self, rng):
+        """A title or some sentences of a program's help, in one of 35 languages."""
+        return " ".join(self.of("help", rng) for _ in range(rng.choice([1, 1, 1, 2])))
 
     def essay(self, rng):
         """Paragraphs of plain sentences, with or without a title."""

@@ -32,10 +32,9 @@ PERSONAL = 12_000
 MOSAIC = 40
 """Harmless texts per document of them."""
 WORKERS = 4
-LONG_EVERY = 2
 HIDDEN = 0.1
 """Share of tokens that are masked in half of the short texts, so that the model relies on no single word."""
-SHARES = {"public": 0.36, "harmless": 0.30, "attacks": 0.18, "everyday": 0.08, "prose": 0.03, "personal": 0.03, "sentences": 0.02}
+SHARES = {"public": 0.30, "harmless": 0.36, "attacks": 0.18, "everyday": 0.08, "prose": 0.03, "personal": 0.03, "sentences": 0.02}
 SETS = ("s-labs", "neuralchemy", "harmless", "attacks")
 FALSE_ALARM_COST = 3.0
 """What a share of harmless texts called attacks costs beside the same share of missed attacks."""
@@ -104,8 +103,8 @@ class Steps(torch.utils.data.Dataset):
     """Makes the batch of each step. It depends on the step's number alone, not on the process that makes it."""
 
     def __init__(self, tok, rows, planter, args, rng):
-        self.tok, self.rows, self.planter, self.long_tokens = tok, rows, planter, args.long_tokens
-        lengths = np.minimum([len(r["text"]) for r in rows], 4 * LONGEST_SHORT)
+        self.tok, self.rows, self.planter, self.args = tok, rows, planter, args
+        lengths = np.array([len(r["text"].encode()) for r in rows])
         source = np.array([r["source"] for r in rows])
         pools = [(share, np.flatnonzero(source == s)) for s, share in SHARES.items() if s not in ("harmless", "attacks")]
         for name, weights in (("harmless", harmless.KINDS), ("attacks", attacks.KINDS)):
@@ -120,10 +119,10 @@ class Steps(torch.utils.data.Dataset):
         rng = np.random.default_rng([21, step])
         rows = [self.rows[i] for i in self.order[step]]
         short = texts.ids_of(self.tok, [(texts.decorated if r["source"] in DECORATED else texts.vary)(r["text"], rng) for r in rows])
-        ids, valid = texts.padded([s[:LONGEST_SHORT] for s in short], "cpu")
+        ids, valid = texts.padded([s[: self.args.longest] for s in short], "cpu")
         hidden = (rng.random((len(ids), 1)) < 0.5) & (rng.random(ids.shape) < HIDDEN)
         ids = ids.masked_fill(torch.from_numpy(hidden) & (ids > texts.MASK), texts.MASK)
-        long = self.planter.batch(*texts.long_length(rng, self.long_tokens), rng) if step % LONG_EVERY == 0 else None
+        long = self.planter.batch(*texts.long_length(rng, self.args.long_tokens), rng) if step % self.args.long_every == 0 else None
         return ids, valid, torch.tensor([r["label"] for r in rows]), long
 
 
@@ -193,15 +192,16 @@ def evaluate(model, tok, data, device):
 
 
 def main():
-    args = arguments(steps=3600, limit_s=320, batch=256)
+    args = arguments(steps=3600, limit_s=320, peak=1.5e-3, batch=256)
     device, rng = args.device, np.random.default_rng(21)
-    tok = texts.tokenizer(args.data)
+    tok = texts.tokenizer(args.tokenizer)
     rows = short_rows(args.data, rng)
-    steps = texts.loader(Steps(tok, rows, Planter(tok, args.data, rows), args, rng), device, WORKERS)
+    steps = Steps(tok, texts.short(rows, args.longest), Planter(tok, args.data, rows), args, rng)
+    steps = texts.loader(steps, device, WORKERS)
     held = encoded(tok, held_rows(args.data, "validation"))
     labels = {s: y for s, (_, y) in held.items()}
     model = encoder.build(ModernBertForSequenceClassification, device, args.pretrained, seed=21, num_labels=2)
-    opt = encoder.Optimiser(model, args.steps, 1.5e-3, args.limit_s)
+    opt = encoder.Optimiser(model, args.steps, args.peak, args.limit_s)
 
     def scores():
         return {s: evaluate_rows(model, ids, device)[:, 1] for s, (ids, _) in held.items()}
@@ -224,7 +224,7 @@ def main():
     checkpoints.restore()
     threshold = best_threshold(scores(), labels)
     move_threshold(model, threshold)
-    encoder.export(model, args.data, args.out, LABELS)
+    encoder.export(model, args.tokenizer, args.out, LABELS)
     narrow = encoder.reopen(ModernBertForSequenceClassification, args.out, device)
     by_split, probabilities = evaluate(narrow, tok, args.data, device)
     wide = evaluate(encoder.plain(model), tok, args.data, device)[1]
@@ -237,7 +237,7 @@ def main():
             "held_out": by_split,
             "f16_against_f32": figures.precision_check(wide, probabilities),
             "validation": checkpoints.history,
-            "training": opt.report() | {"encoder": args.encoder_report},
+            "training": opt.report() | args.begun,
         },
     )
 

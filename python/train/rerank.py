@@ -201,14 +201,14 @@ def measures(ranks):
 
 
 def main():
-    args = arguments(steps=4000, limit_s=320, batch=384)
+    args = arguments(steps=4000, limit_s=320, peak=1.5e-3, batch=384)
     device = args.device
-    tok = texts.tokenizer(args.data)
+    tok = texts.tokenizer(args.tokenizer)
     steps = texts.loader(Steps(tok, pools(args.data, "train"), args), device, WORKERS)
     held = {split: pools(args.data, split) for split in ("validation", "test")}
     queries = QUERIES if args.rows is None else 4
     model = encoder.build(ModernBertForSequenceClassification, device, args.pretrained, seed=71, num_labels=1)
-    opt = encoder.Optimiser(model, args.steps, 1.5e-3, args.limit_s)
+    opt = encoder.Optimiser(model, args.steps, args.peak, args.limit_s)
 
     def score():
         found, _ = evaluate(model, tok, held["validation"], device, queries // 4)
@@ -224,7 +224,7 @@ def main():
         if opt.done():
             break
     checkpoints.restore()
-    encoder.export(model, args.data, args.out, ["relevance"])
+    encoder.export(model, args.tokenizer, args.out, ["relevance"])
     narrow = encoder.reopen(ModernBertForSequenceClassification, args.out, device)
     found, scores = evaluate(narrow, tok, held["test"], device, queries)
     _, wide = evaluate(encoder.plain(model), tok, held["test"], device, queries)
@@ -236,7 +236,7 @@ def main():
             "held_out": found,
             "f16_against_f32": {"pairs": len(difference), "max_probability_difference": float(difference.max())},
             "validation": checkpoints.history,
-            "training": opt.report() | {"encoder": args.encoder_report},
+            "training": opt.report() | args.begun,
         },
     )
 
