@@ -40,7 +40,8 @@ def arguments(steps, limit_s, peak, batch=192):
     texts.ROWS = args.rows
     args.device = "cuda" if torch.cuda.is_available() else "cpu"
     args.tokenizer = args.start or args.data
-    args.pretrained, args.begun = None, {}
+    args.pretrained, args.begun = None, {k: getattr(args, k) for k in ("batch", "peak", "longest", "long_tokens", "long_every")}
+    args.begun["device"] = torch.cuda.get_device_name() if args.device == "cuda" else f"{torch.get_num_threads()} CPU threads"
     if args.start:
         args.pretrained, args.begun["start"] = started(args.start)
     elif args.encoder:

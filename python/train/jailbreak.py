@@ -34,9 +34,9 @@ MOSAIC = 40
 WORKERS = 4
 HIDDEN = 0.1
 """Share of tokens that are masked in half of the short texts, so that the model relies on no single word."""
-SHARES = {"public": 0.30, "harmless": 0.36, "attacks": 0.18, "everyday": 0.08, "prose": 0.03, "personal": 0.03, "sentences": 0.02}
+SHARES = {"public": 0.26, "harmless": 0.42, "attacks": 0.17, "everyday": 0.06, "prose": 0.03, "personal": 0.03, "sentences": 0.03}
 SETS = ("s-labs", "neuralchemy", "harmless", "attacks")
-FALSE_ALARM_COST = 3.0
+FALSE_ALARM_COST = 5.0
 """What a share of harmless texts called attacks costs beside the same share of missed attacks."""
 DECORATED = {"harmless", "attacks", "sentences", "everyday"}
 NOT_PLANTED = {"short", "encoded"}
@@ -87,7 +87,7 @@ def short_rows(data, rng):
     everyday += [r["text"] for r in texts.read(data, "everyday-train")]
     blocks = [b.strip() for r in prose for b in r["text"].split("\n\n")]
     blocks = [b for b in blocks if 40 < len(b) < 1500]
-    personal = texts.read(data, "pii-train")
+    personal = [r for r in texts.read(data, "pii-train") if "kind" not in r]
     benign = {
         "everyday": everyday,
         "prose": [blocks[i] for i in rng.permutation(len(blocks))[:SHORT_PROSE]],
