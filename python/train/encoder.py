@@ -214,7 +214,7 @@ class Checkpoints:
         progress = self.opt.progress()
         if progress < self.next / self.looks and not self.opt.done():
             return
-        self.next = int(progress * self.looks) + 1
+        self.next = int(progress * self.looks + 1e-6) + 1
         with self.opt.averaged():
             score = float(self.score())
         self.history.append({"step": self.opt.step_number, "score": score})
