@@ -35,12 +35,14 @@ def arguments(steps, limit_s, peak, batch=192):
     parser.add_argument("--long-tokens", type=int, default=32768, help="tokens of long text per step, and the length of the longest text")
     parser.add_argument("--longest", type=int, default=1024, help="tokens of the longest of the other texts; far longer ones are left out")
     parser.add_argument("--long-every", type=int, default=2, help="steps per one that reads long text too")
+    parser.add_argument("--seed", type=int, default=0, help="another number gives other batches")
+    parser.add_argument("--looks", type=int, default=6, help="validation is looked at in all parts of the steps but the first, of so many")
     parser.add_argument("--rows", type=int, help="for a trial: read only this many rows of each file")
     args = parser.parse_args()
     texts.ROWS = args.rows
     args.device = "cuda" if torch.cuda.is_available() else "cpu"
     args.tokenizer = args.start or args.data
-    args.pretrained, args.begun = None, {k: getattr(args, k) for k in ("batch", "peak", "longest", "long_tokens", "long_every")}
+    args.pretrained, args.begun = None, {k: getattr(args, k) for k in ("batch", "peak", "longest", "long_tokens", "long_every", "seed")}
     args.begun["device"] = torch.cuda.get_device_name() if args.device == "cuda" else f"{torch.get_num_threads()} CPU threads"
     if args.start:
         args.pretrained, args.begun["start"] = started(args.start)
@@ -58,6 +60,7 @@ def logits_of(model, ids, valid):
 @torch.no_grad()
 def evaluate_rows(model, rows, device, tokens=65536, f=lambda out, valid: out.logits.softmax(-1)):
     """Returns f32 probabilities of each text in the order of the rows; batches are made by length."""
+    tokens = tokens if device == "cuda" else min(tokens, 8192)
     order = np.argsort([len(r) for r in rows], kind="stable")
     results, start = [None] * len(rows), 0
     while start < len(order):

@@ -55,7 +55,7 @@ class Steps(torch.utils.data.Dataset):
         return [texts.vary(lines[i][int(rng.integers(len(lines[i])))], rng) for i in rng.choice(len(lines), 2, replace=False)]
 
     def __getitem__(self, step):
-        rng, size, prose = np.random.default_rng([51, step]), self.args.batch, self.prose
+        rng, size, prose = np.random.default_rng([51 + self.args.seed, step]), self.args.batch, self.prose
         picked = rng.integers(0, len(self.requests) + len(self.wordings), size)
         requests = [t for pair in zip(*(self.two(k, rng) for k in picked)) for t in pair]
         pairs = [self.pairs[i] for i in rng.integers(0, len(self.pairs), size)]
@@ -188,7 +188,7 @@ def main():
         return np.mean(found)
 
     put = lambda tensor: tensor.to(device, non_blocking=True)
-    checkpoints = encoder.Checkpoints(opt, args.steps, score)
+    checkpoints = encoder.Checkpoints(opt, args.steps, score, args.looks)
     for contrasts, long, lines in steps:
         loss = 0.0
         with encoder.autocast(device):

@@ -207,7 +207,7 @@ class Checkpoints:
 
     def __init__(self, opt, steps, score, looks=6):
         self.opt, self.score, self.looks = opt, score, looks
-        self.history, self.best, self.next = [], None, 2
+        self.history, self.best, self.best_look, self.next = [], None, None, 2
 
     def consider(self):
         """Evaluates after 2/6, 3/6, ... of the steps."""
@@ -220,7 +220,7 @@ class Checkpoints:
         self.history.append({"step": self.opt.step_number, "score": score})
         print(f"step {self.opt.step_number}: validation {score:.4f} {self.opt.report()['train_s']} s", flush=True)
         if self.best is None or score >= self.best[0]:
-            self.best = score, [p.clone() for p in self.opt.shadow]
+            self.best, self.best_look = (score, [p.clone() for p in self.opt.shadow]), len(self.history) - 1
 
     def restore(self):
         with torch.no_grad():

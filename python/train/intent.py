@@ -108,7 +108,7 @@ def evaluate(probabilities, targets, names):
 
 def main():
     args = arguments(steps=4000, limit_s=320, peak=1.5e-3, batch=256)
-    device, rng = args.device, np.random.default_rng(31)
+    device, rng = args.device, np.random.default_rng(31 + args.seed)
     tok, names = texts.tokenizer(args.tokenizer), labels()
     requests, prose, jailbreak = (texts.read(args.data, f"{name}-train") for name in ("intent", "prose", "jailbreak"))
     rows, targets = training_rows(requests, prose, jailbreak, names, rng)
@@ -119,7 +119,7 @@ def main():
     opt = encoder.Optimiser(model, args.steps, args.peak, args.limit_s)
     order = texts.batches([len(t) for t in rows], args.batch, rng)
     score = lambda: (evaluate_rows(model, held["validation"][0], device).argmax(1) == held["validation"][1]).mean()
-    checkpoints = encoder.Checkpoints(opt, args.steps, score)
+    checkpoints = encoder.Checkpoints(opt, args.steps, score, args.looks)
     targets = torch.from_numpy(targets)
     while not opt.done():
         index = next(order)

@@ -34,9 +34,9 @@ MOSAIC = 40
 WORKERS = 4
 HIDDEN = 0.1
 """Share of tokens that are masked in half of the short texts, so that the model relies on no single word."""
-SHARES = {"public": 0.26, "harmless": 0.42, "attacks": 0.17, "everyday": 0.06, "prose": 0.03, "personal": 0.03, "sentences": 0.03}
+SHARES = {"public": 0.45, "harmless": 0.30, "attacks": 0.12, "everyday": 0.05, "prose": 0.02, "personal": 0.03, "sentences": 0.03}
 SETS = ("s-labs", "neuralchemy", "harmless", "attacks")
-FALSE_ALARM_COST = 5.0
+FALSE_ALARM_COST = 3.0
 """What a share of harmless texts called attacks costs beside the same share of missed attacks."""
 DECORATED = {"harmless", "attacks", "sentences", "everyday"}
 NOT_PLANTED = {"short", "encoded"}
@@ -116,7 +116,7 @@ class Steps(torch.utils.data.Dataset):
         return len(self.order)
 
     def __getitem__(self, step):
-        rng = np.random.default_rng([21, step])
+        rng = np.random.default_rng([21 + self.args.seed, step])
         rows = [self.rows[i] for i in self.order[step]]
         short = texts.ids_of(self.tok, [(texts.decorated if r["source"] in DECORATED else texts.vary)(r["text"], rng) for r in rows])
         ids, valid = texts.padded([s[: self.args.longest] for s in short], "cpu")
@@ -165,10 +165,10 @@ def move_threshold(model, threshold):
     model.classifier.bias[1] -= np.log(threshold / (1 - threshold))
 
 
-def evaluate(model, tok, data, device):
+def evaluate(model, tok, data, device, splits=("test", "validation")):
     """Returns figures of every split and set for the argmax, which the program answers."""
     figures_of, kept = {}, []
-    for split in ("validation", "test"):
+    for split in splits:
         held = held_rows(data, split)
         for name, (ids, labels) in encoded(tok, held).items():
             probabilities = evaluate_rows(model, ids, device)
@@ -193,7 +193,7 @@ def evaluate(model, tok, data, device):
 
 def main():
     args = arguments(steps=3600, limit_s=320, peak=1.5e-3, batch=256)
-    device, rng = args.device, np.random.default_rng(21)
+    device, rng = args.device, np.random.default_rng(21 + args.seed)
     tok = texts.tokenizer(args.tokenizer)
     rows = short_rows(args.data, rng)
     steps = Steps(tok, texts.short(rows, args.longest), Planter(tok, args.data, rows), args, rng)
@@ -206,11 +206,13 @@ def main():
     def scores():
         return {s: evaluate_rows(model, ids, device)[:, 1] for s, (ids, _) in held.items()}
 
-    def score():
-        now = scores()
-        return -cost(now, labels, best_threshold(now, labels))
+    looked = []
 
-    checkpoints = encoder.Checkpoints(opt, args.steps, score)
+    def score():
+        looked.append(scores())
+        return -cost(looked[-1], labels, best_threshold(looked[-1], labels))
+
+    checkpoints = encoder.Checkpoints(opt, args.steps, score, args.looks)
     put = lambda tensor: tensor.to(device, non_blocking=True)
     for ids, valid, short_labels, long in steps:
         with encoder.autocast(device):
@@ -222,12 +224,12 @@ def main():
         if opt.done():
             break
     checkpoints.restore()
-    threshold = best_threshold(scores(), labels)
+    threshold = best_threshold(looked[checkpoints.best_look], labels)
     move_threshold(model, threshold)
     encoder.export(model, args.tokenizer, args.out, LABELS)
     narrow = encoder.reopen(ModernBertForSequenceClassification, args.out, device)
     by_split, probabilities = evaluate(narrow, tok, args.data, device)
-    wide = evaluate(encoder.plain(model), tok, args.data, device)[1]
+    wide = evaluate(encoder.plain(model), tok, args.data, device, ["test"])[1]
     figures.save(
         args.out,
         {
@@ -235,7 +237,7 @@ def main():
             "threshold": 0.5,
             "threshold_before_the_bias": threshold,
             "held_out": by_split,
-            "f16_against_f32": figures.precision_check(wide, probabilities),
+            "f16_against_f32": figures.precision_check(wide, probabilities[: len(wide)]),
             "validation": checkpoints.history,
             "training": opt.report() | args.begun,
         },

@@ -143,7 +143,7 @@ class Steps(torch.utils.data.Dataset):
         return " ".join(str(w) for w in rng.permutation(words)[: int(rng.integers(1, 5))])
 
     def __getitem__(self, step):
-        rng, pairs = np.random.default_rng([71, step]), []
+        rng, pairs = np.random.default_rng([71 + self.args.seed, step]), []
         near = NEAR if step > EASY * self.args.steps else int(rng.integers(2))
         for _ in range(self.args.batch // CANDIDATES):
             pool = self.pools[self.names[int(rng.choice(len(self.names), p=self.shares / self.shares.sum()))]]
@@ -214,7 +214,7 @@ def main():
         found, _ = evaluate(model, tok, held["validation"], device, queries // 4)
         return np.mean([f["this model"]["mean_reciprocal_rank"] for f in found.values()])
 
-    checkpoints = encoder.Checkpoints(opt, args.steps, score)
+    checkpoints = encoder.Checkpoints(opt, args.steps, score, args.looks)
     put = lambda tensor: tensor.to(device, non_blocking=True)
     for ids, valid in steps:
         with encoder.autocast(device):
