@@ -287,7 +287,7 @@ def card(name, metrics, data, counted):
         "## Held out\n\nIntervals are 95 %: Wilson's for shares, a bootstrap over texts for F1. Measured on the f16 weights in this directory.\n",
         HELD_OUT[name](metrics),
         *(["## First contact\n\n" + first_contact(name, counted)] if any(r["model"] == name for r in counted.values()) else []),
-        *(["## Long texts\n\nHow often a planted sentence is found in 1K to 32K tokens, and how to read long texts: [python/eval](../../../python/eval/README.md).\n"] if about.get("long") else []),
+        *(["## Long texts\n\n" + long_texts(metrics)] if about.get("long") else []),
         "## What it must not be used for\n\n" + "".join(f"- {use.format(missed=missed(name, metrics), parameters=parameters)}\n" for use in about["not_for"]),
         "## Data and licences\n\n"
         + "".join(f"- {SETS[key]}\n" for key in about["sets"])
@@ -296,6 +296,14 @@ def card(name, metrics, data, counted):
         "## Training\n\n" + training(name, metrics),
     ]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
+
+
+def long_texts(metrics):
+    """Returns where figures of long texts are; they are measured apart from training."""
+    where = "How often a planted sentence is found in 1K to 32K tokens, and how to read long texts: [python/eval](../../../python/eval/README.md)."
+    if "start" not in metrics["training"]:
+        return where + "\n"
+    return where + f" The figures there are of the model before it was fine-tuned on texts of at most {metrics['training']['long_tokens']} tokens; this one was not measured.\n"
 
 
 def first_contact(name, counted):
