@@ -22,7 +22,7 @@ const ATTACKS: usize = 100;
 /// alarms (1 %), 5 missed attacks (5 %) and 6 texts with a spurious entity (2 %).
 const MAX_FALSE_ALARMS: usize = 58;
 const MAX_MISSED: usize = 5;
-const MAX_SPURIOUS: usize = 42;
+const MAX_SPURIOUS: usize = 10;
 /// More than twice the longest text.
 const BATCH_TOKENS: usize = 4096;
 
