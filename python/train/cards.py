@@ -121,7 +121,7 @@ def held_out_jailbreak(metrics):
     return (
         table(["set", "texts", "accuracy", "F1", "precision / recall"], rows)
         + "\nThe program answers with the likelier label, so 0.5 is the threshold. The last layer's bias was moved to make it so: before, "
-        f"{metrics['threshold_before_the_bias']:.2f} had the lowest cost on the validation sets, where a false alarm on a harmless text costs three times a missed attack.\n"
+        f"{metrics['threshold_before_the_bias']:.2f} had the lowest cost on the validation sets, where a false alarm on a harmless text costs twice as much as a missed attack.{' ' + metrics['note'] if 'note' in metrics else ''}\n"
         f"\nGenerated validation texts, from phrases of which training saw other combinations: {share(harmless['wrong'])} of {harmless['wrong']['n']} harmless texts are labelled as an injection, "
         f"{share(attacks['wrong'])} of {attacks['wrong']['n']} attacks as benign. The threshold and the step of training were chosen on these texts too, so they flatter.\n"
         f"\nEveryday requests labelled as an injection (CLINC150's {false['n']} test requests, all benign): {share(false)}.\n\n"

@@ -36,7 +36,7 @@ HIDDEN = 0.1
 """Share of tokens that are masked in half of the short texts, so that the model relies on no single word."""
 SHARES = {"public": 0.45, "harmless": 0.30, "attacks": 0.12, "everyday": 0.05, "prose": 0.02, "personal": 0.03, "sentences": 0.03}
 SETS = ("s-labs", "neuralchemy", "harmless", "attacks")
-FALSE_ALARM_COST = 3.0
+FALSE_ALARM_COST = 2.0
 """What a share of harmless texts called attacks costs beside the same share of missed attacks."""
 DECORATED = {"harmless", "attacks", "sentences", "everyday"}
 NOT_PLANTED = {"short", "encoded"}
