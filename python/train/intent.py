@@ -107,19 +107,19 @@ def evaluate(probabilities, targets, names):
 
 
 def main():
-    args = arguments(steps=4000, limit_s=320, batch=256)
-    device, rng = args.device, np.random.default_rng(31)
-    tok, names = texts.tokenizer(args.data), labels()
+    args = arguments(steps=4000, limit_s=320, peak=1.5e-3, batch=256)
+    device, rng = args.device, np.random.default_rng(31 + args.seed)
+    tok, names = texts.tokenizer(args.tokenizer), labels()
     requests, prose, jailbreak = (texts.read(args.data, f"{name}-train") for name in ("intent", "prose", "jailbreak"))
     rows, targets = training_rows(requests, prose, jailbreak, names, rng)
     capitals = texts.Capitals(r["text"] for r in prose + jailbreak)
     held = {s: numbered(texts.read(args.data, f"intent-{s}"), names) for s in ("validation", "test")}
     held = {s: (texts.ids_of(tok, t), y) for s, (t, y) in held.items()}
     model = encoder.build(ModernBertForSequenceClassification, device, args.pretrained, seed=31, num_labels=len(names))
-    opt = encoder.Optimiser(model, args.steps, 1.5e-3, args.limit_s)
+    opt = encoder.Optimiser(model, args.steps, args.peak, args.limit_s)
     order = texts.batches([len(t) for t in rows], args.batch, rng)
     score = lambda: (evaluate_rows(model, held["validation"][0], device).argmax(1) == held["validation"][1]).mean()
-    checkpoints = encoder.Checkpoints(opt, args.steps, score)
+    checkpoints = encoder.Checkpoints(opt, args.steps, score, args.looks)
     targets = torch.from_numpy(targets)
     while not opt.done():
         index = next(order)
@@ -134,7 +134,7 @@ def main():
     checkpoints.restore()
     divisor = temperature(model, *held["validation"], device)
     cool(model, divisor)
-    encoder.export(model, args.data, args.out, names)
+    encoder.export(model, args.tokenizer, args.out, names)
     narrow = encoder.reopen(ModernBertForSequenceClassification, args.out, device)
     found = {s: evaluate_rows(narrow, ids, device) for s, (ids, _) in held.items()}
     wide = [evaluate_rows(encoder.plain(model), ids, device) for ids, _ in held.values()]
@@ -146,7 +146,7 @@ def main():
             "f16_against_f32": figures.precision_check(wide, list(found.values())),
             "validation": checkpoints.history,
             "temperature": divisor,
-            "training": opt.report() | {"encoder": args.encoder_report},
+            "training": opt.report() | args.begun,
         },
     )
 

@@ -32,12 +32,11 @@ PERSONAL = 12_000
 MOSAIC = 40
 """Harmless texts per document of them."""
 WORKERS = 4
-LONG_EVERY = 2
 HIDDEN = 0.1
 """Share of tokens that are masked in half of the short texts, so that the model relies on no single word."""
-SHARES = {"public": 0.36, "harmless": 0.30, "attacks": 0.18, "everyday": 0.08, "prose": 0.03, "personal": 0.03, "sentences": 0.02}
+SHARES = {"public": 0.45, "harmless": 0.30, "attacks": 0.12, "everyday": 0.05, "prose": 0.02, "personal": 0.03, "sentences": 0.03}
 SETS = ("s-labs", "neuralchemy", "harmless", "attacks")
-FALSE_ALARM_COST = 3.0
+FALSE_ALARM_COST = 2.0
 """What a share of harmless texts called attacks costs beside the same share of missed attacks."""
 DECORATED = {"harmless", "attacks", "sentences", "everyday"}
 NOT_PLANTED = {"short", "encoded"}
@@ -88,7 +87,7 @@ def short_rows(data, rng):
     everyday += [r["text"] for r in texts.read(data, "everyday-train")]
     blocks = [b.strip() for r in prose for b in r["text"].split("\n\n")]
     blocks = [b for b in blocks if 40 < len(b) < 1500]
-    personal = texts.read(data, "pii-train")
+    personal = [r for r in texts.read(data, "pii-train") if "kind" not in r]
     benign = {
         "everyday": everyday,
         "prose": [blocks[i] for i in rng.permutation(len(blocks))[:SHORT_PROSE]],
@@ -104,8 +103,8 @@ class Steps(torch.utils.data.Dataset):
     """Makes the batch of each step. It depends on the step's number alone, not on the process that makes it."""
 
     def __init__(self, tok, rows, planter, args, rng):
-        self.tok, self.rows, self.planter, self.long_tokens = tok, rows, planter, args.long_tokens
-        lengths = np.minimum([len(r["text"]) for r in rows], 4 * LONGEST_SHORT)
+        self.tok, self.rows, self.planter, self.args = tok, rows, planter, args
+        lengths = np.array([len(r["text"].encode()) for r in rows])
         source = np.array([r["source"] for r in rows])
         pools = [(share, np.flatnonzero(source == s)) for s, share in SHARES.items() if s not in ("harmless", "attacks")]
         for name, weights in (("harmless", harmless.KINDS), ("attacks", attacks.KINDS)):
@@ -117,13 +116,13 @@ class Steps(torch.utils.data.Dataset):
         return len(self.order)
 
     def __getitem__(self, step):
-        rng = np.random.default_rng([21, step])
+        rng = np.random.default_rng([21 + self.args.seed, step])
         rows = [self.rows[i] for i in self.order[step]]
         short = texts.ids_of(self.tok, [(texts.decorated if r["source"] in DECORATED else texts.vary)(r["text"], rng) for r in rows])
-        ids, valid = texts.padded([s[:LONGEST_SHORT] for s in short], "cpu")
+        ids, valid = texts.padded([s[: self.args.longest] for s in short], "cpu")
         hidden = (rng.random((len(ids), 1)) < 0.5) & (rng.random(ids.shape) < HIDDEN)
         ids = ids.masked_fill(torch.from_numpy(hidden) & (ids > texts.MASK), texts.MASK)
-        long = self.planter.batch(*texts.long_length(rng, self.long_tokens), rng) if step % LONG_EVERY == 0 else None
+        long = self.planter.batch(*texts.long_length(rng, self.args.long_tokens), rng) if step % self.args.long_every == 0 else None
         return ids, valid, torch.tensor([r["label"] for r in rows]), long
 
 
@@ -166,10 +165,10 @@ def move_threshold(model, threshold):
     model.classifier.bias[1] -= np.log(threshold / (1 - threshold))
 
 
-def evaluate(model, tok, data, device):
+def evaluate(model, tok, data, device, splits=("test", "validation")):
     """Returns figures of every split and set for the argmax, which the program answers."""
     figures_of, kept = {}, []
-    for split in ("validation", "test"):
+    for split in splits:
         held = held_rows(data, split)
         for name, (ids, labels) in encoded(tok, held).items():
             probabilities = evaluate_rows(model, ids, device)
@@ -193,24 +192,27 @@ def evaluate(model, tok, data, device):
 
 
 def main():
-    args = arguments(steps=3600, limit_s=320, batch=256)
-    device, rng = args.device, np.random.default_rng(21)
-    tok = texts.tokenizer(args.data)
+    args = arguments(steps=3600, limit_s=320, peak=1.5e-3, batch=256)
+    device, rng = args.device, np.random.default_rng(21 + args.seed)
+    tok = texts.tokenizer(args.tokenizer)
     rows = short_rows(args.data, rng)
-    steps = texts.loader(Steps(tok, rows, Planter(tok, args.data, rows), args, rng), device, WORKERS)
+    steps = Steps(tok, texts.short(rows, args.longest), Planter(tok, args.data, rows), args, rng)
+    steps = texts.loader(steps, device, WORKERS)
     held = encoded(tok, held_rows(args.data, "validation"))
     labels = {s: y for s, (_, y) in held.items()}
     model = encoder.build(ModernBertForSequenceClassification, device, args.pretrained, seed=21, num_labels=2)
-    opt = encoder.Optimiser(model, args.steps, 1.5e-3, args.limit_s)
+    opt = encoder.Optimiser(model, args.steps, args.peak, args.limit_s)
 
     def scores():
         return {s: evaluate_rows(model, ids, device)[:, 1] for s, (ids, _) in held.items()}
 
-    def score():
-        now = scores()
-        return -cost(now, labels, best_threshold(now, labels))
+    looked = []
 
-    checkpoints = encoder.Checkpoints(opt, args.steps, score)
+    def score():
+        looked.append(scores())
+        return -cost(looked[-1], labels, best_threshold(looked[-1], labels))
+
+    checkpoints = encoder.Checkpoints(opt, args.steps, score, args.looks)
     put = lambda tensor: tensor.to(device, non_blocking=True)
     for ids, valid, short_labels, long in steps:
         with encoder.autocast(device):
@@ -222,12 +224,12 @@ def main():
         if opt.done():
             break
     checkpoints.restore()
-    threshold = best_threshold(scores(), labels)
+    threshold = best_threshold(looked[checkpoints.best_look], labels)
     move_threshold(model, threshold)
-    encoder.export(model, args.data, args.out, LABELS)
+    encoder.export(model, args.tokenizer, args.out, LABELS)
     narrow = encoder.reopen(ModernBertForSequenceClassification, args.out, device)
     by_split, probabilities = evaluate(narrow, tok, args.data, device)
-    wide = evaluate(encoder.plain(model), tok, args.data, device)[1]
+    wide = evaluate(encoder.plain(model), tok, args.data, device, ["test"])[1]
     figures.save(
         args.out,
         {
@@ -235,9 +237,9 @@ def main():
             "threshold": 0.5,
             "threshold_before_the_bias": threshold,
             "held_out": by_split,
-            "f16_against_f32": figures.precision_check(wide, probabilities),
+            "f16_against_f32": figures.precision_check(wide, probabilities[: len(wide)]),
             "validation": checkpoints.history,
-            "training": opt.report() | {"encoder": args.encoder_report},
+            "training": opt.report() | args.begun,
         },
     )
 

@@ -68,7 +68,7 @@ def key(text):
 
 def write(path, rows):
     data = "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows).encode()
-    path.write_bytes(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))
+    path.write_bytes(lzma.compress(data))
 
 
 class Kept:
@@ -250,6 +250,7 @@ def real_texts(root, defined):
         "statements": sources.statements(root),
         "sayings": sources.sayings(root),
         "manuals": sources.manuals(root),
+        "help": sources.help_pages(root),
     }
 
 
@@ -339,25 +340,31 @@ def main():
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     counts, first = collections.Counter(), first_contact_texts(args.first_contact)
-    documents = prose(args.sources, counts)
-    defined = sources.wordnet(args.sources)
-    real = real_texts(args.sources, defined)
-    sets = {"jailbreak": jailbreak(args.sources, first, counts), "intent": intent(args.clinc, first, counts)}
-    sets |= first_contacts(real, first, sets["jailbreak"]["test"], counts)
-    sentences_of = real_sentences(sets["jailbreak"]["train"], sets["intent"]["train"])
-    sets["pii"] = pii(first, counts, documents, sentences_of, sets["harmless"]["train"])
-    sets["sentences"] = sentences(first, counts)
-    sets["passages"] = passages(args.sources, defined, sets["sentences"])
-    plain = plain_texts(real, defined)
-    sets["plain"] = {"train": plain}
-    for split in ("train", "test"):
-        write(args.out / f"prose-{split}.jsonl.xz", [r for r in documents if r["split"] == split])
-    for name, splits in sets.items():
+    sets = {}
+
+    def add(name, splits):
+        """Writes the files of a set at once, so that training can start before the last set is made."""
+        sets[name] = splits
         for split, rows in splits.items():
             write(args.out / f"{name}-{split}.jsonl.xz", rows)
+        return splits
+
+    documents = prose(args.sources, counts)
+    for split in ("train", "test"):
+        write(args.out / f"prose-{split}.jsonl.xz", [r for r in documents if r["split"] == split])
+    defined = sources.wordnet(args.sources)
+    real = real_texts(args.sources, defined)
+    public, requests = add("jailbreak", jailbreak(args.sources, first, counts)), add("intent", intent(args.clinc, first, counts))
+    made = first_contacts(real, first, public["test"], counts)
+    for name, splits in made.items():
+        add(name, splits)
+    add("everyday", {"train": everyday_requests(first, counts)})
+    everyday_sentences = add("sentences", sentences(first, counts))
+    add("passages", passages(args.sources, defined, everyday_sentences))
+    plain = plain_texts(real, defined)
+    add("plain", {"train": plain})
+    add("pii", pii(first, counts, documents, real_sentences(public["train"], requests["train"]), made["harmless"]["train"]))
     write(args.out / "needles-pii.jsonl.xz", needles())
-    requests = everyday_requests(first, counts)
-    write(args.out / "everyday-train.jsonl.xz", requests)
 
     rng = random.Random(7)
     sample = [r["text"] for r in sets["jailbreak"]["train"] + sets["intent"]["train"]] + [r["text"] for r in sets["pii"]["train"][:8000]]
@@ -371,7 +378,7 @@ def main():
     (args.out / "tokenizer_config.json").write_text(config, encoding="utf-8")
 
     sizes = {p.name: p.stat().st_size for p in sorted(args.out.iterdir()) if p.name != "data.json"}
-    rows = {f"{n} {s}": len(r) for n, splits in sets.items() for s, r in splits.items()} | {"everyday train": len(requests)}
+    rows = {f"{n} {s}": len(r) for n, splits in sets.items() for s, r in splits.items()}
     digests = {name: hashlib.sha256((args.out / name).read_bytes()).hexdigest() for name in sizes}
     summary = {"rows": rows, "dropped": dict(sorted(counts.items())), "bytes": sizes, "sha256": digests}
     (args.out / "data.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

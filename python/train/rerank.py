@@ -143,7 +143,7 @@ class Steps(torch.utils.data.Dataset):
         return " ".join(str(w) for w in rng.permutation(words)[: int(rng.integers(1, 5))])
 
     def __getitem__(self, step):
-        rng, pairs = np.random.default_rng([71, step]), []
+        rng, pairs = np.random.default_rng([71 + self.args.seed, step]), []
         near = NEAR if step > EASY * self.args.steps else int(rng.integers(2))
         for _ in range(self.args.batch // CANDIDATES):
             pool = self.pools[self.names[int(rng.choice(len(self.names), p=self.shares / self.shares.sum()))]]
@@ -201,20 +201,20 @@ def measures(ranks):
 
 
 def main():
-    args = arguments(steps=4000, limit_s=320, batch=384)
+    args = arguments(steps=4000, limit_s=320, peak=1.5e-3, batch=384)
     device = args.device
-    tok = texts.tokenizer(args.data)
+    tok = texts.tokenizer(args.tokenizer)
     steps = texts.loader(Steps(tok, pools(args.data, "train"), args), device, WORKERS)
     held = {split: pools(args.data, split) for split in ("validation", "test")}
     queries = QUERIES if args.rows is None else 4
     model = encoder.build(ModernBertForSequenceClassification, device, args.pretrained, seed=71, num_labels=1)
-    opt = encoder.Optimiser(model, args.steps, 1.5e-3, args.limit_s)
+    opt = encoder.Optimiser(model, args.steps, args.peak, args.limit_s)
 
     def score():
         found, _ = evaluate(model, tok, held["validation"], device, queries // 4)
         return np.mean([f["this model"]["mean_reciprocal_rank"] for f in found.values()])
 
-    checkpoints = encoder.Checkpoints(opt, args.steps, score)
+    checkpoints = encoder.Checkpoints(opt, args.steps, score, args.looks)
     put = lambda tensor: tensor.to(device, non_blocking=True)
     for ids, valid in steps:
         with encoder.autocast(device):
@@ -224,7 +224,7 @@ def main():
         if opt.done():
             break
     checkpoints.restore()
-    encoder.export(model, args.data, args.out, ["relevance"])
+    encoder.export(model, args.tokenizer, args.out, ["relevance"])
     narrow = encoder.reopen(ModernBertForSequenceClassification, args.out, device)
     found, scores = evaluate(narrow, tok, held["test"], device, queries)
     _, wide = evaluate(encoder.plain(model), tok, held["test"], device, queries)
@@ -236,7 +236,7 @@ def main():
             "held_out": found,
             "f16_against_f32": {"pairs": len(difference), "max_probability_difference": float(difference.max())},
             "validation": checkpoints.history,
-            "training": opt.report() | {"encoder": args.encoder_report},
+            "training": opt.report() | args.begun,
         },
     )
 

@@ -1,4 +1,4 @@
-"""Real short texts from public packages: code, interface strings in ninety languages, manuals, definitions, sayings.
+"""Real short texts from public packages: code, interface strings in ninety languages, help, manuals, definitions, sayings.
 
 Reads what `fetch_sources.sh` downloads. Every function returns a list in a fixed order; `prepare_data.py` draws
 from them. `data.json` counts what is taken, and the models' cards name the licences.
@@ -130,7 +130,27 @@ def sayings(root):
     for path in sorted((root / "fortunes/usr/share/games/fortunes").iterdir()):
         if not path.suffix and path.name not in skip and path.is_file():
             texts += path.read_text(encoding="utf-8", errors="replace").split("\n%\n")
-    return clean(texts, 12, 700)
+    texts = clean(texts, 12, 700)
+    for language in ("de", "es", "it", "pl", "ru", "cs", "zh", "br", "bg", "eo"):
+        found = []
+        for path in sorted((root / f"fortunes-{language}/usr/share/games").rglob("*")):
+            if path.is_file() and not path.is_symlink() and path.suffix in ("", ".fortunes") and "name" not in path.name and "ascii" not in path.name:
+                found += re.sub(r"\x1b\[[\d;]*m", "", path.read_text(encoding="utf-8", errors="replace")).split("\n%\n")
+        texts += drawn(clean(found, 8, 500), 1500, 11)
+    return texts
+
+
+def help_pages(root):
+    """Titles and sentences of GNOME's help in 35 languages (CC BY-SA 3.0)."""
+    texts = []
+    for folder in sorted((root / "gnome-user-docs/usr/share/help").iterdir()):
+        found = []
+        for path in sorted(folder.rglob("*.page")):
+            for block in re.findall(r"<(?:p|title|desc)(?: [^>]*)?>(.*?)</(?:p|title|desc)>", path.read_text(encoding="utf-8"), re.S):
+                text = " ".join(html.unescape(re.sub(r"<[^>]*>", "", block)).split())
+                found += [text] if len(text) < 60 else re.split(r"(?<=[.?!]) |(?<=[。？！])", text)
+        texts += drawn(clean(found, 2, 300), 700, 16)
+    return texts
 
 
 def roff(text):

@@ -29,8 +29,13 @@ def read(data, name):
     return rows if ROWS is None else rows[:: max(1, len(rows) // ROWS)]
 
 
-def tokenizer(data):
-    return Tokenizer.from_file(str(pathlib.Path(data) / "tokenizer.json"))
+def tokenizer(directory):
+    return Tokenizer.from_file(str(pathlib.Path(directory) / "tokenizer.json"))
+
+
+def short(rows, longest):
+    """Returns the rows that are hardly longer than `longest` tokens: four characters are about a token of English."""
+    return [r for r in rows if len(r["text"]) <= 4 * longest]
 
 
 def ids_of(tok, texts, special=True):
