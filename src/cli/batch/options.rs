@@ -111,7 +111,7 @@ impl BatchOptions {
     /// Checks the file of `--output`, if there is one. It is created with its first row.
     ///
     /// # Errors
-    /// As [`OutputFile::open`].
+    /// As [`OutputFile::check`].
     pub(super) fn check_output(
         &self,
         input: Option<&FileId>,
