@@ -159,11 +159,10 @@ mod tests {
 
     use super::*;
 
-    /// Splits the examples of a command's help into words, without quotes, comments and redirections.
+    /// Returns the examples of a command's help as words, without quotes, comments and redirections.
     fn examples(command: &clap::Command) -> Vec<Vec<String>> {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        let lines = help.replace(" \\\n", " ");
-        let lines = lines.lines().filter(|line| line.starts_with("  bigbatch "));
+        let lines = help.lines().filter(|line| line.starts_with("  bigbatch "));
         let words = |line: &str| {
             let line = line.trim().split("   ").next().unwrap_or_default();
             let line = line.split(" > ").next().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Quotes of CSV and TSV, checked before the `csv` crate sees them: it takes a quote without an end, or text behind the
-//! end of a quote, for a part of the field, so that one stray quote swallows all rows up to the next one.
+//! Rejects quotes of CSV and TSV that the `csv` crate accepts: it reads a quote without an end, or text after the end of
+//! a quote, as a part of the field, so that one stray quote swallows all rows up to the next one.
 
 use std::io::{self, Read};
 

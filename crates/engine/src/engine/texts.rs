@@ -1,8 +1,9 @@
 //! Any number of texts: a bounded number in flight, answers in the order of the texts.
 //!
 //! [`Engine::answer_all`] runs the same task on all texts of an iterator, which it reads until the queue is full and
-//! then no faster than they are answered; [`Engine::classify_all`] and its siblings are short forms of it with default options. A text that is
-//! read in windows becomes several requests, whose answers are merged. A single request is [`Engine::submit`]'s.
+//! then no faster than they are answered; [`Engine::classify_all`] and its siblings are short forms of it with default
+//! options. A text that is read in windows becomes several requests, whose answers are merged. [`Engine::submit`] takes
+//! a single request.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -16,7 +17,8 @@ use crate::text::chunk::{Chunks, Overlong};
 use crate::text::entities::{Entity, LabelScore};
 use crate::text::input::{Input, Truncate};
 
-/// Bytes of the texts in flight, and of what their keys hold, beyond which no further one is read. Batches need far less.
+/// Bytes of the texts in flight, and of what their keys hold, beyond which no further text is read. Batches need far
+/// less.
 const MAX_TEXT_BYTES: usize = 4 << 20;
 
 /// A task on each of many texts, and how the texts are read.

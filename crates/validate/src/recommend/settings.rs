@@ -35,7 +35,7 @@ pub fn toml(results: &Results) -> String {
             "The settings hold for this model; `serve` refuses the file for another.",
         );
         let _ = writeln!(out, "for_model = {}", value(&Value::Text(model)));
-        // A name that every `serve` knows; of other models the file has the name and not the source.
+        // `serve` finds an embedded model by its name; the results do not have the source of any other model.
         if results.target.model.starts_with("embedded:") {
             let _ = writeln!(out, "model = {}", value(&Value::Text(results.target.model.clone())));
         }
