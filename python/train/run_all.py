@@ -1,4 +1,4 @@
-"""Trains everything on one GPU: the shared encoder, then the models side by side.
+"""Trains everything: the shared encoder, then the models side by side, spread over the GPUs.
 
     python3 python/train/run_all.py --data DATA --out OUT [--work DIR] [--encoder encoder.pt] [--only NAME ...]
 
@@ -18,14 +18,17 @@ import tarfile
 import tempfile
 import time
 
+import torch
+
 HERE = pathlib.Path(__file__).resolve().parent
 MODELS = ["jailbreak", "pii", "intent", "embed", "rerank"]
 LIMIT_S = 555
 
 
-def start(script, log, *arguments, threads=4):
+def start(script, log, *arguments, threads=4, gpu=0):
     command = [sys.executable, str(HERE / f"{script}.py"), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"OMP_NUM_THREADS": "2", "RAYON_NUM_THREADS": str(threads)})
+    limits = {"OMP_NUM_THREADS": "2", "RAYON_NUM_THREADS": str(threads), "CUDA_VISIBLE_DEVICES": str(gpu)}
+    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | limits)
 
 
 def bars(metrics):
@@ -82,7 +85,9 @@ def main():
         base = ["--encoder", encoder] if encoder.exists() else []
         more = small + (["--batch", 8, "--long-tokens", 1024] if args.smoke else [])
         rows = lambda m: ["--rows", 1500] if args.smoke and m in ("embed", "rerank") else []
-        make = lambda m, f: start(m, f, "--data", args.data, *base, "--out", work / m, *more, *rows(m))
+        gpus = max(1, torch.cuda.device_count())
+        gpu_of = {m: i % gpus for i, m in enumerate(args.only)}
+        make = lambda m, f: start(m, f, "--data", args.data, *base, "--out", work / m, *more, *rows(m), gpu=gpu_of[m])
         logs = {m: open(work / f"{m}.log", "w") for m in args.only}
         if args.smoke:
             for m in args.only:
