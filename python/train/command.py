@@ -13,12 +13,15 @@ import encoder
 import texts
 
 
-def started(directory):
-    """Returns the weights of a model directory, which fine-tuning starts from, and a record of them for metrics.json."""
-    path = directory / "model.safetensors"
-    trained = json.loads((directory / "metrics.json").read_text())
-    report = {"model": trained["model"], "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "training": trained["training"]}
-    return {k: v.float() for k, v in load_file(path).items()}, report
+def started(directories):
+    """Returns the mean of the weights of model directories, which fine-tuning starts from, and a record of them for metrics.json."""
+    records, models = [], []
+    for directory in directories:
+        path = directory / "model.safetensors"
+        trained = json.loads((directory / "metrics.json").read_text())
+        records.append({"model": trained["model"], "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "training": trained["training"]})
+        models.append({k: v.float() for k, v in load_file(path).items()})
+    return {k: torch.stack([m[k] for m in models]).mean(0) for k in models[0]}, records
 
 
 def arguments(steps, limit_s, peak, batch=192):
@@ -26,9 +29,9 @@ def arguments(steps, limit_s, peak, batch=192):
     parser.add_argument("--data", required=True, help="directory written by prepare_data.py")
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument("--encoder", type=pathlib.Path, help="file written by pretrain.py; without it training starts from random weights")
-    begin.add_argument("--start", type=pathlib.Path, help="directory of a trained model, whose tokenizer and weights training starts from")
+    begin.add_argument("--start", type=pathlib.Path, nargs="+", help="directories of trained models; training starts from their mean weights and the first one's tokenizer")
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--steps", type=int, default=steps, help="0 with --start: only average, choose the threshold, and measure")
     parser.add_argument("--limit-s", type=float, default=limit_s)
     parser.add_argument("--batch", type=int, default=batch)
     parser.add_argument("--peak", type=float, default=peak, help="highest learning rate")
@@ -41,7 +44,7 @@ def arguments(steps, limit_s, peak, batch=192):
     args = parser.parse_args()
     texts.ROWS = args.rows
     args.device = "cuda" if torch.cuda.is_available() else "cpu"
-    args.tokenizer = args.start or args.data
+    args.tokenizer = args.start[0] if args.start else args.data
     args.pretrained, args.begun = None, {k: getattr(args, k) for k in ("batch", "peak", "longest", "long_tokens", "long_every", "seed")}
     args.begun["device"] = torch.cuda.get_device_name() if args.device == "cuda" else f"{torch.get_num_threads()} CPU threads"
     if args.start:

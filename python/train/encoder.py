@@ -35,14 +35,18 @@ ROPE = {
 }
 
 
-def config(vocab_size=VOCAB_SIZE, **more):
+WIDTH = 128
+LAYERS = 4
+
+
+def config(vocab_size=VOCAB_SIZE, width=WIDTH, layers=LAYERS, **more):
     return ModernBertConfig(
         vocab_size=vocab_size,
-        hidden_size=128,
-        intermediate_size=192,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        layer_types=["sliding_attention", "full_attention"] * 2,
+        hidden_size=width,
+        intermediate_size=width * 3 // 2,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 64,
+        layer_types=["sliding_attention", "full_attention"] * (layers // 2),
         local_attention=128,
         max_position_embeddings=32768,
         rope_parameters=json.loads(json.dumps(ROPE)),
@@ -111,7 +115,8 @@ def build(cls, device, pretrained=None, seed=0, **more):
     has those."""
     torch.manual_seed(seed)
     if pretrained is not None:
-        more["vocab_size"] = len(pretrained["model.embeddings.tok_embeddings.weight"])
+        more["vocab_size"], more["width"] = pretrained["model.embeddings.tok_embeddings.weight"].shape
+        more["layers"] = len({k.split(".")[2] for k in pretrained if k.startswith("model.layers.")})
     model = cls._from_config(config(**more), attn_implementation="training")
     if pretrained is not None:
         fits = {k: v for k, v in pretrained.items() if k in model.state_dict() and v.shape == model.state_dict()[k].shape}
@@ -151,7 +156,7 @@ class Optimiser:
 
     def progress(self):
         by_time = (time.monotonic() - self.begin) / self.limit_s
-        by_steps = self.step_number / self.steps
+        by_steps = self.step_number / self.steps if self.steps else 1.0
         self.shortened |= by_time > by_steps and by_time >= 1.0
         return max(by_steps, by_time) if by_time > 0.5 else by_steps
 
@@ -223,6 +228,9 @@ class Checkpoints:
             self.best, self.best_look = (score, [p.clone() for p in self.opt.shadow]), len(self.history) - 1
 
     def restore(self):
+        """Gives the model the best weights; those it has, if it was not trained."""
+        if not self.history:
+            self.consider()
         with torch.no_grad():
             torch._foreach_copy_(self.opt.params, self.best[1])
         self.opt.model.eval()

@@ -59,6 +59,8 @@ def main():
     parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--tokens", type=int, default=65536)
     parser.add_argument("--limit-s", type=float, default=150)
+    parser.add_argument("--width", type=int, default=encoder.WIDTH, help="a multiple of 64, the width of a head")
+    parser.add_argument("--layers", type=int, default=encoder.LAYERS, help="an even number")
     parser.add_argument("--rows", type=int, help="for a trial: read only this many rows of each file")
     args = parser.parse_args()
     texts.ROWS = args.rows
@@ -68,7 +70,7 @@ def main():
     prose = texts.Prose(tok, texts.read(args.data, "prose-train")).ids
     tasks, plain = task_stream(tok, args.data, rng), stream_of(tok, args.data, ["plain"], rng)
     print(f"pretrain: {len(prose)} tokens of prose, {len(plain)} of short texts, {len(tasks)} of the tasks, on {device}", flush=True)
-    model = encoder.build(ModernBertForMaskedLM, device, seed=11)
+    model = encoder.build(ModernBertForMaskedLM, device, seed=11, width=args.width, layers=args.layers)
     generator = torch.Generator(device).manual_seed(11)
     opt = encoder.Optimiser(model, args.steps, 3e-3, args.limit_s)
     while not opt.done():
