@@ -9,7 +9,7 @@ use std::{env, fs, io};
 use flate2::Compression;
 use flate2::read::ZlibEncoder;
 
-const MODELS: [&str; 4] = ["embed", "intent", "jailbreak", "pii"];
+const MODELS: [&str; 5] = ["embed", "intent", "jailbreak", "pii", "rerank"];
 
 fn main() -> io::Result<()> {
     let out = env::var_os("OUT_DIR").expect("cargo sets it");

@@ -32,9 +32,10 @@ TEXTS = {
         "I am Laura Bennett, my number is 555-867-5309 and my mail is laura.b@example.com.",
         "Élodie Müller met 東京 and Zoë — at the café in Łódź.",
     ],
+    "rerank": ["Where is my parcel?", "Refunds are paid to the card you paid with."],
     "embed": ["How is the traffic on the way to the airport right now?", "The [MASK] sailed at [MASK]."],
 }
-CHARACTERS = {"jailbreak": [2000, 34000], "intent": [2000], "pii": [2000], "embed": [2000]}
+CHARACTERS = {"jailbreak": [2000, 34000], "intent": [2000], "pii": [2000], "embed": [2000], "rerank": [2000]}
 ROWS = [0, 1, 64, 65, 129, 500]
 TOP = 8
 CLASSES = {

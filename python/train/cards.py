@@ -240,13 +240,12 @@ def history(report):
     on = f" on {report.get('device', DEVICE)}, torch {report['torch']}, transformers {report['transformers']}"
     if "start" not in report:
         return f"- The shared encoder: masked language modelling on prose and the training texts of all models, {phase(report['encoder'])}. Then this model: {phase(report)}{on}.\n"
-    start, lengths = report["start"], f"texts of up to {report['longest']} tokens"
-    if report["long_tokens"]:
-        lengths += f"; every {report['long_every']}th step also reads up to {report['long_tokens']} tokens of prose with something planted"
-    return history(start["training"]) + (
-        f"- Fine-tuned from the weights of that, `{start['model']}` with sha256 `{start['weights_sha256'][:16]}`: {phase(report)}{on}, of {report['batch']} {lengths}; "
-        f"the highest learning rate was {report['peak']:g}.\n"
-    )
+    starts = report["start"]
+    before = starts[0]["training"]
+    if not report["steps"]:
+        seeds = ", ".join(str(start["training"]["seed"]) for start in starts)
+        return history(before) + f"- These weights are the mean of {len(starts)} such fine-tunings, which differ in their batches (seeds {seeds}).\n"
+    return history(before) + f"- Fine-tuned from the weights of that, sha256 `{starts[0]['weights_sha256'][:16]}`: {phase(report)}{on}; the highest learning rate was {report['peak']:g}.\n"
 
 
 def training(name, metrics):
@@ -300,10 +299,7 @@ def card(name, metrics, data, counted):
 
 def long_texts(metrics):
     """Returns where figures of long texts are; they are measured apart from training."""
-    where = "How often a planted sentence is found in 1K to 32K tokens, and how to read long texts: [python/eval](../../../python/eval/README.md)."
-    if "start" not in metrics["training"]:
-        return where + "\n"
-    return where + f" The figures there are of the model before it was fine-tuned on texts of at most {metrics['training']['long_tokens']} tokens; this one was not measured.\n"
+    return "How often a planted sentence is found in 1K to 32K tokens, and how to read long texts: [python/eval](../../../python/eval/README.md).\n"
 
 
 def first_contact(name, counted):

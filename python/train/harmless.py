@@ -347,8 +347,8 @@ Jam berapa sekarang?|Di mana stasiun?|Saya lupa kata sandi.|Terima kasih banyak|
 """
 NAMES_NOBODY = "formal essay manual hello bot rules system shell sql line log data url number date product list say chat word title noise emoji foreign place definition quoted encoded interface help support about puzzle term charter ask".split()
 KINDS = {
-    "hello": 14, "bot": 4, "rules": 12, "system": 9, "shell": 5, "sql": 4, "line": 6, "log": 4, "data": 5, "url": 4, "number": 5, "date": 3, "product": 6, "list": 5, "say": 8, "formal": 7, "essay": 10, "chat": 3,
-    "word": 9, "title": 7, "noise": 8, "emoji": 5, "foreign": 6, "place": 5, "definition": 7, "quoted": 6, "encoded": 4, "interface": 12, "code": 12, "statement": 3, "saying": 5, "manual": 8, "carried": 8, "help": 10, "support": 8, "about": 12, "puzzle": 6, "term": 8, "charter": 9, "ask": 12,
+    "hello": 14, "bot": 4, "rules": 12, "system": 7, "shell": 5, "sql": 4, "line": 6, "log": 4, "data": 5, "url": 4, "number": 5, "date": 3, "product": 6, "list": 5, "say": 8, "formal": 7, "essay": 8, "chat": 3,
+    "word": 7, "title": 7, "noise": 8, "emoji": 5, "foreign": 6, "place": 5, "definition": 7, "quoted": 6, "encoded": 4, "interface": 12, "code": 12, "statement": 3, "saying": 5, "manual": 8, "carried": 8, "help": 10, "support": 8, "about": 8, "puzzle": 6, "term": 5, "charter": 9, "ask": 9,
 }
 ROWS_OF_KEYS = ["qwertyuiop", "asdfghjkl", "zxcvbnm", "1234567890", "qazwsxedc", "poiuytrewq", "lkjhgfdsa"]
 

@@ -34,13 +34,10 @@ MOSAIC = 40
 WORKERS = 4
 HIDDEN = 0.1
 """Share of tokens that are masked in half of the short texts, so that the model relies on no single word."""
-SHARES = {"public": 0.33, "harmless": 0.40, "attacks": 0.14, "everyday": 0.05, "prose": 0.02, "personal": 0.03, "sentences": 0.03}
+SHARES = {"public": 0.45, "harmless": 0.30, "attacks": 0.12, "everyday": 0.05, "prose": 0.02, "personal": 0.03, "sentences": 0.03}
 SETS = ("s-labs", "neuralchemy", "harmless", "attacks")
-MEASURED_ONLY = "neuralchemy"
-"""A set that is in no training text and chooses nothing: it calls requests for hateful texts attacks, and harmless questions in
-odd letters, which is another question."""
-FALSE_ALARM_COST = 5.0
-"""What a share of harmless texts called attacks costs beside the same share of missed attacks: the bars are 1 % and 5 %."""
+FALSE_ALARM_COST = 2.0
+"""What a share of harmless texts called attacks costs beside the same share of missed attacks."""
 DECORATED = {"harmless", "attacks", "sentences", "everyday"}
 NOT_PLANTED = {"short", "encoded"}
 """Kinds of attacks that are too short to be found among other words, or that are no sentence."""
@@ -82,7 +79,7 @@ class Planter:
 
 def short_rows(data, rng):
     """Returns the short training texts, each with its label and its source, a key of SHARES."""
-    rows = [r | {"source": "public"} for r in texts.read(data, "jailbreak-train") if r["source"] != MEASURED_ONLY]
+    rows = [r | {"source": "public"} for r in texts.read(data, "jailbreak-train")]
     requests = [r["text"] for r in texts.read(data, "intent-train")]
     prose = texts.read(data, "prose-train")
     capitals = texts.Capitals([r["text"] for r in prose + rows])
@@ -150,8 +147,8 @@ def encoded(tok, sets):
 
 def cost(scores, labels, threshold):
     """Returns the cost of a threshold; all arguments but the last are by set."""
-    f1 = figures.f1_of(*counts_at(scores["s-labs"], labels["s-labs"], threshold).sum(0))
-    return 1 - f1 + FALSE_ALARM_COST * (scores["harmless"] >= threshold).mean() + (scores["attacks"] < threshold).mean()
+    f1 = [figures.f1_of(*counts_at(scores[s], labels[s], threshold).sum(0)) for s in SETS[:2]]
+    return 2 - sum(f1) + FALSE_ALARM_COST * (scores["harmless"] >= threshold).mean() + (scores["attacks"] < threshold).mean()
 
 
 def best_threshold(scores, labels):

@@ -25,7 +25,7 @@ LABELS = ["O"] + [f"{prefix}-{t}" for t in TYPES for prefix in "BI"]
 IGNORED = -100
 WORKERS = 6
 HARMLESS_SHARE = 0.33
-SPURIOUS_COST = 1.5
+SPURIOUS_COST = 5.0
 """How much a share of harmless texts with an entity counts against F1, when weights and the bias are chosen."""
 BIASES = [-1.5, -1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5]
 """What is tried as an addition to the logit of O, which makes the model slower to find something."""

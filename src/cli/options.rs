@@ -193,6 +193,13 @@ enum RopeChoice {
 }
 
 impl ModelOptions {
+    /// Makes `embedded` stand for the reranker: texts are read in pairs with a query.
+    pub(crate) fn prefer_reranker(&mut self) {
+        if self.model == "embedded" {
+            self.model = "embedded:rerank".into();
+        }
+    }
+
     /// Loads the checkpoint; `task` picks the model that `embedded` stands for.
     pub(crate) fn load(&self, task: TaskKind) -> Result<Model, LoadError> {
         self.runtime.load(&self.model, task, &VectorOptions::default())

@@ -56,7 +56,7 @@ macro_rules! files {
 }
 
 /// All models. A `static`, because a `const` would copy the weights into every crate that names it.
-pub static MODELS: [EmbeddedModel; 5] = [
+pub static MODELS: [EmbeddedModel; 6] = [
     EmbeddedModel {
         name: "jailbreak",
         tasks: &[TaskKind::Classify],
@@ -82,8 +82,15 @@ pub static MODELS: [EmbeddedModel; 5] = [
         name: "embed",
         tasks: &[TaskKind::Embed, TaskKind::FillMask],
         about: "vectors of sentences, close where the requests are alike; tokens for masked positions",
-        data: "CLINC150 (CC BY 3.0)",
+        data: "CLINC150 (CC BY 3.0), WordNet, documentation, our sentences and facts",
         files: files!("embed"),
+    },
+    EmbeddedModel {
+        name: "rerank",
+        tasks: &[TaskKind::Classify],
+        about: "how well does a passage answer a query: one score per pair",
+        data: "titles and passages of documentation, WordNet, CLINC150 (CC BY 3.0), our sentences",
+        files: files!("rerank"),
     },
     EmbeddedModel {
         name: "random",
