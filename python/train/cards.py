@@ -331,7 +331,7 @@ def overview(cards, data):
         + "\nThe trained models share a tokenizer and the encoder they were trained from. "
         "[python/train](../../python/train/README.md) trains them again; [python/eval](../../python/eval/README.md) looks for needles in long texts and compares devices.\n\n"
         "## Data\n\n" + "".join(f"- {text}\n" for text in SETS.values()) + "\nTexts per set, after leaks were removed:\n\n"
-        + "\n".join(table(["set", f"texts of {', '.join(names)}"], [[name, count] for name, count in rows.items()]) for names, rows in data)
+        + table(["set", "texts"], [[name, count] for name, count in data["rows"].items()])
     )
 
 
@@ -341,16 +341,13 @@ def main():
     parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="models whose READMEs are written")
     args = parser.parse_args()
     read = lambda path: json.loads(path.read_text(encoding="utf-8"))
-    there, cards, data = [name for name in MODELS if (args.models / name / "metrics.json").exists()], {}, {}
+    there, cards, data = [name for name in MODELS if (args.models / name / "metrics.json").exists()], {}, read(args.models / "data.json")
     counted = read(args.models / "first_contact.json")
     for name in there:
-        own = args.models / name / "data.json"
-        mine = read(own if own.exists() else args.models / "data.json")
         cards[name] = read(args.models / name / "metrics.json") | {"vocabulary": read(args.models / name / "config.json")["vocab_size"]}
-        data.setdefault(json.dumps(mine["rows"]), []).append(name)
         if name in args.only:
-            (args.models / name / "README.md").write_text(card(name, cards[name], mine, counted), encoding="utf-8")
-    (args.models / "README.md").write_text(overview(cards, [(names, json.loads(rows)) for rows, names in data.items()]), encoding="utf-8")
+            (args.models / name / "README.md").write_text(card(name, cards[name], data, counted), encoding="utf-8")
+    (args.models / "README.md").write_text(overview(cards, data), encoding="utf-8")
 
 
 if __name__ == "__main__":
