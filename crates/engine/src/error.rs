@@ -138,6 +138,12 @@ pub enum DeviceError {
         /// Bytes that are free on the device.
         free_bytes: u64,
     },
+    /// The batch was given up between two launches, because nobody waits for its rows any more.
+    #[error("{device}: the batch was given up")]
+    GivenUp {
+        /// `cpu`.
+        device: String,
+    },
     /// A fault that the process cannot recover from: every later call on the device returns the same error, in
     /// any context. The process has to exit (exit code 3) and be started again.
     #[error(

@@ -73,7 +73,7 @@ pub use batch::{
 };
 pub use checkpoint::{Checkpoint, HubOptions, Tensor, TensorSpec, Weights, WeightsFile};
 pub use device::{
-    Device, DeviceBatch, DeviceInfo, DeviceKind, DeviceOptions, MemoryMeter, MemoryPlan,
+    Device, DeviceBatch, DeviceInfo, DeviceKind, DeviceOptions, MemoryMeter, MemoryPlan, Pause,
 };
 pub use dtype::Dtype;
 pub use engine::{

@@ -1,8 +1,10 @@
 //! A text alone and the same text in any batch give the same bits.
 
+use std::ops::ControlFlow;
+
 use bigbatch_engine::{
-    Device, DeviceOptions, EngineOptions, Model, PackedBatch, Pooling, RopeOverride, Rows,
-    Sequence, TaskKind,
+    Device, DeviceError, DeviceOptions, EngineOptions, Model, PackedBatch, Pooling, RopeOverride,
+    Rows, Sequence, TaskKind,
 };
 use proptest::prelude::*;
 
@@ -26,6 +28,49 @@ fn bits(rows: &[f32]) -> Vec<u32> {
 fn sequence() -> impl Strategy<Value = Vec<u32>> {
     let edges = prop::sample::select(vec![1usize, 2, 63, 64, 65, 128, 129, 255, 256, 257]);
     prop_oneof![edges, 1usize..400].prop_flat_map(|len| prop::collection::vec(0u32..4096, len))
+}
+
+/// Token ids of a text.
+fn ids(len: usize, seed: u32) -> Vec<u32> {
+    (0..len as u32).map(|at| (at * 31 + seed * 7) % 4096).collect()
+}
+
+#[test]
+fn slices_with_short_batches_in_between() {
+    for (task, wants) in
+        [(TaskKind::Embed, Rows::Pooled(Pooling::Mean)), (TaskKind::Tag, Rows::All)]
+    {
+        let mut device = device(task, 2);
+        let long = [ids(1500, 1), ids(3, 2), ids(700, 3), ids(129, 4), ids(64, 5)];
+        let short = [ids(70, 6), ids(1, 7)];
+        let (long, short) = (pack(&long, &wants), pack(&short, &wants));
+        let (long_alone, short_alone) =
+            (device.forward(&long).unwrap(), device.forward(&short).unwrap());
+        let mut pauses = 0;
+        let batch = device.start_batch_in_slices(&long, &mut |device| {
+            pauses += 1;
+            if pauses % 5 == 0 {
+                assert_eq!(device.forward_short(&short).unwrap(), short_alone);
+            }
+            ControlFlow::Continue(())
+        });
+        assert_eq!(device.finish_batch(batch.unwrap()).unwrap(), long_alone);
+        // The pass has some 45 launches: they are divided.
+        assert!(pauses > 60, "{pauses}");
+    }
+}
+
+#[test]
+fn a_batch_that_is_given_up_leaves_the_device_usable() {
+    let mut device = device(TaskKind::Embed, 1);
+    let batch = pack(&[ids(1500, 1)], &Rows::Pooled(Pooling::Mean));
+    let mut left = 20;
+    let given_up = device.start_batch_in_slices(&batch, &mut |_| {
+        left -= 1;
+        if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(matches!(given_up, Err(DeviceError::GivenUp { .. })));
+    assert_eq!(device.forward(&batch).unwrap().pooled.len(), 128);
 }
 
 proptest! {

@@ -26,6 +26,8 @@ pub use layout::{ALIGN_BYTES, Layout};
 pub use tables::{RopeTable, WeightTable, owned_bytes};
 pub use view::View;
 
+use std::ops::Range;
+
 use crate::batch::PackedBatch;
 use crate::error::DeviceError;
 
@@ -138,6 +140,42 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// Returns the operation over some of its rows; `None` unless each row depends on its own input row alone.
+    pub fn rows(&self, rows: Range<usize>) -> Option<Op> {
+        let narrow = |view: &mut View| *view = view.rows(rows.start, rows.len());
+        let mut part = self.clone();
+        match &mut part {
+            Op::Norm { x, out, .. } | Op::Linear { x, out, .. } => {
+                narrow(x);
+                narrow(out);
+            }
+            Op::Gated { x, .. } | Op::Activate { x, .. } => narrow(x),
+            Op::Embed { .. }
+            | Op::LinearRows { .. }
+            | Op::Rope { .. }
+            | Op::Attention { .. }
+            | Op::Pool { .. }
+            | Op::Gather { .. } => return None,
+        }
+        Some(part)
+    }
+}
+
+/// Runs some rows of an operation whose rows depend on their own input row alone.
+fn launch_independent_rows(
+    backend: &mut (impl Backend + ?Sized),
+    op: &Op,
+    rows: Range<usize>,
+) -> Result<(), DeviceError> {
+    let part = op.rows(rows).ok_or_else(|| DeviceError::Call {
+        device: "device".into(),
+        call: "rows of an operation",
+        reason: format!("{op:?} is not computed by rows"),
+    })?;
+    backend.launch(&part)
+}
+
 /// The use of an arena, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ArenaUsage {
@@ -239,6 +277,16 @@ pub trait Backend: Send {
     /// # Errors
     /// The device's error.
     fn launch(&mut self, op: &Op) -> Result<(), DeviceError>;
+
+    /// Runs some rows of an operation that computes each row by itself, or each query: [`Op::Norm`], [`Op::Linear`],
+    /// [`Op::Gated`], [`Op::Activate`] and, where the backend implements it, [`Op::Attention`]. All rows in slices give
+    /// the same bits as [`Backend::launch`].
+    ///
+    /// # Errors
+    /// The device's error, or [`DeviceError::Call`] for an operation that is not computed by rows.
+    fn launch_rows(&mut self, op: &Op, rows: Range<usize>) -> Result<(), DeviceError> {
+        launch_independent_rows(self, op, rows)
+    }
 
     /// Starts to copy the view's elements to the host, as they are after the launches so far.
     ///

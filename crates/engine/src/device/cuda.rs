@@ -68,6 +68,8 @@ pub(super) fn start(
         config: model.config.clone(),
         architecture: model.architecture.clone(),
         workspace: planner.workspace,
+        short_lane: None,
+        begun: 0,
         info: DeviceInfo { name, dtype },
         meter: Arc::new(move || Some(card.memory())),
         memory_plan,

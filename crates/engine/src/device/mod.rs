@@ -8,10 +8,12 @@
 mod cuda;
 mod options;
 mod plan;
+mod slices;
 
 pub use options::{DeviceKind, DeviceOptions};
 pub use plan::MemoryPlan;
 
+use std::ops::{ControlFlow, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +30,7 @@ use crate::error::{DeviceError, LoadError};
 use crate::model::modernbert::forward::{self, Program};
 use crate::model::{Architecture, Config, Model, Workspace};
 use crate::panics;
+use slices::Slicer;
 
 /// Name and element type of a device, for people to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,12 +60,25 @@ pub struct Device {
     config: Config,
     architecture: Architecture,
     workspace: Workspace,
+    short_lane: Option<ShortLane>,
+    /// Batches that the backend has begun.
+    begun: u64,
     info: DeviceInfo,
     meter: MemoryMeter,
     memory_plan: MemoryPlan,
     #[cfg(feature = "cuda")]
     cuda_report: Option<crate::backend::cuda::StartReport>,
 }
+
+/// What a device needs to run a short batch while a long one pauses.
+struct ShortLane {
+    /// Lies behind that of the long batch in the arena.
+    workspace: Workspace,
+    slicer: Slicer,
+}
+
+/// Runs between two slices of a batch; it may run short batches on the device. [`ControlFlow::Break`] gives the batch up.
+pub type Pause<'a> = dyn FnMut(&mut Device) -> ControlFlow<()> + 'a;
 
 impl Device {
     /// Plans the arena within the budget and starts the backend.
@@ -75,15 +91,18 @@ impl Device {
         if let DeviceKind::Cuda(ordinal, dtype) = options.kind {
             return cuda::start(model, options, ordinal, dtype);
         }
-        let (workspace, memory_plan) = plan::plan_host(model, options)?;
-        let planned = memory_plan.fixed_bytes as usize + workspace.bytes;
+        let (workspace, short, memory_plan) = plan::plan_host(model, options)?;
+        let planned = (memory_plan.fixed_bytes + memory_plan.arena_bytes) as usize;
         require_host_memory(planned, "the model and its batches")?;
         let config = model.config.clone();
         let weights = WeightTable::new(&model.architecture.tensors, &model.weights)?;
         let ropes = config.rope_tables(workspace.max_tokens);
-        let (heads, eps, bytes) = (config.num_attention_heads, config.norm_eps, workspace.bytes);
-        let threads = options.threads;
-        let backend: Box<dyn Backend> = if options.kind == DeviceKind::Reference {
+        let (heads, eps) = (config.num_attention_heads, config.norm_eps);
+        let (bytes, threads) = (memory_plan.arena_bytes as usize, options.threads);
+        let is_reference = options.kind == DeviceKind::Reference;
+        let short = short.filter(|_| !is_reference);
+        let lane = |workspace| ShortLane { workspace, slicer: Slicer::new(threads) };
+        let backend: Box<dyn Backend> = if is_reference {
             Box::new(ReferenceBackend::new(weights, ropes.into(), heads, eps, bytes)?)
         } else {
             Box::new(CpuBackend::new(weights, ropes.into(), heads, eps, bytes, threads)?)
@@ -93,6 +112,8 @@ impl Device {
             config,
             architecture: model.architecture.clone(),
             workspace,
+            short_lane: short.map(lane),
+            begun: 0,
             info: DeviceInfo { name: format!("cpu, {threads} threads"), dtype: Dtype::F32 },
             meter: Arc::new(|| None),
             memory_plan,
@@ -176,16 +197,72 @@ impl Device {
     /// # Errors
     /// As [`Device::forward`].
     pub fn start_batch(&mut self, batch: &PackedBatch) -> Result<DeviceBatch, DeviceError> {
+        self.begin_and_launch(batch, |device| device.launch(batch))
+    }
+
+    /// As [`Device::start_batch`] on a device with [`Device::short_limits`], but runs the launches in slices of a few
+    /// milliseconds and calls `pause` after each. The rows are the same to the bit.
+    ///
+    /// # Errors
+    /// As [`Device::forward`]; [`DeviceError::GivenUp`] if `pause` breaks.
+    pub fn start_batch_in_slices(
+        &mut self,
+        batch: &PackedBatch,
+        pause: &mut Pause<'_>,
+    ) -> Result<DeviceBatch, DeviceError> {
+        self.begin_and_launch(batch, |device| device.launch_slices(batch, pause))
+    }
+
+    /// Runs a batch within [`Device::short_limits`] and waits for its rows, also while a longer one pauses.
+    ///
+    /// # Errors
+    /// As [`Device::forward`]; [`DeviceError::Unavailable`] on a device that does not pause.
+    pub fn forward_short(&mut self, batch: &PackedBatch) -> Result<OutputRows, DeviceError> {
+        let lane = self.short_lane.as_ref().ok_or_else(|| DeviceError::Unavailable {
+            device: self.info.name.clone(),
+            reason: "it does not run a batch while another pauses".into(),
+        })?;
+        let workspace = lane.workspace.clone();
+        let batch = self.begin_and_launch(batch, |device| {
+            let program = forward::program(&device.config, &device.architecture, &workspace, batch);
+            program.ops.iter().try_for_each(|op| device.backend.launch(op))?;
+            Ok(program)
+        })?;
+        self.finish_batch(batch)
+    }
+
+    /// Returns the limits of a batch that runs while a longer one pauses; `None` if the device does not pause.
+    pub fn short_limits(&self) -> Option<Limits> {
+        self.short_lane.as_ref().map(|lane| lane.workspace.limits())
+    }
+
+    /// Returns about how many floating-point operations of a forward pass the device does in this time, from the slices
+    /// so far; none if it does not pause.
+    pub fn flops_in(&self, time: Duration) -> f64 {
+        self.short_lane.as_ref().map_or(0.0, |lane| lane.slicer.flops_in(time))
+    }
+
+    /// Hands a batch to the device; `launch` launches its forward pass.
+    fn begin_and_launch(
+        &mut self,
+        batch: &PackedBatch,
+        launch: impl FnOnce(&mut Device) -> Result<Program, DeviceError>,
+    ) -> Result<DeviceBatch, DeviceError> {
         self.catch_panics(|device| {
             let started = Instant::now();
-            device.backend.begin(batch)?;
+            device.begin(batch)?;
             let copy_in = started.elapsed();
-            let program = device.launch(batch)?;
+            let program = launch(device)?;
             let mut fetch =
                 |view: Option<View>| view.map(|view| device.backend.fetch(&view)).transpose();
             let (pooled, logits) = (fetch(program.pooled)?, fetch(program.logits)?);
             Ok(DeviceBatch { pooled, logits, hidden: fetch(program.hidden_rows)?, copy_in })
         })
+    }
+
+    fn begin(&mut self, batch: &PackedBatch) -> Result<(), DeviceError> {
+        self.begun += 1;
+        self.backend.begin(batch)
     }
 
     /// Blocks until a batch has run and returns its rows.
@@ -222,7 +299,7 @@ impl Device {
     /// As [`Device::forward`].
     pub fn hidden(&mut self, batch: &PackedBatch) -> Result<Vec<f32>, DeviceError> {
         self.catch_panics(|device| {
-            device.backend.begin(batch)?;
+            device.begin(batch)?;
             let program = device.launch(batch)?;
             let rows = device.backend.fetch(&program.hidden)?;
             device.backend.collect(rows)
@@ -241,7 +318,7 @@ impl Device {
         repeats: usize,
     ) -> Result<Vec<f64>, DeviceError> {
         self.catch_panics(|device| {
-            device.backend.begin(batch)?;
+            device.begin(batch)?;
             let program = device.launch(batch)?;
             let ops: Vec<Op> = program.ops.into_iter().filter(|op| select(op)).collect();
             device.backend.time(&ops, repeats)
@@ -268,6 +345,50 @@ impl Device {
             self.backend.launch(op)?;
         }
         Ok(program)
+    }
+
+    /// Launches the forward pass of the batch that the backend has begun, in slices.
+    fn launch_slices(
+        &mut self,
+        batch: &PackedBatch,
+        pause: &mut Pause<'_>,
+    ) -> Result<Program, DeviceError> {
+        let program = forward::program(&self.config, &self.architecture, &self.workspace, batch);
+        let longest = batch.spans().map(|span| span.len()).max().unwrap_or(0);
+        for op in &program.ops {
+            let mut rows = Some(0..0);
+            while let Some(done) = rows {
+                rows = self.launch_slice(op, longest, done.end)?;
+                let begun = self.begun;
+                if pause(self).is_break() {
+                    return Err(DeviceError::GivenUp { device: self.info.name.clone() });
+                }
+                if self.begun != begun {
+                    self.begin(batch)?;
+                }
+            }
+        }
+        Ok(program)
+    }
+
+    /// Launches the rows of an operation from `first` on that make a slice, and returns them if more are left.
+    fn launch_slice(
+        &mut self,
+        op: &Op,
+        longest: usize,
+        first: usize,
+    ) -> Result<Option<Range<usize>>, DeviceError> {
+        let Some(lane) = &mut self.short_lane else {
+            return self.backend.launch(op).map(|()| None);
+        };
+        let Some(rows) = lane.slicer.slice(op, longest, first) else {
+            return self.backend.launch(op).map(|()| None);
+        };
+        let started = Instant::now();
+        self.backend.launch_rows(op, rows.clone())?;
+        lane.slicer.record(op, longest, rows.len(), started.elapsed());
+        let is_last = lane.slicer.is_last(op, &rows);
+        Ok((!is_last).then_some(rows))
     }
 
     /// Runs `run`, and turns a panic into an error.

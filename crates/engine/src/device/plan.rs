@@ -61,24 +61,41 @@ pub(super) fn workspace_for(
     Workspace::plan(&model.config, &model.architecture, dtype, tokens, sequences)
 }
 
-/// Plans the largest workspace that a host's budget holds.
+/// Share of a batch's tokens that a short one may have which runs while it pauses: one in so many.
+const SHORT_ONE_IN: usize = 8;
+/// Most tokens of such a batch.
+const SHORT_TOKENS_MAX: usize = 2048;
+/// Batches of fewer tokens do not pause.
+const PAUSING_TOKENS: usize = 1024;
+
+/// Returns the tokens of the batches that may run while one of `tokens` tokens pauses; `None` if it is too short to pause.
+fn short_tokens(tokens: usize) -> Option<usize> {
+    (tokens >= PAUSING_TOKENS).then(|| (tokens / SHORT_ONE_IN).min(SHORT_TOKENS_MAX))
+}
+
+/// Plans the largest workspace that a host's budget holds, and behind it that of the batches that run while it pauses.
 pub(super) fn plan_host(
     model: &Model,
     options: &DeviceOptions,
-) -> Result<(Workspace, MemoryPlan), LoadError> {
+) -> Result<(Workspace, Option<Workspace>, MemoryPlan), LoadError> {
     let config = &model.config;
     let weights = owned_bytes(&model.architecture.tensors, &model.weights)?;
     let scratch = cpu::scratch_bytes(options.threads, config.head_dim()) as u64;
     let plan_for = |tokens: usize| {
         let workspace = workspace_for(model, options, Dtype::F32, tokens);
+        let short = short_tokens(tokens).map(|tokens| {
+            workspace_for(model, options, Dtype::F32, tokens).moved_by(workspace.bytes)
+        });
+        let arena = workspace.bytes + short.as_ref().map_or(0, |short| short.bytes);
         let ropes = 2 * RopeTable::bytes(config.head_dim() / 2, tokens) as u64;
         let fixed = weights + scratch + ropes;
-        let total = fixed + workspace.bytes as u64;
-        (workspace, fixed, total)
+        let total = fixed + arena as u64;
+        (workspace, short, fixed, total)
     };
-    let fits = |tokens: usize| plan_for(tokens).2 <= options.memory_budget_bytes;
+    let total_for = |tokens: usize| plan_for(tokens).3;
+    let fits = |tokens: usize| total_for(tokens) <= options.memory_budget_bytes;
     let least = least_batch_tokens(model, options);
-    let least_budget_bytes = plan_for(least).2;
+    let least_budget_bytes = total_for(least);
     if !fits(least) {
         return Err(LoadError::Budget {
             model: model.name.clone(),
@@ -94,15 +111,15 @@ pub(super) fn plan_host(
         Some(_) => least,
         None => largest_batch(least, config.max_tokens.max(USEFUL_BATCH_TOKENS), fits),
     };
-    let (workspace, fixed_bytes, _) = plan_for(tokens);
+    let (workspace, short, fixed_bytes, total_bytes) = plan_for(tokens);
     let plan = MemoryPlan {
         fixed_bytes,
-        arena_bytes: workspace.bytes as u64,
+        arena_bytes: total_bytes - fixed_bytes,
         max_batch_tokens: workspace.max_tokens,
         least_budget_bytes,
-        longest_input_budget_bytes: plan_for(config.max_tokens.min(workspace.max_tokens)).2,
+        longest_input_budget_bytes: total_for(config.max_tokens.min(workspace.max_tokens)),
     };
-    Ok((workspace, plan))
+    Ok((workspace, short, plan))
 }
 
 #[cfg(test)]

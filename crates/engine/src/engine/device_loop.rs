@@ -2,15 +2,18 @@
 //!
 //! An asynchronous device (a GPU) is given the next batch while it still works on the last one, so that it
 //! never waits for packing, copying and answering. But only if that batch is full already: one with room is
-//! better formed late, when more requests have arrived. Each batch is a `tracing` event before the device
+//! better formed late, when more requests have arrived. A synchronous one that can pause runs its batches in slices,
+//! and in between short requests that wait: see [`super::short_batches`]. Each batch is a `tracing` event before the device
 //! starts it and another when it has ended, so that a batch that hangs is the last line of the log.
 
+use std::ops::ControlFlow;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::request::{BatchInfo, Response, Timings, TokenizedRequest};
 use super::shared::Shared;
+use super::short_batches::{Passed, ShortBatches};
 use crate::batch::schedule::{self, QueuedRequest};
 use crate::batch::{OutputRows, PackedBatch, Sequence};
 use crate::device::{Device, DeviceBatch};
@@ -66,6 +69,7 @@ struct InFlightBatch {
     requests: Vec<TokenizedRequest>,
     info: BatchInfo,
     started: Instant,
+    passed: Passed,
     device_batch: Result<DeviceBatch, DeviceError>,
 }
 
@@ -77,26 +81,27 @@ impl InFlightBatch {
     ) -> InFlightBatch {
         let started = Instant::now();
         let batch = PackedBatch::pack(requests.iter().map(TokenizedRequest::sequence));
-        // This thread alone counts batches.
-        let id = shared.batches.load(Ordering::Relaxed);
-        let info = BatchInfo { id, sequences: batch.sequences(), tokens: batch.tokens() };
-        shared.on_device.fetch_add(1, Ordering::Relaxed);
+        let info = announce(shared, &batch);
         shared.watch.batch_started(&shared.model.config, &batch);
-        tracing::debug!(
-            batch = info.id,
-            sequences = info.sequences,
-            tokens = info.tokens,
-            "batch started"
-        );
-        let device_batch = device.start_batch(&batch);
-        shared.batches.store(id + 1, Ordering::Relaxed);
-        InFlightBatch { requests, info, started, device_batch }
+        let mut short = ShortBatches::new(shared, device, &requests);
+        let device_batch = match &mut short {
+            None => device.start_batch(&batch),
+            Some(short) => device.start_batch_in_slices(&batch, &mut |device| {
+                if requests.iter().all(|request| request.reply.is_closed()) {
+                    return ControlFlow::Break(());
+                }
+                short.run(device);
+                ControlFlow::Continue(())
+            }),
+        };
+        let passed = short.map_or(Passed::default(), |short| short.passed);
+        InFlightBatch { requests, info, started, passed, device_batch }
     }
 
     /// Waits for the batch and answers its requests; returns true if the device is lost. The turn of a batch
     /// that was started ahead began when the one before it was done, at `free_since`.
     fn finish(self, shared: &Shared, device: &mut Device, free_since: Instant) -> bool {
-        let InFlightBatch { requests, info, started, device_batch } = self;
+        let InFlightBatch { requests, info, started, passed, device_batch } = self;
         let copy = device_batch.as_ref().map_or(Duration::ZERO, |batch| batch.copy_in);
         let result = device_batch.and_then(|batch| device.finish_batch(batch));
         shared.on_device.fetch_sub(1, Ordering::Relaxed);
@@ -104,11 +109,15 @@ impl InFlightBatch {
         *shared.arena.lock().unwrap_or_else(PoisonError::into_inner) = device.arena();
         let lost = |error: &DeviceError| error.is_fatal().then(|| error.to_string());
         let elapsed = turn.elapsed();
-        shared.watch.batch_finished(elapsed, result.as_ref().map(|_| ()).map_err(lost));
+        let outcome = match &result {
+            Ok(_) | Err(DeviceError::GivenUp { .. }) => Ok(()),
+            Err(error) => Err(lost(error)),
+        };
+        shared.watch.batch_finished(elapsed.saturating_sub(passed.time), outcome);
         log_end(info, elapsed, result.as_ref().err());
         match result {
             Ok(rows) => {
-                let flops = requests.iter().map(|request| request.slot.work.flops()).sum();
+                let flops = passed.flops + flops(&requests);
                 let first = requests.iter().map(|request| request.admitted).min();
                 shared.backlog.record_batch(flops, first.unwrap_or(turn));
                 let copy = if started < free_since { Duration::ZERO } else { copy };
@@ -129,7 +138,45 @@ impl InFlightBatch {
     }
 }
 
-/// Logs the end of a batch that [`InFlightBatch::start`] logged.
+/// Counts the floating-point operations of requests.
+pub(super) fn flops(requests: &[TokenizedRequest]) -> u64 {
+    requests.iter().map(|request| request.slot.work.flops()).sum()
+}
+
+/// Runs and answers a batch while another pauses. A failure is that of its requests alone.
+pub(super) fn run_short(shared: &Shared, device: &mut Device, requests: Vec<TokenizedRequest>) {
+    let turn = Instant::now();
+    let batch = PackedBatch::pack(requests.iter().map(TokenizedRequest::sequence));
+    let info = announce(shared, &batch);
+    let result = device.forward_short(&batch);
+    shared.on_device.fetch_sub(1, Ordering::Relaxed);
+    let elapsed = turn.elapsed();
+    shared.watch.short_batch_finished(info.sequences, info.tokens, elapsed, result.is_err());
+    log_end(info, elapsed, result.as_ref().err());
+    match result {
+        Ok(rows) => {
+            let times = DeviceTimes { turn, copy: Duration::ZERO, compute: turn.elapsed() };
+            answer_all(&shared.model, requests, &rows, times, info);
+        }
+        Err(error) => {
+            for request in requests {
+                request.fail(RequestError::Device(error.to_string()));
+            }
+        }
+    }
+}
+
+/// Numbers a batch and logs that the device starts it.
+fn announce(shared: &Shared, batch: &PackedBatch) -> BatchInfo {
+    let id = shared.batches.fetch_add(1, Ordering::Relaxed);
+    let info = BatchInfo { id, sequences: batch.sequences(), tokens: batch.tokens() };
+    shared.on_device.fetch_add(1, Ordering::Relaxed);
+    let BatchInfo { id: batch, sequences, tokens } = info;
+    tracing::debug!(batch, sequences, tokens, "batch started");
+    info
+}
+
+/// Logs the end of a batch that [`announce`] logged.
 fn log_end(info: BatchInfo, elapsed: Duration, error: Option<&DeviceError>) {
     let BatchInfo { id: batch, sequences, tokens } = info;
     let device_ms = elapsed.as_secs_f64() * 1e3;
@@ -155,7 +202,7 @@ fn answer_all(
 }
 
 impl TokenizedRequest {
-    fn waiting(&self) -> QueuedRequest {
+    pub(super) fn waiting(&self) -> QueuedRequest {
         QueuedRequest { tokens: self.tokens.ids.len(), masks: self.rows.masks() }
     }
 
@@ -197,6 +244,7 @@ struct DeviceTimes {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
     use std::sync::mpsc;
 
     use super::*;
@@ -206,16 +254,17 @@ mod tests {
     use crate::task::{Answer, Task};
     use crate::text::input::{Input, Truncate};
 
-    /// A host backend that claims to be asynchronous and reports the calls it gets. Its first `begin` waits for
-    /// a message.
-    struct AsyncBackend {
+    /// A host backend that reports the calls it gets, and may claim to be asynchronous. Its first `begin` waits for a
+    /// message.
+    struct ReportingBackend {
         host: Box<dyn Backend>,
         events: mpsc::Sender<&'static str>,
         go_on: Option<mpsc::Receiver<()>>,
         fail: bool,
+        asynchronous: bool,
     }
 
-    impl Backend for AsyncBackend {
+    impl Backend for ReportingBackend {
         fn begin(&mut self, batch: &PackedBatch) -> Result<(), DeviceError> {
             self.events.send("begin").expect("the test listens");
             if let Some(go_on) = self.go_on.take() {
@@ -225,6 +274,9 @@ mod tests {
         }
         fn launch(&mut self, op: &Op) -> Result<(), DeviceError> {
             self.host.launch(op)
+        }
+        fn launch_rows(&mut self, op: &Op, rows: Range<usize>) -> Result<(), DeviceError> {
+            self.host.launch_rows(op, rows)
         }
         fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError> {
             self.host.fetch(view)
@@ -241,7 +293,7 @@ mod tests {
             self.host.collect(fetch)
         }
         fn is_asynchronous(&self) -> bool {
-            true
+            self.asynchronous
         }
         fn write(&mut self, view: &View, rows: &[f32]) -> Result<(), DeviceError> {
             self.host.write(view, rows)
@@ -270,6 +322,13 @@ mod tests {
     /// An engine for two sequences per batch, the calls its device gets, and the sender that lets its first
     /// batch continue.
     fn engine(fail: bool) -> (Engine, mpsc::Receiver<&'static str>, mpsc::Sender<()>) {
+        engine_on(fail, true)
+    }
+
+    fn engine_on(
+        fail: bool,
+        asynchronous: bool,
+    ) -> (Engine, mpsc::Receiver<&'static str>, mpsc::Sender<()>) {
         let mut options = EngineOptions { tokenizer_threads: 1, ..EngineOptions::default() };
         options.device.max_batch_sequences = 2;
         options.device.threads = 1;
@@ -277,8 +336,10 @@ mod tests {
         let device = Device::start(&model, &options.device).expect("starts");
         let (events, seen) = mpsc::channel();
         let (leave, go_on) = mpsc::channel();
-        let device = device
-            .wrap_backend(|host| Box::new(AsyncBackend { host, events, go_on: Some(go_on), fail }));
+        let device = device.wrap_backend(|host| {
+            let go_on = Some(go_on);
+            Box::new(ReportingBackend { host, events, go_on, fail, asynchronous })
+        });
         (Engine::spawn(device, model, &options).expect("starts"), seen, leave)
     }
 
@@ -327,6 +388,44 @@ mod tests {
                 alone.submit(request(words)).expect("admitted").wait().expect("answered");
             assert_eq!(answer, embedding(expected.answer), "{words} words");
         }
+    }
+
+    /// Waits until every request that was submitted before is tokenized: the one tokenizer thread goes in order, and
+    /// refuses this one.
+    fn tokenized(engine: &Engine) {
+        let refused = Request { input: Input::Ids(vec![u32::MAX]), ..request(1) };
+        last_error(engine.submit(refused).expect("admitted"));
+    }
+
+    #[test]
+    fn short_texts_pass_a_long_one_that_runs_and_one_too_long_to_pass_does_not() {
+        let (engine, seen, leave) = engine_on(false, false);
+        let long = engine.submit(request(1500)).expect("admitted");
+        assert_eq!(seen.recv(), Ok("begin"));
+        let short: Vec<_> =
+            [400, 20, 30].map(|words| engine.submit(request(words)).expect("admitted")).into();
+        tokenized(&engine);
+        leave.send(()).expect("the device waits");
+        let batch = |pending: crate::engine::Pending| pending.wait().expect("answered").batch;
+        let (long, short) = (batch(long), short.into_iter().map(batch).collect::<Vec<_>>());
+        drop(engine);
+        assert_eq!((long.id, long.sequences), (0, 1));
+        assert_eq!((short[1], short[1].id, short[1].sequences), (short[2], 1, 2), "they passed");
+        assert_eq!((short[0].id, short[0].sequences), (2, 1), "a fourth of the work is not short");
+        // Once the long one has begun: the short ones, the long one again, and then the one that is not short.
+        let order: Vec<_> = seen.into_iter().collect();
+        assert_eq!(order, ["begin", "collect", "begin", "collect", "begin", "collect"]);
+    }
+
+    #[test]
+    fn a_batch_that_nobody_waits_for_is_given_up() {
+        let (engine, seen, leave) = engine_on(false, false);
+        let long = engine.submit(request(1500)).expect("admitted");
+        assert_eq!(seen.recv(), Ok("begin"));
+        drop(long);
+        leave.send(()).expect("the device waits");
+        let response = engine.submit(request(1)).expect("admitted").wait().expect("answered");
+        assert_eq!(response.batch.id, 1);
     }
 
     #[test]

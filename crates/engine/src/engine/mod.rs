@@ -22,6 +22,7 @@ mod pending;
 mod queue;
 mod request;
 mod shared;
+mod short_batches;
 mod texts;
 mod tokenizer_loop;
 mod watch;

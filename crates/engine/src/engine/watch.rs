@@ -134,6 +134,19 @@ impl Watch {
         }
     }
 
+    /// Reports a batch that ran while the one that has its turn paused.
+    pub(super) fn short_batch_finished(
+        &self,
+        sequences: usize,
+        tokens: usize,
+        on_device: Duration,
+        failed: bool,
+    ) {
+        if let Some(listener) = self.listener.get() {
+            listener(&BatchReport { sequences, tokens, on_device, failed, lost: false });
+        }
+    }
+
     /// Returns what the device thread does now.
     pub(super) fn pulse(&self) -> Pulse {
         let state = self.state();

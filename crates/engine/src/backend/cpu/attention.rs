@@ -5,6 +5,7 @@
 //! Blocks are counted from the sequence's own start and only those inside the window are visited, so the
 //! bits of an answer depend on its own sequence alone.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use gemm_common::Parallelism;
@@ -72,17 +73,20 @@ struct OutputTile(*mut f32);
 unsafe impl Send for OutputTile {}
 
 /// Computes softmax(q k^T / sqrt(head_dim)) v within each sequence. `qkv` is [T, 3 hidden], already rotated; `out` is [T, hidden].
+/// Only the blocks of queries whose first row is in `queries` are computed: all of them, if those ranges cover all rows.
 pub(super) fn attention(
     qkv: &[f32],
     out: &mut [f32],
     cu_seqlens: &[u32],
+    queries: Range<usize>,
     shape: Shape,
     scratch: &ScratchPool,
 ) {
     let mut tasks = Vec::new();
     for pair in cu_seqlens.windows(2) {
         let sequence = (pair[0] as usize, pair[1] as usize);
-        for first in (0..sequence.1 - sequence.0).step_by(QUERIES) {
+        let blocks = (0..sequence.1 - sequence.0).step_by(QUERIES);
+        for first in blocks.filter(|first| queries.contains(&(sequence.0 + first))) {
             tasks.extend((0..shape.heads).map(|head| QueryBlock { sequence, head, first }));
         }
     }

@@ -17,6 +17,8 @@ mod rows;
 
 pub use gemm::min_rows;
 
+use std::ops::Range;
+
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::host_arena::HostArena;
@@ -83,8 +85,19 @@ impl CpuBackend {
 }
 
 impl Operands {
+    /// Runs attention for the queries of some rows.
+    fn attention(&mut self, qkv: &View, out: &View, window: Option<usize>, queries: Range<usize>) {
+        let Operands { heads, arena, scratch, batch, .. } = self;
+        let shape = attention::Shape { heads: *heads, hidden: out.cols, window };
+        let (input, output) = arena.input_output(qkv, out);
+        attention::attention(input, output, &batch.cu_seqlens, queries, shape, scratch);
+    }
+
     fn run(&mut self, op: &Op) {
-        let Operands { weights, ropes, heads, norm_eps, arena, scratch, batch } = self;
+        if let Op::Attention { qkv, out, window } = op {
+            return self.attention(qkv, out, *window, 0..out.rows);
+        }
+        let Operands { weights, ropes, norm_eps, arena, batch, .. } = self;
         let norm_of = |norm: &super::NormWeights| rows::Norm {
             weight: weights.get(norm.weight),
             bias: norm.bias.map(|id| weights.get(id)),
@@ -124,11 +137,7 @@ impl Operands {
             Op::Rope { qkv, table } => {
                 rows::rope(arena.get_mut(qkv), qkv.stride, &batch.positions, &ropes[table.0]);
             }
-            Op::Attention { qkv, out, window } => {
-                let shape = attention::Shape { heads: *heads, hidden: out.cols, window: *window };
-                let (input, output) = arena.input_output(qkv, out);
-                attention::attention(input, output, &batch.cu_seqlens, shape, scratch);
-            }
+            Op::Attention { .. } => unreachable!("it has run"),
             Op::Gated { x, activation: f } => activation::gated(*f, arena.get_mut(x), x.cols),
             Op::Activate { x, activation: f } => {
                 activation::activate(*f, arena.get_mut(x), x.cols);
@@ -155,6 +164,15 @@ impl Backend for CpuBackend {
         let CpuBackend { pool, operands } = self;
         pool.install(|| operands.run(op));
         Ok(())
+    }
+
+    fn launch_rows(&mut self, op: &Op, rows: Range<usize>) -> Result<(), DeviceError> {
+        if let Op::Attention { qkv, out, window } = op {
+            let CpuBackend { pool, operands } = self;
+            pool.install(|| operands.attention(qkv, out, *window, rows));
+            return Ok(());
+        }
+        super::launch_independent_rows(self, op, rows)
     }
 
     fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError> {

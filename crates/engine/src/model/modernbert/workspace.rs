@@ -64,6 +64,18 @@ impl Workspace {
         }
     }
 
+    /// Moves all regions by so many bytes, a multiple of [`ALIGN_BYTES`](crate::backend::ALIGN_BYTES): a second workspace in one arena.
+    pub fn moved_by(self, bytes: usize) -> Workspace {
+        Workspace {
+            stream: self.stream + bytes,
+            narrow: self.narrow + bytes,
+            wide: self.wide + bytes,
+            pooled: self.pooled + bytes,
+            logits: self.logits + bytes,
+            ..self
+        }
+    }
+
     /// Returns the view of the residual stream, [rows, hidden].
     pub fn stream(&self, rows: usize, hidden: usize) -> View {
         View::new(self.stream, rows, hidden, self.dtype)

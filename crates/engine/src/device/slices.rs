@@ -1,0 +1,167 @@
+//! Slices of a forward pass: the rows of each launch that run before the device may do something else.
+//!
+//! A long text takes seconds on a CPU. Its launches are divided by rows, so that a short batch need not wait for all of
+//! them: products, norms and activations compute each row by itself, attention each query, so a sliced launch gives the
+//! same bits as a whole one. How many rows take [`SLICE`] follows from the rate of the slices before. Who runs between
+//! two slices is decided by the engine's device loop.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::backend::{Op, cpu};
+
+/// How long a slice is meant to take.
+const SLICE: Duration = Duration::from_millis(10);
+/// Rows of a slice are a multiple of this: attention's blocks of queries.
+const ROW_STEP: usize = 64;
+/// Floating-point operations per second before any slice has run: of one slow core.
+const FIRST_FLOPS_PER_SECOND: f64 = 4e9;
+/// Weight of the latest slice in the running averages.
+const NEWEST_SHARE: f64 = 0.3;
+/// Slices of fewer operations do not show the rate.
+const LEAST_FLOPS: f64 = 1e7;
+
+/// What a launch mostly does. Each has a rate of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Product,
+    Attention,
+    Elements,
+}
+
+/// Floating-point operations per row of a launch, as [`Op::Linear`] and [`Op::Attention`] have them; for elements, a
+/// rough count that its own rate corrects.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Cost {
+    work: Work,
+    rows: usize,
+    flops_per_row: f64,
+    /// Least rows of a slice.
+    least_rows: usize,
+}
+
+/// Returns the cost of a launch that can be divided by rows; `longest` is the longest sequence of its batch, in tokens.
+fn cost(op: &Op, longest: usize) -> Option<Cost> {
+    let cost = |work, rows, flops: usize, least_rows: usize| Cost {
+        work,
+        rows,
+        flops_per_row: flops as f64,
+        least_rows: least_rows.max(ROW_STEP),
+    };
+    Some(match op {
+        Op::Linear { x, out, .. } => {
+            cost(Work::Product, x.rows, 2 * x.cols * out.cols, cpu::min_rows(out.cols))
+        }
+        Op::Attention { out, window, .. } => {
+            let keys = window.map_or(longest, |window| longest.min(2 * window + 1));
+            cost(Work::Attention, out.rows, 4 * keys * out.cols, 0)
+        }
+        Op::Norm { x, .. } | Op::Gated { x, .. } | Op::Activate { x, .. } => {
+            cost(Work::Elements, x.rows, 16 * x.cols, 0)
+        }
+        Op::Embed { .. }
+        | Op::LinearRows { .. }
+        | Op::Rope { .. }
+        | Op::Pool { .. }
+        | Op::Gather { .. } => return None,
+    })
+}
+
+/// The rates of a device, which size its slices.
+#[derive(Debug)]
+pub(super) struct Slicer {
+    /// By [`Work`].
+    flops_per_second: [f64; 3],
+}
+
+impl Slicer {
+    /// Returns a slicer for a device of so many threads.
+    pub(super) fn new(threads: usize) -> Slicer {
+        Slicer { flops_per_second: [FIRST_FLOPS_PER_SECOND * threads.max(1) as f64; 3] }
+    }
+
+    /// Returns the rows of the next slice of a launch, from row `first` on; all of them if the launch is not divided.
+    pub(super) fn slice(&self, op: &Op, longest: usize, first: usize) -> Option<Range<usize>> {
+        let cost = cost(op, longest)?;
+        let flops = self.flops_per_second[cost.work as usize] * SLICE.as_secs_f64();
+        let rows = (flops / cost.flops_per_row) as usize / ROW_STEP * ROW_STEP;
+        let rows = rows.max(cost.least_rows.next_multiple_of(ROW_STEP));
+        // A rest that is less than a slice of its own joins this one.
+        let end =
+            if first + rows + cost.least_rows <= cost.rows { first + rows } else { cost.rows };
+        Some(first..end)
+    }
+
+    /// Returns whether a slice is the last of its launch.
+    pub(super) fn is_last(&self, op: &Op, rows: &Range<usize>) -> bool {
+        cost(op, 0).is_none_or(|cost| rows.end >= cost.rows)
+    }
+
+    /// Records how long so many rows of a launch took.
+    pub(super) fn record(&mut self, op: &Op, longest: usize, rows: usize, elapsed: Duration) {
+        let Some(cost) = cost(op, longest) else { return };
+        let flops = cost.flops_per_row * rows as f64;
+        if flops >= LEAST_FLOPS && !elapsed.is_zero() {
+            let rate = &mut self.flops_per_second[cost.work as usize];
+            *rate += NEWEST_SHARE * (flops / elapsed.as_secs_f64() - *rate);
+        }
+    }
+
+    /// Returns about how many operations of a forward pass the device does in this time.
+    pub(super) fn flops_in(&self, time: Duration) -> f64 {
+        self.flops_per_second[Work::Product as usize] * time.as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{View, WeightId};
+    use crate::dtype::Dtype;
+
+    fn product(rows: usize) -> Op {
+        let view = |cols| View::new(0, rows, cols, Dtype::F32);
+        let (x, out) = (view(128), view(384));
+        Op::Linear { x, weight: WeightId(0), bias: None, out, accumulate: false }
+    }
+
+    fn slices(slicer: &Slicer, op: &Op, rows: usize) -> Vec<Range<usize>> {
+        let mut all = Vec::new();
+        while all.last().is_none_or(|last: &Range<usize>| last.end < rows) {
+            let first = all.last().map_or(0, |last| last.end);
+            all.push(slicer.slice(op, rows, first).expect("it is divided"));
+        }
+        all
+    }
+
+    #[test]
+    fn slices_cover_all_rows_in_order_and_none_is_too_small() {
+        let slicer = Slicer::new(1);
+        for rows in [1, 63, 64, 65, 407, 448, 470, 10_000, 32_768] {
+            let all = slices(&slicer, &product(rows), rows);
+            assert_eq!((all[0].start, all[all.len() - 1].end), (0, rows));
+            assert!(all.windows(2).all(|pair| pair[0].end == pair[1].start), "{all:?}");
+            assert!(all.iter().all(|slice| slice.len() >= ROW_STEP.min(rows)), "{all:?}");
+        }
+    }
+
+    #[test]
+    fn slices_follow_the_rate() {
+        let (mut slicer, op) = (Slicer::new(1), product(32_768));
+        let before = slices(&slicer, &op, 32_768).len();
+        for _ in 0..50 {
+            slicer.record(&op, 32_768, 32_768, Duration::from_millis(20));
+        }
+        let after = slices(&slicer, &op, 32_768);
+        assert!(before > 50 && (2..=3).contains(&after.len()), "{before} {after:?}");
+    }
+
+    #[test]
+    fn a_window_bounds_the_cost_of_attention() {
+        let view = |cols| View::new(0, 8192, cols, Dtype::F32);
+        let attention = |window| Op::Attention { qkv: view(384), out: view(128), window };
+        let flops = |window| cost(&attention(window), 8192).expect("it is divided").flops_per_row;
+        assert_eq!(flops(None), 4.0 * 8192.0 * 128.0);
+        assert_eq!(flops(Some(64)), 4.0 * 129.0 * 128.0);
+    }
+}

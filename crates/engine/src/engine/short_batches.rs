@@ -1,0 +1,96 @@
+//! Short requests that run while a long batch pauses.
+//!
+//! On a CPU a long text takes seconds. Its batch runs in slices, and between two of them requests pass whose work is at
+//! most 1 / [`PASSING_ONE_IN`] of the batch's and that fit into the device's short lane. Those that pass together take
+//! about [`PASSING_TIME`], or are one. Afterwards the batch runs for at least as long as they did, so that it takes at
+//! most twice as long as alone, and a request that may pass waits for no more than a slice and the turns of those
+//! before it. A device that is asynchronous, or has no short lane, does not pause.
+
+use std::time::{Duration, Instant};
+
+use super::device_loop::{flops, run_short};
+use super::request::TokenizedRequest;
+use super::shared::Shared;
+use crate::batch::Limits;
+use crate::batch::schedule::{self, QueuedRequest};
+use crate::device::Device;
+
+/// Requests pass a batch that has this many times their work.
+const PASSING_ONE_IN: u64 = 8;
+/// About how long requests that pass together may take.
+const PASSING_TIME: Duration = Duration::from_millis(50);
+
+/// The turns of short requests during one long batch.
+pub(super) struct ShortBatches<'a> {
+    shared: &'a Shared,
+    limits: Limits,
+    /// Upper limit on a request's floating-point operations.
+    flops_max: u64,
+    /// When the long batch went on, and how long it has to run before the next short one.
+    resumed: Instant,
+    owed: Duration,
+    pub(super) passed: Passed,
+}
+
+/// The short batches that ran while a long one paused.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Passed {
+    /// Floating-point operations.
+    pub(super) flops: u64,
+    pub(super) time: Duration,
+}
+
+impl<'a> ShortBatches<'a> {
+    /// Returns `None` for a device that does not pause.
+    pub(super) fn new(
+        shared: &'a Shared,
+        device: &Device,
+        long: &[TokenizedRequest],
+    ) -> Option<Self> {
+        let limits = device.short_limits().filter(|_| !device.is_asynchronous())?;
+        let flops_max = flops(long) / PASSING_ONE_IN;
+        let (resumed, owed) = (Instant::now(), Duration::ZERO);
+        let passed = Passed::default();
+        Some(ShortBatches { shared, limits, flops_max, resumed, owed, passed })
+    }
+
+    /// Runs one batch of short requests, if any wait and the long batch has had its time.
+    pub(super) fn run(&mut self, device: &mut Device) {
+        if self.resumed.elapsed() < self.owed {
+            return;
+        }
+        let together = device.flops_in(PASSING_TIME) as u64;
+        let Some(requests) = self.shared.queue.try_take_batch(|all| self.choose(all, together))
+        else {
+            return;
+        };
+        let started = Instant::now();
+        self.passed.flops += flops(&requests);
+        run_short(self.shared, device, requests);
+        self.resumed = Instant::now();
+        self.owed = self.resumed - started;
+        self.passed.time += self.owed;
+    }
+
+    /// Chooses the requests that pass: at least one, and no more than have `together` operations.
+    fn choose(&self, waiting: &[TokenizedRequest], together: u64) -> Option<Vec<usize>> {
+        let may_pass = |request: &TokenizedRequest| {
+            request.slot.work.flops() <= self.flops_max
+                && request.tokens.ids.len() <= self.limits.max_batch_tokens
+        };
+        let mut flops = 0;
+        let (passing, queued): (Vec<usize>, Vec<QueuedRequest>) = waiting
+            .iter()
+            .enumerate()
+            .filter(|(_, request)| may_pass(request))
+            .take_while(|(_, request)| {
+                let is_first = flops == 0;
+                flops += request.slot.work.flops();
+                is_first || flops <= together
+            })
+            .map(|(index, request)| (index, request.waiting()))
+            .unzip();
+        let chosen = schedule::next_batch(&queued, self.limits);
+        (!chosen.is_empty()).then(|| chosen.into_iter().map(|index| passing[index]).collect())
+    }
+}
