@@ -191,6 +191,12 @@ impl Tokenizer {
         &self.post_process
     }
 
+    /// Returns whether all texts are encoded by the `tokenizers` crate, some ten times slower: the tokenizer is of a kind
+    /// that the engine's own encoder does not reproduce.
+    pub fn encodes_by_library(&self) -> bool {
+        self.bpe.is_none()
+    }
+
     /// Returns the encoder that takes most texts, if the tokenizer is of a kind that it knows.
     pub(super) fn bpe(&self) -> Option<&Bpe> {
         self.bpe.as_ref()

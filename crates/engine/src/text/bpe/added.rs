@@ -24,6 +24,8 @@ struct Entry {
 pub(super) struct Set {
     /// By content.
     entries: Vec<Entry>,
+    /// The bytes that tokens begin with.
+    first: [bool; 256],
     /// The second bytes that a token with this first byte may have, as bits; all of them if it may have no second.
     second: Vec<[u64; 4]>,
     /// Bytes of the longest one.
@@ -47,6 +49,8 @@ impl Set {
         entries.sort_by(|a, b| a.content.cmp(&b.content));
         let longest = entries.iter().map(|entry| entry.content.len()).max().unwrap_or(0);
         let mut second = vec![[0; 4]; 256];
+        let first = |byte| entries.iter().any(|entry| entry.content.first() == Some(&byte));
+        let first = std::array::from_fn(|byte| first(byte as u8));
         for entry in &entries {
             match entry.content[..] {
                 [first] => second[usize::from(first)] = [u64::MAX; 4],
@@ -56,7 +60,7 @@ impl Set {
                 [] => {}
             }
         }
-        Set { entries, second, longest }
+        Set { entries, first, second, longest }
     }
 
     /// Returns the bytes of the longest token.
@@ -110,10 +114,12 @@ impl Set {
     ) -> Result<(), Overlap> {
         let within = &text[..range.end];
         let (mut done, mut at) = (range.start, range.start);
-        if self.entries.is_empty() {
-            at = range.end;
-        }
         while at < range.end {
+            let rest = &within.as_bytes()[at..];
+            let Some(next) = rest.iter().position(|&byte| self.first[usize::from(byte)]) else {
+                break;
+            };
+            at += next;
             let Some(entry) = self.find(within.as_bytes(), at) else {
                 at += 1;
                 continue;

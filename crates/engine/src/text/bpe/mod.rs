@@ -18,7 +18,7 @@ use unicode_normalization_alignments::is_nfc_quick;
 
 use self::added::{Overlap, Set};
 use self::classes::Classes;
-use self::vocabulary::{Scratch, Vocabulary};
+use self::vocabulary::{Part, Vocabulary};
 use self::words::Pattern;
 use super::encoded::Encoded;
 
@@ -48,7 +48,8 @@ struct Writer<'a> {
     bpe: &'a Bpe,
     classes: &'static Classes,
     text: &'a str,
-    scratch: Scratch,
+    /// Of the word before: memory that is used again.
+    parts: Vec<Part>,
     /// Characters of the whole text before the next token.
     characters: usize,
     encoded: Encoded,
@@ -96,11 +97,11 @@ impl Bpe {
         if u32::try_from(text.len()).is_err() || self.nfc && !is_nfc(text) {
             return None;
         }
-        let (classes, scratch) = (Classes::get(), Scratch::default());
+        let (classes, parts) = (Classes::get(), Vec::new());
         let mut encoded = Encoded::default();
         encoded.ids.reserve(text.len() / TOKEN_BYTES + 1);
         encoded.spans.reserve(text.len() / TOKEN_BYTES + 1);
-        let mut writer = Writer { bpe: self, classes, text, scratch, characters, encoded };
+        let mut writer = Writer { bpe: self, classes, text, parts, characters, encoded };
         let [before, after] = &self.added;
         let split = before.split(text, 0..text.len(), &mut |part, id| match id {
             Some(id) => writer.write_added(part.start, part.end, id),
@@ -112,12 +113,13 @@ impl Bpe {
         split.ok().map(|()| writer.encoded)
     }
 
-    /// Returns the last byte of a range where a text can be cut in two that have the tokens of the whole, as far as the
-    /// range shows: between words that the text around cannot join, away from added tokens.
+    /// Returns the last byte where a text of which this is the beginning can be cut in two that have the tokens of the
+    /// whole: between words that nothing around them joins, away from added tokens.
     pub(super) fn last_cut(&self, text: &str) -> Option<usize> {
         let classes = Classes::get();
+        // An added token that is not in sight to its end cannot reach back to the cut.
         let longest = self.added.iter().map(Set::longest).max().unwrap_or(0);
-        let mut end = text.len().checked_sub(longest)?;
+        let mut end = text.len().checked_sub(longest.max(1))?;
         while !text.is_char_boundary(end) {
             end -= 1;
         }
@@ -168,10 +170,10 @@ impl Writer<'_> {
 
     /// Writes the tokens of a word. The span of a token has every character that a byte of it belongs to.
     fn write_parts(&mut self, word: &[u8], characters: usize) {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        self.bpe.vocabulary.merge(word, &mut scratch);
+        let mut parts = std::mem::take(&mut self.parts);
+        self.bpe.vocabulary.merge(word, &mut parts);
         let (mut at, mut before) = (0, self.characters);
-        for part in &scratch.parts {
+        for part in &parts {
             let bytes = &word[at..at + part.bytes as usize];
             let (start, end) = if characters == word.len() {
                 (before, before + bytes.len())
@@ -184,13 +186,25 @@ impl Writer<'_> {
             (at, before) = (at + bytes.len(), end);
         }
         self.characters += characters;
-        self.scratch = scratch;
+        self.parts = parts;
     }
 }
 
-/// Returns whether a text is surely in NFC.
+/// Returns whether a text is surely in NFC. ASCII is, and keeps what is around it apart.
 fn is_nfc(text: &str) -> bool {
-    text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes
+    let is_wide = |byte: &u8| !byte.is_ascii();
+    let mut rest = text;
+    loop {
+        let skipped = rest.as_bytes().chunks(16).take_while(|chunk| chunk.is_ascii()).count() * 16;
+        let behind = &rest.as_bytes()[skipped.min(rest.len())..];
+        let Some(wide) = behind.iter().position(is_wide) else { return true };
+        rest = &rest[skipped + wide..];
+        let run = rest.bytes().position(|byte| byte.is_ascii()).unwrap_or(rest.len());
+        if is_nfc_quick(rest[..run].chars()) != IsNormalized::Yes {
+            return false;
+        }
+        rest = &rest[run..];
+    }
 }
 
 /// Returns whether a character is in NFC and combines with nothing before it.

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use serde::Deserialize;
 
@@ -11,6 +11,9 @@ const KEY_BYTES: usize = 15;
 
 /// Bytes of the longest word whose best pair is found by looking at all of them.
 const SHORT: usize = 32;
+
+/// Bytes that are characters by themselves.
+const ASCII: usize = 128;
 
 /// The rank of pairs that are not merged.
 const NONE: u32 = u32::MAX;
@@ -32,7 +35,9 @@ pub(super) struct Vocabulary {
     /// Those that have no key.
     long_words: Table<Box<[u8]>, u32>,
     /// The rank at which two neighbours merge.
-    ranks: Table<(u32, u32), u32>,
+    ranks: Table<Pair, u32>,
+    /// The ranks of two bytes of ASCII, by both: most words begin as such.
+    byte_ranks: Vec<u32>,
     /// The token that they become, by rank.
     merged: Vec<u32>,
 }
@@ -43,13 +48,6 @@ pub(super) struct Part {
     pub(super) id: u32,
     /// Bytes of the word that it stands for.
     pub(super) bytes: u32,
-}
-
-/// Memory for the tokens of a word, reused between words.
-#[derive(Default)]
-pub(super) struct Scratch {
-    pub(super) parts: Vec<Part>,
-    ranks: Vec<u32>,
 }
 
 impl Vocabulary {
@@ -83,16 +81,20 @@ impl Vocabulary {
         let mut ranks = Table::default();
         let mut merged = Vec::with_capacity(merges.len());
         for (rank, (left, right)) in merges.iter().enumerate() {
-            ranks.insert((*vocab.get(left)?, *vocab.get(right)?), u32::try_from(rank).ok()?);
+            let pair = Pair(*vocab.get(left)?, *vocab.get(right)?);
+            ranks.insert(pair, u32::try_from(rank).ok()?);
             merged.push(*vocab.get(&format!("{left}{right}"))?);
         }
         let (words, long_words) = (Table::default(), Table::default());
-        let mut vocabulary = Vocabulary { bytes, words, long_words, ranks, merged };
-        let mut scratch = Scratch::default();
+        let byte_pair = |pair: usize| Pair(bytes[pair / ASCII], bytes[pair % ASCII]);
+        let byte_rank = |pair| ranks.get(&byte_pair(pair)).copied().unwrap_or(NONE);
+        let byte_ranks = (0..ASCII * ASCII).map(byte_rank).collect();
+        let mut vocabulary = Vocabulary { bytes, words, long_words, ranks, byte_ranks, merged };
+        let mut parts = Vec::new();
         for (text, id) in texts {
-            vocabulary.merge(&text, &mut scratch);
+            vocabulary.merge(&text, &mut parts);
             let whole = [Part { id, bytes: text.len() as u32 }];
-            if text.is_empty() || !ignore_merges && scratch.parts != whole {
+            if text.is_empty() || !ignore_merges && parts != whole {
                 continue;
             }
             if text.len() <= KEY_BYTES {
@@ -113,40 +115,64 @@ impl Vocabulary {
         self.long_words.get(&text[start..end]).copied()
     }
 
-    /// Splits a word into tokens, `scratch.parts`.
-    pub(super) fn merge(&self, word: &[u8], scratch: &mut Scratch) {
-        scratch.parts.clear();
+    /// Splits a word into tokens, which replace those in `parts`.
+    pub(super) fn merge(&self, word: &[u8], parts: &mut Vec<Part>) {
+        parts.clear();
         let part = |&byte: &u8| Part { id: self.bytes[usize::from(byte)], bytes: 1 };
-        scratch.parts.extend(word.iter().map(part));
-        if word.len() <= SHORT {
-            self.merge_short(scratch);
-        } else {
-            self.merge_long(&mut scratch.parts);
+        if word.len() > SHORT {
+            parts.extend(word.iter().map(part));
+            self.merge_long(parts);
+            return;
         }
+        let mut short = [Part::default(); SHORT];
+        short.iter_mut().zip(word).for_each(|(short, byte)| *short = part(byte));
+        let count = self.merge_short(word, &mut short);
+        parts.extend_from_slice(&short[..count]);
     }
 
+    #[inline]
     fn rank(&self, left: u32, right: u32) -> u32 {
-        self.ranks.get(&(left, right)).copied().unwrap_or(NONE)
+        self.ranks.get(&Pair(left, right)).copied().unwrap_or(NONE)
     }
 
-    /// Merges the pair of the lowest rank, the first of equals, until there is none.
-    fn merge_short(&self, scratch: &mut Scratch) {
-        let Scratch { parts, ranks } = scratch;
-        ranks.clear();
-        ranks.extend(parts.windows(2).map(|pair| self.rank(pair[0].id, pair[1].id)));
+    fn byte_rank(&self, left: u8, right: u8) -> u32 {
+        if left.is_ascii() && right.is_ascii() {
+            return self.byte_ranks[usize::from(left) * ASCII + usize::from(right)];
+        }
+        self.rank(self.bytes[usize::from(left)], self.bytes[usize::from(right)])
+    }
+
+    /// Merges the pair of the lowest rank, the first of equals, until there is none. Returns how many parts are left.
+    fn merge_short(&self, word: &[u8], parts: &mut [Part; SHORT]) -> usize {
+        // Of each part and the next one; that of the last is none.
+        let mut ranks = [NONE; SHORT];
+        for (rank, pair) in ranks.iter_mut().zip(word.windows(2)) {
+            *rank = self.byte_rank(pair[0], pair[1]);
+        }
+        let mut count = word.len();
         loop {
-            let lower = |a: (usize, u32), b: (usize, u32)| if b.1 < a.1 { b } else { a };
-            let best = ranks.iter().copied().enumerate().reduce(lower);
-            let Some((at, rank)) = best.filter(|best| best.1 != NONE) else { return };
+            let mut at = 0;
+            for next in 1..count {
+                if ranks[next] < ranks[at] {
+                    at = next;
+                }
+            }
+            let rank = ranks[at];
+            if rank == NONE {
+                return count;
+            }
             let bytes = parts[at].bytes + parts[at + 1].bytes;
             parts[at] = Part { id: self.merged[rank as usize], bytes };
-            parts.remove(at + 1);
-            ranks.remove(at);
+            count -= 1;
+            for next in at + 1..count {
+                (parts[next], ranks[next]) = (parts[next + 1], ranks[next + 1]);
+            }
+            ranks[at] = NONE;
+            if at + 1 < count {
+                ranks[at] = self.rank(parts[at].id, parts[at + 1].id);
+            }
             if at > 0 {
                 ranks[at - 1] = self.rank(parts[at - 1].id, parts[at].id);
-            }
-            if at + 1 < parts.len() {
-                ranks[at] = self.rank(parts[at].id, parts[at + 1].id);
             }
         }
     }
@@ -206,7 +232,26 @@ fn alphabet() -> HashMap<char, u8> {
 }
 
 /// A short word: its bytes, then zeros, then how many bytes there are.
-type Key = (u64, u64);
+#[derive(PartialEq, Eq)]
+struct Key(u64, u64);
+
+impl Hash for Key {
+    #[inline]
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u128(u128::from(self.0) | u128::from(self.1) << 64);
+    }
+}
+
+/// Two tokens side by side.
+#[derive(PartialEq, Eq)]
+struct Pair(u32, u32);
+
+impl Hash for Pair {
+    #[inline]
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(u64::from(self.0) | u64::from(self.1) << 32);
+    }
+}
 
 /// Returns the key of a word of at most [`KEY_BYTES`].
 #[inline]
@@ -219,7 +264,7 @@ fn key(text: &[u8], start: usize, length: usize) -> Key {
             u128::from_le_bytes(bytes)
         }
     };
-    (bytes as u64, (bytes >> 64) as u64 | (length as u64) << 56)
+    Key(bytes as u64, (bytes >> 64) as u64 | (length as u64) << 56)
 }
 
 /// A table that texts only look up, so that they cannot choose what collides.
@@ -236,20 +281,20 @@ impl Hasher for Fold {
 
     fn write(&mut self, bytes: &[u8]) {
         for chunk in bytes.chunks(KEY_BYTES) {
-            let (low, high) = key(chunk, 0, chunk.len());
-            self.write_u64(low);
-            self.write_u64(high);
+            key(chunk, 0, chunk.len()).hash(self);
         }
     }
 
     #[inline]
-    fn write_u32(&mut self, number: u32) {
-        self.write_u64(u64::from(number));
+    fn write_u64(&mut self, number: u64) {
+        self.write_u128(number.into());
     }
 
     #[inline]
-    fn write_u64(&mut self, number: u64) {
-        let product = u128::from(self.0 ^ number ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
+    fn write_u128(&mut self, number: u128) {
+        let (low, high) = (number as u64, (number >> 64) as u64);
+        let product = u128::from(self.0 ^ low ^ 0x9e37_79b9_7f4a_7c15)
+            * u128::from(high ^ 0xd6e8_feb8_6659_fd93);
         self.0 = product as u64 ^ (product >> 64) as u64;
     }
 }
