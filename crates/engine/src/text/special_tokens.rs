@@ -116,6 +116,9 @@ impl PostProcess {
         if tokens.own.is_empty() {
             tokens.own = 0..0;
         }
+        // They wait in a queue, and may be the few that are left of a piece.
+        tokens.ids.shrink_to_fit();
+        tokens.spans.shrink_to_fit();
         Ok(tokens)
     }
 

@@ -106,7 +106,10 @@ impl Tokenizer {
             true => Sizes::CUT,
             false => Sizes::WHOLE,
         };
-        let bpe = Some(&inner).filter(|_| post_process.only_adds()).and_then(Bpe::of);
+        let bpe = match post_process.only_adds() {
+            true => guarded(|| Ok(Bpe::of(&inner))).unwrap_or_default(),
+            false => None,
+        };
         Ok(Tokenizer {
             inner,
             bpe,
