@@ -266,26 +266,29 @@ fn other_kinds_are_left_to_the_library() {
     assert!(lower_case.bpe().is_none());
 }
 
-/// Four times the bytes take less than ten times as long: sixteen if time grew by the square.
+/// Four times the bytes take less than ten times as long: sixteen if time grew by the square. The shortest of up to
+/// twenty runs counts, so that other processes can delay the answer and not change it.
 #[test]
 fn time_is_linear_in_bytes() {
     let json = changed(RANDOM, |tokenizer| tokenizer["added_tokens"] = added(4096));
     let bpe = Bpe::of(&library(&json)).expect("it is taken");
     let time = |text: &str| {
-        let runs = (0..3).map(|_| {
-            let start = Instant::now();
-            std::hint::black_box(bpe.encode(text, 0));
-            start.elapsed()
-        });
-        runs.min().expect("three runs")
+        let start = Instant::now();
+        std::hint::black_box(bpe.encode(text, 0));
+        start.elapsed()
     };
     for part in
         ["a", "aq", " ", "\n", "\u{4e2d}", "'", "[MASK", "[MASK] ", "<sep> ", "the whale ", "\t\n"]
     {
-        let bytes = 64 << 10;
-        let short = time(&part.repeat(bytes / part.len())) + Duration::from_millis(1);
-        let long = time(&part.repeat(4 * bytes / part.len()));
-        assert!(long < 10 * short, "{part:?}: {short:?}, then {long:?}");
+        let texts = [1, 4].map(|times| part.repeat(times * (64 << 10) / part.len()));
+        let mut shortest = [Duration::MAX; 2];
+        let is_linear = (0..20).any(|_| {
+            for (shortest, text) in shortest.iter_mut().zip(&texts) {
+                *shortest = time(text).min(*shortest);
+            }
+            shortest[1] < 10 * shortest[0]
+        });
+        assert!(is_linear, "{part:?}: {shortest:?}");
     }
 }
 
