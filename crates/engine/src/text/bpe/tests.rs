@@ -92,6 +92,61 @@ fn open(json: &Value) -> Tokenizer {
     Tokenizer::open(&Checkpoint::memory("a test", vec![file])).expect("valid")
 }
 
+/// Parts of texts: added tokens, their halves, endings, white space and joined characters.
+const PARTS: [&str; 36] = [
+    "[MASK]",
+    "<sep>",
+    "<sep",
+    "[MASK",
+    "Big Batch",
+    "Big ",
+    "Batch",
+    "the",
+    "one",
+    "~",
+    "'s",
+    "'ll",
+    "'re",
+    "'",
+    "'S",
+    "'\u{17f}",
+    "[CLS]",
+    "|||",
+    "<|padding|>",
+    "\r\n",
+    "\n",
+    "\n\n",
+    "\t",
+    " ",
+    "  ",
+    "     ",
+    "\u{a0}",
+    "\u{85}",
+    "\u{2028}",
+    "\u{3000}",
+    "\u{200b}",
+    "\u{feff}",
+    "\u{1f468}\u{200d}\u{1f469}",
+    "\u{1f1e9}\u{1f1ea}",
+    "\u{1f44d}\u{1f3fd}",
+    "\u{e9}t",
+];
+
+const WORDS: [&str; 12] = [
+    " the",
+    " of",
+    " Whale",
+    "ship",
+    " internationalization",
+    "Ishmael",
+    " 2024",
+    " a",
+    "don't",
+    " I",
+    ".",
+    ", ",
+];
+
 /// Returns a text of parts that encoders differ on.
 fn text(random: &mut Rng) -> String {
     let mut text = String::new();
@@ -99,61 +154,9 @@ fn text(random: &mut Rng) -> String {
         let times = if random.u8(..20) == 0 { random.usize(1..80) } else { random.usize(1..4) };
         match random.u8(..12) {
             0..3 => {
-                const PARTS: [&str; 36] = [
-                    "[MASK]",
-                    "<sep>",
-                    "<sep",
-                    "[MASK",
-                    "Big Batch",
-                    "Big ",
-                    "Batch",
-                    "the",
-                    "one",
-                    "~",
-                    "'s",
-                    "'ll",
-                    "'re",
-                    "'",
-                    "'S",
-                    "'\u{17f}",
-                    "[CLS]",
-                    "|||",
-                    "<|padding|>",
-                    "\r\n",
-                    "\n",
-                    "\n\n",
-                    "\t",
-                    " ",
-                    "  ",
-                    "     ",
-                    "\u{a0}",
-                    "\u{85}",
-                    "\u{2028}",
-                    "\u{3000}",
-                    "\u{200b}",
-                    "\u{feff}",
-                    "\u{1f468}\u{200d}\u{1f469}",
-                    "\u{1f1e9}\u{1f1ea}",
-                    "\u{1f44d}\u{1f3fd}",
-                    "\u{e9}t",
-                ];
                 (0..times).for_each(|_| text.push_str(PARTS[random.usize(..PARTS.len())]));
             }
             3..6 => {
-                const WORDS: [&str; 12] = [
-                    " the",
-                    " of",
-                    " Whale",
-                    "ship",
-                    " internationalization",
-                    "Ishmael",
-                    " 2024",
-                    " a",
-                    "don't",
-                    " I",
-                    ".",
-                    ", ",
-                ];
                 (0..times).for_each(|_| text.push_str(WORDS[random.usize(..WORDS.len())]));
             }
             6 => text.extend((0..times).map(|_| random.char('a'..='z'))),
@@ -280,7 +283,7 @@ fn time_is_linear_in_bytes() {
     for part in
         ["a", "aq", " ", "\n", "\u{4e2d}", "'", "[MASK", "[MASK] ", "<sep> ", "the whale ", "\t\n"]
     {
-        let texts = [1, 4].map(|times| part.repeat(times * (64 << 10) / part.len()));
+        let texts = [1, 4].map(|times| part.repeat(times * (16 << 10) / part.len()));
         let mut shortest = [Duration::MAX; 2];
         let is_linear = (0..20).any(|_| {
             for (shortest, text) in shortest.iter_mut().zip(&texts) {
