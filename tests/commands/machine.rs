@@ -1,6 +1,6 @@
 //! `doctor` and `bench`. Their figures depend on the machine, so the tests check form and consistency only.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Scratch, bigbatch, text};
 
@@ -62,4 +62,20 @@ fn bench_memory_replays_the_same_batches_through_every_strategy() {
     let again: Value =
         serde_json::from_str(&bigbatch(all.chain(["--json"])).output()).expect("JSON");
     assert_eq!(again["demand"], found["demand"], "the same seed requests the same buffers");
+}
+
+#[test]
+fn bench_tokenize_times_the_first_pass_and_later_ones() {
+    let args = ["bench", "tokenize", "--repeats", "2"];
+    let table = bigbatch(args).output();
+    for piece in ["encoder: bigbatch", "first", "later", "M tokens/s"] {
+        assert!(table.contains(piece), "{piece} in {table}");
+    }
+    let scratch = Scratch::new();
+    let input = scratch.path("text.txt");
+    std::fs::write(&input, "one two").expect("it is written");
+    let args = args.into_iter().chain(["--json", "--input", text(&input)]);
+    let found: Value = serde_json::from_str(&bigbatch(args).output()).expect("JSON");
+    assert_eq!((&found["bytes"], &found["tokens"]), (&json!(7), &json!(2)), "{found}");
+    assert!(found["cold_tokens_per_second"].as_f64() > Some(0.0), "{found}");
 }

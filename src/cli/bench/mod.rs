@@ -1,8 +1,9 @@
 //! `bench forward`, `attention` and `gemm`: time one part of the engine on synthetic batches, and print each
 //! figure as a share of the device's measured ceiling. Load, queueing and tokenizing are not in these figures;
-//! `validate` measures those. `bench memory` is in `memory`.
+//! `validate` measures those. `bench memory` is in `memory`, `bench tokenize` in `tokenize`.
 
 mod memory;
+mod tokenize;
 
 use std::error::Error;
 use std::fmt;
@@ -24,7 +25,8 @@ use super::{CommandResult, say};
 #[command(after_help = "\
 Examples:
   bigbatch bench forward --cells 1x512,8x512 --shares
-  bigbatch bench memory")]
+  bigbatch bench memory
+  bigbatch bench tokenize --model embedded:pii")]
 pub(crate) struct Bench {
     #[command(subcommand)]
     benchmark: Benchmark,
@@ -46,6 +48,8 @@ enum Benchmark {
     Gemm(BenchOptions),
     /// Compare memory allocation strategies on the buffers of real batches
     Memory(memory::MemoryBench),
+    /// Time a tokenizer on one thread, at its first pass over a text and at later ones
+    Tokenize(tokenize::TokenizeBench),
 }
 
 #[derive(Args)]
@@ -103,6 +107,7 @@ pub(crate) fn bench(args: Bench) -> CommandResult {
         }
         Benchmark::Gemm(options) => TestBed::start(&options)?.measure_each(&options, gemm),
         Benchmark::Memory(options) => memory::memory(&options),
+        Benchmark::Tokenize(options) => tokenize::tokenize(&options),
     }
 }
 

@@ -78,11 +78,8 @@ impl Tokenizer {
         let mut reader = Reader::new(self, text, limit, truncate.cut_end());
         reader.read_past(limit)?;
         refuse_unread(&[&reader], 0, limit, truncate)?;
-        let encoding = self.post_process(reader.into_kept(), None, false).map_err(invalid)?;
-        let spans = encoding.get_offsets().iter().map(|&(from, to)| from..to).collect();
-        let (ids, own) = (encoding.get_ids().to_vec(), 0..encoding.len());
-        let kept = truncate.kept(ids.len(), limit);
-        let bare = Tokens { ids, spans, own, truncated: false, prompt: 0 };
+        let bare = self.post_process().trim(reader.into_kept()).map_err(invalid)?.into_tokens();
+        let kept = truncate.kept(bare.ids.len(), limit);
         Ok(SpecialTokens::default().wrap(&bare, kept))
     }
 
@@ -98,7 +95,7 @@ impl Tokenizer {
             return Err(RequestError::Empty);
         }
         let cut_end = truncate.cut_end();
-        let special = self.special_tokens(before.is_some());
+        let special = self.post_process().added(before.is_some());
         let mut first = Reader::new(self, before.unwrap_or(text), limit, cut_end);
         first.read_past(limit)?;
         refuse_unread(&[&first], special, limit, truncate)?;
@@ -115,25 +112,13 @@ impl Tokenizer {
         };
         let (mut first, mut second) = (first.into_kept(), second.map(Reader::into_kept));
         if let (Some(end), Some(kept)) = (truncated, kept) {
-            first.truncate(kept.0, 0, end);
+            first.truncate(kept.0, end);
             if let Some(second) = &mut second {
-                second.truncate(kept.1, 0, end);
+                second.truncate(kept.1, end);
             }
         }
-        let encoding = self.post_process(first, second, true).map_err(invalid)?;
-        let answered = usize::from(before.is_some());
-        let is_own = |at: usize| {
-            encoding.get_special_tokens_mask().get(at) != Some(&1)
-                && encoding.token_to_sequence(at).unwrap_or(0) == answered
-        };
-        let start = (0..encoding.len()).find(|&at| is_own(at)).unwrap_or(0);
-        let own = start..start + (start..encoding.len()).take_while(|&at| is_own(at)).count();
-        let span = |(at, &(start, end)): (usize, &(usize, usize))| {
-            if own.contains(&at) { start..end } else { 0..0 }
-        };
-        let spans = encoding.get_offsets().iter().enumerate().map(span).collect();
-        let ids = encoding.get_ids().to_vec();
-        Ok(Tokens { ids, spans, own, truncated: truncated.is_some(), prompt: 0 })
+        let tokens = self.post_process().complete(first, second)?;
+        Ok(Tokens { truncated: truncated.is_some(), ..tokens })
     }
 }
 

@@ -14,6 +14,7 @@
 //! from the cut to the end of the first (`~`). The cut stands only if both have the same tokens there, up to a margin
 //! that is not `sure` because the end of the first piece may have changed it. A piece whose cut does not stand grows
 //! until a cut stands or the text ends, so that a tokenizer that cannot be cut encodes the whole text at once.
+//! [`super::bpe`] knows where words end: a cut between two of them needs no second encoding.
 //!
 //! Why the result is that of the whole text: pre-tokenizers and added tokens are matched from left to right, so two
 //! runs that are at the boundary of a match at the same place go on alike. A word that no piece holds whole is cut
@@ -23,11 +24,11 @@
 
 use std::ops::Range;
 
-use tokenizers::Encoding;
 use tokenizers::utils::truncation::TruncationDirection;
 
 use crate::error::RequestError;
 use crate::text::characters::Characters;
+use crate::text::encoded::Encoded;
 use crate::text::tokenize::{Tokenizer, invalid};
 
 /// A text of more bytes is encoded in pieces, and is long to a tokenizer thread.
@@ -60,7 +61,7 @@ impl Sizes {
 pub(super) struct Piece {
     /// Has tokens of the neighbouring pieces at both ends, so that a post-processor takes no token in `own` for the
     /// first of a text that is not.
-    pub(super) encoding: Encoding,
+    pub(super) encoded: Encoded,
     /// The tokens that belong to this piece. Those of all pieces are the tokens of the text.
     pub(super) own: Range<usize>,
 }
@@ -73,8 +74,8 @@ pub(super) struct Pieces<'a> {
     start: usize,
     /// Characters before `start`.
     characters: usize,
-    /// The next piece, if it was encoded to confirm the cut before it.
-    ahead: Option<Encoding>,
+    /// The next piece, if it was encoded to confirm the cut before it. Then its first token has been returned.
+    ahead: Option<Encoded>,
     finished: bool,
 }
 
@@ -105,28 +106,42 @@ impl<'a> Pieces<'a> {
             return Ok(None);
         }
         let mut bytes = self.tokenizer.sizes().piece;
-        let mut encoding = match self.ahead.take() {
-            Some(encoding) => encoding,
-            None => self.encode(self.start, self.characters, bytes)?,
+        let (mut encoded, first) = match self.ahead.take() {
+            Some(encoded) => (encoded, 1),
+            None => (self.encode(self.start, self.characters, bytes)?, 0),
         };
-        // The piece before has returned the token after the cut.
-        let first = usize::from(self.start > 0);
         loop {
             let end = self.end(self.start, bytes);
             if end == self.text.len() {
                 self.finished = true;
-                let own = first..encoding.len();
-                return Ok(Some(Piece { encoding, own }));
+                let own = first..encoded.len();
+                return Ok(Some(Piece { encoded, own }));
             }
-            if let Some(cut) = self.find_cut(&encoding, end)
-                && self.confirm(cut, &encoding)?
+            if let Some(token) = self.cut_words(&encoded, end).filter(|&token| token > first) {
+                return Ok(Some(Piece { encoded, own: first..token }));
+            }
+            if let Some(cut) = self.find_cut(&encoded, end)
+                && self.confirm(cut, &encoded)?
             {
-                return Ok(Some(Piece { encoding, own: first..cut.token + 1 }));
+                return Ok(Some(Piece { encoded, own: first..cut.token + 1 }));
             }
-            drop(encoding);
+            drop(encoded);
             bytes = bytes.saturating_mul(GROWTH);
-            encoding = self.encode(self.start, self.characters, bytes)?;
+            encoded = self.encode(self.start, self.characters, bytes)?;
         }
+    }
+
+    /// Moves to the last cut between words of a piece that ends at byte `end`, where the tokens on both sides are known
+    /// to be those of the whole text. Returns the first token after it.
+    fn cut_words(&mut self, encoded: &Encoded, end: usize) -> Option<usize> {
+        let bpe = self.tokenizer.bpe().filter(|_| encoded.words.is_empty())?;
+        let cut = self.start + bpe.last_cut(&self.text[self.start..end])?;
+        // The piece may have more characters than tokens, but what follows the cut is short.
+        let behind = self.text[cut..end].chars().count();
+        let characters = encoded.spans.last()?.end - behind;
+        let token = encoded.spans.partition_point(|span| span.start < characters);
+        (self.start, self.characters) = (cut, characters);
+        Some(token)
     }
 
     /// Returns the end of a piece of at most so many bytes.
@@ -144,37 +159,26 @@ impl<'a> Pieces<'a> {
     }
 
     /// Encodes a piece that starts at a byte with so many characters before it.
-    fn encode(
-        &self,
-        start: usize,
-        characters: usize,
-        bytes: usize,
-    ) -> tokenizers::Result<Encoding> {
-        let mut encoding =
-            self.tokenizer.encode_alone(&self.text[start..self.end(start, bytes)])?;
-        for offsets in encoding.get_offsets_mut() {
-            offsets.0 += characters;
-            offsets.1 += characters;
-        }
-        Ok(encoding)
+    fn encode(&self, start: usize, characters: usize, bytes: usize) -> tokenizers::Result<Encoded> {
+        self.tokenizer.encode_alone(&self.text[start..self.end(start, bytes)], characters)
     }
 
     /// Finds the last good place to cut a piece that ends at byte `end`: before a single space between two letters
     /// or digits, else between words, else between tokens if the model is BPE.
-    fn find_cut(&self, encoding: &Encoding, end: usize) -> Option<Cut> {
+    fn find_cut(&self, encoded: &Encoded, end: usize) -> Option<Cut> {
         let piece = &self.text[self.start..end];
         let characters = Characters::new(piece);
         let latest = self.character_before(end, self.tokenizer.sizes().overlap);
         let earliest = self.characters + (latest.checked_sub(self.characters)?).div_ceil(2).max(1);
-        let (offsets, words) = (encoding.get_offsets(), encoding.get_word_ids());
+        let Encoded { spans, words, .. } = encoded;
         let sure_end = self.character_before(end, self.tokenizer.sizes().overlap / 2);
-        let sure = offsets.iter().take_while(|offsets| offsets.1 <= sure_end).count();
+        let sure = spans.iter().take_while(|span| span.end <= sure_end).count();
         let in_words = self.tokenizer.is_bpe();
         let [mut at_space, mut at_word, mut at_token] = [None; 3];
         let mut reach = self.characters;
-        for (token, &(from, to)) in offsets.iter().enumerate() {
-            let before = reach;
-            reach = reach.max(to);
+        for (token, span) in spans.iter().enumerate() {
+            let (before, from) = (reach, span.start);
+            reach = reach.max(span.end);
             if from < before || before < earliest {
                 continue;
             }
@@ -182,7 +186,7 @@ impl<'a> Pieces<'a> {
                 break;
             }
             let cut = Cut { token, character: from, sure: sure - token };
-            if words[token] == words[token - 1] {
+            if words.is_empty() || words[token] == words[token - 1] {
                 at_token = Some(cut).filter(|_| in_words && from == before).or(at_token);
                 continue;
             }
@@ -203,13 +207,13 @@ impl<'a> Pieces<'a> {
     }
 
     /// Encodes the piece after a cut and moves there if it begins with the tokens that are sure in the piece before.
-    fn confirm(&mut self, cut: Cut, encoding: &Encoding) -> tokenizers::Result<bool> {
+    fn confirm(&mut self, cut: Cut, encoded: &Encoded) -> tokenizers::Result<bool> {
         let sure = cut.token..cut.token + cut.sure;
         let before = self.text[self.start..].chars().take(cut.character - self.characters);
         let start = self.start + before.map(char::len_utf8).sum::<usize>();
         let next = self.encode(start, cut.character, self.tokenizer.sizes().piece)?;
-        let stands = next.get_ids().starts_with(&encoding.get_ids()[sure.clone()])
-            && next.get_offsets().starts_with(&encoding.get_offsets()[sure]);
+        let stands = next.ids.starts_with(&encoded.ids[sure.clone()])
+            && next.spans.starts_with(&encoded.spans[sure]);
         if stands {
             (self.start, self.characters, self.ahead) = (start, cut.character, Some(next));
         }
@@ -231,7 +235,7 @@ pub(super) struct Reader<'a> {
     cut_end: Option<TruncationDirection>,
     /// Upper limit on tokens to keep, at the end that stays; all of them without truncation.
     keep: usize,
-    kept: Encoding,
+    kept: Encoded,
     tokens: usize,
 }
 
@@ -245,7 +249,7 @@ impl<'a> Reader<'a> {
     ) -> Reader<'a> {
         // One more: a post-processor may treat the first token of a text in another way.
         let keep = cut_end.map_or(usize::MAX, |_| limit.saturating_add(1));
-        let kept = Encoding::default();
+        let kept = Encoded::default();
         Reader { pieces: Pieces::new(tokenizer, text), cut_end, keep, kept, tokens: 0 }
     }
 
@@ -259,8 +263,8 @@ impl<'a> Reader<'a> {
         self.pieces.finished()
     }
 
-    /// Returns the encoding of the tokens that were kept.
-    pub(super) fn into_kept(self) -> Encoding {
+    /// Returns the tokens that were kept.
+    pub(super) fn into_kept(self) -> Encoded {
         self.kept
     }
 
@@ -288,7 +292,7 @@ impl<'a> Reader<'a> {
     }
 
     fn read_piece(&mut self) -> Result<(), RequestError> {
-        let Some(Piece { encoding, own }) = self.pieces.next().map_err(invalid)? else {
+        let Some(Piece { encoded, own }) = self.pieces.next().map_err(invalid)? else {
             return Ok(());
         };
         self.tokens += own.len();
@@ -297,29 +301,11 @@ impl<'a> Reader<'a> {
             Some(TruncationDirection::Left) => own.end - own.len().min(self.keep)..own.end,
             _ => own.start..own.start + own.len().min(room),
         };
-        if self.kept.is_empty() {
-            self.kept = part(encoding, new);
-            return Ok(());
-        }
-        self.kept.merge_with(part(encoding, new), false);
-        let excess = self.kept.len().saturating_sub(self.keep);
-        let kept = std::mem::take(&mut self.kept);
-        let end = kept.len();
-        self.kept = part(kept, excess..end);
+        self.kept.append(encoded, new);
+        let end = self.kept.len();
+        self.kept.keep(end.saturating_sub(self.keep)..end);
         Ok(())
     }
-}
-
-/// Returns a range of an encoding's tokens.
-fn part(encoding: Encoding, range: Range<usize>) -> Encoding {
-    if range == (0..encoding.len()) {
-        return encoding;
-    }
-    let token = |at: usize| {
-        let value = encoding.get_tokens()[at].clone();
-        (encoding.get_ids()[at], value, encoding.get_offsets()[at], encoding.get_word_ids()[at], 0)
-    };
-    range.map(token).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Text to token ids, with the span of each token in the text.
 //!
-//! The `tokenizers` crate does the work. Truncation and padding that a `tokenizer.json` may ask for are
+//! The `tokenizers` crate reads `tokenizer.json` and encodes what [`super::bpe`] does not. Truncation and padding that a `tokenizer.json` may ask for are
 //! switched off: nothing is truncated unless the caller asks for it, and packed batches have no padding. It is given
 //! long texts in [`super::pieces`]. Inputs of requests are [`super::encode`]'s, texts longer than the model
 //! [`super::chunk`]'s.
@@ -11,17 +11,18 @@ use std::ops::Range;
 
 use serde_json::Value;
 use tokenizers::normalizers::{Lowercase, Sequence};
-use tokenizers::{
-    Decoder, Encoding, ModelWrapper, NormalizerWrapper, PostProcessor, PostProcessorWrapper,
-};
+use tokenizers::{Decoder, Encoding, ModelWrapper, NormalizerWrapper, PostProcessorWrapper};
 
 use crate::allocation::require_host_memory;
 use crate::checkpoint::Checkpoint;
 use crate::error::{LoadError, RequestError};
 use crate::panics;
+use crate::text::bpe::Bpe;
 use crate::text::characters::Characters;
+use crate::text::encoded::Encoded;
 use crate::text::input::{SpecialTokens, Tokens};
 use crate::text::pieces::{Piece, Pieces, Sizes};
+use crate::text::special_tokens::PostProcess;
 
 /// One token of a text, for people to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +48,10 @@ const CACHED_WORDS: usize = 1024;
 pub struct Tokenizer {
     /// Without its post-processor.
     inner: tokenizers::Tokenizer,
+    /// Encodes what it can instead of `inner`.
+    bpe: Option<Bpe>,
     /// Separate, because some trim offsets and must run once per text: every method that encodes applies it.
-    post_processor: Option<PostProcessorWrapper>,
-    frame: SpecialTokens,
+    post_process: PostProcess,
     /// Of the pieces that long texts are encoded in.
     sizes: Sizes,
     fingerprint: u64,
@@ -79,7 +81,7 @@ impl Tokenizer {
             model.resize_cache(CACHED_WORDS);
             inner.with_model(model);
         }
-        let post_processor = inner.get_post_processor().cloned();
+        let processor = inner.get_post_processor().cloned();
         inner.with_post_processor(None::<PostProcessorWrapper>);
         let config: Value = match checkpoint.read("tokenizer_config.json")? {
             None => Value::Null,
@@ -97,23 +99,28 @@ impl Tokenizer {
         let token_bytes_max = vocab.keys().map(String::len).max().unwrap_or(0);
         let mut hasher = DefaultHasher::new();
         json.hash(&mut hasher);
-        let (frame, fingerprint) = (SpecialTokens::default(), hasher.finish());
-        let mut tokenizer = Tokenizer {
+        let bare = guarded(|| inner.encode_char_offsets("a", false));
+        let bare = bare.map_err(|error| bad(error.to_string()))?;
+        let post_process = PostProcess::new(processor, &bare, vocab_end).map_err(bad)?;
+        let sizes = match post_process.keeps_tokens(bare).map_err(bad)? {
+            true => Sizes::CUT,
+            false => Sizes::WHOLE,
+        };
+        let bpe = match post_process.only_adds() {
+            true => guarded(|| Ok(Bpe::of(&inner))).unwrap_or_default(),
+            false => None,
+        };
+        Ok(Tokenizer {
             inner,
-            post_processor,
-            frame,
-            sizes: Sizes::CUT,
-            fingerprint,
+            bpe,
+            post_process,
+            sizes,
+            fingerprint: hasher.finish(),
             mask_id,
             unknown_id,
             vocab_end,
             token_bytes_max,
-        };
-        tokenizer.frame = tokenizer.read_frame().map_err(bad)?;
-        if !tokenizer.keeps_tokens().map_err(bad)? {
-            tokenizer.sizes = Sizes::WHOLE;
-        }
-        Ok(tokenizer)
+        })
     }
 
     /// Lower-cases texts before anything else, unless the tokenizer does it already. Added tokens are found first:
@@ -133,6 +140,7 @@ impl Tokenizer {
         let normalizer = Some(Sequence::new(steps));
         guarded(|| self.inner.with_normalizer(normalizer).map(drop))
             .map_err(|error| error.to_string())?;
+        self.bpe = None;
         self.fingerprint = !self.fingerprint;
         Ok(())
     }
@@ -143,50 +151,58 @@ impl Tokenizer {
     /// # Errors
     /// [`RequestError::Invalid`] if the tokenizer fails on the prompt.
     pub fn prompt_tokens(&self, prompt: &str, limit: usize) -> Result<usize, RequestError> {
-        let tokens = self.frame.around(self.encode_pieces(prompt)?);
+        let tokens = self.frame().around(self.encode_pieces(prompt)?);
         let added = self.inner.get_added_tokens_decoder();
         let special = |id: &u32| added.get(id).is_some_and(|token| token.special);
         Ok(tokens.ids.len().min(limit) - usize::from(tokens.ids.last().is_some_and(special)))
     }
 
-    /// Adds special tokens if `special` is set, and trims offsets as the tokenizer asks.
-    pub(super) fn post_process(
+    /// Encodes a text with so many characters before it at once, without special tokens.
+    pub(super) fn encode_alone(
         &self,
-        first: Encoding,
-        second: Option<Encoding>,
-        special: bool,
-    ) -> tokenizers::Result<Encoding> {
-        guarded(|| match &self.post_processor {
-            Some(processor) => processor.process(first, second, special),
-            None => self.inner.post_process(first, second, special),
-        })
+        text: &str,
+        characters: usize,
+    ) -> tokenizers::Result<Encoded> {
+        if let Some(encoded) = self.bpe.as_ref().and_then(|bpe| bpe.encode(text, characters)) {
+            return Ok(encoded);
+        }
+        let mut encoding = self.encode_by_library(text)?;
+        for offsets in encoding.get_offsets_mut() {
+            offsets.0 += characters;
+            offsets.1 += characters;
+        }
+        Ok(Encoded::new(&encoding, !self.post_process.only_adds()))
     }
 
     /// Encodes a text at once, without special tokens, with offsets in characters.
-    pub(super) fn encode_alone(&self, text: &str) -> tokenizers::Result<Encoding> {
+    pub(super) fn encode_by_library(&self, text: &str) -> tokenizers::Result<Encoding> {
         guarded(|| self.inner.encode_char_offsets(text, false))
     }
 
     /// Encodes a whole text of any length, without special tokens, with offsets in characters.
     pub(super) fn encode_pieces(&self, text: &str) -> Result<Tokens, RequestError> {
-        let mut tokens = Tokens::default();
+        let mut all = Encoded::default();
         let mut pieces = Pieces::new(self, text);
-        while let Some(Piece { encoding, own }) = pieces.next().map_err(invalid)? {
-            let encoding = self.post_process(encoding, None, false).map_err(invalid)?;
-            tokens.ids.extend_from_slice(&encoding.get_ids()[own.clone()]);
-            tokens.spans.extend(encoding.get_offsets()[own].iter().map(|&(from, to)| from..to));
+        while let Some(Piece { encoded, own }) = pieces.next().map_err(invalid)? {
+            all.append(self.post_process.trim(encoded).map_err(invalid)?, own);
         }
-        tokens.own = 0..tokens.ids.len();
-        Ok(tokens)
+        Ok(all.into_tokens())
     }
 
-    /// Returns whether the post-processor without special tokens leaves as many tokens as there were. Then it works on
-    /// each token alone, as those that trim offsets do.
-    fn keeps_tokens(&self) -> Result<bool, String> {
-        let bare = self.encode_alone("a").map_err(|error| error.to_string())?;
-        let tokens = bare.len();
-        let processed = self.post_process(bare, None, false).map_err(|error| error.to_string())?;
-        Ok(processed.len() == tokens)
+    /// Returns how texts are completed.
+    pub(super) fn post_process(&self) -> &PostProcess {
+        &self.post_process
+    }
+
+    /// Returns whether all texts are encoded by the `tokenizers` crate, some ten times slower: the tokenizer is of a kind
+    /// that the engine's own encoder does not reproduce.
+    pub fn encodes_by_library(&self) -> bool {
+        self.bpe.is_none()
+    }
+
+    /// Returns the encoder that takes most texts, if the tokenizer is of a kind that it knows.
+    pub(super) fn bpe(&self) -> Option<&Bpe> {
+        self.bpe.as_ref()
     }
 
     /// Returns the sizes of the pieces that long texts are encoded in.
@@ -200,49 +216,15 @@ impl Tokenizer {
         Tokenizer { sizes, ..self }
     }
 
+    /// Leaves all texts to the library, and their special tokens too.
+    #[cfg(test)]
+    pub(super) fn by_library(self) -> Tokenizer {
+        Tokenizer { bpe: None, post_process: self.post_process.by_library(), ..self }
+    }
+
     /// Returns whether the model is BPE.
     pub(super) fn is_bpe(&self) -> bool {
         matches!(self.inner.get_model(), ModelWrapper::BPE(_))
-    }
-
-    /// Returns the number of special tokens that the post-processor adds to one text or to two.
-    pub(super) fn special_tokens(&self, pair: bool) -> usize {
-        self.post_processor.as_ref().map_or(0, |processor| processor.added_tokens(pair))
-    }
-
-    /// Reads which special tokens the post-processor puts around one text, whatever the text. Checks that it puts
-    /// tokens of the vocabulary around one text and around two: the library does not check what it reads.
-    fn read_frame(&self) -> Result<SpecialTokens, String> {
-        let bare = self.encode_alone("a").map_err(|error| error.to_string())?;
-        let process = |second: Option<Encoding>, what: &str| {
-            let whole = self.post_process(bare.clone(), second, true);
-            let whole = whole.map_err(|error| error.to_string()).and_then(|whole| {
-                let tokens = whole.get_ids().len();
-                let whole_lengths = [
-                    whole.get_tokens().len(),
-                    whole.get_offsets().len(),
-                    whole.get_special_tokens_mask().len(),
-                ];
-                match whole.get_ids().iter().find(|&&id| id >= self.vocab_end) {
-                    Some(id) => Err(format!("it adds id {id}, the vocabulary ends before")),
-                    None if whole_lengths != [tokens; 3] => {
-                        Err("a special token has not as many ids as tokens".into())
-                    }
-                    None => Ok(whole),
-                }
-            });
-            whole.map_err(|why| {
-                format!("tokenizer.json: its post_processor fails on {what} ({why})")
-            })
-        };
-        process(Some(bare.clone()), "two texts")?;
-        let framed = process(None, "a text")?;
-        let special = framed.get_special_tokens_mask();
-        let before = special.iter().take_while(|&&mask| mask == 1).count();
-        let after = special[before..].iter().rev().take_while(|&&mask| mask == 1).count();
-        let ids = framed.get_ids();
-        let (before, after) = (ids[..before].to_vec(), ids[ids.len() - after..].to_vec());
-        Ok(SpecialTokens { before, after })
     }
 
     /// Returns a hash of `tokenizer.json` and of whether texts are lower-cased first. Two tokenizers with one fingerprint encode a text alike, so that it
@@ -253,12 +235,12 @@ impl Tokenizer {
 
     /// Returns the number of special tokens around one text.
     pub fn frame_tokens(&self) -> usize {
-        self.frame.len()
+        self.frame().len()
     }
 
     /// Returns the special tokens around one text.
     pub(crate) fn frame(&self) -> &SpecialTokens {
-        &self.frame
+        self.post_process.frame()
     }
 
     /// Tokenizes a whole text of any length without special tokens, for [`Tokenizer::wrap`].
@@ -274,7 +256,7 @@ impl Tokenizer {
 
     /// Puts the special tokens around a range of a text's tokens, as a model expects them.
     pub fn wrap(&self, bare: &Tokens, range: Range<usize>) -> Tokens {
-        self.frame.wrap(bare, range)
+        self.frame().wrap(bare, range)
     }
 
     /// Tokenizes a whole text of any length, with or without special tokens around it.
@@ -283,7 +265,7 @@ impl Tokenizer {
     /// As [`Tokenizer::encode_bare`].
     pub fn tokens(&self, text: &str, special: bool) -> Result<Tokens, RequestError> {
         let bare = self.encode_bare(text)?;
-        Ok(if special { self.frame.around(bare) } else { bare })
+        Ok(if special { self.frame().around(bare) } else { bare })
     }
 
     /// Iterates over the tokens of a text as people read them.
@@ -402,19 +384,16 @@ impl Tokenizer {
     /// # Errors
     /// [`RequestError::Invalid`] if the tokenizer fails on the text.
     pub fn count(&self, text: &str) -> Result<usize, RequestError> {
-        if text.len() > self.sizes.piece {
-            return Ok(self.encode_pieces(text)?.ids.len() + self.special_tokens(false));
+        if self.bpe.is_some() || text.len() > self.sizes.piece {
+            return Ok(self.encode_pieces(text)?.ids.len() + self.post_process.added(false));
         }
         let encoding = guarded(|| self.inner.encode_fast(text, false));
-        encoding
-            .and_then(|encoding| self.post_process(encoding, None, true))
-            .map(|e| e.len())
-            .map_err(invalid)
+        encoding.and_then(|encoding| self.post_process.count(encoding)).map_err(invalid)
     }
 }
 
 /// Runs a call of the library, which panics where a `tokenizer.json` names what it does not define.
-fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
+pub(super) fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
     panics::catch_panic(call).unwrap_or_else(|message| Err(message.into()))
 }
 

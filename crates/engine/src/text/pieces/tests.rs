@@ -273,8 +273,8 @@ proptest! {
         let Both { pieces, .. } = &TOKENIZERS[0];
         let text = |tokens| "\n".repeat(tokens).replace('\n', " a");
         let (first, second) = (text(first), text(second));
-        let encode = |text: &str| pieces.encode_alone(text).expect("valid");
-        let special = pieces.special_tokens(true);
+        let encode = |text: &str| pieces.encode_by_library(text).expect("valid");
+        let special = pieces.post_process().added(true);
         let params = TruncationParams {
             direction: TruncationDirection::Right,
             max_length: room,
@@ -293,9 +293,9 @@ proptest! {
 fn largest_piece(tokenizer: &Tokenizer, text: &str) -> usize {
     let mut pieces = Pieces::new(tokenizer, text);
     let mut largest = 0;
-    while let Some(Piece { encoding, .. }) = pieces.next().expect("it encodes") {
-        let offsets = encoding.get_offsets();
-        largest = largest.max(offsets[offsets.len() - 1].1 - offsets[0].0);
+    while let Some(Piece { encoded, .. }) = pieces.next().expect("it encodes") {
+        let spans = encoded.spans;
+        largest = largest.max(spans[spans.len() - 1].end - spans[0].start);
     }
     largest
 }
