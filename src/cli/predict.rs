@@ -108,7 +108,7 @@ pub(crate) struct Embed {
 #[derive(Args)]
 #[command(after_help = "\
 Example:
-  bigbatch fill-mask \"We must work together for the people of the United [MASK].\"")]
+  bigbatch fill-mask \"The capital of France is [MASK].\"")]
 pub(crate) struct FillMask {
     #[command(flatten)]
     common: CommonOptions,

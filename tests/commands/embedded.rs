@@ -109,8 +109,37 @@ fn embed_separates_topics_and_fill_mask_finds_words() {
     let (like, unlike) = (cosine(0, 1), cosine(0, 2));
     assert!(like > unlike + 0.2, "{like} and {unlike}");
 
-    let text = "We must work together for the people of the United [MASK].";
-    assert_eq!(line(&["fill-mask", "--json", text])["masks"][0][0]["token"], " States");
+    for (text, word) in [
+        ("We must work together for the people of the United [MASK].", " States"),
+        ("The capital of France is [MASK].", " Paris"),
+    ] {
+        assert_eq!(line(&["fill-mask", "--json", text])["masks"][0][0]["token"], word, "{text}");
+    }
+}
+
+#[test]
+fn embed_places_two_wordings_of_one_meaning_together() {
+    let texts = ["Where is my parcel?", "My package has not arrived.", "Book a table for two."];
+    let answers = parse(&bigbatch(["embed", "--json"].into_iter().chain(texts)).output());
+    let vectors: Vec<Vec<f64>> = answers.iter().map(|a| numbers(&a["embedding"])).collect();
+    let cosine = |a: usize, b: usize| -> f64 {
+        vectors[a].iter().zip(&vectors[b]).map(|(x, y)| x * y).sum()
+    };
+    assert!(cosine(0, 1) > 0.6 && cosine(0, 2) < 0.3, "{} {}", cosine(0, 1), cosine(0, 2));
+}
+
+#[test]
+fn a_query_is_answered_by_the_embedded_reranker() {
+    let passages = [
+        "Our office is closed on Sundays.",
+        "You can follow your parcel with the tracking number.",
+        "Refunds are paid to the card you paid with.",
+    ];
+    let query = ["classify", "--json", "--query", "Where is my parcel?"];
+    let answers = parse(&bigbatch(query.into_iter().chain(passages)).output());
+    let relevance = |at: usize| answers[at]["labels"][0]["score"].as_f64().expect("a number");
+    assert_eq!(answers[0]["labels"][0]["label"], "relevance");
+    assert!(relevance(1) > 0.5 && relevance(1) > relevance(0).max(relevance(2)), "{answers:?}");
 }
 
 #[test]
