@@ -11,9 +11,11 @@ use std::time::Duration;
 use crate::backend::{Op, cpu};
 
 /// How long a slice is meant to take.
-const SLICE: Duration = Duration::from_millis(10);
-/// Rows of a slice are a multiple of this: attention's blocks of queries.
-const ROW_STEP: usize = 64;
+const SLICE: Duration = Duration::from_millis(5);
+/// Rows of a slice of elements, at least.
+const ELEMENT_ROWS: usize = 64;
+/// Rows of a slice of a product, at least: each packs all weights.
+const PRODUCT_ROWS: usize = 256;
 /// Floating-point operations per second before any slice has run: of one slow core.
 const FIRST_FLOPS_PER_SECOND: f64 = 4e9;
 /// Weight of the latest slice in the running averages.
@@ -36,35 +38,33 @@ struct Cost {
     work: Work,
     rows: usize,
     flops_per_row: f64,
-    /// Least rows of a slice.
-    least_rows: usize,
+    /// Rows of a slice are a multiple of this; the rest is a part of the last slice.
+    step: usize,
 }
 
 /// Returns the cost of a launch that can be divided by rows; `longest` is the longest sequence of its batch, in tokens.
 fn cost(op: &Op, longest: usize) -> Option<Cost> {
-    let cost = |work, rows, flops: usize, least_rows: usize| Cost {
-        work,
-        rows,
-        flops_per_row: flops as f64,
-        least_rows: least_rows.max(ROW_STEP),
+    let cost = |work, rows, flops: usize, step| {
+        Some(Cost { work, rows, flops_per_row: flops as f64, step })
     };
-    Some(match op {
+    match op {
         Op::Linear { x, out, .. } => {
-            cost(Work::Product, x.rows, 2 * x.cols * out.cols, cpu::min_rows(out.cols))
+            let step = PRODUCT_ROWS.max(cpu::min_rows(out.cols));
+            cost(Work::Product, x.rows, 2 * x.cols * out.cols, step)
         }
         Op::Attention { out, window, .. } => {
             let keys = window.map_or(longest, |window| longest.min(2 * window + 1));
-            cost(Work::Attention, out.rows, 4 * keys * out.cols, 0)
+            cost(Work::Attention, out.rows, 4 * keys * out.cols, cpu::QUERY_STEP)
         }
         Op::Norm { x, .. } | Op::Gated { x, .. } | Op::Activate { x, .. } => {
-            cost(Work::Elements, x.rows, 16 * x.cols, 0)
+            cost(Work::Elements, x.rows, 16 * x.cols, ELEMENT_ROWS)
         }
         Op::Embed { .. }
         | Op::LinearRows { .. }
         | Op::Rope { .. }
         | Op::Pool { .. }
-        | Op::Gather { .. } => return None,
-    })
+        | Op::Gather { .. } => None,
+    }
 }
 
 /// The rates of a device, which size its slices.
@@ -84,11 +84,9 @@ impl Slicer {
     pub(super) fn slice(&self, op: &Op, longest: usize, first: usize) -> Option<Range<usize>> {
         let cost = cost(op, longest)?;
         let flops = self.flops_per_second[cost.work as usize] * SLICE.as_secs_f64();
-        let rows = (flops / cost.flops_per_row) as usize / ROW_STEP * ROW_STEP;
-        let rows = rows.max(cost.least_rows.next_multiple_of(ROW_STEP));
-        // A rest that is less than a slice of its own joins this one.
-        let end =
-            if first + rows + cost.least_rows <= cost.rows { first + rows } else { cost.rows };
+        let rows = ((flops / cost.flops_per_row) as usize / cost.step).max(1) * cost.step;
+        // A rest that is too small for a slice of its own joins this one.
+        let end = if first + rows + cost.step <= cost.rows { first + rows } else { cost.rows };
         Some(first..end)
     }
 
@@ -141,7 +139,7 @@ mod tests {
             let all = slices(&slicer, &product(rows), rows);
             assert_eq!((all[0].start, all[all.len() - 1].end), (0, rows));
             assert!(all.windows(2).all(|pair| pair[0].end == pair[1].start), "{all:?}");
-            assert!(all.iter().all(|slice| slice.len() >= ROW_STEP.min(rows)), "{all:?}");
+            assert!(all.iter().all(|slice| slice.len() >= PRODUCT_ROWS.min(rows)), "{all:?}");
         }
     }
 
@@ -153,7 +151,7 @@ mod tests {
             slicer.record(&op, 32_768, 32_768, Duration::from_millis(20));
         }
         let after = slices(&slicer, &op, 32_768);
-        assert!(before > 50 && (2..=3).contains(&after.len()), "{before} {after:?}");
+        assert!(before > 50 && (4..=5).contains(&after.len()), "{before} {after:?}");
     }
 
     #[test]

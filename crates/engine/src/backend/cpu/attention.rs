@@ -15,8 +15,11 @@ use rayon::prelude::*;
 use super::gemm::{Operand, Output, Size, multiply};
 use super::math::exp_nonpositive;
 
-/// Queries per task of the thread pool.
+/// Queries per task of the thread pool, at most.
 const QUERIES: usize = 64;
+/// Queries of the parts that a task of full attention can be divided into. Products of so many rows sum as those of
+/// [`QUERIES`] do; see [`min_rows`](super::min_rows).
+pub(crate) const QUERY_STEP: usize = 16;
 /// Keys visited at a time.
 const KEYS: usize = 256;
 
@@ -62,8 +65,30 @@ struct QueryBlock {
     /// First and end row of the sequence.
     sequence: (usize, usize),
     head: usize,
-    /// First query, counted from the sequence's start.
+    /// First query, counted from the sequence's start, and how many.
     first: usize,
+    queries: usize,
+}
+
+/// Iterates over the first query and the number of queries of each block of a sequence of `len` tokens that has queries
+/// among `wanted`. Windows begin at a block's first query, so blocks of windowed attention are not divided; nor is the
+/// last block of a sequence, whose parts could be too small.
+fn blocks(
+    len: usize,
+    wanted: Range<usize>,
+    window: Option<usize>,
+) -> impl Iterator<Item = (usize, usize)> {
+    (0..len).step_by(QUERIES).filter_map(move |first| {
+        let queries = QUERIES.min(len - first);
+        if window.is_some() || queries < QUERIES {
+            return wanted.contains(&first).then_some((first, queries));
+        }
+        let parts = (first..first + QUERIES).step_by(QUERY_STEP);
+        let mut parts = parts.filter(|part| wanted.contains(part));
+        let start = parts.next()?;
+        let end = parts.last().unwrap_or(start) + QUERY_STEP;
+        Some((start, end - start))
+    })
 }
 
 /// Where a task writes: [queries, head_dim] with the row stride of the whole output.
@@ -73,7 +98,7 @@ struct OutputTile(*mut f32);
 unsafe impl Send for OutputTile {}
 
 /// Computes softmax(q k^T / sqrt(head_dim)) v within each sequence. `qkv` is [T, 3 hidden], already rotated; `out` is [T, hidden].
-/// Only the blocks of queries whose first row is in `queries` are computed: all of them, if those ranges cover all rows.
+/// Only blocks of queries that begin in the rows `queries` are computed: all of them, once such ranges cover all rows.
 pub(super) fn attention(
     qkv: &[f32],
     out: &mut [f32],
@@ -85,9 +110,15 @@ pub(super) fn attention(
     let mut tasks = Vec::new();
     for pair in cu_seqlens.windows(2) {
         let sequence = (pair[0] as usize, pair[1] as usize);
-        let blocks = (0..sequence.1 - sequence.0).step_by(QUERIES);
-        for first in blocks.filter(|first| queries.contains(&(sequence.0 + first))) {
-            tasks.extend((0..shape.heads).map(|head| QueryBlock { sequence, head, first }));
+        let own = |row: usize| row.saturating_sub(sequence.0);
+        let wanted = own(queries.start)..own(queries.end);
+        for (first, queries) in blocks(sequence.1 - sequence.0, wanted, shape.window) {
+            tasks.extend((0..shape.heads).map(|head| QueryBlock {
+                sequence,
+                head,
+                first,
+                queries,
+            }));
         }
     }
     assert!(out.len() == cu_seqlens.last().map_or(0, |&t| t as usize) * shape.hidden);
@@ -112,7 +143,7 @@ fn run(qkv: &[f32], out: OutputTile, task: &QueryBlock, shape: Shape, scratch: &
     let stride = 3 * shape.hidden;
     let (start, end) = task.sequence;
     let len = end - start;
-    let queries = QUERIES.min(len - task.first);
+    let queries = task.queries;
     let scale = 1.0 / (dim as f32).sqrt();
     let (low, high) = match shape.window {
         Some(w) => (task.first.saturating_sub(w), len.min(task.first + queries + w)),
