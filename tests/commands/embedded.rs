@@ -26,17 +26,20 @@ fn answers(cases: Vec<Value>, command: &[&str]) -> Vec<(Value, Value)> {
     cases.into_iter().zip(answers).collect()
 }
 
-/// Sentences that a model gets wrong. The fixture is in no training set; two faults that it exposed, with capitals
+/// Sentences that a model gets wrong; `pii` reads the name in the second as two parts. The fixture is in no training set; two faults that it exposed, with capitals
 /// and with requests to translate, were fixed for all texts. When a retrained model gets a sentence right, the
 /// test fails: remove the sentence here.
-const KNOWN_WRONG: [&str; 1] = ["Will I need an umbrella in Lisbon this weekend?"];
+const KNOWN_WRONG: [&str; 2] = [
+    "Will I need an umbrella in Lisbon this weekend?",
+    "Please write to Hannah Whitfield at hannah.whitfield@example.org about the lease.",
+];
 
 /// Asserts that every answer is correct, except those of [`KNOWN_WRONG`], which must be wrong.
 fn assert_correct_except_known(answers: &[(Value, Value)], right: impl Fn(&Value, &Value) -> bool) {
     for (case, answer) in answers {
         let text = case["text"].as_str().expect("a text");
         let known = KNOWN_WRONG.contains(&text);
-        assert_eq!(right(case, answer), !known, "{text}: {}", best(answer));
+        assert_eq!(right(case, answer), !known, "{text}: {answer}");
     }
 }
 
@@ -68,22 +71,24 @@ fn intent_classifies_requests() {
 fn tag_finds_personal_data() {
     let cases = fixture("pii");
     assert_eq!(cases.len(), 10);
-    for (case, answer) in answers(cases, &["tag"]) {
+    let answers = answers(cases, &["tag"]);
+    assert_correct_except_known(&answers, |case, answer| {
         let entities = answer["entities"].as_array().expect("a list").iter();
         let found: Vec<Value> = entities.map(|e| json!([e["label"], e["text"]])).collect();
-        assert_eq!(case["entities"], json!(found), "{}", case["text"]);
-    }
+        case["entities"] == json!(found)
+    });
 }
 
 #[test]
 fn text_output_has_five_labels_and_json_all() {
-    let model = ["classify", "--model", "embedded:intent", "I lost my card, please block it"];
+    let request = "How many calories does a bowl of lentil soup have?";
+    let model = ["classify", "--model", "embedded:intent", request];
     let run = |options: &[&str]| bigbatch([&model[..], options].concat()).output();
     let printed = run(&[]);
     let first = printed.split("  ").next().and_then(|first| first.split_once(' '));
     let (label, score) = first.unwrap_or_else(|| panic!("{printed}"));
     let score: f64 = score.parse().unwrap_or_else(|error| panic!("{error}: {printed}"));
-    assert!(label == "credit_cards/report_lost_card" && (0.9..=1.0).contains(&score), "{printed}");
+    assert!(label == "kitchen_and_dining/calories" && (0.9..=1.0).contains(&score), "{printed}");
     assert_eq!(printed.split("  ").count(), 5, "{printed}");
     assert_eq!(run(&["--top-k", "2"]).split("  ").count(), 2);
     assert_eq!(run(&["--top-k", "200"]).split("  ").count(), 151, "all labels of the model");
