@@ -1,53 +1,32 @@
 //! Admission and waiting: a bounded number of slots between the callers and the device.
 //!
 //! A request is admitted, then tokenized, then taken for a batch, and holds its slot until it is answered.
-//! Admission is O(1): a slot is free or it is not. A caller that goes away removes its request at once. Closing
-//! the queue rejects new requests and lets the waiting ones be answered. Long texts never occupy all of the tokenizer
-//! threads: short ones pass those that wait. Which requests form a batch is not decided here: see
-//! [`crate::batch::schedule`].
+//! Admission is O(1): a slot is free or it is not. A caller that goes away removes its request at once, and so does a
+//! deadline that passes. Closing the queue rejects new requests and lets the waiting ones be answered. Requests are
+//! tokenized in the order of [`crate::batch::schedule`], which also decides which form a batch; but long texts never occupy
+//! all of the tokenizer threads: short ones pass those that wait.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use super::backlog::Work;
+use super::slot::{Slot, SlotHolder, Terms};
+use crate::batch::schedule::QueuedRequest;
+use crate::batch::{FairClock, Priority};
 use crate::error::RequestError;
 
 /// A caller's own bound on requests in flight, as a value that frees a share of it when its last clone is dropped.
 pub type Permit = Arc<dyn Send + Sync>;
-
-/// A request's share of the queue's capacity, from admission to the answer; freed when dropped.
-pub(crate) struct Slot {
-    /// Unique in this queue, ascending by arrival.
-    pub(crate) id: u64,
-    taken: Arc<AtomicUsize>,
-    /// Freed with the slot: a cancelled request may still be on the device when its caller has gone.
-    _permit: Option<Permit>,
-    /// Done when the slot is freed.
-    pub(crate) work: Work,
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.taken.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// A request in the queue.
-pub(crate) trait SlotHolder {
-    fn slot(&self) -> &Slot;
-
-    /// Returns whether its text takes a tokenizer thread for long.
-    fn is_long(&self) -> bool {
-        false
-    }
-}
 
 /// The queue: `A` is admitted and waits to be tokenized, `T` is tokenized and waits for a batch.
 pub(crate) struct Queue<A, T> {
     state: Mutex<QueueState<A, T>>,
     on_admitted: Condvar,
     on_tokenized: Condvar,
+    /// The next deadline is earlier than before, or the queue is abandoned.
+    on_deadline: Condvar,
     taken: Arc<AtomicUsize>,
     capacity: usize,
     /// Upper limit on long texts that are tokenized at once.
@@ -55,9 +34,15 @@ pub(crate) struct Queue<A, T> {
 }
 
 struct QueueState<A, T> {
+    /// In order of arrival, as `tokenized`.
     admitted: VecDeque<A>,
-    /// In order of arrival.
+    /// Orders `admitted` by bytes.
+    admitted_clock: FairClock,
     tokenized: Vec<T>,
+    /// Orders `tokenized` by tokens.
+    tokenized_clock: FairClock,
+    /// No request that waits has an earlier deadline.
+    next_deadline: Option<Instant>,
     /// Requests being tokenized, which are in neither list.
     tokenizing: usize,
     /// Those of them with long texts.
@@ -68,10 +53,58 @@ struct QueueState<A, T> {
     abandoned: bool,
 }
 
-impl<A, T> QueueState<A, T> {
-    /// Takes the tokenized requests at these indices, which ascend.
-    fn take(&mut self, chosen: &[usize]) -> Vec<T> {
-        let Some(last) = chosen.last() else { return Vec::new() };
+impl<A: SlotHolder, T: SlotHolder> QueueState<A, T> {
+    /// Puts a request in line to be tokenized.
+    fn push_admitted(&mut self, mut request: A) {
+        let (flow, cost) = (request.slot().terms.flow, request.cost());
+        request.slot_mut().start = self.admitted_clock.enter(flow, cost);
+        self.admitted.push_back(request);
+    }
+
+    /// Takes the request whose turn it is to be tokenized, if it may be long or is not.
+    fn take_admitted(&mut self, long_too: bool) -> Option<A> {
+        let now = Instant::now();
+        let mut turns = Vec::with_capacity(self.admitted.len());
+        for (index, request) in self.admitted.iter_mut().enumerate() {
+            request.promote(&mut self.admitted_clock, now);
+            let slot = request.slot();
+            turns.push((slot.terms.flow.priority, slot.start, index));
+        }
+        let may_run =
+            |&&(.., index): &&(Priority, u64, usize)| long_too || !self.admitted[index].is_long();
+        let &(.., chosen) = turns.iter().filter(may_run).min()?;
+        let waiting = self.admitted.len();
+        let request = self.admitted.remove(chosen)?;
+        let left = turns.iter().filter(|(.., index)| *index != chosen).min();
+        // There are at most as many flows as requests.
+        self.admitted_clock.advance_by(request.cost(), waiting, left.map(|(_, start, _)| *start));
+        Some(request)
+    }
+
+    /// Puts a request in line for a batch, in order of arrival.
+    fn push_tokenized(&mut self, mut request: T) {
+        let (id, flow, cost) = (request.slot().id, request.slot().terms.flow, request.cost());
+        let at = self.tokenized.partition_point(|other| other.slot().id < id);
+        // Requests of a flow that arrived later and were tokenized earlier run after it.
+        let later = self.tokenized[at..].iter().map(SlotHolder::slot);
+        let later = later.filter(|slot| slot.terms.flow == flow).map(|slot| slot.start).min();
+        let start = self.tokenized_clock.enter(flow, cost);
+        request.slot_mut().start = later.unwrap_or(start);
+        self.tokenized.insert(at, request);
+    }
+
+    /// Takes the tokenized requests whose indices `choose` returns; they ascend.
+    fn take_batch(
+        &mut self,
+        choose: impl Fn(&[QueuedRequest]) -> Option<Vec<usize>>,
+    ) -> Option<Vec<T>> {
+        let now = Instant::now();
+        self.tokenized.iter_mut().for_each(|one| one.promote(&mut self.tokenized_clock, now));
+        let waiting: Vec<QueuedRequest> =
+            self.tokenized.iter().map(|request| request.queued(now)).collect();
+        let chosen = choose(&waiting)?;
+        let Some(last) = chosen.last() else { return Some(Vec::new()) };
+        self.tokenized_clock.advance(&waiting, &chosen);
         let (mut index, mut chosen) = (0, chosen.iter().peekable());
         let is_chosen = |_: &mut T| {
             let found = chosen.next_if_eq(&&index).is_some();
@@ -79,7 +112,22 @@ impl<A, T> QueueState<A, T> {
             found
         };
         // One pass, which closes the gaps as it goes: this happens under the lock that admission needs.
-        self.tokenized.extract_if(..=*last, is_chosen).collect()
+        Some(self.tokenized.extract_if(..=*last, is_chosen).collect())
+    }
+
+    /// Takes the requests whose deadlines have passed.
+    fn take_late(&mut self, now: Instant) -> (Vec<A>, Vec<T>) {
+        if self.next_deadline.is_none_or(|next| next > now) {
+            return (Vec::new(), Vec::new());
+        }
+        let all = std::mem::take(&mut self.admitted).into_iter();
+        let (late, admitted): (Vec<A>, Vec<A>) = all.partition(|one| one.slot().is_late(now));
+        self.admitted = admitted.into();
+        let late_tokenized = self.tokenized.extract_if(.., |one| one.slot().is_late(now)).collect();
+        let admitted = self.admitted.iter().map(SlotHolder::slot);
+        let slots = admitted.chain(self.tokenized.iter().map(SlotHolder::slot));
+        self.next_deadline = slots.filter_map(|slot| slot.terms.deadline).min();
+        (late, late_tokenized)
     }
 }
 
@@ -88,7 +136,10 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
     pub(crate) fn new(capacity: usize, tokenizer_threads: usize) -> Self {
         let state = QueueState {
             admitted: VecDeque::new(),
+            admitted_clock: FairClock::default(),
             tokenized: Vec::new(),
+            tokenized_clock: FairClock::default(),
+            next_deadline: None,
             tokenizing: 0,
             tokenizing_long: 0,
             next_id: 0,
@@ -99,6 +150,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
             state: Mutex::new(state),
             on_admitted: Condvar::new(),
             on_tokenized: Condvar::new(),
+            on_deadline: Condvar::new(),
             taken: Arc::new(AtomicUsize::new(0)),
             capacity,
             long_max: tokenizer_threads.saturating_sub(1).max(1),
@@ -116,6 +168,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         &self,
         permit: Option<Permit>,
         work: Work,
+        terms: Terms,
         make: impl FnOnce(Slot) -> A,
     ) -> Result<u64, RequestError> {
         let mut state = self.lock();
@@ -123,9 +176,10 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         if permit.is_none() && !state.closed && full {
             return Err(RequestError::Overloaded { limit: self.capacity, wait: None });
         }
-        let slot = self.take_slot(&mut state, permit, work)?;
+        let slot = self.take_slot(&mut state, permit, work, terms)?;
         let id = slot.id;
-        state.admitted.push_back(make(slot));
+        state.push_admitted(make(slot));
+        self.watch_deadline(&mut state, terms);
         drop(state);
         self.on_admitted.notify_one();
         Ok(id)
@@ -139,9 +193,9 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         make: impl FnOnce(Slot) -> T,
     ) -> Result<u64, RequestError> {
         let mut state = self.lock();
-        let slot = self.take_slot(&mut state, None, work)?;
+        let slot = self.take_slot(&mut state, None, work, Terms::default())?;
         let id = slot.id;
-        state.tokenized.push(make(slot));
+        state.push_tokenized(make(slot));
         drop(state);
         self.on_tokenized.notify_one();
         Ok(id)
@@ -152,6 +206,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         state: &mut QueueState<A, T>,
         permit: Option<Permit>,
         work: Work,
+        terms: Terms,
     ) -> Result<Slot, RequestError> {
         if state.closed {
             return Err(RequestError::Stopped);
@@ -159,7 +214,60 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         self.taken.fetch_add(1, Ordering::AcqRel);
         let id = state.next_id;
         state.next_id += 1;
-        Ok(Slot { id, taken: self.taken.clone(), _permit: permit, work })
+        let (taken, admitted) = (self.taken.clone(), Instant::now());
+        Ok(Slot { id, terms, start: 0, admitted, taken, _permit: permit, work })
+    }
+
+    /// Lets [`Queue::expire_late`] wake for the deadline of a request that waits now.
+    fn watch_deadline(&self, state: &mut QueueState<A, T>, terms: Terms) {
+        let Some(deadline) = terms.deadline else { return };
+        if state.next_deadline.is_none_or(|next| deadline < next) {
+            state.next_deadline = Some(deadline);
+            self.on_deadline.notify_one();
+        }
+    }
+
+    /// Answers requests as their deadlines pass while they wait, until the queue is abandoned.
+    pub(crate) fn expire_late(&self) {
+        let mut state = self.lock();
+        while !state.abandoned {
+            let now = Instant::now();
+            state = match state.next_deadline {
+                Some(next) if next <= now => self.expire(state, now),
+                Some(next) => {
+                    let waited = self.on_deadline.wait_timeout(state, next - now);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.on_deadline.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// Answers the requests whose deadlines have passed, without the lock.
+    fn expire<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, QueueState<A, T>>,
+        now: Instant,
+    ) -> MutexGuard<'a, QueueState<A, T>> {
+        let (admitted, tokenized) = state.take_late(now);
+        if admitted.is_empty() && tokenized.is_empty() {
+            return state;
+        }
+        drop(state);
+        admitted.into_iter().for_each(SlotHolder::expire);
+        tokenized.into_iter().for_each(SlotHolder::expire);
+        // A closed queue may be empty now, which the threads that wait for its end have to see.
+        self.on_admitted.notify_all();
+        self.on_tokenized.notify_all();
+        self.lock()
+    }
+
+    /// Returns the number of requests of a priority that wait to be tokenized or for a batch.
+    pub(crate) fn waiting(&self, priority: Priority) -> usize {
+        let state = self.lock();
+        let admitted = state.admitted.iter().map(SlotHolder::slot);
+        let slots = admitted.chain(state.tokenized.iter().map(SlotHolder::slot));
+        slots.filter(|slot| slot.terms.flow.priority == priority).count()
     }
 
     /// Returns the number of slots.
@@ -172,14 +280,14 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         self.taken.load(Ordering::Acquire)
     }
 
-    /// Takes the next request to tokenize, blocking until there is one: the first, or the first short one while as
+    /// Takes the next request to tokenize, blocking until there is one: the one whose turn it is, or a short one while as
     /// many long ones are being tokenized as may be. `None` once the queue is closed and empty.
     pub(crate) fn take_admitted(&self) -> Option<A> {
         let mut state = self.lock();
         loop {
-            let any = state.tokenizing_long < self.long_max;
-            let next = state.admitted.iter().position(|request| any || !request.is_long());
-            if let Some(request) = next.and_then(|next| state.admitted.remove(next)) {
+            state = self.expire(state, Instant::now());
+            let long_too = state.tokenizing_long < self.long_max;
+            if let Some(request) = state.take_admitted(long_too) {
                 state.tokenizing += 1;
                 state.tokenizing_long += usize::from(request.is_long());
                 return Some(request);
@@ -199,9 +307,8 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         state.tokenizing_long -= usize::from(was_long);
         let rejected = match request {
             Some(request) if !state.abandoned => {
-                let id = request.slot().id;
-                let at = state.tokenized.partition_point(|other| other.slot().id < id);
-                state.tokenized.insert(at, request);
+                self.watch_deadline(&mut state, request.slot().terms);
+                state.push_tokenized(request);
                 None
             }
             late => late,
@@ -217,12 +324,15 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
 
     /// Takes the tokenized requests whose indices `choose` returns, blocking until there is one to choose.
     /// `None` once the queue is closed and empty.
-    pub(crate) fn take_batch(&self, choose: impl Fn(&[T]) -> Vec<usize>) -> Option<Vec<T>> {
+    pub(crate) fn take_batch(
+        &self,
+        choose: impl Fn(&[QueuedRequest]) -> Vec<usize>,
+    ) -> Option<Vec<T>> {
         let mut state = self.lock();
         loop {
+            state = self.expire(state, Instant::now());
             if !state.tokenized.is_empty() {
-                let chosen = choose(&state.tokenized);
-                return Some(state.take(&chosen));
+                return state.take_batch(|waiting| Some(choose(waiting)));
             }
             if state.closed && state.admitted.is_empty() && state.tokenizing == 0 {
                 return None;
@@ -234,11 +344,9 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
     /// Takes the tokenized requests whose indices `choose` returns, if it returns any. Never blocks.
     pub(crate) fn try_take_batch(
         &self,
-        choose: impl Fn(&[T]) -> Option<Vec<usize>>,
+        choose: impl Fn(&[QueuedRequest]) -> Option<Vec<usize>>,
     ) -> Option<Vec<T>> {
-        let mut state = self.lock();
-        let chosen = choose(&state.tokenized)?;
-        Some(state.take(&chosen))
+        self.expire(self.lock(), Instant::now()).take_batch(choose)
     }
 
     /// Removes a request that still waits. One that is being tokenized or runs stays.
@@ -265,6 +373,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         drop(state);
         drop((admitted, tokenized));
         self.on_admitted.notify_all();
+        self.on_deadline.notify_all();
     }
 
     /// Rejects requests from now on and wakes every waiting thread.
@@ -278,6 +387,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::Flow;
     use crate::engine::backlog::Backlog;
 
     struct Waits(Slot, bool);
@@ -287,9 +397,19 @@ mod tests {
             &self.0
         }
 
+        fn slot_mut(&mut self) -> &mut Slot {
+            &mut self.0
+        }
+
+        fn cost(&self) -> usize {
+            1
+        }
+
         fn is_long(&self) -> bool {
             self.1
         }
+
+        fn expire(self) {}
     }
 
     fn short(slot: Slot) -> Waits {
@@ -297,13 +417,13 @@ mod tests {
     }
 
     fn work() -> Work {
-        Arc::new(Backlog::default()).add(1)
+        Arc::new(Backlog::default()).add(1, Flow::default())
     }
 
     fn queue(requests: usize) -> Queue<Waits, Waits> {
         let queue = Queue::new(requests, 3);
         for _ in 0..requests {
-            queue.admit(None, work(), short).expect("a slot is free");
+            queue.admit(None, work(), Terms::default(), short).expect("a slot is free");
         }
         queue
     }
@@ -323,7 +443,9 @@ mod tests {
     fn a_permit_is_held_beyond_the_capacity_and_as_long_as_the_slot() {
         let queue = queue(1);
         let permit = Arc::new(());
-        queue.admit(Some(permit.clone()), work(), short).expect("the caller bounds it");
+        queue
+            .admit(Some(permit.clone()), work(), Terms::default(), short)
+            .expect("the caller bounds it");
         queue.put_tokenized(queue.take_admitted(), false);
         let held = queue.take_admitted();
         assert_eq!((queue.taken(), Arc::strong_count(&permit)), (2, 2));
@@ -349,7 +471,9 @@ mod tests {
     fn long_texts_leave_a_thread_to_short_ones_and_none_is_lost() {
         let queue: Queue<Waits, Waits> = Queue::new(8, 3);
         for long in [true, true, true, false, true, false] {
-            queue.admit(None, work(), |slot| Waits(slot, long)).expect("a slot is free");
+            queue
+                .admit(None, work(), Terms::default(), |slot| Waits(slot, long))
+                .expect("a slot is free");
         }
         let take = || queue.take_admitted().map(|request| (request.0.id, request.1));
         assert_eq!([take(), take()], [Some((0, true)), Some((1, true))]);
@@ -375,7 +499,9 @@ mod tests {
     fn a_single_thread_takes_long_texts_in_order() {
         let queue: Queue<Waits, Waits> = Queue::new(2, 1);
         for long in [true, false] {
-            queue.admit(None, work(), |slot| Waits(slot, long)).expect("a slot is free");
+            queue
+                .admit(None, work(), Terms::default(), |slot| Waits(slot, long))
+                .expect("a slot is free");
         }
         assert!(queue.take_admitted().is_some_and(|request| request.is_long()));
     }
