@@ -212,6 +212,26 @@ proptest! {
         }
     }
 
+    /// Batch requests that have aged have the share of one client, and not the turn that they missed.
+    #[test]
+    fn a_flood_of_batch_requests_that_has_aged_leaves_interactive_ones_their_share(
+        flood in 50usize..200,
+        tokens in 100usize..=400,
+    ) {
+        let mut queue = Queue::default();
+        (0..flood).for_each(|_| { queue.arrive(flow(1, true), tokens); });
+        let mut ran = [0_usize; 2];
+        for _ in 0..40 {
+            while queue.count(0) < 20 {
+                queue.arrive(flow(0, false), tokens);
+            }
+            queue.pass(Duration::from_secs(1));
+            queue.take().iter().for_each(|(_, request)| ran[request.flow.share as usize] += request.tokens);
+        }
+        prop_assert!(ran[0] + 1000 >= ran[1], "{:?}", ran);
+        prop_assert!(ran[1] > 0, "{:?}", ran);
+    }
+
     /// Two clients whose requests always wait have as many tokens run, but for a request each and a batch.
     #[test]
     fn clients_have_equal_shares_whatever_they_send(

@@ -20,6 +20,11 @@ const DRIFT: u64 = 8;
 /// Upper limit on the flows whose finish is remembered although it may have none waiting.
 const FLOWS_MAX: usize = 4096;
 
+/// Returns the virtual time that a flow pays for a request.
+pub(crate) fn price(cost: usize) -> u64 {
+    SCALE.saturating_mul(cost as u64)
+}
+
 /// How urgent a request is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Priority {
@@ -58,8 +63,20 @@ impl FairClock {
         }
         let finish = self.finish.entry(flow).or_insert(self.now);
         let start = (*finish).max(self.now);
-        *finish = start.saturating_add(SCALE.saturating_mul(cost as u64));
+        *finish = start.saturating_add(price(cost));
         start
+    }
+
+    /// Takes back what a flow paid for a request that leaves before its turn. Returns the start of one that arrived later, by
+    /// the start that it had.
+    pub fn leave(&mut self, flow: Flow, start: u64, cost: usize) -> impl Fn(u64) -> u64 + use<> {
+        let (now, paid) = (self.now, price(cost));
+        // Not before those of its flow that arrived earlier.
+        let moved = move |later: u64| later.saturating_sub(paid).max(start).max(now);
+        if let Some(finish) = self.finish.get_mut(&flow) {
+            *finish = moved(*finish);
+        }
+        moved
     }
 
     /// Puts a batch request that has waited for [`AGING`](super::schedule::AGING) at the end of its client's interactive ones. With the start that it
@@ -90,7 +107,7 @@ impl FairClock {
     /// Advances the time by a cost that was taken while so many flows waited; `first` is the start of the first request
     /// that still waits.
     pub fn advance_by(&mut self, cost: usize, flows: usize, first: Option<u64>) {
-        let passed = SCALE.saturating_mul(cost as u64) / (DRIFT * flows.max(1) as u64);
+        let passed = price(cost) / (DRIFT * flows.max(1) as u64);
         self.now = self.now.saturating_add(passed);
         match first {
             Some(start) => self.now = self.now.max(start),
@@ -141,6 +158,12 @@ mod tests {
         // Both were served; the one that comes back starts now, not where it stopped.
         let back = clock.enter(flow(2), 5);
         assert_eq!(back, second);
+        let moved = clock.leave(flow(2), back, 5);
+        assert_eq!(
+            (moved(back + 5 * SCALE), clock.enter(flow(2), 5)),
+            (back, back),
+            "it did not run"
+        );
         clock.advance_by(105, 2, None);
         let [first, second] = [1, 2].map(|share| clock.enter(flow(share), 1));
         assert_eq!(first, second, "an empty queue forgets all");

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `request.rs` | a request at each of its stages, and the response |
 //! | `backlog.rs` | the work ahead, and how long it takes: whether a request can be answered in time |
-//! | `queue.rs`, `slot.rs` | slots, waiting for one's turn, deadlines |
+//! | `queue.rs`, `queue_state.rs`, `slot.rs` | slots, waiting for one's turn, deadlines |
 //! | `tokenizer_loop.rs`, `device_loop.rs` | the threads |
 //! | `watch.rs` | what the device thread does now, as others see it |
 //! | `pending.rs` | the caller's end: wait, await, cancel |
@@ -20,6 +20,7 @@ mod backlog;
 mod device_loop;
 mod pending;
 mod queue;
+mod queue_state;
 mod request;
 mod shared;
 mod slot;

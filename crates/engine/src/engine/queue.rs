@@ -6,15 +6,15 @@
 //! tokenized in the order of [`crate::batch::schedule`], which also decides which form a batch; but long texts never occupy
 //! all of the tokenizer threads: short ones pass those that wait.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::backlog::Work;
+use super::queue_state::QueueState;
 use super::slot::{Slot, SlotHolder, Terms};
+use crate::batch::Priority;
 use crate::batch::schedule::QueuedRequest;
-use crate::batch::{FairClock, Priority};
 use crate::error::RequestError;
 
 /// A caller's own bound on requests in flight, as a value that frees a share of it when its last clone is dropped.
@@ -33,119 +33,10 @@ pub(crate) struct Queue<A, T> {
     long_max: usize,
 }
 
-struct QueueState<A, T> {
-    /// In order of arrival, as `tokenized`.
-    admitted: VecDeque<A>,
-    /// Orders `admitted` by bytes.
-    admitted_clock: FairClock,
-    tokenized: Vec<T>,
-    /// Orders `tokenized` by tokens.
-    tokenized_clock: FairClock,
-    /// No request that waits has an earlier deadline.
-    next_deadline: Option<Instant>,
-    /// Requests being tokenized, which are in neither list.
-    tokenizing: usize,
-    /// Those of them with long texts.
-    tokenizing_long: usize,
-    next_id: u64,
-    closed: bool,
-    /// No thread takes batches any more.
-    abandoned: bool,
-}
-
-impl<A: SlotHolder, T: SlotHolder> QueueState<A, T> {
-    /// Puts a request in line to be tokenized.
-    fn push_admitted(&mut self, mut request: A) {
-        let (flow, cost) = (request.slot().terms.flow, request.cost());
-        request.slot_mut().start = self.admitted_clock.enter(flow, cost);
-        self.admitted.push_back(request);
-    }
-
-    /// Takes the request whose turn it is to be tokenized, if it may be long or is not.
-    fn take_admitted(&mut self, long_too: bool) -> Option<A> {
-        let now = Instant::now();
-        let mut turns = Vec::with_capacity(self.admitted.len());
-        for (index, request) in self.admitted.iter_mut().enumerate() {
-            request.promote(&mut self.admitted_clock, now);
-            let slot = request.slot();
-            turns.push((slot.terms.flow.priority, slot.start, index));
-        }
-        let may_run =
-            |&&(.., index): &&(Priority, u64, usize)| long_too || !self.admitted[index].is_long();
-        let &(.., chosen) = turns.iter().filter(may_run).min()?;
-        let waiting = self.admitted.len();
-        let request = self.admitted.remove(chosen)?;
-        let left = turns.iter().filter(|(.., index)| *index != chosen).min();
-        // There are at most as many flows as requests.
-        self.admitted_clock.advance_by(request.cost(), waiting, left.map(|(_, start, _)| *start));
-        Some(request)
-    }
-
-    /// Puts a request in line for a batch, in order of arrival.
-    fn push_tokenized(&mut self, mut request: T) {
-        let (id, flow, cost) = (request.slot().id, request.slot().terms.flow, request.cost());
-        let at = self.tokenized.partition_point(|other| other.slot().id < id);
-        // Requests of a flow that arrived later and were tokenized earlier run after it.
-        let later = self.tokenized[at..].iter().map(SlotHolder::slot);
-        let later = later.filter(|slot| slot.terms.flow == flow).map(|slot| slot.start).min();
-        let start = self.tokenized_clock.enter(flow, cost);
-        request.slot_mut().start = later.unwrap_or(start);
-        self.tokenized.insert(at, request);
-    }
-
-    /// Takes the tokenized requests whose indices `choose` returns; they ascend.
-    fn take_batch(
-        &mut self,
-        choose: impl Fn(&[QueuedRequest]) -> Option<Vec<usize>>,
-    ) -> Option<Vec<T>> {
-        let now = Instant::now();
-        self.tokenized.iter_mut().for_each(|one| one.promote(&mut self.tokenized_clock, now));
-        let waiting: Vec<QueuedRequest> =
-            self.tokenized.iter().map(|request| request.queued(now)).collect();
-        let chosen = choose(&waiting)?;
-        let Some(last) = chosen.last() else { return Some(Vec::new()) };
-        self.tokenized_clock.advance(&waiting, &chosen);
-        let (mut index, mut chosen) = (0, chosen.iter().peekable());
-        let is_chosen = |_: &mut T| {
-            let found = chosen.next_if_eq(&&index).is_some();
-            index += 1;
-            found
-        };
-        // One pass, which closes the gaps as it goes: this happens under the lock that admission needs.
-        Some(self.tokenized.extract_if(..=*last, is_chosen).collect())
-    }
-
-    /// Takes the requests whose deadlines have passed.
-    fn take_late(&mut self, now: Instant) -> (Vec<A>, Vec<T>) {
-        if self.next_deadline.is_none_or(|next| next > now) {
-            return (Vec::new(), Vec::new());
-        }
-        let all = std::mem::take(&mut self.admitted).into_iter();
-        let (late, admitted): (Vec<A>, Vec<A>) = all.partition(|one| one.slot().is_late(now));
-        self.admitted = admitted.into();
-        let late_tokenized = self.tokenized.extract_if(.., |one| one.slot().is_late(now)).collect();
-        let admitted = self.admitted.iter().map(SlotHolder::slot);
-        let slots = admitted.chain(self.tokenized.iter().map(SlotHolder::slot));
-        self.next_deadline = slots.filter_map(|slot| slot.terms.deadline).min();
-        (late, late_tokenized)
-    }
-}
-
 impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
     /// Returns a queue with so many slots, for so many tokenizer threads: all but one of several take long texts.
     pub(crate) fn new(capacity: usize, tokenizer_threads: usize) -> Self {
-        let state = QueueState {
-            admitted: VecDeque::new(),
-            admitted_clock: FairClock::default(),
-            tokenized: Vec::new(),
-            tokenized_clock: FairClock::default(),
-            next_deadline: None,
-            tokenizing: 0,
-            tokenizing_long: 0,
-            next_id: 0,
-            closed: false,
-            abandoned: false,
-        };
+        let state = QueueState::new();
         Queue {
             state: Mutex::new(state),
             on_admitted: Condvar::new(),
@@ -352,12 +243,9 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
     /// Removes a request that still waits. One that is being tokenized or runs stays.
     pub(crate) fn cancel(&self, id: u64) {
         let mut state = self.lock();
-        let at = state.admitted.iter().position(|request| request.slot().id == id);
-        let admitted = at.and_then(|at| state.admitted.remove(at));
-        let at = state.tokenized.iter().position(|request| request.slot().id == id);
-        let tokenized = at.map(|at| state.tokenized.remove(at));
+        let cancelled = state.remove(id);
         drop(state);
-        drop((admitted, tokenized));
+        drop(cancelled);
         // A closed queue may be empty now, which the thread that waits for its end has to see.
         self.on_tokenized.notify_all();
     }
@@ -387,7 +275,8 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::Flow;
+    use crate::batch::schedule::next_batch;
+    use crate::batch::{Flow, Limits};
     use crate::engine::backlog::Backlog;
 
     struct Waits(Slot, bool);
@@ -437,6 +326,30 @@ mod tests {
         assert_eq!(ids(&taken), [1, 2, 4]);
         assert_eq!(ids(&queue.lock().tokenized), [0, 3, 5]);
         assert!(queue.try_take_batch(|_| Some(Vec::new())).is_some_and(|none| none.is_empty()));
+    }
+
+    /// Takes a batch of one request and returns its id.
+    fn take_one(queue: &Queue<Waits, Waits>) -> Option<u64> {
+        let limits = Limits { max_batch_tokens: 9, max_batch_sequences: 1, max_masks: 0 };
+        let taken = queue.take_batch(|waiting| next_batch(waiting, limits))?;
+        taken.first().map(|request| request.0.id)
+    }
+
+    #[test]
+    fn clients_take_turns_at_the_tokenizers_and_each_keeps_its_order() {
+        let queue: Queue<Waits, Waits> = Queue::new(9, 1);
+        for share in [1, 1, 1, 2, 2] {
+            let terms = Terms { flow: Flow { share, ..Flow::default() }, deadline: None };
+            queue.admit(None, work(), terms, short).expect("a slot is free");
+        }
+        queue.cancel(1);
+        let mut taken: Vec<Waits> = (0..4).filter_map(|_| queue.take_admitted()).collect();
+        assert_eq!(taken.iter().map(|request| request.0.id).collect::<Vec<_>>(), [0, 3, 2, 4]);
+        // Those that are tokenized early do not pass others of their client.
+        taken.reverse();
+        taken.into_iter().for_each(|request| queue.put_tokenized(Some(request), false));
+        let order = [(); 4].map(|()| take_one(&queue));
+        assert_eq!(order, [0, 3, 2, 4].map(Some));
     }
 
     #[test]

@@ -76,6 +76,18 @@ pub(crate) trait SlotHolder {
         QueuedRequest { tokens, masks, flow: slot.terms.flow, age, start: slot.start }
     }
 
+    /// Takes back what its flow paid, if it leaves before its turn; `later` are those that arrived after it.
+    fn leave<'a>(&self, clock: &mut FairClock, later: impl Iterator<Item = &'a mut Self>)
+    where
+        Self: Sized + 'a,
+    {
+        let Slot { terms: Terms { flow, .. }, start, .. } = *self.slot();
+        let moved = clock.leave(flow, start, self.cost());
+        for slot in later.map(SlotHolder::slot_mut).filter(|slot| slot.terms.flow == flow) {
+            slot.start = moved(slot.start);
+        }
+    }
+
     /// Makes a batch request interactive that has waited long enough: [`FairClock::promote`].
     fn promote(&mut self, clock: &mut FairClock, now: Instant) {
         // Most are interactive, of which nothing else is looked at.
