@@ -13,9 +13,9 @@ use super::schedule::QueuedRequest;
 /// Virtual time per unit of cost, so that a small cost counts when it is divided by the number of flows.
 const SCALE: u64 = 1024;
 
-/// Time advances at least by this part of a flow's equal share, as a divisor. With all of it, a flow of small requests
-/// would lose what it has no requests for while a large one runs.
-const DRIFT: u64 = 8;
+/// Where nothing else advances it, time advances by this part of a flow's equal share, as a divisor. With all of it, a flow
+/// of small requests would lose what it has no requests for while a large one runs.
+const DRIFT: u64 = 64;
 
 /// Upper limit on the flows whose finish is remembered although it may have none waiting.
 const FLOWS_MAX: usize = 4096;
@@ -46,8 +46,8 @@ pub struct Flow {
 
 /// The virtual time of a queue, and the finish of each flow in it.
 ///
-/// Time is the start of the first request that waits. It also advances by a part, [`DRIFT`], of what a flow gets on average, so that
-/// a request that waits is passed by a bounded number of others, however many flows begin.
+/// Time is the start of the first request that waits. While that does not advance, because others begin with the same
+/// start, time does slowly, so that a request that waits is passed by a bounded number of others, however many flows begin.
 #[derive(Debug, Default)]
 pub struct FairClock {
     now: u64,
@@ -104,13 +104,13 @@ impl FairClock {
         self.advance_by(cost, flows.len(), first.map(|(_, start)| start));
     }
 
-    /// Advances the time by a cost that was taken while so many flows waited; `first` is the start of the first request
+    /// Advances the time past a cost that was taken while so many flows waited; `first` is the start of the first request
     /// that still waits.
     pub fn advance_by(&mut self, cost: usize, flows: usize, first: Option<u64>) {
         let passed = price(cost) / (DRIFT * flows.max(1) as u64);
-        self.now = self.now.saturating_add(passed);
         match first {
-            Some(start) => self.now = self.now.max(start),
+            Some(start) if start > self.now => self.now = start,
+            Some(_) => self.now = self.now.saturating_add(passed),
             None => {
                 let latest = self.finish.values().copied().max().unwrap_or(0);
                 self.now = self.now.max(latest);
