@@ -79,8 +79,8 @@ impl FairClock {
         moved
     }
 
-    /// Puts a batch request that has waited for [`AGING`](super::schedule::AGING) at the end of its client's interactive ones. With the start that it
-    /// had, a client with many such requests would pass all others.
+    /// Puts a batch request that has waited for [`AGING`](super::schedule::AGING) at the end of its client's interactive
+    /// ones. With the start that it had, a client with many such requests would pass all others.
     pub fn promote(&mut self, request: &mut QueuedRequest) {
         if request.flow.priority == Priority::Batch && request.is_urgent() {
             request.flow.priority = Priority::Interactive;

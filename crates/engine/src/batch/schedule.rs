@@ -2,7 +2,7 @@
 //!
 //! Interactive requests come before those of [`Priority::Batch`], unless these have waited for [`AGING`]: then they rank as
 //! interactive. Within a rank, requests are taken by their start in virtual time, so that clients have equal shares
-//! ([`super::fair`]), and those with the same start in order of arrival. One that does not fit is skipped, and those
+//! ([`FairClock`](super::FairClock)), and those with the same start in order of arrival. One that does not fit is skipped, and those
 //! behind it may still fit. The first in this order is always taken, so that none starves. It is pure so that it can be
 //! tested by properties alone. It does not wait and holds no requests: that is the engine's queue.
 
@@ -25,7 +25,7 @@ pub struct QueuedRequest {
     pub flow: Flow,
     /// Time since it was admitted.
     pub age: Duration,
-    /// When it is its turn, in virtual time: [`super::fair::FairClock::enter`].
+    /// When it is its turn, in virtual time: [`FairClock::enter`](super::FairClock::enter).
     pub start: u64,
 }
 
