@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for prompt in workload.prompts(tokens, SEED, args.repeats + 1)? {
             let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
             let input = Input::Text(prompt.text().into());
-            responses.push(engine.submit(Request { input, task, truncate: Truncate::No })?.wait()?);
+            responses.push(engine.submit(Request::new(input, task, Truncate::No))?.wait()?);
         }
         responses.remove(0);
         let ms = |f: fn(&Response) -> std::time::Duration| {

@@ -72,7 +72,10 @@ impl Traffic {
             let clients = random.choice(concurrency.iter().copied()).unwrap_or(1).max(1);
             waiting.truncate(clients);
             for _ in 0..BATCHES_PER_LEVEL.min(batches - made.len()) {
-                waiting.resize_with(clients, || QueuedRequest { tokens: length(), masks: 0 });
+                waiting.resize_with(clients, || QueuedRequest {
+                    tokens: length(),
+                    ..QueuedRequest::default()
+                });
                 let chosen = next_batch(&waiting, limits);
                 made.push(chosen.iter().map(|&index| waiting[index].tokens).collect());
                 for index in chosen.into_iter().rev() {

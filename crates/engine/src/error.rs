@@ -220,6 +220,9 @@ pub enum RequestError {
         /// Upper limit on it.
         limit: Duration,
     },
+    /// The deadline of the request passed before it was answered.
+    #[error("the deadline of the request has passed; give it more time, or try again later")]
+    DeadlinePassed,
     /// The model has no head for this task.
     #[error("this model does {has}, not {asked}")]
     WrongTask {

@@ -36,11 +36,8 @@
 //! let checkpoint = Checkpoint::directory(Path::new("tests/goldens/seqcls-mean-softmax-legacy"));
 //! let model = Model::load(&checkpoint, RopeOverride::Checkpoint)?;
 //! let engine = Engine::start(model, &EngineOptions::default())?;
-//! let request = Request {
-//!     input: Input::Text("Where is my parcel?".into()),
-//!     task: Task::Classify { raw_scores: false },
-//!     truncate: Truncate::No,
-//! };
+//! let input = Input::Text("Where is my parcel?".into());
+//! let request = Request::new(input, Task::Classify { raw_scores: false }, Truncate::No);
 //! let response = engine.submit(request)?.wait()?;
 //! let Answer::Labels(labels) = response.answer else { unreachable!() };
 //! let total: f32 = labels.iter().map(|label| label.score).sum();
@@ -69,7 +66,8 @@ pub use allocation::require_host_memory;
 pub use backend::{ArenaUsage, CudaDevice, DeviceMemory, device_memory_of};
 pub use batch::schedule;
 pub use batch::{
-    Limits, LogitRows, MAX_MASKS, OutputRows, PackedBatch, RowCounts, RowLayout, Rows, Sequence,
+    FairClock, Flow, Limits, LogitRows, MAX_MASKS, OutputRows, PackedBatch, Priority, RowCounts,
+    RowLayout, Rows, Sequence,
 };
 pub use checkpoint::{Checkpoint, HubOptions, Tensor, TensorSpec, Weights, WeightsFile};
 pub use device::{

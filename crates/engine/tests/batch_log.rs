@@ -53,7 +53,7 @@ fn a_batch_is_logged_when_it_starts_and_when_it_is_done() {
     let engine = Engine::start(model, &EngineOptions::default()).unwrap();
     let (input, task) = (Input::Ids(vec![1, 2, 3]), Task::Classify { raw_scores: false });
     for _ in 0..2 {
-        let request = Request { input: input.clone(), task: task.clone(), truncate: Truncate::No };
+        let request = Request::new(input.clone(), task.clone(), Truncate::No);
         engine.submit(request).unwrap().wait().unwrap();
     }
     let event = |batch: usize, message: &str, end: &str| {

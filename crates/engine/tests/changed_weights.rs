@@ -46,7 +46,7 @@ fn options() -> EngineOptions {
 fn answer(engine: &Engine) -> Answer {
     let input = Input::Text("hello there my friend".into());
     let task = Task::Classify { raw_scores: true };
-    let request = Request { input, task, truncate: Truncate::No };
+    let request = Request::new(input, task, Truncate::No);
     engine.submit(request).unwrap().wait().unwrap().answer
 }
 

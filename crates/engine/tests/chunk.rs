@@ -106,7 +106,7 @@ fn an_engine_reads_windows_as_it_reads_texts() {
             _ => Task::Classify { raw_scores: false },
         };
         let run = |input: Input, task: &Task| {
-            let request = Request { input, task: task.clone(), truncate: Truncate::No };
+            let request = Request::new(input, task.clone(), Truncate::No);
             engine.submit(request).unwrap().wait().unwrap().answer
         };
         let text = "It rained in \u{c5}rhus, \u{1f327} and nobody minded. ".repeat(4);

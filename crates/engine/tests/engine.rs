@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bigbatch_engine::{
-    Answer, Engine, EngineOptions, Input, InputLength, Model, Overlong, Request, RequestError,
-    Response, RopeOverride, Task, TaskKind, Truncate,
+    Answer, Engine, EngineOptions, Flow, Input, InputLength, Model, Overlong, Request,
+    RequestError, Response, RopeOverride, Task, TaskKind, Truncate,
 };
 
 fn engine(task: TaskKind, options: EngineOptions) -> Engine {
@@ -23,7 +23,7 @@ fn small(max_concurrent_requests: usize) -> EngineOptions {
 
 fn classify(text: &str) -> Request {
     let task = Task::Classify { raw_scores: true };
-    Request { input: Input::Text(text.into()), task, truncate: Truncate::No }
+    Request::new(Input::Text(text.into()), task, Truncate::No)
 }
 
 fn scores(response: &Response) -> Vec<u32> {
@@ -89,7 +89,9 @@ fn a_permit_replaces_the_limit_and_returns_when_its_request_has_left() {
     let submit = |text: &str| {
         let limit = Duration::from_secs(60);
         let length = InputLength::Bytes(text.len());
-        let mut time = engine.reserve([length], Overlong::Truncate(Truncate::No), limit).unwrap();
+        let mut time = engine
+            .reserve([length], Overlong::Truncate(Truncate::No), limit, Flow::default())
+            .unwrap();
         engine.submit_reserved(classify(text), &mut time, permit.clone()).unwrap()
     };
     let pending: Vec<_> = ["one", "two", "three"].map(submit).into();
@@ -133,10 +135,9 @@ fn stopping_answers_what_was_admitted() {
 #[test]
 fn bad_requests_are_refused_and_the_others_go_on() {
     let engine = engine(TaskKind::Embed, small(64));
-    let embed = |input: Input| Request {
-        input,
-        task: Task::Embed { pooling: None, normalize: true, dimensions: None },
-        truncate: Truncate::No,
+    let embed = |input: Input| {
+        let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
+        Request::new(input, task, Truncate::No)
     };
     let refused = |request: Request| engine.submit(request).and_then(|p| p.wait()).unwrap_err();
     assert_eq!(refused(embed(Input::Text(String::new()))), RequestError::Empty);
@@ -147,10 +148,8 @@ fn bad_requests_are_refused_and_the_others_go_on() {
         RequestError::TooLong { limit: 2048, .. }
     ));
     assert!(matches!(refused(classify("text")), RequestError::WrongTask { .. }));
-    let fill = |text: &str, top_k| Request {
-        input: Input::Text(text.into()),
-        task: Task::FillMask { top_k },
-        truncate: Truncate::No,
+    let fill = |text: &str, top_k| {
+        Request::new(Input::Text(text.into()), Task::FillMask { top_k }, Truncate::No)
     };
     assert!(matches!(refused(fill("no mask here", 5)), RequestError::Invalid(_)));
     assert!(matches!(refused(fill(&"[MASK]".repeat(65), 5)), RequestError::Invalid(_)));

@@ -55,7 +55,7 @@ fn start(checkpoint: &Checkpoint, options: LoadOptions) -> Engine {
 }
 
 fn submit(engine: &Engine, input: Input, task: Task) -> Result<Response, RequestError> {
-    engine.submit(Request { input, task, truncate: Truncate::Right })?.wait()
+    engine.submit(Request::new(input, task, Truncate::Right))?.wait()
 }
 
 const RAW: Task = Task::Embed { pooling: None, normalize: false, dimensions: None };

@@ -54,7 +54,7 @@ fn text(n: usize) -> String {
 }
 
 fn alone(engine: &Engine, text: String) -> Answer {
-    let request = Request { input: Input::Text(text), task: EMBED, truncate: Truncate::No };
+    let request = Request::new(Input::Text(text), EMBED, Truncate::No);
     engine.submit(request).unwrap().wait().unwrap().answer
 }
 
@@ -94,7 +94,7 @@ fn texts_are_read_as_they_are_needed_whatever_else_is_in_flight() {
     let others: Vec<_> = (0..8)
         .map(|n| {
             let input = Input::Text(text(n));
-            engine.submit(Request { input, task: EMBED, truncate: Truncate::No }).unwrap()
+            engine.submit(Request::new(input, EMBED, Truncate::No)).unwrap()
         })
         .collect();
     let read = Cell::new(0);

@@ -17,7 +17,7 @@ fn engine(task: TaskKind) -> Engine {
 }
 
 fn run(engine: &Engine, text: &str, task: Task) -> Response {
-    let request = Request { input: Input::Text(text.into()), task, truncate: Truncate::No };
+    let request = Request::new(Input::Text(text.into()), task, Truncate::No);
     engine.submit(request).unwrap().wait().unwrap()
 }
 
@@ -60,7 +60,7 @@ fn hidden_states_do_not_depend_on_the_batch() {
         order.iter().map(|&n| run(&engine, &task(n).0, task(n).1).answer).collect();
     let submit = |text: &str, task: Task| {
         let input = Input::Text(text.into());
-        engine.submit(Request { input, task, truncate: Truncate::No }).unwrap()
+        engine.submit(Request::new(input, task, Truncate::No)).unwrap()
     };
     let first = submit(&"word ".repeat(900), EMBED);
     let together: Vec<_> = order.iter().map(|&n| submit(&task(n).0, task(n).1)).collect();
@@ -91,7 +91,7 @@ fn a_tokens_best_score_is_its_label() {
 fn a_model_without_the_head_refuses() {
     let wrong = |kind, task: Task| {
         let input = Input::Text("a".into());
-        let request = Request { input, task, truncate: Truncate::No };
+        let request = Request::new(input, task, Truncate::No);
         matches!(engine(kind).submit(request).err(), Some(RequestError::WrongTask { .. }))
     };
     assert!(wrong(TaskKind::Classify, Task::EmbedAll));

@@ -45,7 +45,7 @@ fn start(name: &str, kind: TaskKind) -> Engine {
 }
 
 fn answer(engine: &Engine, text: &str, task: Task) -> Answer {
-    let request = Request { input: Input::Text(text.into()), task, truncate: Truncate::No };
+    let request = Request::new(Input::Text(text.into()), task, Truncate::No);
     engine.submit(request).unwrap().wait().unwrap().answer
 }
 

@@ -65,8 +65,7 @@ struct TestCase<'a> {
 
 impl TestCase<'_> {
     fn ask(&self, task: Task) -> Answer {
-        let request =
-            Request { input: Input::Text(self.text.into()), task, truncate: Truncate::No };
+        let request = Request::new(Input::Text(self.text.into()), task, Truncate::No);
         let response = self.engine.submit(request).unwrap().wait().unwrap();
         assert_eq!(
             response.tokens as u64,

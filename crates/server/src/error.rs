@@ -124,6 +124,38 @@ pub enum Refusal {
         /// The limit in seconds.
         seconds: u64,
     },
+    /// The client has more inputs in flight than its share.
+    #[error(
+        "this client has {held} inputs in flight of the {limit} that the model takes (--max-concurrent-requests), and \
+         others wait; send the request again when some are answered"
+    )]
+    OverShare {
+        /// Inputs of the client in flight.
+        held: usize,
+        /// Slots of the engine.
+        limit: usize,
+        /// Predicted time until the queued requests are answered, where it can be predicted.
+        wait: Option<Duration>,
+    },
+    /// The answer is predicted to be later than the request's own deadline.
+    #[error(
+        "the answer is predicted to take {} ms; the limit is {} ms, a part of the deadline of {} ms (`timeout_ms` or \
+         x-request-timeout-ms); try again later, or give the request more time",
+        wait.as_millis(),
+        limit.as_millis(),
+        deadline.as_millis()
+    )]
+    DeadlineTooShort {
+        /// Predicted time until the request and those before it are answered.
+        wait: Duration,
+        /// Upper limit on it: the rest of the deadline's time is for errors of the prediction and for other requests.
+        limit: Duration,
+        /// The deadline, from the arrival of the request.
+        deadline: Duration,
+    },
+    /// The request's own deadline passed before it was answered.
+    #[error("{0}")]
+    DeadlinePassed(String),
     /// The device is lost, or the server is stopping.
     #[error("{0}")]
     Unavailable(String),
@@ -163,7 +195,7 @@ impl From<FailedInput> for Failure {
 }
 
 /// The values of [`Refusal::reason`], and `other`.
-pub const REASONS: [&str; 22] = [
+pub const REASONS: [&str; 25] = [
     "syntax",
     "shape",
     "content_type",
@@ -180,6 +212,9 @@ pub const REASONS: [&str; 22] = [
     "encoding",
     "slow_body",
     "late",
+    "over_share",
+    "deadline_too_short",
+    "deadline_passed",
     "unavailable",
     "no_route",
     "method",
@@ -236,6 +271,7 @@ impl From<RequestError> for Refusal {
                 ),
                 wait: Some(wait.saturating_sub(limit)),
             },
+            RequestError::DeadlinePassed => Refusal::DeadlinePassed(message),
             RequestError::WrongTask { .. } => Refusal::WrongKind(message),
             RequestError::Invalid(_) => Refusal::Invalid(message),
             RequestError::Device(_) | RequestError::NotFinite => Refusal::Backend(message),
@@ -262,7 +298,11 @@ impl Refusal {
     pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
         let wait = match self {
             Refusal::Overloaded { wait, .. } => wait.unwrap_or_default(),
-            Refusal::Unavailable(_) | Refusal::Late { .. } => Duration::ZERO,
+            Refusal::OverShare { wait, .. } => wait.unwrap_or_default(),
+            Refusal::DeadlineTooShort { wait, limit, .. } => wait.saturating_sub(*limit),
+            Refusal::Unavailable(_) | Refusal::Late { .. } | Refusal::DeadlinePassed(_) => {
+                Duration::ZERO
+            }
             _ => return None,
         };
         let seconds = wait.as_secs_f64().ceil() as u64;
@@ -316,6 +356,9 @@ impl Refusal {
             Refusal::Encoding => "encoding",
             Refusal::SlowBody { .. } => "slow_body",
             Refusal::Late { .. } => "late",
+            Refusal::OverShare { .. } => "over_share",
+            Refusal::DeadlineTooShort { .. } => "deadline_too_short",
+            Refusal::DeadlinePassed(_) => "deadline_passed",
             Refusal::Unavailable(_) => "unavailable",
             Refusal::Host(_) => HEAD_REASON,
             Refusal::NoRoute(_) => "no_route",

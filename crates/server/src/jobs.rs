@@ -20,6 +20,7 @@ use crate::error::{FailedInput, Failure, Refusal};
 use crate::footprint::Footprint;
 use crate::memory::Charge;
 use crate::models::ServedModel;
+use crate::terms::Terms;
 
 /// The inputs of one request and the task for each of them.
 pub(crate) struct Job {
@@ -32,6 +33,7 @@ pub(crate) struct Job {
     pub(crate) partial: bool,
     /// The memory that the request may hold.
     pub(crate) charge: Arc<Charge>,
+    pub(crate) terms: Terms,
 }
 
 /// The answer to one input, and how the input was read.
@@ -206,7 +208,8 @@ impl App {
             Chunks::task(&job.task)?;
             chunking.room(&served.engine.model().tokenizer, served.engine.max_tokens())?;
         }
-        let admitted = self.admit(served, job.inputs.iter().map(Input::length), job.overlong)?;
+        let admitted =
+            self.admit(served, job.inputs.iter().map(Input::length), job.overlong, &job.terms)?;
         match job.overlong {
             Overlong::Chunk(chunking) => self.run_in_chunks(served, admitted, job, chunking).await,
             Overlong::Truncate(truncate) => {
@@ -267,9 +270,9 @@ impl App {
         served: &ServedModel,
         inputs: impl IntoIterator<Item = InputLength>,
         overlong: Overlong,
-    ) -> Result<Grant, RequestError> {
-        let limit = self.options.request_timeout;
-        served.admission.admit(&served.engine, inputs, overlong, limit)
+        terms: &Terms,
+    ) -> Result<Grant, Refusal> {
+        served.admission.admit(&served.engine, inputs, overlong, terms)
     }
 
     async fn run_in_chunks(
@@ -368,12 +371,13 @@ impl App {
         job: Job,
         truncate: Truncate,
     ) -> Result<Vec<Result<Response, RequestError>>, Failure> {
-        let Job { inputs, task, partial, charge, .. } = job;
+        let Job { inputs, task, partial, charge, terms, .. } = job;
         let mut inputs = inputs.into_iter();
         let stages = self.observe.model(&served.name);
         let submit = |input: Input, time: &mut Reservation, permit: Permit| {
             stages.record_submission();
-            let request = Request { input, task: task.clone(), truncate };
+            let (deadline, flow) = (terms.deadline(), terms.flow);
+            let request = Request { input, task: task.clone(), truncate, deadline, flow };
             // An input that was cancelled may be on the device still.
             let permit = Arc::new((permit, charge.clone()));
             served.engine.submit_reserved(request, time, permit)
@@ -445,6 +449,7 @@ fn is_of_input(error: &RequestError) -> bool {
         RequestError::Overloaded { .. }
         | RequestError::WaitTooLong { .. }
         | RequestError::TooMuchWork { .. }
+        | RequestError::DeadlinePassed
         | RequestError::WrongTask { .. }
         | RequestError::Device(_)
         | RequestError::DeviceLost(_)

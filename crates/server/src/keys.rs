@@ -101,6 +101,13 @@ impl Keys {
         let known = from_file.iter().chain(&self.single);
         known.fold(Choice::from(0), |found, key| found | key.ct_eq(&given)).into()
     }
+
+    /// Returns a number that distinguishes the request's key from others; `None` if no key is needed. The key must be
+    /// known to be one: see [`Keys::allow`].
+    pub(crate) fn share(&self, headers: &HeaderMap) -> Option<u64> {
+        let given = bearer(headers).filter(|_| self.required())?;
+        hash(given).first_chunk().copied().map(u64::from_le_bytes)
+    }
 }
 
 /// Returns the key of `Authorization: Bearer KEY`; the scheme may be in any case.

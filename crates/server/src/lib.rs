@@ -17,7 +17,8 @@
 //! - `footprint`, [`memory`], `free_memory`: what a request could hold in the host's memory, the budget that it is
 //!   charged to, and freed memory given back.
 //! - `answer`, `offload`: JSON in pieces; work on large data beside the async threads.
-//! - `admission`: which requests are accepted, and how many of their inputs are in flight.
+//! - `admission`, `shares`: which requests are accepted, and how many of their inputs are in flight; slots per client.
+//! - `terms`: when a request's answer is late, its priority, and whose it is.
 //! - `wire`: requests, answers and refusals on the wire, one file per [`Dialect`].
 //! - [`error`]: why a request is refused, independent of the dialect; [`options`]: every limit; [`keys`]: API keys;
 //!   [`lifecycle`]: the phase of the server.
@@ -46,7 +47,9 @@ mod pages;
 mod router;
 mod routes;
 pub mod serve;
+mod shares;
 pub mod startup;
+mod terms;
 mod tokenizer_pool;
 mod wire;
 

@@ -7,18 +7,20 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::HeaderName;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
-use utoipa::OpenApi;
 use utoipa::openapi::example::ExampleBuilder;
-use utoipa::openapi::path::{ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::{OpenApi as Document, RefOr, Required};
+use utoipa::{OpenApi, PartialSchema};
 
 use crate::app::App;
 use crate::examples;
 use crate::models::Models;
 use crate::routes::{self, Route};
+use crate::terms::{PRIORITY, TIMEOUT};
 use crate::wire::Dialect::Native;
 use crate::wire::cohere::CohereError;
 use crate::wire::openai::{OpenAiError, OpenAiErrorBody};
@@ -93,6 +95,11 @@ pub fn document() -> Document {
     let paths = &mut document.paths.paths;
     let table: Vec<Route> = routes::table().into_iter().chain(routes()).collect();
     for route in &table {
+        if route.method == "post"
+            && let Some(operation) = paths.get_mut(route.path).and_then(|item| item.post.as_mut())
+        {
+            operation.parameters = Some(header_parameters());
+        }
         if let Some(item) = route.alias_of.and_then(|path| paths.get(path)).cloned() {
             paths.insert(route.path.into(), with_own_ids(item, route.path));
         }
@@ -106,12 +113,28 @@ pub fn document() -> Document {
                 .parameter_in(ParameterIn::Path)
                 .required(Required::True)
                 .description(Some("Name of the model"))
-                .schema(Some(<String as utoipa::PartialSchema>::schema()));
+                .schema(Some(<String as PartialSchema>::schema()));
             item.parameters = Some(vec![name.build().into()]);
             paths.insert(own, item);
         }
     }
     document
+}
+
+/// Returns the headers that have the terms of a request.
+fn header_parameters() -> Vec<RefOr<Parameter>> {
+    let header = |name: HeaderName, description, schema| {
+        let header = ParameterBuilder::new().name(name.as_str()).parameter_in(ParameterIn::Header);
+        header.description(Some(description)).schema(Some(schema)).build().into()
+    };
+    let timeout = "Milliseconds after which the answer is of no use, from 1 to 86400000; the shorter of this, \
+        `timeout_ms` and --request-timeout counts";
+    let priority =
+        "`batch` gives way to other requests; also vLLM's integer, of which more than 0 is `batch`";
+    vec![
+        header(TIMEOUT, timeout, <u64 as PartialSchema>::schema()),
+        header(PRIORITY, priority, <String as PartialSchema>::schema()),
+    ]
 }
 
 /// Adds to each POST an example per model that can answer it.

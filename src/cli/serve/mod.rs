@@ -236,7 +236,7 @@ fn warm_up(engine: &Engine) -> Result<(), RequestError> {
     engine.probe()?.wait()?;
     let input = Input::Ids(vec![0; WARM_UP_TOKENS.min(engine.max_tokens())]);
     let task = Task::default_for(&engine.model().config.head);
-    engine.submit(Request { input, task, truncate: Truncate::No })?.wait()?;
+    engine.submit(Request::new(input, task, Truncate::No))?.wait()?;
     Ok(())
 }
 

@@ -1,14 +1,16 @@
 //! From waiting requests to one packed batch, and from its rows back to each request.
 //!
-//! [`schedule`] chooses which requests run next, within [`Limits`]; [`pack`] lays them end to end; [`rows`]
-//! is the contract on the rows that they ask for, from packing to handing them back. All of it is pure: it
-//! takes numbers and returns numbers. The queue that requests wait in is [`crate::engine`]'s.
+//! [`schedule`] chooses which requests run next, within [`Limits`]; [`fair`] gives clients equal shares; [`pack`] lays
+//! them end to end; [`rows`] is the contract on the rows that they ask for, from packing to handing them back. All of it
+//! is pure: it takes numbers and returns numbers. The queue that requests wait in is [`crate::engine`]'s.
 
+pub(crate) mod fair;
 pub(crate) mod limits;
 pub(crate) mod pack;
 pub(crate) mod rows;
 pub mod schedule;
 
+pub use fair::{FairClock, Flow, Priority};
 pub use limits::{Limits, MAX_MASKS};
 pub use pack::{PackedBatch, Sequence};
 pub use rows::{LogitRows, OutputRows, RowCounts, RowLayout, Rows};

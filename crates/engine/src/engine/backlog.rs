@@ -7,13 +7,17 @@
 //! bounds it. Batches that take little more than that do not show the speed, and until others have run no wait is
 //! predicted.
 //!
-//! A request is admitted if all work ahead of it and its own would be done within [`USABLE_SHARE`] of its time limit,
-//! in whatever order. Inputs after a request's first may take half of that, and count for no more even if an idle
+//! A request is admitted if the work ahead of it and its own would be done within [`USABLE_SHARE`] of its time limit. Ahead
+//! of it is what its flow has admitted already, and as much of each other flow of its priority; for one of
+//! [`Priority::Batch`](crate::batch::Priority::Batch) all interactive work, too. So a client with much work does not cause that of others to be refused.
+//! Inputs after a request's first may take half of that, and count for no more even if an idle
 //! engine accepted more: they wait for slots, so that requests that begin find room beside a large one.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::batch::Flow;
 use crate::error::RequestError;
 
 /// Share of a time limit that predicted work may fill. The rest is for errors of the prediction.
@@ -42,29 +46,83 @@ pub(super) struct Backlog {
 
 #[derive(Default)]
 struct State {
-    /// Floating-point operations admitted and not done.
-    outstanding: Operations,
+    /// Floating-point operations admitted and not done, of the flows that have any.
+    outstanding: HashMap<Flow, Operations>,
     speed: Speed,
     text: TextSize,
 }
 
-/// Floating-point operations: of everything admitted, and of inputs after their request's first. Integers, whose sums
-/// return to zero.
-#[derive(Debug, Default, Clone, Copy)]
+/// Floating-point operations: of requests' first inputs, and of those after them. Integers, whose sums return to zero.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Operations {
-    all: u128,
+    first: u128,
     further: u128,
 }
 
 impl Operations {
-    fn add(&mut self, flops: u64, further: bool) {
-        self.all += u128::from(flops);
-        self.further += if further { flops.into() } else { 0 };
+    fn new(flops: u64, further: bool) -> Operations {
+        let flops = u128::from(flops);
+        if further {
+            Operations { first: 0, further: flops }
+        } else {
+            Operations { first: flops, further: 0 }
+        }
     }
 
-    fn subtract(&mut self, flops: u64, further: bool) {
-        self.all -= u128::from(flops);
-        self.further -= if further { flops.into() } else { 0 };
+    fn plus(self, other: Operations) -> Operations {
+        Operations { first: self.first + other.first, further: self.further + other.further }
+    }
+
+    fn minus(self, other: Operations) -> Operations {
+        Operations { first: self.first - other.first, further: self.further - other.further }
+    }
+
+    /// Returns so many times the operations, but no more than `most`.
+    fn times_up_to(self, count: u128, most: Operations) -> Operations {
+        Operations {
+            first: self.first.saturating_mul(count).min(most.first),
+            further: self.further.saturating_mul(count).min(most.further),
+        }
+    }
+
+    fn all(self) -> u128 {
+        self.first + self.further
+    }
+}
+
+impl State {
+    fn add(&mut self, flow: Flow, more: Operations) {
+        if more != Operations::default() {
+            let outstanding = self.outstanding.entry(flow).or_default();
+            *outstanding = outstanding.plus(more);
+        }
+    }
+
+    fn subtract(&mut self, flow: Flow, done: Operations) {
+        let Some(outstanding) = self.outstanding.get_mut(&flow) else { return };
+        *outstanding = outstanding.minus(done);
+        if *outstanding == Operations::default() {
+            self.outstanding.remove(&flow);
+        }
+    }
+
+    fn all(&self) -> Operations {
+        self.outstanding.values().copied().fold(Operations::default(), Operations::plus)
+    }
+
+    /// Returns what is done by the time that `more` of a flow is done, which has its turn after the flow's other work.
+    fn until(&self, flow: Flow, more: Operations) -> Operations {
+        let (mut before, mut beside, mut flows) = (Operations::default(), more, 0_u128);
+        for (other, work) in &self.outstanding {
+            if other.priority == flow.priority {
+                beside = beside.plus(*work);
+                flows += u128::from(*other != flow);
+            } else if other.priority < flow.priority {
+                before = before.plus(*work);
+            }
+        }
+        let own = self.outstanding.get(&flow).copied().unwrap_or_default().plus(more);
+        own.times_up_to(flows + 1, beside).plus(before)
     }
 }
 
@@ -131,9 +189,9 @@ impl Backlog {
     }
 
     /// Adds work without asking whether it can be done in time.
-    pub(super) fn add(self: &Arc<Backlog>, flops: u64) -> Work {
-        self.state().outstanding.add(flops, false);
-        Work { backlog: self.clone(), flops, further: false }
+    pub(super) fn add(self: &Arc<Backlog>, flops: u64, flow: Flow) -> Work {
+        self.state().add(flow, Operations::new(flops, false));
+        Work { backlog: self.clone(), flow, flops, further: false }
     }
 
     /// Reserves the time for a request's first input and for all others, if everything can be done within `limit`, if
@@ -146,18 +204,18 @@ impl Backlog {
         first: u64,
         further: u64,
         limit: Duration,
+        flow: Flow,
     ) -> Result<Reservation, RequestError> {
         let mut state = self.state();
-        let mut sum = state.outstanding;
-        sum.add(first, false);
-        sum.add(further, true);
-        if state.outstanding.all > 0
+        let more = Operations { first: first.into(), further: further.into() };
+        if !state.outstanding.is_empty()
             && let Some(speed) = state.speed.flops_per_second()
         {
             let usable = limit.as_secs_f64() * USABLE_SHARE;
             let usable_further = usable * FURTHER_SHARE;
-            let wait_further = sum.further as f64 / speed;
-            let wait = (sum.all - sum.further) as f64 / speed + wait_further.min(usable_further);
+            let until = state.until(flow, more);
+            let wait_further = until.further as f64 / speed;
+            let wait = until.first as f64 / speed + wait_further.min(usable_further);
             if further > 0 && wait_further > usable_further {
                 let (wait, limit) = (to_duration(wait_further), to_duration(usable_further));
                 return Err(RequestError::TooMuchWork { wait, limit });
@@ -167,8 +225,8 @@ impl Backlog {
                 return Err(RequestError::WaitTooLong { wait, limit });
             }
         }
-        state.outstanding = sum;
-        let work = |flops, further| Work { backlog: self.clone(), flops, further };
+        state.add(flow, more);
+        let work = |flops, further| Work { backlog: self.clone(), flow, flops, further };
         Ok(Reservation { first: Some(work(first, false)), further: work(further, true) })
     }
 
@@ -190,13 +248,14 @@ impl Backlog {
     /// Predicts how long the work that waits or runs takes; `None` while the speed is not known.
     pub(super) fn predict_wait(&self) -> Option<Duration> {
         let state = self.state();
-        Some(to_duration(state.outstanding.all as f64 / state.speed.flops_per_second()?))
+        Some(to_duration(state.all().all() as f64 / state.speed.flops_per_second()?))
     }
 }
 
 /// Work that was admitted and is not done: counted in its [`Backlog`] until it is dropped.
 pub(crate) struct Work {
     backlog: Arc<Backlog>,
+    flow: Flow,
     flops: u64,
     further: bool,
 }
@@ -209,8 +268,8 @@ impl Work {
     /// Corrects a prediction.
     pub(super) fn set(&mut self, flops: u64) {
         let mut state = self.backlog.state();
-        state.outstanding.subtract(self.flops, self.further);
-        state.outstanding.add(flops, self.further);
+        state.subtract(self.flow, Operations::new(self.flops, self.further));
+        state.add(self.flow, Operations::new(flops, self.further));
         drop(state);
         self.flops = flops;
     }
@@ -219,7 +278,7 @@ impl Work {
     fn split(&mut self, flops: u64) -> Work {
         let flops = flops.min(self.flops);
         self.flops -= flops;
-        Work { backlog: self.backlog.clone(), flops, further: self.further }
+        Work { backlog: self.backlog.clone(), flow: self.flow, flops, further: self.further }
     }
 }
 
@@ -245,6 +304,7 @@ impl Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::Priority;
 
     const LIMIT: Duration = Duration::from_secs(10);
 
@@ -305,12 +365,12 @@ mod tests {
     #[test]
     fn a_request_is_refused_if_all_work_would_take_more_than_four_fifths_of_its_limit() {
         let backlog = at_100_per_second();
-        let first = backlog.reserve(5000, 0, LIMIT).expect("nothing else waits");
-        assert!(is_late(backlog.reserve(1, 0, LIMIT)));
+        let first = backlog.reserve(5000, 0, LIMIT, Flow::default()).expect("nothing else waits");
+        assert!(is_late(backlog.reserve(1, 0, LIMIT, Flow::default())));
         drop(first);
-        let _most = backlog.reserve(790, 0, LIMIT).expect("7.9 s");
-        assert!(is_late(backlog.reserve(20, 0, LIMIT)));
-        let _last = backlog.reserve(5, 0, LIMIT).expect("8 s");
+        let _most = backlog.reserve(790, 0, LIMIT, Flow::default()).expect("7.9 s");
+        assert!(is_late(backlog.reserve(20, 0, LIMIT, Flow::default())));
+        let _last = backlog.reserve(5, 0, LIMIT, Flow::default()).expect("8 s");
         let wait = backlog.predict_wait().expect("batches have run").as_secs_f64();
         assert!((7.9..8.0).contains(&wait), "{wait}");
     }
@@ -318,17 +378,41 @@ mod tests {
     #[test]
     fn inputs_after_the_first_leave_half_of_the_time_to_other_requests() {
         let backlog = at_100_per_second();
-        let _large = backlog.reserve(10, 5000, LIMIT).expect("nothing else waits");
-        let refused = backlog.reserve(10, 1, LIMIT).map(drop);
+        let _large = backlog.reserve(10, 5000, LIMIT, Flow::default()).expect("nothing else waits");
+        let refused = backlog.reserve(10, 1, LIMIT, Flow::default()).map(drop);
         assert!(matches!(refused, Err(RequestError::TooMuchWork { .. })), "{refused:?}");
-        let _small = backlog.reserve(380, 0, LIMIT).expect("3.9 s beside 4 s of the large one");
-        assert!(is_late(backlog.reserve(20, 0, LIMIT)));
+        let _small = backlog
+            .reserve(380, 0, LIMIT, Flow::default())
+            .expect("3.9 s beside 4 s of the large one");
+        assert!(is_late(backlog.reserve(20, 0, LIMIT, Flow::default())));
+    }
+
+    #[test]
+    fn a_client_with_much_work_is_refused_and_others_are_not() {
+        let backlog = at_100_per_second();
+        let flow = |share, priority| Flow { share, priority };
+        let [many, few, other] = [1, 2, 3].map(|share| flow(share, Priority::Interactive));
+        let flood = backlog.reserve(790, 0, LIMIT, many).expect("nothing else waits");
+        assert!(is_late(backlog.reserve(20, 0, LIMIT, many)));
+        let own = backlog.reserve(100, 0, LIMIT, few).expect("2 s: it takes turns with one other");
+        assert!(is_late(backlog.reserve(310, 0, LIMIT, few)), "8.2 s");
+        let third = backlog.reserve(200, 0, LIMIT, other).expect("6 s of three");
+        assert!(is_late(backlog.reserve(170, 0, LIMIT, few)), "8.1 s of three");
+        drop(own);
+        // Batch work waits for all of it, and interactive work for no batch work.
+        let batch = flow(4, Priority::Batch);
+        assert!(is_late(backlog.reserve(1, 0, LIMIT, batch)));
+        drop((flood, third));
+        let _batch = backlog.reserve(5000, 0, LIMIT, batch).expect("nothing else waits");
+        assert!(backlog.reserve(790, 0, LIMIT, few).is_ok());
+        assert!(is_late(backlog.reserve(790, 0, LIMIT, flow(5, Priority::Batch))));
     }
 
     #[test]
     fn without_a_speed_anything_is_accepted() {
         let backlog = Arc::new(Backlog::default());
-        let accepted = [(); 3].map(|()| backlog.reserve(u64::MAX, u64::MAX, LIMIT));
+        let accepted =
+            [(); 3].map(|()| backlog.reserve(u64::MAX, u64::MAX, LIMIT, Flow::default()));
         assert!(accepted.iter().all(Result::is_ok));
         assert_eq!(backlog.predict_wait(), None);
     }
@@ -348,7 +432,7 @@ mod tests {
         for _ in 0..200 {
             let (first, further) = (random.u64(..1 << 50), random.u64(..1 << 55));
             let mut reservation =
-                backlog.reserve(first, further, LIMIT).expect("no speed is known");
+                backlog.reserve(first, further, LIMIT, Flow::default()).expect("no speed is known");
             let mut works: Vec<Work> =
                 (0..random.usize(..5)).map(|_| reservation.next(random.u64(..1 << 53))).collect();
             works.iter_mut().for_each(|work| work.set(random.u64(..1 << 50)));
@@ -356,7 +440,6 @@ mod tests {
                 drop(reservation);
             }
         }
-        let Operations { all, further } = backlog.state().outstanding;
-        assert_eq!((all, further), (0, 0));
+        assert_eq!(backlog.state().outstanding, HashMap::new());
     }
 }

@@ -24,14 +24,8 @@ use crate::model::Model;
 pub(super) fn device_loop(shared: &Shared, mut device: Device) {
     // However the loop ends, a panic included: no caller waits for an answer that cannot come.
     let _guard = QueueGuard(shared);
-    let waiting = |requests: &[TokenizedRequest]| {
-        requests.iter().map(TokenizedRequest::waiting).collect::<Vec<QueuedRequest>>()
-    };
-    let choose =
-        |requests: &[TokenizedRequest]| schedule::next_batch(&waiting(requests), shared.limits);
-    let choose_full = |requests: &[TokenizedRequest]| {
-        schedule::next_full_batch(&waiting(requests), shared.limits)
-    };
+    let choose = |waiting: &[QueuedRequest]| schedule::next_batch(waiting, shared.limits);
+    let choose_full = |waiting: &[QueuedRequest]| schedule::next_full_batch(waiting, shared.limits);
     let mut free_since = Instant::now();
     let mut ahead = None;
     loop {
@@ -202,10 +196,6 @@ fn answer_all(
 }
 
 impl TokenizedRequest {
-    pub(super) fn waiting(&self) -> QueuedRequest {
-        QueuedRequest { tokens: self.tokens.ids.len(), masks: self.rows.masks() }
-    }
-
     fn sequence(&self) -> Sequence<'_> {
         Sequence { token_ids: &self.tokens.ids, wants: &self.rows }
     }
@@ -215,6 +205,9 @@ impl TokenizedRequest {
             Ok(answer) => answer,
             Err(error) => return self.fail(error),
         };
+        if self.slot.is_late(Instant::now()) {
+            return self.fail(RequestError::DeadlinePassed);
+        }
         let timings = Timings {
             tokenize: self.tokenized - self.admitted,
             queue: times.turn - self.tokenized,
@@ -316,7 +309,7 @@ mod tests {
     fn request(words: usize) -> Request {
         let input = Input::Text("word ".repeat(words));
         let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
-        Request { input, task, truncate: Truncate::No }
+        Request::new(input, task, Truncate::No)
     }
 
     /// An engine for two sequences per batch, the calls its device gets, and the sender that lets its first

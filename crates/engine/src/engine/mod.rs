@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `request.rs` | a request at each of its stages, and the response |
 //! | `backlog.rs` | the work ahead, and how long it takes: whether a request can be answered in time |
-//! | `queue.rs` | slots, and waiting in order of arrival |
+//! | `queue.rs`, `queue_state.rs`, `slot.rs` | slots, waiting for one's turn, deadlines |
 //! | `tokenizer_loop.rs`, `device_loop.rs` | the threads |
 //! | `watch.rs` | what the device thread does now, as others see it |
 //! | `pending.rs` | the caller's end: wait, await, cancel |
@@ -20,9 +20,11 @@ mod backlog;
 mod device_loop;
 mod pending;
 mod queue;
+mod queue_state;
 mod request;
 mod shared;
 mod short_batches;
+mod slot;
 mod texts;
 mod tokenizer_loop;
 mod watch;
@@ -41,12 +43,13 @@ use self::queue::Queue;
 use self::request::{AdmittedRequest, TokenizedRequest};
 pub use self::request::{BatchInfo, Request, Response, Timings};
 use self::shared::Shared;
+use self::slot::Terms;
 pub use self::texts::{TextAnswer, TextAnswers, TextTask};
 use self::tokenizer_loop::tokenizer_loop;
 use self::watch::Watch;
 pub use self::watch::{BatchReport, Pulse, RunningBatch};
 use crate::backend::{ArenaUsage, Backend, DeviceMemory};
-use crate::batch::Limits;
+use crate::batch::{Flow, Limits, Priority};
 use crate::device::{Device, DeviceInfo, DeviceOptions, MemoryPlan};
 use crate::error::{LoadError, RequestError};
 use crate::model::Model;
@@ -87,6 +90,7 @@ impl Default for EngineOptions {
 pub struct Engine {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    tokenizer_threads: usize,
 }
 
 impl Engine {
@@ -138,30 +142,44 @@ impl Engine {
             })
         };
         let mut threads = Vec::new();
-        for n in 0..options.tokenizer_threads.max(1) {
+        let tokenizer_threads = options.tokenizer_threads.max(1);
+        for n in 0..tokenizer_threads {
             let shared = shared.clone();
             threads
                 .push(spawn(format!("tokenize-{n}"), Box::new(move || tokenizer_loop(&shared)))?);
         }
+        // It ends with the device's thread.
+        let for_deadlines = shared.clone();
+        let expire_late = move || for_deadlines.queue.expire_late();
+        threads.push(spawn("deadlines".into(), Box::new(expire_late))?);
         let for_device = shared.clone();
         threads.push(spawn("device".into(), Box::new(move || device_loop(&for_device, device)))?);
-        Ok(Engine { shared, threads })
+        Ok(Engine { shared, threads, tokenizer_threads })
     }
 
     /// Admits a request or rejects it at once. Never blocks.
     ///
     /// # Errors
     /// [`RequestError::Overloaded`] if every slot is taken, [`RequestError::WrongTask`] and
-    /// [`RequestError::Invalid`] for a task that the model cannot do, [`RequestError::Stopped`] and
+    /// [`RequestError::Invalid`] for a task that the model cannot do, [`RequestError::WaitTooLong`] and
+    /// [`RequestError::DeadlinePassed`] for a deadline that cannot be met, [`RequestError::Stopped`] and
     /// [`RequestError::DeviceLost`] if the engine no longer runs. Errors in the input come with the answer.
     pub fn submit(&self, request: Request) -> Result<Pending, RequestError> {
-        let work =
-            self.shared.backlog.add(self.predict_flops(request.input.length(), request.truncate));
+        let flops = self.predict_flops(request.input.length(), request.truncate);
+        let backlog = &self.shared.backlog;
+        let work = match request.deadline {
+            None => backlog.add(flops, request.flow),
+            Some(deadline) => {
+                let limit = deadline.saturating_duration_since(Instant::now());
+                backlog.reserve(flops, 0, limit, request.flow)?.next(flops)
+            }
+        };
         self.admit(request, work, None)
     }
 
-    /// Reserves the time for the inputs of one request, or rejects all of them at once: the inputs and all work ahead
-    /// of them must be done within four fifths of `limit`, as far as the engine can predict. An idle engine, and one
+    /// Reserves the time for the inputs of one request, or rejects all of them at once: the inputs and the work ahead
+    /// of them must be done within four fifths of `limit`, as far as the engine can predict. Ahead of them is other work of
+    /// their flow, as much of each other flow, and before batch requests all interactive ones. An idle engine, and one
     /// that has not run long enough to know its speed, accept anything.
     ///
     /// # Errors
@@ -171,6 +189,7 @@ impl Engine {
         inputs: impl IntoIterator<Item = InputLength>,
         overlong: Overlong,
         limit: Duration,
+        flow: Flow,
     ) -> Result<Reservation, RequestError> {
         let flops = |length: InputLength| match overlong {
             Overlong::Truncate(truncate) => self.predict_flops(length, truncate),
@@ -185,7 +204,7 @@ impl Engine {
         };
         let first = of_first.min(self.shared.flops(longest));
         let further = inputs.fold(of_first - first, u64::saturating_add);
-        self.shared.backlog.reserve(first, further, limit)
+        self.shared.backlog.reserve(first, further, limit, flow)
     }
 
     /// Admits a request of a caller that bounds its requests in flight itself, by as many permits as
@@ -207,7 +226,8 @@ impl Engine {
     /// Admits a request beyond the limit on concurrent requests, for a caller that bounds its own.
     fn submit_permitted(&self, request: Request, permit: Permit) -> Result<Pending, RequestError> {
         let flops = self.predict_flops(request.input.length(), request.truncate);
-        self.admit(request, self.shared.backlog.add(flops), Some(permit))
+        let work = self.shared.backlog.add(flops, request.flow);
+        self.admit(request, work, Some(permit))
     }
 
     fn admit(
@@ -220,8 +240,12 @@ impl Engine {
         request.task.check(&shared.model)?;
         let (reply, receiver) = oneshot::channel();
         let admitted = Instant::now();
+        let terms = Terms { flow: request.flow, deadline: request.deadline };
+        if terms.deadline.is_some_and(|deadline| deadline <= admitted) {
+            return Err(RequestError::DeadlinePassed);
+        }
         let make = |slot| AdmittedRequest { slot, request, reply, admitted };
-        let id = shared.queue.admit(permit, work, make).map_err(|error| match error {
+        let id = shared.queue.admit(permit, work, terms, make).map_err(|error| match error {
             RequestError::Stopped => shared.stopped_error(),
             RequestError::Overloaded { .. } => self.overloaded_error(),
             other => other,
@@ -294,7 +318,7 @@ impl Engine {
             tokenized: now,
         };
         // No work to wait for: an engine that only shows that it answers is idle.
-        let work = shared.backlog.add(0);
+        let work = shared.backlog.add(0, Flow::default());
         let id = shared.queue.admit_tokenized(work, tokenized);
         let id = id.map_err(|_| shared.stopped_error())?;
         Ok(Pending::new(shared, id, receiver))
@@ -334,12 +358,18 @@ impl Engine {
 
     /// Returns the number of tokenizer threads.
     pub fn tokenizer_threads(&self) -> usize {
-        self.threads.len() - 1
+        self.tokenizer_threads
     }
 
     /// Returns the number of requests admitted and not yet answered.
     pub fn in_flight(&self) -> usize {
         self.shared.queue.taken()
+    }
+
+    /// Returns the number of requests of a priority that wait for a tokenizer or for the device. Batch requests that have
+    /// waited for [`AGING`](crate::schedule::AGING) count as interactive.
+    pub fn waiting(&self, priority: Priority) -> usize {
+        self.shared.queue.waiting(priority)
     }
 
     /// Returns the number of batches handed to the device since the start.

@@ -1,104 +1,47 @@
 //! Admission and waiting: a bounded number of slots between the callers and the device.
 //!
 //! A request is admitted, then tokenized, then taken for a batch, and holds its slot until it is answered.
-//! Admission is O(1): a slot is free or it is not. A caller that goes away removes its request at once. Closing
-//! the queue rejects new requests and lets the waiting ones be answered. Long texts never occupy all of the tokenizer
-//! threads: short ones pass those that wait. Which requests form a batch is not decided here: see
-//! [`crate::batch::schedule`].
+//! Admission is O(1): a slot is free or it is not. A caller that goes away removes its request at once, and so does a
+//! deadline that passes. Closing the queue rejects new requests and lets the waiting ones be answered. Requests are
+//! tokenized in the order of [`crate::batch::schedule`], which also decides which form a batch; but long texts never occupy
+//! all of the tokenizer threads: short ones pass those that wait.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use super::backlog::Work;
+use super::queue_state::QueueState;
+use super::slot::{Slot, SlotHolder, Terms};
+use crate::batch::Priority;
+use crate::batch::schedule::QueuedRequest;
 use crate::error::RequestError;
 
 /// A caller's own bound on requests in flight, as a value that frees a share of it when its last clone is dropped.
 pub type Permit = Arc<dyn Send + Sync>;
-
-/// A request's share of the queue's capacity, from admission to the answer; freed when dropped.
-pub(crate) struct Slot {
-    /// Unique in this queue, ascending by arrival.
-    pub(crate) id: u64,
-    taken: Arc<AtomicUsize>,
-    /// Freed with the slot: a cancelled request may still be on the device when its caller has gone.
-    _permit: Option<Permit>,
-    /// Done when the slot is freed.
-    pub(crate) work: Work,
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.taken.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// A request in the queue.
-pub(crate) trait SlotHolder {
-    fn slot(&self) -> &Slot;
-
-    /// Returns whether its text takes a tokenizer thread for long.
-    fn is_long(&self) -> bool {
-        false
-    }
-}
 
 /// The queue: `A` is admitted and waits to be tokenized, `T` is tokenized and waits for a batch.
 pub(crate) struct Queue<A, T> {
     state: Mutex<QueueState<A, T>>,
     on_admitted: Condvar,
     on_tokenized: Condvar,
+    /// The next deadline is earlier than before, or the queue is abandoned.
+    on_deadline: Condvar,
     taken: Arc<AtomicUsize>,
     capacity: usize,
     /// Upper limit on long texts that are tokenized at once.
     long_max: usize,
 }
 
-struct QueueState<A, T> {
-    admitted: VecDeque<A>,
-    /// In order of arrival.
-    tokenized: Vec<T>,
-    /// Requests being tokenized, which are in neither list.
-    tokenizing: usize,
-    /// Those of them with long texts.
-    tokenizing_long: usize,
-    next_id: u64,
-    closed: bool,
-    /// No thread takes batches any more.
-    abandoned: bool,
-}
-
-impl<A, T> QueueState<A, T> {
-    /// Takes the tokenized requests at these indices, which ascend.
-    fn take(&mut self, chosen: &[usize]) -> Vec<T> {
-        let Some(last) = chosen.last() else { return Vec::new() };
-        let (mut index, mut chosen) = (0, chosen.iter().peekable());
-        let is_chosen = |_: &mut T| {
-            let found = chosen.next_if_eq(&&index).is_some();
-            index += 1;
-            found
-        };
-        // One pass, which closes the gaps as it goes: this happens under the lock that admission needs.
-        self.tokenized.extract_if(..=*last, is_chosen).collect()
-    }
-}
-
 impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
     /// Returns a queue with so many slots, for so many tokenizer threads: all but one of several take long texts.
     pub(crate) fn new(capacity: usize, tokenizer_threads: usize) -> Self {
-        let state = QueueState {
-            admitted: VecDeque::new(),
-            tokenized: Vec::new(),
-            tokenizing: 0,
-            tokenizing_long: 0,
-            next_id: 0,
-            closed: false,
-            abandoned: false,
-        };
+        let state = QueueState::new();
         Queue {
             state: Mutex::new(state),
             on_admitted: Condvar::new(),
             on_tokenized: Condvar::new(),
+            on_deadline: Condvar::new(),
             taken: Arc::new(AtomicUsize::new(0)),
             capacity,
             long_max: tokenizer_threads.saturating_sub(1).max(1),
@@ -116,6 +59,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         &self,
         permit: Option<Permit>,
         work: Work,
+        terms: Terms,
         make: impl FnOnce(Slot) -> A,
     ) -> Result<u64, RequestError> {
         let mut state = self.lock();
@@ -123,9 +67,10 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         if permit.is_none() && !state.closed && full {
             return Err(RequestError::Overloaded { limit: self.capacity, wait: None });
         }
-        let slot = self.take_slot(&mut state, permit, work)?;
+        let slot = self.take_slot(&mut state, permit, work, terms)?;
         let id = slot.id;
-        state.admitted.push_back(make(slot));
+        state.push_admitted(make(slot));
+        self.watch_deadline(&mut state, terms);
         drop(state);
         self.on_admitted.notify_one();
         Ok(id)
@@ -139,9 +84,9 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         make: impl FnOnce(Slot) -> T,
     ) -> Result<u64, RequestError> {
         let mut state = self.lock();
-        let slot = self.take_slot(&mut state, None, work)?;
+        let slot = self.take_slot(&mut state, None, work, Terms::default())?;
         let id = slot.id;
-        state.tokenized.push(make(slot));
+        state.push_tokenized(make(slot));
         drop(state);
         self.on_tokenized.notify_one();
         Ok(id)
@@ -152,6 +97,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         state: &mut QueueState<A, T>,
         permit: Option<Permit>,
         work: Work,
+        terms: Terms,
     ) -> Result<Slot, RequestError> {
         if state.closed {
             return Err(RequestError::Stopped);
@@ -159,7 +105,60 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         self.taken.fetch_add(1, Ordering::AcqRel);
         let id = state.next_id;
         state.next_id += 1;
-        Ok(Slot { id, taken: self.taken.clone(), _permit: permit, work })
+        let (taken, admitted) = (self.taken.clone(), Instant::now());
+        Ok(Slot { id, terms, start: 0, admitted, taken, _permit: permit, work })
+    }
+
+    /// Lets [`Queue::expire_late`] wake for the deadline of a request that waits now.
+    fn watch_deadline(&self, state: &mut QueueState<A, T>, terms: Terms) {
+        let Some(deadline) = terms.deadline else { return };
+        if state.next_deadline.is_none_or(|next| deadline < next) {
+            state.next_deadline = Some(deadline);
+            self.on_deadline.notify_one();
+        }
+    }
+
+    /// Answers requests as their deadlines pass while they wait, until the queue is abandoned.
+    pub(crate) fn expire_late(&self) {
+        let mut state = self.lock();
+        while !state.abandoned {
+            let now = Instant::now();
+            state = match state.next_deadline {
+                Some(next) if next <= now => self.expire(state, now),
+                Some(next) => {
+                    let waited = self.on_deadline.wait_timeout(state, next - now);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.on_deadline.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// Answers the requests whose deadlines have passed, without the lock.
+    fn expire<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, QueueState<A, T>>,
+        now: Instant,
+    ) -> MutexGuard<'a, QueueState<A, T>> {
+        let (admitted, tokenized) = state.take_late(now);
+        if admitted.is_empty() && tokenized.is_empty() {
+            return state;
+        }
+        drop(state);
+        admitted.into_iter().for_each(SlotHolder::expire);
+        tokenized.into_iter().for_each(SlotHolder::expire);
+        // A closed queue may be empty now, which the threads that wait for its end have to see.
+        self.on_admitted.notify_all();
+        self.on_tokenized.notify_all();
+        self.lock()
+    }
+
+    /// Returns the number of requests of a priority that wait to be tokenized or for a batch.
+    pub(crate) fn waiting(&self, priority: Priority) -> usize {
+        let state = self.lock();
+        let admitted = state.admitted.iter().map(SlotHolder::slot);
+        let slots = admitted.chain(state.tokenized.iter().map(SlotHolder::slot));
+        slots.filter(|slot| slot.terms.flow.priority == priority).count()
     }
 
     /// Returns the number of slots.
@@ -172,14 +171,14 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         self.taken.load(Ordering::Acquire)
     }
 
-    /// Takes the next request to tokenize, blocking until there is one: the first, or the first short one while as
+    /// Takes the next request to tokenize, blocking until there is one: the one whose turn it is, or a short one while as
     /// many long ones are being tokenized as may be. `None` once the queue is closed and empty.
     pub(crate) fn take_admitted(&self) -> Option<A> {
         let mut state = self.lock();
         loop {
-            let any = state.tokenizing_long < self.long_max;
-            let next = state.admitted.iter().position(|request| any || !request.is_long());
-            if let Some(request) = next.and_then(|next| state.admitted.remove(next)) {
+            state = self.expire(state, Instant::now());
+            let long_too = state.tokenizing_long < self.long_max;
+            if let Some(request) = state.take_admitted(long_too) {
                 state.tokenizing += 1;
                 state.tokenizing_long += usize::from(request.is_long());
                 return Some(request);
@@ -199,9 +198,8 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         state.tokenizing_long -= usize::from(was_long);
         let rejected = match request {
             Some(request) if !state.abandoned => {
-                let id = request.slot().id;
-                let at = state.tokenized.partition_point(|other| other.slot().id < id);
-                state.tokenized.insert(at, request);
+                self.watch_deadline(&mut state, request.slot().terms);
+                state.push_tokenized(request);
                 None
             }
             late => late,
@@ -217,12 +215,15 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
 
     /// Takes the tokenized requests whose indices `choose` returns, blocking until there is one to choose.
     /// `None` once the queue is closed and empty.
-    pub(crate) fn take_batch(&self, choose: impl Fn(&[T]) -> Vec<usize>) -> Option<Vec<T>> {
+    pub(crate) fn take_batch(
+        &self,
+        choose: impl Fn(&[QueuedRequest]) -> Vec<usize>,
+    ) -> Option<Vec<T>> {
         let mut state = self.lock();
         loop {
+            state = self.expire(state, Instant::now());
             if !state.tokenized.is_empty() {
-                let chosen = choose(&state.tokenized);
-                return Some(state.take(&chosen));
+                return state.take_batch(|waiting| Some(choose(waiting)));
             }
             if state.closed && state.admitted.is_empty() && state.tokenizing == 0 {
                 return None;
@@ -234,22 +235,17 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
     /// Takes the tokenized requests whose indices `choose` returns, if it returns any. Never blocks.
     pub(crate) fn try_take_batch(
         &self,
-        choose: impl Fn(&[T]) -> Option<Vec<usize>>,
+        choose: impl Fn(&[QueuedRequest]) -> Option<Vec<usize>>,
     ) -> Option<Vec<T>> {
-        let mut state = self.lock();
-        let chosen = choose(&state.tokenized)?;
-        Some(state.take(&chosen))
+        self.expire(self.lock(), Instant::now()).take_batch(choose)
     }
 
     /// Removes a request that still waits. One that is being tokenized or runs stays.
     pub(crate) fn cancel(&self, id: u64) {
         let mut state = self.lock();
-        let at = state.admitted.iter().position(|request| request.slot().id == id);
-        let admitted = at.and_then(|at| state.admitted.remove(at));
-        let at = state.tokenized.iter().position(|request| request.slot().id == id);
-        let tokenized = at.map(|at| state.tokenized.remove(at));
+        let cancelled = state.remove(id);
         drop(state);
-        drop((admitted, tokenized));
+        drop(cancelled);
         // A closed queue may be empty now, which the thread that waits for its end has to see.
         self.on_tokenized.notify_all();
     }
@@ -265,6 +261,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         drop(state);
         drop((admitted, tokenized));
         self.on_admitted.notify_all();
+        self.on_deadline.notify_all();
     }
 
     /// Rejects requests from now on and wakes every waiting thread.
@@ -278,6 +275,8 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::schedule::next_batch;
+    use crate::batch::{Flow, Limits};
     use crate::engine::backlog::Backlog;
 
     struct Waits(Slot, bool);
@@ -287,9 +286,19 @@ mod tests {
             &self.0
         }
 
+        fn slot_mut(&mut self) -> &mut Slot {
+            &mut self.0
+        }
+
+        fn cost(&self) -> usize {
+            1
+        }
+
         fn is_long(&self) -> bool {
             self.1
         }
+
+        fn expire(self) {}
     }
 
     fn short(slot: Slot) -> Waits {
@@ -297,13 +306,13 @@ mod tests {
     }
 
     fn work() -> Work {
-        Arc::new(Backlog::default()).add(1)
+        Arc::new(Backlog::default()).add(1, Flow::default())
     }
 
     fn queue(requests: usize) -> Queue<Waits, Waits> {
         let queue = Queue::new(requests, 3);
         for _ in 0..requests {
-            queue.admit(None, work(), short).expect("a slot is free");
+            queue.admit(None, work(), Terms::default(), short).expect("a slot is free");
         }
         queue
     }
@@ -319,11 +328,37 @@ mod tests {
         assert!(queue.try_take_batch(|_| Some(Vec::new())).is_some_and(|none| none.is_empty()));
     }
 
+    /// Takes a batch of one request and returns its id.
+    fn take_one(queue: &Queue<Waits, Waits>) -> Option<u64> {
+        let limits = Limits { max_batch_tokens: 9, max_batch_sequences: 1, max_masks: 0 };
+        let taken = queue.take_batch(|waiting| next_batch(waiting, limits))?;
+        taken.first().map(|request| request.0.id)
+    }
+
+    #[test]
+    fn clients_take_turns_at_the_tokenizers_and_each_keeps_its_order() {
+        let queue: Queue<Waits, Waits> = Queue::new(9, 1);
+        for share in [1, 1, 1, 2, 2] {
+            let terms = Terms { flow: Flow { share, ..Flow::default() }, deadline: None };
+            queue.admit(None, work(), terms, short).expect("a slot is free");
+        }
+        queue.cancel(1);
+        let mut taken: Vec<Waits> = (0..4).filter_map(|_| queue.take_admitted()).collect();
+        assert_eq!(taken.iter().map(|request| request.0.id).collect::<Vec<_>>(), [0, 3, 2, 4]);
+        // Those that are tokenized early do not pass others of their client.
+        taken.reverse();
+        taken.into_iter().for_each(|request| queue.put_tokenized(Some(request), false));
+        let order = [(); 4].map(|()| take_one(&queue));
+        assert_eq!(order, [0, 3, 2, 4].map(Some));
+    }
+
     #[test]
     fn a_permit_is_held_beyond_the_capacity_and_as_long_as_the_slot() {
         let queue = queue(1);
         let permit = Arc::new(());
-        queue.admit(Some(permit.clone()), work(), short).expect("the caller bounds it");
+        queue
+            .admit(Some(permit.clone()), work(), Terms::default(), short)
+            .expect("the caller bounds it");
         queue.put_tokenized(queue.take_admitted(), false);
         let held = queue.take_admitted();
         assert_eq!((queue.taken(), Arc::strong_count(&permit)), (2, 2));
@@ -349,7 +384,9 @@ mod tests {
     fn long_texts_leave_a_thread_to_short_ones_and_none_is_lost() {
         let queue: Queue<Waits, Waits> = Queue::new(8, 3);
         for long in [true, true, true, false, true, false] {
-            queue.admit(None, work(), |slot| Waits(slot, long)).expect("a slot is free");
+            queue
+                .admit(None, work(), Terms::default(), |slot| Waits(slot, long))
+                .expect("a slot is free");
         }
         let take = || queue.take_admitted().map(|request| (request.0.id, request.1));
         assert_eq!([take(), take()], [Some((0, true)), Some((1, true))]);
@@ -375,7 +412,9 @@ mod tests {
     fn a_single_thread_takes_long_texts_in_order() {
         let queue: Queue<Waits, Waits> = Queue::new(2, 1);
         for long in [true, false] {
-            queue.admit(None, work(), |slot| Waits(slot, long)).expect("a slot is free");
+            queue
+                .admit(None, work(), Terms::default(), |slot| Waits(slot, long))
+                .expect("a slot is free");
         }
         assert!(queue.take_admitted().is_some_and(|request| request.is_long()));
     }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::queue::{Slot, SlotHolder};
-use crate::batch::Rows;
+use super::slot::{Slot, SlotHolder};
+use crate::batch::{Flow, Rows};
 use crate::error::RequestError;
 use crate::model::Model;
 use crate::task::{Answer, Task};
@@ -20,6 +20,18 @@ pub struct Request {
     pub task: Task,
     /// What happens to an input that is too long.
     pub truncate: Truncate,
+    /// When the answer is of no use any more. The request is not admitted if it is predicted to take longer, and dropped
+    /// when the time has passed; `None` for no limit.
+    pub deadline: Option<Instant>,
+    /// Whose it is, and how urgent. Requests of one flow run in order of arrival, several flows in equal shares.
+    pub flow: Flow,
+}
+
+impl Request {
+    /// Returns an interactive request without a deadline, of the flow that all such requests share.
+    pub fn new(input: Input, task: Task, truncate: Truncate) -> Request {
+        Request { input, task, truncate, deadline: None, flow: Flow::default() }
+    }
 }
 
 /// How long each stage of a request took.
@@ -121,6 +133,21 @@ impl SlotHolder for AdmittedRequest {
         &self.slot
     }
 
+    fn slot_mut(&mut self) -> &mut Slot {
+        &mut self.slot
+    }
+
+    fn cost(&self) -> usize {
+        match self.request.input.length() {
+            InputLength::Bytes(size) | InputLength::Tokens(size) => size,
+        }
+    }
+
+    fn expire(self) {
+        drop(self.slot);
+        let _ = self.reply.send(Err(RequestError::DeadlinePassed));
+    }
+
     fn is_long(&self) -> bool {
         matches!(self.request.input.length(), InputLength::Bytes(bytes) if bytes > PIECE_BYTES)
     }
@@ -129,5 +156,22 @@ impl SlotHolder for AdmittedRequest {
 impl SlotHolder for TokenizedRequest {
     fn slot(&self) -> &Slot {
         &self.slot
+    }
+
+    fn slot_mut(&mut self) -> &mut Slot {
+        &mut self.slot
+    }
+
+    fn cost(&self) -> usize {
+        self.tokens.ids.len()
+    }
+
+    fn masks(&self) -> usize {
+        self.rows.masks()
+    }
+
+    fn expire(self) {
+        drop(self.slot);
+        let _ = self.reply.send(Err(RequestError::DeadlinePassed));
     }
 }

@@ -73,24 +73,24 @@ impl<'a> ShortBatches<'a> {
     }
 
     /// Chooses the requests that pass: at least one, and no more than have `together` operations.
-    fn choose(&self, waiting: &[TokenizedRequest], together: u64) -> Option<Vec<usize>> {
-        let may_pass = |request: &TokenizedRequest| {
-            request.slot.work.flops() <= self.flops_max
-                && request.tokens.ids.len() <= self.limits.max_batch_tokens
+    fn choose(&self, waiting: &[QueuedRequest], together: u64) -> Option<Vec<usize>> {
+        let flops = |request: &QueuedRequest| self.shared.flops(request.tokens);
+        let may_pass = |request: &QueuedRequest| {
+            request.tokens <= self.limits.max_batch_tokens && flops(request) <= self.flops_max
         };
-        let mut flops = 0;
         let (passing, queued): (Vec<usize>, Vec<QueuedRequest>) = waiting
             .iter()
             .enumerate()
-            .filter(|(_, request)| may_pass(request))
-            .take_while(|(_, request)| {
-                let is_first = flops == 0;
-                flops += request.slot.work.flops();
-                is_first || flops <= together
-            })
-            .map(|(index, request)| (index, request.waiting()))
+            .filter_map(|(index, request)| may_pass(request).then_some((index, *request)))
             .unzip();
-        let chosen = schedule::next_batch(&queued, self.limits);
+        let mut limits = self.limits;
+        let mut chosen = schedule::next_batch(&queued, limits);
+        while chosen.len() > 1
+            && chosen.iter().map(|&index| flops(&queued[index])).sum::<u64>() > together
+        {
+            limits.max_batch_sequences = chosen.len() / 2;
+            chosen = schedule::next_batch(&queued, limits);
+        }
         (!chosen.is_empty()).then(|| chosen.into_iter().map(|index| passing[index]).collect())
     }
 }

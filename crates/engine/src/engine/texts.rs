@@ -213,7 +213,7 @@ impl<K, E, I: Iterator<Item = Result<(K, String), E>>> TextAnswers<'_, K, E, I> 
         let model = self.engine.model();
         let prompt = self.task.prompt(model)?;
         let submit = |input, task: &Task, truncate| {
-            let request = Request { input, task: task.clone(), truncate };
+            let request = Request::new(input, task.clone(), truncate);
             self.engine.submit_permitted(request, self.permit.clone())
         };
         let chunking = match self.task.overlong {

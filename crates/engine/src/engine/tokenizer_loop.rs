@@ -3,9 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use super::queue::SlotHolder;
 use super::request::{AdmittedRequest, Request, TokenizedRequest};
 use super::shared::Shared;
+use super::slot::SlotHolder;
 use crate::batch::Rows;
 use crate::error::RequestError;
 use crate::text::input::{Input, Tokens};

@@ -9,8 +9,8 @@ use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use bigbatch_engine::ArenaUsage;
 use bigbatch_engine::host::resident_bytes;
+use bigbatch_engine::{ArenaUsage, Priority};
 
 use super::counters::{Counters, Endpoint, ModelCounters, load};
 use super::histogram::{Histogram, Snapshot};
@@ -221,6 +221,18 @@ fn stages(models: &ModelRows, page: &mut Page) {
     page.head("bigbatch_queue_size", "gauge", "Inputs admitted and not yet answered.");
     for (served, _) in models {
         page.value("bigbatch_queue_size", &model(served), served.engine.in_flight());
+    }
+    page.head(
+        "bigbatch_waiting",
+        "gauge",
+        "Inputs that wait for a tokenizer or the device, by priority; batch inputs that have waited long are interactive.",
+    );
+    for (served, _) in models {
+        for (name, priority) in [("interactive", Priority::Interactive), ("batch", Priority::Batch)]
+        {
+            let labels = format!("{},priority=\"{name}\"", model(served));
+            page.value("bigbatch_waiting", &labels, served.engine.waiting(priority));
+        }
     }
     page.head(
         "bigbatch_predicted_wait_seconds",

@@ -20,6 +20,7 @@ use crate::footprint::{self, Footprint};
 use crate::jobs::{Job, Output, PROMPT_IN_WINDOWS};
 use crate::memory::Charge;
 use crate::models::ServedModel;
+use crate::terms::Terms;
 use crate::wire::fields::exactly_one;
 use crate::wire::native::{Analysis, AnalyzeRequest, Finding, InputStats, ModelResult};
 use crate::wire::openai::{self, OpenAiErrors};
@@ -45,7 +46,8 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
             if let Overlong::Chunk(chunking) = overlong {
                 chunking.room(&served.engine.model().tokenizer, served.engine.max_tokens())?;
             }
-            let admitted = app.admit(served, [InputLength::Bytes(text.len())], overlong)?;
+            let admitted =
+                app.admit(served, [InputLength::Bytes(text.len())], overlong, &call.terms)?;
             Ok((served.clone(), admitted))
         };
         match app.models.get(Some(&name)).and_then(admit) {
@@ -64,10 +66,12 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
     let mut running = JoinSet::new();
     for ((name, served), admitted) in chosen.into_iter().zip(admissions) {
         let text = texts.get(&text_key(&served)?).cloned();
-        let (app, charge) = (app.clone(), call.charge.clone());
+        let (app, charge, terms) = (app.clone(), call.charge.clone(), call.terms);
         running.spawn(async move {
             let output = match text {
-                Some(Ok(text)) => run(&app, &served, admitted, text, overlong, charge).await,
+                Some(Ok(text)) => {
+                    run(&app, &served, admitted, text, overlong, (charge, terms)).await
+                }
                 Some(Err(error)) => Err(error.into()),
                 None => Err(Refusal::Invalid("the text was not tokenized".into())),
             };
@@ -169,14 +173,15 @@ async fn run(
     admitted: Grant,
     tokenized: Arc<TokenizedText>,
     overlong: Overlong,
-    charge: Arc<Charge>,
+    (charge, terms): (Arc<Charge>, Terms),
 ) -> Result<Output, Refusal> {
     let task = Task::default_for(&served.engine.model().config.head);
     let limit = served.engine.max_tokens();
     let left_out = served.default_prompt_left_out()?;
     let job = |inputs| {
         let charge = charge.clone();
-        Job { inputs, task: task.clone(), overlong, special_tokens: true, partial: false, charge }
+        let (task, special_tokens, partial) = (task.clone(), true, false);
+        Job { inputs, task, overlong, special_tokens, partial, charge, terms }
     };
     let output = match overlong {
         Overlong::Chunk(_) if left_out > 0 => {

@@ -24,6 +24,7 @@ use crate::middleware::Charged;
 use crate::models::ServedModel;
 use crate::observe::OTHER;
 use crate::options::UnknownFieldPolicy;
+use crate::terms::{HeadTerms, Terms};
 use crate::wire::Dialect;
 use crate::wire::ability::Needs;
 use crate::wire::body::{self, UnknownFields};
@@ -49,6 +50,8 @@ pub(crate) struct Call {
     pub(super) partial: bool,
     /// The memory that the request may hold.
     pub(super) charge: Arc<Charge>,
+    /// When the answer is late, its priority, and whose it is.
+    pub(super) terms: Terms,
     /// The dialect of the body.
     dialect: Dialect,
     started: Instant,
@@ -68,8 +71,8 @@ where
     Fut: Future<Output = Result<Response, Refusal>>,
 {
     let started = Instant::now();
-    let Received { in_path, request, dialect, unknown, route, charge } =
-        match read::<T>(&app, request, of_path).await {
+    let Received { in_path, request, dialect, unknown, route, charge, terms } =
+        match read::<T>(&app, request, of_path, started.into()).await {
             Ok(received) => received,
             Err(refusal) => return of_path.render(&refusal),
         };
@@ -79,8 +82,8 @@ where
         .and_then(|()| app.models.choose(name, request.needs()).cloned());
     let answer = match chosen {
         Ok(served) => {
-            let call = Call { app, served, length, partial, charge, dialect, started };
-            handler(call, request).await
+            let call = Call { app, served, length, partial, charge, terms, dialect, started };
+            terms.bound(handler(call, request)).await
         }
         Err(refusal) => Err(refusal),
     };
@@ -98,14 +101,17 @@ struct Received<T> {
     /// The route's template.
     route: String,
     charge: Arc<Charge>,
+    terms: Terms,
 }
 
 async fn read<T: ModelRequest>(
     app: &Arc<App>,
     request: Request,
     of_path: Dialect,
+    started: tokio::time::Instant,
 ) -> Result<Received<T>, Refusal> {
     let (mut parts, body) = request.into_parts();
+    let terms = HeadTerms::read(&parts, &app.keys)?;
     // It fails if a parameter is not UTF-8, and no model is called so.
     let parameters = RawPathParams::from_request_parts(&mut parts, app).await;
     let parameters = parameters.map_err(|_| Refusal::NoRoute(parts.uri.path().to_owned()))?;
@@ -130,7 +136,9 @@ async fn read<T: ModelRequest>(
     }
     let dialect = request.dialect(of_path)?;
     let route = parts.extensions.get::<MatchedPath>().map_or(OTHER, MatchedPath::as_str);
-    Ok(Received { in_path, request, dialect, unknown, route: route.to_owned(), charge })
+    let limit = app.options.request_timeout;
+    let terms = terms.with_body(request.timeout(), request.priority(), started, limit);
+    Ok(Received { in_path, request, dialect, unknown, route: route.to_owned(), charge, terms })
 }
 
 /// Counts the fields that a request does not have, and logs or rejects them as `--unknown-fields` says.
@@ -200,7 +208,8 @@ impl Call {
     ) -> Result<Outputs, Failure> {
         let special_tokens = self.length.add_special_tokens.unwrap_or(true);
         let (partial, charge) = (self.partial, self.charge.clone());
-        let job = Job { inputs, task, overlong, special_tokens, partial, charge };
+        let terms = self.terms;
+        let job = Job { inputs, task, overlong, special_tokens, partial, charge, terms };
         self.app.run_job(&self.served, job).await
     }
 

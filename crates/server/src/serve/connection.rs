@@ -37,6 +37,7 @@ use crate::lifecycle::{Lifecycle, Phase};
 use crate::observe::{Counters, Cut};
 use crate::options::Transport;
 use crate::router::{refuse_while_full, refuse_while_loading};
+use crate::terms::ClientAddress;
 
 /// Maximum time to close a connection after its deadline.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
@@ -132,7 +133,8 @@ async fn serve_http<S>(
     let (timer, reserved) = (place.timer.clone(), place.reserved);
     let io = TokioIo::new(TimedStream { stream, timer: timer.clone() });
     let (request_timer, request_gateway) = (timer.clone(), gateway.clone());
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ClientAddress(request_timer.client()));
         let active = request_timer.begin_request();
         let (timer, gateway) = (request_timer.clone(), request_gateway.clone());
         answer(gateway, timer, reserved, active, request.map(Body::new))

@@ -117,6 +117,11 @@ impl ConnectionTimer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the client's address.
+    pub(super) fn client(&self) -> IpAddr {
+        self.client
+    }
+
     pub(super) fn pace_limits(&self) -> PaceLimits {
         self.pace_limits
     }

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, ToSchema};
 
-use super::fields::{NoEffect, NotSupported};
+use super::fields::NotSupported;
 use super::openai::status;
 use super::request::model_request;
 use super::shared::base64;
@@ -29,13 +29,10 @@ model_request! {
         pub(crate) truncate: Option<CohereTruncate>,
         /// Tokens of the longest input, special ones included; the model's length if absent.
         pub(crate) max_tokens: Option<usize>,
-        /// No effect: batches are formed by length and age.
-        #[expect(dead_code, reason = "it has no effect")]
-        pub(crate) priority: Option<NoEffect>,
         /// Not supported: vectors have no index by which a failed input could be left out.
         #[expect(dead_code, reason = "any value that matters is refused")]
         pub(crate) partial: Option<NotSupported>,
-    } + model
+    } + model, timeout_ms, priority
 }
 
 /// One input of `inputs`.

@@ -5,8 +5,10 @@
 //! computed, so that they are known: one takes any value, the other none that asks for something.
 
 use std::fmt;
+use std::time::Duration;
 
-use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use bigbatch_engine::Priority;
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -113,6 +115,95 @@ impl PartialSchema for NotSupported {
 }
 
 impl ToSchema for NotSupported {}
+
+/// What a time limit must be.
+pub(crate) const TIMEOUTS: &str = "a whole number of milliseconds from 1 to 86400000";
+
+/// The longest time limit: a day. More is a mistake in the unit.
+const TIMEOUT_MS_MAX: u64 = 86_400_000;
+
+/// A time limit in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimeoutMs(u64);
+
+impl TimeoutMs {
+    fn new(millis: u64) -> Option<TimeoutMs> {
+        (1..=TIMEOUT_MS_MAX).contains(&millis).then_some(TimeoutMs(millis))
+    }
+
+    /// Reads the value of a header.
+    pub(crate) fn parse(text: &str) -> Option<TimeoutMs> {
+        TimeoutMs::new(text.parse().ok()?)
+    }
+
+    pub(crate) fn duration(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeoutMs {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<TimeoutMs, D::Error> {
+        struct TimeoutVisitor;
+
+        impl Visitor<'_> for TimeoutVisitor {
+            type Value = TimeoutMs;
+
+            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+                to.write_str(TIMEOUTS)
+            }
+
+            fn visit_u64<E: Error>(self, millis: u64) -> Result<TimeoutMs, E> {
+                let invalid = || E::invalid_value(Unexpected::Unsigned(millis), &self);
+                TimeoutMs::new(millis).ok_or_else(invalid)
+            }
+        }
+
+        from.deserialize_any(TimeoutVisitor)
+    }
+}
+
+/// What a priority must be.
+pub(crate) const PRIORITIES: &str =
+    "`interactive`, `batch`, or vLLM's integer: more than 0 is `batch`";
+
+/// A priority: a name, or the integer of vLLM and Cohere, of which a lower one is earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(
+    untagged,
+    expecting = "expected `interactive`, `batch`, or vLLM's integer: more than 0 is `batch`"
+)]
+pub(crate) enum PriorityField {
+    Level(i64),
+    Name(PriorityName),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PriorityName {
+    Interactive,
+    Batch,
+}
+
+impl PriorityField {
+    pub(crate) fn priority(self) -> Priority {
+        match self {
+            PriorityField::Level(..=0) | PriorityField::Name(PriorityName::Interactive) => {
+                Priority::Interactive
+            }
+            PriorityField::Level(_) | PriorityField::Name(PriorityName::Batch) => Priority::Batch,
+        }
+    }
+}
+
+/// Reads the value of a header.
+pub(crate) fn parse_priority(text: &str) -> Option<Priority> {
+    let field = match text {
+        "interactive" => PriorityField::Name(PriorityName::Interactive),
+        "batch" => PriorityField::Name(PriorityName::Batch),
+        level => PriorityField::Level(level.parse().ok()?),
+    };
+    Some(field.priority())
+}
 
 /// Returns the value of fields that have one meaning, each with its name.
 ///

@@ -49,7 +49,7 @@ macro_rules! hub_request {
                 #[expect(dead_code, reason = "it has no effect")]
                 pub(crate) options: Option<NoEffect>,
                 $($(#[$doc])* pub(crate) $own: Option<$type>,)*
-            } + model, $($shared),+
+            } + model, timeout_ms, priority, $($shared),+
         }
 
         impl HubRequest {

@@ -27,7 +27,7 @@ model_request! {
         pub(crate) aggregation_strategy: Option<String>,
         /// Labels of which no entity is returned; `["O"]` if absent.
         pub(crate) ignore_labels: Option<Vec<String>>,
-    } + model, truncate, truncation_direction, chunk, partial
+    } + model, timeout_ms, priority, truncate, truncation_direction, chunk, partial
 }
 
 /// A labelled span of a text.
@@ -78,7 +78,7 @@ model_request! {
         pub(crate) inputs: Texts,
         /// Number of candidates per mask; 5 if absent.
         pub(crate) top_k: Option<usize>,
-    } + model, truncate, truncation_direction, chunk, partial
+    } + model, timeout_ms, priority, truncate, truncation_direction, chunk, partial
 }
 
 /// The candidates of one text.
@@ -109,7 +109,7 @@ model_request! {
         pub(crate) input: Option<String>,
         /// Names of the models; all models if absent.
         pub(crate) models: Option<Vec<String>>,
-    } + truncate, truncation_direction, chunk
+    } + timeout_ms, priority, truncate, truncation_direction, chunk
 }
 
 /// The result or error of each model, by its name.

@@ -49,7 +49,7 @@ model_request! {
         /// Not supported.
         #[expect(dead_code, reason = "any value that matters is refused")]
         pub(crate) additional_data: Option<NotSupported>,
-    } + model, truncate, truncate_prompt_tokens, add_special_tokens, chunk, encoding, activation, vllm, chat, partial
+    } + model, timeout_ms, priority, truncate, truncate_prompt_tokens, add_special_tokens, chunk, encoding, activation, vllm, chat, partial
 }
 
 impl EmbeddingsRequest {
@@ -197,9 +197,13 @@ fn status_and_type(refusal: &Refusal) -> (StatusCode, &'static str) {
             (S::PAYLOAD_TOO_LARGE, BAD)
         }
         Refusal::ContentType | Refusal::Encoding => (S::UNSUPPORTED_MEDIA_TYPE, BAD),
-        Refusal::Overloaded { .. } => (S::TOO_MANY_REQUESTS, "overloaded_error"),
+        Refusal::Overloaded { .. }
+        | Refusal::OverShare { .. }
+        | Refusal::DeadlineTooShort { .. } => (S::TOO_MANY_REQUESTS, "overloaded_error"),
         Refusal::Backend(_) => (S::INTERNAL_SERVER_ERROR, "server_error"),
-        Refusal::Late { .. } => (S::SERVICE_UNAVAILABLE, "overloaded_error"),
+        Refusal::Late { .. } | Refusal::DeadlinePassed(_) => {
+            (S::SERVICE_UNAVAILABLE, "overloaded_error")
+        }
         Refusal::Unavailable(_) => (S::SERVICE_UNAVAILABLE, "server_error"),
     }
 }

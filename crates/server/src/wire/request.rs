@@ -4,12 +4,12 @@
 //! documentation. `#[serde(flatten)]` would share them too, but it buffers the body, and errors would lose their
 //! line and column, and unknown fields their names. Answers and the fields of one dialect are in the dialect's file.
 
-use bigbatch_engine::{Chunking, Merge, Overlong, Truncate};
+use bigbatch_engine::{Chunking, Merge, Overlong, Priority, Truncate};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
-use super::fields::{agreed, contradiction};
+use super::fields::{TimeoutMs, agreed, contradiction};
 use crate::error::Refusal;
 
 /// The dialect that an endpoint speaks. The route table names one per endpoint.
@@ -44,6 +44,16 @@ pub(crate) trait ModelRequest: DeserializeOwned + Send {
     /// Returns whether inputs may fail without failing the request.
     fn partial(&self) -> bool {
         false
+    }
+
+    /// Returns the time limit that the body has.
+    fn timeout(&self) -> Option<TimeoutMs> {
+        None
+    }
+
+    /// Returns the priority that the body has.
+    fn priority(&self) -> Option<Priority> {
+        None
     }
 
     /// Returns the fields on how inputs are tokenized and cut.
@@ -165,7 +175,7 @@ impl LengthFields {
     }
 }
 
-/// Declares a request with fields of its own, and after `+` the shared ones that its dialect has: `model`,
+/// Declares a request with fields of its own, and after `+` the shared ones that its dialect has: `model`, `timeout_ms`, `priority`,
 /// `truncate`, `truncation_direction`, `truncate_prompt_tokens` (with `truncation_side`), `add_special_tokens`,
 /// `chunk` and `partial`; `activation` for vLLM's names of one flag, with a method of that name; `encoding` for the forms of
 /// vectors; `scoring` for those of pairs, with the method `cuts`; `vllm` and `chat` for vLLM's fields that are known and not
@@ -187,6 +197,29 @@ macro_rules! model_request {
         } $methods $length { $($fields)*
             /// Name of the model; the first one if absent. A model in the path wins.
             pub(crate) model: Option<String>,
+        });
+    };
+    (@add [timeout_ms $($rest:ident)*] $head:tt { $($model:tt)* } $methods:tt $length:tt { $($fields:tt)* }) => {
+        model_request!(@add [$($rest)*] $head { $($model)*
+            fn timeout(&self) -> Option<$crate::wire::fields::TimeoutMs> {
+                self.timeout_ms
+            }
+        } $methods $length { $($fields)*
+            /// Milliseconds after which the answer is of no use, from 1 to 86400000. The shorter of this, the header
+            /// `x-request-timeout-ms` and the server's `--request-timeout` counts.
+            #[schema(value_type = Option<u64>, minimum = 1, maximum = 86_400_000)]
+            pub(crate) timeout_ms: Option<$crate::wire::fields::TimeoutMs>,
+        });
+    };
+    (@add [priority $($rest:ident)*] $head:tt { $($model:tt)* } $methods:tt $length:tt { $($fields:tt)* }) => {
+        model_request!(@add [$($rest)*] $head { $($model)*
+            fn priority(&self) -> Option<bigbatch_engine::Priority> {
+                self.priority.map($crate::wire::fields::PriorityField::priority)
+            }
+        } $methods $length { $($fields)*
+            /// `batch` gives way to other requests; `interactive` if absent. Also vLLM's and Cohere's integer: more than
+            /// 0 is `batch`. The header `x-priority` may say `batch`, too.
+            pub(crate) priority: Option<$crate::wire::fields::PriorityField>,
         });
     };
     (@add [dialect_by_body $($rest:ident)*] $head:tt { $($model:tt)* } $methods:tt $length:tt $fields:tt) => {
@@ -275,9 +308,6 @@ macro_rules! model_request {
             /// No effect; send the header `x-request-id`.
             #[expect(dead_code, reason = "it has no effect")]
             pub(crate) request_id: Option<$crate::wire::fields::NoEffect>,
-            /// No effect: batches are formed by length and age.
-            #[expect(dead_code, reason = "it has no effect")]
-            pub(crate) priority: Option<$crate::wire::fields::NoEffect>,
             /// No effect: there is no cache of prefixes.
             #[expect(dead_code, reason = "it has no effect")]
             pub(crate) cache_salt: Option<$crate::wire::fields::NoEffect>,

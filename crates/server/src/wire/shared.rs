@@ -30,7 +30,7 @@ model_request! {
         pub(crate) input: Option<Inputs>,
         /// Logits instead of probabilities: the opposite of `use_activation`.
         pub(crate) raw_scores: Option<bool>,
-    } + dialect_by_body, model, truncate, truncation_direction, truncate_prompt_tokens, add_special_tokens,
+    } + dialect_by_body, model, timeout_ms, priority, truncate, truncation_direction, truncate_prompt_tokens, add_special_tokens,
         chunk, activation, vllm, chat, partial
 }
 
@@ -69,7 +69,7 @@ model_request! {
         /// Not supported: give `truncate_prompt_tokens` or `truncate`.
         #[expect(dead_code, reason = "any value that matters is refused")]
         pub(crate) max_chunks_per_doc: Option<NotSupported>,
-    } + dialect_by_body, model, truncate, truncation_direction, truncate_prompt_tokens, chunk, activation,
+    } + dialect_by_body, model, timeout_ms, priority, truncate, truncation_direction, truncate_prompt_tokens, chunk, activation,
         vllm, scoring, partial
 }
 

@@ -29,7 +29,7 @@ model_request! {
         pub(crate) normalize: Option<bool>,
         /// Keeps the first so many dimensions (Matryoshka).
         pub(crate) dimensions: Option<usize>,
-    } + model, truncate, truncation_direction, add_special_tokens, chunk, partial
+    } + model, timeout_ms, priority, truncate, truncation_direction, add_special_tokens, chunk, partial
 }
 
 model_request! {
@@ -37,7 +37,7 @@ model_request! {
     pub(crate) struct EmbedAllRequest {
         pub(crate) inputs: Inputs,
         pub(crate) prompt_name: Option<String>,
-    } + model, truncate, truncation_direction, add_special_tokens, chunk, partial
+    } + model, timeout_ms, priority, truncate, truncation_direction, add_special_tokens, chunk, partial
 }
 
 model_request! {
@@ -46,7 +46,7 @@ model_request! {
         pub(crate) inputs: PredictInputs,
         /// Logits instead of probabilities; false if absent.
         pub(crate) raw_scores: Option<bool>,
-    } + model, truncate, truncation_direction, add_special_tokens, chunk, partial
+    } + model, timeout_ms, priority, truncate, truncation_direction, add_special_tokens, chunk, partial
 }
 
 /// The labels of a single input, or a list of labels per input.
@@ -87,7 +87,7 @@ model_request! {
     pub(crate) struct SimilarityRequest {
         pub(crate) inputs: SimilarityInput,
         pub(crate) parameters: Option<SimilarityParameters>,
-    } + model, partial
+    } + model, timeout_ms, priority, partial
 }
 
 model_request! {
@@ -249,8 +249,10 @@ fn status_and_type(refusal: &Refusal) -> (StatusCode, &'static str) {
             (S::UNPROCESSABLE_ENTITY, "Validation")
         }
         Refusal::WrongKind(_) | Refusal::Backend(_) => (S::FAILED_DEPENDENCY, "Backend"),
-        Refusal::Overloaded { .. } => (S::TOO_MANY_REQUESTS, "Overloaded"),
-        Refusal::Late { .. } => (S::SERVICE_UNAVAILABLE, "Overloaded"),
+        Refusal::Overloaded { .. }
+        | Refusal::OverShare { .. }
+        | Refusal::DeadlineTooShort { .. } => (S::TOO_MANY_REQUESTS, "Overloaded"),
+        Refusal::Late { .. } | Refusal::DeadlinePassed(_) => (S::SERVICE_UNAVAILABLE, "Overloaded"),
         Refusal::Unavailable(_) => (S::SERVICE_UNAVAILABLE, "Unhealthy"),
     }
 }

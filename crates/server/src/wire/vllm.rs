@@ -74,7 +74,7 @@ model_request! {
         /// Not supported.
         #[expect(dead_code, reason = "any value that matters is refused")]
         pub(crate) additional_data: Option<NotSupported>,
-    } + model, truncate, truncate_prompt_tokens, add_special_tokens, chunk, encoding, activation, vllm, chat, partial
+    } + model, timeout_ms, priority, truncate, truncate_prompt_tokens, add_special_tokens, chunk, encoding, activation, vllm, chat, partial
 }
 
 /// What `/pooling` computes.
@@ -115,7 +115,7 @@ model_request! {
         pub(crate) data_2: Option<Texts>,
         /// Another name for `documents`.
         pub(crate) items: Option<Texts>,
-    } + model, truncate, truncate_prompt_tokens, chunk, activation, vllm, scoring, partial
+    } + model, timeout_ms, priority, truncate, truncate_prompt_tokens, chunk, activation, vllm, scoring, partial
 }
 
 impl ScoreRequest {

@@ -9,4 +9,5 @@ mod memory;
 mod overhead;
 mod overload;
 mod support;
+mod terms;
 mod tls;

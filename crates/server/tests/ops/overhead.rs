@@ -69,7 +69,7 @@ fn http_adds_less_than_a_millisecond() {
         let started = Instant::now();
         let input = Input::Ids(ids.clone());
         let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
-        let asked = Request { input, task, truncate: Truncate::No };
+        let asked = Request::new(input, task, Truncate::No);
         served.engine.submit(asked).expect("admitted").wait().expect("answered");
         direct.push(started.elapsed());
         let started = Instant::now();

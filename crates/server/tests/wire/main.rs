@@ -15,6 +15,7 @@ mod openai;
 mod partial;
 mod pipelines;
 mod tei;
+mod terms;
 mod truncation;
 mod unknown;
 mod vllm;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::common::{get, post, shape};
 
 /// A request per route and dialect of its body, to a model that answers it.
-fn requests() -> Vec<(&'static str, &'static str, Value)> {
+pub(crate) fn requests() -> Vec<(&'static str, &'static str, Value)> {
     let documents = json!({"query": "q", "documents": [{"text": "a"}, "b"]});
     let sentences = json!({"inputs": {"source_sentence": "a", "sentences": ["b", "c"]}});
     vec![
@@ -45,7 +45,7 @@ fn requests() -> Vec<(&'static str, &'static str, Value)> {
 }
 
 /// Collects the pointers of all properties below a schema: `/documents/0/text`.
-fn properties(document: &Value, schema: &Value, at: &str, found: &mut Vec<String>) {
+pub(crate) fn properties(document: &Value, schema: &Value, at: &str, found: &mut Vec<String>) {
     if let Some(reference) = schema["$ref"].as_str() {
         let schema = document.pointer(reference.trim_start_matches('#')).expect("resolves");
         return properties(document, schema, at, found);

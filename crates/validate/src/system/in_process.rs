@@ -52,7 +52,7 @@ impl Target for InProcess {
     fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a> {
         Box::pin(async {
             let input = Input::Text(prompt.text().into());
-            let request = Request { input, task: self.task.clone(), truncate: Truncate::No };
+            let request = Request::new(input, self.task.clone(), Truncate::No);
             let answer = async { self.engine.submit(request)?.await };
             answer.await.map(reply).map_err(failure)
         })
