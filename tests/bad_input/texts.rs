@@ -206,8 +206,8 @@ fn option_values_that_the_task_rejects() {
     for (args, says) in [
         (["embed", "--dimensions", "0", "x"], "between 1 and 128"),
         (["embed", "--dimensions", "129", "x"], "between 1 and 128"),
-        (["fill-mask", "--top-k", "0", "a [MASK]"], "between 1 and 4096"),
-        (["fill-mask", "--top-k", "4097", "a [MASK]"], "between 1 and 4096"),
+        (["fill-mask", "--top-k", "0", "a [MASK]"], "between 1 and 5120"),
+        (["fill-mask", "--top-k", "5121", "a [MASK]"], "between 1 and 5120"),
         (["fill-mask", "--top-k", "5", "no mask"], "the text has no [MASK]"),
         (["classify", "--query", "", "x"], "empty"),
     ] {

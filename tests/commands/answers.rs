@@ -174,7 +174,7 @@ fn fill_mask_returns_the_likeliest_tokens_per_mask() {
     let two = line(&["fill-mask", "--json", "--top-k", "2", "One [MASK]"]);
     let five = masks(&answers[1])[0].clone();
     assert_eq!(masks(&two)[0], json!([five[0], five[1]]), "the first two of five");
-    let all = line(&["fill-mask", "--json", "--top-k", "4096", "One [MASK]"]);
+    let all = line(&["fill-mask", "--json", "--top-k", "5120", "One [MASK]"]);
     let all = masks(&all)[0].clone();
     let candidates = all.as_array().expect("an array");
     let total: f64 = candidates.iter().filter_map(|c| c["score"].as_f64()).sum();

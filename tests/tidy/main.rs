@@ -22,7 +22,11 @@ const UNDOCUMENTED_LINES: usize = 60;
 /// A clone is downloaded by everyone, for ever.
 const FILE_BYTES: u64 = 1_500_000;
 /// Tracked files that may be larger, each with the reason.
-const LARGE_FILES: [(&str, &str); 4] = [
+const LARGE_FILES: [(&str, &str); 5] = [
+    (
+        "crates/models/rerank/model.safetensors",
+        "part of the program: it answers with nothing to download",
+    ),
     (
         "crates/models/jailbreak/model.safetensors",
         "part of the program: it answers with nothing to download",
@@ -49,7 +53,7 @@ const UNSAFE_FILES: [(&str, &str); 2] = [
     ("crates/engine/src/host.rs", "glibc's call that gives free memory back has no safe wrapper"),
 ];
 /// All of `crates/models` together: what the embedded models may add to a clone and to the program.
-const MODEL_BYTES: u64 = 10_000_000;
+const MODEL_BYTES: u64 = 14_000_000;
 
 struct File {
     /// Relative to the repository.

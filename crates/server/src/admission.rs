@@ -16,7 +16,7 @@ use bigbatch_engine::{Engine, InputLength, Overlong, Permit, RequestError, Reser
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::Refusal;
-use crate::shares::{Held, NoSlot, Shares};
+use crate::shares::{ClientSlot, NoSlot, Shares};
 use crate::terms::Terms;
 
 /// Slots beyond the others, for clients that hold none while all are taken, as a part of the others; at least one.
@@ -103,7 +103,7 @@ pub(crate) struct Grant {
 pub(crate) struct Slots {
     bounds: Admission,
     client: u64,
-    own: Arc<Held<OwnedSemaphorePermit>>,
+    own: Arc<ClientSlot<OwnedSemaphorePermit>>,
     /// Whether the own slot has an input.
     lane: Arc<Semaphore>,
     /// The turn for a further slot, which outlives the calls that wait for it.

@@ -35,14 +35,14 @@ pub(crate) enum NoSlot {
     OverShare { held: usize },
 }
 
-/// What a client gets of the slots, and counts as held until it is dropped.
-pub(crate) struct Held<P> {
+/// A slot that counts as held by its client until it is dropped.
+pub(crate) struct ClientSlot<P> {
     shares: Arc<Shares>,
     client: u64,
     _permit: P,
 }
 
-impl<P> Drop for Held<P> {
+impl<P> Drop for ClientSlot<P> {
     fn drop(&mut self) {
         if let Some(client) = self.shares.clients().get_mut(&self.client) {
             client.held -= 1;
@@ -68,7 +68,7 @@ impl Shares {
         free: usize,
         take: impl FnOnce() -> Option<P>,
         spare: impl FnOnce() -> Option<P>,
-    ) -> Result<Held<P>, NoSlot> {
+    ) -> Result<ClientSlot<P>, NoSlot> {
         let now = Instant::now();
         let mut clients = self.clients();
         let held = entry(&mut clients, client, now).held;
@@ -82,13 +82,13 @@ impl Shares {
         let permit = take().or_else(|| if held == 0 { spare() } else { None });
         let _permit = permit.ok_or(NoSlot::Full)?;
         entry(&mut clients, client, now).held += 1;
-        Ok(Held { shares: self.clone(), client, _permit })
+        Ok(ClientSlot { shares: self.clone(), client, _permit })
     }
 
     /// Counts a slot that a client has waited for.
-    pub(crate) fn hold<P>(self: &Arc<Shares>, client: u64, permit: P) -> Held<P> {
+    pub(crate) fn hold<P>(self: &Arc<Shares>, client: u64, permit: P) -> ClientSlot<P> {
         entry(&mut self.clients(), client, Instant::now()).held += 1;
-        Held { shares: self.clone(), client, _permit: permit }
+        ClientSlot { shares: self.clone(), client, _permit: permit }
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
     /// Slots, and a spare one.
     struct Slots {
         shares: Arc<Shares>,
-        held: Vec<(u64, Held<()>)>,
+        held: Vec<(u64, ClientSlot<()>)>,
         spare: usize,
     }
 

@@ -71,8 +71,9 @@ impl FairClock {
     /// the start that it had.
     pub fn leave(&mut self, flow: Flow, start: u64, cost: usize) -> impl Fn(u64) -> u64 + use<> {
         let (now, paid) = (self.now, price(cost));
-        // Not before those of its flow that arrived earlier.
-        let moved = move |later: u64| later.saturating_sub(paid).max(start).max(now);
+        // Not before those of its flow that arrived earlier, and never backwards: a request that was promoted stands behind
+        // some that arrived later.
+        let moved = move |later: u64| later.saturating_sub(paid).max(start.max(now).min(later));
         if let Some(finish) = self.finish.get_mut(&flow) {
             *finish = moved(*finish);
         }
@@ -107,7 +108,7 @@ impl FairClock {
     /// Advances the time past a cost that was taken while so many flows waited; `first` is the start of the first request
     /// that still waits.
     pub fn advance_by(&mut self, cost: usize, flows: usize, first: Option<u64>) {
-        let passed = price(cost) / (DRIFT * flows.max(1) as u64);
+        let passed = (price(cost) / (DRIFT * flows.max(1) as u64)).max(1);
         match first {
             Some(start) if start > self.now => self.now = start,
             Some(_) => self.now = self.now.saturating_add(passed),

@@ -99,10 +99,8 @@ impl Device {
         let ropes = config.rope_tables(workspace.max_tokens);
         let (heads, eps) = (config.num_attention_heads, config.norm_eps);
         let (bytes, threads) = (memory_plan.arena_bytes as usize, options.threads);
-        let is_reference = options.kind == DeviceKind::Reference;
-        let short = short.filter(|_| !is_reference);
         let lane = |workspace| ShortLane { workspace, slicer: Slicer::new(threads) };
-        let backend: Box<dyn Backend> = if is_reference {
+        let backend: Box<dyn Backend> = if options.kind == DeviceKind::Reference {
             Box::new(ReferenceBackend::new(weights, ropes.into(), heads, eps, bytes)?)
         } else {
             Box::new(CpuBackend::new(weights, ropes.into(), heads, eps, bytes, threads)?)
@@ -354,11 +352,13 @@ impl Device {
         pause: &mut Pause<'_>,
     ) -> Result<Program, DeviceError> {
         let program = forward::program(&self.config, &self.architecture, &self.workspace, batch);
-        let longest = batch.spans().map(|span| span.len()).max().unwrap_or(0);
-        for op in &program.ops {
+        for (index, op) in program.ops.iter().enumerate() {
             let mut rows = Some(0..0);
             while let Some(done) = rows {
-                rows = self.launch_slice(op, longest, done.end)?;
+                rows = self.launch_slice(op, batch, done.end)?;
+                if rows.is_none() && index + 1 == program.ops.len() {
+                    break;
+                }
                 let begun = self.begun;
                 if pause(self).is_break() {
                     return Err(DeviceError::GivenUp { device: self.info.name.clone() });
@@ -375,9 +375,10 @@ impl Device {
     fn launch_slice(
         &mut self,
         op: &Op,
-        longest: usize,
+        batch: &PackedBatch,
         first: usize,
     ) -> Result<Option<Range<usize>>, DeviceError> {
+        let longest = batch.spans().map(|span| span.len()).max().unwrap_or(0);
         let Some(lane) = &mut self.short_lane else {
             return self.backend.launch(op).map(|()| None);
         };
@@ -386,7 +387,7 @@ impl Device {
         };
         let started = Instant::now();
         self.backend.launch_rows(op, rows.clone())?;
-        lane.slicer.record(op, longest, rows.len(), started.elapsed());
+        lane.slicer.record(op, batch, &rows, started.elapsed());
         let is_last = lane.slicer.is_last(op, &rows);
         Ok((!is_last).then_some(rows))
     }

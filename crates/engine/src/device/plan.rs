@@ -3,7 +3,7 @@
 //! Nothing is allocated here. The plan of a CUDA device, where only the driver knows what its libraries take,
 //! is made in several steps in `cuda.rs`.
 
-use super::options::DeviceOptions;
+use super::options::{DeviceKind, DeviceOptions};
 use crate::backend::{RopeTable, cpu, owned_bytes};
 use crate::dtype::Dtype;
 use crate::error::LoadError;
@@ -65,7 +65,7 @@ pub(super) fn workspace_for(
 const SHORT_ONE_IN: usize = 8;
 /// Most tokens of such a batch.
 const SHORT_TOKENS_MAX: usize = 2048;
-/// Batches of fewer tokens do not pause.
+/// A device whose batches have fewer tokens does not pause.
 const PAUSING_TOKENS: usize = 1024;
 
 /// Returns the tokens of the batches that may run while one of `tokens` tokens pauses; `None` if it is too short to pause.
@@ -83,7 +83,8 @@ pub(super) fn plan_host(
     let scratch = cpu::scratch_bytes(options.threads, config.head_dim()) as u64;
     let plan_for = |tokens: usize| {
         let workspace = workspace_for(model, options, Dtype::F32, tokens);
-        let short = short_tokens(tokens).map(|tokens| {
+        let pauses = options.kind != DeviceKind::Reference;
+        let short = short_tokens(tokens).filter(|_| pauses).map(|tokens| {
             workspace_for(model, options, Dtype::F32, tokens).moved_by(workspace.bytes)
         });
         let arena = workspace.bytes + short.as_ref().map_or(0, |short| short.bytes);

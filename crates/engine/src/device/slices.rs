@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::backend::{Op, cpu};
+use crate::batch::PackedBatch;
 
 /// How long a slice is meant to take.
 const SLICE: Duration = Duration::from_millis(5);
@@ -25,9 +26,10 @@ const LEAST_FLOPS: f64 = 1e7;
 
 /// What a launch mostly does. Each has a rate of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Work {
+enum LaunchKind {
     Product,
-    Attention,
+    FullAttention,
+    WindowedAttention,
     Elements,
 }
 
@@ -35,7 +37,7 @@ enum Work {
 /// rough count that its own rate corrects.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Cost {
-    work: Work,
+    kind: LaunchKind,
     rows: usize,
     flops_per_row: f64,
     /// Rows of a slice are a multiple of this; the rest is a part of the last slice.
@@ -44,20 +46,24 @@ struct Cost {
 
 /// Returns the cost of a launch that can be divided by rows; `longest` is the longest sequence of its batch, in tokens.
 fn cost(op: &Op, longest: usize) -> Option<Cost> {
-    let cost = |work, rows, flops: usize, step| {
-        Some(Cost { work, rows, flops_per_row: flops as f64, step })
+    let cost = |kind, rows, flops: usize, step| {
+        Some(Cost { kind, rows, flops_per_row: flops as f64, step })
     };
     match op {
         Op::Linear { x, out, .. } => {
             let step = PRODUCT_ROWS.max(cpu::min_rows(out.cols));
-            cost(Work::Product, x.rows, 2 * x.cols * out.cols, step)
+            cost(LaunchKind::Product, x.rows, 2 * x.cols * out.cols, step)
         }
-        Op::Attention { out, window, .. } => {
-            let keys = window.map_or(longest, |window| longest.min(2 * window + 1));
-            cost(Work::Attention, out.rows, 4 * keys * out.cols, cpu::QUERY_STEP)
+        Op::Attention { out, window: None, .. } => {
+            let flops = 4 * longest * out.cols;
+            cost(LaunchKind::FullAttention, out.rows, flops, cpu::QUERY_STEP)
+        }
+        Op::Attention { out, window: Some(window), .. } => {
+            let flops = 4 * longest.min(2 * window + 1) * out.cols;
+            cost(LaunchKind::WindowedAttention, out.rows, flops, cpu::QUERIES)
         }
         Op::Norm { x, .. } | Op::Gated { x, .. } | Op::Activate { x, .. } => {
-            cost(Work::Elements, x.rows, 16 * x.cols, ELEMENT_ROWS)
+            cost(LaunchKind::Elements, x.rows, 16 * x.cols, ELEMENT_ROWS)
         }
         Op::Embed { .. }
         | Op::LinearRows { .. }
@@ -70,20 +76,20 @@ fn cost(op: &Op, longest: usize) -> Option<Cost> {
 /// The rates of a device, which size its slices.
 #[derive(Debug)]
 pub(super) struct Slicer {
-    /// By [`Work`].
-    flops_per_second: [f64; 3],
+    /// By [`LaunchKind`].
+    flops_per_second: [f64; 4],
 }
 
 impl Slicer {
     /// Returns a slicer for a device of so many threads.
     pub(super) fn new(threads: usize) -> Slicer {
-        Slicer { flops_per_second: [FIRST_FLOPS_PER_SECOND * threads.max(1) as f64; 3] }
+        Slicer { flops_per_second: [FIRST_FLOPS_PER_SECOND * threads.max(1) as f64; 4] }
     }
 
     /// Returns the rows of the next slice of a launch, from row `first` on; all of them if the launch is not divided.
     pub(super) fn slice(&self, op: &Op, longest: usize, first: usize) -> Option<Range<usize>> {
         let cost = cost(op, longest)?;
-        let flops = self.flops_per_second[cost.work as usize] * SLICE.as_secs_f64();
+        let flops = self.flops_per_second[cost.kind as usize] * SLICE.as_secs_f64();
         let rows = ((flops / cost.flops_per_row) as usize / cost.step).max(1) * cost.step;
         // A rest that is too small for a slice of its own joins this one.
         let end = if first + rows + cost.step <= cost.rows { first + rows } else { cost.rows };
@@ -95,19 +101,33 @@ impl Slicer {
         cost(op, 0).is_none_or(|cost| rows.end >= cost.rows)
     }
 
-    /// Records how long so many rows of a launch took.
-    pub(super) fn record(&mut self, op: &Op, longest: usize, rows: usize, elapsed: Duration) {
-        let Some(cost) = cost(op, longest) else { return };
-        let flops = cost.flops_per_row * rows as f64;
-        if flops >= LEAST_FLOPS && !elapsed.is_zero() {
-            let rate = &mut self.flops_per_second[cost.work as usize];
+    /// Records how long some rows of a launch took.
+    pub(super) fn record(
+        &mut self,
+        op: &Op,
+        batch: &PackedBatch,
+        rows: &Range<usize>,
+        elapsed: Duration,
+    ) {
+        let spans = batch.spans().filter_map(|span| {
+            let common = span.start.max(rows.start)..span.end.min(rows.end);
+            (!common.is_empty()).then_some((common.len(), span.len()))
+        });
+        let (mut flops, mut kind) = (0.0, None);
+        for (count, length) in spans {
+            let Some(cost) = cost(op, length) else { return };
+            flops += cost.flops_per_row * count as f64;
+            kind = Some(cost.kind);
+        }
+        if let Some(kind) = kind.filter(|_| flops >= LEAST_FLOPS && !elapsed.is_zero()) {
+            let rate = &mut self.flops_per_second[kind as usize];
             *rate += NEWEST_SHARE * (flops / elapsed.as_secs_f64() - *rate);
         }
     }
 
     /// Returns about how many operations of a forward pass the device does in this time.
     pub(super) fn flops_in(&self, time: Duration) -> f64 {
-        self.flops_per_second[Work::Product as usize] * time.as_secs_f64()
+        self.flops_per_second[LaunchKind::Product as usize] * time.as_secs_f64()
     }
 }
 
@@ -115,6 +135,7 @@ impl Slicer {
 mod tests {
     use super::*;
     use crate::backend::{View, WeightId};
+    use crate::batch::{Rows, Sequence};
     use crate::dtype::Dtype;
 
     fn product(rows: usize) -> Op {
@@ -147,11 +168,30 @@ mod tests {
     fn slices_follow_the_rate() {
         let (mut slicer, op) = (Slicer::new(1), product(32_768));
         let before = slices(&slicer, &op, 32_768).len();
+        let batch = batch(&[32_768]);
         for _ in 0..50 {
-            slicer.record(&op, 32_768, 32_768, Duration::from_millis(20));
+            slicer.record(&op, &batch, &(0..32_768), Duration::from_millis(20));
         }
         let after = slices(&slicer, &op, 32_768);
         assert!(before > 50 && (4..=5).contains(&after.len()), "{before} {after:?}");
+    }
+
+    fn batch(lengths: &[usize]) -> PackedBatch {
+        let ids: Vec<Vec<u32>> = lengths.iter().map(|&length| vec![7; length]).collect();
+        let wants = &Rows::All;
+        PackedBatch::pack(ids.iter().map(|token_ids| Sequence { token_ids, wants }))
+    }
+
+    #[test]
+    fn short_texts_beside_a_long_one_do_not_count_as_long() {
+        let view = |cols| View::new(0, 8192 + 64 * 20, cols, Dtype::F32);
+        let attention = Op::Attention { qkv: view(384), out: view(128), window: None };
+        let lengths: Vec<usize> = std::iter::repeat_n(20, 64).chain([8192]).collect();
+        let (mut slicer, batch) = (Slicer::new(1), batch(&lengths));
+        let before = slicer.flops_per_second;
+        // Too few operations to show the rate: 1280 rows of 20 keys, not of 8192.
+        slicer.record(&attention, &batch, &(0..1280), Duration::from_millis(1));
+        assert_eq!(slicer.flops_per_second, before);
     }
 
     #[test]

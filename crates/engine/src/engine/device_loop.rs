@@ -103,11 +103,12 @@ impl InFlightBatch {
         *shared.arena.lock().unwrap_or_else(PoisonError::into_inner) = device.arena();
         let lost = |error: &DeviceError| error.is_fatal().then(|| error.to_string());
         let elapsed = turn.elapsed();
-        let outcome = match &result {
-            Ok(_) | Err(DeviceError::GivenUp { .. }) => Ok(()),
-            Err(error) => Err(lost(error)),
-        };
-        shared.watch.batch_finished(elapsed.saturating_sub(passed.time), outcome);
+        if let Err(DeviceError::GivenUp { .. }) = &result {
+            shared.watch.batch_given_up();
+        } else {
+            let outcome = result.as_ref().map(|_| ()).map_err(lost);
+            shared.watch.batch_finished(elapsed.saturating_sub(passed.time), outcome);
+        }
         log_end(info, elapsed, result.as_ref().err());
         match result {
             Ok(rows) => {
@@ -121,6 +122,10 @@ impl InFlightBatch {
                 false
             }
             Err(error) => {
+                // What passed was done, whatever became of this one.
+                if passed.flops > 0 {
+                    shared.backlog.record_batch(passed.flops, turn);
+                }
                 let lost = error.is_fatal();
                 let kind = if lost { RequestError::DeviceLost } else { RequestError::Device };
                 for request in requests {
@@ -417,8 +422,10 @@ mod tests {
         assert_eq!(seen.recv(), Ok("begin"));
         drop(long);
         leave.send(()).expect("the device waits");
-        let response = engine.submit(request(1)).expect("admitted").wait().expect("answered");
-        assert_eq!(response.batch.id, 1);
+        engine.submit(request(1)).expect("admitted").wait().expect("answered");
+        drop(engine);
+        // One that runs to its end is collected too.
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["begin", "collect"]);
     }
 
     #[test]

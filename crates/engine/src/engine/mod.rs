@@ -11,6 +11,7 @@
 //! | `backlog.rs` | the work ahead, and how long it takes: whether a request can be answered in time |
 //! | `queue.rs`, `queue_state.rs`, `slot.rs` | slots, waiting for one's turn, deadlines |
 //! | `tokenizer_loop.rs`, `device_loop.rs` | the threads |
+//! | `short_batches.rs` | short requests that run while a long batch pauses |
 //! | `watch.rs` | what the device thread does now, as others see it |
 //! | `pending.rs` | the caller's end: wait, await, cancel |
 //! | `texts.rs` | any number of texts: a bounded number in flight, answers in order |

@@ -106,7 +106,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
         let id = state.next_id;
         state.next_id += 1;
         let (taken, admitted) = (self.taken.clone(), Instant::now());
-        Ok(Slot { id, terms, start: 0, admitted, taken, _permit: permit, work })
+        Ok(Slot { id, terms, start: 0, admitted, promoted: false, taken, _permit: permit, work })
     }
 
     /// Lets [`Queue::expire_late`] wake for the deadline of a request that waits now.

@@ -78,8 +78,10 @@ impl<A: SlotHolder, T: SlotHolder> QueueState<A, T> {
         let at = self.tokenized.partition_point(|other| other.slot().id < id);
         let mut start = self.tokenized_clock.enter(flow, cost);
         // Requests of the flow that arrived later and were tokenized earlier run after it.
+        // One that was promoted stays behind those that its client had by then.
+        let promoted = request.slot().promoted;
         let later = self.tokenized[at..].iter_mut().map(SlotHolder::slot_mut);
-        for slot in later.filter(|slot| slot.terms.flow == flow) {
+        for slot in later.filter(|slot| slot.terms.flow == flow && !promoted) {
             start = start.min(slot.start);
             slot.start = slot.start.saturating_add(price(cost));
         }

@@ -1,11 +1,13 @@
 //! Short requests that run while a long batch pauses.
 //!
-//! On a CPU a long text takes seconds. Its batch runs in slices, and between two of them requests pass whose work is at
-//! most 1 / [`PASSING_ONE_IN`] of the batch's and that fit into the device's short lane. Those that pass together take
-//! about [`PASSING_TIME`], or are one. Afterwards the batch runs for at least as long as they did, so that it takes at
-//! most twice as long as alone, and a request that may pass waits for no more than a slice and the turns of those
-//! before it. A device that is asynchronous, or has no short lane, does not pause.
+//! On a CPU a long text takes seconds. A batch with one runs in slices, and between two of them requests pass whose work
+//! is at most 1 / [`PASSING_ONE_IN`] of that text's and that fit into the device's short lane. Those that pass together
+//! take about [`PASSING_TIME`], or are one. Afterwards the batch runs for at least as long as they did. So it takes at most
+//! twice as long as alone and one such turn more, and a request that may pass waits for a slice and the turns of those
+//! before it. Batches whose longest text takes less than [`PAUSING_TIME`] do not pause, nor does a device that is
+//! asynchronous or has no short lane.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::device_loop::{flops, run_short};
@@ -15,10 +17,12 @@ use crate::batch::Limits;
 use crate::batch::schedule::{self, QueuedRequest};
 use crate::device::Device;
 
-/// Requests pass a batch that has this many times their work.
+/// Requests pass a text that has this many times their work.
 const PASSING_ONE_IN: u64 = 8;
 /// About how long requests that pass together may take.
 const PASSING_TIME: Duration = Duration::from_millis(50);
+/// A batch pauses if its longest text is expected to take this long.
+const PAUSING_TIME: Duration = Duration::from_millis(50);
 
 /// The turns of short requests during one long batch.
 pub(super) struct ShortBatches<'a> {
@@ -26,7 +30,7 @@ pub(super) struct ShortBatches<'a> {
     limits: Limits,
     /// Upper limit on a request's floating-point operations.
     flops_max: u64,
-    /// When the long batch went on, and how long it has to run before the next short one.
+    /// When the long batch was resumed, and how long it has to run before the next short one.
     resumed: Instant,
     owed: Duration,
     pub(super) passed: Passed,
@@ -41,14 +45,18 @@ pub(super) struct Passed {
 }
 
 impl<'a> ShortBatches<'a> {
-    /// Returns `None` for a device that does not pause.
+    /// Returns `None` if the batch does not pause.
     pub(super) fn new(
         shared: &'a Shared,
         device: &Device,
         long: &[TokenizedRequest],
     ) -> Option<Self> {
         let limits = device.short_limits().filter(|_| !device.is_asynchronous())?;
-        let flops_max = flops(long) / PASSING_ONE_IN;
+        let longest = long.iter().map(|request| request.slot.work.flops()).max()?;
+        if (longest as f64) < device.flops_in(PAUSING_TIME) {
+            return None;
+        }
+        let flops_max = longest / PASSING_ONE_IN;
         let (resumed, owed) = (Instant::now(), Duration::ZERO);
         let passed = Passed::default();
         Some(ShortBatches { shared, limits, flops_max, resumed, owed, passed })
@@ -66,7 +74,8 @@ impl<'a> ShortBatches<'a> {
         };
         let started = Instant::now();
         self.passed.flops += flops(&requests);
-        run_short(self.shared, device, requests);
+        // A panic fails those that pass, not the batch that pauses.
+        let _ = catch_unwind(AssertUnwindSafe(|| run_short(self.shared, device, requests)));
         self.resumed = Instant::now();
         self.owed = self.resumed - started;
         self.passed.time += self.owed;

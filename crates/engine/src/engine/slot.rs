@@ -11,7 +11,7 @@ use super::queue::Permit;
 use crate::batch::schedule::QueuedRequest;
 use crate::batch::{FairClock, Flow, Priority};
 
-/// Whose a request is, and until when its answer is of use.
+/// The client and the priority of a request, and its deadline.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Terms {
     pub(crate) flow: Flow,
@@ -24,9 +24,11 @@ pub(crate) struct Slot {
     pub(crate) id: u64,
     /// Its flow becomes interactive when the request has waited for [`crate::batch::schedule::AGING`].
     pub(super) terms: Terms,
-    /// When it is its turn, in virtual time.
+    /// The virtual time at which its turn begins.
     pub(super) start: u64,
     pub(super) admitted: Instant,
+    /// Whether its flow became interactive, which put it behind requests that arrived later.
+    pub(super) promoted: bool,
     pub(super) taken: Arc<AtomicUsize>,
     /// Freed with the slot: a cancelled request may still be on the device when its caller has gone.
     pub(super) _permit: Option<Permit>,
@@ -95,6 +97,7 @@ pub(crate) trait SlotHolder {
             let mut queued = self.queued(now);
             clock.promote(&mut queued);
             let slot = self.slot_mut();
+            slot.promoted = queued.flow != slot.terms.flow;
             (slot.terms.flow, slot.start) = (queued.flow, queued.start);
         }
     }

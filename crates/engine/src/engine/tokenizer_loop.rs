@@ -1,4 +1,4 @@
-//! A tokenizer thread: takes admitted requests in order, tokenizes them, puts them in line for a batch.
+//! A tokenizer thread: takes admitted requests by turns of their clients, tokenizes them, puts them in line for a batch.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;

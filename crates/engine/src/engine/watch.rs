@@ -134,6 +134,11 @@ impl Watch {
         }
     }
 
+    /// Records that the batch that was started first was given up. It shows neither how fast the device is nor that it works.
+    pub(super) fn batch_given_up(&self) {
+        self.state().running.pop_front();
+    }
+
     /// Reports a batch that ran while the one that has its turn paused.
     pub(super) fn short_batch_finished(
         &self,

@@ -117,7 +117,7 @@ impl<'a> Pieces<'a> {
                 let own = first..encoded.len();
                 return Ok(Some(Piece { encoded, own }));
             }
-            if let Some(token) = self.cut_words(&encoded, end).filter(|&token| token > first) {
+            if let Some(token) = self.cut_words(&encoded, first, end) {
                 return Ok(Some(Piece { encoded, own: first..token }));
             }
             if let Some(cut) = self.find_cut(&encoded, end)
@@ -132,14 +132,18 @@ impl<'a> Pieces<'a> {
     }
 
     /// Moves to the last cut between words of a piece that ends at byte `end`, where the tokens on both sides are known
-    /// to be those of the whole text. Returns the first token after it.
-    fn cut_words(&mut self, encoded: &Encoded, end: usize) -> Option<usize> {
+    /// to be those of the whole text. Returns the first token after it; `None`, and moves nowhere, unless that lies behind
+    /// token `first`.
+    fn cut_words(&mut self, encoded: &Encoded, first: usize, end: usize) -> Option<usize> {
         let bpe = self.tokenizer.bpe().filter(|_| encoded.words.is_empty())?;
         let cut = self.start + bpe.last_cut(&self.text[self.start..end])?;
         // The piece may have more characters than tokens, but what follows the cut is short.
         let behind = self.text[cut..end].chars().count();
         let characters = encoded.spans.last()?.end - behind;
         let token = encoded.spans.partition_point(|span| span.start < characters);
+        if token <= first {
+            return None;
+        }
         (self.start, self.characters) = (cut, characters);
         Some(token)
     }

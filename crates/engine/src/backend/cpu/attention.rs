@@ -16,7 +16,7 @@ use super::gemm::{Operand, Output, Size, multiply};
 use super::math::exp_nonpositive;
 
 /// Queries per task of the thread pool, at most.
-const QUERIES: usize = 64;
+pub(crate) const QUERIES: usize = 64;
 /// Queries of the parts that a task of full attention can be divided into. Products of so many rows sum as those of
 /// [`QUERIES`] do; see [`min_rows`](super::min_rows).
 pub(crate) const QUERY_STEP: usize = 16;

@@ -15,7 +15,7 @@ mod gemm;
 mod math;
 mod rows;
 
-pub(crate) use attention::QUERY_STEP;
+pub(crate) use attention::{QUERIES, QUERY_STEP};
 pub use gemm::min_rows;
 
 use std::ops::Range;
