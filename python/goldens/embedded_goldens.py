@@ -57,7 +57,8 @@ def answer(model, tokenizer, text):
     kind = type(model).__name__
     found = {"tokens": len(ids)}
     if kind == "ModernBertForSequenceClassification":
-        return found | {"logits": numbers(logits), "probabilities": numbers(logits.softmax(-1))}
+        probabilities = logits.sigmoid() if len(logits) == 1 else logits.softmax(-1)
+        return found | {"logits": numbers(logits), "probabilities": numbers(probabilities)}
     if kind == "ModernBertForTokenClassification":
         rows = [r for r in ROWS if r < len(ids)] + [len(ids) - 1]
         return found | {"rows": [[r, numbers(logits[r])] for r in rows]}

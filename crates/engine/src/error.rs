@@ -139,10 +139,14 @@ pub enum DeviceError {
         free_bytes: u64,
     },
     /// The batch was given up between two launches, because nobody waits for its rows any more.
-    #[error("{device}: the batch was given up")]
+    #[error("{device}: the batch was given up after {launched} of {launches} launches")]
     GivenUp {
-        /// `cpu`.
+        /// `cpu, 2 threads`.
         device: String,
+        /// Launches that were done.
+        launched: usize,
+        /// Launches of the whole batch.
+        launches: usize,
     },
     /// A fault that the process cannot recover from: every later call on the device returns the same error, in
     /// any context. The process has to exit (exit code 3) and be started again.

@@ -1,5 +1,6 @@
 //! Deadlines, priorities and shares of requests, with a device that waits for the test.
 
+use std::ops::Range;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,9 @@ impl Backend for GatedBackend {
     }
     fn launch(&mut self, op: &Op) -> Result<(), DeviceError> {
         self.host.launch(op)
+    }
+    fn launch_rows(&mut self, op: &Op, rows: Range<usize>) -> Result<(), DeviceError> {
+        self.host.launch_rows(op, rows)
     }
     fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError> {
         self.host.fetch(view)

@@ -279,14 +279,12 @@ pub trait Backend: Send {
     fn launch(&mut self, op: &Op) -> Result<(), DeviceError>;
 
     /// Runs some rows of an operation that computes each row by itself, or each query: [`Op::Norm`], [`Op::Linear`],
-    /// [`Op::Gated`], [`Op::Activate`] and, where the backend implements it, [`Op::Attention`]. All rows in slices give
-    /// the same bits as [`Backend::launch`].
+    /// [`Op::Gated`], [`Op::Activate`] and, on the fast host backend, [`Op::Attention`]. All rows in slices give the same
+    /// bits as [`Backend::launch`].
     ///
     /// # Errors
     /// The device's error, or [`DeviceError::Call`] for an operation that is not computed by rows.
-    fn launch_rows(&mut self, op: &Op, rows: Range<usize>) -> Result<(), DeviceError> {
-        launch_independent_rows(self, op, rows)
-    }
+    fn launch_rows(&mut self, op: &Op, rows: Range<usize>) -> Result<(), DeviceError>;
 
     /// Starts to copy the view's elements to the host, as they are after the launches so far.
     ///

@@ -3,6 +3,8 @@
 //! It is slow on purpose and holds a row of scores per query. Tests compare the fast backends with it; it is
 //! not meant to serve requests, nor for sequences longer than [`MAX_TOKENS`].
 
+use std::ops::Range;
+
 use super::activation::{LAPLACE_DEVIATION, LAPLACE_MEAN};
 use super::host_arena::HostArena;
 use super::{
@@ -229,6 +231,10 @@ impl Backend for ReferenceBackend {
             }
         }
         Ok(())
+    }
+
+    fn launch_rows(&mut self, op: &Op, rows: Range<usize>) -> Result<(), DeviceError> {
+        super::launch_independent_rows(self, op, rows)
     }
 
     fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError> {

@@ -361,7 +361,8 @@ impl Device {
                 }
                 let begun = self.begun;
                 if pause(self).is_break() {
-                    return Err(DeviceError::GivenUp { device: self.info.name.clone() });
+                    let (device, launches) = (self.info.name.clone(), program.ops.len());
+                    return Err(DeviceError::GivenUp { device, launched: index, launches });
                 }
                 if self.begun != begun {
                     self.begin(batch)?;

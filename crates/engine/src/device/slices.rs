@@ -188,10 +188,11 @@ mod tests {
         let attention = Op::Attention { qkv: view(384), out: view(128), window: None };
         let lengths: Vec<usize> = std::iter::repeat_n(20, 64).chain([8192]).collect();
         let (mut slicer, batch) = (Slicer::new(1), batch(&lengths));
-        let before = slicer.flops_per_second;
-        // Too few operations to show the rate: 1280 rows of 20 keys, not of 8192.
+        // 1280 rows of 20 keys, not of 8192.
         slicer.record(&attention, &batch, &(0..1280), Duration::from_millis(1));
-        assert_eq!(slicer.flops_per_second, before);
+        let expected = 0.7 * FIRST_FLOPS_PER_SECOND + 0.3 * (1280.0 * 4.0 * 20.0 * 128.0) * 1e3;
+        let rate = slicer.flops_per_second[LaunchKind::FullAttention as usize];
+        assert!((rate / expected - 1.0).abs() < 1e-6, "{rate} {expected}");
     }
 
     #[test]

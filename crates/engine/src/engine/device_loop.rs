@@ -122,9 +122,15 @@ impl InFlightBatch {
                 false
             }
             Err(error) => {
-                // What passed was done, whatever became of this one.
-                if passed.flops > 0 {
-                    shared.backlog.record_batch(passed.flops, turn);
+                // What passed was done, and a part of a batch that was given up: a machine that answers nobody in time
+                // has to learn how slow it is.
+                let mut done = passed.flops;
+                if let DeviceError::GivenUp { launched, launches, .. } = &error {
+                    done += flops(&requests) / *launches as u64 * *launched as u64;
+                }
+                if done > 0 {
+                    let first = requests.iter().map(|request| request.admitted).min();
+                    shared.backlog.record_batch(done, first.unwrap_or(turn));
                 }
                 let lost = error.is_fatal();
                 let kind = if lost { RequestError::DeviceLost } else { RequestError::Device };

@@ -2,6 +2,7 @@
 //! called directly. Inputs are token ids, so nothing is tokenized.
 
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,9 @@ impl Backend for Constant {
         Ok(())
     }
     fn launch(&mut self, _: &Op) -> Result<(), DeviceError> {
+        Ok(())
+    }
+    fn launch_rows(&mut self, _: &Op, _: Range<usize>) -> Result<(), DeviceError> {
         Ok(())
     }
     fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError> {

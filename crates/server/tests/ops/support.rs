@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -212,6 +213,9 @@ impl Backend for HookedBackend {
     }
     fn launch(&mut self, op: &Op) -> Result<(), DeviceError> {
         self.host.launch(op)
+    }
+    fn launch_rows(&mut self, op: &Op, rows: Range<usize>) -> Result<(), DeviceError> {
+        self.host.launch_rows(op, rows)
     }
     fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError> {
         self.host.fetch(view)

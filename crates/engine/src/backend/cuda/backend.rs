@@ -3,6 +3,7 @@
 //! A batch's operations go to the recorded graph that holds it, or one by one to [`Executor`]. The backend is
 //! made ready by [`super::start`].
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::driver::device::{DeviceContext, Stream};
@@ -86,6 +87,10 @@ impl Backend for CudaBackend {
                 self.launch_all(std::slice::from_ref(op))
             }
         }
+    }
+
+    fn launch_rows(&mut self, op: &Op, rows: Range<usize>) -> Result<(), DeviceError> {
+        crate::backend::launch_independent_rows(self, op, rows)
     }
 
     fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError> {
