@@ -49,7 +49,7 @@ macro_rules! files {
         Some(Files {
             config: include_bytes!(concat!("../", $name, "/config.json")),
             weights: LazyLock::new(|| {
-                decompress(include_bytes!(concat!(env!("OUT_DIR"), "/", $name)))
+                join_halves(&inflate(include_bytes!(concat!(env!("OUT_DIR"), "/", $name))))
             }),
         })
     };
@@ -102,9 +102,11 @@ pub static MODELS: [EmbeddedModel; 6] = [
 ];
 
 /// The tokenizer of every trained model, so it is linked once.
-static TRAINED_TOKENIZER: &[u8] = include_bytes!("../jailbreak/tokenizer.json");
+static TRAINED_TOKENIZER: LazyLock<Vec<u8>> =
+    LazyLock::new(|| inflate(include_bytes!(concat!(env!("OUT_DIR"), "/tokenizer-trained"))));
 static TRAINED_TOKENIZER_CONFIG: &[u8] = include_bytes!("../jailbreak/tokenizer_config.json");
-static RANDOM_TOKENIZER: &[u8] = include_bytes!("../random/tokenizer.json");
+static RANDOM_TOKENIZER: LazyLock<Vec<u8>> =
+    LazyLock::new(|| inflate(include_bytes!(concat!(env!("OUT_DIR"), "/tokenizer-random"))));
 static RANDOM_TOKENIZER_CONFIG: &[u8] = include_bytes!("../random/tokenizer_config.json");
 
 /// Resolves SOURCE as the command line does: `embedded[:NAME]`, else a directory or a Hub id as
@@ -178,7 +180,7 @@ fn with_embedded(error: LoadError) -> LoadError {
 /// Returns the `tokenizer.json` and `tokenizer_config.json` that `model init` writes by default: those of
 /// `random`.
 pub fn tokenizer_files() -> (&'static [u8], &'static [u8]) {
-    (RANDOM_TOKENIZER, RANDOM_TOKENIZER_CONFIG)
+    (&RANDOM_TOKENIZER, RANDOM_TOKENIZER_CONFIG)
 }
 
 /// Opens the model called `name`.
@@ -201,7 +203,7 @@ pub fn checkpoint(name: &str, task: TaskKind) -> Result<Checkpoint, LoadError> {
             let files = [
                 ("config.json", *config),
                 ("model.safetensors", weights),
-                ("tokenizer.json", TRAINED_TOKENIZER),
+                ("tokenizer.json", &TRAINED_TOKENIZER),
                 ("tokenizer_config.json", TRAINED_TOKENIZER_CONFIG),
             ];
             let held = files.map(|(file, bytes)| (file.to_string(), Cow::Borrowed(bytes)));
@@ -210,10 +212,15 @@ pub fn checkpoint(name: &str, task: TaskKind) -> Result<Checkpoint, LoadError> {
     }
 }
 
-/// Reverses what `build.rs` does to weights.
-fn decompress(compressed: &[u8]) -> Vec<u8> {
-    let mut halves = Vec::new();
-    ZlibDecoder::new(compressed).read_to_end(&mut halves).expect("build.rs compressed it");
+/// Reverses the compression of `build.rs`.
+fn inflate(compressed: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ZlibDecoder::new(compressed).read_to_end(&mut bytes).expect("build.rs compressed it");
+    bytes
+}
+
+/// Reverses the order of bytes that `build.rs` gives to weights.
+fn join_halves(halves: &[u8]) -> Vec<u8> {
     let (even, odd) = halves.split_at(halves.len().div_ceil(2));
     (0..halves.len()).map(|i| if i % 2 == 0 { even[i / 2] } else { odd[i / 2] }).collect()
 }
