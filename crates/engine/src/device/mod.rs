@@ -216,10 +216,11 @@ impl Device {
     /// # Errors
     /// As [`Device::forward`]; [`DeviceError::Unavailable`] on a device that does not pause.
     pub fn forward_short(&mut self, batch: &PackedBatch) -> Result<OutputRows, DeviceError> {
-        let lane = self.short_lane.as_ref().ok_or_else(|| DeviceError::Unavailable {
+        let lane = self.short_lane.as_mut().ok_or_else(|| DeviceError::Unavailable {
             device: self.info.name.clone(),
             reason: "it does not run a batch while another pauses".into(),
         })?;
+        lane.slicer.record_short_batch();
         let workspace = lane.workspace.clone();
         let batch = self.begin_and_launch(batch, |device| {
             let program = forward::program(&device.config, &device.architecture, &workspace, batch);

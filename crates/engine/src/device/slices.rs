@@ -2,17 +2,21 @@
 //!
 //! A long text takes seconds on a CPU. Its launches are divided by rows, so that a short batch need not wait for all of
 //! them: products, norms and activations compute each row by itself, attention each query, so a sliced launch gives the
-//! same bits as a whole one. How many rows take [`SLICE`] follows from the rate of the slices before. Who runs between
-//! two slices is decided by the engine's device loop.
+//! same bits as a whole one. How many rows take [`SLICE`] or [`LONG_SLICE`] follows from the rate of the slices before. Who
+//! runs between two slices is decided by the engine's device loop.
 
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::backend::{Op, cpu};
 use crate::batch::PackedBatch;
 
-/// How long a slice is meant to take.
+/// How long a slice is meant to take while short batches come.
 const SLICE: Duration = Duration::from_millis(5);
+/// How long it is meant to take otherwise. Small slices cost a long text half as much again.
+const LONG_SLICE: Duration = Duration::from_millis(20);
+/// Short batches are expected for so long after one.
+const EXPECTED: Duration = Duration::from_secs(2);
 /// Rows of a slice of elements, at least.
 const ELEMENT_ROWS: usize = 64;
 /// Rows of a slice of a product, at least: each packs all weights.
@@ -78,22 +82,35 @@ fn cost(op: &Op, longest: usize) -> Option<Cost> {
 pub(super) struct Slicer {
     /// By [`LaunchKind`].
     flops_per_second: [f64; 4],
+    /// When the latest short batch ran.
+    short_batch: Option<Instant>,
 }
 
 impl Slicer {
     /// Returns a slicer for a device of so many threads.
     pub(super) fn new(threads: usize) -> Slicer {
-        Slicer { flops_per_second: [FIRST_FLOPS_PER_SECOND * threads.max(1) as f64; 4] }
+        Slicer {
+            flops_per_second: [FIRST_FLOPS_PER_SECOND * threads.max(1) as f64; 4],
+            short_batch: None,
+        }
     }
 
     /// Returns the rows of the next slice of a launch, from row `first` on; all of them if the launch is not divided.
     pub(super) fn slice(&self, op: &Op, longest: usize, first: usize) -> Option<Range<usize>> {
         let cost = cost(op, longest)?;
-        let flops = self.flops_per_second[cost.kind as usize] * SLICE.as_secs_f64();
-        let rows = ((flops / cost.flops_per_row) as usize / cost.step).max(1) * cost.step;
+        let hurried = self.short_batch.is_some_and(|latest| latest.elapsed() < EXPECTED);
+        let (time, step) =
+            if hurried { (SLICE, cost.step) } else { (LONG_SLICE, cost.step.max(cpu::QUERIES)) };
+        let flops = self.flops_per_second[cost.kind as usize] * time.as_secs_f64();
+        let rows = ((flops / cost.flops_per_row) as usize / step).max(1) * step;
         // A rest that is too small for a slice of its own joins this one.
         let end = if first + rows + cost.step <= cost.rows { first + rows } else { cost.rows };
         Some(first..end)
+    }
+
+    /// Records that a short batch ran.
+    pub(super) fn record_short_batch(&mut self) {
+        self.short_batch = Some(Instant::now());
     }
 
     /// Returns whether a slice is the last of its launch.
@@ -173,7 +190,10 @@ mod tests {
             slicer.record(&op, &batch, &(0..32_768), Duration::from_millis(20));
         }
         let after = slices(&slicer, &op, 32_768);
-        assert!(before > 50 && (4..=5).contains(&after.len()), "{before} {after:?}");
+        assert!(before > 15 && after.len() == 1, "{before} {after:?}");
+        slicer.record_short_batch();
+        let after = slices(&slicer, &op, 32_768);
+        assert!((4..=5).contains(&after.len()), "{after:?}");
     }
 
     fn batch(lengths: &[usize]) -> PackedBatch {
