@@ -190,7 +190,7 @@ mod tests {
             slicer.record(&op, &batch, &(0..32_768), Duration::from_millis(20));
         }
         let after = slices(&slicer, &op, 32_768);
-        assert!(before > 15 && after.len() == 1, "{before} {after:?}");
+        assert!(before > 15 && after.len() <= 2, "{before} {after:?}");
         slicer.record_short_batch();
         let after = slices(&slicer, &op, 32_768);
         assert!((4..=5).contains(&after.len()), "{after:?}");

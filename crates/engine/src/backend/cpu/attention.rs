@@ -86,7 +86,7 @@ fn blocks(
         let parts = (first..first + QUERIES).step_by(QUERY_STEP);
         let mut parts = parts.filter(|part| wanted.contains(part));
         let start = parts.next()?;
-        let end = parts.last().unwrap_or(start) + QUERY_STEP;
+        let end = parts.next_back().unwrap_or(start) + QUERY_STEP;
         Some((start, end - start))
     })
 }
