@@ -1,8 +1,8 @@
 //! Admission: whether a request is accepted, and how many of its inputs are in flight in an engine.
 //!
 //! A request is admitted whole, before the engine tokenizes any of it, if its first input finds a free slot that its client
-//! may take (`shares`) and the engine predicts that all its inputs can be answered in time. Otherwise it is refused at once. The slot stays the
-//! request's own, so that its inputs advance one after the other however busy the engine is. Further inputs share a
+//! may take (`shares`) and the engine predicts that all its inputs can be answered in time. Otherwise it is refused at
+//! once. The slot stays the request's own, so that its inputs advance one after the other however busy the engine is. Further inputs share a
 //! little less than half of the slots with those of all other requests: a large request leaves the other half to
 //! requests that begin. They wait in order of arrival, and a request waits for one slot at a time, so that slots go
 //! round. Nothing polls: a semaphore wakes the next one.

@@ -1,8 +1,8 @@
-//! The terms of a request: when its answer is late, how urgent it is, and whose it is.
+//! The terms of a request: its deadline, its priority and its client.
 //!
 //! The time limit is the shortest of `--request-timeout`, the header and the body's field. A request is of
-//! [`Priority::Batch`] if its header or its body says so. Whose it is: its API key's, or without keys its client's address.
-//! What follows from them is decided by `admission` and the engine.
+//! [`Priority::Batch`] if its header or its body says so. Its client is its API key, or without keys its address. What
+//! follows from them is decided by `admission` and the engine.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -2,9 +2,9 @@
 //!
 //! On a CPU a long text takes seconds. A batch with one runs in slices, and between two of them requests pass whose work
 //! is at most 1 / [`PASSING_ONE_IN`] of that text's and that fit into the device's short lane. Those that pass together
-//! take about [`PASSING_TIME`], or are one. Afterwards the batch runs for at least as long as they did. So it takes at most
-//! twice as long as alone and one such turn more, and a request that may pass waits for a slice and the turns of those
-//! before it. Batches whose longest text takes less than [`PAUSING_TIME`] do not pause, nor does a device that is
+//! take about [`PASSING_TIME`], or are one. Afterwards the batch runs for at least as long as they did, so others have the
+//! device for at most half of the time and one such turn more; the smaller slices cost the batch time too. A request that
+//! may pass waits for a slice and the turns of those before it. Batches whose longest text takes less than [`PAUSING_TIME`] do not pause, nor does a device that is
 //! asynchronous or has no short lane.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

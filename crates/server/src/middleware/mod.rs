@@ -92,7 +92,7 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     let limit = app.options.request_timeout;
     let started = Instant::now();
     match tokio::time::timeout(limit, next.run(request)).await {
-        // Also of an answer that was ready just then, none is late.
+        // No success is sent late, also if it was ready just as the time was over.
         Ok(answer) if started.elapsed() < limit || !answer.status().is_success() => answer,
         _ => refuse_late(limit, dialect),
     }

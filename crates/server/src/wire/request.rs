@@ -175,7 +175,8 @@ impl LengthFields {
     }
 }
 
-/// Declares a request with fields of its own, and after `+` the shared ones that its dialect has: `model`, `timeout_ms`, `priority`,
+/// Declares a request with fields of its own, and after `+` the shared ones that its dialect has: `model`,
+/// `timeout_ms`, `priority`,
 /// `truncate`, `truncation_direction`, `truncate_prompt_tokens` (with `truncation_side`), `add_special_tokens`,
 /// `chunk` and `partial`; `activation` for vLLM's names of one flag, with a method of that name; `encoding` for the forms of
 /// vectors; `scoring` for those of pairs, with the method `cuts`; `vllm` and `chat` for vLLM's fields that are known and not

@@ -18,7 +18,7 @@ const ASCII: usize = 128;
 /// The rank of pairs that are not merged.
 const NONE: u32 = u32::MAX;
 
-/// What is read of the model of a `tokenizer.json` that the library wrote.
+/// The fields of the model in a `tokenizer.json` that the encoder reads, as the library writes them.
 #[derive(Deserialize)]
 pub(super) struct Model {
     vocab: HashMap<String, u32>,
@@ -32,7 +32,7 @@ pub(super) struct Vocabulary {
     bytes: [u32; 256],
     /// Words that are one token, by their [`key`].
     words: Table<Key, u32>,
-    /// Those that have no key.
+    /// Words that are one token and too long for a [`key`].
     long_words: Table<Box<[u8]>, u32>,
     /// The rank at which two neighbours merge.
     ranks: Table<Pair, u32>,
