@@ -195,7 +195,7 @@ impl Device {
     /// # Errors
     /// As [`Device::forward`].
     pub fn start_batch(&mut self, batch: &PackedBatch) -> Result<DeviceBatch, DeviceError> {
-        self.begin_and_launch(batch, |device| device.launch(batch))
+        self.begin_and_launch(batch, |device| device.launch(device.program(batch)))
     }
 
     /// As [`Device::start_batch`] on a device with [`Device::short_limits`], but runs the launches in slices of a few
@@ -224,8 +224,7 @@ impl Device {
         let workspace = lane.workspace.clone();
         let batch = self.begin_and_launch(batch, |device| {
             let program = forward::program(&device.config, &device.architecture, &workspace, batch);
-            program.ops.iter().try_for_each(|op| device.backend.launch(op))?;
-            Ok(program)
+            device.launch(program)
         })?;
         self.finish_batch(batch)
     }
@@ -299,7 +298,7 @@ impl Device {
     pub fn hidden(&mut self, batch: &PackedBatch) -> Result<Vec<f32>, DeviceError> {
         self.catch_panics(|device| {
             device.begin(batch)?;
-            let program = device.launch(batch)?;
+            let program = device.launch(device.program(batch))?;
             let rows = device.backend.fetch(&program.hidden)?;
             device.backend.collect(rows)
         })
@@ -318,7 +317,7 @@ impl Device {
     ) -> Result<Vec<f64>, DeviceError> {
         self.catch_panics(|device| {
             device.begin(batch)?;
-            let program = device.launch(batch)?;
+            let program = device.launch(device.program(batch))?;
             let ops: Vec<Op> = program.ops.into_iter().filter(|op| select(op)).collect();
             device.backend.time(&ops, repeats)
         })
@@ -337,12 +336,14 @@ impl Device {
         self.catch_panics(|device| device.backend.ceilings())
     }
 
-    /// Launches the forward pass of the batch that the backend has begun.
-    fn launch(&mut self, batch: &PackedBatch) -> Result<Program, DeviceError> {
-        let program = forward::program(&self.config, &self.architecture, &self.workspace, batch);
-        for op in &program.ops {
-            self.backend.launch(op)?;
-        }
+    /// Lists the launches of a batch.
+    fn program(&self, batch: &PackedBatch) -> Program {
+        forward::program(&self.config, &self.architecture, &self.workspace, batch)
+    }
+
+    /// Launches a forward pass of the batch that the backend has begun.
+    fn launch(&mut self, program: Program) -> Result<Program, DeviceError> {
+        program.ops.iter().try_for_each(|op| self.backend.launch(op))?;
         Ok(program)
     }
 
@@ -352,11 +353,12 @@ impl Device {
         batch: &PackedBatch,
         pause: &mut Pause<'_>,
     ) -> Result<Program, DeviceError> {
-        let program = forward::program(&self.config, &self.architecture, &self.workspace, batch);
+        let program = self.program(batch);
+        let longest = batch.spans().map(|span| span.len()).max().unwrap_or(0);
         for (index, op) in program.ops.iter().enumerate() {
             let mut rows = Some(0..0);
             while let Some(done) = rows {
-                rows = self.launch_slice(op, batch, done.end)?;
+                rows = self.launch_slice(op, batch, longest, done.end)?;
                 if rows.is_none() && index + 1 == program.ops.len() {
                     break;
                 }
@@ -378,9 +380,9 @@ impl Device {
         &mut self,
         op: &Op,
         batch: &PackedBatch,
+        longest: usize,
         first: usize,
     ) -> Result<Option<Range<usize>>, DeviceError> {
-        let longest = batch.spans().map(|span| span.len()).max().unwrap_or(0);
         let Some(lane) = &mut self.short_lane else {
             return self.backend.launch(op).map(|()| None);
         };

@@ -110,11 +110,21 @@ impl InFlightBatch {
             shared.watch.batch_finished(elapsed.saturating_sub(passed.time), outcome);
         }
         log_end(info, elapsed, result.as_ref().err());
+        // What passed was done, and a part of a batch that was given up: a machine that answers nobody in time has to
+        // learn how slow it is.
+        let own = match &result {
+            Ok(_) => flops(&requests),
+            Err(DeviceError::GivenUp { launched, launches, .. }) => {
+                flops(&requests) / *launches as u64 * *launched as u64
+            }
+            Err(_) => 0,
+        };
+        if result.is_ok() || passed.flops + own > 0 {
+            let first = requests.iter().map(|request| request.admitted).min();
+            shared.backlog.record_batch(passed.flops + own, first.unwrap_or(turn));
+        }
         match result {
             Ok(rows) => {
-                let flops = passed.flops + flops(&requests);
-                let first = requests.iter().map(|request| request.admitted).min();
-                shared.backlog.record_batch(flops, first.unwrap_or(turn));
                 let copy = if started < free_since { Duration::ZERO } else { copy };
                 let compute = turn.elapsed().saturating_sub(copy);
                 let times = DeviceTimes { turn, copy, compute };
@@ -122,16 +132,6 @@ impl InFlightBatch {
                 false
             }
             Err(error) => {
-                // What passed was done, and a part of a batch that was given up: a machine that answers nobody in time
-                // has to learn how slow it is.
-                let mut done = passed.flops;
-                if let DeviceError::GivenUp { launched, launches, .. } = &error {
-                    done += flops(&requests) / *launches as u64 * *launched as u64;
-                }
-                if done > 0 {
-                    let first = requests.iter().map(|request| request.admitted).min();
-                    shared.backlog.record_batch(done, first.unwrap_or(turn));
-                }
                 let lost = error.is_fatal();
                 let kind = if lost { RequestError::DeviceLost } else { RequestError::Device };
                 for request in requests {
