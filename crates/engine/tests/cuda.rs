@@ -5,6 +5,7 @@
 #![cfg(feature = "cuda")]
 
 use std::borrow::Cow;
+use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -254,6 +255,49 @@ fn a_batch_started_ahead_changes_nothing() {
                 None => break,
             }
         }
+    }
+}
+
+/// Runs short batches between the slices of long ones as the engine does: each is collected in the pause after its own.
+#[test]
+fn slices_with_short_batches_in_between_change_nothing() {
+    let Some(_turn) = device_turn() else { return };
+    let model = model("modernbert-base", InitHead::Base);
+    let mut device = cuda(&model, Dtype::Bf16);
+    let wants = Rows::Pooled(Pooling::Mean);
+    let most = device.max_batch_tokens();
+    let lengths = [vec![8192; most / 8192], vec![5000, 1, 2900, 192, 193, 4000], vec![8192]];
+    for lengths in lengths {
+        let long: Vec<_> = lengths.iter().map(|&len| ids(len, 50_368, len as u64)).collect();
+        let long = pack(&long, &wants);
+        let short: Vec<PackedBatch> = [100, 3000, 64, 2048]
+            .iter()
+            .map(|&len| pack(&[ids(len, 50_368, len as u64)], &wants))
+            .collect();
+        let alone = device.forward(&long).unwrap();
+        let short_alone: Vec<_> = short.iter().map(|b| device.forward(b).unwrap()).collect();
+        let (mut pauses, mut running) = (0, None);
+        let batch = device.start_batch_in_slices(&long, &mut |device| {
+            if let Some((n, batch)) = running.take() {
+                let rows = device.finish_batch(batch).unwrap();
+                let expected: &bigbatch_engine::OutputRows = &short_alone[n];
+                assert!(bits(&rows.pooled) == bits(&expected.pooled), "short batch {n}");
+            }
+            let n = pauses % 5;
+            if let Some(batch) = short.get(n) {
+                running = Some((n, device.start_batch(batch).unwrap()));
+            }
+            pauses += 1;
+            ControlFlow::Continue(())
+        });
+        let batch = batch.unwrap();
+        if let Some((_, batch)) = running.take() {
+            device.finish_batch(batch).unwrap();
+        }
+        let rows = device.finish_batch(batch).unwrap();
+        assert!(bits(&rows.pooled) == bits(&alone.pooled), "{lengths:?}");
+        println!("{} tokens: {pauses} pauses", long.tokens());
+        assert!(pauses > 1, "{pauses} pauses");
     }
 }
 

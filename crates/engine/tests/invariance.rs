@@ -50,7 +50,7 @@ fn slices_with_short_batches_in_between() {
         let batch = device.start_batch_in_slices(&long, &mut |device| {
             pauses += 1;
             if pauses % 5 == 0 {
-                assert_eq!(device.forward_short(&short).unwrap(), short_alone);
+                assert_eq!(device.forward(&short).unwrap(), short_alone);
             }
             ControlFlow::Continue(())
         });

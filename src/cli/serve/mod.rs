@@ -34,8 +34,8 @@ pub(super) use self::config_sources::parse;
 use self::logging::Log;
 use super::{CommandResult, exit_code, output_error, say};
 
-/// Tokens of the longer batch that an engine runs before its first request.
-const WARM_UP_TOKENS: usize = 256;
+/// Upper limit on the batches that run before the server is ready, which show how long others will take.
+const WARM_UP_TIME: Duration = Duration::from_millis(500);
 
 /// Time for a reload before the next one may begin beside it.
 const RELOAD_TIME: Duration = Duration::from_secs(10);
@@ -223,21 +223,12 @@ fn load_models(args: &Serve) -> Result<Models, Box<dyn Error + Send + Sync>> {
     let models =
         Models::new(startup::start(list, &options)?).ok_or("two models have the same name")?;
     for served in models.iter() {
-        warm_up(&served.engine)?;
+        served.engine.warm_up(WARM_UP_TIME)?;
         let (model, device) = (&served.name, &served.engine.device().name);
         let (kind, max_tokens) = (served.kind, served.engine.max_tokens());
         tracing::info!(model, ?kind, device, max_tokens, "loaded a model");
     }
     Ok(models)
-}
-
-/// Runs a batch of one token and one of more, so that the time of the first requests can be predicted.
-fn warm_up(engine: &Engine) -> Result<(), RequestError> {
-    engine.probe()?.wait()?;
-    let input = Input::Ids(vec![0; WARM_UP_TOKENS.min(engine.max_tokens())]);
-    let task = Task::default_for(&engine.model().config.head);
-    engine.submit(Request::new(input, task, Truncate::No))?.wait()?;
-    Ok(())
 }
 
 /// Logs options that have no effect on a model, and a limit of its own that an option lifts.

@@ -279,8 +279,9 @@ pub trait Backend: Send {
     fn launch(&mut self, op: &Op) -> Result<(), DeviceError>;
 
     /// Runs some rows of an operation that computes each row by itself, or each query: [`Op::Norm`], [`Op::Linear`],
-    /// [`Op::Gated`], [`Op::Activate`] and, on the fast host backend, [`Op::Attention`]. All rows in slices give the same
-    /// bits as [`Backend::launch`].
+    /// [`Op::Gated`], [`Op::Activate`] and, on the fast host backend and a GPU, [`Op::Attention`]; on a GPU only without a
+    /// window, and its rows count in the order of its work list, the longest sequences first. All rows in slices, one after
+    /// another, give the same bits as [`Backend::launch`].
     ///
     /// # Errors
     /// The device's error, or [`DeviceError::Call`] for an operation that is not computed by rows.
@@ -309,6 +310,19 @@ pub trait Backend: Send {
     /// Whether launches return before they have run.
     fn is_asynchronous(&self) -> bool {
         false
+    }
+
+    /// Blocks until the launches before the previous call have run, so that at most those since then are in flight.
+    ///
+    /// # Errors
+    /// The device's error.
+    fn keep_up(&mut self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    /// Returns the rows that a batch of so many tokens runs with.
+    fn padded_tokens(&self, tokens: usize) -> usize {
+        tokens
     }
 
     /// Writes rows into a view, rounded to its type, for tests of a single operation.

@@ -1,12 +1,15 @@
 //! From waiting requests to one packed batch, and from its rows back to each request.
 //!
-//! [`schedule`] chooses which requests run next, within [`Limits`]; [`fair`] gives clients equal shares; [`pack`] lays
+//! [`schedule`] chooses which requests run next, within [`Limits`]; [`fair`] gives clients equal shares; [`cost`] predicts how
+//! long a batch takes; [`passing`] chooses the requests that run while a long batch pauses; [`pack`] lays
 //! them end to end; [`rows`] is the contract on the rows that they ask for, from packing to handing them back. All of it
 //! is pure: it takes numbers and returns numbers. The queue that requests wait in is [`crate::engine`]'s.
 
+pub mod cost;
 pub(crate) mod fair;
 pub(crate) mod limits;
 pub(crate) mod pack;
+pub mod passing;
 pub(crate) mod rows;
 pub mod schedule;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::options::DeviceOptions;
 use super::plan::{self, MemoryPlan, least_batch_tokens, workspace_for};
+use super::slices::{Slicer, Slicing};
 use super::{Device, DeviceInfo};
 use crate::backend::Op;
 use crate::backend::cuda::start::{self, ArenaPlan, CudaOptions, Planner};
@@ -16,6 +17,9 @@ use crate::model::{Model, Workspace};
 /// Tokens of a batch beyond which a larger one takes no less time per token: every kernel fills the largest
 /// device.
 const USEFUL_BATCH_TOKENS: usize = 65_536;
+
+/// Most tokens of a batch that runs while a longer one pauses: enough that short requests at half of the device's capacity keep up.
+const SHORT_TOKENS_MAX: usize = 8192;
 
 /// Starts the backend within the budget.
 ///
@@ -34,7 +38,7 @@ pub(super) fn start(
         graphs: true,
     };
     let workspace = workspace_for(model, options, dtype, 1);
-    let mut planner = ArenaPlanner { model, options, dtype, workspace };
+    let mut planner = ArenaPlanner { model, options, dtype, workspace, short_lane: None };
     let config = &model.config;
     let data = ModelData {
         name: &model.name,
@@ -51,8 +55,7 @@ pub(super) fn start(
     let report = backend.report().clone();
     let fixed_bytes = report.used_bytes.saturating_sub(report.arena_bytes);
     let budget_bytes = |tokens| {
-        let workspace = workspace_for(model, options, dtype, tokens);
-        let arena_bytes = arena_plan(model, &workspace).arena_bytes().max(report.check_bytes);
+        let arena_bytes = planner.plan_for(tokens).arena_bytes().max(report.check_bytes);
         fixed_bytes + report.unused_reserve_bytes() + arena_bytes as u64
     };
     let longest = config.max_tokens.min(planner.workspace.max_tokens);
@@ -63,12 +66,16 @@ pub(super) fn start(
         least_budget_bytes: budget_bytes(least_batch_tokens(model, options)),
         longest_input_budget_bytes: budget_bytes(longest),
     };
+    let wave = backend.queries_per_wave(config.num_attention_heads);
     let name = format!("{}, {}", card.label(), card.properties().name);
     Ok(Device {
         config: model.config.clone(),
         architecture: model.architecture.clone(),
         workspace: planner.workspace,
-        short_lane: None,
+        slicer: planner.short_lane.as_ref().map(|_| Slicer::new(Slicing::of_gpu(wave))),
+        short_lane: planner.short_lane,
+        threads: options.threads,
+        paused: false,
         begun: 0,
         info: DeviceInfo { name, dtype },
         meter: Arc::new(move || Some(card.memory())),
@@ -84,22 +91,34 @@ struct ArenaPlanner<'a> {
     options: &'a DeviceOptions,
     dtype: Dtype,
     workspace: Workspace,
+    short_lane: Option<Workspace>,
 }
 
-fn arena_plan(model: &Model, workspace: &Workspace) -> ArenaPlan {
-    let limits = BatchLimits {
-        tokens: workspace.max_tokens,
-        sequences: workspace.max_sequences,
-        masks: MAX_MASKS,
-        positions: model.config.max_tokens,
-    };
-    ArenaPlan { limits, workspace_bytes: workspace.bytes }
+impl ArenaPlanner<'_> {
+    /// Lays out the activations of batches of up to `tokens` tokens, and of the short ones beside them.
+    fn workspaces(&self, tokens: usize) -> (Workspace, Option<Workspace>) {
+        let &ArenaPlanner { model, options, dtype, .. } = self;
+        let workspace = workspace_for(model, options, dtype, tokens);
+        let short = plan::short_lane(model, options, dtype, &workspace, SHORT_TOKENS_MAX);
+        (workspace, short)
+    }
+
+    fn plan_for(&self, tokens: usize) -> ArenaPlan {
+        let (workspace, short) = self.workspaces(tokens);
+        let limits = BatchLimits {
+            tokens: workspace.max_tokens,
+            sequences: workspace.max_sequences,
+            masks: MAX_MASKS,
+            positions: self.model.config.max_tokens,
+        };
+        let workspace_bytes = workspace.bytes + short.map_or(0, |short| short.bytes);
+        ArenaPlan { limits, workspace_bytes }
+    }
 }
 
 impl Planner for ArenaPlanner<'_> {
     fn plan(&mut self, arena_bytes: usize) -> Result<ArenaPlan, usize> {
-        let workspace = |tokens| workspace_for(self.model, self.options, self.dtype, tokens);
-        let bytes = |tokens| arena_plan(self.model, &workspace(tokens)).arena_bytes();
+        let bytes = |tokens| self.plan_for(tokens).arena_bytes();
         let least = least_batch_tokens(self.model, self.options);
         if bytes(least) > arena_bytes {
             return Err(bytes(least));
@@ -109,11 +128,13 @@ impl Planner for ArenaPlanner<'_> {
             None => self.model.config.max_tokens.max(USEFUL_BATCH_TOKENS),
         };
         let tokens = plan::largest_batch(least, most, |tokens| bytes(tokens) <= arena_bytes);
-        self.workspace = workspace(tokens);
-        Ok(arena_plan(self.model, &self.workspace))
+        (self.workspace, self.short_lane) = self.workspaces(tokens);
+        Ok(self.plan_for(tokens))
     }
 
     fn program(&self, batch: &PackedBatch) -> Vec<Op> {
-        self.model.program(&self.workspace, batch).ops
+        // Where the device runs it.
+        let lane = self.short_lane.as_ref().filter(|lane| lane.limits().allow(batch));
+        self.model.program(lane.unwrap_or(&self.workspace), batch).ops
     }
 }

@@ -24,13 +24,14 @@ use crate::backend::reference::ReferenceBackend;
 use crate::backend::{
     ArenaUsage, Backend, Ceilings, DeviceMemory, Fetch, Op, View, WeightTable, owned_bytes,
 };
+use crate::batch::cost::BatchSize;
 use crate::batch::{Limits, OutputRows, PackedBatch};
 use crate::dtype::Dtype;
 use crate::error::{DeviceError, LoadError};
 use crate::model::modernbert::forward::{self, Program};
 use crate::model::{Architecture, Config, Model, Workspace};
 use crate::panics;
-use slices::Slicer;
+use slices::{Slice, SliceTimer, Slicer, Slicing};
 
 /// Name and element type of a device, for people to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +61,14 @@ pub struct Device {
     config: Config,
     architecture: Architecture,
     workspace: Workspace,
-    short_lane: Option<ShortLane>,
+    /// Where short batches run, also while a long one pauses: behind its workspace in the arena. Those that fit run here at all
+    /// times, so that what a backend records of them serves both.
+    short_lane: Option<Workspace>,
+    /// Divides the batches that pause; `None` on a device that does not.
+    slicer: Option<Slicer>,
+    threads: usize,
+    /// A batch that runs in slices is paused: only the short lane is free.
+    paused: bool,
     /// Batches that the backend has begun.
     begun: u64,
     info: DeviceInfo,
@@ -68,13 +76,6 @@ pub struct Device {
     memory_plan: MemoryPlan,
     #[cfg(feature = "cuda")]
     cuda_report: Option<crate::backend::cuda::StartReport>,
-}
-
-/// What a device needs to run a short batch while a long one pauses.
-struct ShortLane {
-    /// Lies behind that of the long batch in the arena.
-    workspace: Workspace,
-    slicer: Slicer,
 }
 
 /// Runs between two slices of a batch; it may run short batches on the device. [`ControlFlow::Break`] gives the batch up.
@@ -99,7 +100,7 @@ impl Device {
         let ropes = config.rope_tables(workspace.max_tokens);
         let (heads, eps) = (config.num_attention_heads, config.norm_eps);
         let (bytes, threads) = (memory_plan.arena_bytes as usize, options.threads);
-        let lane = |workspace| ShortLane { workspace, slicer: Slicer::new(threads) };
+        let slicer = short.as_ref().map(|_| Slicer::new(Slicing::of_host(threads)));
         let backend: Box<dyn Backend> = if options.kind == DeviceKind::Reference {
             Box::new(ReferenceBackend::new(weights, ropes.into(), heads, eps, bytes)?)
         } else {
@@ -110,7 +111,10 @@ impl Device {
             config,
             architecture: model.architecture.clone(),
             workspace,
-            short_lane: short.map(lane),
+            short_lane: short,
+            slicer,
+            threads,
+            paused: false,
             begun: 0,
             info: DeviceInfo { name: format!("cpu, {threads} threads"), dtype: Dtype::F32 },
             meter: Arc::new(|| None),
@@ -193,13 +197,26 @@ impl Device {
     /// one after it. Batches run in the order in which they were started.
     ///
     /// # Errors
-    /// As [`Device::forward`].
+    /// As [`Device::forward`]; [`DeviceError::Call`] if another batch is paused and this one is not within
+    /// [`Device::short_limits`].
     pub fn start_batch(&mut self, batch: &PackedBatch) -> Result<DeviceBatch, DeviceError> {
+        let fits = self.short_limits().is_some_and(|limits| limits.allow(batch));
+        if self.paused && !fits {
+            return Err(DeviceError::Call {
+                device: self.info.name.clone(),
+                call: "start a batch",
+                reason: "another one is paused, and this one does not fit beside it".into(),
+            });
+        }
+        if let Some(slicer) = self.slicer.as_mut().filter(|_| self.paused) {
+            slicer.record_short_batch();
+        }
         self.begin_and_launch(batch, |device| device.launch(device.program(batch)))
     }
 
-    /// As [`Device::start_batch`] on a device with [`Device::short_limits`], but runs the launches in slices of a few
-    /// milliseconds and calls `pause` after each. The rows are the same to the bit.
+    /// As [`Device::start_batch`] on a device with [`Device::short_limits`], but runs the launches in slices and calls `pause`
+    /// after each, for batches that may run in between. The rows are the same to the bit. An asynchronous device works on one
+    /// slice during the pause after it was launched.
     ///
     /// # Errors
     /// As [`Device::forward`]; [`DeviceError::GivenUp`] if `pause` breaks.
@@ -208,36 +225,25 @@ impl Device {
         batch: &PackedBatch,
         pause: &mut Pause<'_>,
     ) -> Result<DeviceBatch, DeviceError> {
-        self.begin_and_launch(batch, |device| device.launch_slices(batch, pause))
-    }
-
-    /// Runs a batch within [`Device::short_limits`] and waits for its rows, also while a longer one pauses.
-    ///
-    /// # Errors
-    /// As [`Device::forward`]; [`DeviceError::Unavailable`] on a device that does not pause.
-    pub fn forward_short(&mut self, batch: &PackedBatch) -> Result<OutputRows, DeviceError> {
-        let lane = self.short_lane.as_mut().ok_or_else(|| DeviceError::Unavailable {
-            device: self.info.name.clone(),
-            reason: "it does not run a batch while another pauses".into(),
-        })?;
-        lane.slicer.record_short_batch();
-        let workspace = lane.workspace.clone();
-        let batch = self.begin_and_launch(batch, |device| {
-            let program = forward::program(&device.config, &device.architecture, &workspace, batch);
-            device.launch(program)
-        })?;
-        self.finish_batch(batch)
+        let started = self.begin_and_launch(batch, |device| device.launch_slices(batch, pause));
+        self.paused = false;
+        started
     }
 
     /// Returns the limits of a batch that runs while a longer one pauses; `None` if the device does not pause.
     pub fn short_limits(&self) -> Option<Limits> {
-        self.short_lane.as_ref().map(|lane| lane.workspace.limits())
+        self.short_lane.as_ref().map(Workspace::limits)
     }
 
-    /// Returns about how many floating-point operations of a forward pass the device does in this time, from the slices
-    /// so far; none if it does not pause.
-    pub fn flops_in(&self, time: Duration) -> f64 {
-        self.short_lane.as_ref().map_or(0.0, |lane| lane.slicer.flops_in(time))
+    /// Returns a rate of floating-point operations of the right order, for predictions before anything has run.
+    pub fn nominal_flops_per_second(&self) -> f64 {
+        if self.is_asynchronous() { 3e14 } else { 1e10 * self.threads as f64 }
+    }
+
+    /// Returns the size of a batch with the rows that the device adds to it.
+    pub fn batch_size(&self, batch: &PackedBatch) -> BatchSize {
+        let size = BatchSize::of(batch.spans().map(|span| span.len()));
+        BatchSize { tokens: self.backend.padded_tokens(size.tokens), ..size }
     }
 
     /// Hands a batch to the device; `launch` launches its forward pass.
@@ -336,9 +342,14 @@ impl Device {
         self.catch_panics(|device| device.backend.ceilings())
     }
 
-    /// Lists the launches of a batch.
+    /// Lists the launches of a batch, in the short lane if it fits there.
     fn program(&self, batch: &PackedBatch) -> Program {
-        forward::program(&self.config, &self.architecture, &self.workspace, batch)
+        let lane = self.short_lane.as_ref().filter(|lane| lane.limits().allow(batch));
+        self.program_in(lane.unwrap_or(&self.workspace), batch)
+    }
+
+    fn program_in(&self, workspace: &Workspace, batch: &PackedBatch) -> Program {
+        forward::program(&self.config, &self.architecture, workspace, batch)
     }
 
     /// Launches a forward pass of the batch that the backend has begun.
@@ -353,47 +364,81 @@ impl Device {
         batch: &PackedBatch,
         pause: &mut Pause<'_>,
     ) -> Result<Program, DeviceError> {
-        let program = self.program(batch);
+        let program = self.program_in(&self.workspace, batch);
         let longest = batch.spans().map(|span| span.len()).max().unwrap_or(0);
+        let (mut slice, mut timer) = (Slice::default(), SliceTimer::new(self.is_asynchronous()));
         for (index, op) in program.ops.iter().enumerate() {
-            let mut rows = Some(0..0);
-            while let Some(done) = rows {
-                rows = self.launch_slice(op, batch, longest, done.end)?;
-                if rows.is_none() && index + 1 == program.ops.len() {
+            let (mut first, rows) = (0, Slicer::rows(op));
+            loop {
+                let part = self.launch_part(op, longest, first, slice.seconds)?;
+                first = part.end;
+                if first >= rows && index + 1 == program.ops.len() {
                     break;
                 }
-                let begun = self.begun;
-                if pause(self).is_break() {
-                    let (device, launches) = (self.info.name.clone(), program.ops.len());
-                    return Err(DeviceError::GivenUp { device, launched: index, launches });
+                let Some(slicer) = &self.slicer else { return Err(self.no_pause()) };
+                slice.push((op, part), slicer, batch);
+                if slicer.is_slice(slice.seconds) {
+                    let slice = std::mem::take(&mut slice);
+                    if self.end_slice(slice, &mut timer, batch, pause)?.is_break() {
+                        let (device, launches) = (self.info.name.clone(), program.ops.len());
+                        return Err(DeviceError::GivenUp { device, launched: index, launches });
+                    }
                 }
-                if self.begun != begun {
-                    self.begin(batch)?;
+                if first >= rows {
+                    break;
                 }
             }
         }
         Ok(program)
     }
 
-    /// Launches the rows of an operation from `first` on that make a slice, and returns them if more are left.
-    fn launch_slice(
+    /// Launches the rows of an operation from `first` on that complete a slice which has had `so_far` seconds.
+    fn launch_part(
         &mut self,
         op: &Op,
-        batch: &PackedBatch,
         longest: usize,
         first: usize,
-    ) -> Result<Option<Range<usize>>, DeviceError> {
-        let Some(lane) = &mut self.short_lane else {
-            return self.backend.launch(op).map(|()| None);
-        };
-        let Some(rows) = lane.slicer.slice(op, longest, first) else {
-            return self.backend.launch(op).map(|()| None);
-        };
-        let started = Instant::now();
-        self.backend.launch_rows(op, rows.clone())?;
-        lane.slicer.record(op, batch, &rows, started.elapsed());
-        let is_last = lane.slicer.is_last(op, &rows);
-        Ok((!is_last).then_some(rows))
+        so_far: f64,
+    ) -> Result<Range<usize>, DeviceError> {
+        let Some(slicer) = &self.slicer else { return Err(self.no_pause()) };
+        let rows = slicer.part(op, longest, first, so_far);
+        if rows == (0..Slicer::rows(op)) {
+            self.backend.launch(op)?;
+        } else {
+            self.backend.launch_rows(op, rows.clone())?;
+        }
+        Ok(rows)
+    }
+
+    /// Lets others run after a slice, and learns from the time of the latest one that is done.
+    fn end_slice<'a>(
+        &mut self,
+        slice: Slice<'a>,
+        timer: &mut SliceTimer<'a>,
+        batch: &PackedBatch,
+        pause: &mut Pause<'_>,
+    ) -> Result<ControlFlow<()>, DeviceError> {
+        self.backend.keep_up()?;
+        if let (Some(slicer), Some((parts, elapsed))) = (&mut self.slicer, timer.stop(slice)) {
+            slicer.record(&parts, batch, elapsed);
+        }
+        let begun = self.begun;
+        self.paused = true;
+        let flow = pause(self);
+        self.paused = false;
+        let others_ran = self.begun != begun;
+        if others_ran && flow.is_continue() {
+            self.begin(batch)?;
+        }
+        timer.start(others_ran);
+        Ok(flow)
+    }
+
+    fn no_pause(&self) -> DeviceError {
+        DeviceError::Unavailable {
+            device: self.info.name.clone(),
+            reason: "it does not run a batch while another pauses".into(),
+        }
     }
 
     /// Runs `run`, and turns a panic into an error.

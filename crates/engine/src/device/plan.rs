@@ -63,14 +63,26 @@ pub(super) fn workspace_for(
 
 /// Share of a batch's tokens that a short one may have which runs while it pauses: one in so many.
 const SHORT_ONE_IN: usize = 8;
-/// Most tokens of such a batch.
-const SHORT_TOKENS_MAX: usize = 2048;
 /// A device whose batches have fewer tokens does not pause.
 const PAUSING_TOKENS: usize = 1024;
 
-/// Returns the tokens of the batches that may run while one of `tokens` tokens pauses; `None` if it is too short to pause.
-fn short_tokens(tokens: usize) -> Option<usize> {
-    (tokens >= PAUSING_TOKENS).then(|| (tokens / SHORT_ONE_IN).min(SHORT_TOKENS_MAX))
+/// Most tokens of a batch that runs on a host while a longer one pauses.
+const SHORT_TOKENS_MAX: usize = 2048;
+
+/// Lays out the activations of the batches, of at most `most` tokens, that may run while one of `long` pauses: behind those of
+/// it. `None` if it is too short to pause.
+pub(super) fn short_lane(
+    model: &Model,
+    options: &DeviceOptions,
+    dtype: Dtype,
+    long: &Workspace,
+    most: usize,
+) -> Option<Workspace> {
+    let tokens = long.max_tokens;
+    (tokens >= PAUSING_TOKENS).then(|| {
+        let short = workspace_for(model, options, dtype, (tokens / SHORT_ONE_IN).min(most));
+        short.moved_by(long.bytes)
+    })
 }
 
 /// Plans the largest workspace that a host's budget holds, and behind it that of the batches that run while it pauses.
@@ -83,10 +95,8 @@ pub(super) fn plan_host(
     let scratch = cpu::scratch_bytes(options.threads, config.head_dim()) as u64;
     let plan_for = |tokens: usize| {
         let workspace = workspace_for(model, options, Dtype::F32, tokens);
-        let pauses = options.kind != DeviceKind::Reference;
-        let short = short_tokens(tokens).filter(|_| pauses).map(|tokens| {
-            workspace_for(model, options, Dtype::F32, tokens).moved_by(workspace.bytes)
-        });
+        let short = short_lane(model, options, Dtype::F32, &workspace, SHORT_TOKENS_MAX);
+        let short = short.filter(|_| options.kind != DeviceKind::Reference);
         let arena = workspace.bytes + short.as_ref().map_or(0, |short| short.bytes);
         let ropes = 2 * RopeTable::bytes(config.head_dim() / 2, tokens) as u64;
         let fixed = weights + scratch + ropes;

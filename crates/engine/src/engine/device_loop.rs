@@ -2,8 +2,8 @@
 //!
 //! An asynchronous device (a GPU) is given the next batch while it still works on the last one, so that it
 //! never waits for packing, copying and answering. But only if that batch is full already: one with room is
-//! better formed late, when more requests have arrived. A synchronous one that can pause runs its batches in slices,
-//! and in between short requests that wait: see [`super::short_batches`]. Each batch is a `tracing` event before the device
+//! better formed late, when more requests have arrived. A device that can pause runs long batches in slices, and in between
+//! short requests that wait: see [`super::short_batches`]. Each batch is a `tracing` event before the device
 //! starts it and another when it has ended, so that a batch that hangs is the last line of the log.
 
 use std::ops::ControlFlow;
@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::request::{BatchInfo, Response, Timings, TokenizedRequest};
 use super::shared::Shared;
-use super::short_batches::{Passed, ShortBatches};
+use super::short_batches::ShortBatches;
+use crate::batch::cost::BatchSize;
 use crate::batch::schedule::{self, QueuedRequest};
 use crate::batch::{OutputRows, PackedBatch, Sequence};
 use crate::device::{Device, DeviceBatch};
@@ -26,25 +27,41 @@ pub(super) fn device_loop(shared: &Shared, mut device: Device) {
     let _guard = QueueGuard(shared);
     let choose = |waiting: &[QueuedRequest]| schedule::next_batch(waiting, shared.limits);
     let choose_full = |waiting: &[QueuedRequest]| schedule::next_full_batch(waiting, shared.limits);
-    let mut free_since = Instant::now();
-    let mut ahead = None;
+    let mut before = Predecessor { batch: None, free_since: Instant::now(), lost: false };
     loop {
-        let batch = match ahead.take() {
-            Some(batch) => batch,
+        let requests = match &before.batch {
             None => match shared.queue.take_batch(choose) {
-                Some(requests) => InFlightBatch::start(shared, &mut device, requests),
+                Some(requests) => Some(requests),
                 None => return,
             },
+            Some(_) if device.is_asynchronous() => shared.queue.try_take_batch(choose_full),
+            Some(_) => None,
         };
-        if device.is_asynchronous() {
-            let full = shared.queue.try_take_batch(choose_full);
-            ahead = full.map(|requests| InFlightBatch::start(shared, &mut device, requests));
-        }
-        let lost = batch.finish(shared, &mut device, free_since);
-        free_since = Instant::now();
+        let batch = requests
+            .map(|requests| InFlightBatch::start(shared, &mut device, requests, &mut before));
+        before.finish(shared, &mut device);
+        let lost = before.lost;
+        before.batch = batch;
         if lost {
-            let _ = ahead.map(|batch| batch.finish(shared, &mut device, free_since));
-            return;
+            return before.finish(shared, &mut device);
+        }
+    }
+}
+
+/// The batch that the device was given before another one, until it is answered.
+struct Predecessor {
+    batch: Option<InFlightBatch>,
+    /// When the batch before it was done.
+    free_since: Instant,
+    lost: bool,
+}
+
+impl Predecessor {
+    /// Waits for the batch and answers its requests, if that has not been done yet.
+    fn finish(&mut self, shared: &Shared, device: &mut Device) {
+        if let Some(batch) = self.batch.take() {
+            self.lost |= batch.finish(shared, device, self.free_since);
+            self.free_since = Instant::now();
         }
     }
 }
@@ -58,29 +75,42 @@ impl Drop for QueueGuard<'_> {
     }
 }
 
+/// The short batches that ran while a long one paused.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Passed {
+    /// Work that was done.
+    pub(super) nanoseconds: u64,
+    pub(super) time: Duration,
+}
+
 /// A batch that was handed to the device, and the requests that wait for its rows.
-struct InFlightBatch {
+pub(super) struct InFlightBatch {
     requests: Vec<TokenizedRequest>,
     info: BatchInfo,
+    size: BatchSize,
     started: Instant,
     passed: Passed,
     device_batch: Result<DeviceBatch, DeviceError>,
 }
 
 impl InFlightBatch {
+    /// Hands a batch to the device. If it runs in slices, the batch before it is answered meanwhile.
     fn start(
         shared: &Shared,
         device: &mut Device,
         requests: Vec<TokenizedRequest>,
+        before: &mut Predecessor,
     ) -> InFlightBatch {
         let started = Instant::now();
         let batch = PackedBatch::pack(requests.iter().map(TokenizedRequest::sequence));
-        let info = announce(shared, &batch);
-        shared.watch.batch_started(&shared.model.config, &batch);
+        let (info, size) = (announce(shared, &batch), device.batch_size(&batch));
+        let predicted = predict(shared, size);
+        shared.watch.batch_started(&batch, predicted);
         let mut short = ShortBatches::new(shared, device, &requests);
         let device_batch = match &mut short {
             None => device.start_batch(&batch),
             Some(short) => device.start_batch_in_slices(&batch, &mut |device| {
+                before.finish(shared, device);
                 if requests.iter().all(|request| request.reply.is_closed()) {
                     return ControlFlow::Break(());
                 }
@@ -88,14 +118,35 @@ impl InFlightBatch {
                 ControlFlow::Continue(())
             }),
         };
-        let passed = short.map_or(Passed::default(), |short| short.passed);
-        InFlightBatch { requests, info, started, passed, device_batch }
+        let passed = short.map_or(Passed::default(), |mut short| {
+            short.finish(device);
+            short.passed
+        });
+        InFlightBatch { requests, info, size, started, passed, device_batch }
+    }
+
+    /// Hands a batch to the device while another one pauses.
+    pub(super) fn start_short(
+        shared: &Shared,
+        device: &mut Device,
+        requests: Vec<TokenizedRequest>,
+    ) -> InFlightBatch {
+        let started = Instant::now();
+        let batch = PackedBatch::pack(requests.iter().map(TokenizedRequest::sequence));
+        let (info, size) = (announce(shared, &batch), device.batch_size(&batch));
+        let (device_batch, passed) = (device.start_batch(&batch), Passed::default());
+        InFlightBatch { requests, info, size, started, passed, device_batch }
+    }
+
+    /// Returns when it was handed to the device.
+    pub(super) fn started(&self) -> Instant {
+        self.started
     }
 
     /// Waits for the batch and answers its requests; returns true if the device is lost. The turn of a batch
     /// that was started ahead began when the one before it was done, at `free_since`.
     fn finish(self, shared: &Shared, device: &mut Device, free_since: Instant) -> bool {
-        let InFlightBatch { requests, info, started, passed, device_batch } = self;
+        let InFlightBatch { requests, info, size, started, passed, device_batch } = self;
         let copy = device_batch.as_ref().map_or(Duration::ZERO, |batch| batch.copy_in);
         let result = device_batch.and_then(|batch| device.finish_batch(batch));
         shared.on_device.fetch_sub(1, Ordering::Relaxed);
@@ -103,72 +154,74 @@ impl InFlightBatch {
         *shared.arena.lock().unwrap_or_else(PoisonError::into_inner) = device.arena();
         let lost = |error: &DeviceError| error.is_fatal().then(|| error.to_string());
         let elapsed = turn.elapsed();
+        let own_time = elapsed.saturating_sub(passed.time);
         if let Err(DeviceError::GivenUp { .. }) = &result {
             shared.watch.batch_given_up();
         } else {
             let outcome = result.as_ref().map(|_| ()).map_err(lost);
-            shared.watch.batch_finished(elapsed.saturating_sub(passed.time), outcome);
+            shared.watch.batch_finished(own_time, outcome);
         }
         log_end(info, elapsed, result.as_ref().err());
         // What passed was done, and a part of a batch that was given up: a machine that answers nobody in time has to
         // learn how slow it is.
         let own = match &result {
-            Ok(_) => flops(&requests),
+            Ok(_) => work(&requests),
             Err(DeviceError::GivenUp { launched, launches, .. }) => {
-                flops(&requests) / *launches as u64 * *launched as u64
+                work(&requests) / *launches as u64 * *launched as u64
             }
             Err(_) => 0,
         };
-        if result.is_ok() || passed.flops + own > 0 {
+        if result.is_ok() || passed.nanoseconds + own > 0 {
             let first = requests.iter().map(|request| request.admitted).min();
-            shared.backlog.record_batch(passed.flops + own, first.unwrap_or(turn));
+            shared.backlog.record_batch(passed.nanoseconds + own, first.unwrap_or(turn));
         }
-        match result {
-            Ok(rows) => {
-                let copy = if started < free_since { Duration::ZERO } else { copy };
-                let compute = turn.elapsed().saturating_sub(copy);
-                let times = DeviceTimes { turn, copy, compute };
-                answer_all(&shared.model, requests, &rows, times, info);
-                false
-            }
-            Err(error) => {
-                let lost = error.is_fatal();
-                let kind = if lost { RequestError::DeviceLost } else { RequestError::Device };
-                for request in requests {
-                    request.fail(kind(error.to_string()));
-                }
-                lost
-            }
+        let copy = if started < free_since { Duration::ZERO } else { copy };
+        if result.is_ok() {
+            record_cost(shared, size, own_time);
         }
+        let lost = result.as_ref().is_err_and(DeviceError::is_fatal);
+        answer_all(
+            shared,
+            requests,
+            result,
+            DeviceTimes { turn, copy, done: Instant::now() },
+            info,
+        );
+        lost
+    }
+
+    /// Waits for a batch that ran while another one paused, since `turn`, and answers its requests. A failure is that of
+    /// its requests alone. Returns the nanoseconds of work that were done.
+    pub(super) fn finish_short(self, shared: &Shared, device: &mut Device, turn: Instant) -> u64 {
+        let InFlightBatch { requests, info, size, device_batch, .. } = self;
+        let result = device_batch.and_then(|batch| device.finish_batch(batch));
+        shared.on_device.fetch_sub(1, Ordering::Relaxed);
+        let elapsed = turn.elapsed();
+        shared.watch.short_batch_finished(info.sequences, info.tokens, elapsed, result.is_err());
+        log_end(info, elapsed, result.as_ref().err());
+        if result.is_ok() {
+            record_cost(shared, size, elapsed);
+        }
+        let done = work(&requests);
+        let times = DeviceTimes { turn, copy: Duration::ZERO, done: Instant::now() };
+        answer_all(shared, requests, result, times, info);
+        done
     }
 }
 
-/// Counts the floating-point operations of requests.
-pub(super) fn flops(requests: &[TokenizedRequest]) -> u64 {
-    requests.iter().map(|request| request.slot.work.flops()).sum()
+/// Returns the nanoseconds of device time that requests were predicted to take.
+pub(super) fn work(requests: &[TokenizedRequest]) -> u64 {
+    requests.iter().map(|request| request.slot.work.nanoseconds()).sum()
 }
 
-/// Runs and answers a batch while another pauses. A failure is that of its requests alone.
-pub(super) fn run_short(shared: &Shared, device: &mut Device, requests: Vec<TokenizedRequest>) {
-    let turn = Instant::now();
-    let batch = PackedBatch::pack(requests.iter().map(TokenizedRequest::sequence));
-    let info = announce(shared, &batch);
-    let result = device.forward_short(&batch);
-    shared.on_device.fetch_sub(1, Ordering::Relaxed);
-    let elapsed = turn.elapsed();
-    shared.watch.short_batch_finished(info.sequences, info.tokens, elapsed, result.is_err());
-    log_end(info, elapsed, result.as_ref().err());
-    match result {
-        Ok(rows) => {
-            let times = DeviceTimes { turn, copy: Duration::ZERO, compute: turn.elapsed() };
-            answer_all(&shared.model, requests, &rows, times, info);
-        }
-        Err(error) => {
-            for request in requests {
-                request.fail(RequestError::Device(error.to_string()));
-            }
-        }
-    }
+/// Predicts the seconds of a batch; `None` before any has run.
+fn predict(shared: &Shared, size: BatchSize) -> Option<f64> {
+    let fit = shared.fit();
+    (fit.count() > 0).then(|| fit.model().predict(size))
+}
+
+fn record_cost(shared: &Shared, size: BatchSize, time: Duration) {
+    shared.fit().record(size, time.as_secs_f64());
 }
 
 /// Numbers a batch and logs that the device starts it.
@@ -194,15 +247,26 @@ fn log_end(info: BatchInfo, elapsed: Duration, error: Option<&DeviceError>) {
 }
 
 fn answer_all(
-    model: &Model,
+    shared: &Shared,
     requests: Vec<TokenizedRequest>,
-    rows: &OutputRows,
+    result: Result<OutputRows, DeviceError>,
     times: DeviceTimes,
     info: BatchInfo,
 ) {
-    let own_rows = model.row_layout().split(requests.iter().map(TokenizedRequest::sequence), rows);
-    for (request, rows) in requests.into_iter().zip(own_rows) {
-        request.answer(model, rows, times, info);
+    let model = &shared.model;
+    match result {
+        Ok(rows) => {
+            let sequences = requests.iter().map(TokenizedRequest::sequence);
+            let own_rows = model.row_layout().split(sequences, &rows);
+            for (request, rows) in requests.into_iter().zip(own_rows) {
+                request.answer(model, rows, times, info);
+            }
+        }
+        Err(error) => {
+            let kind =
+                if error.is_fatal() { RequestError::DeviceLost } else { RequestError::Device };
+            requests.into_iter().for_each(|request| request.fail(kind(error.to_string())));
+        }
     }
 }
 
@@ -223,7 +287,7 @@ impl TokenizedRequest {
             tokenize: self.tokenized - self.admitted,
             queue: times.turn - self.tokenized,
             copy: times.copy,
-            compute: times.compute,
+            compute: (times.done - times.turn).saturating_sub(times.copy),
             total: self.admitted.elapsed(),
         };
         let (tokens, truncated) = (self.tokens.ids.len(), self.tokens.truncated);
@@ -238,12 +302,12 @@ impl TokenizedRequest {
     }
 }
 
-/// When a batch's turn on the device began, and how long its parts took.
+/// When a batch's turn on the device began, how long it took to copy its inputs, and when its rows had arrived.
 #[derive(Clone, Copy)]
 struct DeviceTimes {
     turn: Instant,
     copy: Duration,
-    compute: Duration,
+    done: Instant,
 }
 
 #[cfg(test)]

@@ -28,10 +28,11 @@ mod short_batches;
 mod slot;
 mod texts;
 mod tokenizer_loop;
+mod warm_up;
 mod watch;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,7 @@ use self::tokenizer_loop::tokenizer_loop;
 use self::watch::Watch;
 pub use self::watch::{BatchReport, Pulse, RunningBatch};
 use crate::backend::{ArenaUsage, Backend, DeviceMemory};
+use crate::batch::cost::{CostFit, CostModel};
 use crate::batch::{Flow, Limits, Priority};
 use crate::device::{Device, DeviceInfo, DeviceOptions, MemoryPlan};
 use crate::error::{LoadError, RequestError};
@@ -133,6 +135,11 @@ impl Engine {
             on_device: AtomicUsize::new(0),
             memory_plan: device.memory_plan(),
             watch: Watch::default(),
+            costs: Mutex::new(CostFit::new(CostModel::from_flops(
+                &model.config,
+                device.nominal_flops_per_second(),
+            ))),
+            cost_file: OnceLock::new(),
             limits,
             model,
         });
@@ -166,13 +173,13 @@ impl Engine {
     /// [`RequestError::DeadlinePassed`] for a deadline that cannot be met, [`RequestError::Stopped`] and
     /// [`RequestError::DeviceLost`] if the engine no longer runs. Errors in the input come with the answer.
     pub fn submit(&self, request: Request) -> Result<Pending, RequestError> {
-        let flops = self.predict_flops(request.input.length(), request.truncate);
+        let work = self.predict_work(request.input.length(), request.truncate);
         let backlog = &self.shared.backlog;
         let work = match request.deadline {
-            None => backlog.add(flops, request.flow),
+            None => backlog.add(work, request.flow),
             Some(deadline) => {
                 let limit = deadline.saturating_duration_since(Instant::now());
-                backlog.reserve(flops, 0, limit, request.flow)?.next(flops)
+                backlog.reserve(work, 0, limit, request.flow)?.next(work)
             }
         };
         self.admit(request, work, None)
@@ -192,18 +199,18 @@ impl Engine {
         limit: Duration,
         flow: Flow,
     ) -> Result<Reservation, RequestError> {
-        let flops = |length: InputLength| match overlong {
-            Overlong::Truncate(truncate) => self.predict_flops(length, truncate),
-            Overlong::Chunk(chunking) => self.predict_flops_in_windows(length, chunking),
+        let work = |length: InputLength| match overlong {
+            Overlong::Truncate(truncate) => self.predict_work(length, truncate),
+            Overlong::Chunk(chunking) => self.predict_work_in_windows(length, chunking),
         };
-        let mut inputs = inputs.into_iter().map(flops);
+        let mut inputs = inputs.into_iter().map(work);
         let of_first = inputs.next().unwrap_or(0);
         let longest = match overlong {
             Overlong::Truncate(_) => self.max_tokens(),
             // Windows after the first are submitted as further inputs are.
             Overlong::Chunk(chunking) => self.window_tokens(chunking),
         };
-        let first = of_first.min(self.shared.flops(longest));
+        let first = of_first.min(self.shared.nanoseconds(longest));
         let further = inputs.fold(of_first - first, u64::saturating_add);
         self.shared.backlog.reserve(first, further, limit, flow)
     }
@@ -220,14 +227,14 @@ impl Engine {
         reservation: &mut Reservation,
         permit: Permit,
     ) -> Result<Pending, RequestError> {
-        let work = reservation.next(self.predict_flops(request.input.length(), request.truncate));
+        let work = reservation.next(self.predict_work(request.input.length(), request.truncate));
         self.admit(request, work, Some(permit))
     }
 
     /// Admits a request beyond the limit on concurrent requests, for a caller that bounds its own.
     fn submit_permitted(&self, request: Request, permit: Permit) -> Result<Pending, RequestError> {
-        let flops = self.predict_flops(request.input.length(), request.truncate);
-        let work = self.shared.backlog.add(flops, request.flow);
+        let work = self.predict_work(request.input.length(), request.truncate);
+        let work = self.shared.backlog.add(work, request.flow);
         self.admit(request, work, Some(permit))
     }
 
@@ -265,24 +272,36 @@ impl Engine {
         self.shared.backlog.predict_wait()
     }
 
-    /// Predicts the floating-point operations for an input that is read whole.
-    fn predict_flops(&self, length: InputLength, truncate: Truncate) -> u64 {
-        let tokens = self.shared.predict_tokens(length);
-        // What is too long is rejected soon, and costs no more than what is not.
-        self.shared.flops(truncate.kept(tokens, self.max_tokens()).len().min(self.max_tokens()))
+    /// Returns the model of how long batches take on the device, as it is fitted now.
+    pub fn cost_model(&self) -> CostModel {
+        self.shared.cost_model()
     }
 
-    /// Predicts the floating-point operations for a text that is read in windows.
-    fn predict_flops_in_windows(&self, length: InputLength, chunking: Chunking) -> u64 {
+    /// Returns the median of the relative errors of the latest predictions of a batch's time, each made before the batch ran;
+    /// `None` before the second batch.
+    pub fn cost_error_ratio(&self) -> Option<f64> {
+        self.shared.fit().error_ratio()
+    }
+
+    /// Predicts the nanoseconds of device time for an input that is read whole.
+    fn predict_work(&self, length: InputLength, truncate: Truncate) -> u64 {
+        let tokens = self.shared.predict_tokens(length);
+        // What is too long is rejected soon, and costs no more than what is not.
+        self.shared
+            .nanoseconds(truncate.kept(tokens, self.max_tokens()).len().min(self.max_tokens()))
+    }
+
+    /// Predicts the nanoseconds of device time for a text that is read in windows.
+    fn predict_work_in_windows(&self, length: InputLength, chunking: Chunking) -> u64 {
         let (tokens, special) =
             (self.shared.predict_tokens(length), self.model().tokenizer.frame_tokens());
         let size = self.window_tokens(chunking);
         if tokens <= size {
-            return self.shared.flops(tokens);
+            return self.shared.nanoseconds(tokens);
         }
         let step = size.saturating_sub(chunking.overlap.saturating_add(special)).max(1);
         let windows = 1 + (tokens - size).div_ceil(step) as u64;
-        windows.saturating_mul(self.shared.flops(size))
+        windows.saturating_mul(self.shared.nanoseconds(size))
     }
 
     /// Returns the tokens of a window, special ones included.
@@ -417,5 +436,6 @@ impl Drop for Engine {
             // Both loops catch the panics of their work; an error here has nothing left to report.
             let _ = thread.join();
         }
+        self.save_costs();
     }
 }

@@ -1,7 +1,8 @@
 //! The state that the caller's side, the tokenizer threads and the device thread share.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::backlog::Backlog;
 use super::queue::Queue;
@@ -9,9 +10,10 @@ use super::request::{AdmittedRequest, TokenizedRequest};
 use super::watch::Watch;
 use crate::backend::ArenaUsage;
 use crate::batch::Limits;
+use crate::batch::cost::{CostFit, CostModel};
 use crate::device::{DeviceInfo, MemoryMeter, MemoryPlan};
 use crate::error::RequestError;
-use crate::model::{Model, forward_flops};
+use crate::model::Model;
 use crate::text::input::InputLength;
 
 /// The state of an engine.
@@ -32,12 +34,26 @@ pub(super) struct Shared {
     pub(super) on_device: AtomicUsize,
     pub(super) memory_plan: MemoryPlan,
     pub(super) watch: Watch,
+    /// How long batches take, fitted to those that ran.
+    pub(super) costs: Mutex<CostFit>,
+    /// Where the fit is kept for the next start, if it is.
+    pub(super) cost_file: OnceLock<Option<PathBuf>>,
 }
 
 impl Shared {
-    /// Returns the floating-point operations of a forward pass over so many tokens.
-    pub(super) fn flops(&self, tokens: usize) -> u64 {
-        forward_flops(&self.model.config, [tokens]) as u64
+    /// No code panics while it holds the lock, so a poisoned one is still whole.
+    pub(super) fn fit(&self) -> MutexGuard<'_, CostFit> {
+        self.costs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the model of how long batches take.
+    pub(super) fn cost_model(&self) -> CostModel {
+        self.fit().model()
+    }
+
+    /// Predicts the nanoseconds of device time that a sequence of so many tokens adds to a batch.
+    pub(super) fn nanoseconds(&self, tokens: usize) -> u64 {
+        self.cost_model().nanoseconds(tokens)
     }
 
     /// Records how many tokens an input has, special ones included. Inputs that came as ids do not count.

@@ -1,10 +1,8 @@
 //! The state of the device thread for other threads: its batch, since when, and the predicted time.
 //!
-//! A health check reads this without waiting in the queue. The prediction is deliberately coarse: a batch's
-//! work is counted in floating-point operations, the rate is that of the latest batches, and no batch is
-//! predicted to take less than `LEAST`, since the time of a small one is that of its launches. It is right
-//! within a factor of two or three, and serves only to distinguish slow from stuck. Waits are predicted by
-//! `backlog`, from the admission of requests on; here only the device's turns count, whose small batches matter too.
+//! A health check reads this without waiting in the queue, to distinguish slow from stuck. The prediction is that of
+//! [`CostModel`](crate::batch::cost::CostModel), but at least `LEAST`. Waits are predicted by `backlog`, from the admission of requests on;
+//! here only the device's turns count.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,13 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::backlog::to_duration;
 use crate::batch::PackedBatch;
-use crate::model::{Config, forward_flops};
 
 /// Lower bound of a prediction.
 const LEAST: Duration = Duration::from_millis(100);
-
-/// Weight of the latest batch in the running averages.
-const NEWEST_SHARE: f64 = 0.05;
 
 /// A batch that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,19 +65,9 @@ pub(super) struct Watch {
 #[derive(Default)]
 struct WatchState {
     finished: Option<Instant>,
-    /// Batches that the device has, each with its FLOPs; the first has its turn.
-    running: VecDeque<(RunningBatch, f64)>,
+    /// Batches that the device has; the first has its turn.
+    running: VecDeque<RunningBatch>,
     lost: Option<String>,
-    /// Running averages per batch, of these two.
-    seconds: f64,
-    flops: f64,
-}
-
-impl WatchState {
-    fn predict(&self, flops: f64) -> Option<Duration> {
-        let seconds = (self.flops > 0.0).then(|| self.seconds / self.flops * flops)?;
-        Some(to_duration(seconds).max(LEAST))
-    }
 }
 
 impl Watch {
@@ -96,14 +80,12 @@ impl Watch {
         let _ = self.listener.set(listener);
     }
 
-    /// Records that the device was given a batch.
-    pub(super) fn batch_started(&self, config: &Config, batch: &PackedBatch) {
-        let flops = forward_flops(config, batch.spans().map(|span| span.len()));
-        let mut state = self.state();
-        let predicted = state.predict(flops);
+    /// Records that the device was given a batch that is predicted to take so many seconds; `None` if nothing is known of it.
+    pub(super) fn batch_started(&self, batch: &PackedBatch, seconds: Option<f64>) {
+        let predicted = seconds.map(|seconds| to_duration(seconds).max(LEAST));
         let (sequences, tokens) = (batch.sequences(), batch.tokens());
         let running = RunningBatch { since: Instant::now(), sequences, tokens, predicted };
-        state.running.push_back((running, flops));
+        self.state().running.push_back(running);
     }
 
     /// Records the end of the batch that was started first. `Err` if it failed, with the device's error if the
@@ -111,17 +93,12 @@ impl Watch {
     pub(super) fn batch_finished(&self, on_device: Duration, result: Result<(), Option<String>>) {
         let now = Instant::now();
         let mut state = self.state();
-        let Some((batch, flops)) = state.running.pop_front() else { return };
-        if let Some((next, _)) = state.running.front_mut() {
+        let Some(batch) = state.running.pop_front() else { return };
+        if let Some(next) = state.running.front_mut() {
             next.since = now;
         }
         match &result {
-            Ok(()) => {
-                state.finished = Some(now);
-                let share = if state.flops > 0.0 { NEWEST_SHARE } else { 1.0 };
-                state.seconds += share * (on_device.as_secs_f64() - state.seconds);
-                state.flops += share * (flops - state.flops);
-            }
+            Ok(()) => state.finished = Some(now),
             Err(lost) => {
                 state.lost = state.lost.take().or_else(|| lost.clone());
             }
@@ -157,7 +134,7 @@ impl Watch {
         let state = self.state();
         Pulse {
             finished: state.finished,
-            running: state.running.front().map(|(batch, _)| *batch),
+            running: state.running.front().copied(),
             lost: state.lost.clone(),
         }
     }

@@ -244,6 +244,38 @@ fn stages(models: &ModelRows, page: &mut Page) {
             page.value("bigbatch_predicted_wait_seconds", &model(served), wait.as_secs_f64());
         }
     }
+    costs(models, page);
+}
+
+/// Writes the model that waits and batches are predicted by, and how wrong it was.
+fn costs(models: &ModelRows, page: &mut Page) {
+    page.head(
+        "bigbatch_cost_seconds",
+        "gauge",
+        "Predicted device seconds per batch, token, squared token of a sequence's length, and sequence.",
+    );
+    for (served, _) in models {
+        let costs = served.engine.cost_model();
+        for (term, seconds) in [
+            ("batch", costs.batch_seconds),
+            ("token", costs.token_seconds),
+            ("square", costs.square_seconds),
+            ("sequence", costs.sequence_seconds),
+        ] {
+            let labels = format!("{},term=\"{term}\"", model(served));
+            page.value("bigbatch_cost_seconds", &labels, seconds);
+        }
+    }
+    page.head(
+        "bigbatch_cost_error_ratio",
+        "gauge",
+        "Median relative error of the predicted times of the latest 256 batches.",
+    );
+    for (served, _) in models {
+        if let Some(error) = served.engine.cost_error_ratio() {
+            page.value("bigbatch_cost_error_ratio", &model(served), error);
+        }
+    }
 }
 
 fn batches(models: &ModelRows, page: &mut Page) {

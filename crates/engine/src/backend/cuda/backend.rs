@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::driver::device::{DeviceContext, Stream};
+use super::driver::device::{DeviceContext, Event, Stream};
 use super::executor::Executor;
 use super::graphs::{Player, Step};
 use super::inputs::{Inputs, Lists};
@@ -25,6 +25,8 @@ pub struct CudaBackend {
     pub(super) outputs: Outputs,
     pub(super) lists: Option<Lists>,
     pub(super) report: StartReport,
+    /// The ends of the latest two slices of a batch.
+    pub(super) marks: [Event; 2],
     pub(super) executor: Executor,
 }
 
@@ -37,6 +39,12 @@ impl CudaBackend {
     /// Returns the choices and measurements of its start.
     pub fn report(&self) -> &StartReport {
         &self.report
+    }
+
+    /// Returns the number of queries whose tiles of full attention occupy every multiprocessor once.
+    pub fn queries_per_wave(&self, heads: usize) -> usize {
+        let multiprocessors = self.device().properties().multiprocessors as usize;
+        (multiprocessors / heads.max(1)).max(1) * self.inputs.tile_rows().0
     }
 
     /// Returns the stream that all launches go to, for timing with events.
@@ -90,7 +98,14 @@ impl Backend for CudaBackend {
     }
 
     fn launch_rows(&mut self, op: &Op, rows: Range<usize>) -> Result<(), DeviceError> {
-        crate::backend::launch_independent_rows(self, op, rows)
+        let Op::Attention { qkv, out, window: None } = op else {
+            return crate::backend::launch_independent_rows(self, op, rows);
+        };
+        self.device().bind()?;
+        self.flush()?;
+        let lists = self.lists()?;
+        let tiles = self.inputs.full_tiles(rows);
+        self.executor.full_attention(qkv, out, &lists, tiles)
     }
 
     fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError> {
@@ -110,6 +125,19 @@ impl Backend for CudaBackend {
 
     fn is_asynchronous(&self) -> bool {
         true
+    }
+
+    fn keep_up(&mut self) -> Result<(), DeviceError> {
+        self.device().bind()?;
+        self.flush()?;
+        let [latest, before] = &mut self.marks;
+        std::mem::swap(latest, before);
+        latest.record(&self.executor.stream)?;
+        before.wait()
+    }
+
+    fn padded_tokens(&self, tokens: usize) -> usize {
+        self.player.padding(tokens).map_or(tokens, |padding| padding.tokens)
     }
 
     fn write(&mut self, view: &View, rows: &[f32]) -> Result<(), DeviceError> {

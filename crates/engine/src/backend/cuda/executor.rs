@@ -3,10 +3,13 @@
 //! [`Executor`] turns views into device addresses and reads nothing of a batch but its lists;
 //! [`super::backend`] feeds it batch by batch, and [`super::graphs`] records what it launches.
 
+use std::ops::Range;
+
 use super::driver::device::Stream;
 use super::driver::memory::Arena;
 use super::gemm::{Gemm, GemmCall};
 use super::inputs::Lists;
+use super::kernels::worklist::Tile;
 use super::kernels::{Kernels, Matrix, NormAddresses};
 use super::weights::DeviceWeights;
 use crate::backend::{NormWeights, Op, View, WeightId};
@@ -123,17 +126,30 @@ impl Executor {
         window: Option<usize>,
         lists: &Lists,
     ) -> Result<(), DeviceError> {
-        let (qkv, out) = (self.matrix(qkv), self.matrix(out));
         match window {
-            None => {
-                let work = (lists.longest_first, lists.sizes.full_tiles);
-                self.kernels.attention_full(&self.stream, qkv, out, work)
-            }
+            None => self.full_attention(qkv, out, lists, 0..lists.sizes.full_tiles),
             Some(window) => {
+                let (qkv, out) = (self.matrix(qkv), self.matrix(out));
                 let work = (lists.packed_order, lists.sizes.window_tiles);
                 self.kernels.attention_window(&self.stream, qkv, out, work, window)
             }
         }
+    }
+
+    /// Enqueues full attention over some tiles of its work list.
+    pub(super) fn full_attention(
+        &self,
+        qkv: &View,
+        out: &View,
+        lists: &Lists,
+        tiles: Range<usize>,
+    ) -> Result<(), DeviceError> {
+        if tiles.is_empty() {
+            return Ok(());
+        }
+        let (qkv, out) = (self.matrix(qkv), self.matrix(out));
+        let list = lists.longest_first + (tiles.start * size_of::<Tile>()) as u64;
+        self.kernels.attention_full(&self.stream, qkv, out, (list, tiles.len()))
     }
 
     fn linear_rows(

@@ -6,6 +6,7 @@
 //! On the host two pinned buffers take turns: the next batch is written while the copy of the last one may be
 //! pending. The way back is in [`super::outputs`].
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use cudarc::driver::result;
@@ -200,6 +201,12 @@ impl Inputs {
             .context(self.device.label(), "cuMemcpyHtoDAsync")?;
         staging.copied.record(stream)?;
         Ok(self.lists(&offsets, padded))
+    }
+
+    /// Returns the tiles of full attention over these rows of the batch that was sent last, counted in the order of the work
+    /// list. A tile belongs where its first row is.
+    pub(super) fn full_tiles(&self, rows: Range<usize>) -> Range<usize> {
+        worklist::tiles_of_rows(&self.tiles[0], self.tile_rows.0, rows)
     }
 
     /// Returns the addresses of the lists for a graph of this size.

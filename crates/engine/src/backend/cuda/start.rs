@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use super::backend::CudaBackend;
-use super::driver::device::{DeviceContext, Stream};
+use super::driver::device::{DeviceContext, Event, Stream};
 use super::driver::memory::{self, Arena};
 use super::executor::Executor;
 use super::gemm::{Gemm, GemmShape, Scratch};
@@ -126,7 +126,8 @@ pub fn start(
     let inputs = back_with_memory(&mut executor, &plan, check_bytes)?;
     let report = StartReport { context_bytes, weight_bytes, check_bytes, ..StartReport::default() };
     let player = Player::default();
-    let mut backend = CudaBackend { player, inputs, outputs, lists: None, report, executor };
+    let marks = [Event::new(&device, false)?, Event::new(&device, false)?];
+    let mut backend = CudaBackend { player, inputs, outputs, lists: None, report, marks, executor };
 
     rehearse(&mut backend, planner)?;
     let reserve = if options.graphs { GRAPH_RESERVE_BYTES } else { 0 };

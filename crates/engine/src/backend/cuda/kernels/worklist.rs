@@ -5,6 +5,8 @@
 //! so the longest sequence comes first and short tiles even out the end; a windowed tile always costs the
 //! same, and the packed order keeps neighbours in the cache.
 
+use std::ops::Range;
+
 /// `{first row of the sequence, its length, first query of the tile within it, 0}`, as the kernels read it.
 pub type Tile = [i32; 4];
 
@@ -30,6 +32,21 @@ pub fn longest_first(cu_seqlens: &[u32], rows: usize, tiles: &mut Vec<Tile>) {
     for (start, len) in order {
         push_tiles(start, len, rows, tiles);
     }
+}
+
+/// Returns the tiles, of up to `tile_rows` queries each, whose first rows are among these, counted in the order of the list.
+pub fn tiles_of_rows(tiles: &[Tile], tile_rows: usize, rows: Range<usize>) -> Range<usize> {
+    let mut first_row = 0;
+    let first_rows: Vec<usize> = tiles
+        .iter()
+        .map(|&[_, len, first, _]| {
+            let own = first_row;
+            first_row += tile_rows.min((len - first) as usize);
+            own
+        })
+        .collect();
+    let tile = |row| first_rows.partition_point(|&first| first < row);
+    tile(rows.start)..tile(rows.end)
 }
 
 fn sequences(cu_seqlens: &[u32]) -> impl Iterator<Item = (u32, u32)> + '_ {
@@ -60,6 +77,23 @@ mod tests {
             }
             assert!(seen.iter().all(|&times| times == 1));
             assert!(tiles.len() <= max_tiles(seen.len(), 4, 128));
+        }
+    }
+
+    #[test]
+    fn rows_in_parts_name_every_tile_once() {
+        let cu_seqlens = [0, 1, 700, 701, 1900, 2092, 5000];
+        let mut tiles = Vec::new();
+        longest_first(&cu_seqlens, 192, &mut tiles);
+        for step in [1, 100, 192, 384, 2112, 10_000] {
+            let ends = (step..5000).step_by(step).chain([5000]);
+            let mut next = (0, 0);
+            for end in ends {
+                let part = tiles_of_rows(&tiles, 192, next.0..end);
+                assert_eq!(part.start, next.1, "step {step}");
+                next = (end, part.end);
+            }
+            assert_eq!(next.1, tiles.len(), "step {step}");
         }
     }
 

@@ -1,0 +1,147 @@
+//! Which waiting requests pass a long batch while it pauses: a pure function, as [`super::schedule`].
+//!
+//! A long text takes seconds on a CPU and a hundred milliseconds on a GPU. A batch with one runs in slices, and between two of
+//! them requests pass whose work is at most 1 / [`PASSING_ONE_IN`] of that text's and that fit into the device's short lane.
+//! Those that pass together take about [`Turns::passing`], or are one. Afterwards the batch runs for [`Turns::owed`] times as
+//! long as they did, so that it is delayed by a bounded factor. A request that may pass waits for a slice and the turns of
+//! those before it. Batches whose longest text takes less than [`Turns::pausing`] let nobody pass.
+
+use std::time::Duration;
+
+use super::Limits;
+use super::cost::CostModel;
+use super::schedule::{QueuedRequest, next_batch};
+
+/// Requests pass a text that has this many times their work.
+const PASSING_ONE_IN: u64 = 8;
+
+/// How long the turns on a device are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Turns {
+    /// A batch pauses if its longest text takes this long.
+    pub pausing: Duration,
+    /// How long a slice of it is meant to take.
+    pub slice: Duration,
+    /// About how long requests that pass together may take.
+    pub passing: Duration,
+    /// How long the batch runs for each second of theirs.
+    pub owed: f64,
+}
+
+impl Turns {
+    /// Those of a host.
+    pub const HOST: Turns = Turns {
+        pausing: Duration::from_millis(50),
+        slice: Duration::from_millis(5),
+        passing: Duration::from_millis(50),
+        owed: 1.0,
+    };
+    /// Those of a GPU.
+    pub const GPU: Turns = Turns {
+        pausing: Duration::from_millis(4),
+        slice: Duration::from_millis(1),
+        passing: Duration::from_millis(5),
+        owed: 0.6,
+    };
+}
+
+/// The requests that may pass one batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Passing {
+    limits: Limits,
+    costs: CostModel,
+    turns: Turns,
+    /// Upper limit on the work of a request that passes; 0 if none does.
+    nanoseconds_max: u64,
+}
+
+impl Passing {
+    /// Returns who may pass a batch whose longest sequence has so many nanoseconds of work. `limits` are those of the short lane.
+    pub fn new(
+        limits: Limits,
+        costs: CostModel,
+        turns: Turns,
+        longest_nanoseconds: u64,
+    ) -> Passing {
+        let pauses = u128::from(longest_nanoseconds) >= turns.pausing.as_nanos();
+        let nanoseconds_max = if pauses { longest_nanoseconds / PASSING_ONE_IN } else { 0 };
+        Passing { limits, costs, turns, nanoseconds_max }
+    }
+
+    /// Returns the indices of the requests to run now, in order of arrival; `None` if none may pass.
+    pub fn choose(&self, waiting: &[QueuedRequest]) -> Option<Vec<usize>> {
+        let work = |request: &QueuedRequest| self.costs.nanoseconds(request.tokens);
+        let may_pass = |request: &QueuedRequest| {
+            request.tokens <= self.limits.max_batch_tokens && work(request) <= self.nanoseconds_max
+        };
+        let (passing, queued): (Vec<usize>, Vec<QueuedRequest>) = waiting
+            .iter()
+            .enumerate()
+            .filter_map(|(index, request)| may_pass(request).then_some((index, *request)))
+            .unzip();
+        let together = self.turns.passing.as_nanos() as u64;
+        let mut limits = self.limits;
+        let mut chosen = next_batch(&queued, limits);
+        while chosen.len() > 1
+            && chosen.iter().map(|&index| work(&queued[index])).sum::<u64>() > together
+        {
+            limits.max_batch_sequences = chosen.len() - chosen.len().div_ceil(4);
+            chosen = next_batch(&queued, limits);
+        }
+        (!chosen.is_empty()).then(|| chosen.into_iter().map(|index| passing[index]).collect())
+    }
+
+    /// Returns how long the batch runs after others had this time.
+    pub fn owed(&self, others: Duration) -> Duration {
+        others.mul_f64(self.turns.owed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LANE: Limits = Limits { max_batch_tokens: 2048, max_batch_sequences: 512, max_masks: 64 };
+    /// A microsecond per token.
+    const COSTS: CostModel = CostModel {
+        batch_seconds: 0.0,
+        token_seconds: 1e-6,
+        square_seconds: 0.0,
+        sequence_seconds: 0.0,
+    };
+
+    fn chosen(longest: usize, waiting: &[usize]) -> Option<Vec<usize>> {
+        let requests: Vec<QueuedRequest> = waiting
+            .iter()
+            .zip(0..)
+            .map(|(&tokens, start)| QueuedRequest { tokens, start, ..Default::default() })
+            .collect();
+        Passing::new(LANE, COSTS, Turns::GPU, COSTS.nanoseconds(longest)).choose(&requests)
+    }
+
+    #[test]
+    fn short_requests_pass_a_long_one_together() {
+        assert_eq!(chosen(32_768, &[100, 200, 300]), Some(vec![0, 1, 2]));
+        assert_eq!(chosen(32_768, &[5000, 200, 3000, 300]), Some(vec![1, 3]), "longer ones wait");
+        assert_eq!(chosen(32_768, &[5000]), None);
+        assert_eq!(chosen(32_768, &[]), None);
+    }
+
+    #[test]
+    fn nobody_passes_a_batch_of_equals_or_a_short_one() {
+        assert_eq!(chosen(4096, &[513]), None, "more than an eighth");
+        assert_eq!(chosen(4096, &[512]), Some(vec![0]));
+        assert_eq!(chosen(3999, &[1]), None, "it takes less than 4 ms");
+    }
+
+    #[test]
+    fn those_that_pass_take_a_bounded_time() {
+        // 5 ms of a lane that holds less.
+        let tokens: usize = chosen(32_768, &[100; 300]).map_or(0, |all| 100 * all.len());
+        assert!((1500..=2048).contains(&tokens), "{tokens}");
+        let slow = CostModel { token_seconds: 1e-4, ..COSTS };
+        let waiting = [QueuedRequest { tokens: 60, ..Default::default() }; 30];
+        let passing = Passing::new(LANE, slow, Turns::GPU, slow.nanoseconds(32_768));
+        assert_eq!(passing.choose(&waiting).map(|all| all.len()), Some(1), "6 ms, but one may");
+    }
+}
