@@ -65,7 +65,7 @@ pub mod units;
 pub use allocation::require_host_memory;
 pub use backend::{ArenaUsage, CudaDevice, DeviceMemory, device_memory_of};
 pub use batch::cost::{BatchSize, CostFit, CostModel, CostRecord};
-pub use batch::passing::{Passing, Turns};
+pub use batch::passing::{Passing, Turns, next_full_peers, next_peers};
 pub use batch::schedule;
 pub use batch::{
     FairClock, Flow, Limits, LogitRows, MAX_MASKS, OutputRows, PackedBatch, Priority, RowCounts,

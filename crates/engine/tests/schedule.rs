@@ -3,9 +3,19 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bigbatch_engine::schedule::{AGING, QueuedRequest, next_batch, next_full_batch};
-use bigbatch_engine::{FairClock, Flow, Limits, PackedBatch, Pooling, Priority, Rows, Sequence};
+use bigbatch_engine::schedule::{AGING, QueuedRequest, next_batch};
+use bigbatch_engine::{
+    CostModel, FairClock, Flow, Limits, PackedBatch, Pooling, Priority, Rows, Sequence, Turns,
+    next_full_peers, next_peers,
+};
 use proptest::prelude::*;
+
+const COSTS: CostModel = CostModel {
+    batch_seconds: 0.0,
+    token_seconds: 1e-5,
+    square_seconds: 0.0,
+    sequence_seconds: 0.0,
+};
 
 const LIMITS: Limits = Limits { max_batch_tokens: 1000, max_batch_sequences: 8, max_masks: 16 };
 
@@ -353,13 +363,25 @@ proptest! {
     }
 
     #[test]
-    fn a_full_batch_is_the_next_one_and_leaves_a_request_behind(
-        queue in waiting(),
-    ) {
-        let next = next_batch(&queue, LIMITS);
-        let full = next_full_batch(&queue, LIMITS);
-        prop_assert_eq!(full.is_some(), next.len() < queue.len());
-        prop_assert!(full.is_none_or(|full| full == next));
+    fn a_batch_of_peers_takes_the_first_and_none_that_could_pass_another(queue in waiting()) {
+        let batch = next_peers(&queue, LIMITS, &COSTS, Turns::GPU);
+        let first = (0..queue.len()).min_by_key(|&index| turn(&queue, index));
+        prop_assert!(first.is_none_or(|first| batch.contains(&first)));
+        prop_assert!(batch.is_sorted_by(|a, b| a < b) && batch.len() <= LIMITS.max_batch_sequences);
+        let tokens = || batch.iter().map(|&index| queue[index].tokens);
+        prop_assert!(tokens().sum::<usize>() <= LIMITS.max_batch_tokens);
+        prop_assert!(batch.iter().map(|&i| queue[i].masks).sum::<usize>() <= LIMITS.max_masks);
+        // 10 us per token: from 400 tokens on a batch pauses.
+        let (least, most) = (tokens().min().unwrap_or(0), tokens().max().unwrap_or(0));
+        prop_assert!(most < 400 || 8 * least > most - 8, "{} beside {}", least, most);
+        let full = next_full_peers(&queue, LIMITS, &COSTS, Turns::GPU);
+        prop_assert!(full.as_ref().is_none_or(|full| *full == batch && batch.len() < queue.len()));
+        // Short requests alone are peers.
+        let short: Vec<QueuedRequest> =
+            queue.iter().copied().filter(|request| request.tokens < 400).collect();
+        let next = next_batch(&short, LIMITS);
+        let full = next_full_peers(&short, LIMITS, &COSTS, Turns::GPU);
+        prop_assert_eq!(full, (next.len() < short.len()).then_some(next));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use crate::model::{Config, LayerKind, forward_flops};
 
 const TERMS: usize = 4;
 
-/// What the guess weighs, in batches.
-const GUESS_WEIGHT: f64 = 0.02;
+/// What each batch of the guess weighs, in batches. It may be wrong by an order of magnitude.
+const GUESS_WEIGHT: f64 = 2e-4;
 /// What is left of a batch's weight after each one that follows.
 const KEPT: f64 = 0.998;
 /// Upper limit on what the record of an earlier fit weighs, in batches.

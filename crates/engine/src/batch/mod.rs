@@ -5,11 +5,11 @@
 //! them end to end; [`rows`] is the contract on the rows that they ask for, from packing to handing them back. All of it
 //! is pure: it takes numbers and returns numbers. The queue that requests wait in is [`crate::engine`]'s.
 
-pub mod cost;
+pub(crate) mod cost;
 pub(crate) mod fair;
 pub(crate) mod limits;
 pub(crate) mod pack;
-pub mod passing;
+pub(crate) mod passing;
 pub(crate) mod rows;
 pub mod schedule;
 

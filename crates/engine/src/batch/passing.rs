@@ -1,5 +1,7 @@
-//! Which waiting requests pass a long batch while it pauses: a pure function, as [`super::schedule`].
+//! Long and short texts on one device: which waiting requests form a batch, and which pass it while it pauses. Pure functions,
+//! as [`super::schedule`].
 //!
+//! A short request never waits for a long one in its own batch: none joins a batch in which it would be one that passes.
 //! A long text takes seconds on a CPU and a hundred milliseconds on a GPU. A batch with one runs in slices, and between two of
 //! them requests pass whose work is at most 1 / [`PASSING_ONE_IN`] of that text's and that fit into the device's short lane.
 //! Those that pass together take about [`Turns::passing`], or are one. Afterwards the batch runs for [`Turns::owed`] times as
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use super::Limits;
 use super::cost::CostModel;
-use super::schedule::{QueuedRequest, next_batch};
+use super::schedule::{QueuedRequest, next_batch, next_batch_of};
 
 /// Requests pass a text that has this many times their work.
 const PASSING_ONE_IN: u64 = 8;
@@ -43,6 +45,67 @@ impl Turns {
         passing: Duration::from_millis(5),
         owed: 0.6,
     };
+}
+
+/// The requests of a batch, none of which could pass another.
+#[derive(Debug, Clone, Copy)]
+struct Peers {
+    pausing_nanoseconds: u64,
+    least: u64,
+    most: u64,
+}
+
+impl Peers {
+    fn new(turns: Turns) -> Peers {
+        let pausing_nanoseconds = turns.pausing.as_nanos() as u64;
+        Peers { pausing_nanoseconds, least: u64::MAX, most: 0 }
+    }
+
+    /// Returns the peers with one more request, if it is one.
+    fn with(self, nanoseconds: u64) -> Option<Peers> {
+        let (least, most) = (self.least.min(nanoseconds), self.most.max(nanoseconds));
+        let are_peers = most < self.pausing_nanoseconds || least > most / PASSING_ONE_IN;
+        are_peers.then_some(Peers { least, most, ..self })
+    }
+}
+
+/// Returns the indices of the requests to run next, in order of arrival: the first in the order of [`super::schedule`], and in
+/// that order those that fit and are not much shorter or longer. Empty only for an empty queue.
+pub fn next_peers(
+    waiting: &[QueuedRequest],
+    limits: Limits,
+    costs: &CostModel,
+    turns: Turns,
+) -> Vec<usize> {
+    peers(waiting, limits, costs, turns).0
+}
+
+/// Returns the batch of [`next_peers`] if it is full, that is, if it leaves a peer behind. `None` if every peer that waits
+/// would be in it, so that a later start could only add to it.
+pub fn next_full_peers(
+    waiting: &[QueuedRequest],
+    limits: Limits,
+    costs: &CostModel,
+    turns: Turns,
+) -> Option<Vec<usize>> {
+    let (chosen, peers) = peers(waiting, limits, costs, turns);
+    let all = waiting.iter().map(|request| costs.nanoseconds(request.tokens));
+    (chosen.len() < all.filter(|&work| peers.with(work).is_some()).count()).then_some(chosen)
+}
+
+fn peers(
+    waiting: &[QueuedRequest],
+    limits: Limits,
+    costs: &CostModel,
+    turns: Turns,
+) -> (Vec<usize>, Peers) {
+    let mut peers = Peers::new(turns);
+    let chosen = next_batch_of(waiting, limits, |request| {
+        let more = peers.with(costs.nanoseconds(request.tokens));
+        peers = more.unwrap_or(peers);
+        more.is_some()
+    });
+    (chosen, peers)
 }
 
 /// The requests that may pass one batch.
@@ -125,6 +188,33 @@ mod tests {
         assert_eq!(chosen(32_768, &[5000, 200, 3000, 300]), Some(vec![1, 3]), "longer ones wait");
         assert_eq!(chosen(32_768, &[5000]), None);
         assert_eq!(chosen(32_768, &[]), None);
+    }
+
+    #[test]
+    fn a_batch_holds_no_request_that_could_pass_another() {
+        let limits = Limits { max_batch_tokens: 65_536, ..LANE };
+        let queue = |tokens: &[usize]| -> Vec<QueuedRequest> {
+            let with_start = tokens.iter().zip(0..);
+            with_start
+                .map(|(&tokens, start)| QueuedRequest { tokens, start, ..Default::default() })
+                .collect()
+        };
+        let batch = |tokens: &[usize]| next_peers(&queue(tokens), limits, &COSTS, Turns::GPU);
+        let full = |tokens: &[usize]| next_full_peers(&queue(tokens), limits, &COSTS, Turns::GPU);
+        assert_eq!(
+            batch(&[32_768, 1024, 8192, 4096, 1024]),
+            [0, 2],
+            "those that pass wait for a pause"
+        );
+        assert_eq!(batch(&[1024, 32_768, 8191, 512, 4096]), [0, 2, 4], "nor does a long one join");
+        assert_eq!(batch(&[3999, 1, 100]), [0, 1, 2], "it does not pause");
+        assert_eq!(batch(&[1]), [0]);
+        assert_eq!(
+            full(&[1024, 32_768, 512]),
+            None,
+            "the long one would not be in it later either"
+        );
+        assert_eq!(full(&[32_768, 32_767, 20_000, 1024]), Some(vec![0, 1]));
     }
 
     #[test]

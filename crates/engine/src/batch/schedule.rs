@@ -38,6 +38,15 @@ impl QueuedRequest {
 
 /// Returns the indices of the requests to run next, in order of arrival. Empty only for an empty queue.
 pub fn next_batch(waiting: &[QueuedRequest], limits: Limits) -> Vec<usize> {
+    next_batch_of(waiting, limits, |_| true)
+}
+
+/// As [`next_batch`], of requests that `joins` accepts. It is asked in their order about each that fits.
+pub(super) fn next_batch_of(
+    waiting: &[QueuedRequest],
+    limits: Limits,
+    mut joins: impl FnMut(&QueuedRequest) -> bool,
+) -> Vec<usize> {
     let mut order: Vec<usize> = (0..waiting.len()).collect();
     order.sort_unstable_by_key(|&index| (!waiting[index].is_urgent(), waiting[index].start, index));
     let (mut tokens, mut masks) = (0, 0);
@@ -49,6 +58,7 @@ pub fn next_batch(waiting: &[QueuedRequest], limits: Limits) -> Vec<usize> {
         let request = &waiting[index];
         if tokens + request.tokens <= limits.max_batch_tokens
             && masks + request.masks <= limits.max_masks
+            && joins(request)
         {
             tokens += request.tokens;
             masks += request.masks;
@@ -57,11 +67,4 @@ pub fn next_batch(waiting: &[QueuedRequest], limits: Limits) -> Vec<usize> {
     }
     chosen.sort_unstable();
     chosen
-}
-
-/// Returns the next batch if it is full, that is, if it leaves a request behind. `None` if every waiting
-/// request would be in it, so that a later start could only add to it.
-pub fn next_full_batch(waiting: &[QueuedRequest], limits: Limits) -> Option<Vec<usize>> {
-    let chosen = next_batch(waiting, limits);
-    (chosen.len() < waiting.len()).then_some(chosen)
 }

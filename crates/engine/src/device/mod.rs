@@ -25,6 +25,7 @@ use crate::backend::{
     ArenaUsage, Backend, Ceilings, DeviceMemory, Fetch, Op, View, WeightTable, owned_bytes,
 };
 use crate::batch::cost::BatchSize;
+use crate::batch::passing::Turns;
 use crate::batch::{Limits, OutputRows, PackedBatch};
 use crate::dtype::Dtype;
 use crate::error::{DeviceError, LoadError};
@@ -233,6 +234,11 @@ impl Device {
     /// Returns the limits of a batch that runs while a longer one pauses; `None` if the device does not pause.
     pub fn short_limits(&self) -> Option<Limits> {
         self.short_lane.as_ref().map(Workspace::limits)
+    }
+
+    /// Returns how long the turns of long and short batches are.
+    pub fn turns(&self) -> Turns {
+        if self.is_asynchronous() { Turns::GPU } else { Turns::HOST }
     }
 
     /// Returns a rate of floating-point operations of the right order, for predictions before anything has run.

@@ -15,7 +15,8 @@ use super::request::{BatchInfo, Response, Timings, TokenizedRequest};
 use super::shared::Shared;
 use super::short_batches::ShortBatches;
 use crate::batch::cost::BatchSize;
-use crate::batch::schedule::{self, QueuedRequest};
+use crate::batch::passing::{next_full_peers, next_peers};
+use crate::batch::schedule::QueuedRequest;
 use crate::batch::{OutputRows, PackedBatch, Sequence};
 use crate::device::{Device, DeviceBatch};
 use crate::error::{DeviceError, RequestError};
@@ -25,8 +26,14 @@ use crate::model::Model;
 pub(super) fn device_loop(shared: &Shared, mut device: Device) {
     // However the loop ends, a panic included: no caller waits for an answer that cannot come.
     let _guard = QueueGuard(shared);
-    let choose = |waiting: &[QueuedRequest]| schedule::next_batch(waiting, shared.limits);
-    let choose_full = |waiting: &[QueuedRequest]| schedule::next_full_batch(waiting, shared.limits);
+    let turns = device.turns();
+    let choose =
+        |waiting: &[QueuedRequest]| next_peers(waiting, shared.limits, &shared.cost_model(), turns);
+    // A batch in slices is about to end when the next one is chosen.
+    let choose_ahead = |waiting: &[QueuedRequest], any: bool| {
+        let full = next_full_peers(waiting, shared.limits, &shared.cost_model(), turns);
+        full.or_else(|| (any && !waiting.is_empty()).then(|| choose(waiting)))
+    };
     let mut before = Predecessor { batch: None, free_since: Instant::now(), lost: false };
     loop {
         let requests = match &before.batch {
@@ -34,7 +41,10 @@ pub(super) fn device_loop(shared: &Shared, mut device: Device) {
                 Some(requests) => Some(requests),
                 None => return,
             },
-            Some(_) if device.is_asynchronous() => shared.queue.try_take_batch(choose_full),
+            Some(batch) if device.is_asynchronous() => {
+                let any = batch.in_slices;
+                shared.queue.try_take_batch(|waiting| choose_ahead(waiting, any))
+            }
             Some(_) => None,
         };
         let batch = requests
@@ -89,6 +99,7 @@ pub(super) struct InFlightBatch {
     info: BatchInfo,
     size: BatchSize,
     started: Instant,
+    in_slices: bool,
     passed: Passed,
     device_batch: Result<DeviceBatch, DeviceError>,
 }
@@ -118,11 +129,12 @@ impl InFlightBatch {
                 ControlFlow::Continue(())
             }),
         };
+        let in_slices = short.is_some();
         let passed = short.map_or(Passed::default(), |mut short| {
             short.finish(device);
             short.passed
         });
-        InFlightBatch { requests, info, size, started, passed, device_batch }
+        InFlightBatch { requests, info, size, started, in_slices, passed, device_batch }
     }
 
     /// Hands a batch to the device while another one pauses.
@@ -135,7 +147,7 @@ impl InFlightBatch {
         let batch = PackedBatch::pack(requests.iter().map(TokenizedRequest::sequence));
         let (info, size) = (announce(shared, &batch), device.batch_size(&batch));
         let (device_batch, passed) = (device.start_batch(&batch), Passed::default());
-        InFlightBatch { requests, info, size, started, passed, device_batch }
+        InFlightBatch { requests, info, size, started, in_slices: false, passed, device_batch }
     }
 
     /// Returns when it was handed to the device.
@@ -146,7 +158,7 @@ impl InFlightBatch {
     /// Waits for the batch and answers its requests; returns true if the device is lost. The turn of a batch
     /// that was started ahead began when the one before it was done, at `free_since`.
     fn finish(self, shared: &Shared, device: &mut Device, free_since: Instant) -> bool {
-        let InFlightBatch { requests, info, size, started, passed, device_batch } = self;
+        let InFlightBatch { requests, info, size, started, passed, device_batch, .. } = self;
         let copy = device_batch.as_ref().map_or(Duration::ZERO, |batch| batch.copy_in);
         let result = device_batch.and_then(|batch| device.finish_batch(batch));
         shared.on_device.fetch_sub(1, Ordering::Relaxed);

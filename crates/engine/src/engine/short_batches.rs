@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::device_loop::{InFlightBatch, Passed, work};
 use super::request::TokenizedRequest;
 use super::shared::Shared;
-use crate::batch::passing::{Passing, Turns};
+use crate::batch::passing::Passing;
 use crate::device::Device;
 
 /// The turns of short requests during one long batch.
@@ -33,7 +33,7 @@ impl<'a> ShortBatches<'a> {
         long: &[TokenizedRequest],
     ) -> Option<Self> {
         let limits = device.short_limits()?;
-        let turns = if device.is_asynchronous() { Turns::GPU } else { Turns::HOST };
+        let turns = device.turns();
         let longest = long.iter().map(|request| request.slot.work.nanoseconds()).max()?;
         let in_slices = if device.is_asynchronous() { work(long) } else { longest };
         (u128::from(in_slices) >= turns.pausing.as_nanos()).then(|| ShortBatches {
