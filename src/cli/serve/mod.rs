@@ -16,10 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bigbatch_engine::host::bound_free_memory;
-use bigbatch_engine::{
-    Engine, EngineOptions, Head, Input, Model, Request, RequestError, Task, TaskKind, Truncate,
-    catch_panic, raise_open_file_limit,
-};
+use bigbatch_engine::{EngineOptions, Head, Model, TaskKind, catch_panic, raise_open_file_limit};
 use bigbatch_server::observe::LogWriter;
 use bigbatch_server::serve::{Gateway, Shutdown, Tls};
 use bigbatch_server::startup::{self, UnstartedModel};
