@@ -82,7 +82,7 @@ fn fill(report: &mut Report) {
 }
 
 fn scenario(lengths: Lengths, load: Load) -> Scenario {
-    Scenario { name: "one".into(), lengths, load }
+    Scenario::new("one", lengths, load)
 }
 
 /// Every word that a field may have for its value.
