@@ -456,12 +456,10 @@ mod tests {
             let cells: Vec<_> = (0..24)
                 .map(|n| if n < 12 { cell(n, 0, first_mib) } else { cell(n, 1, second(n)) })
                 .collect();
-            let ran: Vec<MeasuredCell> =
-                cells.iter().map(|cell| MeasuredCell {
-                    cell,
-                    records: Vec::new(),
-                    of_group: Vec::new(),
-                }).collect();
+            let ran: Vec<MeasuredCell> = cells
+                .iter()
+                .map(|cell| MeasuredCell { cell, records: Vec::new(), of_group: Vec::new() })
+                .collect();
             let [leak] = &find(&ran).leaks[..] else { panic!("one quantity") };
             assert!(
                 leak.reason.contains("before the run was resumed are excluded"),

@@ -197,7 +197,10 @@ impl Plan {
         let ratio = bar.latency_p50_ratio_max.or(bar.latency_p99_ratio_max).is_some();
         let Some(baseline) = &bar.baseline else {
             return match ratio {
-                true => Err("a limit on a ratio needs baseline, the name of the scenario to compare with".into()),
+                true => Err(
+                    "a limit on a ratio needs baseline, the name of the scenario to compare with"
+                        .into(),
+                ),
                 false => Ok(()),
             };
         };
@@ -214,17 +217,22 @@ impl Plan {
             } else {
                 "is not a scenario of the plan"
             };
-            return Err(format!("baseline = {baseline:?} {fault}; name a scenario with the load alone"));
+            return Err(format!(
+                "baseline = {baseline:?} {fault}; name a scenario with the load alone"
+            ));
         };
         if self.cell_of(bar) == Some(cell) {
-            return Err(format!("baseline = {baseline:?} is the bar's own cell; name another scenario"));
+            return Err(format!(
+                "baseline = {baseline:?} is the bar's own cell; name another scenario"
+            ));
         }
         Ok(())
     }
 
     /// The end of the sentence for a bar that matches no cell.
     fn no_cell(&self, bar: &Bar) -> String {
-        let scenario = |name: &String| self.scenarios.iter().find(|scenario| scenario.name == *name);
+        let scenario =
+            |name: &String| self.scenarios.iter().find(|scenario| scenario.name == *name);
         match (bar.tokens, bar.concurrency, &bar.scenario) {
             (Some(_), Some(_), None) if bar.class.is_none() => {
                 "is for a cell that the plan does not run; add its length to tokens and its \
@@ -255,9 +263,11 @@ fn check_limits(bar: &Bar) -> Result<(), String> {
     let ratio = bar.latency_p50_ratio_max.or(bar.latency_p99_ratio_max);
     let latency = bar.latency_seconds_p95_max.or(bar.tail_ratio_max).or(ratio);
     if bar.success_rate_min.or(latency).is_none() {
-        return Err(" sets no limit; give success_rate_min, latency_seconds_p95_max, tail_ratio_max, \
+        return Err(
+            " sets no limit; give success_rate_min, latency_seconds_p95_max, tail_ratio_max, \
                     latency_p50_ratio_max or latency_p99_ratio_max"
-            .into());
+                .into(),
+        );
     }
     check_tail_ratio(": tail_ratio_max", bar.tail_ratio_max)?;
     for (key, ratio) in [
@@ -268,7 +278,8 @@ fn check_limits(bar: &Bar) -> Result<(), String> {
     }
     if bar.success_rate_min.is_some_and(|rate| !(rate > 0.0 && rate <= 1.0)) {
         return Err(
-            ": success_rate_min is out of range; give a share above 0 and at most 1, such as 0.99".into()
+            ": success_rate_min is out of range; give a share above 0 and at most 1, such as 0.99"
+                .into(),
         );
     }
     if bar.success_rate_min == Some(1.0) {

@@ -124,18 +124,30 @@ impl TryFrom<ScenarioForm> for Scenario {
     type Error = String;
 
     fn try_from(form: ScenarioForm) -> Result<Scenario, String> {
-        let ScenarioForm { name, tokens, lengths, concurrency, load, priority, timeout_ms, classes } =
-            form;
+        let ScenarioForm {
+            name,
+            tokens,
+            lengths,
+            concurrency,
+            load,
+            priority,
+            timeout_ms,
+            classes,
+        } = form;
         let own_keys = tokens.is_some() || lengths.is_some() || concurrency.is_some();
         let own_keys = own_keys || load.is_some() || priority.is_some() || timeout_ms.is_some();
         let classes = match (classes.is_empty(), own_keys) {
-            (true, _) => lengths_and_load(tokens, lengths, concurrency, load).map(
-                |(lengths, load)| vec![Class { name: None, lengths, load, priority, timeout_ms }],
-            ),
+            (true, _) => {
+                lengths_and_load(tokens, lengths, concurrency, load).map(|(lengths, load)| {
+                    vec![Class { name: None, lengths, load, priority, timeout_ms }]
+                })
+            }
             (false, false) => classes.into_iter().map(Class::try_from).collect(),
-            (false, true) => Err("it has classes and a load of its own; move tokens, lengths, concurrency, load, \
+            (false, true) => Err(
+                "it has classes and a load of its own; move tokens, lengths, concurrency, load, \
                                   priority and timeout_ms into a [[scenario.class]]"
-                .into()),
+                    .into(),
+            ),
         };
         let classes = classes.map_err(|fault: String| format!("scenario {name:?}: {fault}"))?;
         Ok(Scenario { name, classes })

@@ -1,13 +1,14 @@
 //! Tests of reading and checking plans.
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::system::Priority;
 
 const SMALL: &str = "name = \"small\"\ntokens = [128, 256]\nconcurrency = [1, 2]\n";
 
 fn parse_error(extra: &str) -> String {
-    Plan::parse(&format!("{SMALL}{extra}"), "p.toml")
-        .expect_err("the plan is wrong")
-        .to_string()
+    Plan::parse(&format!("{SMALL}{extra}"), "p.toml").expect_err("the plan is wrong").to_string()
 }
 
 #[test]
@@ -44,10 +45,7 @@ fn senseless_values_are_refused() {
         ("[[bar]]\ntokens = 128\nconcurrency = 1", "sets no limit"),
         ("[[bar]]\ntokens = 128\nconcurrency = 1\nsuccess_rate_min = 1.5", "at most 1"),
         ("[[bar]]\ntokens = 128\nconcurrency = 1\nsuccess_rate_min = 1", "share that may fail"),
-        (
-            "[[bar]]\ntokens = 128\nconcurrency = 1\ntail_ratio_max = 0.5",
-            "tail_ratio_max = 0.5",
-        ),
+        ("[[bar]]\ntokens = 128\nconcurrency = 1\ntail_ratio_max = 0.5", "tail_ratio_max = 0.5"),
         ("[overall]\ntail_ratio_max = 0", "overall.tail_ratio_max = 0 is out"),
         ("[overall]\nfragmentation_max = 5", "overall.fragmentation_max = 5 is out"),
         ("[overall]\ndevice_memory_bytes_max = 0", "give a number of bytes above 0"),
@@ -61,9 +59,7 @@ fn senseless_values_are_refused() {
 
 #[test]
 fn lists_hold_no_zeros_and_no_duplicates() {
-    for (tokens, expected) in
-        [("[]", "0 entries"), ("[0]", "= 0 is out"), ("[8, 8]", "8 twice")]
-    {
+    for (tokens, expected) in [("[]", "0 entries"), ("[0]", "= 0 is out"), ("[8, 8]", "8 twice")] {
         let text = format!("name = \"x\"\ntokens = {tokens}\nconcurrency = [1]\n");
         let error = Plan::parse(&text, "p.toml").expect_err("refused").to_string();
         assert!(error.contains(expected), "{tokens}: {error}");
@@ -165,5 +161,155 @@ fn the_plans_of_the_repository_are_valid() {
         );
         seen += 1;
     }
-    assert!(seen >= 4, "big-batch, quick, long-context and open-loop");
+    assert_eq!(seen, BUILT_IN.len(), "each of them is in the program");
+}
+
+const CLASSES: &str = r#"
+name = "classes"
+[[scenario]]
+name = "alone"
+tokens = 64
+load = { kind = "open", rate_per_second = 5 }
+[[scenario]]
+name = "beside"
+[[scenario.class]]
+name = "short"
+tokens = 64
+load = { kind = "open", rate_per_second = 5 }
+priority = "interactive"
+timeout_ms = 250
+[[scenario.class]]
+name = "long"
+lengths = [{ tokens = 512 }, { tokens = 1024 }]
+concurrency = 2
+priority = "batch"
+[[bar]]
+scenario = "beside"
+class = "short"
+baseline = "alone"
+latency_p99_ratio_max = 2.0
+"#;
+
+#[test]
+fn classes_are_cells_of_one_group_with_their_terms() {
+    let plan = Plan::parse(CLASSES, "p.toml").expect("valid");
+    let groups = plan.groups();
+    let sizes: Vec<usize> = groups.iter().map(Vec::len).collect();
+    assert_eq!(sizes, [1, 2]);
+    let (short, long) = (&groups[1][0], &groups[1][1]);
+    assert_eq!((short.label(), long.concurrency()), ("beside / short".to_owned(), Some(2)));
+    assert_eq!(short.deadline(), Some(Duration::from_millis(250)));
+    assert_eq!(
+        (short.priority, long.priority),
+        (Some(Priority::Interactive), Some(Priority::Batch))
+    );
+    assert_eq!(plan.cell_of(&plan.bars[0]).as_ref(), Some(short));
+    assert_eq!(plan.baseline_of(&plan.bars[0]).as_ref(), Some(&groups[0][0]));
+    // Of a baseline with several classes, the one of the bar's name counts.
+    let bar = Bar { baseline: Some("beside".into()), ..Bar::on_class("alone", "long") };
+    assert_eq!(plan.baseline_of(&bar).as_ref(), Some(long));
+}
+
+#[test]
+fn senseless_classes_are_refused_by_name() {
+    let ramp = "load = { kind = \"ramp\", from_per_second = 1, to_per_second = 2, seconds = 5 }";
+    let cases = [
+        (
+            "name = \"long\"",
+            "name = \"short\"",
+            "scenario \"beside\": class \"short\" appears twice",
+        ),
+        ("name = \"long\"", "name = \" \"", "class 2 has no name"),
+        ("name = \"long\"\n", "", "missing field `name`"),
+        ("concurrency = 2", "concurrency = 0", "class \"long\": concurrency = 0 is out of range"),
+        ("concurrency = 2", "concurrence = 2", "unknown field `concurrence`"),
+        ("concurrency = 2", "", "class \"long\": give one of concurrency"),
+        ("concurrency = 2", ramp, "class \"long\" is a ramp or a replay"),
+        ("name = \"beside\"", "name = \"beside\"\ntokens = 8", "move tokens, lengths, concurrency"),
+        ("timeout_ms = 250", "timeout_ms = 0", "class \"short\": timeout_ms = 0 is out of range"),
+        (
+            "timeout_ms = 250",
+            "timeout_ms = 120001",
+            "comes after cell.request_timeout_seconds = 120",
+        ),
+        ("\"batch\"", "\"bulk\"", "unknown variant `bulk`, expected `interactive` or `batch`"),
+        ("class = \"short\"", "class = \"none\"", "give one of \"short\", \"long\""),
+        (
+            "class = \"short\"\n",
+            "",
+            "does not name its class; give class, one of \"short\", \"long\"",
+        ),
+        ("scenario = \"beside\"", "scenario = \"alone\"", "the scenario has none; remove class"),
+        ("scenario = \"beside\"", "tokens = 8", "does not name its cell"),
+        ("baseline = \"alone\"", "", "needs baseline"),
+        ("baseline = \"alone\"", "baseline = \"none\"", "\"none\" is not a scenario of the plan"),
+        ("baseline = \"alone\"", "baseline = \"beside\"", "is the bar's own cell"),
+        ("latency_p99_ratio_max = 2.0", "success_rate_min = 0.9", "without a limit on a ratio"),
+        (
+            "latency_p99_ratio_max = 2.0",
+            "latency_p99_ratio_max = 0",
+            "latency_p99_ratio_max = 0 is out",
+        ),
+        ("latency_p99_ratio_max = 2.0", "latency_p90_ratio_max = 2", "unknown field `latency_p90"),
+    ];
+    for (before, after, expected) in cases {
+        assert!(CLASSES.contains(before), "{before}");
+        let text = CLASSES.replacen(before, after, 1);
+        let error = Plan::parse(&text, "p.toml").expect_err(expected).to_string();
+        assert!(error.contains(expected), "{after}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    let seconds = CLASSES
+        .replace("concurrency = 2", "load = { kind = \"open\", rate_per_second = 1, seconds = 9 }");
+    let seconds = seconds.replace("rate_per_second = 5 }", "rate_per_second = 5, seconds = 8 }");
+    let error = Plan::parse(&seconds, "p.toml").expect_err("two ends").to_string();
+    assert!(error.contains("load.seconds = 8 and 9, but one measured phase"), "{error}");
+}
+
+fn any_class() -> impl Strategy<Value = Class> {
+    let lengths = prop_oneof![
+        (1usize..9999).prop_map(Lengths::Fixed),
+        (1usize..9999).prop_map(|tokens| {
+            let lengths = LengthDist::Fixed(tokens);
+            Lengths::Mix(vec![LengthComponent { weight: 2.0, lengths }])
+        }),
+    ];
+    let open = |rate: u32| Load::Open {
+        rate_per_second: f64::from(rate),
+        arrival: Arrival::Constant,
+        seconds: Some(7.0),
+    };
+    let load = prop_oneof![
+        (1usize..99).prop_map(|concurrency| Load::Closed { concurrency }),
+        (1u32..99).prop_map(open),
+    ];
+    let priority =
+        prop_oneof![Just(None), Just(Some(Priority::Interactive)), Just(Some(Priority::Batch))];
+    let timeout_ms = proptest::option::of(1u64..120_000);
+    (lengths, load, priority, timeout_ms).prop_map(|(lengths, load, priority, timeout_ms)| Class {
+        name: None,
+        lengths,
+        load,
+        priority,
+        timeout_ms,
+    })
+}
+
+proptest! {
+    #[test]
+    fn classes_survive_being_written(classes in proptest::collection::vec(any_class(), 1..5), named: bool) {
+        let mut plan = Plan::matrix("written", &[], &[]);
+        let mut scenario = Scenario { name: "all".into(), classes };
+        let several = scenario.classes.len() > 1;
+        for (index, class) in scenario.classes.iter_mut().enumerate().filter(|_| named || several) {
+            class.name = Some(format!("class {index}"));
+        }
+        plan.scenarios = vec![scenario];
+        let text = toml::to_string(&plan).expect("a plan is TOML");
+        prop_assert_eq!(Plan::parse(&text, "p.toml").expect("valid"), plan.clone());
+        for cell in plan.cells() {
+            let json = serde_json::to_string(&cell).expect("JSON");
+            prop_assert_eq!(serde_json::from_str::<CellSpec>(&json).expect("reads back"), cell);
+        }
+    }
 }

@@ -31,7 +31,12 @@ fn connections_max(plan: &Plan, edge: Option<&EdgeRules>) -> u64 {
     let groups = plan.groups();
     let of_group =
         |specs: &Vec<CellSpec>| specs.iter().map(|cell| in_flight_max(plan, &cell.load)).sum();
-    groups.iter().map(of_group).chain(edge.map(|edge| edge.concurrency_max as u64)).max().unwrap_or(0)
+    groups
+        .iter()
+        .map(of_group)
+        .chain(edge.map(|edge| edge.concurrency_max as u64))
+        .max()
+        .unwrap_or(0)
 }
 
 /// Returns the most requests of a load in flight at once. In an open loop none is in flight for longer than its

@@ -28,9 +28,9 @@ use self::status::cell_status;
 use self::telemetry::{Sampler, read_when_idle, thin};
 use crate::analysis::analyse;
 use crate::error::Error;
+use crate::figures::Cell;
 use crate::figures::generator::{CpuMeter, GeneratorReadings, LOAD_THREADS};
 use crate::figures::published::published;
-use crate::figures::Cell;
 use crate::format::utc;
 use crate::load::cell::{CellLoad, LoadOutput, LoadSetting, StartSource, run_loads};
 use crate::load::{Cancel, Clock, LoadProgress, Pacing, RequestRecord, Schedule, SendRules};
@@ -356,8 +356,7 @@ impl Run<'_> {
                 return cells.map(|cell| (cell, Vec::new())).collect();
             }
         };
-        let mut memory =
-            vec![read_when_idle(&*self.target, self.clock, MemoryPhase::Before).await];
+        let mut memory = vec![read_when_idle(&*self.target, self.clock, MemoryPhase::Before).await];
         let from = self.clock.now_us();
         let (outputs, generator) = self.run_loads(&planned, loads, &mut memory).await;
         memory.push(read_when_idle(&*self.target, self.clock, MemoryPhase::After).await);

@@ -45,10 +45,5 @@ pub(super) fn shuffle_groups(plan: &Plan) -> Vec<(Vec<CellSpec>, usize)> {
 pub(super) fn repeat_of_first(plan: &Plan, cells: &[Cell]) -> Option<PlannedGroup> {
     let first = cells.iter().find(|cell| cell.figures().is_some())?;
     let specs = plan.groups().into_iter().find(|specs| specs.contains(&first.spec))?;
-    Some(PlannedGroup {
-        index: cells.len(),
-        specs,
-        run: plan.repeats,
-        repeats: Some(first.index),
-    })
+    Some(PlannedGroup { index: cells.len(), specs, run: plan.repeats, repeats: Some(first.index) })
 }

@@ -167,7 +167,8 @@ mod tests {
     fn the_bar_shows_latency_failures_and_memory() {
         let mut memory = MemorySample { rss_bytes: Some(300 << 20), ..MemorySample::default() };
         let spec = CellSpec::matrix(64, 1);
-        let message = |progress, memory: &MemorySample| status_message(&[(&spec, progress)], memory);
+        let message =
+            |progress, memory: &MemorySample| status_message(&[(&spec, progress)], memory);
         assert_eq!(message(LoadProgress::default(), &memory), "warm-up, 300 MiB");
         let mut progress = LoadProgress {
             measuring: true,

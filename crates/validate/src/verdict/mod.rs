@@ -158,8 +158,8 @@ pub(crate) fn judge(plan: &Plan, cells: &[Cell], memory: &MemoryFindings) -> Vec
     for bar in &plan.bars {
         let Some(spec) = plan.cell_of(bar) else { continue };
         let of_spec: Vec<&Cell> = runs(&spec, cells).collect();
-        let own =
-            limits(bar).map(|(criterion, limit)| judge_cell(spec.clone(), criterion, limit, &of_spec));
+        let own = limits(bar)
+            .map(|(criterion, limit)| judge_cell(spec.clone(), criterion, limit, &of_spec));
         let mut of_bar: Vec<Verdict> = own.collect();
         if let Some(baseline) = plan.baseline_of(bar) {
             let of_baseline: Vec<&Cell> = runs(&baseline, cells).collect();
@@ -221,7 +221,8 @@ fn judge_cell(spec: CellSpec, criterion: Criterion, limit: f64, runs: &[&Cell]) 
 
 /// Takes back a pass of a class beside which another class was not answered once: it did not share the target.
 fn require_company(verdict: &mut Verdict, runs: &[&Cell], cells: &[Cell]) {
-    let beside = |run: &&Cell| cells.iter().find(|cell| cell.runs_beside(run) && cell.answered() == 0);
+    let beside =
+        |run: &&Cell| cells.iter().find(|cell| cell.runs_beside(run) && cell.answered() == 0);
     if let (Outcome::Pass, Some(other)) = (verdict.outcome, runs.iter().find_map(beside)) {
         let name = other.spec.class.as_deref().unwrap_or_default();
         verdict.outcome = Outcome::NotShown;

@@ -9,7 +9,8 @@ use crate::plan::{Bar, CellSpec};
 use crate::stats::{Interval, Percentile, TrialUnit, Trials, Welch};
 
 use super::{
-    Criterion, Outcome, Verdict, fails_unanswered, judge_upper_limit, reason_not_run, require_all_runs,
+    Criterion, Outcome, Verdict, fails_unanswered, judge_upper_limit, reason_not_run,
+    require_all_runs,
 };
 
 type Level = fn(&Figures) -> &Percentile;
@@ -76,11 +77,14 @@ fn judge_within_run(verdict: &mut Verdict, level: Level, own: &Figures, alone: &
     };
     judge_upper_limit(verdict, "batches");
     if verdict.figure.is_none() && verdict.outcome != Outcome::Fail {
-        let (name, needed) = if own.level < 0.9 { ("p50", "an answer") } else { ("p99", "400 batches or rounds") };
+        let (name, needed) =
+            if own.level < 0.9 { ("p50", "an answer") } else { ("p99", "400 batches or rounds") };
         let counts = trials.map(|trials| format!("{} {}", trials.count, trials.unit.label()));
         verdict.outcome = Outcome::NotShown;
-        verdict.reason =
-            format!("a {name} needs {needed}, this cell has {} and its baseline {}", counts[0], counts[1]);
+        verdict.reason = format!(
+            "a {name} needs {needed}, this cell has {} and its baseline {}",
+            counts[0], counts[1]
+        );
     }
 }
 
@@ -94,7 +98,9 @@ fn judge_over_runs(verdict: &mut Verdict, level: Level, own: &[&Figures], alone:
     let both = exact(own).zip(exact(alone));
     let Some(welch) = both.and_then(|(own, alone)| Welch::of_logarithms(&alone, &own)) else {
         verdict.outcome = Outcome::NotShown;
-        verdict.reason = "it and its baseline need two runs or more, each with the batches of the percentile".into();
+        verdict.reason =
+            "it and its baseline need two runs or more, each with the batches of the percentile"
+                .into();
         return;
     };
     let (ratio, interval) = welch.ratio();

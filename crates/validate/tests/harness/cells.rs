@@ -199,8 +199,7 @@ async fn cells_that_cannot_be_run_are_not_run_with_a_reason() {
     let mut plan = plan(&[1]);
     plan.tokens = vec![16_384];
     let load = Load::Open { rate_per_second: 1.0, arrival: Arrival::Constant, seconds: None };
-    plan.scenarios =
-        vec![Scenario::new("slow to begin", Lengths::Fixed(64), load)];
+    plan.scenarios = vec![Scenario::new("slow to begin", Lengths::Fixed(64), load)];
     (plan.cell.time_limit_seconds, plan.cell.request_timeout_seconds) = (10.0, 5.0);
     plan.cell.warmup_seconds = 20.0;
     plan.bars = [Bar::on_scenario("slow to begin"), Bar::on(16_384, 1)]
