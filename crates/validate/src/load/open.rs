@@ -141,6 +141,7 @@ async fn send_arrival(
 /// Makes the attempt of a request that was given up before it got a slot.
 fn attempt_without_slot(rules: &SendRules) -> Attempt {
     let now = Instant::now();
-    let failure = rules.given_up("in_flight_max requests were in flight: not sent");
+    let mut failure = rules.given_up("not sent");
+    failure.message += ": in_flight_max requests were in flight";
     Attempt { sent: now, ended: now, outcome: Err(failure) }
 }

@@ -1,12 +1,12 @@
 //! Judges the limits on a percentile of latency over that of another cell, the baseline.
 //!
 //! Within one run the interval of the ratio is composed of those of the two percentiles and is wider than necessary,
-//! as in `tail.rs`. Over several runs of both it is Welch's (1947) t interval on the logarithms. A baseline that was
+//! as in `tail.rs`; if the cell's sample does not support the percentile, the figure is a lower bound. Over several runs of both it is Welch's (1947) t interval on the logarithms. A baseline that was
 //! not run, or that does not have the percentile, shows nothing: the limit is then neither met nor missed.
 
 use crate::figures::{Cell, Figures};
 use crate::plan::{Bar, CellSpec};
-use crate::stats::{Interval, Percentile, TrialUnit, Trials, Welch};
+use crate::stats::{Interval, Percentile, PercentileFigure, TrialUnit, Trials, Welch};
 
 use super::{
     Criterion, Outcome, Verdict, fails_unanswered, judge_upper_limit, reason_not_run,
@@ -70,13 +70,19 @@ fn judge_within_run(verdict: &mut Verdict, level: Level, own: &Figures, alone: &
     verdict.trials = trials.into_iter().min_by_key(|trials| trials.count);
     let (own, alone) = (level(own), level(alone));
     let over = |one: Option<f64>, other: Option<f64>| Some(one? / other.filter(|&ms| ms > 0.0)?);
-    verdict.figure = over(own.shown.exactly(), alone.shown.exactly());
+    let (own_ms, at_least) = match own.shown {
+        PercentileFigure::AtLeast { ms, .. } => (Some(ms), true),
+        shown => (shown.exactly(), false),
+    };
+    verdict.figure = over(own_ms, alone.shown.exactly());
+    verdict.at_least = verdict.figure.is_some() && at_least;
     verdict.interval = Interval {
         low: over(own.interval_ms.low, alone.interval_ms.high),
         high: over(own.interval_ms.high, alone.interval_ms.low),
     };
     judge_upper_limit(verdict, "batches");
-    if verdict.figure.is_none() && verdict.outcome != Outcome::Fail {
+    let whole = verdict.figure.is_some() && !verdict.at_least;
+    if !whole && verdict.outcome != Outcome::Fail {
         let (name, needed) =
             if own.level < 0.9 { ("p50", "an answer") } else { ("p99", "400 batches or rounds") };
         let counts = trials.map(|trials| format!("{} {}", trials.count, trials.unit.label()));
