@@ -37,7 +37,7 @@ Examples:
   bigbatch validate --target http://localhost:8080 --tokenizer OWNER/NAME --out report"
 )]
 pub(crate) struct Validate {
-    /// Test plan: a file, or one inside the program: quick, big-batch, long-context or open-loop
+    /// Test plan: a file, or one inside the program: quick, big-batch, long-context, open-loop, mixed or mixed-cpu
     #[arg(long, value_name = "FILE.toml|NAME", default_value = "quick")]
     plan: PathBuf,
     /// Directory for the report and the results

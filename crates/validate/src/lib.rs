@@ -29,7 +29,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use bigbatch_validate::system::{
-//!     ReplyFuture, MemorySample, Prompt, Reply, Target, TargetInfo, TokenCounter,
+//!     ReplyFuture, MemorySample, Prompt, Reply, Target, TargetInfo, Terms, TokenCounter,
 //! };
 //! use bigbatch_validate::{Plan, RunOptions, Silent, report, run};
 //!
@@ -40,7 +40,7 @@
 //!     fn describe(&self) -> TargetInfo {
 //!         TargetInfo { name: "nothing".into(), ..TargetInfo::default() }
 //!     }
-//!     fn send<'a>(&'a self, _: &'a Prompt) -> ReplyFuture<'a> {
+//!     fn send<'a>(&'a self, _: &'a Prompt, _: Terms) -> ReplyFuture<'a> {
 //!         Box::pin(async { Ok(Reply::default()) })
 //!     }
 //!     fn memory(&self) -> MemorySample {

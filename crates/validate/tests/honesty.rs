@@ -311,7 +311,7 @@ async fn open_loop(
 ) -> Figures {
     let load = Load::Open { rate_per_second: 100.0, arrival, seconds: None };
     let mut plan = Plan::matrix("planted", &[], &[]);
-    plan.scenarios = vec![Scenario { name: "planted".into(), lengths: Lengths::Fixed(64), load }];
+    plan.scenarios = vec![Scenario::new("planted", Lengths::Fixed(64), load)];
     (plan.seed, plan.repeat_first) = (seed, false);
     (plan.cell.warmup_seconds, plan.cell.batches_min) = (1.0, 0);
     (plan.cell.requests_min, plan.cell.in_flight_max) = (1000, in_flight_max);

@@ -53,7 +53,7 @@ fn group_cell(ran: &MeasuredCell) -> Vec<FailureGroup> {
     }
     let measured = ran.measured().count();
     let spans = ran
-        .records
+        .of_group
         .iter()
         .map(|record| (record.sent_us, record.ended_us.max(record.sent_us + 1), 0));
     let in_flight = InFlight::new(spans);

@@ -379,11 +379,11 @@ fn fragmentation(ran: &[MeasuredCell]) -> Option<Fragmentation> {
 
 fn aligned(ran: &MeasuredCell) -> AlignedSeries {
     let requests = InFlight::new(
-        ran.records.iter().map(|record| (record.sent_us, record.ended_us, record.tokens)),
+        ran.of_group.iter().map(|record| (record.sent_us, record.ended_us, record.tokens)),
     );
     let mut seen = std::collections::HashSet::new();
     let mut batches = Vec::new();
-    for record in &ran.records {
+    for record in &ran.of_group {
         if let (Some(batch), Some((from, to))) = (record.batch, device_span_us(record))
             && seen.insert(batch.id)
         {
@@ -456,8 +456,10 @@ mod tests {
             let cells: Vec<_> = (0..24)
                 .map(|n| if n < 12 { cell(n, 0, first_mib) } else { cell(n, 1, second(n)) })
                 .collect();
-            let ran: Vec<MeasuredCell> =
-                cells.iter().map(|cell| MeasuredCell { cell, records: Vec::new() }).collect();
+            let ran: Vec<MeasuredCell> = cells
+                .iter()
+                .map(|cell| MeasuredCell { cell, records: Vec::new(), of_group: Vec::new() })
+                .collect();
             let [leak] = &find(&ran).leaks[..] else { panic!("one quantity") };
             assert!(
                 leak.reason.contains("before the run was resumed are excluded"),

@@ -58,8 +58,13 @@ pub fn analyse(cells: &[Cell], requests: &[RequestRecord]) -> Analysis {
         by_cell.entry(record.cell).or_default().push(record);
     }
     let ran = cells.iter().filter(|cell| cell.figures().is_some());
+    let of = |cell: &Cell| by_cell.get(&cell.index).cloned().unwrap_or_default();
+    let of_group = |cell: &Cell| {
+        let beside = cells.iter().filter(|other| other.runs_beside(cell));
+        of(cell).into_iter().chain(beside.flat_map(of)).collect()
+    };
     let ran: Vec<MeasuredCell> = ran
-        .map(|cell| MeasuredCell { cell, records: by_cell.remove(&cell.index).unwrap_or_default() })
+        .map(|cell| MeasuredCell { cell, records: of(cell), of_group: of_group(cell) })
         .collect();
     Analysis {
         scaling: scaling::find(&ran),

@@ -7,6 +7,8 @@ use crate::load::{Phase, RequestRecord};
 pub(crate) struct MeasuredCell<'a> {
     pub(super) cell: &'a Cell,
     pub(super) records: Vec<&'a RequestRecord>,
+    /// The records of all cells that ran at the same time, its own included: the load of the target.
+    pub(super) of_group: Vec<&'a RequestRecord>,
 }
 
 impl MeasuredCell<'_> {

@@ -160,10 +160,11 @@ fn device_busy(ran: &MeasuredCell) -> Option<f64> {
     Some((busy as f64 / length).min(1.0))
 }
 
-/// Returns when each batch of a cell, of any phase, was on the device, in the order of their ends.
+/// Returns when each batch of a cell and of those beside it, of any phase, was on the device, in the order of their
+/// ends.
 fn batch_spans_us(ran: &MeasuredCell) -> Vec<(u64, u64)> {
     let mut by_id: HashMap<u64, (u64, u64)> = HashMap::new();
-    for record in ran.records.iter().filter(|record| record.succeeded()) {
+    for record in ran.of_group.iter().filter(|record| record.succeeded()) {
         let (Some(batch), Some((from, to))) = (record.batch, device_span_us(record)) else {
             continue;
         };

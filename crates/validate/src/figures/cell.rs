@@ -47,6 +47,17 @@ impl Cell {
         format!("{}{again}", self.spec.name())
     }
 
+    /// Returns true if `other` is another class of the same run of a scenario, so that both ran at the same time.
+    pub(crate) fn runs_beside(&self, other: &Cell) -> bool {
+        let same = self.spec.scenario.is_some() && self.spec.scenario == other.spec.scenario;
+        same && self.run == other.run && self.spec.class != other.spec.class
+    }
+
+    /// Returns the number of measured requests that were answered.
+    pub(crate) fn answered(&self) -> usize {
+        self.figures().map_or(0, |figures| figures.successes)
+    }
+
     /// Returns the figures of a cell that was run.
     pub fn figures(&self) -> Option<&Figures> {
         match &self.status {

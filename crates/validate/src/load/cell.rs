@@ -1,4 +1,5 @@
-//! Runs one cell: starts its closed or open loop, supervises its phases and collects its records.
+//! Runs one cell, or the classes of a scenario at the same time: starts each closed or open loop, supervises the phases
+//! that they share, and collects the records of each.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::open::{self, Pacing};
 use super::phases::{LoadProgress, PhaseOutput, Phases, Quotas, Ticket};
 use super::records::{Phase, RequestRecord};
 use super::schedule::Schedule;
-use super::send::{Attempt, Clock};
+use super::send::{Attempt, Clock, SendRules};
 use crate::plan::CellRules;
 use crate::system::{Prompt, Target};
 use crate::workload::PromptOrder;
@@ -22,12 +23,21 @@ use crate::workload::PromptOrder;
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Everything that a cell's load needs.
-pub(crate) struct CellLoad<'a> {
+pub(crate) struct CellLoad {
     pub(crate) index: usize,
     pub(crate) starts: StartSource,
-    pub(crate) rules: &'a CellRules,
     pub(crate) prompts: PromptOrder,
+    pub(crate) rules: SendRules,
+}
+
+/// What all cells of a group have in common.
+#[derive(Clone, Copy)]
+pub(crate) struct LoadSetting<'a> {
+    pub(crate) rules: &'a CellRules,
+    pub(crate) target: &'a Arc<dyn Target>,
+    pub(crate) clock: Clock,
     pub(crate) pacing: Pacing,
+    pub(crate) cancel: &'a Cancel,
 }
 
 /// The source of intended starts.
@@ -59,67 +69,73 @@ pub(crate) struct LoadOutput {
     /// Start and end of the measured phase, in microseconds since the start of the run.
     pub(crate) measured_us: Option<(u64, u64)>,
     pub(crate) end_reason: EndReason,
-    /// Clients that the target told to wait past the time limit.
+    /// Clients, of all cells of the group, that the target told to wait past the time limit.
     pub(crate) stopped_clients: usize,
 }
 
-/// Runs one cell to its end.
-pub(crate) async fn run_load(
-    cell: CellLoad<'_>,
-    target: &Arc<dyn Target>,
-    clock: Clock,
-    cancel: &Cancel,
-    report_progress: &dyn Fn(LoadProgress),
-) -> LoadOutput {
+/// Runs the cells of one group at the same time, to their common end. Returns an output per cell, in their order.
+pub(crate) async fn run_loads(
+    cells: Vec<CellLoad>,
+    setting: LoadSetting<'_>,
+    report_progress: &dyn Fn(&[LoadProgress]),
+) -> Vec<LoadOutput> {
+    let LoadSetting { rules, target, clock, pacing, cancel } = setting;
     let start = Instant::now();
-    let limit = start + cell.rules.time_limit();
-    let quotas = match &cell.starts {
-        StartSource::Closed { clients } => Quotas::closed(cell.rules, *clients),
-        StartSource::Open(schedule) => Quotas::open(cell.rules, schedule, start),
-    };
-    let shared = Arc::new(LoadContext {
-        cell: cell.index,
-        phases: Phases::new(quotas),
-        target: Arc::clone(target),
-        prompts: cell.prompts,
-        timeout: cell.rules.request_timeout(),
-        failure_pause: cell.rules.failure_pause(),
-        limit,
-        clock,
+    let limit = start + rules.time_limit();
+    let quotas = cells.iter().map(|cell| match &cell.starts {
+        StartSource::Closed { clients } => Quotas::closed(rules, *clients),
+        StartSource::Open(schedule) => Quotas::open(rules, schedule, start),
     });
+    let phases = Arc::new(Phases::new(quotas.collect()));
     let mut workers = JoinSet::new();
-    match cell.starts {
-        StartSource::Closed { clients } => {
-            for client in 0..clients {
-                workers.spawn(closed::run_client(Arc::clone(&shared), client));
+    for (class, cell) in cells.into_iter().enumerate() {
+        let shared = Arc::new(LoadContext {
+            cell: cell.index,
+            class,
+            phases: Arc::clone(&phases),
+            target: Arc::clone(target),
+            prompts: cell.prompts,
+            rules: cell.rules,
+            failure_pause: rules.failure_pause(),
+            limit,
+            clock,
+        });
+        match cell.starts {
+            StartSource::Closed { clients } => {
+                for client in 0..clients {
+                    workers.spawn(closed::run_client(Arc::clone(&shared), client));
+                }
+            }
+            StartSource::Open(schedule) => {
+                let arrivals = open::pace(*schedule, start, pacing);
+                workers.spawn(open::dispatch(shared, arrivals, rules.in_flight_max));
             }
         }
-        StartSource::Open(schedule) => {
-            let arrivals = open::pace(*schedule, start, cell.pacing);
-            let most = cell.rules.in_flight_max;
-            workers.spawn(open::dispatch(Arc::clone(&shared), arrivals, most));
-        }
     }
-    let end_reason = supervise(&shared, &mut workers, cancel, report_progress).await;
+    let end_reason = supervise(&phases, limit, &mut workers, cancel, report_progress).await;
     // Cancels the requests still in flight, none of which is measured.
     workers.shutdown().await;
-    report_progress(shared.phases.progress());
-    let PhaseOutput { mut records, measured_from, measured_to, stopped_clients } =
-        shared.phases.finish();
-    records.sort_by_key(|record| record.ordinal);
+    report_progress(&phases.progress());
+    let PhaseOutput { measured_from, measured_to, classes } = phases.finish();
     let measured_us =
         measured_from.zip(measured_to).map(|(from, to)| (clock.at(from), clock.at(to)));
-    LoadOutput { records, measured_us, end_reason, stopped_clients }
+    // A client of one class that was sent away is missing from the load of all.
+    let stopped_clients = classes.iter().map(|class| class.stopped_clients).sum();
+    let output = |mut records: Vec<RequestRecord>| {
+        records.sort_by_key(|record| record.ordinal);
+        LoadOutput { records, measured_us, end_reason, stopped_clients }
+    };
+    classes.into_iter().map(|class| output(class.records)).collect()
 }
 
 /// Waits until the cell is done, its time limit has passed, no client is left, or the run is cancelled.
 async fn supervise(
-    shared: &LoadContext,
+    phases: &Phases,
+    limit: Instant,
     workers: &mut JoinSet<()>,
     cancel: &Cancel,
-    report_progress: &dyn Fn(LoadProgress),
+    report_progress: &dyn Fn(&[LoadProgress]),
 ) -> EndReason {
-    let phases = &shared.phases;
     let mut ticks = interval(PROGRESS_INTERVAL);
     let mut ended = EndReason::Complete;
     let mut limit_passed = false;
@@ -128,7 +144,7 @@ async fn supervise(
             biased;
             () = cancel.cancelled() => return EndReason::Cancelled,
             () = phases.done.notified() => return ended,
-            () = sleep_until(shared.limit), if !limit_passed => {
+            () = sleep_until(limit), if !limit_passed => {
                 limit_passed = true;
                 match phases.end_at_time_limit(Instant::now()) {
                     Phase::WarmUp => return EndReason::NeverWarm,
@@ -144,7 +160,7 @@ async fn supervise(
                     return EndReason::NoClientLeft;
                 }
             },
-            _ = ticks.tick() => report_progress(phases.progress()),
+            _ = ticks.tick() => report_progress(&phases.progress()),
         }
     }
 }
@@ -152,10 +168,12 @@ async fn supervise(
 /// State shared by the clients or requests of a cell.
 pub(super) struct LoadContext {
     cell: usize,
-    pub(super) phases: Phases,
+    /// Position of the cell among those that run at the same time.
+    pub(super) class: usize,
+    pub(super) phases: Arc<Phases>,
     pub(super) target: Arc<dyn Target>,
     pub(super) prompts: PromptOrder,
-    pub(super) timeout: Duration,
+    pub(super) rules: SendRules,
     pub(super) failure_pause: Duration,
     /// Time limit of the cell.
     pub(super) limit: Instant,
@@ -191,6 +209,6 @@ impl LoadContext {
             stages: reply.stages,
             batch: reply.batch,
         };
-        self.phases.complete(record, ended);
+        self.phases.complete(self.class, record, ended);
     }
 }

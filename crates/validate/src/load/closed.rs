@@ -17,9 +17,9 @@ use super::send::send;
 pub(super) async fn run_client(shared: Arc<LoadContext>, client: usize) {
     loop {
         let intended = Instant::now();
-        let Some(ticket) = shared.phases.issue(intended) else { return };
+        let Some(ticket) = shared.phases.issue(shared.class, intended) else { return };
         let prompt = shared.prompts.prompt(ticket.ordinal);
-        let attempt = send(&*shared.target, &prompt, intended, shared.timeout).await;
+        let attempt = send(&*shared.target, &prompt, intended, &shared.rules).await;
         let failure = attempt.outcome.as_ref().err();
         let pause = failure.map(|failure| failure.retry_after.unwrap_or(shared.failure_pause));
         let told_to_wait = failure.is_some_and(|failure| failure.retry_after.is_some());
@@ -27,7 +27,7 @@ pub(super) async fn run_client(shared: Arc<LoadContext>, client: usize) {
         if let Some(pause) = pause {
             let left = shared.limit.saturating_duration_since(Instant::now());
             if told_to_wait && pause >= left {
-                shared.phases.stop_client();
+                shared.phases.stop_client(shared.class);
                 return;
             }
             tokio::time::sleep(pause).await;

@@ -23,8 +23,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::cell::LoadContext;
 use super::phases::Ticket;
 use super::schedule::{Schedule, Tick};
-use super::send::{Attempt, send};
-use crate::system::{Failure, FailureKind};
+use super::send::{Attempt, SendRules, send};
 
 /// Interval at which a sleeping pacer checks that its channel is still open.
 const CLOSED_CHECK_INTERVAL: Duration = Duration::from_millis(50);
@@ -116,7 +115,7 @@ pub(super) async fn dispatch(
                 continue;
             }
         };
-        let Some(ticket) = shared.phases.issue(intended) else { break };
+        let Some(ticket) = shared.phases.issue(shared.class, intended) else { break };
         requests.spawn(send_arrival(Arc::clone(&shared), ticket, intended, Arc::clone(&slots)));
         while requests.try_join_next().is_some() {}
     }
@@ -132,19 +131,17 @@ async fn send_arrival(
     slots: Arc<Semaphore>,
 ) {
     let prompt = shared.prompts.prompt(ticket.ordinal);
-    let attempt = match timeout_at(intended + shared.timeout, slots.acquire()).await {
-        Ok(_slot) => send(&*shared.target, &prompt, intended, shared.timeout).await,
-        Err(_) => attempt_without_slot(shared.timeout),
+    let attempt = match timeout_at(shared.rules.given_up_at(intended), slots.acquire()).await {
+        Ok(_slot) => send(&*shared.target, &prompt, intended, &shared.rules).await,
+        Err(_) => attempt_without_slot(&shared.rules),
     };
     shared.complete(0, ticket, &prompt, intended, attempt);
 }
 
-/// Makes the attempt of a request whose timeout passed before it got a slot.
-fn attempt_without_slot(timeout: Duration) -> Attempt {
+/// Makes the attempt of a request that was given up before it got a slot.
+fn attempt_without_slot(rules: &SendRules) -> Attempt {
     let now = Instant::now();
-    let message = format!(
-        "not sent within {} s: in_flight_max requests were in flight",
-        timeout.as_secs_f64()
-    );
-    Attempt { sent: now, ended: now, outcome: Err(Failure::new(FailureKind::Timeout, message)) }
+    let mut failure = rules.given_up("not sent");
+    failure.message += ": in_flight_max requests were in flight";
+    Attempt { sent: now, ended: now, outcome: Err(failure) }
 }

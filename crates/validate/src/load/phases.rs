@@ -1,4 +1,5 @@
-//! The phases of a cell as a state machine: warm-up, measured, cool-down, done.
+//! The phases of a cell as a state machine: warm-up, measured, cool-down, done. Cells that run at the same time, the
+//! classes of a scenario, have their phases in common.
 //!
 //! The load does not pause between phases, and a request belongs to the phase of its intended start. The
 //! warm-up of a closed loop ends with its last required completion, that of an open loop at a time of its
@@ -6,10 +7,14 @@
 //! that the last requests are not measured on a target that runs empty; these are cancelled and do not
 //! count. A replay ends with its file and has no cool-down.
 //!
+//! Of several classes the warm-up ends when each is warm. The measured phase lasts the `seconds` of the class that has
+//! them; else it ends when every class has its counts, or one has its most requests.
+//!
 //! The steady part of the measured phase is found later, in [`crate::figures`].
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -42,8 +47,8 @@ enum WarmUpEnd {
 enum MeasuredEnd {
     /// At the required numbers of requests and batches.
     ByCounts,
-    /// At this time, regardless of counts.
-    At(Instant),
+    /// This long after its start, regardless of counts.
+    After(Duration),
     /// At the end of the schedule.
     WithSchedule,
 }
@@ -62,7 +67,7 @@ impl Quotas {
     /// The conditions of an open loop that starts at `start`.
     pub(super) fn open(rules: &CellRules, schedule: &Schedule, start: Instant) -> Quotas {
         let ends = match schedule.measured_to() {
-            Some(to) => MeasuredEnd::At(start + to),
+            Some(to) => MeasuredEnd::After(to - schedule.measured_from()),
             None if schedule.is_replay() => MeasuredEnd::WithSchedule,
             None => MeasuredEnd::ByCounts,
         };
@@ -104,57 +109,146 @@ pub struct LoadProgress {
 
 #[derive(Debug)]
 struct PhaseState {
-    quotas: Quotas,
     phase: Phase,
+    ends: MeasuredEnd,
+    measuring_from: Option<Instant>,
+    measuring_to: Option<Instant>,
+    classes: Vec<ClassState>,
+}
+
+/// The state of one of the cells that run at the same time.
+#[derive(Debug)]
+struct ClassState {
+    quotas: Quotas,
     issued: u64,
     /// Intended start of the last request of an open loop.
     scheduled: Option<Instant>,
     warmed_up: usize,
+    /// When a closed loop had ended the requests of its warm-up.
+    warm_at: Option<Instant>,
     measured_issued: usize,
     measured_ended: usize,
     failed: usize,
     batches: HashSet<u64>,
     latency_us: Histogram,
-    measuring_from: Option<Instant>,
-    measuring_to: Option<Instant>,
     stopped_clients: usize,
     records: Vec<RequestRecord>,
 }
 
-/// Shared by the clients of one cell.
+/// Shared by the clients of one cell, or of the cells that run at the same time.
 #[derive(Debug)]
 pub(super) struct Phases {
     state: Mutex<PhaseState>,
     pub(super) done: Notify,
 }
 
-/// The records of a cell, and the ends of its measured phase.
+/// The ends of the measured phase, and what each cell has recorded.
 pub(super) struct PhaseOutput {
-    pub(super) records: Vec<RequestRecord>,
     pub(super) measured_from: Option<Instant>,
     pub(super) measured_to: Option<Instant>,
+    pub(super) classes: Vec<ClassOutput>,
+}
+
+/// The records of one cell.
+pub(super) struct ClassOutput {
+    pub(super) records: Vec<RequestRecord>,
     /// Clients that the target told to wait past the cell's time limit.
     pub(super) stopped_clients: usize,
 }
 
-impl Phases {
-    pub(super) fn new(quotas: Quotas) -> Phases {
-        let warm = matches!(quotas.warm_up, WarmUpEnd::Ended(0));
-        let state = PhaseState {
+impl ClassState {
+    fn new(quotas: Quotas, now: Instant) -> ClassState {
+        ClassState {
             quotas,
-            phase: if warm { Phase::Measured } else { Phase::WarmUp },
             issued: 0,
             scheduled: None,
             warmed_up: 0,
+            warm_at: matches!(quotas.warm_up, WarmUpEnd::Ended(0)).then_some(now),
             measured_issued: 0,
             measured_ended: 0,
             failed: 0,
             batches: HashSet::new(),
             latency_us: Histogram::new(),
-            measuring_from: warm.then(Instant::now),
-            measuring_to: None,
             stopped_clients: 0,
             records: Vec::new(),
+        }
+    }
+
+    /// Returns since when the class is warm; `None` if it is not at `now`.
+    fn warm_since(&self, now: Instant) -> Option<Instant> {
+        match self.quotas.warm_up {
+            WarmUpEnd::Ended(_) => self.warm_at,
+            WarmUpEnd::Until(end) => (now >= end).then_some(end),
+        }
+    }
+
+    fn count(&mut self, record: RequestRecord, now: Instant) {
+        match record.phase {
+            Phase::WarmUp => {
+                self.warmed_up += 1;
+                if matches!(self.quotas.warm_up, WarmUpEnd::Ended(enough) if self.warmed_up >= enough)
+                {
+                    self.warm_at = self.warm_at.or(Some(now));
+                }
+            }
+            Phase::Measured => {
+                self.measured_ended += 1;
+                if record.succeeded() {
+                    self.latency_us.add(record.latency_us());
+                } else {
+                    self.failed += 1;
+                }
+                if let Some(batch) = record.batch {
+                    self.batches.insert(batch.id);
+                }
+            }
+            Phase::Settling | Phase::CoolDown => {}
+        }
+        self.records.push(record);
+    }
+
+    fn has_enough(&self) -> bool {
+        let tells_batches = !self.batches.is_empty();
+        let batches_lack = tells_batches && self.batches.len() < self.quotas.batches;
+        self.measured_ended >= self.quotas.requests && !batches_lack
+    }
+
+    fn progress(&self, measuring: bool) -> LoadProgress {
+        LoadProgress {
+            measuring,
+            ended: if measuring { self.measured_ended } else { self.warmed_up },
+            wanted: match (measuring, self.quotas.warm_up) {
+                (false, WarmUpEnd::Ended(wanted)) => wanted,
+                (false, WarmUpEnd::Until(_)) => 0,
+                (true, _) => self.quotas.requests,
+            },
+            failed: self.failed,
+            batches: self.batches.len(),
+            latency_us_p50: self.latency_us.quantile(0.5),
+            latency_us_p95: self.latency_us.quantile(0.95),
+        }
+    }
+}
+
+impl Phases {
+    /// Starts the phases of cells that run at the same time, at least one.
+    pub(super) fn new(mut quotas: Vec<Quotas>) -> Phases {
+        let own = quotas.iter().map(|quotas| quotas.ends);
+        let ends = own.clone().find(|&ends| ends != MeasuredEnd::ByCounts);
+        let ends = ends.unwrap_or(MeasuredEnd::ByCounts);
+        if ends != MeasuredEnd::ByCounts {
+            // The counts of the others end nothing.
+            let others = quotas.iter_mut().filter(|one| one.ends == MeasuredEnd::ByCounts);
+            others.for_each(|one| one.requests = 0);
+        }
+        let now = Instant::now();
+        let warm = quotas.iter().all(|one| matches!(one.warm_up, WarmUpEnd::Ended(0)));
+        let state = PhaseState {
+            phase: if warm { Phase::Measured } else { Phase::WarmUp },
+            ends,
+            measuring_from: warm.then_some(now),
+            measuring_to: None,
+            classes: quotas.into_iter().map(|one| ClassState::new(one, now)).collect(),
         };
         Phases { state: Mutex::new(state), done: Notify::new() }
     }
@@ -163,55 +257,36 @@ impl Phases {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the number and phase of the request that is meant to start at `intended`; `None` when the
+    /// Returns the number and phase of the request of `class` that is meant to start at `intended`; `None` when the
     /// cell is done.
-    pub(super) fn issue(&self, intended: Instant) -> Option<Ticket> {
+    pub(super) fn issue(&self, class: usize, intended: Instant) -> Option<Ticket> {
         let mut state = self.state();
-        if let WarmUpEnd::Until(end) = state.quotas.warm_up {
-            if state.phase == Phase::WarmUp && intended >= end {
-                state.phase = Phase::Measured;
-                state.measuring_from = Some(end);
-            }
-            state.scheduled = Some(intended);
+        if let WarmUpEnd::Until(_) = state.classes[class].quotas.warm_up {
+            state.classes[class].scheduled = Some(intended);
         }
-        if state.phase == Phase::Measured && state.is_beyond(intended) {
+        state.measure_if_warm(intended);
+        if state.phase == Phase::Measured && state.is_beyond(class, intended) {
             state.stop_measuring(intended);
             self.notify_if_done(&state);
         }
         if state.is_done() {
             return None;
         }
-        let ticket = Ticket { ordinal: state.issued, phase: state.phase };
-        state.issued += 1;
-        state.measured_issued += usize::from(state.phase == Phase::Measured);
+        // Late for a phase that another class has ended.
+        let within = state.measuring_to.is_some_and(|to| intended < to);
+        let phase = if within { Phase::Measured } else { state.phase };
+        let class = &mut state.classes[class];
+        let ticket = Ticket { ordinal: class.issued, phase };
+        class.issued += 1;
+        class.measured_issued += usize::from(phase == Phase::Measured);
         Some(ticket)
     }
 
     /// Takes the record of a request that has ended, and enters the next phase if its condition is met.
-    pub(super) fn complete(&self, record: RequestRecord, now: Instant) {
+    pub(super) fn complete(&self, class: usize, record: RequestRecord, now: Instant) {
         let mut state = self.state();
-        match record.phase {
-            Phase::WarmUp => state.warmed_up += 1,
-            Phase::Measured => {
-                state.measured_ended += 1;
-                if record.succeeded() {
-                    state.latency_us.add(record.latency_us());
-                } else {
-                    state.failed += 1;
-                }
-                if let Some(batch) = record.batch {
-                    state.batches.insert(batch.id);
-                }
-            }
-            Phase::Settling | Phase::CoolDown => {}
-        }
-        state.records.push(record);
-        if let (Phase::WarmUp, WarmUpEnd::Ended(enough)) = (state.phase, state.quotas.warm_up)
-            && state.warmed_up >= enough
-        {
-            state.phase = Phase::Measured;
-            state.measuring_from = Some(now);
-        }
+        state.classes[class].count(record, now);
+        state.measure_if_warm(now);
         if state.phase == Phase::Measured && state.has_enough() {
             state.stop_measuring(now);
         }
@@ -219,8 +294,8 @@ impl Phases {
     }
 
     /// Counts a client that sends no further request because the target told it to wait past the time limit.
-    pub(super) fn stop_client(&self) {
-        self.state().stopped_clients += 1;
+    pub(super) fn stop_client(&self, class: usize) {
+        self.state().classes[class].stopped_clients += 1;
     }
 
     /// Ends the measured phase if it is running; returns the phase before the call.
@@ -234,14 +309,12 @@ impl Phases {
         phase
     }
 
-    /// Ends the measured phase at the time of its schedule, whether or not a request has started in it.
+    /// Ends the measured phase at the time of its schedule, whether or not a request has started in it. It lasts longer
+    /// if another class was warm later than the schedule's.
     pub(super) fn end_measured(&self, end: Instant) {
         let mut state = self.state();
-        if let (Phase::WarmUp, WarmUpEnd::Until(from)) = (state.phase, state.quotas.warm_up) {
-            state.phase = Phase::Measured;
-            state.measuring_from = Some(from);
-        }
-        if state.phase == Phase::Measured {
+        state.measure_if_warm(end);
+        if state.phase == Phase::Measured && state.end().is_some_and(|own| end >= own) {
             state.stop_measuring(end);
         }
         self.notify_if_done(&state);
@@ -262,65 +335,77 @@ impl Phases {
         }
     }
 
-    pub(super) fn progress(&self) -> LoadProgress {
+    /// Returns the progress of each cell.
+    pub(super) fn progress(&self) -> Vec<LoadProgress> {
         let state = self.state();
         let measuring = state.phase != Phase::WarmUp;
-        LoadProgress {
-            measuring,
-            ended: if measuring { state.measured_ended } else { state.warmed_up },
-            wanted: match (measuring, state.quotas.warm_up) {
-                (false, WarmUpEnd::Ended(wanted)) => wanted,
-                (false, WarmUpEnd::Until(_)) => 0,
-                (true, _) => state.quotas.requests,
-            },
-            failed: state.failed,
-            batches: state.batches.len(),
-            latency_us_p50: state.latency_us.quantile(0.5),
-            latency_us_p95: state.latency_us.quantile(0.95),
-        }
+        state.classes.iter().map(|class| class.progress(measuring)).collect()
     }
 
     pub(super) fn finish(&self) -> PhaseOutput {
         let mut state = self.state();
+        let output = |class: &mut ClassState| ClassOutput {
+            records: std::mem::take(&mut class.records),
+            stopped_clients: class.stopped_clients,
+        };
         PhaseOutput {
-            records: std::mem::take(&mut state.records),
             measured_from: state.measuring_from,
             measured_to: state.measuring_to,
-            stopped_clients: state.stopped_clients,
+            classes: state.classes.iter_mut().map(output).collect(),
         }
     }
 }
 
 impl PhaseState {
     fn is_done(&self) -> bool {
-        self.phase == Phase::CoolDown && self.measured_ended == self.measured_issued
+        let ended = |class: &ClassState| class.measured_ended == class.measured_issued;
+        self.phase == Phase::CoolDown && self.classes.iter().all(ended)
     }
 
-    /// Returns true if a request meant to start at `intended` comes after the measured phase.
-    fn is_beyond(&self, intended: Instant) -> bool {
-        match self.quotas.ends {
-            MeasuredEnd::ByCounts => self.measured_issued >= self.quotas.requests_max,
-            MeasuredEnd::At(end) => intended >= end,
+    /// Begins the measured phase when the last class is warm.
+    fn measure_if_warm(&mut self, now: Instant) {
+        if self.phase != Phase::WarmUp {
+            return;
+        }
+        let since: Option<Vec<Instant>> =
+            self.classes.iter().map(|class| class.warm_since(now)).collect();
+        if let Some(from) = since.and_then(|since| since.into_iter().max()) {
+            self.phase = Phase::Measured;
+            self.measuring_from = Some(from);
+        }
+    }
+
+    /// Returns the time at which the measured phase ends regardless of counts.
+    fn end(&self) -> Option<Instant> {
+        match self.ends {
+            MeasuredEnd::After(length) => Some(self.measuring_from? + length),
+            MeasuredEnd::ByCounts | MeasuredEnd::WithSchedule => None,
+        }
+    }
+
+    /// Returns true if a request of `class` meant to start at `intended` comes after the measured phase.
+    fn is_beyond(&self, class: usize, intended: Instant) -> bool {
+        let class = &self.classes[class];
+        match self.ends {
+            MeasuredEnd::ByCounts => class.measured_issued >= class.quotas.requests_max,
+            MeasuredEnd::After(_) => self.end().is_some_and(|end| intended >= end),
             MeasuredEnd::WithSchedule => false,
         }
     }
 
     fn has_enough(&self) -> bool {
-        if self.quotas.ends != MeasuredEnd::ByCounts {
-            return false;
-        }
-        let tells_batches = !self.batches.is_empty();
-        let batches_lack = tells_batches && self.batches.len() < self.quotas.batches;
-        self.measured_ended >= self.quotas.requests && !batches_lack
+        self.ends == MeasuredEnd::ByCounts && self.classes.iter().all(ClassState::has_enough)
     }
 
-    /// Ends the measured phase. In an open loop it ends at an intended start, so that no request meant to
+    /// Ends the measured phase. With an open loop it ends at an intended start, so that no request meant to
     /// start within the phase is missing because it was late.
     fn stop_measuring(&mut self, now: Instant) {
         self.phase = Phase::CoolDown;
-        self.measuring_to = Some(match self.quotas.ends {
-            MeasuredEnd::At(end) if now >= end => end,
-            _ => self.scheduled.unwrap_or(now),
-        });
+        let scheduled = self.classes.iter().filter_map(|class| class.scheduled).min();
+        let to = match self.end() {
+            Some(end) if now >= end => end,
+            _ => scheduled.unwrap_or(now),
+        };
+        self.measuring_to = Some(self.measuring_from.map_or(to, |from| from.max(to)));
     }
 }

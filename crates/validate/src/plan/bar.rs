@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The limits on one cell, which is named by `tokens` and `concurrency` or by `scenario`. A valid bar
-/// has at least one limit. `[[bar]]` in the file.
+/// The limits on one cell, which is named by `tokens` and `concurrency`, or by `scenario` and, if it has classes,
+/// `class`. A valid bar has at least one limit. `[[bar]]` in the file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bar {
@@ -17,6 +17,12 @@ pub struct Bar {
     /// Name of the scenario, for cells outside the matrix.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scenario: Option<String>,
+    /// Name of the class, for a scenario that has classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// Name of the scenario that the limits on ratios compare with: its only class, or the class of the same name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
     /// Lower limit on the share of requests that succeed, above 0 and below 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub success_rate_min: Option<f64>,
@@ -26,6 +32,12 @@ pub struct Bar {
     /// Upper limit on p99 / p50 of latency over successful requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tail_ratio_max: Option<f64>,
+    /// Upper limit on the median of latency over that of the baseline, over successful requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_p50_ratio_max: Option<f64>,
+    /// Upper limit on the p99 of latency over that of the baseline, over successful requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_p99_ratio_max: Option<f64>,
 }
 
 impl Bar {
@@ -39,11 +51,17 @@ impl Bar {
         Bar { scenario: Some(name.into()), ..Bar::default() }
     }
 
+    /// Creates a bar without limits on a class of a scenario.
+    pub fn on_class(scenario: impl Into<String>, class: impl Into<String>) -> Bar {
+        Bar { class: Some(class.into()), ..Bar::on_scenario(scenario) }
+    }
+
     /// Names the cell in errors: `128 tokens, concurrency 1`.
     pub(super) fn label(&self) -> String {
         let tokens = self.tokens.map(|tokens| format!("{tokens} tokens"));
         let clients = self.concurrency.map(|clients| format!("concurrency {clients}"));
         let scenario = self.scenario.as_ref().map(|name| format!("scenario {name:?}"));
-        [tokens, clients, scenario].into_iter().flatten().collect::<Vec<_>>().join(", ")
+        let class = self.class.as_ref().map(|name| format!("class {name:?}"));
+        [tokens, clients, scenario, class].into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 }

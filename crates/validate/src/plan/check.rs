@@ -5,7 +5,7 @@
 //! when the prompts are prepared ([`run`](mod@crate::run)); whether the machine can bear the run, in
 //! [`crate::preflight`].
 
-use super::{Arrival, Bar, LengthComponent, LengthDist, Lengths, Load, Plan, Scenario};
+use super::{Arrival, Bar, Class, LengthComponent, LengthDist, Lengths, Load, Plan, Scenario};
 use crate::error::Error;
 
 /// Longest sequence of a plan, in tokens.
@@ -22,7 +22,9 @@ pub const RATE_MAX: f64 = 1e6;
 pub const IN_FLIGHT_MAX: usize = 100_000;
 /// Most runs of each cell.
 pub const REPEATS_MAX: usize = 100;
-/// Most lengths, concurrencies, scenarios, and components of a mixture.
+/// Longest deadline of a request, in milliseconds: one day, the longest that `bigbatch serve` accepts.
+const TIMEOUT_MS_MAX: usize = 86_400_000;
+/// Most lengths, concurrencies, scenarios, classes of a scenario, and components of a mixture.
 const LEVELS_MAX: usize = 64;
 
 impl Plan {
@@ -58,7 +60,64 @@ impl Plan {
             if self.scenarios[..index].iter().any(|earlier| earlier.name == scenario.name) {
                 return Err(format!("{which} appears twice; rename one of them"));
             }
-            check_scenario(scenario).map_err(|fault| format!("{which}: {fault}"))?;
+            self.check_classes(scenario).map_err(|fault| format!("{which}: {fault}"))?;
+        }
+        Ok(())
+    }
+
+    fn check_classes(&self, scenario: &Scenario) -> Result<(), String> {
+        let classes = &scenario.classes;
+        if classes.is_empty() || classes.len() > LEVELS_MAX {
+            return Err(format!("it has {} classes; give 1 to {LEVELS_MAX}", classes.len()));
+        }
+        for (index, class) in classes.iter().enumerate() {
+            let Some(name) = &class.name else {
+                if classes.len() > 1 {
+                    return Err(format!("class {} has no name; give it a unique name", index + 1));
+                }
+                self.check_class(class)?;
+                continue;
+            };
+            if name.trim().is_empty() {
+                return Err(format!("class {} has no name; give it a unique name", index + 1));
+            }
+            if classes[..index].iter().any(|earlier| earlier.name == class.name) {
+                return Err(format!("class {name:?} appears twice; rename one of them"));
+            }
+            self.check_class(class).map_err(|fault| format!("class {name:?}: {fault}"))?;
+            if classes.len() > 1 && matches!(class.load, Load::Ramp { .. } | Load::Replay { .. }) {
+                return Err(format!(
+                    "class {name:?} is a ramp or a replay, whose end would be that of the other classes; give it \
+                     kind = \"open\" or concurrency"
+                ));
+            }
+        }
+        let seconds = |class: &Class| match class.load {
+            Load::Open { seconds, .. } => seconds,
+            _ => None,
+        };
+        let mut ends = classes.iter().filter_map(seconds);
+        let first = ends.next();
+        if let Some(other) = ends.find(|&other| Some(other) != first) {
+            return Err(format!(
+                "its classes have load.seconds = {} and {other}, but one measured phase; give one length",
+                first.unwrap_or_default()
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_class(&self, class: &Class) -> Result<(), String> {
+        check_load(&class.lengths, &class.load)?;
+        let Some(timeout_ms) = class.timeout_ms else { return Ok(()) };
+        let timeout_ms = usize::try_from(timeout_ms).unwrap_or(usize::MAX);
+        check_count("timeout_ms", timeout_ms, 1, TIMEOUT_MS_MAX)?;
+        let seconds = self.cell.request_timeout_seconds;
+        if timeout_ms as f64 > seconds * 1e3 {
+            return Err(format!(
+                "timeout_ms = {timeout_ms} comes after cell.request_timeout_seconds = {seconds}, at which every request \
+                 is given up; lower the one or raise the other"
+            ));
         }
         Ok(())
     }
@@ -119,7 +178,7 @@ impl Plan {
         for (index, bar) in self.bars.iter().enumerate() {
             let which = format!("bar {} ({})", index + 1, bar.label());
             let Some(cell) = self.cell_of(bar) else {
-                return Err(format!("{which} {}", no_cell(bar)));
+                return Err(format!("{which} {}", self.no_cell(bar)));
             };
             if self.bars[..index].iter().any(|earlier| self.cell_of(earlier) == Some(cell.clone()))
             {
@@ -127,30 +186,110 @@ impl Plan {
                     "{which} is for the same cell as an earlier bar; merge the two"
                 ));
             }
-            let latency = bar.latency_seconds_p95_max.or(bar.tail_ratio_max);
-            if bar.success_rate_min.or(latency).is_none() {
-                return Err(format!(
-                    "{which} sets no limit; give success_rate_min, latency_seconds_p95_max or \
-                     tail_ratio_max"
-                ));
-            }
-            check_tail_ratio(&format!("{which}: tail_ratio_max"), bar.tail_ratio_max)?;
-            if bar.success_rate_min.is_some_and(|rate| !(rate > 0.0 && rate <= 1.0)) {
-                return Err(format!(
-                    "{which}: success_rate_min is out of range; give a share above 0 and at most 1, such as 0.99"
-                ));
-            }
-            if bar.success_rate_min == Some(1.0) {
-                return Err(format!(
-                    "{which}: success_rate_min = 1 cannot be shown by any number of requests; state the \
-                     share that may fail: 0.999 allows one in a thousand"
-                ));
-            }
-            if let Some(seconds) = bar.latency_seconds_p95_max {
-                check_seconds(&format!("{which}: latency_seconds_p95_max"), seconds, 1e-6)?;
-            }
+            check_limits(bar).map_err(|fault| format!("{which}{fault}"))?;
+            self.check_baseline(bar).map_err(|fault| format!("{which}: {fault}"))?;
         }
         Ok(())
+    }
+
+    /// Rejects a ratio without a baseline, a baseline without a ratio, and one that names no single other cell.
+    fn check_baseline(&self, bar: &Bar) -> Result<(), String> {
+        let ratio = bar.latency_p50_ratio_max.or(bar.latency_p99_ratio_max).is_some();
+        let Some(baseline) = &bar.baseline else {
+            return match ratio {
+                true => Err(
+                    "a limit on a ratio needs baseline, the name of the scenario to compare with"
+                        .into(),
+                ),
+                false => Ok(()),
+            };
+        };
+        if !ratio {
+            return Err(format!(
+                "baseline = {baseline:?} without a limit on a ratio; give latency_p50_ratio_max or \
+                 latency_p99_ratio_max, or remove baseline"
+            ));
+        }
+        let Some(cell) = self.baseline_of(bar) else {
+            let known = self.scenarios.iter().any(|scenario| scenario.name == *baseline);
+            let fault = if known {
+                "has several classes, none of them named as the bar's class"
+            } else {
+                "is not a scenario of the plan"
+            };
+            return Err(format!(
+                "baseline = {baseline:?} {fault}; name a scenario with the load alone"
+            ));
+        };
+        if self.cell_of(bar) == Some(cell) {
+            return Err(format!(
+                "baseline = {baseline:?} is the bar's own cell; name another scenario"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The end of the sentence for a bar that matches no cell.
+    fn no_cell(&self, bar: &Bar) -> String {
+        let scenario =
+            |name: &String| self.scenarios.iter().find(|scenario| scenario.name == *name);
+        match (bar.tokens, bar.concurrency, &bar.scenario) {
+            (Some(_), Some(_), None) if bar.class.is_none() => {
+                "is for a cell that the plan does not run; add its length to tokens and its \
+                 concurrency to concurrency, or remove the bar"
+                    .into()
+            }
+            (None, None, Some(name)) => match scenario(name) {
+                None => "is for a scenario that the plan does not have; add the scenario, or remove the bar".into(),
+                Some(scenario) => {
+                    let names = scenario.classes.iter().filter_map(|class| class.name.as_ref());
+                    let names: Vec<String> = names.map(|name| format!("{name:?}")).collect();
+                    match (names.is_empty(), &bar.class) {
+                        (true, _) => "names a class, and the scenario has none; remove class".into(),
+                        (false, None) => format!("does not name its class; give class, one of {}", names.join(", ")),
+                        (false, Some(_)) => {
+                            format!("is for a class that the scenario does not have; give one of {}", names.join(", "))
+                        }
+                    }
+                }
+            },
+            _ => "does not name its cell; give tokens and concurrency, or scenario and its class".into(),
+        }
+    }
+}
+
+/// Checks the values of a bar's limits, of which it has at least one; a fault continues the bar's name.
+fn check_limits(bar: &Bar) -> Result<(), String> {
+    let ratio = bar.latency_p50_ratio_max.or(bar.latency_p99_ratio_max);
+    let latency = bar.latency_seconds_p95_max.or(bar.tail_ratio_max).or(ratio);
+    if bar.success_rate_min.or(latency).is_none() {
+        return Err(
+            " sets no limit; give success_rate_min, latency_seconds_p95_max, tail_ratio_max, \
+                    latency_p50_ratio_max or latency_p99_ratio_max"
+                .into(),
+        );
+    }
+    check_tail_ratio(": tail_ratio_max", bar.tail_ratio_max)?;
+    for (key, ratio) in [
+        (": latency_p50_ratio_max", bar.latency_p50_ratio_max),
+        (": latency_p99_ratio_max", bar.latency_p99_ratio_max),
+    ] {
+        ratio.map_or(Ok(()), |ratio| check_number(key, ratio, 1e-3, 1e6))?;
+    }
+    if bar.success_rate_min.is_some_and(|rate| !(rate > 0.0 && rate <= 1.0)) {
+        return Err(
+            ": success_rate_min is out of range; give a share above 0 and at most 1, such as 0.99"
+                .into(),
+        );
+    }
+    if bar.success_rate_min == Some(1.0) {
+        return Err(": success_rate_min = 1 cannot be shown by any number of requests; state the \
+                    share that may fail: 0.999 allows one in a thousand"
+            .into());
+    }
+    match bar.latency_seconds_p95_max {
+        Some(seconds) => check_seconds(": latency_seconds_p95_max", seconds, 1e-6),
+        None => Ok(()),
     }
 }
 
@@ -159,22 +298,8 @@ pub(super) fn check_tail_ratio(key: &str, ratio: Option<f64>) -> Result<(), Stri
     ratio.map_or(Ok(()), |ratio| check_number(key, ratio, 1.0, 1e6))
 }
 
-/// The end of the sentence for a bar that matches no cell.
-fn no_cell(bar: &Bar) -> &'static str {
-    match (bar.tokens, bar.concurrency, &bar.scenario) {
-        (Some(_), Some(_), None) => {
-            "is for a cell that the plan does not run; add its length to tokens and its \
-             concurrency to concurrency, or remove the bar"
-        }
-        (None, None, Some(_)) => {
-            "is for a scenario that the plan does not have; add the scenario, or remove the bar"
-        }
-        _ => "does not name its cell; give tokens and concurrency, or scenario",
-    }
-}
-
-fn check_scenario(scenario: &Scenario) -> Result<(), String> {
-    match &scenario.lengths {
+fn check_load(lengths: &Lengths, load: &Load) -> Result<(), String> {
+    match lengths {
         Lengths::Fixed(tokens) => check_count("tokens", *tokens, 1, TOKENS_MAX)?,
         Lengths::FromTrace => {}
         Lengths::Mix(parts) => {
@@ -185,7 +310,7 @@ fn check_scenario(scenario: &Scenario) -> Result<(), String> {
             parts.iter().try_for_each(check_component)?;
         }
     }
-    match scenario.load {
+    match *load {
         Load::Closed { concurrency } => check_count("concurrency", concurrency, 1, CONCURRENCY_MAX),
         Load::Open { rate_per_second, arrival, seconds } => {
             check_rate("load.rate_per_second", rate_per_second)?;

@@ -1,16 +1,20 @@
 //! The cells of a plan: how long their texts are, and when they are sent.
 //!
 //! A cell of the matrix is one fixed length under one closed loop and is written as these two numbers:
-//! `{"tokens": 1024, "concurrency": 50}`. Every other cell is a scenario with a name; a fixed length
-//! or a closed loop of a scenario is written with the same two keys. The `...Form` types are those
-//! written forms. How a load becomes requests is in [`crate::load`], how lengths become texts in
-//! [`crate::workload`].
+//! `{"tokens": 1024, "concurrency": 50}`. Every other cell is a class of a scenario; a fixed length
+//! or a closed loop of it is written with the same two keys. A scenario is one or more classes that run at the same
+//! time; the only class of a scenario needs no name. The `...Form` types are those
+//! written forms; those of scenarios and cells are in `forms.rs`. How a load becomes requests is in [`crate::load`],
+//! how lengths become texts in [`crate::workload`].
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::forms::{CellSpecForm, ScenarioForm};
 use crate::format;
+use crate::system::Priority;
 
 /// When requests are sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -125,16 +129,24 @@ pub enum LengthDist {
     },
 }
 
-/// One cell: the lengths of its texts and its load.
+/// One cell: the lengths of its texts, its load, and the terms of its requests. The cells of one scenario are its
+/// classes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "CellSpecForm", into = "CellSpecForm")]
 pub struct CellSpec {
     /// The scenario's name; `None` for a cell of the matrix.
     pub scenario: Option<String>,
+    /// The class's name, if it has one.
+    pub class: Option<String>,
     /// Tokens per request.
     pub lengths: Lengths,
     /// When requests are sent.
     pub load: Load,
+    /// The priority that requests state.
+    pub priority: Option<Priority>,
+    /// Milliseconds from the intended start after which an answer is of no use. Requests state it as their deadline,
+    /// and the client gives up then.
+    pub timeout_ms: Option<u64>,
 }
 
 impl CellSpec {
@@ -142,9 +154,22 @@ impl CellSpec {
     pub fn matrix(tokens: usize, concurrency: usize) -> CellSpec {
         CellSpec {
             scenario: None,
+            class: None,
             lengths: Lengths::Fixed(tokens),
             load: Load::Closed { concurrency },
+            priority: None,
+            timeout_ms: None,
         }
+    }
+
+    /// Returns true if both are of the same class of the same scenario.
+    pub(crate) fn is_named_as(&self, other: &CellSpec) -> bool {
+        (&self.scenario, &self.class) == (&other.scenario, &other.class)
+    }
+
+    /// Returns [`CellSpec::timeout_ms`] as a duration.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.timeout_ms.map(Duration::from_millis)
     }
 
     /// Returns the tokens per request if they are all the same.
@@ -177,11 +202,12 @@ impl CellSpec {
         }
     }
 
-    /// Names the cell for people: the scenario's name, or `1024 tokens, C=50`.
+    /// Names the cell for people: the scenario's name, `SCENARIO / CLASS`, or `1024 tokens, C=50`.
     pub fn label(&self) -> String {
-        match &self.scenario {
-            Some(name) => name.clone(),
-            None => format!("{} tokens, C={}", self.lengths.label(), self.load.label()),
+        match (&self.scenario, &self.class) {
+            (Some(name), None) => name.clone(),
+            (Some(name), Some(class)) => format!("{name} / {class}"),
+            (None, _) => format!("{} tokens, C={}", self.lengths.label(), self.load.label()),
         }
     }
 }
@@ -238,133 +264,51 @@ impl Arrival {
     }
 }
 
-/// A `[[scenario]]` of the file: a name, one of `tokens` and `lengths` (neither for a replay), and one
-/// of `concurrency` and `load`.
+/// A `[[scenario]]` of the file: a name, and its classes as `[[scenario.class]]`. The keys of an only class may stand
+/// in the scenario itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ScenarioForm", into = "ScenarioForm")]
 pub struct Scenario {
     /// Name in reports; unique within a plan.
     pub name: String,
+    /// Loads that run at the same time; at least one.
+    pub classes: Vec<Class>,
+}
+
+/// One class of a scenario's traffic: one of `tokens` and `lengths` (neither for a replay), one of `concurrency` and
+/// `load`, and the terms of its requests.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Class {
+    /// Name in reports and bars, unique within the scenario; `None` for keys that stand in the scenario itself.
+    pub name: Option<String>,
     /// Tokens per request.
     pub lengths: Lengths,
     /// When requests are sent.
     pub load: Load,
+    /// See [`CellSpec::priority`].
+    pub priority: Option<Priority>,
+    /// See [`CellSpec::timeout_ms`].
+    pub timeout_ms: Option<u64>,
 }
 
 impl Scenario {
-    /// Returns the cell of the scenario.
-    pub fn cell(&self) -> CellSpec {
-        CellSpec {
+    /// Creates a scenario of one class without terms.
+    pub fn new(name: impl Into<String>, lengths: Lengths, load: Load) -> Scenario {
+        let class = Class { name: None, lengths, load, priority: None, timeout_ms: None };
+        Scenario { name: name.into(), classes: vec![class] }
+    }
+
+    /// Returns a cell per class.
+    pub fn cells(&self) -> Vec<CellSpec> {
+        let cell = |class: &Class| CellSpec {
             scenario: Some(self.name.clone()),
-            lengths: self.lengths.clone(),
-            load: self.load.clone(),
-        }
-    }
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ScenarioForm {
-    name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tokens: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lengths: Option<Vec<LengthComponent>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    concurrency: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    load: Option<Load>,
-}
-
-/// The written form of a cell. It may be flattened into a larger table, so unknown keys are accepted.
-#[derive(Clone, Serialize, Deserialize)]
-struct CellSpecForm {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    scenario: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    tokens: Option<usize>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    lengths: Option<Vec<LengthComponent>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    concurrency: Option<usize>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    load: Option<Load>,
-}
-
-/// Reads lengths and load from the four keys of a plan or a report.
-fn lengths_and_load(
-    tokens: Option<usize>,
-    lengths: Option<Vec<LengthComponent>>,
-    concurrency: Option<usize>,
-    load: Option<Load>,
-) -> Result<(Lengths, Load), String> {
-    let load = match (concurrency, load) {
-        (Some(concurrency), None) => Load::Closed { concurrency },
-        (None, Some(load)) => load,
-        _ => return Err("give one of concurrency (a closed loop) and load".into()),
-    };
-    let replay = matches!(load, Load::Replay { .. });
-    let lengths = match (tokens, lengths) {
-        (None, None) if replay => Lengths::FromTrace,
-        _ if replay => {
-            return Err(
-                "a replay takes its lengths from its file; remove tokens and lengths".into()
-            );
-        }
-        (Some(tokens), None) => Lengths::Fixed(tokens),
-        (None, Some(parts)) => Lengths::Mix(parts),
-        _ => return Err("give one of tokens (a fixed length) and lengths (a mixture)".into()),
-    };
-    Ok((lengths, load))
-}
-
-/// The keys `tokens`, `lengths`, `concurrency` and `load`.
-type LengthLoadKeys = (Option<usize>, Option<Vec<LengthComponent>>, Option<usize>, Option<Load>);
-
-fn split_keys(lengths: Lengths, load: Load) -> LengthLoadKeys {
-    let (tokens, parts) = match lengths {
-        Lengths::Fixed(tokens) => (Some(tokens), None),
-        Lengths::Mix(parts) => (None, Some(parts)),
-        Lengths::FromTrace => (None, None),
-    };
-    match load {
-        Load::Closed { concurrency } => (tokens, parts, Some(concurrency), None),
-        load => (tokens, parts, None, Some(load)),
-    }
-}
-
-impl TryFrom<ScenarioForm> for Scenario {
-    type Error = String;
-
-    fn try_from(form: ScenarioForm) -> Result<Scenario, String> {
-        let (lengths, load) =
-            lengths_and_load(form.tokens, form.lengths, form.concurrency, form.load)
-                .map_err(|fault| format!("scenario {:?}: {fault}", form.name))?;
-        Ok(Scenario { name: form.name, lengths, load })
-    }
-}
-
-impl From<Scenario> for ScenarioForm {
-    fn from(scenario: Scenario) -> ScenarioForm {
-        let (tokens, lengths, concurrency, load) = split_keys(scenario.lengths, scenario.load);
-        ScenarioForm { name: scenario.name, tokens, lengths, concurrency, load }
-    }
-}
-
-impl TryFrom<CellSpecForm> for CellSpec {
-    type Error = String;
-
-    fn try_from(form: CellSpecForm) -> Result<CellSpec, String> {
-        let (lengths, load) =
-            lengths_and_load(form.tokens, form.lengths, form.concurrency, form.load)?;
-        Ok(CellSpec { scenario: form.scenario, lengths, load })
-    }
-}
-
-impl From<CellSpec> for CellSpecForm {
-    fn from(spec: CellSpec) -> CellSpecForm {
-        let (tokens, lengths, concurrency, load) = split_keys(spec.lengths, spec.load);
-        CellSpecForm { scenario: spec.scenario, tokens, lengths, concurrency, load }
+            class: class.name.clone(),
+            lengths: class.lengths.clone(),
+            load: class.load.clone(),
+            priority: class.priority,
+            timeout_ms: class.timeout_ms,
+        };
+        self.classes.iter().map(cell).collect()
     }
 }
 

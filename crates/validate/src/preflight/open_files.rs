@@ -3,7 +3,7 @@
 
 use bigbatch_engine::raise_open_file_limit;
 
-use crate::plan::{EdgeRules, Load, Plan};
+use crate::plan::{CellSpec, EdgeRules, Load, Plan};
 
 /// Files that the process needs beside its connections.
 const OTHER_FILES: u64 = 64;
@@ -28,9 +28,15 @@ impl OpenFiles {
 
 /// Returns the most requests in flight at once.
 fn connections_max(plan: &Plan, edge: Option<&EdgeRules>) -> u64 {
-    let cells = plan.cells();
-    let of_cells = cells.iter().map(|cell| in_flight_max(plan, &cell.load));
-    of_cells.chain(edge.map(|edge| edge.concurrency_max as u64)).max().unwrap_or(0)
+    let groups = plan.groups();
+    let of_group =
+        |specs: &Vec<CellSpec>| specs.iter().map(|cell| in_flight_max(plan, &cell.load)).sum();
+    groups
+        .iter()
+        .map(of_group)
+        .chain(edge.map(|edge| edge.concurrency_max as u64))
+        .max()
+        .unwrap_or(0)
 }
 
 /// Returns the most requests of a load in flight at once. In an open loop none is in flight for longer than its
@@ -62,10 +68,13 @@ mod tests {
         assert_eq!(connections_max(&plan, None), 300);
         let load =
             |rate| Load::Open { rate_per_second: rate, arrival: Arrival::Constant, seconds: None };
-        plan.scenarios =
-            vec![Scenario { name: "open".into(), lengths: Lengths::Fixed(64), load: load(200.0) }];
+        plan.scenarios = vec![Scenario::new("open", Lengths::Fixed(64), load(200.0))];
         assert_eq!(connections_max(&plan, None), 400, "200 per second for two seconds");
-        plan.scenarios[0].load = load(1e6);
+        let beside = plan.scenarios[0].classes[0].clone();
+        plan.scenarios[0].classes.push(beside);
+        assert_eq!(connections_max(&plan, None), 800, "classes run at the same time");
+        plan.scenarios[0].classes.pop();
+        plan.scenarios[0].classes[0].load = load(1e6);
         assert_eq!(connections_max(&plan, None), plan.cell.in_flight_max as u64);
         let edge = EdgeRules { concurrency_max: 9000, ..EdgeRules::default() };
         assert_eq!(connections_max(&plan, Some(&edge)), 9000);

@@ -85,6 +85,9 @@ fn reaction_to(kind: FailureKind) -> &'static str {
             "Timeout: retry at most once, after a pause, because the server may still compute the first attempt. If \
              timeouts persist, lower the concurrency limit."
         }
+        FailureKind::DeadlineMissed => {
+            "Deadline missed: don't retry what nobody waits for; give such requests more time, or send less at once."
+        }
         FailureKind::OutOfMemory => {
             "Out of memory: retry with half of the inputs per request; before the next start lower max_batch_tokens or \
              raise the memory budget."

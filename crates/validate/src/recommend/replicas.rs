@@ -16,7 +16,8 @@ use crate::verdict::{Outcome, judge_load};
 pub(super) fn advise(results: &Results, goal: Goal) -> Recommendation {
     let kept = |cell: &Cell| {
         let Load::Open { rate_per_second, .. } = cell.spec.load else { return None };
-        let bars = results.plan.bars.iter().filter(|bar| bar.scenario == cell.spec.scenario);
+        let plan = &results.plan;
+        let bars = plan.bars.iter().filter(|bar| plan.cell_of(bar).as_ref() == Some(&cell.spec));
         let bar = bars.filter_map(|bar| bar.latency_seconds_p95_max).next();
         let target_ms = goal.p95_target_ms.or(bar.map(|seconds| seconds * 1e3))?;
         let judged = judge_load(&results.plan, &results.cells, &cell.spec, target_ms);

@@ -16,11 +16,12 @@ const END: &str = "<!-- /bigbatch -->";
 type Make = fn(&Results) -> Option<Table>;
 
 /// The tables of a page, by name.
-const TABLES: [(&str, Make); 19] = [
+const TABLES: [(&str, Make); 20] = [
     ("verdicts", tables::verdicts),
     ("cells", tables::cells),
     ("runs", tables::published),
     ("over-all", tables::over_all),
+    ("classes", tables::classes),
     ("scenarios", tables::from_sending),
     ("failures", tables::failures),
     ("edges", tables::edges),

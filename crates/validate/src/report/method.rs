@@ -57,7 +57,7 @@ fn loads(results: &Results) -> Vec<String> {
         ),
     ];
     let closed = |load: &Load| matches!(load, Load::Closed { .. });
-    if !results.plan.scenarios.iter().all(|scenario| closed(&scenario.load)) {
+    if !results.plan.cells().iter().all(|cell| closed(&cell.load)) {
         notes.push(format!(
             "Open loops: requests start at the times of a schedule, whether or not earlier ones were answered. Latency \
              runs from the scheduled start and includes the wait for one of the {} requests that may be in flight. \

@@ -125,6 +125,13 @@ fn cells(results: &Results) -> Vec<Section> {
 }
 
 fn loads(results: &Results) -> Vec<Section> {
+    let classes = section(
+        "classes",
+        "Classes",
+        "The classes of a scenario ran at the same time, in one measured phase. Load is the rate of arrivals, or the \
+         number of clients. A deadline is missed if no answer came within it; a refusal is none.",
+        [table("", tables::classes(results))],
+    );
     let scenarios = section(
         "scenarios",
         "Scenarios",
@@ -153,7 +160,7 @@ fn loads(results: &Results) -> Vec<Section> {
             details("Refused and failed requests", tables::edge_failures(results)),
         ],
     );
-    [scenarios, failures, edge].into_iter().flatten().collect()
+    [classes, scenarios, failures, edge].into_iter().flatten().collect()
 }
 
 /// Returns part two: throughput and its limits, the tail of latency, and memory. `None` if nothing was measured.

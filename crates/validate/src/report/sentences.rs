@@ -98,7 +98,7 @@ pub(super) fn lengths(spec: &CellSpec) -> String {
 pub(super) fn load(spec: &CellSpec) -> String {
     match &spec.scenario {
         None => spec.load.label(),
-        Some(name) => format!("{name}: {}", spec.load.label()),
+        Some(_) => format!("{}: {}", spec.label(), spec.load.label()),
     }
 }
 
@@ -123,12 +123,23 @@ pub(super) fn first_runs(results: &Results) -> Vec<&Cell> {
     all.filter(|cell| cell.figures().is_some()).collect()
 }
 
+/// Returns the quantity of a verdict; of a ratio with the name of its baseline: `p99 / that of 1K alone`.
+pub(super) fn quantity(verdict: &Verdict) -> String {
+    let label = verdict.criterion.label();
+    match &verdict.baseline {
+        Some(baseline) => label.replace("baseline", &format!("that of {baseline}")),
+        None => label.to_owned(),
+    }
+}
+
 /// Returns the limit of a verdict.
 pub(super) fn limit(verdict: &Verdict) -> String {
     match verdict.criterion {
         Criterion::SuccessRate => format!("≥ {}", percent_limit(verdict.limit)),
         Criterion::LatencyP95 => format!("≤ {}", time_limit(verdict.limit)),
-        Criterion::TailRatio => format!("≤ {}", verdict.limit),
+        Criterion::TailRatio | Criterion::LatencyP50Ratio | Criterion::LatencyP99Ratio => {
+            format!("≤ {}", verdict.limit)
+        }
         Criterion::Fragmentation => format!("≤ {}", percent_limit(verdict.limit)),
         Criterion::DeviceMemory => format!("≤ {}", bytes(verdict.limit as u64)),
         Criterion::Leak if verdict.limit > 0.0 => format!("≤ {}", signed_bytes(verdict.limit)),
@@ -152,7 +163,9 @@ fn in_unit(criterion: Criterion, figure: f64) -> String {
     match criterion {
         Criterion::SuccessRate | Criterion::Fragmentation => percent(figure),
         Criterion::LatencyP95 => time(figure),
-        Criterion::TailRatio => format!("{figure:.2}"),
+        Criterion::TailRatio | Criterion::LatencyP50Ratio | Criterion::LatencyP99Ratio => {
+            format!("{figure:.2}")
+        }
         Criterion::DeviceMemory => bytes(figure as u64),
         Criterion::Leak => signed_bytes(figure),
     }

@@ -14,7 +14,8 @@ pub fn render(results: &Results) -> String {
         table(&mut out, &over_runs);
         out.push_str("above: means over the runs of each cell; below: its first run\n\n");
     }
-    for found in [tables::cells(results), tables::verdicts(results)].into_iter().flatten() {
+    let tables = [tables::cells(results), tables::classes(results), tables::verdicts(results)];
+    for found in tables.into_iter().flatten() {
         table(&mut out, &found);
         out.push('\n');
     }

@@ -24,9 +24,9 @@ use crate::figures::{Cell, Figures};
 use crate::format::labelled;
 use crate::plan::difference::describe_first_difference;
 use crate::plan::{CellSpec, Overall, Plan};
-use crate::stats::repeats::{RUNS_PUBLISHED, mean_and_variance, mean_over_runs};
-use crate::stats::student::{critical, upper_tail};
-use crate::stats::{Interval, PercentileFigure, Spread};
+use crate::stats::repeats::{RUNS_PUBLISHED, mean_over_runs};
+use crate::stats::student::critical;
+use crate::stats::{Interval, PercentileFigure, Spread, Welch};
 
 /// Level of each one-sided test.
 const TAIL: f64 = 0.025;
@@ -154,61 +154,15 @@ impl CostRatio {
     }
 }
 
-/// The difference of two means, by Welch (1947).
-struct Welch {
-    difference: f64,
-    error: f64,
-    degrees: usize,
-}
-
-impl Welch {
-    /// Second less first; both have at least two values.
-    fn of(first: &[f64], second: &[f64]) -> Welch {
-        let of = |values: &[f64]| {
-            let (mean, variance) = mean_and_variance(values);
-            (mean, variance / values.len() as f64)
-        };
-        let ((first_mean, first_square), (second_mean, second_square)) = (of(first), of(second));
-        let square = first_square + second_square;
-        let part = |square: f64, runs: usize| square * square / (runs - 1) as f64;
-        let parts = part(first_square, first.len()) + part(second_square, second.len());
-        let degrees = square * square / parts;
-        // Without any spread every number of degrees gives the same; a fraction is rounded down.
-        let fewest = first.len().min(second.len()) - 1;
-        let degrees = if degrees.is_finite() { (degrees as usize).max(fewest) } else { fewest };
-        Welch { difference: second_mean - first_mean, error: square.sqrt(), degrees }
-    }
-
-    /// Returns the one-sided p of "the difference is at most `tolerated`".
-    fn p(&self, tolerated: f64) -> f64 {
-        let beyond = self.difference - tolerated;
-        if self.error > 0.0 {
-            upper_tail(beyond / self.error, self.degrees)
-        } else {
-            f64::from(u8::from(beyond <= 0.0))
-        }
-    }
-}
-
 /// Compares the costs (the larger the worse) of repeated runs of two systems.
 pub fn compare_runs(before: &[f64], after: &[f64], margin: f64) -> CostRatio {
     let none = CostRatio::unknown((before.len(), after.len()));
-    let usable = |costs: &[f64]| {
-        costs.len() >= 2 && costs.iter().all(|&cost| cost > 0.0 && cost.is_finite())
-    };
-    if !usable(before) || !usable(after) {
-        return none;
-    }
-    let logs = |costs: &[f64]| costs.iter().map(|cost| cost.ln()).collect::<Vec<f64>>();
-    let welch = Welch::of(&logs(before), &logs(after));
-    let half = critical(TAIL, welch.degrees) * welch.error;
+    let Some(welch) = Welch::of_logarithms(before, after) else { return none };
+    let (ratio, interval) = welch.ratio();
     let seen = (critical(TAIL, welch.degrees) + critical(1.0 - POWER, welch.degrees)) * welch.error;
     CostRatio {
-        ratio: Some(welch.difference.exp()),
-        interval: Interval {
-            low: Some((welch.difference - half).exp()),
-            high: Some((welch.difference + half).exp()),
-        },
+        ratio: Some(ratio),
+        interval,
         p: Some(welch.p((1.0 + margin).ln())),
         detectable_ratio: Some((1.0 + margin) * seen.exp()),
         ..none

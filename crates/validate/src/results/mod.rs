@@ -15,7 +15,7 @@ use crate::analysis::Analysis;
 use crate::figures::estimate::{MatrixPosition, matrix_positions};
 use crate::figures::{Cell, PublishedFigures};
 use crate::load::RequestRecord;
-use crate::plan::{CellSpec, Plan};
+use crate::plan::{CellSpec, Plan, Scenario};
 use crate::preflight::Finding;
 use crate::preflight::machine::Machine;
 use crate::system::TargetInfo;
@@ -120,16 +120,15 @@ impl Results {
         cells
     }
 
-    /// Returns the first run of each scenario, in the plan's order.
+    /// Returns the first run of each scenario, class by class, in the plan's order.
     pub fn scenarios(&self) -> Vec<&Cell> {
-        let names = self.plan.scenarios.iter().map(|scenario| &scenario.name);
-        let first = |name| {
+        let first = |spec: CellSpec| {
             let of_name = |cell: &&Cell| {
-                cell.repeats.is_none() && cell.run == 0 && cell.spec.scenario.as_ref() == Some(name)
+                cell.repeats.is_none() && cell.run == 0 && cell.spec.is_named_as(&spec)
             };
             self.cells.iter().find(of_name)
         };
-        names.filter_map(first).collect()
+        self.plan.scenarios.iter().flat_map(Scenario::cells).filter_map(first).collect()
     }
 
     /// Returns the positions of the matrix that ran, by length and concurrency.

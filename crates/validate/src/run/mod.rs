@@ -1,12 +1,13 @@
 //! The run of a plan: prepares the prompts, runs every cell in random order, computes figures and verdicts.
 //!
-//! `prepare.rs` reads the plan's files and cuts prompts, `journal.rs` keeps finished cells on disk,
+//! `prepare.rs` reads the plan's files and cuts prompts, `order.rs` has the order of the cells, `journal.rs` keeps finished cells on disk,
 //! `telemetry.rs` reads memory beside the load, `status.rs` says what became of a cell, `progress.rs` prints. How the requests of a cell are sent
 //! is in [`crate::load`]; the figures of its records are computed in [`crate::figures`]. Reports are written by
 //! [`crate::report`]. The search for limits is a run of its own kind: [`edge`].
 
 pub mod edge;
 mod journal;
+mod order;
 mod prepare;
 mod progress;
 mod status;
@@ -21,23 +22,24 @@ use bigbatch_engine::catch_panic;
 use tokio::runtime::{Builder, Runtime};
 
 use self::journal::{Journal, JournalContents, RunIdentity};
+use self::order::{PlannedGroup, repeat_of_first, shuffle_groups};
 use self::prepare::PromptPools;
 use self::status::cell_status;
 use self::telemetry::{Sampler, read_when_idle, thin};
 use crate::analysis::analyse;
 use crate::error::Error;
+use crate::figures::Cell;
 use crate::figures::generator::{CpuMeter, GeneratorReadings, LOAD_THREADS};
 use crate::figures::published::published;
-use crate::figures::{Cell, Status};
 use crate::format::utc;
-use crate::load::cell::{self, StartSource};
-use crate::load::{Cancel, Clock, LoadProgress, Pacing, RequestRecord, Schedule};
+use crate::load::cell::{CellLoad, LoadOutput, LoadSetting, StartSource, run_loads};
+use crate::load::{Cancel, Clock, LoadProgress, Pacing, RequestRecord, Schedule, SendRules};
 use crate::plan::{CellSpec, Load, Plan};
 use crate::preflight::Finding;
 use crate::preflight::machine::Machine;
 use crate::recommend::{Goal, recommend};
 use crate::results::{Drift, Report, Results, SCHEMA_VERSION};
-use crate::system::{MemoryPhase, MemorySample, Target, TargetInfo, TokenCounter};
+use crate::system::{MemoryPhase, MemoryPoint, MemorySample, Target, TargetInfo, TokenCounter};
 use crate::verdict::{Conclusion, judge};
 use crate::workload::Corpus;
 
@@ -101,21 +103,21 @@ pub enum Event<'a> {
         /// The operating system's error, in one line.
         reason: &'a str,
     },
-    /// A cell begins.
-    CellStarted {
-        /// Position in the run's order, from 0.
+    /// A cell begins, or the classes of a scenario, which run at the same time.
+    CellsStarted {
+        /// Position of the first in the run's order, from 0.
         index: usize,
         /// Number of all cells.
         of: usize,
-        /// Lengths and load of the cell.
-        spec: &'a CellSpec,
+        /// Lengths and load of each cell.
+        specs: &'a [CellSpec],
     },
-    /// A cell is running; sent about five times per second.
-    CellProgressed {
-        /// Position in the run's order, from 0.
+    /// A cell is running, or the classes of a scenario; sent about five times per second.
+    CellsProgressed {
+        /// Position of the first in the run's order, from 0.
         index: usize,
-        /// Requests, failures and latency so far.
-        progress: LoadProgress,
+        /// Requests, failures and latency so far, with each cell.
+        progress: &'a [(&'a CellSpec, LoadProgress)],
         /// The latest reading of the target's memory.
         memory: MemorySample,
     },
@@ -263,14 +265,6 @@ fn ended_us(contents: &JournalContents) -> u64 {
     ends.fold(0.0, |latest: f64, (_, end)| latest.max(end * 1e3)) as u64
 }
 
-/// One cell at its position in the run's order.
-struct PlannedCell {
-    index: usize,
-    spec: CellSpec,
-    run: usize,
-    repeats: Option<usize>,
-}
-
 struct Run<'a> {
     plan: &'a Plan,
     target: Arc<dyn Target>,
@@ -291,34 +285,41 @@ impl Run<'_> {
         mut earlier: BTreeMap<usize, (Cell, Vec<RequestRecord>)>,
         mut journal: Option<Journal>,
     ) -> (Vec<Cell>, Vec<RequestRecord>) {
-        let order = shuffle_cells(self.plan);
-        let of = order.len() + usize::from(self.plan.repeat_first);
+        let order = shuffle_groups(self.plan);
+        let repeated = order.first().filter(|_| self.plan.repeat_first);
+        let of = order.iter().chain(repeated).map(|(specs, _)| specs.len()).sum();
         let mut cells: Vec<Cell> = Vec::with_capacity(of);
         let mut requests = Vec::new();
-        for index in 0..of {
-            let planned = match order.get(index) {
-                Some((spec, run)) => {
-                    PlannedCell { index, spec: spec.clone(), run: *run, repeats: None }
+        for place in 0..order.len() + usize::from(self.plan.repeat_first) {
+            let index = cells.len();
+            let planned = match order.get(place) {
+                Some((specs, run)) => {
+                    PlannedGroup { index, specs: specs.clone(), run: *run, repeats: None }
                 }
-                None => match cells.iter().find(|cell| cell.figures().is_some()) {
-                    Some(first) => {
-                        let (spec, run) = (first.spec.clone(), self.plan.repeats);
-                        PlannedCell { index, spec, run, repeats: Some(first.index) }
-                    }
+                None => match repeat_of_first(self.plan, &cells) {
+                    Some(repeat) => repeat,
                     None => break,
                 },
             };
-            if let Some((cell, records)) = earlier.remove(&index) {
+            let indices = index..index + planned.specs.len();
+            let kept: Vec<_> = indices.filter_map(|index| earlier.remove(&index)).collect();
+            // A group of which only some cells were written is run again.
+            let ran = if kept.len() == planned.specs.len() {
+                kept
+            } else {
+                let specs = &planned.specs;
+                self.progress.event(Event::CellsStarted { index, of, specs });
+                let ran = self.run_group(planned).await;
+                for (cell, records) in &ran {
+                    self.progress.event(Event::CellFinished { cell });
+                    self.append_to_journal(&mut journal, cell, records);
+                }
+                ran
+            };
+            for (cell, records) in ran {
                 cells.push(cell);
                 requests.extend(records);
-                continue;
             }
-            self.progress.event(Event::CellStarted { index, of, spec: &planned.spec });
-            let (cell, records) = self.run_cell(planned).await;
-            self.progress.event(Event::CellFinished { cell: &cell });
-            self.append_to_journal(&mut journal, &cell, &records);
-            cells.push(cell);
-            requests.extend(records);
         }
         (cells, requests)
     }
@@ -339,60 +340,82 @@ impl Run<'_> {
         }
     }
 
-    async fn run_cell(&self, planned: PlannedCell) -> (Cell, Vec<RequestRecord>) {
-        let PlannedCell { index, spec, run, repeats } = planned;
-        let mut cell = Cell {
-            index,
-            spec,
-            run,
-            repeats,
-            sitting: self.sitting,
-            span_ms: None,
-            status: Status::NotRun { reason: String::new() },
-            memory: Vec::new(),
-        };
-        let ready = if self.options.cancel.is_cancelled() {
+    /// Runs the cells of a group at the same time. If one of them cannot be run, none is: the load would not be the
+    /// plan's.
+    async fn run_group(&self, planned: PlannedGroup) -> Vec<(Cell, Vec<RequestRecord>)> {
+        let loads = if self.options.cancel.is_cancelled() {
             Err("interrupted before it started".to_owned())
         } else {
-            self.prepare_load(index, &cell.spec)
+            let specs = planned.specs.iter().enumerate();
+            specs.map(|(class, spec)| self.prepare_load(planned.index + class, spec)).collect()
         };
-        let ready = match ready {
-            Ok(ready) => ready,
+        let loads: Vec<CellLoad> = match loads {
+            Ok(loads) => loads,
             Err(reason) => {
-                cell.status = Status::NotRun { reason };
-                return (cell, Vec::new());
+                let cells = planned.cells(self.sitting, &reason).into_iter();
+                return cells.map(|cell| (cell, Vec::new())).collect();
             }
         };
-
-        cell.memory.push(read_when_idle(&*self.target, self.clock, MemoryPhase::Before).await);
+        let mut memory = vec![read_when_idle(&*self.target, self.clock, MemoryPhase::Before).await];
         let from = self.clock.now_us();
+        let (outputs, generator) = self.run_loads(&planned, loads, &mut memory).await;
+        memory.push(read_when_idle(&*self.target, self.clock, MemoryPhase::After).await);
+        let span_ms = Some((from as f64 / 1e3, self.clock.now_us() as f64 / 1e3));
+        let limit_seconds = self.plan.cell.time_limit_seconds;
+        let mut cells = planned.cells(self.sitting, "");
+        let mut ran = Vec::with_capacity(cells.len());
+        for (cell, output) in cells.iter_mut().zip(outputs) {
+            let (status, records) =
+                cell_status(&cell.spec, limit_seconds, output, generator.clone());
+            (cell.status, cell.span_ms) = (status, span_ms);
+            // Readings are of the whole group, and counted once.
+            cell.memory = std::mem::take(&mut memory);
+            ran.push(records);
+        }
+        let not_run = cells.iter().find(|cell| cell.figures().is_none());
+        if let Some(status) = not_run.map(|cell| cell.status.clone()) {
+            cells.iter_mut().for_each(|cell| cell.status = status.clone());
+        }
+        cells.into_iter().zip(ran).collect()
+    }
+
+    /// Sends the requests of a group, and adds the readings of memory meanwhile.
+    async fn run_loads(
+        &self,
+        planned: &PlannedGroup,
+        loads: Vec<CellLoad>,
+        memory: &mut Vec<MemoryPoint>,
+    ) -> (Vec<LoadOutput>, GeneratorReadings) {
+        let index = planned.index;
         let every = self.options.memory_interval;
         let cpu = CpuMeter::start();
         let sampler = Sampler::start(Arc::clone(&self.target), self.clock, every);
-        let report_progress = |progress| {
+        let report_progress = |progress: &[LoadProgress]| {
             let memory = sampler.latest();
-            self.progress.event(Event::CellProgressed { index, progress, memory });
+            let progress: Vec<_> = planned.specs.iter().zip(progress.iter().copied()).collect();
+            let progress = progress.as_slice();
+            self.progress.event(Event::CellsProgressed { index, progress, memory });
         };
-        let cancel = &self.options.cancel;
-        let output =
-            cell::run_load(ready, &self.target, self.clock, cancel, &report_progress).await;
+        let setting = LoadSetting {
+            rules: &self.plan.cell,
+            target: &self.target,
+            clock: self.clock,
+            pacing: self.pacing,
+            cancel: &self.options.cancel,
+        };
+        let outputs = run_loads(loads, setting, &report_progress).await;
         let telemetry = sampler.stop().await;
         let generator = GeneratorReadings {
             lateness_us: telemetry.lateness_us,
             cpu_cores: cpu.cores(),
             shared_with_target: self.target.shares_process(),
         };
-        cell.memory.extend(thin(telemetry.memory, readings_max(self.plan)));
-        cell.memory.push(read_when_idle(&*self.target, self.clock, MemoryPhase::After).await);
-        cell.span_ms = Some((from as f64 / 1e3, self.clock.now_us() as f64 / 1e3));
-        let limit_seconds = self.plan.cell.time_limit_seconds;
-        let (status, records) = cell_status(&cell.spec, limit_seconds, output, generator);
-        cell.status = status;
-        (cell, records)
+        memory.extend(thin(telemetry.memory, readings_max(self.plan)));
+        (outputs, generator)
     }
 
     /// Prepares the cell's load; the error is the reason why the cell cannot be run.
-    fn prepare_load(&self, index: usize, spec: &CellSpec) -> Result<cell::CellLoad<'_>, String> {
+    fn prepare_load(&self, index: usize, spec: &CellSpec) -> Result<CellLoad, String> {
         let rules = &self.plan.cell;
         let (pool, trace) = self.pools.for_cell(spec)?;
         let seed = self.plan.seed ^ (index as u64 + 1).rotate_left(48);
@@ -410,17 +433,13 @@ impl Run<'_> {
             }
             (_, None) => return Err("its trace is missing".into()),
         };
-        Ok(cell::CellLoad { index, starts, rules, prompts, pacing: self.pacing })
+        let rules = SendRules {
+            timeout: rules.request_timeout(),
+            deadline: spec.deadline(),
+            priority: spec.priority,
+        };
+        Ok(CellLoad { index, starts, prompts, rules })
     }
-}
-
-/// Lists every cell with each of its runs, in random order over the whole run, so that a drift of the
-/// machine affects all cells alike.
-fn shuffle_cells(plan: &Plan) -> Vec<(CellSpec, usize)> {
-    let runs = |spec: CellSpec| (0..plan.repeats).map(move |run| (spec.clone(), run));
-    let mut cells: Vec<_> = plan.cells().into_iter().flat_map(runs).collect();
-    fastrand::Rng::with_seed(plan.seed).shuffle(&mut cells);
-    cells
 }
 
 /// Memory readings under load that the results keep, over all cells, so that a plan of many cells does not

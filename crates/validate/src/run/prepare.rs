@@ -17,11 +17,20 @@ use crate::workload::{Corpus, Mixture, PromptPool, Trace, Workload};
 pub(crate) struct PromptPools {
     tokens_max: Option<usize>,
     by_tokens: BTreeMap<usize, PromptPool>,
-    by_scenario: BTreeMap<String, ScenarioPrompts>,
+    by_name: BTreeMap<CellName, DrawnPrompts>,
 }
 
-/// A scenario whose lengths are not fixed.
-struct ScenarioPrompts {
+/// The names of a scenario and of its class.
+type CellName = (Option<String>, Option<String>);
+
+fn cell_name(spec: &CellSpec) -> CellName {
+    (spec.scenario.clone(), spec.class.clone())
+}
+
+/// The prompts of a cell whose lengths are not fixed.
+struct DrawnPrompts {
+    /// The cell's name in reports.
+    label: String,
     source: LengthSource,
     /// `None` if the target does not accept the longest text.
     pool: Option<PromptPool>,
@@ -72,25 +81,24 @@ impl PromptPools {
         let mut pools = PromptPools {
             tokens_max: target.max_sequence_tokens,
             by_tokens: BTreeMap::new(),
-            by_scenario: BTreeMap::new(),
+            by_name: BTreeMap::new(),
         };
         let cells = plan.cells();
         for cell in &cells {
-            if let (Some(source), Some(name)) =
-                (LengthSource::for_cell(cell, &plan.folder, tokens)?, &cell.scenario)
-            {
-                pools.by_scenario.insert(name.clone(), ScenarioPrompts { source, pool: None });
+            if let Some(source) = LengthSource::for_cell(cell, &plan.folder, tokens)? {
+                let prompts = DrawnPrompts { label: cell.label(), source, pool: None };
+                pools.by_name.insert(cell_name(cell), prompts);
             }
         }
         let mut lengths: Vec<usize> = cells.iter().filter_map(CellSpec::tokens).collect();
         lengths.retain(|&tokens| pools.too_long(tokens).is_none());
         lengths.sort_unstable();
         lengths.dedup();
-        let drawn = pools.by_scenario.values().map(|scenario| scenario.source.longest());
+        let drawn = pools.by_name.values().map(|scenario| scenario.source.longest());
         let drawn: Vec<usize> =
             drawn.filter(|&longest| pools.too_long(longest).is_none()).collect();
         let Some(longest) = lengths.iter().copied().chain(drawn).max() else { return Ok(pools) };
-        progress.event(Event::Preparing { tokens: &lengths, scenarios: pools.by_scenario.len() });
+        progress.event(Event::Preparing { tokens: &lengths, scenarios: pools.by_name.len() });
 
         let clients = plan.most_clients();
         // Beside the measured requests a cell sends its warm-up, and one request per client after them.
@@ -99,7 +107,7 @@ impl PromptPools {
         let most = plan.cell.requests_max + extra;
         let workload = Workload::new(&options.corpus, tokens, longest)?;
         pools.by_tokens = workload.pools(&lengths, plan.seed, needed, most)?;
-        for scenario in pools.by_scenario.values_mut() {
+        for scenario in pools.by_name.values_mut() {
             if target.max_sequence_tokens.is_some_and(|most| scenario.source.longest() > most) {
                 continue;
             }
@@ -115,9 +123,8 @@ impl PromptPools {
 
     /// Summarises the prompts for the report.
     pub(crate) fn summary(&self, corpus: &str) -> PromptSummary {
-        let of_scenario = |(name, scenario): (&String, &ScenarioPrompts)| {
-            Some((name.clone(), scenario.pool.as_ref()?.len()))
-        };
+        let of_scenario =
+            |drawn: &DrawnPrompts| Some((drawn.label.clone(), drawn.pool.as_ref()?.len()));
         PromptSummary {
             corpus: corpus.to_owned(),
             distinct_by_tokens: self
@@ -125,7 +132,7 @@ impl PromptPools {
                 .iter()
                 .map(|(&tokens, pool)| (tokens, pool.len()))
                 .collect(),
-            prepared_by_scenario: self.by_scenario.iter().filter_map(of_scenario).collect(),
+            prepared_by_scenario: self.by_name.values().filter_map(of_scenario).collect(),
         }
     }
 
@@ -134,13 +141,13 @@ impl PromptPools {
     pub(crate) fn digest(&self, corpus: &Corpus) -> String {
         let mut digest = Fnv::new();
         digest.add(corpus.text().as_bytes());
-        let of_scenarios = self.by_scenario.values().filter_map(|scenario| scenario.pool.as_ref());
+        let of_scenarios = self.by_name.values().filter_map(|scenario| scenario.pool.as_ref());
         for prompt in self.by_tokens.values().chain(of_scenarios).flat_map(PromptPool::prompts) {
             digest.add(&prompt.range().start.to_le_bytes());
             digest.add(&prompt.range().end.to_le_bytes());
             digest.add(&prompt.tokens().to_le_bytes());
         }
-        for scenario in self.by_scenario.values() {
+        for scenario in self.by_name.values() {
             if let LengthSource::Trace(trace) = &scenario.source {
                 trace.lines().iter().for_each(|line| digest.add(&line.seconds.to_le_bytes()));
             }
@@ -161,8 +168,7 @@ impl PromptPools {
                 None => Ok((self.by_tokens.get(&tokens).ok_or_else(missing)?, None)),
             };
         }
-        let scenario = spec.scenario.as_ref().and_then(|name| self.by_scenario.get(name));
-        let scenario = scenario.ok_or_else(missing)?;
+        let scenario = self.by_name.get(&cell_name(spec)).ok_or_else(missing)?;
         let longest = scenario.source.longest();
         let pool = scenario.pool.as_ref().ok_or_else(|| match self.too_long(longest) {
             Some(reason) => format!("{reason}, and this cell sends up to {longest}"),

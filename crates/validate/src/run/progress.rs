@@ -8,6 +8,7 @@ use super::{Event, Progress};
 use crate::figures::{Cell, Status};
 use crate::format::{bytes, time};
 use crate::load::LoadProgress;
+use crate::plan::CellSpec;
 use crate::system::MemorySample;
 
 /// Prints a run's events on standard error.
@@ -51,18 +52,21 @@ impl Progress for Terminal {
             Event::JournalFailed { reason } => self.print_line(format!(
                 "cannot write a finished cell to the journal, it will be written with the next: {reason}"
             )),
-            Event::CellStarted { index, of, spec } => {
+            Event::CellsStarted { index, of, specs } => {
                 if let Some(bar) = &self.bar {
-                    bar.set_prefix(format!("cell {}/{of}: {}", index + 1, spec.label()));
+                    bar.set_prefix(prefix(index, of, specs));
                     bar.set_length(0);
                     bar.reset();
                 }
             }
-            Event::CellProgressed { progress, memory, .. } => {
+            Event::CellsProgressed { progress, memory, .. } => {
                 if let Some(bar) = &self.bar {
-                    bar.set_length(progress.wanted as u64);
-                    bar.set_position(progress.ended as u64);
-                    bar.set_message(status_message(&progress, &memory));
+                    let sum = |of: fn(&LoadProgress) -> usize| {
+                        progress.iter().map(|(_, progress)| of(progress) as u64).sum()
+                    };
+                    bar.set_length(sum(|progress| progress.wanted));
+                    bar.set_position(sum(|progress| progress.ended));
+                    bar.set_message(status_message(progress, &memory));
                 }
             }
             Event::CellFinished { cell } => self.print_line(finished_line(cell)),
@@ -79,17 +83,30 @@ fn preparing_line(tokens: &[usize], scenarios: usize) -> String {
     format!("cutting prompts: {}", parts.join("; "))
 }
 
-/// Returns the text beside the bar of a running cell: latency, failures and memory so far.
-fn status_message(progress: &LoadProgress, memory: &MemorySample) -> String {
-    let ms = |us: Option<u64>| us.map(|us| time(us as f64 / 1e3));
-    let mut parts = Vec::new();
-    if !progress.measuring {
-        parts.push("warm-up".to_owned());
+/// Names the cells that run, of several the scenario whose classes they are.
+fn prefix(index: usize, of: usize, specs: &[CellSpec]) -> String {
+    match specs {
+        [spec] => format!("cell {}/{of}: {}", index + 1, spec.label()),
+        _ => {
+            let scenario = specs.first().and_then(|spec| spec.scenario.as_deref());
+            let last = index + specs.len();
+            format!("cells {} to {last}/{of}: {}", index + 1, scenario.unwrap_or_default())
+        }
     }
-    parts.extend(ms(progress.latency_us_p50).map(|p50| format!("p50 {p50}")));
-    parts.extend(ms(progress.latency_us_p95).map(|p95| format!("p95 {p95}")));
-    let failed = (progress.failed > 0).then(|| format!("{} failed", progress.failed));
-    parts.extend(failed);
+}
+
+/// Returns the text beside the bar of running cells: latency and failures of each so far, and memory.
+fn status_message(progress: &[(&CellSpec, LoadProgress)], memory: &MemorySample) -> String {
+    let ms = |us: Option<u64>| us.map(|us| time(us as f64 / 1e3));
+    let warm = progress.iter().all(|(_, progress)| progress.measuring);
+    let mut parts: Vec<String> = (!warm).then(|| "warm-up".into()).into_iter().collect();
+    for (spec, progress) in progress {
+        let class = spec.class.as_ref().map_or(String::new(), |class| format!("{class} "));
+        parts.extend(ms(progress.latency_us_p50).map(|p50| format!("{class}p50 {p50}")));
+        parts.extend(ms(progress.latency_us_p95).map(|p95| format!("p95 {p95}")));
+        let failed = (progress.failed > 0).then(|| format!("{} failed", progress.failed));
+        parts.extend(failed);
+    }
     parts.extend(memory.device_used_bytes.or(memory.rss_bytes).map(bytes));
     parts.join(", ")
 }
@@ -149,7 +166,10 @@ mod tests {
     #[test]
     fn the_bar_shows_latency_failures_and_memory() {
         let mut memory = MemorySample { rss_bytes: Some(300 << 20), ..MemorySample::default() };
-        assert_eq!(status_message(&LoadProgress::default(), &memory), "warm-up, 300 MiB");
+        let spec = CellSpec::matrix(64, 1);
+        let message =
+            |progress, memory: &MemorySample| status_message(&[(&spec, progress)], memory);
+        assert_eq!(message(LoadProgress::default(), &memory), "warm-up, 300 MiB");
         let mut progress = LoadProgress {
             measuring: true,
             latency_us_p50: Some(12_300),
@@ -157,9 +177,16 @@ mod tests {
             ..LoadProgress::default()
         };
         memory.device_used_bytes = Some(2 << 30);
-        assert_eq!(status_message(&progress, &memory), "p50 12.3 ms, p95 1.50 s, 2.00 GiB");
+        assert_eq!(message(progress, &memory), "p50 12.3 ms, p95 1.50 s, 2.00 GiB");
         progress.failed = 3;
-        let message = status_message(&progress, &MemorySample::default());
-        assert_eq!(message, "p50 12.3 ms, p95 1.50 s, 3 failed");
+        let failed = message(progress, &MemorySample::default());
+        assert_eq!(failed, "p50 12.3 ms, p95 1.50 s, 3 failed");
+        let class = |name: &str| CellSpec { class: Some(name.into()), ..CellSpec::matrix(64, 1) };
+        let (short, long) = (class("short"), class("long"));
+        let both = [(&short, progress), (&long, LoadProgress { failed: 0, ..progress })];
+        assert_eq!(
+            status_message(&both, &MemorySample::default()),
+            "short p50 12.3 ms, p95 1.50 s, 3 failed, long p50 12.3 ms, p95 1.50 s"
+        );
     }
 }

@@ -168,7 +168,11 @@ mod tests {
             crate::system::TargetInfo::default()
         }
 
-        fn send<'a>(&'a self, _: &'a crate::system::Prompt) -> crate::system::ReplyFuture<'a> {
+        fn send<'a>(
+            &'a self,
+            _: &'a crate::system::Prompt,
+            _: crate::system::Terms,
+        ) -> crate::system::ReplyFuture<'a> {
             Box::pin(async { Ok(crate::system::Reply::default()) })
         }
 

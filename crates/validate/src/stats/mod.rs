@@ -20,6 +20,7 @@ pub mod repeats;
 mod sample;
 pub(crate) mod student;
 pub mod trend;
+mod welch;
 
 pub use blocks::Clusters;
 pub use interval::Interval;
@@ -29,3 +30,4 @@ pub use sample::{TrialUnit, Trials, nearest_rank};
 pub(crate) use sample::{lower_middle, mean_of_middles};
 
 pub use trend::Trend;
+pub(crate) use welch::Welch;

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use bigbatch_engine::{Engine, Input, Request, RequestError, Response, Task, Tokenizer, Truncate};
+use bigbatch_engine::{
+    Engine, Flow, Input, Request, RequestError, Response, Task, Tokenizer, Truncate,
+};
+use tokio::time::Instant;
 
 use super::memory::{ArenaSample, MemorySample, process_rss_bytes};
 use super::target::{
-    BatchRef, Failure, FailureKind, Prompt, Reply, ReplyFuture, StageTimes, Target, TargetInfo,
-    TokenCounter,
+    BatchRef, Failure, FailureKind, Priority, Prompt, Reply, ReplyFuture, StageTimes, Target,
+    TargetInfo, Terms, TokenCounter,
 };
 
 /// An engine under test.
@@ -49,10 +52,14 @@ impl Target for InProcess {
         self.info.clone()
     }
 
-    fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a> {
-        Box::pin(async {
+    fn send<'a>(&'a self, prompt: &'a Prompt, terms: Terms) -> ReplyFuture<'a> {
+        Box::pin(async move {
             let input = Input::Text(prompt.text().into());
-            let request = Request::new(input, self.task.clone(), Truncate::No);
+            let request = Request {
+                deadline: terms.deadline.map(Instant::into_std),
+                flow: flow(terms.priority),
+                ..Request::new(input, self.task.clone(), Truncate::No)
+            };
             let answer = async { self.engine.submit(request)?.await };
             answer.await.map(reply).map_err(failure)
         })
@@ -85,6 +92,15 @@ impl Target for InProcess {
     }
 }
 
+/// Returns the flow of the requests of a priority. All of them are of one client.
+fn flow(priority: Option<Priority>) -> Flow {
+    let priority = match priority {
+        Some(Priority::Batch) => bigbatch_engine::Priority::Batch,
+        Some(Priority::Interactive) | None => bigbatch_engine::Priority::Interactive,
+    };
+    Flow { priority, ..Flow::default() }
+}
+
 fn reply(response: Response) -> Reply {
     let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let Response { tokens, timings, batch, .. } = response;
@@ -107,6 +123,7 @@ fn failure(error: RequestError) -> Failure {
         | RequestError::WaitTooLong { .. }
         | RequestError::TooMuchWork { .. } => FailureKind::Refused,
         RequestError::TooLong { .. } => FailureKind::TooLong,
+        RequestError::DeadlinePassed => FailureKind::DeadlineMissed,
         _ => FailureKind::Server,
     };
     let retry_after = match error {

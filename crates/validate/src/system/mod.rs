@@ -17,6 +17,6 @@ pub use memory::{
     process_rss_bytes, rss_bytes_of,
 };
 pub use target::{
-    BatchRef, Failure, FailureKind, MemoryFuture, Prompt, Reply, ReplyFuture, StageTimes, Target,
-    TargetInfo, TokenCounter,
+    BatchRef, Failure, FailureKind, MemoryFuture, Priority, Prompt, Reply, ReplyFuture, StageTimes,
+    Target, TargetInfo, Terms, TokenCounter,
 };

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::memory::MemorySample;
 
@@ -30,6 +31,27 @@ pub trait TokenCounter: Sync {
     fn count(&self, text: &str) -> usize;
 }
 
+labelled! {
+    /// How urgent a request is.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Priority {
+        /// Somebody waits for the answer.
+        Interactive = "interactive",
+        /// Runs where interactive requests leave room.
+        Batch = "batch",
+    }
+}
+
+/// The terms that a request states to the target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// How urgent it is; `None` states nothing.
+    pub priority: Option<Priority>,
+    /// When its answer is of no use any more; `None` states nothing.
+    pub deadline: Option<Instant>,
+}
+
 /// A system under test.
 ///
 /// [`Target::send`] must resolve when the whole answer has arrived (the last byte, the device's output
@@ -39,8 +61,8 @@ pub trait Target: Send + Sync {
     /// Describes the target for the report. Called once, before the load.
     fn describe(&self) -> TargetInfo;
 
-    /// Sends one prompt and waits for its answer.
-    fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a>;
+    /// Sends one prompt on these terms and waits for its answer. A target that knows no terms ignores them.
+    fn send<'a>(&'a self, prompt: &'a Prompt, terms: Terms) -> ReplyFuture<'a>;
 
     /// Returns the memory in use now. Called about ten times per second under load, so it must be cheap
     /// and must not block: a target behind a network returns its latest reading.
@@ -209,6 +231,8 @@ labelled! {
     pub enum FailureKind {
         /// No answer within the plan's request timeout.
         Timeout = "timeout",
+        /// No answer within the deadline of the request's class.
+        DeadlineMissed = "deadline missed",
         /// The target is busy: queue full, 429, 503.
         Refused = "refused",
         /// The text is too long for the target.

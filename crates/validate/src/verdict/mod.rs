@@ -5,9 +5,10 @@
 //! the verdict is "not shown". A cell that was not run has the verdict "not run".
 //!
 //! For a cell with several runs, p95 and tail ratio are judged by their intervals over the runs; successes
-//! are pooled. Limits over the whole run (`whole_run.rs`) follow those of the cells. Figures are not
+//! are pooled. Ratios to a baseline are in `ratio.rs`. Limits over the whole run (`whole_run.rs`) follow those of the cells. Figures are not
 //! computed here but in [`crate::figures`]; advice is in [`crate::recommend`].
 
+mod ratio;
 mod tail;
 mod whole_run;
 
@@ -49,6 +50,10 @@ labelled! {
         LatencyP95 = "p95 latency",
         /// p99 / p50 of latency over the successes.
         TailRatio = "p99 / p50",
+        /// Median of latency over that of the baseline, both over the successes.
+        LatencyP50Ratio = "p50 / baseline",
+        /// p99 of latency over that of the baseline, both over the successes.
+        LatencyP99Ratio = "p99 / baseline",
         /// Greatest fragmentation of the target's arena, 0 to 1.
         Fragmentation = "fragmentation",
         /// Greatest device memory of the target, in bytes.
@@ -67,6 +72,9 @@ pub struct Verdict {
     pub spec: Option<CellSpec>,
     /// The quantity that is limited.
     pub criterion: Criterion,
+    /// The cell that a ratio compares with, as reports name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
     /// The limit, in the criterion's unit.
     pub limit: f64,
     /// The figure, in the criterion's unit; `None` if it could not be computed.
@@ -90,6 +98,7 @@ impl Verdict {
         Verdict {
             spec,
             criterion,
+            baseline: None,
             limit,
             figure: None,
             at_least: false,
@@ -148,10 +157,16 @@ pub(crate) fn judge(plan: &Plan, cells: &[Cell], memory: &MemoryFindings) -> Vec
     let mut verdicts = Vec::new();
     for bar in &plan.bars {
         let Some(spec) = plan.cell_of(bar) else { continue };
-        let runs: Vec<&Cell> = runs(&spec, cells).collect();
-        for (criterion, limit) in limits(bar) {
-            verdicts.push(judge_cell(spec.clone(), criterion, limit, &runs));
+        let of_spec: Vec<&Cell> = runs(&spec, cells).collect();
+        let own = limits(bar)
+            .map(|(criterion, limit)| judge_cell(spec.clone(), criterion, limit, &of_spec));
+        let mut of_bar: Vec<Verdict> = own.collect();
+        if let Some(baseline) = plan.baseline_of(bar) {
+            let of_baseline: Vec<&Cell> = runs(&baseline, cells).collect();
+            of_bar.extend(ratio::judge(bar, &spec, &of_spec, &baseline, &of_baseline));
         }
+        of_bar.iter_mut().for_each(|verdict| require_company(verdict, &of_spec, cells));
+        verdicts.extend(of_bar);
     }
     verdicts.extend(whole_run::judge(plan, cells, memory));
     verdicts
@@ -194,24 +209,43 @@ fn judge_cell(spec: CellSpec, criterion: Criterion, limit: f64, runs: &[&Cell]) 
     let mut verdict = Verdict::not_run(Some(spec), criterion, limit);
     let measured: Vec<&Figures> = runs.iter().filter_map(|cell| cell.figures()).collect();
     match (measured.as_slice(), criterion) {
-        ([], _) => {
-            verdict.reason = match runs.first().map(|cell| &cell.status) {
-                Some(Status::NotRun { reason }) => reason.clone(),
-                _ => "the run ended before this cell".into(),
-            };
-        }
+        ([], _) => verdict.reason = reason_not_run(runs),
         (figures, Criterion::SuccessRate) => judge_success(&mut verdict, figures),
         (figures, Criterion::TailRatio) => tail::judge(&mut verdict, figures),
         ([figures], _) => judge_latency(&mut verdict, figures),
         (figures, _) => judge_latency_over_runs(&mut verdict, figures),
     }
-    let lacking = runs.len() - measured.len();
+    require_all_runs(&mut verdict, runs);
+    verdict
+}
+
+/// Takes back a pass of a class beside which another class was not answered once: it did not share the target.
+fn require_company(verdict: &mut Verdict, runs: &[&Cell], cells: &[Cell]) {
+    let beside =
+        |run: &&Cell| cells.iter().find(|cell| cell.runs_beside(run) && cell.answered() == 0);
+    if let (Outcome::Pass, Some(other)) = (verdict.outcome, runs.iter().find_map(beside)) {
+        let name = other.spec.class.as_deref().unwrap_or_default();
+        verdict.outcome = Outcome::NotShown;
+        verdict.reason = format!("no request of the class {name:?} beside it was answered");
+    }
+}
+
+/// Returns why none of the runs has figures.
+fn reason_not_run(runs: &[&Cell]) -> String {
+    match runs.first().map(|cell| &cell.status) {
+        Some(Status::NotRun { reason }) => reason.clone(),
+        _ => "the run ended before this cell".into(),
+    }
+}
+
+/// Takes back a pass if some runs were not run.
+fn require_all_runs(verdict: &mut Verdict, runs: &[&Cell]) {
+    let lacking = runs.iter().filter(|cell| cell.figures().is_none()).count();
     if lacking > 0 && verdict.outcome == Outcome::Pass {
         verdict.outcome = Outcome::NotShown;
         let were = if lacking == 1 { "was" } else { "were" };
         verdict.reason = format!("{lacking} of {} runs {were} not run", runs.len());
     }
-    verdict
 }
 
 /// Judges an upper limit by the verdict's interval; `more` names the units that would narrow it.

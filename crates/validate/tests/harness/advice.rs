@@ -10,7 +10,9 @@ use bigbatch_validate::results::recommendation::{
     Recommendation, Setting, Support, Topic, Unit, Value,
 };
 use bigbatch_validate::stats::PercentileFigure;
-use bigbatch_validate::system::{MemorySample, Prompt, Reply, ReplyFuture, Target, TargetInfo};
+use bigbatch_validate::system::{
+    MemorySample, Prompt, Reply, ReplyFuture, Target, TargetInfo, Terms,
+};
 use bigbatch_validate::verdict::Outcome;
 use bigbatch_validate::{Plan, Results, RunOptions, Silent, run_async};
 use tokio::sync::Mutex;
@@ -30,7 +32,7 @@ impl Target for OneAtATime {
         TargetInfo { name: "a queue".into(), ..TargetInfo::default() }
     }
 
-    fn send<'a>(&'a self, _: &'a Prompt) -> ReplyFuture<'a> {
+    fn send<'a>(&'a self, _: &'a Prompt, _: Terms) -> ReplyFuture<'a> {
         Box::pin(async {
             let _turn = self.0.lock().await;
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -187,7 +189,7 @@ impl Target for Tailed {
         TargetInfo::default()
     }
 
-    fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a> {
+    fn send<'a>(&'a self, prompt: &'a Prompt, _: Terms) -> ReplyFuture<'a> {
         let n = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let ms = match (prompt.tokens(), n % 20) {
             (64, 19) => 40,
@@ -242,10 +244,10 @@ async fn advice_on_the_tail_says_what_the_verdicts_say() {
     assert_eq!(advice.await.advice, nothing("2.5"));
     // A ramp has no ratio to limit, however long its tail.
     let ramp = |plan: &mut Plan| {
-        plan.scenarios = vec![Scenario {
-            name: "rising".into(),
-            lengths: Lengths::Fixed(128),
-            load: Load::Ramp {
+        plan.scenarios = vec![Scenario::new(
+            "rising",
+            Lengths::Fixed(128),
+            Load::Ramp {
                 from_per_second: 50.0,
                 to_per_second: 100.0,
                 seconds: 20.0,
@@ -253,7 +255,7 @@ async fn advice_on_the_tail_says_what_the_verdicts_say() {
                 latency_seconds_p95_max: None,
                 failure_rate_max: 0.01,
             },
-        }];
+        )];
     };
     assert_eq!(tail_advice(ramp).await.advice, built_in);
     // Eight clients have 150 rounds, too few for a p99, though one has the larger ratio.

@@ -10,7 +10,7 @@ use bigbatch_validate::analysis::memory::{LeakVerdict, MemoryQuantity};
 use bigbatch_validate::analysis::{Analysis, Stage};
 use bigbatch_validate::system::{
     BatchRef, Failure, FailureKind, MemorySample, Prompt, Reply, ReplyFuture, StageTimes, Target,
-    TargetInfo,
+    TargetInfo, Terms,
 };
 use bigbatch_validate::{Plan, Report, RunOptions, Silent, run_async};
 use tokio::sync::{mpsc, oneshot};
@@ -93,7 +93,7 @@ impl Target for Server {
         TargetInfo { max_batch_tokens: Some(BATCH_TOKENS), ..TargetInfo::default() }
     }
 
-    fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a> {
+    fn send<'a>(&'a self, prompt: &'a Prompt, _: Terms) -> ReplyFuture<'a> {
         let number = self.requests.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             if self.faulty && number % REFUSED_EVERY == REFUSED_EVERY - 1 {

@@ -11,7 +11,7 @@ use bigbatch_validate::load::{Cancel, LoadProgress, Phase};
 use bigbatch_validate::plan::{Arrival, Bar, Lengths, Load, Scenario};
 use bigbatch_validate::stats::PercentileFigure;
 use bigbatch_validate::system::{
-    FailureKind, MemorySample, Prompt, Reply, ReplyFuture, Target, TargetInfo,
+    FailureKind, MemorySample, Prompt, Reply, ReplyFuture, Target, TargetInfo, Terms,
 };
 use bigbatch_validate::verdict::Outcome;
 use bigbatch_validate::{
@@ -199,8 +199,7 @@ async fn cells_that_cannot_be_run_are_not_run_with_a_reason() {
     let mut plan = plan(&[1]);
     plan.tokens = vec![16_384];
     let load = Load::Open { rate_per_second: 1.0, arrival: Arrival::Constant, seconds: None };
-    plan.scenarios =
-        vec![Scenario { name: "slow to begin".into(), lengths: Lengths::Fixed(64), load }];
+    plan.scenarios = vec![Scenario::new("slow to begin", Lengths::Fixed(64), load)];
     (plan.cell.time_limit_seconds, plan.cell.request_timeout_seconds) = (10.0, 5.0);
     plan.cell.warmup_seconds = 20.0;
     plan.bars = [Bar::on_scenario("slow to begin"), Bar::on(16_384, 1)]
@@ -324,7 +323,7 @@ impl Target for InstantTarget {
         TargetInfo::default()
     }
 
-    fn send<'a>(&'a self, _: &'a Prompt) -> ReplyFuture<'a> {
+    fn send<'a>(&'a self, _: &'a Prompt, _: Terms) -> ReplyFuture<'a> {
         Box::pin(std::future::ready(Ok(Reply::default())))
     }
 
@@ -370,8 +369,8 @@ struct CancelInSecondCell(Cancel);
 
 impl Progress for CancelInSecondCell {
     fn event(&self, event: Event<'_>) {
-        if let Event::CellProgressed { index: 1, progress, .. } = event
-            && progress.measuring
+        if let Event::CellsProgressed { index: 1, progress, .. } = event
+            && progress[0].1.measuring
         {
             self.0.cancel();
         }
@@ -402,8 +401,8 @@ struct LastProgress(Mutex<Option<(LoadProgress, MemorySample)>>);
 
 impl Progress for LastProgress {
     fn event(&self, event: Event<'_>) {
-        if let Event::CellProgressed { progress, memory, .. } = event {
-            *self.0.lock().expect("not poisoned") = Some((progress, memory));
+        if let Event::CellsProgressed { progress, memory, .. } = event {
+            *self.0.lock().expect("not poisoned") = Some((progress[0].1, memory));
         }
     }
 }

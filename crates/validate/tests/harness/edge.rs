@@ -13,7 +13,7 @@ use bigbatch_validate::run::edge::{
     EdgeInstance, EdgePrediction, EdgeTarget, StartError, find_async,
 };
 use bigbatch_validate::system::{
-    Failure, FailureKind, MemorySample, Prompt, Reply, ReplyFuture, Target, TargetInfo,
+    Failure, FailureKind, MemorySample, Prompt, Reply, ReplyFuture, Target, TargetInfo, Terms,
 };
 
 use crate::simulated::{PieceCounter, corpus};
@@ -51,7 +51,7 @@ impl Target for LimitedTarget {
     fn describe(&self) -> TargetInfo {
         TargetInfo::default()
     }
-    fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a> {
+    fn send<'a>(&'a self, prompt: &'a Prompt, _: Terms) -> ReplyFuture<'a> {
         Box::pin(async move {
             if prompt.tokens() > LONGEST {
                 return Err(Failure::new(FailureKind::TooLong, "it is too long"));

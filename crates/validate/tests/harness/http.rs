@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use bigbatch_validate::figures::Figures;
+use bigbatch_validate::plan::{Lengths, Load, Scenario};
 use bigbatch_validate::system::http::{Api, HttpVersion, Secrets};
-use bigbatch_validate::system::{HttpOptions, HttpTarget, Target, TokenCounter};
+use bigbatch_validate::system::{HttpOptions, HttpTarget, Priority, Target, TokenCounter};
 use bigbatch_validate::{Plan, Report, RunOptions, Silent, run_async};
 
 use crate::mock::{Dialect, LONGEST, MODEL, MockOptions, MockServer};
@@ -176,4 +177,30 @@ async fn memory_comes_from_the_process_of_a_target_on_this_machine() {
     options.pid = Some(u32::MAX);
     let error = HttpTarget::connect(&options).await.err().expect("refused").to_string();
     assert!(error.contains("no process 4294967295"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn terms_are_headers_that_another_server_ignores() {
+    let server = MockServer::start(mock(Dialect::TeiEmbed));
+    let mut plan = plan(2);
+    (plan.tokens, plan.concurrency) = (vec![], vec![]);
+    plan.scenarios =
+        vec![Scenario::new("terms", Lengths::Fixed(TOKENS), Load::Closed { concurrency: 2 })];
+    let class = &mut plan.scenarios[0].classes[0];
+    (class.priority, class.timeout_ms) = (Some(Priority::Batch), Some(30_000));
+    let probed = server.posts();
+    let target = connect(&HttpOptions::new(server.url())).await;
+    let report = run(&plan, target).await;
+    assert_eq!(figures(&report).failures, [].into());
+    let seen = server.posts_seen();
+    let of = |name: &str| -> Vec<&str> {
+        seen.iter().filter_map(|headers| headers.get(name)?.to_str().ok()).collect()
+    };
+    let (priority, timeout) = (of("x-priority"), of("x-request-timeout-ms"));
+    assert!(priority.len() >= 30 && priority.iter().all(|&value| value == "batch"));
+    assert!(seen.len() > priority.len() && probed == 0, "the short text states none");
+    let ms: Vec<u64> = timeout.iter().map(|ms| ms.parse().expect("a number")).collect();
+    assert_eq!(ms.len(), priority.len());
+    assert!(ms.iter().all(|&ms| (1..=30_000).contains(&ms)), "{ms:?}");
+    assert!(ms.iter().any(|&ms| ms > 29_000), "{ms:?}");
 }

@@ -4,6 +4,7 @@ mod advice;
 mod analysis;
 mod browser;
 mod cells;
+mod classes;
 mod compare;
 mod edge;
 mod experiment;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bigbatch_engine::{Engine, EngineOptions, Model, RopeOverride, TaskKind};
-use bigbatch_validate::system::{InProcess, Prompt, Target};
+use bigbatch_validate::system::{InProcess, Prompt, Target, Terms};
 
 fn in_process() -> InProcess {
     let checkpoint = bigbatch_models::checkpoint("random", TaskKind::Embed).expect("embedded");
@@ -26,7 +26,7 @@ async fn an_idle_engine_holds_nothing_of_its_arena_and_counts_its_batches() {
     let text: Arc<str> = "a few words".into();
     let prompt = Prompt::new(text.clone(), 0..text.len(), 5).expect("a whole text");
     for _ in 0..3 {
-        target.send(&prompt).await.expect("answered");
+        target.send(&prompt, Terms::default()).await.expect("answered");
     }
     let after = target.memory();
     assert_eq!((after.batches, after.requests_in_flight), (Some(3), Some(0)));

@@ -11,7 +11,7 @@ use bigbatch_validate::load::{Phase, RequestRecord};
 use bigbatch_validate::plan::{Arrival, LengthComponent, LengthDist, Lengths, Load, Scenario};
 use bigbatch_validate::stats::PercentileFigure;
 use bigbatch_validate::system::{
-    FailureKind, MemorySample, Prompt, Reply, ReplyFuture, Target, TargetInfo,
+    FailureKind, MemorySample, Prompt, Reply, ReplyFuture, Target, TargetInfo, Terms,
 };
 use bigbatch_validate::{BreakCause, Error, Plan, Report, RunOptions, Silent, Steady, run_async};
 use tokio::time::Instant;
@@ -25,7 +25,7 @@ fn plan(lengths: Lengths, load: Load) -> Plan {
     plan.repeat_first = false;
     plan.cell.warmup_seconds = 1.0;
     plan.cell.batches_min = 0;
-    plan.scenarios = vec![Scenario { name: "the scenario".into(), lengths, load }];
+    plan.scenarios = vec![Scenario::new("the scenario", lengths, load)];
     plan
 }
 
@@ -183,7 +183,7 @@ impl Target for QueueTarget {
         TargetInfo { name: "queue".into(), ..TargetInfo::default() }
     }
 
-    fn send<'a>(&'a self, _: &'a Prompt) -> ReplyFuture<'a> {
+    fn send<'a>(&'a self, _: &'a Prompt, _: Terms) -> ReplyFuture<'a> {
         let mut free_at = self.free_at.lock().expect("no panics");
         let now = Instant::now();
         let done = free_at.map_or(now, |at| at.max(now)) + self.service;
@@ -326,7 +326,7 @@ async fn mixed_lengths_come_by_their_weights_and_are_exact() {
         weight: 1.0,
         lengths: LengthDist::LogNormal { median: 100.0, sigma: 0.5, min: 20, max: 9000 },
     };
-    plan.scenarios[0].lengths = Lengths::Mix(vec![long]);
+    plan.scenarios[0].classes[0].lengths = Lengths::Mix(vec![long]);
     let report = run(&plan, SimulatedTarget::new(|n| (ms(1), alone(n)))).await;
     let Status::NotRun { reason } = &report.results.cells[0].status else { panic!("was run") };
     assert!(reason.contains("at most 8192 tokens, and this cell sends up to 9000"), "{reason}");
@@ -340,7 +340,7 @@ impl Target for CountingTarget {
         TargetInfo::default()
     }
 
-    fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a> {
+    fn send<'a>(&'a self, prompt: &'a Prompt, _: Terms) -> ReplyFuture<'a> {
         use bigbatch_validate::system::TokenCounter;
         let tokens = PieceCounter.count(prompt.text());
         Box::pin(async move {

@@ -170,7 +170,7 @@ fn a_plan_needs_what_its_cells_send() {
         latency_seconds_p95_max: None,
         failure_rate_max: 0.01,
     };
-    plan.scenarios = vec![Scenario { name: "ramp".into(), lengths: Lengths::Fixed(64), load }];
+    plan.scenarios = vec![Scenario::new("ramp", Lengths::Fixed(64), load)];
     assert_eq!(
         RequestCounts::for_plan(&plan),
         RequestCounts { requests_min: 220, requests_max: 220 }
@@ -183,7 +183,7 @@ fn a_plan_needs_what_its_cells_send() {
         RequestCounts { requests_min: 220, requests_max: 220 }
     );
     let seconds = Some(10.0);
-    plan.scenarios[0].load =
+    plan.scenarios[0].classes[0].load =
         Load::Open { rate_per_second: 50.0, arrival: Arrival::Constant, seconds };
     assert_eq!(
         RequestCounts::for_plan(&plan),
@@ -192,8 +192,8 @@ fn a_plan_needs_what_its_cells_send() {
     plan.folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let lines: String = (0..301).map(|n| format!("{},64\n", f64::from(n) / 10.0)).collect();
     std::fs::write(plan.folder.join("needs.csv"), lines).expect("writable");
-    plan.scenarios[0].lengths = Lengths::FromTrace;
-    plan.scenarios[0].load = Load::Replay { file: "needs.csv".into(), speed: 1.0 };
+    plan.scenarios[0].classes[0].lengths = Lengths::FromTrace;
+    plan.scenarios[0].classes[0].load = Load::Replay { file: "needs.csv".into(), speed: 1.0 };
     assert_eq!(
         RequestCounts::for_plan(&plan),
         RequestCounts { requests_min: 321, requests_max: 321 }

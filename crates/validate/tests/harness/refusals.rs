@@ -137,7 +137,7 @@ fn open(rate_per_second: f64, seconds: f64) -> Plan {
     let mut plan = plan(1);
     (plan.tokens, plan.concurrency, plan.cell.warmup_seconds) = (vec![], vec![], 1.0);
     let load = Load::Open { rate_per_second, arrival: Arrival::Constant, seconds: Some(seconds) };
-    plan.scenarios = vec![Scenario { name: "open".into(), lengths: Lengths::Fixed(64), load }];
+    plan.scenarios = vec![Scenario::new("open", Lengths::Fixed(64), load)];
     plan.bars = vec![Bar { success_rate_min: Some(0.5), ..Bar::on_scenario("open") }];
     plan
 }

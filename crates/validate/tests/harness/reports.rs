@@ -26,10 +26,10 @@ pub(crate) async fn report(name: &str, model: &str) -> Report {
         ..Bar::on(tokens, concurrency)
     };
     plan.bars = vec![bar(64, 1, 0.8, 1.0), bar(64, 8, 0.99, 0.001), bar(16_384, 1, 0.5, 1.0)];
-    plan.scenarios = vec![Scenario {
-        name: format!("rising {name}"),
-        lengths: Lengths::Fixed(64),
-        load: Load::Ramp {
+    plan.scenarios = vec![Scenario::new(
+        format!("rising {name}"),
+        Lengths::Fixed(64),
+        Load::Ramp {
             from_per_second: 20.0,
             to_per_second: 60.0,
             seconds: 3.0,
@@ -37,7 +37,7 @@ pub(crate) async fn report(name: &str, model: &str) -> Report {
             latency_seconds_p95_max: Some(0.5),
             failure_rate_max: 0.01,
         },
-    }];
+    )];
     let mut target = SimulatedTarget::new(|n| match n % 9 {
         8 => (Duration::from_millis(2), failed(FailureKind::Refused)),
         _ => (Duration::from_millis(20 + n % 5), batched(n / 4, 4)),

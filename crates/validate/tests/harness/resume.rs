@@ -73,11 +73,11 @@ impl CancelAtCell {
 impl Progress for CancelAtCell {
     fn event(&self, event: Event<'_>) {
         match event {
-            Event::CellStarted { index, .. } => {
+            Event::CellsStarted { index, .. } => {
                 self.began.lock().expect("no panics").push(index);
             }
-            Event::CellProgressed { index, progress, .. }
-                if index == self.index && progress.measuring =>
+            Event::CellsProgressed { index, progress, .. }
+                if index == self.index && progress[0].1.measuring =>
             {
                 self.cancel.cancel();
             }

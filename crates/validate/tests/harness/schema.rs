@@ -6,6 +6,7 @@ use bigbatch_validate::Report;
 use bigbatch_validate::plan::{
     Arrival, EdgeRules, LengthComponent, LengthDist, Lengths, Load, Scenario,
 };
+use bigbatch_validate::system::Priority;
 use serde_json::Value;
 
 use crate::reports::report;
@@ -64,6 +65,14 @@ fn fill(report: &mut Report) {
         ),
         scenario(Lengths::FromTrace, Load::Replay { file: "trace.csv".into(), speed: 1.0 }),
     ];
+    let class = &mut results.plan.scenarios[0].classes[0];
+    class.name = Some("one".into());
+    (class.priority, class.timeout_ms) = (Some(Priority::Batch), Some(1));
+    (results.cells[0].spec.class, results.cells[0].spec.timeout_ms) = (Some("one".into()), Some(1));
+    let bar = &mut results.plan.bars[0];
+    (bar.class, bar.baseline) = (Some("one".into()), Some("one".into()));
+    (bar.latency_p50_ratio_max, bar.latency_p99_ratio_max) = (Some(2.0), Some(2.0));
+    results.verdicts[0].baseline = Some("one".into());
     results.plan.overall.no_leak = true;
     results.plan.overall.tail_ratio_max = Some(3.0);
     results.plan.overall.fragmentation_max = Some(0.05);
@@ -82,7 +91,7 @@ fn fill(report: &mut Report) {
 }
 
 fn scenario(lengths: Lengths, load: Load) -> Scenario {
-    Scenario { name: "one".into(), lengths, load }
+    Scenario::new("one", lengths, load)
 }
 
 /// Every word that a field may have for its value.
@@ -152,6 +161,7 @@ fn words() -> Vec<Value> {
         ],
         [
             FailureKind::Timeout,
+            FailureKind::DeadlineMissed,
             FailureKind::Refused,
             FailureKind::TooLong,
             FailureKind::OutOfMemory,
@@ -164,10 +174,13 @@ fn words() -> Vec<Value> {
             Criterion::SuccessRate,
             Criterion::LatencyP95,
             Criterion::TailRatio,
+            Criterion::LatencyP50Ratio,
+            Criterion::LatencyP99Ratio,
             Criterion::Fragmentation,
             Criterion::DeviceMemory,
             Criterion::Leak
         ],
+        [Priority::Interactive, Priority::Batch],
         [Outcome::Pass, Outcome::NotShown, Outcome::NotRun, Outcome::Fail],
         [BreakCause::Failures, BreakCause::Latency],
         [MemoryPhase::Before, MemoryPhase::During, MemoryPhase::After],

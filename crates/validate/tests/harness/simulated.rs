@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bigbatch_validate::system::{
     ArenaSample, BatchRef, Failure, FailureKind, MemorySample, Prompt, Reply, ReplyFuture,
-    StageTimes, Target, TargetInfo, TokenCounter,
+    StageTimes, Target, TargetInfo, Terms, TokenCounter,
 };
 use bigbatch_validate::workload::Corpus;
 
@@ -107,7 +107,7 @@ impl Target for SimulatedTarget {
         self.info.clone()
     }
 
-    fn send<'a>(&'a self, _: &'a Prompt) -> ReplyFuture<'a> {
+    fn send<'a>(&'a self, _: &'a Prompt, _: Terms) -> ReplyFuture<'a> {
         let (delay, outcome) = (self.law)(self.arrived.fetch_add(1, Ordering::SeqCst));
         Box::pin(async move {
             tokio::time::sleep(delay).await;

@@ -182,6 +182,7 @@ struct ServerState {
     posts: AtomicU64,
     faults: AtomicU64,
     metrics_seen: Mutex<Vec<HeaderMap>>,
+    posts_seen: Mutex<Vec<HeaderMap>>,
     stop: Notify,
 }
 
@@ -199,6 +200,7 @@ impl MockServer {
             posts: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             metrics_seen: Mutex::new(Vec::new()),
+            posts_seen: Mutex::new(Vec::new()),
             stop: Notify::new(),
         });
         let of_thread = Arc::clone(&state);
@@ -236,6 +238,11 @@ impl MockServer {
     /// Returns the headers of each request for `/metrics`.
     pub(crate) fn metrics_seen(&self) -> Vec<HeaderMap> {
         self.state.metrics_seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the headers of each POST.
+    pub(crate) fn posts_seen(&self) -> Vec<HeaderMap> {
+        self.state.posts_seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Runs until the process ends.
@@ -316,6 +323,7 @@ impl ServerState {
             return json_reply(404, &json!({"detail": "Not Found"}));
         };
         let number = self.posts.fetch_add(1, Ordering::SeqCst);
+        self.posts_seen.lock().unwrap_or_else(PoisonError::into_inner).push(parts.headers.clone());
         let random = self.random.lock().unwrap_or_else(PoisonError::into_inner).f64();
         let latency = self.options.latency.draw(random);
         if !latency.is_zero() {

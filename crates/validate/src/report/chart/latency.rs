@@ -73,7 +73,8 @@ pub(in crate::report) fn scenarios(results: &Results) -> Option<Charts> {
 }
 
 fn scenario(results: &Results, cell: &Cell, figures: &Figures) -> Option<Figure> {
-    let bars = results.plan.bars.iter().filter(|bar| bar.scenario == cell.spec.scenario);
+    let plan = &results.plan;
+    let bars = plan.bars.iter().filter(|bar| plan.cell_of(bar).as_ref() == Some(&cell.spec));
     let limit = bars.filter_map(|bar| bar.latency_seconds_p95_max).next().map(|limit| limit * 1e3);
     let (intended, sending) = (&figures.distribution, &figures.distribution_from_sending);
     let times = || intended.iter().chain(sending).map(|&(ms, _)| ms);

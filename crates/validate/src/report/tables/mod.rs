@@ -7,11 +7,12 @@ pub(super) mod table;
 
 use crate::figures::published::PublishedFigures;
 use crate::figures::{Cell, Figures, Status};
+use crate::plan::CellSpec;
 use crate::preflight::Finding;
 use crate::results::Results;
 use crate::stats::interval::wilson;
 use crate::stats::{Percentile, PercentileFigure, RunMean, Spread};
-use crate::system::MemorySample;
+use crate::system::{FailureKind, MemorySample};
 use crate::verdict::Verdict;
 
 use super::{method, sentences};
@@ -32,7 +33,7 @@ pub(super) fn verdicts(results: &Results) -> Option<Table> {
             verdict.outcome.label().into(),
             verdict.spec.as_ref().map_or("all".into(), sentences::lengths).into(),
             verdict.spec.as_ref().map_or("all".into(), sentences::load).into(),
-            verdict.criterion.label().into(),
+            sentences::quantity(verdict).into(),
             sentences::limit(verdict).into(),
             sentences::figure(verdict).into(),
             sentences::interval(verdict).into(),
@@ -142,6 +143,37 @@ fn per_cell(
 ) -> Option<Table> {
     let row = |cell: &Cell| Some([load_fields(cell), rest(cell, cell.figures()?)?].concat());
     Table::new(heads, cells.into_iter().filter_map(row))
+}
+
+/// Returns the classes of the scenarios that have several, each with the terms and the outcome of its requests.
+pub(super) fn classes(results: &Results) -> Option<Table> {
+    let heads = "Scenario | Class | Tokens> | Load | Priority | Deadline> | Success> | p50> | p95> | p99> | Req/s> | \
+                 Tok/s> | Refused> | Deadlines missed> | Requests>";
+    let of_several = results.scenarios().into_iter().filter(|cell| cell.spec.class.is_some());
+    let rows = of_several.filter_map(|cell| Some(class_row(&cell.spec, cell.figures()?)));
+    Table::new(heads, rows)
+}
+
+fn class_row(spec: &CellSpec, figures: &Figures) -> Vec<Field> {
+    let failed = |kind| count(figures.failures.get(&kind).copied().unwrap_or(0)).into();
+    let [_, p50, p95, p99, _] = spread(&figures.latency);
+    vec![
+        spec.scenario.as_deref().unwrap_or_default().into(),
+        spec.class.as_deref().unwrap_or_default().into(),
+        sentences::lengths(spec).into(),
+        spec.load.label().into(),
+        or_dash(spec.priority, |priority| priority.label().into()).into(),
+        or_dash(spec.timeout_ms, |ms| time(ms as f64)).into(),
+        or_dash(figures.success_rate(), percent).into(),
+        p50,
+        p95,
+        p99,
+        rate(figures.requests_per_second).into(),
+        rate(figures.tokens_per_second).into(),
+        failed(FailureKind::Refused),
+        failed(FailureKind::DeadlineMissed),
+        count(figures.requests).into(),
+    ]
 }
 
 /// Returns latency over all requests of the cells in which any failed.

@@ -28,7 +28,7 @@ use crate::analysis::edge::{
     Edge, EdgeAxis, EdgeFailure, EdgeFindings, EdgeProbe, Recovery, RecoveryVerdict,
 };
 use crate::error::Error;
-use crate::load::{Attempt, Cancel, Clock, send};
+use crate::load::{Attempt, Cancel, Clock, SendRules, send};
 use crate::plan::EdgeRules;
 use crate::system::{FailureKind, Prompt, Target, TokenCounter};
 use crate::workload::{Corpus, Workload};
@@ -277,11 +277,11 @@ impl EdgeSearch<'_> {
         prompt: Prompt,
         count: usize,
     ) -> EdgeProbe {
-        let timeout = Duration::from_secs_f64(self.rules.request_timeout_seconds);
+        let rules = SendRules::timeout(Duration::from_secs_f64(self.rules.request_timeout_seconds));
         let mut sending = JoinSet::new();
         for _ in 0..count {
             let (target, prompt) = (Arc::clone(&instance.target), prompt.clone());
-            sending.spawn(async move { send(&*target, &prompt, Instant::now(), timeout).await });
+            sending.spawn(async move { send(&*target, &prompt, Instant::now(), &rules).await });
         }
         let mut failures: BTreeMap<FailureKind, EdgeFailure> = BTreeMap::new();
         let mut failed = 0;
@@ -321,11 +321,11 @@ impl EdgeSearch<'_> {
 
     /// Sends one round of the normal load; returns latencies in milliseconds and the number of failures.
     async fn send_one_by_one(&self, instance: &EdgeInstance) -> (Vec<f64>, usize) {
-        let timeout = Duration::from_secs_f64(self.rules.request_timeout_seconds);
+        let rules = SendRules::timeout(Duration::from_secs_f64(self.rules.request_timeout_seconds));
         let (mut latencies, mut failed) = (Vec::new(), 0);
         for _ in 0..self.rules.requests {
             let intended = Instant::now();
-            let sent = send(&*instance.target, &self.normal, intended, timeout).await;
+            let sent = send(&*instance.target, &self.normal, intended, &rules).await;
             match sent.outcome {
                 Ok(_) => latencies.push((sent.ended - intended).as_secs_f64() * 1e3),
                 Err(_) => failed += 1,

@@ -12,16 +12,23 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode, Uri, Version};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustix::io::Errno;
+use tokio::time::Instant;
 
 use super::error::TargetError;
 use super::retry_after::retry_after;
+use crate::system::target::Terms;
+
+/// Header of a request's priority, which `bigbatch serve` reads; other servers ignore it.
+const PRIORITY: HeaderName = HeaderName::from_static("x-priority");
+/// Header of the milliseconds that a request has, likewise.
+const TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 
 /// The HTTP version of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -139,10 +146,22 @@ impl Client {
         Ok(Client { inner, headers })
     }
 
-    /// Sends JSON and returns once the last byte of the reply has arrived.
-    pub(super) async fn post(&self, uri: Uri, json: Vec<u8>) -> Result<Exchange, ExchangeError> {
+    /// Sends JSON on these terms and returns once the last byte of the reply has arrived.
+    pub(super) async fn post(
+        &self,
+        uri: Uri,
+        json: Vec<u8>,
+        terms: Terms,
+    ) -> Result<Exchange, ExchangeError> {
         let mut request = self.request(Method::POST, uri, Bytes::from(json));
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(priority) = terms.priority {
+            headers.insert(PRIORITY, HeaderValue::from_static(priority.label()));
+        }
+        if let Some(deadline) = terms.deadline {
+            headers.insert(TIMEOUT, HeaderValue::from(milliseconds_until(deadline)));
+        }
         self.exchange(request).await
     }
 
@@ -166,6 +185,12 @@ impl Client {
         let body = collect(body, most, !parts.status.is_success()).await?;
         Ok(Exchange { status: parts.status, version: parts.version, headers: parts.headers, body })
     }
+}
+
+/// Returns the time left in whole milliseconds, rounded up: the server's deadline is never before the client's.
+fn milliseconds_until(deadline: Instant) -> u64 {
+    let left = deadline.saturating_duration_since(Instant::now());
+    (left.as_micros().div_ceil(1000) as u64).max(1)
 }
 
 /// Reads a body of at most `most` bytes. A longer one is cut if `cut`, else an error.

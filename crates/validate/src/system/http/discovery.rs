@@ -19,7 +19,7 @@ use super::failure::{error_message, sanitize};
 use super::secrets::Secrets;
 use super::url::BaseUrl;
 use super::{openai, tei};
-use crate::system::target::TargetInfo;
+use crate::system::target::{TargetInfo, Terms};
 
 /// The short text that a target is tried with.
 pub(super) const PROBE: &str = "Is anybody there?";
@@ -166,7 +166,7 @@ impl Prober<'_> {
 
     async fn answers(&self, endpoint: Endpoint, model: Option<&str>, task: Option<&str>) -> bool {
         let body = endpoint.body(model, task, PROBE);
-        let asked = self.client.post(self.url.join(endpoint.path()), body);
+        let asked = self.client.post(self.url.join(endpoint.path()), body, Terms::default());
         let reply = timeout(ANSWER_TIMEOUT, asked).await.ok().and_then(Result::ok);
         reply.is_some_and(|reply| reply.status.is_success())
     }

@@ -48,7 +48,7 @@ use self::process::Process;
 use self::url::BaseUrl;
 use crate::system::memory::MemorySample;
 use crate::system::target::{
-    Failure, FailureKind, MemoryFuture, Prompt, Reply, ReplyFuture, Target, TargetInfo,
+    Failure, FailureKind, MemoryFuture, Prompt, Reply, ReplyFuture, Target, TargetInfo, Terms,
 };
 
 /// Time limit of the short text's answer. A target that exceeds it is measured all the same.
@@ -217,10 +217,10 @@ impl HttpTarget {
         self.scraper.as_ref().and_then(Scraper::fault)
     }
 
-    async fn send_prompt(&self, prompt: &Prompt) -> Result<Reply, Failure> {
+    async fn send_prompt(&self, prompt: &Prompt, terms: Terms) -> Result<Reply, Failure> {
         let _guard = InFlightGuard::begin(&self.in_flight);
         let body = self.endpoint.body(self.model.as_deref(), self.task, prompt.text());
-        match self.client.post(self.uri.clone(), body).await {
+        match self.client.post(self.uri.clone(), body, terms).await {
             Ok(exchange) => interpret(self.endpoint, &exchange, &self.secrets),
             Err(fault) => Err(exchange_failure(&fault, &self.secrets)),
         }
@@ -232,8 +232,8 @@ impl Target for HttpTarget {
         self.info.clone()
     }
 
-    fn send<'a>(&'a self, prompt: &'a Prompt) -> ReplyFuture<'a> {
-        Box::pin(self.send_prompt(prompt))
+    fn send<'a>(&'a self, prompt: &'a Prompt, terms: Terms) -> ReplyFuture<'a> {
+        Box::pin(self.send_prompt(prompt, terms))
     }
 
     fn memory_fault(&self) -> Option<String> {
@@ -313,7 +313,7 @@ async fn probe(
     task: Option<&'static str>,
 ) -> Result<ProbeReport, TargetError> {
     let body = endpoint.body(model, task, PROBE);
-    let asked = prober.client.post(prober.url.join(endpoint.path()), body);
+    let asked = prober.client.post(prober.url.join(endpoint.path()), body, Terms::default());
     let unanswered =
         |outcome| ProbeReport { outcome, token_counts: "not known", version: "not known" };
     let exchange = match timeout(PROBE_TIMEOUT, asked).await {
