@@ -83,6 +83,30 @@ pub enum Error {
         /// The fault, and what was expected.
         message: String,
     },
+    /// A request of a trace is longer than the simulated device takes.
+    #[error(
+        "{origin}: a request has {tokens} tokens; a batch on the simulated {device} has at most {limit}: remove it"
+    )]
+    TraceTooLong {
+        /// The file.
+        origin: String,
+        /// Tokens of the request.
+        tokens: usize,
+        /// The simulated device.
+        device: &'static str,
+        /// Tokens of a batch at most.
+        limit: usize,
+    },
+    /// The costs of a simulation's batches cannot be used.
+    #[error(
+        "--costs {given}: {reason}; give BATCH,TOKEN,SQUARE,SEQUENCE in seconds, such as 9e-4,6e-7,5e-11,3e-6, or a JSON file with the four"
+    )]
+    Costs {
+        /// What was given.
+        given: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The documents of a mixture of lengths are missing or unreadable.
     #[error("cannot read the documents {path}: {source}; give a directory of .txt files, or a file with one document per line", path = path.display())]
     DocumentsUnreadable {

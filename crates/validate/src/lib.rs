@@ -24,6 +24,9 @@
 //! 13. [`run`](mod@run): takes a plan through 4 and 6 to 11, samples memory beside the load and keeps finished cells
 //!     in a journal, so that an interrupted run can be resumed. [`run::edge`] searches for the load that is refused.
 //!
+//! [`simulation`] stands beside them, above 4 and below 12: it sends nothing, but lets the engine's planner and simpler ones
+//! choose batches on a virtual clock.
+//!
 //! [`run()`] runs a plan, [`report::write_reports`] writes its files:
 //!
 //! ```
@@ -95,6 +98,7 @@ pub mod recommend;
 pub mod report;
 pub mod results;
 pub mod run;
+pub mod simulation;
 pub mod stats;
 pub mod system;
 pub mod verdict;

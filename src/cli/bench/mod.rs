@@ -1,8 +1,9 @@
 //! `bench forward`, `attention` and `gemm`: time one part of the engine on synthetic batches, and print each
 //! figure as a share of the device's measured ceiling. Load, queueing and tokenizing are not in these figures;
-//! `validate` measures those. `bench memory` is in `memory`, `bench tokenize` in `tokenize`.
+//! `validate` measures those. `bench memory` is in `memory`, `bench tokenize` in `tokenize`, `bench schedule` in `schedule`.
 
 mod memory;
+mod schedule;
 mod tokenize;
 
 use std::error::Error;
@@ -26,6 +27,7 @@ use super::{CommandResult, say};
 Examples:
   bigbatch bench forward --cells 1x512,8x512 --shares
   bigbatch bench memory
+  bigbatch bench schedule --html schedule.html
   bigbatch bench tokenize --model embedded:pii")]
 pub(crate) struct Bench {
     #[command(subcommand)]
@@ -48,6 +50,8 @@ enum Benchmark {
     Gemm(BenchOptions),
     /// Compare memory allocation strategies on the buffers of real batches
     Memory(memory::MemoryBench),
+    /// Simulate the planner and simpler policies on traces of requests
+    Schedule(schedule::ScheduleBench),
     /// Time a tokenizer on one thread, at its first pass over a text and at later ones
     Tokenize(tokenize::TokenizeBench),
 }
@@ -107,6 +111,7 @@ pub(crate) fn bench(args: Bench) -> CommandResult {
         }
         Benchmark::Gemm(options) => TestBed::start(&options)?.measure_each(&options, gemm),
         Benchmark::Memory(options) => memory::memory(&options),
+        Benchmark::Schedule(options) => schedule::schedule(&options),
         Benchmark::Tokenize(options) => tokenize::tokenize(&options),
     }
 }

@@ -7,7 +7,8 @@
 //! - [`mod@compact`] removes the series that only charts need, for results that are committed;
 //! - [`fill`] puts tables of a run into a page whose prose is written by hand;
 //! - [`comparison`] renders a comparison of two systems;
-//! - [`experiment`] writes the data and the chart of `bench memory`.
+//! - [`experiment`] writes the data and the chart of `bench memory`;
+//! - [`policies`] renders `bench schedule`.
 //!
 //! Strings from a target or a plan are escaped where they are rendered. No figure is computed here: `results.json`
 //! holds all of them.
@@ -22,6 +23,7 @@ pub mod json;
 pub mod markdown;
 mod markup;
 mod method;
+pub mod policies;
 mod sections;
 mod sentences;
 mod tables;

@@ -27,7 +27,8 @@ pub fn render(results: &Results) -> String {
     out
 }
 
-fn table(out: &mut String, table: &Table) {
+/// Appends a table alone.
+pub(super) fn table(out: &mut String, table: &Table) {
     let heads = table.columns.iter().map(|column| column.label.to_owned()).collect();
     let clean = |text: &str| text.replace(char::is_control, "\u{fffd}");
     let fields = |row: &tables::Row| row.fields.iter().map(|field| clean(&field.text)).collect();

@@ -15,6 +15,7 @@ mod memory;
 mod mock;
 mod open;
 mod overall;
+mod policies;
 mod preflight;
 mod refusals;
 mod reports;

@@ -8,6 +8,7 @@ mod recommendations;
 use bigbatch_allocators::MemoryExperiment;
 
 use crate::results::Results;
+use crate::simulation::ScheduleComparison;
 
 use super::markup::Markup;
 use super::sections::Part;
@@ -90,6 +91,17 @@ pub(super) fn strategies(experiment: &MemoryExperiment) -> String {
     let facts = [&experiment.model, &experiment.device, &experiment.dtype];
     header(&mut out, "bigbatch bench memory", title, "", &facts);
     sections::strategies(experiment).into_iter().for_each(|one| blocks::section(&mut out, one));
+    finish(out)
+}
+
+/// Renders the policies of `bench schedule` on a page of their own.
+pub(super) fn policies(comparison: &ScheduleComparison) -> String {
+    let title = "Scheduling policies";
+    let mut out = begin(title);
+    let facts = super::policies::facts(comparison);
+    header(&mut out, "bigbatch bench schedule", title, "", &facts.each_ref());
+    let sections = super::policies::sections(comparison);
+    sections.into_iter().for_each(|one| blocks::section(&mut out, one));
     finish(out)
 }
 
