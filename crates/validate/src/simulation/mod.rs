@@ -2,7 +2,7 @@
 //!
 //! Requests arrive by a trace, the policy chooses batches, and a batch takes the time that a
 //! [`CostModel`](bigbatch_engine::CostModel) predicts. The planner is the engine's own code: its fair clock, its batches, and
-//! the short requests that pass a long batch. What drives it, [`policies`], follows the engine's device loop. Nothing sleeps
+//! the short requests that pass a long batch. What drives it, `policies`, follows the engine's device loop. Nothing sleeps
 //! and no thread is started, so a trace of a minute takes a fraction of a second, and a seed gives the same figures on every
 //! machine.
 //!
