@@ -4,9 +4,12 @@
 //! A short request never waits for a long one in its own batch: none joins a batch in which it would be one that passes.
 //! A long text takes seconds on a CPU and a hundred milliseconds on a GPU. A batch with one runs in slices, and between two of
 //! them requests pass whose work is at most 1 / [`PASSING_ONE_IN`] of that text's and that fit into the device's short lane.
-//! Those that pass together take about [`Turns::passing`], or are one. Afterwards the batch runs for [`Turns::owed`] times as
-//! long as they did, so that it is delayed by a bounded factor. A request that may pass waits for a slice and the turns of
-//! those before it. Batches whose longest text takes less than [`Turns::pausing`] let nobody pass.
+//! Shorter ones pass first. Those that pass together take about [`Turns::passing`], or are one. Afterwards the batch runs for a
+//! multiple of their time ([`Passing::owed`]), so that it is delayed by a bounded factor. A request that may pass waits for a
+//! slice and the turns of those before it. Batches whose longest text takes less than [`Turns::pausing`] let nobody pass.
+//!
+//! Nothing starves: the first in the order of [`super::schedule`] is in the next batch, whatever its length, and a batch that
+//! pauses keeps at least `owed / (1 + owed)` of the device, but for one slice per turn.
 
 use std::time::Duration;
 
@@ -28,6 +31,12 @@ pub struct Turns {
     pub passing: Duration,
     /// How long the batch runs for each second of theirs.
     pub owed: f64,
+    /// The same if others are left that may pass: the lane is too small to keep up with them.
+    pub owed_to_many: f64,
+    /// The same while requests wait that may not pass: each second of theirs delays those too.
+    pub owed_before_others: f64,
+    /// How long a batch is meant to take, unless one request alone takes longer.
+    pub batch: Duration,
 }
 
 impl Turns {
@@ -37,6 +46,9 @@ impl Turns {
         slice: Duration::from_millis(5),
         passing: Duration::from_millis(50),
         owed: 1.0,
+        owed_to_many: 1.0,
+        owed_before_others: 6.0,
+        batch: Duration::from_millis(500),
     };
     /// Those of a GPU.
     pub const GPU: Turns = Turns {
@@ -44,6 +56,9 @@ impl Turns {
         slice: Duration::from_millis(1),
         passing: Duration::from_millis(5),
         owed: 0.6,
+        owed_to_many: 0.2,
+        owed_before_others: 6.0,
+        batch: Duration::from_millis(20),
     };
 }
 
@@ -100,9 +115,14 @@ fn peers(
     turns: Turns,
 ) -> (Vec<usize>, Peers) {
     let mut peers = Peers::new(turns);
+    let (mut together, most) = (0, turns.batch.as_nanos() as u64);
     let chosen = next_batch_of(waiting, limits, |request| {
-        let more = peers.with(costs.nanoseconds(request.tokens));
-        peers = more.unwrap_or(peers);
+        let work = costs.nanoseconds(request.tokens);
+        let in_time = together == 0 || together + work <= most;
+        let more = peers.with(work).filter(|_| in_time);
+        if let Some(more) = more {
+            (peers, together) = (more, together + work);
+        }
         more.is_some()
     });
     (chosen, peers)
@@ -134,14 +154,18 @@ impl Passing {
     /// Returns the indices of the requests to run now, in order of arrival; `None` if none may pass.
     pub fn choose(&self, waiting: &[QueuedRequest]) -> Option<Vec<usize>> {
         let work = |request: &QueuedRequest| self.costs.nanoseconds(request.tokens);
-        let may_pass = |request: &QueuedRequest| {
-            request.tokens <= self.limits.max_batch_tokens && work(request) <= self.nanoseconds_max
-        };
-        let (passing, queued): (Vec<usize>, Vec<QueuedRequest>) = waiting
-            .iter()
-            .enumerate()
-            .filter_map(|(index, request)| may_pass(request).then_some((index, *request)))
-            .unzip();
+        // Those of about the same length in the order of their starts, and shorter ones before longer ones: one that takes a
+        // whole turn would keep many waiting.
+        let mut turns: Vec<usize> =
+            (0..waiting.len()).filter(|&index| self.may_pass(&waiting[index])).collect();
+        turns.sort_by_key(|&index| (work(&waiting[index]).ilog2(), waiting[index].start));
+        let mut queued: Vec<(usize, QueuedRequest)> = turns
+            .into_iter()
+            .zip(0..)
+            .map(|(index, start)| (index, QueuedRequest { start, ..waiting[index] }))
+            .collect();
+        queued.sort_by_key(|(index, _)| *index);
+        let (passing, queued): (Vec<usize>, Vec<QueuedRequest>) = queued.into_iter().unzip();
         let together = self.turns.passing.as_nanos() as u64;
         let mut limits = self.limits;
         let mut chosen = next_batch(&queued, limits);
@@ -154,9 +178,23 @@ impl Passing {
         (!chosen.is_empty()).then(|| chosen.into_iter().map(|index| passing[index]).collect())
     }
 
-    /// Returns how long the batch runs after others had this time.
-    pub fn owed(&self, others: Duration) -> Duration {
-        others.mul_f64(self.turns.owed)
+    /// Returns how long the batch runs for each second of the requests that pass, so many of those that wait.
+    pub fn owed(&self, waiting: &[QueuedRequest], chosen: usize) -> f64 {
+        let Turns { owed, owed_to_many, owed_before_others, .. } = self.turns;
+        let passing = waiting.iter().filter(|request| self.may_pass(request)).count();
+        let held_up = waiting
+            .iter()
+            .any(|request| self.costs.nanoseconds(request.tokens) > self.nanoseconds_max);
+        match (held_up, passing > chosen) {
+            (true, _) => owed_before_others,
+            (false, true) => owed_to_many,
+            (false, false) => owed,
+        }
+    }
+
+    fn may_pass(&self, request: &QueuedRequest) -> bool {
+        request.tokens <= self.limits.max_batch_tokens
+            && self.costs.nanoseconds(request.tokens) <= self.nanoseconds_max
     }
 }
 
@@ -187,6 +225,7 @@ mod tests {
         assert_eq!(chosen(32_768, &[100, 200, 300]), Some(vec![0, 1, 2]));
         assert_eq!(chosen(32_768, &[5000, 200, 3000, 300]), Some(vec![1, 3]), "longer ones wait");
         assert_eq!(chosen(32_768, &[5000]), None);
+        assert_eq!(chosen(32_768, &[2000, 100, 110]), Some(vec![1, 2]), "shorter ones first");
         assert_eq!(chosen(32_768, &[]), None);
     }
 
@@ -199,8 +238,9 @@ mod tests {
                 .map(|(&tokens, start)| QueuedRequest { tokens, start, ..Default::default() })
                 .collect()
         };
-        let batch = |tokens: &[usize]| next_peers(&queue(tokens), limits, &COSTS, Turns::GPU);
-        let full = |tokens: &[usize]| next_full_peers(&queue(tokens), limits, &COSTS, Turns::GPU);
+        let turns = Turns { batch: Duration::from_secs(1), ..Turns::GPU };
+        let batch = |tokens: &[usize]| next_peers(&queue(tokens), limits, &COSTS, turns);
+        let full = |tokens: &[usize]| next_full_peers(&queue(tokens), limits, &COSTS, turns);
         assert_eq!(
             batch(&[32_768, 1024, 8192, 4096, 1024]),
             [0, 2],
@@ -215,6 +255,10 @@ mod tests {
             "the long one would not be in it later either"
         );
         assert_eq!(full(&[32_768, 32_767, 20_000, 1024]), Some(vec![0, 1]));
+        // 20 ms, or one request.
+        let cut = |tokens: &[usize]| next_peers(&queue(tokens), limits, &COSTS, Turns::GPU);
+        assert_eq!(cut(&[9000, 9000, 9000, 1500]), [0, 1, 3]);
+        assert_eq!(cut(&[32_768, 32_768]), [0]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! that pass are launched behind it, the next slice behind them, and they are answered in the next pause. Its large batches
 //! run in slices in any case, because the batch after them is then chosen late.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ pub(super) struct ShortBatches<'a> {
     /// When the long batch was resumed, and how long it has to run before the next short one.
     resumed: Instant,
     owed: Duration,
+    /// How long the batch runs for each second of those that ran last.
+    owed_per_second: f64,
     pub(super) passed: Passed,
 }
 
@@ -42,6 +45,7 @@ impl<'a> ShortBatches<'a> {
             running: None,
             resumed: Instant::now(),
             owed: Duration::ZERO,
+            owed_per_second: 0.0,
             passed: Passed::default(),
         })
     }
@@ -53,7 +57,13 @@ impl<'a> ShortBatches<'a> {
         if self.resumed.elapsed() < self.owed {
             return;
         }
-        let chosen = self.shared.queue.try_take_batch(|waiting| self.passing.choose(waiting));
+        let owed = Cell::new(0.0);
+        let chosen = self.shared.queue.try_take_batch(|waiting| {
+            let chosen = self.passing.choose(waiting)?;
+            owed.set(self.passing.owed(waiting, chosen.len()));
+            Some(chosen)
+        });
+        self.owed_per_second = owed.get();
         let Some(requests) = chosen else { return };
         // A panic fails those that pass, not the batch that pauses.
         let start = AssertUnwindSafe(|| InFlightBatch::start_short(self.shared, device, requests));
@@ -73,6 +83,6 @@ impl<'a> ShortBatches<'a> {
         self.passed.nanoseconds += catch_unwind(finish).unwrap_or_default();
         self.resumed = Instant::now();
         self.passed.time += self.resumed - turn;
-        self.owed = self.passing.owed(self.resumed - turn);
+        self.owed = (self.resumed - turn).mul_f64(self.owed_per_second);
     }
 }

@@ -152,6 +152,8 @@ struct ShortTurns {
     /// When the long batch was resumed, and how long it has to run before the next short one, in seconds.
     resumed: f64,
     owed: f64,
+    /// How long the batch runs for each second of those that ran last.
+    owed_per_second: f64,
 }
 
 impl ShortTurns {
@@ -165,6 +167,7 @@ impl ShortTurns {
             passing: Passing::new(device.short_lane, device.costs, device.turns, longest),
             resumed: clock.now(),
             owed: 0.0,
+            owed_per_second: 0.0,
         })
     }
 
@@ -189,11 +192,16 @@ impl ShortTurns {
         ahead
     }
 
-    fn choose(&self, clock: &mut Clock<'_>) -> Option<Vec<usize>> {
+    fn choose(&mut self, clock: &mut Clock<'_>) -> Option<Vec<usize>> {
         if clock.now() - self.resumed < self.owed {
             return None;
         }
-        clock.take(|waiting| self.passing.choose(waiting))
+        let (passing, owed) = (self.passing, &mut self.owed_per_second);
+        clock.take(|waiting| {
+            let chosen = passing.choose(waiting)?;
+            *owed = passing.owed(waiting, chosen.len());
+            Some(chosen)
+        })
     }
 
     fn run_short(&mut self, clock: &mut Clock<'_>, short: Option<Vec<usize>>) {
@@ -201,7 +209,6 @@ impl ShortTurns {
         let seconds = clock.predict(&short);
         clock.work(seconds);
         clock.answer(&short);
-        let own = std::time::Duration::from_secs_f64(seconds);
-        (self.resumed, self.owed) = (clock.now(), self.passing.owed(own).as_secs_f64());
+        (self.resumed, self.owed) = (clock.now(), seconds * self.owed_per_second);
     }
 }
