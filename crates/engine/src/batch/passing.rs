@@ -35,7 +35,8 @@ pub struct Turns {
     pub owed_to_many: f64,
     /// The same while requests wait that may not pass: each second of theirs delays those too.
     pub owed_before_others: f64,
-    /// How long a batch is meant to take, unless one request alone takes longer.
+    /// How long a batch is meant to take while several flows wait, unless one request alone takes longer: what arrives of one
+    /// flow waits for what others have in it.
     pub batch: Duration,
 }
 
@@ -115,7 +116,9 @@ fn peers(
     turns: Turns,
 ) -> (Vec<usize>, Peers) {
     let mut peers = Peers::new(turns);
-    let (mut together, most) = (0, turns.batch.as_nanos() as u64);
+    let several_flows = waiting.windows(2).any(|pair| pair[0].flow != pair[1].flow);
+    let most = if several_flows { turns.batch.as_nanos() as u64 } else { u64::MAX };
+    let mut together = 0;
     let chosen = next_batch_of(waiting, limits, |request| {
         let work = costs.nanoseconds(request.tokens);
         let in_time = together == 0 || together + work <= most;
@@ -238,9 +241,8 @@ mod tests {
                 .map(|(&tokens, start)| QueuedRequest { tokens, start, ..Default::default() })
                 .collect()
         };
-        let turns = Turns { batch: Duration::from_secs(1), ..Turns::GPU };
-        let batch = |tokens: &[usize]| next_peers(&queue(tokens), limits, &COSTS, turns);
-        let full = |tokens: &[usize]| next_full_peers(&queue(tokens), limits, &COSTS, turns);
+        let batch = |tokens: &[usize]| next_peers(&queue(tokens), limits, &COSTS, Turns::GPU);
+        let full = |tokens: &[usize]| next_full_peers(&queue(tokens), limits, &COSTS, Turns::GPU);
         assert_eq!(
             batch(&[32_768, 1024, 8192, 4096, 1024]),
             [0, 2],
@@ -255,10 +257,15 @@ mod tests {
             "the long one would not be in it later either"
         );
         assert_eq!(full(&[32_768, 32_767, 20_000, 1024]), Some(vec![0, 1]));
-        // 20 ms, or one request.
-        let cut = |tokens: &[usize]| next_peers(&queue(tokens), limits, &COSTS, Turns::GPU);
-        assert_eq!(cut(&[9000, 9000, 9000, 1500]), [0, 1, 3]);
-        assert_eq!(cut(&[32_768, 32_768]), [0]);
+        // With several flows 20 ms, or one request.
+        let of_many = |tokens: &[usize]| {
+            let mut queue = queue(tokens);
+            queue[0].flow.share = 1;
+            next_peers(&queue, limits, &COSTS, Turns::GPU)
+        };
+        assert_eq!(of_many(&[9000, 9000, 9000, 1500]), [0, 1, 3]);
+        assert_eq!(of_many(&[32_768, 32_768]), [0]);
+        assert_eq!(batch(&[32_768, 32_768]), [0, 1]);
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Slicing {
         let slice = Turns::GPU.slice;
         Slicing {
             hurried: slice,
-            usual: slice,
+            usual: 3 * slice,
             // Of products, full and windowed attention on a Hopper card; elements are bound by memory.
             flops_per_second: [5e14, 4e14, 1e14, 5e12],
             each_launch: false,

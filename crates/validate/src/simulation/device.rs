@@ -33,15 +33,15 @@ pub struct SimulatedDevice {
 }
 
 impl SimulatedDevice {
-    /// Returns a GPU. Its costs are placeholders of the order of a fit on an H200 with ModernBERT-base.
+    /// Returns a GPU. Its costs were fitted on an H200 with ModernBERT-base: `docs/perf-log.md`, section 19.
     pub fn gpu() -> SimulatedDevice {
         SimulatedDevice {
             name: "gpu",
             costs: CostModel {
-                batch_seconds: 0.9e-3,
-                token_seconds: 0.57e-6,
-                square_seconds: 4.7e-11,
-                sequence_seconds: 3e-6,
+                batch_seconds: 0.56e-3,
+                token_seconds: 0.539e-6,
+                square_seconds: 5.02e-11,
+                sequence_seconds: 0.0,
             },
             limits: limits(65_536),
             short_lane: limits(8192),
