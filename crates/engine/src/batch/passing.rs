@@ -56,8 +56,8 @@ impl Turns {
         pausing: Duration::from_millis(4),
         slice: Duration::from_millis(1),
         passing: Duration::from_millis(5),
-        owed: 0.6,
-        owed_to_many: 0.2,
+        owed: 0.3,
+        owed_to_many: 0.1,
         owed_before_others: 6.0,
         batch: Duration::from_millis(20),
     };
