@@ -110,7 +110,8 @@ impl CostModel {
     }
 }
 
-/// Sums over batches, of factors divided by the batch's time: the normal equations of the least relative error.
+/// Sums over batches, of factors and times divided by the batch's time: the normal equations of the least relative
+/// error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Sums {
     products: [[f64; TERMS]; TERMS],
@@ -118,10 +119,11 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, size: BatchSize, seconds: f64, weight: f64) {
-        let row = size.factors().map(|factor| factor / seconds);
+    /// Adds a batch. `scale` is the time that its error is relative to.
+    fn add(&mut self, size: BatchSize, seconds: f64, scale: f64, weight: f64) {
+        let row = size.factors().map(|factor| factor / scale);
         for (i, products) in self.products.iter_mut().enumerate() {
-            self.factors[i] += weight * row[i];
+            self.factors[i] += weight * row[i] * seconds / scale;
             for (j, product) in products.iter_mut().enumerate() {
                 *product += weight * row[i] * row[j];
             }
@@ -205,7 +207,8 @@ impl CostFit {
         let mut sums = Sums::default();
         for lengths in [[16, 0], [512, 0], [4096, 0], [32_768, 0], [256, 256]] {
             let size = BatchSize::of(lengths.into_iter().filter(|&tokens| tokens > 0));
-            sums.add(size, guess.predict(size).max(f64::MIN_POSITIVE), GUESS_WEIGHT);
+            let seconds = guess.predict(size).max(f64::MIN_POSITIVE);
+            sums.add(size, seconds, seconds, GUESS_WEIGHT);
         }
         let batches = Sums::default();
         CostFit { guess: sums, batches, count: 0, model: guess, errors: VecDeque::new() }
@@ -222,8 +225,10 @@ impl CostFit {
             }
             self.errors.push_back((self.model.predict(size) / seconds - 1.0) as f32);
         }
+        // Relative to the larger of both, a time that is far too short or too long counts like one batch.
+        let scale = seconds.max(self.model.predict(size));
         let mut batch = Sums::default();
-        batch.add(size, seconds, 1.0);
+        batch.add(size, seconds, scale, 1.0);
         self.batches = self.batches.plus(&batch, KEPT);
         self.count += 1;
         self.fit();
@@ -345,15 +350,18 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_moves_little() {
-        let (mut fit, mut random) = (guess(), fastrand::Rng::with_seed(3));
-        for batch in 0..500 {
-            let size = random_size(&mut random);
-            let stall = if batch % 50 == 49 { 10.0 } else { 0.0 };
-            fit.record(size, TRUE.predict(size) + stall);
+    fn stalls_and_times_that_are_far_too_short_move_little() {
+        for wrong in [10.0, 1e-6] {
+            let (mut fit, mut random) = (guess(), fastrand::Rng::with_seed(3));
+            for batch in 0..500 {
+                let size = random_size(&mut random);
+                let seconds = if batch % 50 == 49 { wrong } else { TRUE.predict(size) };
+                fit.record(size, seconds);
+            }
+            let (size, model) = (BatchSize::of([1024]), fit.model());
+            let ratio = model.predict(size) / TRUE.predict(size);
+            assert!((0.85..1.1).contains(&ratio), "{wrong} s: {ratio} {model:?}");
         }
-        let size = BatchSize::of([1024]);
-        assert!(close(fit.model().predict(size), TRUE.predict(size), 0.06), "{:?}", fit.model());
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) fn device_loop(shared: &Shared, mut device: Device) {
         let full = next_full_peers(waiting, shared.limits, &shared.cost_model(), turns);
         full.or_else(|| (any && !waiting.is_empty()).then(|| choose(waiting)))
     };
-    let mut before = Predecessor { batch: None, free_since: Instant::now(), lost: false };
+    let mut before = Predecessor { batch: None, free: End::now(), lost: false };
     loop {
         let requests = match &before.batch {
             None => match shared.queue.take_batch(choose) {
@@ -61,8 +61,8 @@ pub(super) fn device_loop(shared: &Shared, mut device: Device) {
 /// The batch that the device was given before another one, until it is answered.
 struct Predecessor {
     batch: Option<InFlightBatch>,
-    /// When the batch before it was done.
-    free_since: Instant,
+    /// The end of the batch before it.
+    free: End,
     lost: bool,
 }
 
@@ -70,10 +70,39 @@ impl Predecessor {
     /// Waits for the batch and answers its requests, if that has not been done yet.
     fn finish(&mut self, shared: &Shared, device: &mut Device) {
         if let Some(batch) = self.batch.take() {
-            self.lost |= batch.finish(shared, device, self.free_since);
-            self.free_since = Instant::now();
+            let (end, lost) = batch.finish(shared, device, self.free);
+            self.free = end;
+            self.lost |= lost;
         }
     }
+}
+
+/// Upper limit on the time in which a batch that was done already is found so.
+const WAITED: Duration = Duration::from_micros(50);
+
+/// When the device was done with a batch, as the host knows it.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    at: Instant,
+    /// The host waited for it. Else the device was done at some time before.
+    is_seen: bool,
+}
+
+impl End {
+    fn now() -> End {
+        End { at: Instant::now(), is_seen: true }
+    }
+}
+
+/// Waits for a batch.
+fn wait(
+    device: &mut Device,
+    batch: Result<DeviceBatch, DeviceError>,
+) -> (Result<OutputRows, DeviceError>, End) {
+    let since = Instant::now();
+    let result = batch.and_then(|batch| device.finish_batch(batch));
+    let at = Instant::now();
+    (result, End { at, is_seen: !device.is_asynchronous() || at - since > WAITED })
 }
 
 /// Abandons the queue when dropped.
@@ -155,17 +184,18 @@ impl InFlightBatch {
         self.started
     }
 
-    /// Waits for the batch and answers its requests; returns true if the device is lost. The turn of a batch
-    /// that was started ahead began when the one before it was done, at `free_since`.
-    fn finish(self, shared: &Shared, device: &mut Device, free_since: Instant) -> bool {
+    /// Waits for the batch and answers its requests; returns its end and true if the device is lost. The turn of a
+    /// batch that was started ahead began with the end of the one before it.
+    fn finish(self, shared: &Shared, device: &mut Device, before: End) -> (End, bool) {
         let InFlightBatch { requests, info, size, started, passed, device_batch, .. } = self;
         let copy = device_batch.as_ref().map_or(Duration::ZERO, |batch| batch.copy_in);
-        let result = device_batch.and_then(|batch| device.finish_batch(batch));
+        let (result, end) = wait(device, device_batch);
         shared.on_device.fetch_sub(1, Ordering::Relaxed);
-        let turn = started.max(free_since);
+        let is_ahead = started < before.at;
+        let turn = started.max(before.at);
         *shared.arena.lock().unwrap_or_else(PoisonError::into_inner) = device.arena();
         let lost = |error: &DeviceError| error.is_fatal().then(|| error.to_string());
-        let elapsed = turn.elapsed();
+        let elapsed = end.at.saturating_duration_since(turn);
         let own_time = elapsed.saturating_sub(passed.time);
         if let Err(DeviceError::GivenUp { .. }) = &result {
             shared.watch.batch_given_up();
@@ -187,19 +217,13 @@ impl InFlightBatch {
             let first = requests.iter().map(|request| request.admitted).min();
             shared.backlog.record_batch(passed.nanoseconds + own, first.unwrap_or(turn));
         }
-        let copy = if started < free_since { Duration::ZERO } else { copy };
-        if result.is_ok() {
+        let copy = if is_ahead { Duration::ZERO } else { copy };
+        if result.is_ok() && end.is_seen && (before.is_seen || !is_ahead) {
             record_cost(shared, size, own_time);
         }
         let lost = result.as_ref().is_err_and(DeviceError::is_fatal);
-        answer_all(
-            shared,
-            requests,
-            result,
-            DeviceTimes { turn, copy, done: Instant::now() },
-            info,
-        );
-        lost
+        answer_all(shared, requests, result, DeviceTimes { turn, copy, done: end.at }, info);
+        (end, lost)
     }
 
     /// Waits for a batch that ran while another one paused, since `turn`, and answers its requests. A failure is that of
@@ -211,7 +235,8 @@ impl InFlightBatch {
         let elapsed = turn.elapsed();
         shared.watch.short_batch_finished(info.sequences, info.tokens, elapsed, result.is_err());
         log_end(info, elapsed, result.as_ref().err());
-        if result.is_ok() {
+        // An asynchronous device may have begun it later, and been done earlier, than the host knows.
+        if result.is_ok() && !device.is_asynchronous() {
             record_cost(shared, size, elapsed);
         }
         let done = work(&requests);
