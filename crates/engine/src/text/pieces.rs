@@ -1,4 +1,4 @@
-//! A text in pieces: encodes a text of any length in the memory that one piece takes.
+//! A text in pieces: encodes a text of any length in the memory that a few pieces take.
 //!
 //! The library takes some hundred bytes per byte of text while it encodes, so [`Pieces`] gives it [`Sizes::piece`]
 //! bytes at a time:
@@ -14,7 +14,8 @@
 //! from the cut to the end of the first (`~`). The cut stands only if both have the same tokens there, up to a margin
 //! that is not `sure` because the end of the first piece may have changed it. A piece whose cut does not stand grows
 //! until a cut stands or the text ends, so that a tokenizer that cannot be cut encodes the whole text at once.
-//! [`super::bpe`] knows where words end: a cut between two of them needs no second encoding.
+//! [`super::bpe`] knows where words end: a cut between two of them needs no second encoding, and the pieces between
+//! such cuts are encoded [side by side](side_by_side).
 //!
 //! Why the result is that of the whole text: pre-tokenizers and added tokens are matched from left to right, so two
 //! runs that are at the boundary of a match at the same place go on alike. A word that no piece holds whole is cut
@@ -22,6 +23,9 @@
 //! at the cut is a pair of the first piece. Both need that what lies more than a piece ahead changes no token.
 //! [`super::encode`] uses this for inputs, [`super::tokenize`] for whole texts.
 
+mod side_by_side;
+
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use tokenizers::utils::truncation::TruncationDirection;
@@ -76,6 +80,9 @@ pub(super) struct Pieces<'a> {
     characters: usize,
     /// The next piece, if it was encoded to confirm the cut before it. Then its first token has been returned.
     ahead: Option<Encoded>,
+    /// Pieces before `start` that have not been returned.
+    ready: VecDeque<Piece>,
+    /// Whether no piece begins at `start`.
     finished: bool,
 }
 
@@ -92,16 +99,23 @@ struct Cut {
 
 impl<'a> Pieces<'a> {
     pub(super) fn new(tokenizer: &'a Tokenizer, text: &'a str) -> Pieces<'a> {
-        Pieces { tokenizer, text, start: 0, characters: 0, ahead: None, finished: false }
+        let ready = VecDeque::new();
+        Pieces { tokenizer, text, start: 0, characters: 0, ahead: None, ready, finished: false }
     }
 
     /// Returns whether all pieces have been returned.
     pub(super) fn finished(&self) -> bool {
-        self.finished
+        self.finished && self.ready.is_empty()
     }
 
     /// Encodes the next piece. `None` after the last one; a text has at least one piece.
     pub(super) fn next(&mut self) -> tokenizers::Result<Option<Piece>> {
+        if self.ready.is_empty() && !self.finished {
+            self.encode_row();
+        }
+        if let Some(piece) = self.ready.pop_front() {
+            return Ok(Some(piece));
+        }
         if self.finished {
             return Ok(None);
         }
