@@ -13,6 +13,7 @@ use bigbatch_engine::{Engine, Response};
 
 use super::connections::ConnectionCounters;
 use super::histogram::Histogram;
+use super::lengths::SecondsByLength;
 use super::log_writer::LogWriter;
 use super::unknown_fields::LoggedFields;
 use crate::error::REASONS;
@@ -139,7 +140,7 @@ pub struct ModelCounters {
     /// Seconds per input that its batch took on the device, copies included.
     pub inference_seconds: Histogram,
     /// Seconds per input from submission to response.
-    pub total_seconds: Histogram,
+    pub total_seconds: SecondsByLength,
     /// Batches that failed.
     pub batches_failed: AtomicU64,
     /// Sequences per batch.
@@ -348,7 +349,7 @@ impl ModelCounters {
         self.tokenize_seconds.record(times.tokenize.as_secs_f64());
         self.queue_seconds.record(times.queue.as_secs_f64());
         self.inference_seconds.record((times.copy + times.compute).as_secs_f64());
-        self.total_seconds.record(times.total.as_secs_f64());
+        self.total_seconds.record(answer.tokens, times.total.as_secs_f64());
     }
 
     fn new() -> ModelCounters {
@@ -365,7 +366,7 @@ impl ModelCounters {
             tokenize_seconds: Histogram::seconds(),
             queue_seconds: Histogram::seconds(),
             inference_seconds: Histogram::seconds(),
-            total_seconds: Histogram::seconds(),
+            total_seconds: SecondsByLength::new(),
             batch_sequences: Histogram::counts(),
             batch_tokens: Histogram::counts(),
             batch_seconds: Histogram::seconds(),

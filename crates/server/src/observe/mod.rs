@@ -1,7 +1,7 @@
 //! Counters of the server: requests by route, refusals by reason, stages and batches by model, connections; and the
 //! bounds of its log. `history` has the last hour.
 //!
-//! `counters` holds them, `connections` those of connections, and `histogram` is their histogram. `prometheus` renders
+//! `counters` holds them, `connections` those of connections, `histogram` is their histogram, and `lengths` has one per class of lengths. `prometheus` renders
 //! them for `/metrics`; the dashboard's JSON is in `pages`. `log_writer` writes lines without ever blocking, `log_rate`
 //! limits those about refusals. Nothing here holds the content of a request; `unknown_fields` holds names of fields.
 
@@ -9,6 +9,7 @@ mod connections;
 mod counters;
 mod histogram;
 pub(crate) mod history;
+mod lengths;
 mod log_rate;
 mod log_writer;
 pub(crate) mod prometheus;
@@ -22,6 +23,7 @@ pub use counters::{
 };
 pub(crate) use counters::{OTHER, load};
 pub use histogram::{Histogram, Snapshot};
+pub use lengths::SecondsByLength;
 pub use log_rate::LogRate;
 pub(crate) use log_rate::OutcomeRates;
 pub use log_writer::LogWriter;

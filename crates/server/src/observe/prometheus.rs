@@ -32,7 +32,7 @@ pub(crate) fn page(models: &Models, counters: &Counters, host: &HostMemory) -> S
     page.text
 }
 
-type Hist = fn(&ModelCounters) -> &Histogram;
+type Hist = fn(&ModelCounters) -> Snapshot;
 type Count = fn(&ModelCounters) -> &AtomicU64;
 type ModelRows<'a> = [(&'a ServedModel, Arc<ModelCounters>)];
 
@@ -136,17 +136,17 @@ fn te_inputs(models: &ModelRows, page: &mut Page) {
         models
             .iter()
             .filter(|(served, _)| kinds(served.kind))
-            .map(|(_, stages)| pick(stages).snapshot())
+            .map(|(_, stages)| pick(stages))
             .reduce(|all, more| all.and(&more))
             .unwrap_or_else(|| Histogram::seconds().snapshot())
     };
     let all: fn(ModelKind) -> bool = |_| true;
     let predict: fn(ModelKind) -> bool = |kind| !kind.embeds();
     let stage: [(&str, Hist); 4] = [
-        ("tokenization_duration", |s| &s.tokenize_seconds),
-        ("queue_duration", |s| &s.queue_seconds),
-        ("inference_duration", |s| &s.inference_seconds),
-        ("duration", |s| &s.total_seconds),
+        ("tokenization_duration", |s| s.tokenize_seconds.snapshot()),
+        ("queue_duration", |s| s.queue_seconds.snapshot()),
+        ("inference_duration", |s| s.inference_seconds.snapshot()),
+        ("duration", |s| s.total_seconds.snapshot()),
     ];
     for (prefix, kinds) in
         [("te_request", all), ("te_embed", ModelKind::embeds), ("te_predict", predict)]
@@ -178,11 +178,11 @@ fn te_inputs(models: &ModelRows, page: &mut Page) {
         }
     }
     page.head("te_request_input_length", "histogram", "Tokens per input.");
-    page.histogram("te_request_input_length", "", &merged(|s| &s.length, all));
+    page.histogram("te_request_input_length", "", &merged(|s| s.length.snapshot(), all));
     page.head("te_batch_next_size", "histogram", "Sequences per batch.");
-    page.histogram("te_batch_next_size", "", &merged(|s| &s.batch_sequences, all));
+    page.histogram("te_batch_next_size", "", &merged(|s| s.batch_sequences.snapshot(), all));
     page.head("te_batch_next_tokens", "histogram", "Tokens per batch.");
-    page.histogram("te_batch_next_tokens", "", &merged(|s| &s.batch_tokens, all));
+    page.histogram("te_batch_next_tokens", "", &merged(|s| s.batch_tokens.snapshot(), all));
     let waiting: usize = models.iter().map(|(served, _)| served.engine.in_flight()).sum();
     page.single("te_queue_size", "gauge", "Inputs admitted and not yet answered.", waiting);
 }
@@ -208,14 +208,26 @@ fn stages(models: &ModelRows, page: &mut Page) {
     page.head("bigbatch_stage_seconds", "histogram", "Seconds per input and stage.");
     for (served, stages) in models {
         let all = [
-            ("tokenize", &stages.tokenize_seconds),
-            ("queue", &stages.queue_seconds),
-            ("inference", &stages.inference_seconds),
-            ("total", &stages.total_seconds),
+            ("tokenize", stages.tokenize_seconds.snapshot()),
+            ("queue", stages.queue_seconds.snapshot()),
+            ("inference", stages.inference_seconds.snapshot()),
+            ("total", stages.total_seconds.snapshot()),
         ];
-        for (stage, histogram) in all {
+        for (stage, seconds) in all {
             let labels = format!("{},stage=\"{stage}\"", model(served));
-            page.histogram("bigbatch_stage_seconds", &labels, &histogram.snapshot());
+            page.histogram("bigbatch_stage_seconds", &labels, &seconds);
+        }
+    }
+    page.head(
+        "bigbatch_input_seconds",
+        "histogram",
+        "Seconds per input from submission to response, by the upper end of its class of lengths in tokens.",
+    );
+    for (served, stages) in models {
+        for (end, seconds) in stages.total_seconds.classes() {
+            let end = end.map_or("+Inf".into(), |end| end.to_string());
+            let labels = format!("{},tokens_max=\"{end}\"", model(served));
+            page.histogram("bigbatch_input_seconds", &labels, &seconds);
         }
     }
     page.head("bigbatch_queue_size", "gauge", "Inputs admitted and not yet answered.");
@@ -280,14 +292,16 @@ fn costs(models: &ModelRows, page: &mut Page) {
 
 fn batches(models: &ModelRows, page: &mut Page) {
     let histograms: [(&str, &str, Hist); 3] = [
-        ("bigbatch_batch_sequences", "Sequences per batch.", |s| &s.batch_sequences),
-        ("bigbatch_batch_tokens", "Tokens per batch.", |s| &s.batch_tokens),
-        ("bigbatch_batch_seconds", "Seconds on the device per batch.", |s| &s.batch_seconds),
+        ("bigbatch_batch_sequences", "Sequences per batch.", |s| s.batch_sequences.snapshot()),
+        ("bigbatch_batch_tokens", "Tokens per batch.", |s| s.batch_tokens.snapshot()),
+        ("bigbatch_batch_seconds", "Seconds on the device per batch.", |s| {
+            s.batch_seconds.snapshot()
+        }),
     ];
     for (name, help, pick) in histograms {
         page.head(name, "histogram", help);
         for (served, stages) in models {
-            page.histogram(name, &model(served), &pick(stages).snapshot());
+            page.histogram(name, &model(served), &pick(stages));
         }
     }
     page.head(

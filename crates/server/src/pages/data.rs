@@ -72,6 +72,16 @@ struct ModelData {
     arena_used_bytes: u64,
     memory_plan: MemoryPlan,
     stages: StagesData,
+    /// Ascending.
+    lengths: Vec<LengthData>,
+}
+
+/// The inputs of one class of lengths.
+#[derive(Serialize)]
+struct LengthData {
+    /// Tokens of the longest; `null` for the last class.
+    tokens_max: Option<usize>,
+    seconds: Buckets,
 }
 
 #[derive(Serialize)]
@@ -209,6 +219,11 @@ fn model(served: &ServedModel, stages: &ModelCounters) -> ModelData {
             batch_tokens: buckets(stages.batch_tokens.snapshot()),
             batch_seconds: buckets(stages.batch_seconds.snapshot()),
         },
+        lengths: stages
+            .total_seconds
+            .classes()
+            .map(|(tokens_max, seconds)| LengthData { tokens_max, seconds: buckets(seconds) })
+            .collect(),
     }
 }
 

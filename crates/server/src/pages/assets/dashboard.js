@@ -76,6 +76,7 @@ function show(now) {
   headline(now, within);
   drawCharts();
   latencies(now, within);
+  lengths(within);
   stages(within);
   batches(now, within);
   find("memory").replaceChildren(process(now.memory), ...now.models.map(arena));
@@ -121,6 +122,18 @@ function latencies(now, within) {
     return [model.name, per(of.answered), per(of.tokens), ...times, { number: count(model.in_flight) }];
   };
   rows(find("latencies"), now.models.map(row), "No models.");
+}
+
+function lengths(within) {
+  const classes = within.models[0]?.lengths ?? [];
+  const row = ({ tokens_max: end }, index) => {
+    const from = index > 0 ? classes[index - 1].tokens_max + 1 : 1;
+    const seconds = merge(within.models.map((model) => model.lengths[index].seconds));
+    const times = [0.5, 0.95, 0.99].map((q) => ({ number: duration(quantile(seconds, q)) }));
+    const per = { number: within.seconds > 0 ? rate(seconds.count / within.seconds) : "–" };
+    return [end === null ? `${count(from)} and more` : `${count(from)} to ${count(end)}`, per, ...times];
+  };
+  rows(find("lengths"), classes.map(row), "No models.");
 }
 
 function stages(within) {

@@ -41,8 +41,12 @@ export function difference(now, then) {
   return {
     seconds: now.uptime_s - (then?.uptime_s ?? 0),
     models: now.models.map((model) => {
-      const stages = before("models", "name", model)?.stages;
-      return { name: model.name, stages: less(model.stages, stages) };
+      const old = before("models", "name", model);
+      const lengths = model.lengths.map((one, index) => ({
+        tokens_max: one.tokens_max,
+        seconds: old ? without(one.seconds, old.lengths[index].seconds) : one.seconds,
+      }));
+      return { name: model.name, stages: less(model.stages, old?.stages), lengths };
     }),
     routes: now.routes.map((route) => less(route, before("routes", "route", route))),
   };
