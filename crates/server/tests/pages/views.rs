@@ -482,7 +482,8 @@ fn percentiles_are_of_the_window() {
            const one = (n) => ({ count: n, sum: n * 2, buckets: [[0, 1, n]] });
            const two = { count: 10, sum: 60, buckets: [[0, 1, 5], [4, 8, 5]] };
            const answer = (uptime_s, tokens, seconds, started_unix_s = 1) =>
-             ({ started_unix_s, uptime_s, models: [{ name: 'm', stages: { tokens, seconds } }], routes: [] });
+             ({ started_unix_s, uptime_s, routes: [],
+               models: [{ name: 'm', stages: { tokens, seconds }, lengths: [{ tokens_max: 9, seconds }] }] });
            const changed = difference(answer(12, 50, two), answer(10, 20, one(5)));
            const seen = new Window(60);
            for (const at of [10, 12, 14, 100, 102]) seen.add(answer(at, at * 3, one(at)));
@@ -492,6 +493,7 @@ fn percentiles_are_of_the_window() {
              seconds: changed.seconds,
              tokens: changed.models[0].stages.tokens,
              buckets: changed.models[0].stages.seconds.buckets,
+             lengths: changed.models[0].lengths,
              p50: quantile(two, 0.5), p55: quantile(two, 0.55), p100: quantile(two, 1),
              none: quantile({ count: 0, sum: 0, buckets: [] }, 0.5),
              mean: mean(merge([two, one(10)])),
@@ -504,6 +506,7 @@ fn percentiles_are_of_the_window() {
         found,
         json!({
             "seconds": 2, "tokens": 30, "buckets": [[4, 8, 5]],
+            "lengths": [{"tokens_max": 9, "seconds": {"count": 5, "sum": 50, "buckets": [[4, 8, 5]]}}],
             "p50": 1, "p55": 4.8, "p100": 8, "none": null, "mean": 4,
             "past": [2, 6], "restarted": 1,
         })
