@@ -68,7 +68,7 @@ fn bench_memory_replays_the_same_batches_through_every_strategy() {
 fn bench_tokenize_times_the_first_pass_and_later_ones() {
     let args = ["bench", "tokenize", "--repeats", "2"];
     let table = bigbatch(args).output();
-    for piece in ["encoder: bigbatch", "first", "later", "M tokens/s"] {
+    for piece in ["encoder: bigbatch", "first", "later", "at once", "M tokens/s"] {
         assert!(table.contains(piece), "{piece} in {table}");
     }
     let scratch = Scratch::new();
