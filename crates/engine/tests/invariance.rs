@@ -60,6 +60,19 @@ fn slices_with_short_batches_in_between() {
     }
 }
 
+/// Blocks of few keys at the end of a sequence, which the last queries of a slice visit alone.
+#[test]
+fn slices_of_sequences_of_any_length() {
+    for tokens in (513..535).chain([641, 650]) {
+        let mut device = device(TaskKind::Embed, 1);
+        let batch = pack(&[ids(tokens, 1)], &Rows::All);
+        let alone = device.forward(&batch).unwrap();
+        let slices =
+            device.start_batch_in_slices(&batch, &mut |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!(device.finish_batch(slices).unwrap(), alone, "{tokens} tokens");
+    }
+}
+
 #[test]
 fn a_batch_that_is_given_up_leaves_the_device_usable() {
     let mut device = device(TaskKind::Embed, 1);

@@ -12,16 +12,18 @@ use gemm_common::Parallelism;
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::gemm::{Operand, Output, Size, multiply};
+use super::gemm::{Operand, Output, Size, min_rows, multiply};
 use super::math::exp_nonpositive;
 
 /// Queries per task of the thread pool, at most.
 pub(crate) const QUERIES: usize = 64;
-/// Queries of the parts that a task of full attention can be divided into. Products of so many rows sum as those of
-/// [`QUERIES`] do; see [`min_rows`](super::min_rows).
+/// Queries of the parts that a task of full attention can be divided into. Products of so many rows with [`KEYS_LEAST`]
+/// columns or more sum as those of [`QUERIES`] do; see [`min_rows`].
 pub(crate) const QUERY_STEP: usize = 16;
 /// Keys visited at a time.
 const KEYS: usize = 256;
+/// Keys visited at a time at least, but where there are fewer.
+const KEYS_LEAST: usize = 18;
 
 /// The dimensions that all tasks of a launch share.
 #[derive(Clone, Copy)]
@@ -71,16 +73,12 @@ struct QueryBlock {
 }
 
 /// Iterates over the first query and the number of queries of each block of a sequence of `len` tokens that has queries
-/// among `wanted`. Windows begin at a block's first query, so blocks of windowed attention are not divided; nor is the
-/// last block of a sequence, whose parts could be too small.
-fn blocks(
-    len: usize,
-    wanted: Range<usize>,
-    window: Option<usize>,
-) -> impl Iterator<Item = (usize, usize)> {
+/// among `wanted`. Blocks that are not to be divided have all of theirs where the first of them is wanted; so has the last
+/// block of a sequence, whose parts could be too small.
+fn blocks(len: usize, wanted: Range<usize>, divided: bool) -> impl Iterator<Item = (usize, usize)> {
     (0..len).step_by(QUERIES).filter_map(move |first| {
         let queries = QUERIES.min(len - first);
-        if window.is_some() || queries < QUERIES {
+        if !divided || queries < QUERIES {
             return wanted.contains(&first).then_some((first, queries));
         }
         let parts = (first..first + QUERIES).step_by(QUERY_STEP);
@@ -88,6 +86,22 @@ fn blocks(
         let start = parts.next()?;
         let end = parts.next_back().unwrap_or(start) + QUERY_STEP;
         Some((start, end - start))
+    })
+}
+
+/// Iterates over the first key and the number of keys of each block. None is so small that the products of some queries
+/// with it would sum in another order than those of more.
+fn key_blocks(keys: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+    let mut first = keys.start;
+    std::iter::from_fn(move || {
+        let at = first;
+        let count = match keys.end - at {
+            0 => return None,
+            left if left > KEYS && left < KEYS + KEYS_LEAST => left - KEYS_LEAST,
+            left => left.min(KEYS),
+        };
+        first += count;
+        Some((at, count))
     })
 }
 
@@ -108,11 +122,14 @@ pub(super) fn attention(
     scratch: &ScratchPool,
 ) {
     let mut tasks = Vec::new();
+    let dim = shape.hidden / shape.heads;
+    // Windows begin at a block's first query, and the products of few queries with narrow values sum in another order.
+    let divided = shape.window.is_none() && min_rows(dim) <= QUERY_STEP;
     for pair in cu_seqlens.windows(2) {
         let sequence = (pair[0] as usize, pair[1] as usize);
         let own = |row: usize| row.saturating_sub(sequence.0);
         let wanted = own(queries.start)..own(queries.end);
-        for (first, queries) in blocks(sequence.1 - sequence.0, wanted, shape.window) {
+        for (first, queries) in blocks(sequence.1 - sequence.0, wanted, divided) {
             tasks.extend((0..shape.heads).map(|head| QueryBlock {
                 sequence,
                 head,
@@ -122,7 +139,6 @@ pub(super) fn attention(
         }
     }
     assert!(out.len() == cu_seqlens.last().map_or(0, |&t| t as usize) * shape.hidden);
-    let dim = shape.hidden / shape.heads;
     let tiles: Vec<(QueryBlock, OutputTile)> = tasks
         .into_iter()
         .map(|task| {
@@ -156,8 +172,7 @@ fn run(qkv: &[f32], out: OutputTile, task: &QueryBlock, shape: Shape, scratch: &
     let row = |position: usize, part: usize| {
         &qkv[(start + position) * stride + part * shape.hidden + task.head * dim..]
     };
-    for first_key in (low..high).step_by(KEYS) {
-        let keys = KEYS.min(high - first_key);
+    for (first_key, keys) in key_blocks(low..high) {
         let rows_of = |position, part| Operand {
             start: row(position, part).as_ptr(),
             row_stride: stride,
@@ -236,5 +251,24 @@ fn fold_block(scores: &mut [f32], sums: &mut [f32], max: &mut f32, total: &mut f
     *max = new_max;
     if rescale != 1.0 {
         sums.iter_mut().for_each(|s| *s *= rescale);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_of_keys_are_in_order_and_none_is_small() {
+        for keys in 1..1500 {
+            let mut next = 7;
+            for (first, count) in key_blocks(7..7 + keys) {
+                assert_eq!(first, next);
+                assert!((KEYS_LEAST.min(keys)..=KEYS).contains(&count), "{count} of {keys}");
+                next += count;
+            }
+            assert_eq!(next, 7 + keys);
+        }
+        assert!(min_rows(KEYS_LEAST) <= QUERY_STEP && min_rows(KEYS_LEAST - 1) > QUERY_STEP);
     }
 }
