@@ -20,6 +20,11 @@ use super::schedule::{QueuedRequest, next_batch, next_batch_of};
 /// Requests pass a text that has this many times their work.
 const PASSING_ONE_IN: u64 = 8;
 
+/// Returns whether a request of so many nanoseconds may pass another one that pauses.
+pub fn passes(nanoseconds: u64, long_nanoseconds: u64) -> bool {
+    nanoseconds <= long_nanoseconds / PASSING_ONE_IN
+}
+
 /// How long the turns on a device are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Turns {
@@ -80,7 +85,7 @@ impl Peers {
     /// Returns the peers with one more request, if it is one.
     fn with(self, nanoseconds: u64) -> Option<Peers> {
         let (least, most) = (self.least.min(nanoseconds), self.most.max(nanoseconds));
-        let are_peers = most < self.pausing_nanoseconds || least > most / PASSING_ONE_IN;
+        let are_peers = most < self.pausing_nanoseconds || !passes(least, most);
         are_peers.then_some(Peers { least, most, ..self })
     }
 }
@@ -137,8 +142,8 @@ pub struct Passing {
     limits: Limits,
     costs: CostModel,
     turns: Turns,
-    /// Upper limit on the work of a request that passes; 0 if none does.
-    nanoseconds_max: u64,
+    /// The work of its longest text, in nanoseconds, if it pauses.
+    longest: Option<u64>,
 }
 
 impl Passing {
@@ -150,8 +155,7 @@ impl Passing {
         longest_nanoseconds: u64,
     ) -> Passing {
         let pauses = u128::from(longest_nanoseconds) >= turns.pausing.as_nanos();
-        let nanoseconds_max = if pauses { longest_nanoseconds / PASSING_ONE_IN } else { 0 };
-        Passing { limits, costs, turns, nanoseconds_max }
+        Passing { limits, costs, turns, longest: pauses.then_some(longest_nanoseconds) }
     }
 
     /// Returns the indices of the requests to run now, in order of arrival; `None` if none may pass.
@@ -185,9 +189,7 @@ impl Passing {
     pub fn owed(&self, waiting: &[QueuedRequest], chosen: usize) -> f64 {
         let Turns { owed, owed_to_many, owed_before_others, .. } = self.turns;
         let passing = waiting.iter().filter(|request| self.may_pass(request)).count();
-        let held_up = waiting
-            .iter()
-            .any(|request| self.costs.nanoseconds(request.tokens) > self.nanoseconds_max);
+        let held_up = waiting.iter().any(|request| !self.is_short(request));
         match (held_up, passing > chosen) {
             (true, _) => owed_before_others,
             (false, true) => owed_to_many,
@@ -196,8 +198,11 @@ impl Passing {
     }
 
     fn may_pass(&self, request: &QueuedRequest) -> bool {
-        request.tokens <= self.limits.max_batch_tokens
-            && self.costs.nanoseconds(request.tokens) <= self.nanoseconds_max
+        request.tokens <= self.limits.max_batch_tokens && self.is_short(request)
+    }
+
+    fn is_short(&self, request: &QueuedRequest) -> bool {
+        self.longest.is_some_and(|long| passes(self.costs.nanoseconds(request.tokens), long))
     }
 }
 

@@ -10,14 +10,16 @@
 //! A request is admitted if the work ahead of it and its own would be done within [`USABLE_SHARE`] of its time limit. Ahead
 //! of it is what its flow has admitted already, and as much of each other flow of its priority; for one of
 //! [`Priority::Batch`](crate::batch::Priority::Batch) all interactive work, too. So a client with much work does not cause that of others to be refused.
+//! Nor does a request wait for long ones that it may pass ([`crate::batch::passing`]), but for the time that they are owed.
 //! Inputs after a request's first may take half of that, and count for no more even if an idle
 //! engine accepted more: they wait for slots, so that requests that begin find room beside a large one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::batch::Flow;
+use crate::batch::passing::{Turns, passes};
 use crate::error::RequestError;
 
 /// Share of a time limit that predicted work may fill. The rest is for errors of the prediction.
@@ -44,12 +46,14 @@ pub(super) fn to_duration(seconds: f64) -> Duration {
 #[derive(Default)]
 pub(super) struct Backlog {
     state: Mutex<State>,
+    /// Those of a device on which short requests pass long ones.
+    turns: Option<Turns>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Nanoseconds admitted and not done, of the flows that have any.
-    outstanding: HashMap<Flow, WorkTime>,
+    /// Nanoseconds admitted and not done, of the flows that have any, by the nanoseconds of the least input of each class.
+    outstanding: HashMap<Flow, BTreeMap<u64, WorkTime>>,
     speed: Speed,
     /// The pace until batches show it.
     assumed_pace: Option<f64>,
@@ -95,17 +99,21 @@ impl WorkTime {
 }
 
 impl State {
-    fn add(&mut self, flow: Flow, more: WorkTime) {
+    fn add(&mut self, flow: Flow, class: u64, more: WorkTime) {
         if more != WorkTime::default() {
-            let outstanding = self.outstanding.entry(flow).or_default();
+            let outstanding = self.outstanding.entry(flow).or_default().entry(class).or_default();
             *outstanding = outstanding.plus(more);
         }
     }
 
-    fn subtract(&mut self, flow: Flow, done: WorkTime) {
-        let Some(outstanding) = self.outstanding.get_mut(&flow) else { return };
+    fn subtract(&mut self, flow: Flow, class: u64, done: WorkTime) {
+        let Some(classes) = self.outstanding.get_mut(&flow) else { return };
+        let Some(outstanding) = classes.get_mut(&class) else { return };
         *outstanding = outstanding.minus(done);
         if *outstanding == WorkTime::default() {
+            classes.remove(&class);
+        }
+        if classes.is_empty() {
             self.outstanding.remove(&flow);
         }
     }
@@ -116,22 +124,40 @@ impl State {
     }
 
     fn all(&self) -> WorkTime {
-        self.outstanding.values().copied().fold(WorkTime::default(), WorkTime::plus)
+        let works = self.outstanding.values().flat_map(BTreeMap::values);
+        works.copied().fold(WorkTime::default(), WorkTime::plus)
     }
 
-    /// Returns what is done by the time that `more` of a flow is done, which has its turn after the flow's other work.
-    fn until(&self, flow: Flow, more: WorkTime) -> WorkTime {
+    /// Returns what is done by the time that `more` of a flow is done, which has its turn after the flow's other work, but
+    /// before the work that it passes: that is owed `owed` times what passes.
+    fn until(
+        &self,
+        flow: Flow,
+        more: WorkTime,
+        passes: impl Fn(u64) -> bool,
+        owed: f64,
+    ) -> WorkTime {
         let (mut before, mut beside, mut flows) = (WorkTime::default(), more, 0_u128);
-        for (other, work) in &self.outstanding {
+        let (mut own, mut passed) = (more, WorkTime::default());
+        for (other, classes) in &self.outstanding {
+            let mut work = WorkTime::default();
+            for (&class, &of_class) in classes {
+                let sum = if passes(class) { &mut passed } else { &mut work };
+                *sum = sum.plus(of_class);
+            }
             if other.priority == flow.priority {
-                beside = beside.plus(*work);
-                flows += u128::from(*other != flow);
+                beside = beside.plus(work);
+                flows += u128::from(*other != flow && work != WorkTime::default());
             } else if other.priority < flow.priority {
-                before = before.plus(*work);
+                before = before.plus(work);
+            }
+            if *other == flow {
+                own = own.plus(work);
             }
         }
-        let own = self.outstanding.get(&flow).copied().unwrap_or_default().plus(more);
-        own.times_up_to(flows + 1, beside).plus(before)
+        let mut until = own.times_up_to(flows + 1, beside).plus(before);
+        until.first += passed.all().min((until.all() as f64 * owed) as u128);
+        until
     }
 }
 
@@ -206,21 +232,45 @@ impl Backlog {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns an empty backlog for a device with these turns, if short requests pass long ones there.
+    pub(super) fn new(turns: Option<Turns>) -> Backlog {
+        Backlog { turns, ..Backlog::default() }
+    }
+
+    /// Returns the class of an input of so many nanoseconds: at most those, or 0 for one that nobody passes.
+    fn class(&self, nanoseconds: u64) -> u64 {
+        let pauses = |turns: Turns| u128::from(nanoseconds) >= turns.pausing.as_nanos();
+        if self.turns.is_some_and(pauses) { 1 << nanoseconds.ilog2() } else { 0 }
+    }
+
+    /// Counts the work of one input.
+    fn work(
+        self: &Arc<Backlog>,
+        state: &mut State,
+        nanoseconds: u64,
+        flow: Flow,
+        further: bool,
+    ) -> Work {
+        let class = self.class(nanoseconds);
+        state.add(flow, class, WorkTime::new(nanoseconds, further));
+        Work { backlog: self.clone(), flow, nanoseconds, class, further }
+    }
+
     /// Adds work without asking whether it can be done in time.
     pub(super) fn add(self: &Arc<Backlog>, nanoseconds: u64, flow: Flow) -> Work {
-        self.state().add(flow, WorkTime::new(nanoseconds, false));
-        Work { backlog: self.clone(), flow, nanoseconds, further: false }
+        self.work(&mut self.state(), nanoseconds, flow, false)
     }
 
     /// Reserves the time for a request's first input and for all others, if everything can be done within `limit`, if
-    /// nothing else waits, or if the speed is not known yet.
+    /// nothing else waits, or if the speed is not known yet. `longest` is the work of the longest input if that fits where
+    /// short requests run that pass others.
     ///
     /// # Errors
     /// [`RequestError::WaitTooLong`], [`RequestError::TooMuchWork`].
     pub(super) fn reserve(
         self: &Arc<Backlog>,
-        first: u64,
-        further: u64,
+        [first, further]: [u64; 2],
+        longest: Option<u64>,
         limit: Duration,
         flow: Flow,
     ) -> Result<Reservation, RequestError> {
@@ -231,7 +281,9 @@ impl Backlog {
         {
             let usable = limit.as_secs_f64() * USABLE_SHARE;
             let usable_further = usable * FURTHER_SHARE;
-            let until = state.until(flow, more);
+            let may_pass = |class| class > 0 && longest.is_some_and(|own| passes(own, class));
+            let owed = self.turns.map_or(0.0, |turns| turns.owed_before_others);
+            let until = state.until(flow, more, may_pass, owed);
             let wait_further = until.further as f64 / speed;
             let wait = until.first as f64 / speed + wait_further.min(usable_further);
             if further > 0 && wait_further > usable_further {
@@ -243,10 +295,13 @@ impl Backlog {
                 return Err(RequestError::WaitTooLong { wait, limit });
             }
         }
-        state.add(flow, more);
-        let work =
-            |nanoseconds, further| Work { backlog: self.clone(), flow, nanoseconds, further };
-        Ok(Reservation { first: Some(work(first, false)), further: work(further, true) })
+        let first = self.work(&mut state, first, flow, false);
+        // Of several inputs, which are none that others pass together.
+        let class = 0;
+        state.add(flow, class, WorkTime::new(further, true));
+        let further =
+            Work { backlog: self.clone(), flow, nanoseconds: further, class, further: true };
+        Ok(Reservation { first: Some(first), further })
     }
 
     /// Takes the predicted times for real ones until batches show the pace.
@@ -281,6 +336,8 @@ pub(crate) struct Work {
     backlog: Arc<Backlog>,
     flow: Flow,
     nanoseconds: u64,
+    /// As [`Backlog::class`].
+    class: u64,
     further: bool,
 }
 
@@ -291,18 +348,21 @@ impl Work {
 
     /// Corrects a prediction.
     pub(super) fn set(&mut self, nanoseconds: u64) {
+        let class = self.backlog.class(nanoseconds);
         let mut state = self.backlog.state();
-        state.subtract(self.flow, WorkTime::new(self.nanoseconds, self.further));
-        state.add(self.flow, WorkTime::new(nanoseconds, self.further));
+        state.subtract(self.flow, self.class, WorkTime::new(self.nanoseconds, self.further));
+        state.add(self.flow, class, WorkTime::new(nanoseconds, self.further));
         drop(state);
-        self.nanoseconds = nanoseconds;
+        (self.nanoseconds, self.class) = (nanoseconds, class);
     }
 
-    /// Takes up to so many nanoseconds out of it.
+    /// Takes up to so many nanoseconds out of it, for one input.
     fn split(&mut self, nanoseconds: u64) -> Work {
         let nanoseconds = nanoseconds.min(self.nanoseconds);
+        let mut state = self.backlog.state();
+        state.subtract(self.flow, self.class, WorkTime::new(nanoseconds, self.further));
         self.nanoseconds -= nanoseconds;
-        Work { backlog: self.backlog.clone(), flow: self.flow, nanoseconds, further: self.further }
+        self.backlog.work(&mut state, nanoseconds, self.flow, self.further)
     }
 }
 
@@ -389,12 +449,13 @@ mod tests {
     #[test]
     fn a_request_is_refused_if_all_work_would_take_more_than_four_fifths_of_its_limit() {
         let backlog = at_100_per_second();
-        let first = backlog.reserve(5000, 0, LIMIT, Flow::default()).expect("nothing else waits");
-        assert!(is_late(backlog.reserve(1, 0, LIMIT, Flow::default())));
+        let first =
+            backlog.reserve([5000, 0], None, LIMIT, Flow::default()).expect("nothing else waits");
+        assert!(is_late(backlog.reserve([1, 0], None, LIMIT, Flow::default())));
         drop(first);
-        let _most = backlog.reserve(790, 0, LIMIT, Flow::default()).expect("7.9 s");
-        assert!(is_late(backlog.reserve(20, 0, LIMIT, Flow::default())));
-        let _last = backlog.reserve(5, 0, LIMIT, Flow::default()).expect("8 s");
+        let _most = backlog.reserve([790, 0], None, LIMIT, Flow::default()).expect("7.9 s");
+        assert!(is_late(backlog.reserve([20, 0], None, LIMIT, Flow::default())));
+        let _last = backlog.reserve([5, 0], None, LIMIT, Flow::default()).expect("8 s");
         let wait = backlog.predict_wait().expect("batches have run").as_secs_f64();
         assert!((7.9..8.0).contains(&wait), "{wait}");
     }
@@ -402,13 +463,14 @@ mod tests {
     #[test]
     fn inputs_after_the_first_leave_half_of_the_time_to_other_requests() {
         let backlog = at_100_per_second();
-        let _large = backlog.reserve(10, 5000, LIMIT, Flow::default()).expect("nothing else waits");
-        let refused = backlog.reserve(10, 1, LIMIT, Flow::default()).map(drop);
+        let _large =
+            backlog.reserve([10, 5000], None, LIMIT, Flow::default()).expect("nothing else waits");
+        let refused = backlog.reserve([10, 1], None, LIMIT, Flow::default()).map(drop);
         assert!(matches!(refused, Err(RequestError::TooMuchWork { .. })), "{refused:?}");
         let _small = backlog
-            .reserve(380, 0, LIMIT, Flow::default())
+            .reserve([380, 0], None, LIMIT, Flow::default())
             .expect("3.9 s beside 4 s of the large one");
-        assert!(is_late(backlog.reserve(20, 0, LIMIT, Flow::default())));
+        assert!(is_late(backlog.reserve([20, 0], None, LIMIT, Flow::default())));
     }
 
     #[test]
@@ -416,27 +478,46 @@ mod tests {
         let backlog = at_100_per_second();
         let flow = |share, priority| Flow { share, priority };
         let [many, few, other] = [1, 2, 3].map(|share| flow(share, Priority::Interactive));
-        let flood = backlog.reserve(790, 0, LIMIT, many).expect("nothing else waits");
-        assert!(is_late(backlog.reserve(20, 0, LIMIT, many)));
-        let own = backlog.reserve(100, 0, LIMIT, few).expect("2 s: it takes turns with one other");
-        assert!(is_late(backlog.reserve(310, 0, LIMIT, few)), "8.2 s");
-        let third = backlog.reserve(200, 0, LIMIT, other).expect("6 s of three");
-        assert!(is_late(backlog.reserve(170, 0, LIMIT, few)), "8.1 s of three");
+        let flood = backlog.reserve([790, 0], None, LIMIT, many).expect("nothing else waits");
+        assert!(is_late(backlog.reserve([20, 0], None, LIMIT, many)));
+        let own = backlog
+            .reserve([100, 0], None, LIMIT, few)
+            .expect("2 s: it takes turns with one other");
+        assert!(is_late(backlog.reserve([310, 0], None, LIMIT, few)), "8.2 s");
+        let third = backlog.reserve([200, 0], None, LIMIT, other).expect("6 s of three");
+        assert!(is_late(backlog.reserve([170, 0], None, LIMIT, few)), "8.1 s of three");
         drop(own);
         // Batch work waits for all of it, and interactive work for no batch work.
         let batch = flow(4, Priority::Batch);
-        assert!(is_late(backlog.reserve(1, 0, LIMIT, batch)));
+        assert!(is_late(backlog.reserve([1, 0], None, LIMIT, batch)));
         drop((flood, third));
-        let _batch = backlog.reserve(5000, 0, LIMIT, batch).expect("nothing else waits");
-        assert!(backlog.reserve(790, 0, LIMIT, few).is_ok());
-        assert!(is_late(backlog.reserve(790, 0, LIMIT, flow(5, Priority::Batch))));
+        let _batch = backlog.reserve([5000, 0], None, LIMIT, batch).expect("nothing else waits");
+        assert!(backlog.reserve([790, 0], None, LIMIT, few).is_ok());
+        assert!(is_late(backlog.reserve([790, 0], None, LIMIT, flow(5, Priority::Batch))));
+    }
+
+    #[test]
+    fn a_short_request_does_not_wait_for_long_ones_that_it_passes() {
+        let turns = Turns { pausing: Duration::from_nanos(64), ..Turns::HOST };
+        let Backlog { state, .. } = Arc::into_inner(at_100_per_second()).expect("it is alone");
+        let backlog = Arc::new(Backlog { state, turns: Some(turns) });
+        let one = Flow { share: 1, priority: Priority::Interactive };
+        let _long = backlog.reserve([3000, 0], Some(3000), LIMIT, one).expect("nothing else waits");
+        let short = backlog.reserve([100, 0], Some(100), LIMIT, one).expect("1 s, and 6 s owed");
+        assert!(is_late(backlog.reserve([20, 0], Some(20), LIMIT, one)), "1.2 s, and 7.2 s owed");
+        drop(short);
+        assert!(is_late(backlog.reserve([1, 0], None, LIMIT, one)), "it does not fit there");
+        assert!(is_late(backlog.reserve([300, 0], Some(300), LIMIT, one)), "it is no shorter");
+        let batch = Flow { share: 3, priority: Priority::Batch };
+        assert!(backlog.reserve([100, 0], Some(100), LIMIT, batch).is_ok());
+        assert!(backlog.reserve([10, 20], Some(10), LIMIT, one).is_ok(), "all of them pass");
     }
 
     #[test]
     fn without_a_speed_anything_is_accepted() {
         let backlog = Arc::new(Backlog::default());
         let accepted =
-            [(); 3].map(|()| backlog.reserve(u64::MAX, u64::MAX, LIMIT, Flow::default()));
+            [(); 3].map(|()| backlog.reserve([u64::MAX, u64::MAX], None, LIMIT, Flow::default()));
         assert!(accepted.iter().all(Result::is_ok));
         assert_eq!(backlog.predict_wait(), None);
     }
@@ -461,8 +542,9 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(1);
         for _ in 0..200 {
             let (first, further) = (random.u64(..1 << 50), random.u64(..1 << 55));
-            let mut reservation =
-                backlog.reserve(first, further, LIMIT, Flow::default()).expect("no speed is known");
+            let mut reservation = backlog
+                .reserve([first, further], None, LIMIT, Flow::default())
+                .expect("no speed is known");
             let mut works: Vec<Work> =
                 (0..random.usize(..5)).map(|_| reservation.next(random.u64(..1 << 53))).collect();
             works.iter_mut().for_each(|work| work.set(random.u64(..1 << 50)));

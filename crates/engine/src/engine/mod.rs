@@ -37,7 +37,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use self::backlog::Reservation;
-use self::backlog::Work;
+use self::backlog::{Backlog, Work};
 use self::device_loop::device_loop;
 pub use self::pending::{Pending, ResponseFuture};
 pub use self::queue::Permit;
@@ -123,11 +123,12 @@ impl Engine {
 
     /// Starts the threads for a device that holds the model.
     fn spawn(device: Device, model: Model, options: &EngineOptions) -> Result<Engine, LoadError> {
-        let limits = device.limits();
+        let (limits, short_lane) = (device.limits(), device.short_limits());
         let shared = Arc::new(Shared {
             max_tokens: model.config.max_tokens.min(limits.max_batch_tokens),
             queue: Queue::new(options.max_concurrent_requests, options.tokenizer_threads),
-            backlog: Arc::default(),
+            backlog: Arc::new(Backlog::new(short_lane.map(|_| device.turns()))),
+            short_tokens: short_lane.map_or(0, |limits| limits.max_batch_tokens),
             arena: Mutex::new(device.arena()),
             info: device.info().clone(),
             meter: device.memory_meter(),
@@ -179,7 +180,8 @@ impl Engine {
             None => backlog.add(work, request.flow),
             Some(deadline) => {
                 let limit = deadline.saturating_duration_since(Instant::now());
-                backlog.reserve(work, 0, limit, request.flow)?.next(work)
+                let longest = self.shared.if_short(work);
+                backlog.reserve([work, 0], longest, limit, request.flow)?.next(work)
             }
         };
         self.admit(request, work, None)
@@ -187,8 +189,8 @@ impl Engine {
 
     /// Reserves the time for the inputs of one request, or rejects all of them at once: the inputs and the work ahead
     /// of them must be done within four fifths of `limit`, as far as the engine can predict. Ahead of them is other work of
-    /// their flow, as much of each other flow, and before batch requests all interactive ones. An idle engine, and one
-    /// that has not run long enough to know its speed, accept anything.
+    /// their flow, as much of each other flow, and before batch requests all interactive ones, but not long inputs that
+    /// shorter ones pass. An idle engine, and one that has not run long enough to know its speed, accept anything.
     ///
     /// # Errors
     /// [`RequestError::WaitTooLong`], [`RequestError::TooMuchWork`].
@@ -203,7 +205,8 @@ impl Engine {
             Overlong::Truncate(truncate) => self.predict_work(length, truncate),
             Overlong::Chunk(chunking) => self.predict_work_in_windows(length, chunking),
         };
-        let mut inputs = inputs.into_iter().map(work);
+        let mut most = 0;
+        let mut inputs = inputs.into_iter().map(work).inspect(|work| most = most.max(*work));
         let of_first = inputs.next().unwrap_or(0);
         let longest = match overlong {
             Overlong::Truncate(_) => self.max_tokens(),
@@ -212,7 +215,7 @@ impl Engine {
         };
         let first = of_first.min(self.shared.nanoseconds(longest));
         let further = inputs.fold(of_first - first, u64::saturating_add);
-        self.shared.backlog.reserve(first, further, limit, flow)
+        self.shared.backlog.reserve([first, further], self.shared.if_short(most), limit, flow)
     }
 
     /// Admits a request of a caller that bounds its requests in flight itself, by as many permits as

@@ -22,6 +22,8 @@ pub(super) struct Shared {
     pub(super) queue: Queue<AdmittedRequest, TokenizedRequest>,
     pub(super) backlog: Arc<Backlog>,
     pub(super) limits: Limits,
+    /// Upper limit on the tokens of an input that passes longer ones; 0 where none does.
+    pub(super) short_tokens: usize,
     /// Tokens of the longest input that is accepted.
     pub(super) max_tokens: usize,
     /// As the latest batch left it.
@@ -54,6 +56,12 @@ impl Shared {
     /// Predicts the nanoseconds of device time that a sequence of so many tokens adds to a batch.
     pub(super) fn nanoseconds(&self, tokens: usize) -> u64 {
         self.cost_model().nanoseconds(tokens)
+    }
+
+    /// Returns the nanoseconds of an input if it is short enough to pass longer ones.
+    pub(super) fn if_short(&self, nanoseconds: u64) -> Option<u64> {
+        let most = self.short_tokens;
+        (most > 0 && nanoseconds <= self.nanoseconds(most)).then_some(nanoseconds)
     }
 
     /// Records how many tokens an input has, special ones included. Inputs that came as ids do not count.
