@@ -17,6 +17,10 @@ const GUESS_WEIGHT: f64 = 2e-4;
 const KEPT: f64 = 0.998;
 /// Upper limit on what the record of an earlier fit weighs, in batches.
 const RECORD_WEIGHT: f64 = 20.0;
+/// A prediction that is wrong by more than this factor is no error of its batch.
+const FAR: f64 = 4.0;
+/// So many predictions in a row that are wrong by more, and in the same direction, are the model's: it begins anew.
+const FAR_MAX: i32 = 5;
 /// Recent batches whose errors are kept.
 const ERRORS: usize = 256;
 
@@ -190,6 +194,8 @@ pub struct CostFit {
     batches: Sums,
     count: u64,
     model: CostModel,
+    /// How many of the latest predictions were far too long; negative if they were far too short.
+    far: i32,
     /// Relative errors of the latest predictions, each made before its batch ran.
     errors: VecDeque<f32>,
 }
@@ -211,7 +217,7 @@ impl CostFit {
             sums.add(size, seconds, seconds, GUESS_WEIGHT);
         }
         let batches = Sums::default();
-        CostFit { guess: sums, batches, count: 0, model: guess, errors: VecDeque::new() }
+        CostFit { guess: sums, batches, count: 0, model: guess, far: 0, errors: VecDeque::new() }
     }
 
     /// Records that a batch took so long.
@@ -225,6 +231,7 @@ impl CostFit {
             }
             self.errors.push_back((self.model.predict(size) / seconds - 1.0) as f32);
         }
+        self.watch_distance(self.model.predict(size) / seconds);
         // Relative to the larger of both, a time that is far too short or too long counts like one batch.
         let scale = seconds.max(self.model.predict(size));
         let mut batch = Sums::default();
@@ -232,6 +239,21 @@ impl CostFit {
         self.batches = self.batches.plus(&batch, KEPT);
         self.count += 1;
         self.fit();
+    }
+
+    /// Forgets all batches if their model has been far off for some time: what it was fitted to was another device, or a
+    /// damaged record.
+    fn watch_distance(&mut self, ratio: f64) {
+        self.far = match ratio {
+            _ if self.count == 0 => 0,
+            ratio if ratio > FAR => self.far.max(0) + 1,
+            ratio if ratio < 1.0 / FAR => self.far.min(0) - 1,
+            _ => 0,
+        };
+        if self.far.abs() >= FAR_MAX {
+            (self.batches, self.far) = (Sums::default(), 0);
+            self.fit();
+        }
     }
 
     fn fit(&mut self) {
@@ -361,6 +383,30 @@ mod tests {
             let (size, model) = (BatchSize::of([1024]), fit.model());
             let ratio = model.predict(size) / TRUE.predict(size);
             assert!((0.85..1.1).contains(&ratio), "{wrong} s: {ratio} {model:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_device_is_forgotten() {
+        for wrong in [1e-3, 1e3, 1e300] {
+            let mut fit = guess();
+            let mut random = fastrand::Rng::with_seed(5);
+            for _ in 0..100 {
+                let size = random_size(&mut random);
+                fit.record(size, TRUE.predict(size));
+            }
+            let mut record = fit.export();
+            record.batches.factors.iter_mut().for_each(|factor| *factor *= wrong);
+            let mut fit = guess();
+            assert!(fit.import(record));
+            let size = BatchSize::of([1024]);
+            assert!(!close(fit.model().predict(size), TRUE.predict(size), 0.9));
+            for _ in 0..40 {
+                let size = random_size(&mut random);
+                fit.record(size, TRUE.predict(size));
+            }
+            let model = fit.model();
+            assert!(close(model.predict(size), TRUE.predict(size), 0.1), "{wrong}: {model:?}");
         }
     }
 

@@ -110,6 +110,8 @@ impl Engine {
 }
 
 fn read(path: &Path) -> Option<CostRecord> {
+    // A pipe or a device in its place may never end.
+    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
