@@ -18,7 +18,7 @@ const LONGEST_NAME: usize = 64;
 
 /// Fields that change the answers of the endpoints that have them. The others refuse them, whatever
 /// `--unknown-fields` says.
-const OF_OTHER_ENDPOINTS: [&str; 13] = [
+const OF_OTHER_ENDPOINTS: [&str; 15] = [
     "add_special_tokens",
     "aggregation_strategy",
     "candidate_labels",
@@ -27,8 +27,10 @@ const OF_OTHER_ENDPOINTS: [&str; 13] = [
     "ignore_labels",
     "multi_label",
     "normalize",
+    "priority",
     "prompt_name",
     "stride",
+    "timeout_ms",
     "truncate_prompt_tokens",
     "truncation_side",
     "use_activation",
@@ -53,6 +55,13 @@ pub(crate) struct UnknownFields {
 /// # Errors
 /// The body is not JSON, or not a request of this type; the latter names the field.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<(T, UnknownFields), Refusal> {
+    // A list would be taken for the fields of the request in the order of their declaration.
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        return Err(match check_syntax(body) {
+            Ok(()) => Refusal::Shape("the body is a list; send an object".into()),
+            Err(error) => Refusal::Syntax(error.to_string()),
+        });
+    }
     let mut unknown = UnknownFields::default();
     let mut json = serde_json::Deserializer::from_slice(body);
     let request = serde_ignored::deserialize(&mut json, |path| unknown.add(&path));
