@@ -218,18 +218,7 @@ fn stages(models: &ModelRows, page: &mut Page) {
             page.histogram("bigbatch_stage_seconds", &labels, &seconds);
         }
     }
-    page.head(
-        "bigbatch_input_seconds",
-        "histogram",
-        "Seconds per input from submission to response, by the upper end of its class of lengths in tokens.",
-    );
-    for (served, stages) in models {
-        for (end, seconds) in stages.total_seconds.classes() {
-            let end = end.map_or("+Inf".into(), |end| end.to_string());
-            let labels = format!("{},tokens_max=\"{end}\"", model(served));
-            page.histogram("bigbatch_input_seconds", &labels, &seconds);
-        }
-    }
+    lengths(models, page);
     page.head("bigbatch_queue_size", "gauge", "Inputs admitted and not yet answered.");
     for (served, _) in models {
         page.value("bigbatch_queue_size", &model(served), served.engine.in_flight());
@@ -257,6 +246,22 @@ fn stages(models: &ModelRows, page: &mut Page) {
         }
     }
     costs(models, page);
+}
+
+/// Writes the latency of inputs by their length.
+fn lengths(models: &ModelRows, page: &mut Page) {
+    page.head(
+        "bigbatch_input_seconds",
+        "histogram",
+        "Seconds per input from submission to response, by the upper end of its class of lengths in tokens.",
+    );
+    for (served, stages) in models {
+        for (end, seconds) in stages.total_seconds.classes() {
+            let end = end.map_or("+Inf".into(), |end| end.to_string());
+            let labels = format!("{},tokens_max=\"{end}\"", model(served));
+            page.histogram("bigbatch_input_seconds", &labels, &seconds);
+        }
+    }
 }
 
 /// Writes the model that waits and batches are predicted by, and how wrong it was.
