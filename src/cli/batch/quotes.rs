@@ -1,12 +1,13 @@
-//! Rejects quotes of CSV and TSV that the `csv` crate accepts: it reads a quote without an end, or text after the end of
-//! a quote, as a part of the field, so that one stray quote swallows all rows up to the next one.
+//! Rejects quotes and line ends of CSV and TSV that the `csv` crate accepts: it reads a quote without an end, or text after
+//! the end of a quote, as a part of the field, so that one stray quote swallows all rows up to the next one; and it takes a
+//! carriage return inside of a text for the end of the row.
 
 use std::io::{self, Read};
 
 use super::input::Bytes;
 
-/// Passes bytes on up to the last record before a quote that cannot be right, and then fails. No record after such a
-/// quote has a certain end.
+/// Passes bytes on up to the last record before a quote or a line end that cannot be right, and then fails. No record after
+/// it has a certain end.
 pub(super) struct QuoteCheck {
     reader: Bytes,
     delimiter: u8,
@@ -26,6 +27,8 @@ enum State {
     Quoted,
     /// After a quote inside of quotes: the end of the field, or the first of two.
     Quote,
+    /// After a carriage return outside of quotes.
+    Return,
 }
 
 impl QuoteCheck {
@@ -37,8 +40,15 @@ impl QuoteCheck {
     fn check(&mut self, bytes: &[u8]) -> usize {
         let mut whole = 0;
         for (at, byte) in bytes.iter().enumerate() {
-            let is_end = matches!(byte, b'\n' | b'\r');
             self.state = match (self.state, *byte) {
+                (State::Return, b'\n') => State::FieldStart,
+                (State::Return, _) => {
+                    self.fault = Some(format!(
+                        "line {} has a carriage return without a line feed; quote the field, or end lines in LF or CRLF",
+                        self.line
+                    ));
+                    return whole;
+                }
                 (State::Quoted, b'"') => State::Quote,
                 (State::Quoted, _) => State::Quoted,
                 (State::Quote, b'"') => State::Quoted,
@@ -46,7 +56,8 @@ impl QuoteCheck {
                     self.opened = self.line;
                     State::Quoted
                 }
-                (_, byte) if byte == self.delimiter || is_end => State::FieldStart,
+                (_, b'\r') => State::Return,
+                (_, byte) if byte == self.delimiter || byte == b'\n' => State::FieldStart,
                 (State::Quote, _) => {
                     let (opened, line) = (self.opened, self.line);
                     self.fault = Some(format!(
@@ -58,7 +69,7 @@ impl QuoteCheck {
                 (State::FieldStart | State::Plain, _) => State::Plain,
             };
             self.line += u64::from(*byte == b'\n');
-            if is_end && self.state == State::FieldStart {
+            if *byte == b'\n' && self.state == State::FieldStart {
                 whole = at + 1;
             }
         }
@@ -107,9 +118,12 @@ mod tests {
 
     #[test]
     fn quotes_that_are_right_pass() {
-        for csv in
-            ["", "a,b\n\"1\",\"two\nlines \"\"q\"\", and\"\r\n3\"x\",y\"\n\"\",\"\"", "\n\n\"a\""]
-        {
+        for csv in [
+            "",
+            "a,b\n\"1\",\"two\nlines \"\"q\"\", and\"\r\n3\"x\",y\"\n\"\",\"\"",
+            "\n\n\"a\"",
+            "a\r\n\r\n\"b\rc\"\r",
+        ] {
             for piece in [1, 2, 100] {
                 assert_eq!(read(csv, piece), (csv.to_owned(), None));
             }
@@ -120,7 +134,10 @@ mod tests {
     fn a_fault_names_its_line_after_the_records_before_it() {
         let open = "the quote that opens in line 3 has no end";
         let text = "the quote that opens in line 3 is followed by text where it ends, in line 4";
+        let end = "line 3 has a carriage return without a line feed";
         for (csv, says) in [
+            ("a,b\n1,2\n3,4\r5,6\n", end),
+            ("a,b\n1,2\n3,\"4\"\r\r\n", end),
             ("a,b\n1,2\n3,\"4\n5,6\n", open),
             ("a,b\n1,2\n3,\"4\n5,\"6\"\n", text),
             ("a,b\n1,2\n3,\"4\n\"5,6\n", text),
