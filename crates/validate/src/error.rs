@@ -97,6 +97,16 @@ pub enum Error {
         /// Tokens of a batch at most.
         limit: usize,
     },
+    /// A pattern has more requests than a simulation takes.
+    #[error(
+        "the pattern '{pattern}' has more than {limit} requests; lower --seconds or --load, or raise the times of --costs"
+    )]
+    TooManyArrivals {
+        /// The pattern.
+        pattern: &'static str,
+        /// Requests at most.
+        limit: usize,
+    },
     /// The costs of a simulation's batches cannot be used.
     #[error(
         "--costs {given}: {reason}; give BATCH,TOKEN,SQUARE,SEQUENCE in seconds, such as 9e-4,6e-7,5e-11,3e-6, or a JSON file with the four"

@@ -65,7 +65,7 @@ pub(super) fn schedule(options: &ScheduleBench) -> CommandResult {
         None => {
             let (load, seconds) = (f64::from(options.load) / 100.0, options.seconds);
             let draw = |pattern| Arrivals::draw(pattern, &device, load, seconds, options.seed);
-            Pattern::ALL.map(draw).into()
+            Pattern::ALL.into_iter().map(draw).collect::<Result<_, _>>()?
         }
     };
     let comparison = compare(device, options.seed, &traces);

@@ -69,10 +69,14 @@ impl SimulatedDevice {
     }
 }
 
+/// Upper limit on each of the times of a batch, in seconds.
+const TOKEN_SECONDS_MAX: f64 = 100.0;
+
 /// Parses the costs of a batch: `batch,token,square,sequence` in seconds, or the path of a JSON file of a [`CostModel`].
 ///
 /// # Errors
-/// [`Error::Costs`] if the file cannot be read, or a number is missing, negative or not finite, or all are zero.
+/// [`Error::Costs`] if the file cannot be read, or a number is missing, negative or not finite, or a token takes no time or
+/// more than [`TOKEN_SECONDS_MAX`].
 pub fn parse_costs(given: &str) -> Result<CostModel, Error> {
     let fault = |reason: String| Error::Costs { given: given.to_owned(), reason };
     let numbers: Result<Vec<f64>, _> = given.split(',').map(|part| part.trim().parse()).collect();
@@ -95,6 +99,9 @@ pub fn parse_costs(given: &str) -> Result<CostModel, Error> {
     if token_seconds == 0.0 && square_seconds == 0.0 {
         return Err(fault("tokens take no time".into()));
     }
+    if all.iter().any(|seconds| *seconds > TOKEN_SECONDS_MAX) {
+        return Err(fault(format!("a time is above {TOKEN_SECONDS_MAX} s")));
+    }
     Ok(costs)
 }
 
@@ -112,6 +119,7 @@ mod tests {
             ("1,-2,3,4", "negative"),
             ("1,nan,3,4", "not finite"),
             ("1,0,0,4", "take no time"),
+            ("1e308,1,1,1", "above 100 s"),
             ("no-such-file.json", "No such file"),
         ] {
             let error = parse_costs(given).expect_err("refused").to_string();

@@ -121,6 +121,9 @@ fn log_normal(
     }
 }
 
+/// Requests of a pattern at most.
+pub const ARRIVALS_MAX: usize = 2_000_000;
+
 /// Draws the parts of a pattern.
 struct Draw<'a> {
     device: &'a SimulatedDevice,
@@ -141,7 +144,7 @@ impl Draw<'_> {
         // A part does not depend on how much was drawn for another.
         let mut random = fastrand::Rng::with_seed(self.seed ^ ((1 + clients.start as u64) << 32));
         let mut work = 0.0;
-        while work < load * self.seconds {
+        while work < load * self.seconds && self.requests.len() <= ARRIVALS_MAX {
             let (seconds, client) = (random.f64() * self.seconds, random.usize(clients.clone()));
             for _ in 0..random.usize(group.clone()) {
                 let tokens = length(&mut random);
@@ -171,13 +174,16 @@ impl Draw<'_> {
 
 impl Arrivals {
     /// Draws a pattern. `load` is the device time of the requests by themselves, as a share of the trace's length.
+    ///
+    /// # Errors
+    /// [`Error::TooManyArrivals`] if they are more than [`ARRIVALS_MAX`].
     pub fn draw(
         pattern: Pattern,
         device: &SimulatedDevice,
         load: f64,
         seconds: f64,
         seed: u64,
-    ) -> Arrivals {
+    ) -> Result<Arrivals, Error> {
         let mut draw = Draw { device, seed, seconds, requests: Vec::new() };
         let most = device.limits.max_batch_tokens;
         let steady = log_normal((256.0, 0.6), (16, 2048.min(most)));
@@ -209,8 +215,12 @@ impl Arrivals {
             }
         }
         draw.requests.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        if draw.requests.len() > ARRIVALS_MAX {
+            let (pattern, limit) = (pattern.label(), ARRIVALS_MAX);
+            return Err(Error::TooManyArrivals { pattern, limit });
+        }
         let (name, description) = (pattern.label().into(), pattern.description(device));
-        Arrivals { name, description, requests: draw.requests, clients, quiet, seconds }
+        Ok(Arrivals { name, description, requests: draw.requests, clients, quiet, seconds })
     }
 
     /// Returns the arrivals of a recorded trace, all of one client.

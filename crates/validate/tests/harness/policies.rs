@@ -1,5 +1,6 @@
 //! `bench schedule`: the simulated planner beside the simulated rivals, its invariants, and its page.
 
+use bigbatch_engine::CostModel;
 use bigbatch_validate::report::policies::{html, text};
 use bigbatch_validate::simulation::{
     Arrivals, Pattern, Policy, PolicyFigures, SimulatedDevice, compare, simulate,
@@ -11,7 +12,7 @@ const LOAD: f64 = 0.8;
 /// Runs the planner and the FIFO with a token budget on half a minute of a pattern on a GPU.
 fn beside_fifo(pattern: Pattern) -> (PolicyFigures, PolicyFigures) {
     let device = SimulatedDevice::gpu();
-    let trace = Arrivals::draw(pattern, &device, LOAD, 30.0, 0);
+    let trace = Arrivals::draw(pattern, &device, LOAD, 30.0, 0).expect("few");
     let run = |policy| simulate(&device, &trace, policy);
     (run(Policy::Planner), run(Policy::FifoBudget))
 }
@@ -25,7 +26,7 @@ fn p99(figures: &PolicyFigures, class: usize) -> f64 {
 fn each_request_ends_once_under_each_policy() {
     for device in [SimulatedDevice::gpu(), SimulatedDevice::cpu()] {
         for pattern in Pattern::ALL {
-            let trace = Arrivals::draw(pattern, &device, LOAD, 4.0, 1);
+            let trace = Arrivals::draw(pattern, &device, LOAD, 4.0, 1).expect("few");
             for policy in Policy::ALL {
                 let figures = simulate(&device, &trace, policy);
                 let by_class: usize = figures.classes.iter().map(|class| class.requests).sum();
@@ -44,7 +45,8 @@ fn each_request_ends_once_under_each_policy() {
 fn a_seed_gives_the_same_figures_and_another_one_others() {
     let device = SimulatedDevice::gpu();
     let run = |seed| {
-        let trace = Arrivals::draw(Pattern::HeavyTailedClients, &device, LOAD, 2.0, seed);
+        let trace =
+            Arrivals::draw(Pattern::HeavyTailedClients, &device, LOAD, 2.0, seed).expect("few");
         simulate(&device, &trace, Policy::Planner)
     };
     assert_eq!(run(3), run(3));
@@ -111,7 +113,7 @@ fn a_trace_that_the_device_cannot_hold_is_refused_in_one_line() {
 #[test]
 fn the_page_and_the_tables_have_every_policy_and_trace() {
     let device = SimulatedDevice::gpu();
-    let draw = |pattern| Arrivals::draw(pattern, &device, LOAD, 1.0, 0);
+    let draw = |pattern| Arrivals::draw(pattern, &device, LOAD, 1.0, 0).expect("few");
     let traces = Pattern::ALL.map(draw);
     let found = compare(device, 0, &traces);
     let (page, tables) = (html(&found), text(&found));
@@ -119,4 +121,12 @@ fn the_page_and_the_tables_have_every_policy_and_trace() {
     for name in Pattern::ALL.map(Pattern::label).iter().chain(&Policy::ALL.map(Policy::label)) {
         assert!(page.contains(name) && tables.contains(name), "{name}");
     }
+}
+
+#[test]
+fn traces_of_too_many_requests_are_refused() {
+    let mut device = SimulatedDevice::gpu();
+    device.costs = CostModel { token_seconds: 1e-12, ..CostModel::default() };
+    let drawn = Arrivals::draw(Pattern::Steady, &device, LOAD, 60.0, 0);
+    assert!(drawn.expect_err("too many").to_string().contains("lower --seconds"));
 }
