@@ -23,12 +23,13 @@ pub(super) fn advance(time: Duration) {
 /// loom's signal, which has no time-outs: [`Condvar::time_out`] causes them.
 pub(super) struct Condvar {
     signal: loom::sync::Condvar,
-    timed: Cell<usize>,
+    /// std's, so that it is no step of a model.
+    timed: std::sync::atomic::AtomicUsize,
 }
 
 impl Condvar {
     pub(super) fn new() -> Condvar {
-        Condvar { signal: loom::sync::Condvar::new(), timed: Cell::new(0) }
+        Condvar { signal: loom::sync::Condvar::new(), timed: Default::default() }
     }
 
     pub(super) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
@@ -40,9 +41,9 @@ impl Condvar {
         guard: MutexGuard<'a, T>,
         _: Duration,
     ) -> LockResult<(MutexGuard<'a, T>, ())> {
-        self.timed.set(self.timed.get() + 1);
+        self.timed.fetch_add(1, Ordering::Relaxed);
         let guard = self.signal.wait(guard);
-        self.timed.set(self.timed.get() - 1);
+        self.timed.fetch_sub(1, Ordering::Relaxed);
         guard.map(|guard| (guard, ())).map_err(|_| unreachable!("loom poisons no lock"))
     }
 
@@ -56,7 +57,7 @@ impl Condvar {
 
     /// Ends the waits that have a time-out. The caller holds the lock.
     pub(super) fn time_out(&self) {
-        if self.timed.get() > 0 {
+        if self.timed.load(Ordering::Relaxed) > 0 {
             self.signal.notify_all();
         }
     }
