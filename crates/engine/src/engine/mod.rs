@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `request.rs` | a request at each of its stages, and the response |
 //! | `backlog.rs` | the work ahead, and how long it takes: whether a request can be answered in time |
-//! | `queue.rs`, `queue_state.rs`, `slot.rs` | slots, waiting for one's turn, deadlines |
+//! | `queue.rs`, `queue_state.rs`, `slot.rs`, `sync.rs` | slots, waiting for one's turn, deadlines; the primitives that they are written with |
 //! | `tokenizer_loop.rs`, `device_loop.rs` | the threads |
 //! | `short_batches.rs` | short requests that run while a long batch pauses |
 //! | `watch.rs` | what the device thread does now, as others see it |
@@ -26,6 +26,7 @@ mod request;
 mod shared;
 mod short_batches;
 mod slot;
+mod sync;
 mod texts;
 mod tokenizer_loop;
 mod warm_up;
@@ -442,3 +443,9 @@ impl Drop for Engine {
         self.save_costs();
     }
 }
+
+#[cfg(test)]
+mod queue_tests;
+
+#[cfg(test)]
+mod queue_interleavings;

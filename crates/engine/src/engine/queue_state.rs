@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::slot::SlotHolder;
+use super::sync::now;
 use crate::batch::fair::price;
 use crate::batch::schedule::QueuedRequest;
 use crate::batch::{FairClock, Priority};
@@ -54,7 +55,7 @@ impl<A: SlotHolder, T: SlotHolder> QueueState<A, T> {
 
     /// Takes the request whose turn it is to be tokenized, if it may be long or is not.
     pub(super) fn take_admitted(&mut self, long_too: bool) -> Option<A> {
-        let now = Instant::now();
+        let now = now();
         let mut turns = Vec::with_capacity(self.admitted.len());
         for (index, request) in self.admitted.iter_mut().enumerate() {
             request.promote(&mut self.admitted_clock, now);
@@ -94,7 +95,7 @@ impl<A: SlotHolder, T: SlotHolder> QueueState<A, T> {
         &mut self,
         choose: impl Fn(&[QueuedRequest]) -> Option<Vec<usize>>,
     ) -> Option<Vec<T>> {
-        let now = Instant::now();
+        let now = now();
         self.tokenized.iter_mut().for_each(|one| one.promote(&mut self.tokenized_clock, now));
         let waiting: Vec<QueuedRequest> =
             self.tokenized.iter().map(|request| request.queued(now)).collect();

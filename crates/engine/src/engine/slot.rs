@@ -3,11 +3,11 @@
 //! Which request has its turn is decided by [`crate::batch::schedule`], and before it is tokenized by the same order.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::backlog::Work;
 use super::queue::Permit;
+use super::sync::{AtomicUsize, Ordering};
 use crate::batch::schedule::QueuedRequest;
 use crate::batch::{FairClock, Flow, Priority};
 

@@ -1,6 +1,7 @@
 //! The server as its operators see it: over real sockets, in its own process.
 
 mod batch;
+mod chaos;
 mod connections;
 mod grafana;
 mod health;
