@@ -1,7 +1,7 @@
 //! The capacity model: what a closed loop of so many clients gets from the stages of the target, and whether that can
 //! be believed.
 //!
-//! [`model`] learns the stages from cells: the device's turns by the cost model of the engine, the tokenizer threads,
+//! `model` learns the stages from cells: the device's turns by the cost model of the engine, the tokenizer threads,
 //! and the rest of a request. `closed_loop` lets clients send to them on a virtual clock. Each position of the matrix
 //! is predicted from the others. Only if every throughput and every median latency is within [`TOLERANCE`] of what was
 //! measured does the model answer for loads that were not run, and only between the lowest and the highest concurrency
