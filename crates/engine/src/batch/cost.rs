@@ -81,6 +81,29 @@ impl CostModel {
         }
     }
 
+    /// Returns the model with the least squared relative error over batches, each with its seconds and its weight. Which
+    /// of the batches ran first does not matter, unlike in [`CostFit`]. `None` if no batch has both.
+    pub fn fit(batches: &[(BatchSize, f64, f64)]) -> Option<CostModel> {
+        let usable = |&&(_, seconds, weight): &&(BatchSize, f64, f64)| {
+            seconds.is_finite() && seconds > 0.0 && weight > 0.0
+        };
+        let fit = |scale: &dyn Fn(BatchSize, f64) -> f64| {
+            let mut sums = Sums::default();
+            for &(size, seconds, weight) in batches.iter().filter(usable) {
+                sums.add(size, seconds, scale(size, seconds), weight);
+            }
+            CostModel::from_scaled(sums.solve())
+        };
+        // Relative to the measured times first. Those that are short by chance would pull the model down, so the errors
+        // of the second fit are relative to what the first one predicts.
+        let first = fit(&|_, seconds| seconds);
+        let predicted = |size| Some(first.predict(size)).filter(|seconds| *seconds > 0.0);
+        batches
+            .iter()
+            .any(|batch| usable(&batch))
+            .then(|| fit(&|size, seconds| predicted(size).unwrap_or(seconds)))
+    }
+
     /// Returns the seconds of a batch.
     pub fn predict(&self, size: BatchSize) -> f64 {
         self.batch_seconds + self.without_batch(size)
@@ -345,6 +368,28 @@ mod tests {
         }
         let error = fit.error_ratio().expect("batches have run");
         assert!(error < 0.03, "{error}");
+    }
+
+    #[test]
+    fn a_fit_to_all_batches_at_once_does_not_depend_on_their_order() {
+        let random = &mut fastrand::Rng::with_seed(6);
+        let mut batches: Vec<(BatchSize, f64, f64)> = (0..2000)
+            .map(|_| {
+                let size = random_size(random);
+                (size, TRUE.predict(size) * (0.5 + random.f64()), 1.0)
+            })
+            .collect();
+        batches.push((BatchSize::of([512]), 10.0, 0.0));
+        batches.push((BatchSize::of([512]), f64::NAN, 1.0));
+        let model = CostModel::fit(&batches).expect("batches have run");
+        batches.reverse();
+        let reversed = CostModel::fit(&batches).expect("batches have run");
+        for tokens in [1, 64, 1024] {
+            let size = BatchSize::of([tokens]);
+            assert!(close(model.predict(size), TRUE.predict(size), 0.05), "{tokens} {model:?}");
+            assert!(close(reversed.predict(size), model.predict(size), 1e-6), "{reversed:?}");
+        }
+        assert_eq!(CostModel::fit(&batches[..2]), None);
     }
 
     #[test]

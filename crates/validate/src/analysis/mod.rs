@@ -5,6 +5,7 @@
 //! [`crate::recommend`]. A finding names its cells by their index in the order run. A value that the target does not
 //! report is absent, never guessed; a question that the sample does not decide is inconclusive.
 
+pub mod capacity;
 pub mod edge;
 pub mod failures;
 pub mod latency;
@@ -21,8 +22,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::figures::Cell;
 use crate::load::RequestRecord;
+use crate::system::TargetInfo;
 use bigbatch_allocators::MemoryExperiment;
 
+pub use capacity::Capacity;
 pub use edge::EdgeFindings;
 pub use failures::FailureGroup;
 pub use latency::LatencyFindings;
@@ -37,6 +40,10 @@ use self::records::MeasuredCell;
 pub struct Analysis {
     /// How throughput grows with concurrency, and what limits it.
     pub scaling: Scaling,
+    /// What closed loops get from the stages of the target, and whether that predicts the cells; absent if the
+    /// target reports no batches or too few cells were answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
     /// Whether memory returns, leaks or fragments.
     pub memory: MemoryFindings,
     /// The tail of latency, its spikes and its percentiles over time.
@@ -51,8 +58,8 @@ pub struct Analysis {
     pub cleanup: Option<MemoryExperiment>,
 }
 
-/// Computes all findings from the cells of a run and their raw records.
-pub fn analyse(cells: &[Cell], requests: &[RequestRecord]) -> Analysis {
+/// Computes all findings from the cells of a run, their raw records, and what the target reports of its limits.
+pub fn analyse(cells: &[Cell], requests: &[RequestRecord], target: &TargetInfo) -> Analysis {
     let mut by_cell: BTreeMap<usize, Vec<&RequestRecord>> = BTreeMap::new();
     for record in requests {
         by_cell.entry(record.cell).or_default().push(record);
@@ -68,6 +75,7 @@ pub fn analyse(cells: &[Cell], requests: &[RequestRecord]) -> Analysis {
         .collect();
     Analysis {
         scaling: scaling::find(&ran),
+        capacity: capacity::find(&ran, target),
         memory: memory::find(&ran),
         latency: latency::find(&ran),
         failures: failures::find(&ran),

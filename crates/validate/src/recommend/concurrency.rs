@@ -6,7 +6,7 @@
 //! known.
 
 use crate::figures::estimate::MatrixPosition;
-use crate::format::{count, percent, percent_limit, time, time_limit, tokens};
+use crate::format::{count, percent, percent_limit, rate, time, time_limit, tokens};
 use crate::results::Results;
 use crate::stats::Interval;
 use crate::verdict::{Criterion, Outcome, Verdict, judge_load};
@@ -47,7 +47,12 @@ pub(super) fn advise(results: &Results, goal: Goal) -> Vec<Recommendation> {
              latency_seconds_p95_max, or pass --p95-target.",
         )];
     }
-    let mut all: Vec<Recommendation> = limits.iter().map(Limit::advise).collect();
+    let with_capacity = |limit: &Limit<'_>| {
+        let mut advice = limit.advise();
+        advice.evidence.extend(capacity_evidence(results, limit.tokens));
+        advice
+    };
+    let mut all: Vec<Recommendation> = limits.iter().map(with_capacity).collect();
     // A limit that ends at a small sample would throttle a server for want of data.
     let clients: Option<Vec<usize>> = limits.iter().map(Limit::shown_clients).collect();
     let smallest = clients.iter().flatten().enumerate().min_by_key(|(_, clients)| **clients);
@@ -60,6 +65,24 @@ pub(super) fn advise(results: &Results, goal: Goal) -> Vec<Recommendation> {
         all[index].settings.push(setting);
     }
     all
+}
+
+/// Returns what a capacity model that was published says about a length; the limit does not depend on it.
+fn capacity_evidence(results: &Results, length: usize) -> Option<String> {
+    let model = results.analysis.capacity.as_ref()?.model.as_ref()?;
+    let found = model.lengths.iter().find(|found| found.tokens == length)?;
+    let point = found.saturation.as_ref().or(found.points.last())?;
+    let (clients, rate) = (point.concurrency, rate(point.requests_per_second));
+    let p50 = time(point.latency_ms_p50);
+    Some(match found.saturation {
+        Some(_) => format!(
+            "By the capacity model, throughput is saturated from C = {clients} on: {rate} requests/s with a median latency \
+             of {p50}; more clients mainly wait longer."
+        ),
+        None => format!(
+            "By the capacity model, throughput still grows at C = {clients}: {rate} requests/s with a median latency of {p50}."
+        ),
+    })
 }
 
 fn limits(results: &Results, goal: Goal) -> Vec<Limit<'_>> {

@@ -1,8 +1,9 @@
 //! Recommendations: the settings and reactions that a run supports, each with its evidence.
 //!
-//! Each file answers one question from the results and the analysis. Nothing is interpolated or extrapolated. A
-//! question that the data does not answer becomes a recommendation that names what is missing. Settings of
-//! `bigbatch serve` go into `recommended.toml` ([`settings::toml`]); the rest is for the client or the operator.
+//! Each file answers one question from the results and the analysis. Nothing is interpolated or extrapolated; a
+//! capacity model that was published is evidence beside a limit that was measured. A question that the data does not
+//! answer becomes a recommendation that names what is missing. Settings of `bigbatch serve` go into
+//! `recommended.toml` ([`settings::toml`]); the rest is for the client or the operator.
 
 mod cleanup;
 mod concurrency;

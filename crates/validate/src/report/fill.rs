@@ -16,7 +16,7 @@ const END: &str = "<!-- /bigbatch -->";
 type Make = fn(&Results) -> Option<Table>;
 
 /// The tables of a page, by name.
-const TABLES: [(&str, Make); 20] = [
+const TABLES: [(&str, Make); 22] = [
     ("verdicts", tables::verdicts),
     ("cells", tables::cells),
     ("runs", tables::published),
@@ -27,6 +27,8 @@ const TABLES: [(&str, Make); 20] = [
     ("edges", tables::edges),
     ("recoveries", tables::recoveries),
     ("scaling", tables::scaling),
+    ("capacity", tables::capacity),
+    ("held-out", tables::held_out),
     ("stages", tables::stages),
     ("bottlenecks", tables::bottlenecks),
     ("tails", tables::tails),

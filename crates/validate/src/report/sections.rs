@@ -200,7 +200,16 @@ fn throughput(results: &Results) -> Vec<Section> {
             details("Stage times as a table", tables::stages(results)),
         ],
     );
-    [throughput, stages].into_iter().flatten().collect()
+    let capacity = section(
+        "capacity",
+        "Capacity",
+        sentences::capacity_lead(results),
+        [
+            table("", tables::capacity(results)),
+            details("Each cell predicted from the others", tables::held_out(results)),
+        ],
+    );
+    [throughput, stages, capacity].into_iter().flatten().collect()
 }
 
 fn tail(results: &Results) -> Vec<Section> {

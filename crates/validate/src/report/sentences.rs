@@ -1,6 +1,7 @@
 //! The sentences and figures that all reports share: the headline, the highlights, the remarks on a cell, a
 //! verdict's figures with their units. The method notes are in `method`, the tables in `tables`.
 
+use crate::analysis::capacity::{Prediction, TOLERANCE};
 use crate::analysis::scaling::GeneratorEffect;
 use crate::figures::{BreakCause, Breakpoint, Cell, Figures, Ramp, Status, Steady};
 use crate::plan::CellSpec;
@@ -13,7 +14,8 @@ use bigbatch_allocators::MemoryExperiment;
 
 use super::tables::table::or_dash;
 use crate::format::{
-    bytes, count, percent, percent_limit, percent_up, rate, signed_bytes, time, time_limit, tokens,
+    bytes, change, count, percent, percent_limit, percent_up, rate, signed_bytes, time, time_limit,
+    tokens,
 };
 
 /// Returns the conclusion of the run in one line.
@@ -334,6 +336,46 @@ pub(super) fn fragmentation(results: &Results) -> Option<String> {
         percent_up(found.max),
         count(found.readings)
     ))
+}
+
+/// Returns what the capacity model predicts, or that it is not published, with the cell that it predicts worst. Empty
+/// without a check.
+pub(super) fn capacity_lead(results: &Results) -> String {
+    let Some(capacity) = &results.analysis.capacity else { return String::new() };
+    let tolerance = percent_limit(TOLERANCE);
+    if capacity.model.is_some() {
+        return format!(
+            "Predicted for C clients that each wait for the answer, by a model of the tokenizer threads, the device and \
+             the rest of a request. It predicted the throughput and the median latency of each cell from the other \
+             cells within {tolerance}. It holds for this machine, these lengths, and no concurrency beyond those that \
+             were run."
+        );
+    }
+    let Some(worst) = capacity.worst() else { return String::new() };
+    let figure = |figure: &Prediction, print: fn(f64) -> String| {
+        let measured = print(figure.measured);
+        match (figure.predicted, figure.error()) {
+            (Some(predicted), Some(error)) => {
+                format!(
+                    "{} predicted, {measured} measured ({})",
+                    print(predicted),
+                    change(1.0 + error)
+                )
+            }
+            _ => format!(
+                "none predicted, as no other cell of this length shows its stages, {measured} measured"
+            ),
+        }
+    };
+    format!(
+        "No capacity model is published, and no recommendation rests on one: from the other cells it did not predict the \
+         throughput and the median latency of every cell within {tolerance}. Worst is {} × {}: requests per second, {}; \
+         median latency, {}.",
+        tokens(worst.tokens),
+        worst.concurrency,
+        figure(&worst.requests_per_second, rate),
+        figure(&worst.latency_ms_p50, time)
+    )
 }
 
 /// Describes the traffic of a memory experiment.

@@ -210,7 +210,7 @@ pub async fn run_async(
     let mut info = run.info;
     info.details.extend(target_memory_fault(&*run.target));
 
-    let analysis = analyse(&cells, &requests);
+    let analysis = analyse(&cells, &requests, &info);
     let verdicts = judge(plan, &cells, &analysis.memory);
     let mut results = Results {
         schema_version: SCHEMA_VERSION,

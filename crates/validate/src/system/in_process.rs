@@ -33,6 +33,8 @@ impl InProcess {
             device: engine.device().name.clone(),
             memory_budget_bytes: Some(memory_budget_bytes),
             max_batch_tokens: Some(engine.limits().max_batch_tokens),
+            max_batch_sequences: Some(engine.limits().max_batch_sequences),
+            tokenizer_threads: Some(engine.tokenizer_threads()),
             max_sequence_tokens: Some(engine.max_tokens()),
             longest_input_budget_bytes: Some(engine.memory_plan().longest_input_budget_bytes),
             model_shape: engine.model().shape(),

@@ -104,6 +104,12 @@ pub struct TargetInfo {
     pub memory_budget_bytes: Option<u64>,
     /// Most tokens per batch.
     pub max_batch_tokens: Option<usize>,
+    /// Most sequences per batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_batch_sequences: Option<usize>,
+    /// Threads that tokenize.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer_threads: Option<usize>,
     /// Longest sequence in tokens, special tokens included; cells that exceed it are "not run".
     pub max_sequence_tokens: Option<usize>,
     /// The smallest memory budget with which it still takes a sequence of that length.

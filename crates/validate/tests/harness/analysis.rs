@@ -118,7 +118,7 @@ impl Target for Server {
     }
 }
 
-async fn run(faulty: bool) -> (Report, Analysis) {
+pub(crate) async fn run(faulty: bool) -> (Report, Analysis) {
     let plan = Plan::matrix("served", &[64, 128, 256], &[1, 4, 16]);
     let options = RunOptions { corpus: corpus(), ..RunOptions::default() };
     let server = Arc::new(Server::start(faulty));

@@ -3,6 +3,7 @@
 mod advice;
 mod analysis;
 mod browser;
+mod capacity;
 mod cells;
 mod classes;
 mod compare;

@@ -1,7 +1,10 @@
 //! Results in which every field and every finding is present, for the tests of the reports.
 
 use bigbatch_allocators::{MemoryExperiment, Strategy, TimelinePoint, Times, TrafficSummary};
-use bigbatch_engine::CudaDevice;
+use bigbatch_engine::{CostModel, CudaDevice};
+use bigbatch_validate::analysis::capacity::{
+    CapacityModel, CapacityPoint, HeldOutCell, LengthCapacity, Prediction,
+};
 use bigbatch_validate::analysis::edge::{
     Edge, EdgeAxis, EdgeFailure, EdgeFindings, EdgeProbe, PredictionMatch, Recovery,
     RecoveryVerdict,
@@ -15,7 +18,7 @@ use bigbatch_validate::analysis::memory::{
     MemoryReturn,
 };
 use bigbatch_validate::analysis::scaling::{Bottleneck, LengthScaling, Scaling, ScalingPoint};
-use bigbatch_validate::analysis::{Analysis, Stage};
+use bigbatch_validate::analysis::{Analysis, Capacity, Stage};
 use bigbatch_validate::figures::Cell;
 use bigbatch_validate::preflight::{
     ComputeLocation, Finding, Host, MachineFacts, OpenFiles, RequestCounts, judge,
@@ -29,6 +32,7 @@ use bigbatch_validate::{MemoryPhase, PublishedFigures, Report, Results};
 pub(crate) fn with_findings(mut report: Report, message: &str) -> Report {
     report.results.analysis = Analysis {
         scaling: scaling(&report.results),
+        capacity: Some(capacity(&report.results)),
         memory: memory(&report.results),
         latency: LatencyFindings {
             cells: ran(&report.results).map(|c| latency(c, &report)).collect(),
@@ -102,6 +106,45 @@ fn scaling(results: &Results) -> Scaling {
                 evidence: "The device computes 93 % of the time.".into(),
             })
             .collect(),
+    }
+}
+
+/// A model that was published, with a length that is saturated.
+fn capacity(results: &Results) -> Capacity {
+    let matrix = results.matrix();
+    let held_out = matrix.iter().filter_map(|cell| {
+        let figures = cell.figures()?;
+        let measured_ms = figures.latency.p50.nearest_rank_ms?;
+        Some(HeldOutCell {
+            tokens: cell.spec.tokens()?,
+            concurrency: cell.spec.concurrency()?,
+            requests_per_second: Prediction {
+                predicted: Some(1.02 * figures.requests_per_second),
+                measured: figures.requests_per_second,
+            },
+            latency_ms_p50: Prediction {
+                predicted: Some(0.99 * measured_ms),
+                measured: measured_ms,
+            },
+        })
+    });
+    let point = |concurrency, requests_per_second, latency_ms_p50| CapacityPoint {
+        concurrency,
+        requests_per_second,
+        latency_ms_p50,
+    };
+    let points = vec![point(1, 40.0, 21.0), point(5, 210.0, 22.5), point(8, 213.0, 37.0)];
+    Capacity {
+        cells: held_out.collect(),
+        model: Some(CapacityModel {
+            device: CostModel {
+                batch_seconds: 2e-3,
+                token_seconds: 1e-5,
+                square_seconds: 1e-9,
+                sequence_seconds: 1e-4,
+            },
+            lengths: vec![LengthCapacity { tokens: 64, saturation: Some(points[1]), points }],
+        }),
     }
 }
 

@@ -68,6 +68,8 @@ impl SimulatedTarget {
             device: "a clock".into(),
             memory_budget_bytes: Some(1 << 30),
             max_batch_tokens: Some(4096),
+            max_batch_sequences: Some(512),
+            tokenizer_threads: Some(4),
             max_sequence_tokens: Some(8192),
             longest_input_budget_bytes: Some(700 << 20),
             model_shape: "2 layers of 8, 8192 tokens".into(),

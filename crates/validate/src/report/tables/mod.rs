@@ -1,6 +1,8 @@
 //! The tables that all reports share, as rows of finished strings: here those of cells and of the run, in
-//! `findings` those of the analysis, in `edges` those of the search for the target's limits.
+//! `findings` those of the analysis, in `capacity` those of its capacity model, in `edges` those of the search for the
+//! target's limits.
 
+mod capacity;
 mod edges;
 mod findings;
 pub(super) mod table;
@@ -18,6 +20,7 @@ use crate::verdict::Verdict;
 use super::{method, sentences};
 use crate::format::{bytes, count, percent, rate, time};
 
+pub(super) use capacity::{capacity, held_out};
 pub(super) use edges::{edge_failures, edges, recoveries};
 pub(super) use findings::{
     bottlenecks, failures, leaks, returned, scaling, spikes, strategies, tails,

@@ -97,6 +97,8 @@ pub(super) fn info(reply: &Value) -> Option<(TargetInfo, Option<Endpoint>)> {
         dtype: said("model_dtype"),
         device: said("device"),
         max_batch_tokens: number("max_batch_tokens"),
+        max_batch_sequences: number("max_batch_requests"),
+        tokenizer_threads: number("tokenization_workers"),
         max_sequence_tokens: number("max_input_length"),
         ..TargetInfo::default()
     };
