@@ -21,7 +21,7 @@ use super::schedule::{QueuedRequest, next_batch, next_batch_of};
 const PASSING_ONE_IN: u64 = 8;
 
 /// Returns whether a request of so many nanoseconds may pass another one that pauses.
-pub fn passes(nanoseconds: u64, long_nanoseconds: u64) -> bool {
+pub(crate) fn passes(nanoseconds: u64, long_nanoseconds: u64) -> bool {
     nanoseconds <= long_nanoseconds / PASSING_ONE_IN
 }
 

@@ -18,7 +18,7 @@ const LONGEST_NAME: usize = 64;
 
 /// Fields that change the answers of the endpoints that have them. The others refuse them, whatever
 /// `--unknown-fields` says.
-const OF_OTHER_ENDPOINTS: [&str; 15] = [
+const OF_OTHER_ENDPOINTS: [&str; 13] = [
     "add_special_tokens",
     "aggregation_strategy",
     "candidate_labels",
@@ -27,10 +27,8 @@ const OF_OTHER_ENDPOINTS: [&str; 15] = [
     "ignore_labels",
     "multi_label",
     "normalize",
-    "priority",
     "prompt_name",
     "stride",
-    "timeout_ms",
     "truncate_prompt_tokens",
     "truncation_side",
     "use_activation",
@@ -38,6 +36,9 @@ const OF_OTHER_ENDPOINTS: [&str; 15] = [
 
 /// Those of them that are flags and on by default.
 const ON_BY_DEFAULT: [&str; 3] = ["add_special_tokens", "normalize", "use_activation"];
+
+/// Fields that have their place beside `parameters`, and are refused in it.
+const BESIDE_PARAMETERS: [&str; 2] = ["priority", "timeout_ms"];
 
 /// The fields of a body that its request does not have.
 #[derive(Debug, Default)]
@@ -128,6 +129,9 @@ impl UnknownFields {
         };
         match self.of_other_endpoints().find(asks) {
             None => Ok(()),
+            Some(name) if is_beside_parameters(name) => Err(Refusal::Invalid(format!(
+                "`{name}` is not read there; put it beside `parameters`"
+            ))),
             Some(name) => Err(Refusal::Invalid(format!(
                 "`{name}` is no field of this endpoint, and would change the answer of those that have it (/docs); \
                  leave it out"
@@ -146,7 +150,12 @@ impl UnknownFields {
 }
 
 fn is_of_other_endpoint(name: &str) -> bool {
-    OF_OTHER_ENDPOINTS.contains(&name.strip_prefix("parameters.").unwrap_or(name))
+    let last = name.strip_prefix("parameters.").unwrap_or(name);
+    OF_OTHER_ENDPOINTS.contains(&last) || is_beside_parameters(name)
+}
+
+fn is_beside_parameters(name: &str) -> bool {
+    name.strip_prefix("parameters.").is_some_and(|name| BESIDE_PARAMETERS.contains(&name))
 }
 
 /// Writes the path of a field, with `[]` for any element of an array.

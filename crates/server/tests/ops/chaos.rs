@@ -16,13 +16,16 @@ use bigbatch_server::Keys;
 use fastrand::Rng;
 use serde_json::json;
 
-use crate::support::{Server, Setup, TestFile, post, served_with_hook, status};
+use crate::support::{Gate, Server, Setup, TestFile, post, served_with_hook, status};
 
 const SEED: u64 = 23;
 const CLIENTS: [&str; 6] = ["a", "b", "a", "c", "b", "a"];
 const REQUESTS_PER_CLIENT: usize = 60;
 /// Words of the texts; the last one is long enough to be run in slices.
 const WORDS: [usize; 6] = [1, 2, 7, 30, 120, 1200];
+
+/// Requests whose clients disconnect while no batch runs, so that they are certainly abandoned.
+const ABANDONED: u64 = 20;
 
 /// How many requests of a client ended how.
 #[derive(Debug, Default)]
@@ -179,6 +182,7 @@ fn check_counters(page: &str, tally: &Tally, quiet: u64) {
         metric(page, "bigbatch_requests_total", &["route=\"/embed\"", &outcome])
     };
     let (ok, refused, abandoned) = (route("ok"), route("refused"), route("abandoned"));
+    assert!(abandoned >= ABANDONED, "{abandoned}");
     let sent = quiet + tally.stayed() + tally.disconnected;
     assert_eq!(ok + refused + abandoned, sent, "{ok} + {refused} + {abandoned}: {tally:?}");
     let stayed_ok = quiet + tally.of(200);
@@ -196,9 +200,10 @@ fn check_counters(page: &str, tally: &Tally, quiet: u64) {
     assert!(metric(page, "bigbatch_batches_failed_total", &[]) > 0, "no batch failed");
 }
 
-fn start(unreliable: Arc<AtomicBool>, keys: Keys) -> Server {
+fn start(gate: Gate, unreliable: Arc<AtomicBool>, keys: Keys) -> Server {
     let mut random = Rng::with_seed(SEED);
     let served = served_with_hook(move || {
+        gate.pass();
         if unreliable.load(Ordering::Relaxed) {
             match random.u8(..16) {
                 0 => panic!("planted"),
@@ -217,9 +222,9 @@ fn start(unreliable: Arc<AtomicBool>, keys: Keys) -> Server {
 #[test]
 fn chaos_leaves_each_client_that_stays_one_answer_and_nothing_taken() {
     let file = TestFile::new("chaos", "a\nb\nc\n");
-    let unreliable = Arc::new(AtomicBool::new(false));
+    let (gate, unreliable) = (Gate::default(), Arc::new(AtomicBool::new(false)));
     let keys = Keys::load(None, Some(file.0.clone())).expect("loads");
-    let server = start(unreliable.clone(), keys);
+    let server = start(gate.clone(), unreliable.clone(), keys);
     let key = |client: &str| format!("authorization: Bearer {client}\r\n");
     let quiet = |words: usize| {
         let answer = server.embed(&body(words, 1), &key("a"));
@@ -229,24 +234,33 @@ fn chaos_leaves_each_client_that_stays_one_answer_and_nothing_taken() {
         one.expect("a list of one").to_owned()
     };
     let expected = WORDS.map(quiet);
+    let client = |(number, client): (u64, &&str)| {
+        let random = Rng::with_seed(SEED + number);
+        let (server, expected, tally) = (&server, expected.as_slice(), Tally::default());
+        Client { server, key: key(client), expected, random, tally }
+    };
 
     unreliable.store(true, Ordering::Relaxed);
     let mut tally = Tally::default();
     thread::scope(|scope| {
-        let start = |(number, client): (u64, &&str)| {
-            let random = Rng::with_seed(SEED + number);
-            let (server, expected, tally) = (&server, expected.as_slice(), Tally::default());
-            let client = Client { server, key: key(client), expected, random, tally };
-            scope.spawn(move || client.run())
-        };
-        let clients: Vec<_> = (0..).zip(&CLIENTS).map(start).collect();
+        let clients = (0..).zip(&CLIENTS).map(client);
+        let clients: Vec<_> = clients.map(|one| scope.spawn(move || one.run())).collect();
         for client in clients {
             tally.add(client.join().expect("the client saw what it should"));
         }
     });
     unreliable.store(false, Ordering::Relaxed);
 
-    let sent = (CLIENTS.len() * REQUESTS_PER_CLIENT) as u64;
+    gate.shut();
+    let mut last = client((99, &"b"));
+    (0..ABANDONED).for_each(|_| last.disconnect_before_the_answer());
+    tally.add(last.tally);
+    server.until("/metrics", |page| {
+        metric(page, "bigbatch_requests_total", &["outcome=\"abandoned\""]) >= ABANDONED
+    });
+    gate.open();
+
+    let sent = (CLIENTS.len() * REQUESTS_PER_CLIENT) as u64 + ABANDONED;
     assert_eq!(tally.stayed() + tally.disconnected, sent);
     assert!(tally.of(200) > 50 && tally.disconnected > 50, "{tally:?}");
     // Only the request for this page itself is in flight.

@@ -8,7 +8,7 @@ use bigbatch_engine::InitHead;
 use bigbatch_server::{App, Models, Options, UnknownFieldPolicy};
 use serde_json::{Value, json};
 
-use crate::common::{app, exchange, get, post_to, send, served, transcript};
+use crate::common::{app, exchange, get, post, post_to, send, served, transcript};
 use crate::nulls::{properties, requests};
 
 /// Routes that run no model.
@@ -72,6 +72,28 @@ async fn where_they_are_not_read_they_are_unknown() {
                 && reply.text.contains(&format!("unknown field `{name}`"));
             assert!(refused, "{path}: {} {}", reply.status, reply.text);
         }
+    }
+}
+
+#[tokio::test]
+async fn in_parameters_they_are_refused() {
+    for (field, value) in [("timeout_ms", json!(1)), ("priority", json!("batch"))] {
+        let reply = post("/", &json!({"inputs": "a", "parameters": {field: value}})).await;
+        assert_eq!(reply.status, 422, "{}", reply.text);
+        assert!(
+            reply.text.contains(&format!("`parameters.{field}` is not read there")),
+            "{}",
+            reply.text
+        );
+    }
+}
+
+/// A list would be read as the fields in the order of their declaration.
+#[tokio::test]
+async fn a_list_is_no_body() {
+    for (body, status) in [("[]", 422), ("[\"a\", null]", 422), (" [1,", 400)] {
+        let reply = post_to(&app(), "/embed", body.to_owned()).await;
+        assert_eq!(reply.status, status, "{body}: {}", reply.text);
     }
 }
 

@@ -122,7 +122,7 @@ fn log_normal(
 }
 
 /// Requests of a pattern at most.
-pub const ARRIVALS_MAX: usize = 2_000_000;
+const ARRIVALS_MAX: usize = 2_000_000;
 
 /// Draws the parts of a pattern.
 struct Draw<'a> {
@@ -176,7 +176,7 @@ impl Arrivals {
     /// Draws a pattern. `load` is the device time of the requests by themselves, as a share of the trace's length.
     ///
     /// # Errors
-    /// [`Error::TooManyArrivals`] if they are more than [`ARRIVALS_MAX`].
+    /// [`Error::TooManyArrivals`] if they are more than two millions.
     pub fn draw(
         pattern: Pattern,
         device: &SimulatedDevice,
