@@ -3,9 +3,8 @@
 //! Work is counted in nanoseconds of device time, as [`CostModel`](crate::batch::cost::CostModel) predicts them, from the bytes
 //! of a text until it is tokenized and from its tokens afterwards. How much of that is done per second is the pace: that at which
 //! admitted work was answered during the last seconds in which there was any, with whatever else the machine did meanwhile:
-//! tokenizing, other engines, other processes. A batch's time has a part that does not depend on its work (launches on a GPU);
-//! the least time of a batch that found the device idle bounds it. Batches that take little more than that do not show the
-//! pace. Until others have run, it is that of the cost model if it was fitted at start-up, and otherwise no wait is predicted.
+//! tokenizing, other engines, other processes. Batches that take little more than the shortest one that found the device idle
+//! do not show the pace. Until others have run, it is that of the cost model if it was fitted at start-up, and otherwise no wait is predicted.
 //!
 //! A request is admitted if the work ahead of it and its own would be done within [`USABLE_SHARE`] of its time limit. Ahead
 //! of it is what its flow has admitted already, and as much of each other flow of its priority; for one of
@@ -173,7 +172,7 @@ struct Speed {
 }
 
 impl Speed {
-    /// Records a batch; its first request was admitted at `admitted`.
+    /// Records a batch of so many predicted nanoseconds; its first request was admitted at `admitted`.
     fn record(&mut self, nanoseconds: u64, admitted: Instant, done: Instant) {
         let since = self.latest.map_or(admitted, |latest| latest.max(admitted));
         let seconds = done.saturating_duration_since(since).as_secs_f64();
@@ -192,9 +191,9 @@ impl Speed {
 
     /// Returns the nanoseconds per second, if the latest batches show it.
     fn pace(&self) -> Option<f64> {
-        let constant = self.batches * self.shortest_seconds?;
-        let shown = self.nanoseconds > 0.0 && self.seconds >= SIGNIFICANT_FACTOR * constant;
-        shown.then(|| self.nanoseconds / (self.seconds - constant))
+        let shortest = self.batches * self.shortest_seconds?;
+        let shown = self.nanoseconds > 0.0 && self.seconds >= SIGNIFICANT_FACTOR * shortest;
+        shown.then(|| self.nanoseconds / self.seconds)
     }
 }
 
@@ -309,7 +308,7 @@ impl Backlog {
         self.state().assumed_pace = Some(1e9);
     }
 
-    /// Records that a batch was answered whose first request was admitted at `admitted`.
+    /// Records that a batch of so many predicted nanoseconds was answered whose first request was admitted at `admitted`.
     pub(super) fn record_batch(&self, nanoseconds: u64, admitted: Instant) {
         self.state().speed.record(nanoseconds, admitted, Instant::now());
     }

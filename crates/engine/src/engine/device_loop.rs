@@ -207,9 +207,9 @@ impl InFlightBatch {
         // What passed was done, and a part of a batch that was given up: a machine that answers nobody in time has to
         // learn how slow it is.
         let own = match &result {
-            Ok(_) => work(&requests),
+            Ok(_) => predicted_nanoseconds(shared, size),
             Err(DeviceError::GivenUp { launched, launches, .. }) => {
-                work(&requests) / *launches as u64 * *launched as u64
+                predicted_nanoseconds(shared, size) / *launches as u64 * *launched as u64
             }
             Err(_) => 0,
         };
@@ -239,7 +239,7 @@ impl InFlightBatch {
         if result.is_ok() && !device.is_asynchronous() {
             record_cost(shared, size, elapsed);
         }
-        let done = work(&requests);
+        let done = predicted_nanoseconds(shared, size);
         let times = DeviceTimes { turn, copy: Duration::ZERO, done: Instant::now() };
         answer_all(shared, requests, result, times, info);
         done
@@ -255,6 +255,11 @@ pub(super) fn work(requests: &[TokenizedRequest]) -> u64 {
 fn predict(shared: &Shared, size: BatchSize) -> Option<f64> {
     let fit = shared.fit();
     (fit.count() > 0).then(|| fit.model().predict(size))
+}
+
+/// Predicts the nanoseconds of a batch, with what does not depend on its requests: what the pace is measured by.
+fn predicted_nanoseconds(shared: &Shared, size: BatchSize) -> u64 {
+    (shared.cost_model().predict(size) * 1e9) as u64
 }
 
 fn record_cost(shared: &Shared, size: BatchSize, time: Duration) {

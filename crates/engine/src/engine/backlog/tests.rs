@@ -9,8 +9,8 @@ fn at_100_per_second() -> Arc<Backlog> {
     let at = |millis| start + Duration::from_millis(millis);
     let mut state = backlog.state();
     state.speed.record(1, start, at(10));
-    state.speed.record(100, at(10), at(1020));
-    state.speed.record(100, at(10), at(2030));
+    state.speed.record(101, at(10), at(1020));
+    state.speed.record(101, at(10), at(2030));
     drop(state);
     backlog
 }
