@@ -1,3 +1,5 @@
+//! Admission by predicted work, on a pace that the tests set.
+
 use super::*;
 use crate::batch::Priority;
 
