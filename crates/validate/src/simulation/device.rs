@@ -76,7 +76,7 @@ const TOKEN_SECONDS_MAX: f64 = 100.0;
 ///
 /// # Errors
 /// [`Error::Costs`] if the file cannot be read, or a number is missing, negative or not finite, or a token takes no time or
-/// more than [`TOKEN_SECONDS_MAX`].
+/// more than 100 s.
 pub fn parse_costs(given: &str) -> Result<CostModel, Error> {
     let fault = |reason: String| Error::Costs { given: given.to_owned(), reason };
     let numbers: Result<Vec<f64>, _> = given.split(',').map(|part| part.trim().parse()).collect();
