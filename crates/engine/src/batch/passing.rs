@@ -54,7 +54,7 @@ impl Turns {
         owed: 1.0,
         owed_to_many: 1.0,
         owed_before_others: 6.0,
-        batch: Duration::from_millis(500),
+        batch: Duration::from_millis(50),
     };
     /// Those of a GPU.
     pub const GPU: Turns = Turns {
