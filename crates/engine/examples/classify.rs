@@ -1,4 +1,4 @@
-//! Classifies texts: `cargo run --example classify -- MODEL TEXT...`, MODEL a directory or a Hub id.
+//! Classifies texts: `cargo run -p bigbatch-engine --example classify -- MODEL TEXT...`, MODEL a directory or a Hub id.
 
 use bigbatch_engine::{Checkpoint, Engine, EngineOptions, HubOptions, Model, RopeOverride};
 
