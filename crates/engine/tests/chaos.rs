@@ -4,8 +4,9 @@
 //! The seed is fixed, but not the order in which threads run: all orders, of a few requests, are tried by
 //! `src/engine/queue_interleavings.rs`.
 
+mod hooked;
+
 use std::future::Future;
-use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,13 +14,14 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bigbatch_engine::backend::{ArenaUsage, Backend, Ceilings, Fetch, Op, View};
 use bigbatch_engine::{
     Answer, DeviceError, Engine, EngineOptions, Flow, Input, InputLength, Model, Overlong,
     PackedBatch, Pending, Priority, Request, RequestError, Response, RopeOverride, Task, TaskKind,
     Truncate,
 };
 use fastrand::Rng;
+
+use crate::hooked::hooked;
 
 const SEED: u64 = 17;
 const CALLERS: u64 = 8;
@@ -29,50 +31,7 @@ const WORDS: [usize; 8] = [1, 2, 3, 5, 20, 60, 300, 1500];
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A device whose batches fail or panic at random while it is told to.
-struct UnreliableBackend {
-    host: Box<dyn Backend>,
-    random: Rng,
-    unreliable: Arc<AtomicBool>,
-}
-
-impl Backend for UnreliableBackend {
-    fn begin(&mut self, batch: &PackedBatch) -> Result<(), DeviceError> {
-        if self.unreliable.load(Ordering::Relaxed) {
-            match self.random.u8(..12) {
-                0 => panic!("planted"),
-                1 => {
-                    let (device, reason) = ("test".into(), "planted".into());
-                    return Err(DeviceError::Call { device, call: "begin", reason });
-                }
-                _ => {}
-            }
-        }
-        self.host.begin(batch)
-    }
-    fn launch(&mut self, op: &Op) -> Result<(), DeviceError> {
-        self.host.launch(op)
-    }
-    fn launch_rows(&mut self, op: &Op, rows: Range<usize>) -> Result<(), DeviceError> {
-        self.host.launch_rows(op, rows)
-    }
-    fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError> {
-        self.host.fetch(view)
-    }
-    fn write(&mut self, view: &View, rows: &[f32]) -> Result<(), DeviceError> {
-        self.host.write(view, rows)
-    }
-    fn arena(&self) -> ArenaUsage {
-        self.host.arena()
-    }
-    fn time(&mut self, ops: &[Op], repeats: usize) -> Result<Vec<f64>, DeviceError> {
-        self.host.time(ops, repeats)
-    }
-    fn ceilings(&mut self) -> Result<Ceilings, DeviceError> {
-        self.host.ceilings()
-    }
-}
-
+/// Returns an engine whose batches fail or panic at random while it is told to.
 fn start(unreliable: Arc<AtomicBool>) -> Engine {
     let checkpoint = bigbatch_models::checkpoint("random", TaskKind::Embed).unwrap();
     let model = Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap();
@@ -83,10 +42,21 @@ fn start(unreliable: Arc<AtomicBool>) -> Engine {
     };
     options.device.max_batch_tokens = Some(2048);
     options.device.threads = 1;
-    let wrap = |host| {
-        let random = Rng::with_seed(SEED);
-        Box::new(UnreliableBackend { host, random, unreliable }) as Box<dyn Backend>
+    let mut random = Rng::with_seed(SEED);
+    let begin = move |_: &PackedBatch| {
+        if unreliable.load(Ordering::Relaxed) {
+            match random.u8(..12) {
+                0 => panic!("planted"),
+                1 => {
+                    let (device, reason) = ("test".into(), "planted".into());
+                    return Err(DeviceError::Call { device, call: "begin", reason });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     };
+    let wrap = |host| hooked(host, begin);
     Engine::start_with_backend(model, &options, wrap).unwrap()
 }
 

@@ -1,52 +1,19 @@
 //! Deadlines, priorities and shares of requests, with a device that waits for the test.
 
-use std::ops::Range;
+mod hooked;
+
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use bigbatch_engine::backend::{ArenaUsage, Backend, Ceilings, Fetch, Op, View};
 use bigbatch_engine::{
-    DeviceError, Engine, EngineOptions, Flow, Input, Model, PackedBatch, Pending, Priority,
-    Request, RequestError, RopeOverride, Task, TaskKind, Truncate,
+    Engine, EngineOptions, Flow, Input, Model, PackedBatch, Pending, Priority, Request,
+    RequestError, RopeOverride, Task, TaskKind, Truncate,
 };
 
-/// A device that reports each batch and then waits for a message, until there can be none.
-struct GatedBackend {
-    host: Box<dyn Backend>,
-    begun: Sender<usize>,
-    go_on: Receiver<()>,
-}
+use crate::hooked::hooked;
 
-impl Backend for GatedBackend {
-    fn begin(&mut self, batch: &PackedBatch) -> Result<(), DeviceError> {
-        let _ = self.begun.send(batch.sequences());
-        let _ = self.go_on.recv();
-        self.host.begin(batch)
-    }
-    fn launch(&mut self, op: &Op) -> Result<(), DeviceError> {
-        self.host.launch(op)
-    }
-    fn launch_rows(&mut self, op: &Op, rows: Range<usize>) -> Result<(), DeviceError> {
-        self.host.launch_rows(op, rows)
-    }
-    fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError> {
-        self.host.fetch(view)
-    }
-    fn write(&mut self, view: &View, rows: &[f32]) -> Result<(), DeviceError> {
-        self.host.write(view, rows)
-    }
-    fn arena(&self) -> ArenaUsage {
-        self.host.arena()
-    }
-    fn time(&mut self, ops: &[Op], repeats: usize) -> Result<Vec<f64>, DeviceError> {
-        self.host.time(ops, repeats)
-    }
-    fn ceilings(&mut self) -> Result<Ceilings, DeviceError> {
-        self.host.ceilings()
-    }
-}
-
-/// An engine with one sequence per batch, and the ends of its gate. Dropping `gate` opens it for ever.
+/// An engine with one sequence per batch, whose device reports each batch and then waits for a message, until there can be
+/// none. Dropping `gate` opens it for ever.
 struct Gated {
     engine: Engine,
     begun: Receiver<usize>,
@@ -61,7 +28,12 @@ fn gated() -> Gated {
     options.device.max_batch_sequences = 1;
     options.device.threads = 1;
     let ((begin, begun), (gate, go_on)) = (mpsc::channel(), mpsc::channel());
-    let wrap = |host| Box::new(GatedBackend { host, begun: begin, go_on }) as Box<dyn Backend>;
+    let report = move |batch: &PackedBatch| {
+        let _ = begin.send(batch.sequences());
+        let _ = go_on.recv();
+        Ok(())
+    };
+    let wrap = |host| hooked(host, report);
     let engine = Engine::start_with_backend(model, &options, wrap).unwrap();
     Gated { engine, begun, gate }
 }

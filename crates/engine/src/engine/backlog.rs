@@ -3,13 +3,14 @@
 //! Work is counted in nanoseconds of device time, as [`CostModel`](crate::batch::cost::CostModel) predicts them, from the bytes
 //! of a text until it is tokenized and from its tokens afterwards. How much of that is done per second is the pace: that at which
 //! admitted work was answered during the last seconds in which there was any, with whatever else the machine did meanwhile:
-//! tokenizing, other engines, other processes. Batches that take little more than the shortest one that found the device idle
-//! do not show the pace. Until others have run, it is that of the cost model if it was fitted at start-up, and otherwise no wait is predicted.
+//! tokenizing, other engines, other processes. Batches that take little more than the shortest one that found the device
+//! idle do not show the pace. Until others have run, it is that of the cost model if it was fitted at start-up, and
+//! otherwise no wait is predicted.
 //!
 //! A request is admitted if the work ahead of it and its own would be done within [`USABLE_SHARE`] of its time limit. Ahead
 //! of it is what its flow has admitted already, and as much of each other flow of its priority; for one of
 //! [`Priority::Batch`](crate::batch::Priority::Batch) all interactive work, too. So a client with much work does not cause that of others to be refused.
-//! Nor does a request wait for long ones that it may pass ([`crate::batch::passing`]), but for the time that they are owed.
+//! Long inputs that a request may pass ([`crate::batch::passing`]) delay it only by the time that they are owed.
 //! Inputs after a request's first may take half of that, and count for no more even if an idle
 //! engine accepted more: they wait for slots, so that requests that begin find room beside a large one.
 
@@ -51,7 +52,7 @@ pub(super) struct Backlog {
 
 #[derive(Default)]
 struct State {
-    /// Nanoseconds admitted and not done, of the flows that have any, by the nanoseconds of the least input of each class.
+    /// Nanoseconds admitted and not done, of the flows that have any, by class; see [`Backlog::class`].
     outstanding: HashMap<Flow, BTreeMap<u64, WorkTime>>,
     speed: Speed,
     /// The pace until batches show it.
@@ -127,8 +128,8 @@ impl State {
         works.copied().fold(WorkTime::default(), WorkTime::plus)
     }
 
-    /// Returns what is done by the time that `more` of a flow is done, which has its turn after the flow's other work, but
-    /// before the work that it passes: that is owed `owed` times what passes.
+    /// Returns what is done by the time that `more` of a flow is done. It has its turn after the flow's other work, but before
+    /// the classes that it passes, which meanwhile run for at most `owed` times as long as the rest.
     fn until(
         &self,
         flow: Flow,
@@ -236,7 +237,7 @@ impl Backlog {
         Backlog { turns, ..Backlog::default() }
     }
 
-    /// Returns the class of an input of so many nanoseconds: at most those, or 0 for one that nobody passes.
+    /// Returns the class of an input of so many nanoseconds: the least nanoseconds of its inputs, or 0 if nobody passes it.
     fn class(&self, nanoseconds: u64) -> u64 {
         let pauses = |turns: Turns| u128::from(nanoseconds) >= turns.pausing.as_nanos();
         if self.turns.is_some_and(pauses) { 1 << nanoseconds.ilog2() } else { 0 }
@@ -295,7 +296,7 @@ impl Backlog {
             }
         }
         let first = self.work(&mut state, first, flow, false);
-        // Of several inputs, which are none that others pass together.
+        // The inputs after the first are counted together until they are submitted, so none is known to be long.
         let class = 0;
         state.add(flow, class, WorkTime::new(further, true));
         let further =

@@ -5,6 +5,8 @@ mod chaos;
 mod connections;
 mod grafana;
 mod health;
+#[path = "../../../engine/tests/hooked/mod.rs"]
+mod hooked;
 mod hostile;
 mod memory;
 mod overhead;

@@ -2,12 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use bigbatch_engine::backend::{ArenaUsage, Backend, Ceilings, Fetch, Op, View};
 use bigbatch_engine::{
     DeviceError, Engine, EngineOptions, Model, PackedBatch, RopeOverride, TaskKind,
 };
@@ -15,6 +13,8 @@ use bigbatch_server::serve::{Gateway, Shutdown, Tls, listen, serve};
 use bigbatch_server::{App, Keys, Models, Options, Phase, ServedModel, Transport, router};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
+
+use crate::hooked::hooked;
 
 /// Far longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -153,11 +153,10 @@ pub(crate) fn served_with_hook(
 
 fn served_with_capacity(
     max_concurrent_requests: usize,
-    begin: impl FnMut() -> Result<(), DeviceError> + Send + 'static,
+    mut begin: impl FnMut() -> Result<(), DeviceError> + Send + 'static,
 ) -> ServedModel {
     let options = EngineOptions { max_concurrent_requests, ..options() };
-    let around =
-        |host| Box::new(HookedBackend { host, begin: Box::new(begin) }) as Box<dyn Backend>;
+    let around = |host| hooked(host, move |_: &PackedBatch| begin());
     ServedModel::new(
         "m",
         "embedded",
@@ -198,39 +197,6 @@ impl Gate {
         let shut = self.shut.0.lock().expect("no holder panics");
         // The time-out lets a test that has failed end.
         drop(self.shut.1.wait_timeout_while(shut, PATIENCE, |shut| *shut));
-    }
-}
-
-struct HookedBackend {
-    host: Box<dyn Backend>,
-    begin: Box<dyn FnMut() -> Result<(), DeviceError> + Send>,
-}
-
-impl Backend for HookedBackend {
-    fn begin(&mut self, batch: &PackedBatch) -> Result<(), DeviceError> {
-        (self.begin)()?;
-        self.host.begin(batch)
-    }
-    fn launch(&mut self, op: &Op) -> Result<(), DeviceError> {
-        self.host.launch(op)
-    }
-    fn launch_rows(&mut self, op: &Op, rows: Range<usize>) -> Result<(), DeviceError> {
-        self.host.launch_rows(op, rows)
-    }
-    fn fetch(&mut self, view: &View) -> Result<Fetch, DeviceError> {
-        self.host.fetch(view)
-    }
-    fn write(&mut self, view: &View, rows: &[f32]) -> Result<(), DeviceError> {
-        self.host.write(view, rows)
-    }
-    fn arena(&self) -> ArenaUsage {
-        self.host.arena()
-    }
-    fn time(&mut self, ops: &[Op], repeats: usize) -> Result<Vec<f64>, DeviceError> {
-        self.host.time(ops, repeats)
-    }
-    fn ceilings(&mut self) -> Result<Ceilings, DeviceError> {
-        self.host.ceilings()
     }
 }
 

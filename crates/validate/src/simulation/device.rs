@@ -70,7 +70,7 @@ impl SimulatedDevice {
 }
 
 /// Upper limit on each of the times of a batch, in seconds.
-const TOKEN_SECONDS_MAX: f64 = 100.0;
+const COST_SECONDS_MAX: f64 = 100.0;
 
 /// Parses the costs of a batch: `batch,token,square,sequence` in seconds, or the path of a JSON file of a [`CostModel`].
 ///
@@ -99,8 +99,8 @@ pub fn parse_costs(given: &str) -> Result<CostModel, Error> {
     if token_seconds == 0.0 && square_seconds == 0.0 {
         return Err(fault("tokens take no time".into()));
     }
-    if all.iter().any(|seconds| *seconds > TOKEN_SECONDS_MAX) {
-        return Err(fault(format!("a time is above {TOKEN_SECONDS_MAX} s")));
+    if all.iter().any(|seconds| *seconds > COST_SECONDS_MAX) {
+        return Err(fault(format!("a time is above {COST_SECONDS_MAX} s")));
     }
     Ok(costs)
 }

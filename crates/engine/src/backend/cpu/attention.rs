@@ -73,8 +73,8 @@ struct QueryBlock {
 }
 
 /// Iterates over the first query and the number of queries of each block of a sequence of `len` tokens that has queries
-/// among `wanted`. Blocks that are not to be divided have all of theirs where the first of them is wanted; so has the last
-/// block of a sequence, whose parts could be too small.
+/// among `wanted`. If blocks are not `divided`, one is whole if its first query is wanted, and absent otherwise. The last block
+/// of a sequence is never divided, because its parts could be too small.
 fn blocks(len: usize, wanted: Range<usize>, divided: bool) -> impl Iterator<Item = (usize, usize)> {
     (0..len).step_by(QUERIES).filter_map(move |first| {
         let queries = QUERIES.min(len - first);

@@ -15,7 +15,7 @@ use crate::text::encoded::Encoded;
 /// Upper limit on pieces of one text that are encoded at a time.
 pub(super) const ROW: usize = 4;
 
-/// The same on this machine. A start of a thread takes a twentieth of the time of a piece.
+/// [`ROW`], or the processors of this machine if there are fewer.
 static THREADS: LazyLock<usize> =
     LazyLock::new(|| thread::available_parallelism().map_or(1, NonZero::get).min(ROW));
 
@@ -28,7 +28,7 @@ impl Pieces<'_> {
         let Some(bpe) = self.tokenizer.bpe().filter(|_| rest > most && self.ahead.is_none()) else {
             return;
         };
-        // The pieces of a text that is soon at its end are equally large.
+        // The last pieces of a text have about the same size, so that no thread waits long for another.
         let bytes = rest.div_ceil(*THREADS).clamp(most / 2, most);
         let row = self.cut_row(bpe, bytes);
         if row.len() < 2 {

@@ -231,40 +231,27 @@ mod tests {
     use super::observed::Turn;
     use super::*;
 
+    const STAGES: Stages =
+        Stages { batch: 2.0, sequence: 1.0, encoding: 1.0, rest: 0.0, batch_max: 8, threads: 9 };
+
     #[test]
     fn answers_stay_between_the_concurrencies_that_were_run() {
-        let stages = Stages {
-            batch: 2.0,
-            sequence: 1.0,
-            encoding: 1.0,
-            rest: 0.0,
-            batch_max: 8,
-            threads: 9,
-        };
         let concurrencies = |found: &LengthCapacity| -> Vec<usize> {
             found.points.iter().map(|point| point.concurrency).collect()
         };
-        let found = length_capacity(&stages.learn(), &[4, 40]);
+        let found = length_capacity(&STAGES.learn(), &[4, 40]);
         assert_eq!(concurrencies(&found), [4, 5, 10, 20, 40]);
         // From two full batches on, one of which waits, the device is never idle: 800 per second.
         let saturation = found.saturation.expect("below 40");
         assert_eq!(saturation.concurrency, 20);
         assert!((saturation.requests_per_second / 800.0 - 1.0).abs() < 0.05, "{saturation:?}");
-        let found = length_capacity(&stages.learn(), &[1, 3]);
+        let found = length_capacity(&STAGES.learn(), &[1, 3]);
         assert_eq!((concurrencies(&found), found.saturation), (vec![1, 2, 3], None));
     }
 
     #[test]
     fn a_position_is_predicted_without_its_own_times() {
-        let stages = Stages {
-            batch: 2.0,
-            sequence: 1.0,
-            encoding: 1.0,
-            rest: 0.0,
-            batch_max: 8,
-            threads: 9,
-        };
-        let mut own = stages.observe();
+        let mut own = STAGES.observe();
         own.turns = vec![Turn { sequences: 4, seconds: 60e-3 }; 20];
         let position = |concurrency, observed| Position {
             tokens: 100,
@@ -272,7 +259,7 @@ mod tests {
             measured: (1.0, 1.0),
             observed: vec![observed],
         };
-        let positions = [position(1, stages.observe()), position(4, own)];
+        let positions = [position(1, STAGES.observe()), position(4, own)];
         let limits = TargetLimits {
             batch_tokens: Some(800),
             batch_sequences: None,
