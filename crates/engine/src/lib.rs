@@ -89,7 +89,7 @@ pub use model::{
 pub use open_files::raise_open_file_limit;
 pub use panics::catch_panic;
 pub use pooling::Pooling;
-pub use task::{Answer, Task, TaskKind, TokenScore};
+pub use task::{Answer, Task, TaskKind, TokenScore, find_entities};
 pub use text::aggregate::{Aggregation, Group};
 pub use text::chunk::{Chunking, Chunks, Merge, Overlong, shares, windows};
 pub use text::entities::{Entity, LabelScore};

@@ -362,7 +362,7 @@ proptest! {
 
     #[test]
     fn a_batch_of_peers_takes_the_first_and_none_that_could_pass_another(queue in waiting()) {
-        let batch = next_peers(&queue, LIMITS, &COSTS, Turns::GPU);
+        let batch = next_peers(&queue, true, LIMITS, &COSTS, Turns::GPU);
         let first = (0..queue.len()).min_by_key(|&index| turn(&queue, index));
         prop_assert!(first.is_none_or(|first| batch.contains(&first)));
         prop_assert!(batch.is_sorted_by(|a, b| a < b) && batch.len() <= LIMITS.max_batch_sequences);
@@ -372,13 +372,13 @@ proptest! {
         // 10 us per token: from 400 tokens on a batch pauses.
         let (least, most) = (tokens().min().unwrap_or(0), tokens().max().unwrap_or(0));
         prop_assert!(most < 400 || 8 * least > most - 8, "{} beside {}", least, most);
-        let full = next_full_peers(&queue, LIMITS, &COSTS, Turns::GPU);
+        let full = next_full_peers(&queue, true, LIMITS, &COSTS, Turns::GPU);
         prop_assert!(full.as_ref().is_none_or(|full| *full == batch && batch.len() < queue.len()));
         // Short requests alone are peers.
         let short: Vec<QueuedRequest> =
             queue.iter().copied().filter(|request| request.tokens < 400).collect();
         let next = next_batch(&short, LIMITS);
-        let full = next_full_peers(&short, LIMITS, &COSTS, Turns::GPU);
+        let full = next_full_peers(&short, false, LIMITS, &COSTS, Turns::GPU);
         prop_assert_eq!(full, (next.len() < short.len()).then_some(next));
     }
 

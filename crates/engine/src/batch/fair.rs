@@ -20,6 +20,9 @@ const DRIFT: u64 = 64;
 /// Upper limit on the flows whose finish is remembered although it may have none waiting.
 const FLOWS_MAX: usize = 4096;
 
+/// Batches after the latest change of flows in which several count as active.
+const ACTIVE_BATCHES: u32 = 200;
+
 /// Returns the virtual time that a flow pays for a request.
 pub(crate) fn price(cost: usize) -> u64 {
     SCALE.saturating_mul(cost as u64)
@@ -53,6 +56,9 @@ pub struct FairClock {
     now: u64,
     /// Start of the next request of each flow. Flows whose finish lies behind `now` are as good as new.
     finish: HashMap<Flow, u64>,
+    latest: Option<Flow>,
+    /// Batches for which several flows still count as active.
+    several_for: u32,
 }
 
 impl FairClock {
@@ -60,6 +66,9 @@ impl FairClock {
     pub fn enter(&mut self, flow: Flow, cost: usize) -> u64 {
         if self.finish.len() >= FLOWS_MAX && !self.finish.contains_key(&flow) {
             self.forget();
+        }
+        if self.latest.replace(flow).is_some_and(|latest| latest != flow) {
+            self.several_for = ACTIVE_BATCHES;
         }
         let finish = self.finish.entry(flow).or_insert(self.now);
         let start = (*finish).max(self.now);
@@ -89,8 +98,15 @@ impl FairClock {
         }
     }
 
+    /// Returns whether requests of several flows arrived during the latest 200 batches. Then a request may arrive at any
+    /// time that should not wait for a long batch of others.
+    pub fn has_several_flows(&self) -> bool {
+        self.several_for > 0
+    }
+
     /// Advances the time by the requests that were `chosen` among those `waiting`.
     pub fn advance(&mut self, waiting: &[QueuedRequest], chosen: &[usize]) {
+        self.several_for = self.several_for.saturating_sub(1);
         let any_urgent = waiting.iter().any(QueuedRequest::is_urgent);
         let counts = |request: &QueuedRequest| request.is_urgent() || !any_urgent;
         let flows: HashSet<Flow> =
@@ -151,6 +167,23 @@ mod tests {
     }
 
     #[test]
+    fn several_flows_count_until_one_alone_has_had_many_batches() {
+        let mut clock = FairClock::default();
+        let waiting = [QueuedRequest { tokens: 1, ..QueuedRequest::default() }];
+        clock.enter(flow(1), 1);
+        clock.enter(flow(1), 1);
+        assert!(!clock.has_several_flows());
+        clock.enter(flow(2), 1);
+        clock.enter(flow(1), 1);
+        for _ in 0..ACTIVE_BATCHES {
+            assert!(clock.has_several_flows());
+            clock.enter(flow(1), 1);
+            clock.advance(&waiting, &[0]);
+        }
+        assert!(!clock.has_several_flows());
+    }
+
+    #[test]
     fn an_idle_flow_saves_nothing_and_loses_nothing() {
         let mut clock = FairClock::default();
         let [_, second] = [(); 2].map(|()| clock.enter(flow(1), 100));
@@ -166,6 +199,7 @@ mod tests {
             "it did not run"
         );
         clock.advance_by(105, 2, None);
+        assert!(clock.has_several_flows());
         let [first, second] = [1, 2].map(|share| clock.enter(flow(share), 1));
         assert_eq!(first, second, "an empty queue forgets all");
     }

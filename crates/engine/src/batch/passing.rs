@@ -40,8 +40,8 @@ pub struct Turns {
     pub owed_to_many: f64,
     /// The same while requests wait that may not pass: each second of theirs delays those too.
     pub owed_before_others: f64,
-    /// How long a batch is meant to take while several flows wait, unless one request alone takes longer: what arrives of one
-    /// flow waits for what others have in it.
+    /// How long a batch is meant to take while several flows are active, unless one request alone takes longer: what arrives
+    /// of one flow waits for the batch of others that runs, and then for what others have in its own.
     pub batch: Duration,
 }
 
@@ -54,7 +54,7 @@ impl Turns {
         owed: 1.0,
         owed_to_many: 1.0,
         owed_before_others: 6.0,
-        batch: Duration::from_millis(50),
+        batch: Duration::from_millis(30),
     };
     /// Those of a GPU.
     pub const GPU: Turns = Turns {
@@ -91,37 +91,40 @@ impl Peers {
 }
 
 /// Returns the indices of the requests to run next, in order of arrival: the first in the order of [`super::schedule`], and in
-/// that order those that fit and are not much shorter or longer. Empty only for an empty queue.
+/// that order those that fit and are not much shorter or longer. Empty only for an empty queue. With `several_flows` the batch
+/// is cut to [`Turns::batch`].
 pub fn next_peers(
     waiting: &[QueuedRequest],
+    several_flows: bool,
     limits: Limits,
     costs: &CostModel,
     turns: Turns,
 ) -> Vec<usize> {
-    peers(waiting, limits, costs, turns).0
+    peers(waiting, several_flows, limits, costs, turns).0
 }
 
 /// Returns the batch of [`next_peers`] if it is full, that is, if it leaves a peer behind. `None` if every peer that waits
 /// would be in it, so that a later start could only add to it.
 pub fn next_full_peers(
     waiting: &[QueuedRequest],
+    several_flows: bool,
     limits: Limits,
     costs: &CostModel,
     turns: Turns,
 ) -> Option<Vec<usize>> {
-    let (chosen, peers) = peers(waiting, limits, costs, turns);
+    let (chosen, peers) = peers(waiting, several_flows, limits, costs, turns);
     let all = waiting.iter().map(|request| costs.nanoseconds(request.tokens));
     (chosen.len() < all.filter(|&work| peers.with(work).is_some()).count()).then_some(chosen)
 }
 
 fn peers(
     waiting: &[QueuedRequest],
+    several_flows: bool,
     limits: Limits,
     costs: &CostModel,
     turns: Turns,
 ) -> (Vec<usize>, Peers) {
     let mut peers = Peers::new(turns);
-    let several_flows = waiting.windows(2).any(|pair| pair[0].flow != pair[1].flow);
     let most = if several_flows { turns.batch.as_nanos() as u64 } else { u64::MAX };
     let mut together = 0;
     let chosen = next_batch_of(waiting, limits, |request| {
@@ -246,8 +249,10 @@ mod tests {
                 .map(|(&tokens, start)| QueuedRequest { tokens, start, ..Default::default() })
                 .collect()
         };
-        let batch = |tokens: &[usize]| next_peers(&queue(tokens), limits, &COSTS, Turns::GPU);
-        let full = |tokens: &[usize]| next_full_peers(&queue(tokens), limits, &COSTS, Turns::GPU);
+        let batch =
+            |tokens: &[usize]| next_peers(&queue(tokens), false, limits, &COSTS, Turns::GPU);
+        let full =
+            |tokens: &[usize]| next_full_peers(&queue(tokens), false, limits, &COSTS, Turns::GPU);
         assert_eq!(
             batch(&[32_768, 1024, 8192, 4096, 1024]),
             [0, 2],
@@ -263,11 +268,8 @@ mod tests {
         );
         assert_eq!(full(&[32_768, 32_767, 20_000, 1024]), Some(vec![0, 1]));
         // With several flows 20 ms, or one request.
-        let of_many = |tokens: &[usize]| {
-            let mut queue = queue(tokens);
-            queue[0].flow.share = 1;
-            next_peers(&queue, limits, &COSTS, Turns::GPU)
-        };
+        let of_many =
+            |tokens: &[usize]| next_peers(&queue(tokens), true, limits, &COSTS, Turns::GPU);
         assert_eq!(of_many(&[9000, 9000, 9000, 1500]), [0, 1, 3]);
         assert_eq!(of_many(&[32_768, 32_768]), [0]);
         assert_eq!(batch(&[32_768, 32_768]), [0, 1]);

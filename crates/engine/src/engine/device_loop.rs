@@ -27,12 +27,14 @@ pub(super) fn device_loop(shared: &Shared, mut device: Device) {
     // However the loop ends, a panic included: no caller waits for an answer that cannot come.
     let _guard = QueueGuard(shared);
     let turns = device.turns();
-    let choose =
-        |waiting: &[QueuedRequest]| next_peers(waiting, shared.limits, &shared.cost_model(), turns);
+    let choose = |waiting: &[QueuedRequest], several_flows: bool| {
+        next_peers(waiting, several_flows, shared.limits, &shared.cost_model(), turns)
+    };
     // A batch in slices is about to end when the next one is chosen.
-    let choose_ahead = |waiting: &[QueuedRequest], any: bool| {
-        let full = next_full_peers(waiting, shared.limits, &shared.cost_model(), turns);
-        full.or_else(|| (any && !waiting.is_empty()).then(|| choose(waiting)))
+    let choose_ahead = |waiting: &[QueuedRequest], several_flows: bool, any: bool| {
+        let costs = shared.cost_model();
+        let full = next_full_peers(waiting, several_flows, shared.limits, &costs, turns);
+        full.or_else(|| (any && !waiting.is_empty()).then(|| choose(waiting, several_flows)))
     };
     let mut before = Predecessor { batch: None, free: End::now(), lost: false };
     loop {
@@ -43,7 +45,7 @@ pub(super) fn device_loop(shared: &Shared, mut device: Device) {
             },
             Some(batch) if device.is_asynchronous() => {
                 let any = batch.in_slices;
-                shared.queue.try_take_batch(|waiting| choose_ahead(waiting, any))
+                shared.queue.try_take_batch(|waiting, several| choose_ahead(waiting, several, any))
             }
             Some(_) => None,
         };

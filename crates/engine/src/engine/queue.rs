@@ -217,13 +217,13 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
     /// `None` once the queue is closed and empty.
     pub(crate) fn take_batch(
         &self,
-        choose: impl Fn(&[QueuedRequest]) -> Vec<usize>,
+        choose: impl Fn(&[QueuedRequest], bool) -> Vec<usize>,
     ) -> Option<Vec<T>> {
         let mut state = self.lock();
         loop {
             state = self.expire(state, now());
             if !state.tokenized.is_empty() {
-                return state.take_batch(|waiting| Some(choose(waiting)));
+                return state.take_batch(|waiting, several| Some(choose(waiting, several)));
             }
             if state.closed && state.admitted.is_empty() && state.tokenizing == 0 {
                 return None;
@@ -235,7 +235,7 @@ impl<A: SlotHolder, T: SlotHolder> Queue<A, T> {
     /// Takes the tokenized requests whose indices `choose` returns, if it returns any. Never blocks.
     pub(crate) fn try_take_batch(
         &self,
-        choose: impl Fn(&[QueuedRequest]) -> Option<Vec<usize>>,
+        choose: impl Fn(&[QueuedRequest], bool) -> Option<Vec<usize>>,
     ) -> Option<Vec<T>> {
         self.expire(self.lock(), now()).take_batch(choose)
     }

@@ -233,7 +233,7 @@ impl Model {
     fn spawn_device(&self, batches: usize) {
         self.spawn(move |model| {
             for _ in 0..batches {
-                let Some(batch) = model.queue.take_batch(|_| vec![0]) else { break };
+                let Some(batch) = model.queue.take_batch(|_, _| vec![0]) else { break };
                 batch.into_iter().for_each(|ticket| ticket.end(Answered));
             }
             model.queue.abandon();
@@ -480,9 +480,9 @@ fn a_probe_needs_neither_slot_nor_tokenizer_and_short_requests_pass_the_batch_th
         let model = Model::watched(1, 1);
         model.spawn_tokenizer();
         model.spawn(|model| {
-            while let Some(long) = model.queue.take_batch(|_| vec![0]) {
+            while let Some(long) = model.queue.take_batch(|_, _| vec![0]) {
                 let passing =
-                    model.queue.try_take_batch(|waiting| (!waiting.is_empty()).then(|| vec![0]));
+                    model.queue.try_take_batch(|waiting, _| (!waiting.is_empty()).then(|| vec![0]));
                 passing.into_iter().flatten().for_each(|ticket| ticket.end(Answered));
                 long.into_iter().for_each(|ticket| ticket.end(Answered));
             }

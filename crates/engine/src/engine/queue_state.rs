@@ -90,16 +90,17 @@ impl<A: SlotHolder, T: SlotHolder> QueueState<A, T> {
         self.tokenized.insert(at, request);
     }
 
-    /// Takes the tokenized requests whose indices `choose` returns; they ascend.
+    /// Takes the tokenized requests whose indices `choose` returns; they ascend. It is given those that wait, and whether
+    /// several flows are active.
     pub(super) fn take_batch(
         &mut self,
-        choose: impl Fn(&[QueuedRequest]) -> Option<Vec<usize>>,
+        choose: impl Fn(&[QueuedRequest], bool) -> Option<Vec<usize>>,
     ) -> Option<Vec<T>> {
         let now = now();
         self.tokenized.iter_mut().for_each(|one| one.promote(&mut self.tokenized_clock, now));
         let waiting: Vec<QueuedRequest> =
             self.tokenized.iter().map(|request| request.queued(now)).collect();
-        let chosen = choose(&waiting)?;
+        let chosen = choose(&waiting, self.tokenized_clock.has_several_flows())?;
         let Some(last) = chosen.last() else { return Some(Vec::new()) };
         self.tokenized_clock.advance(&waiting, &chosen);
         let (mut index, mut chosen) = (0, chosen.iter().peekable());

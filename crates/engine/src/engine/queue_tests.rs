@@ -52,16 +52,16 @@ fn chosen_ones_leave_in_order_and_the_others_stay_in_order() {
     let queue = queue(6);
     (0..6).for_each(|_| queue.put_tokenized(queue.take_admitted(), false));
     let ids = |batch: &[Waits]| batch.iter().map(|w| w.0.id).collect::<Vec<u64>>();
-    let taken = queue.take_batch(|_| vec![1, 2, 4]).expect("some are ready");
+    let taken = queue.take_batch(|_, _| vec![1, 2, 4]).expect("some are ready");
     assert_eq!(ids(&taken), [1, 2, 4]);
     assert_eq!(ids(&queue.lock().tokenized), [0, 3, 5]);
-    assert!(queue.try_take_batch(|_| Some(Vec::new())).is_some_and(|none| none.is_empty()));
+    assert!(queue.try_take_batch(|_, _| Some(Vec::new())).is_some_and(|none| none.is_empty()));
 }
 
 /// Takes a batch of one request and returns its id.
 fn take_one(queue: &Queue<Waits, Waits>) -> Option<u64> {
     let limits = Limits { max_batch_tokens: 9, max_batch_sequences: 1, max_masks: 0 };
-    let taken = queue.take_batch(|waiting| next_batch(waiting, limits))?;
+    let taken = queue.take_batch(|waiting, _| next_batch(waiting, limits))?;
     taken.first().map(|request| request.0.id)
 }
 
@@ -107,7 +107,7 @@ fn what_is_being_tokenized_when_the_queue_is_abandoned_waits_for_nobody() {
     assert_eq!(queue.taken(), 1, "two waited");
     queue.put_tokenized(admitted, false);
     assert_eq!(queue.taken(), 0);
-    assert!(queue.take_batch(|_| vec![0]).is_none());
+    assert!(queue.take_batch(|_, _| vec![0]).is_none());
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl<'a> ShortBatches<'a> {
             return;
         }
         let owed = Cell::new(0.0);
-        let chosen = self.shared.queue.try_take_batch(|waiting| {
+        let chosen = self.shared.queue.try_take_batch(|waiting, _| {
             let chosen = self.passing.choose(waiting)?;
             owed.set(self.passing.owed(waiting, chosen.len()));
             Some(chosen)

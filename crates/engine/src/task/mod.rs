@@ -5,6 +5,8 @@
 
 mod merge;
 
+use std::ops::Range;
+
 use crate::batch::{MAX_MASKS, Rows};
 use crate::error::RequestError;
 use crate::model::{Head, Model, Scoring, mean_without, to_unit_length};
@@ -264,14 +266,29 @@ fn classify(model: &Model, logits: &[f32], raw_scores: bool) -> Vec<LabelScore> 
     labels
 }
 
-fn tag(model: &Model, text: &str, tokens: &Tokens, logits: &[f32]) -> Answer {
-    let best = |logits: &[f32]| {
-        let scores = softmax(logits);
-        let (id, score) = argmax(&scores);
+/// Finds the entities of a text by the probabilities of its tokens' labels, [tokens, labels]: those of
+/// [`Task::TokenScores`]. `spans` are the tokens' places in the text; special tokens are in neither. In order, not empty, no
+/// two on one character.
+pub fn find_entities(
+    model: &Model,
+    text: &str,
+    spans: &[Range<usize>],
+    probabilities: &[f32],
+) -> Vec<Entity> {
+    entities(text, &model.tags, &likeliest_labels(model, probabilities), spans)
+}
+
+/// Returns the likeliest label of each token; of several the first.
+fn likeliest_labels(model: &Model, probabilities: &[f32]) -> Vec<LabelScore> {
+    let best = |scores: &[f32]| {
+        let (id, score) = argmax(scores);
         LabelScore { id, label: model.labels[id].clone(), score }
     };
-    let mut token_labels: Vec<LabelScore> =
-        logits.chunks_exact(model.labels.len()).map(best).collect();
+    probabilities.chunks_exact(model.labels.len()).map(best).collect()
+}
+
+fn tag(model: &Model, text: &str, tokens: &Tokens, logits: &[f32]) -> Answer {
+    let mut token_labels = likeliest_labels(model, &probabilities(model, logits));
     let own = tokens.own.clone();
     let entities =
         entities(text, &model.tags, &token_labels[own.clone()], &tokens.spans[own.clone()]);

@@ -191,6 +191,21 @@ impl Chunks {
         &self.text
     }
 
+    /// Returns the tokens of the whole text, without special ones.
+    pub fn bare(&self) -> &Tokens {
+        &self.bare
+    }
+
+    /// Returns the windows, as ranges of [`Chunks::bare`].
+    pub fn windows(&self) -> &[Range<usize>] {
+        &self.windows
+    }
+
+    /// Returns the number of special tokens before those of each window.
+    pub fn special_tokens_before(&self) -> usize {
+        self.frame.before.len()
+    }
+
     /// Returns the tokens of the whole text, special ones included once.
     pub fn tokens(&self) -> usize {
         self.bare.ids.len() + self.frame.len()

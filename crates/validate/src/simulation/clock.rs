@@ -118,12 +118,14 @@ impl<'a> Clock<'a> {
         self.queued.push(QueuedRequest { tokens, flow, start, ..QueuedRequest::default() });
     }
 
-    /// Takes the waiting requests whose indices `choose` returns; they ascend. `None` if it returns none.
+    /// Takes the waiting requests whose indices `choose` returns; they ascend. It is given those that wait, and whether several
+    /// flows are active. `None` if it returns none.
     pub(super) fn take(
         &mut self,
-        choose: impl FnOnce(&[QueuedRequest]) -> Option<Vec<usize>>,
+        choose: impl FnOnce(&[QueuedRequest], bool) -> Option<Vec<usize>>,
     ) -> Option<Vec<usize>> {
-        let chosen = choose(&self.queued).filter(|chosen| !chosen.is_empty())?;
+        let several_flows = self.fair.has_several_flows();
+        let chosen = choose(&self.queued, several_flows).filter(|chosen| !chosen.is_empty())?;
         self.fair.advance(&self.queued, &chosen);
         let batch = chosen.iter().map(|&index| self.waiting[index]).collect();
         let mut gone = vec![false; self.waiting.len()];

@@ -67,7 +67,7 @@ fn run_whole(
     seconds: impl Fn(&Clock<'_>, &[usize]) -> f64,
 ) {
     while clock.wait_for_one() {
-        let Some(batch) = clock.take(|waiting| Some(choose(waiting))) else { return };
+        let Some(batch) = clock.take(|waiting, _| Some(choose(waiting))) else { return };
         clock.work(seconds(clock, &batch));
         clock.answer(&batch);
     }
@@ -133,17 +133,17 @@ fn run_planner(clock: &mut Clock<'_>) {
 
 fn take_next(clock: &mut Clock<'_>) -> Option<Vec<usize>> {
     let SimulatedDevice { limits, costs, turns, .. } = *clock.device;
-    clock.take(|waiting| Some(next_peers(waiting, limits, &costs, turns)))
+    clock.take(|waiting, several| Some(next_peers(waiting, several, limits, &costs, turns)))
 }
 
 /// Takes the next batch for a device that still works, if it is full.
 fn take_full(clock: &mut Clock<'_>) -> Option<Vec<usize>> {
     let SimulatedDevice { limits, costs, turns, asynchronous, .. } = *clock.device;
-    clock.take(
-        |waiting| {
-            if asynchronous { next_full_peers(waiting, limits, &costs, turns) } else { None }
-        },
-    )
+    clock.take(|waiting, several_flows| {
+        asynchronous
+            .then(|| next_full_peers(waiting, several_flows, limits, &costs, turns))
+            .flatten()
+    })
 }
 
 /// The turns of short requests during one long batch, as in the engine's `short_batches`.
@@ -197,7 +197,7 @@ impl ShortTurns {
             return None;
         }
         let (passing, owed) = (self.passing, &mut self.owed_per_second);
-        clock.take(|waiting| {
+        clock.take(|waiting, _| {
             let chosen = passing.choose(waiting)?;
             *owed = passing.owed(waiting, chosen.len());
             Some(chosen)
