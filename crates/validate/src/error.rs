@@ -155,6 +155,9 @@ pub enum Error {
         /// The operating system's error.
         source: std::io::Error,
     },
+    /// The records of finished cells could not be compressed, or not be read again.
+    #[error("cannot keep the records of the run: {0}; free memory, or run a shorter plan")]
+    Records(std::io::Error),
     /// `--resume` found the journal of a different run.
     #[error("cannot resume from {path}: {reason}; use the same plan and target, or start over without --resume", path = path.display())]
     NotResumable {

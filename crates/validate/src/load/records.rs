@@ -90,6 +90,29 @@ pub fn write_requests(records: &[RequestRecord], out: &mut dyn Write) -> io::Res
     Ok(())
 }
 
+/// The records of finished cells, compressed until the run has ended: a target in this process shares its memory with
+/// them, and would seem to grow from cell to cell.
+#[derive(Debug, Default)]
+pub(crate) struct PackedRecords(Vec<u8>);
+
+impl PackedRecords {
+    /// Adds the records of a cell.
+    ///
+    /// # Errors
+    /// Those of the compression.
+    pub(crate) fn push(&mut self, records: &[RequestRecord]) -> io::Result<()> {
+        write_requests(records, &mut self.0)
+    }
+
+    /// Returns all records, in the order in which they were added.
+    ///
+    /// # Errors
+    /// Those of the compression.
+    pub(crate) fn unpack(self) -> io::Result<Vec<RequestRecord>> {
+        read_requests(self.0.as_slice())
+    }
+}
+
 /// Reads the records of a file, or of several files concatenated.
 ///
 /// # Errors

@@ -151,7 +151,8 @@ impl Journal {
             return Err(fault);
         }
         self.whole_bytes += self.pending.len() as u64;
-        self.pending.clear();
+        // Not kept for the next cell: a target in this process would seem to have grown by it.
+        self.pending = Vec::new();
         Ok(())
     }
 }

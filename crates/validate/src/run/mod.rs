@@ -33,6 +33,7 @@ use crate::figures::generator::{CpuMeter, GeneratorReadings, LOAD_THREADS};
 use crate::figures::published::published;
 use crate::format::utc;
 use crate::load::cell::{CellLoad, LoadOutput, LoadSetting, StartSource, run_loads};
+use crate::load::records::PackedRecords;
 use crate::load::{Cancel, Clock, LoadProgress, Pacing, RequestRecord, Schedule, SendRules};
 use crate::plan::{CellSpec, Load, Plan};
 use crate::preflight::Finding;
@@ -206,7 +207,7 @@ pub async fn run_async(
     let earlier = std::mem::take(&mut contents.cells);
     let sitting = contents.resumed_at.len();
     let run = Run { plan, target, info, options, progress, clock, pools, pacing, sitting };
-    let (cells, requests) = run.run_cells(earlier, journal).await;
+    let (cells, requests) = run.run_cells(earlier, journal).await?;
     let mut info = run.info;
     info.details.extend(target_memory_fault(&*run.target));
 
@@ -280,16 +281,19 @@ struct Run<'a> {
 impl Run<'_> {
     /// Runs all cells in random order, and at the end repeats the first that could be run. Cells in
     /// `earlier` are taken from there; the others are written to `journal` as they end.
+    ///
+    /// # Errors
+    /// [`Error::Records`].
     async fn run_cells(
         &self,
         mut earlier: BTreeMap<usize, (Cell, Vec<RequestRecord>)>,
         mut journal: Option<Journal>,
-    ) -> (Vec<Cell>, Vec<RequestRecord>) {
+    ) -> Result<(Vec<Cell>, Vec<RequestRecord>), Error> {
         let order = shuffle_groups(self.plan);
         let repeated = order.first().filter(|_| self.plan.repeat_first);
         let of = order.iter().chain(repeated).map(|(specs, _)| specs.len()).sum();
         let mut cells: Vec<Cell> = Vec::with_capacity(of);
-        let mut requests = Vec::new();
+        let mut requests = PackedRecords::default();
         for place in 0..order.len() + usize::from(self.plan.repeat_first) {
             let index = cells.len();
             let planned = match order.get(place) {
@@ -318,10 +322,10 @@ impl Run<'_> {
             };
             for (cell, records) in ran {
                 cells.push(cell);
-                requests.extend(records);
+                requests.push(&records).map_err(Error::Records)?;
             }
         }
-        (cells, requests)
+        Ok((cells, requests.unpack().map_err(Error::Records)?))
     }
 
     /// Writes a cell to the journal, unless an interruption left it unfinished.
