@@ -8,14 +8,18 @@
 //! multiple of their time ([`Passing::owed`]), so that it is delayed by a bounded factor. A request that may pass waits for a
 //! slice and the turns of those before it. Batches whose longest text takes less than [`Turns::pausing`] let nobody pass.
 //!
+//! What one client has in a batch counts as one text for clients that have nothing in it: a client that floods holds up no
+//! other for longer than a slice.
+//!
 //! Nothing starves: the first in the order of [`super::schedule`] is in the next batch, whatever its length, and a batch that
 //! pauses keeps at least `owed / (1 + owed)` of the device, but for one slice per turn.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::Limits;
 use super::cost::CostModel;
 use super::schedule::{QueuedRequest, next_batch, next_batch_of};
+use super::{Flow, Limits};
 
 /// Requests pass a text that has this many times their work.
 const PASSING_ONE_IN: u64 = 8;
@@ -28,7 +32,7 @@ pub(crate) fn passes(nanoseconds: u64, long_nanoseconds: u64) -> bool {
 /// How long the turns on a device are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Turns {
-    /// A batch pauses if its longest text takes this long.
+    /// A batch pauses if its longest text takes this long, or all that one client has in it.
     pub pausing: Duration,
     /// How long a slice of it is meant to take.
     pub slice: Duration,
@@ -48,7 +52,7 @@ pub struct Turns {
 impl Turns {
     /// Those of a host.
     pub const HOST: Turns = Turns {
-        pausing: Duration::from_millis(50),
+        pausing: Duration::from_millis(20),
         slice: Duration::from_millis(5),
         passing: Duration::from_millis(50),
         owed: 1.0,
@@ -140,25 +144,44 @@ fn peers(
 }
 
 /// The requests that may pass one batch.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Passing {
     limits: Limits,
     costs: CostModel,
     turns: Turns,
-    /// The work of its longest text, in nanoseconds, if it pauses.
-    longest: Option<u64>,
+    /// The work of its longest text, in nanoseconds.
+    longest: u64,
+    /// Who has something in it.
+    flows: HashSet<Flow>,
+    /// The work of the flow that has most, in nanoseconds.
+    largest_flow: u64,
 }
 
 impl Passing {
-    /// Returns who may pass a batch whose longest sequence has so many nanoseconds of work. `limits` are those of the short lane.
+    /// Returns who may pass a batch of requests of these flows and nanoseconds of work. `limits` are those of the short lane.
     pub fn new(
         limits: Limits,
         costs: CostModel,
         turns: Turns,
-        longest_nanoseconds: u64,
+        batch: impl IntoIterator<Item = (Flow, u64)>,
     ) -> Passing {
-        let pauses = u128::from(longest_nanoseconds) >= turns.pausing.as_nanos();
-        Passing { limits, costs, turns, longest: pauses.then_some(longest_nanoseconds) }
+        let (mut longest, mut of_flows) = (0, HashMap::new());
+        for (flow, nanoseconds) in batch {
+            longest = longest.max(nanoseconds);
+            *of_flows.entry(flow).or_insert(0) += nanoseconds;
+        }
+        let largest_flow = of_flows.values().copied().max().unwrap_or(0);
+        let flows = of_flows.into_keys().collect();
+        Passing { limits, costs, turns, longest, flows, largest_flow }
+    }
+
+    /// Returns whether anyone could pass the batch, so that it is worth a pause.
+    pub fn pauses(&self) -> bool {
+        self.is_long(self.longest.max(self.largest_flow))
+    }
+
+    fn is_long(&self, nanoseconds: u64) -> bool {
+        u128::from(nanoseconds) >= self.turns.pausing.as_nanos()
     }
 
     /// Returns the indices of the requests to run now, in order of arrival; `None` if none may pass.
@@ -205,7 +228,9 @@ impl Passing {
     }
 
     fn is_short(&self, request: &QueuedRequest) -> bool {
-        self.longest.is_some_and(|long| passes(self.costs.nanoseconds(request.tokens), long))
+        let work = self.costs.nanoseconds(request.tokens);
+        let passes = |long: u64| self.is_long(long) && passes(work, long);
+        passes(self.longest) || (passes(self.largest_flow) && !self.flows.contains(&request.flow))
     }
 }
 
@@ -228,7 +253,8 @@ mod tests {
             .zip(0..)
             .map(|(&tokens, start)| QueuedRequest { tokens, start, ..Default::default() })
             .collect();
-        Passing::new(LANE, COSTS, Turns::GPU, COSTS.nanoseconds(longest)).choose(&requests)
+        let batch = [(Flow::default(), COSTS.nanoseconds(longest))];
+        Passing::new(LANE, COSTS, Turns::GPU, batch).choose(&requests)
     }
 
     #[test]
@@ -283,13 +309,42 @@ mod tests {
     }
 
     #[test]
+    fn what_a_client_has_in_a_batch_counts_as_one_text_for_others() {
+        let of = |share: u64, tokens: usize| QueuedRequest {
+            tokens,
+            flow: Flow { share, ..Flow::default() },
+            ..QueuedRequest::default()
+        };
+        let passing = |batch: &[QueuedRequest]| {
+            let batch = batch.iter().map(|one| (one.flow, COSTS.nanoseconds(one.tokens)));
+            Passing::new(LANE, COSTS, Turns::GPU, batch.collect::<Vec<_>>())
+        };
+        let flood = passing(&[of(1, 100); 64]);
+        assert!(flood.pauses());
+        let waiting = [of(1, 100), of(2, 800), of(3, 801), of(1, 10)];
+        assert_eq!(
+            flood.choose(&waiting),
+            Some(vec![1]),
+            "an eighth, of a client that has nothing in it"
+        );
+        assert_eq!(flood.owed(&waiting, 1), Turns::GPU.owed_before_others);
+        let mut shared = [of(1, 100); 64];
+        shared[9] = of(2, 100);
+        assert_eq!(passing(&shared).choose(&waiting), None, "the second has its turn in the batch");
+        assert!(!passing(&[of(1, 100); 39]).pauses(), "3.9 ms");
+        let many: Vec<_> = (0..64).map(|share| of(share, 100)).collect();
+        assert!(!passing(&many).pauses(), "nobody has much in it");
+    }
+
+    #[test]
     fn those_that_pass_take_a_bounded_time() {
         // 5 ms of a lane that holds less.
         let tokens: usize = chosen(32_768, &[100; 300]).map_or(0, |all| 100 * all.len());
         assert!((1500..=2048).contains(&tokens), "{tokens}");
         let slow = CostModel { token_seconds: 1e-4, ..COSTS };
         let waiting = [QueuedRequest { tokens: 60, ..Default::default() }; 30];
-        let passing = Passing::new(LANE, slow, Turns::GPU, slow.nanoseconds(32_768));
+        let batch = [(Flow::default(), slow.nanoseconds(32_768))];
+        let passing = Passing::new(LANE, slow, Turns::GPU, batch);
         assert_eq!(passing.choose(&waiting).map(|all| all.len()), Some(1), "6 ms, but one may");
     }
 }

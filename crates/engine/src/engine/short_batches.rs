@@ -37,11 +37,16 @@ impl<'a> ShortBatches<'a> {
     ) -> Option<Self> {
         let limits = device.short_limits()?;
         let turns = device.turns();
-        let longest = long.iter().map(|request| request.slot.work.nanoseconds()).max()?;
-        let in_slices = if device.is_asynchronous() { work(long) } else { longest };
-        (u128::from(in_slices) >= turns.pausing.as_nanos()).then(|| ShortBatches {
+        let batch = long.iter().map(|request| {
+            let slot = &request.slot;
+            (slot.terms.flow, slot.work.nanoseconds())
+        });
+        let passing = Passing::new(limits, shared.cost_model(), turns, batch);
+        let is_long = u128::from(work(long)) >= turns.pausing.as_nanos();
+        let in_slices = if device.is_asynchronous() { is_long } else { passing.pauses() };
+        in_slices.then(|| ShortBatches {
             shared,
-            passing: Passing::new(limits, shared.cost_model(), turns, longest),
+            passing,
             running: None,
             resumed: Instant::now(),
             owed: Duration::ZERO,

@@ -74,6 +74,10 @@ impl<'a> Clock<'a> {
         self.arrivals[request].tokens
     }
 
+    pub(super) fn flow(&self, request: usize) -> Flow {
+        Flow { share: self.arrivals[request].client as u64, ..Flow::default() }
+    }
+
     /// Returns the seconds of a packed batch.
     pub(super) fn predict(&self, batch: &[usize]) -> f64 {
         let lengths = batch.iter().map(|&request| self.tokens(request));
@@ -112,7 +116,7 @@ impl<'a> Clock<'a> {
         }
         self.held[client] += 1;
         self.held_by_all += 1;
-        let flow = Flow { share: client as u64, ..Flow::default() };
+        let flow = self.flow(request);
         let start = self.fair.enter(flow, tokens);
         self.waiting.push(request);
         self.queued.push(QueuedRequest { tokens, flow, start, ..QueuedRequest::default() });

@@ -160,11 +160,14 @@ impl ShortTurns {
     /// Returns `None` if the batch does not run in slices.
     fn new(clock: &Clock<'_>, batch: &[usize]) -> Option<ShortTurns> {
         let device = clock.device;
-        let work = batch.iter().map(|&request| device.costs.nanoseconds(clock.tokens(request)));
-        let longest = work.clone().max()?;
-        let in_slices = if device.asynchronous { work.sum() } else { longest };
-        (u128::from(in_slices) >= device.turns.pausing.as_nanos()).then(|| ShortTurns {
-            passing: Passing::new(device.short_lane, device.costs, device.turns, longest),
+        let work = |&request: &usize| device.costs.nanoseconds(clock.tokens(request));
+        let total = batch.iter().map(work).sum::<u64>();
+        let of_flows = batch.iter().map(|request| (clock.flow(*request), work(request)));
+        let passing = Passing::new(device.short_lane, device.costs, device.turns, of_flows);
+        let is_long = u128::from(total) >= device.turns.pausing.as_nanos();
+        let in_slices = if device.asynchronous { is_long } else { passing.pauses() };
+        in_slices.then(|| ShortTurns {
+            passing,
             resumed: clock.now(),
             owed: 0.0,
             owed_per_second: 0.0,
@@ -196,7 +199,7 @@ impl ShortTurns {
         if clock.now() - self.resumed < self.owed {
             return None;
         }
-        let (passing, owed) = (self.passing, &mut self.owed_per_second);
+        let (passing, owed) = (&self.passing, &mut self.owed_per_second);
         clock.take(|waiting, _| {
             let chosen = passing.choose(waiting)?;
             *owed = passing.owed(waiting, chosen.len());
