@@ -128,7 +128,7 @@ fn stopping_answers_what_was_admitted() {
     let pending: Vec<_> = (0..40).map(|_| engine.submit(classify("one more")).unwrap()).collect();
     drop(engine);
     for pending in pending {
-        assert_eq!(pending.wait().map(|response| response.truncated), Ok(false));
+        assert_eq!(pending.wait().map(|response| response.is_truncated()), Ok(false));
     }
 }
 
@@ -157,5 +157,5 @@ fn bad_requests_are_refused_and_the_others_go_on() {
 
     let cut = Request { truncate: Truncate::Right, ..embed(Input::Text("word ".repeat(5000))) };
     let response = engine.submit(cut).unwrap().wait().unwrap();
-    assert_eq!((response.tokens, response.truncated), (2048, true));
+    assert_eq!((response.tokens, response.is_truncated()), (2048, true));
 }

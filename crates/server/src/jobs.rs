@@ -43,7 +43,8 @@ pub(crate) struct Output {
     pub(crate) answer: Answer,
     /// Number of tokens read; the special tokens around windows count once.
     pub(crate) tokens: usize,
-    pub(crate) truncated: bool,
+    /// Number of tokens given, more than those read if the input was truncated.
+    pub(crate) input_tokens: usize,
     /// Number of windows; `None` if the input was read whole.
     pub(crate) chunks: Option<usize>,
     /// The longest stage over all windows.
@@ -145,6 +146,13 @@ impl Outputs {
     }
 }
 
+impl Output {
+    /// Returns whether the input was truncated.
+    pub(crate) fn is_truncated(&self) -> bool {
+        self.tokens < self.input_tokens
+    }
+}
+
 /// Returns the number of tokens of all outputs.
 pub(crate) fn count_tokens(outputs: &[Output]) -> usize {
     outputs.iter().map(|output| output.tokens).sum()
@@ -179,8 +187,8 @@ pub(crate) fn take_rows(output: &mut Output) -> Option<(Vec<f32>, usize)> {
 impl From<Response> for Output {
     /// Converts the response to a request's first input.
     fn from(response: Response) -> Output {
-        let Response { tokens, truncated, answer, timings, batch } = response;
-        Output { index: 0, answer, tokens, truncated, chunks: None, timings, batch }
+        let Response { tokens, input_tokens, answer, timings, batch } = response;
+        Output { index: 0, answer, tokens, input_tokens, chunks: None, timings, batch }
     }
 }
 
@@ -395,13 +403,14 @@ impl App {
                 biased;
                 Some(permit) = next_permit(&mut feed) => {
                     if let (Some(input), Some(admitted)) = (next, &mut feed) {
-                        let pending = submit(input, &mut admitted.time, permit?)?;
-                        in_flight.push_back(pending.into_future());
+                        let pending = submit(input, &mut admitted.time, permit?);
+                        in_flight.push_back(pending.map(IntoFuture::into_future));
                     }
                     next = inputs.next();
                 }
                 Some(result) = next_response(&mut in_flight) => {
                     in_flight.pop_front();
+                    let result = result.and_then(|response| self.check_whole(response));
                     match &result {
                         Ok(response) => stages.record_response(response),
                         Err(error) if !is_of_input(error) => return Err(error.clone().into()),
@@ -421,6 +430,23 @@ impl App {
     }
 }
 
+impl App {
+    /// Refuses an answer to a part of an input where the server reads inputs whole.
+    fn check_whole(&self, response: Response) -> Result<Response, RequestError> {
+        if !self.options.require_full_input || !response.is_truncated() {
+            return Ok(response);
+        }
+        Err(RequestError::Invalid(format!(
+            "the input has {} tokens, of which {} would be read; {FULL_INPUT}",
+            response.input_tokens, response.tokens
+        )))
+    }
+}
+
+/// The end of a refusal of an input that would be read in part.
+pub(crate) const FULL_INPUT: &str =
+    "this server reads inputs whole (--require-full-input); send a shorter one, or use `chunk`";
+
 /// Waits for a permit for the next input; `None` if there is no further input.
 async fn next_permit(feed: &mut Option<Grant>) -> Option<Result<Permit, RequestError>> {
     match feed {
@@ -431,25 +457,27 @@ async fn next_permit(feed: &mut Option<Grant>) -> Option<Result<Permit, RequestE
 
 /// Waits for the oldest response; `None` if there is none.
 async fn next_response(
-    in_flight: &mut VecDeque<ResponseFuture>,
+    in_flight: &mut VecDeque<Result<ResponseFuture, RequestError>>,
 ) -> Option<Result<Response, RequestError>> {
     match in_flight.front_mut() {
-        Some(oldest) => Some(oldest.await),
+        Some(Ok(oldest)) => Some(oldest.await),
+        Some(Err(refused)) => Some(Err(refused.clone())),
         None => None,
     }
 }
 
-/// Returns whether an error is the fault of its input, so that other inputs of the request may be answered.
+/// Returns whether an error is that of one input, so that other inputs of the request may be answered: those that began
+/// before the deadline are.
 fn is_of_input(error: &RequestError) -> bool {
     match error {
         RequestError::Empty
         | RequestError::TooLong { .. }
         | RequestError::Invalid(_)
+        | RequestError::DeadlinePassed
         | RequestError::NotFinite => true,
         RequestError::Overloaded { .. }
         | RequestError::WaitTooLong { .. }
         | RequestError::TooMuchWork { .. }
-        | RequestError::DeadlinePassed
         | RequestError::WrongTask { .. }
         | RequestError::Device(_)
         | RequestError::DeviceLost(_)

@@ -334,10 +334,10 @@ impl TokenizedRequest {
             compute: (times.done - times.turn).saturating_sub(times.copy),
             total: self.admitted.elapsed(),
         };
-        let (tokens, truncated) = (self.tokens.ids.len(), self.tokens.truncated);
+        let (tokens, input_tokens) = (self.tokens.ids.len(), self.tokens.given());
         // The slot is free before the caller can know, so that its next request finds one.
         drop(self.slot);
-        let _ = self.reply.send(Ok(Response { tokens, truncated, answer, timings, batch }));
+        let _ = self.reply.send(Ok(Response { tokens, input_tokens, answer, timings, batch }));
     }
 
     fn fail(self, error: RequestError) {

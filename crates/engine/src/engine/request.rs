@@ -78,8 +78,8 @@ pub struct BatchInfo {
 pub struct Response {
     /// Tokens read, special ones included, after truncation.
     pub tokens: usize,
-    /// Whether the input was truncated.
-    pub truncated: bool,
+    /// Tokens of the whole input, special ones included.
+    pub input_tokens: usize,
     /// What the task asked for.
     pub answer: Answer,
     /// Stage times.
@@ -101,7 +101,13 @@ impl Response {
         let batch = windows.last().map(|window| window.batch).unwrap_or_default();
         let answers = windows.into_iter().map(|window| window.answer).collect();
         let answer = chunks.merge(model, task, answers);
-        Response { tokens: chunks.tokens(), truncated: false, answer, timings, batch }
+        let tokens = chunks.tokens();
+        Response { tokens, input_tokens: tokens, answer, timings, batch }
+    }
+
+    /// Returns whether the input was truncated.
+    pub fn is_truncated(&self) -> bool {
+        self.tokens < self.input_tokens
     }
 }
 

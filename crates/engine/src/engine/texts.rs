@@ -133,7 +133,8 @@ impl Submitted {
                 (Response::merge(engine.model(), &chunks, task, done), Some(count))
             }
         };
-        let Response { answer, tokens, truncated, .. } = response;
+        let truncated = response.is_truncated();
+        let Response { answer, tokens, .. } = response;
         Ok(TextAnswer { answer, tokens, truncated, chunks })
     }
 }

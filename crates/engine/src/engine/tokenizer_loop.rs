@@ -27,7 +27,7 @@ fn tokenize(shared: &Shared, admitted: AdmittedRequest) -> Option<TokenizedReque
         Ok((tokens, rows)) if !reply.is_closed() => {
             let tokenized = Instant::now();
             slot.work.set(shared.nanoseconds(tokens.ids.len()));
-            if !tokens.truncated {
+            if !tokens.is_truncated() {
                 shared.record_tokens(request.input.length(), tokens.ids.len());
             }
             let text = match request.input {

@@ -224,7 +224,7 @@ impl Chunks {
             };
             let Tokens { ids, spans, own, .. } = self.frame.wrap(&self.bare, window.clone());
             let spans = spans.into_iter().map(moved).collect();
-            let tokens = Tokens { ids, spans, own, truncated: false, prompt: 0 };
+            let tokens = Tokens { ids, spans, own, removed: 0, prompt: 0 };
             Input::Tokens(characters.slice(&(start..end)).to_owned(), tokens)
         })
     }

@@ -1,7 +1,7 @@
 //! Inputs of requests to tokens: one text or two, with their special tokens, cut to a limit.
 //!
-//! A text is read only as far as its answer needs: one that is too long is refused once that is certain, one whose end
-//! is cut off is read up to the cut. [`super::pieces`] reads it, [`super::tokenize`] holds the tokenizer.
+//! A text that is too long is refused once that is certain, without reading the rest. One that is cut is read to its end
+//! all the same, so that the answer can say how much of it was given. [`super::pieces`] reads it, [`super::tokenize`] holds the tokenizer.
 
 use crate::error::RequestError;
 use crate::text::input::{Input, SpecialTokens, Tokens, Truncate};
@@ -46,8 +46,8 @@ impl Tokenizer {
             Input::Bare(text) => self.encode_unframed(text, limit, truncate)?,
             Input::Ids(ids) => {
                 let kept = truncate.kept(ids.len(), limit);
-                let (truncated, spans) = (kept.len() < ids.len(), vec![0..0; kept.len()]);
-                Tokens { ids: ids[kept].to_vec(), spans, own: 0..0, truncated, prompt: 0 }
+                let (removed, spans) = (ids.len() - kept.len(), vec![0..0; kept.len()]);
+                Tokens { ids: ids[kept].to_vec(), spans, own: 0..0, removed, prompt: 0 }
             }
             Input::Tokens(_, tokens) => tokens.clone(),
         };
@@ -56,14 +56,6 @@ impl Tokenizer {
             n if n > limit => Err(RequestError::TooLong { tokens: n, at_least: false, limit }),
             _ => Ok(tokens),
         }
-    }
-
-    /// Tokenizes the beginning of a text, up to `tokens` tokens without special ones.
-    ///
-    /// # Errors
-    /// As [`Tokenizer::encode_bare`].
-    pub fn encode_start(&self, text: &str, tokens: usize) -> Result<Tokens, RequestError> {
-        self.encode_unframed(text, tokens, Truncate::Right)
     }
 
     fn encode_unframed(
@@ -78,9 +70,12 @@ impl Tokenizer {
         let mut reader = Reader::new(self, text, limit, truncate.cut_end());
         reader.read_past(limit)?;
         refuse_unread(&[&reader], 0, limit, truncate)?;
+        reader.read_past(usize::MAX)?;
+        let given = reader.tokens();
         let bare = self.post_process().trim(reader.into_kept()).map_err(invalid)?.into_tokens();
         let kept = truncate.kept(bare.ids.len(), limit);
-        Ok(SpecialTokens::default().wrap(&bare, kept))
+        let removed = given - kept.len();
+        Ok(Tokens { removed, ..SpecialTokens::default().wrap(&bare, kept) })
     }
 
     fn encode_texts(
@@ -110,6 +105,11 @@ impl Tokenizer {
             None => None,
             Some(_) => Some(kept_tokens(&mut first, second.as_mut(), limit, special, cut_text)?),
         };
+        if truncated.is_some() {
+            first.read_past(usize::MAX)?;
+            second.iter_mut().try_for_each(|second| second.read_past(usize::MAX))?;
+        }
+        let given = special + first.tokens() + second.as_ref().map_or(0, Reader::tokens);
         let (mut first, mut second) = (first.into_kept(), second.map(Reader::into_kept));
         if let (Some(end), Some(kept)) = (truncated, kept) {
             first.truncate(kept.0, end);
@@ -118,7 +118,8 @@ impl Tokenizer {
             }
         }
         let tokens = self.post_process().complete(first, second)?;
-        Ok(Tokens { truncated: truncated.is_some(), ..tokens })
+        let removed = truncated.map_or(0, |_| given.saturating_sub(tokens.ids.len()));
+        Ok(Tokens { removed, ..tokens })
     }
 }
 

@@ -70,7 +70,7 @@ impl Encoded {
     pub(super) fn into_tokens(self) -> Tokens {
         let Encoded { ids, spans, .. } = self;
         let own = 0..ids.len();
-        Tokens { ids, spans, own, truncated: false, prompt: 0 }
+        Tokens { ids, spans, own, removed: 0, prompt: 0 }
     }
 
     /// Returns the tokens as the library has them, if they were kept as written.

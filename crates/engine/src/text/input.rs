@@ -96,10 +96,22 @@ pub struct Tokens {
     pub spans: Vec<Range<usize>>,
     /// The tokens of the text, the second one of a pair: those that answers are about. Special tokens lie outside.
     pub own: Range<usize>,
-    /// Whether the input was truncated.
-    pub truncated: bool,
+    /// Number of tokens that a truncation removed.
+    pub removed: usize,
     /// The first tokens that pooling leaves out: those of a prompt, where the checkpoint asks for that.
     pub prompt: usize,
+}
+
+impl Tokens {
+    /// Returns whether the input was truncated.
+    pub fn is_truncated(&self) -> bool {
+        self.removed > 0
+    }
+
+    /// Returns the number of tokens of the whole input.
+    pub fn given(&self) -> usize {
+        self.ids.len() + self.removed
+    }
 }
 
 impl Input {
@@ -148,7 +160,7 @@ impl SpecialTokens {
         let spans = bare.spans[range.clone()].iter().cloned();
         let spans = special(before.len()).chain(spans).chain(special(after.len())).collect();
         let own = before.len()..before.len() + range.len();
-        Tokens { ids, spans, own, truncated: range.len() < bare.ids.len(), prompt: 0 }
+        Tokens { ids, spans, own, removed: bare.ids.len() - range.len(), prompt: 0 }
     }
 
     /// Puts the special tokens around all of a text's tokens, which are moved: a long text has millions.
@@ -160,6 +172,6 @@ impl SpecialTokens {
         ids.extend_from_slice(after);
         spans.splice(0..0, before.iter().map(|_| 0..0));
         spans.extend(after.iter().map(|_| 0..0));
-        Tokens { ids, spans, own, truncated: false, prompt: 0 }
+        Tokens { ids, spans, own, removed: 0, prompt: 0 }
     }
 }

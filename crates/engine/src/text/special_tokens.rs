@@ -140,7 +140,7 @@ impl PostProcess {
         };
         let spans = encoding.get_offsets().iter().enumerate().map(span).collect();
         let ids = encoding.get_ids().to_vec();
-        Ok(Tokens { ids, spans, own, truncated: false, prompt: 0 })
+        Ok(Tokens { ids, spans, own, removed: 0, prompt: 0 })
     }
 
     /// Returns the number of tokens of a text with special ones.

@@ -342,7 +342,7 @@ impl ModelCounters {
     /// Counts an input that the engine has answered.
     pub(crate) fn record_response(&self, answer: &Response) {
         self.answered.fetch_add(1, Ordering::Relaxed);
-        self.truncated.fetch_add(u64::from(answer.truncated), Ordering::Relaxed);
+        self.truncated.fetch_add(u64::from(answer.is_truncated()), Ordering::Relaxed);
         self.tokens.fetch_add(answer.tokens as u64, Ordering::Relaxed);
         self.length.record(answer.tokens as f64);
         let times = answer.timings;

@@ -119,7 +119,7 @@ fn charge(call: &Call, text: &str, chosen: &[(String, Arc<ServedModel>)]) -> Res
         let max_tokens = served.engine.max_tokens();
         let mut footprint = Footprint::of_text(model, &task, text, max_tokens);
         // The whole text is tokenized, whatever is read of it.
-        footprint.inputs_bytes += footprint::of_tokenizing(text);
+        footprint.inputs_bytes += footprint::of_tokenizing(text.len());
         footprint
     };
     let footprint = chosen.iter().map(of_model).sum();

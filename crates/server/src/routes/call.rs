@@ -28,6 +28,7 @@ use crate::terms::{HeadTerms, Terms};
 use crate::wire::Dialect;
 use crate::wire::ability::Needs;
 use crate::wire::body::{self, UnknownFields};
+use crate::wire::fields::TimeoutMs;
 use crate::wire::partial::listed;
 use crate::wire::request::LengthFields;
 use crate::wire::request::ModelRequest;
@@ -137,7 +138,8 @@ async fn read<T: ModelRequest>(
     let dialect = request.dialect(of_path)?;
     let route = parts.extensions.get::<MatchedPath>().map_or(OTHER, MatchedPath::as_str);
     let limit = app.options.request_timeout;
-    let terms = terms.with_body(request.timeout(), request.priority(), started, limit);
+    let timeout = request.timeout().map(TimeoutMs::duration);
+    let terms = terms.with_body(timeout, request.priority(), started, limit);
     Ok(Received { in_path, request, dialect, unknown, route: route.to_owned(), charge, terms })
 }
 
@@ -279,7 +281,10 @@ fn headers(device: &str, started: Instant, characters: usize, outputs: &Outputs)
     put("x-tokenization-time", mean(|output| output.timings.tokenize));
     put("x-queue-time", mean(|output| output.timings.queue));
     put("x-inference-time", mean(|output| output.timings.copy + output.timings.compute));
-    if outputs.iter().any(|output| output.truncated) {
+    let given: usize = outputs.iter().map(|output| output.input_tokens).sum();
+    put("x-input-tokens", given.to_string());
+    put("x-processed-tokens", count_tokens(outputs).to_string());
+    if outputs.iter().any(Output::is_truncated) {
         put("x-truncated", "true".into());
     }
     let chunks: usize = outputs.iter().filter_map(|output| output.chunks).sum();

@@ -114,7 +114,7 @@ fn single_text((index, input): (usize, CohereInput)) -> Result<String, Refusal> 
 }
 
 fn warnings(outputs: &[Output], max_tokens: usize) -> Vec<String> {
-    match outputs.iter().filter(|output| output.truncated).count() {
+    match outputs.iter().filter(|output| output.is_truncated()).count() {
         0 => Vec::new(),
         cut => vec![format!(
             "{cut} of {} inputs had more than {max_tokens} tokens and were cut; set truncate to NONE to refuse them",

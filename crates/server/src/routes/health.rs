@@ -71,7 +71,11 @@ fn unhealthy(why: String) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, RETRY_AFTER_SECONDS)], why).into_response()
 }
 
-async fn check(engine: &Engine, options: &Options) -> Result<(), String> {
+/// Checks that the device of an engine works, by a forward pass if it is idle.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) async fn check(engine: &Engine, options: &Options) -> Result<(), String> {
     if let Some(verdict) = judge(&engine.pulse(), options) {
         return verdict;
     }

@@ -61,7 +61,8 @@ pub(crate) async fn fill_mask(call: Call, request: FillMaskRequest) -> Result<Re
 
 impl From<&Output> for InputStats {
     fn from(output: &Output) -> InputStats {
-        let Output { tokens, truncated, chunks, .. } = *output;
+        let truncated = output.is_truncated();
+        let Output { tokens, chunks, .. } = *output;
         InputStats { tokens, truncated, chunks }
     }
 }

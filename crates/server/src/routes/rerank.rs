@@ -11,6 +11,7 @@ use bigbatch_engine::{Input, LabelScore, Overlong, Similarity, Task};
 use super::call::Call;
 use super::embed::{PairScores, compare_pairs};
 use crate::error::Refusal;
+use crate::jobs::FULL_INPUT;
 use crate::jobs::{count_tokens, take_labels};
 use crate::wire::inputs::Document;
 use crate::wire::openai::{OpenAiErrors, TokenUsage};
@@ -143,40 +144,44 @@ async fn score_pairs(
     raw_scores: bool,
     (overlong, cuts): (Overlong, PairCuts),
 ) -> Result<PairScores, Refusal> {
-    let (queries, shorter_queries) = shorten(call, queries, cuts.query).await?;
-    let (texts, shorter_texts) = shorten(call, texts, cuts.document).await?;
+    let (queries, of_queries) = shorten(call, queries, cuts.query).await?;
+    let (texts, of_texts) = shorten(call, texts, cuts.document).await?;
+    if call.app.options.require_full_input && of_queries + of_texts > 0 {
+        return Err(Refusal::Invalid(format!(
+            "{} tokens would be cut off; {FULL_INPUT}",
+            of_queries + of_texts
+        )));
+    }
     let mut pairs = score_read(call, queries, texts, raw_scores, overlong).await?;
-    // The header `x-truncated` is about the whole request.
-    for output in pairs.outputs.iter_mut().filter(|_| shorter_queries || shorter_texts) {
-        output.truncated = true;
+    // The headers are about the whole request.
+    if let Some(output) = pairs.outputs.first_mut() {
+        output.input_tokens += of_queries + of_texts;
     }
     Ok(pairs)
 }
 
-/// Cuts texts to their first `limit` tokens. Returns also whether any was longer.
+/// Cuts texts to their first `limit` tokens. Returns also the number of tokens that were cut off.
 async fn shorten(
     call: &Call,
     texts: Vec<String>,
     limit: Option<usize>,
-) -> Result<(Vec<String>, bool), Refusal> {
-    let Some(limit) = limit else { return Ok((texts, false)) };
+) -> Result<(Vec<String>, usize), Refusal> {
+    let Some(limit) = limit else { return Ok((texts, 0)) };
     let served = call.served.clone();
     let cut = move || {
-        let mut shorter = false;
+        let mut removed = 0;
         let mut first = |text: String| {
             // An empty text is refused with its index when it is scored.
             let tokenizer = &served.engine.model().tokenizer;
-            let Ok(tokens) = tokenizer.encode_start(&text, limit.saturating_add(1)) else {
-                return text;
-            };
+            let Ok(tokens) = tokenizer.encode_bare(&text) else { return text };
             let Some(next) = tokens.spans.get(limit) else { return text };
-            shorter = true;
+            removed += tokens.ids.len() - limit;
             // Tokens of one character share its span: a character that does not fit whole is left out.
             let end = next.start.min(tokens.spans[limit - 1].end);
             text.chars().take(end).collect()
         };
         let texts = texts.into_iter().map(&mut first).collect();
-        (texts, shorter)
+        (texts, removed)
     };
     call.app.tokenizer_pool.run(&call.charge, cut).await
 }

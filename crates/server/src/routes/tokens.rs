@@ -36,7 +36,7 @@ pub(crate) async fn tokenize(call: Call, request: TokenizeRequest) -> Result<Res
     let (texts, _) = texts.unwrap_or(Texts::Many(Vec::new())).into_vec();
     call.check_count(texts.len(), "inputs")?;
     let characters = texts.iter().map(|text| text.chars().count()).sum();
-    call.charge.set(texts.iter().map(|text| footprint::of_tokenizing(text)).sum())?;
+    call.charge.set(texts.iter().map(|text| footprint::of_tokenizing(text.len())).sum())?;
     let (served, special) = (call.served.clone(), request.add_special_tokens.unwrap_or(true));
     let tokens = move |text: String| {
         let text = prompted(before.as_deref(), text);
