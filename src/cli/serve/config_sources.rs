@@ -223,9 +223,10 @@ impl Sources<'_> {
                 .to_owned();
             let values = match value {
                 Value::Array(values) => {
-                    values.into_iter().map(flag_value).collect::<Option<Vec<_>>>()
+                    let flags = values.into_iter().map(|value| flag_value(&id, value));
+                    flags.collect::<Option<Vec<_>>>()
                 }
-                value => flag_value(value).map(|value| vec![value]),
+                value => flag_value(&id, value).map(|value| vec![value]),
             };
             let values = values.ok_or_else(|| {
                 format!("--config: {name}: `{key}` must be a string, a number or a boolean")
@@ -292,9 +293,11 @@ fn is_intended(id: &str, name: &str, value: &OsStr) -> bool {
     }
 }
 
-/// Renders a TOML scalar as the value of a flag; `None` for tables, arrays and dates.
-fn flag_value(value: Value) -> Option<OsString> {
+/// Renders a TOML scalar as the value of a flag, and a guardrail as an inline table; `None` for other tables, arrays and
+/// dates.
+fn flag_value(id: &str, value: Value) -> Option<OsString> {
     match value {
+        Value::Table(_) if id == "guardrail" => Some(value.to_string().into()),
         Value::String(text) => Some(text.into()),
         Value::Integer(number) => Some(number.to_string().into()),
         Value::Float(number) => Some(number.to_string().into()),

@@ -8,6 +8,7 @@ mod common;
 mod document;
 mod errors;
 mod fields;
+mod guardrails;
 mod hub;
 mod native;
 mod nulls;

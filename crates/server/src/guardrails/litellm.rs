@@ -1,0 +1,163 @@
+//! LiteLLM's generic guardrail API: `POST /beta/litellm_basic_guardrail_api`.
+//!
+//! Fields that are not listed here are ignored, because the API grows; the operator's own settings for this server are not.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::receive;
+use super::scan::{Finding, Findings, scan};
+use crate::app::App;
+use crate::error::Refusal;
+use crate::guardrail_options::{Action, Guardrail};
+use crate::wire::Dialect;
+
+pub(super) const PATH: &str = "/beta/litellm_basic_guardrail_api";
+
+#[derive(Deserialize)]
+struct Body {
+    texts: Option<Vec<String>>,
+    images: Option<Vec<Value>>,
+    tool_calls: Option<Vec<Value>>,
+    additional_provider_specific_params: Option<Settings>,
+}
+
+/// The operator's settings for this server.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    /// The guardrails to ask; all of them if absent.
+    guardrails: Option<Vec<String>>,
+    /// Stands in for the threshold of each.
+    threshold: Option<f32>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    action: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocked_reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    texts: Option<Vec<String>>,
+}
+
+pub(super) async fn answer(State(app): State<Arc<App>>, request: Request) -> Response {
+    match judge(&app, request).await {
+        Ok(answer) => Json(answer).into_response(),
+        Err(refusal) => Dialect::Tei.render(&refusal),
+    }
+}
+
+async fn judge(app: &Arc<App>, request: Request) -> Result<Answer, Refusal> {
+    let mut received = receive::<Body>(app, request).await?;
+    let settings = received.body.additional_provider_specific_params.take().unwrap_or_default();
+    let threshold = settings.threshold;
+    if threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
+        return Err(Refusal::Invalid("`threshold` must lie between 0 and 1".into()));
+    }
+    let guardrails = choose(app, settings.guardrails)?;
+    let texts = received.body.texts.take().unwrap_or_default();
+    let unread = [("images", &received.body.images), ("tool_calls", &received.body.tool_calls)];
+    let unread =
+        unread.into_iter().find(|(_, list)| list.as_ref().is_some_and(|list| !list.is_empty()));
+    if let Some((name, _)) = unread
+        && guardrails.iter().any(|guardrail| !guardrail.pass_unscanned)
+    {
+        return Ok(Answer::blocked(format!("{name} cannot be read by this guardrail")));
+    }
+    let found = scan(app, &guardrails, &texts, threshold, &received).await?;
+    Ok(decide(&guardrails, texts, found))
+}
+
+/// Returns the guardrails of these names, or all.
+fn choose(app: &App, names: Option<Vec<String>>) -> Result<Vec<&Guardrail>, Refusal> {
+    let all = &app.options.guardrails;
+    let Some(names) = names else { return Ok(all.iter().collect()) };
+    let named = |name: &String| {
+        let found = all.iter().find(|guardrail| guardrail.name == *name);
+        found.ok_or_else(|| Refusal::Invalid(format!("no guardrail is called '{name}'")))
+    };
+    names.iter().map(named).collect()
+}
+
+fn decide(guardrails: &[&Guardrail], mut texts: Vec<String>, found: Vec<Findings>) -> Answer {
+    let mut masks: Vec<Vec<Finding>> = texts.iter().map(|_| Vec::new()).collect();
+    for (guardrail, findings) in guardrails.iter().zip(found) {
+        for (text, findings) in findings.into_iter().enumerate() {
+            let findings = findings.unwrap_or_default();
+            match (guardrail.action, findings.first()) {
+                (Action::Block, Some(first)) => {
+                    let Finding { label, score, .. } = first;
+                    let name = &guardrail.name;
+                    return Answer::blocked(format!("{name}: {label} ({score:.2})"));
+                }
+                (Action::Mask, Some(_)) => masks[text].extend(findings),
+                (_, None) => {}
+            }
+        }
+    }
+    if masks.iter().all(Vec::is_empty) {
+        return Answer { action: "NONE", blocked_reason: None, texts: None };
+    }
+    for (text, findings) in texts.iter_mut().zip(masks) {
+        *text = mask(text, findings);
+    }
+    Answer { action: "GUARDRAIL_INTERVENED", blocked_reason: None, texts: Some(texts) }
+}
+
+impl Answer {
+    fn blocked(reason: String) -> Answer {
+        Answer { action: "BLOCKED", blocked_reason: Some(reason), texts: None }
+    }
+}
+
+/// Puts the label's name in place of each part. Parts of several guardrails that overlap are one, with the first one's name.
+fn mask(text: &str, mut findings: Vec<Finding>) -> String {
+    findings.sort_by_key(|finding| (finding.span.start, finding.span.end));
+    let mut parts: Vec<Finding> = Vec::new();
+    for finding in findings {
+        match parts.last_mut() {
+            Some(last) if finding.span.start < last.span.end => {
+                last.span.end = last.span.end.max(finding.span.end);
+            }
+            _ => parts.push(finding),
+        }
+    }
+    let mut masked = String::with_capacity(text.len());
+    let (mut characters, mut at) = (text.chars(), 0);
+    for Finding { label, span, .. } in parts {
+        masked.extend(characters.by_ref().take(span.start - at));
+        masked.push_str(&format!("<{label}>"));
+        characters.by_ref().take(span.len()).for_each(drop);
+        at = span.end;
+    }
+    masked.extend(characters);
+    masked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_masked_by_code_points_and_overlapping_ones_once() {
+        let finding = |label: &str, start: usize, end: usize| Finding {
+            label: label.into(),
+            span: start..end,
+            text: String::new(),
+            score: 1.0,
+        };
+        let text = "\u{1f600}Ada, a@b.c \u{e9}.";
+        assert_eq!(
+            mask(text, vec![finding("MAIL", 6, 11), finding("NAME", 1, 4)]),
+            "\u{1f600}<NAME>, <MAIL> \u{e9}."
+        );
+        assert_eq!(mask(text, vec![finding("A", 0, 3), finding("B", 2, 4)]), "<A>, a@b.c \u{e9}.");
+        assert_eq!(mask(text, Vec::new()), text);
+    }
+}

@@ -1,0 +1,152 @@
+//! Presidio's analyzer: `POST /analyze`, `GET /supportedentities`, `GET /recognizers`.
+//!
+//! The entities are those of all guardrails with token classifiers. What they cannot do is refused, not ignored.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use super::receive;
+use super::scan::{Finding, label_names, scan};
+use crate::app::App;
+use crate::error::Refusal;
+use crate::guardrail_options::Guardrail;
+use crate::models::ModelKind;
+use crate::wire::Dialect;
+use crate::wire::fields::{NoEffect, NotSupported};
+
+#[derive(Deserialize)]
+struct Body {
+    text: Option<Text>,
+    language: Option<String>,
+    entities: Option<Vec<String>>,
+    score_threshold: Option<f32>,
+    #[expect(dead_code, reason = "it only goes into logs there")]
+    correlation_id: Option<NoEffect>,
+    #[expect(dead_code, reason = "any value that matters is refused")]
+    return_decision_process: Option<NotSupported>,
+    #[expect(dead_code, reason = "any value that matters is refused")]
+    context: Option<NotSupported>,
+    #[expect(dead_code, reason = "any value that matters is refused")]
+    ad_hoc_recognizers: Option<NotSupported>,
+    #[expect(dead_code, reason = "any value that matters is refused")]
+    allow_list: Option<NotSupported>,
+    #[expect(dead_code, reason = "without a list it has no effect")]
+    allow_list_match: Option<NoEffect>,
+    #[expect(dead_code, reason = "without a list it has no effect")]
+    regex_flags: Option<NoEffect>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a string or an array of strings")]
+enum Text {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    One(Vec<Entity>),
+    Many(Vec<Vec<Entity>>),
+}
+
+#[derive(Serialize)]
+struct Entity {
+    entity_type: String,
+    start: usize,
+    end: usize,
+    score: f32,
+    analysis_explanation: Option<()>,
+}
+
+pub(super) async fn analyze(State(app): State<Arc<App>>, request: Request) -> Response {
+    match find(&app, request).await {
+        Ok(answer) => Json(answer).into_response(),
+        Err(refusal) => Dialect::Tei.render(&refusal),
+    }
+}
+
+async fn find(app: &Arc<App>, request: Request) -> Result<Answer, Refusal> {
+    let mut received = receive::<Body>(app, request).await?;
+    let missing = |name: &str| Refusal::Shape(format!("`{name}` is missing"));
+    let text = received.body.text.take().ok_or_else(|| missing("text"))?;
+    received.body.language.take().ok_or_else(|| missing("language"))?;
+    let guardrails = token_guardrails(app);
+    let entities = received.body.entities.take().filter(|entities| !entities.is_empty());
+    let known = entity_names(app, &guardrails);
+    if let Some(unknown) = entities.iter().flatten().find(|entity| !known.contains(entity)) {
+        let known = known.join(", ");
+        return Err(Refusal::Invalid(format!(
+            "no entity is called '{unknown}'; there are {known}"
+        )));
+    }
+    let (texts, single) = match text {
+        Text::One(text) => (vec![text], true),
+        Text::Many(texts) => (texts, false),
+    };
+    let threshold = received.body.score_threshold;
+    if threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
+        return Err(Refusal::Invalid("`score_threshold` must lie between 0 and 1".into()));
+    }
+    let found = scan(app, &guardrails, &texts, threshold, &received).await?;
+    let mut all: Vec<Vec<Entity>> = texts.iter().map(|_| Vec::new()).collect();
+    for findings in found {
+        for (text, findings) in findings.into_iter().enumerate() {
+            let wanted = |finding: &Finding| {
+                entities.as_ref().is_none_or(|entities| entities.contains(&finding.label))
+            };
+            let findings = findings.unwrap_or_default().into_iter().filter(wanted);
+            all[text].extend(findings.map(Entity::from));
+        }
+    }
+    all.iter_mut().for_each(|entities| entities.sort_by_key(|entity| (entity.start, entity.end)));
+    Ok(match (single, all.pop()) {
+        (true, Some(only)) => Answer::One(only),
+        (_, last) => {
+            all.extend(last);
+            Answer::Many(all)
+        }
+    })
+}
+
+impl From<Finding> for Entity {
+    fn from(Finding { label, span, score, .. }: Finding) -> Entity {
+        let (start, end) = (span.start, span.end);
+        Entity { entity_type: label, start, end, score, analysis_explanation: None }
+    }
+}
+
+fn token_guardrails(app: &App) -> Vec<&Guardrail> {
+    let finds_parts = |guardrail: &&Guardrail| {
+        let served = app.models.named(&guardrail.model);
+        served.is_ok_and(|served| served.kind == ModelKind::TokenClassifier)
+    };
+    app.options.guardrails.iter().filter(finds_parts).collect()
+}
+
+/// Returns the names of all entities, each once.
+fn entity_names(app: &App, guardrails: &[&Guardrail]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for guardrail in guardrails {
+        let Ok(served) = app.models.named(&guardrail.model) else { continue };
+        let own = label_names(served).into_iter().filter(|label| guardrail.counts(label));
+        for label in own {
+            if !names.contains(&label) {
+                names.push(label);
+            }
+        }
+    }
+    names
+}
+
+pub(super) async fn supported_entities(State(app): State<Arc<App>>) -> Json<Vec<String>> {
+    Json(entity_names(&app, &token_guardrails(&app)))
+}
+
+pub(super) async fn recognizers(State(app): State<Arc<App>>) -> Json<Vec<String>> {
+    Json(token_guardrails(&app).into_iter().map(|guardrail| guardrail.name.clone()).collect())
+}
