@@ -37,9 +37,9 @@ pub(crate) fn of_parsing(body: &[u8]) -> usize {
     2 * body.len() + VALUE_BYTES * (values + 1)
 }
 
-/// Returns the bytes held while a text is tokenized: the text, and a token per byte.
-pub(crate) fn of_tokenizing(text: &str) -> usize {
-    (COPIES + TOKEN_BYTES) * text.len()
+/// Returns the bytes held while a text of so many bytes is tokenized: the text, and a token per byte.
+pub(crate) fn of_tokenizing(bytes: usize) -> usize {
+    (COPIES + TOKEN_BYTES) * bytes
 }
 
 /// The bytes of a job.

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 
+use crate::guardrail_options::Guardrail;
 use crate::memory;
 
 /// Limits on one request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Maximum inputs per request: `--max-client-batch-size`. `None`: 32 on text-embeddings-inference's own
     /// endpoints, as many as it takes, and 2048 on all others, as many as OpenAI takes.
@@ -23,6 +24,11 @@ pub struct Options {
     /// Whether inputs that are too long are truncated unless the request says otherwise: `--auto-truncate`.
     /// Off, unlike in text-embeddings-inference: a truncated text gives a wrong answer silently.
     pub auto_truncate: bool,
+    /// Whether inputs that would be read in part are refused, also where a request asks for truncation:
+    /// `--require-full-input`.
+    pub require_full_input: bool,
+    /// What gateways may ask: `--guardrail`.
+    pub guardrails: Vec<Guardrail>,
     /// Maximum windows over all texts of a request that asks for `chunk`: `--max-chunks`.
     pub max_chunks: usize,
     /// Maximum `top_k`: `--max-top-k`.
@@ -67,6 +73,8 @@ impl Default for Options {
             payload_limit_bytes: 2_000_000,
             compressed_limit_bytes: 2_000_000,
             auto_truncate: false,
+            require_full_input: false,
+            guardrails: Vec::new(),
             max_chunks: 128,
             max_top_k: 100,
             max_dimensions: 8192,

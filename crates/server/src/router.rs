@@ -10,9 +10,11 @@ use axum::response::Response;
 
 use crate::app::App;
 use crate::error::Refusal;
+use crate::middleware::{ListenerRules, Refusals, no_connection};
 use crate::observe::Cut;
-use crate::routes::{Route, dialect_of, health};
-use crate::{middleware, openapi, pages, routes};
+use crate::routes::{Route, health};
+use crate::wire::Dialect;
+use crate::{guardrails, middleware, openapi, pages, routes};
 
 /// Returns the method and path of every endpoint, the pages excepted.
 pub fn endpoints() -> Vec<(&'static str, String)> {
@@ -29,38 +31,38 @@ pub fn router(app: Arc<App>) -> Router {
     let guarded = guarded.into_iter().fold(pages::data(), with_route);
     let open = open.into_iter().fold(pages::files(), with_route);
     let method = async |uri: Uri| refuse(&uri, Refusal::Method);
+    let payload_limit_bytes = app.options.payload_limit_bytes;
+    let rules = ListenerRules { dialect_of, asks_for_key: true, payload_limit_bytes };
     let guarded = guarded
+        .merge(guardrails::routes(&app.options.guardrails))
         .fallback(async |uri: Uri| refuse(&uri, Refusal::NoRoute))
         .method_not_allowed_fallback(method);
     let routes = open
-        .merge(middleware::with_guard(guarded, &app))
+        .merge(middleware::with_guard(guarded, &app, rules))
         // For open paths; the others already have it, behind the guard.
         .method_not_allowed_fallback(method)
         .with_state(app.clone());
-    middleware::with_middleware(routes, &app)
+    middleware::with_middleware(routes, &app, rules)
 }
 
-/// Answers a request while models load.
-pub(crate) fn refuse_while_loading(path: &str) -> Response {
+/// Returns the dialect of a path, for refusals before or without a handler.
+fn dialect_of(path: &str) -> Dialect {
+    if path == guardrails::FMS_PATH { Dialect::Fms } else { routes::dialect_of(path) }
+}
+
+/// What is answered without the router.
+pub(crate) const REFUSALS: Refusals =
+    Refusals { while_loading: refuse_while_loading, while_full: refuse_while_full };
+
+fn refuse_while_loading(path: &str) -> Response {
     health::loading(path).unwrap_or_else(|| {
         let message = "models are still loading; retry once /ready answers 200";
         dialect_of(path).render(&Refusal::Unavailable(message.into()))
     })
 }
 
-/// Answers a request on a reserved connection, unless its route is open.
-pub(crate) fn refuse_while_full(path: &str, cut: Cut) -> Option<Response> {
-    if routes::is_open(path) {
-        return None;
-    }
-    let message = match cut {
-        Cut::ClientFull => {
-            "this client has too many open connections (--max-connections-per-client); \
-             reuse connections, or retry later"
-        }
-        _ => "all connections of the server are in use (--max-connections); retry later",
-    };
-    Some(dialect_of(path).render(&Refusal::Unavailable(message.into())))
+fn refuse_while_full(path: &str, cut: Cut) -> Option<Response> {
+    (!routes::is_open(path)).then(|| dialect_of(path).render(&no_connection(cut)))
 }
 
 fn with_route(router: Router<Arc<App>>, route: Route) -> Router<Arc<App>> {

@@ -64,12 +64,12 @@ impl HeadTerms {
     /// Adds the fields of the body, to a request that began at `started`.
     pub(crate) fn with_body(
         self,
-        timeout: Option<TimeoutMs>,
+        timeout: Option<Duration>,
         priority: Option<Priority>,
         started: Instant,
         request_timeout: Duration,
     ) -> Terms {
-        let own = self.timeout.into_iter().chain(timeout.map(TimeoutMs::duration)).min();
+        let own = self.timeout.into_iter().chain(timeout).min();
         let own = own.filter(|own| *own < request_timeout).map(|own| (own, started + own));
         let priority = self.priority.max(priority.unwrap_or_default());
         Terms { flow: Flow { share: self.share, priority }, request_timeout, own }

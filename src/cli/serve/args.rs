@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bigbatch_engine::{EngineOptions, units};
-use bigbatch_server::{Options, Origin, Transport, UnknownFieldPolicy, memory};
+use bigbatch_server::{Guardrail, Options, Origin, Transport, UnknownFieldPolicy, memory};
 use clap::{Args, ValueEnum};
 
+use super::runtime::{self, RuntimeAddress};
 use crate::cli::options::{
     MODEL, RuntimeOptions, VectorOptions, parse_positive_seconds, parse_seconds,
 };
@@ -101,6 +102,13 @@ pub(super) struct Listen {
     /// Port to listen on; 0 picks a free one
     #[arg(long, short, value_name = "PORT", default_value_t = 8080)]
     pub(super) port: u16,
+    /// Address on which the model runtime of semantic routers listens too: HOST:PORT, such as 127.0.0.1:8100, or
+    /// unix:///run/bigbatch.sock
+    #[arg(long, value_name = "ADDRESS", value_parser = runtime::parse_address)]
+    pub(super) runtime_listen: Option<RuntimeAddress>,
+    /// Ask for no API key at --runtime-listen; a Unix socket never asks for one [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set, hide_default_value = true)]
+    pub(super) runtime_no_auth: bool,
     /// API key that clients must send as `Authorization: Bearer KEY`; prefer API_KEY or --api-key-file, since
     /// other users of the machine can read command lines
     #[arg(long, value_name = "KEY")]
@@ -135,6 +143,12 @@ struct Limits {
     /// Cut inputs that are too long in requests that do not set `truncate` [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Options::default().auto_truncate, action = clap::ArgAction::Set, hide_default_value = true)]
     auto_truncate: bool,
+    /// Refuse inputs that would be read in part, also where a request asks for truncation [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Options::default().require_full_input, action = clap::ArgAction::Set, hide_default_value = true)]
+    require_full_input: bool,
+    /// Guardrail that gateways may ask, as an inline table of TOML; `[[guardrail]]` in the file of --config; repeatable
+    #[arg(long, value_name = "TABLE", value_parser = parse_guardrail)]
+    guardrail: Vec<Guardrail>,
     /// Maximum windows (chunks) per request, over all its inputs
     #[arg(long, value_name = "N", default_value_t = Options::default().max_chunks as u32, value_parser = clap::value_parser!(u32).range(1..))]
     max_chunks: u32,
@@ -209,6 +223,16 @@ fn parse_header_limit(text: &str) -> Result<u64, String> {
     Err("use a size from 8KiB to 16MiB".into())
 }
 
+/// Parses a guardrail: `{name = "names", model = "pii", action = "mask"}`.
+fn parse_guardrail(text: &str) -> Result<Guardrail, String> {
+    #[derive(serde::Deserialize)]
+    struct Parsed {
+        guardrail: Guardrail,
+    }
+    let parsed = toml::from_str::<Parsed>(&format!("guardrail = {text}"));
+    parsed.map(|parsed| parsed.guardrail).map_err(|error| error.message().replace('\n', " "))
+}
+
 /// Parses the memory of requests. Less would refuse texts of ordinary length.
 fn parse_host_memory(text: &str) -> Result<u64, String> {
     let bytes = units::parse_bytes(text)?;
@@ -227,6 +251,8 @@ impl Serve {
             payload_limit_bytes: limits.payload_limit as usize,
             compressed_limit_bytes: limits.compressed_limit as usize,
             auto_truncate: limits.auto_truncate,
+            require_full_input: limits.require_full_input,
+            guardrails: limits.guardrail.clone(),
             max_chunks: limits.max_chunks as usize,
             max_top_k: limits.max_top_k as usize,
             max_dimensions: limits.max_dimensions as usize,

@@ -7,6 +7,7 @@ mod config_sources;
 mod for_model;
 mod logging;
 mod open_files;
+mod runtime;
 
 use std::error::Error;
 use std::io::ErrorKind;
@@ -18,9 +19,9 @@ use std::time::Duration;
 use bigbatch_engine::host::bound_free_memory;
 use bigbatch_engine::{EngineOptions, Head, Model, TaskKind, catch_panic, raise_open_file_limit};
 use bigbatch_server::observe::LogWriter;
-use bigbatch_server::serve::{Gateway, Shutdown, Tls};
+use bigbatch_server::serve::{Gateway, Listener, Shutdown, Tls};
 use bigbatch_server::startup::{self, UnstartedModel};
-use bigbatch_server::{App, Keys, Lifecycle, Models, Phase, Transport, router};
+use bigbatch_server::{App, Keys, Lifecycle, Models, Phase, Transport, check_guardrails, router};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -29,6 +30,7 @@ use tokio::sync::Notify;
 pub(crate) use self::args::Serve;
 pub(super) use self::config_sources::parse;
 use self::logging::Log;
+use self::runtime::RuntimeAddress;
 use super::{CommandResult, exit_code, output_error, say};
 
 /// Upper limit on the batches that run before the server is ready, which show how long others will take.
@@ -66,7 +68,7 @@ pub(crate) fn serve(args: Serve) -> CommandResult {
 
 fn run(runtime: &Runtime, args: Serve, log: LogWriter) -> Result<Shutdown, Box<dyn Error>> {
     let keys = Keys::load(args.listen.api_key.as_deref(), args.listen.api_key_file.clone())?;
-    let addresses = resolve(&args.listen.host, args.listen.port)?;
+    let addresses = resolve("--host", &args.listen.host, args.listen.port)?;
     if addresses.iter().any(|address| !address.ip().is_loopback()) && !keys.required() {
         tracing::warn!(
             host = %args.listen.host,
@@ -78,12 +80,13 @@ fn run(runtime: &Runtime, args: Serve, log: LogWriter) -> Result<Shutdown, Box<d
     runtime.block_on(listen(args, &addresses, Arc::new(keys), tls.map(Arc::new), log))
 }
 
-/// Returns the addresses of `--host`, those of IPv4 first: a client of `localhost` tries these too.
-fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+/// Returns the addresses of a host, which `option` has named, those of IPv4 first: a client of `localhost` tries these
+/// too.
+fn resolve(option: &str, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     // As in a URL: [::1].
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     let found = (bare, port).to_socket_addrs().map_err(|error| {
-        format!("--host: {host} is neither an IP address nor a name that resolves: {error}")
+        format!("{option}: {host} is neither an IP address nor a name that resolves: {error}")
     })?;
     let mut addresses: Vec<SocketAddr> = found.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
@@ -99,13 +102,28 @@ async fn listen(
 ) -> Result<Shutdown, Box<dyn Error>> {
     let mut transport = args.transport();
     let limit = raise_open_file_limit();
-    if let Some(warning) = open_files::fit(&mut transport, args.chose_connections(), limit)? {
+    let runtime_address = args.listen.runtime_listen.clone();
+    let others =
+        runtime_address.as_ref().map_or(0, |_| runtime::transport(&transport).open_files());
+    if let Some(warning) = open_files::fit(&mut transport, args.chose_connections(), others, limit)?
+    {
         tracing::warn!("{warning}");
     }
-    let listener = listen_on_first(addresses, &transport)?;
+    let listener = listen_on_first(["--host and --port", "--port"], addresses, &transport)?;
+    let runtime_transport = runtime::transport(&transport);
+    let runtime_listener = runtime_address
+        .as_ref()
+        .map(|address| runtime::listen(address, &runtime_transport, tls.is_some()))
+        .transpose()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     say!("listening on {scheme}://{}", listener.local_addr()?);
+    if let Some((_, endpoint)) = &runtime_listener {
+        say!("model runtime on {endpoint}");
+    }
+    let asks_for_key =
+        !args.listen.runtime_no_auth && matches!(runtime_address, Some(RuntimeAddress::Tcp { .. }));
     let (door, options) = (Gateway::default(), args.options());
+    let runtime_door = door.of_runtime();
     for warning in args.conflicts(&options, &transport) {
         tracing::warn!("{warning}");
     }
@@ -117,18 +135,26 @@ async fn listen(
         tls.clone(),
         transport.drain_delay,
     ));
+    let runtime_serving = runtime_listener.map(|(listener, _)| {
+        let tls = tls.clone().filter(|_| matches!(listener, Listener::Tcp(_)));
+        bigbatch_server::serve::serve(listener, tls, runtime_transport, runtime_door.clone())
+    });
     let serving = bigbatch_server::serve::serve(listener, tls, transport, door.clone());
+    let serving = serve_both(serving, runtime_serving);
     let mut serving = std::pin::pin!(serving);
     let app = tokio::select! {
         ended = &mut serving => return Ok(ended),
         _ = &mut abort => return Ok(aborted(0)),
         models = load_models_blocking(args) => {
-            App::with_guards(models?, options, keys, life, observe.clone())
+            let models = models?;
+            check_guardrails(&options.guardrails, &models)?;
+            App::with_guards(models, options, keys, life, observe.clone())
         }
     };
     observe.watch_log(log);
     tokio::spawn(app.clone().return_free_memory());
     tokio::spawn(app.clone().keep_history());
+    runtime_door.open(bigbatch_server::runtime::router(app.clone(), asks_for_key));
     door.open(router(app));
     tracing::info!("ready");
     tokio::select! {
@@ -147,21 +173,45 @@ async fn listen(
     }
 }
 
-/// Listens on the first of the addresses that it can listen on.
+/// Serves one or two listeners until both have ended. Connections that were cut off by either count.
+async fn serve_both(
+    main: impl Future<Output = Shutdown>,
+    runtime: Option<impl Future<Output = Shutdown>>,
+) -> Shutdown {
+    let runtime = async {
+        match runtime {
+            Some(runtime) => runtime.await,
+            None => Shutdown::Drained,
+        }
+    };
+    match tokio::join!(main, runtime) {
+        (Shutdown::Cut { connections: a }, Shutdown::Cut { connections: b }) => {
+            Shutdown::Cut { connections: a + b }
+        }
+        (Shutdown::Drained, other) | (other, _) => other,
+    }
+}
+
+/// Listens on the first of the addresses that it can listen on. `options` are those that name the address, and the one to
+/// change if it is in use.
 fn listen_on_first(
+    options: [&str; 2],
     addresses: &[SocketAddr],
     limits: &Transport,
 ) -> Result<TcpListener, Box<dyn Error>> {
-    let mut refused = String::from("--host: the name has no address");
+    let [named, changed] = options;
+    let mut refused = format!("{named}: the name has no address");
     for &address in addresses {
         match bigbatch_server::serve::listen(address, limits) {
             Ok(listener) => return Ok(listener),
             Err(error) => {
                 let hint = match error.kind() {
-                    ErrorKind::AddrInUse => "; stop what listens there, or choose another --port",
-                    _ => "",
+                    ErrorKind::AddrInUse => {
+                        format!("; stop what listens there, or choose another {changed}")
+                    }
+                    _ => String::new(),
                 };
-                refused = format!("--host and --port: cannot listen on {address}: {error}{hint}");
+                refused = format!("{named}: cannot listen on {address}: {error}{hint}");
             }
         }
     }
@@ -367,11 +417,12 @@ mod tests {
 
     #[test]
     fn a_host_is_an_address_or_a_name() {
-        let of = |host| resolve(host, 80).map(|found| found[0].to_string());
+        let of = |host| resolve("--host", host, 80).map(|found| found[0].to_string());
         assert_eq!(of("::1").as_deref(), Ok("[::1]:80"));
         assert_eq!(of("[::1]").as_deref(), Ok("[::1]:80"));
         assert_eq!(of("localhost").as_deref(), Ok("127.0.0.1:80"));
-        let error = resolve("no.such.host.invalid", 80).expect_err("RFC 6761 keeps it free");
+        let error =
+            resolve("--host", "no.such.host.invalid", 80).expect_err("RFC 6761 keeps it free");
         assert!(error.starts_with("--host: no.such.host.invalid is neither"), "{error}");
     }
 

@@ -5,19 +5,20 @@ use bigbatch_server::Transport;
 /// The reserve is at most this part of the connections that a low limit allows.
 const RESERVED_PART: u64 = 4;
 
-/// Lowers the connections, and the reserve with them, to what `limit` files allow; returns a warning if it did. A
-/// `chosen` number of connections is not lowered.
+/// Lowers the connections, and the reserve with them, to what `limit` files allow beside `others` of another listener;
+/// returns a warning if it did. A `chosen` number of connections is not lowered.
 ///
 /// # Errors
 /// The limit holds less than the chosen connections need, or not even one.
 pub(super) fn fit(
     transport: &mut Transport,
     chosen: bool,
+    others: u64,
     limit: Option<u64>,
 ) -> Result<Option<String>, String> {
     let (connections, reserved) =
         (transport.max_connections as u64, transport.reserved_connections as u64);
-    let needed = transport.open_files();
+    let needed = transport.open_files() + others;
     let Some(limit) = limit.filter(|limit| *limit < needed) else { return Ok(None) };
     let others = needed - connections - reserved;
     let room = limit.saturating_sub(others);
@@ -55,7 +56,7 @@ mod tests {
         let others = needed - 4096 - 64;
         let fit_to = |limit, chosen| {
             let mut transport = default.clone();
-            let warning = fit(&mut transport, chosen, limit)?;
+            let warning = fit(&mut transport, chosen, 0, limit)?;
             assert!(limit.is_none_or(|limit| transport.open_files() <= limit));
             Ok((transport.max_connections, transport.reserved_connections, warning))
         };

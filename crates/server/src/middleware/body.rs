@@ -18,7 +18,6 @@ use tokio::time::{Instant, timeout_at};
 use crate::app::App;
 use crate::error::Refusal;
 use crate::memory::Charge;
-use crate::options::Options;
 
 /// Bytes beyond the limit that are read and discarded, so that a client which writes its whole body before it
 /// reads gets the 413 instead of a reset.
@@ -45,7 +44,11 @@ enum Encoding {
 }
 
 /// Returns the request with its body in memory, decompressed, and the charge for it in its extensions.
-pub(crate) async fn read_body(app: &App, request: Request) -> Result<Request, Refusal> {
+pub(crate) async fn read_body(
+    app: &App,
+    payload_limit_bytes: usize,
+    request: Request,
+) -> Result<Request, Refusal> {
     let options = &app.options;
     let (mut parts, body) = request.into_parts();
     let charge = app.memory.charge_with_base(head_bytes(&parts))?;
@@ -55,7 +58,7 @@ pub(crate) async fn read_body(app: &App, request: Request) -> Result<Request, Re
     }
     let encoding = encoding(&parts.headers)?;
     let (limit_bytes, flag) = match encoding {
-        Encoding::Identity => (options.payload_limit_bytes, PAYLOAD_LIMIT),
+        Encoding::Identity => (payload_limit_bytes, PAYLOAD_LIMIT),
         _ => (options.compressed_limit_bytes, "--compressed-limit"),
     };
     let refusal = Refusal::TooLarge { limit_bytes, flag };
@@ -71,8 +74,12 @@ pub(crate) async fn read_body(app: &App, request: Request) -> Result<Request, Re
     let bytes = match encoding {
         Encoding::Identity => sent,
         _ => {
-            let most = decompressed_max(sent.len(), options);
-            let work = || decompress(&sent, encoding, most, options, &charge);
+            let limits = DecompressionLimits {
+                ratio_max: options.compression_ratio_max,
+                payload_limit_bytes,
+            };
+            let most = limits.decompressed_max(sent.len());
+            let work = || decompress(&sent, encoding, limits, &charge);
             app.offload.run(most, work).await?
         }
     };
@@ -147,20 +154,30 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     }
 }
 
-/// Returns the size that a compressed body of `sent` bytes may have at most.
-fn decompressed_max(sent: usize, options: &Options) -> usize {
-    let by_ratio = sent.saturating_mul(options.compression_ratio_max).max(RATIO_FREE_BYTES);
-    by_ratio.min(options.payload_limit_bytes)
+/// How far a body may grow when it is decompressed.
+#[derive(Clone, Copy)]
+struct DecompressionLimits {
+    /// A multiple of the bytes sent.
+    ratio_max: usize,
+    payload_limit_bytes: usize,
 }
 
-/// Decompresses a body to at most `most` bytes. Each step is charged before it is written.
+impl DecompressionLimits {
+    /// Returns the size that a compressed body of `sent` bytes may have at most.
+    fn decompressed_max(self, sent: usize) -> usize {
+        let by_ratio = sent.saturating_mul(self.ratio_max).max(RATIO_FREE_BYTES);
+        by_ratio.min(self.payload_limit_bytes)
+    }
+}
+
+/// Decompresses a body within the limits. Each step is charged before it is written.
 fn decompress(
     sent: &[u8],
     encoding: Encoding,
-    most: usize,
-    options: &Options,
+    limits: DecompressionLimits,
     charge: &Charge,
 ) -> Result<Vec<u8>, Refusal> {
+    let most = limits.decompressed_max(sent.len());
     let mut decoder: Box<dyn Read + Send + '_> = match encoding {
         Encoding::Gzip => Box::new(MultiGzDecoder::new(sent)),
         _ => Box::new(ZlibDecoder::new(sent)),
@@ -175,9 +192,9 @@ fn decompress(
             return Ok(out);
         }
         if out.len() + read > most {
-            let limit_bytes = options.payload_limit_bytes;
+            let limit_bytes = limits.payload_limit_bytes;
             return Err(match most < limit_bytes {
-                true => Refusal::Ratio { ratio_max: options.compression_ratio_max },
+                true => Refusal::Ratio { ratio_max: limits.ratio_max },
                 false => Refusal::TooLarge { limit_bytes, flag: PAYLOAD_LIMIT },
             });
         }

@@ -31,33 +31,76 @@ use self::track::track;
 use crate::app::App;
 use crate::error::Refusal;
 use crate::lifecycle::Phase;
+use crate::observe::Cut;
 use crate::options::Origin;
-use crate::routes::dialect_of;
 use crate::wire::Dialect;
 
+/// What differs between the listeners.
+#[derive(Clone, Copy)]
+pub(crate) struct ListenerRules {
+    /// Returns the dialect in which refusals on a path are rendered.
+    pub(crate) dialect_of: fn(&str) -> Dialect,
+    /// Whether guarded routes need a key, where the server has any.
+    pub(crate) asks_for_key: bool,
+    /// Maximum bytes per body after decompression.
+    pub(crate) payload_limit_bytes: usize,
+}
+
+impl ListenerRules {
+    fn dialect(&self, request: &Request) -> Dialect {
+        (self.dialect_of)(request.uri().path())
+    }
+}
+
+/// What a listener answers without its routes.
+#[derive(Clone, Copy)]
+pub(crate) struct Refusals {
+    /// Answers a request to a path while models load.
+    pub(crate) while_loading: fn(&str) -> Response,
+    /// Answers a request on a reserved connection, unless its route is open.
+    pub(crate) while_full: fn(&str, Cut) -> Option<Response>,
+}
+
+/// Returns the refusal of a request on a reserved connection.
+pub(crate) fn no_connection(cut: Cut) -> Refusal {
+    let message = match cut {
+        Cut::ClientFull => {
+            "this client has too many open connections (--max-connections-per-client); \
+             reuse connections, or retry later"
+        }
+        _ => "all connections of the server are in use (--max-connections); retry later",
+    };
+    Refusal::Unavailable(message.into())
+}
+
 /// Puts the guard before routes that are not open.
-pub(crate) fn with_guard(routes: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
-    routes.layer(from_fn_with_state(app.clone(), guard))
+pub(crate) fn with_guard(
+    routes: Router<Arc<App>>,
+    app: &Arc<App>,
+    rules: ListenerRules,
+) -> Router<Arc<App>> {
+    let app = app.clone();
+    routes.layer(from_fn(move |request, next| guard(app.clone(), rules, request, next)))
 }
 
 /// Puts before all routes the layers that open ones pass too.
-pub(crate) fn with_middleware(routes: Router, app: &Arc<App>) -> Router {
+pub(crate) fn with_middleware(routes: Router, app: &Arc<App>, rules: ListenerRules) -> Router {
     let mut all = routes.layer(from_fn_with_state(app.clone(), announce_drain));
     let origins = &app.options.cors_allow_origin;
     if !origins.is_empty() {
         let cors = cors(origins);
         all = all.layer(from_fn(move |request, next| cross_origin(cors.clone(), request, next)));
     }
-    all.layer(from_fn(check_host))
+    all.layer(from_fn(move |request, next| check_host(rules, request, next)))
         .layer(from_fn_with_state(app.clone(), hold_answer))
         .layer(from_fn_with_state(app.clone(), track))
 }
 
 /// Refuses a request of HTTP/1.1 without a `Host` header or with several: a proxy may have chosen another one.
-async fn check_host(request: Request, next: Next) -> Response {
+async fn check_host(rules: ListenerRules, request: Request, next: Next) -> Response {
     let hosts = request.headers().get_all(HOST).iter().count();
     if request.version() == Version::HTTP_11 && hosts != 1 {
-        let dialect = dialect_of(request.uri().path());
+        let dialect = rules.dialect(&request);
         return close(dialect.render(&Refusal::Host(hosts)));
     }
     next.run(request).await
@@ -73,9 +116,9 @@ async fn announce_drain(State(app): State<Arc<App>>, request: Request, next: Nex
 }
 
 /// Checks the key, refuses while the server closes, reads the body and bounds the time of the handler.
-async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let dialect = dialect_of(request.uri().path());
-    if !app.keys.allow(request.headers()) {
+async fn guard(app: Arc<App>, rules: ListenerRules, request: Request, next: Next) -> Response {
+    let dialect = rules.dialect(&request);
+    if rules.asks_for_key && !app.keys.allow(request.headers()) {
         return unauthorized(dialect);
     }
     if app.life.phase() >= Phase::Closing {
@@ -83,7 +126,7 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
         return dialect.render(&Refusal::Unavailable(message.into()));
     }
     let http_1 = is_http_1(&request);
-    let request = match read_body(&app, request).await {
+    let request = match read_body(&app, rules.payload_limit_bytes, request).await {
         Ok(request) => request,
         // The rest of the body may still arrive, so no later request on this connection can be parsed.
         Err(refusal) if http_1 => return close(dialect.render(&refusal)),

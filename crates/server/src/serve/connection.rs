@@ -6,7 +6,6 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::{Future, poll_fn};
-use std::io::Write;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
@@ -21,11 +20,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
 
+use super::listener::Socket;
 use super::places::Place;
 use super::socket::TimedStream;
 use super::streams::{AnswerBody, StreamExecutor};
@@ -34,10 +33,11 @@ use super::tls::Tls;
 use super::watched::{SocketWatch, WatchedSocket};
 use crate::error::HEAD_REASON;
 use crate::lifecycle::{Lifecycle, Phase};
+use crate::middleware::Refusals;
 use crate::observe::{Counters, Cut};
 use crate::options::Transport;
-use crate::router::{refuse_while_full, refuse_while_loading};
 use crate::terms::ClientAddress;
+use crate::{router, runtime};
 
 /// Maximum time to close a connection after its deadline.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
@@ -63,14 +63,34 @@ pub struct Gateway {
     inner: Arc<GatewayInner>,
 }
 
-#[derive(Default)]
 struct GatewayInner {
     life: Arc<Lifecycle>,
     counters: Arc<Counters>,
     routes: OnceLock<Router>,
+    refusals: Refusals,
+}
+
+impl Default for GatewayInner {
+    fn default() -> GatewayInner {
+        let refusals = router::REFUSALS;
+        GatewayInner {
+            life: Arc::default(),
+            counters: Arc::default(),
+            routes: OnceLock::new(),
+            refusals,
+        }
+    }
 }
 
 impl Gateway {
+    /// Returns the gateway of the model runtime, with the phase and the counters of this one.
+    pub fn of_runtime(&self) -> Gateway {
+        let GatewayInner { life, counters, .. } = &*self.inner;
+        let (life, counters) = (life.clone(), counters.clone());
+        let (routes, refusals) = (OnceLock::new(), runtime::REFUSALS);
+        Gateway { inner: Arc::new(GatewayInner { life, counters, routes, refusals }) }
+    }
+
     /// Returns the phase, to be shared with the application.
     pub fn life(&self) -> &Arc<Lifecycle> {
         &self.inner.life
@@ -89,8 +109,9 @@ impl Gateway {
 
     fn answer(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + use<> {
         let routes = self.inner.routes.get().cloned();
+        let refuse = self.inner.refusals.while_loading;
         async move {
-            let Some(routes) = routes else { return refuse_while_loading(request.uri().path()) };
+            let Some(routes) = routes else { return refuse(request.uri().path()) };
             match routes.oneshot(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
@@ -101,13 +122,13 @@ impl Gateway {
 
 /// Serves an accepted connection until it ends.
 pub(super) async fn serve_connection(
-    stream: TcpStream,
+    socket: Socket,
     place: Place,
     tls: Option<Arc<Tls>>,
     limits: Arc<Transport>,
     gateway: Gateway,
 ) {
-    let (stream, watch) = WatchedSocket::new(stream);
+    let (stream, watch) = WatchedSocket::new(socket);
     let Some(tls) = tls else { return serve_http(stream, watch, &place, &limits, gateway).await };
     let handshake = tls.acceptor().accept(stream);
     let handshake = tokio::time::timeout(place.timer.handshake_limit(), handshake);
@@ -242,7 +263,8 @@ async fn answer_reserved(
     request: Request<Body>,
 ) -> Response<Body> {
     let http_1 = request.version() < Version::HTTP_2;
-    let mut answer = match refuse_while_full(request.uri().path(), cut) {
+    let refuse = gateway.inner.refusals.while_full;
+    let mut answer = match refuse(request.uri().path(), cut) {
         Some(refusal) => {
             timer.record_cut(cut);
             timer.record_unrouted(refusal.status().as_u16(), "unavailable");
@@ -271,13 +293,10 @@ async fn closing(life: &Lifecycle) {
 
 /// Answers 503 and closes. With a turn it reads what the client sends meanwhile: a socket closed with unread bytes is
 /// reset, and the answer may be lost.
-pub(super) fn reject_connection(mut stream: TcpStream, turn: Option<OwnedSemaphorePermit>) {
-    let Some(turn) = turn else {
-        // A new socket has room for it, which tokio does not know before its first event.
-        let _ = stream.into_std().and_then(|mut stream| stream.write_all(FULL));
-        return;
-    };
+pub(super) fn reject_connection(socket: Socket, turn: Option<OwnedSemaphorePermit>) {
+    let Some(turn) = turn else { return socket.write_last(FULL) };
     tokio::spawn(async move {
+        let (mut stream, _) = WatchedSocket::new(socket);
         let close = async {
             AsyncWriteExt::write_all(&mut stream, FULL).await?;
             stream.shutdown().await?;

@@ -2,13 +2,14 @@
 //!
 //! The listener is up before the models are; until then every request is answered 503. After SIGTERM requests
 //! are accepted for `--drain-delay`, because load balancers need time to notice; then they are refused, the
-//! requests under way are answered, and the process may exit. The layers before a handler are in
-//! `middleware`; how many connections there may be is in `places`, one connection in `connection`. It reads and
+//! requests under way are answered, and the process may exit. What it listens on is in `listener`. The layers before a
+//! handler are in `middleware`; how many connections there may be is in `places`, one connection in `connection`. It reads and
 //! writes through `socket`, and `watched` notices that its client has gone; its timeouts are in `timer`, those of its
 //! answers in `pace` and `streams`, its limit on HTTP/2's control frames in `frames`.
 
 mod connection;
 mod frames;
+mod listener;
 mod pace;
 mod places;
 mod socket;
@@ -18,15 +19,14 @@ mod tls;
 mod watched;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use self::connection::Gateway;
+pub use self::listener::{Listener, SocketFile, listen, listen_unix};
 use self::places::Places;
 pub use self::tls::{Tls, TlsError};
 use crate::lifecycle::Phase;
@@ -55,29 +55,15 @@ pub enum Shutdown {
     DeviceLost,
 }
 
-/// Listens on an address. As many connections may wait to be accepted as may be open, within what the operating
-/// system allows: else some of those that come at once would wait a second to try again.
-///
-/// # Errors
-/// The address is in use, not of this machine, or not permitted.
-pub fn listen(address: SocketAddr, limits: &Transport) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(limits.max_connections.clamp(1, 1 << 16) as u32)
-}
-
 /// Serves until the phase is [`Phase::Closing`] or later and the requests under way are answered or cut off.
 /// When the operating system refuses a connection, it tries again for as long as it takes.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     tls: Option<Arc<Tls>>,
     limits: Transport,
     gateway: Gateway,
 ) -> Shutdown {
+    let listener = listener.into();
     let limits = Arc::new(limits);
     let places = Places::new(limits.clone(), gateway.counters().clone());
     tokio::select! {
@@ -97,7 +83,7 @@ pub async fn serve(
 
 /// Accepts connections for ever.
 async fn accept(
-    listener: &TcpListener,
+    listener: &Listener,
     tls: Option<Arc<Tls>>,
     limits: &Arc<Transport>,
     gateway: &Gateway,
@@ -118,9 +104,7 @@ async fn accept(
                 continue;
             }
         };
-        // Small answers must not wait for more data. If this fails, they are only late.
-        let _ = stream.set_nodelay(true);
-        if let Some(place) = places.admit(peer.ip(), Instant::now()) {
+        if let Some(place) = places.admit(peer, Instant::now()) {
             let (tls, limits) = (tls.clone(), limits.clone());
             tokio::spawn(connection::serve_connection(stream, place, tls, limits, gateway.clone()));
         } else if tls.is_none() {

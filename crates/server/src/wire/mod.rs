@@ -9,12 +9,14 @@ pub(crate) mod ability;
 pub(crate) mod body;
 pub(crate) mod cohere;
 pub(crate) mod fields;
+mod fms;
 pub(crate) mod hub;
 pub(crate) mod inputs;
 pub(crate) mod native;
 pub(crate) mod openai;
 pub(crate) mod partial;
 pub(crate) mod request;
+pub(crate) mod runtime;
 pub(crate) mod shared;
 pub(crate) mod tei;
 pub(crate) mod vllm;
@@ -36,7 +38,9 @@ impl Dialect {
             | Dialect::OpenAi
             | Dialect::Vllm
             | Dialect::HubClient
-            | Dialect::Native => 2048,
+            | Dialect::Native
+            | Dialect::Fms
+            | Dialect::Runtime => 2048,
         })
     }
 
@@ -49,6 +53,8 @@ impl Dialect {
             Dialect::Cohere => cohere::render_refusal(refusal),
             Dialect::HubClient => hub::render_refusal(refusal),
             Dialect::Native => native::render_refusal(refusal),
+            Dialect::Fms => fms::render_refusal(refusal),
+            Dialect::Runtime => runtime::render_refusal(refusal),
         };
         if let Some(seconds) = refusal.retry_after_seconds() {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -27,6 +27,10 @@ pub enum Dialect {
     HubClient,
     /// Endpoints that no other server has.
     Native,
+    /// The detector API of FMS guardrails.
+    Fms,
+    /// The model-runtime contract, on its own listener.
+    Runtime,
 }
 
 /// A request body that is answered by one model.

@@ -11,6 +11,7 @@ mod hostile;
 mod memory;
 mod overhead;
 mod overload;
+mod runtime;
 mod support;
 mod terms;
 mod tls;

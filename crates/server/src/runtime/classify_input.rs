@@ -1,0 +1,115 @@
+//! The forms of an input of `/v1/classify`: a text, a pair of texts, or an answer with its question and context.
+
+use std::sync::Arc;
+
+use bigbatch_engine::{Input, prompted};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::head::Head;
+use super::item::ItemError;
+use crate::error::Refusal;
+use crate::models::ServedModel;
+
+/// The fields of all forms.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    text: Option<String>,
+    text_pair: Option<String>,
+    context: Option<String>,
+    question: Option<String>,
+    answer: Option<String>,
+}
+
+/// Reads `input`: one item, or a list of them.
+///
+/// # Errors
+/// It is neither a string nor an object nor a list, or a string in it is not Unicode. An item that the head does not read
+/// fails alone.
+pub(super) fn read_inputs(
+    input: &RawValue,
+    head: &Head,
+    served: &ServedModel,
+) -> Result<Vec<Result<Input, ItemError>>, Refusal> {
+    let prompt = match head.finds_spans() {
+        // It would move the spans.
+        true => None,
+        false => served.prompt(None)?,
+    };
+    let one = |item: &RawValue| read_item(item, head, prompt);
+    match input.get().as_bytes().first() {
+        Some(b'"' | b'{') => Ok(vec![one(input)?]),
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(input.get())
+                .map_err(|error| Refusal::Syntax(error.to_string()))?;
+            items.into_iter().map(one).collect()
+        }
+        _ => Err(Refusal::Shape("`input` must be a string, an object or a list of either".into())),
+    }
+}
+
+fn read_item(
+    item: &RawValue,
+    head: &Head,
+    prompt: Option<&str>,
+) -> Result<Result<Input, ItemError>, Refusal> {
+    let json = item.get();
+    let fields = match json.as_bytes().first() {
+        Some(b'"') => {
+            let text = serde_json::from_str(json).map_err(not_unicode)?;
+            Fields {
+                text: Some(text),
+                text_pair: None,
+                context: None,
+                question: None,
+                answer: None,
+            }
+        }
+        Some(b'{') => match serde_json::from_str(json) {
+            Ok(fields) => fields,
+            Err(_) => {
+                // The contract refuses what is no text, and answers for what is another form.
+                serde_json::from_str::<serde_json::Value>(json).map_err(not_unicode)?;
+                return Ok(Err(ItemError::InvalidInput));
+            }
+        },
+        _ => return Ok(Err(ItemError::InvalidInput)),
+    };
+    Ok(to_input(fields, head, prompt).ok_or(ItemError::InvalidInput))
+}
+
+fn not_unicode(error: serde_json::Error) -> Refusal {
+    Refusal::Syntax(format!("`input`: {error}"))
+}
+
+/// Returns the input of the engine; `None` for a form that the head does not read, and for an empty text.
+fn to_input(fields: Fields, head: &Head, prompt: Option<&str>) -> Option<Input> {
+    let not_empty = |text: &String| !text.is_empty();
+    match (fields, &head.grounded) {
+        (Fields { text: None, text_pair: None, context, question, answer }, Some(grounded)) => {
+            let (question, context) = (question.unwrap_or_default(), context.unwrap_or_default());
+            // As the reference keeps it, also where the question is empty. One value may hold the name of the other.
+            let context: Arc<str> = grounded
+                .template
+                .split("{question}")
+                .map(|part| part.replace("{context}", &context))
+                .collect::<Vec<_>>()
+                .join(&question)
+                .into();
+            let text = answer.filter(not_empty)?;
+            Some(Input::InContext { context, text })
+        }
+        (Fields { text, text_pair, context: None, question: None, answer: None }, None) => {
+            let text = prompted(prompt, text.filter(not_empty)?);
+            match text_pair {
+                None => Some(Input::Text(text)),
+                Some(pair) if head.inputs().contains(&"pair") => {
+                    (!pair.is_empty()).then(|| Input::Pair(text.into(), pair))
+                }
+                Some(_) => None,
+            }
+        }
+        _ => None,
+    }
+}

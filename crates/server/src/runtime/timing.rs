@@ -1,0 +1,77 @@
+//! The header `Server-Timing`: how long each phase of a request took, in milliseconds.
+
+use std::time::{Duration, Instant};
+
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// When a request was received, in its extensions: deadlines count from then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Received(pub(super) Instant);
+
+/// The phases of a request that was answered. What they leave of the total is the wait for memory and threads.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Phases {
+    /// Until the body was read and decoded.
+    pub(super) parse: Duration,
+    /// Until all inputs were checked and tokenized.
+    pub(super) tokenize: Duration,
+    /// From there to the last row, without `forward`.
+    pub(super) queue: Duration,
+    /// The longest forward pass, copies included.
+    pub(super) forward: Duration,
+    /// From rows to results.
+    pub(super) post: Duration,
+    /// From results to JSON.
+    pub(super) serialize: Duration,
+}
+
+/// Notes when a request is received, and adds the header to its answer, also to a refusal.
+pub(super) async fn add_timing(mut request: Request, next: Next) -> Response {
+    let received = Instant::now();
+    request.extensions_mut().insert(Received(received));
+    let mut response = next.run(request).await;
+    let total = received.elapsed();
+    let phases = response.extensions_mut().remove::<Phases>();
+    // A request that was refused took its time to be read and refused.
+    let phases = phases.unwrap_or(Phases { parse: total, ..Phases::default() });
+    if let Ok(value) = HeaderValue::from_str(&header(&phases, total)) {
+        response.headers_mut().insert(SERVER_TIMING, value);
+    }
+    response
+}
+
+fn header(phases: &Phases, total: Duration) -> String {
+    let Phases { parse, tokenize, queue, forward, post, serialize } = *phases;
+    let named = [
+        ("parse", parse),
+        ("tokenize", tokenize),
+        ("queue", queue),
+        ("forward", forward),
+        ("post", post),
+        ("serialize", serialize),
+        ("total", total),
+    ];
+    let entry =
+        |(name, time): (&str, Duration)| format!("{name};dur={:.3}", time.as_secs_f64() * 1e3);
+    named.map(entry).join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_are_milliseconds() {
+        let forward = Duration::from_micros(1500);
+        let header = header(&Phases { forward, ..Phases::default() }, Duration::from_secs(2));
+        assert!(header.starts_with("parse;dur=0.000, tokenize;dur=0.000, queue;dur=0.000, "));
+        assert!(header.ends_with(
+            "forward;dur=1.500, post;dur=0.000, serialize;dur=0.000, total;dur=2000.000"
+        ));
+    }
+}

@@ -1,0 +1,103 @@
+//! What the server listens on: a TCP port, or a Unix socket beside the clients of one machine.
+
+use std::io::{self, ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+
+use crate::options::Transport;
+
+/// A listener.
+pub enum Listener {
+    /// On a port.
+    Tcp(TcpListener),
+    /// On a socket in the file system, which is removed when the listener is dropped.
+    Unix(UnixListener, SocketFile),
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Listener {
+        Listener::Tcp(listener)
+    }
+}
+
+/// The file of a Unix socket, removed when it is dropped.
+#[derive(Debug)]
+pub struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// An accepted connection.
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Listens on an address. As many connections may wait to be accepted as may be open, within what the operating
+/// system allows: else some of those that come at once would wait a second to try again.
+///
+/// # Errors
+/// The address is in use, not of this machine, or not permitted.
+pub fn listen(address: SocketAddr, limits: &Transport) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(limits.max_connections.clamp(1, 1 << 16) as u32)
+}
+
+/// Listens on a Unix socket. A socket that a process has left behind is replaced; any other file is not.
+///
+/// # Errors
+/// Another process listens there, the path is another file, too long or not permitted.
+pub fn listen_unix(path: &Path) -> io::Result<Listener> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if is_socket {
+        match std::os::unix::net::UnixStream::connect(path) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path)?
+            }
+            _ => return Err(ErrorKind::AddrInUse.into()),
+        }
+    }
+    let listener = UnixListener::bind(path)?;
+    Ok(Listener::Unix(listener, SocketFile(path.to_owned())))
+}
+
+impl Listener {
+    /// Accepts a connection and returns it with its client's address. Clients of a Unix socket are all this machine.
+    pub(super) async fn accept(&self) -> io::Result<(Socket, IpAddr)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // Small answers must not wait for more data. If this fails, they are only late.
+                let _ = stream.set_nodelay(true);
+                Ok((Socket::Tcp(stream), peer.ip()))
+            }
+            Listener::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Socket::Unix(stream), IpAddr::V4(Ipv4Addr::LOCALHOST)))
+            }
+        }
+    }
+}
+
+impl Socket {
+    /// Writes what a new socket has room for, which tokio does not know before its first event, and closes it.
+    pub(super) fn write_last(self, bytes: &[u8]) {
+        let _ = match self {
+            Socket::Tcp(stream) => stream.into_std().and_then(|mut stream| stream.write_all(bytes)),
+            Socket::Unix(stream) => {
+                stream.into_std().and_then(|mut stream| stream.write_all(bytes))
+            }
+        };
+    }
+}

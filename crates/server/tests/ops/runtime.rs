@@ -1,0 +1,75 @@
+//! The listener of the model runtime: a Unix socket, before, while and after its server answers.
+
+use std::io::{ErrorKind, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bigbatch_server::serve::{Gateway, Shutdown, listen_unix, serve};
+use bigbatch_server::{App, Keys, Models, Options, Phase, Transport, runtime};
+use tokio::runtime::Runtime;
+
+use crate::support::{PATIENCE, post, read_all, served, status};
+
+fn socket_path(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("bigbatch-{name}-{}.sock", std::process::id()))
+}
+
+fn exchange(path: &Path, bytes: &[u8]) -> String {
+    let mut stream = UnixStream::connect(path).expect("the server listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    stream.write_all(bytes).expect("the server reads");
+    read_all(&mut stream)
+}
+
+fn get(path: &Path, of: &str) -> String {
+    let head = format!("GET {of} HTTP/1.1\r\nhost: model-runtime\r\nconnection: close\r\n\r\n");
+    exchange(path, head.as_bytes())
+}
+
+#[test]
+fn a_unix_socket_is_served_without_a_key_from_loading_to_its_end() {
+    let path = socket_path("runtime");
+    let tokio = Runtime::new().expect("a runtime starts");
+    let door = Gateway::default();
+    let runtime_door = door.of_runtime();
+    let listener = {
+        let _entered = tokio.enter();
+        listen_unix(&path).expect("the path is free")
+    };
+    let ended = tokio.spawn(serve(listener, None, Transport::default(), runtime_door.clone()));
+    let health = get(&path, "/health");
+    assert_eq!(status(&health), 503, "{health}");
+    assert!(health.contains(r#""status":"loading""#), "{health}");
+    assert_eq!(status(&get(&path, "/health/live")), 200);
+    assert!(get(&path, "/v1/models").contains(r#""code":"not_ready""#));
+    let models = Models::new(vec![served("m")]).expect("one name");
+    let keys = Arc::new(Keys::load(Some("secret"), None).expect("a key"));
+    let (life, observe) = (door.life().clone(), door.counters().clone());
+    let app = App::with_guards(models, Options::default(), keys, life, observe);
+    runtime_door.open(runtime::router(app.clone(), false));
+    assert_eq!(status(&get(&path, "/health")), 200);
+    let answer = exchange(&path, &post("/v1/embeddings", "", br#"{"input": "a"}"#));
+    assert_eq!(status(&answer), 200, "{answer}");
+    app.life.enter(Phase::Closing);
+    assert_eq!(tokio.block_on(ended).expect("no panic"), Shutdown::Drained);
+    assert!(!path.exists(), "the socket goes with its server");
+}
+
+#[test]
+fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
+    let path = socket_path("left");
+    let tokio = Runtime::new().expect("a runtime starts");
+    let _entered = tokio.enter();
+    // As a process leaves it that was killed.
+    drop(UnixListener::bind(&path).expect("the path is free"));
+    let listener = listen_unix(&path).expect("nobody listens there");
+    let refused = listen_unix(&path).map(drop).expect_err("it is in use");
+    assert_eq!(refused.kind(), ErrorKind::AddrInUse);
+    assert!(UnixStream::connect(&path).is_ok(), "the other one still listens");
+    drop(listener);
+    std::fs::write(&path, "a file").expect("a file is written");
+    let refused = listen_unix(&path).map(drop);
+    assert!(refused.is_err() && path.exists(), "a file of another kind stays");
+    std::fs::remove_file(&path).expect("it is there");
+}
