@@ -57,7 +57,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut responses = Vec::new();
         // The first request is not timed: it touches memory that the others find warm.
         for prompt in workload.prompts(tokens, SEED, args.repeats + 1)? {
-            let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
+            let task =
+                Task::Embed { pooling: None, normalize: true, dimensions: None, layer: None };
             let input = Input::Text(prompt.text().into());
             responses.push(engine.submit(Request::new(input, task, Truncate::No))?.wait()?);
         }

@@ -52,16 +52,16 @@ struct InitArgs {
     /// Seed of the random weights
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Head after the encoder
-    #[arg(long, value_enum, default_value_t = HeadChoice::MaskedLm)]
-    head: HeadChoice,
+    /// Head after the encoder [default: masked-lm, or that of the preset]
+    #[arg(long, value_enum)]
+    head: Option<HeadChoice>,
     /// Labels of the classify or tag head
     #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
     labels: Vec<String>,
     /// Element type of the stored weights
     #[arg(long, value_enum, default_value_t = DtypeChoice::F32)]
     dtype: DtypeChoice,
-    /// Tokenizer to copy, a tokenizer.json [default: the embedded one]
+    /// Tokenizer to copy, a tokenizer.json [default: the embedded one, or that of the preset]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
     /// Replace the checkpoint in DIR
@@ -144,16 +144,29 @@ fn summarize_labels(labels: &[String]) -> String {
 }
 
 fn init(args: InitArgs) -> CommandResult {
+    let preset = Preset::named(&args.preset)?;
     let (embedded_tokenizer, embedded_config) = bigbatch_models::tokenizer_files();
+    let own = preset.tokenizer_files();
+    let [tokenizer, tokenizer_config] = own.unwrap_or([embedded_tokenizer, embedded_config]);
     let (tokenizer, tokenizer_config) = match &args.tokenizer {
-        None => (embedded_tokenizer.to_vec(), embedded_config.to_vec()),
+        None => (tokenizer.to_vec(), tokenizer_config.to_vec()),
         Some(path) => {
             let json = std::fs::read(path)
                 .map_err(|e| format!("--tokenizer: cannot read {}: {e}", path.display()))?;
             (json, br#"{"mask_token": "[MASK]"}"#.to_vec())
         }
     };
-    if !args.labels.is_empty() && !matches!(args.head, HeadChoice::Classify | HeadChoice::Tag) {
+    let given = args.head.is_some() || !args.labels.is_empty() || args.tokenizer.is_some();
+    if preset.head().is_some() && given {
+        return Err(format!(
+            "--preset {}: it has a head, labels and a tokenizer of its own; remove --head, --labels and --tokenizer, or \
+             choose --preset random",
+            preset.name
+        )
+        .into());
+    }
+    let choice = args.head.unwrap_or(HeadChoice::MaskedLm);
+    if !args.labels.is_empty() && !matches!(choice, HeadChoice::Classify | HeadChoice::Tag) {
         return Err(
             "--labels needs --head classify or --head tag; other heads have no labels".into()
         );
@@ -162,18 +175,18 @@ fn init(args: InitArgs) -> CommandResult {
         let default = || default.iter().map(|l| l.to_string()).collect();
         if args.labels.is_empty() { default() } else { args.labels.clone() }
     };
-    let head = match args.head {
+    let chosen = || match choice {
         HeadChoice::Base => InitHead::Base,
         HeadChoice::MaskedLm => InitHead::MaskedLm,
         HeadChoice::Classify => InitHead::Sequence(labels(&["LABEL_0", "LABEL_1"])),
         HeadChoice::Tag => InitHead::Token(labels(&["O", "B-RANDOM", "I-RANDOM"])),
     };
+    let head = preset.head().unwrap_or_else(chosen);
     let dtype = match args.dtype {
         DtypeChoice::F32 => Dtype::F32,
         DtypeChoice::Bf16 => Dtype::Bf16,
         DtypeChoice::F16 => Dtype::F16,
     };
-    let preset = Preset::named(&args.preset)?;
     let init = Init { preset, head, seed: args.seed, dtype };
     init.write(&args.dir, &tokenizer, &tokenizer_config, args.force)?;
     let model = Model::load(&Checkpoint::directory(&args.dir), RopeOverride::Checkpoint)?;
@@ -198,6 +211,7 @@ fn inspect(source: &str, tensors: bool) -> CommandResult {
             format!("sequence classification, {pooling:?} pooling, {scoring}").to_lowercase()
         }
         Head::Token => "token classification".into(),
+        Head::PairScorers => "scores of pairs, one scorer per exit".into(),
     };
     let full = config.layers.iter().filter(|kind| **kind == LayerKind::Full).count();
     let size = units::bytes(weight_bytes(&model));

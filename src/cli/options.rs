@@ -255,6 +255,7 @@ impl RuntimeOptions {
             max_seq_length: self.max_seq_length.map(|n| n as usize),
             pooling,
             default_prompt: text.or(default_prompt_name.map(DefaultPrompt::Name)),
+            hash: false,
         };
         let hub = HubOptions {
             cache_dir: self.huggingface_hub_cache.clone(),

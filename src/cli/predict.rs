@@ -137,7 +137,7 @@ pub(crate) fn tag(args: Tag) -> CommandResult {
 
 pub(crate) fn embed(args: Embed) -> CommandResult {
     let (normalize, dimensions) = (!args.no_normalize, args.dimensions);
-    let task = Task::Embed { pooling: None, normalize, dimensions };
+    let task = Task::Embed { pooling: None, normalize, dimensions, layer: None };
     let common = CommonOptions { vectors: args.vectors, ..args.common };
     run_task(common, args.chunk.chunk, task, None, Detail::default())
 }

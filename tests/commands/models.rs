@@ -42,6 +42,34 @@ fn init_depends_on_its_seed_only() {
 }
 
 #[test]
+fn init_writes_whole_packages() {
+    let scratch = Scratch::new();
+    for (preset, command, file) in [
+        ("random-scores", "classify", Some("operating_point.json")),
+        ("random-grounded", "tag", Some("operating_point.json")),
+        ("random-tags", "tag", None),
+        ("random-exits", "embed", Some("1_Pooling/config.json")),
+        ("random-reranker-exits", "classify", Some("classification_heads.safetensors")),
+    ] {
+        let dir = scratch.path(preset);
+        let init = |options: &[&str]| {
+            let all = [&["model", "init", "--preset", preset], options, &[text(&dir)]].concat();
+            bigbatch(all).run()
+        };
+        let refused = init(&["--head", "tag"]);
+        assert!(
+            refused.code == Some(2) && refused.stderr.contains("remove --head"),
+            "{}",
+            refused.stderr
+        );
+        assert_eq!(init(&[]).code, Some(0));
+        assert!(file.is_none_or(|file| dir.join(file).exists()), "{preset}");
+        line(&[command, "--json", "--model", text(&dir), "a text"]);
+        assert_eq!(init(&["--force"]).code, Some(0), "{preset} is replaced");
+    }
+}
+
+#[test]
 fn init_copies_the_given_tokenizer() {
     let scratch = Scratch::new();
     let first = scratch.checkpoint("first", &[]);

@@ -181,7 +181,7 @@ impl Lifetimes {
                 self.read(step, x);
                 self.write(step, "activation".into(), x);
             }
-            Op::Pool { x, out } | Op::Gather { x, out } => {
+            Op::Pool { x, out, .. } | Op::Gather { x, out } => {
                 self.read(step, x);
                 self.read_list(step, BatchList::Bounds);
                 self.write(step, "rows".into(), out);

@@ -64,12 +64,13 @@ pub mod units;
 
 pub use allocation::require_host_memory;
 pub use backend::{ArenaUsage, CudaDevice, DeviceMemory, device_memory_of};
-pub use batch::cost::{BatchSize, CostFit, CostModel, CostRecord};
+pub use batch::cost::{CostFit, CostModel, CostRecord};
 pub use batch::passing::{Passing, Turns, next_full_peers, next_peers};
 pub use batch::schedule;
+pub use batch::size::BatchSize;
 pub use batch::{
-    FairClock, Flow, Limits, LogitRows, MAX_MASKS, OutputRows, PackedBatch, Priority, RowCounts,
-    RowLayout, Rows, Sequence,
+    Exit, FairClock, Flow, Limits, LogitRows, MAX_MASKS, OutputRows, PackedBatch, Priority,
+    RowCounts, RowLayout, Rows, Sequence,
 };
 pub use checkpoint::{Checkpoint, HubOptions, Tensor, TensorSpec, Weights, WeightsFile};
 pub use device::{
@@ -82,9 +83,10 @@ pub use engine::{
 };
 pub use error::{DeviceError, LoadError, RequestError};
 pub use model::{
-    Activation, Architecture, Config, DefaultPrompt, Dense, Embedding, Head, Init, InitHead,
-    LayerKind, LoadOptions, Model, Module, PRESETS, Preset, Program, Prompts, Rope, RopeOverride,
-    Scaling, Scoring, Similarity, Workspace, attention_flops, forward_flops, modernbert, prompted,
+    Activation, Architecture, Config, DefaultPrompt, Dense, Embedding, Exits, Head, Init, InitHead,
+    LayerKind, LoadOptions, Model, Module, OperatingPoint, PRESETS, PairScorers, Preset, Program,
+    Prompts, Rope, RopeOverride, Scaling, Scoring, Similarity, Workspace, attention_flops,
+    forward_flops, modernbert, prompted,
 };
 pub use open_files::raise_open_file_limit;
 pub use panics::catch_panic;

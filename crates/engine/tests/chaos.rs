@@ -61,7 +61,7 @@ fn start(unreliable: Arc<AtomicBool>) -> Engine {
 }
 
 fn request(words: usize) -> Request {
-    let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
+    let task = Task::Embed { pooling: None, normalize: true, dimensions: None, layer: None };
     Request::new(Input::Text("word ".repeat(words)), task, Truncate::No)
 }
 

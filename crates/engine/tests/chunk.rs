@@ -56,7 +56,8 @@ fn vectors_count_by_their_tokens_and_are_cut_and_scaled_at_the_end() {
     let chunks = Chunks::split(tokenizer(), text, chunking(8, 0, Merge::Mean), 100).unwrap();
     let windows =
         || vec![Answer::Embedding(vec![1.0, 0.0, 6.0]), Answer::Embedding(vec![4.0, 0.0, 0.0])];
-    let embed = |normalize, dimensions| Task::Embed { pooling: None, normalize, dimensions };
+    let embed =
+        |normalize, dimensions| Task::Embed { pooling: None, normalize, dimensions, layer: None };
     // 8 tokens and 4.
     assert_eq!(
         chunks.merge(model(), &embed(false, None), windows()),
@@ -102,7 +103,9 @@ fn an_engine_reads_windows_as_it_reads_texts() {
         let engine = Engine::start(model, &EngineOptions::default()).unwrap();
         let task = match kind {
             TaskKind::Tag => Task::Tag,
-            TaskKind::Embed => Task::Embed { pooling: None, normalize: true, dimensions: Some(16) },
+            TaskKind::Embed => {
+                Task::Embed { pooling: None, normalize: true, dimensions: Some(16), layer: None }
+            }
             _ => Task::Classify { raw_scores: false },
         };
         let run = |input: Input, task: &Task| {
@@ -157,6 +160,27 @@ proptest! {
         prop_assert_eq!(all, (0..tokens).collect::<Vec<_>>(), "each token once");
         for (share, window) in shares.iter().zip(&windows) {
             prop_assert!(window.start <= share.start && share.end <= window.end);
+        }
+    }
+
+    /// The window that gives a token the most context on its shorter side; the earlier of two that are alike.
+    #[test]
+    fn a_token_belongs_to_the_window_in_which_it_lies_deepest(
+        tokens in 1usize..200, room in 1usize..40, part in 0.0f64..1.0,
+    ) {
+        let overlap = ((room as f64 * part) as usize).min(room - 1);
+        let windows = windows(tokens, room, overlap);
+        let shares = shares(&windows);
+        for token in 0..tokens {
+            let depth = |window: &Range<usize>| (token - window.start).min(window.end - 1 - token);
+            let mut deepest: Option<(usize, usize)> = None;
+            for (n, window) in windows.iter().enumerate().filter(|(_, w)| w.contains(&token)) {
+                if deepest.is_none_or(|(_, most)| depth(window) > most) {
+                    deepest = Some((n, depth(window)));
+                }
+            }
+            let share = shares.iter().position(|share| share.contains(&token));
+            prop_assert_eq!(share, deepest.map(|(n, _)| n), "token {} of {:?}", token, windows);
         }
     }
 

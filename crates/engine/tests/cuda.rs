@@ -228,6 +228,45 @@ fn two_hundred_runs_over_a_poisoned_arena_give_the_same_bits() {
     }
 }
 
+/// Rows pooled before the last layer, in a batch that recorded graphs begin, in a larger one, and alone.
+#[test]
+fn exits_agree_with_the_cpu_and_do_not_depend_on_the_batch() {
+    let Some(_turn) = device_turn() else { return };
+    let model = model("modernbert-base", InitHead::Base);
+    let (width, layout) = (model.config.hidden_size, model.row_layout());
+    let exit = |layers, pooling| Rows::Exit { layers, pooling };
+    let wants = [
+        exit(6, Pooling::Mean),
+        Rows::Pooled(Pooling::Mean),
+        exit(11, Pooling::Cls),
+        exit(6, Pooling::Cls),
+        Rows::Pooled(Pooling::Cls),
+    ];
+    for scale in [1, 16] {
+        let lengths = [50, 130, 70, 3, 300].map(|len| len * scale);
+        let sequences = lengths.map(|len| ids(len, 50_368, len as u64));
+        let rows = |device: &mut Device, chosen: &[usize]| -> Vec<Vec<f32>> {
+            let sequence = |&n: &usize| Sequence { token_ids: &sequences[n], wants: &wants[n] };
+            let batch = PackedBatch::pack(chosen.iter().map(sequence));
+            let rows = device.forward(&batch).unwrap();
+            let own = layout.split(chosen.iter().map(sequence), &rows);
+            own.into_iter().map(<[f32]>::to_vec).collect()
+        };
+        let all = [0, 1, 2, 3, 4];
+        let expected = rows(&mut start(&model, DeviceKind::Cpu).unwrap(), &all);
+        let mut device = cuda(&model, Dtype::Bf16);
+        let together = rows(&mut device, &all);
+        for n in all {
+            let cosine = least_cosine(&together[n], &expected[n], width);
+            assert!(cosine >= LEAST_COSINE, "request {n}: {cosine}");
+            let alone = rows(&mut device, &[n]);
+            assert!(bits(&alone[0]) == bits(&together[n]), "request {n}");
+        }
+        let exits = rows(&mut device, &[0, 2, 3]);
+        assert!(bits(&exits[1]) == bits(&together[2]), "without whole ones");
+    }
+}
+
 /// Runs batches as the engine's loop does: the next one begins before the rows of the last are collected.
 #[test]
 fn a_batch_started_ahead_changes_nothing() {

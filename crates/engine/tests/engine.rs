@@ -136,7 +136,7 @@ fn stopping_answers_what_was_admitted() {
 fn bad_requests_are_refused_and_the_others_go_on() {
     let engine = engine(TaskKind::Embed, small(64));
     let embed = |input: Input| {
-        let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
+        let task = Task::Embed { pooling: None, normalize: true, dimensions: None, layer: None };
         Request::new(input, task, Truncate::No)
     };
     let refused = |request: Request| engine.submit(request).and_then(|p| p.wait()).unwrap_err();

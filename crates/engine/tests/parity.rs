@@ -87,7 +87,7 @@ fn probabilities(model: &Model, logits: &[f32]) -> Vec<f32> {
 }
 
 fn embedding(model: &Model, pooled: &[f32]) -> Vec<f32> {
-    let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
+    let task = Task::Embed { pooling: None, normalize: true, dimensions: None, layer: None };
     let tokens = Tokens::default();
     let Ok(Answer::Embedding(vector)) = task.answer(model, "", &tokens, pooled) else {
         unreachable!()
@@ -120,6 +120,7 @@ fn compare(model: &Model, device: &mut Device, expected: &Value) -> Differences 
             let got = probabilities(model, &logits);
             worst.probabilities = difference(&got, &floats(&expected["probabilities"]));
         }
+        Head::PairScorers => unreachable!("no golden has one"),
         Head::Token => {
             let (_, logits) = run(device, &ids, Rows::All);
             rows_at(&logits, model.labels.len(), &expected["logits_rows"], &mut worst.logits);

@@ -58,7 +58,7 @@ fn submit(engine: &Engine, input: Input, task: Task) -> Result<Response, Request
     engine.submit(Request::new(input, task, Truncate::Right))?.wait()
 }
 
-const RAW: Task = Task::Embed { pooling: None, normalize: false, dimensions: None };
+const RAW: Task = Task::Embed { pooling: None, normalize: false, dimensions: None, layer: None };
 
 fn embed(engine: &Engine, text: &str) -> Vec<f32> {
     let prompt = engine.model().prompts.get(None).unwrap();
@@ -209,7 +209,7 @@ fn dimensions_of_a_request_differ_from_truncate_dim() {
     let cut = files(json!({"config_sentence_transformers.json": {"truncate_dim": 8}}));
     let engine = start(&checkpoint("embed", &cut, &Value::Null), LoadOptions::default());
     let of = |dimensions| {
-        let task = Task::Embed { pooling: None, normalize: false, dimensions };
+        let task = Task::Embed { pooling: None, normalize: false, dimensions, layer: None };
         let answer = submit(&engine, Input::Text("hello".into()), task)?.answer;
         let Answer::Embedding(vector) = answer else { panic!("no vector") };
         Ok::<_, RequestError>(vector.len())

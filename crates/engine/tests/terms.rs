@@ -39,7 +39,7 @@ fn gated() -> Gated {
 }
 
 fn request(words: usize) -> Request {
-    let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
+    let task = Task::Embed { pooling: None, normalize: true, dimensions: None, layer: None };
     Request::new(Input::Text("word ".repeat(words)), task, Truncate::No)
 }
 

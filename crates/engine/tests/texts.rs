@@ -47,7 +47,7 @@ fn windows_have_the_prompt_of_texts_that_are_read_whole() {
     }
 }
 
-const EMBED: Task = Task::Embed { pooling: None, normalize: true, dimensions: None };
+const EMBED: Task = Task::Embed { pooling: None, normalize: true, dimensions: None, layer: None };
 
 fn text(n: usize) -> String {
     format!("text {n} says {}", "so ".repeat(n * 7 % 40))

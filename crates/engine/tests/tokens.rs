@@ -26,7 +26,7 @@ fn rows(response: Response) -> (Vec<f32>, usize) {
     (rows, width)
 }
 
-const EMBED: Task = Task::Embed { pooling: None, normalize: false, dimensions: None };
+const EMBED: Task = Task::Embed { pooling: None, normalize: false, dimensions: None, layer: None };
 
 #[test]
 fn the_mean_of_all_hidden_states_is_the_embedding() {

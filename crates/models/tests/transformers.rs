@@ -103,7 +103,8 @@ impl TestCase<'_> {
                 }
             }
             TaskKind::Embed | TaskKind::FillMask => {
-                let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
+                let task =
+                    Task::Embed { pooling: None, normalize: true, dimensions: None, layer: None };
                 let Answer::Embedding(vector) = self.ask(task) else { panic!("no vector") };
                 close(&vector, &expected["embedding"], PROBABILITY_TOLERANCE, what);
                 self.check_masks();

@@ -68,7 +68,7 @@ impl Admission {
                 Refusal::OverShare { held, limit, wait }
             }
         })?;
-        let time = engine.reserve(inputs, overlong, terms.limit(), terms.flow);
+        let time = engine.reserve(inputs, overlong, None, terms.limit(), terms.flow);
         Ok(Grant { slots, time: time.map_err(|error| terms.refuse(error))? })
     }
 

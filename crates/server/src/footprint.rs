@@ -159,7 +159,7 @@ impl<'a> InputSize<'a> {
 fn answer_bytes(model: &Model, task: &Task, text: &str, tokens: usize) -> usize {
     let labels = model.labels.len();
     let numbers = match task {
-        Task::Classify { .. } => {
+        Task::Classify { .. } | Task::Rank { .. } => {
             let names: usize = model.labels.iter().map(String::len).sum();
             return LABEL_BYTES * labels + 4 * names;
         }

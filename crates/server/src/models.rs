@@ -75,6 +75,7 @@ impl ServedModel {
         let kind = match &engine.model().config.head {
             Head::Base => ModelKind::Embedding,
             Head::MaskedLm { .. } => ModelKind::MaskedLm,
+            Head::PairScorers => ModelKind::Reranker,
             Head::Sequence { .. } if engine.model().labels.len() == 1 => ModelKind::Reranker,
             Head::Sequence { .. } => ModelKind::Classifier,
             Head::Token => ModelKind::TokenClassifier,

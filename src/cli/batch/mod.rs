@@ -122,7 +122,7 @@ fn name_command(error: RequestError, head: &Head) -> Box<dyn Error> {
     let commands = match head {
         Head::Base => "`bigbatch embed`",
         Head::MaskedLm { .. } => "`bigbatch embed` or `bigbatch fill-mask`",
-        Head::Sequence { .. } => "`bigbatch classify`",
+        Head::Sequence { .. } | Head::PairScorers => "`bigbatch classify`",
         Head::Token => "`bigbatch tag`",
     };
     format!("{error}; use {commands}, or another --model").into()

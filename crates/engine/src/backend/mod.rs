@@ -124,10 +124,12 @@ pub enum Op {
         /// f.
         activation: Activation,
     },
-    /// Mean of each of the batch's segments, summed in f32. A CLS row is a segment of one token.
+    /// Mean of each of some of the batch's segments, summed in f32. A CLS row is a segment of one token.
     Pool {
         /// [T, hidden].
         x: View,
+        /// The first of the segments; `out` has as many rows as there are.
+        first: usize,
         /// [segments, hidden].
         out: View,
     },

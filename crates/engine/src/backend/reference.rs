@@ -134,14 +134,15 @@ impl ReferenceBackend {
         self.write(out, &answer);
     }
 
-    fn pool(&mut self, x: &View, out: &View) {
+    fn pool(&mut self, x: &View, first: usize, out: &View) {
         let rows = self.rows(x);
         let mean = |&(first, count): &(u32, u32)| {
             let rows = &rows[first as usize..][..count as usize];
             let column = |c: usize| rows.iter().map(|r| f64::from(r[c])).sum::<f64>();
             (0..x.cols).map(|c| (column(c) / f64::from(count)) as f32).collect()
         };
-        let pooled: Vec<Vec<f32>> = self.batch.segments.iter().map(mean).collect();
+        let pooled: Vec<Vec<f32>> =
+            self.batch.segments[first..][..out.rows].iter().map(mean).collect();
         self.write(out, &pooled);
     }
 }
@@ -222,7 +223,7 @@ impl Backend for ReferenceBackend {
             Op::Activate { x, activation: f } => {
                 self.map(x, x, |_, _, row| row.iter().map(|&a| activate(*f, a)).collect());
             }
-            Op::Pool { x, out } => self.pool(x, out),
+            Op::Pool { x, first, out } => self.pool(x, *first, out),
             Op::Gather { x, out } => {
                 let rows = self.rows(x);
                 let pick = |&r: &u32| rows[r as usize].clone();

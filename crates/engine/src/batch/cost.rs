@@ -7,9 +7,8 @@
 
 use std::collections::VecDeque;
 
+use super::size::{BatchSize, TERMS};
 use crate::model::{Config, LayerKind, forward_flops};
-
-const TERMS: usize = 4;
 
 /// What each batch of the guess weighs, in batches. It may be wrong by an order of magnitude.
 const GUESS_WEIGHT: f64 = 2e-4;
@@ -23,34 +22,6 @@ const FAR: f64 = 4.0;
 const FAR_MAX: i32 = 5;
 /// Recent batches whose errors are kept.
 const ERRORS: usize = 256;
-
-/// The size of a batch, as far as its time depends on it.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct BatchSize {
-    /// Rows that the device runs, padding included.
-    pub tokens: usize,
-    /// Sum of the squares of the sequences' lengths.
-    pub squares: f64,
-    /// Sequences.
-    pub sequences: usize,
-}
-
-impl BatchSize {
-    /// Returns the size of a batch of sequences of these lengths, in tokens.
-    pub fn of(lengths: impl IntoIterator<Item = usize>) -> BatchSize {
-        lengths.into_iter().fold(BatchSize::default(), |size, tokens| BatchSize {
-            tokens: size.tokens + tokens,
-            squares: size.squares + (tokens as f64).powi(2),
-            sequences: size.sequences + 1,
-        })
-    }
-
-    /// Returns the factors of the model's coefficients, scaled so that the sums of products stay within the range in which
-    /// they can be solved.
-    fn factors(self) -> [f64; TERMS] {
-        [1.0, self.tokens as f64 * 1e-3, self.squares * 1e-6, self.sequences as f64]
-    }
-}
 
 /// The time of a batch as a function of its size.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -117,7 +88,13 @@ impl CostModel {
     /// Returns the nanoseconds that one more sequence of so many tokens adds to a batch, rounded up to at least one: a measure of
     /// work whose sums return to zero.
     pub fn nanoseconds(&self, tokens: usize) -> u64 {
-        (self.of_sequence(tokens) * 1e9).ceil().max(1.0) as u64
+        self.nanoseconds_at_depth(tokens, 1.0)
+    }
+
+    /// As [`CostModel::nanoseconds`], for a batch whose encoder stops after such a share of its layers.
+    pub fn nanoseconds_at_depth(&self, tokens: usize, share: f64) -> u64 {
+        let size = BatchSize::of([tokens]).at_depth(share);
+        (self.without_batch(size) * 1e9).ceil().max(1.0) as u64
     }
 
     fn without_batch(&self, size: BatchSize) -> f64 {

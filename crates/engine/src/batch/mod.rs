@@ -12,8 +12,9 @@ pub(crate) mod pack;
 pub(crate) mod passing;
 pub(crate) mod rows;
 pub mod schedule;
+pub(crate) mod size;
 
 pub use fair::{FairClock, Flow, Priority};
 pub use limits::{Limits, MAX_MASKS};
-pub use pack::{PackedBatch, Sequence};
+pub use pack::{Exit, PackedBatch, Sequence};
 pub use rows::{LogitRows, OutputRows, RowCounts, RowLayout, Rows};

@@ -2,9 +2,10 @@
 //!
 //! [`PackedBatch::pack`] lists the rows that the sequences ask for, a model's head computes those that its
 //! [`RowLayout`] counts, and [`RowLayout::split`] hands each sequence its own. The three agree on one order:
-//! that of the sequences in the batch. The values of the rows are the forward pass's
+//! that of the sequences in the batch, but pooled rows are first in order of the layers before them. The values of the rows are the forward pass's
 //! ([`crate::model::modernbert::forward`]); what is read from them is [`crate::Task::answer`]'s.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::pack::{PackedBatch, Sequence};
@@ -15,6 +16,13 @@ use crate::pooling::Pooling;
 pub enum Rows {
     /// One row: the mean of all of them, or the first.
     Pooled(Pooling),
+    /// The same of the hidden states after the first layers: an answer of a model without a head on the device.
+    Exit {
+        /// Layers that have run.
+        layers: usize,
+        /// Which row.
+        pooling: Pooling,
+    },
     /// The rows at these positions of the sequence, through the head.
     At(Vec<u32>),
     /// Every row, through the head.
@@ -29,8 +37,29 @@ impl Rows {
     pub fn masks(&self) -> usize {
         match self {
             Rows::At(positions) => positions.len(),
-            Rows::Pooled(_) | Rows::All | Rows::Hidden => 0,
+            Rows::Pooled(_) | Rows::Exit { .. } | Rows::All | Rows::Hidden => 0,
         }
+    }
+
+    /// Returns the layers that the rows need; `None` for all.
+    pub fn layers(&self) -> Option<usize> {
+        match self {
+            Rows::Exit { layers, .. } => Some(*layers),
+            Rows::Pooled(_) | Rows::At(_) | Rows::All | Rows::Hidden => None,
+        }
+    }
+
+    /// Returns the pooling, if one pooled row is asked for.
+    pub(super) fn pooling(&self) -> Option<Pooling> {
+        match self {
+            Rows::Pooled(pooling) | Rows::Exit { pooling, .. } => Some(*pooling),
+            Rows::At(_) | Rows::All | Rows::Hidden => None,
+        }
+    }
+
+    /// Orders pooled rows by the layers before them, those after the last layer at the end.
+    pub(super) fn depth(&self) -> usize {
+        self.layers().unwrap_or(usize::MAX)
     }
 }
 
@@ -84,7 +113,8 @@ pub struct RowCounts {
 /// The rows that a model returned for one batch, row-major.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OutputRows {
-    /// [segments, hidden]: base and masked-LM models.
+    /// [segments, hidden], in the order of [`PackedBatch::segments`]: models without a head on the device, and masked-LM
+    /// models.
     pub pooled: Vec<f32>,
     /// [segments, labels], [T, labels] or [mask rows, vocab], by the model's head.
     pub logits: Vec<f32>,
@@ -119,8 +149,9 @@ impl RowLayout {
         sequences: impl IntoIterator<Item = Sequence<'ids>>,
         rows: &'rows OutputRows,
     ) -> Vec<&'rows [f32]> {
-        let (mut pooled, mut logits, mut hidden) =
-            (&rows.pooled[..], &rows.logits[..], &rows.hidden[..]);
+        let sequences: Vec<Sequence<'ids>> = sequences.into_iter().collect();
+        let mut pooled = PooledRows::new(&sequences);
+        let (mut logits, mut hidden) = (&rows.logits[..], &rows.hidden[..]);
         // `hidden` starts with the first sequence that asks for it, and has all that follow it up to the last.
         let mut hidden_started = false;
         let mut own_rows = |Sequence { token_ids, wants }: Sequence<'ids>| {
@@ -129,9 +160,11 @@ impl RowLayout {
             let states = states.min(hidden.len());
             let states = take(&mut hidden, states);
             match wants {
-                Rows::Pooled(_) if self.returns_hidden_states() => {
-                    take(&mut pooled, self.hidden_size)
+                Rows::Pooled(_) | Rows::Exit { .. } if self.returns_hidden_states() => {
+                    let row = pooled.next(wants);
+                    &rows.pooled[row * self.hidden_size..][..self.hidden_size]
                 }
+                Rows::Exit { .. } => &[],
                 Rows::Pooled(_) => take(&mut logits, self.outputs),
                 Rows::At(positions) => take(&mut logits, positions.len() * self.outputs),
                 Rows::All => take(&mut logits, token_ids.len() * self.outputs),
@@ -139,6 +172,32 @@ impl RowLayout {
             }
         };
         sequences.into_iter().map(&mut own_rows).collect()
+    }
+}
+
+/// Finds the pooled row of each sequence: rows are in order of the layers before them, then in that of the sequences.
+struct PooledRows {
+    /// The next row of each depth.
+    next: BTreeMap<usize, usize>,
+}
+
+impl PooledRows {
+    fn new(sequences: &[Sequence<'_>]) -> PooledRows {
+        let mut next: BTreeMap<usize, usize> = BTreeMap::new();
+        for Sequence { wants, .. } in sequences.iter().filter(|one| one.wants.pooling().is_some()) {
+            *next.entry(wants.depth()).or_default() += 1;
+        }
+        let mut before = 0;
+        for rows in next.values_mut() {
+            before += std::mem::replace(rows, before);
+        }
+        PooledRows { next }
+    }
+
+    fn next(&mut self, wants: &Rows) -> usize {
+        let next = self.next.entry(wants.depth()).or_default();
+        *next += 1;
+        *next - 1
     }
 }
 
@@ -158,6 +217,8 @@ mod tests {
     /// Different widths, so that a row taken from the wrong matrix is of the wrong length.
     const HIDDEN: usize = 2;
     const OUTPUTS: usize = 3;
+    /// Added to the tokens of a row per layer before it, so that a row of another exit is another row.
+    const LAYER: u32 = 100;
 
     #[derive(Debug, Clone)]
     struct Request {
@@ -170,14 +231,18 @@ mod tests {
             Sequence { token_ids: &self.token_ids, wants: &self.rows }
         }
 
-        /// (first token, tokens) of each row that this request asks for.
+        /// (first token, tokens and the layers before them) of each row that this request asks for.
         fn expected(&self) -> Vec<(u32, u32)> {
             let one = |&id: &u32| (id, 1);
             match &self.rows {
-                Rows::Pooled(Pooling::Mean) => {
-                    vec![(self.token_ids[0], self.token_ids.len() as u32)]
+                Rows::Pooled(pooling) | Rows::Exit { pooling, .. } => {
+                    let tokens = match pooling {
+                        Pooling::Mean => self.token_ids.len() as u32,
+                        Pooling::Cls => 1,
+                    };
+                    let layers = self.rows.layers().map_or(0, |layers| layers as u32);
+                    vec![(self.token_ids[0], tokens + LAYER * layers)]
                 }
-                Rows::Pooled(Pooling::Cls) => vec![(self.token_ids[0], 1)],
                 Rows::At(positions) => {
                     positions.iter().map(|&at| one(&self.token_ids[at as usize])).collect()
                 }
@@ -189,17 +254,18 @@ mod tests {
     /// Requests that a head with these logits can answer, in any mix. Token ids are unique over all requests:
     /// an id is the identity of its sequence and row.
     fn requests(logit_rows: LogitRows) -> impl Strategy<Value = Vec<Request>> {
-        let pooled = prop_oneof![Just(Pooling::Mean), Just(Pooling::Cls)].prop_map(Rows::Pooled);
+        let pooling = prop_oneof![Just(Pooling::Mean), Just(Pooling::Cls)];
         let positions = prop::collection::vec(any::<prop::sample::Index>(), 1..5);
-        let request = (1usize..7, 0..3, pooled, positions).prop_map(
-            move |(tokens, choice, pooled, positions)| {
+        let request = (1usize..7, 0..4, pooling, positions, 1usize..4).prop_map(
+            move |(tokens, choice, pooling, positions, layers)| {
                 let rows = match (logit_rows, choice) {
                     (LogitRows::Tokens, _) => Rows::All,
                     (LogitRows::None | LogitRows::Masks, 0) => Rows::Hidden,
                     (LogitRows::Masks, 1) => {
                         Rows::At(positions.iter().map(|at| at.index(tokens) as u32).collect())
                     }
-                    _ => pooled,
+                    (LogitRows::None | LogitRows::Masks, 2) => Rows::Exit { layers, pooling },
+                    _ => Rows::Pooled(pooling),
                 };
                 (tokens, rows)
             },
@@ -226,11 +292,14 @@ mod tests {
     /// The rows of a model that returns each token's id: it sees the batch, not the requests.
     fn model(layout: RowLayout, batch: &PackedBatch) -> OutputRows {
         let token = |row: u32| (batch.token_ids[row as usize], 1);
-        let segments: Vec<(u32, u32)> = batch
-            .segments
-            .iter()
-            .map(|&(first, rows)| (batch.token_ids[first as usize], rows))
-            .collect();
+        let layers = |at: usize| {
+            let exit = batch.exits.iter().find(|exit| exit.segments.contains(&at));
+            exit.map_or(0, |exit| exit.layers as u32)
+        };
+        let segment = |(at, &(first, rows)): (usize, &(u32, u32))| {
+            (batch.token_ids[first as usize], rows + LAYER * layers(at))
+        };
+        let segments: Vec<(u32, u32)> = batch.segments.iter().enumerate().map(segment).collect();
         let logits: Vec<(u32, u32)> = match layout.logit_rows {
             LogitRows::None => Vec::new(),
             LogitRows::Segments => segments.clone(),
@@ -257,11 +326,13 @@ mod tests {
             let rows = model(layout, &batch);
             let own = layout.split(requests.iter().map(Request::sequence), &rows);
             prop_assert_eq!(own.len(), requests.len());
+            let deepest = requests.iter().map(|request| request.rows.depth()).max();
+            prop_assert_eq!(batch.layers, deepest.filter(|&depth| depth != usize::MAX));
             for (request, own) in requests.iter().zip(own) {
                 let through_head = match request.rows {
                     Rows::Pooled(_) => logit_rows == LogitRows::Segments,
                     Rows::At(_) | Rows::All => true,
-                    Rows::Hidden => false,
+                    Rows::Exit { .. } | Rows::Hidden => false,
                 };
                 let width = if through_head { OUTPUTS } else { HIDDEN };
                 let expected: Vec<f32> =

@@ -1,5 +1,6 @@
 //! Where a model's files come from: a directory, the Hugging Face Hub, or the caller's memory.
 
+mod digest;
 pub(crate) mod hints;
 mod hub;
 mod new_directory;
@@ -7,13 +8,16 @@ mod tensors;
 mod weights_file;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use self::hub::HubRepo;
 use crate::error::LoadError;
 
+pub(crate) use digest::sha256;
 pub use hub::HubOptions;
 pub(crate) use new_directory::NewDirectory;
 pub use tensors::{Tensor, TensorSpec, Weights};
@@ -23,6 +27,8 @@ pub use weights_file::WeightsFile;
 pub struct Checkpoint {
     name: String,
     files: Files,
+    /// Names of the files that were read or opened, for [`Checkpoint::digest_of_reads`].
+    reads: Mutex<BTreeSet<String>>,
 }
 
 enum Files {
@@ -91,17 +97,21 @@ impl Checkpoint {
             (named, option) => named.or(option),
         };
         let files = Files::Hub(Box::new(HubRepo::open(id, revision, first, hub)?));
-        Ok(Checkpoint { name: source.into(), files })
+        Ok(Checkpoint::new(source.into(), files))
     }
 
     /// Opens a directory on disk. Its files are read when they are asked for.
     pub fn directory(path: &Path) -> Checkpoint {
-        Checkpoint { name: path.display().to_string(), files: Files::Directory(path.to_path_buf()) }
+        Checkpoint::new(path.display().to_string(), Files::Directory(path.to_path_buf()))
     }
 
     /// Wraps files that are in memory.
     pub fn memory(name: impl Into<String>, files: Vec<(String, Cow<'static, [u8]>)>) -> Checkpoint {
-        Checkpoint { name: name.into(), files: Files::Memory(files) }
+        Checkpoint::new(name.into(), Files::Memory(files))
+    }
+
+    fn new(name: String, files: Files) -> Checkpoint {
+        Checkpoint { name, files, reads: Mutex::default() }
     }
 
     /// Returns the name that messages use: the path, or the Hub id.
@@ -122,6 +132,7 @@ impl Checkpoint {
             _ => self.path(file)?.map_or(Ok(None), |path| read_whole(&path))?,
         };
         self.reject_stand_in(file, bytes.as_deref())?;
+        self.record_read(file, bytes.is_some());
         Ok(bytes)
     }
 
@@ -136,7 +147,10 @@ impl Checkpoint {
     ) -> Result<Option<Cow<'static, [u8]>>, LoadError> {
         match &self.files {
             Files::Hub(repo) => {
-                repo.path_if_known(file)?.map_or(Ok(None), |path| read_whole(&path))
+                let path = repo.path_if_known(file)?;
+                let bytes = path.map_or(Ok(None), |path| read_whole(&path))?;
+                self.record_read(file, bytes.is_some());
+                Ok(bytes)
             }
             _ => self.read(file),
         }
@@ -192,6 +206,7 @@ impl Checkpoint {
         let mut start = vec![0; opened.bytes().min(STAND_IN_BYTES) as usize];
         opened.read_at(0, &mut start)?;
         self.reject_stand_in(file, Some(&start))?;
+        self.record_read(file, true);
         Ok(Some(opened))
     }
 

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::LoadError;
 
+/// The only folder of a checkpoint that is replaced with it: that of its Pooling module.
+const MODULE_FOLDER: &str = "1_Pooling";
+
 /// A directory that is being written beside its final path, as `.NAME.part`. Dropping it removes what was written;
 /// after a process that was killed, the next one for the same path does.
 pub(crate) struct NewDirectory {
@@ -39,7 +42,11 @@ impl NewDirectory {
             TryLockError::Error(error) => failed(error),
         })?;
         for entry in fs::read_dir(&part).map_err(failed)? {
-            entry.and_then(|entry| fs::remove_file(entry.path())).map_err(failed)?;
+            let removed = entry.and_then(|entry| match entry.file_type()?.is_dir() {
+                true => fs::remove_dir_all(entry.path()),
+                false => fs::remove_file(entry.path()),
+            });
+            removed.map_err(failed)?;
         }
         Ok(NewDirectory { target: target.to_path_buf(), part, replace, _lock: lock })
     }
@@ -104,7 +111,7 @@ fn refuse_other(target: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     for entry in &entries {
-        if !entry.file_type()?.is_file() {
+        if !entry.file_type()?.is_file() && entry.file_name() != MODULE_FOLDER {
             return refuse("--force replaces only a directory of files, and this one holds more");
         }
     }

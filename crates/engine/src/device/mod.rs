@@ -24,8 +24,8 @@ use crate::backend::reference::ReferenceBackend;
 use crate::backend::{
     ArenaUsage, Backend, Ceilings, DeviceMemory, Fetch, Op, View, WeightTable, owned_bytes,
 };
-use crate::batch::cost::BatchSize;
 use crate::batch::passing::Turns;
+use crate::batch::size::BatchSize;
 use crate::batch::{Limits, OutputRows, PackedBatch};
 use crate::dtype::Dtype;
 use crate::error::{DeviceError, LoadError};
@@ -246,10 +246,11 @@ impl Device {
         if self.is_asynchronous() { 3e14 } else { 1e10 * self.threads as f64 }
     }
 
-    /// Returns the size of a batch with the rows that the device adds to it.
+    /// Returns the size of a batch with the rows that the device adds to it, and without the layers that do not run.
     pub fn batch_size(&self, batch: &PackedBatch) -> BatchSize {
         let size = BatchSize::of(batch.spans().map(|span| span.len()));
-        BatchSize { tokens: self.backend.padded_tokens(size.tokens), ..size }
+        let padded = BatchSize { tokens: self.backend.padded_tokens(size.tokens), ..size };
+        padded.at_depth(self.config.depth(batch.layers))
     }
 
     /// Hands a batch to the device; `launch` launches its forward pass.

@@ -175,7 +175,7 @@ impl Engine {
     /// [`RequestError::DeadlinePassed`] for a deadline that cannot be met, [`RequestError::Stopped`] and
     /// [`RequestError::DeviceLost`] if the engine no longer runs. Errors in the input come with the answer.
     pub fn submit(&self, request: Request) -> Result<Pending, RequestError> {
-        let work = self.predict_work(request.input.length(), request.truncate);
+        let work = self.predict_request(&request);
         let backlog = &self.shared.backlog;
         let work = match request.deadline {
             None => backlog.add(work, request.flow),
@@ -192,6 +192,7 @@ impl Engine {
     /// of them must be done within four fifths of `limit`, as far as the engine can predict. Ahead of them is other work of
     /// their flow, as much of each other flow, and before batch requests all interactive ones, but not long inputs that
     /// shorter ones pass. An idle engine, and one that has not run long enough to know its speed, accept anything.
+    /// `layers` is [`Task::layers`] of the request.
     ///
     /// # Errors
     /// [`RequestError::WaitTooLong`], [`RequestError::TooMuchWork`].
@@ -199,12 +200,13 @@ impl Engine {
         &self,
         inputs: impl IntoIterator<Item = InputLength>,
         overlong: Overlong,
+        layers: Option<usize>,
         limit: Duration,
         flow: Flow,
     ) -> Result<Reservation, RequestError> {
         let work = |length: InputLength| match overlong {
-            Overlong::Truncate(truncate) => self.predict_work(length, truncate),
-            Overlong::Chunk(chunking) => self.predict_work_in_windows(length, chunking),
+            Overlong::Truncate(truncate) => self.predict_work(length, truncate, layers),
+            Overlong::Chunk(chunking) => self.predict_work_in_windows(length, chunking, layers),
         };
         let mut most = 0;
         let mut inputs = inputs.into_iter().map(work).inspect(|work| most = most.max(*work));
@@ -214,7 +216,7 @@ impl Engine {
             // Windows after the first are submitted as further inputs are.
             Overlong::Chunk(chunking) => self.window_tokens(chunking),
         };
-        let first = of_first.min(self.shared.nanoseconds(longest));
+        let first = of_first.min(self.shared.nanoseconds_at(longest, layers));
         let further = inputs.fold(of_first - first, u64::saturating_add);
         self.shared.backlog.reserve([first, further], self.shared.if_short(most), limit, flow)
     }
@@ -231,13 +233,13 @@ impl Engine {
         reservation: &mut Reservation,
         permit: Permit,
     ) -> Result<Pending, RequestError> {
-        let work = reservation.next(self.predict_work(request.input.length(), request.truncate));
+        let work = reservation.next(self.predict_request(&request));
         self.admit(request, work, Some(permit))
     }
 
     /// Admits a request beyond the limit on concurrent requests, for a caller that bounds its own.
     fn submit_permitted(&self, request: Request, permit: Permit) -> Result<Pending, RequestError> {
-        let work = self.predict_work(request.input.length(), request.truncate);
+        let work = self.predict_request(&request);
         let work = self.shared.backlog.add(work, request.flow);
         self.admit(request, work, Some(permit))
     }
@@ -287,25 +289,35 @@ impl Engine {
         self.shared.fit().error_ratio()
     }
 
-    /// Predicts the nanoseconds of device time for an input that is read whole.
-    fn predict_work(&self, length: InputLength, truncate: Truncate) -> u64 {
+    /// Predicts the nanoseconds of device time for a request.
+    fn predict_request(&self, request: &Request) -> u64 {
+        self.predict_work(request.input.length(), request.truncate, request.task.layers())
+    }
+
+    /// Predicts the nanoseconds of device time for an input that is read whole, by so many layers.
+    fn predict_work(&self, length: InputLength, truncate: Truncate, layers: Option<usize>) -> u64 {
         let tokens = self.shared.predict_tokens(length);
         // What is too long is rejected soon, and costs no more than what is not.
-        self.shared
-            .nanoseconds(truncate.kept(tokens, self.max_tokens()).len().min(self.max_tokens()))
+        let kept = truncate.kept(tokens, self.max_tokens()).len().min(self.max_tokens());
+        self.shared.nanoseconds_at(kept, layers)
     }
 
     /// Predicts the nanoseconds of device time for a text that is read in windows.
-    fn predict_work_in_windows(&self, length: InputLength, chunking: Chunking) -> u64 {
+    fn predict_work_in_windows(
+        &self,
+        length: InputLength,
+        chunking: Chunking,
+        layers: Option<usize>,
+    ) -> u64 {
         let (tokens, special) =
             (self.shared.predict_tokens(length), self.model().tokenizer.frame_tokens());
         let size = self.window_tokens(chunking);
         if tokens <= size {
-            return self.shared.nanoseconds(tokens);
+            return self.shared.nanoseconds_at(tokens, layers);
         }
         let step = size.saturating_sub(chunking.overlap.saturating_add(special)).max(1);
         let windows = 1 + (tokens - size).div_ceil(step) as u64;
-        windows.saturating_mul(self.shared.nanoseconds(size))
+        windows.saturating_mul(self.shared.nanoseconds_at(size, layers))
     }
 
     /// Returns the tokens of a window, special ones included.

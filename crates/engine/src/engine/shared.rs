@@ -58,6 +58,11 @@ impl Shared {
         self.cost_model().nanoseconds(tokens)
     }
 
+    /// As [`Shared::nanoseconds`], if the encoder stops after `layers` layers; `None` for all.
+    pub(super) fn nanoseconds_at(&self, tokens: usize, layers: Option<usize>) -> u64 {
+        self.cost_model().nanoseconds_at_depth(tokens, self.model.config.depth(layers))
+    }
+
     /// Returns the nanoseconds of an input if it is short enough to pass longer ones.
     pub(super) fn if_short(&self, nanoseconds: u64) -> Option<u64> {
         let most = self.short_tokens;

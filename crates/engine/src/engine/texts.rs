@@ -354,7 +354,7 @@ impl Engine {
         &self,
         texts: impl IntoIterator<Item = T>,
     ) -> Result<impl Iterator<Item = Result<Vec<f32>, RequestError>>, RequestError> {
-        let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
+        let task = Task::Embed { pooling: None, normalize: true, dimensions: None, layer: None };
         self.answers(task, texts, |answer| match answer {
             Answer::Embedding(vector) => vector,
             other => unreachable!("{other:?} of an embedding"),

@@ -26,7 +26,7 @@ fn tokenize(shared: &Shared, admitted: AdmittedRequest) -> Option<TokenizedReque
     match encoded {
         Ok((tokens, rows)) if !reply.is_closed() => {
             let tokenized = Instant::now();
-            slot.work.set(shared.nanoseconds(tokens.ids.len()));
+            slot.work.set(shared.nanoseconds_at(tokens.ids.len(), rows.layers()));
             if !tokens.is_truncated() {
                 shared.record_tokens(request.input.length(), tokens.ids.len());
             }

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::Engine;
 use super::request::Request;
-use crate::batch::cost::{BatchSize, CostRecord};
+use crate::batch::cost::CostRecord;
+use crate::batch::size::BatchSize;
 use crate::error::RequestError;
 use crate::task::Task;
 use crate::text::input::{Input, Truncate};

@@ -1,13 +1,22 @@
 //! The model: a checkpoint that was read and checked, and the forward pass that it asks for.
 //!
 //! [`Model::load`] reads every file of a checkpoint. The one family of models is [`modernbert`]: configuration,
-//! tensors, activations, operations. What is around it for vectors of texts is in `sentence_transformers`. Nothing here runs: devices differ below, in [`crate::backend`], and
+//! tensors, activations, operations. What is around it for vectors of texts is in `sentence_transformers`; `exits.rs`,
+//! `matryoshka.rs` and `pair_scorers.rs` read models that may stop before their last layer, `operating_point.rs` the
+//! thresholds of a classifier. Nothing here runs: devices differ below, in [`crate::backend`], and
 //! [`crate::device`] brings the two together.
 
+mod config_file;
+mod exits;
+mod matryoshka;
 pub mod modernbert;
+mod operating_point;
+mod pair_scorers;
 mod prompts;
 mod sentence_transformers;
 
+pub use exits::Exits;
+use matryoshka::Matryoshka;
 use modernbert::forward;
 pub use modernbert::forward::Program;
 #[cfg(test)]
@@ -16,6 +25,8 @@ pub use modernbert::{
     Architecture, Config, Head, Init, InitHead, LayerKind, PRESETS, Preset, Rope, RopeOverride,
     Scaling, Scoring, Workspace, attention_flops, forward_flops,
 };
+pub use operating_point::OperatingPoint;
+pub use pair_scorers::PairScorers;
 pub use prompts::{DefaultPrompt, Prompts, prompted};
 pub use sentence_transformers::{Activation, Dense, Embedding, Module, Similarity};
 pub(crate) use sentence_transformers::{mean_without, to_unit_length};
@@ -26,6 +37,7 @@ use crate::error::LoadError;
 use crate::pooling::Pooling;
 use crate::text::tag_scheme::TagScheme;
 use crate::text::tokenize::Tokenizer;
+use operating_point::Classifier;
 use sentence_transformers::SentenceTransformer;
 
 /// A loaded checkpoint, checked but not yet on a device.
@@ -51,6 +63,17 @@ pub struct Model {
     pub embedding: Embedding,
     /// Prompts for texts that are embedded, or of a CrossEncoder for the first or only text of an input.
     pub prompts: Prompts,
+    /// Where the encoder may stop, and the widths that its vectors may be cut to.
+    pub exits: Exits,
+    /// The scorers of a reranker that has one per exit.
+    pub pair_scorers: Option<PairScorers>,
+    /// The thresholds that a classifier was calibrated with.
+    pub operating_point: Option<OperatingPoint>,
+    /// SHA-256 of `operating_point.json`, in hexadecimal.
+    pub operating_point_sha256: Option<String>,
+    /// SHA-256 of the names and the SHA-256 of all files that were loaded, in hexadecimal, if [`LoadOptions::hash`] asks
+    /// for it. Any byte that is loaded changes it.
+    pub sha256: Option<String>,
 }
 
 /// What the caller decides about a checkpoint. A [`RopeOverride`] alone converts to it.
@@ -64,6 +87,8 @@ pub struct LoadOptions {
     pub pooling: Option<Pooling>,
     /// The default prompt of vectors, in place of the checkpoint's; without effect on classifiers.
     pub default_prompt: Option<DefaultPrompt>,
+    /// Computes [`Model::sha256`], which reads all files once more.
+    pub hash: bool,
 }
 
 impl From<RopeOverride> for LoadOptions {
@@ -93,6 +118,7 @@ impl Model {
         options: impl Into<LoadOptions>,
     ) -> Result<Model, LoadError> {
         let options = options.into();
+        checkpoint.forget_reads();
         refuse_adapter(checkpoint)?;
         let training = checkpoint.read_if_known("training_config.json")?;
         let mut config =
@@ -102,13 +128,21 @@ impl Model {
             // As upstream: a decoder that differs from the embedding is used, whatever the config says.
             *tied &= !weights.has_decoder_of_its_own()?;
         }
+        let trained = match config.head {
+            Head::Base => Matryoshka::read(checkpoint, &config)?,
+            _ => None,
+        };
+        let pair_scorers = PairScorers::read(checkpoint, &config, trained.as_ref())?;
+        if pair_scorers.is_some() {
+            config.head = Head::PairScorers;
+        }
         let labels = labels(&config, &weights, checkpoint.name())?;
         if let Head::Sequence { scoring: scoring @ Scoring::Softmax, .. } = &mut config.head
             && labels.len() == 1
         {
             *scoring = Scoring::Sigmoid;
         }
-        let architecture = Architecture::new(&config, labels.len());
+        let mut architecture = Architecture::new(&config, labels.len());
         architecture.check(&weights, checkpoint.name())?;
         let mut tokenizer = Tokenizer::open(checkpoint)?;
         tokenizer.check(config.vocab_size, checkpoint.name())?;
@@ -128,11 +162,25 @@ impl Model {
         if let (Some(given), Head::Sequence { scoring, .. }) = (scoring, &mut config.head) {
             *scoring = given;
         }
+        let (exits, exit_norm) = match &pair_scorers {
+            Some(scorers) => (scorers.all_exits(), true),
+            None => Exits::of_embedder(checkpoint, &config, trained, &embedding)?,
+        };
+        architecture.exit_norm = exit_norm;
         let max_positions = config.max_tokens;
+        let classifier = Classifier {
+            head: &config.head,
+            labels: &labels,
+            max_positions,
+            special_tokens: tokenizer.frame_tokens(),
+        };
+        let (operating_point, operating_point_sha256) =
+            OperatingPoint::read(checkpoint, &classifier)?.unzip();
         config.max_tokens =
             input_limit(max_positions, options.max_seq_length, transformer.max_seq_length)?;
         let name = checkpoint.name().into();
         let tags = TagScheme::read(&labels);
+        let sha256 = options.hash.then(|| checkpoint.digest_of_reads()).transpose()?;
         Ok(Model {
             name,
             config,
@@ -144,6 +192,11 @@ impl Model {
             tags,
             embedding,
             prompts,
+            exits,
+            pair_scorers,
+            operating_point,
+            operating_point_sha256,
+            sha256,
         })
     }
 
@@ -151,6 +204,7 @@ impl Model {
     pub fn scoring(&self) -> Scoring {
         match self.config.head {
             Head::Sequence { scoring, .. } => scoring,
+            Head::PairScorers => Scoring::Sigmoid,
             _ => Scoring::Softmax,
         }
     }
@@ -191,8 +245,10 @@ fn refuse_adapter(checkpoint: &Checkpoint) -> Result<(), LoadError> {
 }
 
 fn labels(config: &Config, weights: &Weights, model: &str) -> Result<Vec<String>, LoadError> {
-    if !matches!(config.head, Head::Sequence { .. } | Head::Token) {
-        return Ok(Vec::new());
+    match config.head {
+        Head::Sequence { .. } | Head::Token => {}
+        Head::PairScorers => return Ok(vec![pair_scorers::LABEL.into()]),
+        Head::Base | Head::MaskedLm { .. } => return Ok(Vec::new()),
     }
     let bad = |reason: String| LoadError::Weights { model: model.into(), reason };
     let rows = weights

@@ -22,9 +22,12 @@ impl Chunks {
             Task::Classify { .. } | Task::Tag => Ok(task.clone()),
             // Scaled once, after the mean. The dimensions are those of the whole text: without any, the model's own
             // number would hold for the windows.
-            Task::Embed { pooling, dimensions, .. } => {
-                Ok(Task::Embed { pooling: *pooling, normalize: false, dimensions: *dimensions })
-            }
+            Task::Embed { pooling, dimensions, layer, .. } => Ok(Task::Embed {
+                pooling: *pooling,
+                normalize: false,
+                dimensions: *dimensions,
+                layer: *layer,
+            }),
             Task::Aggregate { strategy: Aggregation::None, .. } => Err(RequestError::Invalid(
                 "aggregation_strategy none is for texts read whole; choose simple, first, average or \
                  max for windows"

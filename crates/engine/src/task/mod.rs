@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::batch::{MAX_MASKS, Rows};
 use crate::error::RequestError;
-use crate::model::{Head, Model, Scoring, mean_without, to_unit_length};
+use crate::model::{Head, Model, PairScorers, Scoring, mean_without, to_unit_length};
 use crate::pooling::Pooling;
 use crate::text::aggregate::{Aggregation, Aggregator, Group};
 use crate::text::entities::{Entity, LabelScore, entities};
@@ -59,6 +59,15 @@ pub enum Task {
         /// Keeps only this many first dimensions (Matryoshka), before normalising; `None`: as many as the
         /// checkpoint asks, else all.
         dimensions: Option<usize>,
+        /// Stops after this many layers, one of the model's [`Exits`](crate::Exits); `None`: after the last.
+        layer: Option<usize>,
+    },
+    /// The logit of a pair, by the scorer of one of the model's [`PairScorers`](crate::PairScorers).
+    Rank {
+        /// Layers that run; `None`: all.
+        layer: Option<usize>,
+        /// Elements of the row that the scorer reads; `None`: all.
+        dimensions: Option<usize>,
     },
     /// The final hidden state of every token.
     EmbedAll,
@@ -83,7 +92,8 @@ pub struct TokenScore {
 /// The answer of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// For [`Task::Classify`]: every label, highest score first.
+    /// For [`Task::Classify`]: every label, highest score first. For [`Task::Rank`]: the logit, as the score of the only
+    /// label.
     Labels(Vec<LabelScore>),
     /// For [`Task::Tag`].
     Tags {
@@ -113,9 +123,9 @@ impl Task {
     pub fn default_for(head: &Head) -> Task {
         match head {
             Head::Base | Head::MaskedLm { .. } => {
-                Task::Embed { pooling: None, normalize: true, dimensions: None }
+                Task::Embed { pooling: None, normalize: true, dimensions: None, layer: None }
             }
-            Head::Sequence { .. } => Task::Classify { raw_scores: false },
+            Head::Sequence { .. } | Head::PairScorers => Task::Classify { raw_scores: false },
             Head::Token => Task::Tag,
         }
     }
@@ -123,10 +133,18 @@ impl Task {
     /// Returns the kind of the task.
     pub fn kind(&self) -> TaskKind {
         match self {
-            Task::Classify { .. } => TaskKind::Classify,
+            Task::Classify { .. } | Task::Rank { .. } => TaskKind::Classify,
             Task::Tag | Task::Aggregate { .. } | Task::TokenScores { .. } => TaskKind::Tag,
             Task::Embed { .. } | Task::EmbedAll => TaskKind::Embed,
             Task::FillMask { .. } => TaskKind::FillMask,
+        }
+    }
+
+    /// Returns the layers that run for the task; `None` for all.
+    pub fn layers(&self) -> Option<usize> {
+        match self {
+            Task::Embed { layer, .. } | Task::Rank { layer, .. } => *layer,
+            _ => None,
         }
     }
 
@@ -142,11 +160,15 @@ impl Task {
                 "embeddings and masked tokens",
                 matches!(asked, TaskKind::Embed | TaskKind::FillMask),
             ),
-            Head::Sequence { .. } => ("sequence classification", asked == TaskKind::Classify),
+            Head::Sequence { .. } => {
+                ("sequence classification", matches!(self, Task::Classify { .. }))
+            }
+            Head::PairScorers => ("scores of pairs", asked == TaskKind::Classify),
             Head::Token => ("token classification", asked == TaskKind::Tag),
         };
         if !fits {
             let asked = match asked {
+                _ if matches!(self, Task::Rank { .. }) => "scores of pairs at exits",
                 TaskKind::Classify => "sequence classification",
                 TaskKind::Tag => "token classification",
                 TaskKind::Embed => "embeddings",
@@ -161,6 +183,14 @@ impl Task {
                     model.embedding.width
                 )))
             }
+            Task::Embed { layer: Some(n), .. } if !model.exits.layers.contains(n) => {
+                let list = |numbers: &[usize]| {
+                    numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+                };
+                let known = list(&model.exits.layers);
+                Err(RequestError::Invalid(format!("layer is {n}; the model offers {known}")))
+            }
+            Task::Rank { layer, dimensions } => rank_exit(model, *layer, *dimensions).map(drop),
             Task::FillMask { top_k } if !(1..=model.config.vocab_size).contains(top_k) => {
                 Err(RequestError::Invalid(format!(
                     "top_k is {top_k}; it must lie between 1 and {}",
@@ -181,11 +211,15 @@ impl Task {
                 Head::Sequence { pooling, .. } => Ok(Rows::Pooled(*pooling)),
                 _ => Ok(Rows::Pooled(Pooling::Cls)),
             },
+            Task::Rank { layer, dimensions } => {
+                let (layers, _) = rank_exit(model, *layer, *dimensions)?;
+                Ok(pooled(model, Pooling::Cls, Some(layers)))
+            }
             Task::Tag | Task::Aggregate { .. } | Task::TokenScores { .. } => Ok(Rows::All),
             Task::EmbedAll => Ok(Rows::Hidden),
-            Task::Embed { pooling, .. } => {
+            Task::Embed { pooling, layer, .. } => {
                 match (pooling.unwrap_or(model.embedding.pooling), tokens.prompt) {
-                    (pooling, 0) => Ok(Rows::Pooled(pooling)),
+                    (pooling, 0) => Ok(pooled(model, pooling, *layer)),
                     // The mean over a part of the tokens is computed from the rows of all.
                     (Pooling::Mean, _) => Ok(Rows::Hidden),
                     (Pooling::Cls, _) => Err(RequestError::Invalid(
@@ -226,7 +260,17 @@ impl Task {
             return Err(RequestError::NotFinite);
         }
         Ok(match self {
-            Task::Classify { raw_scores } => Answer::Labels(classify(model, rows, *raw_scores)),
+            Task::Classify { raw_scores } => match &model.pair_scorers {
+                None => Answer::Labels(classify(model, rows, *raw_scores)),
+                Some(scorers) => {
+                    let logit = pair_logit(model, scorers.default_exit(), rows)?;
+                    Answer::Labels(classify(model, &[logit], *raw_scores))
+                }
+            },
+            Task::Rank { layer, dimensions } => {
+                let exit = rank_exit(model, *layer, *dimensions)?;
+                Answer::Labels(classify(model, &[pair_logit(model, exit, rows)?], true))
+            }
             Task::Tag => tag(model, text, tokens, rows),
             Task::Aggregate { strategy, ignore_labels } => {
                 let aggregator = aggregator(model, text, *strategy, ignore_labels);
@@ -251,6 +295,43 @@ impl Task {
             }
         })
     }
+}
+
+/// Returns the rows of a task that reads one pooled row after some layers, or after all of them.
+fn pooled(model: &Model, pooling: Pooling, layer: Option<usize>) -> Rows {
+    match layer.filter(|&layers| layers < model.config.layers.len()) {
+        Some(layers) => Rows::Exit { layers, pooling },
+        None => Rows::Pooled(pooling),
+    }
+}
+
+/// Returns the exit of a [`Task::Rank`].
+fn rank_exit(
+    model: &Model,
+    layer: Option<usize>,
+    dimensions: Option<usize>,
+) -> Result<(usize, usize), RequestError> {
+    let exit = |scorers: &PairScorers| {
+        scorers.exit(layer, dimensions).ok_or_else(|| {
+            let known: Vec<String> =
+                scorers.exits().map(|(layer, width)| format!("{layer}/{width}")).collect();
+            let (layers, width) = scorers.default_exit();
+            RequestError::Invalid(format!(
+                "layer {} with {} dimensions has no scorer; there are {}",
+                layer.unwrap_or(layers),
+                dimensions.unwrap_or(width),
+                known.join(", ")
+            ))
+        })
+    };
+    let none = || RequestError::Invalid("the model has no scorers of pairs".into());
+    model.pair_scorers.as_ref().map_or_else(|| Err(none()), exit)
+}
+
+/// Computes the logit of a pair at an exit.
+fn pair_logit(model: &Model, exit: (usize, usize), row: &[f32]) -> Result<f32, RequestError> {
+    let logit = model.pair_scorers.as_ref().and_then(|scorers| scorers.logit(exit, row));
+    logit.filter(|logit| logit.is_finite()).ok_or(RequestError::NotFinite)
 }
 
 fn classify(model: &Model, logits: &[f32], raw_scores: bool) -> Vec<LabelScore> {

@@ -120,9 +120,11 @@ pub fn windows(tokens: usize, room: usize, overlap: usize) -> Vec<Range<usize>> 
     }
 }
 
-/// Divides the tokens among overlapping windows: each token belongs to one window, and an overlap is halved.
+/// Divides the tokens among overlapping windows: a token belongs to the window in which it lies deeper, that is, in which its
+/// shorter side is longer, and of two in which that is alike to the earlier one. So an overlap is halved, and of an odd
+/// number of tokens the first window has one more.
 pub fn shares(windows: &[Range<usize>]) -> Vec<Range<usize>> {
-    let seam = |pair: &[Range<usize>]| (pair[1].start + pair[0].end) / 2;
+    let seam = |pair: &[Range<usize>]| (pair[1].start + pair[0].end).div_ceil(2);
     let seams = windows.windows(2).map(seam);
     let begins = windows.iter().take(1).map(|first| first.start).chain(seams.clone());
     let ends = seams.chain(windows.iter().rev().take(1).map(|last| last.end));

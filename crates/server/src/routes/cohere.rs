@@ -42,7 +42,12 @@ async fn embed(
     let texts = texts(request.texts, request.inputs, request.images)?;
     let characters = texts.iter().map(|text| text.chars().count()).sum();
     let input = |text: &String| Input::prompted(prompt, text.clone());
-    let task = Task::Embed { pooling: None, normalize: true, dimensions: request.output_dimension };
+    let task = Task::Embed {
+        pooling: None,
+        normalize: true,
+        dimensions: request.output_dimension,
+        layer: None,
+    };
     let overlong = Overlong::Truncate(match (cut, limit) {
         (CohereTruncate::None, None) => Truncate::No,
         (CohereTruncate::None, Some(asked)) => {

@@ -23,7 +23,7 @@ pub(crate) async fn embed(call: Call, request: EmbedRequest) -> Result<Response,
     let batch = request.inputs.into_batch(prompt).map_err(Refusal::Shape)?;
     let overlong = call.overlong()?;
     let (normalize, dimensions) = (request.normalize.unwrap_or(true), request.dimensions);
-    let task = Task::Embed { pooling: None, normalize, dimensions };
+    let task = Task::Embed { pooling: None, normalize, dimensions, layer: None };
     let mut outputs = call.run(batch.inputs, task, overlong).await?;
     let vectors = in_place(take_vectors(&mut outputs), &outputs.failed);
     call.answer(batch.characters, &outputs, vectors).await
@@ -115,7 +115,7 @@ pub(super) async fn compare_pairs(
     let inputs = left.into_iter().chain(right);
     let inputs = inputs.map(|text| Input::prompted(prompt, text)).collect();
     let normalize = similarity == Similarity::Cosine;
-    let task = Task::Embed { pooling: None, normalize, dimensions: None };
+    let task = Task::Embed { pooling: None, normalize, dimensions: None, layer: None };
     let mut outputs = call.run_counted(inputs, task, overlong).await.map_err(refuse)?;
     let failures = std::mem::take(&mut outputs.failed);
     let first = failures.first().cloned();

@@ -103,7 +103,12 @@ impl HubTask {
         let prompt = self.call.served.prompt(self.parameters.prompt_name.as_deref())?;
         let batch = inputs.into_batch(prompt).map_err(Refusal::Shape)?;
         let normalize = self.parameters.normalize.unwrap_or(true);
-        let task = Task::Embed { pooling: None, normalize, dimensions: self.parameters.dimensions };
+        let task = Task::Embed {
+            pooling: None,
+            normalize,
+            dimensions: self.parameters.dimensions,
+            layer: None,
+        };
         let mut outputs = self.run(batch.inputs, task).await?;
         let vectors = HubAnswer::Vectors(in_place(take_vectors(&mut outputs), &outputs.failed));
         self.call.answer(batch.characters, &outputs, vectors).await

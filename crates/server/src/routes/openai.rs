@@ -20,7 +20,7 @@ pub(crate) async fn embeddings(
     let (format, normalize, dimensions) = (request.format()?, request.scaled()?, request.kept()?);
     let batch = request.input.into_batch(prompt).map_err(Refusal::Shape)?;
     let overlong = call.overlong()?;
-    let task = Task::Embed { pooling: None, normalize, dimensions };
+    let task = Task::Embed { pooling: None, normalize, dimensions, layer: None };
     let mut outputs = call.run(batch.inputs, task, overlong).await?;
     let embedding = |(index, vector)| {
         let embedding = format.encode_vector(vector);

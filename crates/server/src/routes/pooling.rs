@@ -29,7 +29,9 @@ pub(crate) async fn pooling(call: Call, request: PoolingRequest) -> Result<Respo
     let batch = request.input.into_batch(prompt).map_err(Refusal::Shape)?;
     let overlong = call.overlong()?;
     let task = match task {
-        PoolingTask::Embed => Task::Embed { pooling: None, normalize: activate, dimensions },
+        PoolingTask::Embed => {
+            Task::Embed { pooling: None, normalize: activate, dimensions, layer: None }
+        }
         PoolingTask::Classify => Task::Classify { raw_scores: !activate },
         PoolingTask::TokenEmbed => Task::EmbedAll,
         PoolingTask::TokenClassify => Task::TokenScores { raw_scores: !activate },

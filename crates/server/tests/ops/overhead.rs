@@ -72,7 +72,7 @@ fn http_adds_less_than_a_millisecond() {
     for _ in 0..REQUESTS {
         let started = Instant::now();
         let input = Input::Ids(ids.clone());
-        let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
+        let task = Task::Embed { pooling: None, normalize: true, dimensions: None, layer: None };
         let asked = Request::new(input, task, Truncate::No);
         served.engine.submit(asked).expect("admitted").wait().expect("answered");
         direct.push(started.elapsed());

@@ -143,9 +143,10 @@ impl Operands {
             Op::Activate { x, activation: f } => {
                 activation::activate(*f, arena.get_mut(x), x.cols);
             }
-            Op::Pool { x, out } => {
+            Op::Pool { x, first, out } => {
                 let (input, output) = arena.input_output(x, out);
-                rows::pool(input, output, x.cols, &batch.segments);
+                let segments = &batch.segments[*first..][..out.rows];
+                rows::pool(input, output, x.cols, segments);
             }
             Op::Gather { x, out } => {
                 let (input, output) = arena.input_output(x, out);

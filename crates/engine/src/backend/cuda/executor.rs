@@ -108,9 +108,10 @@ impl Executor {
                 let x = self.matrix(x);
                 self.kernels.activate(&self.stream, x, *activation)
             }
-            Op::Pool { x, out } => {
+            Op::Pool { x, first, out } => {
                 let (x, out) = (self.matrix(x), self.matrix(out));
-                self.kernels.pool(&self.stream, x, lists.bounds, lists.pairs, out)
+                let pairs = lists.pairs + 4 * *first as u64;
+                self.kernels.pool(&self.stream, x, lists.bounds, pairs, out)
             }
             Op::Gather { x, out } => {
                 let (x, out) = (self.matrix(x), self.matrix(out));

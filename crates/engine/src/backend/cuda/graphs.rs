@@ -4,7 +4,8 @@
 //! launches of the encoder are recorded once, over that many rows and a work list with spare entries; a
 //! smaller batch is padded to that size, and the padding's rows are never read. The caller launches operation
 //! after operation as without graphs: [`Player`] defers them while they equal the recorded ones, and the last
-//! of them launches the graph. At the first that differs, the deferred ones are launched one by one instead.
+//! of them launches the graph. At the first that differs, the deferred ones are launched one by one instead: so run
+//! batches that pool rows before the last layer, or end there, in which the recorded launches are not all in line.
 
 use std::sync::Arc;
 
@@ -245,7 +246,7 @@ mod tests {
         let mut all = ops(128);
         let hidden = View::new(0, 128, 64, Dtype::Bf16);
         let pooled = View::new(8192, 3, 64, Dtype::F32);
-        all.push(Op::Pool { x: hidden, out: pooled });
+        all.push(Op::Pool { x: hidden, first: 0, out: pooled });
         all.push(Op::Activate { x: pooled, activation: Activation::Gelu });
         assert_eq!(recordable(&all, 128), ops(128));
     }

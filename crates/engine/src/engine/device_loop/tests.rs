@@ -71,7 +71,7 @@ fn model() -> Model {
 
 fn request(words: usize) -> Request {
     let input = Input::Text("word ".repeat(words));
-    let task = Task::Embed { pooling: None, normalize: true, dimensions: None };
+    let task = Task::Embed { pooling: None, normalize: true, dimensions: None, layer: None };
     Request::new(input, task, Truncate::No)
 }
 

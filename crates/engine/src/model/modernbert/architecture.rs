@@ -2,7 +2,8 @@
 //!
 //! It reads no tensor: [`Weights`] has them, [`super::forward`] says what is computed with them.
 
-use super::config::{Config, Head, LayerKind};
+use super::config::{Config, LayerKind};
+use super::head::Head;
 use crate::backend::{Activation, NormWeights, WeightId};
 use crate::batch::RowLayout;
 use crate::checkpoint::{TensorSpec, Weights};
@@ -83,8 +84,10 @@ pub struct Architecture {
     pub layers: Vec<LayerWeights>,
     /// After the last layer.
     pub final_norm: NormWeights,
-    /// Absent for base models.
+    /// Absent for models without labels or a decoder.
     pub head: Option<HeadWeights>,
+    /// Whether rows that are pooled before the last layer go through the final norm first.
+    pub exit_norm: bool,
 }
 
 impl Architecture {
@@ -110,7 +113,8 @@ impl Architecture {
         });
         let layers = layers.collect();
         let final_norm = list.norm("final_norm", h);
-        let head = (config.head != Head::Base).then(|| {
+        let has_head = !matches!(config.head, Head::Base | Head::PairScorers);
+        let head = has_head.then(|| {
             let dense = list.linear("head.dense", h, h, config.classifier_bias, Role::HeadDense);
             let norm = list.norm("head.norm", h);
             let (output, outputs) = match &config.head {
@@ -129,7 +133,16 @@ impl Architecture {
             HeadWeights { dense, activation: config.classifier_activation, norm, output, outputs }
         });
         let List { tensors, roles, .. } = list;
-        Architecture { tensors, roles, embedding, embedding_norm, layers, final_norm, head }
+        Architecture {
+            tensors,
+            roles,
+            embedding,
+            embedding_norm,
+            layers,
+            final_norm,
+            head,
+            exit_norm: false,
+        }
     }
 
     /// Returns the shape of the rows that the model returns for a batch.

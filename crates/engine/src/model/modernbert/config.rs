@@ -10,68 +10,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::head::{Head, Scoring};
 use super::rope::{self, Rope, RopeOverride};
 use crate::backend::{Activation, RopeTable};
-use crate::batch::LogitRows;
 use crate::error::LoadError;
 use crate::pooling::Pooling;
-
-/// The head of a model, which computes its outputs from hidden states.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Head {
-    /// Hidden states only (`ModernBertModel`): embeddings.
-    Base,
-    /// A tied decoder over the vocabulary (`ModernBertForMaskedLM`); embeds too.
-    MaskedLm {
-        /// `decoder_bias`.
-        decoder_bias: bool,
-        /// `tie_word_embeddings`: the decoder's weight is the embedding.
-        tied: bool,
-    },
-    /// One row of labels per sequence (`ModernBertForSequenceClassification`).
-    Sequence {
-        /// `classifier_pooling`.
-        pooling: Pooling,
-        /// How logits become scores.
-        scoring: Scoring,
-    },
-    /// One row of labels per token (`ModernBertForTokenClassification`).
-    Token,
-}
-
-impl Head {
-    /// Returns which rows of a batch this head computes logits for.
-    pub fn logit_rows(&self) -> LogitRows {
-        match self {
-            Head::Base => LogitRows::None,
-            Head::MaskedLm { .. } => LogitRows::Masks,
-            Head::Sequence { .. } => LogitRows::Segments,
-            Head::Token => LogitRows::Tokens,
-        }
-    }
-}
-
-/// How the logits of a sequence become scores, as in the `text-classification` pipeline of transformers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scoring {
-    /// One label of several.
-    Softmax,
-    /// Each label by itself: `problem_type` is multi-label, or there is one label.
-    Sigmoid,
-    /// The logits are the answer: `problem_type` is regression.
-    None,
-}
-
-impl Scoring {
-    /// Returns its name in `function_to_apply`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Scoring::Softmax => "softmax",
-            Scoring::Sigmoid => "sigmoid",
-            Scoring::None => "none",
-        }
-    }
-}
 
 /// Which keys a layer sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +70,12 @@ impl Config {
     /// Returns the elements of one attention head.
     pub fn head_dim(&self) -> usize {
         self.hidden_size / self.num_attention_heads
+    }
+
+    /// Returns the share of the layers that run when the encoder stops after so many; 1 for `None`, which is all.
+    pub fn depth(&self, layers: Option<usize>) -> f64 {
+        let all = self.layers.len();
+        layers.map_or(1.0, |layers| layers.min(all) as f64 / all as f64)
     }
 
     /// Tabulates the rotations of both layer kinds for positions 0 to `positions - 1`, in the order of the
@@ -332,7 +281,7 @@ impl RawConfig {
                 &self.classifier_activation,
             )?,
             labels: match head {
-                Head::Base | Head::MaskedLm { .. } => BTreeMap::new(),
+                Head::Base | Head::MaskedLm { .. } | Head::PairScorers => BTreeMap::new(),
                 Head::Sequence { .. } | Head::Token => self.labels()?,
             },
             head,

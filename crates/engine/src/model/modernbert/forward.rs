@@ -8,7 +8,7 @@ use super::architecture::{Architecture, HeadWeights, LayerWeights, LinearWeights
 use super::config::{Config, LayerKind};
 use super::workspace::Workspace;
 use crate::backend::{Op, RopeId, View};
-use crate::batch::{LogitRows, PackedBatch, RowCounts};
+use crate::batch::{Exit, LogitRows, PackedBatch, RowCounts};
 use crate::dtype::Dtype;
 
 /// Rotary table of full-attention layers.
@@ -21,9 +21,9 @@ pub const ROPE_SLIDING: RopeId = RopeId(1);
 pub struct Program {
     /// The launches in order; the engine may pause between any two.
     pub ops: Vec<Op>,
-    /// [T, hidden]: the final hidden states.
+    /// [T, hidden]: the final hidden states, if the batch runs all layers.
     pub hidden: View,
-    /// [segments, hidden], f32; base and masked-LM models.
+    /// [segments, hidden], f32; models without a head on the device, and masked-LM models.
     pub pooled: Option<View>,
     /// [rows, outputs], f32; which rows is the head's [`LogitRows`].
     pub logits: Option<View>,
@@ -47,14 +47,41 @@ pub fn program(
         norm: architecture.embedding_norm,
         out: stream,
     }];
-    for layer in &architecture.layers {
+    let depth = batch.layers.unwrap_or(usize::MAX);
+    for (layer, run) in architecture.layers.iter().zip(1..).take(depth) {
         attention(&mut ops, config, workspace, layer, t);
         mlp(&mut ops, config, workspace, layer, t);
+        if let Some(exit) = batch.exits.iter().find(|exit| exit.layers == run) {
+            pool_exit(&mut ops, config, architecture, workspace, (batch, exit));
+        }
     }
-    ops.push(Op::Norm { x: stream, norm: architecture.final_norm, out: hidden });
+    if batch.layers.is_none() {
+        ops.push(Op::Norm { x: stream, norm: architecture.final_norm, out: hidden });
+    }
     let mut program = Program { ops, hidden, pooled: None, logits: None, hidden_rows: None };
     heads(&mut program, config, architecture, workspace, batch);
     program
+}
+
+/// Lists the launches that pool some segments on the way. The scratch that a norm writes to holds nothing between layers.
+fn pool_exit(
+    ops: &mut Vec<Op>,
+    config: &Config,
+    architecture: &Architecture,
+    at: &Workspace,
+    (batch, exit): (&PackedBatch, &Exit),
+) {
+    let (t, h) = (batch.tokens(), config.hidden_size);
+    let is_last = exit.layers == architecture.layers.len();
+    let mut x = at.stream(t, h);
+    if architecture.exit_norm || is_last {
+        let out = at.narrow(t, h);
+        ops.push(Op::Norm { x, norm: architecture.final_norm, out });
+        x = out;
+    }
+    let (first, rows) = (exit.segments.start, exit.segments.len());
+    let out = at.pooled(batch.segments.len(), h).rows(first, rows);
+    ops.push(Op::Pool { x, first, out });
 }
 
 fn linear(x: View, weights: LinearWeights, out: View, accumulate: bool) -> Op {
@@ -112,7 +139,7 @@ fn heads(
             LogitRows::Segments => {
                 // One row per sequence: the head stays in f32, whatever the encoder computes in.
                 let pooled = at.pooled(rows, h);
-                ops.push(Op::Pool { x: hidden, out: pooled });
+                ops.push(Op::Pool { x: hidden, first: 0, out: pooled });
                 let dense = View { dtype: Dtype::F32, ..at.wide(rows, h) };
                 let dense = prediction_head(ops, head, pooled, dense);
                 Some(label_logits(ops, head, at, dense))
@@ -133,7 +160,10 @@ fn heads(
     }
     if pooled > 0 {
         let out = at.pooled(pooled, h);
-        ops.push(Op::Pool { x: hidden, out });
+        let first = batch.exits.last().map_or(0, |exit| exit.segments.end);
+        if first < pooled {
+            ops.push(Op::Pool { x: hidden, first, out: out.rows(first, pooled - first) });
+        }
         program.pooled = Some(out);
     }
     // No head writes where the hidden states lie, so they are still whole.

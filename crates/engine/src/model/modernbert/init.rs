@@ -1,17 +1,18 @@
 //! Checkpoints of random weights: for benchmarks, parity tests and machines without a network.
 //!
-//! Drawn as `transformers` initialises ModernBERT (truncated normals), then sharpened: query and key rows
+//! [`super::package`] adds the files of the small presets that are whole packages. Weights are drawn as `transformers` initialises ModernBERT (truncated normals), then sharpened: query and key rows
 //! times 2.5, the matrices into the residual stream times 4. With the plain distributions attention is so
 //! flat that a model without positions or without the window looks right in any comparison.
 
 use std::borrow::Cow;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype as StDtype, View as StView};
 use serde_json::{Value, json};
 
 use super::architecture::{Architecture, Role};
 use super::config::Config;
+use super::draw::{CUTOFF, Draw, INITIALIZER_RANGE};
+use super::package::{self, Package};
 use super::rope::RopeOverride;
 use crate::checkpoint::{Checkpoint, NewDirectory, TensorSpec};
 use crate::dtype::Dtype;
@@ -28,10 +29,11 @@ pub struct Preset {
     intermediate_size: usize,
     num_hidden_layers: usize,
     max_tokens: usize,
+    package: Option<Package>,
 }
 
 /// The values of `model init --preset`.
-pub const PRESETS: [Preset; 4] = [
+pub const PRESETS: [Preset; 9] = [
     Preset {
         name: "modernbert-base-32k",
         vocab_size: 50368,
@@ -39,6 +41,7 @@ pub const PRESETS: [Preset; 4] = [
         intermediate_size: 1152,
         num_hidden_layers: 22,
         max_tokens: 32768,
+        package: None,
     },
     Preset {
         name: "modernbert-base",
@@ -47,6 +50,7 @@ pub const PRESETS: [Preset; 4] = [
         intermediate_size: 1152,
         num_hidden_layers: 22,
         max_tokens: 8192,
+        package: None,
     },
     Preset {
         name: "modernbert-large",
@@ -55,6 +59,7 @@ pub const PRESETS: [Preset; 4] = [
         intermediate_size: 2624,
         num_hidden_layers: 28,
         max_tokens: 8192,
+        package: None,
     },
     Preset {
         name: "random",
@@ -63,8 +68,27 @@ pub const PRESETS: [Preset; 4] = [
         intermediate_size: 192,
         num_hidden_layers: 6,
         max_tokens: 32768,
+        package: None,
     },
+    small("random-scores", Package::Scores),
+    small("random-grounded", Package::Grounded),
+    small("random-tags", Package::Tags),
+    small("random-exits", Package::Exits),
+    small("random-reranker-exits", Package::RerankerExits),
 ];
+
+/// Returns a small preset that is a whole package.
+const fn small(name: &'static str, package: Package) -> Preset {
+    Preset {
+        name,
+        vocab_size: package::VOCAB_SIZE,
+        hidden_size: 128,
+        intermediate_size: 192,
+        num_hidden_layers: 6,
+        max_tokens: 32768,
+        package: Some(package),
+    }
+}
 
 /// The context that scaled models were trained at before they were stretched.
 const ORIGINAL_MAX_TOKENS: usize = 8192;
@@ -72,7 +96,7 @@ const ORIGINAL_MAX_TOKENS: usize = 8192;
 impl std::fmt::Display for Preset {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Preset { name, hidden_size, num_hidden_layers, max_tokens, .. } = self;
-        write!(f, "{name:<20} {num_hidden_layers} layers of {hidden_size}, {max_tokens} tokens")
+        write!(f, "{name:<22} {num_hidden_layers} layers of {hidden_size}, {max_tokens} tokens")
     }
 }
 
@@ -115,6 +139,17 @@ impl Preset {
                 PRESETS.map(|preset| preset.name).join(", ")
             ),
         })
+    }
+
+    /// Returns the head of a preset that is a whole package; `None` if the head is the caller's choice.
+    pub fn head(&self) -> Option<InitHead> {
+        self.package.map(Package::head)
+    }
+
+    /// Returns `tokenizer.json` and `tokenizer_config.json` of a preset that is a whole package; `None` if the tokenizer
+    /// is the caller's choice.
+    pub fn tokenizer_files(&self) -> Option<[&'static [u8]; 2]> {
+        self.package.map(|_| [package::TOKENIZER, package::TOKENIZER_CONFIG])
     }
 }
 
@@ -178,7 +213,19 @@ impl Init {
             config["id2label"] = ids.clone().map(|(i, l)| (i.to_string(), json!(l))).collect();
             config["label2id"] = ids.map(|(i, l)| (l.clone(), json!(i))).collect();
         }
+        if let (Some(package), Some(config)) = (self.preset.package, config.as_object_mut()) {
+            config.extend(package.config_keys());
+        }
         config
+    }
+
+    /// Returns the files of a preset that is a package, beside its config, weights and tokenizer.
+    fn package_files(&self) -> Result<Vec<(&'static str, Vec<u8>)>, LoadError> {
+        let Preset { hidden_size, num_hidden_layers, package, .. } = self.preset;
+        match package {
+            None => Ok(Vec::new()),
+            Some(package) => package.files(num_hidden_layers, hidden_size, self.seed),
+        }
     }
 
     /// Makes config and weights in memory, beside this tokenizer.
@@ -196,12 +243,14 @@ impl Init {
         let weights = safetensors::serialize(self.tensors(&config)?, None).map_err(|e| {
             LoadError::Weights { model: name.clone(), reason: format!("cannot be laid out: {e:?}") }
         })?;
-        let files = vec![
+        let mut files = vec![
             ("config.json".to_string(), Cow::Owned(config)),
             ("model.safetensors".to_string(), Cow::Owned(weights)),
             ("tokenizer.json".to_string(), tokenizer_json),
             ("tokenizer_config.json".to_string(), tokenizer_config_json),
         ];
+        let own = self.package_files()?.into_iter();
+        files.extend(own.map(|(name, bytes)| (name.to_string(), Cow::Owned(bytes))));
         Ok(Checkpoint::memory(name, files))
     }
 
@@ -229,6 +278,13 @@ impl Init {
         put(&dir.join("config.json"), pretty.as_bytes())?;
         put(&dir.join("tokenizer.json"), tokenizer_json)?;
         put(&dir.join("tokenizer_config.json"), tokenizer_config_json)?;
+        for (name, bytes) in self.package_files()? {
+            let path = dir.join(name);
+            let folder = path.parent().unwrap_or(dir).to_path_buf();
+            std::fs::create_dir_all(&folder)
+                .map_err(|source| LoadError::Write { path: folder, source })?;
+            put(&path, &bytes)?;
+        }
         let path = dir.join("model.safetensors");
         let metadata = Some([("format".to_string(), "pt".to_string())].into());
         let weights = self.tensors(pretty.as_bytes())?;
@@ -278,98 +334,4 @@ pub(crate) fn smallest(head: InitHead) -> Checkpoint {
     let preset = Preset::named("random").expect("it is a preset");
     let init = Init { preset, head, seed: 0, dtype: Dtype::F32 };
     init.checkpoint("random", TOKENIZER.into(), CONFIG.into()).expect("presets are sound")
-}
-
-const INITIALIZER_RANGE: f64 = 0.02;
-/// Normals are redrawn beyond this many standard deviations.
-const CUTOFF: f64 = 2.0;
-const SHARPEN_QK: f64 = 2.5;
-const SHARPEN_OUT: f64 = 4.0;
-
-/// A tensor that is drawn when its bytes are asked for, so that only one is in memory at a time.
-struct Draw {
-    spec: TensorSpec,
-    role: Role,
-    seed: u64,
-    dtype: Dtype,
-    layers: usize,
-}
-
-impl Draw {
-    fn elements(&self) -> usize {
-        self.spec.shape.iter().product()
-    }
-
-    fn values(&self) -> Vec<f32> {
-        let count = self.elements();
-        let width = self.spec.shape.last().copied().unwrap_or(1);
-        let out_std = INITIALIZER_RANGE / (2.0 * self.layers as f64).sqrt();
-        let std = match self.role {
-            Role::NormWeight => return vec![1.0; count],
-            Role::Bias => return vec![0.0; count],
-            Role::Embedding | Role::MlpIn | Role::Qkv => INITIALIZER_RANGE,
-            Role::Out => out_std * SHARPEN_OUT,
-            Role::HeadDense => out_std,
-            Role::Classifier => (width as f64).powf(-0.5),
-        };
-        let mut normals = TruncatedNormal { rng: fastrand::Rng::with_seed(self.seed), spare: None };
-        let mut values: Vec<f32> = (0..count).map(|_| (normals.next() * std) as f32).collect();
-        if self.role == Role::Qkv {
-            values[..count / 3 * 2].iter_mut().for_each(|x| *x *= SHARPEN_QK as f32);
-        }
-        values
-    }
-}
-
-impl StView for Draw {
-    fn dtype(&self) -> StDtype {
-        match self.dtype {
-            Dtype::F32 => StDtype::F32,
-            Dtype::Bf16 => StDtype::BF16,
-            Dtype::F16 => StDtype::F16,
-        }
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.spec.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let values = self.values();
-        Cow::Owned(match self.dtype {
-            Dtype::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Dtype::Bf16 => {
-                values.iter().flat_map(|&x| half::bf16::from_f32(x).to_le_bytes()).collect()
-            }
-            Dtype::F16 => {
-                values.iter().flat_map(|&x| half::f16::from_f32(x).to_le_bytes()).collect()
-            }
-        })
-    }
-
-    fn data_len(&self) -> usize {
-        self.elements() * self.dtype.size_bytes()
-    }
-}
-
-/// Standard normals by Box and Muller, redrawn beyond [`CUTOFF`].
-struct TruncatedNormal {
-    rng: fastrand::Rng,
-    spare: Option<f64>,
-}
-
-impl TruncatedNormal {
-    fn next(&mut self) -> f64 {
-        loop {
-            let x = self.spare.take().unwrap_or_else(|| {
-                let radius = (-2.0 * (1.0 - self.rng.f64()).ln()).sqrt();
-                let (sin, cos) = (std::f64::consts::TAU * self.rng.f64()).sin_cos();
-                self.spare = Some(radius * sin);
-                radius * cos
-            });
-            if x.abs() <= CUTOFF {
-                return x;
-            }
-        }
-    }
 }

@@ -6,15 +6,19 @@
 
 mod architecture;
 mod config;
+mod draw;
 mod flops;
 pub mod forward;
+mod head;
 mod init;
+mod package;
 mod rope;
 mod workspace;
 
 pub use architecture::Architecture;
-pub use config::{Config, Head, LayerKind, Scoring};
+pub use config::{Config, LayerKind};
 pub use flops::{attention_flops, forward_flops};
+pub use head::{Head, Scoring};
 #[cfg(test)]
 pub(crate) use init::smallest;
 pub use init::{Init, InitHead, PRESETS, Preset};

@@ -1,9 +1,9 @@
 //! A Dense module: a product with a matrix, a bias, an activation, on one pooled row.
 
 use super::activation::{Activation, KNOWN};
-use super::config_file::ConfigFile;
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::error::LoadError;
+use crate::model::config_file::ConfigFile;
 
 /// A dense layer after pooling. Its weights are held as f32 on the host: it runs once per text.
 #[derive(Debug, Clone, PartialEq)]

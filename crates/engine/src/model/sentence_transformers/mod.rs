@@ -7,14 +7,12 @@
 //! | `pooling.rs`, `dense.rs`, `activation.rs` | the modules' `config.json` and weights |
 //! | `root_config.rs` | `config_sentence_transformers.json`: prompts, dimensions, similarity, activation of scores |
 //! | `embedding.rs` | from pooled rows to vectors |
-//! | `config_file.rs` | a JSON file whose unknown keys are refused |
 //!
 //! A key that would change an answer is computed or refused with its file. Two differences are meant: without
 //! `modules.json`, where sentence-transformers reads none of the other files, those that are there are honoured, as
 //! text-embeddings-inference does; and a Pooling module is never guessed.
 
 mod activation;
-mod config_file;
 mod dense;
 mod embedding;
 mod module_list;
@@ -25,7 +23,6 @@ mod transformer;
 use serde_json::Value;
 
 pub use self::activation::Activation;
-use self::config_file::{ConfigFile, SettingsFiles};
 pub use self::dense::Dense;
 pub use self::embedding::{Embedding, Module, Similarity};
 pub(crate) use self::embedding::{mean_without, to_unit_length};
@@ -33,6 +30,7 @@ use self::module_list::{FILE, ModuleEntry, ModuleKind, bad};
 use self::pooling::PoolingSettings;
 use self::root_config::{RootConfig, scoring};
 pub(super) use self::transformer::TransformerSettings;
+use super::config_file::{ConfigFile, SettingsFiles};
 use super::modernbert::{Config, Head, Scoring};
 use super::prompts::Prompts;
 use crate::checkpoint::Checkpoint;
@@ -105,7 +103,7 @@ impl SentenceTransformer {
                     settings.scoring.get_or_insert(Scoring::None);
                 }
             }
-            Head::Token => {}
+            Head::Token | Head::PairScorers => {}
         }
         Ok(settings)
     }

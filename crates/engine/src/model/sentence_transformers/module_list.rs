@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::config_file::SettingsFiles;
 use crate::error::LoadError;
+use crate::model::config_file::SettingsFiles;
 
 pub(super) const FILE: &str = "modules.json";
 

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::config_file::ConfigFile;
 use crate::error::LoadError;
+use crate::model::config_file::ConfigFile;
 use crate::pooling::Pooling;
 
 /// The modes that older releases wrote as one boolean each, in the order in which they are concatenated.

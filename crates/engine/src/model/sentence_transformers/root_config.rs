@@ -4,9 +4,9 @@
 use serde::Deserialize;
 
 use super::activation::torch_class;
-use super::config_file::SettingsFiles;
 use super::embedding::Similarity;
 use crate::error::LoadError;
+use crate::model::config_file::SettingsFiles;
 use crate::model::modernbert::Scoring;
 use crate::model::prompts::Prompts;
 

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::config_file::{ConfigFile, SettingsFiles};
 use crate::error::LoadError;
+use crate::model::config_file::{ConfigFile, SettingsFiles};
 
 /// The file's names, in the order in which sentence-transformers tries them.
 const FILES: [&str; 7] = [

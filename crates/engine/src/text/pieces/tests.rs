@@ -18,6 +18,7 @@ const SMALL: Sizes = Sizes { piece: 240, overlap: 96 };
 
 const RANDOM: &str = include_str!("../../../../models/random/tokenizer.json");
 const EMBED: &str = include_str!("../../../../models/embed/tokenizer.json");
+const GEMMA: &str = include_str!("../../model/modernbert/sample_tokenizer.json");
 
 /// One tokenizer that cuts texts into small pieces, and one that does not.
 struct Both {
@@ -199,6 +200,7 @@ static TOKENIZERS: LazyLock<Vec<Both>> = LazyLock::new(|| {
         ),
         both("Unigram, not split", unigram(Value::Null, metaspace("always", false))),
         both("BPE, a prefix and one word", character_bpe(prepend, Value::Null, None)),
+        both("BPE, bytes for what it lacks", serde_json::from_str(GEMMA).expect("valid")),
         both("BPE, ends of words", character_bpe(Value::Null, spaces, Some("</w>"))),
     ]
 });

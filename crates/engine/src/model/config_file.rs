@@ -1,5 +1,5 @@
-//! The files of settings: which of them must be known, and the reader of one JSON file. A key that is never read is
-//! refused by name.
+//! A checkpoint's files of settings beside `config.json`: which of them must be known, and the reader of one JSON file.
+//! Its keys are taken one by one; [`ConfigFile::finish`] rejects those that were not.
 
 use std::borrow::Cow;
 
@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 use crate::checkpoint::Checkpoint;
 use crate::error::LoadError;
 
-/// The files of sentence-transformers in a checkpoint.
+/// The files of settings in a checkpoint.
 pub(super) struct SettingsFiles<'a> {
     pub(super) checkpoint: &'a Checkpoint,
-    /// Whether a file that the Hub's cache does not know is an error: where sentence-transformers would have asked for
-    /// it. Else it is absent, as in a cache that `transformers` has filled.
+    /// Whether a file that the Hub's cache does not know is an error: where the program that writes such files would
+    /// have asked for it. Else it is absent, as in a cache that `transformers` has filled.
     pub(super) must_know: bool,
 }
 
@@ -37,9 +37,13 @@ impl ConfigFile {
         files: &SettingsFiles<'_>,
         file: String,
     ) -> Result<Option<ConfigFile>, LoadError> {
-        let Some(json) = files.read(&file)? else { return Ok(None) };
-        match serde_json::from_slice(&json) {
-            Ok(keys) => Ok(Some(ConfigFile { file, keys })),
+        files.read(&file)?.map(|json| ConfigFile::parse(file, &json)).transpose()
+    }
+
+    /// Parses the bytes of a file that holds a JSON object.
+    pub(super) fn parse(file: String, json: &[u8]) -> Result<ConfigFile, LoadError> {
+        match serde_json::from_slice(json) {
+            Ok(keys) => Ok(ConfigFile { file, keys }),
             Err(error) => Err(LoadError::Config { file, reason: error.to_string() }),
         }
     }
@@ -77,12 +81,55 @@ impl ConfigFile {
         }
     }
 
+    /// Takes a size of at least 1 that must be there.
+    pub(super) fn needed_size(&mut self, key: &str) -> Result<usize, LoadError> {
+        self.size(key)?.ok_or_else(|| self.bad(format!("{key} is missing")))
+    }
+
+    /// Takes a list of different sizes, each at least 1 and at most `most`; `None` if it is absent.
+    pub(super) fn sizes(
+        &mut self,
+        key: &str,
+        most: usize,
+    ) -> Result<Option<Vec<usize>>, LoadError> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        let size = |value: &Value| {
+            let size = value.as_u64().and_then(|size| usize::try_from(size).ok());
+            size.filter(|size| (1..=most).contains(size))
+        };
+        let sizes: Option<Vec<usize>> =
+            value.as_array().and_then(|list| list.iter().map(size).collect());
+        let differ = |sizes: &Vec<usize>| (1..sizes.len()).all(|n| !sizes[..n].contains(&sizes[n]));
+        match sizes.filter(|sizes| !sizes.is_empty() && differ(sizes)) {
+            Some(sizes) => Ok(Some(sizes)),
+            None => Err(self.bad(format!(
+                "{key} is {value}; it must list different whole numbers between 1 and {most}"
+            ))),
+        }
+    }
+
+    /// Takes an object as a file of its own; `None` if it is absent.
+    pub(super) fn section(&mut self, key: &str) -> Result<Option<ConfigFile>, LoadError> {
+        let file = self.file.clone();
+        let keys = self.object(key)?;
+        Ok((!keys.is_empty()).then_some(ConfigFile { file, keys }))
+    }
+
     /// Takes a string.
     pub(super) fn text(&mut self, key: &str) -> Result<Option<String>, LoadError> {
         match self.take(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(self.bad(format!("{key} is {other}; it must be a string"))),
+        }
+    }
+
+    /// Takes a string that must be there and be one of `known`.
+    pub(super) fn needed_text(&mut self, key: &str, known: &[&str]) -> Result<String, LoadError> {
+        let text = self.text(key)?.ok_or_else(|| self.bad(format!("{key} is missing")))?;
+        match known.contains(&text.as_str()) {
+            true => Ok(text),
+            false => Err(self.bad(format!("{key} is '{text}'; known: {}", known.join(", ")))),
         }
     }
 
