@@ -62,6 +62,9 @@ pub(crate) struct RuntimeOptions {
     /// Compute threads on the CPU [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Whether the digest of all files of a model is computed.
+    #[arg(skip)]
+    pub(crate) hash: bool,
 }
 
 /// What overrides the checkpoint for vectors of texts.
@@ -255,7 +258,7 @@ impl RuntimeOptions {
             max_seq_length: self.max_seq_length.map(|n| n as usize),
             pooling,
             default_prompt: text.or(default_prompt_name.map(DefaultPrompt::Name)),
-            hash: false,
+            hash: self.hash,
         };
         let hub = HubOptions {
             cache_dir: self.huggingface_hub_cache.clone(),

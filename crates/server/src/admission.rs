@@ -49,7 +49,7 @@ impl Admission {
         }
     }
 
-    /// Admits a request whose inputs must be answered in time, or refuses it.
+    /// Admits a request whose inputs must be answered in time, by so many of the model's layers, or refuses it.
     ///
     /// # Errors
     /// [`Refusal::Overloaded`] if no slot is free or the answer is predicted to come too late,
@@ -59,6 +59,7 @@ impl Admission {
         engine: &Engine,
         inputs: impl IntoIterator<Item = InputLength>,
         overlong: Overlong,
+        layers: Option<usize>,
         terms: &Terms,
     ) -> Result<Grant, Refusal> {
         let slots = self.take_slot(terms.flow.share).map_err(|refused| match refused {
@@ -68,7 +69,7 @@ impl Admission {
                 Refusal::OverShare { held, limit, wait }
             }
         })?;
-        let time = engine.reserve(inputs, overlong, None, terms.limit(), terms.flow);
+        let time = engine.reserve(inputs, overlong, layers, terms.limit(), terms.flow);
         Ok(Grant { slots, time: time.map_err(|error| terms.refuse(error))? })
     }
 

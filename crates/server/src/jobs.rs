@@ -216,8 +216,8 @@ impl App {
             Chunks::task(&job.task)?;
             chunking.room(&served.engine.model().tokenizer, served.engine.max_tokens())?;
         }
-        let admitted =
-            self.admit(served, job.inputs.iter().map(Input::length), job.overlong, &job.terms)?;
+        let lengths = job.inputs.iter().map(Input::length);
+        let admitted = self.admit(served, lengths, job.overlong, &job.task, &job.terms)?;
         match job.overlong {
             Overlong::Chunk(chunking) => self.run_in_chunks(served, admitted, job, chunking).await,
             Overlong::Truncate(truncate) => {
@@ -278,9 +278,10 @@ impl App {
         served: &ServedModel,
         inputs: impl IntoIterator<Item = InputLength>,
         overlong: Overlong,
+        task: &Task,
         terms: &Terms,
     ) -> Result<Grant, Refusal> {
-        served.admission.admit(&served.engine, inputs, overlong, terms)
+        served.admission.admit(&served.engine, inputs, overlong, task.layers(), terms)
     }
 
     async fn run_in_chunks(

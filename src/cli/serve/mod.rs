@@ -94,7 +94,7 @@ fn resolve(option: &str, host: &str, port: u16) -> Result<Vec<SocketAddr>, Strin
 }
 
 async fn listen(
-    args: Serve,
+    mut args: Serve,
     addresses: &[SocketAddr],
     keys: Arc<Keys>,
     tls: Option<Arc<Tls>>,
@@ -103,6 +103,8 @@ async fn listen(
     let mut transport = args.transport();
     let limit = raise_open_file_limit();
     let runtime_address = args.listen.runtime_listen.clone();
+    // Its cards tell whether the files of a model have changed.
+    args.runtime.hash = runtime_address.is_some();
     let others =
         runtime_address.as_ref().map_or(0, |_| runtime::transport(&transport).open_files());
     if let Some(warning) = open_files::fit(&mut transport, args.chose_connections(), others, limit)?

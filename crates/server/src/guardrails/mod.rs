@@ -17,6 +17,7 @@ use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::routing::{get, post};
+use bigbatch_engine::OperatingPoint;
 use serde::de::DeserializeOwned;
 
 use crate::app::App;
@@ -50,6 +51,11 @@ pub fn check(guardrails: &[Guardrail], models: &Models) -> Result<(), String> {
                 return wrong(format!("'{model}' labels whole texts, which cannot be masked"));
             }
             _ => return wrong(format!("'{model}' is no classifier")),
+        }
+        if matches!(served.engine.model().operating_point, Some(OperatingPoint::Grounded { .. })) {
+            return wrong(format!(
+                "'{model}' reads an answer with its context, which gateways do not send"
+            ));
         }
         let known = scan::label_names(served);
         if let Some(unknown) = labels.iter().find(|label| !known.contains(label)) {

@@ -46,8 +46,9 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
             if let Overlong::Chunk(chunking) = overlong {
                 chunking.room(&served.engine.model().tokenizer, served.engine.max_tokens())?;
             }
-            let admitted =
-                app.admit(served, [InputLength::Bytes(text.len())], overlong, &call.terms)?;
+            let task = Task::default_for(&served.engine.model().config.head);
+            let length = [InputLength::Bytes(text.len())];
+            let admitted = app.admit(served, length, overlong, &task, &call.terms)?;
             Ok((served.clone(), admitted))
         };
         match app.models.get(Some(&name)).and_then(admit) {

@@ -87,6 +87,8 @@ struct HeadCard {
     overflow: &'static str,
     window: Option<WindowCard>,
     reduction: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operating_point_sha256: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -118,8 +120,8 @@ pub(super) struct RerankCard {
 /// After so many layers, of so many channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Exit {
-    layer: usize,
-    dimension: usize,
+    pub(super) layer: usize,
+    pub(super) dimension: usize,
 }
 
 pub(super) async fn models(State(app): State<Arc<App>>) -> Json<ModelList> {
@@ -183,6 +185,7 @@ fn head_card(served: &ServedModel, head: Head) -> HeadCard {
         overflow,
         window: head.window.map(|(tokens, overlap)| WindowCard { tokens, overlap }),
         reduction: head.reduction(),
+        operating_point_sha256: served.engine.model().operating_point_sha256.clone(),
         thresholds: head.thresholds,
     }
 }
@@ -192,9 +195,17 @@ impl EmbeddingCard {
         let model = served.engine.model();
         let embedding = &model.embedding;
         let known = |name: &&'static str| model.prompts.names().any(|own| own == *name);
+        let limit = embedding.default_dimensions.unwrap_or(embedding.width);
+        let listed = model.exits.dimensions.iter().copied();
+        let mut dimensions: Vec<usize> = listed.filter(|&dimensions| dimensions < limit).collect();
+        dimensions.insert(0, limit);
+        let layers = match model.exits.layers.as_slice() {
+            [_] => Vec::new(),
+            layers => layers.to_vec(),
+        };
         EmbeddingCard {
-            dimensions: vec![embedding.default_dimensions.unwrap_or(embedding.width)],
-            layers: Vec::new(),
+            dimensions,
+            layers,
             modalities: ["text"],
             normalized: matches!(embedding.modules.last(), Some(Module::Normalize)),
             pooling: match embedding.pooling {
@@ -209,23 +220,31 @@ impl EmbeddingCard {
 impl RerankCard {
     /// A cross-encoder has one exit: the whole model.
     pub(super) fn of(served: &ServedModel) -> RerankCard {
-        let config = &served.engine.model().config;
-        let default = Exit { layer: config.layers.len(), dimension: config.hidden_size };
-        RerankCard { exits: vec![default], default }
+        let model = served.engine.model();
+        let exit = |(layer, dimension)| Exit { layer, dimension };
+        let whole = (model.config.layers.len(), model.config.hidden_size);
+        match &model.pair_scorers {
+            Some(scorers) => RerankCard {
+                exits: scorers.exits().map(exit).collect(),
+                default: exit(scorers.default_exit()),
+            },
+            None => RerankCard { exits: vec![exit(whole)], default: exit(whole) },
+        }
     }
 
-    pub(super) fn layers(&self) -> Vec<usize> {
-        self.exits.iter().map(|exit| exit.layer).collect()
-    }
-
-    pub(super) fn dimensions(&self) -> Vec<usize> {
-        self.exits.iter().map(|exit| exit.dimension).collect()
+    /// Returns the exit that a request names, each part of which is by default that of the default.
+    pub(super) fn exit(&self, layer: Option<usize>, dimension: Option<usize>) -> Option<Exit> {
+        let exit = Exit {
+            layer: layer.unwrap_or(self.default.layer),
+            dimension: dimension.unwrap_or(self.default.dimension),
+        };
+        self.exits.contains(&exit).then_some(exit)
     }
 }
 
 /// Returns the digest of all files of a model.
-pub(super) fn sha256(_served: &ServedModel) -> Option<String> {
-    None
+pub(super) fn sha256(served: &ServedModel) -> Option<String> {
+    served.engine.model().sha256.clone()
 }
 
 /// Returns `cpu`, `cuda:0`.

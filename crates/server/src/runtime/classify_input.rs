@@ -37,7 +37,8 @@ pub(super) fn read_inputs(
         true => None,
         false => served.prompt(None)?,
     };
-    let one = |item: &RawValue| read_item(item, head, prompt);
+    let reader = ItemReader { head, served, prompt };
+    let one = |item: &RawValue| reader.read(item);
     match input.get().as_bytes().first() {
         Some(b'"' | b'{') => Ok(vec![one(input)?]),
         Some(b'[') => {
@@ -49,67 +50,67 @@ pub(super) fn read_inputs(
     }
 }
 
-fn read_item(
-    item: &RawValue,
-    head: &Head,
-    prompt: Option<&str>,
-) -> Result<Result<Input, ItemError>, Refusal> {
-    let json = item.get();
-    let fields = match json.as_bytes().first() {
-        Some(b'"') => {
-            let text = serde_json::from_str(json).map_err(not_unicode)?;
-            Fields {
-                text: Some(text),
-                text_pair: None,
-                context: None,
-                question: None,
-                answer: None,
+/// Reads the items of one request.
+struct ItemReader<'a> {
+    head: &'a Head,
+    served: &'a ServedModel,
+    prompt: Option<&'a str>,
+}
+
+impl ItemReader<'_> {
+    fn read(&self, item: &RawValue) -> Result<Result<Input, ItemError>, Refusal> {
+        let json = item.get();
+        let fields = match json.as_bytes().first() {
+            Some(b'"') => {
+                let text = serde_json::from_str(json).map_err(not_unicode)?;
+                Fields {
+                    text: Some(text),
+                    text_pair: None,
+                    context: None,
+                    question: None,
+                    answer: None,
+                }
             }
+            Some(b'{') => match serde_json::from_str(json) {
+                Ok(fields) => fields,
+                Err(_) => {
+                    // The contract refuses what is no text, and answers for what is another form.
+                    serde_json::from_str::<serde_json::Value>(json).map_err(not_unicode)?;
+                    return Ok(Err(ItemError::InvalidInput));
+                }
+            },
+            _ => return Ok(Err(ItemError::InvalidInput)),
+        };
+        Ok(self.to_input(fields).ok_or(ItemError::InvalidInput))
+    }
+
+    /// Returns the input of the engine; `None` for a form that the head does not read, and for an empty text.
+    fn to_input(&self, fields: Fields) -> Option<Input> {
+        let not_empty = |text: &String| !text.is_empty();
+        match (fields, &self.head.grounded) {
+            (Fields { text: None, text_pair: None, context, question, answer }, Some(_)) => {
+                let (question, context) =
+                    (question.unwrap_or_default(), context.unwrap_or_default());
+                let point = self.served.engine.model().operating_point.as_ref()?;
+                let context: Arc<str> = point.prompt(&question, &context)?.into();
+                let text = answer.filter(not_empty)?;
+                Some(Input::InContext { context, text })
+            }
+            (Fields { text, text_pair, context: None, question: None, answer: None }, None) => {
+                let text = prompted(self.prompt, text.filter(not_empty)?);
+                match text_pair {
+                    None => Some(Input::Text(text)),
+                    Some(pair) if self.head.inputs().contains(&"pair") => {
+                        (!pair.is_empty()).then(|| Input::Pair(text.into(), pair))
+                    }
+                    Some(_) => None,
+                }
+            }
+            _ => None,
         }
-        Some(b'{') => match serde_json::from_str(json) {
-            Ok(fields) => fields,
-            Err(_) => {
-                // The contract refuses what is no text, and answers for what is another form.
-                serde_json::from_str::<serde_json::Value>(json).map_err(not_unicode)?;
-                return Ok(Err(ItemError::InvalidInput));
-            }
-        },
-        _ => return Ok(Err(ItemError::InvalidInput)),
-    };
-    Ok(to_input(fields, head, prompt).ok_or(ItemError::InvalidInput))
+    }
 }
 
 fn not_unicode(error: serde_json::Error) -> Refusal {
     Refusal::Syntax(format!("`input`: {error}"))
-}
-
-/// Returns the input of the engine; `None` for a form that the head does not read, and for an empty text.
-fn to_input(fields: Fields, head: &Head, prompt: Option<&str>) -> Option<Input> {
-    let not_empty = |text: &String| !text.is_empty();
-    match (fields, &head.grounded) {
-        (Fields { text: None, text_pair: None, context, question, answer }, Some(grounded)) => {
-            let (question, context) = (question.unwrap_or_default(), context.unwrap_or_default());
-            // As the reference keeps it, also where the question is empty. One value may hold the name of the other.
-            let context: Arc<str> = grounded
-                .template
-                .split("{question}")
-                .map(|part| part.replace("{context}", &context))
-                .collect::<Vec<_>>()
-                .join(&question)
-                .into();
-            let text = answer.filter(not_empty)?;
-            Some(Input::InContext { context, text })
-        }
-        (Fields { text, text_pair, context: None, question: None, answer: None }, None) => {
-            let text = prompted(prompt, text.filter(not_empty)?);
-            match text_pair {
-                None => Some(Input::Text(text)),
-                Some(pair) if head.inputs().contains(&"pair") => {
-                    (!pair.is_empty()).then(|| Input::Pair(text.into(), pair))
-                }
-                Some(_) => None,
-            }
-        }
-        _ => None,
-    }
 }

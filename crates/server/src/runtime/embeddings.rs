@@ -116,7 +116,7 @@ pub(super) fn prepare(app: &App, body: &RawValue) -> Result<SurfaceRequest, Refu
     let input = body.input.ok_or_else(|| Refusal::Shape("`input` is missing".into()))?;
     let inputs = read_inputs(input, prompt)?;
     check_count(inputs.len(), Dialect::Runtime.max_inputs(&app.options), "input")?;
-    let task = Task::Embed { pooling: None, normalize: false, dimensions: dimension };
+    let task = Task::Embed { pooling: None, normalize: false, dimensions: dimension, layer };
     let request = EmbeddingsRequest {
         layer: layer.or(card.layers.last().copied()).unwrap_or(0),
         dimension: dimension.unwrap_or(card.dimensions[0]),
@@ -128,7 +128,7 @@ pub(super) fn prepare(app: &App, body: &RawValue) -> Result<SurfaceRequest, Refu
 }
 
 /// Returns the number of a field, which must be one of those that the card lists.
-pub(super) fn listed(raw: Raw<'_>, name: &str, card: &[usize]) -> Result<Option<usize>, Refusal> {
+fn listed(raw: Raw<'_>, name: &str, card: &[usize]) -> Result<Option<usize>, Refusal> {
     match field::<usize>(raw, name)? {
         Some(number) if !card.contains(&number) => {
             Err(Refusal::Invalid(format!("`{name}` is {number}; the model has {card:?}")))

@@ -1,6 +1,6 @@
 //! What a classifier reads and says: the head of a model as its card describes it.
 
-use bigbatch_engine::Scoring;
+use bigbatch_engine::{OperatingPoint, Scoring};
 use serde::Serialize;
 
 use super::reading::Overflow;
@@ -37,11 +37,9 @@ pub(super) struct Head {
     pub(super) max_tokens: Option<usize>,
 }
 
-/// How a grounded head reads: its prompt, and which tokens of the answer it marks.
-#[derive(Debug, Clone, PartialEq)]
+/// Which tokens of an answer a grounded head marks.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Grounded {
-    /// With `{question}` and `{context}`.
-    pub(super) template: String,
     pub(super) threshold: f32,
     /// The id of the label that marks.
     pub(super) positive: usize,
@@ -56,13 +54,41 @@ impl Head {
             (ModelKind::TokenClassifier, _) => HeadKind::Token,
             _ => return None,
         };
-        Some(Head {
+        let plain = Head {
             kind,
             grounded: None,
             thresholds: None,
             inclusive: true,
             window: None,
             max_tokens: None,
+        };
+        Some(match &served.engine.model().operating_point {
+            None => plain,
+            Some(OperatingPoint::Scores { thresholds, inclusive, window, max_document_tokens }) => {
+                let thresholds = thresholds.iter().map(|&threshold| threshold as f32).collect();
+                Head {
+                    thresholds: Some(thresholds),
+                    inclusive: *inclusive,
+                    window: *window,
+                    max_tokens: *max_document_tokens,
+                    ..plain
+                }
+            }
+            Some(OperatingPoint::Grounded {
+                token_threshold,
+                inclusive,
+                max_input_tokens,
+                positive,
+                ..
+            }) => {
+                let threshold = *token_threshold as f32;
+                Head {
+                    grounded: Some(Grounded { threshold, positive: *positive }),
+                    inclusive: *inclusive,
+                    max_tokens: Some(*max_input_tokens),
+                    ..plain
+                }
+            }
         })
     }
 

@@ -8,7 +8,6 @@ use serde_json::value::RawValue;
 
 use super::body::{Raw, field, object};
 use super::cards::RerankCard;
-use super::embeddings::listed;
 use super::item::{InputUsage, Item, ItemError};
 use super::reading::{Overflow, Reading};
 use super::run::{Outcome, Ran};
@@ -80,8 +79,13 @@ pub(super) fn prepare(app: &App, body: &RawValue) -> Result<SurfaceRequest, Refu
     }
     let max_tokens = check_max_tokens(options.max_tokens, usize::MAX, &served)?;
     let card = RerankCard::of(&served);
-    listed(body.layer, "layer", &card.layers())?;
-    listed(body.dimensions, "dimensions", &card.dimensions())?;
+    let (layer, dimensions) = (field(body.layer, "layer")?, field(body.dimensions, "dimensions")?);
+    let exit = card.exit(layer, dimensions).ok_or_else(|| {
+        Refusal::Invalid(format!(
+            "`layer` and `dimensions` are none of the exits of '{}' (GET /v1/models)",
+            served.name
+        ))
+    })?;
     let top_n = match field::<usize>(body.top_n, "top_n")? {
         Some(0) => return Err(Refusal::Invalid("`top_n` is 0; it must be at least 1".into())),
         top_n => top_n.unwrap_or(usize::MAX),
@@ -101,7 +105,10 @@ pub(super) fn prepare(app: &App, body: &RawValue) -> Result<SurfaceRequest, Refu
     };
     let inputs = documents.into_iter().map(pair).collect();
     let reading = Reading { overflow: Overflow::Reject, max_tokens, cut_text: false };
-    let task = Task::Classify { raw_scores: true };
+    let task = match served.engine.model().pair_scorers {
+        Some(_) => Task::Rank { layer: Some(exit.layer), dimensions: Some(exit.dimension) },
+        None => Task::Classify { raw_scores: true },
+    };
     let question = Question::Rerank(RerankRequest { top_n, documents: repeated });
     Ok(SurfaceRequest { served, common, inputs, reading, task, question })
 }

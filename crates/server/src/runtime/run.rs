@@ -74,7 +74,13 @@ pub(super) async fn run_all(
         results.push(Ok(Ran::without_time(request.inputs.len())));
         let terms = terms(request);
         let lengths = request.inputs.iter().flatten().map(Input::length);
-        let grant = match app.admit(&request.served, lengths, request.reading.overlong(), &terms) {
+        let grant = match app.admit(
+            &request.served,
+            lengths,
+            request.reading.overlong(),
+            &request.task,
+            &terms,
+        ) {
             Ok(grant) => grant,
             // None of its inputs would be answered in time.
             Err(Refusal::DeadlineTooShort { .. }) => continue,

@@ -5,6 +5,7 @@ mod cards;
 mod classify;
 mod client;
 mod embeddings;
+mod packages;
 mod refusals;
 mod rerank;
 mod spans;
