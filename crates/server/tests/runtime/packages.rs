@@ -3,9 +3,7 @@
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
-use bigbatch_engine::{
-    Dtype, Engine, EngineOptions, Init, InitHead, LoadOptions, Model, OperatingPoint, Preset,
-};
+use bigbatch_engine::{Dtype, Engine, EngineOptions, Init, InitHead, LoadOptions, Model, Preset};
 use bigbatch_server::{App, Models, Options, ServedModel};
 use serde_json::{Value, json};
 
