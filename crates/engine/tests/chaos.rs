@@ -153,7 +153,8 @@ impl Caller<'_> {
         let limit = deadline
             .map_or(PATIENCE, |deadline| deadline.saturating_duration_since(Instant::now()));
         let length = InputLength::Bytes(text.map_or(1, |text| 5 * WORDS[text]));
-        let time = self.engine.reserve([length], Overlong::Truncate(Truncate::No), limit, flow);
+        let time =
+            self.engine.reserve([length], Overlong::Truncate(Truncate::No), None, limit, flow);
         let permit = self.permit.clone();
         let result =
             time.and_then(|mut time| self.engine.submit_reserved(request, &mut time, permit));

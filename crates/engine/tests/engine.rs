@@ -90,7 +90,7 @@ fn a_permit_replaces_the_limit_and_returns_when_its_request_has_left() {
         let limit = Duration::from_secs(60);
         let length = InputLength::Bytes(text.len());
         let mut time = engine
-            .reserve([length], Overlong::Truncate(Truncate::No), limit, Flow::default())
+            .reserve([length], Overlong::Truncate(Truncate::No), None, limit, Flow::default())
             .unwrap();
         engine.submit_reserved(classify(text), &mut time, permit.clone()).unwrap()
     };

@@ -387,11 +387,12 @@ proptest! {
         sequences in prop::collection::vec(prop::collection::vec(0u32..9999, 1..50), 1..20),
     ) {
         let wants: Vec<Rows> = (0..sequences.len())
-            .map(|i| match i % 5 {
+            .map(|i| match i % 6 {
                 0 => Rows::Pooled(Pooling::Mean),
                 1 => Rows::Pooled(Pooling::Cls),
                 2 => Rows::At(vec![0, sequences[i].len() as u32 - 1]),
                 3 => Rows::Hidden,
+                4 => Rows::Exit { layers: 3, pooling: Pooling::Mean },
                 _ => Rows::All,
             })
             .collect();
@@ -400,7 +401,11 @@ proptest! {
             PackedBatch::pack(pairs.map(|(token_ids, wants)| Sequence { token_ids, wants }));
         prop_assert_eq!(batch.sequences(), sequences.len());
         prop_assert_eq!(&batch.token_ids, &sequences.concat());
-        let (mut segments, mut masks) = (batch.segments.iter(), batch.mask_rows.iter());
+        // Those of the exit come first.
+        let whole = batch.exits.first().map_or(0, |exit| exit.segments.end);
+        let (exits, segments) = batch.segments.split_at(whole);
+        let (mut exits, mut segments) = (exits.iter(), segments.iter());
+        let mut masks = batch.mask_rows.iter();
         let mut hidden = 0..0;
         for ((span, ids), wants) in batch.spans().zip(&sequences).zip(&wants) {
             let expected: Vec<u32> = (0..ids.len() as u32).collect();
@@ -415,12 +420,16 @@ proptest! {
                     prop_assert_eq!(masks.next(), Some(&start));
                     prop_assert_eq!(masks.next(), Some(&(span.end as u32 - 1)));
                 }
+                Rows::Exit { .. } => {
+                    prop_assert_eq!(exits.next(), Some(&(start, ids.len() as u32)));
+                }
                 Rows::Hidden if hidden.end == 0 => hidden = start..span.end as u32,
                 Rows::Hidden => hidden.end = span.end as u32,
                 Rows::All => {}
             }
         }
         prop_assert!(segments.next().is_none() && masks.next().is_none());
+        prop_assert!(exits.next().is_none() && batch.exits.len() <= 1);
         prop_assert_eq!(batch.hidden_rows, hidden);
     }
 }

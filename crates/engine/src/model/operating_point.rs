@@ -121,18 +121,24 @@ fn scores(file: &mut ConfigFile, classifier: &Classifier<'_>) -> Result<Operatin
             classifier.labels.len()
         )));
     };
-    let (window, max_document_tokens) = match file.section("input_policy")? {
-        None => (None, None),
+    let InputPolicy { window, max_document_tokens } = match file.section("input_policy")? {
+        None => InputPolicy::default(),
         Some(policy) => input_policy(policy, classifier)?,
     };
     Ok(OperatingPoint::Scores { thresholds, inclusive, window, max_document_tokens })
 }
 
-/// Reads how texts are cut: the window with its overlap, and the longest text.
+/// How texts are cut.
+#[derive(Default)]
+struct InputPolicy {
+    window: Option<(usize, usize)>,
+    max_document_tokens: Option<usize>,
+}
+
 fn input_policy(
     mut policy: ConfigFile,
     classifier: &Classifier<'_>,
-) -> Result<(Option<(usize, usize)>, Option<usize>), LoadError> {
+) -> Result<InputPolicy, LoadError> {
     const STRATEGY: &str = "overlapping_content_windows";
     const WINDOW: &str = "window_tokens_including_special_tokens";
     const OVERLAP: &str = "overlap_content_tokens";
@@ -167,7 +173,7 @@ fn input_policy(
             );
         }
     }
-    Ok((Some((window, shared)), document))
+    Ok(InputPolicy { window: Some((window, shared)), max_document_tokens: document })
 }
 
 fn grounded(
