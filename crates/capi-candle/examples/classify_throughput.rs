@@ -39,7 +39,10 @@ fn rate(duration: Duration, call: impl Fn(&CStr) + Sync) -> f64 {
         for thread in 0..THREADS {
             let (call, calls) = (&call, &calls);
             scope.spawn(move || {
-                let text = format!("caller {thread} writes {}", "about a parcel that never came, ".repeat(125));
+                let text = format!(
+                    "caller {thread} writes {}",
+                    "about a parcel that never came, ".repeat(125)
+                );
                 let text = CString::new(text).expect("it has no zero byte");
                 while began.elapsed() < duration {
                     call(&text);
@@ -83,6 +86,9 @@ fn main() {
     };
     for run in 1..=3 {
         let (c, own) = (rate(duration, through_c), rate(duration, through_engine));
-        println!("run {run}: {c:.1} texts/s through C, {own:.1} through the engine: {:.3}x", c / own);
+        println!(
+            "run {run}: {c:.1} texts/s through C, {own:.1} through the engine: {:.3}x",
+            c / own
+        );
     }
 }

@@ -105,7 +105,13 @@ extern "C" fn init_modernbert_pii_classifier(model_id: CText<'_>, use_cpu: bool)
 
 #[unsafe(no_mangle)]
 extern "C" fn init_modernbert_jailbreak_classifier(model_id: CText<'_>, use_cpu: bool) -> bool {
-    init("init_modernbert_jailbreak_classifier", MODERNBERT_JAILBREAK, Head::Sequence, model_id, use_cpu)
+    init(
+        "init_modernbert_jailbreak_classifier",
+        MODERNBERT_JAILBREAK,
+        Head::Sequence,
+        model_id,
+        use_cpu,
+    )
 }
 
 #[unsafe(no_mangle)]
@@ -185,7 +191,11 @@ extern "C" fn classify_modernbert_text_with_probabilities(text: CText<'_>) -> Cl
 
 #[unsafe(no_mangle)]
 extern "C" fn classify_modernbert_jailbreak_text_with_probabilities(text: CText<'_>) -> ClassOfAll {
-    class_of_all("classify_modernbert_jailbreak_text_with_probabilities", MODERNBERT_JAILBREAK, text)
+    class_of_all(
+        "classify_modernbert_jailbreak_text_with_probabilities",
+        MODERNBERT_JAILBREAK,
+        text,
+    )
 }
 
 #[unsafe(no_mangle)]

@@ -59,22 +59,21 @@ fn options(
     Ok(VectorOptions { layer, dimensions, model_type: MMBERT })
 }
 
-/// Loads the embedding model, if no other one is asked for.
+/// Loads the embedding model, if none of the types that are not served is asked for.
 fn init_models(
     symbol: &'static str,
-    [qwen3, gemma, mmbert]: [Option<CText<'_>>; 3],
+    [qwen3, gemma]: [CText<'_>; 2],
+    mmbert: Option<CText<'_>>,
     use_cpu: bool,
 ) -> bool {
-    let path = |text: Option<CText<'_>>| text.map_or(Ok(None), |text| text.read_optional("path"));
     let body = || {
-        for (path, given) in [(path(qwen3)?, "qwen3"), (path(gemma)?, "gemma")] {
-            if path.is_some() {
+        for (path, given) in [(qwen3, "qwen3"), (gemma, "gemma")] {
+            if path.read_optional("model_path")?.is_some() {
                 return Err(CallError::ModelType { given: given.into() });
             }
         }
-        let Some(path) = path(mmbert)? else {
-            return Err(CallError::Null { argument: "mmbert_model_path" });
-        };
+        let mmbert = mmbert.map(|path| path.read_optional("mmbert_model_path")).transpose()?;
+        let path = mmbert.flatten().ok_or(CallError::Null { argument: "mmbert_model_path" })?;
         load(EMBEDDER, Head::Embedding, path, use_cpu).map(|()| true)
     };
     guarded(symbol, body, |_| false)
@@ -92,13 +91,12 @@ extern "C" fn init_embedding_models_with_mmbert(
     mmbert: CText<'_>,
     use_cpu: bool,
 ) -> bool {
-    let paths = [qwen3, gemma, mmbert].map(Some);
-    init_models("init_embedding_models_with_mmbert", paths, use_cpu)
+    init_models("init_embedding_models_with_mmbert", [qwen3, gemma], Some(mmbert), use_cpu)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn init_embedding_models(qwen3: CText<'_>, gemma: CText<'_>, use_cpu: bool) -> bool {
-    init_models("init_embedding_models", [Some(qwen3), Some(gemma), None], use_cpu)
+    init_models("init_embedding_models", [qwen3, gemma], None, use_cpu)
 }
 
 #[unsafe(no_mangle)]

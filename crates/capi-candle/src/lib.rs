@@ -10,10 +10,11 @@
 //! | `classifiers.rs` | classes of texts |
 //! | `tokens.rs` | entities |
 //! | `embeddings.rs` | vectors and similarities |
-//! | `unserved.rs` | everything else |
+//! | `unserved.rs`, `failures.rs` | everything else, and what it returns |
 
 mod classifiers;
 mod embeddings;
+mod failures;
 mod tokens;
 mod unserved;
 

@@ -102,8 +102,8 @@ extern "C" fn classify_modernbert_pii_tokens(text: CText<'_>, _config: CText<'_>
     guarded(symbol, || tag(MODERNBERT_PII_TOKENS, text), |_| CEntities::FAILED)
 }
 
-/// Routers ask here for what they loaded by `init_modernbert_pii_token_classifier`, where `init_candle_bert_token_classifier`
-/// failed before.
+/// Routers ask here for what they loaded by `init_modernbert_pii_token_classifier`, after
+/// `init_candle_bert_token_classifier` failed.
 #[unsafe(no_mangle)]
 extern "C" fn classify_candle_bert_tokens(text: CText<'_>) -> CEntities {
     let symbol = "classify_candle_bert_tokens";

@@ -3,123 +3,21 @@
 //!
 //! They are declared without parameters. In the C ABIs of x86-64 and aarch64 the caller puts arguments into registers
 //! and its own stack frame, and removes them itself, so a function that reads none has the right signature for every
-//! list of them. Only what it returns must be right: its type decides the register, or whether the caller passes a place
-//! for it. Results behind a pointer stay as the caller made them, and are not read after a failing status.
+//! list of them. Only what it returns must be right: the type decides the register, or that the caller passes a place.
+//! Results behind a pointer stay as the caller made them; the Go package zeroes them, and frees nothing that is null.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr::null_mut;
 
 use bigbatch_capi::{Embedding, unserved};
 
+use crate::failures::{
+    AnyClassOfAll, ClassOfAll, Entities, Hallucinations, Inference, LabelledClass, LoraBatch,
+    MostSimilar, TextWindows, Tokenization,
+};
+
 /// What an `int` function returns: failure.
 const FAILURE: c_int = -1;
-
-/// `ClassificationResult`. The label came after v0.3.0; before it the struct was returned in the first of the same two
-/// registers.
-#[repr(C)]
-struct LabelledClass {
-    class: c_int,
-    confidence: f32,
-    label: *mut c_char,
-}
-
-/// `ClassificationResultWithProbs` as failure, in both of its layouts: up to v0.3.0 24 bytes with the class first, later
-/// 32 bytes with the confidence first. The class is -1 in both, and the pointers that lie in these 24 bytes are null.
-#[repr(C)]
-struct ClassOfAllFailed {
-    class_or_confidence: c_int,
-    confidence_or_class: c_int,
-    probabilities_or_label: *mut c_void,
-    count_or_probabilities: u64,
-}
-
-/// `ModernBertClassificationResultWithProbs`.
-#[repr(C)]
-struct ClassOfAll {
-    class: c_int,
-    confidence: f32,
-    probabilities: *mut f32,
-    num_classes: c_int,
-}
-
-/// `BertTokenClassificationResult`.
-#[repr(C)]
-struct Entities {
-    entities: *mut c_void,
-    num_entities: c_int,
-}
-
-/// `SimilarityResult`.
-#[repr(C)]
-struct MostSimilar {
-    index: c_int,
-    score: f32,
-}
-
-/// `TokenizationResult`.
-#[repr(C)]
-struct Tokenization {
-    token_ids: *mut c_int,
-    token_count: c_int,
-    tokens: *mut *mut c_char,
-    error: bool,
-}
-
-/// `TextWindowsResult`.
-#[repr(C)]
-struct TextWindows {
-    offsets: *mut c_int,
-    window_count: c_int,
-    error: bool,
-}
-
-/// `HallucinationDetectionResult` and `EnhancedHallucinationDetectionResult`.
-#[repr(C)]
-struct Hallucinations {
-    has_hallucination: bool,
-    confidence: f32,
-    spans: *mut c_void,
-    num_spans: c_int,
-    error: bool,
-    error_message: *mut c_char,
-}
-
-/// `NLIResult`.
-#[repr(C)]
-struct Inference {
-    label: c_int,
-    confidence: f32,
-    probabilities: [f32; 3],
-    error: bool,
-    error_message: *mut c_char,
-}
-
-/// `LoRABatchResult`; a batch of no texts is a failure.
-#[repr(C)]
-struct LoraBatch {
-    results: [*mut c_void; 3],
-    batch_size: c_int,
-    avg_confidence: f32,
-}
-
-const fn labelled_class() -> LabelledClass {
-    LabelledClass { class: -1, confidence: 0.0, label: null_mut() }
-}
-
-const fn entities() -> Entities {
-    Entities { entities: null_mut(), num_entities: -1 }
-}
-
-const fn hallucinations() -> Hallucinations {
-    Hallucinations {
-        has_hallucination: false,
-        confidence: 0.0,
-        spans: null_mut(),
-        num_spans: 0,
-        error: true,
-        error_message: null_mut(),
-    }
-}
 
 #[unsafe(no_mangle)]
 extern "C" fn calculate_similarity() -> f32 {
@@ -173,67 +71,67 @@ extern "C" fn candle_mlp_to_json() -> *mut c_char {
 
 #[unsafe(no_mangle)]
 extern "C" fn classify_batch_with_lora() -> LoraBatch {
-    unserved("classify_batch_with_lora", LoraBatch { results: [null_mut(); 3], batch_size: 0, avg_confidence: 0.0 })
+    unserved("classify_batch_with_lora", LoraBatch::FAILED)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn classify_bert_pii_tokens() -> Entities {
-    unserved("classify_bert_pii_tokens", entities())
+    unserved("classify_bert_pii_tokens", Entities::FAILED)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn classify_bert_text() -> LabelledClass {
-    unserved("classify_bert_text", labelled_class())
+    unserved("classify_bert_text", LabelledClass::FAILED)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn classify_candle_bert_text() -> LabelledClass {
-    unserved("classify_candle_bert_text", labelled_class())
+    unserved("classify_candle_bert_text", LabelledClass::FAILED)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn classify_candle_bert_tokens_with_labels() -> Entities {
-    unserved("classify_candle_bert_tokens_with_labels", entities())
+    unserved("classify_candle_bert_tokens_with_labels", Entities::FAILED)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn classify_deberta_jailbreak_text() -> LabelledClass {
-    unserved("classify_deberta_jailbreak_text", labelled_class())
+    unserved("classify_deberta_jailbreak_text", LabelledClass::FAILED)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn classify_jailbreak_text() -> LabelledClass {
-    unserved("classify_jailbreak_text", labelled_class())
+    unserved("classify_jailbreak_text", LabelledClass::FAILED)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn classify_jailbreak_text_with_probabilities() -> ClassOfAll {
-    unserved("classify_jailbreak_text_with_probabilities", ClassOfAll { class: -1, confidence: 0.0, probabilities: null_mut(), num_classes: 0 })
+    unserved("classify_jailbreak_text_with_probabilities", ClassOfAll::FAILED)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn classify_nli() -> Inference {
-    unserved("classify_nli", Inference { label: -1, confidence: 0.0, probabilities: [0.0; 3], error: true, error_message: null_mut() })
+    unserved("classify_nli", Inference::FAILED)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn classify_pii_text() -> LabelledClass {
-    unserved("classify_pii_text", labelled_class())
+    unserved("classify_pii_text", LabelledClass::FAILED)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn classify_qwen3_preference() -> LabelledClass {
-    unserved("classify_qwen3_preference", labelled_class())
+    unserved("classify_qwen3_preference", LabelledClass::FAILED)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn classify_text() -> LabelledClass {
-    unserved("classify_text", labelled_class())
+    unserved("classify_text", LabelledClass::FAILED)
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn classify_text_with_probabilities() -> ClassOfAllFailed {
-    unserved("classify_text_with_probabilities", ClassOfAllFailed { class_or_confidence: -1, confidence_or_class: -1, probabilities_or_label: null_mut(), count_or_probabilities: 0 })
+extern "C" fn classify_text_with_probabilities() -> AnyClassOfAll {
+    unserved("classify_text_with_probabilities", AnyClassOfAll::FAILED)
 }
 
 #[unsafe(no_mangle)]
@@ -253,17 +151,17 @@ extern "C" fn classify_zero_shot_qwen3() -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn detect_hallucinations() -> Hallucinations {
-    unserved("detect_hallucinations", hallucinations())
+    unserved("detect_hallucinations", Hallucinations::FAILED)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn detect_hallucinations_with_nli() -> Hallucinations {
-    unserved("detect_hallucinations_with_nli", hallucinations())
+    unserved("detect_hallucinations_with_nli", Hallucinations::FAILED)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn find_most_similar() -> MostSimilar {
-    unserved("find_most_similar", MostSimilar { index: -1, score: -1.0 })
+    unserved("find_most_similar", MostSimilar::FAILED)
 }
 
 #[unsafe(no_mangle)]
@@ -278,7 +176,7 @@ extern "C" fn get_text_embedding() -> Embedding {
 
 #[unsafe(no_mangle)]
 extern "C" fn get_text_windows() -> TextWindows {
-    unserved("get_text_windows", TextWindows { offsets: null_mut(), window_count: 0, error: true })
+    unserved("get_text_windows", TextWindows::FAILED)
 }
 
 #[unsafe(no_mangle)]
@@ -438,7 +336,7 @@ extern "C" fn multimodal_encode_text() -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn tokenize_text() -> Tokenization {
-    unserved("tokenize_text", Tokenization { token_ids: null_mut(), token_count: 0, tokens: null_mut(), error: true })
+    unserved("tokenize_text", Tokenization::FAILED)
 }
 
 // Nothing is allocated by the functions above, so there is nothing to free.

@@ -60,7 +60,11 @@ impl Engines {
             | "classify_candle_bert_tokens" => entities(&self.tokens, text),
             _ if function.starts_with("classify_") => {
                 let (id, _, score, all) = class(classifier, text);
-                let all = if function.ends_with("_with_probabilities") { bits(&all) } else { String::new() };
+                let all = if function.ends_with("_with_probabilities") {
+                    bits(&all)
+                } else {
+                    String::new()
+                };
                 format!("{id}{}{all}", bits(&[score]))
             }
             "get_embedding_2d_matryoshka" | "get_embedding_with_dim" => embedding(Some(32)),

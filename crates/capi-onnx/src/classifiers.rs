@@ -142,11 +142,7 @@ extern "C" fn init_sequence_classifier(
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn init_token_classifier(
-    name: CText<'_>,
-    model_path: CText<'_>,
-    use_gpu: bool,
-) -> bool {
+extern "C" fn init_token_classifier(name: CText<'_>, model_path: CText<'_>, use_gpu: bool) -> bool {
     init("init_token_classifier", Head::Token, name, model_path, use_gpu)
 }
 

@@ -46,9 +46,8 @@ const fn options(layer: c_int, dimensions: c_int) -> VectorOptions {
 
 #[unsafe(no_mangle)]
 extern "C" fn init_mmbert_embedding_model(model_path: CText<'_>, use_cpu: bool) -> bool {
-    let body = || {
-        load(EMBEDDER, Head::Embedding, model_path.read("model_path")?, use_cpu).map(|()| true)
-    };
+    let body =
+        || load(EMBEDDER, Head::Embedding, model_path.read("model_path")?, use_cpu).map(|()| true);
     guarded("init_mmbert_embedding_model", body, |_| false)
 }
 

@@ -52,7 +52,8 @@ fn answer([one, other, tokens, embedder]: &[Engine; 4], function: &str, text: &s
             format!("0{}", bits(&[cosine(&whole(text), &whole(first))]))
         }
         "calculate_similarity_batch" => {
-            let (one, two) = (cosine(&whole(text), &whole(first)), cosine(&whole(text), &whole(&texts()[1])));
+            let (one, two) =
+                (cosine(&whole(text), &whole(first)), cosine(&whole(text), &whole(&texts()[1])));
             let two_first = format!("2 0 0{} 2{}", bits(&[two]), bits(&[two]));
             let one_first = format!("2 0 1{} 0{}", bits(&[one]), bits(&[two]));
             if two >= one { two_first } else { one_first }
@@ -88,11 +89,19 @@ fn threads_get_the_engines_answers_and_free_them() {
         let mut fields = line.splitn(3, '\t');
         let (function, text) = (fields.next().unwrap(), fields.next().unwrap());
         let text = &texts[text.parse::<usize>().unwrap()];
-        assert_eq!(fields.next().unwrap(), answer(&engines, function, text), "{function} of {text}");
+        assert_eq!(
+            fields.next().unwrap(),
+            answer(&engines, function, text),
+            "{function} of {text}"
+        );
         called.insert(function);
     }
     assert_eq!(called.len(), 11);
-    assert_ne!(class(&engines[0], &texts[0]), class(&engines[1], &texts[0]), "slots are not tested");
+    assert_ne!(
+        class(&engines[0], &texts[0]),
+        class(&engines[1], &texts[0]),
+        "slots are not tested"
+    );
     support::assert_leaks_are_found(&program, &args);
 }
 

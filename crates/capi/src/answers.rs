@@ -178,6 +178,9 @@ mod tests {
         for entity in &found {
             assert_eq!(&text[entity.start as usize..entity.end as usize], entity.text);
         }
-        assert_eq!(found.iter().map(|e| e.text.as_str()).collect::<Vec<_>>(), ["\u{e9}\u{1f600}", "Ann", "Bo"]);
+        assert_eq!(
+            found.iter().map(|e| e.text.as_str()).collect::<Vec<_>>(),
+            ["\u{e9}\u{1f600}", "Ann", "Bo"]
+        );
     }
 }

@@ -27,7 +27,9 @@ pub enum CallError {
         given: i64,
     },
     /// A slot without a model.
-    #[error("no model is loaded as '{slot}'; call its init function first, and check that it succeeds")]
+    #[error(
+        "no model is loaded as '{slot}'; call its init function first, and check that it succeeds"
+    )]
     NotLoaded {
         /// The slot.
         slot: String,

@@ -26,7 +26,9 @@ struct Limiter {
 #[derive(Debug, PartialEq)]
 enum Verdict {
     /// It is printed, after a line about this many that were not.
-    Print { left_out: u64 },
+    Print {
+        left_out: u64,
+    },
     LeaveOut,
 }
 

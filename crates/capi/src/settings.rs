@@ -73,9 +73,12 @@ mod tests {
 
     #[test]
     fn what_is_no_value_is_named() {
-        for (name, value) in
-            [(MEMORY_BUDGET, "lots"), (THREADS, "0"), (TOKENIZER_THREADS, "-1"), (MAX_BATCH_TOKENS, "1e9")]
-        {
+        for (name, value) in [
+            (MEMORY_BUDGET, "lots"),
+            (THREADS, "0"),
+            (TOKENIZER_THREADS, "-1"),
+            (MAX_BATCH_TOKENS, "1e9"),
+        ] {
             let error = options(name, value).unwrap_err();
             assert!(error.contains(name) && error.contains(value), "{error}");
         }

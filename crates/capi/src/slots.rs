@@ -1,7 +1,7 @@
 //! The models that are loaded, each under the name of a slot.
 //!
-//! A function of the bindings names no model: `classify_mmbert_32k_intent` asks whatever `init_mmbert_32k_intent_classifier`
-//! loaded. Here both name a slot. A slot keeps its model until the process ends: initialising it again with the same
+//! A function of the bindings names no model: `classify_mmbert_32k_intent` asks whatever
+//! `init_mmbert_32k_intent_classifier` loaded. Here both name a slot. A slot keeps its model until the process ends: initialising it again with the same
 //! path and device succeeds and does nothing, with another one it fails. The bindings' own libraries differ in that,
 //! and a caller that was told of success would be answered by the old model.
 //!
@@ -86,7 +86,8 @@ impl Slots {
             }
             let mut given = String::new();
             let _ = describe(&mut given, path, kind);
-            let taken = CallError::SlotTaken { slot: slot.into(), loaded: loaded.to_string(), given };
+            let taken =
+                CallError::SlotTaken { slot: slot.into(), loaded: loaded.to_string(), given };
             return Err(taken);
         }
         let (shared, used_bytes) = self.find(&directory, kind);
@@ -123,15 +124,14 @@ fn start(
     kind: DeviceKind,
     used_bytes: u64,
 ) -> Result<Arc<Engine>, CallError> {
-    let options =
-        settings::engine_options(kind, used_bytes, |name| std::env::var(name).ok())?;
+    let options = settings::engine_options(kind, used_bytes, |name| std::env::var(name).ok())?;
     let model = Model::load(&Checkpoint::directory(directory), LoadOptions::default())?;
     head.check(&model)?;
     Ok(Arc::new(Engine::start(model, &options)?))
 }
 
-/// Loads the model of a directory into a slot. `use_cpu` false takes the first CUDA device, and the CPU where this build
-/// or the machine has none.
+/// Loads the model of a directory into a slot. `use_cpu` false takes the first CUDA device, and the CPU where this
+/// build or the machine has none.
 ///
 /// # Errors
 /// [`CallError::SlotTaken`] if the slot has another model, [`CallError::Load`], [`CallError::Setting`], and

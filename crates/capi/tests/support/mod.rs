@@ -11,11 +11,11 @@ use bigbatch_engine::{
 };
 
 /// The longest input of the models in the C programs, in tokens.
-pub const MAX_BATCH_TOKENS: &str = "1024";
+pub(crate) const MAX_BATCH_TOKENS: &str = "1024";
 
 /// Texts that the served functions are called with: a short one, one with characters of 1 to 4 bytes, and one of more
 /// than 512 tokens.
-pub fn texts() -> [String; 3] {
+pub(crate) fn texts() -> [String; 3] {
     let wide = "\u{e9}\u{1f600} Ann lives in \u{4e2d} Z\u{fc}rich, mails bo@example.org and calls 555 0100.";
     ["Where is my parcel?".into(), wide.into(), "so it goes on and on, ".repeat(90)]
 }
@@ -25,7 +25,7 @@ fn folder() -> &'static Path {
 }
 
 /// Writes a model with random weights, and returns its directory.
-pub fn model(name: &str, head: InitHead, seed: u64) -> PathBuf {
+pub(crate) fn model(name: &str, head: InitHead, seed: u64) -> PathBuf {
     let directory = folder().join(name);
     let preset = Preset::named("random").unwrap();
     let init = Init { preset, head, seed, dtype: Dtype::F32 };
@@ -34,17 +34,17 @@ pub fn model(name: &str, head: InitHead, seed: u64) -> PathBuf {
     directory
 }
 
-pub fn classifier(name: &str, seed: u64) -> PathBuf {
+pub(crate) fn classifier(name: &str, seed: u64) -> PathBuf {
     let labels = ["billing", "law", "\u{6cd5}", "other"].map(str::to_owned);
     model(name, InitHead::Sequence(labels.into()), seed)
 }
 
-pub fn token_classifier(name: &str) -> PathBuf {
+pub(crate) fn token_classifier(name: &str) -> PathBuf {
     let labels = ["O", "B-NAME", "I-NAME", "B-MAIL", "I-MAIL"].map(str::to_owned);
     model(name, InitHead::Token(labels.into()), 3)
 }
 
-pub fn engine(directory: &Path) -> Engine {
+pub(crate) fn engine(directory: &Path) -> Engine {
     let model = Model::load(&Checkpoint::directory(directory), LoadOptions::default()).unwrap();
     let mut options = EngineOptions::default();
     options.device.memory_budget_bytes = 256 << 20;
@@ -52,12 +52,12 @@ pub fn engine(directory: &Path) -> Engine {
 }
 
 /// Asks the engine, which the library must agree with.
-pub fn ask(engine: &Engine, task: Task, text: &str) -> Response {
+pub(crate) fn ask(engine: &Engine, task: Task, text: &str) -> Response {
     let request = Request::new(Input::Text(text.into()), task, Truncate::No);
     engine.submit(request).unwrap().wait().unwrap()
 }
 
-pub fn bits(values: &[f32]) -> String {
+pub(crate) fn bits(values: &[f32]) -> String {
     values.iter().fold(String::new(), |mut out, value| {
         write!(out, " {:08x}", value.to_bits()).unwrap();
         out
@@ -65,7 +65,7 @@ pub fn bits(values: &[f32]) -> String {
 }
 
 /// A class with its probability, and the probabilities of all.
-pub fn class(engine: &Engine, text: &str) -> (usize, String, f32, Vec<f32>) {
+pub(crate) fn class(engine: &Engine, text: &str) -> (usize, String, f32, Vec<f32>) {
     let response = ask(engine, Task::Classify { raw_scores: false }, text);
     let Answer::Labels(mut labels) = response.answer else { panic!("not labels") };
     let best = labels[0].clone();
@@ -74,16 +74,15 @@ pub fn class(engine: &Engine, text: &str) -> (usize, String, f32, Vec<f32>) {
 }
 
 /// The number of entities, and each with its range in bytes.
-pub fn entities(engine: &Engine, text: &str) -> String {
+pub(crate) fn entities(engine: &Engine, text: &str) -> String {
     let Answer::Tags { entities, .. } = ask(engine, Task::Tag, text).answer else {
         panic!("not tags")
     };
     assert!(!entities.is_empty(), "the model finds nothing in '{text}', which tests nothing");
     let mut out = entities.len().to_string();
     for entity in entities {
-        let byte = |character| {
-            text.char_indices().nth(character).map_or(text.len(), |(byte, _)| byte)
-        };
+        let byte =
+            |character| text.char_indices().nth(character).map_or(text.len(), |(byte, _)| byte);
         let (start, end) = (byte(entity.span.start), byte(entity.span.end));
         let (label, score) = (entity.label, bits(&[entity.score]));
         write!(out, " {label} {start} {end} '{}'{score}", &text[start..end]).unwrap();
@@ -92,31 +91,37 @@ pub fn entities(engine: &Engine, text: &str) -> String {
 }
 
 /// The vector of a text, and its tokens.
-pub fn vector(engine: &Engine, text: &str, dimensions: Option<usize>) -> (Vec<f32>, usize) {
+pub(crate) fn vector(engine: &Engine, text: &str, dimensions: Option<usize>) -> (Vec<f32>, usize) {
     let task = Task::Embed { pooling: None, normalize: true, dimensions };
     let response = ask(engine, task, text);
     let Answer::Embedding(vector) = response.answer else { panic!("not a vector") };
     (vector, response.tokens)
 }
 
-pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() as f32
 }
 
 /// The library that cargo built beside this test.
-pub fn library(file: &str) -> PathBuf {
+pub(crate) fn library(file: &str) -> PathBuf {
     let library = std::env::current_exe().unwrap().with_file_name(file);
     assert!(library.exists(), "{} was not built with this test", library.display());
     library
 }
 
 /// Compiles a C program against a library.
-pub fn compile(name: &str, source: &Path, library: &Path, flags: &[&str]) -> Result<PathBuf, String> {
+pub(crate) fn compile(
+    name: &str,
+    source: &Path,
+    library: &Path,
+    flags: &[&str],
+) -> Result<PathBuf, String> {
     let program = folder().join(name);
     let search_path = library.parent().unwrap().display();
     // The linker of Rust itself: where this test was built, there is one.
     let output = Command::new("cc")
-        .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-g", "-O1", "-pthread"])
+        .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function"])
+        .args(["-g", "-O1", "-pthread"])
         .args(flags)
         .arg(source)
         .arg(library)
@@ -130,7 +135,7 @@ pub fn compile(name: &str, source: &Path, library: &Path, flags: &[&str]) -> Res
 }
 
 /// Compiles with AddressSanitizer, which finds what is freed twice or never; without where it is not installed.
-pub fn compile_checked(name: &str, source: &Path, library: &Path) -> PathBuf {
+pub(crate) fn compile_checked(name: &str, source: &Path, library: &Path) -> PathBuf {
     let checked = compile(name, source, library, &["-fsanitize=address"]);
     checked.unwrap_or_else(|reason| {
         println!("skipped: memory is not checked, -fsanitize=address does not work: {reason}");
@@ -138,27 +143,32 @@ pub fn compile_checked(name: &str, source: &Path, library: &Path) -> PathBuf {
     })
 }
 
-pub fn run(program: &Path, args: &[&str], more: &[(&str, &str)]) -> Output {
+pub(crate) fn run(program: &Path, args: &[&str], more: &[(&str, &str)]) -> Output {
     let mut command = Command::new(program);
     command.args(args).env("BIGBATCH_MEMORY_BUDGET", "256MiB");
     command.env("BIGBATCH_MAX_BATCH_TOKENS", MAX_BATCH_TOKENS).envs(more.iter().copied());
     command.output().unwrap()
 }
 
-pub fn assert_success(output: &Output) {
+pub(crate) fn assert_success(output: &Output) {
     let (out, errors) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{out}\n{errors}", output.status);
 }
 
 /// Asserts that a library exports every name of a list: a program that names them all can be linked.
-pub fn assert_exported(names: &str, library: &Path) {
+pub(crate) fn assert_exported(names: &str, library: &Path) {
     let names: Vec<&str> = names.lines().collect();
     let mut source = String::from("typedef void function(void);\n");
     for name in &names {
         writeln!(source, "extern function {name};").unwrap();
     }
-    writeln!(source, "function *all[] = {{{}}};\nint main(void) {{ return !all[0]; }}", names.join(", ")).unwrap();
+    writeln!(
+        source,
+        "function *all[] = {{{}}};\nint main(void) {{ return !all[0]; }}",
+        names.join(", ")
+    )
+    .unwrap();
     let stem = library.file_stem().unwrap().to_str().unwrap();
     let path = folder().join(format!("{stem}-symbols.c"));
     std::fs::write(&path, source).unwrap();
@@ -167,11 +177,13 @@ pub fn assert_exported(names: &str, library: &Path) {
 }
 
 /// Asserts that what a program leaks is found here, so that its success says something.
-pub fn assert_leaks_are_found(program: &Path, args: &[&str]) {
+pub(crate) fn assert_leaks_are_found(program: &Path, args: &[&str]) {
     let output = run(program, args, &[("LEAK", "1")]);
     let errors = String::from_utf8_lossy(&output.stderr);
     if errors.contains("LeakSanitizer has encountered a fatal error") {
-        println!("skipped: leaks are not found here, LeakSanitizer cannot trace this process: {errors}");
+        println!(
+            "skipped: leaks are not found here, LeakSanitizer cannot trace this process: {errors}"
+        );
         return;
     }
     assert!(!output.status.success() && errors.contains("detected memory leaks"), "{errors}");
