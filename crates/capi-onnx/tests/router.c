@@ -120,13 +120,13 @@ static void run_get_embedding_models_info(const char *text, answer *to) {
 static const named_call ALL[] = {
     CALL(classify_text),
     CALL(classify_batch),
-    CALL(detect_pii),
     CALL(get_embedding),
     CALL(get_embedding_with_dim),
     CALL(get_embedding_2d_matryoshka),
     CALL(get_embeddings_batch),
     CALL(calculate_embedding_similarity),
     CALL(calculate_similarity_batch),
+    CALL(detect_pii),
     CALL(embedding_text_exceeds_window),
     CALL(get_embedding_models_info),
 };
