@@ -132,6 +132,8 @@ static void unserved(void) {
     free_hallucination_detection_result(hallucination);
     nli_result nli = classify_nli("a", "b");
     CHECK(nli.label == -1 && nli.error && nli.error_message == NULL);
+    /* Said once on standard error, which the test of this program reads. */
+    CHECK(classify_nli("a", "b").error);
     CHECK(classify_batch_with_lora(NULL, 0).batch_size == 0);
     tokenization_result tokens = tokenize_text("a", 512);
     CHECK(tokens.error && tokens.token_count == 0 && tokens.token_ids == NULL && tokens.tokens == NULL);

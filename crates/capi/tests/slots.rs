@@ -1,23 +1,17 @@
 //! Slots and their engines: what is shared, what is refused, and that callers share batches.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
 use bigbatch_capi::{CallError, Head, classify, classify_all, is_loaded, load, loaded};
-use bigbatch_engine::{Dtype, Init, InitHead, Preset};
 
-fn model(name: &str, seed: u64) -> PathBuf {
-    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let preset = Preset::named("random").unwrap();
-    let head = InitHead::Sequence(vec!["a".into(), "b".into()]);
-    let (tokenizer, tokenizer_config) = bigbatch_models::tokenizer_files();
-    let init = Init { preset, head, seed, dtype: Dtype::F32 };
-    init.write(&directory, tokenizer, tokenizer_config, true).unwrap();
-    directory
-}
+#[allow(dead_code)]
+mod support;
 
-fn load_into(slot: &str, directory: &PathBuf) -> Result<(), CallError> {
+use support::classifier as model;
+
+fn load_into(slot: &str, directory: &Path) -> Result<(), CallError> {
     load(slot, Head::Sequence, directory.to_str().unwrap(), true)
 }
 
