@@ -33,7 +33,7 @@ struct Class {
 struct ClassOfAll {
     class: c_int,
     confidence: f32,
-    /// [num_classes], by class.
+    /// `num_classes` elements, by class.
     probabilities: OwnedArray<f32>,
     num_classes: c_int,
 }

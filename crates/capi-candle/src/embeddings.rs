@@ -30,7 +30,7 @@ struct ModelInfo {
 /// `EmbeddingModelsInfoResult`.
 #[repr(C)]
 struct ModelInfos {
-    /// [num_models].
+    /// `num_models` elements.
     models: OwnedArray<ModelInfo>,
     num_models: c_int,
     error: bool,

@@ -32,7 +32,7 @@ struct CEntity {
 /// `ModernBertTokenClassificationResult` and `BertTokenClassificationResult`.
 #[repr(C)]
 struct CEntities {
-    /// [num_entities], in order of their ranges; null for none.
+    /// `num_entities` elements, in order of their ranges; null for none.
     entities: OwnedArray<CEntity>,
     num_entities: c_int,
 }

@@ -20,7 +20,7 @@ struct Class {
     class_id: c_int,
     confidence: f32,
     num_classes: c_int,
-    /// [num_classes], by class.
+    /// `num_classes` elements, by class.
     probabilities: OwnedArray<f32>,
     processing_time_ms: f32,
     error: bool,
@@ -41,7 +41,7 @@ struct PiiEntity {
 /// `PIIResultFFI`.
 #[repr(C)]
 struct PiiEntities {
-    /// [num_entities], in order of their ranges; null for none.
+    /// `num_entities` elements, in order of their ranges; null for none.
     entities: OwnedArray<PiiEntity>,
     num_entities: c_int,
     processing_time_ms: f32,

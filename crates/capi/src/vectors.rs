@@ -26,7 +26,7 @@ const FAILURE: c_int = -1;
 #[repr(C)]
 #[derive(Debug)]
 pub struct Embedding {
-    /// [length]; null on failure.
+    /// `length` elements; null on failure.
     pub data: OwnedArray<f32>,
     /// Dimensions.
     pub length: c_int,
@@ -68,7 +68,7 @@ pub struct Match {
 #[repr(C)]
 #[derive(Debug)]
 pub struct Matches {
-    /// [num_matches], most similar first; null for none.
+    /// `num_matches` elements, most similar first; null for none.
     pub matches: OwnedArray<Match>,
     /// Elements of `matches`.
     pub num_matches: c_int,
