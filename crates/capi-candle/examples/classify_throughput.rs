@@ -3,7 +3,8 @@
 //!
 //!     cargo run --release -p bigbatch-capi-candle --example classify_throughput -- MODEL_DIRECTORY [SECONDS]
 //!
-//! With `--features cuda` both run on the first CUDA device. They run one after the other, three times in turn.
+//! With `--features cuda` both run on the first CUDA device. They run one after the other, three times in turn; each time
+//! ends when every thread has its last answer.
 
 use std::ffi::{CStr, CString, c_char};
 use std::path::Path;
@@ -11,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bigbatch_engine::{
-    Checkpoint, DeviceKind, Engine, EngineOptions, Input, LoadOptions, Model, Request, Task,
-    Truncate, units,
+    Checkpoint, DeviceKind, Engine, EngineOptions, Input, LoadOptions, Model, Request, Response,
+    Task, Truncate, units,
 };
 // The exported functions are in this crate; nothing of it is named.
 use candle_semantic_router as _;
@@ -31,6 +32,11 @@ unsafe extern "C" {
     fn classify_mmbert_32k_intent(text: *const c_char) -> Class;
 }
 
+fn text(thread: usize) -> CString {
+    let text = format!("caller {thread} writes {}", "about a parcel that never came, ".repeat(125));
+    CString::new(text).expect("it has no zero byte")
+}
+
 /// Runs `call` in all threads for a while, and returns the calls per second.
 fn rate(duration: Duration, call: impl Fn(&CStr) + Sync) -> f64 {
     let calls = AtomicU64::new(0);
@@ -39,11 +45,7 @@ fn rate(duration: Duration, call: impl Fn(&CStr) + Sync) -> f64 {
         for thread in 0..THREADS {
             let (call, calls) = (&call, &calls);
             scope.spawn(move || {
-                let text = format!(
-                    "caller {thread} writes {}",
-                    "about a parcel that never came, ".repeat(125)
-                );
-                let text = CString::new(text).expect("it has no zero byte");
+                let text = text(thread);
                 while began.elapsed() < duration {
                     call(&text);
                     calls.fetch_add(1, Ordering::Relaxed);
@@ -65,6 +67,12 @@ fn start_engine(directory: &str) -> Engine {
     Engine::start(model, &options).expect("the engine starts")
 }
 
+fn ask(engine: &Engine, text: &CStr) -> Response {
+    let input = Input::Text(text.to_str().expect("it is UTF-8").to_owned());
+    let request = Request::new(input, Task::Classify { raw_scores: false }, Truncate::No);
+    engine.submit(request).expect("it is admitted").wait().expect("it is answered")
+}
+
 fn main() {
     let mut args = std::env::args().skip(1);
     let directory = args.next().expect("usage: classify_throughput MODEL_DIRECTORY [SECONDS]");
@@ -80,10 +88,10 @@ fn main() {
         assert!(found.class >= 0 && found.confidence > 0.0, "a text was not classified");
     };
     let through_engine = |text: &CStr| {
-        let input = Input::Text(text.to_str().expect("it is UTF-8").to_owned());
-        let request = Request::new(input, Task::Classify { raw_scores: false }, Truncate::No);
-        engine.submit(request).expect("it is admitted").wait().expect("it is answered");
+        ask(&engine, text);
     };
+    let tokens = ask(&engine, &text(0)).tokens;
+    println!("{THREADS} threads, texts of {tokens} tokens");
     for run in 1..=3 {
         let (c, own) = (rate(duration, through_c), rate(duration, through_engine));
         println!(
