@@ -1,4 +1,6 @@
-//! The library as a router uses it: a C program, linked against the file that a router would load.
+//! The library as a router uses it: a C program, linked against the file that a router would load. Its images are
+//! Linux, and so are the file's name and the sanitizer that finds leaks.
+#![cfg(target_os = "linux")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
