@@ -1,0 +1,96 @@
+/* The served functions of candle-binding, as its Go package declares them. */
+
+#include <stdbool.h>
+
+typedef struct { int class; float confidence; } class_result;
+typedef struct { int class; float confidence; float *probabilities; int num_classes; } probs_result;
+typedef struct { char *entity_type; int start; int end; char *text; float confidence; } entity;
+typedef struct { entity *entities; int num_entities; } entities_result;
+typedef struct { float *data; int length; bool error; int model_type; int sequence_length; float processing_time_ms; } embedding_result;
+typedef struct { float similarity; int model_type; float processing_time_ms; bool error; } similarity_result;
+typedef struct { int index; float similarity; } match;
+typedef struct { match *matches; int num_matches; int model_type; float processing_time_ms; bool error; } matches_result;
+typedef struct { char *model_name; bool is_loaded; int max_sequence_length; int default_dimension; char *model_path; } model_info;
+typedef struct { model_info *models; int num_models; bool error; } models_result;
+
+bool init_mmbert_32k_intent_classifier(const char *, bool);
+bool init_mmbert_32k_factcheck_classifier(const char *, bool);
+bool init_mmbert_32k_jailbreak_classifier(const char *, bool);
+bool init_mmbert_32k_feedback_classifier(const char *, bool);
+bool init_mmbert_32k_modality_classifier(const char *, bool);
+bool init_mmbert_32k_pii_classifier(const char *, bool);
+bool init_modernbert_classifier(const char *, bool);
+bool init_modernbert_pii_classifier(const char *, bool);
+bool init_modernbert_jailbreak_classifier(const char *, bool);
+bool init_modernbert_pii_token_classifier(const char *, bool);
+bool init_fact_check_classifier(const char *, bool);
+bool init_feedback_detector(const char *, bool);
+class_result classify_mmbert_32k_intent(const char *);
+class_result classify_mmbert_32k_factcheck(const char *);
+class_result classify_mmbert_32k_jailbreak(const char *);
+class_result classify_mmbert_32k_feedback(const char *);
+class_result classify_mmbert_32k_modality(const char *);
+class_result classify_modernbert_text(const char *);
+class_result classify_modernbert_pii_text(const char *);
+class_result classify_modernbert_jailbreak_text(const char *);
+class_result classify_fact_check_text(const char *);
+class_result classify_feedback_text(const char *);
+probs_result classify_mmbert_32k_jailbreak_with_probabilities(const char *);
+probs_result classify_mmbert_32k_feedback_with_probabilities(const char *);
+probs_result classify_modernbert_text_with_probabilities(const char *);
+probs_result classify_modernbert_jailbreak_text_with_probabilities(const char *);
+probs_result classify_feedback_text_with_probabilities(const char *);
+void free_modernbert_probabilities(float *, int);
+entities_result classify_mmbert_32k_pii_tokens(const char *);
+entities_result classify_modernbert_pii_tokens(const char *, const char *);
+entities_result classify_candle_bert_tokens(const char *);
+void free_modernbert_token_result(entities_result);
+void free_bert_token_classification_result(entities_result);
+bool init_mmbert_embedding_model(const char *, bool);
+bool init_embedding_models(const char *, const char *, bool);
+bool init_embedding_models_with_mmbert(const char *, const char *, const char *, bool);
+int get_embedding_2d_matryoshka(const char *, const char *, int, int, embedding_result *);
+int get_embedding_with_model_type(const char *, const char *, int, embedding_result *);
+int get_embedding_batched(const char *, const char *, int, embedding_result *);
+int get_embedding_with_dim(const char *, float, float, int, embedding_result *);
+int get_embedding_smart(const char *, float, float, embedding_result *);
+int calculate_embedding_similarity(const char *, const char *, const char *, int, similarity_result *);
+int calculate_similarity_batch(const char *, const char **, int, int, const char *, int, matches_result *);
+void free_batch_similarity_result(matches_result *);
+int embedding_text_exceeds_window(const char *, const char *);
+int get_embedding_models_info(models_result *);
+void free_embedding_models_info(models_result *);
+void free_embedding(float *, int);
+
+/* Of those that are not served, one per type of result. */
+typedef struct { int class; float confidence; char *label; } labelled_result;
+typedef struct { int class; float confidence; } labelled_result_v0_3;
+typedef struct { float confidence; int class; char *label; float *probabilities; int num_classes; } labelled_probs_result;
+typedef struct { int class; float confidence; float *probabilities; int num_classes; } labelled_probs_result_v0_3;
+typedef struct { bool has_hallucination; float confidence; void *spans; int num_spans; bool error; char *error_message; } hallucination_result;
+typedef struct { int label; float confidence, entailment, neutral, contradiction; bool error; char *error_message; } nli_result;
+typedef struct { void *intent; void *pii; void *security; int batch_size; float avg_confidence; } lora_result;
+typedef struct { int *token_ids; int token_count; char **tokens; bool error; } tokenization_result;
+typedef struct { int *offsets; int window_count; bool error; } windows_result;
+typedef struct { int index; float score; } most_similar_result;
+typedef struct { char *raw_output; bool error; char *error_message; } guard_result;
+
+bool init_deberta_jailbreak_classifier(const char *, bool);
+float calculate_similarity(const char *, const char *, int);
+void *candle_mlp_from_json_with_device_and_dtype(char *, int, int);
+char *candle_mlp_select(void *, double *, size_t);
+void candle_mlp_free(void *);
+labelled_result classify_candle_bert_text(const char *);
+hallucination_result detect_hallucinations(const char *, const char *, const char *, float);
+void free_hallucination_detection_result(hallucination_result);
+nli_result classify_nli(const char *, const char *);
+lora_result classify_batch_with_lora(const char **, int);
+tokenization_result tokenize_text(const char *, int);
+void free_tokenization_result(tokenization_result);
+windows_result get_text_windows(const char *, int);
+most_similar_result find_most_similar(const char *, const char **, int, int);
+embedding_result get_text_embedding(const char *, int);
+int classify_with_qwen3_guard(const char *, const char *, guard_result *);
+void free_guard_result(guard_result *);
+int is_qwen3_guard_initialized(void);
+bool init_lora_unified_classifier(const char *, const char *, const char *, const char *, bool);
