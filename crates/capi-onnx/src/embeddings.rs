@@ -126,21 +126,26 @@ extern "C" fn embedding_text_exceeds_window(text: CText<'_>, _model_type: CText<
     exceeds_window("embedding_text_exceeds_window", text, || Ok::<(), CallError>(()))
 }
 
+/// Joins the exits of a model by commas.
+fn joined(layers: &[usize]) -> String {
+    layers.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn get_embedding_models_info(result: COutput<'_, ModelInfos>) -> c_int {
     let body = || {
         result.require("result")?;
         let model = loaded(EMBEDDER)?;
         let size = |size: usize| c_int::try_from(size).unwrap_or(c_int::MAX);
-        let layers = model.engine.model().config.layers.len();
+        let layers = &model.engine.model().exits.layers;
         let info = || ModelInfo {
             model_name: OwnedText::new(EMBEDDER),
             is_loaded: true,
             max_sequence_length: size(model.engine.max_tokens()),
             default_dimension: size(model.engine.model().embedding.width),
             model_path: OwnedText::new(&model.path),
-            supports_layer_exit: false,
-            available_layers: OwnedText::new(&layers.to_string()),
+            supports_layer_exit: layers.len() > 1,
+            available_layers: OwnedText::new(&joined(layers)),
         };
         result.put(|| ModelInfos {
             models: OwnedArray::new(vec![info()]),

@@ -97,14 +97,15 @@ pub fn embed_all(
     all(&loaded.engine, task, texts)?.into_iter().map(|answer| answer.map(vector)).collect()
 }
 
-/// The one place to change when the engine takes vectors from inner layers.
+/// Returns the task of vectors after so many layers; 0 and less mean all of them.
 fn embedding_task(model: &Model, layer: i32, dimensions: i32) -> Result<Task, CallError> {
-    let layers = model.config.layers.len();
-    if layer > 0 && usize::try_from(layer) != Ok(layers) {
-        return Err(CallError::Layer { given: layer, layers });
+    let positive = |number: i32| usize::try_from(number).ok().filter(|&number| number > 0);
+    let (given, layer) = (layer, positive(layer));
+    if layer.is_some_and(|layer| !model.exits.layers.contains(&layer)) {
+        return Err(CallError::Layer { given, layers: model.exits.layers.clone() });
     }
-    let dimensions = usize::try_from(dimensions).ok().filter(|&dimensions| dimensions > 0);
-    Ok(Task::Embed { pooling: None, normalize: true, dimensions })
+    let dimensions = positive(dimensions);
+    Ok(Task::Embed { pooling: None, normalize: true, dimensions, layer })
 }
 
 fn one(engine: &Engine, task: Task, text: &str) -> Result<TextAnswer, CallError> {

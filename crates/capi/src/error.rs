@@ -53,12 +53,14 @@ pub enum CallError {
         given: String,
     },
     /// A layer that vectors cannot be taken from.
-    #[error("layer {given} is not served; use 0 or {layers}, the whole model")]
+    #[error(
+        "layer {given} is no exit of the model; use 0 for the whole model, or one of {layers:?}"
+    )]
     Layer {
         /// The argument.
         given: i32,
-        /// Layers of the model.
-        layers: usize,
+        /// The exits of the model, the last of which is all of its layers.
+        layers: Vec<usize>,
     },
     /// An environment variable that cannot be used.
     #[error("the environment variable {variable}: {reason}")]

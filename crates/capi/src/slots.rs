@@ -112,7 +112,9 @@ impl Head {
         let task = match self {
             Head::Sequence => Task::Classify { raw_scores: false },
             Head::Token => Task::Tag,
-            Head::Embedding => Task::Embed { pooling: None, normalize: true, dimensions: None },
+            Head::Embedding => {
+                Task::Embed { pooling: None, normalize: true, dimensions: None, layer: None }
+            }
         };
         Ok(task.check(model)?)
     }

@@ -92,7 +92,7 @@ pub(crate) fn entities(engine: &Engine, text: &str) -> String {
 
 /// The vector of a text, and its tokens.
 pub(crate) fn vector(engine: &Engine, text: &str, dimensions: Option<usize>) -> (Vec<f32>, usize) {
-    let task = Task::Embed { pooling: None, normalize: true, dimensions };
+    let task = Task::Embed { pooling: None, normalize: true, dimensions, layer: None };
     let response = ask(engine, task, text);
     let Answer::Embedding(vector) = response.answer else { panic!("not a vector") };
     (vector, response.tokens)
