@@ -43,6 +43,7 @@ impl ModelKind {
             Ability::Embed => self.embeds(),
             Ability::FillMask => self == ModelKind::MaskedLm,
             Ability::Classify => matches!(self, ModelKind::Classifier | ModelKind::Reranker),
+            Ability::ClassifyOrTag => self.can(Ability::Classify) || self.can(Ability::Tag),
             Ability::Tag => self == ModelKind::TokenClassifier,
             Ability::Rerank => self == ModelKind::Reranker,
             Ability::Compare => self == ModelKind::Reranker || self.embeds(),
@@ -163,7 +164,8 @@ impl Models {
         let Some(ability) = ability.filter(|&ability| !served.kind.can(ability)) else {
             return Ok(served);
         };
-        let able: Vec<_> = self.list.iter().filter(|other| other.kind.can(ability)).collect();
+        let preferred = ability.preferred();
+        let able: Vec<_> = self.list.iter().filter(|other| other.kind.can(preferred)).collect();
         if let (None, [only]) = (name, able.as_slice()) {
             return Ok(only);
         }

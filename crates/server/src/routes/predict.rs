@@ -2,12 +2,15 @@
 //! `inputs` and vLLM's clients with `input`.
 
 use axum::response::Response;
-use bigbatch_engine::{LabelScore, Task};
+use bigbatch_engine::{Answer, LabelScore, OperatingPoint, Task};
 
 use super::call::Call;
 use crate::error::Refusal;
-use crate::jobs::take_labels;
+use crate::jobs::{Output, take_labels};
+use crate::models::ModelKind;
 use crate::wire::inputs::{InputBatch, Inputs, Texts, one_or_many};
+use crate::wire::native::EntitySpan;
+use crate::wire::partial::Items;
 use crate::wire::shared::{ClassifyRequest, Prediction};
 use crate::wire::tei::{PredictRequest, Predictions, TeiErrors};
 use crate::wire::vllm::{Class, List};
@@ -25,8 +28,8 @@ pub(crate) async fn predict(call: Call, request: PredictRequest) -> Result<Respo
 #[utoipa::path(post, path = "/classify", tag = "text-embeddings-inference",
     request_body = ClassifyRequest,
     responses((status = 200, description = "For `inputs`, a flat list of all labels, likeliest first (for an \
-        array, a list per text); for `input`, vLLM's list of classes", body = ClassifyAnswer), TeiErrors))]
-/// Classifies texts: a flat list for `inputs`, vLLM's answer for `input`.
+        array, a list per text); for `input`, vLLM's list of classes; of a token classifier, a flat list of spans", body = ClassifyAnswer), TeiErrors))]
+/// Classifies texts: a flat list of labels or of spans for `inputs`, vLLM's answer for `input`.
 pub(crate) async fn classify(call: Call, request: ClassifyRequest) -> Result<Response, Refusal> {
     let raw_scores = request.logits()?;
     let ClassifyRequest { inputs, input, .. } = request;
@@ -34,7 +37,10 @@ pub(crate) async fn classify(call: Call, request: ClassifyRequest) -> Result<Res
         return list_classes(&call, input, raw_scores).await;
     }
     let batch = inputs.map_or_else(InputBatch::default, Texts::into_batch);
-    list_labels(&call, batch, raw_scores).await
+    match call.served.kind {
+        ModelKind::TokenClassifier => list_spans(&call, batch).await,
+        _ => list_labels(&call, batch, raw_scores).await,
+    }
 }
 
 /// The answer of `/classify`.
@@ -43,6 +49,7 @@ pub(crate) async fn classify(call: Call, request: ClassifyRequest) -> Result<Res
 #[expect(dead_code, reason = "a name for the two shapes, in the document only")]
 pub(crate) enum ClassifyAnswer {
     Labels(Predictions),
+    Spans(Spans),
     Classes(List<Class>),
 }
 
@@ -57,6 +64,39 @@ async fn list_labels(
     let predictions = |labels: Vec<LabelScore>| labels.into_iter().map(Prediction::from).collect();
     let lists = take_labels(&mut outputs).into_iter().map(predictions).collect();
     let body = one_or_many(lists, &outputs.failed, single, Predictions::One, Predictions::Many);
+    call.answer(characters, &outputs, body).await
+}
+
+/// The spans of one text, or of each of several.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Spans {
+    One(Vec<EntitySpan>),
+    Many(Items<Vec<EntitySpan>>),
+}
+
+/// Answers with the labelled spans of each input, as semantic-router's HTTP classifier of tokens reads them.
+async fn list_spans(
+    call: &Call,
+    InputBatch { inputs, characters, single }: InputBatch,
+) -> Result<Response, Refusal> {
+    let model = call.served.engine.model();
+    if let Some(OperatingPoint::Grounded { .. }) = model.operating_point {
+        return Err(Refusal::WrongKind(
+            "this model reads an answer with its context; ask it at /v1/classify of --runtime-listen".into(),
+        ));
+    }
+    let overlong = call.overlong()?;
+    let mut outputs = call.run(inputs, Task::Tag, overlong).await?;
+    let spans = |output: &mut Output| match std::mem::replace(
+        &mut output.answer,
+        Answer::Masks(Vec::new()),
+    ) {
+        Answer::Tags { entities, .. } => entities.into_iter().map(EntitySpan::from).collect(),
+        _ => Vec::new(),
+    };
+    let lists: Vec<Vec<EntitySpan>> = outputs.iter_mut().map(spans).collect();
+    let body = one_or_many(lists, &outputs.failed, single, Spans::One, Spans::Many);
     call.answer(characters, &outputs, body).await
 }
 

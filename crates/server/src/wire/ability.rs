@@ -21,6 +21,8 @@ pub(crate) enum Ability {
     FillMask,
     /// Labels of texts, or one score per text.
     Classify,
+    /// Labels of texts, or of tokens where a token classifier is named or comes first.
+    ClassifyOrTag,
     /// Labels of tokens.
     Tag,
     /// One score per pair of query and text.
@@ -30,12 +32,22 @@ pub(crate) enum Ability {
 }
 
 impl Ability {
+    /// Returns the ability of a model that is chosen for a request which names none.
+    pub(crate) fn preferred(self) -> Ability {
+        match self {
+            Ability::ClassifyOrTag => Ability::Classify,
+            other => other,
+        }
+    }
+
     /// Returns a task that only a model with this ability does; `None` for those that no single task tells.
     pub(crate) fn task(self) -> Option<Task> {
         match self {
             Ability::Embed => Some(Task::EmbedAll),
             Ability::FillMask => Some(Task::FillMask { top_k: 1 }),
-            Ability::Classify => Some(Task::Classify { raw_scores: false }),
+            Ability::Classify | Ability::ClassifyOrTag => {
+                Some(Task::Classify { raw_scores: false })
+            }
             Ability::Tag => Some(Task::Tag),
             Ability::Rerank | Ability::Compare => None,
         }
@@ -66,7 +78,6 @@ needs! {
     SimilarityRequest => Some(Ability::Embed),
     EmbeddingsRequest => Some(Ability::Embed),
     PredictRequest => Some(Ability::Classify),
-    ClassifyRequest => Some(Ability::Classify),
     ScoreRequest => Some(Ability::Compare),
     TagRequest => Some(Ability::Tag),
     FillMaskRequest => Some(Ability::FillMask),
@@ -74,6 +85,12 @@ needs! {
     DecodeRequest => None,
     DetokenizeRequest => None,
     AnalyzeRequest => None,
+}
+
+impl Needs for ClassifyRequest {
+    fn needs(&self) -> Option<Ability> {
+        Some(if self.inputs.is_some() { Ability::ClassifyOrTag } else { Ability::Classify })
+    }
 }
 
 impl Needs for RerankRequest {

@@ -1,8 +1,10 @@
 //! `/tag`, `/fill_mask`, `/v1/analyze`, and texts in windows.
 
+use bigbatch_engine::InitHead;
+use bigbatch_server::{App, Models, Options};
 use serde_json::{Value, json};
 
-use crate::common::{floats, ok, post, too_long, transcript};
+use crate::common::{floats, labels, ok, post, post_to, served, too_long, transcript};
 
 const TEXT: &str = "Ada Lovelace met Charles Babbage in London, and \u{c5}sa stayed at home.";
 
@@ -173,4 +175,26 @@ async fn an_analysis_truncates_as_other_endpoints_do() {
         assert_eq!(analysis["results"]["intent"]["labels"], alone.await, "{direction}");
         assert_eq!(analysis["results"]["intent"]["truncated"], true);
     }
+}
+
+/// As semantic-router's HTTP classifier of tokens asks a port: without a model, of the first.
+#[tokio::test]
+async fn a_token_classifier_answers_classify_with_spans() {
+    let list = vec![
+        served("pii", InitHead::Token(labels(&["O", "B-NAME", "I-NAME"])), 8),
+        served("intent", InitHead::Sequence(labels(&["billing", "travel"])), 8),
+    ];
+    let app = App::new(Models::new(list).unwrap(), Options::default());
+    let ask = async |body: Value| post_to(&app, "/classify", body.to_string()).await.json();
+    let spans = ask(json!({"inputs": TEXT})).await;
+    let tagged = post_to(&app, "/tag", json!({"inputs": TEXT}).to_string()).await.json();
+    assert_eq!(spans, tagged["entities"], "with label, start, end, text and score");
+    assert!(spans.as_array().is_some_and(|spans| !spans.is_empty()));
+    assert_eq!(ask(json!({"inputs": [TEXT, "Ada"]})).await[0], spans);
+    let labelled = ask(json!({"inputs": TEXT, "model": "intent"})).await;
+    assert_eq!(labelled.as_array().map(Vec::len), Some(2));
+    assert!(
+        ask(json!({"input": TEXT})).await["data"][0]["label"].is_string(),
+        "vLLM's form is a classifier's"
+    );
 }

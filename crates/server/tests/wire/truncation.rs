@@ -1,8 +1,10 @@
 //! How inputs are tokenized and cut: `truncate_prompt_tokens`, `truncation_side`, `add_special_tokens`.
 
+use bigbatch_engine::InitHead;
+use bigbatch_server::{App, Models, Options};
 use serde_json::{Value, json};
 
-use crate::common::{LIMIT, floats, ok, post, too_long};
+use crate::common::{LIMIT, floats, labels, ok, post, post_to, served, too_long};
 
 const TEXT: &str = "one two three four five six seven eight nine ten";
 
@@ -91,4 +93,58 @@ async fn special_tokens_are_left_out_on_request() {
     let body = json!({"inputs": ["a", "b"], "add_special_tokens": false});
     let pair = post("/models/intent/predict", &body).await;
     assert!(pair.status == 422 && pair.text.contains("`add_special_tokens`"), "{}", pair.text);
+}
+
+#[tokio::test]
+async fn headers_tell_how_many_tokens_were_given_and_how_many_were_read() {
+    let text = too_long();
+    let counted = ok("/tokenize", json!({"inputs": text})).await;
+    let given = counted[0].as_array().expect("a list per text").len();
+    assert!(given > LIMIT);
+    let headers = async |path: &str, body: Value| {
+        let reply = post(path, &body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        let header =
+            |name: &str| reply.header(name).map(|value| value.parse::<usize>().expect("a number"));
+        (header("x-input-tokens"), header("x-processed-tokens"))
+    };
+    for direction in ["right", "left"] {
+        let body = json!({"inputs": text, "truncate": true, "truncation_direction": direction});
+        assert_eq!(headers("/embed", body).await, (Some(given), Some(LIMIT)));
+    }
+    let two = json!({"inputs": [text, "a b"], "truncate": true});
+    let short =
+        ok("/tokenize", json!({"inputs": "a b"})).await[0].as_array().expect("a list").len();
+    assert_eq!(headers("/embed", two).await, (Some(given + short), Some(LIMIT + short)));
+    let body =
+        json!({"query": "a", "documents": [text], "max_tokens_per_doc": 10, "model": "rank"});
+    let (all, read) = headers("/v1/rerank", body).await;
+    // The query, its document and three special tokens; of the document 10 are read.
+    assert_eq!((all, read), (Some(given - 2 + 1 + 3), Some(10 + 1 + 3)));
+    let whole = json!({"inputs": text, "chunk": {}});
+    assert_eq!(headers("/embed", whole).await, (Some(given), Some(given)));
+}
+
+#[tokio::test]
+async fn a_server_that_reads_inputs_whole_refuses_what_would_be_cut() {
+    let list = vec![
+        served("embed", InitHead::Base, 8),
+        served("rank", InitHead::Sequence(labels(&["LABEL_0"])), 8),
+    ];
+    let options = Options { require_full_input: true, auto_truncate: true, ..Options::default() };
+    let app = App::new(Models::new(list).unwrap(), options);
+    let refused = async |path: &str, body: Value| {
+        let reply = post_to(&app, path, body.to_string()).await;
+        let named = reply.text.contains("--require-full-input");
+        assert!((400..500).contains(&reply.status) && named, "{path}: {}", reply.text);
+    };
+    refused("/embed", json!({"inputs": too_long()})).await;
+    refused("/embed", json!({"inputs": too_long(), "truncate": true})).await;
+    refused("/embed", json!({"inputs": "a b c d e f", "truncate_prompt_tokens": 4})).await;
+    refused("/v1/rerank", json!({"model": "rank", "query": "q", "documents": ["a b c d e f"], "max_tokens_per_doc": 2})).await;
+    for fits in
+        [json!({"inputs": "a b c", "truncate": true}), json!({"inputs": too_long(), "chunk": {}})]
+    {
+        assert_eq!(post_to(&app, "/embed", fits.to_string()).await.status, 200);
+    }
 }
