@@ -37,7 +37,6 @@ use crate::error::LoadError;
 use crate::pooling::Pooling;
 use crate::text::tag_scheme::TagScheme;
 use crate::text::tokenize::Tokenizer;
-use operating_point::Classifier;
 use sentence_transformers::SentenceTransformer;
 
 /// A loaded checkpoint, checked but not yet on a device.
@@ -124,18 +123,7 @@ impl Model {
         let mut config =
             Config::parse(&checkpoint.require("config.json")?, training.as_deref(), options.rope)?;
         let weights = Weights::open(checkpoint)?;
-        if let Head::MaskedLm { tied, .. } = &mut config.head {
-            // As upstream: a decoder that differs from the embedding is used, whatever the config says.
-            *tied &= !weights.has_decoder_of_its_own()?;
-        }
-        let trained = match config.head {
-            Head::Base => Matryoshka::read(checkpoint, &config)?,
-            _ => None,
-        };
-        let pair_scorers = PairScorers::read(checkpoint, &config, trained.as_ref())?;
-        if pair_scorers.is_some() {
-            config.head = Head::PairScorers;
-        }
+        let (trained, pair_scorers) = settle_head(checkpoint, &mut config, &weights)?;
         let labels = labels(&config, &weights, checkpoint.name())?;
         if let Head::Sequence { scoring: scoring @ Scoring::Softmax, .. } = &mut config.head
             && labels.len() == 1
@@ -167,22 +155,16 @@ impl Model {
             None => Exits::of_embedder(checkpoint, &config, trained, &embedding)?,
         };
         architecture.exit_norm = exit_norm;
-        let max_positions = config.max_tokens;
-        let classifier = Classifier {
-            head: &config.head,
-            labels: &labels,
-            max_positions,
-            special_tokens: tokenizer.frame_tokens(),
-        };
+        let special_tokens = tokenizer.frame_tokens();
         let (operating_point, operating_point_sha256) =
-            OperatingPoint::read(checkpoint, &classifier)?.unzip();
+            OperatingPoint::read(checkpoint, &config, &labels, special_tokens)?.unzip();
+        let max_positions = config.max_tokens;
         config.max_tokens =
             input_limit(max_positions, options.max_seq_length, transformer.max_seq_length)?;
-        let name = checkpoint.name().into();
         let tags = TagScheme::read(&labels);
         let sha256 = options.hash.then(|| checkpoint.digest_of_reads()).transpose()?;
         Ok(Model {
-            name,
+            name: checkpoint.name().into(),
             config,
             architecture,
             weights,
@@ -218,6 +200,31 @@ impl Model {
     pub fn parameters(&self) -> u64 {
         self.architecture.tensors.iter().map(|spec| spec.elements() as u64).sum()
     }
+}
+
+/// Decides what `config.json` leaves open about the head by the files beside it: whether a decoder is the embedding, and
+/// whether a base model is a reranker with scorers, which are returned with its trained exits.
+fn settle_head(
+    checkpoint: &Checkpoint,
+    config: &mut Config,
+    weights: &Weights,
+) -> Result<(Option<Matryoshka>, Option<PairScorers>), LoadError> {
+    match &mut config.head {
+        Head::MaskedLm { tied, .. } => {
+            // As upstream: a decoder that differs from the embedding is used, whatever the config says.
+            *tied &= !weights.has_decoder_of_its_own()?;
+        }
+        Head::Base => {
+            let trained = Matryoshka::read(checkpoint, config)?;
+            let scorers = PairScorers::read(checkpoint, config, trained.as_ref())?;
+            if scorers.is_some() {
+                config.head = Head::PairScorers;
+            }
+            return Ok((trained, scorers));
+        }
+        Head::Sequence { .. } | Head::Token | Head::PairScorers => {}
+    }
+    Ok((None, None))
 }
 
 /// Returns the longest input: the caller's, else the checkpoint's where the positions allow it.

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::config_file::ConfigFile;
-use super::modernbert::{Head, Scoring};
+use super::modernbert::{Config, Head, Scoring};
 use crate::checkpoint::{Checkpoint, sha256};
 use crate::error::LoadError;
 
@@ -49,28 +49,31 @@ pub enum OperatingPoint {
 }
 
 /// What an operating point is checked against.
-pub(super) struct Classifier<'a> {
-    pub(super) head: &'a Head,
-    pub(super) labels: &'a [String],
+struct Classifier<'a> {
+    labels: &'a [String],
     /// Tokens of the longest input that the positions allow.
-    pub(super) max_positions: usize,
+    max_positions: usize,
     /// Special tokens around one text.
-    pub(super) special_tokens: usize,
+    special_tokens: usize,
 }
 
 impl OperatingPoint {
-    /// Reads the file and returns it with the digest of its bytes; `None` if the checkpoint has none.
+    /// Reads the file and returns it with the digest of its bytes; `None` if the checkpoint has none. `special_tokens` is
+    /// the number of special tokens around one text.
     ///
     /// # Errors
     /// [`LoadError::Config`] with the key that is missing, of another type, out of range or not computed, and for a
     /// file beside a model that has no thresholds.
     pub(super) fn read(
         checkpoint: &Checkpoint,
-        classifier: &Classifier<'_>,
+        config: &Config,
+        labels: &[String],
+        special_tokens: usize,
     ) -> Result<Option<(OperatingPoint, String)>, LoadError> {
+        let classifier = &Classifier { labels, max_positions: config.max_tokens, special_tokens };
         let Some(json) = checkpoint.read_if_known(FILE)? else { return Ok(None) };
         let mut file = ConfigFile::parse(FILE.into(), &json)?;
-        let point = match classifier.head {
+        let point = match config.head {
             Head::Sequence { scoring: Scoring::Sigmoid, .. } => scores(&mut file, classifier)?,
             Head::Sequence { .. } => {
                 return Err(file.bad(
