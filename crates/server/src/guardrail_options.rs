@@ -27,18 +27,16 @@ pub struct Guardrail {
     pub pass_unscanned: bool,
     /// Tokens per window, special ones included; the model's longest input if absent.
     pub window_tokens: Option<usize>,
-    /// Tokens that a window shares with the one before.
-    #[serde(default = "default_overlap")]
-    pub window_overlap: usize,
+    /// Tokens that a window shares with the one before; 128 if absent, or a quarter of a shorter window.
+    pub window_overlap: Option<usize>,
 }
 
 fn default_threshold() -> f32 {
     0.5
 }
 
-fn default_overlap() -> usize {
-    128
-}
+/// Tokens that windows share by default: longer than any entity.
+const OVERLAP: usize = 128;
 
 /// What happens to a text with a label that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -55,7 +53,7 @@ impl Guardrail {
     /// Returns the tokens of a window, and those that it shares with the one before.
     pub(crate) fn window(&self, limit: usize) -> (usize, usize) {
         let tokens = self.window_tokens.unwrap_or(limit);
-        (tokens, self.window_overlap.min(tokens / 4))
+        (tokens, self.window_overlap.unwrap_or(OVERLAP.min(tokens / 4)))
     }
 
     /// Returns whether a label counts.

@@ -75,6 +75,16 @@ fn run(runtime: &Runtime, args: Serve, log: LogWriter) -> Result<Shutdown, Box<d
             "other machines can reach this address and no API key is required; set --api-key-file"
         );
     }
+    if let Some(RuntimeAddress::Tcp { host, port }) = &args.listen.runtime_listen
+        && resolve("--runtime-listen", host, *port)?.iter().any(|at| !at.ip().is_loopback())
+        && (args.listen.runtime_no_auth || !keys.required())
+    {
+        tracing::warn!(
+            %host,
+            "other machines can reach the model runtime and no API key is required; set --api-key-file, or listen on a \
+             Unix socket"
+        );
+    }
     let files = args.listen.tls_cert.clone().zip(args.listen.tls_key.clone());
     let tls = files.map(|(certificate, key)| Tls::load(certificate, key)).transpose()?;
     runtime.block_on(listen(args, &addresses, Arc::new(keys), tls.map(Arc::new), log))

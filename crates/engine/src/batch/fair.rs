@@ -56,7 +56,8 @@ pub struct FairClock {
     now: u64,
     /// Start of the next request of each flow. Flows whose finish lies behind `now` are as good as new.
     finish: HashMap<Flow, u64>,
-    latest: Option<Flow>,
+    /// The client of the latest request.
+    latest: Option<u64>,
     /// Batches for which several flows still count as active.
     several_for: u32,
 }
@@ -67,7 +68,7 @@ impl FairClock {
         if self.finish.len() >= FLOWS_MAX && !self.finish.contains_key(&flow) {
             self.forget();
         }
-        if self.latest.replace(flow).is_some_and(|latest| latest != flow) {
+        if self.latest.replace(flow.share).is_some_and(|latest| latest != flow.share) {
             self.several_for = ACTIVE_BATCHES;
         }
         let finish = self.finish.entry(flow).or_insert(self.now);
@@ -98,7 +99,7 @@ impl FairClock {
         }
     }
 
-    /// Returns whether requests of several flows arrived during the latest 200 batches. Then a request may arrive at any
+    /// Returns whether requests of several clients arrived during the latest 200 batches. Then a request may arrive at any
     /// time that should not wait for a long batch of others.
     pub fn has_several_flows(&self) -> bool {
         self.several_for > 0

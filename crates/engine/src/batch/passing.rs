@@ -151,10 +151,10 @@ pub struct Passing {
     turns: Turns,
     /// The work of its longest text, in nanoseconds.
     longest: u64,
-    /// Who has something in it.
-    flows: HashSet<Flow>,
-    /// The work of the flow that has most, in nanoseconds.
-    largest_flow: u64,
+    /// The clients that have something in it.
+    clients: HashSet<u64>,
+    /// The work of the client that has most, in nanoseconds.
+    largest_client: u64,
 }
 
 impl Passing {
@@ -165,19 +165,19 @@ impl Passing {
         turns: Turns,
         batch: impl IntoIterator<Item = (Flow, u64)>,
     ) -> Passing {
-        let (mut longest, mut of_flows) = (0, HashMap::new());
+        let (mut longest, mut of_clients) = (0, HashMap::new());
         for (flow, nanoseconds) in batch {
             longest = longest.max(nanoseconds);
-            *of_flows.entry(flow).or_insert(0) += nanoseconds;
+            *of_clients.entry(flow.share).or_insert(0) += nanoseconds;
         }
-        let largest_flow = of_flows.values().copied().max().unwrap_or(0);
-        let flows = of_flows.into_keys().collect();
-        Passing { limits, costs, turns, longest, flows, largest_flow }
+        let largest_client = of_clients.values().copied().max().unwrap_or(0);
+        let clients = of_clients.into_keys().collect();
+        Passing { limits, costs, turns, longest, clients, largest_client }
     }
 
     /// Returns whether anyone could pass the batch, so that it is worth a pause.
     pub fn pauses(&self) -> bool {
-        self.is_long(self.longest.max(self.largest_flow))
+        self.is_long(self.longest.max(self.largest_client))
     }
 
     fn is_long(&self, nanoseconds: u64) -> bool {
@@ -230,7 +230,8 @@ impl Passing {
     fn is_short(&self, request: &QueuedRequest) -> bool {
         let work = self.costs.nanoseconds(request.tokens);
         let passes = |long: u64| self.is_long(long) && passes(work, long);
-        passes(self.longest) || (passes(self.largest_flow) && !self.flows.contains(&request.flow))
+        passes(self.longest)
+            || (passes(self.largest_client) && !self.clients.contains(&request.flow.share))
     }
 }
 

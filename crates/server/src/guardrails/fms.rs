@@ -8,11 +8,12 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::receive;
-use super::scan::{Finding, scan};
+use super::scan::{check_threshold, scan};
 use crate::app::App;
 use crate::error::Refusal;
 use crate::guardrail_options::Guardrail;
 use crate::models::ModelKind;
+use crate::runtime::scan::LabelledSpan;
 use crate::wire::Dialect;
 
 pub(super) const PATH: &str = "/api/v1/text/contents";
@@ -55,9 +56,7 @@ async fn detect(app: &Arc<App>, request: Request) -> Result<Vec<Vec<Detection>>,
     let mut received = receive::<Body>(app, request).await?;
     let guardrail = choose(app, &name)?;
     let threshold = received.body.detector_params.take().unwrap_or_default().threshold;
-    if threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
-        return Err(Refusal::Invalid("`threshold` must lie between 0 and 1".into()));
-    }
+    check_threshold("threshold", threshold)?;
     let contents = std::mem::take(&mut received.body.contents);
     if contents.is_empty() {
         return Err(Refusal::Empty("`contents` cannot be empty".into()));
@@ -67,19 +66,21 @@ async fn detect(app: &Arc<App>, request: Request) -> Result<Vec<Vec<Detection>>,
         ModelKind::TokenClassifier => "entity",
         _ => "classification",
     };
-    let mut found = scan(app, &[guardrail], &contents, threshold, &received).await?;
-    let detection = |Finding { label, span, text, score }: Finding| Detection {
-        start: span.start,
-        end: span.end,
-        text,
-        detection: label,
-        detection_type,
-        score,
-    };
-    let of_content = |findings: Option<Vec<Finding>>| {
+    let least = |own: f32| threshold.unwrap_or(own);
+    let mut found = scan(app, &[guardrail], &contents, least, &received).await?;
+    let of_content = |(content, findings): (&String, Option<Vec<LabelledSpan>>)| {
+        let detection = |LabelledSpan { label, span, score }: LabelledSpan| Detection {
+            start: span.start,
+            end: span.end,
+            text: content.chars().skip(span.start).take(span.len()).collect(),
+            detection: label,
+            detection_type,
+            score,
+        };
         findings.unwrap_or_default().into_iter().map(detection).collect()
     };
-    Ok(found.pop().unwrap_or_default().into_iter().map(of_content).collect())
+    let findings = found.pop().unwrap_or_default();
+    Ok(contents.iter().zip(findings).map(of_content).collect())
 }
 
 fn choose<'a>(app: &'a App, name: &str) -> Result<&'a Guardrail, Refusal> {

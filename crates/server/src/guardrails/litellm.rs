@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::receive;
-use super::scan::{Finding, Findings, scan};
+use super::scan::{Findings, check_threshold, scan};
 use crate::app::App;
 use crate::error::Refusal;
 use crate::guardrail_options::{Action, Guardrail};
+use crate::runtime::scan::LabelledSpan;
 use crate::wire::Dialect;
 
 pub(super) const PATH: &str = "/beta/litellm_basic_guardrail_api";
@@ -33,7 +34,7 @@ struct Body {
 struct Settings {
     /// The guardrails to ask; all of them if absent.
     guardrails: Option<Vec<String>>,
-    /// Stands in for the threshold of each.
+    /// Lowers the threshold of each: a request may ask for more to be found, not for less.
     threshold: Option<f32>,
 }
 
@@ -57,9 +58,6 @@ async fn judge(app: &Arc<App>, request: Request) -> Result<Answer, Refusal> {
     let mut received = receive::<Body>(app, request).await?;
     let settings = received.body.additional_provider_specific_params.take().unwrap_or_default();
     let threshold = settings.threshold;
-    if threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
-        return Err(Refusal::Invalid("`threshold` must lie between 0 and 1".into()));
-    }
     let guardrails = choose(app, settings.guardrails)?;
     let texts = received.body.texts.take().unwrap_or_default();
     let unread = [("images", &received.body.images), ("tool_calls", &received.body.tool_calls)];
@@ -70,7 +68,9 @@ async fn judge(app: &Arc<App>, request: Request) -> Result<Answer, Refusal> {
     {
         return Ok(Answer::blocked(format!("{name} cannot be read by this guardrail")));
     }
-    let found = scan(app, &guardrails, &texts, threshold, &received).await?;
+    let least = |own: f32| threshold.map_or(own, |threshold| threshold.min(own));
+    check_threshold("threshold", threshold)?;
+    let found = scan(app, &guardrails, &texts, least, &received).await?;
     Ok(decide(&guardrails, texts, found))
 }
 
@@ -78,6 +78,9 @@ async fn judge(app: &Arc<App>, request: Request) -> Result<Answer, Refusal> {
 fn choose(app: &App, names: Option<Vec<String>>) -> Result<Vec<&Guardrail>, Refusal> {
     let all = &app.options.guardrails;
     let Some(names) = names else { return Ok(all.iter().collect()) };
+    if names.is_empty() {
+        return Err(Refusal::Invalid("`guardrails` is empty; leave it out to ask all".into()));
+    }
     let named = |name: &String| {
         let found = all.iter().find(|guardrail| guardrail.name == *name);
         found.ok_or_else(|| Refusal::Invalid(format!("no guardrail is called '{name}'")))
@@ -86,13 +89,13 @@ fn choose(app: &App, names: Option<Vec<String>>) -> Result<Vec<&Guardrail>, Refu
 }
 
 fn decide(guardrails: &[&Guardrail], mut texts: Vec<String>, found: Vec<Findings>) -> Answer {
-    let mut masks: Vec<Vec<Finding>> = texts.iter().map(|_| Vec::new()).collect();
+    let mut masks: Vec<Vec<LabelledSpan>> = texts.iter().map(|_| Vec::new()).collect();
     for (guardrail, findings) in guardrails.iter().zip(found) {
         for (text, findings) in findings.into_iter().enumerate() {
             let findings = findings.unwrap_or_default();
             match (guardrail.action, findings.first()) {
                 (Action::Block, Some(first)) => {
-                    let Finding { label, score, .. } = first;
+                    let LabelledSpan { label, score, .. } = first;
                     let name = &guardrail.name;
                     return Answer::blocked(format!("{name}: {label} ({score:.2})"));
                 }
@@ -117,9 +120,9 @@ impl Answer {
 }
 
 /// Puts the label's name in place of each part. Parts of several guardrails that overlap are one, with the first one's name.
-fn mask(text: &str, mut findings: Vec<Finding>) -> String {
+fn mask(text: &str, mut findings: Vec<LabelledSpan>) -> String {
     findings.sort_by_key(|finding| (finding.span.start, finding.span.end));
-    let mut parts: Vec<Finding> = Vec::new();
+    let mut parts: Vec<LabelledSpan> = Vec::new();
     for finding in findings {
         match parts.last_mut() {
             Some(last) if finding.span.start < last.span.end => {
@@ -130,7 +133,7 @@ fn mask(text: &str, mut findings: Vec<Finding>) -> String {
     }
     let mut masked = String::with_capacity(text.len());
     let (mut characters, mut at) = (text.chars(), 0);
-    for Finding { label, span, .. } in parts {
+    for LabelledSpan { label, span, .. } in parts {
         masked.extend(characters.by_ref().take(span.start - at));
         masked.push_str(&format!("<{label}>"));
         characters.by_ref().take(span.len()).for_each(drop);
@@ -146,10 +149,9 @@ mod tests {
 
     #[test]
     fn parts_are_masked_by_code_points_and_overlapping_ones_once() {
-        let finding = |label: &str, start: usize, end: usize| Finding {
+        let finding = |label: &str, start: usize, end: usize| LabelledSpan {
             label: label.into(),
             span: start..end,
-            text: String::new(),
             score: 1.0,
         };
         let text = "\u{1f600}Ada, a@b.c \u{e9}.";

@@ -17,7 +17,6 @@ use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::routing::{get, post};
-use bigbatch_engine::OperatingPoint;
 use serde::de::DeserializeOwned;
 
 use crate::app::App;
@@ -26,6 +25,7 @@ use crate::footprint;
 use crate::guardrail_options::{Action, Guardrail};
 use crate::memory::Charge;
 use crate::models::{ModelKind, Models};
+use crate::runtime::scan::labels_texts;
 use crate::terms::{HeadTerms, Terms};
 
 /// Checks that all guardrails can be asked.
@@ -52,9 +52,10 @@ pub fn check(guardrails: &[Guardrail], models: &Models) -> Result<(), String> {
             }
             _ => return wrong(format!("'{model}' is no classifier")),
         }
-        if matches!(served.engine.model().operating_point, Some(OperatingPoint::Grounded { .. })) {
+        if !labels_texts(served) {
             return wrong(format!(
-                "'{model}' reads an answer with its context, which gateways do not send"
+                "'{model}' labels neither texts nor parts of them by themselves: its scores are a regression, or those of \
+                 an answer with its context"
             ));
         }
         let known = scan::label_names(served);
@@ -99,14 +100,17 @@ pub(crate) fn routes(guardrails: &[Guardrail]) -> Router<Arc<App>> {
 pub(crate) const FMS_PATH: &str = fms::PATH;
 
 /// A request whose body was read.
-struct Received<T> {
+struct GuardrailCall<T> {
     body: T,
     charge: Arc<Charge>,
     terms: Terms,
 }
 
 /// Reads the body of a request. Fields that its type does not have are ignored: the dialects grow.
-async fn receive<T: DeserializeOwned>(app: &App, request: Request) -> Result<Received<T>, Refusal> {
+async fn receive<T: DeserializeOwned>(
+    app: &App,
+    request: Request,
+) -> Result<GuardrailCall<T>, Refusal> {
     let started = tokio::time::Instant::now();
     let (mut parts, body) = request.into_parts();
     let terms = HeadTerms::read(&parts, &app.keys)?;
@@ -118,5 +122,5 @@ async fn receive<T: DeserializeOwned>(app: &App, request: Request) -> Result<Rec
     let parse = || crate::wire::body::parse::<T>(&body);
     let (body, _) = app.offload.run(body.len(), parse).await?;
     let terms = terms.with_body(None, None, started, app.options.request_timeout);
-    Ok(Received { body, charge, terms })
+    Ok(GuardrailCall { body, charge, terms })
 }

@@ -10,11 +10,12 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::receive;
-use super::scan::{Finding, label_names, scan};
+use super::scan::{check_threshold, label_names, scan};
 use crate::app::App;
 use crate::error::Refusal;
 use crate::guardrail_options::Guardrail;
 use crate::models::ModelKind;
+use crate::runtime::scan::LabelledSpan;
 use crate::wire::Dialect;
 use crate::wire::fields::{NoEffect, NotSupported};
 
@@ -76,6 +77,11 @@ async fn find(app: &Arc<App>, request: Request) -> Result<Answer, Refusal> {
     let text = received.body.text.take().ok_or_else(|| missing("text"))?;
     received.body.language.take().ok_or_else(|| missing("language"))?;
     let guardrails = token_guardrails(app);
+    if guardrails.is_empty() {
+        return Err(Refusal::WrongKind(
+            "no guardrail of this server has a token classifier".into(),
+        ));
+    }
     let entities = received.body.entities.take().filter(|entities| !entities.is_empty());
     let known = entity_names(app, &guardrails);
     if let Some(unknown) = entities.iter().flatten().find(|entity| !known.contains(entity)) {
@@ -89,14 +95,12 @@ async fn find(app: &Arc<App>, request: Request) -> Result<Answer, Refusal> {
         Text::Many(texts) => (texts, false),
     };
     let threshold = received.body.score_threshold;
-    if threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
-        return Err(Refusal::Invalid("`score_threshold` must lie between 0 and 1".into()));
-    }
-    let found = scan(app, &guardrails, &texts, threshold, &received).await?;
+    check_threshold("score_threshold", threshold)?;
+    let found = scan(app, &guardrails, &texts, |own| threshold.unwrap_or(own), &received).await?;
     let mut all: Vec<Vec<Entity>> = texts.iter().map(|_| Vec::new()).collect();
     for findings in found {
         for (text, findings) in findings.into_iter().enumerate() {
-            let wanted = |finding: &Finding| {
+            let wanted = |finding: &LabelledSpan| {
                 entities.as_ref().is_none_or(|entities| entities.contains(&finding.label))
             };
             let findings = findings.unwrap_or_default().into_iter().filter(wanted);
@@ -113,8 +117,8 @@ async fn find(app: &Arc<App>, request: Request) -> Result<Answer, Refusal> {
     })
 }
 
-impl From<Finding> for Entity {
-    fn from(Finding { label, span, score, .. }: Finding) -> Entity {
+impl From<LabelledSpan> for Entity {
+    fn from(LabelledSpan { label, span, score }: LabelledSpan) -> Entity {
         let (start, end) = (span.start, span.end);
         Entity { entity_type: label, start, end, score, analysis_explanation: None }
     }

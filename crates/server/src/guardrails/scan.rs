@@ -1,27 +1,26 @@
 //! Judges texts by guardrails: what each found in each text.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use super::Received;
+use super::GuardrailCall;
 use crate::app::App;
 use crate::error::Refusal;
 use crate::guardrail_options::Guardrail;
 use crate::models::{ModelKind, ServedModel};
-use crate::runtime::scan::{Found, Scan, scan_all};
-
-/// What a guardrail found in a text.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Finding {
-    pub(super) label: String,
-    /// In characters: Unicode code points.
-    pub(super) span: Range<usize>,
-    pub(super) text: String,
-    pub(super) score: f32,
-}
+use crate::runtime::scan::{LabelledSpan, Scan, Scanned, scan_all};
 
 /// What one guardrail found, per text; `None` for a text that it could not judge, and that passes.
-pub(super) type Findings = Vec<Option<Vec<Finding>>>;
+pub(super) type Findings = Vec<Option<Vec<LabelledSpan>>>;
+
+/// Checks a threshold of a request.
+pub(super) fn check_threshold(name: &str, threshold: Option<f32>) -> Result<(), Refusal> {
+    match threshold {
+        Some(threshold) if !(0.0..=1.0).contains(&threshold) => {
+            Err(Refusal::Invalid(format!("`{name}` is {threshold}; it must lie between 0 and 1")))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Returns the names of a model's labels as guardrails name them.
 pub(super) fn label_names(served: &ServedModel) -> Vec<String> {
@@ -42,8 +41,7 @@ pub(super) fn label_names(served: &ServedModel) -> Vec<String> {
     names
 }
 
-/// Judges all texts by each of the guardrails, of which `threshold` replaces the own threshold. An empty text has nothing
-/// to find.
+/// Judges all texts by each of the guardrails, whose own thresholds `least` may change. An empty text has nothing to find.
 ///
 /// # Errors
 /// A guardrail that fails closed could not judge a text.
@@ -51,41 +49,38 @@ pub(super) async fn scan<T>(
     app: &Arc<App>,
     guardrails: &[&Guardrail],
     texts: &[String],
-    threshold: Option<f32>,
-    received: &Received<T>,
+    least: impl Fn(f32) -> f32,
+    received: &GuardrailCall<T>,
 ) -> Result<Vec<Findings>, Refusal> {
     let mut scans = Vec::new();
     for guardrail in guardrails {
         let served = app.models.named(&guardrail.model)?.clone();
         let (window, overlap) = guardrail.window(served.engine.max_tokens());
-        scans.push(Scan { served, texts: texts.to_vec(), window, overlap });
+        scans.push(Scan { served, window, overlap });
     }
-    let found = scan_all(app, scans, &received.charge, received.terms).await?;
-    let mut all = Vec::new();
-    for (guardrail, found) in guardrails.iter().zip(found) {
-        let least = threshold.unwrap_or(guardrail.threshold);
-        let findings = match found {
+    let found = scan_all(app, scans, texts, &received.charge, received.terms).await;
+    let of_guardrail = |(guardrail, found): (&&Guardrail, Result<Scanned, Refusal>)| {
+        let least = least(guardrail.threshold);
+        match found {
             Ok(found) => found.into_iter().map(|one| findings(guardrail, one, least)).collect(),
-            Err(_) if guardrail.fail_open => texts.iter().map(|_| Ok(None)).collect(),
-            Err(refusal) => return Err(refusal),
-        };
-        let findings: Result<Findings, Refusal> = findings;
-        all.push(findings?);
-    }
-    Ok(all)
+            Err(_) if guardrail.fail_open => Ok(texts.iter().map(|_| None).collect()),
+            Err(refusal) => Err(refusal),
+        }
+    };
+    guardrails.iter().zip(found).map(of_guardrail).collect()
 }
 
 fn findings(
     guardrail: &Guardrail,
-    found: Result<Vec<Found>, Refusal>,
+    found: Result<Vec<LabelledSpan>, Refusal>,
     least: f32,
-) -> Result<Option<Vec<Finding>>, Refusal> {
-    let found = match found {
-        Ok(found) => found,
-        Err(_) if guardrail.fail_open => return Ok(None),
-        Err(refusal) => return Err(refusal),
-    };
-    let counts = |found: &Found| found.score >= least && guardrail.counts(&found.label);
-    let finding = |Found { label, span, text, score }: Found| Finding { label, span, text, score };
-    Ok(Some(found.into_iter().filter(counts).map(finding).collect()))
+) -> Result<Option<Vec<LabelledSpan>>, Refusal> {
+    match found {
+        Ok(mut found) => {
+            found.retain(|one| one.score >= least && guardrail.counts(&one.label));
+            Ok(Some(found))
+        }
+        Err(_) if guardrail.fail_open => Ok(None),
+        Err(refusal) => Err(refusal),
+    }
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::error::Refusal;
+use crate::wire::fields::NoEffect;
 
 /// A field whose value is still as written; `None` if it is absent or null.
 pub(super) type Raw<'a> = Option<&'a RawValue>;
@@ -15,11 +16,14 @@ pub(super) type Raw<'a> = Option<&'a RawValue>;
 /// Returns a body as one JSON value.
 ///
 /// # Errors
-/// [`Refusal::Syntax`] if it is not UTF-8 or not JSON.
+/// [`Refusal::Syntax`] if it is not UTF-8, not JSON, or has a string that is not Unicode.
 pub(super) fn parse(body: &[u8]) -> Result<&RawValue, Refusal> {
     let text = std::str::from_utf8(body)
         .map_err(|error| Refusal::Syntax(format!("the body is not UTF-8: {error}")))?;
-    serde_json::from_str(text).map_err(|error| Refusal::Syntax(error.to_string()))
+    // A raw value is not looked at until its turn comes; what is no text refuses the whole body.
+    let syntax = |error: serde_json::Error| Refusal::Syntax(error.to_string());
+    serde_json::from_str::<NoEffect>(text).map_err(syntax)?;
+    serde_json::from_str(text).map_err(syntax)
 }
 
 /// Reads an object. `what` is its name in messages, such as `` `options` ``.
@@ -94,8 +98,9 @@ mod tests {
     #[test]
     fn lone_surrogates_are_refused_and_pairs_are_read() {
         let text = |json| field::<String>(read(json)?.input, "input");
-        assert!(text(r#"{"input": "\ud83d"}"#).is_err());
-        assert!(text(r#"{"input": "\ude00"}"#).is_err());
+        for lone in [r#"{"input": "\ud83d"}"#, r#"{"options": {"a": ["\ude00"]}}"#] {
+            assert!(matches!(parse(lone.as_bytes()), Err(Refusal::Syntax(_))), "{lone}");
+        }
         let pair = text(r#"{"input": "\ud83d\ude00"}"#).expect("it is a pair");
         assert_eq!(pair.as_deref(), Some("\u{1f600}"));
     }

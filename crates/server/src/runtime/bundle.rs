@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::body::{Raw, field, object};
-use super::surface::{Answer, Surface, SurfaceRequest, check_ready, deadline};
+use super::surface::{Answer, Surface, SurfaceRequest, deadline};
 use super::{classify, embeddings, rerank};
 use crate::app::App;
 use crate::error::Refusal;
@@ -49,7 +49,6 @@ struct TaskBody<'a> {
 /// A task of a bundle, and its request if it is one.
 pub(super) struct Task {
     pub(super) id: String,
-    pub(super) surface: Surface,
     pub(super) request: Result<SurfaceRequest, Refusal>,
 }
 
@@ -58,7 +57,6 @@ pub(super) struct Task {
 /// # Errors
 /// The bundle is malformed. What is wrong with a single task is in its place.
 pub(super) fn prepare(app: &App, body: &RawValue) -> Result<Vec<Task>, Refusal> {
-    check_ready(app)?;
     let body: Body<'_> = object(body, "the body")?;
     let options: Options = match body.options {
         Some(options) => object(options, "`options`")?,
@@ -84,7 +82,7 @@ pub(super) fn prepare(app: &App, body: &RawValue) -> Result<Vec<Task>, Refusal> 
     }
     let task = |(id, surface, body): (String, Surface, &RawValue)| {
         let request = prepare_one(app, surface, body);
-        Task { id, surface, request: request.map(|request| bound(request, limit)) }
+        Task { id, request: request.map(|request| with_deadline(request, limit)) }
     };
     Ok(bodies.into_iter().map(task).collect())
 }
@@ -131,7 +129,7 @@ pub(super) fn prepare_one(
 }
 
 /// Gives a task the deadline of its bundle, unless its own is earlier.
-fn bound(mut request: SurfaceRequest, limit: Option<Duration>) -> SurfaceRequest {
+fn with_deadline(mut request: SurfaceRequest, limit: Option<Duration>) -> SurfaceRequest {
     request.common.deadline = request.common.deadline.into_iter().chain(limit).min();
     request
 }
@@ -161,21 +159,15 @@ enum Outcome {
 }
 
 impl TaskResult {
-    pub(super) fn new(id: String, surface: Surface, result: Result<Answer, Refusal>) -> TaskResult {
-        match result {
-            Ok(answer) => {
-                let result = match surface {
-                    Surface::Classify => Outcome::Classify(answer),
-                    Surface::Embeddings => Outcome::Embeddings(answer),
-                    Surface::Rerank | Surface::Decisions => Outcome::Rerank(answer),
-                };
-                TaskResult { id, status: 200, result }
+    pub(super) fn new(id: String, result: Result<Answer, Refusal>) -> TaskResult {
+        let (status, result) = match result {
+            Ok(answer @ Answer::Classify(_)) => (200, Outcome::Classify(answer)),
+            Ok(answer @ Answer::Embeddings(_)) => (200, Outcome::Embeddings(answer)),
+            Ok(answer @ Answer::Rerank(_)) => (200, Outcome::Rerank(answer)),
+            Err(refusal) => {
+                (runtime::status(&refusal).as_u16(), Outcome::Error(runtime::error(&refusal)))
             }
-            Err(refusal) => TaskResult {
-                id,
-                status: runtime::status(&refusal).as_u16(),
-                result: Outcome::Error(runtime::error(&refusal)),
-            },
-        }
+        };
+        TaskResult { id, status, result }
     }
 }

@@ -10,12 +10,11 @@ use serde::Serialize;
 use super::API_VERSION;
 use super::bundle::TASKS_MAX;
 use super::head::{HEAD, Head, HeadKind};
-use super::health::{ModelHealth, model_health};
+use super::health::{ModelHealth, health_of_all};
 use super::reading::Overflow;
 use super::surface::{PROFILE, Surface};
 use crate::app::App;
 use crate::models::ServedModel;
-use crate::wire::Dialect;
 
 /// The name of this engine.
 pub(super) const ENGINE: &str = "bigbatch";
@@ -125,10 +124,9 @@ pub(super) struct Exit {
 }
 
 pub(super) async fn models(State(app): State<Arc<App>>) -> Json<ModelList> {
-    let mut data = Vec::new();
-    for served in app.models.iter() {
-        data.push(card(&app, served, model_health(&app, served).await));
-    }
+    let health = health_of_all(&app).await;
+    let data =
+        app.models.iter().zip(health).map(|(served, health)| card(&app, served, health)).collect();
     let limits = RequestLimits {
         max_bundle_tasks: TASKS_MAX,
         max_request_bytes: super::payload_limit_bytes(&app.options),
@@ -162,7 +160,7 @@ fn card(app: &App, served: &ServedModel, health: ModelHealth) -> Card {
         dtype: dtype(served),
         limits: InputLimits {
             max_input_tokens: served.engine.max_tokens(),
-            max_inputs: Dialect::Runtime.max_inputs(&app.options),
+            max_inputs: surface.unwrap_or(Surface::Classify).max_inputs(&app.options),
         },
         heads: head.into_iter().map(|head| head_card(served, head)).collect(),
         embedding: (surface == Some(Surface::Embeddings)).then(|| EmbeddingCard::of(served)),

@@ -11,7 +11,7 @@ use super::classify_input::read_inputs;
 use super::head::{HEAD, Head, HeadKind};
 use super::item::{InputUsage, Item};
 use super::reading::{Overflow, Reading};
-use super::run::{Answered, Outcome, Ran, Source};
+use super::run::{InputOutcome, InputRows, RequestRows, Source};
 use super::spans::{Span, TokenRow, entities, grounded_spans, token_rows};
 use super::surface::{
     Common, Meta, Question, Surface, SurfaceRequest, Usage, check_count, check_max_tokens, choose,
@@ -19,7 +19,6 @@ use super::surface::{
 use crate::app::App;
 use crate::error::Refusal;
 use crate::models::ServedModel;
-use crate::wire::Dialect;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,7 +86,7 @@ pub(super) fn prepare(app: &App, body: &RawValue) -> Result<SurfaceRequest, Refu
     }
     let input = body.input.ok_or_else(|| Refusal::Shape("`input` is missing".into()))?;
     let inputs = read_inputs(input, &head, &served)?;
-    check_count(inputs.len(), Dialect::Runtime.max_inputs(&app.options), "input")?;
+    check_count(inputs.len(), Surface::Classify.max_inputs(&app.options), "input")?;
     let task = task_of(&head);
     let (threshold, return_tokens) = (options.threshold, options.return_tokens.unwrap_or_default());
     let question = Question::Classify(ClassifyRequest { head, threshold, return_tokens });
@@ -137,7 +136,7 @@ fn reading(
             (overflow, _) => overflow,
         },
         Some("reject") => Overflow::Reject,
-        Some("truncate") => Overflow::cut(app),
+        Some("truncate") => Overflow::truncate_if_allowed(app),
         Some("window") if head.reduction().is_none() => {
             return Err(Refusal::Invalid(
                 "`options.overflow` is window, which a grounded head is not read in".into(),
@@ -229,15 +228,20 @@ enum Row {
 }
 
 impl ClassifyRequest {
-    /// Returns the request for all that a head says.
+    /// Returns a request for everything that a head marks.
     pub(super) fn new(head: Head) -> ClassifyRequest {
         ClassifyRequest { head, threshold: None, return_tokens: false }
     }
 
-    pub(super) fn answer(&self, served: &ServedModel, common: &Common, ran: Ran) -> ClassifyAnswer {
+    pub(super) fn answer(
+        &self,
+        served: &ServedModel,
+        common: &Common,
+        ran: RequestRows,
+    ) -> ClassifyAnswer {
         let meta = common.return_meta.then(|| Meta { head: Some(HEAD), ..Meta::of(served, &ran) });
         let mut input_tokens = 0;
-        let mut result = |(index, Outcome { tokens, result }): (usize, Outcome)| {
+        let mut result = |(index, InputOutcome { tokens, result }): (usize, InputOutcome)| {
             input_tokens += tokens;
             match result {
                 Ok(answered) => {
@@ -263,7 +267,7 @@ impl ClassifyRequest {
         }
     }
 
-    pub(super) fn find(&self, served: &ServedModel, answered: Answered) -> Finding {
+    pub(super) fn find(&self, served: &ServedModel, answered: InputRows) -> Finding {
         match self.head.kind {
             HeadKind::Token => self.find_spans(served, answered),
             HeadKind::Sequence => {
@@ -285,7 +289,7 @@ impl ClassifyRequest {
         }
     }
 
-    fn find_spans(&self, served: &ServedModel, answered: Answered) -> Finding {
+    fn find_spans(&self, served: &ServedModel, answered: InputRows) -> Finding {
         let model = served.engine.model();
         let labels = model.labels.len();
         let (text, spans, rows) = token_scores(answered, labels);
@@ -315,7 +319,7 @@ impl ClassifyRequest {
 }
 
 /// Returns each label's score in its order, and those of the windows if there are any: the score is then the maximum.
-fn reduce(answered: Answered, row: fn(Vec<f32>) -> Row) -> (Vec<f32>, Option<Vec<WindowRow>>) {
+fn reduce(answered: InputRows, row: fn(Vec<f32>) -> Row) -> (Vec<f32>, Option<Vec<WindowRow>>) {
     let scores: Vec<Vec<f32>> = answered.answers.into_iter().map(in_label_order).collect();
     let mut largest = scores.first().cloned().unwrap_or_default();
     for scores in &scores {
@@ -345,7 +349,7 @@ fn first_largest(scores: &[f32]) -> usize {
 /// Returns a text, the spans of its tokens without special ones, and their probabilities, [tokens, labels]. A token in
 /// several windows has the row of the one in which its shorter side is longest.
 fn token_scores(
-    answered: Answered,
+    answered: InputRows,
     labels: usize,
 ) -> (String, Vec<std::ops::Range<usize>>, Vec<f32>) {
     let mut rows_of = answered.answers.into_iter().map(|answer| match answer {

@@ -8,7 +8,7 @@ use super::body::{Raw, field, object};
 use super::cards::{EmbeddingCard, sha256};
 use super::item::{InputUsage, Item, ItemError};
 use super::reading::{Overflow, Reading};
-use super::run::{Outcome, Ran};
+use super::run::{InputOutcome, RequestRows};
 use super::surface::{
     Common, Meta, Question, Representation, Surface, SurfaceRequest, check_count, check_max_tokens,
     choose,
@@ -16,7 +16,6 @@ use super::surface::{
 use crate::app::App;
 use crate::error::Refusal;
 use crate::models::ServedModel;
-use crate::wire::Dialect;
 use crate::wire::fields::NoEffect;
 use crate::wire::openai::TokenUsage;
 use crate::wire::shared::{EncodingFormat, Numbers};
@@ -82,7 +81,7 @@ pub(super) fn prepare(app: &App, body: &RawValue) -> Result<SurfaceRequest, Refu
     let common = Common::new(options.deadline_ms, options.profile.as_deref(), options.return_meta)?;
     let overflow = match options.overflow.as_deref() {
         None | Some("reject") => Overflow::Reject,
-        Some("truncate") => Overflow::cut(app),
+        Some("truncate") => Overflow::truncate_if_allowed(app),
         Some(other) => {
             return Err(Refusal::Invalid(format!(
                 "`options.overflow` is '{other}'; it must be reject or truncate"
@@ -115,7 +114,7 @@ pub(super) fn prepare(app: &App, body: &RawValue) -> Result<SurfaceRequest, Refu
     let prompt = served.prompt(input_type.as_deref())?;
     let input = body.input.ok_or_else(|| Refusal::Shape("`input` is missing".into()))?;
     let inputs = read_inputs(input, prompt)?;
-    check_count(inputs.len(), Dialect::Runtime.max_inputs(&app.options), "input")?;
+    check_count(inputs.len(), Surface::Embeddings.max_inputs(&app.options), "input")?;
     let task = Task::Embed { pooling: None, normalize: false, dimensions: dimension, layer };
     let request = EmbeddingsRequest {
         layer: layer.or(card.layers.last().copied()).unwrap_or(0),
@@ -198,7 +197,7 @@ impl EmbeddingsRequest {
         &self,
         served: &ServedModel,
         common: &Common,
-        ran: Ran,
+        ran: RequestRows,
     ) -> EmbeddingsAnswer {
         let representation = Representation {
             model_sha256: sha256(served),
@@ -211,7 +210,8 @@ impl EmbeddingsRequest {
             false => Meta::of_vectors(representation),
         };
         let mut tokens = 0;
-        let mut result = |(index, Outcome { result, .. }): (usize, Outcome)| match result {
+        let mut result = |(index, InputOutcome { result, .. }): (usize, InputOutcome)| match result
+        {
             Ok(mut answered) => {
                 tokens += answered.usage.processed_tokens;
                 let vector = match answered.answers.pop() {

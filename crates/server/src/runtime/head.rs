@@ -1,4 +1,4 @@
-//! What a classifier reads and says: the head of a model as its card describes it.
+//! The head of a classifier as its card describes it: the inputs that it reads, the form of its answers, its thresholds.
 
 use bigbatch_engine::{OperatingPoint, Scoring};
 use serde::Serialize;
@@ -21,7 +21,7 @@ pub(super) enum HeadKind {
     Token,
 }
 
-/// A head.
+/// The head of one model, with the settings that its package brings.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Head {
     pub(super) kind: HeadKind,

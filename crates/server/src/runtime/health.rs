@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -9,6 +10,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::API_VERSION;
 use crate::app::App;
@@ -47,22 +50,49 @@ impl ModelHealth {
     }
 }
 
-/// Returns whether a model takes requests.
-pub(super) async fn model_health(app: &App, served: &ServedModel) -> ModelHealth {
+/// Time for a check. A router gives `/health` and `/v1/models` 2 s together.
+const CHECK_TIME: Duration = Duration::from_secs(1);
+
+/// Returns which models take requests, in their order. They are checked at the same time: one that hangs delays the
+/// others by no more than [`CHECK_TIME`].
+pub(super) async fn health_of_all(app: &Arc<App>) -> Vec<ModelHealth> {
+    let unknown = || ModelHealth::degraded("the check of its device failed".into());
+    let mut all: Vec<ModelHealth> = app.models.iter().map(|_| unknown()).collect();
+    let mut checks = JoinSet::new();
+    for index in 0..all.len() {
+        let app = app.clone();
+        checks.spawn(async move {
+            match app.models.iter().nth(index) {
+                Some(served) => Some((index, model_health(&app, served).await)),
+                None => None,
+            }
+        });
+    }
+    while let Some(done) = checks.join_next().await {
+        if let Ok(Some((index, health))) = done {
+            all[index] = health;
+        }
+    }
+    all
+}
+
+async fn model_health(app: &App, served: &ServedModel) -> ModelHealth {
     if let Phase::Draining | Phase::Closing = app.life.phase() {
         return ModelHealth::degraded("the server is stopping".into());
     }
-    match check(&served.engine, &app.options).await {
-        Ok(()) => ModelHealth { status: READY, reason: None },
-        Err(reason) => ModelHealth::degraded(reason),
+    match timeout(CHECK_TIME, check(&served.engine, &app.options)).await {
+        Ok(Ok(())) => ModelHealth { status: READY, reason: None },
+        Ok(Err(reason)) => ModelHealth::degraded(reason),
+        Err(_) => {
+            let seconds = CHECK_TIME.as_secs();
+            ModelHealth::degraded(format!("the idle device did not answer within {seconds} s"))
+        }
     }
 }
 
 pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
-    let mut models = BTreeMap::new();
-    for served in app.models.iter() {
-        models.insert(served.name.clone(), model_health(&app, served).await);
-    }
+    let names = app.models.iter().map(|served| served.name.clone());
+    let models: BTreeMap<String, ModelHealth> = names.zip(health_of_all(&app).await).collect();
     let first = models.iter().find(|(_, health)| !health.is_ready());
     let reason = first.map(|(name, health)| {
         format!("{name}: {}", health.reason.as_deref().unwrap_or(health.status))

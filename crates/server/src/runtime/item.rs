@@ -1,4 +1,4 @@
-//! What all surfaces say about one input: how much of it was read, or why it has no answer.
+//! The parts of a result that all surfaces share: how much of an input was read, or why it has no answer.
 
 use bigbatch_engine::RequestError;
 use serde::Serialize;

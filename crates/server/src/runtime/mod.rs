@@ -39,9 +39,9 @@ use axum::{Extension, Router};
 use serde::Serialize;
 
 use self::bundle::{BundleAnswer, Task, TaskResult, prepare_one};
-use self::run::run_all;
+use self::run::{RequestRows, run_all};
 use self::surface::{Surface, SurfaceRequest};
-use self::timing::{Phases, Received, add_timing};
+use self::timing::{Phases, ReceivedAt, add_timing};
 use crate::answer::JsonBody;
 use crate::app::App;
 use crate::error::Refusal;
@@ -119,7 +119,9 @@ fn refuse_while_loading(path: &str) -> Response {
 
 fn refuse_while_full(path: &str, cut: Cut) -> Option<Response> {
     let is_open = [HEALTH, LIVE, METRICS].contains(&path);
-    (!is_open).then(|| Dialect::Runtime.render(&no_connection(cut)))
+    // Not 503, for which a router would leave the whole server alone.
+    let overloaded = || Refusal::Overloaded { message: no_connection(cut).to_string(), wait: None };
+    (!is_open).then(|| Dialect::Runtime.render(&overloaded()))
 }
 
 fn refuse(uri: &Uri, refusal: fn(String) -> Refusal) -> Response {
@@ -134,13 +136,16 @@ async fn openapi() -> Response {
 /// An exchange whose body was read.
 struct Exchange {
     app: Arc<App>,
-    body: Bytes,
     charge: Arc<Charge>,
     terms: HeadTerms,
     received: Instant,
 }
 
-async fn receive(app: Arc<App>, received: Received, request: Request) -> Result<Exchange, Refusal> {
+async fn receive(
+    app: Arc<App>,
+    received: ReceivedAt,
+    request: Request,
+) -> Result<(Exchange, Bytes), Refusal> {
     let (mut parts, body) = request.into_parts();
     let terms = HeadTerms::read(&parts, &app.keys)?;
     // The middleware has bounded the body.
@@ -148,91 +153,102 @@ async fn receive(app: Arc<App>, received: Received, request: Request) -> Result<
     let body = body.map_err(|error| Refusal::Syntax(error.to_string()))?;
     let charge = parts.extensions.remove::<Arc<Charge>>().unwrap_or_else(|| app.memory.charge());
     charge.set(footprint::of_parsing(&body))?;
-    Ok(Exchange { app, body, charge, terms, received: received.0 })
+    Ok((Exchange { app, charge, terms, received: received.0 }, body))
 }
 
 async fn answer_surface(
     app: Arc<App>,
     surface: Surface,
-    Extension(received): Extension<Received>,
+    Extension(received): Extension<ReceivedAt>,
     request: Request,
 ) -> Response {
     let answer = async {
-        let exchange = receive(app, received, request).await?;
-        let (app, body) = (&exchange.app, &exchange.body);
-        let prepare = || prepare_one(app, surface, body::parse(body)?);
-        let prepared = app.offload.run(body.len(), prepare).await?;
-        let parsed = Instant::now();
-        let (mut ran, phases) = exchange.run(vec![prepared], parsed).await?;
-        let Some(answer) = ran.pop() else {
-            return Err(Refusal::Unavailable("the server is stopping".into()));
-        };
-        exchange.respond(answer?, phases).await
+        let (exchange, body) = receive(app, received, request).await?;
+        let prepare = || prepare_one(&exchange.app, surface, body::parse(&body)?);
+        let prepared = exchange.app.offload.run(body.len(), prepare).await?;
+        drop(body);
+        let Run { mut answers, phases, charges } = exchange.run(vec![prepared]).await?;
+        let answer = answers.pop().unwrap_or_else(|| Err(no_rows()));
+        exchange.respond(answer?, phases, charges).await
     };
     answer.await.unwrap_or_else(|refusal| Dialect::Runtime.render(&refusal))
 }
 
 async fn answer_bundle(
     State(app): State<Arc<App>>,
-    Extension(received): Extension<Received>,
+    Extension(received): Extension<ReceivedAt>,
     request: Request,
 ) -> Response {
     let answer = async {
-        let exchange = receive(app, received, request).await?;
-        let (app, body) = (&exchange.app, &exchange.body);
-        let prepare = || bundle::prepare(app, body::parse(body)?);
-        let tasks = app.offload.run(body.len(), prepare).await?;
-        let parsed = Instant::now();
+        let (exchange, body) = receive(app, received, request).await?;
+        let prepare = || bundle::prepare(&exchange.app, body::parse(&body)?);
+        let tasks = exchange.app.offload.run(body.len(), prepare).await?;
+        drop(body);
         let (mut requests, mut refused) = (Vec::new(), Vec::new());
-        for Task { id, surface, request } in tasks {
-            match request {
-                Ok(request) => {
-                    requests.push(request);
-                    refused.push((id, surface, None));
-                }
-                Err(refusal) => refused.push((id, surface, Some(refusal))),
-            }
+        for Task { id, request } in tasks {
+            refused.push((id, request.map(|request| requests.push(request)).err()));
         }
-        let (ran, phases) = exchange.run(requests, parsed).await?;
-        let mut ran = ran.into_iter();
-        let results = refused.into_iter().filter_map(|(id, surface, refusal)| {
-            let result = match refusal {
+        let Run { answers, phases, charges } = exchange.run(requests).await?;
+        let mut answers = answers.into_iter();
+        let mut result = |(id, refusal): (String, Option<Refusal>)| {
+            let answer = match refusal {
                 Some(refusal) => Err(refusal),
-                None => ran.next()?,
+                None => answers.next().unwrap_or_else(|| Err(no_rows())),
             };
-            Some(TaskResult::new(id, surface, result))
-        });
-        let answer = BundleAnswer { results: results.collect() };
-        exchange.respond(answer, phases).await
+            TaskResult::new(id, answer)
+        };
+        let answer = BundleAnswer { results: refused.into_iter().map(&mut result).collect() };
+        exchange.respond(answer, phases, charges).await
     };
     answer.await.unwrap_or_else(|refusal| Dialect::Runtime.render(&refusal))
 }
 
+/// Returns the refusal of a request that was lost in the server.
+fn no_rows() -> Refusal {
+    Refusal::Backend("the request failed in the server; its log has the reason".into())
+}
+
+/// What the requests of an exchange gave.
+struct Run {
+    answers: Vec<Result<surface::Answer, Refusal>>,
+    phases: Phases,
+    /// For what the answers hold beyond the charge of the exchange.
+    charges: Vec<Arc<Charge>>,
+}
+
 impl Exchange {
     /// Runs requests and makes their answers.
-    async fn run(
-        &self,
-        mut requests: Vec<SurfaceRequest>,
-        parsed: Instant,
-    ) -> Result<(Vec<Result<surface::Answer, Refusal>>, Phases), Refusal> {
+    async fn run(&self, mut requests: Vec<SurfaceRequest>) -> Result<Run, Refusal> {
+        let parse = self.received.elapsed();
         let limit = self.app.options.request_timeout;
         let received = tokio::time::Instant::from_std(self.received);
         let terms = |request: &SurfaceRequest| {
             self.terms.with_body(request.common.deadline, None, received, limit)
         };
-        let (ran, phases) = run_all(&self.app, &mut requests, &self.charge, terms).await?;
+        let (rows, phases) = run_all(&self.app, &mut requests, &self.charge, terms).await;
         let started = Instant::now();
-        let answers = requests.into_iter().zip(ran);
-        let answers = answers.map(|(request, ran)| Ok(request.answer(ran?))).collect();
-        let (parse, post) = (parsed - self.received, started.elapsed());
-        Ok((answers, Phases { parse, post, ..phases }))
+        let mut charges = Vec::new();
+        let mut answer = |(request, rows): (SurfaceRequest, Result<RequestRows, Refusal>)| {
+            let mut rows = rows?;
+            charges.extend(rows.charge.take());
+            Ok(request.answer(rows))
+        };
+        let work = || requests.into_iter().zip(rows).map(&mut answer).collect();
+        let answers = self.app.offload.run(self.charge.bytes(), work).await;
+        Ok(Run { answers, phases: Phases { parse, post: started.elapsed(), ..phases }, charges })
     }
 
     /// Writes an answer. The charge of the request becomes the bytes of the answer.
-    async fn respond(self, answer: impl Serialize, phases: Phases) -> Result<Response, Refusal> {
+    async fn respond(
+        self,
+        answer: impl Serialize,
+        phases: Phases,
+        charges: Vec<Arc<Charge>>,
+    ) -> Result<Response, Refusal> {
         let started = Instant::now();
         let write = || JsonBody::write(&answer, self.charge.clone());
         let body = self.app.offload.run(self.charge.bytes(), write).await?;
+        drop((answer, charges));
         let mut response = Response::new(Body::new(body));
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(CONTENT_TYPE, json);

@@ -28,8 +28,8 @@ pub(super) enum Overflow {
 }
 
 impl Overflow {
-    /// Returns what happens to inputs that a request allows to be cut.
-    pub(super) fn cut(app: &App) -> Overflow {
+    /// Returns [`Overflow::Truncate`], or [`Overflow::Reject`] where `--require-full-input` says so.
+    pub(super) fn truncate_if_allowed(app: &App) -> Overflow {
         if app.options.require_full_input { Overflow::Reject } else { Overflow::Truncate }
     }
 }
@@ -75,29 +75,29 @@ pub(super) enum Pass {
 
 /// Why an input is not read, and its tokens as far as they are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Unread {
+pub(super) struct InputRefusal {
     pub(super) error: ItemError,
     pub(super) tokens: usize,
 }
 
-impl From<RequestError> for Unread {
-    fn from(error: RequestError) -> Unread {
+impl From<RequestError> for InputRefusal {
+    fn from(error: RequestError) -> InputRefusal {
         let tokens = match error {
             RequestError::TooLong { tokens, .. } => tokens,
             _ => 0,
         };
-        Unread { error: ItemError::of(&error).unwrap_or(ItemError::InvalidInput), tokens }
+        InputRefusal { error: ItemError::of(&error).unwrap_or(ItemError::InvalidInput), tokens }
     }
 }
 
-type Tokenized = Arc<OnceLock<Result<Arc<Tokens>, RequestError>>>;
+type TokensCell = Arc<OnceLock<Result<Arc<Tokens>, RequestError>>>;
 
 /// The tokens of texts without special ones, by the fingerprint of the tokenizer and the text.
 #[derive(Debug, Default)]
-pub(super) struct TextCache(Mutex<HashMap<(u64, Arc<str>), Tokenized>>);
+pub(super) struct TextCache(Mutex<HashMap<(u64, Arc<str>), TokensCell>>);
 
 impl TextCache {
-    /// Returns the tokens of a text, which the first who asks computes. An empty text has none.
+    /// Returns the tokens of a text, computed at the first call. An empty text has none.
     fn tokens(&self, engine: &Engine, text: &Arc<str>) -> Result<Arc<Tokens>, RequestError> {
         let tokenizer = &engine.model().tokenizer;
         let key = (tokenizer.fingerprint(), text.clone());
@@ -119,13 +119,13 @@ impl TextCache {
 /// Reads one input for an engine.
 ///
 /// # Errors
-/// [`Unread`] if the input is not to be tokenized or exceeds its budget.
+/// [`InputRefusal`] if the input is not to be tokenized or exceeds its budget.
 pub(super) fn read(
     engine: &Engine,
     input: Input,
     reading: Reading,
     cache: &TextCache,
-) -> Result<ReadInput, Unread> {
+) -> Result<ReadInput, InputRefusal> {
     match input {
         Input::Text(text) => read_text(engine, text.into(), reading, cache),
         Input::Prompted(prompt, text) => {
@@ -148,7 +148,7 @@ fn read_text(
     text: Arc<str>,
     reading: Reading,
     cache: &TextCache,
-) -> Result<ReadInput, Unread> {
+) -> Result<ReadInput, InputRefusal> {
     let (tokenizer, max_tokens) = (&engine.model().tokenizer, reading.max_tokens);
     let bare = cache.tokens(engine, &text)?;
     let frame = tokenizer.frame_tokens();
@@ -156,7 +156,7 @@ fn read_text(
     let usage = InputUsage::whole(tokens);
     if let Overflow::Window { tokens: size, overlap } = reading.overflow {
         if tokens > max_tokens {
-            return Err(Unread { error: ItemError::ScanBudgetExceeded, tokens });
+            return Err(InputRefusal { error: ItemError::ScanBudgetExceeded, tokens });
         }
         let chunking = Chunking { size: Some(size), overlap, merge: Merge::Max };
         let bare = Tokens::clone(&bare);
@@ -167,7 +167,7 @@ fn read_text(
             chunking,
             engine.max_tokens(),
         );
-        let chunks = chunks.map_err(|error| Unread { tokens, ..error.into() })?;
+        let chunks = chunks.map_err(|error| InputRefusal { tokens, ..error.into() })?;
         let usage = InputUsage { windows: chunks.count(), ..usage };
         return Ok(ReadInput { usage, pass: Pass::Windows(chunks) });
     }
@@ -175,7 +175,7 @@ fn read_text(
         let whole = tokenizer.wrap(&bare, 0..bare.ids.len());
         return Ok(ReadInput { usage, pass: Pass::Whole(text, whole) });
     }
-    let too_long = Unread { error: ItemError::MaxLengthExceeded, tokens };
+    let too_long = InputRefusal { error: ItemError::MaxLengthExceeded, tokens };
     if reading.overflow == Overflow::Reject || max_tokens < frame {
         return Err(too_long);
     }
@@ -211,12 +211,16 @@ fn cut_text(
 
 /// Reads two texts together: a pair, of which truncation cuts the longer text, or a text after its context, of which it
 /// cuts the context.
-fn read_pair(tokenizer: &Tokenizer, pair: &Input, reading: Reading) -> Result<ReadInput, Unread> {
+fn read_pair(
+    tokenizer: &Tokenizer,
+    pair: &Input,
+    reading: Reading,
+) -> Result<ReadInput, InputRefusal> {
     let read = match reading.overflow {
         // What is left to refuse is a text that does not fit after an empty context.
         Overflow::Truncate => tokenizer
             .encode(pair, reading.max_tokens, Truncate::Right)
-            .map_err(|_| Unread { error: ItemError::MaxLengthExceeded, tokens: 0 })?,
+            .map_err(|_| InputRefusal { error: ItemError::MaxLengthExceeded, tokens: 0 })?,
         _ => tokenizer.encode(pair, reading.max_tokens, Truncate::No)?,
     };
     let (tokens, processed_tokens) = (read.given(), read.ids.len());

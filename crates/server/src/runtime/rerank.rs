@@ -10,17 +10,13 @@ use super::body::{Raw, field, object};
 use super::cards::RerankCard;
 use super::item::{InputUsage, Item, ItemError};
 use super::reading::{Overflow, Reading};
-use super::run::{Outcome, Ran};
+use super::run::{InputOutcome, RequestRows};
 use super::surface::{
     Common, Meta, Question, Surface, SurfaceRequest, Usage, check_count, check_max_tokens, choose,
 };
 use crate::app::App;
 use crate::error::Refusal;
 use crate::models::ServedModel;
-use crate::wire::Dialect;
-
-/// Most documents of a request, as in the contract. `--max-client-batch-size` may lower it.
-const DOCUMENTS_MAX: usize = 1024;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,8 +91,7 @@ pub(super) fn prepare(app: &App, body: &RawValue) -> Result<SurfaceRequest, Refu
     let query = query.ok_or_else(|| Refusal::Empty("`query` is missing or blank".into()))?;
     let query: Arc<str> = prompted(served.prompt(None)?, query).into();
     let documents: Vec<String> = field(body.documents, "documents")?.unwrap_or_default();
-    let limit = DOCUMENTS_MAX.min(Dialect::Runtime.max_inputs(&app.options));
-    check_count(documents.len(), limit, "documents")?;
+    check_count(documents.len(), Surface::Rerank.max_inputs(&app.options), "documents")?;
     let repeats = field::<bool>(body.return_documents, "return_documents")?.unwrap_or_default();
     let repeated = repeats.then(|| documents.clone());
     let pair = |document: String| match document.trim().is_empty() {
@@ -138,11 +133,11 @@ impl RerankRequest {
         mut self,
         served: &ServedModel,
         common: &Common,
-        ran: Ran,
+        ran: RequestRows,
     ) -> RerankAnswer {
         let meta = common.return_meta.then(|| Meta::of(served, &ran));
         let (mut ranked, mut failed, mut input_tokens) = (Vec::new(), Vec::new(), 0);
-        for (index, Outcome { result, .. }) in ran.outcomes.into_iter().enumerate() {
+        for (index, InputOutcome { result, .. }) in ran.outcomes.into_iter().enumerate() {
             match result {
                 Ok(answered) => {
                     input_tokens += answered.usage.tokens;

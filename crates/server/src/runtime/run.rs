@@ -3,14 +3,17 @@
 //!
 //! What the surfaces ask for is a [`SurfaceRequest`], and what they make of the rows is theirs.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bigbatch_engine::{Answer, Chunks, Input, RequestError, Response, Task, Tokens, Truncate};
+use bigbatch_engine::{
+    Answer, Chunks, Input, InputLength, RequestError, Response, Task, Tokens, Truncate,
+};
 use tokio::task::JoinSet;
 
 use super::item::{InputUsage, ItemError};
-use super::reading::{Pass, ReadInput, Reading, TextCache, Unread, read};
+use super::reading::{InputRefusal, Pass, ReadInput, Reading, TextCache, read};
 use super::surface::SurfaceRequest;
 use super::timing::Phases;
 use crate::admission::Grant;
@@ -22,18 +25,15 @@ use crate::memory::Charge;
 use crate::models::ServedModel;
 use crate::terms::Terms;
 
-/// Bytes of text per thread that tokenizes: less is not worth another one.
-const BYTES_PER_THREAD: usize = 64 << 10;
-
 /// What became of one input.
-pub(super) struct Outcome {
+pub(super) struct InputOutcome {
     /// Tokens of the input as far as they are known.
     pub(super) tokens: usize,
-    pub(super) result: Result<Answered, ItemError>,
+    pub(super) result: Result<InputRows, ItemError>,
 }
 
 /// The answers to one input.
-pub(super) struct Answered {
+pub(super) struct InputRows {
     pub(super) usage: InputUsage,
     /// One, or one per window.
     pub(super) answers: Vec<Answer>,
@@ -47,40 +47,36 @@ pub(super) enum Source {
 }
 
 /// The outcome of one request, and its times.
-pub(super) struct Ran {
-    pub(super) outcomes: Vec<Outcome>,
+pub(super) struct RequestRows {
+    pub(super) outcomes: Vec<InputOutcome>,
     /// The longest wait of an input.
     pub(super) queue: Duration,
     /// The longest forward pass.
     pub(super) forward: Duration,
+    /// For the rows of windows, until the answer is written.
+    pub(super) charge: Option<Arc<Charge>>,
 }
 
 /// Runs requests that share a charge. Returns a result per request, and the times of all together.
-///
-/// # Errors
-/// [`Refusal::NeedsMemory`] and [`Refusal::Overloaded`] if the host's memory does not hold all of them.
 pub(super) async fn run_all(
     app: &Arc<App>,
     requests: &mut [SurfaceRequest],
     charge: &Arc<Charge>,
     terms: impl Fn(&SurfaceRequest) -> Terms,
-) -> Result<(Vec<Result<Ran, Refusal>>, Phases), Refusal> {
+) -> (Vec<Result<RequestRows, Refusal>>, Phases) {
     let started = Instant::now();
-    app.charge_footprint(charge, requests.iter().map(footprint).sum())?;
+    let mut results = charge_each(app, requests, charge);
     let mut running = JoinSet::new();
+    let mut indices = HashMap::new();
     let cache = Arc::new(TextCache::default());
-    let mut results = Vec::new();
     for (index, request) in requests.iter_mut().enumerate() {
-        results.push(Ok(Ran::without_time(request.inputs.len())));
+        if results[index].is_err() {
+            continue;
+        }
         let terms = terms(request);
         let lengths = request.inputs.iter().flatten().map(Input::length);
-        let grant = match app.admit(
-            &request.served,
-            lengths,
-            request.reading.overlong(),
-            &request.task,
-            &terms,
-        ) {
+        let overlong = request.reading.overlong();
+        let grant = match app.admit(&request.served, lengths, overlong, &request.task, &terms) {
             Ok(grant) => grant,
             // None of its inputs would be answered in time.
             Err(Refusal::DeadlineTooShort { .. }) => continue,
@@ -99,45 +95,71 @@ pub(super) async fn run_all(
             charge: charge.clone(),
             terms,
         };
-        running.spawn(job.run(index, grant, cache.clone()));
+        indices.insert(running.spawn(job.run(grant, cache.clone())).id(), index);
     }
     let mut phases = Phases::default();
-    while let Some(done) = running.join_next().await {
-        let Ok((index, tokenized, ran)) = done else {
-            return Err(Refusal::Unavailable("the server is stopping".into()));
+    while let Some(done) = running.join_next_with_id().await {
+        let (id, result) = match done {
+            Ok((id, (tokenized, result))) => {
+                phases.tokenize = phases.tokenize.max(tokenized);
+                (id, result)
+            }
+            // It panicked, which the log has. The others go on.
+            Err(error) => (error.id(), Err(super::no_rows())),
         };
-        phases.tokenize = phases.tokenize.max(tokenized);
-        if let Ok(ran) = &ran {
-            phases.forward = phases.forward.max(ran.forward);
+        if let Ok(rows) = &result {
+            phases.forward = phases.forward.max(rows.forward);
         }
-        results[index] = ran;
+        if let Some(&index) = indices.get(&id) {
+            results[index] = result;
+        }
     }
     phases.queue = started.elapsed().saturating_sub(phases.tokenize + phases.forward);
-    Ok((results, phases))
+    (results, phases)
 }
 
-impl Ran {
+/// Charges what each request could hold, in their order, and refuses those for which there is no memory. Those that are
+/// charged have rows of inputs that were not answered in time, until they are run.
+fn charge_each(
+    app: &App,
+    requests: &[SurfaceRequest],
+    charge: &Charge,
+) -> Vec<Result<RequestRows, Refusal>> {
+    let mut held = Footprint::default();
+    let mut one = |request: &SurfaceRequest| {
+        let sum = [held, footprint(request)].into_iter().sum();
+        app.charge_footprint(charge, sum)?;
+        held = sum;
+        Ok(RequestRows::without_time(&request.inputs))
+    };
+    requests.iter().map(&mut one).collect()
+}
+
+impl RequestRows {
+    fn new(outcomes: Vec<InputOutcome>) -> RequestRows {
+        RequestRows { outcomes, queue: Duration::ZERO, forward: Duration::ZERO, charge: None }
+    }
+
     /// Returns the outcome of a request whose inputs could not be answered in time.
-    fn without_time(inputs: usize) -> Ran {
-        let outcome = || Outcome { tokens: 0, result: Err(ItemError::DeadlineExceeded) };
-        let outcomes = (0..inputs).map(|_| outcome()).collect();
-        Ran { outcomes, queue: Duration::ZERO, forward: Duration::ZERO }
+    fn without_time(inputs: &[Result<Input, ItemError>]) -> RequestRows {
+        let outcome = |input: &Result<Input, ItemError>| {
+            let error = input.as_ref().err().copied().unwrap_or(ItemError::DeadlineExceeded);
+            InputOutcome { tokens: 0, result: Err(error) }
+        };
+        RequestRows::new(inputs.iter().map(outcome).collect())
     }
 }
 
 /// Returns what a request could hold: its texts, their tokens and its answer.
 fn footprint(request: &SurfaceRequest) -> Footprint {
     let model = request.served.engine.model();
-    let windows = matches!(request.reading.overlong(), bigbatch_engine::Overlong::Chunk(_));
-    let max_tokens = (!windows).then_some(request.reading.max_tokens);
     let of_input = |input: &Input| {
+        let max_tokens = Some(request.reading.max_tokens);
         let mut footprint = Footprint::of_input(model, &request.task, input, max_tokens);
         // The whole text is tokenized, whatever is read of it.
-        let bytes = match input.length() {
-            bigbatch_engine::InputLength::Bytes(bytes) => bytes,
-            bigbatch_engine::InputLength::Tokens(_) => 0,
-        };
-        footprint.inputs_bytes += footprint::of_tokenizing(bytes);
+        if let InputLength::Bytes(bytes) = input.length() {
+            footprint.inputs_bytes += footprint::of_tokenizing(bytes);
+        }
         footprint
     };
     request.inputs.iter().flatten().map(of_input).sum()
@@ -157,71 +179,34 @@ struct RequestJob {
 }
 
 impl RequestJob {
-    /// Returns `index`, the time to tokenize all inputs, and the outcome.
+    /// Returns the time to tokenize all inputs, and the outcome.
     async fn run(
         mut self,
-        index: usize,
         grant: Grant,
         cache: Arc<TextCache>,
-    ) -> (usize, Duration, Result<Ran, Refusal>) {
+    ) -> (Duration, Result<RequestRows, Refusal>) {
         let started = Instant::now();
         let inputs = std::mem::take(&mut self.inputs);
-        let read = self.read_all(inputs, &cache).await;
+        let (served, reading) = (self.served.clone(), self.reading);
+        let one = move |input: Result<Input, ItemError>| {
+            let input = input.map_err(|error| InputRefusal { error, tokens: 0 })?;
+            read(&served.engine, input, reading, &cache)
+        };
+        let work = move || inputs.into_iter().map(one).collect::<Vec<_>>();
+        let read = self.app.tokenizer_pool.run(&self.charge, work).await;
         let tokenized = started.elapsed();
-        let ran = match read {
+        let rows = match read {
             Ok(read) => self.run_read(read, grant).await,
             Err(refusal) => Err(refusal),
         };
-        (index, tokenized, ran)
-    }
-
-    /// Reads all inputs, on several threads if they are many.
-    async fn read_all(
-        &self,
-        inputs: Vec<Result<Input, ItemError>>,
-        cache: &Arc<TextCache>,
-    ) -> Result<Vec<Result<ReadInput, Unread>>, Refusal> {
-        let bytes = |input: &Result<Input, ItemError>| match input.as_ref().map(Input::length) {
-            Ok(bigbatch_engine::InputLength::Bytes(bytes)) => bytes,
-            _ => 0,
-        };
-        let total: usize = inputs.iter().map(bytes).sum();
-        let threads = self.served.engine.tokenizer_threads();
-        let parts = total.div_ceil(BYTES_PER_THREAD).clamp(1, threads.max(1));
-        let per_part = inputs.len().div_ceil(parts).max(1);
-        let mut running = JoinSet::new();
-        let mut inputs = inputs.into_iter();
-        let mut part = 0;
-        while inputs.len() > 0 {
-            let own: Vec<_> = inputs.by_ref().take(per_part).collect();
-            let (app, served, cache) = (self.app.clone(), self.served.clone(), cache.clone());
-            let (charge, reading) = (self.charge.clone(), self.reading);
-            running.spawn(async move {
-                let one = move |input: Result<Input, ItemError>| {
-                    let input = input.map_err(|error| Unread { error, tokens: 0 })?;
-                    read(&served.engine, input, reading, &cache)
-                };
-                let work = move || own.into_iter().map(one).collect::<Vec<_>>();
-                (part, app.tokenizer_pool.run(&charge, work).await)
-            });
-            part += 1;
-        }
-        let mut parts = Vec::new();
-        while let Some(done) = running.join_next().await {
-            let Ok((part, read)) = done else {
-                return Err(Refusal::Unavailable("the server is stopping".into()));
-            };
-            parts.push((part, read?));
-        }
-        parts.sort_by_key(|(part, _)| *part);
-        Ok(parts.into_iter().flat_map(|(_, read)| read).collect())
+        (tokenized, rows)
     }
 
     async fn run_read(
         self,
-        read: Vec<Result<ReadInput, Unread>>,
+        read: Vec<Result<ReadInput, InputRefusal>>,
         grant: Grant,
-    ) -> Result<Ran, Refusal> {
+    ) -> Result<RequestRows, Refusal> {
         let charge = self.charge_windows(&read)?;
         let mut inputs = Vec::new();
         let mut sources = Vec::new();
@@ -242,25 +227,28 @@ impl RequestJob {
         };
         let results = self.app.submit_all(&self.served, grant, job, Truncate::No).await;
         let mut results = results.map_err(|failure| failure.refusal)?.into_iter();
-        let mut ran = Ran::without_time(0);
+        let mut rows = RequestRows::new(Vec::new());
+        rows.charge = Some(charge);
         for source in sources {
             let outcome = match source {
                 Ok((usage, count, source)) => {
                     let own = results.by_ref().take(count).collect();
-                    let result = ran.answered(own, usage, source)?;
-                    Outcome { tokens: usage.tokens, result }
+                    let result = rows.answered(own, usage, source)?;
+                    InputOutcome { tokens: usage.tokens, result }
                 }
-                Err(Unread { error, tokens }) => Outcome { tokens, result: Err(error) },
+                Err(InputRefusal { error, tokens }) => InputOutcome { tokens, result: Err(error) },
             };
-            ran.outcomes.push(outcome);
+            rows.outcomes.push(outcome);
         }
-        drop(charge);
-        Ok(ran)
+        Ok(rows)
     }
 
     /// Charges what windows share, which is held once per window, until the answers are there.
-    fn charge_windows(&self, read: &[Result<ReadInput, Unread>]) -> Result<Arc<Charge>, Refusal> {
-        let windows = |read: &Result<ReadInput, Unread>| match read {
+    fn charge_windows(
+        &self,
+        read: &[Result<ReadInput, InputRefusal>],
+    ) -> Result<Arc<Charge>, Refusal> {
+        let windows = |read: &Result<ReadInput, InputRefusal>| match read {
             Ok(ReadInput { pass: Pass::Windows(chunks), .. }) => {
                 Footprint::of_windows(self.served.engine.model(), &self.task, chunks)
             }
@@ -290,14 +278,14 @@ impl RequestJob {
     }
 }
 
-impl Ran {
+impl RequestRows {
     /// Joins the responses to one input, and keeps the longest times.
     fn answered(
         &mut self,
         responses: Vec<Result<Response, RequestError>>,
         usage: InputUsage,
         source: Source,
-    ) -> Result<Result<Answered, ItemError>, Refusal> {
+    ) -> Result<Result<InputRows, ItemError>, Refusal> {
         let mut answers = Vec::with_capacity(responses.len());
         for response in responses {
             match response {
@@ -312,6 +300,6 @@ impl Ran {
                 },
             }
         }
-        Ok(Ok(Answered { usage, answers, source }))
+        Ok(Ok(InputRows { usage, answers, source }))
     }
 }

@@ -1,4 +1,4 @@
-//! Whole texts read by several models, each text tokenized once per tokenizer: what guardrails are made of.
+//! Whole texts read by several models, each text tokenized once per tokenizer, for guardrails.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use super::classify::{ClassifyRequest, Finding, task_of};
 use super::head::Head;
 use super::item::ItemError;
 use super::reading::{Overflow, Reading};
-use super::run::{Outcome, run_all};
+use super::run::{InputOutcome, run_all};
+use super::spans::Span;
 use super::surface::{Common, Question, SurfaceRequest};
 use crate::app::App;
 use crate::error::Refusal;
@@ -17,10 +18,9 @@ use crate::memory::Charge;
 use crate::models::ServedModel;
 use crate::terms::Terms;
 
-/// Texts for one model.
+/// A model, and the windows in which it reads.
 pub(crate) struct Scan {
     pub(crate) served: Arc<ServedModel>,
-    pub(crate) texts: Vec<String>,
     /// Tokens of a window, special ones included.
     pub(crate) window: usize,
     /// Tokens that a window shares with the one before.
@@ -28,59 +28,68 @@ pub(crate) struct Scan {
 }
 
 /// A label of a text or of a part of it.
-pub(crate) struct Found {
+pub(crate) struct LabelledSpan {
     pub(crate) label: String,
     /// In Unicode code points.
     pub(crate) span: Range<usize>,
-    pub(crate) text: String,
     pub(crate) score: f32,
 }
 
-/// What a model found in each text.
-pub(crate) type Scanned = Vec<Result<Vec<Found>, Refusal>>;
+/// The labels of each text.
+pub(crate) type Scanned = Vec<Result<Vec<LabelledSpan>, Refusal>>;
 
-/// Runs all scans at the same time. Returns one result per scan.
-///
-/// # Errors
-/// As [`run_all`].
+/// Returns whether a model labels texts or parts of them.
+pub(crate) fn labels_texts(served: &ServedModel) -> bool {
+    Head::of(served).is_some_and(|head| head.grounded.is_none())
+}
+
+/// Reads all texts by all models at the same time. Returns one result per model. An empty text has no labels.
 pub(crate) async fn scan_all(
     app: &Arc<App>,
     scans: Vec<Scan>,
+    texts: &[String],
     charge: &Arc<Charge>,
     terms: Terms,
-) -> Result<Vec<Result<Scanned, Refusal>>, Refusal> {
-    let mut texts = Vec::new();
+) -> Vec<Result<Scanned, Refusal>> {
     let mut requests = Vec::new();
+    let mut results = Vec::new();
     for scan in scans {
-        texts.push(scan.texts.clone());
-        requests.push(request(scan)?);
+        let request = request(scan, texts);
+        results.push(request.map(|request| requests.push(request)));
     }
-    let (ran, _) = run_all(app, &mut requests, charge, |_| terms).await?;
-    let all = requests.into_iter().zip(texts).zip(ran);
-    let one = |((request, texts), ran): ((SurfaceRequest, Vec<String>), Result<_, Refusal>)| {
-        let ran: super::run::Ran = ran?;
-        let SurfaceRequest { served, question: Question::Classify(question), .. } = request else {
-            return Err(Refusal::WrongKind(NO_HEAD.into()));
+    let (rows, _) = run_all(app, &mut requests, charge, |_| terms).await;
+    let labelled = move || {
+        let mut ran = requests.into_iter().zip(rows);
+        let one = |result: Result<(), Refusal>| {
+            result?;
+            let (request, rows) = ran.next().ok_or_else(super::no_rows)?;
+            let SurfaceRequest { served, question: Question::Classify(question), .. } = request
+            else {
+                return Err(super::no_rows());
+            };
+            let outcomes = texts.iter().zip(rows?.outcomes);
+            Ok(outcomes.map(|(text, outcome)| labels(&question, &served, text, outcome)).collect())
         };
-        let outcomes = texts.into_iter().zip(ran.outcomes);
-        Ok(outcomes.map(|(text, outcome)| found(&question, &served, text, outcome)).collect())
+        results.into_iter().map(one).collect()
     };
-    Ok(all.map(one).collect())
+    app.offload.run(charge.bytes(), labelled).await
 }
 
-const NO_HEAD: &str = "the model of the guardrail labels neither texts nor parts of them";
-
-fn request(scan: Scan) -> Result<SurfaceRequest, Refusal> {
-    let Scan { served, texts, window, overlap } = scan;
-    let head = Head::of(&served).ok_or_else(|| Refusal::WrongKind(NO_HEAD.into()))?;
-    let input = |text: String| match text.is_empty() {
+fn request(
+    Scan { served, window, overlap }: Scan,
+    texts: &[String],
+) -> Result<SurfaceRequest, Refusal> {
+    let head = Head::of(&served).ok_or_else(|| {
+        Refusal::WrongKind(format!("'{}' labels neither texts nor parts of them", served.name))
+    })?;
+    let input = |text: &String| match text.is_empty() {
         true => Err(ItemError::InvalidInput),
-        false => Ok(Input::Text(text)),
+        false => Ok(Input::Text(text.clone())),
     };
     let overflow = Overflow::Window { tokens: window, overlap };
     Ok(SurfaceRequest {
         common: Common::default(),
-        inputs: texts.into_iter().map(input).collect(),
+        inputs: texts.iter().map(input).collect(),
         // The memory and the time that a request may take bound its texts.
         reading: Reading { overflow, max_tokens: usize::MAX, cut_text: false },
         task: task_of(&head),
@@ -89,40 +98,40 @@ fn request(scan: Scan) -> Result<SurfaceRequest, Refusal> {
     })
 }
 
-fn found(
+fn labels(
     question: &ClassifyRequest,
     served: &ServedModel,
-    text: String,
-    outcome: Outcome,
-) -> Result<Vec<Found>, Refusal> {
+    text: &str,
+    outcome: InputOutcome,
+) -> Result<Vec<LabelledSpan>, Refusal> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let answered = outcome.result.map_err(|error| match error {
+    let rows = outcome.result.map_err(|error| match error {
         ItemError::DeadlineExceeded => {
             Refusal::DeadlinePassed("no answer before the deadline of the request".into())
         }
         error => Refusal::Invalid(format!("a text cannot be judged: {error:?}")),
     })?;
-    let span = 0..text.chars().count();
+    let whole = 0..text.chars().count();
     let of_labels = |scores: Vec<f32>| {
         let labels = served.engine.model().labels.iter().zip(scores);
-        let whole = |(label, score): (&String, f32)| {
-            let (label, span, text) = (label.clone(), span.clone(), text.clone());
-            Found { label, span, text, score }
+        let label = |(label, score): (&String, f32)| LabelledSpan {
+            label: label.clone(),
+            span: whole.clone(),
+            score,
         };
-        labels.map(whole).collect()
+        labels.map(label).collect()
     };
-    Ok(match question.find(served, answered) {
+    Ok(match question.find(served, rows) {
         Finding::Sequence { probabilities, .. } => of_labels(probabilities),
         Finding::Scores { scores, .. } => of_labels(scores),
-        Finding::Token { spans, .. } => spans.into_iter().map(Found::from).collect(),
+        Finding::Token { spans, .. } => spans.into_iter().map(LabelledSpan::from).collect(),
     })
 }
 
-impl From<super::spans::Span> for Found {
-    fn from(span: super::spans::Span) -> Found {
-        let super::spans::Span { label, start, end, text, probability } = span;
-        Found { label, span: start..end, text, score: probability }
+impl From<Span> for LabelledSpan {
+    fn from(Span { label, start, end, probability, .. }: Span) -> LabelledSpan {
+        LabelledSpan { label, span: start..end, score: probability }
     }
 }

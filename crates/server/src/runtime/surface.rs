@@ -14,11 +14,12 @@ use super::head::Head;
 use super::item::ItemError;
 use super::reading::Reading;
 use super::rerank::{RerankAnswer, RerankRequest};
-use super::run::Ran;
+use super::run::RequestRows;
 use crate::app::App;
 use crate::error::Refusal;
-use crate::lifecycle::Phase;
 use crate::models::{ModelKind, ServedModel};
+use crate::options::Options;
+use crate::wire::Dialect;
 
 /// What a model is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -31,7 +32,16 @@ pub(super) enum Surface {
     Decisions,
 }
 
+/// Most documents of a request, as in the contract. `--max-client-batch-size` may lower it.
+const DOCUMENTS_MAX: usize = 1024;
+
 impl Surface {
+    /// Returns the maximum number of inputs per request.
+    pub(super) fn max_inputs(self, options: &Options) -> usize {
+        let limit = Dialect::Runtime.max_inputs(options);
+        if self == Surface::Rerank { limit.min(DOCUMENTS_MAX) } else { limit }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Surface::Classify => "classify",
@@ -85,8 +95,8 @@ impl SurfaceRequest {
         matches!(&self.question, Question::Classify(request) if request.head.finds_spans())
     }
 
-    /// Makes the answer.
-    pub(super) fn answer(self, ran: Ran) -> Answer {
+    /// Returns the answer that the rows give.
+    pub(super) fn answer(self, ran: RequestRows) -> Answer {
         let SurfaceRequest { served, common, question, .. } = self;
         match question {
             Question::Classify(request) => Answer::Classify(request.answer(&served, &common, ran)),
@@ -161,7 +171,6 @@ pub(super) fn choose(
             )));
         }
     };
-    check_ready(app)?;
     let own = Surface::of(served);
     if own == Some(surface) {
         return Ok(served.clone());
@@ -172,17 +181,6 @@ pub(super) fn choose(
         surface.name(),
         own.map_or("it has none".into(), |own| format!("it has {}", own.name()))
     )))
-}
-
-/// Refuses a request once a device is lost or the server stops.
-pub(super) fn check_ready(app: &App) -> Result<(), Refusal> {
-    match app.life.phase() {
-        Phase::Lost => {
-            Err(Refusal::Unavailable("the device is lost; the process must restart".into()))
-        }
-        Phase::Closing => Err(Refusal::Unavailable("the server is stopping".into())),
-        Phase::Loading | Phase::Ready | Phase::Draining => Ok(()),
-    }
 }
 
 /// Checks a budget of tokens against the model's limit.
@@ -205,6 +203,9 @@ pub(super) fn check_max_tokens(
 pub(super) fn check_count(count: usize, limit: usize, name: &str) -> Result<(), Refusal> {
     match count {
         0 => Err(Refusal::Empty(format!("`{name}` cannot be empty"))),
+        _ if count > limit && limit == DOCUMENTS_MAX => {
+            Err(Refusal::Invalid(format!("`{name}` has {count} elements; the limit is {limit}")))
+        }
         _ if count > limit => {
             Err(Refusal::TooMany { count, limit, flag: "--max-client-batch-size" })
         }
@@ -246,7 +247,7 @@ pub(super) struct Representation {
 }
 
 impl Meta {
-    pub(super) fn of(served: &ServedModel, ran: &Ran) -> Meta {
+    pub(super) fn of(served: &ServedModel, ran: &RequestRows) -> Meta {
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         let run = RunMeta {
             model_id: served.name.clone(),

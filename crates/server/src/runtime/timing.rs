@@ -11,7 +11,7 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// When a request was received, in its extensions: deadlines count from then.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Received(pub(super) Instant);
+pub(super) struct ReceivedAt(pub(super) Instant);
 
 /// The phases of a request that was answered. What they leave of the total is the wait for memory and threads.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,7 +33,7 @@ pub(super) struct Phases {
 /// Notes when a request is received, and adds the header to its answer, also to a refusal.
 pub(super) async fn add_timing(mut request: Request, next: Next) -> Response {
     let received = Instant::now();
-    request.extensions_mut().insert(Received(received));
+    request.extensions_mut().insert(ReceivedAt(received));
     let mut response = next.run(request).await;
     let total = received.elapsed();
     let phases = response.extensions_mut().remove::<Phases>();

@@ -9,12 +9,12 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::options::Transport;
 
-/// A listener.
+/// A bound address that accepts connections.
 pub enum Listener {
     /// On a port.
     Tcp(TcpListener),
-    /// On a socket in the file system, which is removed when the listener is dropped.
-    Unix(UnixListener, SocketFile),
+    /// On a socket in the file system. The file is removed before the listener closes, so that it is never a successor's.
+    Unix(SocketFile, UnixListener),
 }
 
 impl From<TcpListener> for Listener {
@@ -69,7 +69,7 @@ pub fn listen_unix(path: &Path) -> io::Result<Listener> {
         }
     }
     let listener = UnixListener::bind(path)?;
-    Ok(Listener::Unix(listener, SocketFile(path.to_owned())))
+    Ok(Listener::Unix(SocketFile(path.to_owned()), listener))
 }
 
 impl Listener {
@@ -82,7 +82,7 @@ impl Listener {
                 let _ = stream.set_nodelay(true);
                 Ok((Socket::Tcp(stream), peer.ip()))
             }
-            Listener::Unix(listener, _) => {
+            Listener::Unix(_, listener) => {
                 let (stream, _) = listener.accept().await?;
                 Ok((Socket::Unix(stream), IpAddr::V4(Ipv4Addr::LOCALHOST)))
             }

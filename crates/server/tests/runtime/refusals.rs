@@ -169,14 +169,13 @@ async fn a_key_is_asked_for_where_the_listener_says_so_and_never_for_health() {
 
 #[tokio::test]
 async fn a_lost_device_and_a_closing_server_are_not_ready() {
-    for (phase, reason) in [(Phase::Lost, "lost"), (Phase::Closing, "stopping")] {
+    for phase in [Phase::Lost, Phase::Closing] {
         let life = Arc::<Lifecycle>::default();
         life.enter(phase);
         let models = Models::new(vec![model("intent")]).unwrap();
         let app =
             App::with_guards(models, Options::default(), Arc::default(), life, Arc::default());
         let reply = post_to(&app, "/v1/classify", r#"{"input": "a"}"#).await;
-        assert!(reply.text.contains(reason) || phase == Phase::Lost, "{}", reply.text);
         assert_eq!(reply.refusal(), (503, "not_ready".into()));
     }
 }

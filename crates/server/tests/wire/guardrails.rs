@@ -24,7 +24,7 @@ fn guardrail(name: &str, model: &str, own: &[&str], action: Action) -> Guardrail
         fail_open: false,
         pass_unscanned: false,
         window_tokens: Some(64),
-        window_overlap: 8,
+        window_overlap: Some(8),
     }
 }
 
@@ -99,9 +99,17 @@ async fn litellm_gets_masked_texts_or_a_reason() {
     assert_eq!(answer["action"], "BLOCKED");
     assert!(answer["blocked_reason"].as_str().unwrap().starts_with("topic: travel ("), "{answer}");
     assert!(answer.get("texts").is_none());
-    // Nothing reaches a threshold of 1.
-    let quiet = json!({"additional_provider_specific_params": {"threshold": 1}});
-    assert_eq!(ask(only("topic", quiet)).await, json!({"action": "NONE"}));
+    // A request may ask for more to be found, not for less.
+    let settings = json!({"additional_provider_specific_params": {"threshold": 1}});
+    assert_eq!(ask(only("topic", settings)).await["action"], "BLOCKED");
+    let mut strict = guardrail("topic", "intent", &["travel"], Action::Block);
+    strict.threshold = 1.0;
+    let strict = app_of(vec![strict]);
+    let judged = async |body: Value| post_to(&strict, LITELLM, body.to_string()).await.json();
+    assert_eq!(judged(json!({"texts": [TEXT]})).await, json!({"action": "NONE"}));
+    let settings = json!({"threshold": 0});
+    let body = json!({"texts": [TEXT], "additional_provider_specific_params": settings});
+    assert_eq!(judged(body).await["action"], "BLOCKED");
     assert_eq!(ask(json!({"texts": null})).await, json!({"action": "NONE"}));
 }
 
@@ -124,6 +132,7 @@ async fn settings_that_are_not_known_are_refused_and_fields_are_not() {
     for settings in [
         json!({"more": 1}),
         json!({"guardrails": ["nobody"]}),
+        json!({"guardrails": []}),
         json!({"threshold": 2}),
         json!({"threshold": "a"}),
     ] {
@@ -202,6 +211,27 @@ async fn presidio_gets_entities_without_their_text() {
     }
     assert_eq!(get_from(&app(), "/supportedentities?language=en").await.json(), json!(["NAME"]));
     assert_eq!(get_from(&app(), "/recognizers").await.json(), json!(["names"]));
+}
+
+#[tokio::test]
+async fn a_text_that_cannot_be_judged_passes_only_where_the_guardrail_fails_open() {
+    for (fail_open, status) in [(true, 200), (false, 413)] {
+        let mut own = guardrail("names", "pii", &[], Action::Mask);
+        own.fail_open = fail_open;
+        let options =
+            Options { guardrails: vec![own], answer_limit_bytes: Some(10), ..Options::default() };
+        let app = App::new(models(), options);
+        let reply = post_to(&app, LITELLM, json!({"texts": [TEXT]}).to_string()).await;
+        assert_eq!(reply.status, status, "{}", reply.text);
+        assert!(!fail_open || reply.json() == json!({"action": "NONE"}));
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_classifier_no_text_is_free_of_entities() {
+    let app = app_of(vec![guardrail("topic", "intent", &["travel"], Action::Block)]);
+    let reply = post_to(&app, "/analyze", json!({"text": "a", "language": "en"}).to_string()).await;
+    assert!((400..500).contains(&reply.status), "{}", reply.text);
 }
 
 #[tokio::test]
