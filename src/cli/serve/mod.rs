@@ -123,10 +123,10 @@ async fn listen(
     }
     let listener = listen_on_first(["--host and --port", "--port"], addresses, &transport)?;
     let runtime_transport = runtime::transport(&transport);
-    let runtime_listener = runtime_address
-        .as_ref()
-        .map(|address| runtime::listen(address, &runtime_transport, tls.is_some()))
-        .transpose()?;
+    let runtime_listener = match &runtime_address {
+        Some(address) => Some(runtime::listen(address, &runtime_transport, tls.is_some()).await?),
+        None => None,
+    };
     let scheme = if tls.is_some() { "https" } else { "http" };
     say!("listening on {scheme}://{}", listener.local_addr()?);
     if let Some((_, endpoint)) = &runtime_listener {

@@ -8,8 +8,8 @@ use bigbatch_server::serve::{Listener, listen_unix};
 
 use super::{listen_on_first, resolve};
 
-/// Connections of routers, of which each has at most 64, and as many again while it replaces them.
-const CONNECTIONS_MAX: usize = 256;
+/// Connections at most. A router has up to 64, and on a Unix socket all routers are one client.
+const CONNECTIONS_MAX: usize = 1024;
 
 /// Routers keep idle connections for 90 s; one that is closed earlier may lose a request.
 const KEEP_ALIVE_MIN: Duration = Duration::from_secs(100);
@@ -41,7 +41,7 @@ pub(super) fn parse_address(text: &str) -> Result<RuntimeAddress, String> {
 }
 
 /// Listens on the address, and returns the listener with the address as clients write it.
-pub(super) fn listen(
+pub(super) async fn listen(
     address: &RuntimeAddress,
     limits: &Transport,
     tls: bool,
@@ -56,7 +56,7 @@ pub(super) fn listen(
             Ok((listener.into(), endpoint))
         }
         RuntimeAddress::Unix(path) => {
-            let listener = listen_unix(path).map_err(|error| unix_error(path, &error))?;
+            let listener = listen_unix(path).await.map_err(|error| unix_error(path, &error))?;
             Ok((listener, format!("unix://{}", path.display())))
         }
     }
@@ -72,9 +72,10 @@ fn unix_error(path: &Path, error: &std::io::Error) -> String {
 
 /// Returns the limits on connections to the model runtime.
 pub(super) fn transport(limits: &Transport) -> Transport {
+    let max_connections = limits.max_connections.min(CONNECTIONS_MAX);
     Transport {
-        max_connections: limits.max_connections.min(CONNECTIONS_MAX),
-        max_connections_per_client: None,
+        max_connections,
+        max_connections_per_client: limits.max_connections_per_client.or(Some(max_connections)),
         keep_alive: limits.keep_alive.max(KEEP_ALIVE_MIN),
         ..limits.clone()
     }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use super::receive;
-use super::scan::{check_threshold, scan};
+use super::scan::{Scan, check_threshold, scan};
 use crate::app::App;
 use crate::error::Refusal;
 use crate::guardrail_options::Guardrail;
@@ -45,12 +45,12 @@ struct Detection {
 
 pub(super) async fn answer(State(app): State<Arc<App>>, request: Request) -> Response {
     match detect(&app, request).await {
-        Ok(answer) => Json(answer).into_response(),
+        Ok((answer, tokens)) => Scan::answer(tokens, Json(answer)),
         Err(refusal) => Dialect::Fms.render(&refusal),
     }
 }
 
-async fn detect(app: &Arc<App>, request: Request) -> Result<Vec<Vec<Detection>>, Refusal> {
+async fn detect(app: &Arc<App>, request: Request) -> Result<(Vec<Vec<Detection>>, usize), Refusal> {
     let name = request.headers().get(DETECTOR).and_then(|name| name.to_str().ok());
     let name = name.unwrap_or_default().to_owned();
     let mut received = receive::<Body>(app, request).await?;
@@ -67,7 +67,8 @@ async fn detect(app: &Arc<App>, request: Request) -> Result<Vec<Vec<Detection>>,
         _ => "classification",
     };
     let least = |own: f32| threshold.unwrap_or(own);
-    let mut found = scan(app, &[guardrail], &contents, least, &received).await?;
+    let scan = scan(app, &[guardrail], &contents, least, &received).await?;
+    let (mut found, tokens) = scan.into_parts();
     let of_content = |(content, findings): (&String, Option<Vec<LabelledSpan>>)| {
         let detection = |LabelledSpan { label, span, score }: LabelledSpan| Detection {
             start: span.start,
@@ -80,7 +81,7 @@ async fn detect(app: &Arc<App>, request: Request) -> Result<Vec<Vec<Detection>>,
         findings.unwrap_or_default().into_iter().map(detection).collect()
     };
     let findings = found.pop().unwrap_or_default();
-    Ok(contents.iter().zip(findings).map(of_content).collect())
+    Ok((contents.iter().zip(findings).map(of_content).collect(), tokens))
 }
 
 fn choose<'a>(app: &'a App, name: &str) -> Result<&'a Guardrail, Refusal> {

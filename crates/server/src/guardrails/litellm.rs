@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::receive;
-use super::scan::{Findings, check_threshold, scan};
+use super::scan::{Findings, Scan, check_threshold, scan};
 use crate::app::App;
 use crate::error::Refusal;
 use crate::guardrail_options::{Action, Guardrail};
@@ -25,6 +25,8 @@ struct Body {
     texts: Option<Vec<String>>,
     images: Option<Vec<Value>>,
     tool_calls: Option<Vec<Value>>,
+    /// The texts again, with who said them.
+    structured_messages: Option<Vec<Value>>,
     additional_provider_specific_params: Option<Settings>,
 }
 
@@ -49,29 +51,50 @@ struct Answer {
 
 pub(super) async fn answer(State(app): State<Arc<App>>, request: Request) -> Response {
     match judge(&app, request).await {
-        Ok(answer) => Json(answer).into_response(),
+        Ok((answer, tokens)) => Scan::answer(tokens, Json(answer)),
+        // Gateways that fail open let these pass, and a text can be made so long that it is one of them.
+        Err(
+            refusal @ (Refusal::Late { .. }
+            | Refusal::DeadlinePassed(_)
+            | Refusal::Backend(_)
+            | Refusal::Unavailable(_)),
+        ) => Json(Answer::blocked(format!("the text could not be judged: {refusal}")))
+            .into_response(),
         Err(refusal) => Dialect::Tei.render(&refusal),
     }
 }
 
-async fn judge(app: &Arc<App>, request: Request) -> Result<Answer, Refusal> {
+async fn judge(app: &Arc<App>, request: Request) -> Result<(Answer, usize), Refusal> {
     let mut received = receive::<Body>(app, request).await?;
     let settings = received.body.additional_provider_specific_params.take().unwrap_or_default();
     let threshold = settings.threshold;
+    check_threshold("threshold", threshold)?;
     let guardrails = choose(app, settings.guardrails)?;
     let texts = received.body.texts.take().unwrap_or_default();
-    let unread = [("images", &received.body.images), ("tool_calls", &received.body.tool_calls)];
-    let unread =
-        unread.into_iter().find(|(_, list)| list.as_ref().is_some_and(|list| !list.is_empty()));
-    if let Some((name, _)) = unread
+    if let Some(name) = received.body.unread(&texts)
         && guardrails.iter().any(|guardrail| !guardrail.pass_unscanned)
     {
-        return Ok(Answer::blocked(format!("{name} cannot be read by this guardrail")));
+        return Ok((Answer::blocked(format!("{name} cannot be read by this guardrail")), 0));
     }
     let least = |own: f32| threshold.map_or(own, |threshold| threshold.min(own));
-    check_threshold("threshold", threshold)?;
-    let found = scan(app, &guardrails, &texts, least, &received).await?;
-    Ok(decide(&guardrails, texts, found))
+    let scan = scan(app, &guardrails, &texts, least, &received).await?;
+    let (found, tokens) = scan.into_parts();
+    Ok((decide(&guardrails, texts, found), tokens))
+}
+
+impl Body {
+    /// Returns the name of a field with content that is not among the texts.
+    fn unread(&self, texts: &[String]) -> Option<&'static str> {
+        let messages = self.structured_messages.as_ref().filter(|_| texts.is_empty());
+        let lists = [
+            ("images", self.images.as_ref()),
+            ("tool_calls", self.tool_calls.as_ref()),
+            ("structured_messages", messages),
+        ];
+        let has_content =
+            |(_, list): &(_, Option<&Vec<Value>>)| list.is_some_and(|list| !list.is_empty());
+        lists.into_iter().find(has_content).map(|(name, _)| name)
+    }
 }
 
 /// Returns the guardrails of these names, or all.

@@ -36,6 +36,9 @@ pub fn check(guardrails: &[Guardrail], models: &Models) -> Result<(), String> {
     for (index, guardrail) in guardrails.iter().enumerate() {
         let Guardrail { name, model, labels, threshold, action, .. } = guardrail;
         let wrong = |why: String| Err(format!("guardrail '{name}': {why}"));
+        if !name.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
+            return wrong("its name has other characters than a header may carry".into());
+        }
         if name.is_empty() || guardrails[..index].iter().any(|other| other.name == *name) {
             return wrong("its name is empty, or another one's too".into());
         }

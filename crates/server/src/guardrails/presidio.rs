@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use super::receive;
-use super::scan::{check_threshold, label_names, scan};
+use super::scan::{Scan, check_threshold, label_names, scan};
 use crate::app::App;
 use crate::error::Refusal;
 use crate::guardrail_options::Guardrail;
@@ -66,12 +66,12 @@ struct Entity {
 
 pub(super) async fn analyze(State(app): State<Arc<App>>, request: Request) -> Response {
     match find(&app, request).await {
-        Ok(answer) => Json(answer).into_response(),
+        Ok((answer, tokens)) => Scan::answer(tokens, Json(answer)),
         Err(refusal) => Dialect::Tei.render(&refusal),
     }
 }
 
-async fn find(app: &Arc<App>, request: Request) -> Result<Answer, Refusal> {
+async fn find(app: &Arc<App>, request: Request) -> Result<(Answer, usize), Refusal> {
     let mut received = receive::<Body>(app, request).await?;
     let missing = |name: &str| Refusal::Shape(format!("`{name}` is missing"));
     let text = received.body.text.take().ok_or_else(|| missing("text"))?;
@@ -96,7 +96,9 @@ async fn find(app: &Arc<App>, request: Request) -> Result<Answer, Refusal> {
     };
     let threshold = received.body.score_threshold;
     check_threshold("score_threshold", threshold)?;
-    let found = scan(app, &guardrails, &texts, |own| threshold.unwrap_or(own), &received).await?;
+    let least = |own: f32| threshold.unwrap_or(own);
+    let scan = scan(app, &guardrails, &texts, least, &received).await?;
+    let (found, tokens) = scan.into_parts();
     let mut all: Vec<Vec<Entity>> = texts.iter().map(|_| Vec::new()).collect();
     for findings in found {
         for (text, findings) in findings.into_iter().enumerate() {
@@ -107,14 +109,22 @@ async fn find(app: &Arc<App>, request: Request) -> Result<Answer, Refusal> {
             all[text].extend(findings.map(Entity::from));
         }
     }
-    all.iter_mut().for_each(|entities| entities.sort_by_key(|entity| (entity.start, entity.end)));
-    Ok(match (single, all.pop()) {
+    all.iter_mut().for_each(merge);
+    let answer = match (single, all.pop()) {
         (true, Some(only)) => Answer::One(only),
         (_, last) => {
             all.extend(last);
             Answer::Many(all)
         }
-    })
+    };
+    Ok((answer, tokens))
+}
+
+/// Sorts entities, and of equal ones of several guardrails keeps the likeliest.
+fn merge(entities: &mut Vec<Entity>) {
+    let place = |entity: &Entity| (entity.start, entity.end, entity.entity_type.clone());
+    entities.sort_by(|a, b| place(a).cmp(&place(b)).then(b.score.total_cmp(&a.score)));
+    entities.dedup_by(|later, earlier| place(later) == place(earlier));
 }
 
 impl From<LabelledSpan> for Entity {

@@ -2,15 +2,45 @@
 
 use std::sync::Arc;
 
+use axum::http::HeaderValue;
+use axum::response::{IntoResponse, Response};
+use tokio::time::timeout;
+
 use super::GuardrailCall;
 use crate::app::App;
 use crate::error::Refusal;
 use crate::guardrail_options::Guardrail;
 use crate::models::{ModelKind, ServedModel};
-use crate::runtime::scan::{LabelledSpan, Scan, Scanned, scan_all};
+use crate::runtime::scan::{LabelledSpan, ModelScan, Scanned, scan_all};
+use crate::wire::Dialect;
 
 /// What one guardrail found, per text; `None` for a text that it could not judge, and that passes.
 pub(super) type Findings = Vec<Option<Vec<LabelledSpan>>>;
+
+/// What all guardrails found.
+pub(super) struct Scan {
+    /// One per guardrail.
+    findings: Vec<Findings>,
+    /// Tokens read by all of them: those of the whole texts.
+    tokens: usize,
+}
+
+/// Part of `--request-timeout` in which texts are judged.
+const TIME_SHARE: f64 = 0.9;
+
+impl Scan {
+    /// Returns an answer with the headers on how much was read.
+    pub(super) fn answer(tokens: usize, body: impl IntoResponse) -> Response {
+        let tokens = HeaderValue::from(tokens);
+        let headers = [("x-input-tokens", tokens.clone()), ("x-processed-tokens", tokens)];
+        (headers, body).into_response()
+    }
+
+    /// Returns the findings, and the tokens for [`Scan::answer`].
+    pub(super) fn into_parts(self) -> (Vec<Findings>, usize) {
+        (self.findings, self.tokens)
+    }
+}
 
 /// Checks a threshold of a request.
 pub(super) fn check_threshold(name: &str, threshold: Option<f32>) -> Result<(), Refusal> {
@@ -51,14 +81,28 @@ pub(super) async fn scan<T>(
     texts: &[String],
     least: impl Fn(f32) -> f32,
     received: &GuardrailCall<T>,
-) -> Result<Vec<Findings>, Refusal> {
+) -> Result<Scan, Refusal> {
+    let limit = Dialect::Native.max_inputs(&app.options);
+    if texts.len() > limit {
+        let (count, flag) = (texts.len(), "--max-client-batch-size");
+        return Err(Refusal::TooMany { count, limit, flag });
+    }
     let mut scans = Vec::new();
     for guardrail in guardrails {
         let served = app.models.named(&guardrail.model)?.clone();
         let (window, overlap) = guardrail.window(served.engine.max_tokens());
-        scans.push(Scan { served, window, overlap });
+        scans.push(ModelScan { served, window, overlap });
     }
-    let found = scan_all(app, scans, texts, &received.charge, received.terms).await;
+    // Before the whole server's own time limit, whose refusal some gateways let pass.
+    let limit = app.options.request_timeout.mul_f64(TIME_SHARE);
+    let scanned = scan_all(app, scans, texts, &received.charge, received.terms);
+    let (found, tokens) = match timeout(limit, scanned).await {
+        Ok(scanned) => scanned,
+        Err(_) => {
+            let late = || Refusal::Late { seconds: limit.as_secs() };
+            (guardrails.iter().map(|_| Err(late())).collect(), 0)
+        }
+    };
     let of_guardrail = |(guardrail, found): (&&Guardrail, Result<Scanned, Refusal>)| {
         let least = least(guardrail.threshold);
         match found {
@@ -67,7 +111,8 @@ pub(super) async fn scan<T>(
             Err(refusal) => Err(refusal),
         }
     };
-    guardrails.iter().zip(found).map(of_guardrail).collect()
+    let findings = guardrails.iter().zip(found).map(of_guardrail).collect::<Result<_, Refusal>>();
+    Ok(Scan { findings: findings?, tokens })
 }
 
 fn findings(

@@ -76,6 +76,7 @@ pub fn router(app: Arc<App>, asks_for_key: bool) -> Router {
         ("/v1/classify", Surface::Classify),
         ("/v1/embeddings", Surface::Embeddings),
         ("/v1/rerank", Surface::Rerank),
+        ("/v1/decisions", Surface::Decisions),
     ];
     let guarded = surfaces.into_iter().fold(Router::new(), |router, (path, surface)| {
         let answer = move |State(app): State<Arc<App>>, received, request| {

@@ -210,18 +210,21 @@ fn cut_text(
 }
 
 /// Reads two texts together: a pair, of which truncation cuts the longer text, or a text after its context, of which it
-/// cuts the context.
+/// cuts the context. Neither is read in windows.
 fn read_pair(
     tokenizer: &Tokenizer,
     pair: &Input,
     reading: Reading,
 ) -> Result<ReadInput, InputRefusal> {
     let read = match reading.overflow {
+        Overflow::Window { .. } => {
+            return Err(InputRefusal { error: ItemError::InvalidInput, tokens: 0 });
+        }
         // What is left to refuse is a text that does not fit after an empty context.
         Overflow::Truncate => tokenizer
             .encode(pair, reading.max_tokens, Truncate::Right)
             .map_err(|_| InputRefusal { error: ItemError::MaxLengthExceeded, tokens: 0 })?,
-        _ => tokenizer.encode(pair, reading.max_tokens, Truncate::No)?,
+        Overflow::Reject => tokenizer.encode(pair, reading.max_tokens, Truncate::No)?,
     };
     let (tokens, processed_tokens) = (read.given(), read.ids.len());
     let truncated = read.is_truncated();

@@ -11,6 +11,7 @@ use bigbatch_engine::{
     Answer, Chunks, Input, InputLength, RequestError, Response, Task, Tokens, Truncate,
 };
 use tokio::task::JoinSet;
+use tokio::time::timeout_at;
 
 use super::item::{InputUsage, ItemError};
 use super::reading::{InputRefusal, Pass, ReadInput, Reading, TextCache, read};
@@ -95,15 +96,25 @@ pub(super) async fn run_all(
             charge: charge.clone(),
             terms,
         };
-        indices.insert(running.spawn(job.run(grant, cache.clone())).id(), index);
+        let deadline = terms.deadline();
+        let job = job.run(grant, cache.clone());
+        let bounded = async move {
+            match deadline {
+                Some(deadline) => timeout_at(deadline.into(), job).await.ok(),
+                None => Some(job.await),
+            }
+        };
+        indices.insert(running.spawn(bounded).id(), index);
     }
     let mut phases = Phases::default();
     while let Some(done) = running.join_next_with_id().await {
         let (id, result) = match done {
-            Ok((id, (tokenized, result))) => {
+            Ok((id, Some((tokenized, result)))) => {
                 phases.tokenize = phases.tokenize.max(tokenized);
                 (id, result)
             }
+            // Its deadline has passed, as its rows say already.
+            Ok((_, None)) => continue,
             // It panicked, which the log has. The others go on.
             Err(error) => (error.id(), Err(super::no_rows())),
         };

@@ -9,7 +9,7 @@ use super::classify::{ClassifyRequest, Finding, task_of};
 use super::head::Head;
 use super::item::ItemError;
 use super::reading::{Overflow, Reading};
-use super::run::{InputOutcome, run_all};
+use super::run::{InputOutcome, RequestRows, run_all};
 use super::spans::Span;
 use super::surface::{Common, Question, SurfaceRequest};
 use crate::app::App;
@@ -19,7 +19,7 @@ use crate::models::ServedModel;
 use crate::terms::Terms;
 
 /// A model, and the windows in which it reads.
-pub(crate) struct Scan {
+pub(crate) struct ModelScan {
     pub(crate) served: Arc<ServedModel>,
     /// Tokens of a window, special ones included.
     pub(crate) window: usize,
@@ -43,14 +43,15 @@ pub(crate) fn labels_texts(served: &ServedModel) -> bool {
     Head::of(served).is_some_and(|head| head.grounded.is_none())
 }
 
-/// Reads all texts by all models at the same time. Returns one result per model. An empty text has no labels.
+/// Reads all texts by all models at the same time. Returns one result per model, and the tokens that all have read. An empty
+/// text has no labels.
 pub(crate) async fn scan_all(
     app: &Arc<App>,
-    scans: Vec<Scan>,
+    scans: Vec<ModelScan>,
     texts: &[String],
     charge: &Arc<Charge>,
     terms: Terms,
-) -> Vec<Result<Scanned, Refusal>> {
+) -> (Vec<Result<Scanned, Refusal>>, usize) {
     let mut requests = Vec::new();
     let mut results = Vec::new();
     for scan in scans {
@@ -58,6 +59,9 @@ pub(crate) async fn scan_all(
         results.push(request.map(|request| requests.push(request)));
     }
     let (rows, _) = run_all(app, &mut requests, charge, |_| terms).await;
+    let read =
+        |rows: &RequestRows| rows.outcomes.iter().map(|outcome| outcome.tokens).sum::<usize>();
+    let tokens = rows.iter().flatten().map(read).sum();
     let labelled = move || {
         let mut ran = requests.into_iter().zip(rows);
         let one = |result: Result<(), Refusal>| {
@@ -72,11 +76,11 @@ pub(crate) async fn scan_all(
         };
         results.into_iter().map(one).collect()
     };
-    app.offload.run(charge.bytes(), labelled).await
+    (app.offload.run(charge.bytes(), labelled).await, tokens)
 }
 
 fn request(
-    Scan { served, window, overlap }: Scan,
+    ModelScan { served, window, overlap }: ModelScan,
     texts: &[String],
 ) -> Result<SurfaceRequest, Refusal> {
     let head = Head::of(&served).ok_or_else(|| {

@@ -2,10 +2,12 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio::time::timeout;
 
 use crate::options::Transport;
 
@@ -23,15 +25,35 @@ impl From<TcpListener> for Listener {
     }
 }
 
-/// The file of a Unix socket, removed when it is dropped.
+/// The file of a Unix socket, removed when it is dropped, unless another one has taken its place.
 #[derive(Debug)]
-pub struct SocketFile(PathBuf);
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and number of the file.
+    identity: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> SocketFile {
+        SocketFile { path: path.to_owned(), identity: identity(path) }
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        if identity(&self.path) == self.identity {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let file = std::fs::symlink_metadata(path).ok()?;
+    Some((file.dev(), file.ino()))
+}
+
+/// Time for a listener to accept a connection that asks whether it is there.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// An accepted connection.
 pub(super) enum Socket {
@@ -58,18 +80,19 @@ pub fn listen(address: SocketAddr, limits: &Transport) -> io::Result<TcpListener
 ///
 /// # Errors
 /// Another process listens there, the path is another file, too long or not permitted.
-pub fn listen_unix(path: &Path) -> io::Result<Listener> {
+pub async fn listen_unix(path: &Path) -> io::Result<Listener> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     if is_socket {
-        match std::os::unix::net::UnixStream::connect(path) {
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path)?
+        // One that answers nobody is there all the same.
+        match timeout(ANSWER_TIME, UnixStream::connect(path)).await {
+            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path)?;
             }
             _ => return Err(ErrorKind::AddrInUse.into()),
         }
     }
     let listener = UnixListener::bind(path)?;
-    Ok(Listener::Unix(SocketFile(path.to_owned()), listener))
+    Ok(Listener::Unix(SocketFile::new(path), listener))
 }
 
 impl Listener {

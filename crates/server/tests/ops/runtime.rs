@@ -33,10 +33,7 @@ fn a_unix_socket_is_served_without_a_key_from_loading_to_its_end() {
     let tokio = Runtime::new().expect("a runtime starts");
     let door = Gateway::default();
     let runtime_door = door.of_runtime();
-    let listener = {
-        let _entered = tokio.enter();
-        listen_unix(&path).expect("the path is free")
-    };
+    let listener = tokio.block_on(listen_unix(&path)).expect("the path is free");
     let ended = tokio.spawn(serve(listener, None, Transport::default(), runtime_door.clone()));
     let health = get(&path, "/health");
     assert_eq!(status(&health), 503, "{health}");
@@ -60,16 +57,22 @@ fn a_unix_socket_is_served_without_a_key_from_loading_to_its_end() {
 fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
     let path = socket_path("left");
     let tokio = Runtime::new().expect("a runtime starts");
-    let _entered = tokio.enter();
+    let listen = || tokio.block_on(listen_unix(&path));
     // As a process leaves it that was killed.
     drop(UnixListener::bind(&path).expect("the path is free"));
-    let listener = listen_unix(&path).expect("nobody listens there");
-    let refused = listen_unix(&path).map(drop).expect_err("it is in use");
+    let listener = listen().expect("nobody listens there");
+    let refused = listen().map(drop).expect_err("it is in use");
     assert_eq!(refused.kind(), ErrorKind::AddrInUse);
     assert!(UnixStream::connect(&path).is_ok(), "the other one still listens");
-    drop(listener);
+    // Somebody else has taken the path meanwhile.
+    std::fs::remove_file(&path).expect("it is there");
+    let successor = listen().expect("the path is free");
+    tokio.block_on(async { drop(listener) });
+    assert!(UnixStream::connect(&path).is_ok(), "its socket stays");
+    tokio.block_on(async { drop(successor) });
+    assert!(!path.exists());
     std::fs::write(&path, "a file").expect("a file is written");
-    let refused = listen_unix(&path).map(drop);
+    let refused = listen().map(drop);
     assert!(refused.is_err() && path.exists(), "a file of another kind stays");
     std::fs::remove_file(&path).expect("it is there");
 }

@@ -148,6 +148,13 @@ async fn windows_have_a_budget_and_room() {
 }
 
 #[tokio::test]
+async fn a_pair_is_not_read_in_windows() {
+    let pair = json!([{"text": "a b c", "text_pair": "d e f"}]);
+    let options = json!({"overflow": "window", "window": {"tokens": 64}});
+    assert_eq!(classify("intent", pair, options).await[0]["error"], "invalid_input");
+}
+
+#[tokio::test]
 async fn late_items_say_so_and_the_status_stays_200() {
     let options = json!({"deadline_ms": 1e-6});
     let results = classify("intent", json!(["a", "b", ""]), options).await;

@@ -125,8 +125,7 @@ async fn a_body_may_have_8_mib() {
 
 #[tokio::test]
 async fn paths_and_methods_are_those_of_the_contract() {
-    for path in ["/", "/embed", "/v1/models/intent", "/v1/decisions", "/models/intent/v1/classify"]
-    {
+    for path in ["/", "/embed", "/v1/models/intent", "/models/intent/v1/classify"] {
         assert_eq!(get(&app(), path).await.refusal(), (404, "invalid_request".into()), "{path}");
     }
     for (method, path) in
@@ -135,6 +134,12 @@ async fn paths_and_methods_are_those_of_the_contract() {
         let reply = send(runtime::router(app(), true), method, path, Body::empty()).await;
         assert_eq!(reply.refusal(), (405, "invalid_request".into()), "{path}");
     }
+}
+
+#[tokio::test]
+async fn decisions_are_a_surface_that_no_model_has() {
+    let reply = post("/v1/decisions", &json!({"model": "intent"})).await;
+    assert_eq!(reply.refusal(), (422, "unsupported_surface".into()));
 }
 
 #[tokio::test]

@@ -184,7 +184,10 @@ async fn fms_gets_a_list_per_content() {
 #[tokio::test]
 async fn presidio_gets_entities_without_their_text() {
     let analyze = async |body: Value| post_to(&app(), "/analyze", body.to_string()).await;
-    let one = analyze(json!({"text": TEXT, "language": "en"})).await.json();
+    let one = analyze(json!({"text": TEXT, "language": "en"})).await;
+    let tokens = one.header("x-processed-tokens").and_then(|tokens| tokens.parse::<usize>().ok());
+    assert!(tokens.is_some_and(|tokens| tokens > 10) && one.header("x-input-tokens").is_some());
+    let one = one.json();
     let span = |one: &Value| (one["start"].as_u64().unwrap(), one["end"].as_u64().unwrap());
     let spans: Vec<_> = one.as_array().unwrap().iter().map(span).collect();
     assert_eq!(spans, tagged(TEXT).await);
@@ -235,6 +238,28 @@ async fn without_a_token_classifier_no_text_is_free_of_entities() {
 }
 
 #[tokio::test]
+async fn what_several_guardrails_find_is_there_once() {
+    let twice = ["a", "b"].map(|name| guardrail(name, "pii", &[], Action::Mask));
+    let body = json!({"text": TEXT, "language": "en"}).to_string();
+    let once = post_to(&app(), "/analyze", body.clone()).await.json();
+    assert_eq!(post_to(&app_of(twice.into()), "/analyze", body).await.json(), once);
+}
+
+#[tokio::test]
+async fn texts_are_as_many_as_a_request_may_have() {
+    let options = Options {
+        guardrails: vec![guardrail("names", "pii", &[], Action::Mask)],
+        max_client_batch_size: Some(2),
+        ..Options::default()
+    };
+    let app = App::new(models(), options);
+    let status = async |texts: &[&str]| {
+        post_to(&app, LITELLM, json!({"texts": texts}).to_string()).await.status
+    };
+    assert_eq!((status(&["a", "b"]).await, status(&["a", "b", "c"]).await), (200, 422));
+}
+
+#[tokio::test]
 async fn without_a_guardrail_there_are_no_such_paths() {
     let app = App::new(models(), Options::default());
     for path in [LITELLM, FMS, "/analyze"] {
@@ -261,6 +286,8 @@ fn guardrails_that_cannot_be_asked_are_refused_at_the_start() {
     assert!(wrong(&|own| own.window_tokens = Some(4000)).contains("takes 256"));
     assert!(wrong(&|own| own.window_tokens = Some(2)).contains("a window has 2 tokens"));
     assert!(wrong(&|own| own.name = String::new()).contains("its name is empty"));
+    assert!(wrong(&|own| own.name = "a\n".into()).contains("other characters"));
+    assert!(wrong(&|own| own.window_overlap = Some(64)).contains("64 of them shared"));
     let twice =
         [guardrail("a", "pii", &[], Action::Mask), guardrail("a", "pii", &[], Action::Mask)];
     assert!(check_guardrails(&twice, &models).is_err());
