@@ -1,34 +1,35 @@
 //! `serve`: starts the HTTP server of `bigbatch-server`, loads its models, and stops it on signals. The options
 //! are in `args`; `config_sources` merges them with the environment and a file; `logging` sets up the log; `for_model`
-//! refuses settings that were measured with another model; `open_files` fits the connections to the system's limit.
+//! refuses settings that were measured with another model; `listeners` and `runtime` listen, `open_files` fits the
+//! connections to the system's limit.
 
 mod args;
 mod config_sources;
 mod for_model;
+mod listeners;
 mod logging;
 mod open_files;
 mod runtime;
 
 use std::error::Error;
-use std::io::ErrorKind;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bigbatch_engine::host::bound_free_memory;
-use bigbatch_engine::{EngineOptions, Head, Model, TaskKind, catch_panic, raise_open_file_limit};
+use bigbatch_engine::{EngineOptions, Head, Model, TaskKind, catch_panic};
 use bigbatch_server::observe::LogWriter;
-use bigbatch_server::serve::{Gateway, Listener, Shutdown, Tls};
+use bigbatch_server::serve::{Gateway, Shutdown, Tls};
 use bigbatch_server::startup::{self, UnstartedModel};
-use bigbatch_server::{App, Keys, Lifecycle, Models, Phase, Transport, check_guardrails, router};
-use tokio::net::TcpListener;
+use bigbatch_server::{App, Keys, Lifecycle, Models, Phase, check_guardrails, router};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 pub(crate) use self::args::Serve;
 pub(super) use self::config_sources::parse;
+use self::listeners::{Listeners, resolve};
 use self::logging::Log;
 use self::runtime::RuntimeAddress;
 use super::{CommandResult, exit_code, output_error, say};
@@ -90,19 +91,6 @@ fn run(runtime: &Runtime, args: Serve, log: LogWriter) -> Result<Shutdown, Box<d
     runtime.block_on(listen(args, &addresses, Arc::new(keys), tls.map(Arc::new), log))
 }
 
-/// Returns the addresses of a host, which `option` has named, those of IPv4 first: a client of `localhost` tries these
-/// too.
-fn resolve(option: &str, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-    // As in a URL: [::1].
-    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    let found = (bare, port).to_socket_addrs().map_err(|error| {
-        format!("{option}: {host} is neither an IP address nor a name that resolves: {error}")
-    })?;
-    let mut addresses: Vec<SocketAddr> = found.collect();
-    addresses.sort_by_key(SocketAddr::is_ipv6);
-    Ok(addresses)
-}
-
 async fn listen(
     mut args: Serve,
     addresses: &[SocketAddr],
@@ -110,30 +98,12 @@ async fn listen(
     tls: Option<Arc<Tls>>,
     log: LogWriter,
 ) -> Result<Shutdown, Box<dyn Error>> {
-    let mut transport = args.transport();
-    let limit = raise_open_file_limit();
-    let runtime_address = args.listen.runtime_listen.clone();
-    // Its cards tell whether the files of a model have changed.
-    args.runtime.hash = runtime_address.is_some();
-    let others =
-        runtime_address.as_ref().map_or(0, |_| runtime::transport(&transport).open_files());
-    if let Some(warning) = open_files::fit(&mut transport, args.chose_connections(), others, limit)?
-    {
-        tracing::warn!("{warning}");
-    }
-    let listener = listen_on_first(["--host and --port", "--port"], addresses, &transport)?;
-    let runtime_transport = runtime::transport(&transport);
-    let runtime_listener = match &runtime_address {
-        Some(address) => Some(runtime::listen(address, &runtime_transport, tls.is_some()).await?),
-        None => None,
-    };
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    say!("listening on {scheme}://{}", listener.local_addr()?);
-    if let Some((_, endpoint)) = &runtime_listener {
-        say!("model runtime on {endpoint}");
-    }
-    let asks_for_key =
-        !args.listen.runtime_no_auth && matches!(runtime_address, Some(RuntimeAddress::Tcp { .. }));
+    // The cards of the model runtime tell whether the files of a model have changed.
+    args.runtime.hash = args.listen.runtime_listen.is_some();
+    let listeners = Listeners::open(&args, addresses, tls.is_some()).await?;
+    let transport = listeners.transport.clone();
+    let asks_for_key = !args.listen.runtime_no_auth
+        && matches!(args.listen.runtime_listen, Some(RuntimeAddress::Tcp { .. }));
     let (door, options) = (Gateway::default(), args.options());
     let runtime_door = door.of_runtime();
     for warning in args.conflicts(&options, &transport) {
@@ -147,12 +117,7 @@ async fn listen(
         tls.clone(),
         transport.drain_delay,
     ));
-    let runtime_serving = runtime_listener.map(|(listener, _)| {
-        let tls = tls.clone().filter(|_| matches!(listener, Listener::Tcp(_)));
-        bigbatch_server::serve::serve(listener, tls, runtime_transport, runtime_door.clone())
-    });
-    let serving = bigbatch_server::serve::serve(listener, tls, transport, door.clone());
-    let serving = serve_both(serving, runtime_serving);
+    let serving = listeners.serve(tls, door.clone(), runtime_door.clone());
     let mut serving = std::pin::pin!(serving);
     let app = tokio::select! {
         ended = &mut serving => return Ok(ended),
@@ -183,51 +148,6 @@ async fn listen(
         }
         _ = &mut abort => Ok(aborted(observe.in_flight())),
     }
-}
-
-/// Serves one or two listeners until both have ended. Connections that were cut off by either count.
-async fn serve_both(
-    main: impl Future<Output = Shutdown>,
-    runtime: Option<impl Future<Output = Shutdown>>,
-) -> Shutdown {
-    let runtime = async {
-        match runtime {
-            Some(runtime) => runtime.await,
-            None => Shutdown::Drained,
-        }
-    };
-    match tokio::join!(main, runtime) {
-        (Shutdown::Cut { connections: a }, Shutdown::Cut { connections: b }) => {
-            Shutdown::Cut { connections: a + b }
-        }
-        (Shutdown::Drained, other) | (other, _) => other,
-    }
-}
-
-/// Listens on the first of the addresses that it can listen on. `options` are those that name the address, and the one to
-/// change if it is in use.
-fn listen_on_first(
-    options: [&str; 2],
-    addresses: &[SocketAddr],
-    limits: &Transport,
-) -> Result<TcpListener, Box<dyn Error>> {
-    let [named, changed] = options;
-    let mut refused = format!("{named}: the name has no address");
-    for &address in addresses {
-        match bigbatch_server::serve::listen(address, limits) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => {
-                let hint = match error.kind() {
-                    ErrorKind::AddrInUse => {
-                        format!("; stop what listens there, or choose another {changed}")
-                    }
-                    _ => String::new(),
-                };
-                refused = format!("{named}: cannot listen on {address}: {error}{hint}");
-            }
-        }
-    }
-    Err(refused.into())
 }
 
 /// Logs that the second SIGINT ended the server, and returns how it ended.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bigbatch_server::Transport;
 use bigbatch_server::serve::{Listener, listen_unix};
 
-use super::{listen_on_first, resolve};
+use super::listeners::{listen_on_first, resolve};
 
 /// Connections at most. A router has up to 64, and on a Unix socket all routers are one client.
 const CONNECTIONS_MAX: usize = 1024;
