@@ -115,7 +115,9 @@ pub(super) fn prepare(app: &App, body: &RawValue) -> Result<SurfaceRequest, Refu
     let input = body.input.ok_or_else(|| Refusal::Shape("`input` is missing".into()))?;
     let inputs = read_inputs(input, prompt)?;
     check_count(inputs.len(), Surface::Embeddings.max_inputs(&app.options), "input")?;
-    let task = Task::Embed { pooling: None, normalize: false, dimensions: dimension, layer };
+    // The module of a package scales before the cut; what is left is scaled again.
+    let normalize = card.normalized;
+    let task = Task::Embed { pooling: None, normalize, dimensions: dimension, layer };
     let request = EmbeddingsRequest {
         layer: layer.or(card.layers.last().copied()).unwrap_or(0),
         dimension: dimension.unwrap_or(card.dimensions[0]),

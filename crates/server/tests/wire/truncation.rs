@@ -140,7 +140,7 @@ async fn a_server_that_reads_inputs_whole_refuses_what_would_be_cut() {
     };
     refused("/embed", json!({"inputs": too_long()})).await;
     refused("/embed", json!({"inputs": too_long(), "truncate": true})).await;
-    refused("/embed", json!({"inputs": "a b c d e f", "truncate_prompt_tokens": 4})).await;
+    refused("/v1/embeddings", json!({"input": "a b c d e f", "truncate_prompt_tokens": 4})).await;
     refused("/v1/rerank", json!({"model": "rank", "query": "q", "documents": ["a b c d e f"], "max_tokens_per_doc": 2})).await;
     for fits in
         [json!({"inputs": "a b c", "truncate": true}), json!({"inputs": too_long(), "chunk": {}})]
