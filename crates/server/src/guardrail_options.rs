@@ -25,7 +25,8 @@ pub struct Guardrail {
     /// Whether images and the arguments of tools pass, which no model here reads. Else they are blocked.
     #[serde(default)]
     pub pass_unscanned: bool,
-    /// Tokens per window, special ones included; the model's longest input if absent.
+    /// Tokens per window, special ones included; 512 if absent, or the model's longest input if that is less. In longer ones
+    /// a sentence counts for less.
     pub window_tokens: Option<usize>,
     /// Tokens that a window shares with the one before; 128 if absent, or a quarter of a shorter window.
     pub window_overlap: Option<usize>,
@@ -34,6 +35,9 @@ pub struct Guardrail {
 fn default_threshold() -> f32 {
     0.5
 }
+
+/// Tokens per window by default.
+const WINDOW: usize = 512;
 
 /// Tokens that windows share by default: longer than any entity.
 const OVERLAP: usize = 128;
@@ -52,7 +56,7 @@ pub enum Action {
 impl Guardrail {
     /// Returns the tokens of a window, and those that it shares with the one before.
     pub(crate) fn window(&self, limit: usize) -> (usize, usize) {
-        let tokens = self.window_tokens.unwrap_or(limit);
+        let tokens = self.window_tokens.unwrap_or(WINDOW.min(limit));
         (tokens, self.window_overlap.unwrap_or(OVERLAP.min(tokens / 4)))
     }
 

@@ -106,7 +106,11 @@ fn choose(app: &App, names: Option<Vec<String>>) -> Result<Vec<&Guardrail>, Refu
     }
     let named = |name: &String| {
         let found = all.iter().find(|guardrail| guardrail.name == *name);
-        found.ok_or_else(|| Refusal::Invalid(format!("no guardrail is called '{name}'")))
+        found.ok_or_else(|| {
+            let known: Vec<&str> = all.iter().map(|guardrail| guardrail.name.as_str()).collect();
+            let known = known.join(", ");
+            Refusal::Invalid(format!("no guardrail is called '{name}'; this server has {known}"))
+        })
     };
     names.iter().map(named).collect()
 }

@@ -21,7 +21,7 @@ pub(super) type Findings = Vec<Option<Vec<LabelledSpan>>>;
 pub(super) struct Scan {
     /// One per guardrail.
     findings: Vec<Findings>,
-    /// Tokens read by all of them: those of the whole texts.
+    /// Tokens of the whole texts, all of which were read.
     tokens: usize,
 }
 

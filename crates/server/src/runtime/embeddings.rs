@@ -107,8 +107,9 @@ pub(super) fn prepare(app: &App, body: &RawValue) -> Result<SurfaceRequest, Refu
         input_type.as_deref().filter(|kind| !card.input_types.iter().any(|own| own == kind))
     {
         return Err(Refusal::Invalid(format!(
-            "`input_type` is '{kind}'; the model '{}' has {:?}",
-            served.name, card.input_types
+            "`input_type` is '{kind}'; the model '{}' has {}",
+            served.name,
+            or_none(&card.input_types)
         )));
     }
     let prompt = served.prompt(input_type.as_deref())?;
@@ -128,11 +129,17 @@ pub(super) fn prepare(app: &App, body: &RawValue) -> Result<SurfaceRequest, Refu
     Ok(SurfaceRequest { served, common, inputs, reading, task, question })
 }
 
+/// Joins what a card lists.
+fn or_none(listed: &[impl ToString]) -> String {
+    let listed: Vec<String> = listed.iter().map(ToString::to_string).collect();
+    if listed.is_empty() { "none".into() } else { listed.join(", ") }
+}
+
 /// Returns the number of a field, which must be one of those that the card lists.
 fn listed(raw: Raw<'_>, name: &str, card: &[usize]) -> Result<Option<usize>, Refusal> {
     match field::<usize>(raw, name)? {
         Some(number) if !card.contains(&number) => {
-            Err(Refusal::Invalid(format!("`{name}` is {number}; the model has {card:?}")))
+            Err(Refusal::Invalid(format!("`{name}` is {number}; the model has {}", or_none(card))))
         }
         number => Ok(number),
     }

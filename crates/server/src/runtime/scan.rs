@@ -43,8 +43,8 @@ pub(crate) fn labels_texts(served: &ServedModel) -> bool {
     Head::of(served).is_some_and(|head| head.grounded.is_none())
 }
 
-/// Reads all texts by all models at the same time. Returns one result per model, and the tokens that all have read. An empty
-/// text has no labels.
+/// Reads all texts by all models at the same time. Returns one result per model, and the tokens of the texts by the model
+/// that has most. An empty text has no labels.
 pub(crate) async fn scan_all(
     app: &Arc<App>,
     scans: Vec<ModelScan>,
@@ -61,7 +61,7 @@ pub(crate) async fn scan_all(
     let (rows, _) = run_all(app, &mut requests, charge, |_| terms).await;
     let read =
         |rows: &RequestRows| rows.outcomes.iter().map(|outcome| outcome.tokens).sum::<usize>();
-    let tokens = rows.iter().flatten().map(read).sum();
+    let tokens = rows.iter().flatten().map(read).max().unwrap_or(0);
     let labelled = move || {
         let mut ran = requests.into_iter().zip(rows);
         let one = |result: Result<(), Refusal>| {

@@ -36,9 +36,8 @@ pub(super) async fn add_timing(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(ReceivedAt(received));
     let mut response = next.run(request).await;
     let total = received.elapsed();
-    let phases = response.extensions_mut().remove::<Phases>();
-    // A request that was refused took its time to be read and refused.
-    let phases = phases.unwrap_or(Phases { parse: total, ..Phases::default() });
+    // A refusal has no phases: where its time went is not known.
+    let phases = response.extensions_mut().remove::<Phases>().unwrap_or_default();
     if let Ok(value) = HeaderValue::from_str(&header(&phases, total)) {
         response.headers_mut().insert(SERVER_TIMING, value);
     }

@@ -30,7 +30,9 @@ pub(super) fn render_refusal(refusal: &Refusal) -> Response {
 
 /// Returns a refusal as the value of `error`.
 pub(crate) fn error(refusal: &Refusal) -> RuntimeError {
-    RuntimeError { code: status_and_code(refusal).1, message: refusal.message() }
+    // The document of this listener is another one.
+    let message = refusal.message().replace("/docs lists", "/openapi.yaml lists");
+    RuntimeError { code: status_and_code(refusal).1, message }
 }
 
 /// Returns the HTTP status of a refusal.
