@@ -6,7 +6,7 @@
 //!
 //! A request goes through `body` (strict JSON), its surface (`classify`, `embeddings`, `rerank`, or several by `bundle`),
 //! `run` (admission, tokens by `reading`, the engines) and back to its surface. `cards` and `health` describe the models,
-//! `timing` writes `Server-Timing`. Refusals are rendered by [`crate::wire::runtime`].
+//! `timing` writes `Server-Timing`. Refusals are rendered by `wire::runtime`.
 
 mod body;
 mod bundle;
