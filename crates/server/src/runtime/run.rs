@@ -125,8 +125,7 @@ pub(super) async fn run_all(
             results[index] = result;
         }
     }
-    phases.queue = started.elapsed().saturating_sub(phases.tokenize + phases.forward);
-    (results, phases)
+    (results, phases.fitted_into(started.elapsed()))
 }
 
 /// Charges what each request could hold, in their order, and refuses those for which there is no memory. Those that are

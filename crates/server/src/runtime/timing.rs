@@ -30,6 +30,16 @@ pub(super) struct Phases {
     pub(super) serialize: Duration,
 }
 
+impl Phases {
+    /// Fits the longest phases of requests that ran side by side into the time that all of them took. What they leave is
+    /// the wait.
+    pub(super) fn fitted_into(self, elapsed: Duration) -> Phases {
+        let tokenize = self.tokenize.min(elapsed);
+        let forward = self.forward.min(elapsed - tokenize);
+        Phases { tokenize, forward, queue: elapsed - tokenize - forward, ..self }
+    }
+}
+
 /// Notes when a request is received, and adds the header to its answer, also to a refusal.
 pub(super) async fn add_timing(mut request: Request, next: Next) -> Response {
     let received = Instant::now();
@@ -63,6 +73,18 @@ fn header(phases: &Phases, total: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn phases_that_overlap_fill_no_more_than_their_time() {
+        let ms = Duration::from_millis;
+        let phases = Phases { tokenize: ms(3), forward: ms(9), ..Phases::default() };
+        for (elapsed, expected) in
+            [(20, [3, 8, 9]), (12, [3, 0, 9]), (10, [3, 0, 7]), (2, [2, 0, 0])]
+        {
+            let Phases { tokenize, queue, forward, .. } = phases.fitted_into(ms(elapsed));
+            assert_eq!([tokenize, queue, forward], expected.map(ms), "{elapsed}");
+        }
+    }
 
     #[test]
     fn phases_are_milliseconds() {
