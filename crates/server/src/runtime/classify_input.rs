@@ -12,7 +12,7 @@ use crate::error::Refusal;
 use crate::models::ServedModel;
 
 /// The fields of all forms.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
     text: Option<String>,
@@ -25,8 +25,7 @@ struct Fields {
 /// Reads `input`: one item, or a list of them.
 ///
 /// # Errors
-/// It is neither a string nor an object nor a list, or a string in it is not Unicode. An item that the head does not read
-/// fails alone.
+/// It is neither a string nor an object nor a list. An item that the head does not read fails alone.
 pub(super) fn read_inputs(
     input: &RawValue,
     head: &Head,
@@ -38,13 +37,13 @@ pub(super) fn read_inputs(
         false => served.prompt(None)?,
     };
     let reader = ItemReader { head, served, prompt };
-    let one = |item: &RawValue| reader.read(item);
+    let one = |item: &RawValue| reader.read(item).ok_or(ItemError::InvalidInput);
     match input.get().as_bytes().first() {
-        Some(b'"' | b'{') => Ok(vec![one(input)?]),
+        Some(b'"' | b'{') => Ok(vec![one(input)]),
         Some(b'[') => {
             let items: Vec<&RawValue> = serde_json::from_str(input.get())
                 .map_err(|error| Refusal::Syntax(error.to_string()))?;
-            items.into_iter().map(one).collect()
+            Ok(items.into_iter().map(one).collect())
         }
         _ => Err(Refusal::Shape("`input` must be a string, an object or a list of either".into())),
     }
@@ -58,33 +57,18 @@ struct ItemReader<'a> {
 }
 
 impl ItemReader<'_> {
-    fn read(&self, item: &RawValue) -> Result<Result<Input, ItemError>, Refusal> {
+    /// Returns the input of the engine; `None` for a form that the head does not read, and for an empty text.
+    fn read(&self, item: &RawValue) -> Option<Input> {
         let json = item.get();
         let fields = match json.as_bytes().first() {
-            Some(b'"') => {
-                let text = serde_json::from_str(json).map_err(not_unicode)?;
-                Fields {
-                    text: Some(text),
-                    text_pair: None,
-                    context: None,
-                    question: None,
-                    answer: None,
-                }
-            }
-            Some(b'{') => match serde_json::from_str(json) {
-                Ok(fields) => fields,
-                Err(_) => {
-                    // The contract refuses what is no text, and answers for what is another form.
-                    serde_json::from_str::<serde_json::Value>(json).map_err(not_unicode)?;
-                    return Ok(Err(ItemError::InvalidInput));
-                }
-            },
-            _ => return Ok(Err(ItemError::InvalidInput)),
+            Some(b'"') => Fields { text: serde_json::from_str(json).ok(), ..Fields::default() },
+            // A list would be taken for the fields in the order of their declaration.
+            Some(b'{') => serde_json::from_str(json).ok()?,
+            _ => return None,
         };
-        Ok(self.to_input(fields).ok_or(ItemError::InvalidInput))
+        self.to_input(fields)
     }
 
-    /// Returns the input of the engine; `None` for a form that the head does not read, and for an empty text.
     fn to_input(&self, fields: Fields) -> Option<Input> {
         let not_empty = |text: &String| !text.is_empty();
         match (fields, &self.head.grounded) {
@@ -109,8 +93,4 @@ impl ItemReader<'_> {
             _ => None,
         }
     }
-}
-
-fn not_unicode(error: serde_json::Error) -> Refusal {
-    Refusal::Syntax(format!("`input`: {error}"))
 }

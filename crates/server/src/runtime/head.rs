@@ -128,3 +128,22 @@ impl Head {
         if self.inclusive { score >= threshold } else { score > threshold }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_score_that_equals_its_threshold_passes_where_the_package_says_so() {
+        let head = |inclusive| Head {
+            kind: HeadKind::Scores,
+            grounded: None,
+            thresholds: None,
+            inclusive,
+            window: None,
+            max_tokens: None,
+        };
+        assert!(head(true).passes(0.5, 0.5) && !head(false).passes(0.5, 0.5));
+        assert!(head(false).passes(0.6, 0.5) && !head(true).passes(0.4, 0.5));
+    }
+}

@@ -9,7 +9,7 @@ use bigbatch_server::serve::{Gateway, Shutdown, listen_unix, serve};
 use bigbatch_server::{App, Keys, Models, Options, Phase, Transport, runtime};
 use tokio::runtime::Runtime;
 
-use crate::support::{PATIENCE, post, read_all, served, status};
+use crate::support::{Gate, PATIENCE, post, read_all, served, status};
 
 fn socket_path(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("bigbatch-{name}-{}.sock", std::process::id()))
@@ -75,4 +75,28 @@ fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
     let refused = listen().map(drop);
     assert!(refused.is_err() && path.exists(), "a file of another kind stays");
     std::fs::remove_file(&path).expect("it is there");
+}
+
+/// A deadline ends a request whose batch runs, and each input keeps its own error.
+#[test]
+fn a_request_ends_at_its_deadline_whatever_the_device_does() {
+    let path = socket_path("deadline");
+    let tokio = Runtime::new().expect("a runtime starts");
+    let door = Gateway::default();
+    let runtime_door = door.of_runtime();
+    let listener = tokio.block_on(listen_unix(&path)).expect("the path is free");
+    let ended = tokio.spawn(serve(listener, None, Transport::default(), runtime_door.clone()));
+    let gate = Gate::default();
+    let models = Models::new(vec![gate.served()]).expect("one name");
+    let (life, observe) = (door.life().clone(), door.counters().clone());
+    let app = App::with_guards(models, Options::default(), Arc::default(), life, observe);
+    runtime_door.open(runtime::router(app.clone(), false));
+    gate.shut();
+    let body = br#"{"input": ["a", "b"], "options": {"deadline_ms": 50}}"#;
+    let answer = exchange(&path, &post("/v1/embeddings", "", body));
+    assert_eq!(status(&answer), 200, "{answer}");
+    assert_eq!(answer.matches(r#""error":"deadline_exceeded""#).count(), 2, "{answer}");
+    gate.open();
+    app.life.enter(Phase::Closing);
+    tokio.block_on(ended).expect("no panic");
 }

@@ -112,3 +112,19 @@ async fn a_threshold_drops_spans_and_a_cut_text_has_spans_of_what_was_read() {
     let ends = check_spans(&text, &cut);
     assert!(ends.iter().all(|(_, end)| *end < 100), "{ends:?}");
 }
+
+/// Several tokens stand for one of these characters, and a cut leaves none of them in part.
+#[tokio::test]
+async fn a_text_is_not_cut_within_a_character() {
+    let text = "\u{1f9ff}\u{1fae0}".repeat(40);
+    let mut below = 0;
+    for max_tokens in 6..20 {
+        let options = json!({"overflow": "truncate", "max_tokens": max_tokens});
+        let cut = classify("pii", json!(text), options).await.remove(0);
+        let read = cut["input"]["processed_tokens"].as_u64().expect("a whole number");
+        assert!(read <= max_tokens, "{read} of {max_tokens}");
+        below += u64::from(read < max_tokens);
+        check_spans(&text, &cut);
+    }
+    assert!(below > 3, "most budgets end within a character: {below}");
+}

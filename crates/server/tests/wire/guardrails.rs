@@ -246,6 +246,28 @@ async fn what_several_guardrails_find_is_there_once() {
 }
 
 #[tokio::test]
+async fn entities_are_those_that_are_asked_for() {
+    let tags = ["O", "B-NAME", "I-NAME", "B-MAIL", "I-MAIL"];
+    let list = vec![served("two", InitHead::Token(labels(&tags)), 8)];
+    let guardrails = vec![guardrail("all", "two", &[], Action::Mask)];
+    let options = Options { guardrails, ..Options::default() };
+    let app = App::new(Models::new(list).unwrap(), options);
+    let kinds = async |entities: Value| -> Vec<String> {
+        let body = json!({"text": TEXT.repeat(3), "language": "en", "entities": entities});
+        let found = post_to(&app, "/analyze", body.to_string()).await.json();
+        let kind = |one: &Value| one["entity_type"].as_str().unwrap().to_owned();
+        let mut kinds: Vec<String> = found.as_array().unwrap().iter().map(kind).collect();
+        kinds.sort();
+        kinds.dedup();
+        kinds
+    };
+    assert_eq!(kinds(json!(null)).await, ["MAIL", "NAME"]);
+    for one in ["MAIL", "NAME"] {
+        assert_eq!(kinds(json!([one])).await, [one]);
+    }
+}
+
+#[tokio::test]
 async fn texts_are_as_many_as_a_request_may_have() {
     let options = Options {
         guardrails: vec![guardrail("names", "pii", &[], Action::Mask)],
