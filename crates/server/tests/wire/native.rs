@@ -197,4 +197,13 @@ async fn a_token_classifier_answers_classify_with_spans() {
         ask(json!({"input": TEXT})).await["data"][0]["label"].is_string(),
         "vLLM's form is a classifier's"
     );
+    // Where the first does neither, a classifier is preferred.
+    let list = vec![
+        served("embed", InitHead::Base, 8),
+        served("pii", InitHead::Token(labels(&["O", "B-NAME", "I-NAME"])), 8),
+        served("intent", InitHead::Sequence(labels(&["billing", "travel"])), 8),
+    ];
+    let app = App::new(Models::new(list).unwrap(), Options::default());
+    let answer = post_to(&app, "/classify", json!({"inputs": TEXT}).to_string()).await.json();
+    assert!(answer[0]["label"].is_string() && answer[0].get("start").is_none(), "{answer}");
 }
