@@ -5,7 +5,7 @@
 
 use std::ffi::c_int;
 
-use bigbatch_capi::{CText, CallError, Head, OwnedArray, classify, guarded};
+use bigbatch_capi::{CText, CallError, Head, OwnedArray, classify, guarded, saturate};
 
 use crate::init;
 
@@ -61,7 +61,7 @@ fn class_of_all(symbol: &'static str, slot: &str, text: CText<'_>) -> ClassOfAll
         Ok(ClassOfAll {
             class: found.class,
             confidence: found.confidence,
-            num_classes: c_int::try_from(found.probabilities.len()).unwrap_or(c_int::MAX),
+            num_classes: saturate(found.probabilities.len()),
             probabilities: OwnedArray::new(found.probabilities),
         })
     };

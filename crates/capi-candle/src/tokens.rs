@@ -7,7 +7,9 @@
 
 use std::ffi::c_int;
 
-use bigbatch_capi::{CText, CallError, Entity, Head, OwnedArray, OwnedText, entities, guarded};
+use bigbatch_capi::{
+    CText, CallError, Entity, Head, OwnedArray, OwnedText, entities, guarded, saturate,
+};
 
 use crate::init;
 
@@ -49,7 +51,7 @@ impl CEntities {
             confidence: entity.confidence,
         };
         CEntities {
-            num_entities: c_int::try_from(entities.len()).unwrap_or(c_int::MAX),
+            num_entities: saturate(entities.len()),
             entities: OwnedArray::new(entities.into_iter().map(convert).collect()),
         }
     }
@@ -60,7 +62,7 @@ impl CEntities {
         CEntities::new(vec![Entity {
             label: UNSCANNED.into(),
             start: 0,
-            end: c_int::try_from(length).unwrap_or(c_int::MAX),
+            end: saturate(length),
             text: reason.to_string(),
             confidence: 1.0,
         }])

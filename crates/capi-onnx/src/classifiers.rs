@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bigbatch_capi::{
     COutput, COutputs, CText, CTexts, CallError, Classification, Entity, Head, OwnedArray,
-    OwnedText, classify, classify_all, entities, guarded, is_loaded, load,
+    OwnedText, classify, classify_all, entities, guarded, is_loaded, load, milliseconds, saturate,
 };
 
 const SUCCESS: c_int = 0;
@@ -68,7 +68,7 @@ impl Class {
             label: OwnedText::new(&found.label),
             class_id: found.class,
             confidence: found.confidence,
-            num_classes: c_int::try_from(found.probabilities.len()).unwrap_or(c_int::MAX),
+            num_classes: saturate(found.probabilities.len()),
             probabilities: OwnedArray::new(found.probabilities),
             processing_time_ms: milliseconds(began),
             error: false,
@@ -96,7 +96,7 @@ impl PiiEntities {
             confidence: entity.confidence,
         };
         PiiEntities {
-            num_entities: c_int::try_from(found.len()).unwrap_or(c_int::MAX),
+            num_entities: saturate(found.len()),
             entities: OwnedArray::new(found.into_iter().map(convert).collect()),
             processing_time_ms: milliseconds(began),
             ..PiiEntities::empty()
@@ -107,10 +107,6 @@ impl PiiEntities {
         let error_message = OwnedText::new(&error.to_string());
         PiiEntities { error: true, error_message, ..PiiEntities::empty() }
     }
-}
-
-fn milliseconds(began: Instant) -> f32 {
-    began.elapsed().as_secs_f32() * 1e3
 }
 
 fn slot(head: Head, name: &str) -> String {

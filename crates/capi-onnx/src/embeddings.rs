@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use bigbatch_capi::{
     COutput, COutputs, CText, CTexts, CallError, Candidates, EMBEDDER, Embedding, Head, Matches,
     OwnedArray, OwnedText, Similarity, VectorOptions, exceeds_window, free_matches, guarded,
-    is_loaded, load, loaded, put_embedding, put_embeddings, put_matches, put_similarity,
+    is_loaded, load, loaded, put_embedding, put_embeddings, put_matches, put_similarity, saturate,
 };
 
 /// The number of `mmbert` in the binding.
@@ -136,13 +136,12 @@ extern "C" fn get_embedding_models_info(result: COutput<'_, ModelInfos>) -> c_in
     let body = || {
         result.require("result")?;
         let model = loaded(EMBEDDER)?;
-        let size = |size: usize| c_int::try_from(size).unwrap_or(c_int::MAX);
         let layers = &model.engine.model().exits.layers;
         let info = || ModelInfo {
             model_name: OwnedText::new(EMBEDDER),
             is_loaded: true,
-            max_sequence_length: size(model.engine.max_tokens()),
-            default_dimension: size(model.engine.model().embedding.width),
+            max_sequence_length: saturate(model.engine.max_tokens()),
+            default_dimension: saturate(model.engine.model().embedding.width),
             model_path: OwnedText::new(&model.path),
             supports_layer_exit: layers.len() > 1,
             available_layers: OwnedText::new(&joined(layers)),

@@ -158,7 +158,7 @@ fn in_bytes(text: &str, entities: Vec<bigbatch_engine::Entity>) -> Vec<Entity> {
 }
 
 /// Converts a size for C. A text of more than 2 GiB is rejected long before.
-fn saturate(size: usize) -> i32 {
+pub fn saturate(size: usize) -> i32 {
     i32::try_from(size).unwrap_or(i32::MAX)
 }
 

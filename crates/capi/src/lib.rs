@@ -23,7 +23,9 @@ mod settings;
 mod slots;
 mod vectors;
 
-pub use answers::{Classification, Entity, Vector, classify, classify_all, embed_all, entities};
+pub use answers::{
+    Classification, Entity, Vector, classify, classify_all, embed_all, entities, saturate,
+};
 pub use border::{COutput, COutputs, CText, CTexts, OwnedArray, OwnedText, count};
 pub use call::{guarded, unserved};
 pub use error::CallError;
@@ -31,5 +33,5 @@ pub use slots::{Head, Loaded};
 pub use slots::{is_loaded, load, loaded};
 pub use vectors::{
     Candidates, EMBEDDER, Embedding, Match, Matches, Similarity, VectorOptions, exceeds_window,
-    free_matches, put_embedding, put_embeddings, put_matches, put_similarity,
+    free_matches, milliseconds, put_embedding, put_embeddings, put_matches, put_similarity,
 };

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bigbatch_engine::{Input, RequestError, Truncate};
 
-use crate::answers::{Vector, embed_all};
+use crate::answers::{Vector, embed_all, saturate};
 use crate::border::{COutput, COutputs, CText, CTexts, OwnedArray, count};
 use crate::call::guarded;
 use crate::error::CallError;
@@ -92,7 +92,7 @@ impl Embedding {
     };
 
     fn new(vector: Vector, model_type: c_int, began: Instant) -> Embedding {
-        let length = c_int::try_from(vector.values.len()).unwrap_or(c_int::MAX);
+        let length = saturate(vector.values.len());
         Embedding {
             data: OwnedArray::new(vector.values),
             length,
@@ -136,7 +136,8 @@ impl VectorOptions {
     }
 }
 
-fn milliseconds(began: Instant) -> f32 {
+/// Returns the time since `began`, as the answers of the contract state it.
+pub fn milliseconds(began: Instant) -> f32 {
     began.elapsed().as_secs_f32() * 1e3
 }
 
@@ -242,7 +243,7 @@ pub fn put_matches(
         let vectors = options.embed(&texts)?;
         let matches = most_similar(&vectors[0], &vectors[1..], candidates.top_k);
         result.put(|| Matches {
-            num_matches: c_int::try_from(matches.len()).unwrap_or(c_int::MAX),
+            num_matches: saturate(matches.len()),
             matches: OwnedArray::new(matches),
             model_type: options.model_type,
             processing_time_ms: milliseconds(began),

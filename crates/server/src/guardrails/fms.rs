@@ -8,13 +8,14 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use super::receive;
-use super::scan::{Scan, check_threshold, scan};
+use super::scan::{Scan, scan};
 use crate::app::App;
 use crate::error::Refusal;
 use crate::guardrail_options::Guardrail;
 use crate::models::ModelKind;
 use crate::runtime::scan::LabelledSpan;
 use crate::wire::Dialect;
+use crate::wire::fields::check_threshold;
 
 pub(super) const PATH: &str = "/api/v1/text/contents";
 

@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::receive;
-use super::scan::{Findings, Scan, check_threshold, scan};
+use super::scan::{Findings, Scan, scan};
 use crate::app::App;
 use crate::error::Refusal;
 use crate::guardrail_options::{Action, Guardrail};
 use crate::runtime::scan::LabelledSpan;
 use crate::wire::Dialect;
+use crate::wire::fields::check_threshold;
 
 pub(super) const PATH: &str = "/beta/litellm_basic_guardrail_api";
 

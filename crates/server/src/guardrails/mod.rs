@@ -14,7 +14,6 @@ mod scan;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
@@ -24,6 +23,7 @@ use crate::error::Refusal;
 use crate::footprint;
 use crate::guardrail_options::{Action, Guardrail};
 use crate::memory::Charge;
+use crate::middleware::take_body;
 use crate::models::{ModelKind, Models};
 use crate::runtime::scan::labels_texts;
 use crate::terms::{HeadTerms, Terms};
@@ -117,10 +117,7 @@ async fn receive<T: DeserializeOwned>(
     let started = tokio::time::Instant::now();
     let (mut parts, body) = request.into_parts();
     let terms = HeadTerms::read(&parts, &app.keys)?;
-    // The middleware has bounded the body.
-    let body = to_bytes(body, usize::MAX).await;
-    let body = body.map_err(|error| Refusal::Syntax(error.to_string()))?;
-    let charge = parts.extensions.remove::<Arc<Charge>>().unwrap_or_else(|| app.memory.charge());
+    let (body, charge) = take_body(app, &mut parts, body).await?;
     charge.set(footprint::of_parsing(&body))?;
     let parse = || crate::wire::body::parse::<T>(&body);
     let (body, _) = app.offload.run(body.len(), parse).await?;

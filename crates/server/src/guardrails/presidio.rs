@@ -10,14 +10,14 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use super::receive;
-use super::scan::{Scan, check_threshold, label_names, scan};
+use super::scan::{Scan, label_names, scan};
 use crate::app::App;
 use crate::error::Refusal;
 use crate::guardrail_options::Guardrail;
 use crate::models::ModelKind;
 use crate::runtime::scan::LabelledSpan;
 use crate::wire::Dialect;
-use crate::wire::fields::{NoEffect, NotSupported};
+use crate::wire::fields::{NoEffect, NotSupported, check_threshold};
 
 #[derive(Deserialize)]
 struct Body {

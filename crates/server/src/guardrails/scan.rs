@@ -42,16 +42,6 @@ impl Scan {
     }
 }
 
-/// Checks a threshold of a request.
-pub(super) fn check_threshold(name: &str, threshold: Option<f32>) -> Result<(), Refusal> {
-    match threshold {
-        Some(threshold) if !(0.0..=1.0).contains(&threshold) => {
-            Err(Refusal::Invalid(format!("`{name}` is {threshold}; it must lie between 0 and 1")))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Returns the names of a model's labels as guardrails name them.
 pub(super) fn label_names(served: &ServedModel) -> Vec<String> {
     let labels = &served.engine.model().labels;

@@ -4,9 +4,10 @@
 //! there. What arrives is charged to the budget first. Its content is not looked at; `routes` parses it.
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::Request;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
 use axum::http::request::Parts;
@@ -86,6 +87,22 @@ pub(crate) async fn read_body(
     parts.headers.remove(CONTENT_ENCODING);
     parts.headers.insert(CONTENT_LENGTH, bytes.len().into());
     Ok(Request::from_parts(parts, Body::from(Bytes::from(bytes))))
+}
+
+/// Takes the body that [`read_body`] has put into a request, and the charge for it.
+///
+/// # Errors
+/// [`Refusal::Syntax`] if the request did not pass through it and its body ends early.
+pub(crate) async fn take_body(
+    app: &App,
+    parts: &mut Parts,
+    body: Body,
+) -> Result<(Bytes, Arc<Charge>), Refusal> {
+    // It is bounded already; the framework's own limit is another.
+    let bytes = to_bytes(body, usize::MAX).await;
+    let bytes = bytes.map_err(|error| Refusal::Syntax(error.to_string()))?;
+    let charge = parts.extensions.remove::<Arc<Charge>>().unwrap_or_else(|| app.memory.charge());
+    Ok((bytes, charge))
 }
 
 /// How a body is read.

@@ -25,6 +25,7 @@ use tower::{Layer, ServiceExt};
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
 use self::body::read_body;
+pub(crate) use self::body::take_body;
 pub(crate) use self::hold::Charged;
 use self::hold::hold_answer;
 use self::track::track;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -20,7 +20,7 @@ use crate::error::{Failure, Refusal};
 use crate::footprint;
 use crate::jobs::{Job, Output, Outputs, count_tokens};
 use crate::memory::Charge;
-use crate::middleware::Charged;
+use crate::middleware::{Charged, take_body};
 use crate::models::ServedModel;
 use crate::observe::OTHER;
 use crate::options::UnknownFieldPolicy;
@@ -119,13 +119,10 @@ async fn read<T: ModelRequest>(
     let mut parameters = parameters.iter();
     let in_path = parameters.find(|(name, _)| *name == MODEL_PARAMETER);
     let in_path = in_path.map(|(_, value)| value.to_owned());
-    // The middleware has bounded the body; the framework's own limit is another.
-    let body = to_bytes(body, usize::MAX).await;
-    let body = body.map_err(|error| Refusal::Syntax(error.to_string()))?;
+    let (body, charge) = take_body(app, &mut parts, body).await?;
     if !is_json(&parts.headers) {
         return Err(Refusal::ContentType);
     }
-    let charge = parts.extensions.remove::<Arc<Charge>>().unwrap_or_else(|| app.memory.charge());
     charge.set(footprint::of_parsing(&body))?;
     let (request, unknown) = app.offload.run(body.len(), || body::parse::<T>(&body)).await?;
     if unknown.any_of_other_endpoints() {

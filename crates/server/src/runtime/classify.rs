@@ -19,6 +19,7 @@ use super::surface::{
 use crate::app::App;
 use crate::error::Refusal;
 use crate::models::ServedModel;
+use crate::wire::fields::check_threshold;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,12 +79,7 @@ pub(super) fn prepare(app: &App, body: &RawValue) -> Result<SurfaceRequest, Refu
     let common = Common::new(options.deadline_ms, options.profile.as_deref(), options.return_meta)?;
     check_head(body.head, &served)?;
     let reading = reading(app, &options, &head, &served)?;
-    if let Some(threshold) = options.threshold.filter(|threshold| !(0.0..=1.0).contains(threshold))
-    {
-        return Err(Refusal::Invalid(format!(
-            "`options.threshold` is {threshold}; it must lie between 0 and 1"
-        )));
-    }
+    check_threshold("options.threshold", options.threshold)?;
     let input = body.input.ok_or_else(|| Refusal::Shape("`input` is missing".into()))?;
     let inputs = read_inputs(input, &head, &served)?;
     check_count(inputs.len(), Surface::Classify.max_inputs(&app.options), "input")?;

@@ -10,8 +10,8 @@ use super::item::{InputUsage, Item, ItemError};
 use super::reading::{Overflow, Reading};
 use super::run::{InputOutcome, RequestRows};
 use super::surface::{
-    Common, Meta, Question, Representation, Surface, SurfaceRequest, check_count, check_max_tokens,
-    choose,
+    Common, Meta, Question, Representation, Surface, SurfaceRequest, WholeTextOptions, check_count,
+    check_max_tokens, choose,
 };
 use crate::app::App;
 use crate::error::Refusal;
@@ -42,16 +42,6 @@ struct Body<'a> {
     options: Raw<'a>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Options {
-    deadline_ms: Option<f64>,
-    profile: Option<String>,
-    return_meta: Option<bool>,
-    overflow: Option<String>,
-    max_tokens: Option<usize>,
-}
-
 /// A part of the input. Models read text only.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,11 +64,8 @@ pub(super) struct EmbeddingsRequest {
 pub(super) fn prepare(app: &App, body: &RawValue) -> Result<SurfaceRequest, Refusal> {
     let body: Body<'_> = object(body, "the body")?;
     let served = choose(app, body.model, Surface::Embeddings)?;
-    let options: Options = match body.options {
-        Some(options) => object(options, "`options`")?,
-        None => Options::default(),
-    };
-    let common = Common::new(options.deadline_ms, options.profile.as_deref(), options.return_meta)?;
+    let options = WholeTextOptions::read(body.options)?;
+    let common = options.common()?;
     let overflow = match options.overflow.as_deref() {
         None | Some("reject") => Overflow::Reject,
         Some("truncate") => Overflow::truncate_if_allowed(app),

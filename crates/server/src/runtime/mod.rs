@@ -28,7 +28,7 @@ mod timing;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Uri};
@@ -47,7 +47,7 @@ use crate::app::App;
 use crate::error::Refusal;
 use crate::footprint;
 use crate::memory::Charge;
-use crate::middleware::{Charged, ListenerRules, Refusals, no_connection};
+use crate::middleware::{Charged, ListenerRules, Refusals, no_connection, take_body};
 use crate::observe::Cut;
 use crate::options::Options;
 use crate::terms::HeadTerms;
@@ -149,10 +149,7 @@ async fn receive(
 ) -> Result<(Exchange, Bytes), Refusal> {
     let (mut parts, body) = request.into_parts();
     let terms = HeadTerms::read(&parts, &app.keys)?;
-    // The middleware has bounded the body.
-    let body = to_bytes(body, usize::MAX).await;
-    let body = body.map_err(|error| Refusal::Syntax(error.to_string()))?;
-    let charge = parts.extensions.remove::<Arc<Charge>>().unwrap_or_else(|| app.memory.charge());
+    let (body, charge) = take_body(&app, &mut parts, body).await?;
     charge.set(footprint::of_parsing(&body))?;
     Ok((Exchange { app, charge, terms, received: received.0 }, body))
 }

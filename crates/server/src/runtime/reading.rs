@@ -49,12 +49,15 @@ impl Reading {
     /// Returns how the engine predicts the time of the inputs.
     pub(super) fn overlong(&self) -> Overlong {
         match self.overflow {
-            Overflow::Window { tokens, overlap } => {
-                Overlong::Chunk(Chunking { size: Some(tokens), overlap, merge: Merge::Max })
-            }
+            Overflow::Window { tokens, overlap } => Overlong::Chunk(chunking(tokens, overlap)),
             _ => Overlong::Truncate(Truncate::RightTo(self.max_tokens)),
         }
     }
+}
+
+/// Returns how a text is cut into windows of so many tokens. Surfaces merge the answers themselves.
+fn chunking(tokens: usize, overlap: usize) -> Chunking {
+    Chunking { size: Some(tokens), overlap, merge: Merge::Max }
 }
 
 /// An input as it is read.
@@ -158,7 +161,7 @@ fn read_text(
         if tokens > max_tokens {
             return Err(InputRefusal { error: ItemError::ScanBudgetExceeded, tokens });
         }
-        let chunking = Chunking { size: Some(size), overlap, merge: Merge::Max };
+        let chunking = chunking(size, overlap);
         let bare = Tokens::clone(&bare);
         let chunks = Chunks::from_tokens(
             tokenizer,

@@ -12,7 +12,8 @@ use super::item::{InputUsage, Item, ItemError};
 use super::reading::{Overflow, Reading};
 use super::run::{InputOutcome, RequestRows};
 use super::surface::{
-    Common, Meta, Question, Surface, SurfaceRequest, Usage, check_count, check_max_tokens, choose,
+    Common, Meta, Question, Surface, SurfaceRequest, Usage, WholeTextOptions, check_count,
+    check_max_tokens, choose,
 };
 use crate::app::App;
 use crate::error::Refusal;
@@ -39,16 +40,6 @@ struct Body<'a> {
     options: Raw<'a>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Options {
-    deadline_ms: Option<f64>,
-    profile: Option<String>,
-    return_meta: Option<bool>,
-    overflow: Option<String>,
-    max_tokens: Option<usize>,
-}
-
 /// The part of a request that decides how logits are answered.
 pub(super) struct RerankRequest {
     top_n: usize,
@@ -63,11 +54,8 @@ pub(super) struct RerankRequest {
 pub(super) fn prepare(app: &App, body: &RawValue) -> Result<SurfaceRequest, Refusal> {
     let body: Body<'_> = object(body, "the body")?;
     let served = choose(app, body.model, Surface::Rerank)?;
-    let options: Options = match body.options {
-        Some(options) => object(options, "`options`")?,
-        None => Options::default(),
-    };
-    let common = Common::new(options.deadline_ms, options.profile.as_deref(), options.return_meta)?;
+    let options = WholeTextOptions::read(body.options)?;
+    let common = options.common()?;
     if let Some(other) = options.overflow.as_deref().filter(|&overflow| overflow != "reject") {
         return Err(Refusal::Invalid(format!(
             "`options.overflow` is '{other}'; pairs are read whole, it must be reject"

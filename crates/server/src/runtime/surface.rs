@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bigbatch_engine::{Input, Task};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::body::{Raw, field};
+use super::body::{Raw, field, object};
 use super::cards;
 use super::classify::{ClassifyAnswer, ClassifyRequest};
 use super::embeddings::{EmbeddingsAnswer, EmbeddingsRequest};
@@ -129,6 +129,27 @@ impl Common {
         }
         let deadline = deadline_ms.map(deadline).transpose()?;
         Ok(Common { deadline, return_meta: return_meta.unwrap_or_default() })
+    }
+}
+
+/// The options of a surface that reads texts whole or cut.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WholeTextOptions {
+    deadline_ms: Option<f64>,
+    profile: Option<String>,
+    return_meta: Option<bool>,
+    pub(super) overflow: Option<String>,
+    pub(super) max_tokens: Option<usize>,
+}
+
+impl WholeTextOptions {
+    pub(super) fn read(options: Raw<'_>) -> Result<WholeTextOptions, Refusal> {
+        options.map_or_else(|| Ok(Self::default()), |options| object(options, "`options`"))
+    }
+
+    pub(super) fn common(&self) -> Result<Common, Refusal> {
+        Common::new(self.deadline_ms, self.profile.as_deref(), self.return_meta)
     }
 }
 

@@ -116,6 +116,16 @@ impl PartialSchema for NotSupported {
 
 impl ToSchema for NotSupported {}
 
+/// Checks a threshold, which a request may leave out.
+pub(crate) fn check_threshold(name: &str, threshold: Option<f32>) -> Result<(), Refusal> {
+    match threshold {
+        Some(threshold) if !(0.0..=1.0).contains(&threshold) => {
+            Err(Refusal::Invalid(format!("`{name}` is {threshold}; it must lie between 0 and 1")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What a time limit must be.
 pub(crate) const TIMEOUTS: &str = "a whole number of milliseconds from 1 to 86400000";
 
