@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bigbatch_engine::{
-    Checkpoint, Dtype, Embedding, Head, HubOptions, Init, InitHead, LayerKind, Model, Module,
-    PRESETS, Pooling, Preset, Rope, RopeOverride, Scaling, TaskKind, units,
+    Checkpoint, Dtype, Embedding, Exits, Head, HubOptions, Init, InitHead, LayerKind, Model,
+    Module, OperatingPoint, PRESETS, Pooling, Preset, Rope, RopeOverride, Scaling, TaskKind, units,
 };
 use bigbatch_models::EmbeddedModel;
 use clap::{Args, Subcommand, ValueEnum};
@@ -244,6 +244,12 @@ fn inspect(source: &str, tensors: bool) -> CommandResult {
     if matches!(config.head, Head::Base | Head::MaskedLm { .. }) {
         say!("vectors            {}", describe_embedding(&model.embedding));
     }
+    if let Some(exits) = describe_exits(&model) {
+        say!("exits              {exits}");
+    }
+    if let Some(point) = &model.operating_point {
+        say!("operating point    {}", describe_operating_point(point, &model.labels));
+    }
     if let Ok(Some(prompt)) = model.prompts.get(None) {
         say!("default prompt     {prompt:?}");
     }
@@ -282,6 +288,49 @@ fn describe_embedding(embedding: &Embedding) -> String {
         _ => embedding.width.to_string(),
     };
     format!("{}: {dimensions} dimensions", steps.join(", "))
+}
+
+/// Describes where the encoder may stop: `after 3, 6, 11 or 22 layers; 64 or 768 dimensions`.
+fn describe_exits(model: &Model) -> Option<String> {
+    if let Some(scorers) = &model.pair_scorers {
+        let exits = scorers.exits().map(|(layer, width)| format!("{layer}/{width}"));
+        return Some(format!("layers/dimensions {}", exits.collect::<Vec<_>>().join(", ")));
+    }
+    let list =
+        |numbers: &[usize]| numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let Exits { layers, dimensions } = &model.exits;
+    (layers.len() > 1 || dimensions.len() > 1)
+        .then(|| format!("after layers {}; dimensions {}", list(layers), list(dimensions)))
+}
+
+/// Describes what a classifier was calibrated with: `violence >= 0.41, weapons >= 0.5; windows of 2048 tokens, 1023 shared`.
+fn describe_operating_point(point: &OperatingPoint, labels: &[String]) -> String {
+    let sign = |inclusive: bool| if inclusive { ">=" } else { ">" };
+    match point {
+        OperatingPoint::Scores { thresholds, inclusive, window, max_document_tokens } => {
+            let pairs = labels.iter().zip(thresholds);
+            let pairs = pairs
+                .map(|(label, least)| format!("{} {} {least}", escape(label), sign(*inclusive)));
+            let mut parts = vec![pairs.collect::<Vec<_>>().join(", ")];
+            parts.extend(
+                window.map(|(tokens, overlap)| {
+                    format!("windows of {tokens} tokens, {overlap} shared")
+                }),
+            );
+            parts.extend(max_document_tokens.map(|tokens| format!("texts up to {tokens} tokens")));
+            parts.join("; ")
+        }
+        OperatingPoint::Grounded {
+            token_threshold, inclusive, max_input_tokens, positive, ..
+        } => {
+            format!(
+                "marks tokens of an answer with {} {} {token_threshold}, after its question and context; pairs up to \
+                 {max_input_tokens} tokens",
+                escape(&labels[*positive]),
+                sign(*inclusive)
+            )
+        }
+    }
 }
 
 fn describe_rope(rope: &Rope) -> String {

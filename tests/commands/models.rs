@@ -102,6 +102,26 @@ fn inspect_prints_the_configuration_and_tensors() {
 }
 
 #[test]
+fn inspect_prints_where_a_package_stops_and_what_it_was_calibrated_with() {
+    let scratch = Scratch::new();
+    for (preset, pieces) in [
+        ("random-scores", vec![" >= 0.", "windows of 64 tokens, 16 shared"]),
+        ("random-grounded", vec!["hallucinated > 0.5", "pairs up to 8192 tokens"]),
+        ("random-exits", vec!["exits              after layers "]),
+        ("random-reranker-exits", vec!["exits              layers/dimensions "]),
+    ] {
+        let dir = scratch.path(preset);
+        bigbatch(["model", "init", "--preset", preset, text(&dir)]).output();
+        let output = bigbatch(["model", "inspect", text(&dir)]).output();
+        for piece in pieces {
+            assert!(output.contains(piece), "{preset}: {piece} in {output}");
+        }
+    }
+    let plain = bigbatch(["model", "inspect", "embedded:pii"]).output();
+    assert!(!plain.contains("exits") && !plain.contains("operating point"), "{plain}");
+}
+
+#[test]
 fn init_leaves_nothing_half_made_and_replaces_nothing() {
     let scratch = Scratch::new();
     let dir = scratch.path("model");

@@ -89,6 +89,24 @@ fn grounded_heads_have_a_template_and_one_threshold() {
 }
 
 #[test]
+fn a_score_that_equals_its_threshold_passes_where_the_package_says_so() {
+    let point = |comparison| {
+        with("random-scores", &["comparison"], json!(comparison)).unwrap().expect("a point")
+    };
+    let [inclusive, strict] = ["score >= threshold", "score > threshold"].map(point);
+    assert!(inclusive.passes(0.5, 0.5) && !strict.passes(0.5, 0.5));
+    assert!(strict.passes(0.6, 0.5) && !inclusive.passes(0.4, 0.5));
+}
+
+#[test]
+fn an_input_is_no_longer_than_the_calibration_of_a_grounded_head() {
+    let limited = package("random-grounded", |files| {
+        set(files, FILE, |point| point["max_input_tokens"] = json!(512));
+    });
+    assert_eq!(load(&limited).unwrap().config.max_tokens, 512);
+}
+
+#[test]
 fn a_key_that_does_not_fit_is_named() {
     let policy = |key: &'static str| vec!["input_policy", key];
     let scores = [

@@ -90,11 +90,29 @@ pub enum Refusal {
     #[error("an HTTP/1.1 request has exactly one Host header; this one has {0}")]
     Host(usize),
     /// No endpoint has this path.
-    #[error("there is no {0}; /docs lists the endpoints")]
-    NoRoute(String),
+    #[error("there is no {path}; {document} lists the endpoints")]
+    NoRoute {
+        /// The path that was asked for.
+        path: String,
+        /// The page that lists the endpoints of the listener.
+        document: &'static str,
+    },
+    /// No guardrail has this name, which is a part of the address in the dialect of FMS.
+    #[error("no detector is called '{name}'; this server has {known}")]
+    UnknownDetector {
+        /// The name that was sent.
+        name: String,
+        /// The names of all guardrails, joined by commas.
+        known: String,
+    },
     /// The path exists, but not for this method.
-    #[error("{0} does not support this method; /docs lists the methods")]
-    Method(String),
+    #[error("{path} does not support this method; {document} lists the methods")]
+    Method {
+        /// The path that was asked for.
+        path: String,
+        /// The page that lists the endpoints of the listener.
+        document: &'static str,
+    },
     /// The queue is full.
     #[error("{message}")]
     Overloaded {
@@ -232,6 +250,9 @@ pub(crate) const SLOW_HEAD_REASON: &str = "slow_head";
 /// The reason of an error that the framework answered without a [`Refusal`].
 pub(crate) const OTHER_REASON: &str = "other";
 
+/// The page that lists the endpoints of the usual listener.
+pub(crate) const DOCUMENT: &str = "/docs";
+
 /// The reason for a refusal, in the extensions of its response, for the counters.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reason(pub(crate) &'static str);
@@ -328,8 +349,12 @@ impl Refusal {
             Refusal::UnknownModel { known, .. } => {
                 format!("no model is called '…'; this server has {known}")
             }
-            Refusal::NoRoute(_) => Refusal::NoRoute("such path".into()).to_string(),
-            Refusal::Method(_) => Refusal::Method("the path".into()).to_string(),
+            &Refusal::NoRoute { document, .. } => {
+                Refusal::NoRoute { path: "such path".into(), document }.to_string()
+            }
+            &Refusal::Method { document, .. } => {
+                Refusal::Method { path: "the path".into(), document }.to_string()
+            }
             other => without_quotations(&other.to_string()),
         };
         message.chars().take(PUBLIC_CHARACTERS).collect()
@@ -361,8 +386,8 @@ impl Refusal {
             Refusal::DeadlinePassed(_) => "deadline_passed",
             Refusal::Unavailable(_) => "unavailable",
             Refusal::Host(_) => HEAD_REASON,
-            Refusal::NoRoute(_) => "no_route",
-            Refusal::Method(_) => "method",
+            Refusal::NoRoute { .. } | Refusal::UnknownDetector { .. } => "no_route",
+            Refusal::Method { .. } => "method",
         }
     }
 }
@@ -407,8 +432,9 @@ mod tests {
         let secret = "SECRET";
         let refusals = [
             Refusal::UnknownModel { name: secret.into(), known: "a, b".into() },
-            Refusal::NoRoute(format!("/{secret}")),
-            Refusal::Method(format!("/{secret}")),
+            Refusal::UnknownDetector { name: secret.into(), known: "a, b".into() },
+            Refusal::NoRoute { path: format!("/{secret}"), document: "/docs" },
+            Refusal::Method { path: format!("/{secret}"), document: "/docs" },
             Refusal::Shape(format!(
                 "`inputs`: invalid type: string \"x\\\" {secret}\", expected u8"
             )),

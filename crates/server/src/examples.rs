@@ -15,6 +15,9 @@ const LETTER: &str = "Ada Lovelace moved to 12 St James Square, London. Write to
      +44 20 7946 0000.";
 const SIMILAR: [&str; 3] =
     ["How much money is in my account?", "What is my bank balance?", "Play the next song."];
+const CONTEXT: &str = "Ada Lovelace was born in London in 1815.";
+const QUESTION: &str = "Where was Ada Lovelace born?";
+const CLAIM: &str = "Ada Lovelace was born in Paris in 1815.";
 const QUERY: &str = "warm socks";
 const DOCUMENTS: [&str; 2] = ["Wool keeps feet warm.", "Ice is frozen water."];
 
@@ -22,7 +25,15 @@ const DOCUMENTS: [&str; 2] = ["Wool keeps feet warm.", "Ice is frozen water."];
 /// the model cannot answer it.
 pub(crate) fn body(path: &str, served: &ServedModel) -> Option<Value> {
     let text = text_for(served);
+    let grounded = served.engine.model().is_grounded();
     let (needed, body) = match path {
+        "/classify" if grounded => {
+            let parameters = json!({ "context": CONTEXT, "question": QUESTION });
+            (None, json!({ "inputs": CLAIM, "parameters": parameters }))
+        }
+        "/tag" if grounded => (None, json!({ "inputs": [[CONTEXT, CLAIM]] })),
+        // A text alone is not judged.
+        "/" | "/pooling" if grounded => return None,
         "/" => (None, hub(served)),
         "/embed" => (Some(Ability::Embed), json!({ "inputs": SIMILAR })),
         "/embed_all" => (Some(Ability::Embed), json!({ "inputs": SIMILAR[0] })),

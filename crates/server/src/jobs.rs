@@ -201,6 +201,8 @@ impl App {
         mut job: Job,
     ) -> Result<Outputs, Failure> {
         self.check_task(served, &job.task)?;
+        let has_context = |input: &Input| matches!(input, Input::InContext { .. });
+        served.check_context(job.inputs.iter().all(has_context))?;
         if let Task::Classify { .. } = job.task
             && let Some(prompt) = served.prompt(None)?
         {
@@ -213,7 +215,7 @@ impl App {
         }
         self.check_footprint(served, &job)?;
         if let Overlong::Chunk(chunking) = job.overlong {
-            Chunks::task(&job.task)?;
+            Chunks::task(served.engine.model(), &job.task)?;
             chunking.room(&served.engine.model().tokenizer, served.engine.max_tokens())?;
         }
         let lengths = job.inputs.iter().map(Input::length);
@@ -342,7 +344,7 @@ impl App {
                 "`chunk` makes {count} windows; the limit is {limit} (--max-chunks)"
             ))));
         }
-        let (task, each) = (&job.task, Chunks::task(&job.task)?);
+        let (task, each) = (&job.task, Chunks::task(served.engine.model(), &job.task)?);
         // Given back when the answers are merged.
         let charge = self.memory.charge();
         let of_windows = |chunks| Footprint::of_windows(served.engine.model(), &each, chunks);

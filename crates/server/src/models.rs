@@ -85,6 +85,17 @@ impl ServedModel {
         ServedModel { name: name.into(), source: source.into(), kind, engine, admission }
     }
 
+    /// Rejects texts that a grounded classifier would read without the context that they should follow from.
+    pub(crate) fn check_context(&self, has_context: bool) -> Result<(), Refusal> {
+        if has_context || !self.engine.model().is_grounded() {
+            return Ok(());
+        }
+        Err(Refusal::Invalid(format!(
+            "'{}' judges a text by its context; send it to /classify with `parameters.context`",
+            self.name
+        )))
+    }
+
     /// Returns the message on an ability that the model lacks.
     fn describe_lack(&self, ability: Ability) -> String {
         let task = ability.task().map(|task| task.check(self.engine.model()));

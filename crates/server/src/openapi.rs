@@ -18,6 +18,7 @@ use utoipa::{OpenApi, PartialSchema};
 
 use crate::app::App;
 use crate::examples;
+use crate::guardrails::GuardrailDoc;
 use crate::models::Models;
 use crate::routes::{self, Route};
 use crate::terms::{PRIORITY, TIMEOUT};
@@ -83,6 +84,9 @@ async fn openapi(State(app): State<Arc<App>>) -> Response {
     let json = app.openapi_json.get_or_init(|| {
         let mut document = document();
         add_examples(&mut document, &app.models);
+        if !app.options.guardrails.is_empty() {
+            document.merge(GuardrailDoc::openapi());
+        }
         // Text in maps: nothing of it fails.
         serde_json::to_vec(&document).unwrap_or_default().into()
     });

@@ -9,7 +9,7 @@ use axum::http::Uri;
 use axum::response::Response;
 
 use crate::app::App;
-use crate::error::Refusal;
+use crate::error::{DOCUMENT, Refusal};
 use crate::middleware::{ListenerRules, Refusals, no_connection};
 use crate::observe::Cut;
 use crate::routes::{Route, health};
@@ -30,12 +30,14 @@ pub fn router(app: Arc<App>) -> Router {
     let (open, guarded): (Vec<Route>, Vec<Route>) = table().partition(|route| route.open);
     let guarded = guarded.into_iter().fold(pages::data(), with_route);
     let open = open.into_iter().fold(pages::files(), with_route);
-    let method = async |uri: Uri| refuse(&uri, Refusal::Method);
+    let method = async |uri: Uri| refuse(&uri, |path| Refusal::Method { path, document: DOCUMENT });
     let payload_limit_bytes = app.options.payload_limit_bytes;
     let rules = ListenerRules { dialect_of, asks_for_key: true, payload_limit_bytes };
     let guarded = guarded
         .merge(guardrails::routes(&app.options.guardrails))
-        .fallback(async |uri: Uri| refuse(&uri, Refusal::NoRoute))
+        .fallback(async |uri: Uri| {
+            refuse(&uri, |path| Refusal::NoRoute { path, document: DOCUMENT })
+        })
         .method_not_allowed_fallback(method);
     let routes = open
         .merge(middleware::with_guard(guarded, &app, rules))

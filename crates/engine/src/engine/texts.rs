@@ -49,6 +49,9 @@ impl TextTask {
         if self.context.as_deref() == Some("") {
             return invalid("the query or context before each text is empty");
         }
+        if self.context.is_none() && model.is_grounded() {
+            return invalid("the model judges a text by its context; give the context");
+        }
         let Overlong::Chunk(chunking) = self.overlong else { return Ok(()) };
         if self.context.is_some() {
             return invalid("windows are for single texts; read pairs whole or truncated");
@@ -59,7 +62,7 @@ impl TextTask {
                  windows; read the texts whole or truncated",
             );
         }
-        Chunks::task(&self.task)?;
+        Chunks::task(model, &self.task)?;
         chunking.room(&model.tokenizer, engine.max_tokens()).map(drop)
     }
 
@@ -226,7 +229,7 @@ impl<K, E, I: Iterator<Item = Result<(K, String), E>>> TextAnswers<'_, K, E, I> 
         };
         let (text, limit) = (prompted(prompt, text), self.engine.max_tokens());
         let chunks = Chunks::split(&model.tokenizer, text, chunking, limit)?;
-        let task = Chunks::task(&self.task.task)?;
+        let task = Chunks::task(model, &self.task.task)?;
         let (mut done, mut pending) = (Vec::new(), VecDeque::<Pending>::new());
         for input in chunks.inputs() {
             if pending.len() == self.requests_max

@@ -159,8 +159,9 @@ impl Model {
         let (operating_point, operating_point_sha256) =
             OperatingPoint::read(checkpoint, &config, &labels, special_tokens)?.unzip();
         let max_positions = config.max_tokens;
-        config.max_tokens =
-            input_limit(max_positions, options.max_seq_length, transformer.max_seq_length)?;
+        let of_calibration = operating_point.as_ref().and_then(OperatingPoint::max_input_tokens);
+        let own = of_calibration.or(transformer.max_seq_length);
+        config.max_tokens = input_limit(max_positions, options.max_seq_length, own)?;
         let tags = TagScheme::read(&labels);
         let sha256 = options.hash.then(|| checkpoint.digest_of_reads()).transpose()?;
         Ok(Model {
@@ -189,6 +190,23 @@ impl Model {
             Head::PairScorers => Scoring::Sigmoid,
             _ => Scoring::Softmax,
         }
+    }
+
+    /// Returns the names that the entities of a token classifier may have, each once; none for other models.
+    pub fn entity_names(&self) -> Vec<&str> {
+        match (&self.config.head, &self.operating_point) {
+            (Head::Token, Some(OperatingPoint::Grounded { positive, .. })) => {
+                vec![&self.labels[*positive]]
+            }
+            (Head::Token, _) => self.tags.names(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns whether the model labels a text only beside the context that it should follow from
+    /// ([`Input::InContext`](crate::Input::InContext)).
+    pub fn is_grounded(&self) -> bool {
+        matches!(self.operating_point, Some(OperatingPoint::Grounded { .. }))
     }
 
     /// Returns the shape of the rows that the model returns for a batch.

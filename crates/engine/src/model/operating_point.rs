@@ -1,8 +1,9 @@
 //! `operating_point.json`: the thresholds that a classifier was calibrated with, and the inputs that it was calibrated on.
 //!
 //! There are two forms. Independent scores have a threshold per label and may be read in windows; a grounded token
-//! classifier reads a context with an answer and has one threshold for the tokens of the answer. The engine computes
-//! neither comparison: callers do, with [`OperatingPoint`]. Keys besides those named here describe the calibration.
+//! classifier reads a context with an answer and has one threshold for the tokens of the answer, which
+//! [`crate::Task::Tag`] marks by it. Scores are compared by the callers. Keys besides those named here describe the
+//! calibration.
 
 use serde_json::{Map, Value};
 
@@ -87,6 +88,21 @@ impl OperatingPoint {
             }
         };
         Ok(Some((point, sha256(&json))))
+    }
+
+    /// Returns whether a score passes a threshold: its own or one that a caller gives instead.
+    pub fn passes(&self, score: f32, threshold: f32) -> bool {
+        let (OperatingPoint::Scores { inclusive, .. } | OperatingPoint::Grounded { inclusive, .. }) =
+            self;
+        if *inclusive { score >= threshold } else { score > threshold }
+    }
+
+    /// Returns the longest input that a grounded classifier was calibrated on.
+    pub(super) fn max_input_tokens(&self) -> Option<usize> {
+        match self {
+            OperatingPoint::Grounded { max_input_tokens, .. } => Some(*max_input_tokens),
+            OperatingPoint::Scores { .. } => None,
+        }
     }
 
     /// Renders the first text of a grounded pair; `None` for an operating point of another form.

@@ -16,8 +16,13 @@ impl Chunks {
     /// Returns the task of each window, for a task on the whole text.
     ///
     /// # Errors
-    /// [`RequestError::Invalid`] for a task whose answers cannot be merged.
-    pub fn task(task: &Task) -> Result<Task, RequestError> {
+    /// [`RequestError::Invalid`] for a task whose answers cannot be merged, and for a grounded classifier.
+    pub fn task(model: &Model, task: &Task) -> Result<Task, RequestError> {
+        if model.is_grounded() {
+            return Err(RequestError::Invalid(
+                "the model labels an answer after its context, which is not read in windows".into(),
+            ));
+        }
         match task {
             Task::Classify { .. } | Task::Tag => Ok(task.clone()),
             // Scaled once, after the mean. The dimensions are those of the whole text: without any, the model's own

@@ -9,10 +9,13 @@ use std::ops::Range;
 
 use crate::batch::{MAX_MASKS, Rows};
 use crate::error::RequestError;
-use crate::model::{Head, Model, PairScorers, Scoring, mean_without, to_unit_length};
+use crate::model::{
+    Head, Model, OperatingPoint, PairScorers, Scoring, mean_without, to_unit_length,
+};
 use crate::pooling::Pooling;
 use crate::text::aggregate::{Aggregation, Aggregator, Group};
 use crate::text::entities::{Entity, LabelScore, entities};
+use crate::text::grounded::marked_runs;
 use crate::text::input::Tokens;
 
 /// The kinds of task: one per command of the program.
@@ -36,7 +39,7 @@ pub enum Task {
         /// Logits instead of probabilities.
         raw_scores: bool,
     },
-    /// Entities, and the label of every token.
+    /// Entities, and the label of every token. A grounded classifier marks by its operating point.
     Tag,
     /// Entities as `transformers`' pipeline finds them.
     Aggregate {
@@ -349,14 +352,25 @@ fn classify(model: &Model, logits: &[f32], raw_scores: bool) -> Vec<LabelScore> 
 
 /// Finds the entities of a text by the probabilities of its tokens' labels, [tokens, labels]: those of
 /// [`Task::TokenScores`]. `spans` are the tokens' places in the text; special tokens are in neither. In order, not empty, no
-/// two on one character.
+/// two on one character. `threshold` replaces that of a grounded classifier, and is the least score of other entities.
 pub fn find_entities(
     model: &Model,
     text: &str,
     spans: &[Range<usize>],
     probabilities: &[f32],
+    threshold: Option<f32>,
 ) -> Vec<Entity> {
-    entities(text, &model.tags, &likeliest_labels(model, probabilities), spans)
+    let Some(point @ OperatingPoint::Grounded { token_threshold, positive, .. }) =
+        &model.operating_point
+    else {
+        let mut found = entities(text, &model.tags, &likeliest_labels(model, probabilities), spans);
+        found.retain(|entity| threshold.is_none_or(|least| entity.score >= least));
+        return found;
+    };
+    let threshold = threshold.unwrap_or(*token_threshold as f32);
+    let rows = probabilities.chunks_exact(model.labels.len()).map(|row| row[*positive]);
+    let tokens = spans.iter().cloned().zip(rows);
+    marked_runs(text, &model.labels[*positive], tokens, |p| point.passes(p, threshold))
 }
 
 /// Returns the likeliest label of each token; of several the first.
@@ -369,10 +383,11 @@ fn likeliest_labels(model: &Model, probabilities: &[f32]) -> Vec<LabelScore> {
 }
 
 fn tag(model: &Model, text: &str, tokens: &Tokens, logits: &[f32]) -> Answer {
-    let mut token_labels = likeliest_labels(model, &probabilities(model, logits));
-    let own = tokens.own.clone();
-    let entities =
-        entities(text, &model.tags, &token_labels[own.clone()], &tokens.spans[own.clone()]);
+    let (width, own) = (model.labels.len(), tokens.own.clone());
+    let probabilities = probabilities(model, logits);
+    let mut token_labels = likeliest_labels(model, &probabilities);
+    let own_rows = &probabilities[own.start * width..own.end * width];
+    let entities = find_entities(model, text, &tokens.spans[own.clone()], own_rows, None);
     // Another text was read before this one.
     if own.start > model.tokenizer.frame().before.len() {
         token_labels = token_labels.drain(own).collect();

@@ -25,11 +25,11 @@ pub struct LabelScore {
 pub struct Entity {
     /// Without the tag of its scheme, such as `B-`.
     pub label: String,
-    /// Range in characters of the text, without surrounding white space.
+    /// Range in characters of the text; without surrounding white space, unless a grounded classifier marked it.
     pub span: Range<usize>,
     /// The characters of the range.
     pub text: String,
-    /// Mean probability of its tokens' labels.
+    /// Mean probability of its tokens' labels; of a grounded classifier the largest probability.
     pub score: f32,
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod chunk;
 mod encode;
 mod encoded;
 pub(crate) mod entities;
+pub(crate) mod grounded;
 pub(crate) mod input;
 pub(crate) mod pieces;
 mod special_tokens;

@@ -70,6 +70,17 @@ impl TagScheme {
         TagScheme { tags: labels.iter().map(read).collect() }
     }
 
+    /// Returns the names that entities may have, each once, in the order of the labels.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for Tag { name, .. } in self.tags.iter().filter(|tag| tag.role != Role::Outside) {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
     /// Returns the label of an id.
     ///
     /// # Panics

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::receive;
 use super::scan::{Scan, scan};
@@ -16,26 +17,32 @@ use crate::models::ModelKind;
 use crate::runtime::scan::LabelledSpan;
 use crate::wire::Dialect;
 use crate::wire::fields::check_threshold;
+use crate::wire::fms::DetectorError;
 
 pub(super) const PATH: &str = "/api/v1/text/contents";
 
 /// The header that names the guardrail.
 const DETECTOR: &str = "detector-id";
 
-#[derive(Deserialize)]
-struct Body {
+/// What an orchestrator sends.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = FmsRequest)]
+pub(crate) struct Body {
     contents: Vec<String>,
     detector_params: Option<Parameters>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Parameters {
+#[schema(as = FmsParameters)]
+pub(crate) struct Parameters {
+    /// Smallest score, in place of the guardrail's own.
     threshold: Option<f32>,
 }
 
-#[derive(Serialize)]
-struct Detection {
+/// A part of a content, in characters.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Detection {
     start: usize,
     end: usize,
     text: String,
@@ -44,7 +51,12 @@ struct Detection {
     score: f32,
 }
 
-pub(super) async fn answer(State(app): State<Arc<App>>, request: Request) -> Response {
+#[utoipa::path(post, path = "/api/v1/text/contents", tag = "Guardrails", operation_id = "fms",
+    params(("detector-id" = String, Header, description = "Name of the guardrail")), request_body = Body,
+    responses((status = 200, description = "The detections in each content", body = Vec<Vec<Detection>>),
+        (status = "4XX", description = "The reason of a refusal", body = DetectorError)))]
+/// Finds what one guardrail counts, for FMS guardrails and TrustyAI.
+pub(crate) async fn answer(State(app): State<Arc<App>>, request: Request) -> Response {
     match detect(&app, request).await {
         Ok((answer, tokens)) => Scan::answer(tokens, Json(answer)),
         Err(refusal) => Dialect::Fms.render(&refusal),
@@ -93,5 +105,8 @@ fn choose<'a>(app: &'a App, name: &str) -> Result<&'a Guardrail, Refusal> {
     }
     let guardrails = &app.options.guardrails;
     let found = guardrails.iter().find(|guardrail| guardrail.name == name);
-    found.ok_or_else(|| Refusal::NoRoute(format!("detector '{name}'")))
+    found.ok_or_else(|| {
+        let known: Vec<&str> = guardrails.iter().map(|known| known.name.as_str()).collect();
+        Refusal::UnknownDetector { name: name.into(), known: known.join(", ") }
+    })
 }

@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::receive;
 use super::scan::{Findings, Scan, scan};
@@ -18,11 +19,14 @@ use crate::guardrail_options::{Action, Guardrail};
 use crate::runtime::scan::LabelledSpan;
 use crate::wire::Dialect;
 use crate::wire::fields::check_threshold;
+use crate::wire::tei::TeiErrors;
 
 pub(super) const PATH: &str = "/beta/litellm_basic_guardrail_api";
 
-#[derive(Deserialize)]
-struct Body {
+/// What a gateway sends. Fields that are not listed are ignored.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = LiteLlmRequest)]
+pub(crate) struct Body {
     texts: Option<Vec<String>>,
     images: Option<Vec<Value>>,
     tool_calls: Option<Vec<Value>>,
@@ -32,17 +36,21 @@ struct Body {
 }
 
 /// The operator's settings for this server.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+#[schema(as = LiteLlmSettings)]
+pub(crate) struct Settings {
     /// The guardrails to ask; all of them if absent.
     guardrails: Option<Vec<String>>,
     /// Lowers the threshold of each: a request may ask for more to be found, not for less.
     threshold: Option<f32>,
 }
 
-#[derive(Serialize)]
-struct Answer {
+/// The judgement on all texts.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LiteLlmAnswer)]
+pub(crate) struct Answer {
+    /// `NONE`, `BLOCKED`, or `GUARDRAIL_INTERVENED`: `texts` has the masked ones.
     action: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     blocked_reason: Option<String>,
@@ -50,7 +58,10 @@ struct Answer {
     texts: Option<Vec<String>>,
 }
 
-pub(super) async fn answer(State(app): State<Arc<App>>, request: Request) -> Response {
+#[utoipa::path(post, path = "/beta/litellm_basic_guardrail_api", tag = "Guardrails", operation_id = "litellm",
+    request_body = Body, responses((status = 200, description = "The judgement", body = Answer), TeiErrors))]
+/// Judges texts for LiteLLM's generic guardrail.
+pub(crate) async fn answer(State(app): State<Arc<App>>, request: Request) -> Response {
     match judge(&app, request).await {
         Ok((answer, tokens)) => Scan::answer(tokens, Json(answer)),
         // Gateways that fail open let these pass, and a text can be made so long that it is one of them.

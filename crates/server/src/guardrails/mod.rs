@@ -17,6 +17,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
+use utoipa::OpenApi;
 
 use crate::app::App;
 use crate::error::Refusal;
@@ -62,7 +63,7 @@ pub fn check(guardrails: &[Guardrail], models: &Models) -> Result<(), String> {
             ));
         }
         let known = scan::label_names(served);
-        if let Some(unknown) = labels.iter().find(|label| !known.contains(label)) {
+        if let Some(unknown) = labels.iter().find(|label| !known.contains(&label.as_str())) {
             return wrong(format!(
                 "'{model}' has no label '{unknown}'; it has {}",
                 known.join(", ")
@@ -98,6 +99,17 @@ pub(crate) fn routes(guardrails: &[Guardrail]) -> Router<Arc<App>> {
         .route("/supportedentities", get(presidio::supported_entities))
         .route("/recognizers", get(presidio::recognizers))
 }
+
+/// The document of these paths.
+#[derive(OpenApi)]
+#[openapi(paths(
+    litellm::answer,
+    fms::answer,
+    presidio::analyze,
+    presidio::supported_entities,
+    presidio::recognizers
+))]
+pub(crate) struct GuardrailDoc;
 
 /// The path of the detectors of FMS, whose refusals have a form of their own.
 pub(crate) const FMS_PATH: &str = fms::PATH;

@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::receive;
 use super::scan::{Scan, label_names, scan};
@@ -18,10 +19,14 @@ use crate::models::ModelKind;
 use crate::runtime::scan::LabelledSpan;
 use crate::wire::Dialect;
 use crate::wire::fields::{NoEffect, NotSupported, check_threshold};
+use crate::wire::tei::TeiErrors;
 
-#[derive(Deserialize)]
-struct Body {
+/// What a client of Presidio's analyzer sends.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PresidioRequest)]
+pub(crate) struct Body {
     text: Option<Text>,
+    /// Required and not looked at: a model reads the languages that it was trained on.
     language: Option<String>,
     entities: Option<Vec<String>>,
     score_threshold: Option<f32>,
@@ -41,30 +46,41 @@ struct Body {
     regex_flags: Option<NoEffect>,
 }
 
-#[derive(Deserialize)]
+/// One text or several.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PresidioText)]
 #[serde(untagged, expecting = "expected a string or an array of strings")]
-enum Text {
+pub(crate) enum Text {
     One(String),
     Many(Vec<String>),
 }
 
-#[derive(Serialize)]
+/// The entities of the text, or of each.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PresidioAnswer)]
 #[serde(untagged)]
-enum Answer {
+pub(crate) enum Answer {
     One(Vec<Entity>),
     Many(Vec<Vec<Entity>>),
 }
 
-#[derive(Serialize)]
-struct Entity {
+/// A part of a text, in characters.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PresidioEntity)]
+pub(crate) struct Entity {
     entity_type: String,
     start: usize,
     end: usize,
     score: f32,
+    /// Always null.
+    #[schema(value_type = Option<Object>)]
     analysis_explanation: Option<()>,
 }
 
-pub(super) async fn analyze(State(app): State<Arc<App>>, request: Request) -> Response {
+#[utoipa::path(post, path = "/analyze", tag = "Guardrails", operation_id = "presidio", request_body = Body,
+    responses((status = 200, description = "The entities", body = Answer), TeiErrors))]
+/// Finds entities as Presidio's analyzer does.
+pub(crate) async fn analyze(State(app): State<Arc<App>>, request: Request) -> Response {
     match find(&app, request).await {
         Ok((answer, tokens)) => Scan::answer(tokens, Json(answer)),
         Err(refusal) => Dialect::Tei.render(&refusal),
@@ -84,7 +100,9 @@ async fn find(app: &Arc<App>, request: Request) -> Result<(Answer, usize), Refus
     }
     let entities = received.body.entities.take().filter(|entities| !entities.is_empty());
     let known = entity_names(app, &guardrails);
-    if let Some(unknown) = entities.iter().flatten().find(|entity| !known.contains(entity)) {
+    if let Some(unknown) =
+        entities.iter().flatten().find(|entity| !known.contains(&entity.as_str()))
+    {
         let known = known.join(", ");
         return Err(Refusal::Invalid(format!(
             "no entity is called '{unknown}'; there are {known}"
@@ -143,8 +161,8 @@ fn token_guardrails(app: &App) -> Vec<&Guardrail> {
 }
 
 /// Returns the names of all entities, each once.
-fn entity_names(app: &App, guardrails: &[&Guardrail]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
+fn entity_names<'a>(app: &'a App, guardrails: &[&Guardrail]) -> Vec<&'a str> {
+    let mut names: Vec<&str> = Vec::new();
     for guardrail in guardrails {
         let Ok(served) = app.models.named(&guardrail.model) else { continue };
         let own = label_names(served).into_iter().filter(|label| guardrail.counts(label));
@@ -157,10 +175,17 @@ fn entity_names(app: &App, guardrails: &[&Guardrail]) -> Vec<String> {
     names
 }
 
-pub(super) async fn supported_entities(State(app): State<Arc<App>>) -> Json<Vec<String>> {
-    Json(entity_names(&app, &token_guardrails(&app)))
+#[utoipa::path(get, path = "/supportedentities", tag = "Guardrails", responses((status = 200,
+    description = "The names of the entities", body = Vec<String>)))]
+/// Lists the entities that `/analyze` can find.
+pub(crate) async fn supported_entities(State(app): State<Arc<App>>) -> Json<Vec<String>> {
+    let names = entity_names(&app, &token_guardrails(&app));
+    Json(names.into_iter().map(str::to_owned).collect())
 }
 
-pub(super) async fn recognizers(State(app): State<Arc<App>>) -> Json<Vec<String>> {
+#[utoipa::path(get, path = "/recognizers", tag = "Guardrails", responses((status = 200,
+    description = "The names of the guardrails", body = Vec<String>)))]
+/// Lists the guardrails that `/analyze` asks.
+pub(crate) async fn recognizers(State(app): State<Arc<App>>) -> Json<Vec<String>> {
     Json(token_guardrails(&app).into_iter().map(|guardrail| guardrail.name.clone()).collect())
 }

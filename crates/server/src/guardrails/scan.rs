@@ -43,22 +43,12 @@ impl Scan {
 }
 
 /// Returns the names of a model's labels as guardrails name them.
-pub(super) fn label_names(served: &ServedModel) -> Vec<String> {
-    let labels = &served.engine.model().labels;
-    if served.kind != ModelKind::TokenClassifier {
-        return labels.clone();
+pub(super) fn label_names(served: &ServedModel) -> Vec<&str> {
+    let model = served.engine.model();
+    match served.kind {
+        ModelKind::TokenClassifier => model.entity_names(),
+        _ => model.labels.iter().map(String::as_str).collect(),
     }
-    let mut names: Vec<String> = Vec::new();
-    for label in labels.iter().filter(|label| *label != "O") {
-        let name = match label.split_once('-') {
-            Some((tag, name)) if tag.len() == 1 => name,
-            _ => label,
-        };
-        if !names.iter().any(|known| known == name) {
-            names.push(name.to_owned());
-        }
-    }
-    names
 }
 
 /// Judges all texts by each of the guardrails, whose own thresholds `least` may change. An empty text has nothing to find.
@@ -77,12 +67,20 @@ pub(super) async fn scan<T>(
         let (count, flag) = (texts.len(), "--max-client-batch-size");
         return Err(Refusal::TooMany { count, limit, flag });
     }
-    let mut scans = Vec::new();
+    // Guardrails that read a model in the same windows share its answers.
+    let mut scans: Vec<ModelScan> = Vec::new();
+    let mut scan_of = Vec::new();
     for guardrail in guardrails {
         let served = app.models.named(&guardrail.model)?.clone();
         let (window, overlap) = guardrail.window(served.engine.max_tokens());
-        scans.push(ModelScan { served, window, overlap });
+        let scan = ModelScan { served, window, overlap };
+        let same = scans.iter().position(|other| other.reads_as(&scan));
+        scan_of.push(same.unwrap_or(scans.len()));
+        if same.is_none() {
+            scans.push(scan);
+        }
     }
+    let count = scans.len();
     // Before the whole server's own time limit, whose refusal some gateways let pass.
     let limit = app.options.request_timeout.mul_f64(TIME_SHARE);
     let scanned = scan_all(app, scans, texts, &received.charge, received.terms);
@@ -90,32 +88,30 @@ pub(super) async fn scan<T>(
         Ok(scanned) => scanned,
         Err(_) => {
             let late = || Refusal::Late { seconds: limit.as_secs() };
-            (guardrails.iter().map(|_| Err(late())).collect(), 0)
+            ((0..count).map(|_| Err(late())).collect::<Vec<Result<Scanned, _>>>(), 0)
         }
     };
-    let of_guardrail = |(guardrail, found): (&&Guardrail, Result<Scanned, Refusal>)| {
+    let of_guardrail = |(guardrail, scan): (&&Guardrail, usize)| {
         let least = least(guardrail.threshold);
-        match found {
-            Ok(found) => found.into_iter().map(|one| findings(guardrail, one, least)).collect(),
+        match &found[scan] {
+            Ok(found) => found.iter().map(|one| findings(guardrail, one, least)).collect(),
             Err(_) if guardrail.fail_open => Ok(texts.iter().map(|_| None).collect()),
-            Err(refusal) => Err(refusal),
+            Err(refusal) => Err(refusal.clone()),
         }
     };
-    let findings = guardrails.iter().zip(found).map(of_guardrail).collect::<Result<_, Refusal>>();
+    let findings = guardrails.iter().zip(scan_of).map(of_guardrail).collect::<Result<_, Refusal>>();
     Ok(Scan { findings: findings?, tokens })
 }
 
 fn findings(
     guardrail: &Guardrail,
-    found: Result<Vec<LabelledSpan>, Refusal>,
+    found: &Result<Vec<LabelledSpan>, Refusal>,
     least: f32,
 ) -> Result<Option<Vec<LabelledSpan>>, Refusal> {
+    let counts = |one: &&LabelledSpan| one.score >= least && guardrail.counts(&one.label);
     match found {
-        Ok(mut found) => {
-            found.retain(|one| one.score >= least && guardrail.counts(&one.label));
-            Ok(Some(found))
-        }
+        Ok(found) => Ok(Some(found.iter().filter(counts).cloned().collect())),
         Err(_) if guardrail.fail_open => Ok(None),
-        Err(refusal) => Err(refusal),
+        Err(refusal) => Err(refusal.clone()),
     }
 }

@@ -46,6 +46,7 @@ pub(crate) async fn analyze(call: Call, request: AnalyzeRequest) -> Result<Respo
             if let Overlong::Chunk(chunking) = overlong {
                 chunking.room(&served.engine.model().tokenizer, served.engine.max_tokens())?;
             }
+            served.check_context(false)?;
             let task = Task::default_for(&served.engine.model().config.head);
             let length = [InputLength::Bytes(text.len())];
             let admitted = app.admit(served, length, overlong, &task, &call.terms)?;

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::answer::JsonBody;
 use crate::app::App;
-use crate::error::{Failure, Refusal};
+use crate::error::{DOCUMENT, Failure, Refusal};
 use crate::footprint;
 use crate::jobs::{Job, Output, Outputs, count_tokens};
 use crate::memory::Charge;
@@ -115,7 +115,8 @@ async fn read<T: ModelRequest>(
     let terms = HeadTerms::read(&parts, &app.keys)?;
     // It fails if a parameter is not UTF-8, and no model is called so.
     let parameters = RawPathParams::from_request_parts(&mut parts, app).await;
-    let parameters = parameters.map_err(|_| Refusal::NoRoute(parts.uri.path().to_owned()))?;
+    let parameters = parameters
+        .map_err(|_| Refusal::NoRoute { path: parts.uri.path().to_owned(), document: DOCUMENT })?;
     let mut parameters = parameters.iter();
     let in_path = parameters.find(|(name, _)| *name == MODEL_PARAMETER);
     let in_path = in_path.map(|(_, value)| value.to_owned());

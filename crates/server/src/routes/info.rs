@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bigbatch_engine::{Dtype, Pooling};
 
 use crate::app::App;
-use crate::error::Refusal;
+use crate::error::{DOCUMENT, Refusal};
 use crate::models::{ModelKind, ServedModel};
 use crate::wire::Dialect;
 use crate::wire::openai::{ModelCard, ModelList, OpenAiErrors};
@@ -60,7 +60,8 @@ pub(crate) async fn model(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ModelCard>, Response> {
     // It is rejected if it is not UTF-8, and no model is called so.
-    let name = name.map_err(|_| Refusal::NoRoute(uri.path().to_owned()));
+    let name =
+        name.map_err(|_| Refusal::NoRoute { path: uri.path().to_owned(), document: DOCUMENT });
     let served = name.and_then(|Path(name)| app.models.named(&name));
     let served = served.map_err(|refusal| Dialect::OpenAi.render(&refusal))?;
     Ok(Json(card(&app, served)))

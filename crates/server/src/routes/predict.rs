@@ -1,8 +1,10 @@
 //! Labels of texts: `/predict` of text-embeddings-inference, and `/classify`, which semantic routers call with
 //! `inputs` and vLLM's clients with `input`.
 
+use std::sync::Arc;
+
 use axum::response::Response;
-use bigbatch_engine::{Answer, LabelScore, OperatingPoint, Task};
+use bigbatch_engine::{Answer, Input, LabelScore, OperatingPoint, Task};
 
 use super::call::Call;
 use crate::error::Refusal;
@@ -11,7 +13,7 @@ use crate::models::ModelKind;
 use crate::wire::inputs::{InputBatch, Inputs, Texts, one_or_many};
 use crate::wire::native::EntitySpan;
 use crate::wire::partial::Items;
-use crate::wire::shared::{ClassifyRequest, Prediction};
+use crate::wire::shared::{ClassifyRequest, Grounding, Prediction};
 use crate::wire::tei::{PredictRequest, Predictions, TeiErrors};
 use crate::wire::vllm::{Class, List};
 
@@ -32,13 +34,20 @@ pub(crate) async fn predict(call: Call, request: PredictRequest) -> Result<Respo
 /// Classifies texts: a flat list of labels or of spans for `inputs`, vLLM's answer for `input`.
 pub(crate) async fn classify(call: Call, request: ClassifyRequest) -> Result<Response, Refusal> {
     let raw_scores = request.logits()?;
-    let ClassifyRequest { inputs, input, .. } = request;
+    let ClassifyRequest { inputs, input, parameters, .. } = request;
+    let grounding = parameters.filter(|parameters| *parameters != Grounding::default());
+    if grounding.is_some() && (input.is_some() || !call.served.engine.model().is_grounded()) {
+        return Err(Refusal::Invalid(
+            "`parameters.context` and `parameters.question` are for `inputs` of a grounded classifier; leave them out"
+                .into(),
+        ));
+    }
     if let Some(input) = input {
         return list_classes(&call, input, raw_scores).await;
     }
     let batch = inputs.map_or_else(InputBatch::default, Texts::into_batch);
     match call.served.kind {
-        ModelKind::TokenClassifier => list_spans(&call, batch).await,
+        ModelKind::TokenClassifier => list_spans(&call, batch, grounding).await,
         _ => list_labels(&call, batch, raw_scores).await,
     }
 }
@@ -78,14 +87,13 @@ pub(crate) enum Spans {
 /// Answers with the labelled spans of each input, as semantic-router's HTTP classifier of tokens reads them.
 async fn list_spans(
     call: &Call,
-    InputBatch { inputs, characters, single }: InputBatch,
+    batch: InputBatch,
+    grounding: Option<Grounding>,
 ) -> Result<Response, Refusal> {
-    let model = call.served.engine.model();
-    if let Some(OperatingPoint::Grounded { .. }) = model.operating_point {
-        return Err(Refusal::WrongKind(
-            "this model reads an answer with its context; ask it at /v1/classify of --runtime-listen".into(),
-        ));
-    }
+    let InputBatch { inputs, characters, single } = match grounding {
+        Some(grounding) => ground(call, batch, grounding)?,
+        None => batch,
+    };
     let overlong = call.overlong()?;
     let mut outputs = call.run(inputs, Task::Tag, overlong).await?;
     let spans = |output: &mut Output| match std::mem::replace(
@@ -98,6 +106,27 @@ async fn list_spans(
     let lists: Vec<Vec<EntitySpan>> = outputs.iter_mut().map(spans).collect();
     let body = one_or_many(lists, &outputs.failed, single, Spans::One, Spans::Many);
     call.answer(characters, &outputs, body).await
+}
+
+/// Puts the context and the question of a grounded classifier before each text, as its operating point words them.
+fn ground(
+    call: &Call,
+    batch: InputBatch,
+    Grounding { context, question }: Grounding,
+) -> Result<InputBatch, Refusal> {
+    let context =
+        context.ok_or_else(|| Refusal::Shape("`parameters.context` is missing".into()))?;
+    let question = question.unwrap_or_default();
+    let point = call.served.engine.model().operating_point.as_ref();
+    let prompt = point.and_then(|point| OperatingPoint::prompt(point, &question, &context));
+    let prompt: Arc<str> = prompt.unwrap_or(context).into();
+    let after = |input| match input {
+        Input::Text(text) => Input::InContext { context: prompt.clone(), text },
+        other => other,
+    };
+    let InputBatch { inputs, characters, single } = batch;
+    let characters = characters + inputs.len() * prompt.chars().count();
+    Ok(InputBatch { inputs: inputs.into_iter().map(after).collect(), characters, single })
 }
 
 /// Answers with vLLM's list of classes.

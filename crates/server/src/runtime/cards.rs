@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use bigbatch_engine::{Dtype, Module, Pooling};
+use bigbatch_engine::{Dtype, Module, OperatingPoint, Pooling};
 use serde::Serialize;
 
 use super::API_VERSION;
@@ -179,7 +179,10 @@ fn head_card(served: &ServedModel, head: Head) -> HeadCard {
         kind: head.kind,
         inputs: head.inputs(),
         labels: served.engine.model().labels.clone(),
-        default_threshold: head.grounded.as_ref().map(|grounded| grounded.threshold),
+        default_threshold: match served.engine.model().operating_point {
+            Some(OperatingPoint::Grounded { token_threshold, .. }) => Some(token_threshold as f32),
+            _ => None,
+        },
         overflow,
         window: head.window.map(|(tokens, overlap)| WindowCard { tokens, overlap }),
         reduction: head.reduction(),

@@ -2,7 +2,7 @@
 //!
 //! The forms of an input are in `classify_input`, spans in `spans`.
 
-use bigbatch_engine::{Answer, LabelScore, Task, shares};
+use bigbatch_engine::{Answer, LabelScore, Task, find_entities, shares};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -12,7 +12,7 @@ use super::head::{HEAD, Head, HeadKind};
 use super::item::{InputUsage, Item};
 use super::reading::{Overflow, Reading};
 use super::run::{InputOutcome, InputRows, RequestRows, Source};
-use super::spans::{Span, TokenRow, entities, grounded_spans, token_rows};
+use super::spans::{Span, TokenRow, token_rows};
 use super::surface::{
     Common, Meta, Question, Surface, SurfaceRequest, Usage, check_count, check_max_tokens, choose,
 };
@@ -273,11 +273,12 @@ impl ClassifyRequest {
             }
             HeadKind::Scores => {
                 let (scores, windows) = reduce(answered, Row::Scores);
-                let labels = &served.engine.model().labels;
-                let selected = self.head.thresholds.as_ref().map(|thresholds| {
-                    let passing = labels.iter().zip(scores.iter().zip(thresholds));
+                let model = served.engine.model();
+                let point = model.operating_point.as_ref().zip(self.head.thresholds.as_ref());
+                let selected = point.map(|(point, thresholds)| {
+                    let passing = model.labels.iter().zip(scores.iter().zip(thresholds));
                     let passing =
-                        passing.filter(|(_, (score, least))| self.head.passes(**score, **least));
+                        passing.filter(|(_, (score, least))| point.passes(**score, **least));
                     passing.map(|(label, _)| label.clone()).collect()
                 });
                 Finding::Scores { scores, selected, windows }
@@ -289,26 +290,8 @@ impl ClassifyRequest {
         let model = served.engine.model();
         let labels = model.labels.len();
         let (text, spans, rows) = token_scores(answered, labels);
-        let found = match &self.head.grounded {
-            Some(grounded) => {
-                let threshold = self.threshold.unwrap_or(grounded.threshold);
-                let passes = |probability| self.head.passes(probability, threshold);
-                grounded_spans(
-                    &text,
-                    &spans,
-                    &rows,
-                    labels,
-                    grounded.positive,
-                    passes,
-                    &model.labels,
-                )
-            }
-            None => {
-                let found = entities(model, &text, &spans, &rows);
-                let least = self.threshold.unwrap_or(0.0);
-                found.into_iter().filter(|span| span.probability >= least).collect()
-            }
-        };
+        let found = find_entities(model, &text, &spans, &rows, self.threshold);
+        let found = found.into_iter().map(Span::from).collect();
         let tokens = self.return_tokens.then(|| token_rows(&spans, &rows, labels));
         Finding::Token { spans: found, tokens }
     }

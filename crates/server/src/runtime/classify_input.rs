@@ -71,8 +71,8 @@ impl ItemReader<'_> {
 
     fn to_input(&self, fields: Fields) -> Option<Input> {
         let not_empty = |text: &String| !text.is_empty();
-        match (fields, &self.head.grounded) {
-            (Fields { text: None, text_pair: None, context, question, answer }, Some(_)) => {
+        match (fields, self.head.is_grounded) {
+            (Fields { text: None, text_pair: None, context, question, answer }, true) => {
                 let (question, context) =
                     (question.unwrap_or_default(), context.unwrap_or_default());
                 let point = self.served.engine.model().operating_point.as_ref()?;
@@ -80,7 +80,7 @@ impl ItemReader<'_> {
                 let text = answer.filter(not_empty)?;
                 Some(Input::InContext { context, text })
             }
-            (Fields { text, text_pair, context: None, question: None, answer: None }, None) => {
+            (Fields { text, text_pair, context: None, question: None, answer: None }, false) => {
                 let text = prompted(self.prompt, text.filter(not_empty)?);
                 match text_pair {
                     None => Some(Input::Text(text)),

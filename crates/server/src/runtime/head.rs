@@ -26,23 +26,13 @@ pub(super) enum HeadKind {
 pub(super) struct Head {
     pub(super) kind: HeadKind,
     /// Whether it reads an answer after a question and its context.
-    pub(super) grounded: Option<Grounded>,
+    pub(super) is_grounded: bool,
     /// One per label, where the checkpoint has calibrated ones.
     pub(super) thresholds: Option<Vec<f32>>,
-    /// Whether a score that equals its threshold passes.
-    pub(super) inclusive: bool,
     /// Tokens and overlap of the windows that the checkpoint is read in.
     pub(super) window: Option<(usize, usize)>,
     /// The budget of the checkpoint, if it has one.
     pub(super) max_tokens: Option<usize>,
-}
-
-/// Which tokens of an answer a grounded head marks.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Grounded {
-    pub(super) threshold: f32,
-    /// The id of the label that marks.
-    pub(super) positive: usize,
 }
 
 impl Head {
@@ -54,42 +44,15 @@ impl Head {
             (ModelKind::TokenClassifier, _) => HeadKind::Token,
             _ => return None,
         };
-        let plain = Head {
-            kind,
-            grounded: None,
-            thresholds: None,
-            inclusive: true,
-            window: None,
-            max_tokens: None,
-        };
-        Some(match &served.engine.model().operating_point {
-            None => plain,
-            Some(OperatingPoint::Scores { thresholds, inclusive, window, max_document_tokens }) => {
+        let model = served.engine.model();
+        let (thresholds, window, max_tokens) = match &model.operating_point {
+            Some(OperatingPoint::Scores { thresholds, window, max_document_tokens, .. }) => {
                 let thresholds = thresholds.iter().map(|&threshold| threshold as f32).collect();
-                Head {
-                    thresholds: Some(thresholds),
-                    inclusive: *inclusive,
-                    window: *window,
-                    max_tokens: *max_document_tokens,
-                    ..plain
-                }
+                (Some(thresholds), *window, *max_document_tokens)
             }
-            Some(OperatingPoint::Grounded {
-                token_threshold,
-                inclusive,
-                max_input_tokens,
-                positive,
-                ..
-            }) => {
-                let threshold = *token_threshold as f32;
-                Head {
-                    grounded: Some(Grounded { threshold, positive: *positive }),
-                    inclusive: *inclusive,
-                    max_tokens: Some(*max_input_tokens),
-                    ..plain
-                }
-            }
-        })
+            Some(OperatingPoint::Grounded { .. }) | None => (None, None, None),
+        };
+        Some(Head { kind, is_grounded: model.is_grounded(), thresholds, window, max_tokens })
     }
 
     /// Returns whether its answers are spans.
@@ -99,10 +62,10 @@ impl Head {
 
     /// Returns the forms of input that it reads.
     pub(super) fn inputs(&self) -> &'static [&'static str] {
-        match (&self.grounded, self.kind) {
-            (Some(_), _) => &["grounded"],
-            (None, HeadKind::Token) => &["text"],
-            (None, _) => &["text", "pair"],
+        match (self.is_grounded, self.kind) {
+            (true, _) => &["grounded"],
+            (false, HeadKind::Token) => &["text"],
+            (false, _) => &["text", "pair"],
         }
     }
 
@@ -116,34 +79,10 @@ impl Head {
 
     /// Returns how the answers to windows are joined; `None` for a head that is not read in windows.
     pub(super) fn reduction(&self) -> Option<&'static str> {
-        match (self.grounded.is_some(), self.kind) {
+        match (self.is_grounded, self.kind) {
             (true, _) => None,
             (false, HeadKind::Token) => Some("span_union"),
             (false, _) => Some("max"),
         }
-    }
-
-    /// Returns whether a score passes its threshold.
-    pub(super) fn passes(&self, score: f32, threshold: f32) -> bool {
-        if self.inclusive { score >= threshold } else { score > threshold }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_score_that_equals_its_threshold_passes_where_the_package_says_so() {
-        let head = |inclusive| Head {
-            kind: HeadKind::Scores,
-            grounded: None,
-            thresholds: None,
-            inclusive,
-            window: None,
-            max_tokens: None,
-        };
-        assert!(head(true).passes(0.5, 0.5) && !head(false).passes(0.5, 0.5));
-        assert!(head(false).passes(0.6, 0.5) && !head(true).passes(0.4, 0.5));
     }
 }

@@ -84,12 +84,14 @@ pub fn router(app: Arc<App>, asks_for_key: bool) -> Router {
         };
         router.route(path, post(answer))
     });
-    let method = async |uri: Uri| refuse(&uri, Refusal::Method);
+    let method = async |uri: Uri| refuse(&uri, |path| Refusal::Method { path, document: OPENAPI });
     let guarded = guarded
         .route("/v1/bundle", post(answer_bundle))
         .route("/v1/models", get(cards::models))
         .route(OPENAPI, get(openapi))
-        .fallback(async |uri: Uri| refuse(&uri, Refusal::NoRoute))
+        .fallback(async |uri: Uri| {
+            refuse(&uri, |path| Refusal::NoRoute { path, document: OPENAPI })
+        })
         .method_not_allowed_fallback(method);
     let open = Router::new()
         .route(HEALTH, get(health::health))

@@ -27,7 +27,16 @@ pub(crate) struct ModelScan {
     pub(crate) overlap: usize,
 }
 
+impl ModelScan {
+    /// Returns whether the other scan has the same answers.
+    pub(crate) fn reads_as(&self, other: &ModelScan) -> bool {
+        Arc::ptr_eq(&self.served, &other.served)
+            && (self.window, self.overlap) == (other.window, other.overlap)
+    }
+}
+
 /// A label of a text or of a part of it.
+#[derive(Clone)]
 pub(crate) struct LabelledSpan {
     pub(crate) label: String,
     /// In Unicode code points.
@@ -40,7 +49,7 @@ pub(crate) type Scanned = Vec<Result<Vec<LabelledSpan>, Refusal>>;
 
 /// Returns whether a model labels texts or parts of them.
 pub(crate) fn labels_texts(served: &ServedModel) -> bool {
-    Head::of(served).is_some_and(|head| head.grounded.is_none())
+    Head::of(served).is_some_and(|head| !head.is_grounded)
 }
 
 /// Reads all texts by all models at the same time. Returns one result per model, and the tokens of the texts by the model

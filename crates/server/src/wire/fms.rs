@@ -4,12 +4,14 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::openai;
 use crate::error::Refusal;
 
-#[derive(Debug, Serialize)]
-struct DetectorError {
+/// Why a request was refused.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DetectorError {
     /// The HTTP status.
     code: u16,
     /// One line for a person.

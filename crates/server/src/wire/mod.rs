@@ -9,7 +9,7 @@ pub(crate) mod ability;
 pub(crate) mod body;
 pub(crate) mod cohere;
 pub(crate) mod fields;
-mod fms;
+pub(crate) mod fms;
 pub(crate) mod hub;
 pub(crate) mod inputs;
 pub(crate) mod native;

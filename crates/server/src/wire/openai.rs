@@ -190,8 +190,10 @@ fn status_and_type(refusal: &Refusal) -> (StatusCode, &'static str) {
         | Refusal::TooMany { .. }
         | Refusal::WrongKind(_) => (S::BAD_REQUEST, BAD),
         Refusal::Unauthorized => (S::UNAUTHORIZED, "authentication_error"),
-        Refusal::UnknownModel { .. } | Refusal::NoRoute(_) => (S::NOT_FOUND, "not_found_error"),
-        Refusal::Method(_) => (S::METHOD_NOT_ALLOWED, BAD),
+        Refusal::UnknownModel { .. }
+        | Refusal::NoRoute { .. }
+        | Refusal::UnknownDetector { .. } => (S::NOT_FOUND, "not_found_error"),
+        Refusal::Method { .. } => (S::METHOD_NOT_ALLOWED, BAD),
         Refusal::SlowBody { .. } => (S::REQUEST_TIMEOUT, BAD),
         Refusal::TooLarge { .. } | Refusal::Ratio { .. } | Refusal::NeedsMemory { .. } => {
             (S::PAYLOAD_TOO_LARGE, BAD)

@@ -30,9 +30,7 @@ pub(super) fn render_refusal(refusal: &Refusal) -> Response {
 
 /// Returns a refusal as the value of `error`.
 pub(crate) fn error(refusal: &Refusal) -> RuntimeError {
-    // The document of this listener is another one.
-    let message = refusal.message().replace("/docs lists", "/openapi.yaml lists");
-    RuntimeError { code: status_and_code(refusal).1, message }
+    RuntimeError { code: status_and_code(refusal).1, message: refusal.message() }
 }
 
 /// Returns the HTTP status of a refusal.
@@ -54,8 +52,8 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, &'static str) {
         | Refusal::Host(_)
         | Refusal::SlowBody { .. } => (S::BAD_REQUEST, INVALID),
         Refusal::Unauthorized => (S::UNAUTHORIZED, INVALID),
-        Refusal::NoRoute(_) => (S::NOT_FOUND, INVALID),
-        Refusal::Method(_) => (S::METHOD_NOT_ALLOWED, INVALID),
+        Refusal::NoRoute { .. } | Refusal::UnknownDetector { .. } => (S::NOT_FOUND, INVALID),
+        Refusal::Method { .. } => (S::METHOD_NOT_ALLOWED, INVALID),
         Refusal::UnknownModel { .. } => (S::NOT_FOUND, "model_not_found"),
         Refusal::TooLarge { .. }
         | Refusal::Ratio { .. }

@@ -28,10 +28,21 @@ model_request! {
         pub(crate) inputs: Option<Texts>,
         /// vLLM's field.
         pub(crate) input: Option<Inputs>,
+        /// For a grounded classifier, with `inputs`: what it judges each text by.
+        pub(crate) parameters: Option<Grounding>,
         /// Logits instead of probabilities: the opposite of `use_activation`.
         pub(crate) raw_scores: Option<bool>,
     } + dialect_by_body, model, timeout_ms, priority, truncate, truncation_direction, truncate_prompt_tokens, add_special_tokens,
         chunk, activation, vllm, chat, partial
+}
+
+/// What a text should follow from: a grounded classifier marks the parts that do not.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+pub(crate) struct Grounding {
+    /// Required.
+    pub(crate) context: Option<String>,
+    /// What the text answers.
+    pub(crate) question: Option<String>,
 }
 
 impl ClassifyRequest {

@@ -238,8 +238,10 @@ fn status_and_type(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::Syntax(_) | Refusal::Host(_) => (S::BAD_REQUEST, "Validation"),
         Refusal::Empty(_) => (S::BAD_REQUEST, "Empty"),
         Refusal::Unauthorized => (S::UNAUTHORIZED, "Unauthorized"),
-        Refusal::UnknownModel { .. } | Refusal::NoRoute(_) => (S::NOT_FOUND, "Validation"),
-        Refusal::Method(_) => (S::METHOD_NOT_ALLOWED, "Validation"),
+        Refusal::UnknownModel { .. }
+        | Refusal::NoRoute { .. }
+        | Refusal::UnknownDetector { .. } => (S::NOT_FOUND, "Validation"),
+        Refusal::Method { .. } => (S::METHOD_NOT_ALLOWED, "Validation"),
         Refusal::SlowBody { .. } => (S::REQUEST_TIMEOUT, "Validation"),
         Refusal::TooLarge { .. } | Refusal::Ratio { .. } | Refusal::NeedsMemory { .. } => {
             (S::PAYLOAD_TOO_LARGE, "Validation")

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request};
 use bigbatch_engine::{Dtype, Engine, EngineOptions, Init, InitHead, Model, Preset, RopeOverride};
-use bigbatch_server::{App, Models, Options, ServedModel, runtime};
+use bigbatch_server::{App, Models, Options, ServedModel, router, runtime};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -86,13 +86,24 @@ pub(crate) async fn send(
     body: impl Into<Body>,
 ) -> Reply {
     let request = Request::builder().method(method).uri(path).header("host", "model-runtime");
-    let response = router.oneshot(request.body(body.into()).unwrap()).await.unwrap();
+    let reply = exchange(router, request.body(body.into()).unwrap()).await;
+    check_transport(path, &reply);
+    reply
+}
+
+/// Posts to the usual port of the same server.
+pub(crate) async fn post_to_usual(app: &Arc<App>, path: &str, body: &Value) -> Reply {
+    let request =
+        Request::post(path).header("host", "x").header("content-type", "application/json");
+    exchange(router(app.clone()), request.body(body.to_string().into()).unwrap()).await
+}
+
+async fn exchange(router: Router, request: Request<Body>) -> Reply {
+    let response = router.oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let text = String::from_utf8(bytes.to_vec()).unwrap();
-    let reply = Reply { status: parts.status.as_u16(), headers: parts.headers, text };
-    check_transport(path, &reply);
-    reply
+    Reply { status: parts.status.as_u16(), headers: parts.headers, text }
 }
 
 /// Checks what the generated client needs to decode a body, and the timing of the surfaces.

@@ -7,7 +7,7 @@ use bigbatch_engine::{Dtype, Engine, EngineOptions, Init, InitHead, LoadOptions,
 use bigbatch_server::{App, Models, Options, ServedModel};
 use serde_json::{Value, json};
 
-use crate::client::{floats, get, post_to};
+use crate::client::{floats, get, post_to, post_to_usual};
 
 fn served(preset: &str) -> ServedModel {
     let preset = Preset::named(preset).unwrap();
@@ -138,6 +138,78 @@ async fn a_grounded_head_marks_runs_of_the_answer() {
     }
     let windows = json!({"model": "random-grounded", "input": [item], "options": {"overflow": "window", "window": {"tokens": 64}}});
     assert_eq!(refusal("/v1/classify", windows).await.0, 400);
+}
+
+/// As older routers ask for it: the usual port marks what the contract's path marks.
+#[tokio::test]
+async fn the_usual_port_judges_an_answer_by_its_context() {
+    let (context, question) = ("Ada met Bob.", "Who met?");
+    let answers = ["\u{1f600} Bob met Ada in Lo\u{301}ndon, and left.", "Ada met Bob."];
+    let usual = async |path: &str, body: Value| post_to_usual(&app(), path, &body).await;
+    let classify = async |body: Value| usual("/classify", body).await;
+    for parameters in
+        [json!({"context": context, "question": question}), json!({"context": context})]
+    {
+        let form = |answer: &str| {
+            let mut item = parameters.clone();
+            item["answer"] = json!(answer);
+            item
+        };
+        let input = answers.map(form);
+        let results = post("/v1/classify", json!({"model": "random-grounded", "input": input}));
+        let results = results.await["results"].clone();
+        let spans = |result: &Value| -> Vec<Value> {
+            let span = |span: &Value| {
+                let mut span = span.clone();
+                let score = span.as_object_mut().unwrap().shift_remove("probability").unwrap();
+                span["score"] = score;
+                span
+            };
+            result["spans"].as_array().unwrap().iter().map(span).collect()
+        };
+        let expected: Vec<Vec<Value>> = results.as_array().unwrap().iter().map(spans).collect();
+        assert!(!expected[0].is_empty());
+        let ask = json!({"model": "random-grounded", "inputs": answers, "parameters": parameters});
+        let reply = classify(ask).await;
+        assert_eq!(reply.json(), json!(expected), "{}", reply.text);
+        let tokens: u64 =
+            results.as_array().unwrap().iter().filter_map(|r| r["input"]["tokens"].as_u64()).sum();
+        assert_eq!(reply.headers["x-input-tokens"], tokens.to_string().as_str());
+        let one =
+            json!({"model": "random-grounded", "inputs": answers[0], "parameters": parameters});
+        assert_eq!(classify(one).await.json(), json!(expected[0]));
+    }
+    let both = json!({"context": context, "question": question});
+    for (path, body) in [
+        ("/classify", json!({"inputs": "a"})),
+        ("/classify", json!({"inputs": "a", "parameters": null})),
+        ("/classify", json!({"inputs": "a", "parameters": {"question": question}})),
+        ("/classify", json!({"inputs": "a", "parameters": {"context": 1}})),
+        ("/classify", json!({"inputs": "", "parameters": both})),
+        ("/classify", json!({"input": "a", "parameters": both})),
+        ("/classify", json!({"inputs": "a", "parameters": both, "chunk": {"size": 64}})),
+        ("/classify", json!({"inputs": "a", "parameters": both, "add_special_tokens": false})),
+        ("/classify", json!({"inputs": "a", "parameters": both, "model": "random-tags"})),
+        ("/classify", json!({"inputs": "a", "parameters": both, "model": "random-scores"})),
+        ("/tag", json!({"inputs": "a"})),
+        ("/tag", json!({"inputs": [["context", "a"], "a"]})),
+        ("/", json!({"inputs": "a"})),
+    ] {
+        let mut body = body;
+        if body.get("model").is_none() {
+            body["model"] = json!("random-grounded");
+        }
+        let reply = usual(path, body.clone()).await;
+        assert!((400..500).contains(&reply.status), "{path} {body}: {}", reply.text);
+    }
+    let analysis = usual("/v1/analyze", json!({"text": "Ada met Bob."})).await.json();
+    let results = &analysis["results"];
+    assert!(
+        results["random-grounded"]["error"].is_object()
+            && results["random-tags"]["error"].is_null()
+    );
+    let empty = json!({"model": "random-tags", "inputs": "Ada met Bob.", "parameters": {}});
+    assert_eq!(classify(empty).await.status, 200, "nothing is asked for");
 }
 
 #[tokio::test]

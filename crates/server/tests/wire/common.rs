@@ -38,6 +38,20 @@ pub(crate) fn served(name: &str, head: InitHead, requests: usize) -> ServedModel
     ServedModel::new(name, format!("test/{name}"), Engine::start(model, &options).unwrap())
 }
 
+/// A preset that is a package with files of its own, under its name.
+pub(crate) fn package(name: &str) -> ServedModel {
+    let preset = Preset::named(name).unwrap();
+    let head = preset.head().expect("packages have a head");
+    let init = Init { preset, head, seed: 0, dtype: Dtype::F32 };
+    let [tokenizer, config] = preset.tokenizer_files().expect("packages have a tokenizer");
+    let checkpoint =
+        init.checkpoint(name, Cow::Borrowed(tokenizer), Cow::Borrowed(config)).unwrap();
+    let model = Model::load(&checkpoint, RopeOverride::Checkpoint).unwrap();
+    let mut options = EngineOptions { tokenizer_threads: 1, ..EngineOptions::default() };
+    options.device.threads = 1;
+    ServedModel::new(name, name, Engine::start(model, &options).unwrap())
+}
+
 pub(crate) fn labels(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }

@@ -1,12 +1,13 @@
 //! The OpenAPI document describes every endpoint, and nothing else.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bigbatch_engine::InitHead;
-use bigbatch_server::{App, Models, Options, UnknownFieldPolicy, endpoints};
+use bigbatch_server::{Action, App, Guardrail, Models, Options, UnknownFieldPolicy, endpoints};
 use serde_json::Value;
 
-use crate::common::{get, get_from, labels, post, post_to, served};
+use crate::common::{get, get_from, labels, package, post, post_to, served};
 
 async fn document() -> Value {
     let reply = get("/openapi.json").await;
@@ -51,9 +52,48 @@ async fn every_endpoint_of_the_table_is_routed() {
     }
 }
 
+/// Without a guardrail these paths do not exist, as [`routes_and_document_are_the_same`] has it.
+#[tokio::test]
+async fn the_document_has_the_paths_of_guardrails_where_there_is_one() {
+    let app = with_guardrail();
+    let document = get_from(&app, "/openapi.json").await.json();
+    let own = documented(&document);
+    let table: BTreeSet<(String, String)> =
+        endpoints().into_iter().map(|(method, path)| (method.to_owned(), path)).collect();
+    let more: Vec<&(String, String)> = own.difference(&table).collect();
+    assert_eq!(more.len(), 5, "{more:?}");
+    for (method, path) in more {
+        let reply = match method.as_str() {
+            "get" => get_from(&app, path).await,
+            _ => post_to(&app, path, "{}").await,
+        };
+        assert!(reply.status != 404 && reply.status != 405, "{method} {path}: {}", reply.text);
+    }
+}
+
+fn with_guardrail() -> Arc<App> {
+    let guardrails = vec![Guardrail {
+        name: "names".into(),
+        model: "pii".into(),
+        labels: Vec::new(),
+        threshold: 0.5,
+        action: Action::Mask,
+        fail_open: false,
+        pass_unscanned: false,
+        window_tokens: None,
+        window_overlap: None,
+    }];
+    let models = Models::new(vec![served("pii", InitHead::Token(labels(&["O", "B-NAME"])), 8)]);
+    App::new(models.unwrap(), Options { guardrails, ..Options::default() })
+}
+
 #[tokio::test]
 async fn references_resolve_and_operation_ids_are_unique() {
-    let document = document().await;
+    check_references(&document().await);
+    check_references(&get_from(&with_guardrail(), "/openapi.json").await.json());
+}
+
+fn check_references(document: &Value) {
     let text = document.to_string();
     for reference in text.split("\"$ref\":\"").skip(1) {
         let name = reference.split('"').next().unwrap();
@@ -84,6 +124,7 @@ async fn every_example_is_answered() {
         served("jailbreak", InitHead::Sequence(labels(&["benign", "injection"])), 8),
         served("rank", InitHead::Sequence(labels(&["LABEL_0"])), 8),
         served("pii", InitHead::Token(labels(&["O", "B-NAME", "I-NAME"])), 8),
+        package("random-grounded"),
     ];
     let options = Options { unknown_fields: UnknownFieldPolicy::Refuse, ..Options::default() };
     let app = App::new(Models::new(models).unwrap(), options);

@@ -179,6 +179,9 @@ async fn fms_gets_a_list_per_content() {
         assert_eq!(reply.json()["code"], status);
         assert!(reply.json()["message"].as_str().is_some_and(|message| !message.is_empty()));
     }
+    let unknown = detect(Some("nobody"), &json!({"contents": ["a"]})).await.json();
+    let message = "no detector is called 'nobody'; this server has names, topic";
+    assert_eq!(unknown["message"], message);
 }
 
 #[tokio::test]
@@ -214,6 +217,35 @@ async fn presidio_gets_entities_without_their_text() {
     }
     assert_eq!(get_from(&app(), "/supportedentities?language=en").await.json(), json!(["NAME"]));
     assert_eq!(get_from(&app(), "/recognizers").await.json(), json!(["names"]));
+}
+
+/// Guardrails over one model differ in labels, thresholds and actions, none of which the model sees.
+#[tokio::test]
+async fn guardrails_that_read_a_model_alike_share_its_answers() {
+    let alike = |name: &str, own: &str| guardrail(name, "intent", &[own], Action::Block);
+    let mut wider = alike("wider", "travel");
+    wider.window_tokens = Some(128);
+    for (guardrails, inputs) in [
+        (vec![alike("a", "travel"), alike("b", "code"), alike("c", "billing")], 1),
+        (vec![alike("a", "travel"), wider, guardrail("names", "pii", &[], Action::Mask)], 3),
+    ] {
+        let last = guardrails.last().unwrap().clone();
+        let first_alone = app_of(guardrails[..1].to_vec());
+        let app = app_of(guardrails);
+        let body = json!({"texts": [TEXT]}).to_string();
+        let answer = post_to(&app, LITELLM, body.clone()).await.json();
+        assert_eq!(answer, post_to(&first_alone, LITELLM, body.clone()).await.json());
+        let read = get_from(&app, "/metrics").await.text;
+        let count = |line: &str| -> Option<f64> {
+            line.strip_prefix("bigbatch_inputs_total")?.rsplit(' ').next()?.parse().ok()
+        };
+        assert_eq!(read.lines().filter_map(count).sum::<f64>(), f64::from(inputs));
+        // Each has its own labels all the same.
+        let only = json!({"texts": [TEXT],
+            "additional_provider_specific_params": {"guardrails": [last.name]}});
+        let shared = post_to(&app, LITELLM, only.to_string()).await.json();
+        assert_eq!(shared, post_to(&app_of(vec![last]), LITELLM, body).await.json());
+    }
 }
 
 #[tokio::test]
