@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bigbatch_engine::{
-    Checkpoint, Dtype, Init, LoadOptions, Model, OperatingPoint, Preset, RopeOverride,
+    Checkpoint, Chunks, Dtype, Init, LoadOptions, Model, OperatingPoint, Preset, RopeOverride, Task,
 };
 use serde_json::{Value, json};
 
@@ -82,6 +82,9 @@ fn grounded_heads_have_a_template_and_one_threshold() {
     // Braces of a question are text.
     let prompt = point.prompt("is {context} true?", "It {question} is.").unwrap();
     assert_eq!(prompt, "User request: is {context} true?\n\nIt {question} is.");
+    let model = load(&package("random-grounded", |_| {})).unwrap();
+    assert_eq!(model.entity_names(), ["hallucinated"]);
+    assert!(Chunks::task(&model, &Task::Tag).is_err(), "it is not read in windows");
     let inclusive = with("random-grounded", &["threshold_comparison"], json!("greater_or_equal"));
     assert!(matches!(inclusive, Ok(Some(OperatingPoint::Grounded { inclusive: true, .. }))));
     let silent = with("random-grounded", &["threshold_comparison"], Value::Null);

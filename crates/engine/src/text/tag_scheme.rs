@@ -171,6 +171,13 @@ mod tests {
     }
 
     #[test]
+    fn an_entity_has_one_name_however_many_tags_it_has() {
+        let labels = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "E-PER"].map(str::to_owned);
+        assert_eq!(TagScheme::read(&labels).names(), ["PER", "LOC"]);
+        assert_eq!(TagScheme::read(&["O", "B-cell"].map(str::to_owned)).names(), ["B-cell"]);
+    }
+
+    #[test]
     fn schemes_are_read_however_they_are_written() {
         use Role::{Begin, End, Inside, Outside, Single};
         for (labels, tags) in [

@@ -313,3 +313,16 @@ impl RequestRows {
         Ok(Ok(InputRows { usage, answers, source }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_that_has_no_answer_in_any_time_is_not_late() {
+        let inputs = [Ok(Input::Text("a".into())), Err(ItemError::InvalidInput)];
+        let outcomes = RequestRows::without_time(&inputs).outcomes;
+        let errors: Vec<_> = outcomes.into_iter().filter_map(|one| one.result.err()).collect();
+        assert_eq!(errors, [ItemError::DeadlineExceeded, ItemError::InvalidInput]);
+    }
+}

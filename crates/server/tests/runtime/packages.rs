@@ -175,6 +175,10 @@ async fn the_usual_port_judges_an_answer_by_its_context() {
         let tokens: u64 =
             results.as_array().unwrap().iter().filter_map(|r| r["input"]["tokens"].as_u64()).sum();
         assert_eq!(reply.headers["x-input-tokens"], tokens.to_string().as_str());
+        let characters: usize =
+            reply.headers["x-compute-characters"].to_str().unwrap().parse().unwrap();
+        let own: usize = answers.iter().map(|answer| answer.chars().count()).sum();
+        assert!(characters >= own + 2 * context.len(), "each text is read after its context");
         let one =
             json!({"model": "random-grounded", "inputs": answers[0], "parameters": parameters});
         assert_eq!(classify(one).await.json(), json!(expected[0]));

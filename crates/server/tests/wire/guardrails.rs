@@ -179,6 +179,15 @@ async fn fms_gets_a_list_per_content() {
         assert_eq!(reply.json()["code"], status);
         assert!(reply.json()["message"].as_str().is_some_and(|message| !message.is_empty()));
     }
+    // A score that equals the threshold counts.
+    let of = async |threshold: f64| {
+        let body = json!({"contents": [TEXT], "detector_params": {"threshold": threshold}});
+        detect(Some("names"), &body).await.json()[0].as_array().unwrap().clone()
+    };
+    let score = |one: &Value| one["score"].as_f64().unwrap();
+    let largest = of(0.0).await.iter().map(score).fold(0.0, f64::max);
+    assert!(of(largest).await.iter().all(|one| score(one) == largest));
+    assert!(!of(largest).await.is_empty() && of(largest + 1e-6).await.is_empty());
     let unknown = detect(Some("nobody"), &json!({"contents": ["a"]})).await.json();
     let message = "no detector is called 'nobody'; this server has names, topic";
     assert_eq!(unknown["message"], message);
