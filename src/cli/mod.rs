@@ -9,6 +9,7 @@ mod bench;
 mod compare;
 mod doctor;
 mod edge;
+mod healthcheck;
 mod model;
 mod options;
 mod predict;
@@ -75,6 +76,8 @@ pub(crate) enum Command {
     Bench(bench::Bench),
     /// Show what this machine can do and the limits that would apply
     Doctor(doctor::Doctor),
+    /// Ask a server whether it is healthy
+    Healthcheck(healthcheck::Healthcheck),
     /// Inspect checkpoints, create one with random weights, or list the embedded models
     Model(model::ModelCommand),
     /// Print the completions of a shell
@@ -113,6 +116,7 @@ pub(crate) fn run(command: Command) -> CommandResult {
         Command::Report(args) => report::report(args),
         Command::Bench(args) => bench::bench(args),
         Command::Doctor(args) => doctor::doctor(args),
+        Command::Healthcheck(args) => healthcheck::healthcheck(args),
         Command::Model(args) => model::model(args),
         Command::Completions(args) => shell::completions(args),
         Command::Man(args) => shell::man(args),

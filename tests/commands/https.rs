@@ -17,7 +17,7 @@ use crate::mock::{Dialect, MockOptions, MockServer};
 use crate::support::{Scratch, bigbatch, text};
 
 /// Terminates TLS on a new port and forwards the plain bytes to port `plain`, until the process ends.
-fn terminate_tls(plain: u16, certified: &CertifiedKey<rcgen::KeyPair>) -> SocketAddr {
+pub(crate) fn terminate_tls(plain: u16, certified: &CertifiedKey<rcgen::KeyPair>) -> SocketAddr {
     let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).expect("a key");
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

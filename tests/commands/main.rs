@@ -7,6 +7,7 @@ mod answers;
 mod batch;
 mod compare;
 mod embedded;
+mod healthcheck;
 mod https;
 mod hub;
 mod machine;

@@ -1,6 +1,7 @@
 //! The options of `serve`, and their conversion to those of the server crate. Each option is also an
 //! environment variable and a key of `--config`: see `config_sources`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -240,6 +241,25 @@ fn parse_host_memory(text: &str) -> Result<u64, String> {
         return Err("use at least 16MiB".into());
     }
     Ok(bytes)
+}
+
+impl Listen {
+    /// Returns the URL of `/health` for a client on this machine.
+    pub(super) fn health_url(&self) -> Result<String, &'static str> {
+        if self.port == 0 {
+            return Err("--port 0 picks a free port, which only `serve` knows; pass --url");
+        }
+        let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
+        // As in a URL: [::1].
+        let bare = self.host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let host = match bare.unwrap_or(&self.host).parse() {
+            Ok(IpAddr::V4(address)) if address.is_unspecified() => "127.0.0.1".into(),
+            Ok(IpAddr::V6(address)) if address.is_unspecified() => "[::1]".into(),
+            Ok(IpAddr::V6(address)) => format!("[{address}]"),
+            _ => self.host.clone(),
+        };
+        Ok(format!("{scheme}://{host}:{}/health", self.port))
+    }
 }
 
 impl Serve {

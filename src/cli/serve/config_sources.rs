@@ -100,6 +100,19 @@ pub(crate) fn parse() -> Result<Serve, Box<dyn Error>> {
     Ok(args)
 }
 
+/// Returns the URL of `/health` where `serve` without flags listens, given the environment of this process.
+///
+/// # Errors
+/// As [`parse`]; port 0.
+pub(crate) fn health_url() -> Result<String, Box<dyn Error>> {
+    health_url_with(|name| std::env::var_os(name))
+}
+
+fn health_url_with(variable: impl Fn(&str) -> Option<OsString>) -> Result<String, Box<dyn Error>> {
+    let merged = merge(["bigbatch", "serve"].map(OsString::from), variable)?;
+    Ok(Serve::from_arg_matches(&merged.matches)?.listen.health_url()?)
+}
+
 /// Merges a command line of `serve` with the other sources. Wrong usage of the command line itself exits the
 /// process, as clap does.
 fn merge(
@@ -421,6 +434,30 @@ mod tests {
         assert_eq!(of(&[link]), ["8080"]);
         assert_eq!(of(&[link, ("PORT", "9")]), ["9"]);
         assert_eq!(of(&[("BIGBATCH_PORT", "9")]), ["9"]);
+    }
+
+    #[test]
+    fn a_health_check_asks_where_serve_listens() {
+        let of = |variables: &[(&str, &str)]| {
+            let variable = |name: &str| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| OsString::from(value))
+            };
+            health_url_with(variable).unwrap_or_else(|error| error.to_string())
+        };
+        assert_eq!(of(&[]), "http://127.0.0.1:8080/health");
+        let everywhere = ("BIGBATCH_HOST", "0.0.0.0");
+        assert_eq!(of(&[everywhere, ("PORT", "9")]), "http://127.0.0.1:9/health");
+        assert_eq!(of(&[("BIGBATCH_HOST", "::")]), "http://[::1]:8080/health");
+        assert_eq!(of(&[("BIGBATCH_HOST", "[fe80::1]")]), "http://[fe80::1]:8080/health");
+        assert_eq!(of(&[("BIGBATCH_HOST", "localhost")]), "http://localhost:8080/health");
+        let tls = [("BIGBATCH_TLS_CERT", "cert.pem"), ("BIGBATCH_TLS_KEY", "key.pem")];
+        assert_eq!(of(&tls), "https://127.0.0.1:8080/health");
+        let path = file("health.toml", "port = 7\n");
+        let config = path.display().to_string();
+        assert_eq!(of(&[("BIGBATCH_CONFIG", &config)]), "http://127.0.0.1:7/health");
+        std::fs::remove_file(path).expect("it is ours");
+        assert!(of(&[("PORT", "0")]).contains("--url"), "{}", of(&[("PORT", "0")]));
     }
 
     #[test]

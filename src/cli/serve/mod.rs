@@ -28,7 +28,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 pub(crate) use self::args::Serve;
-pub(super) use self::config_sources::parse;
+pub(super) use self::config_sources::{health_url, parse};
 use self::listeners::{Listeners, resolve};
 use self::logging::Log;
 use self::runtime::RuntimeAddress;
