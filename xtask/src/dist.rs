@@ -170,11 +170,8 @@ fn pack(name: &str) -> Result<(), String> {
     write(&dist.join(format!("{archive}.sha256")), &sum)?;
     let bytes = |path: PathBuf| fs::metadata(path).map_or(0, |file| file.len());
     let program = bytes(dist.join(name).join("bigbatch"));
-    println!(
-        "{}: {} bytes; the program in it: {program} bytes",
-        dist.join(&archive).display(),
-        bytes(dist.join(&archive))
-    );
+    let packed = bytes(dist.join(&archive));
+    println!("{archive}: {packed} bytes; the program in it: {program} bytes");
     Ok(())
 }
 
