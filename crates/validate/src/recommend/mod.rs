@@ -3,7 +3,7 @@
 //! Each file answers one question from the results and the analysis. Nothing is interpolated or extrapolated; a
 //! capacity model that was published is evidence beside a limit that was measured. A question that the data does not
 //! answer becomes a recommendation that names what is missing. Settings of `bigbatch serve` go into
-//! `recommended.toml` ([`settings::toml`]); the rest is for the client or the operator.
+//! `recommended.toml` and the chart's `values.recommended.yaml` ([`settings`]); the rest is for the client or the operator.
 
 mod cleanup;
 mod concurrency;

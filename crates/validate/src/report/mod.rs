@@ -2,7 +2,7 @@
 //!
 //! - [`json`] writes `results.json` and `requests.jsonl.zst`, the raw records;
 //! - [`markdown`] renders `report.md`, [`html`] renders `report.html`, from one list of `sections`;
-//! - `recommended.toml` holds the settings that a server accepts;
+//! - `recommended.toml` holds the settings that a server accepts, `values.recommended.yaml` the same for the Helm chart;
 //! - [`text`] renders tables for a terminal;
 //! - [`mod@compact`] removes the series that only charts need, for results that are committed;
 //! - [`fill`] puts tables of a run into a page whose prose is written by hand;
@@ -42,6 +42,7 @@ use crate::results::{Report, Results};
 pub const JOURNAL: &str = "progress.jsonl";
 
 const RECOMMENDED: &str = "recommended.toml";
+const CHART_VALUES: &str = "values.recommended.yaml";
 const MARKDOWN: &str = "report.md";
 const HTML: &str = "report.html";
 
@@ -119,6 +120,8 @@ pub struct RenderedFiles {
     pub html: PathBuf,
     /// `recommended.toml`.
     pub recommended: PathBuf,
+    /// `values.recommended.yaml`.
+    pub chart_values: PathBuf,
 }
 
 /// The paths of all files of a report.
@@ -154,6 +157,7 @@ pub fn write_reports(report: &Report, output: &OutputDir) -> Result<ReportFiles,
 pub fn write_rendered(results: &Results, output: &OutputDir) -> Result<RenderedFiles, Error> {
     Ok(RenderedFiles {
         recommended: output.write_text(RECOMMENDED, &settings::toml(results))?,
+        chart_values: output.write_text(CHART_VALUES, &settings::chart_values(results))?,
         markdown: output.write_text(MARKDOWN, &markdown::render(results))?,
         html: output.write_text(HTML, &html::render(results))?,
     })

@@ -149,6 +149,47 @@ async fn the_configuration_is_toml_with_known_keys_and_evidence() {
     assert_eq!(settings.count(), table.len(), "{text}");
 }
 
+/// `python/deploy/run` checks the snapshot against the chart's schema and renders the chart with it.
+#[tokio::test(start_paused = true)]
+async fn the_values_of_the_chart_are_what_they_were() {
+    let hostile = "x\noptions: {api_key: y}\n---\u{2028}# z\u{85}";
+    let mut results = report(hostile, "embedded:pii").await.results;
+    results.target.model_shape = "a \"quoted\" \\ é: 512 tokens".into();
+    results.target.device = "cuda:0, a card".into();
+    let advise = |support, settings: &[(&str, Value)]| {
+        let setting = |(key, value): &(&str, Value)| {
+            let (key, comment) = ((*key).to_owned(), format!("Why: {hostile}."));
+            Setting { key, value: value.clone(), comment }
+        };
+        Recommendation {
+            topic: Topic::MemoryBudget,
+            tokens: None,
+            support,
+            advice: "Set what the load used.".into(),
+            figure: None,
+            evidence: Vec::new(),
+            missing: (support == Support::Partly).then(|| "Measure more.".into()),
+            settings: settings.iter().map(setting).collect(),
+        }
+    };
+    results.recommendations = vec![
+        advise(Support::Shown, &[("memory_budget", Value::Text("1216MiB".into()))]),
+        advise(Support::Missing, &[]),
+        advise(Support::Partly, &[("max_concurrent_requests", Value::Number(64))]),
+        advise(
+            Support::Shown,
+            &[("max_batch_tokens", Value::Number(2048)), ("auto_truncate", Value::Switch(false))],
+        ),
+    ];
+    insta::assert_snapshot!(settings::chart_values(&results));
+    results.recommendations.clear();
+    let nothing = settings::chart_values(&results);
+    assert!(
+        nothing.ends_with("supports no setting; report.html names what is missing.\noptions: {}\n"),
+        "{nothing}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sample_that_is_too_small_sets_no_limit() {
     // A hundred rounds of one client bound a p95, twenty of five clients don't.

@@ -171,7 +171,7 @@ async fn what_is_written_reads_back() {
         assert!(std::fs::metadata(path).expect("there").len() > 1000);
     }
     let left: Vec<_> = std::fs::read_dir(output.path()).expect("there").collect();
-    assert_eq!(left.len(), 5, "no temporary files: {left:?}");
+    assert_eq!(left.len(), 6, "no temporary files: {left:?}");
 }
 
 #[tokio::test(start_paused = true)]
