@@ -2,7 +2,7 @@
 # Builds an image with buildah, without a registry: from a released program, or from the one that `cargo xtask dist` builds.
 # Prints the size of the image and of each file in it above 1 MB.
 #
-#     deploy/docker/build.sh cpu|cuda [PROGRAM]     # localhost/bigbatch:cpu or localhost/bigbatch:cuda
+#     deploy/docker/build.sh cpu|cuda [PROGRAM]     # localhost/bigbatch:cpu, also as :VERSION-cpu, which the chart names
 #
 # Needs Debian 12 or newer with cargo, git, python3 with pip, and `apt-get install buildah`.
 set -euo pipefail
@@ -18,15 +18,16 @@ if [[ -z $program ]]; then
 fi
 
 folder=$target/image/$variant
+version=$("$program" version | cut -d' ' -f2)
 deploy/docker/rootfs.sh "$variant" "$program" "$folder/rootfs"
 empty=$(mktemp -d)
 trap 'rmdir "$empty"' EXIT
 # Docker's format: the other has no HEALTHCHECK.
 buildah build --quiet --format docker --file deploy/docker/Dockerfile --target "$variant" \
     --build-context "$variant-root=$folder" \
-    --build-arg "VERSION=$("$program" version | cut -d' ' -f2)" \
+    --build-arg "VERSION=$version" \
     --build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)" \
-    --tag "localhost/bigbatch:$variant" "$empty" >/dev/null
+    --tag "localhost/bigbatch:$variant" --tag "localhost/bigbatch:$version-$variant" "$empty" >/dev/null
 
 total=$(find "$folder/rootfs" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum }')
 echo "localhost/bigbatch:$variant: $total bytes in files"
