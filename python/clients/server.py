@@ -14,19 +14,27 @@ LISTENING = "listening on "
 
 
 class Server:
-    """One process that serves an embedded model, or a tiny model with random weights and the given head."""
+    """One process that serves the models of a config file, an embedded model, or a tiny one with random weights."""
 
-    def __init__(self, head=None, labels=(), model=None, options=()):
+    def __init__(self, head=None, labels=(), model=None, options=(), config=None):
         program = os.environ["BIGBATCH"]
         self.folder = tempfile.TemporaryDirectory()
-        if model is None:
-            model = pathlib.Path(self.folder.name) / "model"
-            init = [program, "model", "init", "--preset", "random", "--head", head, str(model)]
+        folder = pathlib.Path(self.folder.name)
+        serve = [program, "serve", "--port", "0", "--log-level", "error", "--drain-delay", "0"]
+        if config is not None:
+            path = folder / "config.toml"
+            path.write_text(config)
+            serve += ["--config", str(path)]
+        elif model is not None:
+            serve += ["--model", model]
+        else:
+            path = str(folder / "model")
+            init = [program, "model", "init", "--preset", "random", "--head", head, path]
             if labels:
                 init += ["--labels", ",".join(labels)]
             subprocess.run(init, check=True, capture_output=True)
-        serve = [program, "serve", "--port", "0", "--model", str(model), "--log-level", "error"]
-        serve += ["--max-batch-tokens", "2048", "--drain-delay", "0", *options]
+            serve += ["--model", path]
+        serve += ["--max-batch-tokens", "2048", *options]
         self.process = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True)
         for line in self.process.stdout:
             if LISTENING in line:
@@ -83,16 +91,17 @@ def texts(count):
 
 
 class ServerCase(unittest.TestCase):
-    """Test cases over one server, whose model has the head that the class names, or is embedded."""
+    """Test cases over one server, with the class's head, embedded model or config file (as text)."""
 
     head = None
     labels = ()
     model = None
     options = ()
+    config = None
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Server(cls.head, cls.labels, cls.model, cls.options)
+        cls.server = Server(cls.head, cls.labels, cls.model, cls.options, cls.config)
 
     @classmethod
     def tearDownClass(cls):

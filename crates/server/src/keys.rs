@@ -95,7 +95,7 @@ impl Keys {
         if !self.required() {
             return true;
         }
-        let Some(given) = bearer(headers) else { return false };
+        let Some(given) = sent_key(headers) else { return false };
         let given = hash(given);
         let from_file = self.from_file.read().unwrap_or_else(PoisonError::into_inner);
         let known = from_file.iter().chain(&self.single);
@@ -105,9 +105,15 @@ impl Keys {
     /// Returns a number that distinguishes the request's key from others; `None` if no key is needed. The key must be
     /// known to be one: see [`Keys::allow`].
     pub(crate) fn share(&self, headers: &HeaderMap) -> Option<u64> {
-        let given = bearer(headers).filter(|_| self.required())?;
+        let given = sent_key(headers).filter(|_| self.required())?;
         hash(given).first_chunk().copied().map(u64::from_le_bytes)
     }
+}
+
+/// Returns the key of `Authorization: Bearer KEY`, without one that of `x-api-key`, in which LiteLLM's guardrails send theirs.
+fn sent_key(headers: &HeaderMap) -> Option<&[u8]> {
+    let bare = || headers.get("x-api-key").map(|key| key.as_bytes().trim_ascii());
+    bearer(headers).or_else(bare)
 }
 
 /// Returns the key of `Authorization: Bearer KEY`; the scheme may be in any case.

@@ -242,6 +242,21 @@ fn an_unauthorized_request_is_refused_in_the_dialect_of_its_route() {
 }
 
 #[test]
+fn a_key_is_read_from_either_header_and_a_bearer_token_decides() {
+    let server = server();
+    for (expected, headers) in [
+        (200, "x-api-key: right\r\n"),
+        (401, "x-api-key: wrong\r\n"),
+        (401, "x-api-key: Bearer right\r\n"),
+        (401, "authorization: Bearer wrong\r\nx-api-key: right\r\n"),
+        (200, "authorization: Bearer right\r\nx-api-key: wrong\r\n"),
+        (200, "authorization: Basic of-a-proxy\r\nx-api-key: right\r\n"),
+    ] {
+        assert_eq!(status(&server.embed(GOOD, headers)), expected, "{headers}");
+    }
+}
+
+#[test]
 fn a_request_with_two_lengths_cannot_smuggle_another() {
     let server = server();
     // One server may see one request here, another two. This one answers the first as chunked and closes.
