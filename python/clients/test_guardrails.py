@@ -147,6 +147,7 @@ class Refused(ServerCase):
 
     def test_gone(self):
         server = Server(config=CONFIG)
+        self.addCleanup(server.stop)
         self.assertEqual(apply(generic(server.url), [BENIGN])["texts"], [BENIGN])
         server.stop()
         with self.assertRaisesRegex(Exception, "Generic Guardrail API failed"):
