@@ -2,6 +2,7 @@
 //!
 //! Fields that are not listed here are ignored, because the API grows; the operator's own settings for this server are not.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use axum::Json;
@@ -158,28 +159,53 @@ impl Answer {
     }
 }
 
-/// Puts the label's name in place of each part. Parts of several guardrails that overlap are one, with the first one's name.
+/// Puts the label's name in place of each part, widened to whole words. Parts of several guardrails that overlap are one,
+/// with the first one's name.
 fn mask(text: &str, mut findings: Vec<LabelledSpan>) -> String {
     findings.sort_by_key(|finding| (finding.span.start, finding.span.end));
-    let mut parts: Vec<LabelledSpan> = Vec::new();
-    for finding in findings {
+    let mut parts: Vec<(Range<usize>, String)> = Vec::new();
+    let bytes_of = |from: usize, characters: usize| {
+        let mut rest = text[from..].char_indices();
+        rest.nth(characters).map_or(text.len(), |(bytes, _)| from + bytes)
+    };
+    // Characters and bytes before the last part.
+    let mut place = (0, 0);
+    for LabelledSpan { label, span, .. } in findings {
+        let start = bytes_of(place.1, span.start - place.0);
+        place = (span.start, start);
+        let part = to_words(text, start..bytes_of(start, span.len()));
         match parts.last_mut() {
-            Some(last) if finding.span.start < last.span.end => {
-                last.span.end = last.span.end.max(finding.span.end);
-            }
-            _ => parts.push(finding),
+            Some((last, _)) if part.start < last.end => last.end = last.end.max(part.end),
+            _ => parts.push((part, label)),
         }
     }
     let mut masked = String::with_capacity(text.len());
-    let (mut characters, mut at) = (text.chars(), 0);
-    for LabelledSpan { label, span, .. } in parts {
-        masked.extend(characters.by_ref().take(span.start - at));
+    let mut at = 0;
+    for (part, label) in parts {
+        masked.push_str(&text[at..part.start]);
         masked.push_str(&format!("<{label}>"));
-        characters.by_ref().take(span.len()).for_each(drop);
-        at = span.end;
+        at = part.end;
     }
-    masked.extend(characters);
-    masked
+    masked + &text[at..]
+}
+
+/// Widens a part to the words that it cuts, in bytes: a model may mark the beginning of a name only, and the rest would
+/// tell it. Where letters have no case, nothing says where a word ends.
+fn to_words(text: &str, part: Range<usize>) -> Range<usize> {
+    let is_accent = |c: char| ('\u{300}'..='\u{36f}').contains(&c);
+    let in_word =
+        |c: &char| c.is_lowercase() || c.is_uppercase() || c.is_ascii_digit() || is_accent(*c);
+    let (before, inside, after) = (&text[..part.start], &text[part.clone()], &text[part.end..]);
+    let length = |c: char| c.len_utf8();
+    let left: usize = match inside.chars().next().filter(in_word) {
+        Some(_) => before.chars().rev().take_while(in_word).map(length).sum(),
+        None => 0,
+    };
+    let right: usize = match inside.chars().next_back().filter(in_word) {
+        Some(_) => after.chars().take_while(in_word).map(length).sum(),
+        None => 0,
+    };
+    part.start - left..part.end + right
 }
 
 #[cfg(test)]
@@ -200,5 +226,27 @@ mod tests {
         );
         assert_eq!(mask(text, vec![finding("A", 0, 3), finding("B", 2, 4)]), "<A>, a@b.c \u{e9}.");
         assert_eq!(mask(text, Vec::new()), text);
+    }
+
+    #[test]
+    fn a_part_of_a_word_is_masked_as_the_word() {
+        let finding = |start: usize, end: usize| LabelledSpan {
+            label: "A".into(),
+            span: start..end,
+            score: 1.0,
+        };
+        for (text, span, masked) in [
+            ("x Ada Lovelace.", (2, 11), "x <A>."),
+            ("xAda1 y", (1, 3), "<A> y"),
+            ("cafe\u{301}s y", (0, 2), "<A> y"),
+            ("555-1234", (0, 2), "<A>-1234"),
+            ("(Ada)", (0, 4), "<A>)"),
+            ("Ada b", (0, 4), "<A>b"),
+            ("\u{6f22}\u{5b57}\u{304b}", (0, 1), "<A>\u{5b57}\u{304b}"),
+        ] {
+            assert_eq!(mask(text, vec![finding(span.0, span.1)]), masked, "{text}");
+        }
+        // Two parts of one word are one.
+        assert_eq!(mask("Lovelace x", vec![finding(0, 2), finding(4, 6)]), "<A> x");
     }
 }
