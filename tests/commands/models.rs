@@ -64,7 +64,16 @@ fn init_writes_whole_packages() {
         );
         assert_eq!(init(&[]).code, Some(0));
         assert!(file.is_none_or(|file| dir.join(file).exists()), "{preset}");
-        line(&[command, "--json", "--model", text(&dir), "a text"]);
+        let context: &[&str] = match preset {
+            "random-grounded" => &["--context", "a context"],
+            _ => &[],
+        };
+        line(&[&[command, "--json", "--model", text(&dir), "a text"], context].concat());
+        if !context.is_empty() {
+            let alone = bigbatch([command, "--model", text(&dir), "a text"]).run();
+            assert_eq!(alone.code, Some(2));
+            assert!(alone.stderr.contains("(--pair)"), "{}", alone.stderr);
+        }
         assert_eq!(init(&["--force"]).code, Some(0), "{preset} is replaced");
     }
 }

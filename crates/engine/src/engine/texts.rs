@@ -50,7 +50,7 @@ impl TextTask {
             return invalid("the query or context before each text is empty");
         }
         if self.context.is_none() && model.is_grounded() {
-            return invalid("the model judges a text by its context; give the context");
+            return invalid("the model judges a text by its context, which is missing (--pair)");
         }
         let Overlong::Chunk(chunking) = self.overlong else { return Ok(()) };
         if self.context.is_some() {
