@@ -87,13 +87,23 @@ async fn litellm_gets_masked_texts_or_a_reason() {
     let answer = ask(only("names", json!({}))).await;
     assert_eq!(answer["action"], "GUARDRAIL_INTERVENED");
     let characters: Vec<char> = TEXT.chars().collect();
-    let (mut expected, mut at) = (String::new(), 0);
-    for (start, end) in tagged(TEXT).await {
-        expected.extend(&characters[at..start as usize]);
-        expected += "<NAME>";
-        at = end as usize;
+    // Words are masked whole, and once.
+    let spans = tagged(TEXT).await;
+    let ends_word =
+        |at: usize| characters.get(at).is_none_or(|c| [' ', '.', '\u{1f600}'].contains(c));
+    let mut expected = String::new();
+    let mut at = 0;
+    while at < characters.len() {
+        let end = (at..=characters.len()).find(|&end| ends_word(end)).unwrap_or(characters.len());
+        let marked = |at: usize| spans.iter().any(|&(a, b)| (a..b).contains(&(at as u64)));
+        if (at..end).any(marked) {
+            expected += "<NAME>";
+        } else {
+            expected.extend(&characters[at..end]);
+        }
+        expected.extend(characters.get(end));
+        at = end + 1;
     }
-    expected.extend(&characters[at..]);
     assert_eq!(answer["texts"], json!([expected, ""]), "all texts, in order");
     let answer = ask(only("topic", json!({}))).await;
     assert_eq!(answer["action"], "BLOCKED");
