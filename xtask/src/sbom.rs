@@ -34,7 +34,7 @@ pub(crate) fn print(arguments: &Arguments) -> Result<(), String> {
 /// Returns the document of the program for `target`, with further components.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(crate) fn document(target: &str, components: &[String]) -> Result<Value, String> {
     let mut tree = cargo("tree");
     tree.args(["--package", "bigbatch", "--target", target, "--prefix", "none"]);
